@@ -1,0 +1,79 @@
+"""The commands: a file a noun; each parses, calls one function, and renders what comes back."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from ppmctl import __version__, output
+from ppmctl.errors import EXIT_BUG, EXIT_INTERRUPTED, PpmError
+
+# command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
+_COMMANDS = {
+    "client-config": ("client_config", "client_config", "Print what pip, uv or twine need to use an index."),
+    "index": ("index", "index", "Rebuild, check or fill an index."),
+    "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
+    "package": ("package", "package", "Yank, unyank, remove; set a project's status."),
+    "publish": ("publish", "publish", "Build, check and upload a release, and see it in the index."),
+    "serve": ("serve", "serve", "Serve an index."),
+    "user": ("user", "user", "Add, list and remove the users of an index."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name, _help = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"ppmctl.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_module, _name, line) in sorted(_COMMANDS.items())])
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ppmctl")
+@click.option("-v", "--verbose", is_flag=True, help="Show a traceback with an error.")
+def cli(verbose: bool) -> None:
+    """Run a private Python package index, and publish to it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `ppmctl` with `arguments`; its exit code."""
+    verbose = bool({"-v", "--verbose"} & set(arguments[:1]))
+    try:
+        outcome: Any = cli.main(args=arguments, prog_name="ppmctl", standalone_mode=False)
+    except PpmError as exc:
+        if verbose:
+            output.say(traceback.format_exc())
+        output.error(exc)
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        output.say("Interrupted.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except Exception as exc:
+        if verbose:
+            output.say(traceback.format_exc())
+        output.say(f"ppmctl: This is a bug in ppm: {type(exc).__name__}: {exc}")
+        output.say("        `ppmctl -v …` shows where; please report it with that.")
+        return EXIT_BUG
+    return outcome if isinstance(outcome, int) else 0

@@ -1,0 +1,255 @@
+"""The settings of a server: one table of them, and where each value came from.
+
+A flag wins over the environment (`PPM_…`), that over `ROOT/ppm.yml`, that over the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ppmctl.errors import UsageError
+from ppmctl.volume import Volume
+
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_PRIVATE_NAME = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a server: its name in ppm.yml; PPM_NAME in the environment; --name as a flag."""
+
+    name: str
+    default: Any
+    help: str
+    parse: Callable[[Any], Any]
+    metavar: str
+    example: str = ""
+    flag: str = ""
+    many: bool = False
+
+    @property
+    def variable(self) -> str:
+        return f"PPM_{self.name.upper()}"
+
+    @property
+    def option(self) -> str:
+        return "--" + (self.flag or self.name).replace("_", "-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """How a server serves its volume. `max_upload_size` is in bytes, `upstream_url` ends with a slash."""
+
+    volume: Volume
+    host: str
+    port: int
+    read_access: str
+    upstream: str
+    upstream_url: str
+    private_names: tuple[str, ...]
+    max_upload_size: int
+    threads: int
+
+    @property
+    def public_reads(self) -> bool:
+        return self.read_access == "public"
+
+
+def parse_size(value: Any) -> int:
+    """A size in bytes from a number or a text such as 500M or 4 GiB; ValueError."""
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None or int(match[1]) == 0:
+        raise ValueError("it must be a size such as 500M or 4G")
+    return int(match[1]) * _SIZES[match[2].upper()]
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"it must be {' or '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _number(low: int, high: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not str(value).strip().isdecimal() or not low <= int(value) <= high:
+            raise ValueError(f"it must be a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("it must be a text")
+    return value.strip()
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or not re.match(r"https?://[^/@\s]+(/[^\s]*)?$", value):
+        raise ValueError("it must be a URL such as https://index.example/simple/, without a credential")
+    return value.rstrip("/") + "/"
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = re.split(r"[\s,]+", value.strip()) if isinstance(value, str) else value
+    if not isinstance(names, Sequence):
+        raise ValueError("it must be a list of name patterns")
+    cleaned = []
+    for name in names:
+        if name == "":
+            continue
+        if not isinstance(name, str) or not _PRIVATE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a pattern of names such as acme-*")
+        cleaned.append(re.sub(r"[-_.]+", "-", name).lower())
+    return tuple(cleaned)
+
+
+def _public_index() -> str:
+    from pypiserver.config import DEFAULTS
+
+    return str(DEFAULTS.FALLBACK_URL)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="host",
+        default="127.0.0.1",
+        parse=_text,
+        metavar="ADDRESS",
+        help="The address to listen on. 0.0.0.0 means all: put TLS in front of it first.",
+    ),
+    Setting(
+        name="port",
+        default=8080,
+        parse=_number(1, 65535),
+        metavar="PORT",
+        help="The TCP port to listen on.",
+    ),
+    Setting(
+        name="read_access",
+        default="authenticated",
+        parse=_one_of("authenticated", "public"),
+        metavar="authenticated|public",
+        help="Who may install: everybody with a credential, or everybody who reaches the server.",
+    ),
+    Setting(
+        name="upstream",
+        default="redirect",
+        parse=_one_of("redirect", "none"),
+        metavar="redirect|none",
+        help="What a project that is not here gets: a redirect to the public index, or 404."
+        " With redirect, clients need this index alone.",
+    ),
+    Setting(
+        name="upstream_url",
+        default=None,
+        parse=_url,
+        metavar="URL",
+        example="https://mirror.example/simple/",
+        help="The index that other names are redirected to. Left out: the public index, as pypiserver has it.",
+    ),
+    Setting(
+        name="private_names",
+        default=(),
+        parse=_names,
+        metavar="GLOB",
+        example="[acme-*, billing]",
+        flag="private_name",
+        many=True,
+        help="Names that are yours: never redirected, also before the first release."
+        " Patterns with * ? [], compared with normalised names.",
+    ),
+    Setting(
+        name="max_upload_size",
+        default="4G",
+        parse=parse_size,
+        metavar="SIZE",
+        help="The largest upload that is taken, in bytes or as 500M, 4G.",
+    ),
+    Setting(
+        name="threads",
+        default=16,
+        parse=_number(2, 512),
+        metavar="N",
+        help="How many requests are worked on at once.",
+    ),
+)
+
+
+def server_settings(
+    root: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> ServerSettings:
+    """The settings of the server of the volume at `root`.
+
+    `flags` are by name; None and empty lists count as not given. UsageError names the setting, where its
+    value came from, and what is wrong with it.
+    """
+    flags = flags or {}
+    environ = os.environ if environ is None else environ
+    volume = Volume(root=root.absolute())
+    written = _read_file(volume.settings)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        given = flags.get(setting.name)
+        if given is not None and given != ():
+            value, origin = given, setting.option
+        elif environ.get(setting.variable):
+            value, origin = environ[setting.variable], setting.variable
+        elif written.get(setting.name) is not None:
+            value, origin = written[setting.name], f"{setting.name} in {volume.settings}"
+        elif setting.default is None:
+            values[setting.name] = None
+            continue
+        else:
+            value, origin = setting.default, "its default"
+        try:
+            values[setting.name] = setting.parse(value)
+        except ValueError as exc:
+            raise UsageError(f"{origin} is {value!r}: {exc}.", hint="ppmctl serve --help") from exc
+    if values["upstream_url"] is None:
+        values["upstream_url"] = _public_index()
+    return ServerSettings(volume=volume, **values)
+
+
+def settings_file() -> str:
+    """The text of a ppm.yml: every setting with its explanation, commented out at its default."""
+    lines = ["# The settings of this index's server. A flag of `ppmctl serve` or a PPM_… variable wins over them.", ""]
+    for setting in SETTINGS:
+        lines += [f"# {setting.help}"]
+        shown = setting.example or setting.default
+        lines += [f"#{setting.name}: {shown}", ""]
+    return "\n".join(lines)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError, yaml.YAMLError) as exc:
+        raise UsageError(f"{path} can't be read: {' '.join(str(exc).split())}.") from exc
+    if written is None:
+        return {}
+    if not isinstance(written, dict):
+        raise UsageError(f"{path} is not a list of settings (name: value).", hint="ppmctl init shows what it may say")
+    known = [setting.name for setting in SETTINGS]
+    for name in written:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            raise UsageError(
+                f"{path} has a setting {name!r} that ppm does not know.",
+                hint=f"Did you mean {near[0]!r}?" if near else f"It knows: {', '.join(known)}.",
+            )
+    return written

@@ -1,0 +1,48 @@
+"""What ppm says when something is wrong: what failed, on what, and the next command to type."""
+
+from __future__ import annotations
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BUG = 3
+EXIT_CREDENTIALS = 4
+EXIT_INTERRUPTED = 130
+
+
+class PpmError(Exception):
+    """A failure whose cause is known.
+
+    `message` is one line that names what failed and on what; `hint` is what to do or type next, or "".
+    The command line prints both and exits with `exit_code`; a traceback is shown only with `-v`.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PpmError):
+    """The command or the settings make no sense; nothing was tried."""
+
+    exit_code = EXIT_USAGE
+
+
+class CredentialError(PpmError):
+    """A credential is missing, wrong, or has not the right that is needed."""
+
+    exit_code = EXIT_CREDENTIALS
+
+
+class Refused(PpmError):
+    """The index refuses a request, and nothing of it is left behind.
+
+    `status` is the HTTP status code that a client gets; `message` is the reason, on one line, that goes
+    into the status line (twine shows nothing else) and the body.
+    """
+
+    def __init__(self, status: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status

@@ -1,0 +1,127 @@
+"""Writing files so that nobody ever sees half of one, and locking across processes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+_FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks, copy on write
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def is_out_of_space(exc: OSError) -> bool:
+    """Whether `exc` says that the file system, or the user's quota of it, is full."""
+    return exc.errno in _NO_SPACE
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` that no one else uses; it starts with a dot, so no index lists it."""
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+
+
+@contextlib.contextmanager
+def replacement(
+    path: Path, content: bytes, *, mode: int = 0o644, sync: bool = False, mtime: int | None = None
+) -> Iterator[Path]:
+    """A file beside `path` with `content`, to be renamed to it; it goes at the end if that did not happen.
+
+    It is born with `mode`. With `sync` its content is durable. `mtime` is in whole seconds since the epoch.
+    """
+    temporary = temporary_name(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            if mtime is not None:
+                os.utime(file.fileno(), (mtime, mtime))
+            if sync:
+                os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes, *, mode: int = 0o644, sync: bool = False) -> None:
+    """Replace `path` by `content` in one step: a reader sees the old file or the new one, whole.
+
+    With `sync` it is durable when this returns. OSError if it can't be written; then `path` is as it was.
+    """
+    with replacement(path, content, mode=mode, sync=sync) as temporary:
+        os.replace(temporary, path)  # noqa: PTH105 - the name of the audit event that fault tests wait for
+    if sync:
+        sync_folder(path.parent)
+
+
+def create(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
+    """Create `path` with `content` unless it is there; whether this call made it.
+
+    It appears whole and with `mode`, or not at all, also when several processes try at once.
+    """
+    with replacement(path, content, mode=mode, sync=True) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy(source: Path, target: Path, *, mode: int = 0o644) -> None:
+    """Copy `source` to a new file `target`; the blocks are shared where the file system can (reflink)."""
+    with source.open("rb") as original:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as duplicate:
+            try:
+                fcntl.ioctl(duplicate.fileno(), _FICLONE, original.fileno())
+            except OSError:
+                shutil.copyfileobj(original, duplicate, 1 << 20)
+            duplicate.flush()
+            os.fsync(duplicate.fileno())
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock `path` against every other holder, threads and processes alike; waits for it.
+
+    The file stays. A holder that dies gives the lock up (flock(2)).
+    """
+    descriptor = _open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(path: Path) -> int | None:
+    """Take the lock `path` if nobody holds it: a descriptor to keep open (close it to let go), or None."""
+    descriptor = _open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)

@@ -1,0 +1,158 @@
+"""Files under way: each process writes them into a folder of its own below `incoming/`, and holds its lock."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import shutil
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ppmctl import files
+from ppmctl.volume import Volume
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+_LOCK = ".lock"
+DIGESTS = ("md5", "sha256", "blake2_256")  # what clients send, by the names of the upload form's fields
+
+
+class IncomingFile(io.RawIOBase):
+    """A file being received: write it, `finish` it, and it has its size and digests.
+
+    It can be read again from the start. `discard` (or leaving a `with` block) removes what is left of it;
+    a hard link made meanwhile stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.size = 0
+        self._hashes = {
+            "md5": hashlib.md5(usedforsecurity=False),
+            "sha256": hashlib.sha256(),
+            "blake2_256": hashlib.blake2b(digest_size=32),
+        }
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(path, flags, 0o644), "w+b", buffering=1 << 18)
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, chunk: ReadableBuffer) -> int:
+        count = self._file.write(chunk)
+        for digest in self._hashes.values():
+            digest.update(chunk)
+        self.size += count
+        return count
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        return self._file.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def finish(self) -> None:
+        """Everything is here: make it durable. OSError where the disk is full."""
+        self._file.flush()
+        os.fchmod(self._file.fileno(), 0o644)
+        os.fsync(self._file.fileno())
+
+    def digest(self, name: str) -> str:
+        """The hexadecimal digest of what was written; `name` is one of DIGESTS."""
+        return self._hashes[name].hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return self.digest("sha256")
+
+    def discard(self) -> None:
+        if not self.closed:
+            with contextlib.suppress(OSError):  # a full disk refuses the buffer that is left
+                self._file.close()
+            self.close()
+        self.path.unlink(missing_ok=True)
+
+    def __exit__(self, *_exc: object) -> None:
+        self.discard()
+
+
+class IncomingArea:
+    """This process's folder below `incoming/`; made at first use, so that it is made after a fork."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._guard = Lock()
+        self._folder: Path | None = None
+        self._owner = -1
+        self._held = -1
+
+    def new_file(self) -> IncomingFile:
+        """A new empty file that nobody else sees."""
+        return IncomingFile(self.new_path())
+
+    def new_path(self) -> Path:
+        """A name that is free, in this process's folder."""
+        with self._guard:
+            if self._folder is None or self._owner != os.getpid():
+                self._folder = self._make_folder()
+                self._owner = os.getpid()
+            return self._folder / secrets.token_hex(8)
+
+    def _make_folder(self) -> Path:
+        # Nobody may sweep the folder between its making and its locking: the lock is held under a hidden name first.
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        hidden = self._volume.incoming / f".{name}"
+        hidden.mkdir()
+        held = files.try_lock(hidden / _LOCK)
+        assert held is not None, "nobody else knows the name"  # noqa: S101 - says what can't be
+        self._held = held
+        return hidden.rename(self._volume.incoming / name)
+
+    def close(self) -> None:
+        """Give the folder up; what is left in it goes."""
+        with self._guard:
+            if self._folder is not None and self._owner == os.getpid():
+                shutil.rmtree(self._folder, ignore_errors=True)
+                os.close(self._held)
+            self._folder = None
+
+
+def sweep(volume: Volume) -> int:
+    """Remove the folders that dead processes left in `incoming/`; how many they were."""
+    swept = 0
+    with os.scandir(volume.incoming) as entries:
+        folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for folder in folders:
+        try:
+            held = files.try_lock(folder / _LOCK)
+        except FileNotFoundError:
+            continue
+        if held is None:
+            continue
+        try:
+            if not _is_newborn(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                swept += 1
+        finally:
+            os.close(held)
+    return swept
+
+
+def _is_newborn(folder: Path) -> bool:
+    """Whether its maker may still be about to lock it: hidden, and its process lives."""
+    if not folder.name.startswith("."):
+        return False
+    pid = folder.name[1:].partition("-")[0]
+    return pid.isdecimal() and Path(f"/proc/{pid}").exists()

@@ -1,0 +1,234 @@
+"""A project's folder → its pages in the Simple API 1.4: JSON and HTML (PEP 503, 592, 629, 658, 691, 700, 714, 792).
+
+`render_*` are pure; `write_*` put what they render into `index/simple/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ppmctl import files, folder
+from ppmctl.folder import Folder, StoredFile
+from ppmctl.volume import ROOT_MARK, Volume
+
+API_VERSION = "1.4"
+JSON_PAGE = "index.json"
+HTML_PAGE = "index.html"
+PACKED = ".gz"
+
+_ROOT_WRITING = ROOT_MARK + "-writing"
+_GZIP_FROM = 1024  # bytes; below, a packed page saves no packet
+
+
+def render_project(content: Folder) -> dict[str, bytes]:
+    """The pages of a project by file name. They depend on `content` alone."""
+    listed = () if content.status.state == "quarantined" else content.files
+    return _pages(json_page(content, listed), html_page(content, listed))
+
+
+def render_root(projects: Iterable[str]) -> dict[str, bytes]:
+    """The pages that list all projects, by file name."""
+    names = sorted(projects)
+    listing = {"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in names]}
+    links = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in names)
+    return _pages(_json(listing), _html("Simple index", "", links))
+
+
+def json_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
+    """A project's page in JSON (PEP 691)."""
+    listed = tuple(listed)
+    page: dict[str, Any] = {
+        "meta": {"api-version": API_VERSION},
+        "name": content.project,
+        "project-status": {"status": content.status.state},
+        "versions": list(dict.fromkeys(file.record.version for file in listed)),
+        "files": [_json_file(content.project, file) for file in listed],
+    }
+    if content.status.reason:
+        page["project-status"]["reason"] = content.status.reason
+    return _json(page)
+
+
+def html_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
+    """A project's page in HTML (PEP 503)."""
+    status = f'    <meta name="pypi:project-status" content="{escape(content.status.state)}">\n'
+    if content.status.reason:
+        status += f'    <meta name="pypi:project-status-reason" content="{escape(content.status.reason)}">\n'
+    links = "".join(_html_link(content.project, file) for file in listed)
+    return _html(f"Links for {content.project}", status, links)
+
+
+def write_project(volume: Volume, content: Folder) -> bool:
+    """Write a project's pages where they differ from what is there; whether they did."""
+    return _write_pages(volume.pages(content.project), render_project(content))
+
+
+def write_root(volume: Volume) -> None:
+    """Write the list of all projects, and take its mark back.
+
+    Of two writers at once the one that read last writes last. A project that comes while the list is being
+    written marks it anew; a crash leaves a mark in any case.
+    """
+    with files.lock(volume.root_lock):
+        with contextlib.suppress(FileNotFoundError):
+            volume.mark(ROOT_MARK).rename(volume.mark(_ROOT_WRITING))
+        _write_pages(volume.simple, render_root(projects(volume)))
+        unmark(volume, _ROOT_WRITING)
+
+
+def refresh(volume: Volume, project: str) -> None:
+    """Make a project's pages what its folder says, none if it has none. The caller holds the project's lock."""
+    content = folder.read(volume, project)
+    if content is not None:
+        write_project(volume, content)
+    else:
+        shutil.rmtree(volume.pages(project), ignore_errors=True)
+
+
+def projects(volume: Volume) -> list[str]:
+    """The normalised names of all projects: those that are here or were."""
+    with os.scandir(volume.packages) as entries:
+        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+
+
+def mark(volume: Volume, project: str) -> None:
+    """Note that the pages of `project` (or the list of projects: ROOT_MARK) may be old from now on."""
+    path = volume.mark(project)
+    try:
+        path.touch()
+    except FileNotFoundError:  # somebody deleted index/, which is allowed
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def unmark(volume: Volume, project: str) -> None:
+    """Take the mark back: the pages are as new as the folder."""
+    volume.mark(project).unlink(missing_ok=True)
+
+
+def marked(volume: Volume) -> list[str]:
+    """What is marked: projects, and ROOT_MARK."""
+    try:
+        return sorted(os.listdir(volume.pending))
+    except FileNotFoundError:
+        return []
+
+
+def differences(pages: Path, rendered: Mapping[str, bytes]) -> list[str]:
+    """The names of the files in `pages` that are missing, differ from `rendered`, or should not be there."""
+    different = []
+    for name in (JSON_PAGE, HTML_PAGE, JSON_PAGE + PACKED, HTML_PAGE + PACKED):
+        try:
+            found: bytes | None = (pages / name).read_bytes()
+        except FileNotFoundError:
+            found = None
+        if found != rendered.get(name):
+            different.append(name)
+    return different
+
+
+def _write_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
+    different = differences(pages, rendered)
+    if not different:
+        return False
+    pages.mkdir(parents=True, exist_ok=True)
+    # nginx's ETag is made of whole seconds and the size: a client that has the old page must see another one.
+    mtime = max(int(time.time()), 1 + max((_mtime(pages / name) for name in different), default=0))
+    # All are written before one is replaced: a disk that fills up now leaves every page as it was.
+    with contextlib.ExitStack() as written:
+        replacements = {
+            name: written.enter_context(files.replacement(pages / name, rendered[name], mtime=mtime))
+            for name in different
+            if name in rendered
+        }
+        for name in different:
+            if name in replacements:
+                os.replace(replacements[name], pages / name)  # noqa: PTH105 - see files.write_atomic
+            else:
+                (pages / name).unlink(missing_ok=True)
+    return True
+
+
+def _mtime(path: Path) -> int:
+    try:
+        return int(path.stat().st_mtime)
+    except FileNotFoundError:
+        return -1
+
+
+def _pages(as_json: bytes, as_html: bytes) -> dict[str, bytes]:
+    pages = {JSON_PAGE: as_json, HTML_PAGE: as_html}
+    for name in (JSON_PAGE, HTML_PAGE):
+        if len(pages[name]) >= _GZIP_FROM:
+            pages[name + PACKED] = gzip.compress(pages[name], compresslevel=5, mtime=0)
+    return pages
+
+
+def _url(project: str, filename: str) -> str:
+    return f"../../packages/{project}/{quote(filename)}"
+
+
+def _json_file(project: str, file: StoredFile) -> dict[str, Any]:
+    record = file.record
+    entry: dict[str, Any] = {
+        "filename": file.filename,
+        "url": _url(project, file.filename),
+        "hashes": {"sha256": record.sha256},
+        "size": record.size,
+        "upload-time": record.upload_time,
+        "yanked": False if file.yanked is None else file.yanked or True,
+    }
+    if record.requires_python is not None:
+        entry["requires-python"] = record.requires_python
+    if record.core_metadata is not None:
+        # not dist-info-metadata as well: as an object that crashes pip 23.0.1, which Debian 12 ships
+        entry["core-metadata"] = {"sha256": record.core_metadata}
+    return entry
+
+
+def _html_link(project: str, file: StoredFile) -> str:
+    record = file.record
+    attributes = {"href": f"{_url(project, file.filename)}#sha256={record.sha256}"}
+    if record.requires_python is not None:
+        attributes["data-requires-python"] = record.requires_python
+    if file.yanked is not None:
+        attributes["data-yanked"] = file.yanked
+    if record.core_metadata is not None:
+        attributes["data-core-metadata"] = f"sha256={record.core_metadata}"
+        attributes["data-dist-info-metadata"] = f"sha256={record.core_metadata}"
+    written = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
+    return f"    <a {written}>{escape(file.filename)}</a><br>\n"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _html(title: str, head: str, links: str) -> bytes:
+    return (
+        "<!DOCTYPE html>\n"
+        '<html lang="en">\n'
+        "  <head>\n"
+        '    <meta charset="utf-8">\n'
+        f'    <meta name="pypi:repository-version" content="{API_VERSION}">\n'
+        f"{head}"
+        f"    <title>{title}</title>\n"
+        "  </head>\n"
+        "  <body>\n"
+        f"    <h1>{title}</h1>\n"
+        f"{links}"
+        "  </body>\n"
+        "</html>\n"
+    ).encode()
+
+

@@ -1,0 +1,60 @@
+"""The only printer: data goes to stdout, talk to stderr, progress bars to a terminal alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ppmctl.errors import PpmError
+
+
+def data(text: str) -> None:
+    """Print `text` and a newline to stdout: what a script may read."""
+    print(text, flush=True)
+
+
+def say(text: str) -> None:
+    """Print `text` and a newline to stderr: what a person may read."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def as_json(value: Any) -> None:
+    """Print `value` to stdout as one JSON document."""
+    data(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print `rows` under `header` to stdout, in columns as wide as their widest cell."""
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        data("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def error(exc: PpmError) -> None:
+    """Print a failure to stderr: the cause, then what to do."""
+    say(f"ppmctl: {exc.message}")
+    if exc.hint:
+        say(f"        {exc.hint}")
+
+
+@contextmanager
+def progress(label: str, total: int | None = None, *, unit: str = "files") -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on stderr while the block runs; the yielded function advances it by a number.
+
+    `unit` is "files" or "bytes". Without a terminal nothing is shown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda step: bar.advance(task, step)

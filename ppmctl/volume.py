@@ -1,0 +1,151 @@
+"""The layout of a volume: where each thing of an index is. docs/volume.md says what each file means."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from ppmctl import files
+from ppmctl.errors import PpmError
+
+METADATA = ".metadata"
+RECORD = ".upload"
+ATTESTATIONS = ".attestations"
+YANKED = ".yanked"
+TOMBSTONE = ".removed"
+SIDE_FILES = (METADATA, RECORD, ATTESTATIONS, YANKED, TOMBSTONE)
+REJECTED = ".rejected"
+ROOT_MARK = ".root"
+
+_LOCK_STRIPES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """One index's files below `root`, all on one file system. Nothing here reads or writes, but `prepare`."""
+
+    root: Path
+
+    @property
+    def packages(self) -> Path:
+        return self.root / "packages"
+
+    def project(self, project: str) -> Path:
+        """The folder of a project; `project` is a normalised name."""
+        return self.packages / project
+
+    def file(self, project: str, filename: str) -> Path:
+        return self.packages / project / filename
+
+    def side_file(self, project: str, filename: str, suffix: str) -> Path:
+        """The file beside a distribution; `suffix` is one of SIDE_FILES."""
+        return self.packages / project / (filename + suffix)
+
+    def status(self, project: str) -> Path:
+        return self.packages / project / ".status"
+
+    @property
+    def drop(self) -> Path:
+        return self.root / "drop"
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
+
+    @property
+    def simple(self) -> Path:
+        return self.root / "index" / "simple"
+
+    def pages(self, project: str) -> Path:
+        """The folder of a project's pages."""
+        return self.simple / project
+
+    @property
+    def pending(self) -> Path:
+        return self.root / "index" / "pending"
+
+    def mark(self, project: str) -> Path:
+        """While this is there, the project's pages may be older than its folder."""
+        return self.pending / project
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    def lock(self, project: str) -> Path:
+        """The lock that a change of `project` holds: one of a fixed number, so that none is ever swept."""
+        stripe = hashlib.sha256(project.encode()).digest()[0] % _LOCK_STRIPES
+        return self.locks / f"{stripe:02x}"
+
+    @property
+    def root_lock(self) -> Path:
+        return self.locks / "root"
+
+    @property
+    def drop_lock(self) -> Path:
+        return self.locks / "drop"
+
+    @property
+    def credentials(self) -> Path:
+        return self.root / "credentials"
+
+    @property
+    def htpasswd(self) -> Path:
+        return self.credentials / "htpasswd"
+
+    @property
+    def access(self) -> Path:
+        return self.credentials / "access.yml"
+
+    @property
+    def first_credential(self) -> Path:
+        return self.root / "first-credential"
+
+    @property
+    def first_netrc(self) -> Path:
+        return self.root / "netrc"
+
+    @property
+    def audit(self) -> Path:
+        return self.root / "audit.jsonl"
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "ppm.yml"
+
+    def prepare(self) -> None:
+        """Make the folders that are missing and prove that the file system can do what a commit needs.
+
+        PpmError, with the remedy, where a folder can't be written, hard links don't work, or the folders
+        are not one file system.
+        """
+        try:
+            for folder in (self.packages, self.drop, self.incoming, self.simple, self.pending, self.locks):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.credentials.mkdir(mode=0o750, exist_ok=True)
+            self._probe()
+        except OSError as exc:
+            owner = f"uid {os.getuid()}, gid {os.getgid()}"
+            raise PpmError(
+                f"The volume {self.root} can't be used: {exc.strerror} ({exc.filename}).",
+                hint=f"It must be a folder that this process ({owner}) can write: check its owner and its mount.",
+            ) from exc
+
+    def _probe(self) -> None:
+        name = f".probe-{secrets.token_hex(6)}"
+        source, target = self.incoming / name, self.packages / name
+        try:
+            with files.lock(source):
+                os.link(source, target)
+        except OSError as exc:
+            raise PpmError(
+                f"{self.incoming} and {self.packages} can't share a file by a hard link or lock it: {exc.strerror}.",
+                hint=f"Mount the whole of {self.root} as one volume of a file system with hard links and flock"
+                " (ext4, xfs, btrfs; NFS from version 4), not its folders one by one.",
+            ) from exc
+        finally:
+            source.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
