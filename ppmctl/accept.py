@@ -1,0 +1,111 @@
+"""An Accept header → the form of a page, or none (PEP 691). One table that every server of ours obeys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ppmctl.index import HTML_PAGE, JSON_PAGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A form of a page: its media type, the Content-Type to answer with, and the file that has it."""
+
+    media_type: str
+    page: str
+    charset: str = ""
+
+    @property
+    def content_type(self) -> str:
+        return self.media_type + self.charset
+
+
+JSON = Form(media_type="application/vnd.pypi.simple.v1+json", page=JSON_PAGE)
+HTML = Form(media_type="application/vnd.pypi.simple.v1+html", page=HTML_PAGE)
+PLAIN_HTML = Form(media_type="text/html", page=HTML_PAGE, charset="; charset=utf-8")
+
+# What clients really send. tests/e2e/test_accept.py listens to each of them and fails where this is not it.
+TABLE: tuple[tuple[str, str, Form], ...] = (
+    (
+        "pip from 22.2",
+        "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01",
+        JSON,
+    ),
+    (
+        "uv",
+        "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01",
+        JSON,
+    ),
+    (
+        "pypi-simple",
+        "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html;q=0.01",
+        JSON,
+    ),
+    ("pip before 22.2", "text/html", PLAIN_HTML),
+    ("curl, requests", "*/*", PLAIN_HTML),
+    (
+        "Chromium",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,"
+        "application/signed-exchange;v=b3;q=0.7",
+        PLAIN_HTML,
+    ),
+    (
+        "Firefox",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        PLAIN_HTML,
+    ),
+)
+_KNOWN = {header: form for _client, header, form in TABLE}
+
+_NAMES = {
+    JSON: (JSON.media_type, "application/vnd.pypi.simple.latest+json"),
+    HTML: (HTML.media_type, "application/vnd.pypi.simple.latest+html"),
+    PLAIN_HTML: (PLAIN_HTML.media_type,),
+}
+# Where a client likes two forms as much: what it names, JSON first; where it takes anything, what a browser shows.
+_BY_NAME = (JSON, HTML, PLAIN_HTML)
+_BY_WILDCARD = (PLAIN_HTML, JSON, HTML)
+
+
+def negotiate(header: str) -> Form | None:
+    """The form to answer with; None where the client takes none of them (406). An empty header takes anything."""
+    if not header.strip():
+        return PLAIN_HTML
+    known = _KNOWN.get(header)
+    return known if known is not None else weigh(header)
+
+
+def weigh(header: str) -> Form | None:
+    """What `negotiate` says by the rules of RFC 9110, section 12.5.1, whoever sends it."""
+    ranges = [_parse(part) for part in header.split(",") if part.strip()]
+    best: tuple[float, int, int] | None = None
+    chosen = None
+    for form in _BY_NAME:
+        match = max((_match(form, name, quality) for name, quality in ranges), default=(0, 0.0))
+        precision, quality = match
+        order = _BY_WILDCARD if precision == 1 else _BY_NAME
+        weight = (quality, precision, -order.index(form))
+        if quality > 0 and (best is None or weight > best):
+            best, chosen = weight, form
+    return chosen
+
+
+def _match(form: Form, name: str, quality: float) -> tuple[int, float]:
+    """How precisely a media range means this form (0: not at all), and how much it is liked."""
+    if name in _NAMES[form]:
+        return 3, quality
+    if name == form.media_type.partition("/")[0] + "/*":
+        return 2, quality
+    return (1, quality) if name == "*/*" else (0, 0.0)
+
+
+def _parse(part: str) -> tuple[str, float]:
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                return name, min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return name, 0.0
+    return name, 1.0

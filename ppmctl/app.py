@@ -1,0 +1,145 @@
+"""The WSGI application of an index: who is asking → read from disk, or an upload, or pypiserver."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from werkzeug.wrappers import Request, Response
+
+from ppmctl import audit, files, uploads
+from ppmctl.backend import Pypiserver
+from ppmctl.config import ServerSettings
+from ppmctl.credentials import Access, Credentials
+from ppmctl.dists import one_line
+from ppmctl.errors import Refused
+from ppmctl.reads import Reader
+from ppmctl.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+UPLOAD_PATHS = frozenset({"/", "/legacy", "/legacy/", "/upload", "/upload/"})
+_ANONYMOUS = Access(name="anonymous", role="reader", created="")
+_RIGHT = {"file_upload": "publish", "submit": "publish", "verify": "publish", "remove_pkg": "manage"}
+_STALLED_AFTER = 60.0  # seconds without a byte of a request's body
+
+
+class Index:
+    """One index, served. An object with a root: a process may have several."""
+
+    def __init__(self, settings: ServerSettings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._credentials = Credentials(settings.volume)
+        self._reader = Reader(settings, store)
+        self._pypiserver = Pypiserver(store, upstream_url=settings.upstream_url)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # A client's word for the host would end up in the links that pypiserver makes.
+        environ.pop("HTTP_X_FORWARDED_HOST", None)
+        request = Request(environ)
+        try:
+            return self._answer(request, environ, start_response)
+        except Refused as exc:
+            uploads.drain(request, self._settings.max_upload_size)
+            return _refusal(exc)(environ, start_response)
+        except OSError as exc:
+            if not files.is_out_of_space(exc):
+                log.exception("%s %s failed", request.method, request.path)
+                return _refusal(Refused(500, f"The server could not use its volume: {exc.strerror}"))(
+                    environ, start_response
+                )
+            uploads.drain(request, self._settings.max_upload_size)
+            return _refusal(uploads.out_of_space())(environ, start_response)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return Response("This is a bug in ppm; the server's log says more\n", status=500)(environ, start_response)
+
+    def _answer(
+        self, request: Request, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if request.path == "/healthz":
+            return Response("ok\n", mimetype="text/plain")(environ, start_response)
+        reading = request.method in {"GET", "HEAD"} or request.path == "/RPC2"
+        by = self._authenticated(request, reading=reading)
+        if request.path in UPLOAD_PATHS and request.method == "POST":
+            return self._upload(request, by, environ, start_response)
+        found = self._reader.answer(request)
+        if found is not None:
+            return found(environ, start_response)
+        return self._pypiserver(environ, start_response)
+
+    def _authenticated(self, request: Request, *, reading: bool) -> Access:
+        """Who is asking. Refused, 401: before anything else is said, also whether something is here."""
+        if reading and self._settings.public_reads:
+            return _ANONYMOUS
+        sent = request.authorization
+        if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
+            raise Refused(401, "This index needs a credential")
+        access = self._credentials.authenticate(sent.username, sent.password)
+        if access is None:
+            raise Refused(401, "The credential is wrong: unknown name or secret")
+        if not access.may("read"):
+            raise Refused(401, "The credential has expired")
+        return access
+
+    def _upload(
+        self, request: Request, by: Access, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if not by.may("publish"):
+            self._refused(request, by, f"The credential {by.name} is a reader's: it may install, not publish")
+        _limit_waiting(environ)
+        if (request.content_length or 0) > self._settings.max_upload_size:
+            raise uploads.too_large(self._settings.max_upload_size)
+        upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
+        try:
+            self._check_action(request, upload)
+            return list(self._pypiserver(environ, start_response, upload))
+        except Refused as exc:
+            if exc.status == 409 and "twine" in request.headers.get("User-Agent", ""):
+                raise Refused(400, exc.message) from exc  # what twine takes for a duplicate
+            raise
+        finally:
+            upload.close()
+
+    def _check_action(self, request: Request, upload: uploads.Upload) -> None:
+        if upload.action not in _RIGHT:
+            raise Refused(400, f"This index does not know the :action {one_line(upload.action)!r}")
+        if upload.action == "file_upload" and upload.content is None:
+            raise Refused(400, "The form has no file in its field 'content'")
+        if upload.action == "remove_pkg" and not upload.by.may("manage"):
+            self._refused(request, upload.by, f"The credential {upload.by.name} is not an admin's: it may not remove")
+
+    def _refused(self, request: Request, by: Access, reason: str) -> None:
+        audit.write(
+            self._settings.volume,
+            action="write",
+            by=by.name,
+            origin=request.remote_addr or "",
+            what=request.path,
+            result=reason,
+        )
+        raise Refused(403, reason)
+
+
+def _refusal(exc: Refused) -> Response:
+    """A refusal as clients show it: twine prints the status line alone, others the body."""
+    reason = one_line(exc.message)
+    phrase = reason.encode("ascii", "replace").decode()
+    response = Response(reason + "\n", status=f"{exc.status} {phrase}", mimetype="text/plain")
+    if exc.status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="ppm"'
+    if exc.status in {408, 413}:
+        response.headers["Connection"] = "close"
+    return response
+
+
+def _limit_waiting(environ: WSGIEnvironment) -> None:
+    """A client that stops sending gives its thread back (behind nginx it never holds one)."""
+    connection = environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(_STALLED_AFTER)

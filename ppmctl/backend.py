@@ -1,0 +1,141 @@
+"""pypiserver, unmodified, driven with our store as its backend. The only module that knows pypiserver.
+
+Nothing used here is promised by pypiserver; tests/e2e/test_pypiserver_contract.py says what it relies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pypiserver
+from pypiserver.backend import Backend, BackendProxy
+from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
+from pypiserver.core import PkgFile
+
+from ppmctl import folder, uploads
+from ppmctl.dists import normalise, one_line
+from ppmctl.errors import Refused
+from ppmctl.store import NotHere, Store
+from ppmctl.uploads import Upload
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_UPLOAD = "ppm.upload"
+_WELCOME = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Python package index</title></head>
+<body><h1>Python package index</h1>
+<p>{{NUMPKGS}} projects, in the <a href="{{URL}}simple/">Simple API</a>. Install with
+<code>pip install --index-url {{URL}}simple/ NAME</code>, publish with <code>ppmctl publish</code> or
+<code>twine upload --repository-url {{URL}}</code>.</p>
+<p>Served by pypiserver {{VERSION}} and ppm.</p></body></html>
+"""
+
+
+class StoreBackend(Backend):  # type: ignore[misc]  # pypiserver is untyped
+    """pypiserver's storage, kept in our store. What it takes through `add_package` comes from `uploads`."""
+
+    def __init__(self, config: Any, store: Store) -> None:
+        super().__init__(config)
+        self._store = store
+
+    def add_package(self, filename: str, stream: BinaryIO) -> None:
+        upload: Upload = request.environ[_UPLOAD]
+        if upload.filename != filename or upload.content is not stream:
+            raise Refused(400, "A form can hold one file, in its field 'content'")
+        uploads.publish(self._store, upload)
+
+    def remove_package(self, pkg: PkgFile) -> None:
+        upload: Upload = request.environ[_UPLOAD]
+        uploads.remove(
+            self._store, pkg.pkgname, pkg.relfn.rpartition("/")[2], by=upload.by, origin=upload.origin
+        )
+
+    def exists(self, filename: str) -> bool:
+        # never asked: `overwrite` leaves the decision to the store, which makes it at the write and not before
+        raise AssertionError(filename)
+
+    def get_projects(self) -> Iterable[str]:
+        return self._store.projects()
+
+    def find_project_packages(self, project: str) -> Iterator[PkgFile]:
+        try:
+            content = self._store.read(normalise(project))
+        except NotHere:
+            return
+        for file in content.files:
+            relative = f"{content.project}/{file.filename}"
+            yield PkgFile(
+                pkgname=content.project,
+                version=file.record.version,
+                fn=str(self._store.volume.packages / relative),
+                root=str(self._store.volume.packages),
+                relfn=relative,
+            )
+
+    def get_all_packages(self) -> Iterator[PkgFile]:
+        for project in self._store.projects():
+            yield from self.find_project_packages(project)
+
+    def find_version(self, name: str, version: str) -> Iterator[PkgFile]:
+        for package in self.find_project_packages(name):
+            if package.version == version:
+                yield package
+
+    def package_count(self) -> int:
+        return len(self._store.projects())
+
+    def digest(self, pkg: PkgFile) -> str | None:
+        filename = pkg.relfn.rpartition("/")[2]
+        return f"sha256={folder.read_record(self._store.volume, pkg.pkgname, filename).sha256}"
+
+
+class Pypiserver:
+    """pypiserver's application, with what it can't say or must not do put right from outside."""
+
+    def __init__(self, store: Store, *, upstream_url: str) -> None:
+        # Whoever comes here is authenticated already, and what is not here was redirected already.
+        app = pypiserver.app(
+            roots=[store.volume.packages],
+            authenticate=[],
+            password_file=".",  # noqa: S106 - pypiserver's word for "without"
+            overwrite=True,
+            disable_fallback=True,
+            fallback_url=upstream_url,
+            backend_arg="simple-dir",
+            welcome_msg=_WELCOME,
+        )
+        app._pypiserver_config.backend = BackendProxy(StoreBackend(app._pypiserver_config, store))
+        app.catchall = False  # a Refused reaches the one place that renders it
+        app.default_error_handler = _plain_error
+        self._app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]] = app
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse, upload: Upload | None = None
+    ) -> Iterable[bytes]:
+        """Answer a request; `upload` is its form, if it had one, which pypiserver then does not parse again."""
+        if upload is not None:
+            environ = {**environ, **_parsed(upload), _UPLOAD: upload, "PATH_INFO": "/"}
+        return self._app(environ, start_response)
+
+
+def _parsed(upload: Upload) -> dict[str, Any]:
+    forms, sent = FormsDict(), FormsDict()
+    for key, value in {**upload.fields, ":action": upload.action}.items():
+        forms[key] = value
+    if upload.content is not None:
+        sent["content"] = FileUpload(upload.content, "content", upload.filename)
+    return {
+        "bottle.request.forms": forms,
+        "bottle.request.files": sent,
+        "bottle.request.post": FormsDict([*forms.allitems(), *sent.allitems()]),
+    }
+
+
+def _plain_error(error: Any) -> str:
+    """pypiserver's refusals as ours are: the reason in the status line and in one line of text."""
+    reason = one_line(error.body)
+    response.status = f"{error.status_code} {reason}"
+    response.content_type = "text/plain; charset=utf-8"
+    return reason + "\n"

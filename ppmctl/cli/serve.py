@@ -1,0 +1,102 @@
+"""`ppmctl serve` and `ppmctl init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ppmctl import output
+from ppmctl.config import SETTINGS, ServerSettings, server_settings, settings_file
+from ppmctl.volume import Volume
+
+root_option = click.option(
+    "--root",
+    required=True,
+    envvar="PPM_ROOT",
+    show_envvar=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the index's volume.",
+)
+
+
+def _settings_options(command: Any) -> Any:
+    for setting in reversed(SETTINGS):
+        shown = "" if setting.default in (None, ()) else f" Default: {setting.default}."
+        command = click.option(
+            setting.option,
+            setting.name,
+            metavar=setting.metavar,
+            multiple=setting.many,
+            help=f"{setting.help}{shown} [{setting.variable}]",
+        )(command)
+    return command
+
+
+@click.command()
+@root_option
+@click.option("--first-credential", is_flag=True, help="Make a first admin where there is none, and print what to type.")
+@_settings_options
+def serve(root: Path, first_credential: bool, **flags: Any) -> None:
+    """Serve the index in the folder ROOT, which is made if it is not there.
+
+    Each setting can also be given as a variable of the environment, or in ROOT/ppm.yml (see `ppmctl init`);
+    a flag wins over the variable, and that over the file.
+    """
+    from ppmctl import credentials, server
+
+    settings = server_settings(root, flags=flags)
+    settings.volume.prepare()
+    if first_credential:
+        made = credentials.make_first_admin(settings.volume)
+        _print_commands(settings, made=made)
+    server.serve(settings)
+
+
+@click.command()
+@root_option
+def init(root: Path) -> None:
+    """Make a volume in the folder ROOT, with a ppm.yml that explains each setting."""
+    from ppmctl import files
+
+    volume = Volume(root=root.absolute())
+    volume.prepare()
+    if files.create(volume.settings, settings_file().encode(), mode=0o644):
+        output.say(f"{volume.settings} is there to be edited; ppmctl serve --root {root} serves it.")
+    else:
+        output.say(f"{volume.settings} was there already and stays as it is.")
+
+
+def _print_commands(settings: ServerSettings, *, made: bool) -> None:
+    volume = settings.volume
+    url = f"http://{settings.host}:{settings.port}"
+    output.say(f"ppm serves {url}/ from {volume.root}")
+    output.say("")
+    if made:
+        output.say(f"The first credential, an admin's, is in {volume.first_credential} (user:secret),")
+        output.say(f"and for pip, uv and ppmctl in {volume.first_netrc}.")
+        output.say("")
+    if volume.first_netrc.exists():
+        netrc = f"NETRC={_short(volume.first_netrc)}"
+        output.say("publish   " + f"{netrc} {_ppmctl()} publish PROJECT_FOLDER --index {url}/")
+        output.say("install   " + f"{netrc} pip install --index-url {url}/simple/ NAME")
+    else:
+        output.say(f"publish   {_ppmctl()} publish PROJECT_FOLDER --index {url}/")
+        output.say(f"install   pip install --index-url {url}/simple/ NAME")
+    output.say(f"add users {_ppmctl()} user add NAME --role publisher --root {_short(volume.root)}")
+    output.say("stop      Ctrl-C")
+    output.say("")
+
+
+def _ppmctl() -> str:
+    import sys
+
+    return _short(Path(sys.argv[0])) if Path(sys.argv[0]).name == "ppmctl" else "ppmctl"
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,64 @@
+"""`ppmctl user`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ppmctl import output
+from ppmctl.cli.serve import root_option
+from ppmctl.volume import Volume
+
+
+@click.group()
+def user() -> None:
+    """Add, list and remove the users of an index. Runs beside its volume; a running server sees it at once."""
+
+
+@user.command()
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(["reader", "publisher", "admin"]), help="What the user may do.")
+@root_option
+def add(name: str, role: str, root: Path) -> None:
+    """Add the user NAME and print the secret, once: it is stored nowhere."""
+    from ppmctl import audit, credentials
+
+    volume = _volume(root)
+    secret = credentials.add(volume, name, role)
+    audit.write(volume, action="user add", by="ppmctl", origin="here", what=f"{name} as {role}", result="done")
+    output.say(f"{name} is a {role}. This is the secret; it is shown once:")
+    output.data(secret)
+
+
+@user.command("list")
+@root_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(root: Path, as_json: bool) -> None:
+    """List the users and what they may do."""
+    from ppmctl import credentials
+
+    found = credentials.entries(_volume(root))
+    if as_json:
+        output.as_json([{"name": entry.name, "role": entry.role, "created": entry.created} for entry in found])
+    else:
+        output.table(("NAME", "ROLE", "CREATED"), [(entry.name, entry.role, entry.created) for entry in found])
+
+
+@user.command()
+@click.argument("name")
+@root_option
+def remove(name: str, root: Path) -> None:
+    """Remove the user NAME: from the next request on, the secret lets nobody in."""
+    from ppmctl import audit, credentials
+
+    volume = _volume(root)
+    credentials.remove(volume, name)
+    audit.write(volume, action="user remove", by="ppmctl", origin="here", what=name, result="done")
+    output.say(f"{name} is no user any more.")
+
+
+def _volume(root: Path) -> Volume:
+    volume = Volume(root=root.absolute())
+    volume.prepare()
+    return volume

@@ -1,0 +1,125 @@
+"""`drop/`: files that somebody copied in (scp, rsync) are taken into the index when they are whole and valid."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from ppmctl import audit, dists, files
+from ppmctl.errors import PpmError, Refused
+from ppmctl.store import Store
+from ppmctl.volume import REJECTED
+
+log = logging.getLogger(__name__)
+
+BY = "drop"
+_EVERY = 1.0  # seconds between two looks
+_UNCHANGED_LOOKS = 2  # so many looks without a change, and a file is taken to be whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """What tells whether a file changed."""
+
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> _State:
+        entry = path.stat()
+        return cls(inode=entry.st_ino, size=entry.st_size, modified=entry.st_mtime_ns)
+
+
+class Watcher:
+    """Looks into `drop/` and takes what has stopped changing; what it can't take stays, its reason beside it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folder = store.volume.drop
+        self._seen: dict[str, tuple[_State, int]] = {}
+
+    def run(self) -> None:
+        """Look for ever, but only while no other process of this index does."""
+        pause = threading.Event()
+        held: int | None = None
+        while True:
+            try:
+                held = held if held is not None else files.try_lock(self._store.volume.drop_lock)
+                if held is not None:
+                    self.look()
+            except OSError as exc:
+                log.error("%s can't be looked through: %s", self._folder, exc)
+            pause.wait(_EVERY)
+
+    def look(self) -> list[str]:
+        """Look once; the names that were taken."""
+        found: dict[str, _State] = {}
+        with os.scandir(self._folder) as entries:
+            names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+        for name in sorted(names):
+            if name.startswith(".") or name.endswith(REJECTED):
+                continue
+            try:
+                found[name] = _State.of(self._folder / name)
+            except FileNotFoundError:
+                continue
+        taken = [name for name, state in found.items() if self._is_ready(name, state) and self._take(name, state)]
+        self._seen = {name: seen for name, seen in self._seen.items() if name in found and name not in taken}
+        for name in names:
+            if name.endswith(REJECTED) and name.removesuffix(REJECTED) not in names:
+                (self._folder / name).unlink(missing_ok=True)
+        return taken
+
+    def _is_ready(self, name: str, state: _State) -> bool:
+        before, looks = self._seen.get(name, (None, 0))
+        looks = looks + 1 if before == state else 0
+        self._seen[name] = (state, looks)
+        return looks == _UNCHANGED_LOOKS  # once: a file that was rejected is tried again when it changes
+
+    def _take(self, name: str, state: _State) -> bool:
+        path = self._folder / name
+        reason = ""
+        try:
+            self._publish(path, state)
+        except PpmError as exc:
+            reason = exc.message
+        except OSError as exc:
+            reason = f"{exc.strerror or exc}; it will be tried again when the server is started"
+        self._tell(path, reason)
+        return not reason
+
+    def _publish(self, path: Path, state: _State) -> None:
+        with self._store.area.new_file() as received:
+            with path.open("rb") as original:
+                while chunk := original.read(1 << 20):
+                    received.write(chunk)
+            received.finish()
+            dist = dists.inspect(received.path, path.name)
+            if _State.of(path) != state:
+                raise PpmError(f"{path.name} changed while it was read")
+            try:
+                self._store.put(received, dist, by=BY)
+            except Refused:
+                if not self._is_here(dist.name, received.sha256):
+                    raise
+        path.unlink()
+
+    def _is_here(self, name: dists.Filename, sha256: str) -> bool:
+        content = self._store.read(name.project) if self._store.has_project(name.project) else None
+        return content is not None and any(
+            file.filename == name.filename and file.record.sha256 == sha256 for file in content.files
+        )
+
+    def _tell(self, path: Path, reason: str) -> None:
+        beside = path.with_name(path.name + REJECTED)
+        if reason:
+            files.write_atomic(beside, f"{reason}\n".encode())
+        else:
+            beside.unlink(missing_ok=True)
+        audit.write(
+            self._store.volume, action="publish", by=BY, origin="drop/", what=path.name, result=reason or "done"
+        )

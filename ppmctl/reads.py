@@ -1,0 +1,157 @@
+"""The read path of the embedded server: pages and files from disk, with the answers that nginx gives on a host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import quote
+
+from werkzeug.http import http_date
+from werkzeug.wrappers import Request, Response
+from werkzeug.wsgi import wrap_file
+
+from ppmctl import accept
+from ppmctl.config import ServerSettings
+from ppmctl.dists import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
+from ppmctl.errors import Refused
+from ppmctl.index import PACKED
+from ppmctl.store import Store
+from ppmctl.volume import METADATA
+
+_FOR_EVER = "max-age=31536000, immutable"
+_VARY = "Accept, Accept-Encoding"
+
+
+class Reader:
+    """Answers GET and HEAD for what is served from disk."""
+
+    def __init__(self, settings: ServerSettings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._file_cache = f"{_FOR_EVER}, {'public' if settings.public_reads else 'private'}"
+
+    def answer(self, request: Request) -> Response | None:
+        """The response, or None for what is pypiserver's to answer. Refused: 404, 405 or 406."""
+        match request.path.split("/")[1:]:
+            case ["simple"]:
+                found = _moved(request, "/simple/")
+            case ["simple", ""]:
+                found = self._page(request, self._store.volume.simple)
+            case ["simple", name] | ["simple", name, ""] if name:
+                found = self._project(request, name)
+            case ["simple", *_]:
+                raise Refused(404, "There is nothing here; a project's page is /simple/NAME/")
+            case ["packages", ""]:
+                return None
+            case ["packages", project, filename] if filename:
+                found = self._file(request, project, filename)
+            case ["packages", filename] if filename:
+                found = self._flat(request, filename)
+            case ["packages", _, *_]:
+                raise Refused(404, "There is no such file in this index")
+            case _:
+                return None
+        if request.method not in {"GET", "HEAD"}:
+            refused = Response("Only GET and HEAD work here\n", status=405, mimetype="text/plain")
+            refused.headers["Allow"] = "GET, HEAD"
+            return refused
+        return found
+
+    def _project(self, request: Request, name: str) -> Response:
+        if not is_name(name):
+            raise Refused(404, "That is not a valid name of a project")
+        project = normalise(name)
+        if project != name or not request.path.endswith("/"):
+            return _moved(request, f"/simple/{project}/")
+        volume = self._store.volume
+        try:
+            return self._page(request, volume.pages(project))
+        except FileNotFoundError:
+            pass
+        # A name that is here, was here or is private is never sent elsewhere, whatever becomes of its page.
+        if self._store.has_project(project):
+            self._store.refresh(project)
+            return self._page(request, volume.pages(project))
+        if any(fnmatchcase(project, glob) for glob in self._settings.private_names):
+            raise Refused(404, f"{project} is a private name of this index, and nothing was published under it yet")
+        if self._settings.upstream == "none":
+            raise Refused(404, f"There is no project {project} in this index")
+        return _redirect(f"{self._settings.upstream_url}{project}/", 302)
+
+    def _page(self, request: Request, pages: Path) -> Response:
+        """A page in the form that the client asked for; FileNotFoundError if it was never written."""
+        form = accept.negotiate(request.headers.get("Accept", ""))
+        path = pages / (form.page if form is not None else accept.JSON.page)
+        if not path.exists():
+            if pages != self._store.volume.simple:
+                raise FileNotFoundError(path)
+            self._store.write_root()
+        if form is None:
+            known = ", ".join(known.media_type for known in (accept.JSON, accept.HTML, accept.PLAIN_HTML))
+            raise Refused(406, f"This page can be had as {known}")
+        response = Response(content_type=form.content_type)
+        response.headers["Vary"] = _VARY
+        response.headers["Cache-Control"] = "no-cache"
+        if request.accept_encodings["gzip"] > 0:
+            with contextlib.suppress(FileNotFoundError):  # short pages have no packed form
+                packed = _send(request, response, path.with_name(path.name + PACKED))
+                packed.headers["Content-Encoding"] = "gzip"
+                return packed
+        return _send(request, response, path)
+
+    def _file(self, request: Request, project: str, filename: str) -> Response:
+        try:
+            name = parse_filename(filename.removesuffix(METADATA))
+        except InvalidDistribution as exc:
+            raise Refused(404, "There is no such file in this index") from exc
+        if not is_normalised(project) or name.project != project:
+            raise Refused(404, "There is no such file in this index")
+        response = Response(content_type="application/octet-stream")
+        response.headers["Cache-Control"] = self._file_cache
+        try:
+            return _send(request, response, self._store.volume.file(project, filename))
+        except FileNotFoundError as exc:
+            raise Refused(404, "There is no such file in this index") from exc
+
+    def _flat(self, request: Request, filename: str) -> Response:
+        """The URL that a pypiserver with a flat folder gave out, which lock files may still hold."""
+        try:
+            project = parse_filename(filename.removesuffix(METADATA)).project
+        except InvalidDistribution as exc:
+            raise Refused(404, "There is no such file in this index") from exc
+        if not self._store.has_file(project, filename):
+            raise Refused(404, "There is no such file in this index")
+        return _moved(request, f"/packages/{project}/{quote(filename)}")
+
+
+def _moved(request: Request, path: str) -> Response:
+    # without the host: nothing that a client sends in a header can end up in it
+    return _redirect(request.root_path.rstrip("/") + path, 301)
+
+
+def _redirect(location: str, status: int) -> Response:
+    response = Response(f"{location}\n", status=status, mimetype="text/plain")
+    response.headers["Location"] = location
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def _send(request: Request, response: Response, path: Path) -> Response:
+    """Put the file at `path` into `response`, whole, in part (Range) or not at all (304)."""
+    file = path.open("rb")
+    try:
+        entry = os.fstat(file.fileno())
+        modified = int(entry.st_mtime)
+        response.headers["Last-Modified"] = http_date(modified)
+        response.set_etag(f"{modified:x}-{entry.st_size:x}")  # as nginx makes it
+        response.response = wrap_file(request.environ, file, 1 << 18)
+        response.direct_passthrough = True
+        response.content_length = entry.st_size
+        response.make_conditional(request, accept_ranges=True, complete_length=entry.st_size)
+    except BaseException:
+        file.close()
+        raise
+    response.call_on_close(file.close)
+    return response

@@ -1,0 +1,98 @@
+"""`ppmctl serve`: the index's application under gunicorn, with its two threads."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from ppmctl import drop
+from ppmctl.app import Index
+from ppmctl.config import ServerSettings
+from ppmctl.errors import PpmError
+from ppmctl.store import Store
+
+log = logging.getLogger(__name__)
+
+_ROOT_EVERY = 1.0  # seconds at least between two writings of the list of projects
+
+
+def serve(settings: ServerSettings) -> None:
+    """Serve the index until a signal ends it. PpmError where the volume or the port can't be used."""
+    settings.volume.prepare()
+    _check_port(settings)
+    _Server(settings).run()
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._store = Store(settings.volume)
+        super().__init__()
+
+    def load_config(self) -> None:
+        host = self._settings.host
+        for name, value in {
+            "bind": host if host.startswith("unix:") else f"{_bracketed(host)}:{self._settings.port}",
+            # One process with threads: the work is the disk's and hashlib's, which let other threads run, and
+            # one process holds one copy of everything.
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": self._settings.threads,
+            "timeout": 120,
+            "graceful_timeout": 60,
+            "keepalive": 15,
+            "limit_request_line": 8190,
+            "control_socket_disable": True,  # it would be a file in whatever folder this was started in
+            "loglevel": "warning",
+            "proc_name": "ppm",
+            "post_worker_init": lambda _worker: self._start_threads(),
+            "worker_exit": lambda _arbiter, _worker: self._store.area.close(),
+        }.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[..., Any]:
+        mended = self._store.mend()
+        if mended.projects or mended.swept:
+            log.warning("Mended after a crash: %d projects, %d folders.", len(mended.projects), mended.swept)
+        return Index(self._settings, self._store)
+
+    def _start_threads(self) -> None:
+        watcher = drop.Watcher(self._store)
+        for name, work in (("root list", self._write_root), ("drop folder", watcher.run)):
+            threading.Thread(target=work, name=name, daemon=True).start()
+
+    def _write_root(self) -> None:
+        pause = threading.Event()
+        while self._store.root_is_old.wait():
+            try:
+                self._store.write_root()
+            except OSError as exc:
+                self._store.root_is_old.set()
+                log.error("The list of projects can't be written, trying again: %s", exc)
+            pause.wait(_ROOT_EVERY)
+
+
+def _check_port(settings: ServerSettings) -> None:
+    """gunicorn would try a taken port five times, a second each, and say no more than that."""
+    if settings.host.startswith("unix:"):
+        return
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _name, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as exc:
+        raise PpmError(
+            f"Can't listen on {settings.host} port {settings.port}: {exc.strerror or exc}.",
+            hint="Another program may use the port: choose one with --port (make up PORT=8081).",
+        ) from exc
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

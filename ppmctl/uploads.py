@@ -1,0 +1,191 @@
+"""What happens on an upload, after the request was authenticated and before pypiserver answers it.
+
+received into `incoming/`, hashed on the way → may this credential publish this project? → the digests that
+the client sent agree → it is the wheel or sdist that its name says → the store puts it → a line in the audit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.wrappers import Request
+
+from ppmctl import audit, dists, files
+from ppmctl.credentials import Access
+from ppmctl.dists import Filename, InvalidDistribution
+from ppmctl.errors import Refused
+from ppmctl.incoming import DIGESTS, IncomingFile
+from ppmctl.store import Store
+
+log = logging.getLogger(__name__)
+
+# A form's fields besides its file: twine sends a field for each classifier, and the README in one.
+MAX_FIELD = 16 << 20
+MAX_FIELDS = 10_000
+# How much of a body is read, and thrown away, so that a client that is still sending reads the refusal.
+MAX_DRAIN = 256 << 20
+
+
+@dataclass(kw_only=True)
+class Upload:
+    """One request's form, and who sent it. `close` removes what was received."""
+
+    by: Access
+    origin: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    content: IncomingFile | None = None
+    filename: str = ""
+    received: list[IncomingFile] = field(default_factory=list)
+
+    @property
+    def action(self) -> str:
+        """What the client wants: the form's `:action`; a form with a file and no action uploads it."""
+        return self.fields.get(":action") or ("file_upload" if self.content is not None else "")
+
+    def close(self) -> None:
+        for file in self.received:
+            file.discard()
+
+
+def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upload:
+    """Read a request's form, its files straight into `incoming/`. The caller closes the upload.
+
+    Refused: 400 for a form that can't be parsed, 413 for one over `max_size` bytes; OSError for a full disk.
+    """
+    upload = Upload(by=by, origin=request.remote_addr or "")
+
+    def new_file(**_about: object) -> IncomingFile:
+        file = store.area.new_file()
+        upload.received.append(file)
+        return file
+
+    parser = FormDataParser(
+        stream_factory=new_file,  # type: ignore[arg-type]  # werkzeug's protocol names IO, which no RawIOBase is
+        max_content_length=max_size,
+        max_form_memory_size=MAX_FIELD,
+        max_form_parts=MAX_FIELDS,
+        silent=False,
+    )
+    try:
+        _stream, form, sent = parser.parse_from_environ(request.environ)
+        upload.fields = _plain(form)
+        content = sent.get("content")
+        if content is not None:
+            upload.content = upload.received[[id(file) for file in upload.received].index(id(content.stream))]
+            upload.filename = content.filename or ""
+    except RequestEntityTooLarge as exc:
+        upload.close()
+        raise too_large(max_size) from exc
+    except ClientDisconnected as exc:
+        upload.close()
+        raise Refused(400, "The upload broke off before its end") from exc
+    except TimeoutError as exc:
+        upload.close()
+        raise Refused(408, "The upload stopped arriving") from exc
+    except ValueError as exc:
+        upload.close()
+        raise Refused(400, f"The upload is not a form that can be read: {dists.one_line(exc)}") from exc
+    except BaseException:
+        upload.close()
+        raise
+    return upload
+
+
+def publish(store: Store, upload: Upload) -> None:
+    """Check what was received and put it into the index. Refused, with the reason, leaves nothing behind."""
+    if upload.content is None:
+        raise Refused(400, "The form has no file in its field 'content'")
+    result = "done"
+    try:
+        name = _name(upload)
+        _check_digests(upload, upload.content)
+        try:
+            # The file's own buffer first: a full disk shows here, and the archive is read from disk.
+            upload.content.finish()
+            dist = dists.inspect(upload.content.path, name.filename)
+        except InvalidDistribution as exc:
+            raise Refused(400, exc.message) from exc
+        store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
+    except Refused as exc:
+        result = exc.message
+        raise
+    except OSError as exc:
+        if not files.is_out_of_space(exc):
+            raise
+        raise out_of_space() from exc
+    finally:
+        what = upload.filename[: dists.MAX_FILENAME]
+        audit.write(
+            store.volume, action="publish", by=upload.by.name, origin=upload.origin, what=what, result=result
+        )
+
+
+def remove(store: Store, project: str, filename: str, *, by: Access, origin: str) -> None:
+    """Remove a file for good."""
+    store.remove(project, filename)
+    audit.write(store.volume, action="remove", by=by.name, origin=origin, what=filename, result="done")
+
+
+def drain(request: Request, max_size: int) -> None:
+    """Read what a refused client still sends, so that it gets to see the answer; no more than MAX_DRAIN."""
+    if (request.content_length or 0) > min(max_size, MAX_DRAIN):
+        return
+    left = MAX_DRAIN
+    try:
+        while left > 0 and (chunk := request.environ["wsgi.input"].read(min(left, 1 << 16))):
+            left -= len(chunk)
+    except OSError:
+        return
+
+
+def too_large(max_size: int) -> Refused:
+    return Refused(413, f"The upload is over this index's limit of {max_size} bytes (max_upload_size)")
+
+
+def out_of_space() -> Refused:
+    return Refused(507, "The index has no space left; nothing was stored, try again when there is some")
+
+
+def _plain(form: MultiDict[str, str]) -> dict[str, str]:
+    return {key: form[key] for key in form}
+
+
+def _name(upload: Upload) -> Filename:
+    try:
+        name = dists.parse_filename(upload.filename)
+    except InvalidDistribution as exc:
+        raise Refused(400, exc.message) from exc
+    if not upload.by.may("publish", name.project):
+        raise Refused(403, f"The credential {upload.by.name} may not publish {name.project}")
+    said = upload.fields.get("name")
+    if said and dists.normalise(said) != name.project:
+        raise Refused(400, f"The form says that {name.filename} belongs to the project {dists.one_line(said)!r}")
+    return name
+
+
+def _check_digests(upload: Upload, content: IncomingFile) -> None:
+    for digest in DIGESTS:
+        sent = upload.fields.get(f"{digest}_digest")
+        if sent and sent.strip().lower() != content.digest(digest):
+            raise Refused(
+                400, f"{upload.filename} did not arrive as it was sent: its {digest} digest differs; upload it again"
+            )
+
+
+def _attestations(upload: Upload) -> str | None:
+    sent = upload.fields.get("attestations")
+    if sent is None:
+        return None
+    try:
+        listed = json.loads(sent)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list):
+        raise Refused(400, "The field 'attestations' is not a JSON list (PEP 740)")
+    return sent
