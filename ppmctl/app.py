@@ -59,9 +59,7 @@ class Index:
             log.exception("%s %s failed", request.method, request.path)
             return Response("This is a bug in ppm; the server's log says more\n", status=500)(environ, start_response)
 
-    def _answer(
-        self, request: Request, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _answer(self, request: Request, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if request.path == "/healthz":
             return Response("ok\n", mimetype="text/plain")(environ, start_response)
         reading = request.method in {"GET", "HEAD"} or request.path == "/RPC2"

@@ -6,7 +6,7 @@ Nothing used here is promised by pypiserver; tests/e2e/test_pypiserver_contract.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import pypiserver
 from pypiserver.backend import Backend, BackendProxy
@@ -40,7 +40,7 @@ class StoreBackend(Backend):  # type: ignore[misc]  # pypiserver is untyped
         super().__init__(config)
         self._store = store
 
-    def add_package(self, filename: str, stream: BinaryIO) -> None:
+    def add_package(self, filename: str, stream: object) -> None:
         upload: Upload = request.environ[_UPLOAD]
         if upload.filename != filename or upload.content is not stream:
             raise Refused(400, "A form can hold one file, in its field 'content'")
@@ -48,9 +48,7 @@ class StoreBackend(Backend):  # type: ignore[misc]  # pypiserver is untyped
 
     def remove_package(self, pkg: PkgFile) -> None:
         upload: Upload = request.environ[_UPLOAD]
-        uploads.remove(
-            self._store, pkg.pkgname, pkg.relfn.rpartition("/")[2], by=upload.by, origin=upload.origin
-        )
+        uploads.remove(self._store, pkg.pkgname, pkg.relfn.rpartition("/")[2], by=upload.by, origin=upload.origin)
 
     def exists(self, filename: str) -> bool:
         # never asked: `overwrite` leaves the decision to the store, which makes it at the write and not before

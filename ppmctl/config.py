@@ -225,7 +225,10 @@ def server_settings(
 
 def settings_file() -> str:
     """The text of a ppm.yml: every setting with its explanation, commented out at its default."""
-    lines = ["# The settings of this index's server. A flag of `ppmctl serve` or a PPM_… variable wins over them.", ""]
+    lines = [
+        "# The settings of this index's server. A flag of `ppmctl serve` or a PPM_… variable wins over them.",
+        "",
+    ]
     for setting in SETTINGS:
         lines += [f"# {setting.help}"]
         shown = setting.example or setting.default

@@ -115,7 +115,8 @@ def add(volume: Volume, name: str, role: str) -> str:
         hashes, access = read_htpasswd(volume.htpasswd), read_access(volume.access)
         if name in hashes or name in access:
             raise PpmError(
-                f"There is a credential {name!r} already.", hint=f"ppmctl user remove {name}  takes it away first."
+                f"There is a credential {name!r} already.",
+                hint=f"ppmctl user remove {name}  takes it away first.",
             )
         secret = SECRET_PREFIX + secrets.token_urlsafe(32)
         access[name] = Access(name=name, role=role, created=_now())

@@ -126,7 +126,14 @@ def inspect(path: Path, filename: str) -> Dist:
             metadata = _tar_sdist_metadata(path)
     except InvalidDistribution as exc:
         raise InvalidDistribution(f"{filename}: {exc.message}") from exc
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError) as exc:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        gzip.BadGzipFile,
+        NotImplementedError,
+    ) as exc:
         raise InvalidDistribution(f"{filename} is not a readable archive: {one_line(exc)}.") from exc
     except (RuntimeError, UnicodeError, ValueError, OverflowError) as exc:
         # zipfile on an encrypted member, tarfile on a header that makes no sense

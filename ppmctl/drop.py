@@ -93,26 +93,16 @@ class Watcher:
         return not reason
 
     def _publish(self, path: Path, state: _State) -> None:
-        with self._store.area.new_file() as received:
-            with path.open("rb") as original:
-                while chunk := original.read(1 << 20):
-                    received.write(chunk)
-            received.finish()
+        with self._store.area.take(path) as received:
             dist = dists.inspect(received.path, path.name)
             if _State.of(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
             try:
                 self._store.put(received, dist, by=BY)
             except Refused:
-                if not self._is_here(dist.name, received.sha256):
+                if not self._store.holds(dist.name, received.sha256):
                     raise
         path.unlink()
-
-    def _is_here(self, name: dists.Filename, sha256: str) -> bool:
-        content = self._store.read(name.project) if self._store.has_project(name.project) else None
-        return content is not None and any(
-            file.filename == name.filename and file.record.sha256 == sha256 for file in content.files
-        )
 
     def _tell(self, path: Path, reason: str) -> None:
         beside = path.with_name(path.name + REJECTED)
@@ -121,5 +111,10 @@ class Watcher:
         else:
             beside.unlink(missing_ok=True)
         audit.write(
-            self._store.volume, action="publish", by=BY, origin="drop/", what=path.name, result=reason or "done"
+            self._store.volume,
+            action="publish",
+            by=BY,
+            origin="drop/",
+            what=path.name,
+            result=reason or "done",
         )

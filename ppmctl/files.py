@@ -91,8 +91,7 @@ def copy(source: Path, target: Path, *, mode: int = 0o644) -> None:
                 fcntl.ioctl(duplicate.fileno(), _FICLONE, original.fileno())
             except OSError:
                 shutil.copyfileobj(original, duplicate, 1 << 20)
-            duplicate.flush()
-            os.fsync(duplicate.fileno())
+            os.fchmod(duplicate.fileno(), mode)
 
 
 @contextlib.contextmanager

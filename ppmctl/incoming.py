@@ -10,7 +10,7 @@ import secrets
 import shutil
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from ppmctl import files
 from ppmctl.volume import Volume
@@ -29,17 +29,18 @@ class IncomingFile(io.RawIOBase):
     a hard link made meanwhile stays.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, existing: bool = False) -> None:
         super().__init__()
         self.path = path
         self.size = 0
-        self._hashes = {
+        self._hashes: dict[str, Any] = {
             "md5": hashlib.md5(usedforsecurity=False),
             "sha256": hashlib.sha256(),
             "blake2_256": hashlib.blake2b(digest_size=32),
         }
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._file = os.fdopen(os.open(path, flags, 0o644), "w+b", buffering=1 << 18)
+        flags = os.O_RDONLY if existing else os.O_RDWR | os.O_CREAT | os.O_EXCL
+        mode = "rb" if existing else "w+b"
+        self._file: IO[Any] = os.fdopen(os.open(path, flags | os.O_CLOEXEC, 0o644), mode, buffering=1 << 18)
 
     def writable(self) -> bool:
         return True
@@ -51,27 +52,38 @@ class IncomingFile(io.RawIOBase):
         return True
 
     def write(self, chunk: ReadableBuffer) -> int:
-        count = self._file.write(chunk)
+        self._count(chunk)
+        return self._file.write(chunk)
+
+    def digest_content(self) -> None:
+        """Take the digests of a file that was not written through this object."""
+        while chunk := self._file.read(1 << 20):
+            self._count(chunk)
+
+    def _count(self, chunk: ReadableBuffer) -> None:
         for digest in self._hashes.values():
             digest.update(chunk)
-        self.size += count
-        return count
+        self.size += memoryview(chunk).nbytes
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        return self._file.readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        chunk = self._file.read(len(view))
+        view[: len(chunk)] = chunk
+        return len(chunk)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
 
     def finish(self) -> None:
         """Everything is here: make it durable. OSError where the disk is full."""
-        self._file.flush()
-        os.fchmod(self._file.fileno(), 0o644)
+        if self._file.writable():
+            self._file.flush()
+            os.fchmod(self._file.fileno(), 0o644)  # whatever the umask: nginx reads it too
         os.fsync(self._file.fileno())
 
     def digest(self, name: str) -> str:
         """The hexadecimal digest of what was written; `name` is one of DIGESTS."""
-        return self._hashes[name].hexdigest()
+        return str(self._hashes[name].hexdigest())
 
     @property
     def sha256(self) -> str:
@@ -101,6 +113,22 @@ class IncomingArea:
     def new_file(self) -> IncomingFile:
         """A new empty file that nobody else sees."""
         return IncomingFile(self.new_path())
+
+    def take(self, source: Path, *, hard_link: bool = False) -> IncomingFile:
+        """A copy of `source` (its blocks are shared where the file system can), or a hard link to it, whole."""
+        path = self.new_path()
+        if hard_link:
+            os.link(source, path)
+        else:
+            files.copy(source, path)
+        file = IncomingFile(path, existing=True)
+        try:
+            file.digest_content()
+            file.finish()
+        except BaseException:
+            file.discard()
+            raise
+        return file
 
     def new_path(self) -> Path:
         """A name that is free, in this process's folder."""

@@ -230,5 +230,3 @@ def _html(title: str, head: str, links: str) -> bytes:
         "  </body>\n"
         "</html>\n"
     ).encode()
-
-

@@ -51,7 +51,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
             "loglevel": "warning",
             "proc_name": "ppm",
             "post_worker_init": lambda _worker: self._start_threads(),
-            "worker_exit": lambda _arbiter, _worker: self._store.area.close(),
+            "worker_exit": lambda _arbiter, _worker: self._finish(),
         }.items():
             self.cfg.set(name, value)
 
@@ -65,6 +65,11 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         watcher = drop.Watcher(self._store)
         for name, work in (("root list", self._write_root), ("drop folder", watcher.run)):
             threading.Thread(target=work, name=name, daemon=True).start()
+
+    def _finish(self) -> None:
+        if self._store.root_is_old.is_set():
+            self._store.write_root()
+        self._store.area.close()
 
     def _write_root(self) -> None:
         pause = threading.Event()

@@ -56,7 +56,10 @@ class Store:
         """A project's files and status; NotHere where it never was."""
         content = folder.read(self.volume, project)
         if content is None:
-            raise NotHere(f"There is no project {project!r} in this index.", hint="ppmctl package list")
+            raise NotHere(
+                f"There is no project {project!r} in this index.",
+                hint="The folders of ROOT/packages name the projects.",
+            )
         return content
 
     def projects(self) -> list[str]:
@@ -64,6 +67,14 @@ class Store:
 
     def has_file(self, project: str, filename: str) -> bool:
         return self.volume.file(project, filename).is_file()
+
+    def holds(self, name: Filename, sha256: str) -> bool:
+        """Whether this very file is published, with this content."""
+        try:
+            recorded = folder.read_record(self.volume, name.project, name.filename).sha256 == sha256
+        except (FileNotFoundError, folder.BrokenRecord):
+            return False
+        return recorded and self.has_file(name.project, name.filename)
 
     # changing
 
@@ -75,12 +86,15 @@ class Store:
         by: str,
         attestations: str | None = None,
         upload_time: str | None = None,
+        show: bool = True,
     ) -> Record:
         """Publish `received` as `dist`; when this returns it is durable and on the project's pages.
 
         `by` is who, for the record; `upload_time` is for files that were published elsewhere before, and
-        now if left out. Refused: 409 where the name is taken (the page then shows the file that has it) or was
-        removed, 403 where the project takes no uploads. OSError where the disk is full; nothing is left then.
+        now if left out. Without `show` the pages stay as they are, and marked, until `refresh`.
+
+        Refused: 409 where the name is taken (the page then shows the file that has it) or was removed, 403
+        where the project takes no uploads. OSError where the disk is full; nothing is left then.
         """
         name = dist.name
         record = Record(
@@ -90,14 +104,15 @@ class Store:
             upload_time=upload_time or folder.now(),
             uploaded_by=by,
             requires_python=dist.requires_python,
-            core_metadata=_sha256(dist.metadata) if name.kind == "wheel" else None,
+            core_metadata=metadata_hash(dist),
         )
-        with self._prepared(name, dist, record, attestations) as side_files, self._locked(name.project):
+        with self._prepared(name, dist, record, attestations) as side_files, self.locked(name.project):
             self._refuse_put(name, received.sha256)
             index.mark(self.volume, name.project)
             new = self._commit(name, received.path, side_files)
-            self._show(name)
-            index.unmark(self.volume, name.project)
+            if show:
+                self._show(name)
+                index.unmark(self.volume, name.project)
         if new:
             self.root_is_old.set()
         return record
@@ -148,29 +163,30 @@ class Store:
         if any(name.startswith(ROOT_MARK) for name in marked) or not (self.volume.simple / index.JSON_PAGE).exists():
             index.write_root(self.volume)
         return Mended(
-            projects=tuple(name for name in marked if not name.startswith(".")), swept=incoming.sweep(self.volume)
+            projects=tuple(name for name in marked if not name.startswith(".")),
+            swept=incoming.sweep(self.volume),
         )
 
     def refresh(self, project: str) -> None:
         """Write a project's pages again if they are missing or old."""
-        with self._locked(project):
+        with self.locked(project):
             index.refresh(self.volume, project)
+            index.unmark(self.volume, project)
 
     def write_root(self) -> None:
         """Write the list of projects if it is old."""
         self.root_is_old.clear()
         index.write_root(self.volume)
 
+    def locked(self, project: str) -> contextlib.AbstractContextManager[None]:
+        """Hold the project against every other change of it."""
+        return files.lock(self.volume.lock(project))
+
     # how
 
     @contextlib.contextmanager
-    def _locked(self, project: str) -> Iterator[None]:
-        with files.lock(self.volume.lock(project)):
-            yield
-
-    @contextlib.contextmanager
     def _changing(self, project: str) -> Iterator[Folder]:
-        with self._locked(project):
+        with self.locked(project):
             content = self.read(project)
             index.mark(self.volume, project)
             yield content
@@ -215,9 +231,8 @@ class Store:
     def _refuse_taken(self, name: Filename, sha256: str) -> None:
         if self.volume.mark(name.project).exists():  # its uploader died between the commit and the page
             index.refresh(self.volume, name.project)
-        with contextlib.suppress(FileNotFoundError, folder.BrokenRecord):
-            if folder.read_record(self.volume, name.project, name.filename).sha256 == sha256:
-                raise Refused(409, f"{name.filename} is already in this index, with the same content")
+        if self.holds(name, sha256):
+            raise Refused(409, f"{name.filename} is already in this index, with the same content")
         raise Refused(
             409,
             f"{name.filename} is already in this index with other content; a published file never changes,"
@@ -260,9 +275,7 @@ class Store:
             _drop_leftovers(self._path(name))
             raise
 
-    def _each_file(
-        self, project: str, version_or_filename: str, change: Callable[[Path], None]
-    ) -> list[str]:
+    def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:
             chosen = _choose(content, version_or_filename)
             for filename in chosen:
@@ -270,7 +283,7 @@ class Store:
         return chosen
 
     def _mend_project(self, project: str) -> None:
-        with self._locked(project):
+        with self.locked(project):
             content = folder.read(self.volume, project)
             if content is not None:
                 self._drop_orphans(content)
@@ -322,8 +335,15 @@ def _line(text: str) -> bytes:
     return " ".join(text.split()).encode() + b"\n"
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def metadata_hash(dist: Dist) -> str | None:
+    """The sha256 of a wheel's metadata file; None for an sdist, which has none (PEP 658)."""
+    return hashlib.sha256(dist.metadata).hexdigest() if dist.name.kind == "wheel" else None
+
+
+def sha256_of(path: Path) -> str:
+    """The hexadecimal sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -121,9 +121,7 @@ def publish(store: Store, upload: Upload) -> None:
         raise out_of_space() from exc
     finally:
         what = upload.filename[: dists.MAX_FILENAME]
-        audit.write(
-            store.volume, action="publish", by=upload.by.name, origin=upload.origin, what=what, result=result
-        )
+        audit.write(store.volume, action="publish", by=upload.by.name, origin=upload.origin, what=what, result=result)
 
 
 def remove(store: Store, project: str, filename: str, *, by: Access, origin: str) -> None:
@@ -174,7 +172,8 @@ def _check_digests(upload: Upload, content: IncomingFile) -> None:
         sent = upload.fields.get(f"{digest}_digest")
         if sent and sent.strip().lower() != content.digest(digest):
             raise Refused(
-                400, f"{upload.filename} did not arrive as it was sent: its {digest} digest differs; upload it again"
+                400,
+                f"{upload.filename} did not arrive as it was sent: its {digest} digest differs; upload it again",
             )
 
 

@@ -8,17 +8,8 @@ from typing import Any
 import click
 
 from ppmctl import output
+from ppmctl.cli.volume import open_volume, root_option
 from ppmctl.config import SETTINGS, ServerSettings, server_settings, settings_file
-from ppmctl.volume import Volume
-
-root_option = click.option(
-    "--root",
-    required=True,
-    envvar="PPM_ROOT",
-    show_envvar=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The folder of the index's volume.",
-)
 
 
 def _settings_options(command: Any) -> Any:
@@ -36,7 +27,9 @@ def _settings_options(command: Any) -> Any:
 
 @click.command()
 @root_option
-@click.option("--first-credential", is_flag=True, help="Make a first admin where there is none, and print what to type.")
+@click.option(
+    "--first-credential", is_flag=True, help="Make a first admin where there is none, and print what to type."
+)
 @_settings_options
 def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     """Serve the index in the folder ROOT, which is made if it is not there.
@@ -60,8 +53,7 @@ def init(root: Path) -> None:
     """Make a volume in the folder ROOT, with a ppm.yml that explains each setting."""
     from ppmctl import files
 
-    volume = Volume(root=root.absolute())
-    volume.prepare()
+    volume = open_volume(root)
     if files.create(volume.settings, settings_file().encode(), mode=0o644):
         output.say(f"{volume.settings} is there to be edited; ppmctl serve --root {root} serves it.")
     else:

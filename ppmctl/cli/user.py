@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from ppmctl import output
-from ppmctl.cli.serve import root_option
-from ppmctl.volume import Volume
+from ppmctl.cli.volume import open_volume, root_option
 
 
 @click.group()
@@ -18,13 +17,15 @@ def user() -> None:
 
 @user.command()
 @click.argument("name")
-@click.option("--role", required=True, type=click.Choice(["reader", "publisher", "admin"]), help="What the user may do.")
+@click.option(
+    "--role", required=True, type=click.Choice(["reader", "publisher", "admin"]), help="What the user may do."
+)
 @root_option
 def add(name: str, role: str, root: Path) -> None:
     """Add the user NAME and print the secret, once: it is stored nowhere."""
     from ppmctl import audit, credentials
 
-    volume = _volume(root)
+    volume = open_volume(root)
     secret = credentials.add(volume, name, role)
     audit.write(volume, action="user add", by="ppmctl", origin="here", what=f"{name} as {role}", result="done")
     output.say(f"{name} is a {role}. This is the secret; it is shown once:")
@@ -38,7 +39,7 @@ def list_(root: Path, as_json: bool) -> None:
     """List the users and what they may do."""
     from ppmctl import credentials
 
-    found = credentials.entries(_volume(root))
+    found = credentials.entries(open_volume(root))
     if as_json:
         output.as_json([{"name": entry.name, "role": entry.role, "created": entry.created} for entry in found])
     else:
@@ -52,13 +53,7 @@ def remove(name: str, root: Path) -> None:
     """Remove the user NAME: from the next request on, the secret lets nobody in."""
     from ppmctl import audit, credentials
 
-    volume = _volume(root)
+    volume = open_volume(root)
     credentials.remove(volume, name)
     audit.write(volume, action="user remove", by="ppmctl", origin="here", what=name, result="done")
     output.say(f"{name} is no user any more.")
-
-
-def _volume(root: Path) -> Volume:
-    volume = Volume(root=root.absolute())
-    volume.prepare()
-    return volume

@@ -1,0 +1,93 @@
+"""`ppmctl index`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ppmctl import output
+from ppmctl.cli.volume import open_store, root_option
+from ppmctl.errors import EXIT_FAILED, PpmError
+
+
+@click.group()
+def index() -> None:
+    """Rebuild, check or fill an index. Runs beside its volume; a server may run meanwhile."""
+
+
+@index.command()
+@root_option
+def rebuild(root: Path) -> int:
+    """Make the pages again where they differ, and records for files that have none.
+
+    Everything below ROOT/index may be deleted beforehand: it is all derived.
+    """
+    from ppmctl.rebuild import rebuild as run
+
+    store = open_store(root)
+    with output.progress("Projects", len(store.projects())) as step:
+        done = run(store, step=step)
+    for path in done.recorded:
+        output.say(f"recorded  {path}")
+    for problem in done.problems:
+        output.say(f"left      {problem}")
+    output.data(f"{done.projects} projects, {done.written} with new pages, {len(done.recorded)} files recorded.")
+    return EXIT_FAILED if done.problems else 0
+
+
+@index.command()
+@root_option
+@click.option("--quick", is_flag=True, help="Compare sizes alone; do not read the files to take their hashes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(root: Path, quick: bool, as_json: bool) -> int:
+    """Compare pages, side files and hashes with the folders, and name every difference. Exit 1 if there is one."""
+    from ppmctl.verify import check as run
+
+    store = open_store(root)
+    projects = len(store.projects())
+    with output.progress("Projects", projects) as step:
+        found = list(run(store, hashes=not quick, step=step))
+    if as_json:
+        output.as_json([{"where": item.where, "what": item.what, "mend": item.mend} for item in found])
+    else:
+        for item in found:
+            output.data(f"{item.where} {item.what}  ({item.mend})")
+        output.say(f"{projects} projects, {len(found)} differences.")
+    return EXIT_FAILED if found else 0
+
+
+@index.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@root_option
+@click.option(
+    "--hard-links",
+    is_flag=True,
+    help="Link instead of copying. The old server then writes into the same files: stop it for good first.",
+)
+def adopt(folder: Path, root: Path, hard_links: bool) -> int:
+    """Take the wheels and sdists of an existing pypiserver FOLDER, flat or nested, into the index.
+
+    The folder is only read. Each file that is left is named with the reason. It can be run again: what is
+    here already is passed over.
+    """
+    from ppmctl import adopt as adopting
+
+    store = open_store(root)
+    found = adopting.find(folder)
+    if hard_links:
+        output.say("Linked files are shared with the old folder: whoever changes one there changes it here.")
+    try:
+        with output.progress("Files", len(found)) as step:
+            done = adopting.adopt(store, folder, found, hard_links=hard_links, step=step)
+    except OSError as exc:
+        raise PpmError(
+            f"Adopting {folder} stopped: {exc.strerror} ({exc.filename}).",
+            hint="What was taken is in the index; run the command again when this is mended.",
+        ) from exc
+    finally:
+        store.area.close()
+    for left in done.left:
+        output.data(f"left  {left.path}: {left.reason}")
+    output.say(f"{len(done.taken)} files taken, {len(done.same)} were here, {len(done.left)} left.")
+    return EXIT_FAILED if done.left else 0

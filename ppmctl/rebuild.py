@@ -1,0 +1,112 @@
+"""`ppmctl index rebuild`: make again whatever is derived, and records where a file has none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ppmctl import dists, files, folder, index
+from ppmctl.errors import PpmError
+from ppmctl.folder import Folder, Record
+from ppmctl.store import Store, metadata_hash, sha256_of
+from ppmctl.volume import METADATA, RECORD, Volume
+
+
+@dataclass(kw_only=True)
+class Rebuilt:
+    """What a rebuild did: how many projects there are, how many had their pages written, files it gave a
+    record, and what it could not mend."""
+
+    projects: int = 0
+    written: int = 0
+    recorded: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def rebuild(store: Store, *, step: Callable[[int], None]) -> Rebuilt:
+    """Bring all pages after their folders; `step` is told of each project that is done.
+
+    Incremental: pages are written where they differ, and a file is hashed only where it has no record. A
+    server may run meanwhile; each project is locked while its turn lasts.
+    """
+    done = Rebuilt()
+    projects = store.projects()
+    for project in projects:
+        with store.locked(project):
+            index.mark(store.volume, project)
+            content = folder.read(store.volume, project)
+            if content is not None:
+                if _complete(store.volume, content, done):
+                    content = folder.read(store.volume, project) or content
+                done.written += index.write_project(store.volume, content)
+                done.projects += 1
+            index.unmark(store.volume, project)
+        step(1)
+    _drop_strays(store.volume, set(projects))
+    store.write_root()
+    return done
+
+
+def _complete(volume: Volume, content: Folder, done: Rebuilt) -> bool:
+    """Give records and metadata to the files that lack them; whether there were any."""
+    changed = False
+    for filename in content.unrecorded:
+        try:
+            _record(volume, content.project, filename)
+            done.recorded.append(f"{content.project}/{filename}")
+            changed = True
+        except PpmError as exc:
+            done.problems.append(f"{content.project}/{filename}: {exc.message}")
+    for file in content.files:
+        if file.record.core_metadata is not None and file.filename + METADATA not in content.names:
+            try:
+                _restore_metadata(volume, content.project, file.filename, file.record)
+            except PpmError as exc:
+                done.problems.append(f"{content.project}/{file.filename}: {exc.message}")
+    return changed
+
+
+def _record(volume: Volume, project: str, filename: str) -> None:
+    path = volume.file(project, filename)
+    dist = dists.inspect(path, filename)
+    if dist.name.project != project:
+        raise PpmError(f"it belongs into packages/{dist.name.project}/.")
+    entry = path.stat()
+    record = Record(
+        version=str(dist.name.version),
+        size=entry.st_size,
+        sha256=sha256_of(path),
+        upload_time=folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC)),
+        uploaded_by="rebuild",
+        requires_python=dist.requires_python,
+        core_metadata=metadata_hash(dist),
+    )
+    if dist.name.kind == "wheel":
+        files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)
+    files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
+
+
+def _restore_metadata(volume: Volume, project: str, filename: str, record: Record) -> None:
+    dist = dists.inspect(volume.file(project, filename), filename)
+    if metadata_hash(dist) != record.core_metadata:
+        raise PpmError("its metadata is not what its record says; the file has changed.")
+    files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)
+
+
+def _drop_strays(volume: Volume, projects: set[str]) -> None:
+    for stray in stray_pages(volume, projects):
+        shutil.rmtree(stray, ignore_errors=True)
+
+
+def stray_pages(volume: Volume, projects: set[str]) -> list[Path]:
+    """The folders of pages that no project has."""
+    if not volume.simple.is_dir():
+        return []
+    return sorted(
+        path
+        for path in volume.simple.iterdir()
+        if path.is_dir() and path.name not in projects and not volume.project(path.name).exists()
+    )

@@ -1,0 +1,143 @@
+"""`ppmctl index check`: does everything on a volume agree? Every difference is named; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ppmctl import dists, folder, index
+from ppmctl.dists import InvalidDistribution
+from ppmctl.errors import PpmError
+from ppmctl.folder import Folder, StoredFile
+from ppmctl.rebuild import stray_pages
+from ppmctl.store import Store, sha256_of
+from ppmctl.volume import METADATA, RECORD, ROOT_MARK, TOMBSTONE, Volume
+
+REBUILD = "ppmctl index rebuild"
+
+_ROOT_FOLLOWS_WITHIN = 3.0  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """`where` (below the volume's root) is not as it should be: `what`, and what mends it."""
+
+    where: str
+    what: str
+    mend: str = REBUILD
+
+
+def check(store: Store, *, hashes: bool, step: Callable[[int], None]) -> Iterator[Difference]:
+    """Compare pages, side files and hashes with the folders; `step` is told of each project that is done.
+
+    Without `hashes` the files' content is not read, only their sizes compared.
+    """
+    projects = store.projects()
+    for name in _strays(store.volume):
+        yield Difference(
+            where=f"packages/{name}",
+            what="is not in a project's folder, so no page lists it",
+            mend="move it away and run: ppmctl index adopt",
+        )
+    for project in projects:
+        with store.locked(project):
+            found = list(_project(store.volume, project, hashes=hashes))
+        yield from found
+        step(1)
+    for stray in stray_pages(store.volume, set(projects)):
+        yield Difference(where=_below(store.volume, stray), what="are pages of a project that is not here")
+    for name in _root_differences(store):
+        yield Difference(where=f"index/simple/{name}", what="does not list the projects that are here")
+
+
+def _project(volume: Volume, project: str, *, hashes: bool) -> Iterator[Difference]:
+    where = f"packages/{project}"
+    if not dists.is_normalised(project):
+        yield Difference(where=where, what="is not the normalised name of a project", mend="move it away")
+        return
+    try:
+        content = folder.read(volume, project)
+    except PpmError as exc:
+        yield Difference(where=where, what=exc.message, mend=exc.hint)
+        return
+    if content is None:
+        return
+    for file in content.files:
+        yield from _file(volume, content, file, hashes=hashes)
+    yield from _names(volume, content)
+    if volume.mark(project).exists():
+        yield Difference(where=f"index/pending/{project}", what="marks pages that may be old")
+    for name in index.differences(volume.pages(project), index.render_project(content)):
+        yield Difference(where=f"index/simple/{project}/{name}", what="is not what the folder says")
+
+
+def _file(volume: Volume, content: Folder, file: StoredFile, *, hashes: bool) -> Iterator[Difference]:
+    path = volume.file(content.project, file.filename)
+    where, record = _below(volume, path), file.record
+    lost = "restore it from a backup, or remove it: ppmctl package remove"
+    try:
+        name = dists.parse_filename(file.filename)
+        if name.project != content.project or str(name.version) != record.version:
+            yield Difference(
+                where=where, what="is in another project's folder, or its record is another's", mend=lost
+            )
+    except InvalidDistribution as exc:
+        yield Difference(where=where, what=exc.message, mend="move it away")
+    size = path.stat().st_size
+    if size != record.size:
+        yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", mend=lost)
+    elif hashes and sha256_of(path) != record.sha256:
+        yield Difference(where=where, what="does not have the sha256 of its record", mend=lost)
+    if record.core_metadata is None:
+        return
+    try:
+        if sha256_of(volume.side_file(content.project, file.filename, METADATA)) != record.core_metadata:
+            mend = f"delete it and run: {REBUILD}"
+            yield Difference(where=where + METADATA, what="is not the metadata that was published", mend=mend)
+    except FileNotFoundError:
+        yield Difference(where=where + METADATA, what="is missing")
+
+
+def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
+    for filename in content.unrecorded:
+        path = volume.file(content.project, filename)
+        try:
+            dists.parse_filename(filename)
+            recorded = path.with_name(filename + RECORD).exists()
+            what = "has a record that can't be read" if recorded else "has no record, so no page lists it"
+            yield Difference(where=_below(volume, path), what=what)
+        except InvalidDistribution:
+            yield Difference(where=_below(volume, path), what="is no distribution", mend="move it away")
+    for name in sorted(content.names):
+        owner = folder.distribution_of(name)
+        if name.endswith(TOMBSTONE):
+            if owner in content.names:
+                yield Difference(where=f"packages/{content.project}/{owner}", what="is still here, but was removed")
+        elif owner != name and owner not in content.names:
+            yield Difference(
+                where=f"packages/{content.project}/{name}",
+                what="lies beside a file that is not here",
+                mend="delete it",
+            )
+
+
+def _root_differences(store: Store) -> list[str]:
+    """How the list of projects differs; a server that is about to write it is waited for."""
+    patience = time.monotonic() + _ROOT_FOLLOWS_WITHIN
+    while True:
+        found = index.differences(store.volume.simple, index.render_root(store.projects()))
+        if not found or time.monotonic() > patience or not store.volume.mark(ROOT_MARK).exists():
+            return found
+        time.sleep(0.1)
+
+
+def _strays(volume: Volume) -> list[str]:
+    with os.scandir(volume.packages) as entries:
+        return sorted(entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith("."))
+
+
+def _below(volume: Volume, path: Path) -> str:
+    return str(path.relative_to(volume.root))

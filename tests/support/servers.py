@@ -1,0 +1,178 @@
+"""Real servers for tests: `ppmctl serve` in a process group of its own, on a free port of the loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+PPMCTL = (sys.executable, "-m", "ppmctl")
+JSON = "application/vnd.pypi.simple.v1+json"
+
+# What a user's own settings would change about a client under test. Certificates and proxies stay: a test that
+# reaches the public index reaches it as this machine does.
+_FOREIGN = ("PIP_", "UV_", "TWINE_", "PPM_", "PPMCTL_", "FLIT_", "HATCH_", "NETRC", "PYTHONPATH", "VIRTUAL_ENV")
+_KEPT = ("PIP_CERT", "PIP_PROXY")
+
+
+def clean_environment(home: Path, **more: str) -> dict[str, str]:
+    """The environment for a client with an empty home: no configuration of this machine or user reaches it."""
+    home.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_FOREIGN)}
+    kept |= {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "UV_NO_CONFIG": "1",
+        "UV_CACHE_DIR": str(home / "uv-cache"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+    return kept | more
+
+
+def ppmctl(*arguments: str, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `ppmctl`; fail, with all it said, unless it exits with `expect`."""
+    done = subprocess.run([*PPMCTL, *arguments], capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode == expect, f"ppmctl {arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(kw_only=True)
+class Server:
+    """An index that is being served from `root`; `user` and `secret` are an admin's."""
+
+    root: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    user: str = ""
+    secret: str = ""
+    options: tuple[str, ...] = ()
+    command: tuple[str, ...] = PPMCTL
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def simple(self) -> str:
+        return f"{self.url}/simple/"
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        return self.user, self.secret
+
+    @property
+    def netrc(self) -> Path:
+        return self.root / "netrc"
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        """GET a path of the index as the admin, without following redirects."""
+        options = {"auth": self.auth, "timeout": 60, "allow_redirects": False} | options
+        return requests.get(self.url + path, **options)
+
+    def page(self, project: str) -> dict[str, Any]:
+        """A project's page in JSON."""
+        answer = self.get(f"/simple/{project}/", headers={"Accept": JSON})
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        page: dict[str, Any] = json.loads(answer.content)
+        return page
+
+    def filenames(self, project: str) -> set[str]:
+        return {file["filename"] for file in self.page(project)["files"]}
+
+    def upload(
+        self, made: tuple[str, bytes], *, path: str = "/", fields: Mapping[str, str] | None = None, **options: Any
+    ) -> requests.Response:
+        """Upload (filename, content) as the admin; no retries."""
+        options = {"auth": self.auth, "timeout": 120} | options
+        form = {":action": "file_upload", "protocol_version": "1"} | dict(fields or {})
+        return requests.post(self.url + path, data=form, files={"content": made}, **options)
+
+    def kill(self) -> None:
+        """kill -9 of the whole server: its process group at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+
+    def stop(self) -> int:
+        """End it as systemd would; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=90)
+
+    def start_again(self) -> None:
+        """Start another process on the same volume and port."""
+        again = start(self.root, port=self.port, options=self.options, command=self.command, environ=self.environ)
+        self.process = again.process
+
+
+def start(
+    root: Path,
+    *,
+    port: int | None = None,
+    options: Sequence[str] = (),
+    command: Sequence[str] = PPMCTL,
+    environ: Mapping[str, str] | None = None,
+    wait: float = 60,
+) -> Server:
+    """Serve the volume at `root` (made if needed, with a first admin) and wait until it answers."""
+    port = port or free_port()
+    log = root.with_name(root.name + ".log")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    arguments = [*command, "serve", "--root", str(root), "--port", str(port), "--first-credential", *options]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, **(environ or {})},
+        )
+    server = Server(
+        root=root,
+        port=port,
+        process=process,
+        log=log,
+        options=tuple(options),
+        command=tuple(command),
+        environ=dict(environ or {}),
+    )
+    server_is_up(server, wait=wait)
+    if (root / "first-credential").exists():
+        server.user, _, server.secret = (root / "first-credential").read_text().strip().partition(":")
+    return server
+
+
+def server_is_up(server: Server, *, wait: float) -> None:
+    """Wait until /healthz answers; fail with the server's log if it ends or takes longer."""
+    until = time.monotonic() + wait
+    while time.monotonic() < until:
+        if server.process.poll() is not None:
+            break
+        try:
+            if requests.get(f"{server.url}/healthz", timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.05)
+    raise AssertionError(f"The server did not come up:\n{server.log.read_text()[-4000:]}")

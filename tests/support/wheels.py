@@ -1,0 +1,79 @@
+"""Small distributions, made by the test: real archives with real metadata."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+EPOCH = (2026, 1, 1, 0, 0, 0)
+
+
+def metadata(name: str, version: str, *, metadata_version: str = "2.1", **fields: str) -> bytes:
+    """The text of a METADATA file; `requires_python=">=3.9"` becomes Requires-Python, and so on."""
+    lines = [f"Metadata-Version: {metadata_version}", f"Name: {name}", f"Version: {version}"]
+    for key, value in fields.items():
+        lines.append(f"{'-'.join(part.capitalize() for part in key.split('_'))}: {value}")
+    return ("\n".join(lines) + "\n\nMade by a test.\n").encode()
+
+
+def wheel(
+    name: str,
+    version: str,
+    *,
+    tag: str = "py3-none-any",
+    files: Mapping[str, bytes] | None = None,
+    meta: bytes | None = None,
+    **fields: str,
+) -> tuple[str, bytes]:
+    """A wheel as (filename, content). `files` are its modules; `meta` replaces its metadata."""
+    distribution = name.replace("-", "_")
+    info = f"{distribution}-{version}.dist-info"
+    members = dict(files if files is not None else {f"{distribution.replace('.', '_')}.py": b"here = True\n"})
+    members[f"{info}/METADATA"] = meta if meta is not None else metadata(name, version, **fields)
+    members[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
+    record = "".join(f"{path},sha256={_digest(content)},{len(content)}\n" for path, content in members.items())
+    members[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    return f"{distribution}-{version}-{tag}.whl", zip_of(members)
+
+
+def sdist(name: str, version: str, *, meta: bytes | None = None, **fields: str) -> tuple[str, bytes]:
+    """An sdist as (filename, content)."""
+    top = f"{name.replace('-', '_')}-{version}"
+    members = {f"{top}/PKG-INFO": meta if meta is not None else metadata(name, version, **fields)}
+    return f"{top}.tar.gz", tar_of(members)
+
+
+def zip_of(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in members.items():
+            archive.writestr(zipfile.ZipInfo(path, EPOCH), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def tar_of(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, content in members.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return gzip.compress(buffer.getvalue(), mtime=0)
+
+
+def write(folder: Path, made: tuple[str, bytes]) -> Path:
+    """Write what `wheel` or `sdist` made into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / made[0]
+    path.write_bytes(made[1])
+    return path
+
+
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
