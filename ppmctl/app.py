@@ -41,6 +41,7 @@ class Index:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # A client's word for the host would end up in the links that pypiserver makes.
         environ.pop("HTTP_X_FORWARDED_HOST", None)
+        _limit_waiting(environ)
         request = Request(environ)
         try:
             return self._answer(request, environ, start_response)
@@ -90,7 +91,6 @@ class Index:
     ) -> Iterable[bytes]:
         if not by.may("publish"):
             self._refused(request, by, f"The credential {by.name} is a reader's: it may install, not publish")
-        _limit_waiting(environ)
         if (request.content_length or 0) > self._settings.max_upload_size:
             raise uploads.too_large(self._settings.max_upload_size)
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)

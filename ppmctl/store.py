@@ -246,10 +246,10 @@ class Store:
         """Put the side files and then the file into place; whether the project is new."""
         target = self._path(name)
         new = not target.parent.exists()
-        if new:
-            index.mark(self.volume, ROOT_MARK)
-            target.parent.mkdir()
         try:
+            if new:
+                index.mark(self.volume, ROOT_MARK)
+                target.parent.mkdir()
             for suffix in (METADATA, RECORD, ATTESTATIONS):
                 if suffix in side_files:
                     side_files[suffix].replace(_beside(target, suffix))
@@ -259,7 +259,7 @@ class Store:
         except FileExistsError:  # the lock was not held by everybody: a file system without flock
             self._refuse_taken(name, "")
         except OSError:
-            _drop_leftovers(target)
+            self._take_back(name)
             raise
         if new:
             files.sync_folder(self.volume.packages)
@@ -272,8 +272,15 @@ class Store:
             index.refresh(self.volume, name.project)
         except OSError:
             self._path(name).unlink()
-            _drop_leftovers(self._path(name))
+            self._take_back(name)
             raise
+
+    def _take_back(self, name: Filename) -> None:
+        """Leave nothing of a put that failed. The pages are as they were, or the mark stays for `mend`."""
+        _drop_leftovers(self._path(name))
+        with contextlib.suppress(OSError):
+            index.refresh(self.volume, name.project)
+            index.unmark(self.volume, name.project)
 
     def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:

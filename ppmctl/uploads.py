@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,8 +29,10 @@ log = logging.getLogger(__name__)
 # A form's fields besides its file: twine sends a field for each classifier, and the README in one.
 MAX_FIELD = 16 << 20
 MAX_FIELDS = 10_000
-# How much of a body is read, and thrown away, so that a client that is still sending reads the refusal.
+# How much of a body is read, and thrown away, so that a client that is still sending reads the refusal; and
+# for how long, in seconds.
 MAX_DRAIN = 256 << 20
+MAX_DRAIN_TIME = 15.0
 
 
 @dataclass(kw_only=True)
@@ -131,12 +134,16 @@ def remove(store: Store, project: str, filename: str, *, by: Access, origin: str
 
 
 def drain(request: Request, max_size: int) -> None:
-    """Read what a refused client still sends, so that it gets to see the answer; no more than MAX_DRAIN."""
+    """Read what a refused client still sends, so that it gets to see the answer; within limits."""
     if (request.content_length or 0) > min(max_size, MAX_DRAIN):
         return
-    left = MAX_DRAIN
+    left, until = MAX_DRAIN, time.monotonic() + MAX_DRAIN_TIME
     try:
-        while left > 0 and (chunk := request.environ["wsgi.input"].read(min(left, 1 << 16))):
+        while (
+            left > 0
+            and time.monotonic() < until
+            and (chunk := request.environ["wsgi.input"].read(min(left, 1 << 16)))
+        ):
             left -= len(chunk)
     except OSError:
         return

@@ -40,11 +40,12 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     from ppmctl import credentials, server
 
     settings = server_settings(root, flags=flags)
-    settings.volume.prepare()
-    if first_credential:
-        made = credentials.make_first_admin(settings.volume)
-        _print_commands(settings, made=made)
-    server.serve(settings)
+
+    def announce() -> None:
+        if first_credential:
+            _print_commands(settings, made=credentials.make_first_admin(settings.volume))
+
+    server.serve(settings, announce=announce)
 
 
 @click.command()
