@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import audit, files, uploads
-from ppmctl.backend import Pypiserver
+from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.config import ServerSettings
 from ppmctl.credentials import Access, Credentials
 from ppmctl.dists import one_line
@@ -35,8 +35,8 @@ class Index:
         self._settings = settings
         self._store = store
         self._credentials = Credentials(settings.volume)
-        self._reader = Reader(settings, store)
-        self._pypiserver = Pypiserver(store, upstream_url=settings.upstream_url)
+        self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
+        self._pypiserver = Pypiserver(store)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # A client's word for the host would end up in the links that pypiserver makes.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pypiserver
 from pypiserver.backend import Backend, BackendProxy
 from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
+from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 
 from ppmctl import folder, uploads
@@ -21,6 +22,8 @@ from ppmctl.uploads import Upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+PUBLIC_INDEX: str = DEFAULTS.FALLBACK_URL  # where pypiserver sends what it does not have
 
 _UPLOAD = "ppm.upload"
 _WELCOME = """<!DOCTYPE html>
@@ -92,7 +95,7 @@ class StoreBackend(Backend):  # type: ignore[misc]  # pypiserver is untyped
 class Pypiserver:
     """pypiserver's application, with what it can't say or must not do put right from outside."""
 
-    def __init__(self, store: Store, *, upstream_url: str) -> None:
+    def __init__(self, store: Store) -> None:
         # Whoever comes here is authenticated already, and what is not here was redirected already.
         app = pypiserver.app(
             roots=[store.volume.packages],
@@ -100,7 +103,6 @@ class Pypiserver:
             password_file=".",  # noqa: S106 - pypiserver's word for "without"
             overwrite=True,
             disable_fallback=True,
-            fallback_url=upstream_url,
             backend_arg="simple-dir",
             welcome_msg=_WELCOME,
         )

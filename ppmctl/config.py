@@ -47,14 +47,17 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """How a server serves its volume. `max_upload_size` is in bytes, `upstream_url` ends with a slash."""
+    """How a server serves its volume. `max_upload_size` is in bytes.
+
+    `upstream_url` ends with a slash; None means the public index.
+    """
 
     volume: Volume
     host: str
     port: int
     read_access: str
     upstream: str
-    upstream_url: str
+    upstream_url: str | None
     private_names: tuple[str, ...]
     max_upload_size: int
     threads: int
@@ -114,12 +117,6 @@ def _names(value: Any) -> tuple[str, ...]:
             raise ValueError(f"{name!r} is not a pattern of names such as acme-*")
         cleaned.append(re.sub(r"[-_.]+", "-", name).lower())
     return tuple(cleaned)
-
-
-def _public_index() -> str:
-    from pypiserver.config import DEFAULTS
-
-    return str(DEFAULTS.FALLBACK_URL)
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -218,8 +215,6 @@ def server_settings(
             values[setting.name] = setting.parse(value)
         except ValueError as exc:
             raise UsageError(f"{origin} is {value!r}: {exc}.", hint="ppmctl serve --help") from exc
-    if values["upstream_url"] is None:
-        values["upstream_url"] = _public_index()
     return ServerSettings(volume=volume, **values)
 
 

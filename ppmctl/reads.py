@@ -27,9 +27,10 @@ _VARY = "Accept, Accept-Encoding"
 class Reader:
     """Answers GET and HEAD for what is served from disk."""
 
-    def __init__(self, settings: ServerSettings, store: Store) -> None:
+    def __init__(self, settings: ServerSettings, store: Store, *, upstream_url: str) -> None:
         self._settings = settings
         self._store = store
+        self._upstream_url = upstream_url
         self._file_cache = f"{_FOR_EVER}, {'public' if settings.public_reads else 'private'}"
 
     def answer(self, request: Request) -> Response | None:
@@ -78,7 +79,7 @@ class Reader:
             raise Refused(404, f"{project} is a private name of this index, and nothing was published under it yet")
         if self._settings.upstream == "none":
             raise Refused(404, f"There is no project {project} in this index")
-        return _redirect(f"{self._settings.upstream_url}{project}/", 302)
+        return _redirect(f"{self._upstream_url}{project}/", 302)
 
     def _page(self, request: Request, pages: Path) -> Response:
         """A page in the form that the client asked for; FileNotFoundError if it was never written."""

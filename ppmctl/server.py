@@ -24,9 +24,8 @@ _ROOT_EVERY = 1.0  # seconds at least between two writings of the list of projec
 def serve(settings: ServerSettings, *, announce: Callable[[], None]) -> None:
     """Serve the index until a signal ends it; `announce` is called when nothing seems to be in the way.
 
-    PpmError where the volume or the port can't be used.
+    The volume was prepared. PpmError where the port can't be used.
     """
-    settings.volume.prepare()
     _check_port(settings)
     announce()
     _Server(settings).run()

@@ -39,6 +39,7 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     """
     from ppmctl import credentials, server
 
+    open_volume(root)
     settings = server_settings(root, flags=flags)
 
     def announce() -> None:

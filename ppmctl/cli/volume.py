@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +25,28 @@ root_option = click.option(
 
 
 def open_volume(root: Path) -> Volume:
-    """The volume at `root`, made if it is not there. PpmError, with the remedy, where it can't be used."""
+    """The volume at `root`, made if it is not there. PpmError, with the remedy, where it can't be used.
+
+    Run by root on a volume that is another user's (`sudo ppmctl user add …` on a server), the command goes on
+    as that user: what it writes is then the server's to read and to lock.
+    """
+    os.umask(0o022)  # a web server of another user reads packages and pages; what is secret has its own mode
     volume = Volume(root=root.absolute())
+    if os.geteuid() == 0 and volume.root.is_dir():
+        _become(volume.root.stat())
     volume.prepare()
     return volume
+
+
+def _become(owner: os.stat_result) -> None:
+    if owner.st_uid == 0:
+        return
+    try:
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    except KeyError:  # a uid without a name, as in containers
+        os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
 
 
 def open_store(root: Path) -> Store:

@@ -1,0 +1,160 @@
+"""Which index is meant: a URL as people write it, or the name of a section in ~/.pypirc → its URLs."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from ppmctl.credential import Secret
+from ppmctl.errors import UsageError
+
+VARIABLE = "PPMCTL_INDEX"
+
+_PORTS = {"http": 80, "https": 443}
+# No space, quote or control character: a URL is written into other programs' configuration as it stands.
+_URL = re.compile(r"https?://[^\s\"'<>\\^`{|}\x00-\x1f\x7f]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A section of a .pypirc. `repository` is the URL that twine uploads to; `source` says where it stands."""
+
+    name: str
+    repository: str | None
+    username: str | None
+    password: Secret | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where an index is. `base` has no slash at its end; `section` is the one in .pypirc that is about it."""
+
+    base: str
+    upload: str
+    section: Section | None = None
+
+    @property
+    def simple(self) -> str:
+        """The URL of the list of projects; it ends with a slash."""
+        return f"{self.base}/simple/"
+
+    @property
+    def host(self) -> str:
+        """The host, without the port; an IPv6 address without its brackets."""
+        return urlsplit(self.base).hostname or ""
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.base.startswith("https:")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the index is on this machine: nobody in between can listen."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost" or self.host.endswith(".localhost")
+
+
+def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Address:
+    """The index that `--index` names, or else PPMCTL_INDEX: a URL, or a section's name in `home`/.pypirc.
+
+    A URL may end with /simple/ or /legacy/ or with neither. UsageError where there is none, where it is
+    neither, and where a URL holds a credential.
+    """
+    wanted = index or environ.get(VARIABLE)
+    if not wanted:
+        raise UsageError(
+            "It is not said which index is meant.",
+            hint=f"Give --index URL, or --index NAME for a section of ~/.pypirc, or set {VARIABLE} to either.",
+        )
+    path = home / ".pypirc"
+    sections = read_sections(path)
+    if "://" in wanted or "@" in wanted:
+        base = base_url(wanted, where="--index" if index else VARIABLE)
+        section = next((section for section in sections.values() if _is_about(section, base)), None)
+        return Address(base=base, upload=f"{base}/legacy/", section=section)
+    if wanted not in sections:
+        known = ", ".join(sections)
+        raise UsageError(
+            f"{wanted!r} is neither a URL nor a section of {path}.",
+            hint=f"It has: {known}." if known else "Give the URL: --index https://host/",
+        )
+    section = sections[wanted]
+    if section.repository is None:
+        raise UsageError(
+            f"{section.source}, has no repository.", hint="Add a line there: repository = https://host/legacy/"
+        )
+    base = base_url(section.repository, where=f"{section.source},")
+    # What stands there is where twine uploads to, as it is: a bare pypiserver takes uploads at / alone.
+    upload = f"{base}/legacy/" if section.repository.rstrip("/").endswith("/simple") else section.repository
+    return Address(base=base, upload=upload, section=section)
+
+
+def base_url(url: str, *, where: str) -> str:
+    """The URL of an index without /simple/, /legacy/ and a slash at its end; the host in lower case.
+
+    UsageError, which says that the URL came from `where`, if it is not one over HTTP or has a credential,
+    a query or a fragment.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if "@" in parts.netloc or (not parts.netloc and "@" in url):
+        raise UsageError(
+            f"{where} has a URL with a credential in it, where logs and error messages show it.",
+            hint="Leave out everything before the @; --credential-file, PPMCTL_USERNAME and PPMCTL_TOKEN,"
+            " ~/.pypirc and ~/.netrc are the places for it.",
+        )
+    if not _URL.fullmatch(url) or not parts.hostname or parts.query or parts.fragment:
+        shown = url.partition("?")[0]  # what follows can be a token
+        raise UsageError(
+            f"{where} has {shown!r}, which is not the URL of an index.", hint="It looks like https://host/"
+        )
+    path = parts.path.rstrip("/")
+    if path.endswith(("/simple", "/legacy")):
+        path = path[: -len("/simple")].rstrip("/")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
+    return urlunsplit((parts.scheme, netloc, path, "", ""))
+
+
+def read_sections(path: Path) -> dict[str, Section]:
+    """The sections of a .pypirc that are about an index, by name; none where there is no such file."""
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError, configparser.Error) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not a file of [section] and name = value lines"
+        # from None: configparser quotes lines of the file, and there are passwords in it
+        raise UsageError(f"{path} can't be read: {why}.") from None
+    return {
+        name: Section(
+            name=name,
+            repository=parser.get(name, "repository", fallback=None),
+            username=parser.get(name, "username", fallback=None),
+            password=Secret(password) if (password := parser.get(name, "password", fallback=None)) else None,
+            source=f"{path}, section [{name}]",
+        )
+        for name in parser.sections()
+        if name != "distutils"
+    }
+
+
+def _is_about(section: Section, base: str) -> bool:
+    if section.repository is None:
+        return False
+    try:
+        return base_url(section.repository, where=section.source) == base
+    except UsageError:
+        return False  # a broken section matters only to whoever asks for it by name

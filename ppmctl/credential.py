@@ -1,0 +1,123 @@
+"""The credential a client shows an index, and where it was found. What a server keeps is in `credentials.py`."""
+
+from __future__ import annotations
+
+import netrc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ppmctl.errors import CredentialError
+
+if TYPE_CHECKING:
+    from ppmctl.address import Address
+
+# In this order. Each message that asks for a credential ends with it.
+PLACES = (
+    "A credential is looked for in: --credential-file FILE (one line, user:secret); PPMCTL_USERNAME and PPMCTL_TOKEN;"
+    " TWINE_USERNAME and TWINE_PASSWORD; the index's section in ~/.pypirc; ~/.netrc."
+)
+# Whatever runs somebody else's code (a build) is not handed these.
+SECRET_VARIABLES = ("PPMCTL_TOKEN", "TWINE_PASSWORD")
+
+
+class Secret:
+    """A text that shows itself as `***` wherever it is printed, formatted or logged; `reveal` gives it out."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret is not written to files.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """A user's name, the secret, and the place that both were found in, in words."""
+
+    username: str
+    secret: Secret
+    source: str
+
+
+def find(address: Address, *, file: Path | None, environ: Mapping[str, str], home: Path) -> Credential | None:
+    """The credential for the index at `address`: the first that PLACES has, or None.
+
+    CredentialError where a place that was meant (`file`, half a pair of PPMCTL_ variables, a .netrc) can't be
+    read; the message never has a part of what stands there.
+    """
+    if file is not None:
+        return from_file(file)
+    return from_environment(environ) or _from_section(address) or _from_netrc(address, environ, home)
+
+
+def from_file(path: Path) -> Credential:
+    """The credential in a file of one line, user:secret."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as exc:
+        raise CredentialError(
+            f"The credential file {path} can't be read: {_why(exc)}.", hint="It holds one line, user:secret."
+        ) from None  # a UnicodeError quotes what it could not read
+    username, colon, secret = text.partition(":")
+    if not (username and colon and secret) or len(text.splitlines()) != 1:
+        raise CredentialError(f"The credential file {path} does not hold one line of the form user:secret.")
+    return Credential(username=username, secret=Secret(secret), source=f"the file {path}")
+
+
+def from_environment(environ: Mapping[str, str]) -> Credential | None:
+    """The credential in PPMCTL_USERNAME and PPMCTL_TOKEN, or else in TWINE_USERNAME and TWINE_PASSWORD."""
+    username, token = environ.get("PPMCTL_USERNAME"), environ.get("PPMCTL_TOKEN")
+    if bool(username) != bool(token):
+        is_set, missing = ("PPMCTL_USERNAME", "PPMCTL_TOKEN") if username else ("PPMCTL_TOKEN", "PPMCTL_USERNAME")
+        raise CredentialError(f"{is_set} is set, but not {missing}.", hint="Set both, or neither.")
+    for user_variable, secret_variable in (("PPMCTL_USERNAME", "PPMCTL_TOKEN"), ("TWINE_USERNAME", "TWINE_PASSWORD")):
+        username, secret = environ.get(user_variable), environ.get(secret_variable)
+        # twine's pair may be half set by right: its other half can be in a keyring
+        if username and secret:
+            source = f"{user_variable} and {secret_variable}"
+            return Credential(username=username, secret=Secret(secret), source=source)
+    return None
+
+
+def _from_section(address: Address) -> Credential | None:
+    section = address.section
+    if section is None or section.username is None or section.password is None:
+        return None
+    return Credential(username=section.username, secret=section.password, source=section.source)
+
+
+def _from_netrc(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:
+    path = Path(environ["NETRC"]) if environ.get("NETRC") else home / ".netrc"
+    try:
+        found = netrc.netrc(str(path)).authenticators(address.host)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeError, netrc.NetrcParseError) as exc:
+        raise CredentialError(f"{path} can't be read: {_why(exc)}.") from None  # the error quotes the file
+    if found is None or not found[0] or not found[2]:
+        return None
+    return Credential(username=found[0], secret=Secret(found[2]), source=f"{path}, machine {address.host}")
+
+
+def _why(exc: Any) -> str:
+    if isinstance(exc, netrc.NetrcParseError):
+        return f"its line {exc.lineno} makes no sense"
+    if isinstance(exc, UnicodeError):
+        return "it is not UTF-8 text"
+    return str(exc.strerror or type(exc).__name__)

@@ -1,0 +1,215 @@
+"""Client of a Simple API: a project's page as values, from JSON or from HTML (PEP 503, 592, 629, 658, 691, 700, 714, 792)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from ppmctl.address import Address
+from ppmctl.dists import normalise
+from ppmctl.errors import PpmError
+from ppmctl.transport import Answer, Transport, denied
+
+# As pip sends it, so that every index has an answer to it.
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
+_JSON = ("application/vnd.pypi.simple.v1+json", "application/json")
+_HTML = ("application/vnd.pypi.simple.v1+html", "text/html")
+_GONE = (404, 410)
+_MAX_REDIRECTS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageFile:
+    """A file as a page lists it. `url` is absolute, `size` in bytes; None is what the page does not say.
+
+    `yanked` is the reason, "" if there is none, and None if the file is not yanked; `core_metadata` is the
+    sha256 of the metadata, "" if they are there without one, and None if they are not there.
+    """
+
+    filename: str
+    url: str
+    sha256: str | None = None
+    size: int | None = None
+    upload_time: datetime | None = None
+    requires_python: str | None = None
+    yanked: str | None = None
+    core_metadata: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectPage:
+    """A project's page. `versions` is empty where the page is HTML, which does not list them."""
+
+    name: str
+    files: tuple[PageFile, ...]
+    versions: tuple[str, ...] = ()
+    status: str = "active"
+    status_reason: str = ""
+
+    def file(self, filename: str) -> PageFile | None:
+        return next((file for file in self.files if file.filename == filename), None)
+
+
+class Index:
+    """The index at `address`, read through `transport`."""
+
+    def __init__(self, address: Address, transport: Transport) -> None:
+        self.address = address
+        self._transport = transport
+
+    def project(self, name: str) -> ProjectPage | None:
+        """The page of the project `name` as this index itself has it, or None.
+
+        None also where the index sends elsewhere for it: what another index says of the same name is about
+        another project. CredentialError for 401 and 403; Unreachable and PpmError as in `Transport.request`;
+        PpmError where there is no Simple API at the address, or one that is not version 1.
+        """
+        url = f"{self.address.simple}{normalise(name)}/"
+        answer = self._get(url)
+        for _ in range(_MAX_REDIRECTS):
+            if not answer.location:
+                break
+            if not self._is_own(answer.location):
+                return None
+            answer = self._get(answer.location)
+        if answer.status in _GONE:
+            self._see_that_it_is_an_index()
+            return None
+        if answer.status != 200:
+            raise PpmError(
+                f"{answer.url} answered {answer.status}: {answer.says}.", hint="The index's own log may say why."
+            )
+        return parse_page(answer.body, content_type=answer.content_type, url=answer.url)
+
+    def _get(self, url: str) -> Answer:
+        # a page that a cache on the way has kept would hide what was published a moment ago
+        answer = self._transport.request("GET", url, headers={"Accept": ACCEPT, "Cache-Control": "no-cache"})
+        if answer.status in (401, 403):
+            raise denied(answer, self._transport.credential, base=self.address.base)
+        return answer
+
+    def _is_own(self, location: str) -> bool:
+        """Whether a redirect stays within this index: the same server, and below the same list of projects."""
+        if location.startswith(self.address.simple):
+            return True
+        here, there = urlsplit(self.address.simple), urlsplit(location)
+        if (here.scheme, there.scheme) == ("http", "https") and here.hostname == there.hostname:
+            moved = location.partition("/simple/")[0]
+            raise PpmError(f"The index at {self.address.base} redirects to HTTPS.", hint=f"Use --index {moved}/")
+        return False
+
+    def _see_that_it_is_an_index(self) -> None:
+        answer = self._transport.request("HEAD", self.address.simple, headers={"Accept": ACCEPT})
+        if answer.status in _GONE:
+            raise PpmError(
+                f"There is no Simple API at {self.address.simple}.",
+                hint="Is the URL right? It is the one that pip gets as index URL, with or without /simple/ at its end.",
+            )
+
+
+def parse_page(body: bytes, *, content_type: str, url: str) -> ProjectPage:
+    """Read a project's page that came from `url` as `content_type`; PpmError says why it is none."""
+    if content_type in _JSON:
+        try:
+            return _from_json(json.loads(body), url)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise PpmError(f"{url} is not a page of a Simple API: {type(exc).__name__}: {exc}.") from exc
+    if content_type in _HTML:
+        return _from_html(body.decode("utf-8", "replace"), url)
+    raise PpmError(
+        f"{url} answered with {content_type or 'nothing that says what it is'}, not with a page of a Simple API.",
+        hint="Is it the URL of an index?",
+    )
+
+
+def _from_json(page: Any, url: str) -> ProjectPage:
+    _check_version(str(page["meta"]["api-version"]), url)
+    status = page.get("project-status", {})
+    return ProjectPage(
+        name=str(page["name"]),
+        versions=tuple(page.get("versions", ())),
+        status=str(status.get("status", "active")),
+        status_reason=str(status.get("reason", "")),
+        files=tuple(_json_file(file, url) for file in page["files"]),
+    )
+
+
+def _json_file(file: Any, url: str) -> PageFile:
+    yanked = file.get("yanked", False)
+    # the older name is from before PEP 714; some indexes know no other
+    metadata = file.get("core-metadata", file.get("dist-info-metadata", False))
+    time = file.get("upload-time")
+    size = file.get("size")
+    return PageFile(
+        filename=str(file["filename"]),
+        url=urljoin(url, file["url"]),
+        sha256=_sha256(file["hashes"].get("sha256")),
+        size=None if size is None else int(size),
+        upload_time=None if time is None else datetime.fromisoformat(time).astimezone(UTC),
+        requires_python=file.get("requires-python"),
+        yanked=None if yanked is False else yanked if isinstance(yanked, str) else "",
+        core_metadata=None if not metadata else metadata.get("sha256", "") if isinstance(metadata, dict) else "",
+    )
+
+
+def _from_html(text: str, url: str) -> ProjectPage:
+    reader = _PageReader()
+    reader.feed(text)
+    reader.close()
+    _check_version(reader.meta.get("pypi:repository-version", "1.0"), url)
+    base = urljoin(url, reader.base)
+    return ProjectPage(
+        name=urlsplit(url).path.rstrip("/").rpartition("/")[2],
+        files=tuple(_html_file(anchor, base) for anchor in reader.anchors if anchor.get("href")),
+        status=reader.meta.get("pypi:project-status", "active"),
+        status_reason=reader.meta.get("pypi:project-status-reason", ""),
+    )
+
+
+def _html_file(anchor: dict[str, str], base: str) -> PageFile:
+    target, fragment = urldefrag(urljoin(base, anchor["href"]))
+    algorithm, _, digest = fragment.partition("=")
+    metadata = anchor.get("data-core-metadata", anchor.get("data-dist-info-metadata"))
+    return PageFile(
+        filename=unquote(urlsplit(target).path.rpartition("/")[2]),
+        url=target,
+        sha256=_sha256(digest) if algorithm == "sha256" else None,
+        requires_python=anchor.get("data-requires-python"),
+        yanked=anchor.get("data-yanked"),
+        core_metadata=None if metadata is None else metadata.removeprefix("sha256=").removeprefix("true"),
+    )
+
+
+class _PageReader(HTMLParser):
+    """Collects what a page of links is made of; whatever else it holds is passed over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchors: list[dict[str, str]] = []
+        self.meta: dict[str, str] = {}
+        self.base = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            self.anchors.append(attributes)
+        elif tag == "meta" and "name" in attributes:
+            self.meta[attributes["name"]] = attributes.get("content", "")
+        elif tag == "base":
+            self.base = attributes.get("href", "")
+
+
+def _check_version(version: str, url: str) -> None:
+    if version.partition(".")[0] != "1":
+        raise PpmError(
+            f"{url} speaks version {version} of the Simple API; ppmctl knows version 1.",
+            hint="Is there a newer ppmctl?",
+        )
+
+
+def _sha256(digest: str | None) -> str | None:
+    return digest.lower() if digest else None

@@ -1,0 +1,183 @@
+"""One HTTP request to an index and its answer; what went wrong, as a cause and what to do. Nothing is repeated here."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ppmctl import __version__
+from ppmctl.credential import PLACES, Credential
+from ppmctl.errors import CredentialError, PpmError
+
+if TYPE_CHECKING:
+    import requests
+
+CONNECT_TIMEOUT = 10.0  # seconds
+READ_TIMEOUT = 60.0
+
+_MAX_REASON = 500  # characters
+
+
+class Unreachable(PpmError):
+    """No answer came: the connection could not be made, broke, or took too long. It may work the next time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an index answered. `location` is where a redirect points, absolute, or ""; header names are lower case."""
+
+    url: str
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+    location: str = ""
+
+    @property
+    def content_type(self) -> str:
+        """The media type alone, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def says(self) -> str:
+        """Why, in the index's words: the first line of a text body, or the reason of the status line."""
+        text = self.body[:4096].decode("utf-8", "replace").strip() if self.content_type == "text/plain" else ""
+        said = (text or self.reason or "no reason given").splitlines()[0]
+        return "".join(character for character in said if character.isprintable())[:_MAX_REASON].rstrip(".")
+
+
+class Transport:
+    """Requests to one index with one credential, or with none. It follows no redirects, so the credential stays."""
+
+    def __init__(self, credential: Credential | None) -> None:
+        import requests
+
+        self.credential = credential
+        self._session = requests.Session()
+        self._session.auth = self._authenticate
+        self._session.headers["User-Agent"] = f"ppmctl/{__version__} Python/{platform.python_version()}"
+
+    def _authenticate(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # Set also where there is no credential: requests would go and read a .netrc by itself.
+        from requests.auth import HTTPBasicAuth
+
+        if self.credential is None:
+            return request
+        username, secret = self.credential.username, self.credential.secret.reveal()
+        return HTTPBasicAuth(username.encode(), secret.encode())(request)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Any = None,
+        read_timeout: float = READ_TIMEOUT,
+    ) -> Answer:
+        """Send one request and read the whole answer, whatever its status.
+
+        Unreachable where none came; PpmError where it is of no use to try again (TLS, proxy, a bad URL).
+        """
+        import requests
+
+        try:
+            response = self._session.request(
+                method,
+                url,
+                headers=dict(headers or {}),
+                data=data,
+                timeout=(CONNECT_TIMEOUT, read_timeout),
+                allow_redirects=False,
+            )
+        except requests.RequestException as exc:
+            raise explain(exc, url) from exc
+        return Answer(
+            url=url,
+            status=response.status_code,
+            reason=response.reason or "",
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=response.content,
+            location=_location(response, url),
+        )
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def denied(answer: Answer, credential: Credential | None, *, base: str) -> CredentialError:
+    """What a 401 or 403 from the index at `base` means for whoever sent `credential`."""
+    if credential is None:
+        return CredentialError(f"The index at {base} asks for a credential, and none was found.", hint=PLACES)
+    who = f"{credential.username!r} (from {credential.source})"
+    if answer.status == 401:
+        return CredentialError(
+            f"The index at {base} does not accept the credential of {who}.",
+            hint="It is wrong, expired or removed. On the index's machine: ppmctl user list, ppmctl user add.",
+        )
+    return CredentialError(
+        f"The index at {base} does not allow this to {who}: {answer.says}.",
+        hint="Ask for a credential with that right, such as the role publisher, or use another one.",
+    )
+
+
+def explain(exc: Exception, url: str) -> PpmError:
+    """The failure of a request to `url` as a cause and a remedy."""
+    import requests
+    from urllib3.exceptions import NameResolutionError
+
+    parts = urlsplit(url)
+    where, host = f"{parts.scheme}://{parts.netloc}", parts.hostname
+    if isinstance(exc, requests.exceptions.SSLError):
+        return PpmError(
+            f"No secure connection to {where}: {_cause(exc)}.",
+            hint="With a certificate authority of your own, name its certificate: REQUESTS_CA_BUNDLE=/path/ca.pem",
+        )
+    if isinstance(exc, requests.exceptions.ProxyError):
+        return PpmError(
+            f"The proxy to {where} does not work: {_cause(exc)}.",
+            hint=f"See HTTPS_PROXY and HTTP_PROXY; NO_PROXY={host} goes without it.",
+        )
+    if isinstance(exc, requests.exceptions.Timeout):
+        return Unreachable(f"{where} took too long to answer.", hint="Is it up, and reachable from here?")
+    if isinstance(exc, requests.ConnectionError):
+        if any(isinstance(cause, NameResolutionError) for cause in _causes(exc)):
+            return Unreachable(f"The host {host} has no address.", hint="Is its name right? Is there a network?")
+        if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(exc)):
+            return Unreachable(
+                f"Nothing listens at {where}.",
+                hint="Is the index started, and is the port right? Here, `ppmctl serve --root DIR` starts one.",
+            )
+        return Unreachable(f"The connection to {where} failed: {_cause(exc)}.")
+    if isinstance(exc, requests.exceptions.ChunkedEncodingError):
+        return Unreachable(f"The connection to {where} broke before the answer was whole.")
+    return PpmError(f"The request to {where} failed: {_cause(exc)}.")
+
+
+def _location(response: requests.Response, url: str) -> str:
+    from urllib.parse import urljoin
+
+    target = response.headers.get("Location")
+    return urljoin(url, target) if target and response.is_redirect else ""
+
+
+def _causes(exc: BaseException) -> list[BaseException]:
+    """`exc` and what it comes from: requests and urllib3 hold causes in `reason`, in arguments, and as __cause__."""
+    found: list[BaseException] = []
+    waiting: list[object] = [exc]
+    while waiting:
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and cause not in found:
+            found.append(cause)
+            waiting += [getattr(cause, "reason", None), cause.__cause__, cause.__context__, *cause.args]
+    return found
+
+
+def _cause(exc: BaseException) -> str:
+    """The innermost cause, which is the one that a person can act on, on one line."""
+    inner = [cause for cause in _causes(exc) if isinstance(cause, OSError) and cause.strerror]
+    said = getattr(inner[-1], "verify_message", "") or inner[-1].strerror if inner else str(exc)
+    return " ".join(str(said).split())[:_MAX_REASON].rstrip(".")

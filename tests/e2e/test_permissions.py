@@ -1,0 +1,70 @@
+"""Who may read what on the disk, and who runs what."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from support import wheels
+from support.servers import PPMCTL, Server, ppmctl
+
+
+def mode(path: Path) -> str:
+    return oct(stat.S_IMODE(path.stat().st_mode))
+
+
+def test_a_web_server_can_read_packages_and_no_one_else_the_secrets(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Guards against a strict umask, under which nginx could serve nothing, and against a lax one."""
+    for number, umask in enumerate(("0077", "0000")):
+        command = ("sh", "-c", f'umask {umask}; exec {shlex.join(PPMCTL)} "$@"', "sh")
+        root = tmp_path / f"root-{number}"
+        server = serve(root=root, command=command)
+        assert server.upload(wheels.wheel("x", "1.0"), fields={"attestations": "[]"}).status_code == 200
+        readable = [*(root / "packages").rglob("*"), *(root / "index" / "simple").rglob("*")]
+        assert {mode(path) for path in readable if path.is_file()} == {"0o644"}
+        assert {mode(path) for path in readable if path.is_dir()} == {"0o755"}
+        assert mode(root / "first-credential") == mode(root / "netrc") == "0o600"
+        assert mode(root / "credentials" / "htpasswd") == mode(root / "credentials" / "access.yml") == "0o640"
+        assert mode(root / "credentials") == "0o750"
+
+
+def test_root_acts_as_the_owner_of_the_volume(tmp_path: Path) -> None:
+    """`sudo ppmctl user add` on a server: files of root's would lock the server out of its own credentials."""
+    if os.geteuid() != 0:
+        # what an ordinary user can't do can't go wrong for one: the command must not try to change anybody
+        ppmctl("user", "add", "eve", "--role", "reader", "--root", str(tmp_path / "root"))
+        assert (tmp_path / "root" / "credentials" / "htpasswd").stat().st_uid == os.geteuid()
+        return
+    nobody = pwd.getpwnam("nobody")
+    for parent in [*tmp_path.parents][:-1]:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+    tmp_path.chmod(0o755)
+    root = tmp_path / "root"
+    root.mkdir()
+    os.chown(root, nobody.pw_uid, nobody.pw_gid)
+    ppmctl("user", "add", "eve", "--role", "reader", "--root", str(root))
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in root.rglob("*")}
+    assert owners == {(nobody.pw_uid, nobody.pw_gid)}
+
+
+def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """A volume that can't be written gives one line with the cause and the remedy, not a traceback."""
+    root = tmp_path / "root"
+    root.mkdir(mode=0o555)
+    if os.geteuid() == 0:  # root may write anywhere: give the folder's place a file instead
+        root.rmdir()
+        root.write_text("a file")
+    done = subprocess.run(
+        [*PPMCTL, "user", "list", "--root", str(root / "deeper")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1, done.stderr
+    assert "can't be used" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,40 @@
+"""What unit tests share. They open no sockets: doing so fails the test."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import settings
+
+from ppmctl.store import Store
+from ppmctl.volume import Volume
+
+settings.register_profile("ppm", deadline=None)  # the machine may be slow; time is never asserted
+settings.load_profile("ppm")
+
+
+@pytest.fixture(autouse=True)
+def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> NoReturn:
+        raise AssertionError("a unit test opens no sockets")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    volume = Volume(root=tmp_path / "root")
+    volume.prepare()
+    return volume
+
+
+@pytest.fixture
+def store(volume: Volume) -> Iterator[Store]:
+    store = Store(volume)
+    yield store
+    store.area.close()

@@ -1,0 +1,222 @@
+"""What is a distribution, and what is refused: the archive is real, the filename is the claim."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import wheels
+
+from ppmctl import dists
+from ppmctl.dists import InvalidDistribution
+
+
+def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = None) -> dists.Dist:
+    return dists.inspect(wheels.write(folder, made), filename or made[0])
+
+
+@pytest.mark.parametrize(
+    ("filename", "project", "version", "kind"),
+    [
+        ("six-1.17.0-py2.py3-none-any.whl", "six", "1.17.0", "wheel"),
+        ("ruamel_yaml-0.19.1-py3-none-any.whl", "ruamel-yaml", "0.19.1", "wheel"),
+        ("Foo.Bar-1!2.0+cpu.1-cp311-cp311-linux_x86_64.whl", "foo-bar", "1!2.0+cpu.1", "wheel"),
+        ("foo-1.0-3-py3-none-any.whl", "foo", "1.0", "wheel"),
+        ("zope.interface-5.0.tar.gz", "zope-interface", "5.0", "sdist"),
+        ("a-b-c-1.0rc1.zip", "a-b-c", "1.0rc1", "sdist"),
+    ],
+)
+def test_filenames(filename: str, project: str, version: str, kind: str) -> None:
+    name = dists.parse_filename(filename)
+    assert (name.project, str(name.version), name.kind) == (project, version, kind)
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "",
+        ".hidden-1.0.tar.gz",
+        "../six-1.0.tar.gz",
+        "a/six-1.0.tar.gz",
+        "six-1.0.tar.gz\n",
+        "six.tar.gz",
+        "six-one.tar.gz",
+        "six-1.0.egg",
+        "six-1.0.exe",
+        "six-1.0-py3-none-any.whl.upload",
+        "six-1.0.tar.gz.metadata",
+        "six-1.0.tar.bz2",
+        "-1.0.tar.gz",
+        "six-1.0-py3-none.whl",
+        "sïx-1.0.tar.gz",
+        "six-" + "1" * 300 + ".tar.gz",
+    ],
+)
+def test_a_filename_that_is_none_is_refused(filename: str) -> None:
+    with pytest.raises(InvalidDistribution):
+        dists.parse_filename(filename)
+
+
+@given(st.text(max_size=60))
+def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
+    """Whatever a client sends as a filename is answered, not a crash; what is accepted can't leave its folder."""
+    for filename in (text, f"{text}-1.0.tar.gz", f"{text}-py3-none-any.whl"):
+        try:
+            name = dists.parse_filename(filename)
+        except InvalidDistribution:
+            continue
+        assert dists.is_normalised(name.project)
+        assert Path(filename).name == filename
+        assert not filename.startswith(".")
+
+
+def test_a_wheel_is_read(tmp_path: Path) -> None:
+    dist = inspect(tmp_path, wheels.wheel("my.pkg", "1.0", requires_python=">=3.9", summary="Does it."))
+    assert dist.requires_python == ">=3.9"
+    assert dist.summary == "Does it."
+    assert b"Name: my.pkg" in dist.metadata
+
+
+def test_an_sdist_is_read(tmp_path: Path) -> None:
+    assert inspect(tmp_path, wheels.sdist("thing", "2.0")).name.project == "thing"
+
+
+def test_a_zip_sdist_is_read(tmp_path: Path) -> None:
+    made = "thing-2.0.zip", wheels.zip_of({"thing-2.0/PKG-INFO": wheels.metadata("thing", "2.0")})
+    assert inspect(tmp_path, made).name.version == dists.Version("2.0")
+
+
+@pytest.mark.parametrize("version", dists.METADATA_VERSIONS)
+def test_every_metadata_version_up_to_the_newest(tmp_path: Path, version: str) -> None:
+    meta = wheels.metadata("x", "1.0", metadata_version=version)
+    assert inspect(tmp_path, wheels.wheel("x", "1.0", meta=meta)).metadata == meta
+
+
+def without(member: str) -> bytes:
+    """A wheel of x 1.0 that lacks one of its files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(wheels.wheel("x", "1.0")[1])) as whole, zipfile.ZipFile(buffer, "w") as archive:
+        for name in whole.namelist():
+            if not name.endswith(member):
+                archive.writestr(name, whole.read(name))
+    return buffer.getvalue()
+
+
+def twice() -> bytes:
+    buffer = io.BytesIO(wheels.wheel("x", "1.0")[1])
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("x.py", "other = True")
+    return buffer.getvalue()
+
+
+WHEEL = "x-1.0-py3-none-any.whl"
+BAD_WHEELS = {
+    "garbage": (lambda: b"not a zip at all", "not a readable archive"),
+    "truncated": (lambda: wheels.wheel("x", "1.0")[1][:-30], "not a readable archive"),
+    "no METADATA": (lambda: without("METADATA"), "METADATA"),
+    "no WHEEL": (lambda: without("WHEEL"), "WHEEL"),
+    "no RECORD": (lambda: without("RECORD"), "RECORD"),
+    "no dist-info": (lambda: wheels.zip_of({"x.py": b""}), "0 .dist-info"),
+    "two dist-infos": (
+        lambda: wheels.wheel("x", "1.0", files={"y-1.0.dist-info/METADATA": b"Name: y"})[1],
+        "2 .dist-info",
+    ),
+    "another project": (lambda: wheels.wheel("y", "1.0")[1], "another distribution"),
+    "another version": (lambda: wheels.wheel("x", "1.1")[1], "another distribution"),
+    "metadata of another project": (
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("y", "1.0"))[1],
+        "the project 'y'",
+    ),
+    "metadata of another version": (
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "2.0"))[1],
+        "version 2.0",
+    ),
+    "metadata version to come": (
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0", metadata_version="2.6"))[1],
+        "knows up to 2.5",
+    ),
+    "no metadata version": (lambda: wheels.wheel("x", "1.0", meta=b"Name: x\nVersion: 1.0\n")[1], "Metadata-Version"),
+    "parent folder": (lambda: wheels.wheel("x", "1.0", files={"../x.py": b""})[1], "leave the folder"),
+    "deep parent folder": (lambda: wheels.wheel("x", "1.0", files={"a/../../x.py": b""})[1], "leave the folder"),
+    "absolute": (lambda: wheels.wheel("x", "1.0", files={"/etc/x.py": b""})[1], "leave the folder"),
+    "backslash": (lambda: wheels.wheel("x", "1.0", files={"..\\x.py": b""})[1], "leave the folder"),
+    "drive": (lambda: wheels.wheel("x", "1.0", files={"C:x.py": b""})[1], "leave the folder"),
+    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(dists.BOMB_FLOOR + 1)})[1], "bomb"),
+    "huge metadata": (
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * dists.MAX_METADATA)[1],
+        "metadata is over",
+    ),
+    "a member twice": (twice, "two members"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_WHEELS)
+def test_a_wheel_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
+    make, reason = BAD_WHEELS[case]
+    with pytest.raises(InvalidDistribution, match="(?i)" + reason) as refusal:
+        inspect(tmp_path, (WHEEL, make()))
+    assert WHEEL in refusal.value.message
+    assert "\n" not in refusal.value.message
+
+
+def tar_with(*members: tarfile.TarInfo) -> bytes:
+    buffer = io.BytesIO()
+    content = wheels.metadata("x", "1.0")
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("x-1.0/PKG-INFO")
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+        for member in members:
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    return gzip.compress(buffer.getvalue())
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 0) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, target, size
+    return info
+
+
+BAD_SDISTS = {
+    "garbage": (lambda: b"nothing", "not a readable archive"),
+    "truncated": (lambda: wheels.sdist("x", "1.0")[1][:-12], "not a readable archive"),
+    "checksum": (lambda: wheels.sdist("x", "1.0")[1][:-8] + bytes(8), "not a readable archive"),
+    "a zip": (lambda: wheels.wheel("x", "1.0")[1], "not a readable archive"),
+    "no PKG-INFO": (lambda: wheels.tar_of({"x-1.0/setup.py": b""}), "0 PKG-INFO"),
+    "PKG-INFO too deep": (lambda: wheels.tar_of({"x-1.0/a/PKG-INFO": b""}), "0 PKG-INFO"),
+    "another project": (lambda: wheels.sdist("x", "1.0", meta=wheels.metadata("y", "1.0"))[1], "the project 'y'"),
+    "parent folder": (lambda: tar_with(member("../x")), "unpacked safely"),
+    "absolute link": (lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "/etc/passwd")), "unpacked safely"),
+    "link outside": (lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "../../x")), "unpacked safely"),
+    "hard link outside": (lambda: tar_with(member("x-1.0/l", tarfile.LNKTYPE, "../x")), "unpacked safely"),
+    "device": (lambda: tar_with(member("x-1.0/d", tarfile.CHRTYPE)), "unpacked safely"),
+    "bomb": (lambda: tar_with(member("x-1.0/z", size=dists.BOMB_FLOOR + 1)), "bomb"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SDISTS)
+def test_an_sdist_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
+    make, reason = BAD_SDISTS[case]
+    with pytest.raises(InvalidDistribution, match="(?i)" + reason):
+        inspect(tmp_path, ("x-1.0.tar.gz", make()))
+
+
+@given(st.binary(max_size=2000), st.integers(0, 400))
+def test_damaged_archives_are_refused_and_never_crash(noise: bytes, at: int) -> None:
+    """A damaged file is refused or (where the damage is in a module's bytes) read; nothing else is raised."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in (wheels.wheel("x", "1.0"), wheels.sdist("x", "1.0")):
+            damaged = content[:at] + noise + content[at + len(noise) :]
+            try:
+                dist = inspect(Path(folder), (name, damaged))
+            except InvalidDistribution:
+                continue
+            assert dist.name.project == "x"
