@@ -37,10 +37,10 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     Each setting can also be given as a variable of the environment, or in ROOT/ppm.yml (see `ppmctl init`);
     a flag wins over the variable, and that over the file.
     """
-    from ppmctl import credentials, server
-
-    open_volume(root)
     settings = server_settings(root, flags=flags)
+    open_volume(root)
+
+    from ppmctl import credentials, server
 
     def announce() -> None:
         if first_credential:

@@ -1,0 +1,152 @@
+"""The command line: help for everything, errors with a cause and a next step, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from ppmctl import cli
+from ppmctl.config import SETTINGS
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from commands(child, (*path, name))
+
+
+ALL = dict(commands(cli.cli))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_and_every_option_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    command = ALL[path]
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name not in {"help", "version"}:
+            assert parameter.help, f"{' '.join(path)} {parameter.opts}"
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_is_printed_for_every_command(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*path, "--help"]) == 0
+    assert "Usage: ppmctl" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_slow() -> None:
+    """`ppmctl --help` is typed by people who wait for it."""
+    probe = (
+        "import sys; from ppmctl import cli; cli.run(['--help']);"
+        "slow = {'pypiserver', 'gunicorn', 'passlib', 'twine', 'build', 'requests', 'rich', 'yaml', 'werkzeug'};"
+        "sys.exit(sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "[]\n"
+
+
+def test_serve_has_an_option_for_each_setting() -> None:
+    options = {option for parameter in ALL["serve",].params for option in parameter.opts}
+    assert {setting.option for setting in SETTINGS} <= options
+
+
+def test_an_error_names_the_cause_and_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["user", "remove", "who", "--root", str(tmp_path / "root")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "ppmctl: There is no credential 'who'.\n        ppmctl user list\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nonsense"], 2),
+        (["user", "add", "x", "--role", "king", "--root", "r"], 2),
+        (["user", "list"], 2),
+        (["serve", "--root", "r", "--port", "http"], 2),
+        (["index", "adopt", "not-there", "--root", "r"], 1),
+        (["package", "yank", "x", "1.0", "--root", "r"], 1),
+        (["package", "status", "../x", "--root", "r"], 1),
+    ],
+)
+def test_exit_codes(
+    arguments: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PPM_ROOT", raising=False)
+    assert cli.run(arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(**_options: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(cli.cli, "main", fail)
+    assert cli.run(["serve"]) == 3
+    captured = capsys.readouterr()
+    assert "a bug in ppm: ZeroDivisionError" in captured.err
+    assert "Traceback" not in captured.err
+    assert cli.run(["-v", "serve"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interruption_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(**_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.cli, "main", interrupt)
+    assert cli.run(["serve"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a script relies on: the secret alone on stdout, everything else beside it."""
+    root = ["--root", str(tmp_path / "root")]
+    assert cli.run(["user", "add", "alice", "--role", "publisher", *root]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("ppm_")
+    assert captured.out.count("\n") == 1
+    assert captured.out.strip() not in captured.err
+    assert cli.run(["user", "list", "--json", *root]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(entry["name"], entry["role"]) for entry in listed] == [("alice", "publisher")]
+    assert cli.run(["user", "remove", "alice", *root]) == 0
+    assert cli.run(["user", "list", *root]) == 0
+    assert "alice" not in capsys.readouterr().out
+    audit = [json.loads(line) for line in (tmp_path / "root" / "audit.jsonl").read_text().splitlines()]
+    assert [entry["action"] for entry in audit] == ["user add", "user remove"]
+
+
+def test_init_writes_settings_once(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    assert cli.run(["init", "--root", str(root)]) == 0
+    settings = root / "ppm.yml"
+    assert "#port: 8080" in settings.read_text()
+    settings.write_text("port: 9000\n")
+    assert cli.run(["init", "--root", str(root)]) == 0
+    assert settings.read_text() == "port: 9000\n"
+
+
+def test_removing_asks_for_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(click, "prompt", lambda *_arguments, **_options: "other")
+    assert cli.run(["package", "remove", "x", "1.0", "--root", str(tmp_path / "root")]) == 1
+    assert "nothing was removed" in capsys.readouterr().err
