@@ -6,11 +6,12 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from ppmctl import drop
+from ppmctl import drop, files, rebuild
 from ppmctl.app import Index
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
@@ -18,6 +19,7 @@ from ppmctl.store import Store
 
 log = logging.getLogger(__name__)
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds at least between two writings of the list of projects
 
 
@@ -66,13 +68,28 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
 
     def _start_threads(self) -> None:
         watcher = drop.Watcher(self._store)
-        for name, work in (("root list", self._write_root), ("drop folder", watcher.run)):
+        works = [("root list", self._write_root), ("drop folder", watcher.run), ("pages", self._after_reboot)]
+        for name, work in works:
             threading.Thread(target=work, name=name, daemon=True).start()
 
     def _finish(self) -> None:
         if self._store.root_is_old.is_set():
             self._store.write_root()
         self._store.area.close()
+
+    def _after_reboot(self) -> None:
+        """Compare all pages with their folders, once a boot: a power cut takes what was not fsynced."""
+        boot = self._store.volume.boot
+        try:
+            current = _BOOT_ID.read_bytes()
+            if boot.exists() and boot.read_bytes() != current:
+                done = rebuild.rebuild(self._store, step=lambda _step: None)
+                log.warning(
+                    "The machine was started anew: of %d projects %d had old pages.", done.projects, done.written
+                )
+            files.write_atomic(boot, current)
+        except OSError as exc:
+            log.error("The pages can't be compared after a reboot (ppmctl index rebuild does it): %s", exc)
 
     def _write_root(self) -> None:
         pause = threading.Event()

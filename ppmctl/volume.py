@@ -72,6 +72,11 @@ class Volume:
         return self.pending / project
 
     @property
+    def boot(self) -> Path:
+        """The boot of the machine that the pages were last known to be sound in."""
+        return self.root / "index" / "boot"
+
+    @property
     def locks(self) -> Path:
         return self.root / "locks"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,21 +72,15 @@ def _print_commands(settings: ServerSettings, *, made: bool) -> None:
         output.say(f"The first credential, an admin's, is in {volume.first_credential} (user:secret),")
         output.say(f"and for pip, uv and ppmctl in {volume.first_netrc}.")
         output.say("")
-    if volume.first_netrc.exists():
-        netrc = f"NETRC={_short(volume.first_netrc)}"
-        output.say("publish   " + f"{netrc} {_ppmctl()} publish PROJECT_FOLDER --index {url}/")
-        output.say("install   " + f"{netrc} pip install --index-url {url}/simple/ NAME")
-    else:
-        output.say(f"publish   {_ppmctl()} publish PROJECT_FOLDER --index {url}/")
-        output.say(f"install   pip install --index-url {url}/simple/ NAME")
-    output.say(f"add users {_ppmctl()} user add NAME --role publisher --root {_short(volume.root)}")
-    output.say("stop      Ctrl-C")
+    netrc = f"NETRC={_short(volume.first_netrc)} " if volume.first_netrc.exists() else ""
+    output.say(f"publish    {netrc}{_ppmctl()} publish PROJECT_FOLDER --index {url}/")
+    output.say(f"install    {netrc}pip install --index-url {url}/simple/ NAME")
+    output.say(f"add a user {_ppmctl()} user add NAME --role publisher --root {_short(volume.root)}")
+    output.say("stop       Ctrl-C")
     output.say("")
 
 
 def _ppmctl() -> str:
-    import sys
-
     return _short(Path(sys.argv[0])) if Path(sys.argv[0]).name == "ppmctl" else "ppmctl"
 
 

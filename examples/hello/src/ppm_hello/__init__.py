@@ -1,0 +1,6 @@
+"""Says where it came from."""
+
+
+def main() -> None:
+    """Greet."""
+    print("Hello from your own index.")

@@ -1,0 +1,175 @@
+"""Every command of the README, as it stands, in a fresh clone."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from support import servers, wheels
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PORT = 8080
+
+
+def blocks() -> list[str]:
+    return BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What somebody gets who clones this checkout: what is committed or about to be, and nothing else."""
+    target = tmp_path_factory.mktemp("clone") / "ppm"
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listing.stdout.split("\0")):
+        source = ROOT / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(source.read_bytes())
+            (target / name).chmod(source.stat().st_mode)
+    return target
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A new user's: an empty home, but for an old pypiserver folder at its usual place."""
+    home = tmp_path_factory.mktemp("home")
+    wheels.write(home / "packages", wheels.wheel("from-before", "1.0"))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PPM", "TWINE_", "UV_"))}
+    return kept | {"HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+@pytest.fixture(scope="module")
+def up(clone: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`make up`, the first block, in the foreground of a terminal of its own; what it printed."""
+    assert blocks()[0] == "make up\n"
+    assert is_free(PORT), f"Port {PORT}, which the README names, is taken on this machine: free it."
+    printed = tmp_path_factory.mktemp("up") / "printed"
+    with printed.open("wb") as output:
+        process = subprocess.Popen(
+            ["make", "up"],
+            cwd=clone,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    until = time.monotonic() + 600
+    while is_free(PORT):
+        assert process.poll() is None, printed.read_text()
+        assert time.monotonic() < until, printed.read_text()
+        time.sleep(0.2)
+    yield printed
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(timeout=60)
+
+
+def test_up_says_what_to_type_and_no_secret(up: Path, clone: Path) -> None:
+    assert requests.get(f"http://127.0.0.1:{PORT}/healthz", timeout=10).text == "ok\n"
+    credential = clone / ".ppm" / "first-credential"
+    assert re.fullmatch(r"admin:ppm_[A-Za-z0-9_-]{43}\n", credential.read_text())
+    assert oct(credential.stat().st_mode & 0o777) == "0o600"
+    printed = up.read_text()
+    assert str(credential) in printed
+    assert credential.read_text().strip().partition(":")[2] not in printed
+    for word in ("publish ", "install ", "stop "):
+        assert word in printed
+
+
+def test_every_command_runs_as_it_stands(up: Path, clone: Path, environment: dict[str, str]) -> None:
+    """In the order of the README, by one who pastes block after block."""
+    for block in blocks()[1:]:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"{block}\nexited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        if "try/bin/ppm-hello" in block:
+            assert done.stdout.endswith("Hello from your own index.\n")
+    listed = subprocess.run(
+        ["bash", "-c", "ls .ppm/packages"], cwd=clone, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert listed == ["from-before", "ppm-hello"]
+
+
+def test_the_printed_commands_work(up: Path, clone: Path, environment: dict[str, str]) -> None:
+    """What `make up` prints, with the capital words replaced, by one who never opened the README."""
+    printed = dict(
+        match.groups() for match in re.finditer(r"^(publish|install|add a user) +(.+)$", up.read_text(), re.MULTILINE)
+    )
+    assert set(printed) == {"publish", "install", "add a user"}
+    subprocess.run(["python3", "-m", "venv", "mine"], cwd=clone, env=environment, check=True, timeout=120)
+    path = os.pathsep.join([str(clone / "mine" / "bin"), environment["PATH"]])
+    for name, words in (
+        ("publish", ("PROJECT_FOLDER", "examples/hello")),
+        ("install", ("NAME", "ppm-hello")),
+        ("add a user", ("NAME", "bob")),
+    ):
+        command = printed[name].replace(*words)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=clone,
+            env={**environment, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert (clone / "mine" / "bin" / "ppm-hello").exists()
+
+
+def test_make_names_what_it_does(clone: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(["make"], cwd=clone, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    for target in ("up", "test", "test-fast", "lint"):
+        assert f"make {target} " in done.stdout
+
+
+def test_another_port_and_root(clone: Path, environment: dict[str, str], up: Path, tmp_path: Path) -> None:
+    """`make up PORT=… ROOT=…` beside the first; Ctrl-C ends it cleanly, without a traceback."""
+    port = servers.free_port()
+    printed = tmp_path / "printed"
+    with printed.open("wb") as output:
+        process = subprocess.Popen(
+            ["make", "up", f"PORT={port}", f"ROOT={tmp_path / 'data'}"],
+            cwd=clone,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    until = time.monotonic() + 120
+    while is_free(port):
+        assert process.poll() is None, printed.read_text()
+        assert time.monotonic() < until, printed.read_text()
+        time.sleep(0.1)
+    assert (tmp_path / "data" / "first-credential").exists()
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(timeout=60)
+    assert "Traceback" not in printed.read_text()
+    assert is_free(port)
