@@ -1,0 +1,314 @@
+"""The clients that people have are the conformance suite: they publish and install real distributions."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support import clients, wheels
+from support.clients import BIN, Installer, Machine, Real, flit_project, publish, publish_with_flit
+from support.recorder import recording
+from support.servers import Server, ppmctl
+
+from ppmctl.store import Store
+from ppmctl.volume import Volume
+
+UPLOAD_PATHS = ("/", "/legacy/", "/upload")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def project_of(path: Path) -> str:
+    return path.name.partition("-")[0].lower().replace("_", "-")
+
+
+def assert_published(server: Server, path: Path) -> None:
+    """The page shows the file with its digest, and what is downloaded is what was published."""
+    (entry,) = [file for file in server.page(project_of(path))["files"] if file["filename"] == path.name]
+    assert entry["hashes"] == {"sha256": sha256(path.read_bytes())}
+    assert entry["size"] == path.stat().st_size
+    assert server.get(f"/packages/{project_of(path)}/{path.name}").content == path.read_bytes()
+
+
+def put(server: Server, *made: tuple[str, bytes]) -> None:
+    """Publish what is not there yet: a test runs once for each installer."""
+    for one in made:
+        answer = server.upload(one)
+        assert answer.status_code == 200 or "with the same content" in answer.text, answer.text
+
+
+# publishing
+
+
+@pytest.mark.parametrize("path", UPLOAD_PATHS)
+@pytest.mark.parametrize("client", ["twine", "uv", "hatch", "curl"])
+def test_a_client_publishes_real_distributions(
+    client: str, path: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], real: Real
+) -> None:
+    """What people publish with works as it is: wheels, platform wheels, sdists, odd names, at any of our URLs."""
+    server = serve("--upstream", "none")
+    publish(client, new_machine(server), server, server.url + path, *real.all)
+    for file in real.all:
+        assert_published(server, file)
+
+
+@pytest.mark.parametrize("path", UPLOAD_PATHS)
+def test_flit_publishes_a_source_tree(
+    path: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    """flit builds and uploads by itself, with a form of its own making."""
+    server = serve("--upstream", "none")
+    project = flit_project(tmp_path / "source", "made-by-flit", "1.0")
+    publish_with_flit(new_machine(), server, server.url + path, project)
+    built_files = list((project / "dist").iterdir())
+    assert sorted(built.suffix for built in built_files) == [".gz", ".whl"]
+    assert server.filenames("made-by-flit") == {built.name for built in built_files}
+    for built in built_files:
+        assert server.get(f"/packages/made-by-flit/{built.name}").content == built.read_bytes()
+
+
+def test_uv_publishes_again_what_is_there(index: Server, new_machine: Callable[..., Machine], tmp_path: Path) -> None:
+    """`uv publish --check-url` passes over what is here with the same content, and names what is not."""
+    wheel = wheels.write(tmp_path / "a", wheels.wheel("checked", "1.0"))
+    again = wheels.write(tmp_path / "b", wheels.wheel("checked", "1.0", files={"checked.py": b"other\n"}))
+    machine = new_machine(index)
+    command = (BIN / "uv", "publish", "--trusted-publishing", "never", "--check-url", index.simple)
+    environ = {"UV_PUBLISH_URL": index.url + "/", "UV_PUBLISH_USERNAME": index.user}
+    environ["UV_PUBLISH_PASSWORD"] = index.secret
+    machine.run(*command, wheel, **environ)
+    assert "already exists" in machine.run(*command, wheel, **environ).output
+    assert machine.run(*command, again, expect=None, **environ).code != 0
+
+
+# installing
+
+
+@pytest.fixture(scope="module")
+def filled(index: Server, real: Real, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """The shared index with the real distributions in it."""
+    publish("twine", clients.machine(tmp_path_factory.mktemp("twine")), index, index.url + "/", *real.all)
+    return index
+
+
+def test_a_fresh_environment_gets_real_distributions(
+    filled: Server, new_installer: Callable[..., Installer], real: Real
+) -> None:
+    """Pure and compiled wheels, names with dots, and a dependency, through one index URL; and they import."""
+    installer = new_installer(filled)
+    installer.install("six", "zope.interface", "Ruamel_Yaml", "importlib-metadata", index=filled.simple)
+    for path in (real.pure, real.compiled, real.dotted_pure, real.dependent, real.dependency):
+        assert installer.version(project_of(path)) == path.name.split("-")[1]
+    installer.machine.run(installer.python, "-c", "import six, zope.interface, ruamel.yaml, importlib_metadata")
+
+
+def test_an_sdist_is_built_with_the_public_index_behind(
+    serve: Callable[..., Server], new_installer: Callable[..., Installer], real: Real
+) -> None:
+    """A single index URL is enough: what an sdist needs to be built comes through the redirect."""
+    configured = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, timeout=60
+    )
+    options = ("--upstream-url", configured.stdout.strip()) if configured.returncode == 0 else ()
+    server = serve(*options)
+    assert server.upload((real.sdist_only.name, real.sdist_only.read_bytes())).status_code == 200
+    assert server.get("/simple/setuptools/").status_code == 302
+    installer = new_installer(server)
+    installer.install("docopt", index=server.simple)
+    assert installer.version("docopt") == "0.6.2"
+
+
+def test_without_a_credential_nothing_is_installed(filled: Server, new_installer: Callable[..., Installer]) -> None:
+    """Reads need a credential by default: an anonymous client installs nothing, whatever it calls the error."""
+    installer = new_installer()
+    assert installer.install("six", index=filled.simple, expect=None).code != 0
+    assert installer.version("six") is None
+
+
+def test_a_credential_in_the_url_is_enough(filled: Server, new_installer: Callable[..., Installer]) -> None:
+    """Issued secrets need no quoting in a URL."""
+    installer = new_installer()
+    url = filled.simple.replace("://", f"://{filled.user}:{filled.secret}@")
+    installer.install("six", index=url)
+    assert installer.version("six") is not None
+
+
+def test_requires_python_is_honoured(index: Server, new_installer: Callable[..., Installer]) -> None:
+    """A release for a Python that is not there yet is passed over for the older one (PEP 345, PEP 503)."""
+    put(
+        index,
+        wheels.wheel("pythonic", "1.0", requires_python=">=3.9, <4"),
+        wheels.wheel("pythonic", "2.0", requires_python=">=3.99"),
+    )
+    installer = new_installer(index)
+    installer.install("pythonic", index=index.simple)
+    assert installer.version("pythonic") == "1.0"
+
+
+def test_a_yanked_release_is_skipped_unless_pinned(
+    serve: Callable[..., Server], new_installer: Callable[..., Installer]
+) -> None:
+    """PEP 592: resolvers skip it, who pins it still gets it with the reason, and unyank takes it back."""
+    server = serve("--upstream", "none")
+    put(server, wheels.wheel("yanky", "1.0"), wheels.wheel("yanky", "2.0"))
+    ppmctl("package", "yank", "yanky", "2.0", "--reason", "it <eats> data", "--root", str(server.root))
+    installer = new_installer(server)
+    installer.install("yanky", index=server.simple)
+    assert installer.version("yanky") == "1.0"
+    said = installer.install("yanky==2.0", index=server.simple).output
+    assert installer.version("yanky") == "2.0"
+    assert "it <eats> data" in said
+    ppmctl("package", "unyank", "yanky", "2.0", "--root", str(server.root))
+    fresh = new_installer(server)
+    fresh.install("yanky", index=server.simple)
+    assert fresh.version("yanky") == "2.0"
+
+
+def test_odd_versions_and_names_install(index: Server, new_installer: Callable[..., Installer]) -> None:
+    """Local and epoch versions have characters that a URL quotes; names differ in case, dots and underscores."""
+    put(
+        index,
+        wheels.wheel("Odd.Name_here", "1.0+cpu.1"),
+        wheels.wheel("epochal", "2024.1"),
+        wheels.wheel("epochal", "1!2.0"),
+        wheels.sdist("epochal", "1!1.0"),
+        wheels.wheel("tagged", "1.0", tag="py3-none-manylinux_2_5_x86_64.manylinux1_x86_64"),
+        wheels.wheel("tagged", "1.0", tag="py3-none-manylinux_2_17_aarch64"),
+        wheels.wheel("tagged", "1.0", tag="py3-none-macosx_11_0_arm64"),
+        wheels.wheel("tagged", "1.0", tag="py3-none-win_amd64"),
+    )
+    installer = new_installer(index)
+    installer.install("odd-name.HERE==1.0+cpu.1", "epochal", "tagged", index=index.simple)
+    assert installer.version("odd-name-here") == "1.0+cpu.1"
+    assert installer.version("epochal") == "1!2.0"
+    assert installer.version("tagged") == "1.0"
+
+
+# what installers do with what the pages say
+
+
+def test_pip_downloads_what_was_there_at_an_instant(
+    index: Server, installer_of: Callable[..., Installer], tmp_path: Path
+) -> None:
+    """`--uploaded-prior-to` needs the time of upload on the page (PEP 700); pypiserver has none."""
+    instants = uploaded_apart(index, "timely-pip", step=timedelta(microseconds=1))
+    pip = installer_of("pip", index)
+    for name, before, expected in instants:
+        folder = tmp_path / name
+        pip.run("download", "--index-url", index.simple, "--uploaded-prior-to", before, "-d", folder, "timely-pip")
+        assert [path.name for path in folder.iterdir()] == [f"timely_pip-{expected}-py3-none-any.whl"]
+
+
+def test_uv_excludes_what_is_newer(index: Server, installer_of: Callable[..., Installer]) -> None:
+    """`--exclude-newer` on both sides of the instant of an upload. uv counts in milliseconds."""
+    for _name, before, expected in uploaded_apart(index, "timely-uv", step=timedelta(milliseconds=2)):
+        uv = installer_of("uv", index)
+        uv.install("timely-uv", "--exclude-newer", before, index=index.simple)
+        assert uv.version("timely-uv") == expected
+
+
+def uploaded_apart(index: Server, name: str, *, step: timedelta) -> list[tuple[str, str, str]]:
+    """Two releases; (name, instant, the newest release before it), at the second's instant and a step later."""
+    put(index, wheels.wheel(name, "1.0"))
+    put(index, wheels.wheel(name, "2.0"))
+    times = {file["filename"].split("-")[1]: file["upload-time"] for file in index.page(name)["files"]}
+    second = datetime.fromisoformat(times["2.0"])
+    assert datetime.fromisoformat(times["1.0"]) < second <= datetime.now(UTC)
+    return [("at", second.isoformat(), "1.0"), ("after", (second + step).isoformat(), "2.0")]
+
+
+@pytest.mark.parametrize("name", ["pip", "uv"])
+def test_a_resolve_reads_metadata_and_no_wheel(
+    name: str, index: Server, installer_of: Callable[..., Installer], tmp_path: Path
+) -> None:
+    """PEP 658: of the candidates that a resolve rejects, not one wheel is downloaded, nor a part of one."""
+    project, needed = f"heavy-{name}", f"needed-{name}"
+    put(index, wheels.wheel(needed, "1.0"))
+    for minor in range(5):
+        meta = wheels.metadata(project, f"1.{minor}", requires_dist=f"{needed}=={'1.0' if minor == 0 else '9'}")
+        put(index, wheels.wheel(project, f"1.{minor}", meta=meta))
+    with recording(index.port) as recorder:
+        installer = installer_of(name, index)
+        installer.install(project, index=f"{recorder.url}/simple/")
+    assert installer.version(project) == "1.0"
+    asked = {path.rpartition("/")[2] for path in recorder.paths() if path.startswith("/packages/")}
+    stem = project.replace("-", "_")
+    expected = {f"{stem}-1.{minor}-py3-none-any.whl.metadata" for minor in range(5)}
+    expected |= {f"{stem}-1.0-py3-none-any.whl", f"{needed.replace('-', '_')}-1.0-py3-none-any.whl"}
+    assert asked - {f"{needed.replace('-', '_')}-1.0-py3-none-any.whl.metadata"} == expected
+    assert recorder.paths(status=206) == []
+
+
+def test_two_equally_long_changes_within_a_second_are_both_seen(
+    serve: Callable[..., Server], new_installer: Callable[..., Installer]
+) -> None:
+    """A page's ETag is made of its size and whole seconds: a client with a cache must see every change."""
+    server = serve("--upstream", "none")
+    put(server, wheels.wheel("swift", "1.0"), wheels.wheel("swift", "1.1"))
+    installer = new_installer(server)
+    store = Store(Volume(root=server.root))
+    page = server.root / "index" / "simple" / "swift" / "index.json"
+    sizes = []
+
+    def swap(yanked: str, wanted: str) -> None:
+        store.unyank("swift", wanted)
+        store.yank("swift", yanked)
+        sizes.append(page.stat().st_size)
+        said = installer.install("--dry-run", "swift", index=server.simple).output
+        assert f"swift-{wanted}" in said or f"swift=={wanted}" in said, said
+        assert f"swift=={yanked}" not in said
+
+    swap("1.0", "1.1")
+    second = int(time.time())
+    while int(time.time()) == second:
+        time.sleep(0.01)  # so that a second begins
+    swap("1.1", "1.0")
+    swap("1.0", "1.1")
+    swap("1.1", "1.0")
+    assert len(set(sizes)) == 1, "the test is about pages of one length"
+
+
+def test_uv_locks_a_project_against_an_explicit_index(
+    index: Server, new_machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    """The safe form of a private index in a uv project: the lock has hashes, sizes, times, and no secret."""
+    put(index, wheels.wheel("locked-dep", "1.0"), wheels.sdist("locked-dep", "1.0"))
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["locked-dep"]\n\n'
+        f'[[tool.uv.index]]\nname = "team"\nurl = "{index.simple}"\nexplicit = true\n\n'
+        '[tool.uv.sources]\nlocked-dep = { index = "team" }\n'
+    )
+    credential = {"UV_INDEX_TEAM_USERNAME": index.user, "UV_INDEX_TEAM_PASSWORD": index.secret}
+    machine = new_machine()
+    environ = {name: value for name, value in machine.environ.items() if name != "UV_NO_CONFIG"}
+    machine = Machine(home=machine.home, environ=environ)
+    machine.run(BIN / "uv", "lock", cwd=project, **credential)
+    locked = (project / "uv.lock").read_text()
+    for file in index.page("locked-dep")["files"]:
+        assert f'hash = "sha256:{file["hashes"]["sha256"]}", size = {file["size"]}, upload-time =' in locked
+    assert index.secret not in locked
+    assert index.user + ":" not in locked
+    machine.run(BIN / "uv", "sync", "--locked", "--python", sys.executable, cwd=project, **credential)
+    assert list(project.glob(".venv/lib/*/site-packages/locked_dep-1.0.dist-info"))
+
+
+def test_hashes_in_a_requirements_file_are_met(index: Server, new_installer: Callable[..., Installer]) -> None:
+    """`--require-hashes` with the digests of the page installs; with another digest it does not."""
+    put(index, wheels.wheel("hashed", "1.0"))
+    digest = index.page("hashed")["files"][0]["hashes"]["sha256"]
+    installer = new_installer(index)
+    requirements = installer.machine.home / "requirements.txt"
+    requirements.write_text(f"hashed==1.0 --hash=sha256:{'0' * 64}\n")
+    assert installer.install("--require-hashes", "-r", requirements, index=index.simple, expect=None).code != 0
+    requirements.write_text(f"hashed==1.0 --hash=sha256:{digest}\n")
+    installer.install("--require-hashes", "-r", requirements, index=index.simple)
+    assert installer.version("hashed") == "1.0"

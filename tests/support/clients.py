@@ -1,0 +1,244 @@
+"""Real clients for tests: pip in several versions, uv, twine, flit, hatch and curl, each with an empty home."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.servers import Server, clean_environment
+
+CACHE = Path(__file__).parents[2] / ".cache"
+BIN = Path(sys.executable).parent
+_DISTS = CACHE / f"dists-{sys.version_info.major}.{sys.version_info.minor}"
+
+# pip before 23.1 looks for parts of the standard library that 3.12 and 3.13 dropped, and does without.
+_OLD_PIP_ON_NEW_PYTHON = """
+import pkgutil, sys, types
+if sys.version_info >= (3, 12):
+    pkgutil.ImpImporter = type("ImpImporter", (), {})
+    import _distutils_hack
+    _distutils_hack.add_shim()
+if sys.version_info >= (3, 13):
+    def parse_header(line):
+        from email.message import Message
+        message = Message()
+        message["content-type"] = line
+        (value, _), *parameters = message.get_params() or [("", "")]
+        return value, dict(parameters)
+    sys.modules["cgi"] = types.ModuleType("cgi")
+    sys.modules["cgi"].parse_header = parse_header
+"""
+
+
+def fetch(requirement: str, *options: str) -> Path:
+    """A real distribution, as this machine's pip gets it from the package index it is set up for.
+
+    It is kept below `.cache/`, so that only the first run fetches it.
+    """
+    folder = _DISTS / "_".join([requirement, *options]).replace("/", "_")
+    if not folder.exists():
+        fetched = _fetch(requirement, *options)
+        fetched.parent.rename(folder)
+    (path,) = folder.iterdir()
+    return path
+
+
+def _fetch(requirement: str, *options: str) -> Path:
+    folder = _DISTS / f".fetching-{secrets.token_hex(6)}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options, "-d", str(folder)]
+    done = subprocess.run([*command, requirement], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"pip could not fetch {requirement} for the tests:\n{done.stdout}{done.stderr}"
+    (path,) = folder.iterdir()
+    return path
+
+
+def pip_library(version: str = "") -> Path:
+    """A folder to put on PYTHONPATH that has pip of this version; the newest there is, if none is given."""
+    # what was the newest may not be it any more, so that is asked for each time
+    wheel = fetch(f"pip=={version}") if version else _fetch("pip")
+    folder = CACHE / f"{_DISTS.name}-{wheel.stem}"
+    if not folder.exists():
+        unpacking = folder.with_name(f".unpacking-{secrets.token_hex(6)}")
+        parts = [wheel]
+        if version and sys.version_info >= (3, 12):
+            parts.append(fetch("setuptools<80"))
+        for part in parts:
+            with zipfile.ZipFile(part) as archive:
+                archive.extractall(unpacking)
+        if version:
+            (unpacking / "sitecustomize.py").write_text(_OLD_PIP_ON_NEW_PYTHON)
+        unpacking.rename(folder)
+    if not version:
+        shutil.rmtree(wheel.parent)
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Real:
+    """Distributions of others, as the ordinary package index has them."""
+
+    pure: Path
+    compiled: Path
+    sdist_only: Path
+    sdist_of_wheel: Path
+    dotted_pure: Path
+    dependent: Path
+    dependency: Path
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return (
+            self.pure,
+            self.compiled,
+            self.sdist_only,
+            self.sdist_of_wheel,
+            self.dotted_pure,
+            self.dependent,
+            self.dependency,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a client did. `output` is all it said."""
+
+    code: int
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A computer of a user's: an empty home, nothing configured but what `environ` says."""
+
+    home: Path
+    environ: Mapping[str, str]
+
+    def run(self, *command: str | Path, expect: int | None = 0, cwd: Path | None = None, **environ: str) -> Done:
+        """Run a command; fail, with all it said, unless it exits with `expect` (None: however it exits)."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd or self.home,
+            env={**self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=300,
+        )
+        said = " ".join(str(part) for part in command)
+        assert expect is None or done.returncode == expect, f"{said} exited {done.returncode}:\n{done.stdout}"
+        return Done(code=done.returncode, output=done.stdout)
+
+
+def machine(home: Path, server: Server | None = None) -> Machine:
+    """A computer whose user has the credential of `server` in a netrc file, or none."""
+    environ = clean_environment(home, UV_HTTP_RETRIES="0", PYTHONDONTWRITEBYTECODE="1", COLUMNS="500", TERM="dumb")
+    if server is not None:
+        netrc = home / ".netrc"
+        netrc.write_text(f"machine 127.0.0.1 login {server.user} password {server.secret}\n")
+        netrc.chmod(0o600)
+    return Machine(home=home, environ=environ)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installer:
+    """pip or uv with a fresh virtual environment. `library` is where pip is; None means uv."""
+
+    name: str
+    machine: Machine
+    library: Path | None
+
+    @property
+    def python(self) -> Path:
+        return self.machine.home / "venv" / "bin" / "python"
+
+    def install(self, *what: str | Path, index: str, expect: int | None = 0) -> Done:
+        """Install through one index URL, without retries."""
+        return self.run("install", "--index-url", index, *what, expect=expect)
+
+    def run(self, command: str, *arguments: str | Path, expect: int | None = 0) -> Done:
+        """Run a command of pip's, or `uv pip`."""
+        if not self.python.exists():
+            self.machine.run(sys.executable, "-m", "venv", "--without-pip", self.machine.home / "venv")
+        if self.library is None:
+            return self.machine.run(
+                BIN / "uv", "pip", command, "--python", self.python, "--verbose", *arguments, expect=expect
+            )
+        pip = (self.python, "-m", "pip", "--no-input", "--retries", "0", "--verbose")
+        return self.machine.run(*pip, command, *arguments, expect=expect, PYTHONPATH=str(self.library))
+
+    def version(self, name: str) -> str | None:
+        """The version of a project that is installed; None if it is not."""
+        if not self.python.exists():
+            return None
+        code = "import importlib.metadata as m, sys; print(*[d.version for d in m.distributions(name=sys.argv[1])])"
+        return self.machine.run(self.python, "-c", code, name).output.strip() or None
+
+
+def publish(client: str, machine: Machine, server: Server, url: str, *files: Path, expect: int | None = 0) -> Done:
+    """Publish files with twine, uv, hatch or curl, as their users would."""
+    user, secret = server.auth
+    if client == "twine":
+        return machine.run(
+            *(BIN / "twine", "upload", "--non-interactive", "--disable-progress-bar", *files),
+            expect=expect,
+            TWINE_REPOSITORY_URL=url,
+            TWINE_USERNAME=user,
+            TWINE_PASSWORD=secret,
+        )
+    if client == "uv":
+        return machine.run(
+            *(BIN / "uv", "publish", "--trusted-publishing", "never", *files),
+            expect=expect,
+            UV_PUBLISH_URL=url,
+            UV_PUBLISH_USERNAME=user,
+            UV_PUBLISH_PASSWORD=secret,
+        )
+    if client == "hatch":
+        return machine.run(
+            *(BIN / "hatch", "publish", "--no-prompt", *files),
+            expect=expect,
+            HATCH_INDEX_REPO=url,
+            HATCH_INDEX_USER=user,
+            HATCH_INDEX_AUTH=secret,
+        )
+    assert client == "curl", client
+    done = Done(code=0, output="")
+    for file in files:
+        form = ("-F", ":action=file_upload", "-F", f"content=@{file}")
+        done = machine.run("curl", "-sS", "--fail-with-body", "--netrc", *form, url, expect=expect)
+    return done
+
+
+def publish_with_flit(machine: Machine, server: Server, url: str, project: Path, *, expect: int | None = 0) -> Done:
+    """`flit publish` of a source tree, which builds its wheel and sdist."""
+    return machine.run(
+        *(BIN / "flit", "publish", "--no-use-vcs"),
+        cwd=project,
+        expect=expect,
+        FLIT_INDEX_URL=url,
+        FLIT_USERNAME=server.user,
+        FLIT_PASSWORD=server.secret,
+    )
+
+
+def flit_project(folder: Path, name: str, version: str) -> Path:
+    """A source tree that flit builds."""
+    folder.mkdir(parents=True)
+    module = name.replace("-", "_").replace(".", "_")
+    (folder / f"{module}.py").write_text(f'"""Made by a test."""\n\n__version__ = "{version}"\n')
+    (folder / "pyproject.toml").write_text(
+        "[build-system]\n"
+        'requires = ["flit_core>=3.12"]\n'
+        'build-backend = "flit_core.buildapi"\n\n'
+        f'[project]\nname = "{name}"\ndynamic = ["version", "description"]\n\n'
+        f'[tool.flit.module]\nname = "{module}"\n'
+    )
+    return folder
