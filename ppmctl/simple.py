@@ -1,4 +1,4 @@
-"""Client of a Simple API: a project's page as values, from JSON or from HTML (PEP 503, 592, 629, 658, 691, 700, 714, 792)."""
+"""Client of a Simple API: a project's page as values, from JSON or HTML (PEP 503, 592, 629, 691, 700, 714, 792)."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Index:
         if answer.status in _GONE:
             raise PpmError(
                 f"There is no Simple API at {self.address.simple}.",
-                hint="Is the URL right? It is the one that pip gets as index URL, with or without /simple/ at its end.",
+                hint="Is the URL right? It is what pip has as its index URL, with or without /simple/ at its end.",
             )
 
 

@@ -1,11 +1,11 @@
-"""One HTTP request to an index and its answer; what went wrong, as a cause and what to do. Nothing is repeated here."""
+"""One HTTP request to an index and its answer; a failure as its cause and what to do. Nothing is repeated here."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from ppmctl import __version__
@@ -67,7 +67,8 @@ class Transport:
         if self.credential is None:
             return request
         username, secret = self.credential.username, self.credential.secret.reveal()
-        return HTTPBasicAuth(username.encode(), secret.encode())(request)
+        signed: requests.PreparedRequest = HTTPBasicAuth(username.encode(), secret.encode())(request)
+        return signed
 
     def request(
         self,
@@ -104,7 +105,10 @@ class Transport:
             location=_location(response, url),
         )
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
         self._session.close()
 
 
@@ -126,15 +130,22 @@ def denied(answer: Answer, credential: Credential | None, *, base: str) -> Crede
 
 def explain(exc: Exception, url: str) -> PpmError:
     """The failure of a request to `url` as a cause and a remedy."""
+    import ssl
+
     import requests
     from urllib3.exceptions import NameResolutionError
 
     parts = urlsplit(url)
     where, host = f"{parts.scheme}://{parts.netloc}", parts.hostname
     if isinstance(exc, requests.exceptions.SSLError):
+        untrusted = [cause for cause in _causes(exc) if isinstance(cause, ssl.SSLCertVerificationError)]
+        if untrusted:
+            return PpmError(
+                f"The certificate of {where} is not trusted: {untrusted[0].verify_message.rstrip('.')}.",
+                hint="With a certificate authority of your own, name its certificate: REQUESTS_CA_BUNDLE=/path/ca.pem",
+            )
         return PpmError(
-            f"No secure connection to {where}: {_cause(exc)}.",
-            hint="With a certificate authority of your own, name its certificate: REQUESTS_CA_BUNDLE=/path/ca.pem",
+            f"No TLS connection to {where}: {_cause(exc)}.", hint="Is it HTTPS that is spoken at that host and port?"
         )
     if isinstance(exc, requests.exceptions.ProxyError):
         return PpmError(
@@ -179,5 +190,5 @@ def _causes(exc: BaseException) -> list[BaseException]:
 def _cause(exc: BaseException) -> str:
     """The innermost cause, which is the one that a person can act on, on one line."""
     inner = [cause for cause in _causes(exc) if isinstance(cause, OSError) and cause.strerror]
-    said = getattr(inner[-1], "verify_message", "") or inner[-1].strerror if inner else str(exc)
+    said = inner[-1].strerror if inner else str(exc)
     return " ".join(str(said).split())[:_MAX_REASON].rstrip(".")

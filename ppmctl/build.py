@@ -1,0 +1,69 @@
+"""A source tree → an sdist, and the wheel that is built from it. The only module that knows `build`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ppmctl.credential import SECRET_VARIABLES
+from ppmctl.errors import PpmError, UsageError
+
+TIMEOUT = 2 * 3600  # seconds; compiled packages take their time
+_TAIL = 30  # lines of its output that a failed build shows
+
+_MARKS = ("pyproject.toml", "setup.py")
+
+
+def require_source_tree(path: Path) -> None:
+    """UsageError unless `path` is the folder of a project that can be built."""
+    if not path.exists():
+        raise UsageError(f"There is nothing at {path}.", hint="Give a project's folder, or files such as dist/*")
+    if not any((path / mark).is_file() for mark in _MARKS):
+        raise UsageError(
+            f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",
+            hint="Give the folder of a project, or files that are built already: ppmctl publish dist/*",
+        )
+
+
+def build(source: Path, into: Path) -> tuple[Path, ...]:
+    """Build the tree at `source` in environments of its own: the wheel is built from the sdist, as installers do.
+
+    The two files in `into` are the result. UsageError where `source` is no source tree; PpmError with the end
+    of the build's output where it fails.
+    """
+    require_source_tree(source)
+    # As a program of its own: what a backend prints, breaks or leaves in memory stays there.
+    # -P: a folder named build beside the project is not taken for the program.
+    command = [sys.executable, "-P", "-m", "build", "--outdir", str(into), str(source.absolute())]
+    # The backend is the project's code and that of its build requirements: they get no secrets of ours.
+    environ = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    with tempfile.TemporaryFile() as output:
+        try:
+            subprocess.run(
+                command,
+                check=True,
+                timeout=TIMEOUT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        except subprocess.CalledProcessError as exc:
+            raise PpmError(
+                f"{source} can't be built. The end of the build's output:\n{_tail(output.fileno())}",
+                hint=f"The same by hand: python -m build {source}",
+            ) from exc
+        except subprocess.TimeoutExpired as exc:
+            raise PpmError(
+                f"The build of {source} was not done after {TIMEOUT // 60} minutes:\n{_tail(output.fileno())}"
+            ) from exc
+    return tuple(sorted(into.iterdir()))
+
+
+def _tail(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    end = os.pread(descriptor, 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
+    return "\n".join(f"    {line}" for line in end.rstrip().splitlines()[-_TAIL:])

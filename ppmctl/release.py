@@ -1,0 +1,70 @@
+"""What a person names to be published → checked files: source trees are built, files are taken as they are."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ppmctl import build, output
+from ppmctl.check import LocalFile, check
+from ppmctl.errors import UsageError
+
+
+@dataclass(kw_only=True)
+class Workspace:
+    """A folder for what is built. It goes at the end unless `keep` was said."""
+
+    folder: Path
+    built: list[Path] = field(default_factory=list)
+    keep: bool = False
+
+
+@contextmanager
+def workspace() -> Iterator[Workspace]:
+    work = Workspace(folder=Path(tempfile.mkdtemp(prefix="ppmctl-publish-")))
+    try:
+        yield work
+    finally:
+        if work.keep and work.built:
+            # Built once more, the files may differ in a time stamp, and would be in conflict with these.
+            output.say(f"What was built is kept. To go on with the same files: ppmctl publish {work.folder}/*/*")
+        else:
+            shutil.rmtree(work.folder, ignore_errors=True)
+
+
+def collect(paths: Iterable[Path], work: Workspace) -> tuple[LocalFile, ...]:
+    """Build and check what `paths` name. Of two files with one name and the same content one stays.
+
+    UsageError for a path that is neither a source tree nor a file, or two different files of one name;
+    PpmError where a build fails; InvalidDistribution.
+    """
+    files: dict[str, LocalFile] = {}
+    for path in _expand(paths, work):
+        file = check(path)
+        other = files.setdefault(file.filename, file)
+        if other.sha256 != file.sha256:
+            raise UsageError(
+                f"{other.path} and {file.path} have one name and different content.", hint="Give only one of them."
+            )
+    return tuple(files.values())
+
+
+def _expand(paths: Iterable[Path], work: Workspace) -> Iterator[Path]:
+    paths = tuple(paths)
+    for path in paths:  # all of them first: a build can take long
+        if not path.is_file():
+            build.require_source_tree(path)
+    for path in paths:
+        if path.is_file():
+            yield path
+            continue
+        into = work.folder / str(len(work.built))
+        into.mkdir()
+        output.say(f"Building {path.resolve()} in {into}")
+        built = build.build(path, into)
+        work.built += built
+        yield from built
