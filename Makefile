@@ -1,0 +1,68 @@
+# The commands of this checkout; `make` alone lists them.
+
+ROOT = .ppm
+HOST = 127.0.0.1
+PORT = 8080
+ARGS =
+
+VENV = .venv
+BIN = $(VENV)/bin
+# PYTHON=… makes .venv with that Python, UPGRADE=… is explained at `lock`
+FIND_PYTHON = scripts/find-python $(PYTHON)
+PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
+# uv's own: what is locked is the same on every Python from the oldest, and says nothing of where it came from
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	$(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,$(UPGRADE:%=--upgrade-package=%)))
+
+BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help up test test-fast test-e2e needs lint lock bench clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+up: $(VENV)/.server ## start an index on http://127.0.0.1:8080 (PORT=), its data in .ppm (ROOT=); Ctrl-C stops it
+	@exec $(BIN)/ppmctl serve --root "$(ROOT)" --host "$(HOST)" --port "$(PORT)" --first-credential $(ARGS)
+
+test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
+	@exec $(BIN)/pytest $(ARGS) tests/unit tests/e2e
+
+test-fast: $(VENV)/.dev ## the unit tests alone: seconds, no sockets
+	@exec $(BIN)/pytest $(ARGS) tests/unit
+
+test-e2e: needs $(VENV)/.dev ## the tests with real servers and real clients alone
+	@exec $(BIN)/pytest $(ARGS) tests/e2e
+
+needs:
+	@scripts/apt-needs tests/apt.txt
+
+lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, yamllint, and locks in step with pyproject.toml
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
+	$(BIN)/yamllint --strict .
+	$(BIN)/python scripts/check_locks.py
+
+lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=all or UPGRADE=name raises pins
+	$(BUILDS_WITH) | $(COMPILE) --extra server -o locks/server.txt pyproject.toml -
+	$(BUILDS_WITH) | $(COMPILE) --extra server --extra dev -c locks/server.txt -o locks/dev.txt pyproject.toml -
+
+bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
+	@exec $(BIN)/python -m bench $(ARGS)
+
+clean: ## remove .venv, builds and caches; never the data in .ppm
+	rm -rf $(VENV) build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# .venv has what one of the locks says, and this checkout itself, editable; both locks agree where they overlap.
+$(VENV)/.server $(VENV)/.dev: $(VENV)/.%: locks/%.txt pyproject.toml scripts/find-python
+	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	    python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
+	@echo "Installing locks/$*.txt into $(VENV)"
+	@$(PIP) install --require-hashes -r locks/$*.txt
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
