@@ -124,6 +124,11 @@ def marked(volume: Volume) -> list[str]:
         return []
 
 
+def root_is_marked(volume: Volume) -> bool:
+    """Whether the list of projects may be old, or is being written."""
+    return any(name.startswith(ROOT_MARK) for name in marked(volume))
+
+
 def differences(pages: Path, rendered: Mapping[str, bytes]) -> list[str]:
     """The names of the files in `pages` that are missing, differ from `rendered`, or should not be there."""
     different = []

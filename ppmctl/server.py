@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from ppmctl import drop, files, rebuild
+from ppmctl import drop, files, index, rebuild
 from ppmctl.app import Index
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
@@ -55,6 +57,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
             "control_socket_disable": True,  # it would be a file in whatever folder this was started in
             "loglevel": "warning",
             "proc_name": "ppm",
+            "when_ready": lambda _arbiter: _obey_ctrl_c(),
             "post_worker_init": lambda _worker: self._start_threads(),
             "worker_exit": lambda _arbiter, _worker: self._finish(),
         }.items():
@@ -69,11 +72,12 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
     def _start_threads(self) -> None:
         watcher = drop.Watcher(self._store)
         works = [("root list", self._write_root), ("drop folder", watcher.run), ("pages", self._after_reboot)]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the worker too; its master decides
         for name, work in works:
             threading.Thread(target=work, name=name, daemon=True).start()
 
     def _finish(self) -> None:
-        if self._store.root_is_old.is_set():
+        if index.root_is_marked(self._store.volume):  # also where the thread is at it: it dies with the process
             self._store.write_root()
         self._store.area.close()
 
@@ -100,6 +104,16 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
                 self._store.root_is_old.set()
                 log.error("The list of projects can't be written, trying again: %s", exc)
             pause.wait(_ROOT_EVERY)
+
+
+def _obey_ctrl_c() -> None:
+    """Ctrl-C ends the server as SIGTERM does, when the uploads under way are done; the second does not wait."""
+
+    def stop(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, lambda _number, _frame: os.kill(os.getpid(), signal.SIGQUIT))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, stop)
 
 
 def _check_port(settings: ServerSettings) -> None:

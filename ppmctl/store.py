@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import IO
 
 from packaging.version import InvalidVersion, Version
 
@@ -106,7 +107,7 @@ class Store:
             requires_python=dist.requires_python,
             core_metadata=metadata_hash(dist),
         )
-        with self._prepared(name, dist, record, attestations) as side_files, self.locked(name.project):
+        with self._prepared(received, dist, record, attestations) as side_files, self.locked(name.project):
             self._refuse_put(name, received.sha256)
             index.mark(self.volume, name.project)
             new = self._commit(name, received.path, side_files)
@@ -160,7 +161,7 @@ class Store:
         for project in marked:
             if not project.startswith("."):
                 self._mend_project(project)
-        if any(name.startswith(ROOT_MARK) for name in marked) or not (self.volume.simple / index.JSON_PAGE).exists():
+        if index.root_is_marked(self.volume) or not (self.volume.simple / index.JSON_PAGE).exists():
             index.write_root(self.volume)
         return Mended(
             projects=tuple(name for name in marked if not name.startswith(".")),
@@ -196,19 +197,29 @@ class Store:
 
     @contextlib.contextmanager
     def _prepared(
-        self, name: Filename, dist: Dist, record: Record, attestations: str | None
+        self, received: IncomingFile, dist: Dist, record: Record, attestations: str | None
     ) -> Iterator[dict[str, Path]]:
-        """The side files, durable in `incoming/`; what is left of them at the end goes."""
+        """The side files, durable in `incoming/` as `received` is; what is left of them at the end goes."""
         contents = {RECORD: record.to_json()}
-        if name.kind == "wheel":
+        if dist.name.kind == "wheel":
             contents[METADATA] = dist.metadata
         if attestations is not None:
             contents[ATTESTATIONS] = attestations.encode()
         written: dict[str, Path] = {}
         try:
-            for suffix, content in contents.items():
-                written[suffix] = self.area.new_path()
-                _write_durably(written[suffix], content)
+            with contextlib.ExitStack() as opened:
+                descriptors = []
+                for suffix, content in contents.items():
+                    written[suffix] = self.area.new_path()
+                    file = opened.enter_context(_new_file(written[suffix]))
+                    file.write(content)
+                    file.flush()
+                    files.start_writing(file.fileno())
+                    descriptors.append(file.fileno())
+                # all are on their way: the first fsync does most of the others' work
+                received.sync()
+                for descriptor in descriptors:
+                    os.fsync(descriptor)
             yield written
         finally:
             for path in written.values():
@@ -353,9 +364,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def _new_file(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    return os.fdopen(descriptor, "wb")

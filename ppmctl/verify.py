@@ -14,7 +14,7 @@ from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.rebuild import stray_pages
 from ppmctl.store import Store, sha256_of
-from ppmctl.volume import METADATA, RECORD, ROOT_MARK, TOMBSTONE, Volume
+from ppmctl.volume import METADATA, RECORD, TOMBSTONE, Volume
 
 REBUILD = "ppmctl index rebuild"
 
@@ -129,7 +129,7 @@ def _root_differences(store: Store) -> list[str]:
     patience = time.monotonic() + _ROOT_FOLLOWS_WITHIN
     while True:
         found = index.differences(store.volume.simple, index.render_root(store.projects()))
-        if not found or time.monotonic() > patience or not store.volume.mark(ROOT_MARK).exists():
+        if not found or time.monotonic() > patience or not index.root_is_marked(store.volume):
             return found
         time.sleep(0.1)
 

@@ -1,0 +1,170 @@
+"""`ppmctl serve`: its settings, its start and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from support import wheels
+from support.servers import PPMCTL, Server, ppmctl
+
+
+def test_the_first_admin_is_made_once(serve: Callable[..., Server]) -> None:
+    server = serve()
+    first = server.secret
+    assert server.get("/simple/").status_code == 200
+    assert first not in server.log.read_text()
+    server.stop()
+    server.start_again()
+    assert (server.root / "first-credential").read_text() == f"admin:{first}\n"
+    assert server.get("/simple/").status_code == 200
+    server.kill()
+
+
+def test_a_new_user_is_known_at_once_and_a_removed_one_at_once_unknown(index: Server) -> None:
+    root = ["--root", str(index.root)]
+    secret = ppmctl("user", "add", "eve", "--role", "reader", *root).stdout.strip()
+    assert index.get("/simple/", auth=("eve", secret)).status_code == 200
+    assert index.upload(wheels.wheel("eves", "1.0"), auth=("eve", secret)).status_code == 403
+    ppmctl("user", "remove", "eve", *root)
+    assert index.get("/simple/", auth=("eve", secret)).status_code == 401
+
+
+def test_public_reads_need_no_credential_and_writes_still_do(serve: Callable[..., Server]) -> None:
+    server = serve("--read-access", "public", "--upstream", "none")
+    assert server.upload(wheels.wheel("x", "1.0"), auth=None).status_code == 401
+    assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
+    assert server.get("/simple/x/", auth=None).status_code == 200
+    file = server.get("/packages/x/x-1.0-py3-none-any.whl", auth=None)
+    assert file.status_code == 200
+    assert file.headers["Cache-Control"] == "max-age=31536000, immutable, public"
+
+
+def test_settings_come_from_the_environment_and_from_the_file(serve: Callable[..., Server], tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    ppmctl("init", "--root", str(root))
+    (root / "ppm.yml").write_text("upstream_url: https://mirror.example/simple\nprivate_names: [acme-*]\n")
+    server = serve(root=root, environ={"PPM_READ_ACCESS": "public"})
+    answer = server.get("/simple/other/", auth=None)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "https://mirror.example/simple/other/")
+    assert server.get("/simple/acme-x/", auth=None).status_code == 404
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_over_the_limit_is_refused_and_leaves_nothing(
+    serve: Callable[..., Server], *, chunked: bool
+) -> None:
+    server = serve("--max-upload-size", "100K")
+    made = wheels.wheel("big", "1.0", files={"noise": os.urandom(200_000)})
+    prepared = requests.Request(
+        "POST", server.url + "/", files={"content": made}, data={":action": "file_upload"}, auth=server.auth
+    ).prepare()
+    if chunked:
+        body = prepared.body
+        assert isinstance(body, bytes)
+        del prepared.headers["Content-Length"]
+        prepared.body = iter([body[at : at + 10_000] for at in range(0, len(body), 10_000)])  # type: ignore[assignment]
+        prepared.headers["Transfer-Encoding"] = "chunked"
+    with requests.Session() as session:
+        answer = session.send(prepared, timeout=60)
+    assert answer.status_code == 413
+    assert "102400 bytes (max_upload_size)" in answer.reason
+    assert answer.text == answer.reason + "\n"
+    assert [path.name for path in (server.root / "packages").iterdir()] == []
+    assert server.upload(wheels.wheel("small", "1.0")).status_code == 200
+
+
+def test_a_taken_port_is_named_at_once(serve: Callable[..., Server], tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        arguments = [*PPMCTL, "serve", "--root", str(tmp_path / "root"), "--port", port, "--first-credential"]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert f"port {port}" in done.stderr
+    assert "--port" in done.stderr
+    assert "serves" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(serve: Callable[..., Server], number: signal.Signals) -> None:
+    server = serve()
+    assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
+    os.killpg(server.process.pid, number)
+    assert server.process.wait(timeout=60) == 0
+    assert "Traceback" not in server.log.read_text()
+    assert [path.name for path in (server.root / "incoming").iterdir()] == []
+    ppmctl("index", "check", "--root", str(server.root))
+
+
+def has_arrived(incoming: Path) -> bool:
+    """Whether a file is under way (its folder is renamed right after it was made)."""
+    try:
+        return any(path.name != ".lock" for path in incoming.glob("*/*"))
+    except FileNotFoundError:
+        return False
+
+
+def is_served(server: Server) -> bool:
+    try:
+        return requests.get(f"{server.url}/healthz", timeout=1).ok
+    except (requests.ConnectionError, requests.Timeout):
+        return False
+
+
+def test_an_upload_under_way_is_ended_before_the_server_ends(serve: Callable[..., Server]) -> None:
+    """SIGTERM is what systemd and Docker send: what a client is sending must not be lost."""
+    server = serve()
+    name, content = wheels.wheel("slow", "1.0", files={"noise": os.urandom(300_000)})
+    prepared = requests.Request(
+        "POST",
+        server.url + "/",
+        files={"content": (name, content)},
+        data={":action": "file_upload"},
+        auth=server.auth,
+    ).prepare()
+    assert isinstance(prepared.body, bytes)
+    half = len(prepared.body) // 2
+    head = "".join(f"{key}: {value}\r\n" for key, value in prepared.headers.items())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode() + prepared.body[:half])
+        incoming = server.root / "incoming"
+        until = time.monotonic() + 30
+        while not has_arrived(incoming):
+            assert time.monotonic() < until, "the upload never began to arrive"
+        ended = threading.Thread(target=server.stop)
+        ended.start()
+        while is_served(server):  # until it takes no new connections, it may not have seen the signal
+            assert time.monotonic() < until
+        connection.sendall(prepared.body[half:])
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    ended.join()
+    assert (server.root / "packages" / "slow" / name).read_bytes() == content
+
+
+def test_another_start_after_a_worker_died(serve: Callable[..., Server]) -> None:
+    """The worker alone is killed: its master makes another, which mends and serves."""
+    server = serve("--upstream", "none")
+    assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
+    until = time.monotonic() + 60
+    while True:
+        assert time.monotonic() < until
+        try:
+            if server.filenames("x") == {"x-1.0-py3-none-any.whl"}:
+                break
+        except requests.ConnectionError:
+            continue
+    assert server.upload(wheels.wheel("x", "2.0")).status_code == 200
