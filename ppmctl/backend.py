@@ -135,7 +135,8 @@ def _parsed(upload: Upload) -> dict[str, Any]:
 
 def _plain_error(error: Any) -> str:
     """pypiserver's refusals as ours are: the reason in the status line and in one line of text."""
-    reason = one_line(error.body)
-    response.status = f"{error.status_code} {reason}"
+    reason = one_line(error.body or error.status_line)
+    phrase = reason.encode("ascii", "replace").decode()  # bottle's 404 has the path in it
+    response.status = f"{error.status_code} {phrase}"
     response.content_type = "text/plain; charset=utf-8"
     return reason + "\n"

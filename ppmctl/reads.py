@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
 
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
@@ -66,15 +67,14 @@ class Reader:
         project = normalise(name)
         if project != name or not request.path.endswith("/"):
             return _moved(request, f"/simple/{project}/")
-        volume = self._store.volume
-        try:
-            return self._page(request, volume.pages(project))
-        except FileNotFoundError:
-            pass
+        pages = self._store.volume.pages(project)
+        with contextlib.suppress(FileNotFoundError):
+            return self._page(request, pages)
         # A name that is here, was here or is private is never sent elsewhere, whatever becomes of its page.
         if self._store.has_project(project):
             self._store.refresh(project)
-            return self._page(request, volume.pages(project))
+            with contextlib.suppress(FileNotFoundError):  # the first upload of this name failed at this moment
+                return self._page(request, pages)
         if any(fnmatchcase(project, glob) for glob in self._settings.private_names):
             raise Refused(404, f"{project} is a private name of this index, and nothing was published under it yet")
         if self._settings.upstream == "none":
@@ -98,7 +98,8 @@ class Reader:
         if request.accept_encodings["gzip"] > 0:
             with contextlib.suppress(FileNotFoundError):  # short pages have no packed form
                 packed = _send(request, response, path.with_name(path.name + PACKED))
-                packed.headers["Content-Encoding"] = "gzip"
+                if packed.status_code != 416:
+                    packed.headers["Content-Encoding"] = "gzip"
                 return packed
         return _send(request, response, path)
 
@@ -151,6 +152,11 @@ def _send(request: Request, response: Response, path: Path) -> Response:
         response.direct_passthrough = True
         response.content_length = entry.st_size
         response.make_conditional(request, accept_ranges=True, complete_length=entry.st_size)
+    except RequestedRangeNotSatisfiable:
+        file.close()
+        refused = Response("The file ends before the range that was asked for\n", status=416, mimetype="text/plain")
+        refused.headers["Content-Range"] = f"bytes */{entry.st_size}"
+        return refused
     except BaseException:
         file.close()
         raise
