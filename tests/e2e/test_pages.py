@@ -1,0 +1,586 @@
+"""The read path against the standards: PEP 503, 592, 629, 658, 691, 700, 714, 792, and RFC 9110."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import socket
+import zipfile
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import pypi_simple
+import pytest
+import requests
+from pypi_simple import PyPISimple
+from support import wheels
+from support.evidence import until
+from support.servers import JSON, Server, ppmctl
+
+from ppmctl.store import Store
+from ppmctl.volume import Volume
+
+V1_HTML = "application/vnd.pypi.simple.v1+html"
+WHEEL = wheels.wheel("Web.Page_s", "1.0", requires_python=">=3.9, <4", summary="A wheel")
+YANKED = wheels.wheel("Web.Page_s", "2.0", tag="cp311-cp311-manylinux_2_17_x86_64")
+SDIST = wheels.sdist("Web.Page_s", "2.0+local.1", requires_python=">=3.9,!=3.9.1")
+FIRST = wheels.wheel("Web.Page_s", "10!1.0a1")
+
+
+@pytest.fixture(scope="module")
+def filled(index: Server) -> Server:
+    """The shared index with one project that has every kind of entry, and its status and yanks."""
+    attested = json.dumps([{"version": 1}])
+    for made in (FIRST, SDIST, YANKED, WHEEL):
+        answer = index.upload(made, fields={"attestations": attested})
+        assert answer.status_code == 200, answer.text
+    root = ("--root", str(index.root))
+    ppmctl("package", "yank", "web.page-s", "2.0", "--reason", '<b> & "quotes"', *root)
+    ppmctl("package", "yank", "web.page-s", FIRST[0], *root)
+    ppmctl("package", "status", "web.page-s", "deprecated", "--reason", "use <another> & better", *root)
+    return index
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def metadata_of(made: tuple[str, bytes]) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(made[1])) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return archive.read(name)
+
+
+class Anchors(HTMLParser):
+    """The links of a page, in order, as (text, attributes), and its meta tags by name."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[tuple[str, dict[str, str | None]]] = []
+        self.metas: dict[str, str | None] = {}
+        self._open: dict[str, str | None] | None = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        assert len(values) == len(attrs), "an attribute twice"
+        if tag == "a":
+            self._open = values
+        if tag == "meta" and values.get("name"):
+            self.metas[str(values["name"])] = values["content"]
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            self.links.append((data, self._open))
+            self._open = None
+
+
+# what a page says
+
+
+def test_a_json_page_says_what_the_standards_ask(filled: Server) -> None:
+    """PEP 691, 700, 714, 792: every key, its type and its value, and no key besides."""
+    page = filled.page("web-page-s")
+    times = [file.pop("upload-time") for file in page["files"]]
+    for time in times:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time), time
+
+    def entry(made: tuple[str, bytes], **more: Any) -> dict[str, Any]:
+        values = {
+            "filename": made[0],
+            "url": f"../../packages/web-page-s/{quote(made[0])}",
+            "hashes": {"sha256": sha256(made[1])},
+            "size": len(made[1]),
+        }
+        return values | {name.replace("_", "-"): value for name, value in more.items()}
+
+    def core(made: tuple[str, bytes]) -> dict[str, str]:
+        return {"sha256": sha256(metadata_of(made))}
+
+    assert page == {
+        "meta": {"api-version": "1.4"},
+        "name": "web-page-s",
+        "project-status": {"status": "deprecated", "reason": "use <another> & better"},
+        "versions": ["1.0", "2.0", "2.0+local.1", "10!1.0a1"],
+        "files": [
+            entry(WHEEL, yanked=False, requires_python=">=3.9, <4", core_metadata=core(WHEEL)),
+            entry(YANKED, yanked='<b> & "quotes"', core_metadata=core(YANKED)),
+            entry(SDIST, yanked=False, requires_python=">=3.9,!=3.9.1"),
+            entry(FIRST, yanked=True, core_metadata=core(FIRST)),
+        ],
+    }
+
+
+def test_an_html_page_says_what_the_standards_ask(filled: Server) -> None:
+    """PEP 503, 592, 629, 658, 714, 792 in HTML: attributes escaped, both names of core metadata, no more."""
+    answer = filled.get("/simple/web-page-s/", headers={"Accept": V1_HTML})
+    assert answer.text.startswith("<!DOCTYPE html>\n")
+    page = Anchors(answer.text)
+    assert page.metas == {
+        "pypi:repository-version": "1.4",
+        "pypi:project-status": "deprecated",
+        "pypi:project-status-reason": "use <another> & better",
+    }
+
+    def link(made: tuple[str, bytes], **more: str | None) -> tuple[str, dict[str, str | None]]:
+        attributes = {"href": f"../../packages/web-page-s/{quote(made[0])}#sha256={sha256(made[1])}"}
+        if made[0].endswith(".whl"):
+            digest = f"sha256={sha256(metadata_of(made))}"
+            attributes |= {"data-core-metadata": digest, "data-dist-info-metadata": digest}
+        return made[0], attributes | {f"data-{name.replace('_', '-')}": value for name, value in more.items()}
+
+    assert page.links == [
+        link(WHEEL, requires_python=">=3.9, <4"),
+        link(YANKED, yanked='<b> & "quotes"'),
+        link(SDIST, requires_python=">=3.9,!=3.9.1"),
+        link(FIRST, yanked=""),
+    ]
+    assert 'data-requires-python="&gt;=3.9, &lt;4"' in answer.text, "PEP 503: < and > are written as entities"
+
+
+def test_metadata_is_byte_for_byte_the_wheels_own(filled: Server) -> None:
+    """PEP 658: pip fails when it differs; and no sdist has one."""
+    for made in (WHEEL, YANKED, FIRST):
+        answer = filled.get(f"/packages/web-page-s/{quote(made[0])}.metadata")
+        assert answer.status_code == 200
+        assert answer.content == metadata_of(made)
+    assert filled.get(f"/packages/web-page-s/{quote(SDIST[0])}.metadata").status_code == 404
+
+
+def test_the_root_lists_each_project_once(filled: Server) -> None:
+    """PEP 503 and 691 for the list of projects, which may follow a new project within 2 s."""
+    filled.upload(wheels.wheel("Also.Listed", "1.0"))
+
+    def listed() -> dict[str, Any]:
+        listing: dict[str, Any] = filled.get("/simple/", headers={"Accept": JSON}).json()
+        return listing
+
+    until(lambda: {"name": "also-listed"} in listed()["projects"], "the list has the new project", seconds=5)
+    assert listed() == {
+        "meta": {"api-version": "1.4"},
+        "projects": [{"name": "also-listed"}, {"name": "web-page-s"}],
+    }
+    page = Anchors(filled.get("/simple/", headers={"Accept": V1_HTML}).text)
+    assert page.links == [("also-listed", {"href": "also-listed/"}), ("web-page-s", {"href": "web-page-s/"})]
+    assert page.metas == {"pypi:repository-version": "1.4"}
+
+
+@pytest.mark.parametrize("accept", [pypi_simple.ACCEPT_JSON_ONLY, pypi_simple.ACCEPT_HTML_ONLY])
+def test_pypi_simple_reads_the_pages(filled: Server, accept: str, tmp_path: Path) -> None:
+    """A client library of others parses everything without a complaint (a warning is an error here)."""
+    with PyPISimple(filled.simple, auth=filled.auth, accept=accept) as client:
+        assert "web-page-s" in client.get_index_page(timeout=60).projects
+        page = client.get_project_page("Web.Page_S", timeout=60)
+        assert page.repository_version == "1.4"
+        assert (page.status, page.status_reason) == ("deprecated", "use <another> & better")
+        assert [package.version for package in page.packages] == ["1.0", "2.0", "2.0+local.1", "10!1.0a1"]
+        assert [package.package_type for package in page.packages] == ["wheel", "wheel", "sdist", "wheel"]
+        assert [package.is_yanked for package in page.packages] == [False, True, False, True]
+        wheel, yanked, sdist, _first = page.packages
+        assert wheel.requires_python == ">=3.9, <4"
+        assert yanked.yanked_reason == '<b> & "quotes"'
+        assert wheel.digests == {"sha256": sha256(WHEEL[1])}
+        assert wheel.metadata_digests == {"sha256": sha256(metadata_of(WHEEL))}
+        assert not sdist.has_metadata
+        if accept == pypi_simple.ACCEPT_JSON_ONLY:
+            assert page.versions == ["1.0", "2.0", "2.0+local.1", "10!1.0a1"]
+            assert wheel.size == len(WHEEL[1])
+            assert wheel.upload_time is not None
+        for made, package in zip((WHEEL, YANKED, SDIST, FIRST), page.packages, strict=True):
+            client.download_package(package, tmp_path / made[0], verify=True, timeout=60)
+            assert (tmp_path / made[0]).read_bytes() == made[1]
+            if package.has_metadata:
+                found = client.get_package_metadata_bytes(package, verify=True, timeout=60)
+                assert found == metadata_of(made)
+
+
+def test_a_quarantined_project_lists_no_files(filled: Server) -> None:
+    """PEP 792: nobody installs from it; taken back, all is there again."""
+    filled.upload(wheels.wheel("isolated", "1.0"))
+    before = filled.get("/simple/isolated/", headers={"Accept": JSON}).content
+    ppmctl("package", "status", "isolated", "quarantined", "--root", str(filled.root))
+    page = filled.page("isolated")
+    assert (page["files"], page["versions"]) == ([], [])
+    assert page["project-status"] == {"status": "quarantined"}
+    assert Anchors(filled.get("/simple/isolated/", headers={"Accept": V1_HTML}).text).links == []
+    ppmctl("package", "status", "isolated", "active", "--root", str(filled.root))
+    assert filled.get("/simple/isolated/", headers={"Accept": JSON}).content == before
+
+
+def test_a_page_depends_on_its_folder_alone(filled: Server) -> None:
+    """Written again, a page has the same bytes: an upload time is recorded, never read from a file's mtime."""
+    page = filled.root / "index" / "simple" / "web-page-s"
+    before = {path.name: path.read_bytes() for path in page.iterdir()}
+    for path in (filled.root / "packages" / "web-page-s").iterdir():
+        path.touch()
+    for path in page.iterdir():
+        path.unlink()
+    ppmctl("index", "rebuild", "--root", str(filled.root))
+    assert {path.name: path.read_bytes() for path in page.iterdir()} == before
+
+
+# in which form
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/web-page-s/"])
+def test_the_form_is_the_one_asked_for(filled: Server, path: str) -> None:
+    """PEP 691: the type asked for is the type answered, in any order, and 406 where none is known."""
+    asked = {
+        JSON: JSON,
+        "application/vnd.pypi.simple.latest+json": JSON,
+        V1_HTML: V1_HTML,
+        "text/html": "text/html; charset=utf-8",
+        "*/*": "text/html; charset=utf-8",
+        f"text/html;q=0.1, {JSON};q=0.9": JSON,
+    }
+    for accept, expected in asked.items():
+        answer = filled.get(path, headers={"Accept": accept})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, expected), accept
+        assert {"Accept", "Accept-Encoding"} <= set(answer.headers["Vary"].split(", "))
+        assert answer.text.startswith("{" if "json" in expected else "<!DOCTYPE html>")
+    for accept in ("image/png", "application/vnd.pypi.simple.v2+json", f"{JSON};q=0", "text/plain, text/html;q=0"):
+        refused = filled.get(path, headers={"Accept": accept})
+        assert refused.status_code == 406, accept
+        assert refused.text.count("\n") == 1
+        assert JSON in refused.text
+
+
+def test_names_are_redirected_to_the_normalised_form(filled: Server) -> None:
+    """PEP 503: one redirect to the page, with nothing in it that a client said about the host."""
+    for name in ("Web.Page_s", "web.page-s", "WEB--PAGE__S", "web-page-s", "Web.Page_s/"):
+        answer = filled.get(f"/simple/{name}", headers={"Host": "evil.example"})
+        assert (answer.status_code, answer.headers["Location"]) == (301, "/simple/web-page-s/")
+    assert filled.get("/simple").headers["Location"] == "/simple/"
+    for name in ("-web", "web-", "w%20b", "w%C3%A9b", "a" * 500):
+        assert filled.get(f"/simple/{name}/").status_code == 404, name
+
+
+def test_links_of_a_flat_pypiserver_still_work(filled: Server) -> None:
+    """Lock files hold URLs of the old server, whose folder was flat."""
+    moved = filled.get(f"/packages/{quote(SDIST[0])}")
+    assert (moved.status_code, moved.headers["Location"]) == (301, f"/packages/web-page-s/{quote(SDIST[0])}")
+    assert filled.get(moved.headers["Location"]).content == SDIST[1]
+    assert filled.get("/packages/web_page_s-9.9.tar.gz").status_code == 404
+
+
+# caches
+
+
+def test_a_page_is_asked_for_each_time_and_sent_when_it_changed(filled: Server) -> None:
+    """no-cache and an ETag: a max-age would hide a new release, and without a 304 every install costs a page."""
+    for accept in (JSON, V1_HTML):
+        for path in ("/simple/", "/simple/web-page-s/"):
+            first = filled.get(path, headers={"Accept": accept})
+            assert first.headers["Cache-Control"] == "no-cache"
+            for condition in (
+                {"If-None-Match": first.headers["ETag"]},
+                {"If-None-Match": f'"other", {first.headers["ETag"]}'},
+                {"If-None-Match": f"W/{first.headers['ETag']}"},
+                {"If-None-Match": "*"},
+                {"If-Modified-Since": first.headers["Last-Modified"]},
+            ):
+                again = filled.get(path, headers={"Accept": accept, **condition})
+                assert (again.status_code, again.content) == (304, b""), condition
+                assert again.headers["ETag"] == first.headers["ETag"]
+                assert again.headers["Cache-Control"] == "no-cache"
+                assert "Accept" in again.headers["Vary"]
+            for condition in (
+                {"If-None-Match": '"other"'},
+                {"If-Modified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"},
+                {"If-None-Match": '"other"', "If-Modified-Since": first.headers["Last-Modified"]},
+            ):
+                assert filled.get(path, headers={"Accept": accept, **condition}).content == first.content, condition
+
+
+def test_equally_long_changes_in_one_second_have_validators_of_their_own(filled: Server) -> None:
+    """nginx makes the ETag of whole seconds and the size; Last-Modified has no more either."""
+    filled.upload(wheels.wheel("twin", "1.0"))
+    filled.upload(wheels.wheel("twin", "1.1"))
+    store = Store(Volume(root=filled.root))
+    seen = []
+    for yanked, wanted in [("1.0", "1.1"), ("1.1", "1.0")] * 4:
+        store.unyank("twin", wanted)
+        store.yank("twin", yanked)
+        answer = filled.get("/simple/twin/", headers={"Accept": JSON})
+        seen.append((answer.headers["ETag"], answer.headers["Last-Modified"], answer.headers["Content-Length"]))
+    assert len({etag for etag, _modified, _length in seen}) == len(seen)
+    assert len({modified for _etag, modified, _length in seen}) == len(seen)
+    assert len({length for _etag, _modified, length in seen}) == 1, "the test is about pages of one length"
+
+
+def test_files_are_kept_for_ever(filled: Server, serve: Callable[..., Server]) -> None:
+    """A published file never changes; a cache that is shared may keep it only where reads are public."""
+    public = serve("--read-access", "public", "--upstream", "none")
+    public.upload(WHEEL)
+    for server, shared in ((filled, "private"), (public, "public")):
+        for suffix in ("", ".metadata"):
+            options = {} if shared == "private" else {"auth": None}
+            answer = server.get(f"/packages/web-page-s/{WHEEL[0]}{suffix}", **options)
+            assert answer.status_code == 200
+            assert set(answer.headers["Cache-Control"].split(", ")) == {"max-age=31536000", "immutable", shared}
+            again = server.get(
+                f"/packages/web-page-s/{WHEEL[0]}{suffix}", headers={"If-None-Match": answer.headers["ETag"]}
+            )
+            assert again.status_code == 304
+    page = public.get("/simple/web-page-s/", auth=None)
+    assert (page.status_code, page.headers["Cache-Control"]) == (200, "no-cache")
+    assert public.get("/packages/", auth=None).status_code == 200
+    assert public.upload(YANKED, auth=None).status_code == 401
+
+
+def test_long_pages_are_sent_packed(filled: Server) -> None:
+    """gzip for who takes it, the same content, a validator of its own."""
+    for accept in (JSON, V1_HTML):
+        path = "/simple/web-page-s/"
+        plain = filled.get(path, headers={"Accept": accept, "Accept-Encoding": "identity"})
+        assert "Content-Encoding" not in plain.headers
+        for encodings in ("gzip", "br, gzip;q=0.5", "*"):
+            packed = filled.get(path, headers={"Accept": accept, "Accept-Encoding": encodings}, stream=True)
+            assert packed.headers["Content-Encoding"] == "gzip", encodings
+            raw = packed.raw.read(decode_content=False)
+            assert len(raw) == int(packed.headers["Content-Length"]) < len(plain.content)
+            assert gzip.decompress(raw) == plain.content
+            assert packed.headers["ETag"] != plain.headers["ETag"]
+            assert packed.headers["Content-Type"] == plain.headers["Content-Type"]
+        for encodings in ("gzip;q=0", "br"):
+            refused = filled.get(path, headers={"Accept": accept, "Accept-Encoding": encodings})
+            assert "Content-Encoding" not in refused.headers, encodings
+            assert refused.content == plain.content
+
+
+# parts, and without the content
+
+
+def test_head_says_what_get_says_without_content(filled: Server) -> None:
+    """uv and others ask with HEAD; a length that is missing or a body makes them hang or fail."""
+    paths = ("/simple/", "/simple/web-page-s/", f"/packages/web-page-s/{WHEEL[0]}", "/simple/nothing/", "/simple/X/")
+    for path in paths:
+        got = filled.get(path)
+        head = requests.head(filled.url + path, auth=filled.auth, timeout=60, allow_redirects=False)
+        assert head.status_code == got.status_code
+        assert head.content == b""
+        for header in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Location"):
+            assert head.headers.get(header) == got.headers.get(header), (path, header)
+
+
+def test_parts_of_a_file(filled: Server) -> None:
+    """Broken-off downloads go on, and uv reads the end of a wheel alone (RFC 9110, section 14)."""
+    url, content = f"/packages/web-page-s/{WHEEL[0]}", WHEEL[1]
+    size = len(content)
+    whole = filled.get(url)
+    assert whole.headers["Accept-Ranges"] == "bytes"
+    parts = {"bytes=0-9": (0, 10), f"bytes={size - 5}-": (size - 5, size), "bytes=-7": (size - 7, size)}
+    parts[f"bytes=10-{size + 100}"] = (10, size)
+    for asked, (start, stop) in parts.items():
+        part = filled.get(url, headers={"Range": asked})
+        assert part.status_code == 206, asked
+        assert part.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{size}"
+        assert part.content == content[start:stop]
+        assert part.headers["Content-Length"] == str(stop - start)
+    beyond = filled.get(url, headers={"Range": f"bytes={size}-"})
+    assert beyond.status_code == 416
+    assert beyond.headers["Content-Range"] == f"bytes */{size}"
+    page = filled.get("/simple/web-page-s/", headers={"Range": "bytes=100000-", "Accept-Encoding": "gzip"})
+    assert page.status_code == 416
+    assert page.text.count("\n") == 1, "what is refused is not packed"
+    for asked in ("lines=1-2", "bytes=5-2", "bytes=x-"):
+        assert filled.get(url, headers={"Range": asked}).status_code in {200, 416}, asked
+    for validator in ("ETag", "Last-Modified"):
+        same = filled.get(url, headers={"Range": "bytes=0-9", "If-Range": whole.headers[validator]})
+        assert (same.status_code, same.content) == (206, content[:10])
+    for other in ('"other"', "Mon, 01 Jan 2001 00:00:00 GMT"):
+        changed = filled.get(url, headers={"Range": "bytes=0-9", "If-Range": other})
+        assert (changed.status_code, changed.content) == (200, content), other
+
+
+# who may read what
+
+
+def every_kind_of_path() -> list[str]:
+    file = f"/packages/web-page-s/{WHEEL[0]}"
+    return [
+        *("/", "/simple", "/simple/", "/simple/web-page-s/", "/simple/Web.Page_s", "/simple/nothing/", "/simple/a/b"),
+        *(file, f"{file}.metadata", f"{file}.upload", "/packages/", "/packages/nothing/x-1.0.tar.gz", "/packages/x"),
+        *("/nothing", "/a/b/c", "/web-page-s/json", "/legacy/", "/upload", "/RPC2", "/health", "/favicon.ico"),
+        *("/simple/../credentials/htpasswd", "//", "/env/x/"),
+    ]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_a_missing_credential_is_said_before_anything_else(filled: Server, method: str) -> None:
+    """401 before 404, 405, 406 and any redirect: who has no credential learns not even what is here."""
+    for path in every_kind_of_path():
+        for auth in (None, ("admin", "wrong"), ("nobody", filled.secret)):
+            answer = requests.request(
+                method,
+                filled.url + path,
+                auth=auth,
+                headers={"Accept": "image/png"},
+                timeout=60,
+                allow_redirects=False,
+            )
+            assert answer.status_code == 401, (method, path)
+            assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+            assert "Location" not in answer.headers
+            assert "ETag" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "authorization", ["Basic", "Basic !!!", "Basic YWJj", "Bearer x", "Digest a=b", "basic Og=="]
+)
+def test_a_credential_that_makes_no_sense_is_a_401(filled: Server, authorization: str) -> None:
+    """Whatever stands in the header, it is refused as any wrong credential is."""
+    answer = requests.get(filled.simple, headers={"Authorization": authorization}, timeout=60)
+    assert answer.status_code == 401
+
+
+METHODS = {
+    "/simple/": "GET, HEAD",
+    "/simple/web-page-s/": "GET, HEAD",
+    f"/packages/web-page-s/{WHEEL[0]}": "GET, HEAD",
+    "/packages/": "GET, HEAD",
+    "/web-page-s/json": "GET, HEAD",
+    "/": "GET, HEAD, POST",
+}
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_other_methods_are_refused(filled: Server, path: str) -> None:
+    """405 with what is allowed, never a 500, never a change."""
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", *(["POST"] if path != "/" else [])):
+        answer = requests.request(method, filled.url + path, auth=filled.auth, timeout=60, data=b"x" * 100)
+        assert answer.status_code == 405, (method, path)
+        assert answer.text.count("\n") == 1
+        allowed = {name.strip() for name in answer.headers["Allow"].split(",")} | {"HEAD"}  # pypiserver implies HEAD
+        assert allowed == set(METHODS[path].split(", "))
+
+
+def raw(server: Server, target: str, *, auth: bool = True) -> bytes:
+    """The answer to a request for `target` exactly as it is written here."""
+    headers = ["Host: 127.0.0.1", "Connection: close"]
+    if auth:
+        prepared = requests.Request("GET", server.url, auth=server.auth).prepare()
+        headers.append(f"Authorization: {prepared.headers['Authorization']}")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\n{chr(13) + chr(10)}".replace("\r\n\r\n", "\r\n").encode())
+        connection.sendall(("\r\n".join(headers) + "\r\n\r\n").encode())
+        answer = b""
+        while chunk := connection.recv(1 << 16):
+            answer += chunk
+    return answer
+
+
+def spellings(path: str) -> Iterator[str]:
+    """One path below the volume, as somebody would write it who wants what is not served."""
+    for up in ("..", "%2e%2e", ".%2e", "%252e%252e", "..%00", "..;", "%c0%ae%c0%ae"):
+        for slash in ("/", "%2f", "%5c", "\\", "%252f"):
+            climb = slash.join([up, up])
+            yield f"/packages/{climb}{slash}{path}"
+            yield f"/packages/{up}{slash}{path}"
+            yield f"/packages/web-page-s/{climb}{slash}{path}"
+            yield f"/simple/{climb}{slash}{path}"
+            yield f"/simple/web-page-s/{up}{slash}{climb}{slash}{path}"
+            yield f"/{up}{slash}{path}"
+    yield f"/{path}"
+    yield f"//{path}"
+    yield f"/./{path}"
+    yield f"/simple//{path}"
+    yield f"/packages//{path}"
+    yield f"/packages/web-page-s//{path}"
+    yield "/" + path.replace("/", "%2f")
+    yield "/packages/" + path.removeprefix("packages/")
+    yield "/packages/" + path.removeprefix("packages/").replace("/", "%2f")
+    yield "/packages/" + path.removeprefix("packages/").replace(".", "%2e")
+    yield "/packages/" + quote(path.removeprefix("packages/")) + "%00.whl"
+    yield "/simple/" + path.removeprefix("index/simple/")
+    yield f"/file:///{path}"
+    yield f"file:///{path}"
+    yield f"http://127.0.0.1/{path}"
+
+
+def test_only_distributions_their_metadata_and_pages_are_served(serve: Callable[..., Server]) -> None:
+    """Side files, marks, drop/, incoming/, credentials, locks: out of reach in whatever spelling."""
+    server = serve("--upstream", "none")
+    server.upload(WHEEL, fields={"attestations": '["attested"]'})
+    server.upload(YANKED)
+    root = ("--root", str(server.root))
+    ppmctl("package", "yank", "web-page-s", "1.0", "--reason", "planted reason", *root)
+    ppmctl("package", "remove", "web-page-s", "2.0", "--yes", *root)
+    ppmctl("package", "status", "web-page-s", "deprecated", *root)
+    planted = {
+        "drop/.hidden": b"planted in drop",
+        "drop/planted-1.0.tar.gz.rejected.part": b"planted in drop too",
+        "incoming/.planted": b"planted in incoming",
+        "index/pending/.planted": b"planted in pending",
+        "packages/web-page-s/.web.tmp": b"planted in a project",
+        "packages/.planted": b"planted in packages",
+    }
+    for path, content in planted.items():
+        (server.root / path).write_bytes(content)
+    served = {
+        f"packages/web-page-s/{WHEEL[0]}",
+        f"packages/web-page-s/{WHEEL[0]}.metadata",
+    }
+    secret = {
+        str(path.relative_to(server.root)): path.read_bytes()
+        for path in server.root.rglob("*")
+        if path.is_file() and path.stat().st_size and not path.is_relative_to(server.root / "index" / "simple")
+    }
+    secret = {path: content for path, content in secret.items() if path not in served}
+    assert len(secret) > len(planted) + 6, "there is something to look for"
+    tried = 0
+    for path, content in secret.items():
+        for target in spellings(path):
+            head, _, body = raw(server, target).partition(b"\r\n\r\n")
+            status = int(head.split()[1])
+            assert content not in body, (status, target)
+            assert status in {303, 301, 400, 404} or (status == 200 and b"<title>" in body), (status, target, body)
+            tried += 1
+    assert tried > 1000
+    for path in ("/etc/passwd", "//etc/passwd", "/packages//etc/passwd"):
+        assert b"root:" not in raw(server, path)
+
+
+def test_no_host_that_a_client_names_gets_into_an_answer(filled: Server) -> None:
+    """pypiserver builds links from X-Forwarded-Host, so that a client can poison what a cache keeps."""
+    headers = {
+        "X-Forwarded-Host": "evil.example",
+        "Forwarded": "host=evil.example",
+        "X-Forwarded-Server": "evil.example",
+    }
+    for path in every_kind_of_path():
+        for accept in ("*/*", JSON):
+            answer = filled.get(path, headers={**headers, "Accept": accept})
+            assert answer.status_code < 500, path
+            assert "evil.example" not in answer.text, path
+            assert "evil.example" not in str(answer.headers), path
+            if "Location" in answer.headers:
+                assert urljoin(filled.url, answer.headers["Location"]).startswith(filled.url + "/"), path
+
+
+def test_refusals_are_one_line_of_text(filled: Server) -> None:
+    """Every error has its reason in a line, in ASCII in the status line, also what pypiserver refuses."""
+    for path in (
+        "/favicon.ico",
+        "/a/b/c",
+        "/a/b/%F0%9F%98%80%0d%0aX-Evil:%201",
+        "/web/json",
+        "/simple/none/",
+        "/simple/é/",
+    ):
+        answer = filled.get(path)
+        assert answer.status_code == 404, path
+        assert answer.headers["Content-Type"].startswith("text/plain"), path
+        assert answer.text.endswith("\n"), path
+        assert answer.text.count("\n") == 1, path
+        assert len(answer.text) > 5, path
+        assert "None" not in answer.text, path
+        assert answer.reason.isascii(), path
+        assert "X-Evil" not in answer.headers, path
