@@ -13,7 +13,7 @@ from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.config import ServerSettings
 from ppmctl.credentials import Access, Credentials
 from ppmctl.dists import one_line
-from ppmctl.errors import Refused
+from ppmctl.errors import PpmError, Refused
 from ppmctl.reads import Reader
 from ppmctl.store import Store
 
@@ -45,20 +45,10 @@ class Index:
         request = Request(environ)
         try:
             return self._answer(request, environ, start_response)
-        except Refused as exc:
-            uploads.drain(request, self._settings.max_upload_size)
-            return _refusal(exc)(environ, start_response)
-        except OSError as exc:
-            if not files.is_out_of_space(exc):
-                log.exception("%s %s failed", request.method, request.path)
-                return _refusal(Refused(500, f"The server could not use its volume: {exc.strerror}"))(
-                    environ, start_response
-                )
-            uploads.drain(request, self._settings.max_upload_size)
-            return _refusal(uploads.out_of_space())(environ, start_response)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return Response("This is a bug in ppm; the server's log says more\n", status=500)(environ, start_response)
+        except Exception as exc:
+            refused = _as_refusal(request, exc)
+        uploads.drain(request, self._settings.max_upload_size)
+        return _refusal(refused)(environ, start_response)
 
     def _answer(self, request: Request, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if request.path == "/healthz":
@@ -122,6 +112,20 @@ class Index:
             result=reason,
         )
         raise Refused(403, reason)
+
+
+def _as_refusal(request: Request, exc: Exception) -> Refused:
+    """What a client is told of a failure; what an administrator has to know goes into the log."""
+    if isinstance(exc, Refused):
+        return exc
+    if isinstance(exc, OSError) and files.is_out_of_space(exc):
+        return uploads.out_of_space()
+    log.error("%s %s failed", request.method, request.path, exc_info=exc)
+    if isinstance(exc, OSError):
+        return Refused(500, f"The server could not use its volume: {exc.strerror}")
+    if isinstance(exc, PpmError):
+        return Refused(500, exc.message)
+    return Refused(500, "This is a bug in ppm; the server's log says more")
 
 
 def _refusal(exc: Refused) -> Response:
