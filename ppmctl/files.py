@@ -73,6 +73,15 @@ def create(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
     return True
 
 
+def start_writing(descriptor: int) -> None:
+    """Let the kernel begin to write a small file to the disk, so that the fsync that makes it durable waits less.
+
+    Of several files begun before the first fsync all go in one commit of the file system's journal. No promise
+    is made here: only fsync makes one. What is on the disk already leaves the page cache, hence small files.
+    """
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 _LOCK = ".lock"
+_SMALL = 1 << 20  # bytes; a larger file is read again from the page cache, by `dists` and by its first readers
 DIGESTS = ("md5", "sha256", "blake2_256")  # what clients send, by the names of the upload form's fields
 
 
@@ -75,10 +76,15 @@ class IncomingFile(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def finish(self) -> None:
-        """Everything is here: make it durable. OSError where the disk is full."""
+        """Everything is here: hand it to the kernel. OSError where the disk is full."""
         if self._file.writable():
             self._file.flush()
             os.fchmod(self._file.fileno(), 0o644)  # whatever the umask: nginx reads it too
+        if self.size <= _SMALL:
+            files.start_writing(self._file.fileno())
+
+    def sync(self) -> None:
+        """Make what was finished durable. OSError where the disk is full or broken."""
         os.fsync(self._file.fileno())
 
     def digest(self, name: str) -> str:
