@@ -13,7 +13,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from ppmctl import drop, files, index, rebuild
+from ppmctl import drop, files, index, mend, rebuild
 from ppmctl.app import Index
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
@@ -64,7 +64,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
             self.cfg.set(name, value)
 
     def load(self) -> Callable[..., Any]:
-        mended = self._store.mend()
+        mended = mend.mend(self._store)
         if mended.projects or mended.swept:
             log.warning("Mended after a crash: %d projects, %d folders.", len(mended.projects), mended.swept)
         return Index(self._settings, self._store)

@@ -1,7 +1,8 @@
 """What changes a volume: put, yank, status, remove. One order, under the project's lock.
 
 tombstone check → mark pending → side files → link the file into place (the commit) → pages → unmark.
-A crash at any point leaves no file, or a whole one with its record; `mend` brings the pages after it.
+A crash at any point leaves no file, or a whole one with its record; `mend` brings the pages after it, and
+`commit` has the steps between the marks.
 """
 
 from __future__ import annotations
@@ -9,29 +10,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import IO
+from typing import NoReturn
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl import files, folder, incoming, index
+from ppmctl import commit, files, folder, index
 from ppmctl.dists import Dist, Filename
 from ppmctl.errors import PpmError, Refused
 from ppmctl.folder import CLOSED, STATUSES, Folder, Record, Status
 from ppmctl.incoming import IncomingArea, IncomingFile
-from ppmctl.volume import ATTESTATIONS, METADATA, RECORD, ROOT_MARK, TOMBSTONE, YANKED, Volume
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mended:
-    """What a start-up put right."""
-
-    projects: tuple[str, ...]
-    swept: int
+from ppmctl.volume import TOMBSTONE, YANKED, Volume
 
 
 class NotHere(PpmError):
@@ -107,12 +98,18 @@ class Store:
             requires_python=dist.requires_python,
             core_metadata=metadata_hash(dist),
         )
-        with self._prepared(received, dist, record, attestations) as side_files, self.locked(name.project):
+        with (
+            commit.prepared(self.area, received, dist, record, attestations) as side_files,
+            self.locked(name.project),
+        ):
             self._refuse_put(name, received.sha256)
             index.mark(self.volume, name.project)
-            new = self._commit(name, received.path, side_files)
+            try:
+                new = commit.commit(self.volume, name, received.path, side_files)
+            except FileExistsError:  # the lock was not held by everybody: a file system without flock
+                self._refuse_taken(name, received.sha256)
             if show:
-                self._show(name)
+                commit.show(self.volume, name)
                 index.unmark(self.volume, name.project)
         if new:
             self.root_is_old.set()
@@ -123,13 +120,13 @@ class Store:
         return self._each_file(
             project,
             version_or_filename,
-            lambda path: files.write_atomic(_beside(path, YANKED), _line(reason), sync=True),
+            lambda path: files.write_atomic(commit.beside(path, YANKED), _line(reason), sync=True),
         )
 
     def unyank(self, project: str, version_or_filename: str) -> list[str]:
         """Take a yank back; the filenames. NotHere where there is no such release or file."""
         return self._each_file(
-            project, version_or_filename, lambda path: _beside(path, YANKED).unlink(missing_ok=True)
+            project, version_or_filename, lambda path: commit.beside(path, YANKED).unlink(missing_ok=True)
         )
 
     def remove(self, project: str, version_or_filename: str) -> list[str]:
@@ -138,11 +135,11 @@ class Store:
             chosen = _choose(content, version_or_filename)
             paths = [self.volume.file(project, filename) for filename in chosen]
             for path in paths:
-                files.write_atomic(_beside(path, TOMBSTONE), _line(f"removed {folder.now()}"), sync=True)
+                files.write_atomic(commit.beside(path, TOMBSTONE), _line(f"removed {folder.now()}"), sync=True)
             index.refresh(self.volume, project)  # a tombstone takes the link off the page before the file goes
             for path in paths:
                 path.unlink(missing_ok=True)
-                _drop_leftovers(path)
+                commit.drop_leftovers(path)
         return chosen
 
     def set_status(self, project: str, state: str, reason: str = "") -> Status:
@@ -154,19 +151,6 @@ class Store:
             written = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"
             files.write_atomic(self.volume.status(project), written, sync=True)
         return status
-
-    def mend(self) -> Mended:
-        """Put right what a crash left: the marked projects, and folders in `incoming/` that nobody holds."""
-        marked = index.marked(self.volume)
-        for project in marked:
-            if not project.startswith("."):
-                self._mend_project(project)
-        if index.root_is_marked(self.volume) or not (self.volume.simple / index.JSON_PAGE).exists():
-            index.write_root(self.volume)
-        return Mended(
-            projects=tuple(name for name in marked if not name.startswith(".")),
-            swept=incoming.sweep(self.volume),
-        )
 
     def refresh(self, project: str) -> None:
         """Write a project's pages again if they are missing or old."""
@@ -190,43 +174,15 @@ class Store:
         with self.locked(project):
             content = self.read(project)
             index.mark(self.volume, project)
-            yield content
-            files.sync_folder(self.volume.project(project))
-            index.refresh(self.volume, project)
-            index.unmark(self.volume, project)
-
-    @contextlib.contextmanager
-    def _prepared(
-        self, received: IncomingFile, dist: Dist, record: Record, attestations: str | None
-    ) -> Iterator[dict[str, Path]]:
-        """The side files, durable in `incoming/` as `received` is; what is left of them at the end goes."""
-        contents = {RECORD: record.to_json()}
-        if dist.name.kind == "wheel":
-            contents[METADATA] = dist.metadata
-        if attestations is not None:
-            contents[ATTESTATIONS] = attestations.encode()
-        written: dict[str, Path] = {}
-        try:
-            with contextlib.ExitStack() as opened:
-                descriptors = []
-                for suffix, content in contents.items():
-                    written[suffix] = self.area.new_path()
-                    file = opened.enter_context(_new_file(written[suffix]))
-                    file.write(content)
-                    file.flush()
-                    files.start_writing(file.fileno())
-                    descriptors.append(file.fileno())
-                # all are on their way: the first fsync does most of the others' work
-                received.sync()
-                for descriptor in descriptors:
-                    os.fsync(descriptor)
-            yield written
-        finally:
-            for path in written.values():
-                path.unlink(missing_ok=True)
+            try:
+                yield content
+            finally:
+                files.sync_folder(self.volume.project(project))
+                index.refresh(self.volume, project)
+                index.unmark(self.volume, project)
 
     def _refuse_put(self, name: Filename, sha256: str) -> None:
-        if _beside(self._path(name), TOMBSTONE).exists():
+        if self.volume.side_file(name.project, name.filename, TOMBSTONE).exists():
             raise Refused(
                 409,
                 f"{name.filename} was removed from this index and its name can't be used again",
@@ -239,7 +195,7 @@ class Store:
         if self.has_file(name.project, name.filename):
             self._refuse_taken(name, sha256)
 
-    def _refuse_taken(self, name: Filename, sha256: str) -> None:
+    def _refuse_taken(self, name: Filename, sha256: str) -> NoReturn:
         if self.volume.mark(name.project).exists():  # its uploader died between the commit and the page
             index.refresh(self.volume, name.project)
         if self.holds(name, sha256):
@@ -250,74 +206,12 @@ class Store:
             " publish a new version",
         )
 
-    def _path(self, name: Filename) -> Path:
-        return self.volume.file(name.project, name.filename)
-
-    def _commit(self, name: Filename, source: Path, side_files: dict[str, Path]) -> bool:
-        """Put the side files and then the file into place; whether the project is new."""
-        target = self._path(name)
-        new = not target.parent.exists()
-        try:
-            if new:
-                index.mark(self.volume, ROOT_MARK)
-                target.parent.mkdir()
-            for suffix in (METADATA, RECORD, ATTESTATIONS):
-                if suffix in side_files:
-                    side_files[suffix].replace(_beside(target, suffix))
-                else:
-                    _beside(target, suffix).unlink(missing_ok=True)
-            os.link(source, target)
-        except FileExistsError:  # the lock was not held by everybody: a file system without flock
-            self._refuse_taken(name, "")
-        except OSError:
-            self._take_back(name)
-            raise
-        if new:
-            files.sync_folder(self.volume.packages)
-        files.sync_folder(target.parent)
-        return new
-
-    def _show(self, name: Filename) -> None:
-        """Write the pages; where the disk is full for them, take the file back, which no page has shown."""
-        try:
-            index.refresh(self.volume, name.project)
-        except OSError:
-            self._path(name).unlink()
-            self._take_back(name)
-            raise
-
-    def _take_back(self, name: Filename) -> None:
-        """Leave nothing of a put that failed. The pages are as they were, or the mark stays for `mend`."""
-        _drop_leftovers(self._path(name))
-        with contextlib.suppress(OSError):
-            index.refresh(self.volume, name.project)
-            index.unmark(self.volume, name.project)
-
     def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:
             chosen = _choose(content, version_or_filename)
             for filename in chosen:
                 change(self.volume.file(project, filename))
         return chosen
-
-    def _mend_project(self, project: str) -> None:
-        with self.locked(project):
-            content = folder.read(self.volume, project)
-            if content is not None:
-                self._drop_orphans(content)
-                index.refresh(self.volume, project)
-                index.mark(self.volume, ROOT_MARK)
-                self.root_is_old.set()
-            index.unmark(self.volume, project)
-
-    def _drop_orphans(self, content: Folder) -> None:
-        """Remove the side files whose file never came, or was on its way out; and a folder with nothing in it."""
-        for filename in {folder.distribution_of(name) for name in content.names}:
-            path = self.volume.file(content.project, filename)
-            if filename in content.removed:
-                path.unlink(missing_ok=True)
-            if not path.exists():
-                _drop_leftovers(path)
 
 
 def _choose(content: Folder, version_or_filename: str) -> list[str]:
@@ -337,18 +231,6 @@ def _choose(content: Folder, version_or_filename: str) -> list[str]:
     return chosen
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-def _drop_leftovers(path: Path) -> None:
-    """Remove the side files of a file that is not there, but its tombstone; and its folder if that is empty."""
-    for suffix in (RECORD, METADATA, ATTESTATIONS, YANKED):
-        _beside(path, suffix).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
-
-
 def _line(text: str) -> bytes:
     return " ".join(text.split()).encode() + b"\n"
 
@@ -362,8 +244,3 @@ def sha256_of(path: Path) -> str:
     """The hexadecimal sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _new_file(path: Path) -> IO[bytes]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    return os.fdopen(descriptor, "wb")

@@ -11,6 +11,7 @@ from support import wheels
 
 from ppmctl import dists, folder, index
 from ppmctl.errors import PpmError, Refused
+from ppmctl.mend import mend
 from ppmctl.store import NotHere, Store
 
 
@@ -206,7 +207,7 @@ def test_mend_brings_pages_after_a_crash(store: Store) -> None:
     before = (store.volume.pages("other") / index.JSON_PAGE).stat()
     put(store, wheels.wheel("x", "1.0"), show=False)
     assert "x" in index.marked(store.volume)
-    assert store.mend().projects == ("x",)
+    assert mend(store).projects == ("x",)
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
     assert (store.volume.pages("other") / index.JSON_PAGE).stat() == before
     store.write_root()
@@ -219,7 +220,7 @@ def test_mend_sweeps_what_never_became_a_file(store: Store) -> None:
     where.mkdir()
     (where / "x-1.0.tar.gz.upload").write_text("{}")
     index.mark(store.volume, "x")
-    store.mend()
+    mend(store)
     assert not where.exists()
     assert not store.volume.pages("x").exists()
 
@@ -228,7 +229,7 @@ def test_mend_ends_a_removal(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     store.volume.side_file("x", "x-1.0-py3-none-any.whl", ".removed").write_text("removed\n")
     index.mark(store.volume, "x")
-    store.mend()
+    mend(store)
     assert [path.name for path in store.volume.project("x").iterdir()] == ["x-1.0-py3-none-any.whl.removed"]
     assert listed(store, "x") == []
 
@@ -239,7 +240,7 @@ def test_mend_sweeps_folders_of_the_dead_alone(store: Store) -> None:
     dead.mkdir()
     (dead / ".lock").touch()
     (dead / "half").write_bytes(b"half a file")
-    assert Store(store.volume).mend().swept == 1
+    assert mend(Store(store.volume)).swept == 1
     assert not dead.exists()
     assert mine.path.exists()
     mine.discard()

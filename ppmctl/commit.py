@@ -1,0 +1,111 @@
+"""A file's way into its project's folder: side files, then the link that publishes it, then the pages; or back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from ppmctl import files, index
+from ppmctl.dists import Dist, Filename
+from ppmctl.folder import Record
+from ppmctl.incoming import IncomingArea, IncomingFile
+from ppmctl.volume import ATTESTATIONS, METADATA, RECORD, ROOT_MARK, YANKED, Volume
+
+
+@contextlib.contextmanager
+def prepared(
+    area: IncomingArea, received: IncomingFile, dist: Dist, record: Record, attestations: str | None
+) -> Iterator[dict[str, Path]]:
+    """The side files, durable in `incoming/` as `received` is; what is left of them at the end goes."""
+    contents = {RECORD: record.to_json()}
+    if dist.name.kind == "wheel":
+        contents[METADATA] = dist.metadata
+    if attestations is not None:
+        contents[ATTESTATIONS] = attestations.encode()
+    written: dict[str, Path] = {}
+    try:
+        with contextlib.ExitStack() as opened:
+            descriptors = []
+            for suffix, content in contents.items():
+                written[suffix] = area.new_path()
+                file = opened.enter_context(_new_file(written[suffix]))
+                file.write(content)
+                file.flush()
+                files.start_writing(file.fileno())
+                descriptors.append(file.fileno())
+            # all are on their way: the first fsync does most of the others' work
+            received.sync()
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        yield written
+    finally:
+        for path in written.values():
+            path.unlink(missing_ok=True)
+
+
+def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, Path]) -> bool:
+    """Put the side files and then the file into place, durably; whether the project is new.
+
+    The caller holds the project's lock and has marked it. FileExistsError where the name is taken after all;
+    OSError where the disk is full, and then nothing is left.
+    """
+    target = volume.file(name.project, name.filename)
+    new = not target.parent.exists()
+    try:
+        if new:
+            index.mark(volume, ROOT_MARK)
+            target.parent.mkdir()
+        for suffix in (METADATA, RECORD, ATTESTATIONS):
+            if suffix in side_files:
+                side_files[suffix].replace(beside(target, suffix))
+            else:
+                beside(target, suffix).unlink(missing_ok=True)
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        _take_back(volume, name)
+        raise
+    if new:
+        files.sync_folder(volume.packages)
+    files.sync_folder(target.parent)
+    return new
+
+
+def show(volume: Volume, name: Filename) -> None:
+    """Write the pages; where the disk is full for them, take the file back, which no page has shown."""
+    try:
+        index.refresh(volume, name.project)
+    except OSError:
+        volume.file(name.project, name.filename).unlink()
+        _take_back(volume, name)
+        raise
+
+
+def _take_back(volume: Volume, name: Filename) -> None:
+    """Leave nothing of a put that failed. The pages are as they were, or the mark stays for `mend`."""
+    drop_leftovers(volume.file(name.project, name.filename))
+    with contextlib.suppress(OSError):
+        index.refresh(volume, name.project)
+        index.unmark(volume, name.project)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The side file of the distribution at `path`."""
+    return path.with_name(path.name + suffix)
+
+
+def drop_leftovers(path: Path) -> None:
+    """Remove the side files of a file that is not there, but its tombstone; and its folder if that is empty."""
+    for suffix in (RECORD, METADATA, ATTESTATIONS, YANKED):
+        beside(path, suffix).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
+
+def _new_file(path: Path) -> IO[bytes]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    return os.fdopen(descriptor, "wb")
