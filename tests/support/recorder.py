@@ -16,12 +16,13 @@ _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One request as it came, and the status of its answer. `path` is decoded."""
+    """One request as it came, and its answer's status and type. `path` is decoded."""
 
     method: str
     path: str
     headers: Message
     status: int
+    answered_as: str | None
 
 
 @dataclass(kw_only=True)
@@ -34,9 +35,6 @@ class Recorder:
     def paths(self, *, status: int = 200) -> list[str]:
         """The paths that were answered with `status`."""
         return [exchange.path for exchange in self.exchanges if exchange.status == status]
-
-    def accept_headers(self, path: str) -> set[str | None]:
-        return {exchange.headers["Accept"] for exchange in self.exchanges if exchange.path == path}
 
 
 @contextmanager
@@ -53,7 +51,13 @@ def recording(port: int) -> Iterator[Recorder]:
             answer = upstream.getresponse()
             content = answer.read()
             recorder.exchanges.append(
-                Exchange(method=self.command, path=unquote(self.path), headers=self.headers, status=answer.status)
+                Exchange(
+                    method=self.command,
+                    path=unquote(self.path),
+                    headers=self.headers,
+                    status=answer.status,
+                    answered_as=answer.getheader("Content-Type"),
+                )
             )
             self.send_response_only(answer.status, answer.reason)
             for name, value in answer.getheaders():
