@@ -159,9 +159,9 @@ def carry_out(
             state = _upload(step.file, index, send, sleep=sleep)
             url = _confirm(step.file, index, sleep=sleep)
         except PpmError as exc:
-            exc.message += f" {number} of {len(plan.steps)} files are in the index."
-            exc.hint = exc.hint or "Run the same again: it goes on with what is missing."
-            raise
+            done = f"{number} of {len(plan.steps)} files are in the index."
+            hint = exc.hint or "Run the same again: it goes on with what is missing."
+            raise type(exc)(f"{exc.message} {done}", hint=hint) from exc
         yield Outcome(file=step.file, state=state, url=url)
 
 

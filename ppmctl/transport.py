@@ -142,7 +142,7 @@ def explain(exc: Exception, url: str) -> PpmError:
         if untrusted:
             return PpmError(
                 f"The certificate of {where} is not trusted: {untrusted[0].verify_message.rstrip('.')}.",
-                hint="With a certificate authority of your own, name its certificate: REQUESTS_CA_BUNDLE=/path/ca.pem",
+                hint="With a certificate authority of your own, name its file: REQUESTS_CA_BUNDLE=/path/ca.pem",
             )
         return PpmError(
             f"No TLS connection to {where}: {_cause(exc)}.", hint="Is it HTTPS that is spoken at that host and port?"

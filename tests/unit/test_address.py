@@ -1,0 +1,137 @@
+"""Which index is meant: URLs as people write them, names from ~/.pypirc, and secrets that don't belong there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ppmctl import address
+from ppmctl.address import Address, resolve
+from ppmctl.errors import UsageError
+
+PYPIRC = """[distutils]
+index-servers =
+    internal
+    bare
+[internal]
+repository = https://Index.Test:443/team/legacy/
+[bare]
+repository = http://127.0.0.1:8080/
+[reads]
+repository = https://index.test/reads/simple/
+[none]
+username = ops
+[leaky]
+repository = https://ops:s3cret@index.test/
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / ".pypirc").write_text(PYPIRC)
+    return tmp_path
+
+
+@pytest.mark.parametrize("end", ["", "/", "/simple", "/simple/", "/legacy", "/legacy/", "//"])
+def test_a_url_with_any_ending_is_the_same_index(end: str, tmp_path: Path) -> None:
+    found = resolve(f"https://Index.Test:443/team{end}", environ={}, home=tmp_path)
+    assert found == Address(base="https://index.test/team", upload="https://index.test/team/legacy/")
+    assert (found.simple, found.host) == ("https://index.test/team/simple/", "index.test")
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "host"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1"),
+        ("http://[::1]:80/simple/", "http://[::1]", "::1"),
+        ("https://h/a/simple/simple/", "https://h/a/simple", "h"),
+        ("https://h/not-simple", "https://h/not-simple", "h"),
+    ],
+)
+def test_ports_and_addresses(url: str, base: str, host: str, tmp_path: Path) -> None:
+    found = resolve(url, environ={}, home=tmp_path)
+    assert (found.base, found.host) == (base, host)
+
+
+def test_a_name_is_a_section_and_twines_upload_url_is_kept(home: Path) -> None:
+    internal = resolve("internal", environ={}, home=home)
+    assert (internal.base, internal.upload) == ("https://index.test/team", "https://Index.Test:443/team/legacy/")
+    bare = resolve("bare", environ={}, home=home)
+    assert (bare.simple, bare.upload) == ("http://127.0.0.1:8080/simple/", "http://127.0.0.1:8080/")
+    reads = resolve("reads", environ={}, home=home)
+    assert reads.upload == "https://index.test/reads/legacy/"
+
+
+def test_a_url_finds_the_section_that_is_about_it(home: Path) -> None:
+    found = resolve("https://index.test/team/simple/", environ={}, home=home)
+    assert found.section is not None
+    assert found.section.name == "internal"
+
+
+def test_the_variable_counts_where_nothing_is_given(home: Path) -> None:
+    environ = {"PPMCTL_INDEX": "bare"}
+    assert resolve(None, environ=environ, home=home).base == "http://127.0.0.1:8080"
+    assert resolve("internal", environ=environ, home=home).base == "https://index.test/team"
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        (None, "not said which index"),
+        ("", "not said which index"),
+        ("interna", "neither a URL nor a section"),
+        ("index.test", "neither a URL nor a section"),
+        ("distutils", "neither a URL nor a section"),
+        ("none", "has no repository"),
+        ("ftp://index.test/", "not the URL of an index"),
+        ("https://", "not the URL of an index"),
+        ("https://index.test:x/", "not the URL of an index"),
+        ("https://index.test/?a=b", "not the URL of an index"),
+        ("https://index.test/#a", "not the URL of an index"),
+        ('https://index.test/"\nx = "', "not the URL of an index"),
+        ("https://[index.test/", "not the URL of an index"),
+    ],
+)
+def test_what_is_no_index(index: str | None, said: str, home: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        resolve(index, environ={}, home=home)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ops:s3cret@index.test/",
+        "https://s3cret@index.test/",
+        "https://ops:s3cret@index.test:x/",
+        "https://ops:s3cret@[index.test/",
+        "https:/ops:s3cret@index.test/",
+        "ops:s3cret@index.test",
+        "leaky",
+        "https://index.test/?token=s3cret",
+    ],
+)
+def test_a_secret_in_a_url_is_refused_and_not_repeated(url: str, home: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(url, environ={}, home=home)
+    assert "s3cret" not in caught.value.message + caught.value.hint
+
+
+def test_without_a_pypirc_there_are_no_sections(tmp_path: Path) -> None:
+    assert address.read_sections(tmp_path / ".pypirc") == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "is_loopback"),
+    [
+        ("http://127.0.0.1", True),
+        ("http://127.3.2.1:80", True),
+        ("http://[::1]:8080", True),
+        ("http://localhost:1", True),
+        ("http://a.localhost", True),
+        ("http://localhost.test", False),
+        ("http://10.0.0.1", False),
+    ],
+)
+def test_loopback(url: str, is_loopback: bool, tmp_path: Path) -> None:
+    assert resolve(url, environ={}, home=tmp_path).is_loopback is is_loopback

@@ -1,0 +1,167 @@
+"""Finding a credential: which place wins, what a broken place says, and that no secret is ever shown."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import traceback
+from pathlib import Path
+
+import pytest
+
+from ppmctl import credential
+from ppmctl.address import Address, resolve
+from ppmctl.credential import Credential, Secret
+from ppmctl.errors import CredentialError, PpmError
+
+URL = "https://index.test:8443"
+PYPIRC = f"""[distutils]
+index-servers = internal
+[internal]
+repository = {URL}/legacy/
+username = from-pypirc
+password = s3cret%of-pypirc
+[half]
+repository = https://half.test/
+username = half
+"""
+NETRC = "machine index.test login from-netrc password s3cret-of-netrc\nmachine half.test login half password s3cret\n"
+PPMCTL = {"PPMCTL_USERNAME": "from-ppmctl", "PPMCTL_TOKEN": "s3cret-of-ppmctl"}
+TWINE = {"TWINE_USERNAME": "from-twine", "TWINE_PASSWORD": "s3cret-of-twine"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / ".pypirc").write_text(PYPIRC)
+    (tmp_path / ".netrc").write_text(NETRC)
+    (tmp_path / "credential").write_text("from-file:s3cret:of-file\n")
+    return tmp_path
+
+
+def find(home: Path, index: str = URL, file: str | None = None, **environ: str) -> Credential | None:
+    address = resolve(index, environ={}, home=home)
+    return credential.find(address, file=home / file if file else None, environ=environ, home=home)
+
+
+def test_a_secret_shows_itself_only_when_asked() -> None:
+    secret = Secret("s3cret")
+    shown = [repr(secret), str(secret), f"{secret}", f"{secret!r}", "%s" % secret]  # noqa: UP031 - one of the ways
+    shown.append(repr(Credential(username="ops", secret=secret, source="a test")))
+    assert not any("s3cret" in text for text in shown)
+    assert "***" in shown[-1]
+    assert secret.reveal() == "s3cret"
+    for dump in (pickle.dumps, json.dumps):
+        with pytest.raises(TypeError):
+            dump(secret)
+
+
+def test_the_places_in_their_order(home: Path) -> None:
+    """Each place wins over those after it: take the winner away, and the next one is found."""
+    found = [
+        find(home, file="credential", **PPMCTL, **TWINE),
+        find(home, **PPMCTL, **TWINE),
+        find(home, **TWINE),
+        find(home),
+    ]
+    (home / ".pypirc").unlink()
+    found.append(find(home))
+    (home / ".netrc").unlink()
+    assert [(one.username, one.secret.reveal()) for one in found if one] == [
+        ("from-file", "s3cret:of-file"),
+        ("from-ppmctl", "s3cret-of-ppmctl"),
+        ("from-twine", "s3cret-of-twine"),
+        ("from-pypirc", "s3cret%of-pypirc"),
+        ("from-netrc", "s3cret-of-netrc"),
+    ]
+    sources = [one.source for one in found if one]
+    for source, place in zip(
+        sources, ("credential", "PPMCTL_TOKEN", "TWINE_PASSWORD", "[internal]", ".netrc"), strict=True
+    ):
+        assert place in source
+        assert "s3cret" not in source
+    assert find(home) is None
+
+
+@pytest.mark.parametrize(
+    "index", ["internal", URL, f"{URL}/simple/", f"{URL.upper().replace('HTTPS', 'https')}/legacy"]
+)
+def test_the_section_is_found_by_its_name_and_by_its_url(home: Path, index: str) -> None:
+    found = find(home, index)
+    assert found is not None
+    assert found.username == "from-pypirc"
+
+
+@pytest.mark.parametrize("index", ["https://index.test", "http://index.test:8443", f"{URL}/other/"])
+def test_a_section_about_another_url_is_not_taken(home: Path, index: str) -> None:
+    """Its password belongs to another server, or would go out unencrypted. netrc knows hosts alone."""
+    found = find(home, index)
+    assert found is not None
+    assert found.username == "from-netrc"
+
+
+def test_a_section_without_a_password_leaves_it_to_netrc(home: Path) -> None:
+    found = find(home, "half")
+    assert found is not None
+    assert ".netrc" in found.source
+
+
+def test_netrc_is_where_the_variable_says(home: Path) -> None:
+    (home / ".pypirc").unlink()
+    (home / "other").write_text("default login anyone password s3cret\n")
+    found = find(home, NETRC=str(home / "other"))
+    assert found is not None
+    assert found.username == "anyone"
+    assert find(home, NETRC=str(home / "missing")) is None
+
+
+@pytest.mark.parametrize("environ", [{"PPMCTL_USERNAME": "ops"}, {"PPMCTL_TOKEN": "s3cret"}])
+def test_half_a_pair_is_a_mistake(home: Path, environ: dict[str, str]) -> None:
+    with pytest.raises(CredentialError, match="is set, but not") as caught:
+        find(home, **environ, **TWINE)
+    assert "s3cret" not in caught.value.message
+
+
+def test_half_of_twines_pair_is_none(home: Path) -> None:
+    """Its other half can be in a keyring."""
+    found = find(home, TWINE_USERNAME="from-twine")
+    assert found is not None
+    assert found.username == "from-pypirc"
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        ("credential", b"s3cret"),
+        ("credential", b""),
+        ("credential", b"ops:"),
+        ("credential", b":s3cret"),
+        ("credential", b"ops:s3cret\nops:s3cret2"),
+        ("credential", b"ops:s3cret\xff"),
+        (".netrc", b"machine index.test login ops password s3cret s3cret"),
+        (".netrc", b"s3cret\xff"),
+        (".pypirc", b"password = s3cret"),
+        (".pypirc", b"[internal]\npassword s3cret\n"),
+        (".pypirc", b"[internal]\npassword = s3cret\xff\n"),
+    ],
+)
+def test_a_broken_place_is_named_and_not_quoted(home: Path, place: str, content: bytes) -> None:
+    """Also not in the traceback that -v shows: parsers quote the line that they stumble on."""
+    for name in (".netrc", ".pypirc"):
+        if place == name:
+            (home / ".pypirc").unlink()
+    (home / place).write_bytes(content)
+    with pytest.raises(PpmError) as caught:
+        find(home, file="credential" if place == "credential" else None)
+    shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
+    assert str(home / place) in caught.value.message
+    # the lines of this file are in the traceback, its data must not be
+    assert "s3cret" not in shown
+
+
+def test_a_missing_credential_file_is_an_error(home: Path) -> None:
+    with pytest.raises(CredentialError, match="No such file"):
+        find(home, file="nothing")
+
+
+def test_finding_needs_no_files(tmp_path: Path) -> None:
+    assert credential.find(Address(base=URL, upload=URL), file=None, environ={}, home=tmp_path) is None

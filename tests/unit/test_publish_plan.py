@@ -1,0 +1,235 @@
+"""Publishing without a network: the plan, what is tried again, what counts as done, what a failure says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ppmctl import publish
+from ppmctl.check import LocalFile
+from ppmctl.dists import Dist, parse_filename
+from ppmctl.errors import CredentialError, PpmError
+from ppmctl.publish import ATTEMPTS, BACKOFF, Outcome, Plan, carry_out, compare, make_plan
+from ppmctl.simple import PageFile, ProjectPage
+from ppmctl.transport import Answer, Unreachable
+
+SDIST, ANY, LINUX = "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0-cp311-cp311-linux_x86_64.whl"
+
+
+def local(filename: str, sha256: str = "aa") -> LocalFile:
+    dist = Dist(name=parse_filename(filename), metadata=b"", requires_python=None, summary="")
+    return LocalFile(path=Path(filename), dist=dist, sha256=sha256, size=1)
+
+
+def page(*files: tuple[str, str | None]) -> ProjectPage:
+    listed = tuple(PageFile(filename=name, url=f"https://index.test/{name}", sha256=sha256) for name, sha256 in files)
+    return ProjectPage(name="demo", files=listed)
+
+
+def states(plan: Plan) -> list[tuple[str, str]]:
+    return [(step.file.filename, step.state) for step in plan.steps]
+
+
+def test_what_is_not_there_is_new_and_what_is_there_is_the_same_or_a_conflict() -> None:
+    plan = make_plan(
+        [local(SDIST), local(ANY), local(LINUX)],
+        {"demo": page((ANY, "aa"), (LINUX, "bb"), ("demo-0.9.tar.gz", "aa"))},
+    )
+    assert states(plan) == [(LINUX, "conflict"), (ANY, "same"), (SDIST, "new")]
+    assert [step.file.filename for step in plan.conflicts] == [LINUX]
+
+
+def test_a_project_that_is_not_there_is_new() -> None:
+    assert states(make_plan([local(ANY)], {"demo": None})) == [(ANY, "new")]
+
+
+def test_a_file_that_can_t_be_compared_is_a_conflict() -> None:
+    """An index may give another digest, or none: that it is the same can't be said, so it is not."""
+    plan = make_plan([local(ANY)], {"demo": page((ANY, None))})
+    assert states(plan) == [(ANY, "conflict")]
+
+
+def test_wheels_go_before_every_sdist() -> None:
+    files = [local("a-1.0.tar.gz"), local(SDIST), local(ANY), local("zed-2-py3-none-any.whl")]
+    plan = make_plan(files, dict.fromkeys(("a", "demo", "zed")))
+    assert [name for name, _ in states(plan)] == [ANY, "zed-2-py3-none-any.whl", "a-1.0.tar.gz", SDIST]
+
+
+def test_each_project_is_read_once() -> None:
+    class Counting:
+        asked: list[str] = []  # noqa: RUF012 - one object, one list
+
+        def project(self, name: str) -> None:
+            self.asked.append(name)
+
+    compare([local(SDIST), local(ANY), local("a-1.0.tar.gz")], Counting())
+    assert Counting.asked == ["a", "demo"]
+
+
+def answer(status: int, body: str = "", *, location: str = "", **headers: str) -> Answer:
+    headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"content-type": "text/plain"}
+    url = "https://index.test/legacy/"
+    return Answer(url=url, status=status, reason="", headers=headers, body=body.encode(), location=location)
+
+
+BROKEN = Unreachable("The connection broke.")
+
+
+class Server:
+    """An index that answers with a script: a status, an exception, or "lost": taken, but no answer arrives."""
+
+    def __init__(
+        self, *script: Answer | Exception | str, lists: Iterable[ProjectPage | Exception | None] = ()
+    ) -> None:
+        self.script = list(script)
+        self.lists = list(lists)
+        self.files: dict[str, str] = {}
+        self.sent: list[str] = []
+        self.waits: list[float] = []
+
+    def project(self, name: str) -> ProjectPage | None:
+        if self.lists:
+            listed = self.lists.pop(0)
+            if isinstance(listed, Exception):
+                raise listed
+            return listed
+        return page(*self.files.items()) if self.files else None
+
+    def send(self, file: LocalFile) -> Answer:
+        self.sent.append(file.filename)
+        say = self.script.pop(0) if self.script else answer(200)
+        if isinstance(say, Exception):
+            raise say
+        if say == "lost":
+            self.files[file.filename] = file.sha256
+            raise BROKEN
+        assert isinstance(say, Answer)
+        if say.status == 200:
+            self.files[file.filename] = file.sha256
+        return say
+
+    def run(self, *files: LocalFile) -> Iterator[Outcome]:
+        return carry_out(compare(files, self), self, self.send, sleep=self.waits.append)
+
+
+def done(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+    return [(outcome.file.filename, outcome.state) for outcome in outcomes]
+
+
+def test_what_is_new_is_sent_and_what_is_there_is_not() -> None:
+    server = Server()
+    server.files[ANY] = "aa"
+    outcomes = list(server.run(local(SDIST), local(ANY)))
+    assert done(outcomes) == [(ANY, "same"), (SDIST, "published")]
+    assert server.sent == [SDIST]
+    assert outcomes[0].url == f"https://index.test/{ANY}"
+    assert server.waits == []
+
+
+def test_a_conflict_stops_it_before_the_first_byte() -> None:
+    server = Server()
+    server.files[SDIST] = "bb"
+    with pytest.raises(PpmError, match=f"{SDIST}: here sha256 aa, there bb") as caught:
+        list(server.run(local(ANY), local(SDIST)))
+    assert server.sent == []
+    assert "raise the version" in caught.value.hint
+
+
+def test_a_second_run_after_a_broken_one_goes_on() -> None:
+    server = Server(answer(200), answer(507, "No space"))
+    outcomes: list[Outcome] = []
+    with pytest.raises(PpmError, match=r"refused \(507\): No space\. 1 of 2 files are in the index") as caught:
+        outcomes.extend(server.run(local(ANY), local(SDIST)))
+    assert "Run the same again" in caught.value.hint
+    assert done(server.run(local(ANY), local(SDIST))) == [(ANY, "same"), (SDIST, "published")]
+    assert server.sent == [ANY, SDIST, SDIST]
+
+
+def test_each_outcome_comes_when_its_file_is_in_the_index() -> None:
+    server = Server()
+    outcomes = server.run(local(ANY), local(SDIST))
+    assert next(outcomes).file.filename == ANY
+    assert server.sent == [ANY]
+
+
+@pytest.mark.parametrize("trouble", [BROKEN, *map(answer, (408, 429, 500, 502, 503, 504))], ids=str)
+def test_trouble_that_passes_is_sat_out(trouble: Answer | Exception) -> None:
+    server = Server(*[trouble] * (ATTEMPTS - 1))
+    assert done(server.run(local(ANY))) == [(ANY, "published")]
+    assert server.waits == list(BACKOFF)
+
+
+@pytest.mark.parametrize("trouble", [BROKEN, answer(503)], ids=str)
+def test_trouble_that_stays_ends_it(trouble: Answer | Exception) -> None:
+    server = Server(*[trouble] * 99)
+    with pytest.raises(PpmError, match=f"{ANY} .*0 of 1 files are in the index") as caught:
+        list(server.run(local(ANY)))
+    assert len(server.sent) == ATTEMPTS
+    assert "again" in caught.value.hint
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 409, 413, 501, 507])
+def test_a_refusal_is_final(status: int) -> None:
+    server = Server(answer(status, "because"))
+    with pytest.raises(PpmError, match="because"):
+        list(server.run(local(ANY)))
+    assert server.sent == [ANY]
+    assert server.waits == []
+
+
+def test_retry_after_is_honoured_up_to_a_limit() -> None:
+    server = Server(answer(503, retry_after="7"), answer(503, retry_after="Fri, 01 Jan 2027 00:00:00 GMT"))
+    assert done(server.run(local(ANY))) == [(ANY, "published")]
+    assert server.waits == [7.0, BACKOFF[1]]
+    late = Server(answer(503, "back tomorrow", retry_after="86400"))
+    with pytest.raises(PpmError, match="back tomorrow"):
+        list(late.run(local(ANY)))
+    assert late.waits == []
+
+
+def test_an_upload_whose_answer_was_lost_is_published() -> None:
+    server = Server("lost", answer(409, "is there already"))
+    assert done(server.run(local(ANY))) == [(ANY, "published")]
+    assert server.sent == [ANY, ANY]
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_somebody_who_published_the_same_file_meanwhile_is_no_trouble(status: int) -> None:
+    server = Server(answer(status, "is there already"), lists=[None, page((ANY, "aa")), page((ANY, "aa"))])
+    assert done(server.run(local(ANY))) == [(ANY, "same")]
+
+
+def test_somebody_who_published_another_file_meanwhile_is() -> None:
+    server = Server(answer(409, "is there already"), lists=[None, page((ANY, "bb"))])
+    with pytest.raises(PpmError, match=r"refused \(409\): is there already"):
+        list(server.run(local(ANY)))
+
+
+def test_a_missing_right_is_an_error_of_credentials() -> None:
+    with pytest.raises(CredentialError, match="may not"):
+        list(Server(CredentialError("ops may not.")).run(local(ANY)))
+
+
+def test_redirected_uploads_name_where_to() -> None:
+    with pytest.raises(PpmError, match=r"to https://index\.test/new/"):
+        list(Server(answer(308, location="https://index.test/new/")).run(local(ANY)))
+
+
+def test_an_index_that_shows_it_late_is_waited_for() -> None:
+    late = [None, None, BROKEN, page(), page((ANY, "aa"))]
+    server = Server(lists=late)
+    assert done(server.run(local(ANY))) == [(ANY, "published")]
+    assert server.waits == list(publish.LOOKS[1:4])
+
+
+@pytest.mark.parametrize(("listed", "said"), [(None, "not in the index after"), (BROKEN, "The connection broke")])
+def test_what_is_never_shown_is_not_called_published(listed: Exception | None, said: str) -> None:
+    with pytest.raises(PpmError, match=f"was accepted, but not seen in the index: .*{said}"):
+        list(Server(lists=[None, *[listed] * 99]).run(local(ANY)))
+
+
+def test_other_bytes_in_the_index_are_not_called_published() -> None:
+    with pytest.raises(PpmError, match="shows it with sha256 bb, not aa"):
+        list(Server(lists=[None, page((ANY, "bb"))]).run(local(ANY)))

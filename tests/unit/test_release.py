@@ -1,0 +1,179 @@
+"""From paths to checked files, and from a file to the form that is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from requests_toolbelt.multipart.decoder import MultipartDecoder
+from support import wheels
+
+from ppmctl import build, release, upload
+from ppmctl.check import check
+from ppmctl.dists import InvalidDistribution
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.transport import Answer, Transport
+
+
+def collected(tmp_path: Path, *paths: Path) -> list[str]:
+    work = release.Workspace(folder=tmp_path)
+    return [file.filename for file in release.collect(paths, work)]
+
+
+def test_a_file_is_read_and_hashed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", description_content_type="text/markdown"))
+    file = check(path)
+    assert (file.filename, file.project, file.size) == (path.name, "demo", path.stat().st_size)
+    assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert file.warnings == ()
+    assert capsys.readouterr() == ("", ""), "twine prints on stdout, which is ours"
+
+
+def test_what_twine_warns_of_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = check(wheels.write(tmp_path, wheels.wheel("demo", "1.0")))
+    assert len(file.warnings) == 1
+    assert "long_description_content_type" in file.warnings[0]
+    assert capsys.readouterr() == ("", "")
+    assert logging.getLogger("twine").propagate
+    assert logging.getLogger("twine").handlers == []
+
+
+def test_a_description_that_does_not_render_is_refused(tmp_path: Path) -> None:
+    meta = wheels.metadata("demo", "1.0", description_content_type="text/x-rst") + b"\n.. image::\n\n====\nx\n=\n"
+    path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", meta=meta))
+    with pytest.raises(InvalidDistribution, match=r"description can't be rendered: line \d+") as caught:
+        check(path)
+    assert "README" in caught.value.hint
+
+
+def test_metadata_that_twine_does_not_take_are_refused(tmp_path: Path) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", requires_dist="not a (requirement"))
+    with pytest.raises(InvalidDistribution, match=r"demo-1\.0.*requires.dist"):
+        check(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>"])
+def test_what_is_no_distribution_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = wheels.write(tmp_path, ("demo-1.0-py3-none-any.whl", content))
+    with pytest.raises(InvalidDistribution, match=r"demo-1\.0"):
+        check(path)
+
+
+def test_the_same_file_twice_is_one(tmp_path: Path) -> None:
+    made = wheels.wheel("demo", "1.0")
+    paths = [wheels.write(tmp_path / folder, made) for folder in ("a", "b")]
+    assert collected(tmp_path, *paths, paths[0]) == [made[0]]
+
+
+def test_two_files_of_one_name_are_a_mistake(tmp_path: Path) -> None:
+    paths = [
+        wheels.write(tmp_path / folder, wheels.wheel("demo", "1.0", summary=folder)) for folder in ("one", "two")
+    ]
+    with pytest.raises(UsageError, match="different content") as caught:
+        collected(tmp_path, *paths)
+    assert all(str(path) in caught.value.message for path in paths)
+
+
+def test_nothing_is_built_before_every_path_is_known_to_be_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "setup.py").touch()
+    monkeypatch.setattr(build, "build", lambda *_: pytest.fail("a build can take long"))
+    with pytest.raises(UsageError, match="nothing at"):
+        collected(tmp_path, project, tmp_path / "missing")
+    with pytest.raises(UsageError, match=r"neither a pyproject\.toml nor a setup\.py"):
+        collected(tmp_path, project, tmp_path)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_was_built_goes_unless_it_is_kept(keep: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with release.workspace() as work:
+        built = wheels.write(work.folder / "0", wheels.wheel("demo", "1.0"))
+        work.built.append(built)
+        work.keep = keep
+    assert built.exists() is keep
+    assert (f"ppmctl publish {work.folder}/*/*" in capsys.readouterr().err) is keep
+    if keep:
+        built.unlink()
+        built.parent.rmdir()
+        work.folder.rmdir()
+
+
+def test_a_workspace_goes_also_when_it_breaks() -> None:
+    with pytest.raises(KeyboardInterrupt), release.workspace() as work:
+        raise KeyboardInterrupt
+    assert not work.folder.exists()
+
+
+def test_a_failed_build_shows_its_end_and_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program `build` is stood in for by one that lists its environment and fails."""
+    (tmp_path / "pyproject.toml").touch()
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys\nfor n in range(99): print('line', n)\n"
+        "print(*os.environ.values())\nprint('went wrong', file=sys.stderr)\nsys.exit(1)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("PPMCTL_TOKEN", "s3cret")
+    monkeypatch.setenv("TWINE_PASSWORD", "s3cret")
+    monkeypatch.setenv("SOMETHING_ELSE", "is-passed-on")
+    with pytest.raises(PpmError, match="can't be built") as caught:
+        build.build(tmp_path, tmp_path)
+    assert "went wrong" in caught.value.message
+    assert "line 98" in caught.value.message
+    assert "line 1\n" not in caught.value.message
+    assert "is-passed-on" in caught.value.message
+    assert "s3cret" not in caught.value.message
+
+
+def test_the_form_is_what_the_legacy_protocol_asks_for(tmp_path: Path) -> None:
+    meta = (
+        b"Metadata-Version: 2.4\nName: de-mo\nVersion: 1.0\nKeywords: a,b\nProject-URL: Home, https://x.test/?a,b\n"
+        b"Project-URL: Docs, https://d.test\nClassifier: A :: B\nClassifier: C :: D\nRequires-Python: >=3.9\n"
+        b"License-File: LICENSE\nDescription-Content-Type: text/markdown\n\nLong \xc3\xa4 text\n"
+    )
+    file = check(wheels.write(tmp_path, wheels.wheel("de-mo", "1.0", meta=meta)))
+    fields = upload.form(file)
+    for field in [
+        (":action", "file_upload"),
+        ("protocol_version", "1"),
+        ("metadata_version", "2.4"),
+        ("name", "de-mo"),
+        ("version", "1.0"),
+        ("filetype", "bdist_wheel"),
+        ("pyversion", "py3"),
+        ("keywords", "a, b"),
+        ("project_urls", "Home, https://x.test/?a,b"),
+        ("project_urls", "Docs, https://d.test"),
+        ("classifiers", "A :: B"),
+        ("classifiers", "C :: D"),
+        ("requires_python", ">=3.9"),
+        ("license_file", "LICENSE"),
+        ("sha256_digest", file.sha256),
+    ]:
+        assert field in fields
+    assert "Long ä text" in dict(fields)["description"]
+    assert all(isinstance(value, str) for _, value in fields)
+
+
+def test_what_is_sent_is_the_form_and_the_file(tmp_path: Path) -> None:
+    class Kept(Transport):
+        def request(self, method: str, url: str, **options: object) -> Answer:
+            assert (method, url) == ("POST", "https://index.test/legacy/")
+            body = options["data"]
+            self.decoded = MultipartDecoder(body.read(), options["headers"]["Content-Type"])  # type: ignore[attr-defined, index]  # what requests gets
+            return Answer(url=url, status=200, reason="OK", headers={}, body=b"")
+
+    members = {"demo-1.0/PKG-INFO": wheels.metadata("demo", "1.0"), "demo-1.0/demo.py": b""}
+    path = wheels.write(tmp_path, ("demo-1.0.tar.gz", wheels.tar_of(members)))
+    transport = Kept(None)
+    assert upload.send(check(path), "https://index.test/legacy/", transport).status == 200
+    parts = {part.headers[b"Content-Disposition"]: part.content for part in transport.decoded.parts}
+    assert parts[b'form-data; name="content"; filename="demo-1.0.tar.gz"'] == path.read_bytes()
+    assert parts[b'form-data; name=":action"'] == b"file_upload"

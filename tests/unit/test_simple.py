@@ -1,0 +1,207 @@
+"""Reading an index: pages as real servers write them, redirects, and what is said when there is no index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppmctl import address, simple
+from ppmctl.credential import Credential, Secret
+from ppmctl.errors import CredentialError, PpmError
+from ppmctl.simple import Index, ProjectPage
+from ppmctl.transport import Answer, Transport
+
+BASE = "https://index.test/team"
+URL = f"{BASE}/simple/demo/"
+JSON = "application/vnd.pypi.simple.v1+json"
+OPS = Credential(username="ops", secret=Secret("hunter2"), source="a test")
+
+FULL = b"""{"meta": {"api-version": "1.4", "_last-serial": 7}, "name": "demo", "versions": ["1.0", "1.1"],
+ "project-status": {"status": "archived", "reason": "see demo2"}, "alternate-locations": [], "files": [
+ {"filename": "demo-1.0-py3-none-any.whl", "url": "../../packages/demo/demo-1.0-py3-none-any.whl",
+  "hashes": {"md5": "00", "sha256": "AB12"}, "size": 1234, "upload-time": "2026-11-20T08:09:10.123456Z",
+  "requires-python": ">=3.9", "yanked": "broken on Tuesdays", "core-metadata": {"sha256": "cd"}},
+ {"filename": "demo-1.1.tar.gz", "url": "https://files.test/demo-1.1.tar.gz", "hashes": {}, "yanked": true,
+  "dist-info-metadata": true}]}"""
+
+# What pypiserver 2.4.2 answers.
+PYPISERVER = b"""<!DOCTYPE html>
+    <html><head><meta charset="utf-8"><title>Links for demo</title></head><body>
+        <h1>Links for demo</h1>
+             <a href="/packages/demo-1.0+local.1.tar.gz#sha256=ab12">demo-1.0+local.1.tar.gz</a><br>
+    </body></html>"""
+
+FULL_HTML = b"""<!DOCTYPE html><html><head><meta name="pypi:repository-version" content="1.4">
+ <meta name="pypi:project-status" content="archived"></head><body>
+ <a href="../../packages/demo/demo-1.0%2Blocal-py3-none-any.whl#sha256=AB12" data-requires-python="&gt;=3.9"
+    data-yanked data-core-metadata="sha256=cd" data-dist-info-metadata="sha256=cd">demo</a>
+ <a href="demo-1.1-py3-none-any.whl#md5=00" data-dist-info-metadata="true">x</a><a name="top">top</a></body></html>"""
+
+
+def read(body: bytes, content_type: str = JSON) -> ProjectPage:
+    return simple.parse_page(body, content_type=content_type, url=URL)
+
+
+def test_json_with_everything() -> None:
+    page = read(FULL)
+    assert (page.name, page.versions, page.status, page.status_reason) == (
+        "demo",
+        ("1.0", "1.1"),
+        "archived",
+        "see demo2",
+    )
+    wheel, sdist = page.files
+    assert wheel.url == f"{BASE}/packages/demo/demo-1.0-py3-none-any.whl"
+    assert (wheel.sha256, wheel.size, wheel.requires_python) == ("ab12", 1234, ">=3.9")
+    assert wheel.upload_time == datetime(2026, 11, 20, 8, 9, 10, 123456, tzinfo=UTC)
+    assert (wheel.yanked, wheel.core_metadata) == ("broken on Tuesdays", "cd")
+    assert (sdist.url, sdist.sha256, sdist.size) == ("https://files.test/demo-1.1.tar.gz", None, None)
+    assert (sdist.yanked, sdist.core_metadata, sdist.upload_time) == ("", "", None)
+    assert page.file("demo-1.1.tar.gz") is sdist
+    assert page.file("demo-1.2.tar.gz") is None
+
+
+def test_html_with_everything() -> None:
+    page = read(FULL_HTML, "text/html")
+    assert (page.name, page.status) == ("demo", "archived")
+    wheel, other = page.files
+    assert wheel.filename == "demo-1.0+local-py3-none-any.whl"
+    assert wheel.url == f"{BASE}/packages/demo/demo-1.0%2Blocal-py3-none-any.whl"
+    assert (wheel.sha256, wheel.requires_python, wheel.yanked, wheel.core_metadata) == ("ab12", ">=3.9", "", "cd")
+    assert other.url == f"{URL}demo-1.1-py3-none-any.whl"
+    assert (other.sha256, other.yanked, other.core_metadata) == (None, None, "")
+
+
+def test_the_html_of_a_bare_pypiserver() -> None:
+    (file,) = read(PYPISERVER, "text/html").files
+    assert (file.filename, file.sha256) == ("demo-1.0+local.1.tar.gz", "ab12")
+    assert file.url == "https://index.test/packages/demo-1.0+local.1.tar.gz"
+
+
+def test_a_page_that_says_no_more_than_it_must() -> None:
+    page = read(b'{"meta": {"api-version": "1.0"}, "name": "demo", "files": []}')
+    assert (page.files, page.status, page.versions) == ((), "active", ())
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "said"),
+    [
+        (b"<html>", JSON, "not a page of a Simple API"),
+        (b"[]", JSON, "not a page of a Simple API"),
+        (b'{"meta": {"api-version": "1.0"}, "name": "demo"}', JSON, "'files'"),
+        (FULL.replace(b'"hashes": {}', b'"hashes": 1'), JSON, "not a page of a Simple API"),
+        (FULL.replace(b"1.4", b"2.0"), JSON, "version 2.0"),
+        (FULL_HTML.replace(b'"1.4"', b'"2.0"'), "text/html", "version 2.0"),
+        (b"welcome", "text/plain", "answered with text/plain"),
+        (b"", "", "nothing that says what it is"),
+    ],
+)
+def test_what_is_no_page(body: bytes, content_type: str, said: str) -> None:
+    with pytest.raises(PpmError, match=said) as caught:
+        read(body, content_type)
+    assert URL in caught.value.message
+
+
+class Recorded(Transport):
+    """Answers from a table of URL → answer; whatever is not in it is 404."""
+
+    def __init__(self, answers: Mapping[str, Answer], credential: Credential | None = OPS) -> None:
+        super().__init__(credential)
+        self.answers = answers
+        self.asked: list[tuple[str, str]] = []
+
+    def request(self, method: str, url: str, **_options: Any) -> Answer:
+        self.asked.append((method, url))
+        return self.answers.get(url, answer(404))
+
+
+def answer(status: int, body: bytes = b"", *, location: str = "", content_type: str = JSON) -> Answer:
+    headers = {"content-type": content_type}
+    return Answer(url=URL, status=status, reason="", headers=headers, body=body, location=location)
+
+
+def index(answers: Mapping[str, Answer], credential: Credential | None = OPS) -> tuple[Index, Recorded]:
+    transport = Recorded(answers, credential)
+    where = address.resolve(BASE, environ={}, home=Path("/nowhere"))
+    return Index(where, transport), transport
+
+
+def test_the_name_is_normalised_and_the_page_read() -> None:
+    url = f"{BASE}/simple/de-mo/"
+    reader, transport = index({url: answer(200, FULL)})
+    assert reader.project("De._Mo") is not None
+    assert transport.asked == [("GET", url)]
+
+
+def test_a_redirect_within_the_index_is_followed() -> None:
+    reader, _ = index(
+        {URL: answer(301, location=f"{BASE}/simple/demo/x/"), f"{BASE}/simple/demo/x/": answer(200, FULL)}
+    )
+    assert reader.project("demo") is not None
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://public.test/simple/demo/",
+        "https://index.test:8443/team/simple/demo/",
+        "https://index.test/public/simple/demo/",
+        "https://index.test/team/simple-public/demo/",
+        "http://index.test/team/simple/demo/",
+        "https://index.test.evil.test/team/simple/demo/",
+    ],
+)
+def test_what_the_index_sends_elsewhere_for_is_not_here(elsewhere: str) -> None:
+    """Another index's file of the same name and hash is no reason to leave out an upload."""
+    reader, transport = index({URL: answer(302, location=elsewhere), elsewhere: answer(200, FULL)})
+    assert reader.project("demo") is None
+    assert transport.asked == [("GET", URL)], "the credential must not go there"
+
+
+def test_a_circle_of_redirects_ends() -> None:
+    reader, _ = index({URL: answer(302, location=URL)})
+    with pytest.raises(PpmError, match="302"):
+        reader.project("demo")
+
+
+def test_a_redirect_to_https_says_which_url_to_use() -> None:
+    transport = Recorded({"http://index.test/simple/demo/": answer(301, location="https://index.test/simple/demo/")})
+    reader = Index(address.resolve("http://index.test", environ={}, home=Path("/nowhere")), transport)
+    with pytest.raises(PpmError, match="redirects to HTTPS") as caught:
+        reader.project("demo")
+    assert "--index https://index.test/" in caught.value.hint
+
+
+def test_404_is_not_here_where_there_is_an_index() -> None:
+    reader, transport = index({f"{BASE}/simple/": answer(200)})
+    assert reader.project("demo") is None
+    assert transport.asked == [("GET", URL), ("HEAD", f"{BASE}/simple/")]
+
+
+def test_404_everywhere_is_no_index() -> None:
+    with pytest.raises(PpmError, match=f"no Simple API at {BASE}/simple/"):
+        index({})[0].project("demo")
+
+
+def test_other_answers_are_failures() -> None:
+    with pytest.raises(PpmError, match="503: out to lunch"):
+        index({URL: answer(503, b"out to lunch\nand more", content_type="text/plain")})[0].project("demo")
+
+
+def test_401_without_a_credential_names_every_place() -> None:
+    with pytest.raises(CredentialError, match="none was found") as caught:
+        index({URL: answer(401)}, None)[0].project("demo")
+    for place in ("--credential-file", "PPMCTL_TOKEN", "TWINE_PASSWORD", ".pypirc", ".netrc"):
+        assert place in caught.value.hint
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "does not accept"), (403, "does not allow")])
+def test_401_and_403_with_one_say_whose_and_from_where_but_not_what(status: int, said: str) -> None:
+    with pytest.raises(CredentialError, match=said) as caught:
+        index({URL: answer(status)})[0].project("demo")
+    assert "'ops' (from a test)" in caught.value.message
+    assert "hunter2" not in caught.value.message + caught.value.hint

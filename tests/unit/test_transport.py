@@ -1,0 +1,131 @@
+"""Requests to an index: every way not to get an answer has a cause and a remedy, and no secret is shown."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import ssl
+
+import pytest
+import requests
+from requests.exceptions import ChunkedEncodingError, InvalidURL, ProxyError, ReadTimeout, SSLError
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, ProtocolError
+
+from ppmctl.credential import Credential, Secret
+from ppmctl.errors import PpmError
+from ppmctl.transport import Answer, Transport, Unreachable, explain
+
+URL = "https://index.test:8443/simple/demo/"
+CONNECTION = HTTPConnection("index.test")
+POOL = HTTPConnectionPool("index.test")
+
+
+def chain(outer: Exception, *causes: BaseException) -> Exception:
+    cause: BaseException = outer
+    for inner in causes:
+        cause.__cause__ = inner
+        cause = inner
+    return outer
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    error.verify_message = "self-signed certificate."
+    return error
+
+
+def refused() -> Exception:
+    return chain(NewConnectionError(CONNECTION, "failed"), ConnectionRefusedError(111, "Connection refused"))
+
+
+NO_NAME = NameResolutionError("index.test", CONNECTION, socket.gaierror(-2, "Name or service not known"))
+
+WAYS = {
+    "certificate": (
+        SSLError(MaxRetryError(POOL, URL, untrusted())),
+        "not trusted: self-signed certificate.",
+        "CA_BUNDLE",
+        False,
+    ),
+    "no TLS": (SSLError(ssl.SSLError(1, "wrong version number")), "No TLS connection", "HTTPS", False),
+    "proxy": (ProxyError("no"), "The proxy to https://index.test:8443", "NO_PROXY=index.test", False),
+    "timeout": (ReadTimeout("slow"), "took too long", "Is it up", True),
+    "DNS": (requests.ConnectionError(MaxRetryError(POOL, URL, NO_NAME)), "index.test has no address", "name", True),
+    "refused": (
+        chain(requests.ConnectionError("x"), refused()),
+        "Nothing listens at https://index.test:8443",
+        "port",
+        True,
+    ),
+    "reset": (
+        requests.ConnectionError(ProtocolError("x", ConnectionResetError(104, "Connection reset by peer"))),
+        "Connection reset by peer",
+        "",
+        True,
+    ),
+    "half": (ChunkedEncodingError("x"), "before the answer was whole", "", True),
+    "URL": (InvalidURL("bad label"), "bad label", "", False),
+}
+
+
+@pytest.mark.parametrize(("exc", "said", "hint", "may_work_later"), WAYS.values(), ids=WAYS)
+def test_a_failure_is_explained(exc: Exception, said: str, hint: str, may_work_later: bool) -> None:
+    explained = explain(exc, URL)
+    assert said in explained.message
+    assert hint in explained.hint
+    assert isinstance(explained, Unreachable) is may_work_later
+    assert "\n" not in explained.message
+
+
+def test_a_request_raises_what_explain_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise requests.exceptions.ReadTimeout("slow")
+
+    monkeypatch.setattr(requests.Session, "request", fail)
+    with Transport(None) as transport, pytest.raises(PpmError, match="too long"):
+        transport.request("GET", URL)
+
+
+@pytest.mark.parametrize("credential", [None, Credential(username="ops", secret=Secret("pä:ss"), source="a test")])
+def test_what_is_sent_is_the_credential_or_nothing(
+    credential: Credential | None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """requests would read ~/.netrc by itself, and nobody would be told which secret was sent."""
+    netrc = tmp_path_factory.mktemp("home") / "netrc"
+    netrc.write_text("machine index.test login other password stranger\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    sent: list[requests.PreparedRequest] = []
+
+    def answer(_self: object, request: requests.PreparedRequest, **options: object) -> requests.Response:
+        assert options["timeout"]
+        assert options["allow_redirects"] is False
+        sent.append(request)
+        response = requests.Response()
+        response.status_code, response.reason, response._content = 302, "Found", b""
+        response.headers["Location"] = "../other/"
+        return response
+
+    monkeypatch.setattr(requests.Session, "send", answer)
+    with Transport(credential) as transport:
+        got = transport.request("GET", URL)
+    assert (got.status, got.location) == (302, "https://index.test:8443/simple/other/")
+    expected = None if credential is None else "Basic " + base64.b64encode("ops:pä:ss".encode()).decode()
+    header = sent[0].headers.get("Authorization")
+    assert (header.decode() if isinstance(header, bytes) else header) == expected
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "reason", "said"),
+    [
+        ("text/plain; charset=utf-8", b"It is too large.\nmore", "Bad Request", "It is too large"),
+        ("text/html", b"<html>", "Not Found", "Not Found"),
+        ("text/plain", b"", "", "no reason given"),
+        ("text/plain", b"\x1b[31mred\x07", "", "[31mred"),
+    ],
+)
+def test_what_an_index_says(content_type: str, body: bytes, reason: str, said: str) -> None:
+    """A reason comes from elsewhere: one line, and nothing that a terminal would obey."""
+    answer = Answer(url=URL, status=400, reason=reason, headers={"content-type": content_type}, body=body)
+    assert answer.says == said
