@@ -79,7 +79,7 @@ def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Add
     if "://" in wanted or "@" in wanted:
         base = base_url(wanted, where="--index" if index else VARIABLE)
         section = next((section for section in sections.values() if _is_about(section, base)), None)
-        return Address(base=base, upload=f"{base}/legacy/", section=section)
+        return Address(base=base, upload=_upload_url(section, base), section=section)
     if wanted not in sections:
         known = ", ".join(sections)
         raise UsageError(
@@ -92,9 +92,7 @@ def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Add
             f"{section.source}, has no repository.", hint="Add a line there: repository = https://host/legacy/"
         )
     base = base_url(section.repository, where=f"{section.source},")
-    # What stands there is where twine uploads to, as it is: a bare pypiserver takes uploads at / alone.
-    upload = f"{base}/legacy/" if section.repository.rstrip("/").endswith("/simple") else section.repository
-    return Address(base=base, upload=upload, section=section)
+    return Address(base=base, upload=_upload_url(section, base), section=section)
 
 
 def base_url(url: str, *, where: str) -> str:
@@ -149,6 +147,13 @@ def read_sections(path: Path) -> dict[str, Section]:
         for name in parser.sections()
         if name != "distutils"
     }
+
+
+def _upload_url(section: Section | None, base: str) -> str:
+    # What stands in a .pypirc is where twine uploads to, as it is: a bare pypiserver takes uploads at / alone.
+    if section is None or section.repository is None or section.repository.rstrip("/").endswith("/simple"):
+        return f"{base}/legacy/"
+    return section.repository
 
 
 def _is_about(section: Section, base: str) -> bool:

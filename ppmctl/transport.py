@@ -190,5 +190,5 @@ def _causes(exc: BaseException) -> list[BaseException]:
 def _cause(exc: BaseException) -> str:
     """The innermost cause, which is the one that a person can act on, on one line."""
     inner = [cause for cause in _causes(exc) if isinstance(cause, OSError) and cause.strerror]
-    said = inner[-1].strerror if inner else str(exc)
+    said = inner[-1].strerror if inner else _causes(exc)[-1]
     return " ".join(str(said).split())[:_MAX_REASON].rstrip(".")

@@ -67,6 +67,7 @@ def test_a_url_finds_the_section_that_is_about_it(home: Path) -> None:
     found = resolve("https://index.test/team/simple/", environ={}, home=home)
     assert found.section is not None
     assert found.section.name == "internal"
+    assert resolve("http://127.0.0.1:8080/simple/", environ={}, home=home).upload == "http://127.0.0.1:8080/"
 
 
 def test_the_variable_counts_where_nothing_is_given(home: Path) -> None:

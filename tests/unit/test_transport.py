@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
+from http.client import RemoteDisconnected
 
 import pytest
 import requests
@@ -62,6 +63,12 @@ WAYS = {
     "reset": (
         requests.ConnectionError(ProtocolError("x", ConnectionResetError(104, "Connection reset by peer"))),
         "Connection reset by peer",
+        "",
+        True,
+    ),
+    "closed": (
+        requests.ConnectionError(ProtocolError("aborted", RemoteDisconnected("The other end closed it"))),
+        "failed: The other end closed it.",
         "",
         True,
     ),
