@@ -142,8 +142,9 @@ def inspect(path: Path, filename: str) -> Dist:
 
 
 def one_line(value: object) -> str:
-    """`value` as a phrase for a message: one line, no full stop at its end."""
-    return " ".join(str(value).split())[:300].rstrip(".")
+    """`value` as a phrase for a message: one line, printable, no full stop at its end."""
+    words = " ".join(str(value).split())[:300].rstrip(".")
+    return "".join(character if character.isprintable() else "?" for character in words)
 
 
 def _agree(name: Filename, metadata: bytes) -> Dist:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
@@ -78,12 +78,16 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
     try:
         _stream, form, sent = parser.parse_from_environ(request.environ)
         upload.fields = _plain(form)
-        content = sent.get("content")
+        content = _only(sent.getlist("content"))
         if content is not None:
             upload.content = upload.received[[id(file) for file in upload.received].index(id(content.stream))]
             upload.filename = content.filename or ""
     except RequestEntityTooLarge as exc:
         upload.close()
+        if request.content_length is not None:  # then the whole is known not to be
+            raise Refused(
+                413, f"The form's fields are over the limit of {MAX_FIELDS} fields and {MAX_FIELD >> 20} MB of text"
+            ) from exc
         raise too_large(max_size) from exc
     except ClientDisconnected as exc:
         upload.close()
@@ -93,7 +97,7 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
         raise Refused(408, "The upload stopped arriving") from exc
     except ValueError as exc:
         upload.close()
-        raise Refused(400, f"The upload is not a form that can be read: {dists.one_line(exc)}") from exc
+        raise Refused(400, "The upload broke off before its end, or is not a form (multipart/form-data)") from exc
     except BaseException:
         upload.close()
         raise
@@ -155,6 +159,12 @@ def too_large(max_size: int) -> Refused:
 
 def out_of_space() -> Refused:
     return Refused(507, "The index has no space left; nothing was stored, try again when there is some")
+
+
+def _only(sent: list[FileStorage]) -> FileStorage | None:
+    if len(sent) > 1:
+        raise Refused(400, "The form has more than one file in its field 'content'; send a form for each")
+    return sent[0] if sent else None
 
 
 def _plain(form: MultiDict[str, str]) -> dict[str, str]:
