@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from ppmctl.volume import METADATA
 
 _FOR_EVER = "max-age=31536000, immutable"
 _VARY = "Accept, Accept-Encoding"
+_ATTEMPTS = 50  # to write and read a page that somebody deletes meanwhile
 
 
 class Reader:
@@ -36,11 +38,12 @@ class Reader:
 
     def answer(self, request: Request) -> Response | None:
         """The response, or None for what is pypiserver's to answer. Refused: 404, 405 or 406."""
+        found: Response | None
         match request.path.split("/")[1:]:
             case ["simple"]:
                 found = _moved(request, "/simple/")
             case ["simple", ""]:
-                found = self._page(request, self._store.volume.simple)
+                found = self._written(request, self._store.volume.simple, write=self._store.write_root)
             case ["simple", name] | ["simple", name, ""] if name:
                 found = self._project(request, name)
             case ["simple", *_]:
@@ -67,28 +70,48 @@ class Reader:
         project = normalise(name)
         if project != name or not request.path.endswith("/"):
             return _moved(request, f"/simple/{project}/")
-        pages = self._store.volume.pages(project)
-        with contextlib.suppress(FileNotFoundError):
-            return self._page(request, pages)
         # A name that is here, was here or is private is never sent elsewhere, whatever becomes of its page.
-        if self._store.has_project(project):
-            self._store.refresh(project)
-            with contextlib.suppress(FileNotFoundError):  # the first upload of this name failed at this moment
-                return self._page(request, pages)
+        found = self._written(
+            request,
+            self._store.volume.pages(project),
+            write=lambda: self._store.refresh(project),
+            is_here=lambda: self._store.has_project(project),
+        )
+        if found is not None:
+            return found
         if any(fnmatchcase(project, glob) for glob in self._settings.private_names):
             raise Refused(404, f"{project} is a private name of this index, and nothing was published under it yet")
         if self._settings.upstream == "none":
             raise Refused(404, f"There is no project {project} in this index")
         return _redirect(f"{self._upstream_url}{project}/", 302)
 
+    def _written(
+        self,
+        request: Request,
+        pages: Path,
+        *,
+        write: Callable[[], None],
+        is_here: Callable[[], bool] = lambda: True,
+    ) -> Response | None:
+        """A page, written again where it is missing; None where what it is about is not here.
+
+        index/ may be deleted at any time, also between the writing and the reading, and again.
+        """
+        for _attempt in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):
+                return self._page(request, pages)
+            if not is_here():
+                return None
+            with contextlib.suppress(FileNotFoundError):
+                write()
+        raise Refused(503, "The pages of this index are being deleted; ask again in a moment")
+
     def _page(self, request: Request, pages: Path) -> Response:
-        """A page in the form that the client asked for; FileNotFoundError if it was never written."""
+        """A page in the form that the client asked for; FileNotFoundError where there is none."""
         form = accept.negotiate(request.headers.get("Accept", ""))
         path = pages / (form.page if form is not None else accept.JSON.page)
         if not path.exists():
-            if pages != self._store.volume.simple:
-                raise FileNotFoundError(path)
-            self._store.write_root()
+            raise FileNotFoundError(path)
         if form is None:
             known = ", ".join(known.media_type for known in (accept.JSON, accept.HTML, accept.PLAIN_HTML))
             raise Refused(406, f"This page can be had as {known}")
