@@ -1,0 +1,198 @@
+"""A name that is or was here, or is private, is never sent elsewhere, whatever becomes of its page.
+
+That is what makes one index URL safe: a project of the same name on the public index is never seen.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from support import servers, wheels
+from support.clients import Installer
+from support.evidence import until
+from support.servers import JSON, Server, ppmctl
+
+UPSTREAM = ("--upstream-url", "http://upstream.invalid/simple/")
+KINDS = ("active", "emptied", "quarantined", "archived", "yanked")
+
+
+@pytest.fixture(scope="module")
+def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that redirects what is not here, and has a project of each kind."""
+    root = tmp_path_factory.mktemp("redirecting") / "root"
+    server = servers.start(root, options=(*UPSTREAM, "--private-name", "acme-*", "--private-name", "Billing"))
+    for kind in KINDS:
+        assert server.upload(wheels.wheel(kind, "1.0")).status_code == 200
+    place = ("--root", str(root))
+    ppmctl("package", "remove", "emptied", "1.0", "--yes", *place)
+    ppmctl("package", "status", "quarantined", "quarantined", *place)
+    ppmctl("package", "status", "archived", "archived", *place)
+    ppmctl("package", "yank", "yanked", "1.0", *place)
+    until(lambda: names(server) == sorted(KINDS), "the list of projects follows the uploads", seconds=5)
+    yield server
+    server.kill()
+
+
+def names(server: Server) -> list[str]:
+    """The projects that the index lists."""
+    answer = server.get("/simple/", headers={"Accept": JSON})
+    assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+    return [project["name"] for project in answer.json()["projects"]]
+
+
+def listed(answer: requests.Response) -> set[str]:
+    assert answer.status_code == 200, f"{answer.status_code} {answer.headers.get('Location')} {answer.text}"
+    return {file["filename"] for file in answer.json()["files"]}
+
+
+def expected(kind: str) -> set[str]:
+    return set() if kind in {"emptied", "quarantined"} else {f"{kind}-1.0-py3-none-any.whl"}
+
+
+def test_unknown_names_are_redirected(redirecting: Server) -> None:
+    """By default the public index stands behind this one; the name is normalised and nothing else is added."""
+    for accept in (JSON, "text/html", "*/*"):
+        answer = redirecting.get("/simple/not-here/", headers={"Accept": accept})
+        assert (answer.status_code, answer.headers["Location"]) == (302, "http://upstream.invalid/simple/not-here/")
+        assert answer.headers["Cache-Control"] == "no-cache", "a name that is published later is seen then"
+    assert redirecting.get("/simple/Not.Here/").headers["Location"] == "/simple/not-here/"
+    assert redirecting.get("/simple/not-here").headers["Location"] == "/simple/not-here/"
+    assert redirecting.get("/packages/not-here/not_here-1.0.tar.gz").status_code == 404
+
+
+def test_the_public_index_is_the_default(serve: Callable[..., Server]) -> None:
+    """A fresh server sends other names to the index that pypiserver falls back to, and what is published not."""
+    server = serve()
+    answer = server.get("/simple/example-name/")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("https://")
+    assert answer.headers["Location"].endswith("/simple/example-name/")
+    assert server.upload(wheels.wheel("example-name", "1.0")).status_code == 200
+    assert server.filenames("example-name") == {"example_name-1.0-py3-none-any.whl"}
+
+
+@pytest.mark.parametrize("name", ["acme-billing", "acme-", "billing", "Acme.Billing", "ACME_x"])
+def test_private_names_are_never_redirected(redirecting: Server, name: str) -> None:
+    """Also before their first release: that is when a squatter would have them."""
+    answer = redirecting.get(f"/simple/{name}/")
+    while answer.status_code == 301:
+        assert answer.headers["Location"].startswith("/simple/")
+        answer = redirecting.get(answer.headers["Location"])
+    assert answer.status_code == 404, answer.headers.get("Location")
+    assert "Location" not in answer.headers
+
+
+def test_names_that_only_look_private_are_redirected(redirecting: Server) -> None:
+    """A pattern is of the whole name."""
+    for name in ("acme", "acmeworks", "my-acme-x", "billing-2"):
+        assert redirecting.get(f"/simple/{name}/").status_code == 302, name
+
+
+DAMAGE: dict[str, str] = {
+    "its JSON page": "index/simple/{kind}/index.json",
+    "its pages": "index/simple/{kind}",
+    "all pages": "index/simple",
+    "the index": "index",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_or_was_here_stays_here_when_pages_are_deleted(redirecting: Server, kind: str, damage: str) -> None:
+    """Delete any derived file and it is made again at the next request, never a redirect."""
+    ppmctl("index", "rebuild", "--root", str(redirecting.root))
+    target = redirecting.root / DAMAGE[damage].format(kind=kind)
+    if target.is_file():
+        target.unlink()
+    else:
+        shutil.rmtree(target)
+    for accept in (JSON, "text/html"):
+        assert redirecting.get(f"/simple/{kind}/", headers={"Accept": accept}).status_code == 200
+    assert listed(redirecting.get(f"/simple/{kind}/", headers={"Accept": JSON})) == expected(kind)
+    assert names(redirecting) == sorted(KINDS)
+
+
+def test_a_start_without_an_index_finds_all_names(serve: Callable[..., Server]) -> None:
+    """Restored from a backup that left out what is derived: the first request has everything."""
+    server = serve(*UPSTREAM)
+    server.upload(wheels.wheel("kept", "1.0"))
+    server.stop()
+    shutil.rmtree(server.root / "index")
+    server.start_again()
+    assert names(server) == ["kept"]
+    assert server.filenames("kept") == {"kept-1.0-py3-none-any.whl"}
+
+
+def test_names_stay_here_while_the_index_is_deleted_and_rebuilt(redirecting: Server) -> None:
+    """Readers without retries, while somebody deletes the index and rebuilds it, over and over."""
+    done = threading.Event()
+    wrong: list[str] = []
+    asked = 0
+
+    def read() -> None:
+        nonlocal asked
+        while not done.is_set() and not wrong:
+            for kind in KINDS:
+                answer = redirecting.get(f"/simple/{kind}/", headers={"Accept": JSON})
+                if answer.status_code != 200 or listed(answer) != expected(kind):
+                    wrong.append(f"{kind}: {answer.status_code} {answer.headers.get('Location')} {answer.text}")
+            root = redirecting.get("/simple/", headers={"Accept": JSON})
+            if root.status_code != 200 or len(root.json()["projects"]) != len(KINDS):
+                wrong.append(f"the list: {root.status_code} {root.text}")
+            asked += 1
+
+    readers = [threading.Thread(target=read) for _number in range(4)]
+    for reader in readers:
+        reader.start()
+    try:
+        for turn in range(8):
+            for _again in range(20):
+                shutil.rmtree(redirecting.root / "index", ignore_errors=True)
+            until(lambda before=asked: asked > before + 2 or wrong, "the readers go on")  # type: ignore[misc]
+            if turn % 2:
+                ppmctl("index", "rebuild", "--root", str(redirecting.root))
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert wrong == []
+    assert asked > 20
+
+
+def test_without_an_upstream_nothing_is_redirected(serve: Callable[..., Server]) -> None:
+    """`--upstream none`: what is not here is not there."""
+    server = serve("--upstream", "none")
+    server.upload(wheels.wheel("here", "1.0"))
+    for path in ("/simple/not-here/", "/simple/acme-x/", "/packages/not-here/x-1.0.tar.gz"):
+        answer = server.get(path)
+        assert answer.status_code == 404
+        assert "Location" not in answer.headers
+    shutil.rmtree(server.root / "index")
+    assert server.get("/simple/not-here/").status_code == 404
+    assert server.get("/simple/here/").status_code == 200
+
+
+def test_installers_do_not_see_the_same_name_elsewhere(
+    serve: Callable[..., Server], new_installer: Callable[..., Installer], tmp_path: Path
+) -> None:
+    """Dependency confusion, played through: the index behind has higher versions of our names."""
+    public = serve("--read-access", "public", "--upstream", "none", root=tmp_path / "public")
+    ours = serve("--upstream-url", public.simple, "--private-name", "acme-*", root=tmp_path / "ours")
+    for name in ("team-tool", "removed-tool", "acme-tool", "public-lib"):
+        public.upload(wheels.wheel(name, "99.0"))
+    ours.upload(wheels.wheel("team-tool", "1.0", requires_dist="public-lib"))
+    ours.upload(wheels.wheel("removed-tool", "1.0"))
+    ppmctl("package", "remove", "removed-tool", "1.0", "--yes", "--root", str(ours.root))
+    shutil.rmtree(ours.root / "index")
+    installer = new_installer(ours)
+    installer.install("team-tool", index=ours.simple)
+    assert installer.version("team-tool") == "1.0"
+    assert installer.version("public-lib") == "99.0"
+    for name in ("removed-tool", "acme-tool"):
+        assert installer.install(name, index=ours.simple, expect=None).code != 0
+        assert installer.version(name) is None
