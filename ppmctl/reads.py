@@ -102,7 +102,7 @@ class Reader:
                 return self._page(request, pages)
             if not is_here():
                 return None
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # what mkdir says of a folder that goes
                 write()
         raise Refused(503, "The pages of this index are being deleted; ask again in a moment")
 
