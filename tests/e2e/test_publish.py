@@ -1,0 +1,248 @@
+"""`ppmctl publish` and `client-config` against real servers, with the real clients that read what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from passlib.hash import sha512_crypt
+from support import servers, wheels
+from support.clients import BIN, Installer, Machine, flit_project, machine, pip_library
+from support.servers import PPMCTL, Server, ppmctl
+
+README = {"description_content_type": "text/markdown"}
+
+
+@pytest.fixture
+def user(tmp_path: Path, index: Server) -> Machine:
+    """A publisher's machine: PPMCTL_INDEX and a netrc file are all there is."""
+    there = machine(tmp_path / "home", index)
+    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": index.url})
+
+
+def publish(user: Machine, *arguments: str | Path, expect: int | None = 0, **environ: str) -> str:
+    return user.run(*PPMCTL, "publish", *arguments, expect=expect, **environ).output
+
+
+def sdist(name: str, version: str) -> tuple[str, bytes]:
+    """An sdist as twine accepts it, with more in it than its metadata."""
+    top = f"{name}-{version}"
+    return f"{top}.tar.gz", wheels.tar_of(
+        {f"{top}/PKG-INFO": wheels.metadata(name, version, **README), f"{top}/{name}.py": b""}
+    )
+
+
+def test_a_source_tree_is_built_published_and_found_the_same(user: Machine, index: Server, tmp_path: Path) -> None:
+    project = flit_project(tmp_path / "tree", "treehouse", "1.0")
+    said = publish(user, project)
+    files = {file["filename"]: file["hashes"]["sha256"] for file in index.page("treehouse")["files"]}
+    assert set(files) == {"treehouse-1.0-py2.py3-none-any.whl", "treehouse-1.0.tar.gz"}
+    assert re.findall(r"^published +(\S+) +(\w+)$", said, re.MULTILINE) == list(files.items())
+    # nothing of the build stays, neither in the project nor beside it
+    assert not (project / "dist").exists()
+    again = user.run(*PPMCTL, "publish", cwd=project).output
+    assert re.findall(r"^same +(\S+) +(\w+)$", again, re.MULTILINE) == list(files.items())
+
+
+def test_a_setuptools_project_without_a_pyproject_and_an_odd_name(
+    user: Machine, index: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "setup.py").write_text(
+        "from setuptools import setup\nsetup(name='Zope.Old_Style', version='1.0+local.1', py_modules=[])\n"
+    )
+    publish(user, tmp_path / "old")
+    assert len(index.filenames("zope-old-style")) == 2
+
+
+def test_a_dry_run_says_what_would_be_done_and_sends_nothing(user: Machine, index: Server, tmp_path: Path) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("rehearsal", "1.0", **README))
+    done = ppmctl("publish", "--dry-run", "--json", str(path), env=user.environ)
+    (file,) = json.loads(done.stdout)["files"]
+    assert (file["filename"], file["state"], file["url"]) == (path.name, "new", None)
+    assert index.get("/simple/rehearsal/").status_code == 404
+
+
+def test_a_conflict_stops_it_before_the_first_byte(user: Machine, index: Server, tmp_path: Path) -> None:
+    old = wheels.write(tmp_path / "old", wheels.wheel("feud", "1.0", **README))
+    publish(user, old)
+    new = wheels.write(tmp_path / "new", wheels.wheel("feud", "1.0", summary="changed", **README))
+    other = wheels.write(tmp_path / "new", wheels.wheel("feud", "1.0", tag="py2-none-any", **README))
+    said = publish(user, other, new, expect=1)
+    assert f"{new.name}: here sha256" in said
+    assert index.filenames("feud") == {old.name}
+    assert "conflict " in publish(user, "--dry-run", other, new, expect=1)
+    failed = ppmctl("publish", "--json", str(new), env=user.environ, expect=1)
+    assert json.loads(failed.stdout)["error"]["message"] in failed.stderr
+
+
+def test_a_broken_publish_is_gone_on_with(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve()
+    user = machine(tmp_path / "home", server)
+    made = [wheels.wheel("relay", f"1.{n}", files={"relay.py": os.urandom(2 << 20)}, **README) for n in range(20)]
+    paths = [str(wheels.write(tmp_path / "dist", one)) for one in made]
+    command = [*PPMCTL, "publish", "--index", server.url, *paths]
+    with subprocess.Popen(
+        command, env=user.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("published  relay-1.0-")
+        server.kill()
+        out, err = running.communicate(timeout=120)
+    first = 1 + out.count("\n")
+    assert running.returncode == 1
+    assert 1 <= first < 20
+    assert f"{first} of 20 files are in the index" in err
+    server.start_again()
+    done = ppmctl("publish", "--index", server.url, *paths, env=user.environ)
+    states = [line.split()[0] for line in done.stdout.splitlines()]
+    # one more may have arrived than was answered
+    assert states[:first] == ["same"] * first
+    assert states[first + 1 :] == ["published"] * (19 - first)
+    assert len(server.filenames("relay")) == 20
+
+
+def test_eight_publishing_the_same_files_at_once_all_succeed(user: Machine, index: Server, tmp_path: Path) -> None:
+    made = [wheels.wheel("crowd", "1.0", files={"crowd.py": os.urandom(4 << 20)}, **README), sdist("crowd", "1.0")]
+    paths = [str(wheels.write(tmp_path / "dist", one)) for one in made]
+    running = [
+        subprocess.Popen([*PPMCTL, "publish", *paths], env=user.environ, stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    outs = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 8
+    assert index.filenames("crowd") == {made[0][0], made[1][0]}
+    assert sum(out.count("published") for out in outs) >= 2
+
+
+def test_who_may_not_publish_is_told_so_with_exit_4(user: Machine, index: Server, tmp_path: Path) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("forbidden", "1.0", **README))
+    (user.home / ".netrc").unlink()
+    said = publish(user, path, expect=4)
+    assert "PPMCTL_TOKEN" in said
+    secret = ppmctl("user", "add", "onlooker", "--role", "reader", "--root", str(index.root)).stdout.strip()
+    said = publish(user, path, expect=4, PPMCTL_USERNAME="onlooker", PPMCTL_TOKEN=secret)
+    assert "'onlooker' (from PPMCTL_USERNAME and PPMCTL_TOKEN)" in said
+    assert secret not in said
+    said = publish(user, path, expect=4, PPMCTL_USERNAME="nobody", PPMCTL_TOKEN="wr0ng-secret")
+    assert "does not accept" in said
+    assert "wr0ng-secret" not in said
+    assert index.get("/simple/forbidden/").status_code == 404
+
+
+def test_what_the_index_refuses_is_said_in_its_words(user: Machine, index: Server, tmp_path: Path) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("closed", "1.0", **README))
+    publish(user, path)
+    ppmctl("package", "status", "closed", "archived", "--root", str(index.root))
+    newer = wheels.write(tmp_path, wheels.wheel("closed", "1.1", **README))
+    said = publish(user, newer, expect=None)
+    assert "archived" in said
+    assert index.filenames("closed") == {path.name}
+
+
+def test_a_name_that_the_index_sends_elsewhere_for_is_new_here(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """What another index has under that name, same file or not, is no reason to leave out or refuse an upload."""
+    public = serve(root=tmp_path / "public")
+    made = wheels.wheel("lookalike", "1.0", **README)
+    assert public.upload(made).status_code == 200
+    private = serve("--upstream", "redirect", "--upstream-url", public.simple, root=tmp_path / "private")
+    assert private.get("/simple/lookalike/").status_code == 302
+    user = machine(tmp_path / "home", private)
+    done = ppmctl("publish", "--index", private.url, str(wheels.write(tmp_path, made)), env=dict(user.environ))
+    assert done.stdout.startswith("published  lookalike-1.0")
+    assert private.filenames("lookalike") == {made[0]}
+
+
+def test_a_bare_pypiserver_takes_it_through_a_pypirc(tmp_path: Path) -> None:
+    user = machine(tmp_path / "home")
+    with bare_pypiserver(tmp_path) as url:
+        (user.home / ".pypirc").write_text(
+            f"[distutils]\nindex-servers = old\n[old]\nrepository = {url}\nusername = bob\npassword = bob's\n"
+        )
+        path = wheels.write(tmp_path / "dist", wheels.wheel("veteran", "1.0", **README))
+        for index, state in (("old", "published"), (url, "same")):
+            done = ppmctl("publish", "--index", index, str(path), env=dict(user.environ))
+            assert done.stdout.startswith(f"{state} ")
+    assert (tmp_path / "packages" / path.name).read_bytes() == path.read_bytes()
+
+
+@contextmanager
+def bare_pypiserver(folder: Path) -> Iterator[str]:
+    (folder / "packages").mkdir()
+    (folder / "htpasswd").write_text("bob:" + sha512_crypt.using(rounds=5000).hash("bob's") + "\n")
+    port = servers.free_port()
+    command = [BIN / "pypi-server", "run", "-i", "127.0.0.1", "-p", str(port), "-P", folder / "htpasswd"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *command,
+                "--health-endpoint",
+                "/healthz",
+                "-a",
+                "update,list,download",
+                "--disable-fallback",
+                folder / "packages",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        probe = Server(root=folder, port=port, process=process, log=folder / "log")
+        servers.server_is_up(probe, wait=60)
+        yield f"{probe.url}/"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def configured(user: Machine, *arguments: str) -> str:
+    done = subprocess.run(
+        [*PPMCTL, "client-config", *arguments],
+        env=user.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("client", ["pip", "uv"])
+def test_what_is_printed_makes_pip_and_uv_install_from_here(
+    client: str, user: Machine, index: Server, tmp_path: Path
+) -> None:
+    name = f"installed-by-{client}"
+    publish(user, wheels.write(tmp_path, wheels.wheel(name, "1.0", **README)))
+    (user.home / "credential").write_text(f"{index.user}:{index.secret}\n")
+    (user.home / ".netrc").write_text(configured(user, "netrc", "--credential-file", str(user.home / "credential")))
+    folder = user.home / ".config" / client
+    folder.mkdir(parents=True)
+    (folder / {"pip": "pip.conf", "uv": "uv.toml"}[client]).write_text(configured(user, client))
+    unset = {"PIP_CONFIG_FILE", "UV_NO_CONFIG"}
+    environ = {key: value for key, value in user.environ.items() if key not in unset}
+    installer = Installer(
+        name=client,
+        machine=Machine(home=user.home, environ=environ),
+        library=pip_library() if client == "pip" else None,
+    )
+    installer.run("install", name)
+    assert installer.version(name) == "1.0"
+
+
+def test_what_is_printed_makes_twine_upload_here(user: Machine, index: Server, tmp_path: Path) -> None:
+    (user.home / "credential").write_text(f"{index.user}:{index.secret}\n")
+    (user.home / ".pypirc").write_text(configured(user, "twine", "--credential-file", str(user.home / "credential")))
+    path = wheels.write(tmp_path, wheels.wheel("by-twine", "1.0", **README))
+    user.run(
+        *(sys.executable, "-m", "twine", "upload", "--non-interactive", "--disable-progress-bar"),
+        *("--repository", "internal", path),
+        TWINE_PASSWORD=index.secret,
+    )
+    assert index.filenames("by-twine") == {path.name}
