@@ -123,8 +123,9 @@ def distribution_of(name: str) -> str:
 
 def read(volume: Volume, project: str) -> Folder | None:
     """A project's folder, its files sorted by version and filename; None where there is no such folder."""
+    path = str(volume.project(project))
     try:
-        with os.scandir(volume.project(project)) as entries:
+        with os.scandir(path) as entries:
             names = frozenset(entry.name for entry in entries if not _is_hidden(entry.name))
     except FileNotFoundError:
         return None
@@ -133,7 +134,7 @@ def read(volume: Volume, project: str) -> Folder | None:
         if name.endswith(SIDE_FILES) or name + TOMBSTONE in names:
             continue
         try:
-            record = read_record(volume, project, name)
+            record = _read_record(f"{path}/{name}{RECORD}")
         except (FileNotFoundError, BrokenRecord):
             unrecorded.append(name)
             continue
@@ -153,9 +154,12 @@ def read(volume: Volume, project: str) -> Folder | None:
 
 def read_record(volume: Volume, project: str, filename: str) -> Record:
     """The record of a file; FileNotFoundError or BrokenRecord where there is none."""
-    path = volume.side_file(project, filename, RECORD)
-    entry = path.stat()
-    return _record(str(path), entry.st_ino, entry.st_mtime_ns, entry.st_size)
+    return _read_record(str(volume.side_file(project, filename, RECORD)))
+
+
+def _read_record(path: str) -> Record:
+    entry = os.stat(path)
+    return _record(path, entry.st_ino, entry.st_mtime_ns, entry.st_size)
 
 
 @lru_cache(maxsize=_RECORDS_KEPT)
