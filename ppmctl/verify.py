@@ -115,7 +115,11 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
         owner = folder.distribution_of(name)
         if name.endswith(TOMBSTONE):
             if owner in content.names:
-                yield Difference(where=f"packages/{content.project}/{owner}", what="is still here, but was removed")
+                yield Difference(
+                    where=f"packages/{content.project}/{owner}",
+                    what="is still here, but was removed",
+                    mend="delete it",
+                )
         elif owner != name and owner not in content.names:
             yield Difference(
                 where=f"packages/{content.project}/{name}",
