@@ -1,0 +1,144 @@
+"""`ppmctl index adopt`: an existing pypiserver folder comes over, and what does not is named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from support import wheels
+from support.clients import Real
+from support.servers import Server, ppmctl
+
+
+def contents(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """What is in a folder, to tell whether anything of it changed: content, inode and mtime."""
+    return {
+        str(path.relative_to(folder)): (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.stat().st_ino,
+            path.stat().st_mtime_ns,
+        )
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def left(output: str) -> dict[str, str]:
+    """What `adopt` left, by filename, and why."""
+    lines = [line.removeprefix("left  ") for line in output.splitlines()]
+    return {Path(path).name: reason for path, _, reason in (line.partition(": ") for line in lines)}
+
+
+def test_a_flat_and_nested_folder_comes_over(serve: Callable[..., Server], real: Real, tmp_path: Path) -> None:
+    """What pypiserver serves from one folder and its subfolders, with the times at which it came there."""
+    old = tmp_path / "old"
+    for number, path in enumerate(real.all):
+        folder = (old, old / "nested", old / "nested" / "deeper")[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        copied = Path(shutil.copy(path, folder))
+        os.utime(copied, (1_600_000_000 + number, 1_600_000_000 + number))
+    wheels.write(old, ("zipped-1.0.zip", wheels.zip_of({"zipped-1.0/PKG-INFO": wheels.metadata("zipped", "1.0")})))
+    before = contents(old)
+    server = serve("--upstream", "none")
+    said = ppmctl("index", "adopt", str(old), "--root", str(server.root))
+    assert said.stderr.splitlines()[-1] == f"{len(real.all) + 1} files taken, 0 were here, 0 left."
+    assert contents(old) == before, "the old folder is only read"
+    for number, path in enumerate(real.all):
+        project = path.name.partition("-")[0].lower().replace("_", "-")
+        (entry,) = [file for file in server.page(project)["files"] if file["filename"] == path.name]
+        assert entry["hashes"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert datetime.fromisoformat(entry["upload-time"]) == datetime.fromtimestamp(1_600_000_000 + number, UTC)
+        assert ("core-metadata" in entry) == path.name.endswith(".whl")
+        assert server.get(f"/packages/{project}/{path.name}").content == path.read_bytes()
+    assert server.filenames("zipped") == {"zipped-1.0.zip"}
+    ppmctl("index", "check", "--root", str(server.root))
+    again = ppmctl("index", "adopt", str(old), "--root", str(server.root))
+    assert again.stderr.splitlines()[-1] == f"0 files taken, {len(real.all) + 1} were here, 0 left."
+
+
+def test_each_file_that_is_left_is_named_with_its_reason(tmp_path: Path) -> None:
+    """Old formats, broken archives and what is no distribution: exit 1, a line for each, the rest is taken."""
+    old = tmp_path / "old"
+    good = wheels.write(old, wheels.wheel("good", "1.0"))
+    content = good.read_bytes()
+    reasons = {
+        "good-1.0-py3.11.egg": "an egg",
+        "good-1.0.win32-py2.7.exe": "bdist_wininst",
+        "good-1.0.win-amd64.msi": "bdist_msi",
+        "good-1.0-1.noarch.rpm": "bdist_rpm",
+        "good-1.0.linux-x86_64.tar.gz": "bdist_dumb",
+        "good-1.0.macosx-14.0-arm64.zip": "bdist_dumb",
+        "good-1.0.tar.bz2": "PEP 527",
+        "good-1.0.tgz": ".tgz",
+        "good-1.0.tar.gz.asc": "signature",
+        "good-2.0-py3-none-any.whl": "dist-info",
+        "broken-1.0-py3-none-any.whl": "not a readable archive",
+        "broken-1.0.tar.gz": "not a readable archive",
+        "README.txt": "neither a wheel",
+        "noversion.tar.gz": "",
+    }
+    for name in reasons:
+        (old / name).write_bytes(content if name.endswith("-2.0-py3-none-any.whl") else b"whatever this is")
+    (old / ".hidden").write_bytes(b"x")
+    (old / ".git").mkdir()
+    wheels.write(old / ".git", wheels.wheel("ghost", "1.0"))
+    root = tmp_path / "root"
+    said = ppmctl("index", "adopt", str(old), "--root", str(root), expect=1)
+    found = left(said.stdout)
+    assert set(found) == set(reasons)
+    for name, reason in reasons.items():
+        assert reason in found[name], (name, found[name])
+    assert said.stderr.splitlines()[-1] == f"1 files taken, 0 were here, {len(reasons)} left."
+    assert sorted(path.name for path in (root / "packages").iterdir()) == ["good"]
+    assert not [path for path in (root / "incoming").rglob("*") if path.is_file()]
+    ppmctl("index", "check", "--root", str(root))
+
+
+def test_conflicts_are_left(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """One name with two contents, in the old folder or here: the first stays, the other is named."""
+    server = serve("--upstream", "none")
+    one, other = wheels.wheel("x", "1.0"), wheels.wheel("x", "1.0", files={"x.py": b"other"})
+    assert server.upload(one).status_code == 200
+    wheels.write(tmp_path / "old", other)
+    wheels.write(tmp_path / "old", wheels.wheel("y", "1.0"))
+    wheels.write(tmp_path / "old" / "nested", wheels.wheel("y", "1.0", files={"y.py": b"other"}))
+    wheels.write(tmp_path / "old" / "again", wheels.wheel("y", "1.0"))
+    assert server.upload(wheels.wheel("gone", "1.0")).status_code == 200
+    ppmctl("package", "remove", "gone", "1.0", "--yes", "--root", str(server.root))
+    wheels.write(tmp_path / "old", wheels.wheel("gone", "1.0"))
+    said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(server.root), expect=1)
+    assert said.stderr.splitlines()[-1] == "1 files taken, 1 were here, 3 left."
+    assert said.stdout.count("other content") == 2
+    assert "was removed from this index" in said.stdout
+    assert server.get("/packages/x/x-1.0-py3-none-any.whl").content == one[1]
+    ppmctl("index", "check", "--root", str(server.root))
+
+
+def test_files_are_copied_unless_links_are_asked_for(tmp_path: Path) -> None:
+    """The old server writes into its inodes: sharing them is asked for, with a warning."""
+    linked = wheels.write(tmp_path / "old", wheels.wheel("x", "1.0"))
+    said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(tmp_path / "copied"))
+    assert "shared" not in said.stderr
+    copy = tmp_path / "copied" / "packages" / "x" / linked.name
+    assert copy.stat().st_ino != linked.stat().st_ino
+    assert copy.stat().st_nlink == 1
+    said = ppmctl("index", "adopt", "--hard-links", str(tmp_path / "old"), "--root", str(tmp_path / "shared"))
+    assert "shared with the old folder" in said.stderr
+    link = tmp_path / "shared" / "packages" / "x" / linked.name
+    assert link.stat().st_ino == linked.stat().st_ino
+    for root in ("copied", "shared"):
+        ppmctl("index", "check", "--root", str(tmp_path / root))
+
+
+def test_a_folder_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    """The volume itself, something inside it, or nothing at all: a line with what to do instead."""
+    root = tmp_path / "root"
+    ppmctl("init", "--root", str(root))
+    for folder in (root, root / "packages", tmp_path):
+        said = ppmctl("index", "adopt", str(folder), "--root", str(root), expect=1)
+        assert "lie in one another" in said.stderr
+    assert "not a folder" in ppmctl("index", "adopt", str(tmp_path / "none"), "--root", str(root), expect=1).stderr

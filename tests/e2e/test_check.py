@@ -1,0 +1,240 @@
+"""`ppmctl index check` names each planted difference; `rebuild` mends what it can."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support import wheels
+from support.servers import ppmctl
+
+WHEEL = wheels.wheel("one", "1.0")
+PAGES = "index/simple/one"
+FILE = f"packages/one/{WHEEL[0]}"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A volume in which everything agrees."""
+    folder = tmp_path_factory.mktemp("sound")
+    for made in (WHEEL, wheels.wheel("one", "2.0"), wheels.sdist("one", "2.0"), wheels.wheel("two", "1.0")):
+        wheels.write(folder / "old", made)
+    ppmctl("index", "adopt", str(folder / "old"), "--root", str(folder / "root"))
+    ppmctl("package", "yank", "one", "2.0", "--reason", "old", "--root", str(folder / "root"))
+    ppmctl("package", "remove", "two", "1.0", "--yes", "--root", str(folder / "root"))
+    return folder / "root"
+
+
+@pytest.fixture
+def root(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "root"))
+
+
+def differences(root: Path, *options: str, expect: int) -> list[dict[str, str]]:
+    said = ppmctl("index", "check", "--json", "--root", str(root), *options, expect=expect)
+    found: list[dict[str, str]] = json.loads(said.stdout)
+    return found
+
+
+def appended(path: Path, text: bytes) -> None:
+    path.write_bytes(path.read_bytes() + text)
+
+
+def replaced(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plant:
+    """What is done to a volume; where `check` must see it and in which words; whether `rebuild` mends it."""
+
+    do: Callable[[Path], object]
+    where: str
+    what: str
+    mended: bool = True
+
+
+PLANTS: dict[str, Plant] = {
+    "a missing page": Plant(
+        do=lambda root: (root / PAGES / "index.json").unlink(),
+        where=f"{PAGES}/index.json",
+        what="not what the folder",
+    ),
+    "an altered page": Plant(
+        do=lambda root: replaced(root / PAGES / "index.html", b"sha256=", b"sha256=0"),
+        where=f"{PAGES}/index.html",
+        what="not what the folder says",
+    ),
+    "a missing packed page": Plant(
+        do=lambda root: (root / PAGES / "index.json.gz").unlink(), where=f"{PAGES}/index.json.gz", what="not what"
+    ),
+    "no pages of a project": Plant(
+        do=lambda root: shutil.rmtree(root / PAGES), where=f"{PAGES}/index.html", what="not what the folder says"
+    ),
+    "no index at all": Plant(
+        do=lambda root: shutil.rmtree(root / "index"), where="index/simple/index.json", what="does not list"
+    ),
+    "pages of nobody": Plant(
+        do=lambda root: shutil.copytree(root / PAGES, root / "index/simple/ghost"),
+        where="index/simple/ghost",
+        what="not here",
+    ),
+    "a list without a project": Plant(
+        do=lambda root: replaced(root / "index/simple/index.json", b'{"name":"one"},', b""),
+        where="index/simple/index.json",
+        what="does not list the projects",
+    ),
+    "a mark": Plant(
+        do=lambda root: (root / "index/pending/one").touch(), where="index/pending/one", what="may be old"
+    ),
+    "an altered file": Plant(
+        do=lambda root: replaced(root / FILE, b"PK\x05\x06", b"PK\x05\x07"), where=FILE, what="sha256", mended=False
+    ),
+    "a longer file": Plant(do=lambda root: appended(root / FILE, b"x"), where=FILE, what="bytes", mended=False),
+    "a missing file": Plant(
+        do=lambda root: (root / FILE).unlink(), where=f"{FILE}.upload", what="not here", mended=False
+    ),
+    "a missing record": Plant(do=lambda root: (root / f"{FILE}.upload").unlink(), where=FILE, what="has no record"),
+    "a record that is none": Plant(
+        do=lambda root: (root / f"{FILE}.upload").write_text("{"), where=FILE, what="can't be read"
+    ),
+    "a record of another": Plant(
+        do=lambda root: replaced(root / f"{FILE}.upload", b'"version": "1.0"', b'"version": "9.0"'),
+        where=FILE,
+        what="its record is another's",
+        mended=False,
+    ),
+    "missing metadata": Plant(
+        do=lambda root: (root / f"{FILE}.metadata").unlink(), where=f"{FILE}.metadata", what="missing"
+    ),
+    "altered metadata": Plant(
+        do=lambda root: appended(root / f"{FILE}.metadata", b"x"),
+        where=f"{FILE}.metadata",
+        what="not the metadata that was published",
+        mended=False,
+    ),
+    "a side file of nobody": Plant(
+        do=lambda root: (root / "packages/one/one-9.0.tar.gz.yanked").touch(),
+        where="packages/one/one-9.0.tar.gz.yanked",
+        what="not here",
+        mended=False,
+    ),
+    "a file beside the projects": Plant(
+        do=lambda root: shutil.copy(root / FILE, root / "packages" / WHEEL[0]),
+        where=f"packages/{WHEEL[0]}",
+        what="not in a project's folder",
+        mended=False,
+    ),
+    "a folder that is no project": Plant(
+        do=lambda root: (root / "packages/Not_Normal").mkdir(),
+        where="packages/Not_Normal",
+        what="not the normalised name",
+        mended=False,
+    ),
+    "something else in a project": Plant(
+        do=lambda root: (root / "packages/one/notes.txt").write_text("x"),
+        where="packages/one/notes.txt",
+        what="is no distribution",
+        mended=False,
+    ),
+    "a file of another project": Plant(
+        do=lambda root: [
+            shutil.copy(root / f"{FILE}{suffix}", root / f"packages/two/{WHEEL[0]}{suffix}")
+            for suffix in ("", ".upload", ".metadata")
+        ],
+        where=f"packages/two/{WHEEL[0]}",
+        what="another project's folder",
+        mended=False,
+    ),
+    "a removed file that is here": Plant(
+        do=lambda root: (root / f"{FILE}.removed").write_text("x"),
+        where=FILE,
+        what="still here, but was removed",
+        mended=False,
+    ),
+    "a status that is none": Plant(
+        do=lambda root: (root / "packages/one/.status").write_text("{"),
+        where="packages/one",
+        what="not the status of a project",
+        mended=False,
+    ),
+}
+
+
+def test_nothing_is_found_where_everything_agrees(root: Path) -> None:
+    """Exit 0 and not a line; also after a rebuild, which changes nothing then."""
+    assert differences(root, expect=0) == []
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    assert (
+        ppmctl("index", "rebuild", "--root", str(root)).stdout == "2 projects, 0 with new pages, 0 files recorded.\n"
+    )
+    after = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    assert after == before, "what is right is not written again"
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_each_difference_is_named_and_what_can_be_is_mended(plant: str, root: Path) -> None:
+    """Exit 1; the command that is said to mend it does, and no other is said to be mended by rebuild."""
+    planted = PLANTS[plant]
+    planted.do(root)
+    found = differences(root, expect=1)
+    named = [item for item in found if item["where"] == planted.where and planted.what in item["what"]]
+    assert named, found
+    assert all(item["mend"] for item in found)
+    assert any(item["mend"] == "ppmctl index rebuild" for item in named) == planted.mended
+    said = ppmctl("index", "check", "--root", str(root), expect=1)
+    assert f"{planted.where} " in said.stdout
+    if planted.mended:
+        ppmctl("index", "rebuild", "--root", str(root))
+        assert differences(root, expect=0) == []
+
+
+def test_altered_metadata_is_mended_as_it_says(root: Path) -> None:
+    """The command that `check` prints, done: delete the side file and rebuild."""
+    appended(root / f"{FILE}.metadata", b"x")
+    (item,) = differences(root, expect=1)
+    assert item["mend"] == "delete it and run: ppmctl index rebuild"
+    (root / item["where"]).unlink()
+    ppmctl("index", "rebuild", "--root", str(root))
+    assert differences(root, expect=0) == []
+
+
+def test_quick_reads_no_files(root: Path) -> None:
+    """--quick compares sizes: it sees a longer file and not an altered one."""
+    replaced(root / FILE, b"PK\x05\x06", b"PK\x05\x07")
+    assert differences(root, "--quick", expect=0) == []
+    appended(root / FILE, b"x")
+    assert differences(root, "--quick", expect=1)
+
+
+def test_a_rebuild_makes_everything_derived_again(root: Path) -> None:
+    """All records and all pages gone: what can be read from the files is there again, with the same hashes."""
+    before = json.loads((root / PAGES / "index.json").read_bytes())
+    shutil.rmtree(root / "index")
+    for path in (root / "packages").rglob("*"):
+        if path.name.endswith((".upload", ".metadata")):
+            path.unlink()
+    said = ppmctl("index", "rebuild", "--root", str(root))
+    assert said.stdout == "2 projects, 2 with new pages, 3 files recorded.\n"
+    assert differences(root, expect=0) == []
+    after = json.loads((root / PAGES / "index.json").read_bytes())
+    for page in (before, after):
+        for file in page["files"]:
+            del file["upload-time"]
+    assert after == before
+
+
+def test_a_rebuild_names_what_it_can_not_record(root: Path) -> None:
+    """A broken file without a record stays off the page, is named, and the exit says so."""
+    (root / "packages/one/one-3.0.tar.gz").write_bytes(b"broken")
+    said = ppmctl("index", "rebuild", "--root", str(root), expect=1)
+    assert "one-3.0.tar.gz" in said.stderr
+    assert "not a readable archive" in said.stderr
+    page = json.loads((root / PAGES / "index.json").read_bytes())
+    assert len(page["files"]) == 3

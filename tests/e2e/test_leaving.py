@@ -1,0 +1,99 @@
+"""Leaving is always possible: a stock pypiserver on `packages/` serves the same files with the same hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote, urljoin
+
+import requests
+from support import wheels
+from support.clients import BIN, Installer, Machine, Real, publish
+from support.evidence import until
+from support.servers import Server, free_port, ppmctl
+
+
+@contextlib.contextmanager
+def stock_pypiserver(packages: Path, log: Path) -> Iterator[str]:
+    """pypiserver as it comes, without ppm, on a folder; its URL."""
+    port = free_port()
+    command = [BIN / "pypi-server", "run", "-p", str(port), "-i", "127.0.0.1", "--hash-algo", "sha256"]
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "-a", ".", "-P", ".", packages], stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}"
+
+    def is_up() -> bool:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.get(f"{url}/health", timeout=5).ok
+        return False
+
+    try:
+        until(is_up, "pypiserver answers")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def links(url: str) -> dict[str, tuple[str, str]]:
+    """A page's files: by name, the URL and the sha256."""
+    page = requests.get(url, timeout=60)
+    page.raise_for_status()
+    found = {}
+    for href, text in re.findall(r'<a href="([^"]+)">([^<]+)</a>', page.text):
+        target, _, digest = urljoin(page.url, unescape(href)).partition("#sha256=")
+        assert unquote(target).rpartition("/")[2] == unescape(text)
+        found[unescape(text)] = (target, digest)
+    return found
+
+
+def test_a_stock_pypiserver_serves_the_same_files(
+    serve: Callable[..., Server],
+    new_machine: Callable[..., Machine],
+    installer_of: Callable[..., Installer],
+    real: Real,
+    tmp_path: Path,
+) -> None:
+    """The same projects, the same names, the same hashes, the same bytes; and no side file counts as one."""
+    server = serve("--upstream", "none")
+    publish("twine", new_machine(), server, server.url + "/", *real.all)
+    for made in (
+        wheels.wheel("Odd.Name_here", "1.0+cpu.1"),
+        wheels.sdist("epochal", "1!2.0"),
+        ("zipped-1.0.zip", wheels.zip_of({"zipped-1.0/PKG-INFO": wheels.metadata("zipped", "1.0")})),
+        wheels.wheel("several", "1.0"),
+        wheels.wheel("several", "2.0"),
+        wheels.sdist("several", "2.0"),
+        wheels.wheel("several", "3.0"),
+    ):
+        assert server.upload(made, fields={"attestations": "[]"}).status_code == 200
+    root = ("--root", str(server.root))
+    ppmctl("package", "yank", "several", "1.0", "--reason", "old", *root)
+    ppmctl("package", "remove", "several", "3.0", "--yes", *root)
+    ppmctl("package", "status", "several", "deprecated", *root)
+
+    projects = sorted(path.name for path in (server.root / "packages").iterdir())
+    ours = {project: server.page(project)["files"] for project in projects}
+    assert sum(len(files) for files in ours.values()) == len(real.all) + 6
+    server.stop()
+
+    with stock_pypiserver(server.root / "packages", tmp_path / "stock.log") as url:
+        listed = re.findall(r'<a href="([^"]+)/">', requests.get(f"{url}/simple/", timeout=60).text)
+        assert sorted(listed) == projects
+        for project, files in ours.items():
+            theirs = links(f"{url}/simple/{project}/")
+            assert {name: digest for name, (_url, digest) in theirs.items()} == {
+                file["filename"]: file["hashes"]["sha256"] for file in files
+            }
+            for target, digest in theirs.values():
+                assert hashlib.sha256(requests.get(target, timeout=60).content).hexdigest() == digest
+        pip = installer_of("pip")
+        pip.install("six", "zope.interface", "odd-name-here", "several", index=f"{url}/simple/")
+        assert pip.version("several") == "2.0"
+        assert pip.version("odd-name-here") == "1.0+cpu.1"
