@@ -117,7 +117,12 @@ class Pypiserver:
         """Answer a request; `upload` is its form, if it had one, which pypiserver then does not parse again."""
         if upload is not None:
             environ = {**environ, **_parsed(upload), _UPLOAD: upload, "PATH_INFO": "/"}
-        return self._app(environ, start_response)
+        try:
+            return self._app(environ, start_response)
+        except (AttributeError, IndexError) as exc:
+            if environ["PATH_INFO"] != "/RPC2":
+                raise
+            raise Refused(400, "That is no search by XML-RPC") from exc  # it takes the elements for granted
 
 
 def _parsed(upload: Upload) -> dict[str, Any]:
