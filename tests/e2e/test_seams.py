@@ -1,0 +1,94 @@
+"""What pypiserver still answers by itself, through the real server: search, project JSON, lists, removal."""
+
+from __future__ import annotations
+
+import xmlrpc.client
+from collections.abc import Callable
+
+import pytest
+import requests
+from support import wheels
+from support.servers import Server
+
+
+@pytest.fixture(scope="module")
+def filled(index: Server) -> Server:
+    for made in (
+        wheels.wheel("sought-after", "1.0"),
+        wheels.wheel("sought-after", "10.0"),
+        wheels.sdist("sought-after", "9.0"),
+        wheels.wheel("other", "1.0"),
+    ):
+        assert index.upload(made).status_code == 200
+    return index
+
+
+def test_search_by_xml_rpc(filled: Server) -> None:
+    """What `pip search` and old tools ask; names that hold the word, with their versions."""
+    url = filled.url.replace("://", f"://{filled.user}:{filled.secret}@")
+    with xmlrpc.client.ServerProxy(f"{url}/RPC2") as proxy:
+        found = proxy.search({"name": "sought"})
+    assert isinstance(found, list)
+    assert sorted((item["name"], item["version"]) for item in found) == [
+        ("sought-after", "1.0"),
+        ("sought-after", "10.0"),
+        ("sought-after", "9.0"),
+    ]
+
+
+def test_search_needs_what_reading_needs(filled: Server, serve: Callable[..., Server]) -> None:
+    """A search tells names: without a credential 401 here, an answer where reads are public."""
+    body = xmlrpc.client.dumps(({"name": "x"},), "search")
+    assert requests.post(f"{filled.url}/RPC2", data=body, timeout=60).status_code == 401
+    public = serve("--read-access", "public")
+    assert requests.post(f"{public.url}/RPC2", data=body, timeout=60).status_code == 200
+
+
+def test_a_search_that_makes_no_sense_is_refused(filled: Server) -> None:
+    """No XML, the wrong XML, and XML that grows: a 4xx, never a bug."""
+    growing = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+    growing += "<methodCall><methodName>search</methodName><params><param><value><string>&b;</string></value></param>"
+    growing += "</params></methodCall>"
+    for body in ("", "nonsense", "<a/>", "<methodCall><methodName>search</methodName></methodCall>", growing):
+        answer = requests.post(f"{filled.url}/RPC2", data=body, auth=filled.auth, timeout=60)
+        assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text)
+
+
+def test_a_projects_json(filled: Server) -> None:
+    """Its newest version and the files of each, whose links work."""
+    answer = filled.get("/sought-after/json")
+    assert answer.status_code == 200
+    said = answer.json()
+    assert said["info"] == {"version": "10.0"}
+    assert sorted(said["releases"]) == ["1.0", "10.0", "9.0"]
+    for files in said["releases"].values():
+        for file in files:
+            assert filled.get(file["url"].removeprefix(filled.url)).status_code == 200
+    assert filled.get("/Sought.After/json").status_code == 301
+    assert filled.get("/nothing/json").status_code == 404
+
+
+def test_the_list_of_all_files(filled: Server) -> None:
+    """`/packages/` names each file with its hash, and no side file."""
+    page = filled.get("/packages/")
+    assert page.status_code == 200
+    for file in filled.page("sought-after")["files"]:
+        assert f"/packages/sought-after/{file['filename']}#sha256={file['hashes']['sha256']}" in page.text
+    for suffix in (".upload", ".metadata", ".yanked"):
+        assert suffix not in page.text
+
+
+def test_the_front_page_says_what_to_type(filled: Server) -> None:
+    """Whoever opens it in a browser sees how to install and publish, at the address that they used."""
+    page = filled.get("/")
+    assert page.status_code == 200
+    assert f"pip install --index-url {filled.url}/simple/ NAME" in page.text
+    assert "projects" in page.text
+    assert "pypiserver 2.4.2" in page.text
+
+
+def test_a_name_at_the_root_leads_to_its_page(filled: Server) -> None:
+    """What people type by hand, as pypiserver has it."""
+    answer = filled.get("/sought-after", allow_redirects=True)
+    assert answer.url == f"{filled.url}/simple/sought-after/"
+    assert answer.status_code == 200
