@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 UPLOAD_PATHS = frozenset({"/", "/legacy", "/legacy/", "/upload", "/upload/"})
 _ANONYMOUS = Access(name="anonymous", role="reader", created="")
 _RIGHT = {"file_upload": "publish", "submit": "publish", "verify": "publish", "remove_pkg": "manage"}
+_MAX_SEARCH = 64 << 10  # bytes
 _STALLED_AFTER = 60.0  # seconds without a byte of a request's body
 
 
@@ -60,6 +61,8 @@ class Index:
         found = self._reader.answer(request)
         if found is not None:
             return found(environ, start_response)
+        if request.path == "/RPC2" and request.method == "POST":
+            _limit_search(request)
         return self._pypiserver(environ, start_response)
 
     def _authenticated(self, request: Request, *, reading: bool) -> Access:
@@ -138,6 +141,14 @@ def _refusal(exc: Refused) -> Response:
     if exc.status in {408, 413}:
         response.headers["Connection"] = "close"
     return response
+
+
+def _limit_search(request: Request) -> None:
+    """pypiserver keeps a search's body whatever its length, and where reads are public anybody may search."""
+    if request.content_length is None:
+        raise Refused(411, "A search needs its length (Content-Length)")
+    if request.content_length > _MAX_SEARCH:
+        raise Refused(413, f"A search may have {_MAX_SEARCH >> 10} KB")
 
 
 def _limit_waiting(environ: WSGIEnvironment) -> None:
