@@ -54,6 +54,15 @@ def test_a_search_that_makes_no_sense_is_refused(filled: Server) -> None:
         assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text)
 
 
+def test_a_search_is_short(serve: Callable[..., Server]) -> None:
+    """pypiserver would keep any length of it in memory or on the disk, from anybody where reads are public."""
+    public = serve("--read-access", "public")
+    large = xmlrpc.client.dumps(({"name": "x" * (1 << 20)},), "search").encode()
+    assert requests.post(f"{public.url}/RPC2", data=large, timeout=60).status_code == 413
+    chunked = requests.post(f"{public.url}/RPC2", data=iter([large]), timeout=60)
+    assert chunked.status_code == 411
+
+
 def test_a_projects_json(filled: Server) -> None:
     """Its newest version and the files of each, whose links work."""
     answer = filled.get("/sought-after/json")
