@@ -19,6 +19,7 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help up test test-fast test-e2e needs lint lock bench clean
 
 help: ## list these commands

@@ -1,0 +1,273 @@
+"""What holds for the repository as a whole: its shape, its documents, and what no file of it may say."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "ppmctl"
+
+# The lowest modules; each may import those before it.
+GROUND = ("errors", "files", "volume")
+# What commands and the server stand on: these import each other (in one direction) and the ground.
+CORE = (
+    *("dists", "folder", "index", "incoming", "commit", "store", "accept", "audit", "config", "credentials"),
+    *("address", "credential", "transport", "simple"),
+)
+# A third-party system → the modules that may know it. What its next version breaks is to be found there.
+IMPORTERS = {
+    "build": {"build"},
+    "gunicorn": {"server"},
+    "passlib": {"credentials"},
+    "pypiserver": {"backend"},
+    "requests": {"transport"},
+    "requests_toolbelt": {"upload"},
+    "rich": {"output"},
+    "twine": {"check", "upload"},
+}
+LONGEST_MODULE = 350
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """What is committed or about to be; binary files are left out."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
+    found = (ROOT / name for name in sorted(filter(None, listing.stdout.split("\0"))))
+    return tuple(path for path in found if path.is_file() and b"\0" not in path.read_bytes())
+
+
+def documents() -> list[Path]:
+    return [path for path in files() if path.suffix == ".md"]
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Each module of the package by its dotted name below `ppmctl`; a package by its own name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def runtime(node: ast.AST) -> Iterator[ast.AST]:
+    """`node` and all below it, without what only a type checker sees."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield from runtime(child)
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """The dotted names that a module imports when it runs, at its top or later."""
+    for node in runtime(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(name: str) -> set[str]:
+    """The modules of the package that module `name` imports."""
+    found = set()
+    for imported in imports(modules()[name]):
+        parts = imported.split(".")
+        if parts[0] == "ppmctl":
+            below = [".".join(parts[1:end]) for end in range(len(parts), 1, -1)]
+            found |= {module for module in below if module in modules()} - {name}
+    return {module for module in found if not any(other.startswith(f"{module}.") for other in found)}
+
+
+def name_of(call: ast.AST) -> str:
+    return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+
+
+# imports
+
+
+def test_the_layers_name_modules_that_are_there() -> None:
+    named = {*GROUND, *CORE, *(module for allowed in IMPORTERS.values() for module in allowed)}
+    assert named <= set(modules())
+
+
+def test_imports_have_no_cycle() -> None:
+    try:
+        TopologicalSorter({name: own_imports(name) for name in modules()}).prepare()
+    except CycleError as exc:
+        pytest.fail(f"modules import each other: {' → '.join(exc.args[1])}")
+
+
+def test_the_ground_and_the_core_import_nothing_above_them() -> None:
+    wrong = [
+        f"{name} imports {sorted(above)}"
+        for name in (*GROUND, *CORE)
+        if (above := own_imports(name) - set(GROUND[: GROUND.index(name)] if name in GROUND else (*GROUND, *CORE)))
+    ]
+    assert wrong == []
+
+
+def test_client_configuration_is_pure() -> None:
+    allowed = {"address", "credential", "errors"}
+    wrong = {
+        name: above
+        for name in modules()
+        if name.split(".")[0] == "clients"
+        and (above := {module for module in own_imports(name) if module.split(".")[0] != "clients"} - allowed)
+    }
+    assert wrong == {}
+
+
+def test_only_the_command_line_imports_the_command_line() -> None:
+    wrong = [
+        name
+        for name in modules()
+        if name.split(".")[0] not in ("cli", "__main__")
+        and any(imported.split(".")[0] == "cli" for imported in own_imports(name))
+    ]
+    assert wrong == []
+
+
+def test_click_is_imported_by_the_command_line_alone() -> None:
+    importers = {name for name, tree in modules().items() if "click" in {i.split(".")[0] for i in imports(tree)}}
+    assert {name for name in importers if name.split(".")[0] != "cli"} == set()
+
+
+@pytest.mark.parametrize("system", IMPORTERS)
+def test_one_module_knows_a_third_party_system(system: str) -> None:
+    importers = {
+        name for name, tree in modules().items() if system in {found.split(".")[0] for found in imports(tree)}
+    }
+    assert importers <= IMPORTERS[system]
+
+
+# what only one place does
+
+
+def test_only_output_prints() -> None:
+    wrong = [
+        f"{name}: {ast.unparse(node)}"
+        for name, tree in modules().items()
+        if name != "output"
+        for node in ast.walk(tree)
+        if name_of(node) in ("print", "pprint", "click.echo", "click.secho")
+        or (isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr"))
+    ]
+    assert wrong == []
+
+
+def test_only_the_command_line_exits() -> None:
+    wrong = [
+        f"{name}: {ast.unparse(node)}"
+        for name, tree in modules().items()
+        if name.split(".")[0] != "cli"
+        for node in ast.walk(tree)
+        if name_of(node) in ("exit", "quit", "sys.exit", "os._exit", "os.abort")
+        or (isinstance(node, ast.Name) and node.id == "SystemExit")
+    ]
+    assert wrong == []
+
+
+def test_no_module_has_grown_too_long() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {path.name: lines for path, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
+# locks, commands, documents
+
+
+def test_the_locks_are_in_step_with_pyproject() -> None:
+    check = [sys.executable, "scripts/check_locks.py"]
+    done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def listed() -> list[str]:
+    return re.findall(r"^make ([a-z][a-z0-9-]*) +\S", make().stdout, re.MULTILINE)
+
+
+def test_make_alone_lists_the_commands() -> None:
+    expected = ["help", "up", "test", "test-fast", "test-e2e", "lint", "lock", "bench", "clean"]
+    assert listed() == expected
+
+
+def test_every_command_that_make_lists_can_be_made() -> None:
+    assert {target: done.stderr for target in listed() if (done := make("-n", target)).returncode} == {}
+
+
+def test_documents_name_commands_that_make_has() -> None:
+    named = {
+        (path.name, target)
+        for path in documents()
+        for target in re.findall(r"(?:^|`)make ([a-z][a-z0-9-]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert {target for _, target in named} >= {"up", "test"}
+    assert {(where, target) for where, target in named if target not in listed()} == set()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in documents()
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+        if "://" not in link and not (path.parent / link).exists()
+    ]
+    assert broken == []
+
+
+# what no file says
+
+
+def archive_hosts() -> set[str]:
+    """Hosts of package archives: pip's own, and those of the distribution's mirrors in this machine's sources."""
+    from pip._internal.models.index import PyPI
+
+    hosts = {PyPI.netloc, PyPI.file_storage_domain}
+    apt = Path("/etc/apt")
+    for source in [apt / "sources.list", *apt.glob("sources.list.d/*")]:
+        if source.is_file():
+            text = source.read_text(encoding="utf-8", errors="replace")
+            mirrors = re.findall(r"^[^#\n]*//([^/\s]+)/(?:debian|ubuntu)(?:-security)?/?(?:\s|$)", text, re.MULTILINE)
+            hosts |= set(mirrors)
+    return hosts
+
+
+def test_no_file_names_a_package_archive() -> None:
+    hosts = archive_hosts()
+    assert len(hosts) >= 2
+    pattern = re.compile(r"(?<![\w.-])(?:" + "|".join(map(re.escape, sorted(hosts))) + r")(?![\w-])")
+    named = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+        for path in files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+    assert named == [], "derive it: pip's and pypiserver's defaults, the host's apt sources"
+
+
+def test_a_rule_is_switched_off_with_a_reason_beside_it() -> None:
+    switch = re.compile(r"#\s*(?:noqa|type:\s*ignore|shellcheck disable)(?:[:=]?\s*[A-Z]+\d+,?|\[[^]]*\])*\s*$")
+    assert switch.search("x = 1  # noqa: S105, S106")
+    assert not switch.search("x = 1  # noqa: S105 - no secret")
+    bare = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+        for path in files()
+        if path.relative_to(ROOT).parts[0] in ("ppmctl", "scripts", "bench", ".ci")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if switch.search(line)
+    ]
+    assert bare == []

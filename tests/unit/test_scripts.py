@@ -1,0 +1,246 @@
+"""What the scripts behind `make` say and do on machines that lack something. The machines are a PATH of fakes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NO_SUCH = "command -v no-such-command-anywhere"
+
+
+class Machine:
+    """A PATH with nothing on it but what the scripts are written in and what a test puts there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bin = folder / "bin"
+        self.log = folder / "log"
+        self.bin.mkdir()
+        for tool in ("sh", "sed", "cat", "dirname"):
+            found = shutil.which(tool)
+            assert found
+            (self.bin / tool).symlink_to(found)
+        self.has("id", "echo 1000")
+
+    def has(self, name: str, script: str) -> None:
+        (self.bin / name).unlink(missing_ok=True)
+        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.bin / name).chmod(0o755)
+
+    def has_python(self, name: str, version: str, *, venv: bool = True) -> None:
+        """A Python that says it is `version`: the real one, told so."""
+        told = f"import sys; sys.version_info = (*map(int, '{version}'.split('.')), 0)"
+        without = "" if venv else "; sys.modules['ensurepip'] = None"
+        self.has(name, f'exec {sys.executable} -c "{told}{without}; exec(sys.argv[1])" "$2"')
+
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(ROOT / "scripts" / script), *arguments]
+        environment = {"PATH": str(self.bin), "LOG": str(self.log)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+# find-python
+
+
+@pytest.mark.parametrize(("name", "version"), [("python3", "3.11"), ("python3", "3.13"), ("python3.12", "3.12")])
+def test_a_python_that_will_do_is_found(machine: Machine, name: str, version: str) -> None:
+    machine.has_python(name, version)
+    done = machine.run("find-python")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{sys.executable}\n", "")
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.14"])
+def test_a_python_outside_the_range_is_not_taken(machine: Machine, version: str) -> None:
+    machine.has_python("python3", version)
+    done = machine.run("find-python")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "needs Python 3.11 to 3.13" in done.stderr
+    assert done.stderr.endswith("sudo apt-get update && sudo apt-get install python3-venv\n")
+
+
+def test_a_shim_without_a_python_behind_it_is_passed_over(machine: Machine) -> None:
+    machine.has("python3.13", "echo 'not installed' >&2; exit 127")
+    machine.has_python("python3", "3.11")
+    assert machine.run("find-python").stdout == f"{sys.executable}\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "package"),
+    [
+        (["python3"], "python3-venv"),
+        (["python3.11", "python3"], "python3-venv"),
+        (["python3.11"], "python3.11-venv"),
+    ],
+)
+def test_without_venv_the_package_to_add_is_named(machine: Machine, names: list[str], package: str) -> None:
+    for name in names:
+        machine.has_python(name, "3.11", venv=False)
+    done = machine.run("find-python")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"    sudo apt-get update && sudo apt-get install {package}\n")
+
+
+def test_a_python_with_venv_goes_before_a_newer_one_without(machine: Machine) -> None:
+    machine.has_python("python3.13", "3.13", venv=False)
+    machine.has_python("python3.11", "3.11")
+    assert machine.run("find-python").stdout == f"{sys.executable}\n"
+
+
+def test_where_there_is_none_the_one_that_apt_has_is_named(machine: Machine) -> None:
+    machine.has("apt-cache", '[ "$2" = python3.12-venv ]')
+    done = machine.run("find-python")
+    assert done.returncode == 1
+    assert done.stderr.endswith("install python3.12-venv\n")
+
+
+def test_the_python_that_was_asked_for_is_taken_or_refused(machine: Machine) -> None:
+    machine.has_python("python3", "3.11")
+    machine.has_python("mine", "3.12")
+    machine.has_python("old", "3.9")
+    assert machine.run("find-python", "mine").stdout == f"{sys.executable}\n"
+    done = machine.run("find-python", "old")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("PYTHON=old is not a Python 3.11 to 3.13 that runs")
+
+
+# apt-needs
+
+
+@pytest.fixture
+def needs(machine: Machine, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(**packages: str) -> subprocess.CompletedProcess[str]:
+        lines = [f"{package} {test}" for package, test in packages.items()]
+        (tmp_path / "list").write_text("\n".join(["# a comment", "", *lines]) + "\n")
+        return machine.run("apt-needs", str(tmp_path / "list"))
+
+    return run
+
+
+def test_where_nothing_is_missing_nothing_is_said(needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = needs(here="command -v cat")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_user_is_told_the_one_command_and_nothing_is_run(
+    machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    machine.has("apt-get", 'echo "$*" >>"$LOG"')
+    done = needs(here="command -v cat", one=NO_SUCH, two=NO_SUCH)
+    assert done.returncode == 1
+    assert done.stderr.endswith("    sudo apt-get update && sudo apt-get install one two\n")
+    assert not machine.log.exists()
+
+
+def test_root_says_what_it_adds_and_adds_it(
+    machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    machine.has("id", "echo 0")
+    machine.has("apt-get", 'echo "$DEBIAN_FRONTEND $*" >>"$LOG"')
+    done = needs(here="command -v cat", one=NO_SUCH, two=NO_SUCH)
+    assert done.returncode == 0
+    assert "one two" in done.stdout
+    update, install = machine.log.read_text().splitlines()
+    assert update.startswith("noninteractive update")
+    assert install.startswith("noninteractive install")
+    assert install.endswith(" one two")
+
+
+def test_a_failed_apt_fails(machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    machine.has("id", "echo 0")
+    machine.has("apt-get", "exit 100")
+    assert needs(one=NO_SUCH).returncode == 100
+
+
+def test_without_apt_what_is_missing_is_named(needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = needs(one=NO_SUCH)
+    assert done.returncode == 1
+    assert "Missing here: one." in done.stderr
+
+
+# check_locks
+
+PROJECT = """\
+[build-system]
+requires = ["builder>=3,<5"]
+[project]
+requires-python = ">=3.11,<3.14"
+dependencies = ["Some_Thing>=2"]
+[project.optional-dependencies]
+server = ["old-shim>=1; python_version<'3.12'"]
+dev = ["tester>=9"]
+"""
+HASH = f" \\\n    --hash=sha256:{'0' * 64}\n"
+DIRECT = "    # via ppmctl (pyproject.toml)\n"
+THING = "some-thing==2.1" + HASH + DIRECT
+SHIM = "old-shim==1.0 ; python_full_version < '3.12'" + HASH + DIRECT
+SERVER = "# made by make lock\nbuilder==4.0" + HASH + SHIM + THING
+TESTER = "tester==9.0" + HASH + "    # via\n    #   -c locks/server.txt\n    #   ppmctl (pyproject.toml)\n"
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    def run(*, project: str = PROJECT, server: str = SERVER, dev: str = SERVER + TESTER) -> tuple[int, str]:
+        (tmp_path / "locks").mkdir()
+        (tmp_path / "pyproject.toml").write_text(project)
+        (tmp_path / "locks/server.txt").write_text(server)
+        (tmp_path / "locks/dev.txt").write_text(dev)
+        command = [sys.executable, str(ROOT / "scripts/check_locks.py"), str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_locks_in_step_pass(check: Callable[..., tuple[int, str]]) -> None:
+    assert check() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (">=2", ">=3", "asks for Some_Thing>=3; for Python 3.11 it has 2.1"),
+        ('"Some_Thing>=2"', '"Some_Thing>=2", "new"', "asks for new; for Python 3.11 it has nothing"),
+        ('"Some_Thing>=2"', "", "has some-thing 2.1, which pyproject.toml no longer asks for"),
+        ("; python_version<'3.12'", "", "asks for old-shim>=1; for Python 3.12 it has nothing"),
+        (">=9", ">=10", "locks/dev.txt: pyproject.toml asks for tester>=10"),
+        ("builder>=3", "builder>=4.1", "asks for builder"),
+    ],
+)
+def test_what_pyproject_changed_and_a_lock_has_not_is_named(
+    check: Callable[..., tuple[int, str]], before: str, after: str, said: str
+) -> None:
+    assert before in PROJECT
+    code, text = check(project=PROJECT.replace(before, after))
+    assert code == 1
+    assert said in text
+    assert text.endswith("`make lock` writes the locks again.\n")
+
+
+def test_a_pin_without_a_hash_is_named(check: Callable[..., tuple[int, str]]) -> None:
+    code, text = check(server=SERVER.replace(THING, "some-thing==2.1\n" + DIRECT))
+    assert code == 1
+    assert "some-thing 2.1 without a hash" in text
+
+
+def test_a_lock_that_says_where_packages_come_from_is_named(check: Callable[..., tuple[int, str]]) -> None:
+    code, text = check(server="--index-url https://example.invalid/simple\n" + SERVER)
+    assert code == 1
+    assert "says where packages come from" in text
+
+
+def test_two_locks_that_differ_are_named(check: Callable[..., tuple[int, str]]) -> None:
+    code, text = check(dev=SERVER.replace("builder==4.0", "builder==4.1") + TESTER)
+    assert code == 1
+    assert "locks/dev.txt: does not have builder 4.0" in text
