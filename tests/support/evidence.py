@@ -1,0 +1,158 @@
+"""What an index shows and what lies on its volume, as tests compare them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin
+
+import requests
+
+from support.servers import JSON, Server, ppmctl
+
+HTML = "application/vnd.pypi.simple.v1+html"
+_KEPT_HIDDEN = frozenset({".lock", ".status"})
+
+
+def seed() -> int:
+    """The seed of a random test: PPM_TEST_SEED, or a new one; printed, so that a failure can be had again."""
+    chosen = int(os.environ.get("PPM_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+    print(f"PPM_TEST_SEED={chosen}")
+    return chosen
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
+    """Wait until `condition` holds; fail, and say that `what` did not come about."""
+    patience = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < patience, f"never came about: {what}"
+        time.sleep(0.01)
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hrefs: list[str] = []
+        self.closed = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.hrefs.append(dict(attrs)["href"] or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.closed = self.closed or tag == "html"
+
+
+def listed_in(form: str, answer: requests.Response) -> dict[str, str]:
+    """The URLs that a project's page lists, each with its sha256; fails where the page does not parse."""
+    assert answer.status_code == 200, f"{answer.url}: {answer.status_code} {answer.text[:300]}"
+    if form == JSON:
+        page = json.loads(answer.content)
+        return {urljoin(answer.url, file["url"]): file["hashes"]["sha256"] for file in page["files"]}
+    parser = _Links()
+    parser.feed(answer.content.decode())
+    parser.close()
+    assert parser.closed, f"{answer.url}: half a page: {answer.text[-100:]}"
+    return dict(urljoin(answer.url, href).split("#sha256=") for href in parser.hrefs)
+
+
+def listing(server: Server, project: str) -> dict[str, str]:
+    """What a project's pages list, filename → sha256; both forms agree. {} for a project that is not here."""
+    forms = []
+    for form in (JSON, HTML):
+        answer = server.get(f"/simple/{project}/", headers={"Accept": form})
+        if answer.status_code == 404:
+            forms.append({})
+            continue
+        forms.append({unquote(url.rpartition("/")[2]): digest for url, digest in listed_in(form, answer).items()})
+    assert forms[0] == forms[1], f"{project}: JSON and HTML differ"
+    return forms[0]
+
+
+def served(server: Server, project: str, filename: str) -> bytes:
+    """A file, as the index hands it out."""
+    answer = server.get(f"/packages/{project}/{filename}")
+    assert answer.status_code == 200, f"{filename}: {answer.status_code} {answer.text[:300]}"
+    return answer.content
+
+
+def leftovers(root: Path) -> list[str]:
+    """What should be gone when nothing is under way: half files, hidden ones, marks, empty folders of projects."""
+    found = []
+    for top in ("packages", "index", "drop", "incoming", "credentials"):
+        for folder, folders, names in os.walk(root / top):
+            below = Path(folder)
+            found += [below / name for name in (*folders, *names) if name[0] == "." and name not in _KEPT_HIDDEN]
+            if top == "incoming" or below.name == "pending":
+                found += [below / name for name in names if name != ".lock"]
+            if top == "packages" and below.parent.name == top and not (folders or names):
+                found.append(below)
+    return sorted({str(path.relative_to(root)) for path in found})
+
+
+def nothing_is_left(root: Path) -> None:
+    """Wait until nothing is under way on the volume: fail, and name what stays."""
+    patience = time.monotonic() + 4
+    while found := leftovers(root):
+        assert time.monotonic() < patience, f"this stays: {', '.join(found)}"
+        time.sleep(0.02)
+
+
+def agrees(root: Path, *, hashes: bool = True) -> None:
+    """`ppmctl index check` finds nothing: pages, records and hashes are what the folders say."""
+    ppmctl("index", "check", "--root", str(root), *(() if hashes else ("--quick",)))
+
+
+@contextmanager
+def readers(servers: Sequence[Server], projects: Callable[[], Collection[str]], *, threads: int = 2) -> Iterator[None]:
+    """Meanwhile, read the pages of `projects` in both forms, packed too, and each file that they link.
+
+    Every request is made once, on a connection of its own. The first one that fails, or answers something that
+    does not parse or has another hash, fails the test at the end.
+    """
+    over = threading.Event()
+    fetched: set[str] = set()
+
+    def read(number: int) -> None:
+        chance = random.Random(number)
+        digests: dict[str, str] = {}
+        shown: set[str] = set()
+        while not over.is_set():
+            for project in list(projects()):
+                server, form = chance.choice(servers), chance.choice((JSON, HTML))
+                accept = {"Accept": form, "Accept-Encoding": chance.choice(("gzip", "identity"))}
+                answer = server.get(f"/simple/{project}/", headers=accept)
+                if answer.status_code == 404 and project not in shown:
+                    continue  # not published yet
+                shown.add(project)
+                for url, digest in listed_in(form, answer).items():
+                    path = url.partition("/packages/")[2]
+                    assert digests.setdefault(path, digest) == digest, f"{url}: another hash"
+                    if path not in fetched or chance.random() < 0.1:
+                        linked = requests.get(url, auth=server.auth, timeout=60)
+                        assert linked.status_code == 200, f"{url}: {linked.status_code} {linked.text[:300]}"
+                        assert sha256(linked.content) == digest, f"{url}: other content than its page says"
+                        fetched.add(path)
+
+    with ThreadPoolExecutor(threads) as pool:
+        under_way = [pool.submit(read, number) for number in range(threads)]
+        try:
+            yield
+        finally:
+            over.set()
+    for done in under_way:
+        done.result()
+    assert fetched, "the readers came to read nothing"
