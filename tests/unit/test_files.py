@@ -54,8 +54,10 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_its_holder(tmp_pat
         [
             sys.executable,
             "-c",
-            "import sys; from ppmctl import files; from pathlib import Path\n"
-            "held = files.try_lock(Path(sys.argv[1])); print(held is not None, flush=True); sys.stdin.read()",
+            (
+                "import sys; from ppmctl import files; from pathlib import Path\n"
+                "held = files.try_lock(Path(sys.argv[1])); print(held is not None, flush=True); sys.stdin.read()"
+            ),
             path,
         ],
         stdin=subprocess.PIPE,
