@@ -11,21 +11,24 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ppmctl import files, folder
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.volume import ROOT_MARK, Volume
 
+T = TypeVar("T")
+
 API_VERSION = "1.4"
 JSON_PAGE = "index.json"
 HTML_PAGE = "index.html"
 PACKED = ".gz"
 
+_ATTEMPTS = 50  # to write what somebody deletes meanwhile
 _ROOT_WRITING = ROOT_MARK + "-writing"
 _GZIP_FROM = 1024  # bytes; below, a packed page saves no packet
 _GZIP_LEVEL = 3  # hashes hardly pack: level 5 takes twice the time for 6 % less
@@ -105,11 +108,15 @@ def projects(volume: Volume) -> list[str]:
 def mark(volume: Volume, project: str) -> None:
     """Note that the pages of `project` (or the list of projects: ROOT_MARK) may be old from now on."""
     path = volume.mark(project)
-    try:
-        path.touch()
-    except FileNotFoundError:  # somebody deleted index/, which is allowed
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+
+    def touch() -> None:
+        try:
+            path.touch()
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    _although_deleted(touch)
 
 
 def unmark(volume: Volume, project: str) -> None:
@@ -150,6 +157,18 @@ def _holds(path: Path, content: bytes | None) -> bool:
 
 
 def _write_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
+    return _although_deleted(lambda: _replace_pages(pages, rendered))
+
+
+def _although_deleted(write: Callable[[], T]) -> T:
+    """Write below index/, which somebody may delete at any moment, and again."""
+    for _attempt in range(_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # mkdir says the latter of a folder that goes
+            return write()
+    return write()
+
+
+def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
     different = differences(pages, rendered)
     if not different:
         return False

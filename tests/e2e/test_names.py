@@ -164,6 +164,29 @@ def test_names_stay_here_while_the_index_is_deleted_and_rebuilt(redirecting: Ser
     assert asked > 20
 
 
+def test_uploads_go_through_while_the_index_is_deleted(serve: Callable[..., Server]) -> None:
+    """An upload writes pages and marks: that their folders go meanwhile must not fail it."""
+    server = serve(*UPSTREAM)
+    done = threading.Event()
+
+    def delete() -> None:
+        while not done.is_set():
+            shutil.rmtree(server.root / "index", ignore_errors=True)
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    try:
+        for number in range(40):
+            for project in ("same", f"new-{number}"):
+                answer = server.upload(wheels.wheel(project, f"1.{number}"))
+                assert answer.status_code == 200, answer.text
+    finally:
+        done.set()
+        deleting.join()
+    assert len(server.filenames("same")) == 40
+    until(lambda: len(names(server)) == 41, "the list of projects follows", seconds=5)
+
+
 def test_without_an_upstream_nothing_is_redirected(serve: Callable[..., Server]) -> None:
     """`--upstream none`: what is not here is not there."""
     server = serve("--upstream", "none")
