@@ -156,9 +156,12 @@ def test_root_says_what_it_adds_and_adds_it(
     assert install.endswith(" one two")
 
 
-def test_a_failed_apt_fails(machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+@pytest.mark.parametrize("step", ["update", "install"])
+def test_a_failed_apt_fails(
+    machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]], step: str
+) -> None:
     machine.has("id", "echo 0")
-    machine.has("apt-get", "exit 100")
+    machine.has("apt-get", f'[ "$1" != {step} ] || exit 100')
     assert needs(one=NO_SUCH).returncode == 100
 
 
