@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ppmctl import files, index
+from ppmctl import files, folder, index
 from ppmctl.dists import Dist, Filename
 from ppmctl.folder import Record
 from ppmctl.incoming import IncomingArea, IncomingFile
@@ -83,6 +83,27 @@ def show(volume: Volume, name: Filename) -> None:
         volume.file(name.project, name.filename).unlink()
         _take_back(volume, name)
         raise
+
+
+def mend(volume: Volume, project: str) -> None:
+    """Put right what a crash left of a project, and its pages. The caller holds its lock.
+
+    Side files whose file never came go, with what was on its way out; so does a folder that no file came into.
+    """
+    content = folder.read(volume, project)
+    if content is not None:
+        where = volume.project(project)
+        for filename in {folder.distribution_of(name) for name in content.names}:
+            path = where / filename
+            if filename in content.removed:
+                path.unlink(missing_ok=True)
+            if filename in content.removed or filename not in content.names:
+                drop_leftovers(path)
+        files.drop_temporaries(where)
+        files.drop_temporaries(volume.pages(project))
+        with contextlib.suppress(OSError):
+            where.rmdir()
+    index.refresh(volume, project)
 
 
 def _take_back(volume: Volume, name: Filename) -> None:

@@ -15,6 +15,9 @@ _FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks, copy on write
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+_TEMPORARY = ".tmp"
+
+
 def is_out_of_space(exc: OSError) -> bool:
     """Whether `exc` says that the file system, or the user's quota of it, is full."""
     return exc.errno in _NO_SPACE
@@ -22,7 +25,15 @@ def is_out_of_space(exc: OSError) -> bool:
 
 def temporary_name(path: Path) -> Path:
     """A name beside `path` that no one else uses; it starts with a dot, so no index lists it."""
-    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{_TEMPORARY}")
+
+
+def drop_temporaries(folder: Path) -> None:
+    """Remove what writers that died left in `folder`. The caller sees to it that none is at work there."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(".") and entry.name.endswith(_TEMPORARY)]
+        for path in left:
+            Path(path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -145,14 +145,13 @@ class IncomingArea:
             return self._folder / secrets.token_hex(8)
 
     def _make_folder(self) -> Path:
-        # Nobody may sweep the folder between its making and its locking: the lock is held under a hidden name first.
-        name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        hidden = self._volume.incoming / f".{name}"
-        hidden.mkdir()
-        held = files.try_lock(hidden / _LOCK)
+        made = self._volume.incoming / f"{os.getpid()}-{secrets.token_hex(4)}"
+        with files.lock(self._volume.incoming_lock):  # nobody sweeps the folder between its making and its locking
+            made.mkdir()
+            held = files.try_lock(made / _LOCK)
         assert held is not None, "nobody else knows the name"  # noqa: S101 - says what can't be
         self._held = held
-        return hidden.rename(self._volume.incoming / name)
+        return made
 
     def close(self) -> None:
         """Give the folder up; what is left in it goes."""
@@ -166,27 +165,14 @@ class IncomingArea:
 def sweep(volume: Volume) -> int:
     """Remove the folders that dead processes left in `incoming/`; how many they were."""
     swept = 0
-    with os.scandir(volume.incoming) as entries:
-        folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    for folder in folders:
-        try:
+    with files.lock(volume.incoming_lock):
+        with os.scandir(volume.incoming) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for folder in folders:
             held = files.try_lock(folder / _LOCK)
-        except FileNotFoundError:
-            continue
-        if held is None:
-            continue
-        try:
-            if not _is_newborn(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                swept += 1
-        finally:
+            if held is None:
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
             os.close(held)
+            swept += 1
     return swept
-
-
-def _is_newborn(folder: Path) -> bool:
-    """Whether its maker may still be about to lock it: hidden, and its process lives."""
-    if not folder.name.startswith("."):
-        return False
-    pid = folder.name[1:].partition("-")[0]
-    return pid.isdecimal() and Path(f"/proc/{pid}").exists()

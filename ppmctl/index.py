@@ -84,8 +84,10 @@ def write_root(volume: Volume) -> None:
     written marks it anew; a crash leaves a mark in any case.
     """
     with files.lock(volume.root_lock):
-        with contextlib.suppress(FileNotFoundError):
-            volume.mark(ROOT_MARK).rename(volume.mark(_ROOT_WRITING))
+        if volume.mark(_ROOT_WRITING).exists():  # its writer died
+            files.drop_temporaries(volume.simple)
+        mark(volume, _ROOT_WRITING)
+        unmark(volume, ROOT_MARK)
         _write_pages(volume.simple, render_root(projects(volume)))
         unmark(volume, _ROOT_WRITING)
 

@@ -36,6 +36,7 @@ def rebuild(store: Store, *, step: Callable[[int], None]) -> Rebuilt:
     projects = store.projects()
     for project in projects:
         with store.locked(project):
+            store.settle(project)
             index.mark(store.volume, project)
             content = folder.read(store.volume, project)
             if content is not None:

@@ -86,7 +86,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         boot = self._store.volume.boot
         try:
             current = _BOOT_ID.read_bytes()
-            if boot.exists() and boot.read_bytes() != current:
+            if boot.exists() and boot.read_bytes() == current:
+                return
+            if boot.exists():
                 done = rebuild.rebuild(self._store, step=lambda _step: None)
                 log.warning(
                     "The machine was started anew: of %d projects %d had old pages.", done.projects, done.written

@@ -22,7 +22,7 @@ from ppmctl.dists import Dist, Filename
 from ppmctl.errors import PpmError, Refused
 from ppmctl.folder import CLOSED, STATUSES, Folder, Record, Status
 from ppmctl.incoming import IncomingArea, IncomingFile
-from ppmctl.volume import TOMBSTONE, YANKED, Volume
+from ppmctl.volume import ROOT_MARK, TOMBSTONE, YANKED, Volume
 
 
 class NotHere(PpmError):
@@ -102,17 +102,21 @@ class Store:
             commit.prepared(self.area, received, dist, record, attestations) as side_files,
             self.locked(name.project),
         ):
+            if show:
+                self.settle(name.project)
             self._refuse_put(name, received.sha256)
             index.mark(self.volume, name.project)
+            new = True
             try:
                 new = commit.commit(self.volume, name, received.path, side_files)
+                if show:
+                    commit.show(self.volume, name)
+                    index.unmark(self.volume, name.project)
             except FileExistsError:  # the lock was not held by everybody: a file system without flock
                 self._refuse_taken(name, received.sha256)
-            if show:
-                commit.show(self.volume, name)
-                index.unmark(self.volume, name.project)
-        if new:
-            self.root_is_old.set()
+            finally:
+                if new:  # also where it failed: the list may have been written meanwhile
+                    self.root_is_old.set()
         return record
 
     def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
@@ -153,9 +157,20 @@ class Store:
         return status
 
     def refresh(self, project: str) -> None:
-        """Write a project's pages again if they are missing or old."""
+        """Write a project's pages again if they are missing or old, and put right what a crash left of it."""
         with self.locked(project):
+            self.settle(project)
             index.refresh(self.volume, project)
+
+    def settle(self, project: str) -> None:
+        """Put a project right that is marked though nobody is at it: whoever was has died. The caller holds its lock.
+
+        That is for every change, not for start-up alone: a change takes the mark back, and nobody would look again.
+        """
+        if self.volume.mark(project).exists():
+            commit.mend(self.volume, project)
+            index.mark(self.volume, ROOT_MARK)
+            self.root_is_old.set()
             index.unmark(self.volume, project)
 
     def write_root(self) -> None:
@@ -172,6 +187,7 @@ class Store:
     @contextlib.contextmanager
     def _changing(self, project: str) -> Iterator[Folder]:
         with self.locked(project):
+            self.settle(project)
             content = self.read(project)
             index.mark(self.volume, project)
             try:
@@ -196,8 +212,6 @@ class Store:
             self._refuse_taken(name, sha256)
 
     def _refuse_taken(self, name: Filename, sha256: str) -> NoReturn:
-        if self.volume.mark(name.project).exists():  # its uploader died between the commit and the page
-            index.refresh(self.volume, name.project)
         if self.holds(name, sha256):
             raise Refused(409, f"{name.filename} is already in this index, with the same content")
         raise Refused(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,14 @@ class Volume:
         return self.locks / "root"
 
     @property
+    def incoming_lock(self) -> Path:
+        return self.locks / "incoming"
+
+    @property
+    def probe_lock(self) -> Path:
+        return self.locks / "probe"
+
+    @property
     def drop_lock(self) -> Path:
         return self.locks / "drop"
 
@@ -130,6 +138,8 @@ class Volume:
         try:
             for folder in (self.packages, self.drop, self.incoming, self.simple, self.pending, self.locks):
                 folder.mkdir(parents=True, exist_ok=True)
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
             self.credentials.mkdir(mode=0o750, exist_ok=True)
             self._probe()
         except OSError as exc:
@@ -140,17 +150,19 @@ class Volume:
             ) from exc
 
     def _probe(self) -> None:
-        name = f".probe-{secrets.token_hex(6)}"
-        source, target = self.incoming / name, self.packages / name
+        source, target = self.incoming / ".probe", self.packages / ".probe"
         try:
-            with files.lock(source):
-                os.link(source, target)
+            with files.lock(self.probe_lock):
+                try:
+                    target.unlink(missing_ok=True)  # of a probe that died
+                    source.touch()
+                    os.link(source, target)
+                finally:
+                    source.unlink(missing_ok=True)
+                    target.unlink(missing_ok=True)
         except OSError as exc:
             raise PpmError(
                 f"{self.incoming} and {self.packages} can't share a file by a hard link or lock it: {exc.strerror}.",
                 hint=f"Mount the whole of {self.root} as one volume of a file system with hard links and flock"
                 " (ext4, xfs, btrfs; NFS from version 4), not its folders one by one.",
             ) from exc
-        finally:
-            source.unlink(missing_ok=True)
-            target.unlink(missing_ok=True)

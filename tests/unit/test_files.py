@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -117,15 +118,21 @@ def test_a_process_gives_its_folder_up_at_the_end(store: Store, volume: Volume) 
     assert list(volume.incoming.iterdir()) == []
 
 
-def test_a_folder_that_was_not_locked_yet_belongs_to_its_living_maker(volume: Volume) -> None:
+def test_a_sweep_waits_for_a_folder_that_is_being_made(volume: Volume) -> None:
     """Between making and locking its folder a process must not lose it to another one's start-up."""
-    newborn = volume.incoming / f".{os.getpid()}-abc"
-    orphan = volume.incoming / ".999999999-abc"
-    newborn.mkdir()
-    orphan.mkdir()
-    assert incoming.sweep(volume) == 1
+    sweeper = threading.Thread(target=incoming.sweep, args=(volume,))
+    newborn = volume.incoming / "1-newborn"
+    with files.lock(volume.incoming_lock):
+        newborn.mkdir()
+        sweeper.start()
+        sweeper.join(timeout=0.2)
+        held = files.try_lock(newborn / ".lock")
+        assert held is not None
+    sweeper.join()
     assert newborn.exists()
-    assert not orphan.exists()
+    os.close(held)
+    assert incoming.sweep(volume) == 1
+    assert not newborn.exists()
 
 
 def test_a_volume_on_a_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
