@@ -1,0 +1,329 @@
+"""Many clients at once, in one server process and in two on the same volume, while others read."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import requests
+from support import evidence, servers, streams
+from support.servers import JSON, Server, ppmctl
+from support.slow import SlowUpload
+from support.streams import Made
+
+CLIENTS = 16
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture(params=[1, 2], ids=["one-process", "two-processes"])
+def indexes(request: pytest.FixtureRequest, serve: Callable[..., Server]) -> list[Server]:
+    """The servers of one volume."""
+    first = serve("--upstream", "none")
+    return [first, *(serve("--upstream", "none", port=servers.free_port()) for _ in range(1, request.param))]
+
+
+def at_once(works: Collection[Callable[[], Result]]) -> list[Result]:
+    """Run all of `works` at the same moment; what they return."""
+    start = threading.Barrier(len(works))
+
+    def run(work: Callable[[], Result]) -> Result:
+        start.wait(timeout=60)
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+def test_of_many_uploads_of_one_filename_one_wins(indexes: list[Server]) -> None:
+    """One of 16 gets 200 and its bytes are served; by the time the others read 409, the page lists the winner's.
+
+    Guards the create-if-absent of the commit, and that nobody hears of a file whose page is not there yet.
+    """
+    chance = random.Random(1)
+    projects = [f"race-{number}" for number in range(12)]
+
+    def upload(server: Server, made: Made) -> tuple[int, Made, dict[str, str]]:
+        answer = server.upload(made.file)
+        shown = evidence.listing(chance.choice(indexes), made.project) if answer.status_code == 409 else {}
+        assert answer.status_code == 200 or "other content" in answer.text, answer.text
+        return answer.status_code, made, shown
+
+    with evidence.readers(indexes, lambda: projects):
+        for project in projects:
+            rivals = [
+                streams.dist(chance, project, "1.0", size=streams.some_size(chance, largest=200_000))
+                for _ in range(CLIENTS)
+            ]
+            outcomes = at_once(
+                [partial(upload, indexes[number % len(indexes)], made) for number, made in enumerate(rivals)]
+            )
+            winners = [made for status, made, _shown in outcomes if status == 200]
+            assert len(winners) == 1, f"{len(winners)} of {CLIENTS} were told that they won"
+            (winner,) = winners
+            for status, _made, shown in outcomes:
+                assert status in {200, 409}
+                assert status == 200 or shown == {winner.filename: winner.sha256}
+            for server in indexes:
+                assert evidence.listing(server, project) == {winner.filename: winner.sha256}
+                assert evidence.served(server, project, winner.filename) == winner.content
+    rest(indexes)
+
+
+def test_of_many_uploads_of_one_file_one_is_new(indexes: list[Server]) -> None:
+    """A client that sends what another is just sending is told that the same content is here: nothing is wrong."""
+    for number in range(5):
+        made = streams.dist(random.Random(number), f"same-{number}", "1.0", size=50_000)
+        answers = at_once([partial(server.upload, made.file) for server in indexes * (CLIENTS // len(indexes))])
+        said = sorted((answer.status_code, "same content" in answer.text) for answer in answers)
+        assert said == [(200, False), *[(409, True)] * (CLIENTS - 1)]
+    rest(indexes)
+
+
+def test_uploads_of_one_project_are_all_on_its_page(indexes: list[Server]) -> None:
+    """8 clients upload different files of one project: each is listed when its upload is answered, all at the end.
+
+    Guards against two writers of a page of which the slower one puts an older page in place.
+    """
+    chance = random.Random(2)
+    streams_of = [
+        [
+            streams.dist(
+                chance,
+                "busy",
+                f"{client}.{number}",
+                kind=chance.choice(("wheel", "sdist")),
+                size=streams.some_size(chance, largest=100_000),
+            )
+            for number in range(15)
+        ]
+        for client in range(8)
+    ]
+
+    def upload_all(client: int) -> None:
+        for number, made in enumerate(streams_of[client]):
+            answer = indexes[(client + number) % len(indexes)].upload(made.file)
+            assert answer.status_code == 200, answer.text
+            other = indexes[(client + number + 1) % len(indexes)]
+            assert evidence.listing(other, "busy", settled=False)[made.filename] == made.sha256
+
+    with evidence.readers(indexes, lambda: ["busy"]):
+        at_once([partial(upload_all, client) for client in range(8)])
+    expected = {made.filename: made.sha256 for stream in streams_of for made in stream}
+    for server in indexes:
+        assert evidence.listing(server, "busy") == expected
+    rest(indexes)
+
+
+def test_new_projects_come_at_once(indexes: list[Server]) -> None:
+    """Projects that are born at the same moment are all on the list of projects soon after."""
+    made = [streams.dist(random.Random(number), f"born-{number}", "1.0") for number in range(24)]
+    at_once([partial(indexes[number % len(indexes)].upload, file.file) for number, file in enumerate(made)])
+    rest(indexes)
+    for server in indexes:
+        listed = json.loads(server.get("/simple/", headers={"Accept": JSON}).content)["projects"]
+        assert [project["name"] for project in listed] == sorted(file.project for file in made)
+
+
+def test_yanks_beside_uploads(indexes: list[Server]) -> None:
+    """A command that changes a project and a server that does lose nothing of each other's, on the page too."""
+    chance = random.Random(3)
+    first = [streams.dist(chance, "beside", f"1.{number}") for number in range(8)]
+    more = [streams.dist(chance, "beside", f"2.{number}") for number in range(8)]
+    for file in first:
+        assert indexes[0].upload(file.file).status_code == 200
+    root = str(indexes[0].root)
+
+    def yank_all() -> None:
+        for file in first:
+            ppmctl("package", "yank", "beside", file.version, "--reason", "old", "--root", root)
+
+    def upload_all() -> None:
+        for file in more:
+            assert indexes[-1].upload(file.file).status_code == 200
+
+    with evidence.readers(indexes, lambda: ["beside"]):
+        at_once([yank_all, upload_all])
+    for server in indexes:
+        yanked = {file["filename"]: file["yanked"] for file in server.page("beside")["files"]}
+        assert yanked == {file.filename: "old" for file in first} | {file.filename: False for file in more}
+    rest(indexes)
+
+
+def test_slow_clients_disturb_nobody(indexes: list[Server]) -> None:
+    """Others publish while clients trickle their bodies in; what trickled in is whole in the end."""
+    chance = random.Random(4)
+    slow = [streams.dist(chance, "slow", f"1.{number}", size=300_000) for number in range(6)]
+    with evidence.readers(indexes, lambda: ["quick", "slow"]):
+        uploads = [SlowUpload(indexes[number % len(indexes)], made) for number, made in enumerate(slow)]
+        for step in range(10):
+            for upload in uploads:
+                upload.send(0.09)
+            for server in indexes:
+                made = streams.dist(chance, "quick", f"{step}.{server.port}")
+                assert server.upload(made.file).status_code == 200
+                assert evidence.listing(server, "quick")[made.filename] == made.sha256
+                assert evidence.listing(server, "slow") == {}, "a file that has not arrived yet"
+        for upload in uploads:
+            with upload:
+                assert upload.answer() == 200
+    for server in indexes:
+        assert evidence.listing(server, "slow") == {made.filename: made.sha256 for made in slow}
+    rest(indexes)
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_broken_off_clients_leave_nothing(how: str, indexes: list[Server]) -> None:
+    """Clients that go away at any point of their body leave no file, no page and no bug in the log."""
+    chance = random.Random(5)
+    made = streams.dist(chance, "broken-off", "1.0", size=400_000)
+    with evidence.readers(indexes, lambda: ["other"]):
+        assert indexes[0].upload(streams.dist(chance, "other", "1.0").file).status_code == 200
+        for number in range(20):
+            with SlowUpload(indexes[number % len(indexes)], made) as upload:
+                upload.send(chance.choice((0.0, 0.5, 0.9, 0.999)))
+                if chance.random() < 0.5:
+                    evidence.until(lambda: os.listdir(indexes[0].root / "incoming"), "a server that is at it")
+                if how == "reset":
+                    upload.reset()
+    rest(indexes)
+    for server in indexes:
+        assert evidence.listing(server, "broken-off") == {}
+        assert "Traceback" not in server.log.read_text()
+    assert indexes[-1].upload(made.file).status_code == 200
+    assert evidence.served(indexes[0], made.project, made.filename) == made.content
+
+
+def test_dropped_files_are_taken_once(indexes: list[Server]) -> None:
+    """Of the servers of a volume one takes what lies in drop/, and another one when that has died."""
+    root, chance = indexes[0].root, random.Random(6)
+    for holder in range(len(indexes)):
+        made = [streams.dist(chance, f"dropped-{holder}", f"1.{number}", size=20_000) for number in range(5)]
+        for file in made:
+            (root / "drop" / file.filename).write_bytes(file.content)
+        evidence.until(lambda: not os.listdir(root / "drop"), "an empty drop/")
+        listed = evidence.listing(indexes[-1], f"dropped-{holder}")
+        assert listed == {file.filename: file.sha256 for file in made}
+        evidence.until(
+            partial(_all_audited, indexes[0], made), "a line for each, which comes after the file has gone"
+        )
+        assert sorted(_audited(indexes[0], made)) == sorted((file.filename, "done") for file in made)
+        if holder + 1 < len(indexes):
+            indexes[holder].kill()  # the first to start is the one that looks
+    rest(indexes[-1:])
+
+
+def test_both_processes_see_a_change_of_credentials_at_once(indexes: list[Server]) -> None:
+    """A user that is added while the servers run can come in at once, at each; who is removed at none."""
+    root = str(indexes[0].root)
+    secret = ppmctl("user", "add", "new+ci", "--role", "reader", "--root", root).stdout.split()[-1]
+    for server in indexes:
+        assert server.get("/simple/", auth=("new+ci", secret)).status_code == 200
+    ppmctl("user", "remove", "new+ci", "--root", root)
+    for server in indexes:
+        assert server.get("/simple/", auth=("new+ci", secret)).status_code == 401
+
+
+@pytest.mark.parametrize("form", [JSON, evidence.HTML])
+@pytest.mark.parametrize("packed", ["gzip", "identity"])
+def test_changes_within_a_second_are_all_seen(form: str, packed: str, index: Server) -> None:
+    """Pages of equal length that follow one another within a second have different ETags.
+
+    nginx makes an ETag of the size and whole seconds: a client that revalidates would keep the older page.
+    """
+    project = f"seconds-{form[-4:]}-{packed}".replace("+", "-")
+    for minor in range(6):  # long enough to be packed
+        assert index.upload(streams.dist(random.Random(minor), project, f"1.{minor}").file).status_code == 200
+    headers = {"Accept": form, "Accept-Encoding": packed}
+    path = f"/simple/{project}/"
+    answer = index.get(path, headers=headers)
+    assert answer.headers.get("Content-Encoding", "identity") == packed
+    seconds = []
+    for reason in "abcdefgh":
+        ppmctl("package", "yank", project, "1.3", "--reason", reason, "--root", str(index.root))
+        seconds.append(int(time.time()))
+        before, answer = answer, index.get(path, headers=headers | {"If-None-Match": answer.headers["ETag"]})
+        assert answer.status_code == 200, f"{answer.status_code}: the page before {reason!r} passes for the new one"
+        assert answer.headers["ETag"] != before.headers["ETag"]
+        seen = f'"{reason}"'
+        assert seen in answer.text, "an older page"
+        same = index.get(path, headers=headers | {"If-None-Match": answer.headers["ETag"]})
+        assert same.status_code == 304
+    # else this showed nothing; a machine that needs a second for each command is none for tests
+    assert len(set(seconds)) < len(seconds)
+
+
+def test_readers_never_see_a_failure(indexes: list[Server]) -> None:
+    """While projects come, grow, change their status and are yanked, every read is answered whole.
+
+    Requests are made once, without retries: any failure is one that a user would have met.
+    """
+    chance, root = random.Random(7), str(indexes[0].root)
+    projects = [f"read-{number}" for number in range(4)]
+
+    def publish(number: int) -> None:
+        mine = random.Random(number)
+        for version in range(12):
+            for project in projects:
+                made = streams.dist(
+                    mine, project, f"{number}.{version}", size=streams.some_size(mine, largest=50_000)
+                )
+                assert mine.choice(indexes).upload(made.file).status_code == 200
+
+    def change() -> None:
+        evidence.until(
+            lambda: all(evidence.listing(indexes[0], project, settled=False) for project in projects), "projects"
+        )
+        for turn in range(6):
+            project = chance.choice(projects)
+            version = next(iter(indexes[0].page(project)["versions"]))
+            ppmctl("package", "yank", project, version, "--reason", f"turn {turn}", "--root", root)
+            ppmctl("package", "status", project, "deprecated", "--reason", f"turn {turn}", "--root", root)
+            ppmctl("package", "unyank", project, version, "--root", root)
+            ppmctl("package", "status", project, "active", "--root", root)
+
+    with evidence.readers(indexes, lambda: projects, threads=4):
+        at_once([*(partial(publish, number) for number in range(3)), change])
+    rest(indexes)
+
+
+def test_a_deleted_index_folder_is_no_failure_for_readers(indexes: list[Server], tmp_path: Path) -> None:
+    """All of index/ may be deleted while the servers run: pages come back as they are asked for."""
+    made = [streams.dist(random.Random(number), f"deleted-{number}", "1.0") for number in range(4)]
+    for file in made:
+        assert indexes[0].upload(file.file).status_code == 200
+    evidence.nothing_is_left(indexes[0].root)
+    with evidence.readers(indexes, lambda: [file.project for file in made]):
+        for turn in range(5):
+            gone = (indexes[0].root / "index" / "simple").rename(tmp_path / f"gone-{turn}")
+            shutil.rmtree(gone)
+            for file in made:
+                assert evidence.listing(indexes[turn % len(indexes)], file.project) == {file.filename: file.sha256}
+    assert requests.get(indexes[-1].simple, auth=indexes[-1].auth, timeout=60).status_code == 200
+    rest(indexes)
+
+
+def rest(indexes: list[Server]) -> None:
+    """When all is quiet nothing is left over, and pages, records and hashes agree."""
+    evidence.nothing_is_left(indexes[0].root)
+    evidence.agrees(indexes[0].root)
+
+
+def _all_audited(server: Server, made: list[Made]) -> bool:
+    return len(_audited(server, made)) >= len(made)
+
+
+def _audited(server: Server, made: list[Made]) -> list[tuple[str, str]]:
+    names = {file.filename for file in made}
+    lines = [json.loads(line) for line in (server.root / "audit.jsonl").read_text().splitlines()]
+    return [(line["what"], line["result"]) for line in lines if line["what"] in names]

@@ -1,0 +1,284 @@
+"""A volume that is full, really: 507 and nothing left, whole files or none; and volumes that can't be used at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+from support import crashing, evidence, namespaces, servers, streams
+from support.crashing import Plan
+from support.namespaces import Disk
+from support.servers import PPMCTL
+from support.slow import SlowUpload
+from support.streams import Made
+
+_READ_ONLY = "mount --bind '{root}' '{root}'; mount -o remount,bind,ro '{root}'"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[..., Disk]]:
+    """Serve an index on a small file system: `disk(size="24m", files=0)`."""
+    started: list[Disk] = []
+
+    def start(*, size: str = "24m", files: int = 0) -> Disk:
+        made = namespaces.serve_on_disk(tmp_path / "disk", size=size, files=files, options=("--upstream", "none"))
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        with suppress(ProcessLookupError):
+            made.server.kill()
+
+
+def test_an_upload_that_does_not_fit_leaves_nothing(disk: Callable[..., Disk]) -> None:
+    """507 says why, nothing stays, what was there is served on; after space is made the same upload works.
+
+    Guards against pypiserver's truncated file that is listed with a valid hash and blocks its name.
+    """
+    full, chance = disk(), random.Random(1)
+    server = full.server
+    first = streams.dist(chance, "here", "1.0", size=100_000)
+    assert server.upload(first.file).status_code == 200
+    evidence.nothing_is_left(full.root)
+    before, pages = names(full), server.page("here")
+    for made in (
+        streams.dist(chance, "here", "2.0", size=8 << 20),
+        streams.dist(chance, "new", "1.0", size=8 << 20),
+        streams.dist(chance, "new", "1.0", kind="sdist", size=8 << 20),
+    ):
+        full.fill(leave=4 << 20)
+        answer = server.upload(made.file)
+        assert (answer.status_code, answer.reason, answer.text) == (507, answer.text.strip(), answer.text)
+        assert "no space left" in answer.text
+        assert names(full) == before
+        assert server.page("here") == pages
+        assert evidence.served(server, "here", first.filename) == first.content
+        assert server.get("/simple/new/").status_code == 404
+        full.empty()
+        evidence.agrees(full.root)
+    made = streams.dist(chance, "new", "1.0", size=8 << 20)
+    assert server.upload(made.file).status_code == 200
+    assert evidence.served(server, "new", made.filename) == made.content
+    evidence.nothing_is_left(full.root)
+    evidence.agrees(full.root)
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new-project", "grown-project"])
+def test_a_disk_that_fills_anywhere_within_an_upload(new: bool, disk: Callable[..., Disk]) -> None:
+    """Whatever space is left, for the file, its record, the pages or the audit: 200 and all, or 507 and nothing.
+
+    The space goes from none to enough, a block at a time, so that it ends at each of an upload's writes.
+    """
+    full, chance = disk(), random.Random(2)
+    if not new:
+        for minor in range(20):
+            made = streams.dist(chance, "p", f"0.0.{minor}")
+            assert full.server.upload(made.file).status_code == 200
+    outcomes = []
+    for blocks in range(17 if new else 30):  # pages grow
+        project = f"p{blocks}" if new else "p"
+        made = streams.dist(chance, project, f"1.{blocks}", size=chance.choice((1_000, 9_000)))
+        outcomes.append(_attempt(full, made, lambda: full.fill(leave=4096 * blocks)))  # noqa: B023
+    assert {507, 200} <= set(outcomes), "the disk was never full, or always"
+    _all_audited(full)
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new-project", "grown-project"])
+def test_a_disk_without_room_for_another_name(new: bool, disk: Callable[..., Disk]) -> None:
+    """The same where not bytes but inodes run out: at a mark, a folder, the link itself, a page."""
+    full, chance = disk(files=600), random.Random(3)
+    if not new:
+        for minor in range(8):
+            assert full.server.upload(streams.dist(chance, "p", f"0.0.{minor}").file).status_code == 200
+    outcomes = []
+    for leave in range(14):
+        made = streams.dist(chance, f"p{leave}" if new else "p", f"1.{leave}")
+        outcomes.append(_attempt(full, made, lambda: full.fill_names(leave=leave)))  # noqa: B023
+    assert {507, 200} <= set(outcomes), "the disk was never full, or always"
+
+
+def test_clients_that_fill_a_disk_together(disk: Callable[..., Disk]) -> None:
+    """Of several clients that compete for the last megabytes each gets all of its file in, or nothing.
+
+    Readers see no harm meanwhile.
+    """
+    full, chance = disk(), random.Random(4)
+    server = full.server
+    projects = [f"crowd-{number}" for number in range(3)]
+    made = [
+        streams.dist(chance, chance.choice(projects), f"1.{number}", size=streams.some_size(chance, largest=2 << 20))
+        for number in range(60)
+    ]
+    full.fill(leave=8 << 20)
+    assert sum(len(file.content) for file in made) > 10 << 20
+    with evidence.readers([server], lambda: projects), ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(lambda file: server.upload(file.file).status_code, made))
+    assert set(statuses) == {200, 507}
+    acknowledged = [file for file, status in zip(made, statuses, strict=True) if status == 200]
+    for project in projects:
+        expected = {file.filename: file.sha256 for file in acknowledged if file.project == project}
+        assert evidence.listing(server, project) == expected
+    for file in acknowledged:
+        assert evidence.served(server, file.project, file.filename) == file.content
+    full.empty()
+    evidence.nothing_is_left(full.root)
+    evidence.agrees(full.root)
+    assert server.upload(streams.dist(chance, "crowd-0", "2.0").file).status_code == 200
+    _all_audited(full)
+
+
+def test_a_slow_upload_that_meets_a_full_disk(disk: Callable[..., Disk]) -> None:
+    """A disk that fills while a body arrives: the client that still sends reads 507, and its part goes."""
+    full, chance = disk(), random.Random(5)
+    made = streams.dist(chance, "slow", "1.0", size=6 << 20)
+    full.fill(leave=4 << 20)
+    with SlowUpload(full.server, made) as upload:
+        upload.send(0.4)
+        evidence.until(lambda: full.free < 3 << 20, "a part of the body on disk")
+        upload.send(0.4)
+        assert upload.answer() == 507
+    full.empty()
+    evidence.nothing_is_left(full.root)
+    assert full.server.upload(made.file).status_code == 200
+    evidence.agrees(full.root)
+
+
+def test_a_full_disk_serves_after_a_crash(tmp_path: Path) -> None:
+    """A server that died is started on a disk that is still full: what is there is served, and mended later.
+
+    Guards against a start-up that fails because it can't write a page.
+    """
+    plan = Plan(tmp_path / "plan")
+    chance = random.Random(6)
+    with namespaces.lasting_disk(tmp_path / "disk", size="8m") as (root, command):
+        server = servers.start(
+            root, options=("--upstream", "none"), command=(*command, *crashing.COMMAND), environ=plan.environ
+        )
+        try:
+            full = Disk(server=server)
+            full.log_in()
+            made = [streams.dist(chance, "p", f"1.{minor}") for minor in range(30)]
+            for file in made[:-1]:
+                assert server.upload(file.file).status_code == 200
+            evidence.nothing_is_left(full.root)
+            plan.arm("open", r"packages/p$")  # it was linked into place, and no page says so yet
+            with pytest.raises(requests.ConnectionError):
+                server.upload(made[-1].file)
+            server.process.wait(timeout=60)
+            assert plan.disarm()
+
+            auth = server.auth
+            namespaces.run(command, "dd", "if=/dev/zero", f"of={root}/ballast", "bs=4096", expect=1)
+            server.start_again()
+            server.user, server.secret = auth
+            assert len(evidence.listing(server, "p")) == len(made) - 1, "mended, though there is no room"
+            for file in made:
+                assert evidence.served(server, "p", file.filename) == file.content
+            assert server.upload(streams.dist(chance, "p", "2.0").file).status_code == 507
+
+            full.empty()
+            last = streams.dist(chance, "p", "2.0")
+            assert server.upload(last.file).status_code == 200
+            assert set(evidence.listing(server, "p")) == {file.filename for file in (*made, last)}
+            evidence.nothing_is_left(full.root)
+            evidence.agrees(full.root)
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("how", ["mount -t tmpfs tmpfs '{}'", "mount --bind '{}' '{}'"], ids=["another", "the-same"])
+@pytest.mark.parametrize("folder", ["packages", "incoming"])
+def test_a_mount_within_the_volume_is_refused(how: str, folder: str, tmp_path: Path) -> None:
+    """Folders that are mounted one by one can't share a file by a link, not even of one file system: say so at once.
+
+    Otherwise the first upload would find out.
+    """
+    root = tmp_path / "root"
+    (root / folder).mkdir(parents=True)
+    said = namespaces.run(namespaces.command(how.replace("{}", str(root / folder))), *_serve(root), expect=1)
+    assert "can't share a file by a hard link" in said
+    assert f"Mount the whole of {root} as one volume" in said
+    _is_short(said)
+
+
+def test_a_read_only_volume_is_refused(tmp_path: Path) -> None:
+    """A volume that is mounted read-only is named, with what to check; no traceback."""
+    root = tmp_path / "root"
+    root.mkdir()
+    said = namespaces.run(namespaces.command(_READ_ONLY.format(root=root)), *_serve(root), expect=1)
+    assert f"The volume {root} can't be used: Read-only file system" in said
+    assert "check its owner and its mount" in said
+    _is_short(said)
+
+
+@pytest.mark.parametrize("folder", [".", "packages", "index/pending"])
+def test_a_volume_that_may_not_be_written_is_refused(folder: str, tmp_path: Path) -> None:
+    """A folder without the right to write is named, with who is asking; no traceback."""
+    root = tmp_path / "root"
+    closed = root / folder
+    closed.mkdir(parents=True)
+    closed.chmod(0o555)
+    # root may write anywhere: it goes without that power
+    powerless = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    try:
+        said = namespaces.run(powerless, *_serve(root), expect=1)
+    finally:
+        closed.chmod(0o755)
+    assert "Permission denied" in said
+    assert str(closed) in said
+    _is_short(said)
+
+
+def names(disk: Disk) -> set[str]:
+    """All names on the volume but the ballast's and those of processes' own folders."""
+    found = {str(path.relative_to(disk.root)) for path in disk.root.rglob("*")}
+    return {name for name in found if not name.startswith(("ballast", "names", "incoming/", "locks/"))}
+
+
+def _attempt(disk: Disk, made: Made, fill: Callable[[], None]) -> int:
+    """Upload on a disk that is nearly full: all or nothing; and the name can be had when there is room."""
+    server = disk.server
+    evidence.nothing_is_left(disk.root)
+    before, listed = names(disk), evidence.listing(server, made.project)
+    fill()
+    answer = server.upload(made.file)
+    assert answer.status_code in {200, 507}, answer.text
+    done = answer.status_code == 200
+    expected = listed | ({made.filename: made.sha256} if done else {})
+    assert evidence.listing(server, made.project) == expected
+    if not done:
+        assert names(disk) - {"index/pending/.root", "audit.jsonl"} == before - {"audit.jsonl"}
+    disk.empty()
+    evidence.nothing_is_left(disk.root)
+    evidence.agrees(disk.root)
+    if not done:
+        again = server.upload(made.file)
+        assert again.status_code == 200, again.text
+    assert evidence.listing(server, made.project) == listed | {made.filename: made.sha256}
+    assert evidence.served(server, made.project, made.filename) == made.content
+    return answer.status_code
+
+
+def _all_audited(disk: Disk) -> None:
+    """Each line of the audit is whole, whatever could not be written."""
+    for line in (disk.root / "audit.jsonl").read_text().splitlines():
+        assert json.loads(line)["result"], line
+
+
+def _serve(root: Path) -> tuple[str, ...]:
+    return (*PPMCTL, "serve", "--root", str(root), "--port", str(servers.free_port()))
+
+
+def _is_short(said: str) -> None:
+    assert "Traceback" not in said
+    lines = said.splitlines()
+    assert len(lines) <= 2, said
+    assert lines[0].startswith("ppmctl: ")

@@ -1,0 +1,115 @@
+"""Servers in a mount namespace of their own: on a small file system, a read-only one, or a mount within the volume.
+
+The mounts are seen by the server alone and go with it. unshare(1) needs no root where users may have namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from support import servers
+from support.servers import PPMCTL, Server
+
+_USER = () if os.geteuid() == 0 else ("--map-root-user",)
+
+
+def command(script: str) -> tuple[str, ...]:
+    """A command that runs another after the shell commands `script`, in a mount namespace of its own."""
+    inside = f"set -e; {script}; exec " + '"$@"'
+    return ("unshare", *_USER, "--mount", "--propagation", "private", "sh", "-c", inside, "sh")
+
+
+def _mount(folder: Path, size: str, files: int = 0) -> str:
+    limit = f"size={size}" + (f",nr_inodes={files}" if files else "")
+    return f"mount -t tmpfs -o {limit},mode=0755 tmpfs '{folder}'"
+
+
+@contextmanager
+def lasting_disk(folder: Path, *, size: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """A small file system that outlives the processes on it: where a volume may be, and what runs a command there."""
+    folder.mkdir()
+    with subprocess.Popen(
+        [*command(f"{_mount(folder, size)}; echo mounted"), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"mounted\n"
+        user = ("--user", "--preserve-credentials") if _USER else ()
+        enter = ("nsenter", "--target", str(holder.pid), "--mount", f"--wd={Path.cwd()}", *user, "--")
+        try:
+            yield folder / "root", enter
+        finally:
+            holder.terminate()
+
+
+def run(command: Sequence[str], *arguments: str, expect: int = 0) -> str:
+    """Run a command behind `command`; fail, with all it said, unless it exits with `expect`. What it said."""
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """A small file system with an index on it, which `server` serves. `root` is the volume, as seen from here."""
+
+    server: Server
+
+    @property
+    def root(self) -> Path:
+        return Path(f"/proc/{self.server.process.pid}/root{self.server.root}")
+
+    def log_in(self) -> None:
+        """Let the server's requests have its first credential."""
+        self.server.user, _, self.server.secret = (self.root / "first-credential").read_text().strip().partition(":")
+
+    @property
+    def free(self) -> int:
+        """The bytes that are left."""
+        entry = os.statvfs(self.root)
+        return entry.f_bavail * entry.f_bsize
+
+    @property
+    def free_files(self) -> int:
+        """How many more files and names fit."""
+        return os.statvfs(self.root).f_favail
+
+    def fill(self, *, leave: int) -> None:
+        """Let only `leave` bytes be free: a ballast beside the index takes the others."""
+        ballast = self.root / "ballast"
+        ballast.unlink(missing_ok=True)
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, self.free - leave)
+        assert self.free == leave, f"{self.free} bytes are free"
+
+    def fill_names(self, *, leave: int) -> None:
+        """Let only `leave` more files be made."""
+        ballast = self.root / "names"
+        ballast.mkdir(exist_ok=True)
+        for number in range(self.free_files - leave):
+            (ballast / f"{leave}-{number}").touch()
+        assert self.free_files == leave, f"{self.free_files} files are free"
+
+    def empty(self) -> None:
+        """Make room again."""
+        (self.root / "ballast").unlink(missing_ok=True)
+        names = self.root / "names"
+        if names.exists():
+            for name in names.iterdir():
+                name.unlink()
+            names.rmdir()
+
+
+def serve_on_disk(root: Path, *, size: str, files: int = 0, options: Sequence[str] = ()) -> Disk:
+    """Serve an index on a file system of `size` (and of so many files; 0: any number)."""
+    root.mkdir(parents=True)
+    alone = (*command(_mount(root, size, files)), *PPMCTL)
+    disk = Disk(server=servers.start(root, options=options, command=alone))
+    disk.log_in()
+    return disk

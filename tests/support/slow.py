@@ -1,0 +1,58 @@
+"""A client that sends an upload piece by piece, as slowly as the test wants, or breaks it off."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+from types import TracebackType
+
+import requests
+
+from support.servers import Server
+from support.streams import Made
+
+
+class SlowUpload:
+    """One upload on a connection of its own: `send` a part of the body, then `answer` or leave."""
+
+    def __init__(self, server: Server, made: Made) -> None:
+        form = {":action": "file_upload", "protocol_version": "1"}
+        request = requests.Request(
+            "POST", server.url + "/", data=form, files={"content": made.file}, auth=server.auth
+        )
+        prepared = request.prepare()
+        assert isinstance(prepared.body, bytes)
+        self._left = prepared.body
+        self._size = len(prepared.body)
+        self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=120)
+        lines = [f"{name}: {value}" for name, value in prepared.headers.items()]
+        head = ["POST / HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "Connection: close", *lines, "", ""]
+        self._connection.sendall("\r\n".join(head).encode())
+
+    def __enter__(self) -> SlowUpload:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _exc: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def send(self, share: float) -> None:
+        """Send so much of the whole body: a share of 0 to 1."""
+        now = max(1, int(self._size * share))
+        self._connection.sendall(self._left[:now])
+        self._left = self._left[now:]
+
+    def answer(self) -> int:
+        """Send what is left; the status of the answer."""
+        self._connection.sendall(self._left)
+        response = http.client.HTTPResponse(self._connection)
+        response.begin()
+        response.read()
+        return response.status
+
+    def reset(self) -> None:
+        """Break off hard: the server's next read fails (RST), instead of finding the end."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.close()
