@@ -58,7 +58,7 @@ class Recording(Backend):
         if project == "x":
             for number in ("1.0", "10.0"):
                 name = f"x/x-{number}.tar.gz"
-                yield PkgFile(pkgname="x", version=number, fn=f"/root/{name}", root="/root", relfn=name)
+                yield PkgFile(pkgname="x", version=number, fn=f"/packages/{name}", root="/packages", relfn=name)
 
     def find_version(self, name: str, version: str) -> Iterator[PkgFile]:
         self.asked.append(("find_version", name, version))

@@ -351,6 +351,22 @@ def test_a_bad_filename_is_refused(filename: str, unchanged: Server) -> None:
     assert_refused(answer, 400)
 
 
+def test_a_name_with_no_room_for_its_side_files_is_refused(server: Server) -> None:
+    """A file system has 255 bytes for a name; a good wheel or sdist of a longer one could not have its record."""
+    for made in (
+        wheels.wheel("x" * 190, "1.0"),
+        wheels.sdist("x", f"1.0+{'9' * 200}"),
+        wheels.sdist("x" * 250, "1.0"),
+    ):
+        before = snapshot(server)
+        assert_refused(server.upload(made), 400, "200")
+        assert snapshot(server) == before
+    longest = wheels.sdist("x" * 189, "1.0")
+    assert len(longest[0]) == 200
+    assert server.upload(longest).status_code == 200
+    assert server.filenames("x" * 189) == {longest[0]}
+
+
 # what was sent with it
 
 
