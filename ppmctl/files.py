@@ -102,6 +102,22 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def append(path: Path, line: bytes, *, mode: int = 0o640) -> None:
+    """Add `line` to the end of `path`, whole or not at all; lines of several processes never mix.
+
+    OSError where it can't be written. The file is born with `mode`.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        written = os.write(descriptor, line)
+        if written < len(line):  # the disk is full: half a line would spoil the next one too
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(descriptor)
+
+
 def copy(source: Path, target: Path, *, mode: int = 0o644) -> None:
     """Copy `source` to a new file `target`; the blocks are shared where the file system can (reflink)."""
     with source.open("rb") as original:

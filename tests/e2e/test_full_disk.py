@@ -15,7 +15,7 @@ import requests
 from support import crashing, evidence, namespaces, servers, streams
 from support.crashing import Plan
 from support.namespaces import Disk
-from support.servers import PPMCTL
+from support.servers import PPMCTL, ppmctl
 from support.slow import SlowUpload
 from support.streams import Made
 
@@ -149,6 +149,20 @@ def test_a_slow_upload_that_meets_a_full_disk(disk: Callable[..., Disk]) -> None
     evidence.nothing_is_left(full.root)
     assert full.server.upload(made.file).status_code == 200
     evidence.agrees(full.root)
+
+
+def test_lines_of_the_audit_are_whole_on_a_full_disk(disk: Callable[..., Disk]) -> None:
+    """A line that does not fit is not there, instead of being cut off and spoiling the next one as well."""
+    full = disk()
+    said = ppmctl("user", "add", "eve", "--role", "reader", "--root", str(full.root))
+    made = streams.dist(random.Random(7), "p", "1.0")
+    full.fill(leave=4096)
+    for _ in range(60):  # more than fits: refused at the door, so that the audit is all that is written
+        assert full.server.upload(made.file, auth=("eve", said.stdout.strip())).status_code == 403
+    assert full.free == 0
+    full.empty()
+    assert full.server.upload(made.file, auth=("eve", said.stdout.strip())).status_code == 403
+    _all_audited(full)
 
 
 def test_a_full_disk_serves_after_a_crash(tmp_path: Path) -> None:
