@@ -82,15 +82,22 @@ class Watcher:
 
     def _take(self, name: str, state: _State) -> bool:
         path = self._folder / name
+        beside = path.with_name(path.name + REJECTED)
         reason = ""
         try:
             self._publish(path, state)
         except PpmError as exc:
             reason = exc.message
         except OSError as exc:
-            reason = f"{exc.strerror or exc}; it will be tried again when the server is started"
-        self._tell(path, reason)
-        return not reason
+            reason = f"{exc.strerror or exc}; it will be tried again when it changes or the server is started"
+        audit.write(self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=reason or "done")
+        if reason:
+            files.write_atomic(beside, f"{reason}\n".encode())
+            return False
+        beside.unlink(missing_ok=True)
+        if _State.of(path) == state:  # else it was replaced meanwhile, and is another file to be taken
+            path.unlink()
+        return True
 
     def _publish(self, path: Path, state: _State) -> None:
         with self._store.area.take(path) as received:
@@ -102,19 +109,3 @@ class Watcher:
             except Refused:
                 if not self._store.holds(dist.name, received.sha256):
                     raise
-        path.unlink()
-
-    def _tell(self, path: Path, reason: str) -> None:
-        beside = path.with_name(path.name + REJECTED)
-        if reason:
-            files.write_atomic(beside, f"{reason}\n".encode())
-        else:
-            beside.unlink(missing_ok=True)
-        audit.write(
-            self._store.volume,
-            action="publish",
-            by=BY,
-            origin="drop/",
-            what=path.name,
-            result=reason or "done",
-        )

@@ -54,7 +54,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A new user's: an empty home, but for an old pypiserver folder at its usual place."""
     home = tmp_path_factory.mktemp("home")
     wheels.write(home / "packages", wheels.wheel("from-before", "1.0"))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PPM", "TWINE_", "UV_"))}
+    foreign = ("PPM", "TWINE_", "UV_", "MAKE", "MFLAGS", "ARGS", "NETRC", "VIRTUAL_ENV", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
