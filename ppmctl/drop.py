@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -95,8 +96,9 @@ class Watcher:
             files.write_atomic(beside, f"{reason}\n".encode())
             return False
         beside.unlink(missing_ok=True)
-        if _State.of(path) == state:  # else it was replaced meanwhile, and is another file to be taken
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            if _State.of(path) == state:  # else it was replaced meanwhile, and is another file to be taken
+                path.unlink()
         return True
 
     def _publish(self, path: Path, state: _State) -> None:
