@@ -1,0 +1,229 @@
+"""What a request costs does not depend on how much the index holds: file operations are counted, not time."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import requests
+from support import opened, tracing, volumes, wheels
+from support.evidence import until
+from support.servers import JSON, ppmctl
+from support.tracing import Operation, Traced, counted
+
+SMALL, LARGE = 10, 10_000  # projects; 100 and 100,000 files
+
+
+@dataclass(kw_only=True)
+class Filled:
+    """A volume that a server serves; `rebuilt` is what the rebuild of its pages said, `read` what it opened."""
+
+    projects: int
+    traced: Traced
+    rebuilt: str
+    read: list[str]
+
+    @property
+    def root(self) -> Path:
+        return self.traced.server.root
+
+    def rest(self) -> None:
+        """Wait until nothing is marked: the list of projects is written too."""
+        until(lambda: not list((self.root / "index" / "pending").iterdir()), "nothing is marked")
+
+
+def rebuild(root: Path) -> tuple[str, list[str]]:
+    """`ppmctl index rebuild`: what it said, and the distribution files that it opened."""
+    log = root.with_name(root.name + ".opened")
+    command = [*opened.COMMAND, str(log), "index", "rebuild", "--root", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, log.read_text().splitlines()
+
+
+def filled(root: Path, *, projects: int) -> Filled:
+    volumes.fill(root, projects=projects)
+    said, read = rebuild(root)
+    ppmctl("serve", "--help")  # the interpreter's own caches are warm
+    return Filled(projects=projects, traced=tracing.start(root, "--upstream", "none"), rebuilt=said, read=read)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Filled, Filled]]:
+    """Two servers, of 100 and of 100,000 files."""
+    folder = tmp_path_factory.mktemp("cost")
+    made: list[Filled] = []
+    try:
+        for projects in (SMALL, LARGE):
+            made.append(filled(folder / f"of-{projects}", projects=projects))
+        yield made[0], made[1]
+    finally:
+        for one in made:
+            with contextlib.suppress(ProcessLookupError):
+                one.traced.server.kill()
+        shutil.rmtree(folder)
+
+
+def upload(traced: Traced, name: str, version: str) -> None:
+    form = {":action": "file_upload", "protocol_version": "1"}
+    sent = {"content": wheels.wheel(name, version, requires_python=">=3.9")}
+    answer = traced.session.post(traced.server.url + "/", data=form, files=sent, timeout=120)
+    assert answer.status_code == 200, answer.text
+
+
+def get(traced: Traced, path: str, *, status: int = 200, **headers: str) -> requests.Response:
+    answer = traced.session.get(traced.server.url + path, headers=headers, allow_redirects=False, timeout=120)
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+PROJECT = volumes.project(3)
+FILE = volumes.filename(3, 7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A request, and a path that it must touch."""
+
+    name: str
+    make: Callable[[Traced], object]
+    touches: str
+
+
+CASES = (
+    Case(
+        name="upload",
+        make=lambda traced: upload(traced, volumes.project(5), "2.0"),
+        touches=f"packages/{volumes.project(5)}",
+    ),
+    Case(
+        name="upload-new-project", make=lambda traced: upload(traced, "newcomer", "1.0"), touches="packages/newcomer"
+    ),
+    Case(
+        name="page-json",
+        make=lambda traced: get(traced, f"/simple/{PROJECT}/", Accept=JSON, **{"Accept-Encoding": "identity"}),
+        touches=f"index/simple/{PROJECT}/index.json",
+    ),
+    Case(
+        name="page-html-packed",
+        make=lambda traced: get(traced, f"/simple/{PROJECT}/", **{"Accept-Encoding": "gzip"}),
+        touches=f"index/simple/{PROJECT}/index.html.gz",
+    ),
+    Case(
+        name="page-missing",
+        make=lambda traced: get(traced, "/simple/nowhere/", status=404),
+        touches="packages/nowhere",
+    ),
+    Case(
+        name="download",
+        make=lambda traced: get(traced, f"/packages/{PROJECT}/{FILE}"),
+        touches=f"packages/{PROJECT}/{FILE}",
+    ),
+    Case(
+        name="metadata",
+        make=lambda traced: get(traced, f"/packages/{PROJECT}/{FILE}.metadata"),
+        touches=f"packages/{PROJECT}/{FILE}.metadata",
+    ),
+)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+def test_a_request_costs_as_much_with_100_files_as_with_100000(both: tuple[Filled, Filled], case: Case) -> None:
+    """Guards against pypiserver's walk of the whole tree on each request, and against any list that grows."""
+    seen: list[Counter[str]] = []
+    for one in both:
+        upload(one.traced, f"warm-{case.name}", "1.0")  # what a process does once, at its first upload, is done
+        one.rest()
+        with one.traced.request(case.touches) as operations:
+            case.make(one.traced)
+        seen.append(counted(operations))
+    print(f"{case.name}: {seen[0].total()} file operations")
+    assert seen[0] == seen[1]
+
+
+def test_a_new_project_costs_one_reading_of_the_names_of_projects(both: tuple[Filled, Filled]) -> None:
+    """Another thread writes the list of projects, from one pass of `getdents`: no project's folder is looked at."""
+    seen: list[Counter[str]] = []
+    for one in both:
+        one.traced.settle()
+        start = one.traced.now()
+        upload(one.traced, "another", "1.0")
+        one.traced.wait_for(("unlink",), "index/pending/.root-writing", start=start)
+        operations = one.traced.operations(start=start)
+        writer = {operation.thread for operation in operations if "index/simple/index.json" in operation.paths}
+        assert len(writer) == 1
+        its = [operation for operation in operations if operation.thread in writer]
+        assert any(is_listing(operation) for operation in its)
+        assert [str(operation) for operation in its if "another" in str(operation)] == []
+        # the packed forms are written from 1 KB on, which the list of the small index does not reach
+        seen.append(counted(its, leave=lambda found: is_listing(found) or ".gz" in str(found)))
+    print(f"the list of projects: {seen[0].total()} file operations, and the reading of one folder")
+    assert seen[0] == seen[1]
+
+
+def is_listing(operation: Operation) -> bool:
+    return operation.call == "getdents64" and operation.paths == ("packages",)
+
+
+def test_many_new_projects_share_a_list_of_projects(both: tuple[Filled, Filled]) -> None:
+    """However many come at once, it is written no more than once a second."""
+    small = both[0].traced
+    small.settle()
+    start = small.now()
+
+    def written() -> list[float]:
+        operations = small.operations(start=start)
+        return [
+            one.time for one in operations if one.call.startswith("rename") and "index/simple/index.json" in one.paths
+        ]
+
+    uploads = 0
+    while len(written()) < 4:
+        upload(small, f"crowd-{uploads}", "1.0")
+        uploads += 1
+        assert uploads < 5000
+    moments = written()
+    assert uploads > len(moments)
+    # its clock and the server's are not the same one
+    assert min(after - before for before, after in pairwise(moments)) > 0.98
+    last = f"crowd-{uploads - 1}"
+    until(lambda: f'"{last}"' in get(small, "/simple/", Accept=JSON).text, "the last new project is listed")
+
+
+def test_start_up_does_not_walk_the_packages(both: tuple[Filled, Filled]) -> None:
+    """A server starts as fast with 100,000 files: it looks at what is marked, and nothing is."""
+    seen = []
+    for one in both:
+        one.rest()
+        one.traced.server.kill()
+        one.traced = tracing.start(one.root, "--upstream", "none")
+        operations = one.traced.operations()
+        assert [
+            str(found) for found in operations if found.call == "getdents64" and "packages" in found.paths[0]
+        ] == []
+        seen.append(counted(operations, leave=lambda found: any("drop" in path for path in found.paths)))
+    print(f"start-up: {seen[0].total()} file operations")
+    assert seen[0] == seen[1]
+
+
+def test_a_rebuild_takes_no_hash_again_where_a_record_stands(both: tuple[Filled, Filled]) -> None:
+    """All pages of 100,000 files were made without opening one of them; a file without a record is read."""
+    small, large = both
+    assert large.rebuilt.startswith(f"{LARGE} projects, {LARGE} with new pages, 0 files recorded.")
+    assert large.read == []
+    listed = {page["filename"] for page in large.traced.server.page(volumes.project(9_999))["files"]}
+    assert listed == {volumes.filename(9_999, minor) for minor in range(volumes.FILES_EACH)}
+
+    upload(small.traced, "recordless", "1.0")
+    folder = small.root / "packages" / "recordless"
+    (folder / "recordless-1.0-py3-none-any.whl.upload").unlink()
+    said, read = rebuild(small.root)
+    assert "1 files recorded" in said
+    assert set(read) == {str(folder / "recordless-1.0-py3-none-any.whl")}

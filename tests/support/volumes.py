@@ -1,0 +1,65 @@
+"""Volumes with many files, quickly made: what lies in packages/ is written as the store would have left it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from ppmctl.folder import Record, now
+from ppmctl.volume import METADATA, RECORD, Volume
+from support import wheels
+
+FILES_EACH = 10
+_LINKS = 30_000  # of one file; ext4 allows 65,000
+
+
+def project(number: int) -> str:
+    return f"filler-{number:05}"
+
+
+def filename(number: int, minor: int) -> str:
+    return f"{project(number).replace('-', '_')}-1.{minor}-py3-none-any.whl"
+
+
+def fill(root: Path, *, projects: int) -> Volume:
+    """Make a volume of that many projects with FILES_EACH files each: `filler-00000` and so on. It has no pages.
+
+    Each file has a record of its own, which is right about its size and hashes. The content is that of one wheel,
+    linked many times.
+    """
+    volume = Volume(root=root)
+    volume.prepare()
+    made = wheels.wheel("filler", "1.0", requires_python=">=3.9")[1]
+    metadata = wheels.metadata("filler", "1.0", requires_python=">=3.9")
+    sha256, core_metadata, upload_time = (
+        hashlib.sha256(made).hexdigest(),
+        hashlib.sha256(metadata).hexdigest(),
+        now(),
+    )
+    content, beside = root / "filler.whl", root / "filler.metadata"
+    for number in range(projects):
+        if number % (_LINKS // FILES_EACH) == 0:
+            for path, written in ((content, made), (beside, metadata)):
+                path.unlink(missing_ok=True)
+                path.write_bytes(written)
+        folder = str(volume.project(project(number)))
+        Path(folder).mkdir()
+        for minor in range(FILES_EACH):
+            path = f"{folder}/{filename(number, minor)}"
+            record = Record(
+                version=f"1.{minor}",
+                size=len(made),
+                sha256=sha256,
+                upload_time=upload_time,
+                uploaded_by="admin",
+                requires_python=">=3.9",
+                core_metadata=core_metadata,
+            )
+            with open(path + RECORD, "xb") as file:
+                file.write(record.to_json())
+            os.link(beside, path + METADATA)
+            os.link(content, path)
+    content.unlink()
+    beside.unlink()
+    return volume
