@@ -148,8 +148,10 @@ def test_requires_python_is_honoured(index: Server, new_installer: Callable[...,
         wheels.wheel("pythonic", "2.0", requires_python=">=3.99"),
     )
     installer = new_installer(index)
-    installer.install("pythonic", index=index.simple)
+    with recording(index.port) as recorder:
+        installer.install("pythonic", index=f"{recorder.url}/simple/")
     assert installer.version("pythonic") == "1.0"
+    assert [path for path in recorder.paths() if "pythonic-2.0" in path] == [], "the page says it, not the wheel"
 
 
 def test_a_yanked_release_is_skipped_unless_pinned(
