@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,8 +150,9 @@ class Victim:
         reached = self.plan.disarm()
         assert reached.startswith(step.event), f"{step.name} was never reached"
 
-    def start_again(self) -> None:
-        """Start it, and see that nothing half is left and that all agrees."""
+    def start_again(self, *, living: Collection[Server] = ()) -> None:
+        """Start it, and see that nothing half is left and that all agrees. Others may be at the same volume."""
+        evidence.the_dead_let_go(self.server.root, living=living)
         self.server.start_again()
         evidence.nothing_is_left(self.server.root)
         evidence.agrees(self.server.root)
@@ -220,6 +221,7 @@ def test_killed_inside_an_upload(step: Step, victims: Callable[[str], Victim]) -
             assert server.upload(earlier.file).status_code == 200
         if step.name.startswith("receive-own"):  # made once a process, at its first upload
             server.kill()
+            evidence.the_dead_let_go(server.root)
             server.start_again()
         if step.done is None:  # what comes then is this upload's
             evidence.nothing_is_left(server.root)
@@ -347,6 +349,7 @@ def test_killed_while_it_mends(step: Step, victims: Callable[[str], Victim]) -> 
         victim.died(crash)
 
         step.arm(victim.plan, made)
+        evidence.the_dead_let_go(server.root)
         with pytest.raises(AssertionError, match="did not come up"):
             server.start_again()
         assert victim.plan.disarm().startswith(step.event), f"{step.name} was never reached"
@@ -382,7 +385,7 @@ def test_one_of_two_killed_inside_an_upload(
         evidence.agrees(lives.root)
         expected = {first, last, made} if step.done else {first, last}
         assert evidence.listing(lives, first.project) == {file.filename: file.sha256 for file in expected}
-        victim.start_again()
+        victim.start_again(living=[lives])
         if not step.done:
             assert lives.upload(made.file).status_code == 200
         is_taken(victim.server, made)
@@ -419,6 +422,7 @@ def test_killed_while_it_takes_a_dropped_file(victims: Callable[[str], Victim]) 
         step.arm(victim.plan, made)
         (server.root / "drop" / made.filename).write_bytes(made.content)
         victim.died(step)
+        evidence.the_dead_let_go(server.root)
         server.start_again()
         evidence.until(lambda: not os.listdir(server.root / "drop"), "an empty drop/")
         evidence.nothing_is_left(server.root)
@@ -512,6 +516,7 @@ def _kill_often(server: Server, chance: random.Random, tally: _Tally, *, rounds:
         if chance.random() < 0.2:  # and while it starts
             _start_and_kill(server, chance.uniform(0, 0.25))
             tally.kills += 1
+        evidence.the_dead_let_go(server.root)
         server.start_again()
         evidence.nothing_is_left(server.root)
         evidence.agrees(server.root, hashes=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -40,6 +42,25 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 60) ->
     while not condition():
         assert time.monotonic() < patience, f"never came about: {what}"
         time.sleep(0.01)
+
+
+def the_dead_let_go(root: Path, *, living: Collection[Server] = ()) -> None:
+    """Wait until nobody but the `living` holds a folder in incoming/: who was killed may still wait for the disk."""
+    groups = {server.process.pid for server in living}
+
+    def held(lock: Path) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(int(lock.parent.name.partition("-")[0])) in groups:
+                return False
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    locks = list((root / "incoming").glob("*/.lock"))
+    until(lambda: not any(held(lock) for lock in locks), "an end of the processes that were killed")
 
 
 class _Links(HTMLParser):
