@@ -1,0 +1,1 @@
+"""Measurements of an index, side by side in one run: `make bench`. Only ratios within a run mean anything."""

@@ -1,0 +1,66 @@
+"""`python -m bench`: measure ppm and pypiserver at several sizes of the index, in one run on the loopback."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from bench import measures, subjects  # they use what the tests share
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--files", type=int, nargs="+", default=[100, 1000, 10_000], help="sizes of the index")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the medians are shown")
+    parser.add_argument("--requests", type=int, default=200, help="requests of each kind in a round")
+    parser.add_argument("--only", choices=["ppm", "pypiserver"], help="measure one of the two")
+    parser.add_argument("--json", type=Path, help="also write all rounds into this file")
+    chosen = parser.parse_args()
+    rounds: list[dict[str, object]] = []
+    for files in chosen.files:
+        for subject in (subjects.ppm, subjects.pypiserver):
+            if chosen.only not in (None, subject.__name__):
+                continue
+            with (
+                tempfile.TemporaryDirectory(prefix="ppm-bench-") as work,
+                subject(Path(work), files=files) as running,
+            ):
+                for number in range(chosen.rounds):
+                    measured = measures.measure(running, files=files, requests_each=chosen.requests)
+                    rounds.append({"subject": running.name, "files": files, "round": number, **measured})
+    print(table(rounds))
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=1) + "\n")
+
+
+def machine() -> str:
+    """What a figure depends on, in words."""
+    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def table(rounds: list[dict[str, object]]) -> str:
+    """The medians of all rounds, in Markdown."""
+    names = [name for name in rounds[0] if name not in ("subject", "files", "round")]
+    lines = [f"{machine()}; medians of {1 + max(int(str(row['round'])) for row in rounds)} rounds", ""]
+    lines += ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
+    for key in dict.fromkeys((row["subject"], row["files"]) for row in rounds):
+        mine = [row for row in rounds if (row["subject"], row["files"]) == key]
+        medians = [statistics.median(float(str(row[name])) for row in mine) for name in names]
+        lines.append(f"| {key[0]} | {key[1]:,} | " + " | ".join(_figure(value) for value in medians) + " |")
+    return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+if __name__ == "__main__":
+    main()

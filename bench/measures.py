@@ -1,0 +1,94 @@
+"""What is measured of a server: uploads, pages and downloads, each in a bounded number of requests."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import requests
+from support import volumes, wheels
+
+from bench.subjects import Subject
+
+CLIENTS = 8
+_serial: Iterator[int] = count()
+
+Measured = dict[str, float]
+
+
+def measure(subject: Subject, *, files: int, requests_each: int) -> Measured:
+    """One round: medians in ms where one client waits for each answer, requests a second where 8 do at once."""
+    projects = files // volumes.FILES_EACH
+    measured = {
+        "upload ms": _one_by_one(subject, requests_each, lambda client, _number: _upload(client, subject)),
+        "page ms": _one_by_one(
+            subject, requests_each, lambda client, number: _page(client, subject, number % projects)
+        ),
+        "download ms": _one_by_one(
+            subject, requests_each, lambda client, number: _download(client, subject, number % projects)
+        ),
+        "uploads/s, 8 clients": _at_once(subject, requests_each, lambda client, _number: _upload(client, subject)),
+        "pages/s, 8 clients": _at_once(
+            subject, requests_each, lambda client, number: _page(client, subject, number % projects)
+        ),
+    }
+    return measured | {"resident MB": subject.resident()}
+
+
+def _one_by_one(subject: Subject, times: int, act: Callable[[requests.Session, int], None]) -> float:
+    taken = []
+    with _session(subject) as client:
+        act(client, 0)
+        for number in range(times):
+            started = time.perf_counter()
+            act(client, number)
+            taken.append(time.perf_counter() - started)
+    return statistics.median(taken) * 1000
+
+
+def _at_once(subject: Subject, times: int, act: Callable[[requests.Session, int], None]) -> float:
+    each = max(times // CLIENTS, 1)
+    failures: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            with _session(subject) as client:
+                for number in range(first * each, (first + 1) * each):
+                    act(client, number)
+        except BaseException as exc:
+            failures.append(exc)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return each * CLIENTS / (time.perf_counter() - started)
+
+
+def _session(subject: Subject) -> requests.Session:
+    session = requests.Session()
+    session.auth = subject.auth
+    session.trust_env = False
+    return session
+
+
+def _upload(client: requests.Session, subject: Subject) -> None:
+    number = next(_serial)
+    made = wheels.wheel(f"upload-{number // volumes.FILES_EACH}", f"1.{number % volumes.FILES_EACH}")
+    answer = client.post(subject.url + "/", data={":action": "file_upload"}, files={"content": made}, timeout=120)
+    answer.raise_for_status()
+
+
+def _page(client: requests.Session, subject: Subject, number: int) -> None:
+    client.get(f"{subject.url}/simple/{volumes.project(number)}/", timeout=120).raise_for_status()
+
+
+def _download(client: requests.Session, subject: Subject, number: int) -> None:
+    client.get(subject.file_url(number, number % volumes.FILES_EACH), timeout=120).raise_for_status()

@@ -1,0 +1,31 @@
+"""The benchmark runs, and measures what it says; its figures are never asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_small_run_has_every_row(tmp_path: Path) -> None:
+    """Guards the command behind docs/performance.md: both servers, every size, every column, all above zero."""
+    arguments = ["--files", "20", "40", "--rounds", "1", "--requests", "8", "--json", str(tmp_path / "out.json")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    rounds = json.loads((tmp_path / "out.json").read_text())["rounds"]
+    assert [(row["subject"], row["files"]) for row in rounds] == [
+        ("ppm", 20),
+        ("pypiserver", 20),
+        ("ppm", 40),
+        ("pypiserver", 40),
+    ]
+    for row in rounds:
+        figures = [value for name, value in row.items() if name not in ("subject", "files", "round")]
+        assert len(figures) == 6
+        assert all(value > 0 for value in figures)
+    assert done.stdout.count("| ppm |") == 2
