@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import posixpath
 import re
 import stat
 import tarfile
@@ -245,12 +246,7 @@ def _tar_sdist_metadata(path: Path) -> bytes:
         limited = _LimitedReader(unpacked, check=lambda size: _check_growth(size, packed))
         with tarfile.open(fileobj=limited, mode="r|") as archive:
             for member in archive:
-                # data_filter judges links and devices as pip and tarfile will when they unpack it (PEP 706)
-                try:
-                    tarfile.data_filter(member, "/ppm")
-                except tarfile.FilterError as exc:
-                    raise InvalidDistribution(f"it can't be unpacked safely: {one_line(exc)}.") from exc
-                _check_path(member.name)
+                _check_member(member)
                 where = str(PurePosixPath(member.name))
                 content = archive.extractfile(member) if where.endswith("/PKG-INFO") and member.isfile() else None
                 if content is not None and where.count("/") == 1:
@@ -278,10 +274,28 @@ class _LimitedReader(io.RawIOBase):
         return chunk
 
 
+def _check_member(member: tarfile.TarInfo) -> None:
+    """What tarfile's data filter refuses (PEP 706), which Debian 12's Python 3.11.2 does not have yet."""
+    name, target = member.name, member.linkname
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} is a device.")
+    if _leaves(name):
+        raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} leaves its root.")
+    if member.issym() or member.islnk():
+        start = posixpath.dirname(name) if member.issym() else ""
+        if target.startswith("/") or _leaves(posixpath.normpath(posixpath.join(start, target))):
+            raise InvalidDistribution(f"it can't be unpacked safely: its link {name[:200]!r} points out of its root.")
+
+
 def _check_path(member: str) -> None:
-    parts = PurePosixPath(member).parts
-    if "\\" in member or "\0" in member or member.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", member):
+    if _leaves(member):
         raise InvalidDistribution(f"its member {member[:200]!r} would leave the folder that it is unpacked into.")
+
+
+def _leaves(member: str) -> bool:
+    parts = PurePosixPath(member).parts
+    bad = "\\" in member or "\0" in member or member.startswith("/") or ".." in parts
+    return bad or re.match(r"[A-Za-z]:", member) is not None
 
 
 def _check_growth(unpacked: int, packed: int) -> None:
