@@ -40,6 +40,7 @@ def build(source: Path, into: Path) -> tuple[Path, ...]:
     command = [sys.executable, "-P", "-m", "build", "--outdir", str(into), str(source.absolute())]
     # The backend is the project's code and that of its build requirements: they get no secrets of ours.
     environ = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    environ["PYTHONUNBUFFERED"] = "1"  # or what went wrong stands before what led to it
     with tempfile.TemporaryFile() as output:
         try:
             subprocess.run(
