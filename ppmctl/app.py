@@ -69,7 +69,10 @@ class Index:
         """Who is asking. Refused, 401: before anything else is said, also whether something is here."""
         if reading and self._settings.public_reads:
             return _ANONYMOUS
-        sent = request.authorization
+        try:
+            sent = request.authorization
+        except UnicodeError:
+            sent = None
         if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
             raise Refused(401, "This index needs a credential")
         access = self._credentials.authenticate(sent.username, sent.password)

@@ -98,9 +98,14 @@ class Credentials:
         if current == self._seen:
             return
         with self._guard:
-            self._hashes = read_htpasswd(self._volume.htpasswd)
-            self._access = read_access(self._volume.access)
-            self._seen = current
+            try:
+                hashes, access = read_htpasswd(self._volume.htpasswd), read_access(self._volume.access)
+            except (PpmError, OSError) as exc:
+                # as it was: whoever edits a file by hand must not lock everybody out, nor let anybody in
+                log.error("The credentials can't be read; those from before go on working: %s", exc)
+                access = {name: entry for name, entry in self._access.items() if name in self._hashes}
+                hashes = dict(self._hashes)
+            self._hashes, self._access, self._seen = hashes, access, current
 
 
 def add(volume: Volume, name: str, role: str) -> str:
@@ -120,10 +125,9 @@ def add(volume: Volume, name: str, role: str) -> str:
             )
         secret = SECRET_PREFIX + secrets.token_urlsafe(32)
         access[name] = Access(name=name, role=role, created=_now())
-        hashes[name] = _HASHES.hash(secret)
         # in this order: a line in htpasswd never stands without what says how little it may do
-        _write_access(volume, access)
-        _write_htpasswd(volume, hashes)
+        _write_access(volume, access, changed=name)
+        _write_htpasswd(volume, [*_lines_but(volume, name), f"{name}:{_HASHES.hash(secret)}"])
     return secret
 
 
@@ -133,10 +137,9 @@ def remove(volume: Volume, name: str) -> None:
         hashes, access = read_htpasswd(volume.htpasswd), read_access(volume.access)
         if name not in hashes and name not in access:
             raise PpmError(f"There is no credential {name!r}.", hint="ppmctl user list")
-        hashes.pop(name, None)
         access.pop(name, None)
-        _write_htpasswd(volume, hashes)
-        _write_access(volume, access)
+        _write_htpasswd(volume, _lines_but(volume, name))
+        _write_access(volume, access, changed=name)
 
 
 def entries(volume: Volume) -> list[Access]:
@@ -182,12 +185,8 @@ def read_htpasswd(path: Path) -> dict[str, str]:
 
 def read_access(path: Path) -> dict[str, Access]:
     """What each credential is for. An entry that makes no sense has no rights and is logged."""
-    try:
-        written = yaml.safe_load("\n".join(_lines(path))) or {}
-    except yaml.YAMLError as exc:
-        raise PpmError(f"{path} can't be read: {' '.join(str(exc).split())}.") from exc
     access = {}
-    for name, values in (written if isinstance(written, dict) else {}).items():
+    for name, values in _load_access(path).items():
         try:
             access[name] = _entry(name, values)
         except (KeyError, TypeError, ValueError):
@@ -195,9 +194,20 @@ def read_access(path: Path) -> dict[str, Access]:
     return access
 
 
+def _load_access(path: Path) -> dict[Any, Any]:
+    try:
+        written = yaml.safe_load("\n".join(_lines(path)))
+    except yaml.YAMLError as exc:
+        raise PpmError(f"{path} can't be read: {' '.join(str(exc).split())}.") from exc
+    return written if isinstance(written, dict) else {}
+
+
 def _entry(name: str, values: dict[str, Any]) -> Access:
-    if values["role"] not in ROLES:
-        raise ValueError(values["role"])
+    if not isinstance(name, str) or values["role"] not in ROLES:
+        raise ValueError(name)
+    projects = values.get("projects") or []
+    if not isinstance(projects, list) or not all(isinstance(project, str) for project in projects):
+        raise ValueError(projects)  # a text would be taken for its letters, and a * among them for everything
     expires = values.get("expires")
     if expires is not None and datetime.fromisoformat(expires).tzinfo is None:
         raise ValueError(expires)
@@ -205,7 +215,7 @@ def _entry(name: str, values: dict[str, Any]) -> Access:
         name=name,
         role=values["role"],
         created=str(values.get("created", "")),
-        projects=tuple(values.get("projects") or ()),
+        projects=tuple(projects),
         expires=expires,
     )
 
@@ -214,21 +224,24 @@ def _changing(volume: Volume) -> Any:
     return files.lock(volume.locks / "credentials")
 
 
-def _write_access(volume: Volume, access: Mapping[str, Access]) -> None:
-    values: dict[str, dict[str, Any]] = {}
-    for name, entry in sorted(access.items()):
-        values[name] = {"role": entry.role, "created": entry.created}
-        if entry.projects:
-            values[name]["projects"] = list(entry.projects)
-        if entry.expires:
-            values[name]["expires"] = entry.expires
-    text = "# What each credential is for; `ppmctl user` writes it.\n" + yaml.safe_dump(values, sort_keys=True)
+def _write_access(volume: Volume, access: Mapping[str, Access], *, changed: str) -> None:
+    """Write the entry of `changed`, or none; every other entry stays as somebody wrote it, also one we can't read."""
+    values: dict[Any, Any] = _load_access(volume.access)
+    values.pop(changed, None)
+    if changed in access:
+        entry = access[changed]
+        values[changed] = {"role": entry.role, "created": entry.created}
+    text = "# What each credential is for; `ppmctl user` writes it.\n" + yaml.safe_dump(values, sort_keys=False)
     files.write_atomic(volume.access, text.encode(), mode=_MODE, sync=True)
 
 
-def _write_htpasswd(volume: Volume, hashes: Mapping[str, str]) -> None:
-    text = "".join(f"{name}:{stored}\n" for name, stored in sorted(hashes.items()))
-    files.write_atomic(volume.htpasswd, text.encode(), mode=_MODE, sync=True)
+def _write_htpasswd(volume: Volume, lines: list[str]) -> None:
+    files.write_atomic(volume.htpasswd, "".join(f"{line}\n" for line in lines).encode(), mode=_MODE, sync=True)
+
+
+def _lines_but(volume: Volume, name: str) -> list[str]:
+    """The lines of htpasswd that are not about `name`, each as it stands there."""
+    return [line for line in _lines(volume.htpasswd) if line.partition(":")[0] != name]
 
 
 def _verify(secret: str, stored: str) -> bool:
@@ -248,7 +261,7 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
 

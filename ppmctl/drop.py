@@ -91,6 +91,9 @@ class Watcher:
             reason = exc.message
         except OSError as exc:
             reason = f"{exc.strerror or exc}; it will be tried again when it changes or the server is started"
+        except Exception as exc:
+            log.exception("%s can't be taken", path)  # one file must not keep the others from being taken
+            reason = f"This is a bug in ppm ({type(exc).__name__}); the server's log says more"
         audit.write(self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=reason or "done")
         if reason:
             files.write_atomic(beside, f"{reason}\n".encode())

@@ -46,3 +46,7 @@ class Refused(PpmError):
     def __init__(self, status: int, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+
+class InvalidDistribution(PpmError):
+    """A file is not the wheel or sdist that its name says, or not one that an index may hand out."""

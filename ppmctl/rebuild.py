@@ -35,20 +35,27 @@ def rebuild(store: Store, *, step: Callable[[int], None]) -> Rebuilt:
     done = Rebuilt()
     projects = store.projects()
     for project in projects:
-        with store.locked(project):
-            store.settle(project)
-            index.mark(store.volume, project)
-            content = folder.read(store.volume, project)
-            if content is not None:
-                if _complete(store.volume, content, done):
-                    content = folder.read(store.volume, project) or content
-                done.written += index.write_project(store.volume, content)
-                done.projects += 1
-            index.unmark(store.volume, project)
+        try:
+            _project(store, project, done)
+        except (PpmError, OSError) as exc:
+            done.problems.append(f"{project}: {exc}")
         step(1)
     _drop_strays(store.volume, set(projects))
     store.write_root()
     return done
+
+
+def _project(store: Store, project: str, done: Rebuilt) -> None:
+    with store.locked(project):
+        store.settle(project)
+        index.mark(store.volume, project)
+        content = folder.read(store.volume, project)
+        if content is not None:
+            if _complete(store.volume, content, done):
+                content = folder.read(store.volume, project) or content
+            done.written += index.write_project(store.volume, content)
+            done.projects += 1
+        index.unmark(store.volume, project)
 
 
 def _complete(volume: Volume, content: Folder, done: Rebuilt) -> bool:

@@ -54,6 +54,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
             "graceful_timeout": 60,
             "keepalive": 15,
             "limit_request_line": 8190,
+            "forwarder_headers": "",  # a client's SCRIPT_NAME would end up in redirects
             "control_socket_disable": True,  # it would be a file in whatever folder this was started in
             "loglevel": "warning",
             "proc_name": "ppm",
@@ -94,7 +95,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
                     "The machine was started anew: of %d projects %d had old pages.", done.projects, done.written
                 )
             files.write_atomic(boot, current)
-        except OSError as exc:
+        except (OSError, PpmError) as exc:
             log.error("The pages can't be compared after a reboot (ppmctl index rebuild does it): %s", exc)
 
     def _write_root(self) -> None:

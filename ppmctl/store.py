@@ -48,11 +48,14 @@ class Store:
         """A project's files and status; NotHere where it never was."""
         content = folder.read(self.volume, project)
         if content is None:
-            raise NotHere(
-                f"There is no project {project!r} in this index.",
-                hint="The folders of ROOT/packages name the projects.",
-            )
+            raise self._not_here(project)
         return content
+
+    def _not_here(self, project: str) -> NotHere:
+        return NotHere(
+            f"There is no project {project!r} in this index.",
+            hint="The folders of ROOT/packages name the projects.",
+        )
 
     def projects(self) -> list[str]:
         return sorted(index.projects(self.volume))
@@ -151,9 +154,14 @@ class Store:
         if state not in STATUSES:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
         status = Status(state=state, reason=" ".join(reason.split()))
-        with self._changing(project):
+        with self.locked(project):
+            if not self.has_project(project):
+                raise self._not_here(project)
+            # not by reading it first: this is also what mends a status that can't be read
+            index.mark(self.volume, project)
             written = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"
             files.write_atomic(self.volume.status(project), written, sync=True)
+            self.settle(project)
         return status
 
     def refresh(self, project: str) -> None:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 # A form's fields besides its file: twine sends a field for each classifier, and the README in one.
 MAX_FIELD = 16 << 20
 MAX_FIELDS = 10_000
+_SLACK = 4 << 20  # bytes; the form's own boundaries and headers, and what the parser has not handed on yet
 # How much of a body is read, and thrown away, so that a client that is still sending reads the refusal; and
 # for how long, in seconds.
 MAX_DRAIN = 256 << 20
@@ -76,11 +78,12 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
         silent=False,
     )
     try:
-        _stream, form, sent = parser.parse_from_environ(request.environ)
+        metered = {**request.environ, "wsgi.input": _Metered(request.environ["wsgi.input"], upload)}
+        _stream, form, sent = parser.parse_from_environ(metered)
         upload.fields = _plain(form)
         content = _only(sent.getlist("content"))
         if content is not None:
-            upload.content = upload.received[[id(file) for file in upload.received].index(id(content.stream))]
+            upload.content = next(file for file in upload.received if id(file) == id(content.stream))
             upload.filename = content.filename or ""
     except RequestEntityTooLarge as exc:
         upload.close()
@@ -104,11 +107,27 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
     return upload
 
 
+class _Metered:
+    """A request's body, read until its fields take more memory than MAX_FIELD together; its files don't count."""
+
+    def __init__(self, body: Any, upload: Upload) -> None:
+        self._body = body
+        self._upload = upload
+        self._count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        chunk: bytes = self._body.read(size)
+        self._count += len(chunk)
+        if self._count - sum(file.size for file in self._upload.received) > MAX_FIELD + _SLACK:
+            raise RequestEntityTooLarge
+        return chunk
+
+
 def publish(store: Store, upload: Upload) -> None:
     """Check what was received and put it into the index. Refused, with the reason, leaves nothing behind."""
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
-    result = "done"
+    result = "failed; the server's log says why"
     try:
         name = _name(upload)
         _check_digests(upload, upload.content)
@@ -119,13 +138,16 @@ def publish(store: Store, upload: Upload) -> None:
         except InvalidDistribution as exc:
             raise Refused(400, exc.message) from exc
         store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
+        result = "done"
     except Refused as exc:
         result = exc.message
         raise
     except OSError as exc:
         if not files.is_out_of_space(exc):
             raise
-        raise out_of_space() from exc
+        refused = out_of_space()
+        result = refused.message
+        raise refused from exc
     finally:
         what = upload.filename[: dists.MAX_FILENAME]
         audit.write(store.volume, action="publish", by=upload.by.name, origin=upload.origin, what=what, result=result)
@@ -200,7 +222,7 @@ def _attestations(upload: Upload) -> str | None:
         return None
     try:
         listed = json.loads(sent)
-    except ValueError:
+    except (ValueError, RecursionError):
         listed = None
     if not isinstance(listed, list):
         raise Refused(400, "The field 'attestations' is not a JSON list (PEP 740)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from ppmctl.volume import METADATA, RECORD, TOMBSTONE, Volume
 
 REBUILD = "ppmctl index rebuild"
 
+_LOST = "restore it from a backup, or remove it: ppmctl package remove"
 _ROOT_FOLLOWS_WITHIN = 3.0  # seconds
 
 
@@ -44,8 +46,10 @@ def check(store: Store, *, hashes: bool, step: Callable[[int], None]) -> Iterato
         )
     for project in projects:
         with store.locked(project):
-            found = list(_project(store.volume, project, hashes=hashes))
+            found = list(_project(store.volume, project))
         yield from found
+        if hashes:  # without the lock: it takes long, and what is published does not change
+            yield from _contents(store, project)
         step(1)
     for stray in stray_pages(store.volume, set(projects)):
         yield Difference(where=_below(store.volume, stray), what="are pages of a project that is not here")
@@ -53,7 +57,7 @@ def check(store: Store, *, hashes: bool, step: Callable[[int], None]) -> Iterato
         yield Difference(where=f"index/simple/{name}", what="does not list the projects that are here")
 
 
-def _project(volume: Volume, project: str, *, hashes: bool) -> Iterator[Difference]:
+def _project(volume: Volume, project: str) -> Iterator[Difference]:
     where = f"packages/{project}"
     if not dists.is_normalised(project):
         yield Difference(where=where, what="is not the normalised name of a project", mend="move it away")
@@ -66,7 +70,7 @@ def _project(volume: Volume, project: str, *, hashes: bool) -> Iterator[Differen
     if content is None:
         return
     for file in content.files:
-        yield from _file(volume, content, file, hashes=hashes)
+        yield from _file(volume, content, file)
     yield from _names(volume, content)
     if volume.mark(project).exists():
         yield Difference(where=f"index/pending/{project}", what="marks pages that may be old")
@@ -74,23 +78,20 @@ def _project(volume: Volume, project: str, *, hashes: bool) -> Iterator[Differen
         yield Difference(where=f"index/simple/{project}/{name}", what="is not what the folder says")
 
 
-def _file(volume: Volume, content: Folder, file: StoredFile, *, hashes: bool) -> Iterator[Difference]:
+def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Difference]:
     path = volume.file(content.project, file.filename)
     where, record = _below(volume, path), file.record
-    lost = "restore it from a backup, or remove it: ppmctl package remove"
     try:
         name = dists.parse_filename(file.filename)
         if name.project != content.project or str(name.version) != record.version:
             yield Difference(
-                where=where, what="is in another project's folder, or its record is another's", mend=lost
+                where=where, what="is in another project's folder, or its record is another's", mend=_LOST
             )
     except InvalidDistribution as exc:
         yield Difference(where=where, what=exc.message, mend="move it away")
     size = path.stat().st_size
     if size != record.size:
-        yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", mend=lost)
-    elif hashes and sha256_of(path) != record.sha256:
-        yield Difference(where=where, what="does not have the sha256 of its record", mend=lost)
+        yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", mend=_LOST)
     if record.core_metadata is None:
         return
     try:
@@ -99,6 +100,21 @@ def _file(volume: Volume, content: Folder, file: StoredFile, *, hashes: bool) ->
             yield Difference(where=where + METADATA, what="is not the metadata that was published", mend=mend)
     except FileNotFoundError:
         yield Difference(where=where + METADATA, what="is missing")
+
+
+def _contents(store: Store, project: str) -> Iterator[Difference]:
+    """The files whose bytes are not those of their record; one that is removed meanwhile is no difference."""
+    try:
+        content = folder.read(store.volume, project)
+    except PpmError:
+        return  # said already
+    for file in content.files if content is not None else ():
+        path = store.volume.file(project, file.filename)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size == file.record.size and sha256_of(path) != file.record.sha256:
+                yield Difference(
+                    where=_below(store.volume, path), what="does not have the sha256 of its record", mend=_LOST
+                )
 
 
 def _names(volume: Volume, content: Folder) -> Iterator[Difference]:

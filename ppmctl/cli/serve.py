@@ -65,7 +65,9 @@ def init(root: Path) -> None:
 
 def _print_commands(settings: ServerSettings, *, made: bool) -> None:
     volume = settings.volume
-    url = f"http://{settings.host}:{settings.port}"
+    # a wildcard is no address to go to, and netrc knows the loopback
+    host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     output.say(f"ppm serves {url}/ from {volume.root}")
     output.say("")
     if made:
@@ -77,6 +79,11 @@ def _print_commands(settings: ServerSettings, *, made: bool) -> None:
     output.say(f"install    {netrc}pip install --index-url {url}/simple/ NAME")
     output.say(f"add a user {_ppmctl()} user add NAME --role publisher --root {_short(volume.root)}")
     output.say("stop       Ctrl-C")
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+        output.say("")
+        output.say(
+            "Other machines reach this over plain HTTP: put TLS in front of it, or secrets can be read on the way."
+        )
     output.say("")
 
 

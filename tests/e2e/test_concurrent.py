@@ -45,38 +45,49 @@ def at_once(works: Collection[Callable[[], Result]]) -> list[Result]:
         return list(pool.map(run, works))
 
 
-def test_of_many_uploads_of_one_filename_one_wins(indexes: list[Server]) -> None:
+@pytest.mark.parametrize("together", [True, False], ids=["at-once", "one-after-another"])
+def test_of_many_uploads_of_one_filename_one_wins(together: bool, indexes: list[Server]) -> None:
     """One of 16 gets 200 and its bytes are served; by the time the others read 409, the page lists the winner's.
 
-    Guards the create-if-absent of the commit, and that nobody hears of a file whose page is not there yet.
+    Guards the create-if-absent of the commit, and that nobody hears of a file whose page is not there yet: also
+    where the clients do not wait for each other, so that they come at every moment of the winner's upload.
     """
     chance = random.Random(1)
-    projects = [f"race-{number}" for number in range(12)]
+    projects = [f"race-{number}" for number in range(10)]
+    rivals = {
+        project: [
+            streams.dist(chance, project, "1.0", size=streams.some_size(chance, largest=200_000))
+            for _ in range(CLIENTS)
+        ]
+        for project in projects
+    }
 
-    def upload(server: Server, made: Made) -> tuple[int, Made, dict[str, str]]:
-        answer = server.upload(made.file)
-        shown = evidence.listing(chance.choice(indexes), made.project) if answer.status_code == 409 else {}
-        assert answer.status_code == 200 or "other content" in answer.text, answer.text
-        return answer.status_code, made, shown
+    def upload(client: int, some: list[str]) -> list[tuple[int, Made, dict[str, str]]]:
+        outcomes = []
+        for number, project in enumerate(some):
+            made = rivals[project][client]
+            answer = indexes[client % len(indexes)].upload(made.file)
+            shown = {}
+            if answer.status_code != 200:
+                assert (answer.status_code, "other content" in answer.text) == (409, True), answer.text
+                shown = evidence.listing(indexes[(client + number) % len(indexes)], project)
+            outcomes.append((answer.status_code, made, shown))
+        return outcomes
 
     with evidence.readers(indexes, lambda: projects):
-        for project in projects:
-            rivals = [
-                streams.dist(chance, project, "1.0", size=streams.some_size(chance, largest=200_000))
-                for _ in range(CLIENTS)
-            ]
-            outcomes = at_once(
-                [partial(upload, indexes[number % len(indexes)], made) for number, made in enumerate(rivals)]
-            )
-            winners = [made for status, made, _shown in outcomes if status == 200]
-            assert len(winners) == 1, f"{len(winners)} of {CLIENTS} were told that they won"
-            (winner,) = winners
-            for status, _made, shown in outcomes:
-                assert status in {200, 409}
-                assert status == 200 or shown == {winner.filename: winner.sha256}
-            for server in indexes:
-                assert evidence.listing(server, project) == {winner.filename: winner.sha256}
-                assert evidence.served(server, project, winner.filename) == winner.content
+        for some in [[project] for project in projects] if together else [projects]:
+            told = at_once([partial(upload, client, some) for client in range(CLIENTS)])
+            outcomes = [outcome for client in told for outcome in client]
+            for project in some:
+                of_project = [(status, made, shown) for status, made, shown in outcomes if made.project == project]
+                winners = [made for status, made, _shown in of_project if status == 200]
+                assert len(winners) == 1, f"{len(winners)} of {CLIENTS} were told that they won"
+                (winner,) = winners
+                for status, _made, shown in of_project:
+                    assert status == 200 or shown == {winner.filename: winner.sha256}
+                for server in indexes:
+                    assert evidence.listing(server, project) == {winner.filename: winner.sha256}
+                    assert evidence.served(server, project, winner.filename) == winner.content
     rest(indexes)
 
 

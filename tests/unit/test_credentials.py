@@ -65,7 +65,7 @@ class _DiedError(Exception):
     pass
 
 
-def _die(*_arguments: object) -> None:
+def _die(*_arguments: object, **_options: object) -> None:
     raise _DiedError
 
 
@@ -79,6 +79,39 @@ def test_malformed_lines_disable_themselves_alone(volume: Volume, caplog: pytest
     assert "line 3" in caplog.text
     assert "broken" in caplog.text
     assert "strange" in caplog.text
+
+
+def test_a_text_for_projects_is_no_right_to_all(volume: Volume) -> None:
+    """As letters, acme-* would hold a * of its own."""
+    secret = credentials.add(volume, "ops", "publisher")
+    volume.access.write_text("ops: {role: publisher, projects: acme-*}\n")
+    assert Credentials(volume).authenticate("ops", secret) is None
+
+
+def test_what_ppm_does_not_understand_stays_where_somebody_wrote_it(volume: Volume) -> None:
+    """A new user must not cost another one's line: a hash or a key of a later or another program."""
+    foreign = "# kept\nold:$2y$10$abcdefghijklmnopqrstuuYh2JtY1zq9tmKrUyCwYVtVQxQJ5oM1K\n"
+    volume.htpasswd.write_text(foreign)
+    volume.access.write_text("old: {role: reader, expires: 2027-01-01, note: mine}\n")
+    credentials.add(volume, "ops", "admin")
+    credentials.remove(volume, "ops")
+    assert volume.htpasswd.read_text() == foreign
+    kept = yaml.safe_load(volume.access.read_text())["old"]
+    assert (kept["role"], kept["note"], str(kept["expires"])) == ("reader", "mine", "2027-01-01")
+
+
+def test_a_file_that_cannot_be_read_leaves_everybody_as_they_were(
+    volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = credentials.add(volume, "ops", "admin")
+    known = Credentials(volume)
+    assert known.authenticate("ops", secret) is not None
+    volume.access.write_text("ops: {role: admin\n\tbroken")
+    assert known.authenticate("ops", secret) is not None
+    assert known.authenticate("eve", secret) is None
+    assert "can't be read" in caplog.text
+    volume.access.write_text("{}\n")
+    assert known.authenticate("ops", secret) is None
 
 
 @pytest.mark.parametrize("scheme", [ldap_sha1, apr_md5_crypt])

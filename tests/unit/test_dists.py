@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import wheels
 
-from ppmctl import dists
+from ppmctl import archives, dists
 from ppmctl.dists import InvalidDistribution
 
 
@@ -108,6 +108,19 @@ def without(member: str) -> bytes:
     return buffer.getvalue()
 
 
+def damaged(method: int) -> bytes:
+    """A wheel whose METADATA is packed by `method`, and damaged."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(wheels.wheel("x", "1.0")[1])) as whole, zipfile.ZipFile(buffer, "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name) * (50 if name.endswith("METADATA") else 1), method)
+        at = archive.getinfo("x-1.0.dist-info/METADATA").header_offset
+    content = bytearray(buffer.getvalue())
+    for offset in range(at + 60, at + 100):
+        content[offset] ^= 0x55
+    return bytes(content)
+
+
 def twice() -> bytes:
     buffer = io.BytesIO(wheels.wheel("x", "1.0")[1])
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(buffer, "a") as archive:
@@ -147,11 +160,13 @@ BAD_WHEELS = {
     "absolute": (lambda: wheels.wheel("x", "1.0", files={"/etc/x.py": b""})[1], "leave the folder"),
     "backslash": (lambda: wheels.wheel("x", "1.0", files={"..\\x.py": b""})[1], "leave the folder"),
     "drive": (lambda: wheels.wheel("x", "1.0", files={"C:x.py": b""})[1], "leave the folder"),
-    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(dists.BOMB_FLOOR + 1)})[1], "bomb"),
+    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(archives.BOMB_FLOOR + 1)})[1], "bomb"),
     "huge metadata": (
-        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * dists.MAX_METADATA)[1],
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * archives.MAX_METADATA)[1],
         "metadata is over",
     ),
+    "damaged LZMA": (lambda: damaged(zipfile.ZIP_LZMA), "not a readable archive"),
+    "damaged bzip2": (lambda: damaged(zipfile.ZIP_BZIP2), "not a readable archive"),
     "a member twice": (twice, "two members"),
 }
 
@@ -177,6 +192,15 @@ def tar_with(*members: tarfile.TarInfo) -> bytes:
     return gzip.compress(buffer.getvalue())
 
 
+def pax_header(size: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x" * size}
+    ) as archive:
+        archive.addfile(tarfile.TarInfo("x-1.0/PKG-INFO"))
+    return gzip.compress(buffer.getvalue())
+
+
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 0) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.size = kind, target, size
@@ -195,8 +219,17 @@ BAD_SDISTS = {
     "absolute link": (lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "/etc/passwd")), "unpacked safely"),
     "link outside": (lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "../../x")), "unpacked safely"),
     "hard link outside": (lambda: tar_with(member("x-1.0/l", tarfile.LNKTYPE, "../x")), "unpacked safely"),
+    "through a link": (
+        lambda: tar_with(
+            member("x-1.0/a/b/d", tarfile.SYMTYPE, "../.."),
+            member("x-1.0/up", tarfile.SYMTYPE, "a/b/d/../.."),
+            member("x-1.0/up/pwned"),
+        ),
+        "through a link",
+    ),
+    "a huge header": (lambda: pax_header(archives.MAX_HEADER + 1), "not a readable archive: a header is over"),
     "device": (lambda: tar_with(member("x-1.0/d", tarfile.CHRTYPE)), "unpacked safely"),
-    "bomb": (lambda: tar_with(member("x-1.0/z", size=dists.BOMB_FLOOR + 1)), "bomb"),
+    "bomb": (lambda: tar_with(member("x-1.0/z", size=archives.BOMB_FLOOR + 1)), "bomb"),
 }
 
 

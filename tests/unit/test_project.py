@@ -20,7 +20,19 @@ PACKAGE = ROOT / "ppmctl"
 GROUND = ("errors", "files", "volume")
 # What commands and the server stand on: these import each other (in one direction) and the ground.
 CORE = (
-    *("dists", "folder", "index", "incoming", "commit", "store", "accept", "audit", "config", "credentials"),
+    *(
+        "archives",
+        "dists",
+        "folder",
+        "index",
+        "incoming",
+        "commit",
+        "store",
+        "accept",
+        "audit",
+        "config",
+        "credentials",
+    ),
     *("address", "credential", "transport", "simple"),
 )
 # A third-party system → the modules that may know it. What its next version breaks is to be found there.

@@ -257,3 +257,14 @@ def test_the_volume_may_lose_its_index_folder(store: Store) -> None:
     store.write_root()
     root = json.loads((store.volume.simple / index.JSON_PAGE).read_bytes())
     assert [project["name"] for project in root["projects"]] == ["x", "y"]
+
+
+def test_a_damaged_status_is_mended_by_setting_one(store: Store) -> None:
+    put(store, wheels.wheel("x", "1.0"))
+    store.volume.status("x").write_text("garbage")
+    with pytest.raises(folder.BrokenRecord) as broken:
+        put(store, wheels.wheel("x", "2.0"))
+    assert broken.value.hint == "ppmctl package status x active"
+    store.set_status("x", "active")
+    put(store, wheels.wheel("x", "2.0"))
+    assert len(listed(store, "x")) == 2
