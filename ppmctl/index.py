@@ -28,7 +28,7 @@ JSON_PAGE = "index.json"
 HTML_PAGE = "index.html"
 PACKED = ".gz"
 
-_ATTEMPTS = 50  # to write what somebody deletes meanwhile
+_PATIENCE = 10.0  # seconds to write what somebody deletes meanwhile, over and over
 _ROOT_WRITING = ROOT_MARK + "-writing"
 _GZIP_FROM = 1024  # bytes; below, a packed page saves no packet
 _GZIP_LEVEL = 3  # hashes hardly pack: level 5 takes twice the time for 6 % less
@@ -164,10 +164,13 @@ def _write_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
 
 def _although_deleted(write: Callable[[], T]) -> T:
     """Write below index/, which somebody may delete at any moment, and again."""
-    for _attempt in range(_ATTEMPTS):
-        with contextlib.suppress(FileNotFoundError, FileExistsError):  # mkdir says the latter of a folder that goes
+    patience = time.monotonic() + _PATIENCE
+    while True:
+        try:
             return write()
-    return write()
+        except (FileNotFoundError, FileExistsError):  # mkdir says the latter of a folder that goes
+            if time.monotonic() > patience:
+                raise
 
 
 def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:

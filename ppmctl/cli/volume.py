@@ -50,7 +50,12 @@ def _become(owner: os.stat_result) -> None:
 
 
 def open_store(root: Path) -> Store:
-    """The store of the volume at `root`."""
+    """The store of the volume at `root`; at the command's end the list of projects is written if it is old.
+
+    A server that runs beside hears of its own changes alone.
+    """
     from ppmctl.store import Store
 
-    return Store(open_volume(root))
+    store = Store(open_volume(root))
+    click.get_current_context().call_on_close(lambda: store.write_root() if store.root_is_old.is_set() else None)
+    return store
