@@ -1,0 +1,117 @@
+"""A testbed: an engine, a network, a throwaway key, and the containers on them, which go with it."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from docker.errors import APIError, NotFound
+
+from testbed import engine as engines
+from testbed import hosts, images, lease
+from testbed.container import LEASE, Container
+from testbed.engine import Engine
+from testbed.hosts import Host, Wanted
+from testbed.lease import Lease
+from testbed.place import need
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bed:
+    """What one user of the testbed has: everything on it carries the lease's name, which is the network's too."""
+
+    engine: Engine
+    lease: Lease
+    folder: Path
+
+    @property
+    def network(self) -> str:
+        return self.lease.name
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "key"
+
+    def image(self, name: str, release: int) -> str:
+        with lease.turn():
+            return images.image(self.engine, name, release)
+
+    def host(self, wanted: Wanted) -> Host:
+        """Make a bare host and wait until it is up."""
+        image = self.image("host", wanted.release)
+        return hosts.start(self.engine, image, wanted, network=self.network, lease=self.lease.name, key=self.key)
+
+    def containers(self) -> list[Container]:
+        """What runs on it, made by this process or by an earlier one."""
+        found = self.engine.api.containers.list(all=True, filters={"label": f"{LEASE}={self.lease.name}"})
+        prefix = f"{self.lease.name}-"
+        return [
+            Container(engine=self.engine, id=box.id, name=box.name.removeprefix(prefix), network=self.network)
+            for box in found
+        ]
+
+    def hosts(self) -> list[Host]:
+        """The hosts on it, by name."""
+        found = (hosts.found(box, self.key) for box in self.containers())
+        return sorted(filter(None, found), key=lambda host: host.name)
+
+    def close(self) -> None:
+        """Remove all that is on it; the engine too if the testbed started it and nobody else uses it."""
+        with lease.turn():
+            self.lease.end()
+            _sweep(self.engine)
+            # TODO leases of other engines
+            if not lease.live():
+                engines.stop(self.engine)
+            else:
+                self.engine.api.close()
+
+
+def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
+    """Open the testbed `name`, its key and inventories in `folder`.
+
+    It is there until it is closed; without `keep` also no longer than this process. What others left whose
+    processes are gone is removed first.
+    """
+    need("ssh")
+    folder.mkdir(parents=True, exist_ok=True)
+    with lease.turn():
+        taken = Lease(name=f"{images.PREFIX}-{name}", keeper=folder if keep else None)
+        taken.take()
+        try:
+            engine = engines.find()
+        except BaseException:
+            taken.end()
+            raise
+        _sweep(engine)
+        _make_network(engine, taken.name)
+    made = Bed(engine=engine, lease=taken, folder=folder.resolve())
+    if not made.key.exists():
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", taken.name, "-f", str(made.key)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    return made
+
+
+def _make_network(engine: Engine, name: str) -> None:
+    try:
+        engine.api.networks.get(name)
+    except NotFound:
+        engine.api.networks.create(name, driver="bridge", labels={LEASE: name}, check_duplicate=True)
+
+
+def _sweep(engine: Engine) -> None:
+    """Remove the containers and networks of leases that have ended."""
+    living = lease.live()
+    for box in engine.api.containers.list(all=True, filters={"label": LEASE}):
+        if box.labels[LEASE] not in living:
+            try:
+                box.remove(force=True, v=True)
+            except (NotFound, APIError):
+                continue
+    for network in engine.api.networks.list(filters={"label": LEASE}):
+        if network.name not in living:
+            try:
+                network.remove()
+            except (NotFound, APIError):
+                continue

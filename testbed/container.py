@@ -1,0 +1,156 @@
+"""A container of the testbed: commands in it, files into and out of it, its address."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from docker.errors import NotFound
+
+from ppmctl.errors import PpmError
+from testbed.engine import Engine
+
+LEASE = "ppm-testbed.lease"
+RUN_SECONDS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a command in a container said, and its exit code (124: it took too long)."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A running container; `network` is the one it was started on."""
+
+    engine: Engine
+    id: str
+    name: str
+    network: str
+
+    @property
+    def address(self) -> str:
+        """Its IPv4 address; a restart may give it another."""
+        networks = self._attributes()["NetworkSettings"]["Networks"]
+        return str(networks.get(self.network, {}).get("IPAddress", ""))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self._attributes()["Config"]["Labels"])
+
+    def port(self, inside: int) -> int:
+        """The port of this machine's loopback that leads to the container's TCP port `inside`."""
+        published = self._attributes()["NetworkSettings"]["Ports"].get(f"{inside}/tcp")
+        if not published:
+            raise PpmError(f"{self.name} publishes no port {inside}")
+        return int(published[0]["HostPort"])
+
+    def run(
+        self,
+        command: str,
+        *,
+        user: str = "root",
+        env: dict[str, str] | None = None,
+        folder: str | None = None,
+        check: bool = True,
+        timeout: int = RUN_SECONDS,
+    ) -> Done:
+        """Run a shell command; PpmError with all that it said if it fails, unless `check` is false."""
+        code, (out, err) = self._container().exec_run(
+            ["timeout", "--kill-after=10", str(timeout), "sh", "-c", command],
+            user=user,
+            environment=env or {},
+            workdir=folder,
+            demux=True,
+        )
+        done = Done(code=code, out=(out or b"").decode(errors="replace"), err=(err or b"").decode(errors="replace"))
+        if check and code:
+            raise PpmError(f"`{command}` in {self.name} exited {code}", hint=f"{done.out}\n{done.err}".strip())
+        return done
+
+    def put(self, path: str, content: bytes, *, mode: int = 0o644, owner: int = 0) -> None:
+        """Write a file, in a folder that is there; not below a tmpfs, where the engine can't reach."""
+        where = PurePosixPath(path)
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as tar:
+            member = tarfile.TarInfo(where.name)
+            member.size, member.mode, member.uid, member.gid = len(content), mode, owner, owner
+            tar.addfile(member, io.BytesIO(content))
+        self._container().put_archive(str(where.parent), made.getvalue())
+
+    def get(self, path: str) -> bytes:
+        """The content of a file. FileNotFoundError if there is none."""
+        try:
+            stream, _ = self._container().get_archive(path)
+        except NotFound as exc:
+            raise FileNotFoundError(f"{self.name}:{path}") from exc
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+            file = tar.extractfile(tar.next() or tarfile.TarInfo())
+            if file is None:
+                raise FileNotFoundError(f"{self.name}:{path} is no file")
+            return file.read()
+
+    def restart(self, *, seconds: int = 30) -> None:
+        """Shut it down as it wishes to be, by force after `seconds`, and start it again."""
+        self._container().restart(timeout=seconds)
+
+    def disconnect(self) -> None:
+        """Unplug it from its network."""
+        self.engine.api.networks.get(self.network).disconnect(self.id)
+
+    def connect(self, *aliases: str) -> None:
+        """Plug it in again."""
+        self.engine.api.networks.get(self.network).connect(self.id, aliases=list(aliases))
+
+    def is_running(self) -> bool:
+        return bool(self._attributes()["State"]["Running"])
+
+    def logs(self) -> str:
+        return str(self._container().logs().decode(errors="replace"))
+
+    def remove(self) -> None:
+        """Remove it and what it wrote, whatever it is doing."""
+        try:
+            self._container().remove(force=True, v=True)
+        except NotFound:
+            return
+
+    def _container(self) -> Any:
+        return self.engine.api.containers.get(self.id)
+
+    def _attributes(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = self._container().attrs
+        return attributes
+
+
+def start(
+    engine: Engine,
+    image: str,
+    *,
+    name: str,
+    network: str,
+    lease: str,
+    aliases: tuple[str, ...] = (),
+    labels: dict[str, str] | None = None,
+    **options: Any,
+) -> Container:
+    """Start a container on a network, where the others find it by its aliases; `options` are the SDK's."""
+    made = engine.api.containers.create(
+        image,
+        name=f"{lease}-{name}",
+        hostname=aliases[0] if aliases else name,
+        labels={LEASE: lease, **(labels or {})},
+        detach=True,
+        network=network,
+        networking_config={network: engine.api.api.create_endpoint_config(aliases=[name, *aliases])},
+        **options,
+    )
+    made.start()
+    return Container(engine=engine, id=made.id, name=name, network=network)

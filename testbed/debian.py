@@ -1,0 +1,115 @@
+"""`debian:12-slim` and `debian:13-slim`: pulled where a registry can be reached, else made from a mirror."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from docker.errors import DockerException, ImageNotFound
+
+from ppmctl.errors import PpmError
+from testbed import machine
+from testbed.engine import Engine
+from testbed.place import cache, need
+
+SUITES = {12: "bookworm", 13: "trixie"}
+FRESH_SECONDS = 7 * 24 * 3600
+
+# as in the published images: no documents, and no fsync for each package
+_DPKG = "path-exclude /usr/share/{0}/*\npath-exclude /usr/share/man/*\npath-exclude /usr/share/locale/*\n"
+_SLIM = {
+    "etc/dpkg/dpkg.cfg.d/slim": _DPKG.format("doc"),
+    "etc/dpkg/dpkg.cfg.d/speed": "force-unsafe-io\n",
+    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
+}
+_LEFT_OUT = (
+    "usr/share/doc/*",
+    "usr/share/man/*",
+    "usr/share/locale/*",
+    "var/cache/apt/*",
+    "var/lib/apt/lists/*",
+    "dev/*",
+)
+
+
+def base(engine: Engine, release: int) -> str:
+    """The id of the image debian:`release`-slim, in turn; one that is older than a week is fetched anew."""
+    tag = f"debian:{release}-slim"
+    present = _image_id(engine, tag)
+    # by the image's id: an image that came from elsewhere is as old as it is
+    stamp = cache() / f"base-{present.rpartition(':')[2][:20]}" if present else None
+    if present and stamp and stamp.exists() and time.time() - stamp.stat().st_mtime < FRESH_SECONDS:
+        return present
+    try:
+        _pull_or_make(engine, release, tag)
+    except (PpmError, DockerException, OSError, subprocess.SubprocessError):
+        if not present:
+            raise
+    image = _image_id(engine, tag)
+    if stamp:
+        stamp.unlink(missing_ok=True)
+    (cache() / f"base-{image.rpartition(':')[2][:20]}").touch()
+    return image
+
+
+def _image_id(engine: Engine, tag: str) -> str:
+    try:
+        return str(engine.api.images.get(tag).id)
+    except ImageNotFound:
+        return ""
+
+
+def _pull_or_make(engine: Engine, release: int, tag: str) -> None:
+    try:
+        engine.api.images.pull("debian", f"{release}-slim")
+    except DockerException:
+        _make(engine, release, tag)
+
+
+def _make(engine: Engine, release: int, tag: str) -> None:
+    """Make it with debootstrap, with what this machine's containers need to reach the archives."""
+    mirrors = machine.mirrors()
+    need("standin")
+    folder = Path(tempfile.mkdtemp(prefix="debian-", dir=cache()))
+    try:
+        command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITES[release], str(folder)]
+        done = subprocess.run([*command, mirrors.main], capture_output=True, text=True, timeout=1200)
+        if done.returncode:
+            raise PpmError(
+                f"debootstrap could not make Debian {release}", hint=done.stdout[-1500:] + done.stderr[-500:]
+            )
+        _furnish(folder, release, mirrors)
+        _import(engine, folder, tag)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _furnish(folder: Path, release: int, mirrors: machine.Mirrors) -> None:
+    """Write the files of the machine and of a slim image into the tree."""
+    suite = SUITES[release]
+    sources = f"deb {mirrors.main} {suite} main\ndeb {mirrors.main} {suite}-updates main\n"
+    if mirrors.security:
+        sources += f"deb {mirrors.security} {suite}-security main\n"
+    made = {"etc/apt/sources.list": sources, **_SLIM}
+    files = [machine.File(path=path, content=text.encode()) for path, text in made.items()]
+    for file in files + machine.files():
+        # no part of these paths is a link in a fresh tree, so a host's path is the tree's
+        path = folder / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+    (folder / "usr/sbin/policy-rc.d").chmod(0o755)
+    subprocess.run(["chroot", str(folder), "update-ca-certificates"], check=True, capture_output=True, timeout=120)
+
+
+def _import(engine: Engine, folder: Path, tag: str) -> None:
+    excluded = [f"--exclude=./{pattern}" for pattern in _LEFT_OUT]
+    repository, _, version = tag.partition(":")
+    with subprocess.Popen(["tar", "-C", str(folder), *excluded, "-c", "."], stdout=subprocess.PIPE) as tar:
+        engine.api.api.import_image_from_stream(
+            tar.stdout, repository=repository, tag=version, changes=['CMD ["bash"]']
+        )
+    if tar.returncode:
+        raise PpmError(f"tar of {tag} failed")

@@ -1,0 +1,156 @@
+"""Disposable hosts: Debian with systemd as its first process, reached over SSH like any other."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import gettempdir
+
+from ppmctl.errors import PpmError
+from testbed import container
+from testbed.container import Container, Done
+from testbed.engine import Engine
+
+DOMAIN, RELEASE, USER = "ppm-testbed.domain", "ppm-testbed.release", "ppm-testbed.user"
+BOOT_SECONDS = 90
+SSH_PORT = 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A host to be made. `tmpfs` maps folders to mount options (`size=20m`, `ro`): volumes that fill up or refuse."""
+
+    name: str
+    release: int = 13
+    domain: str = "index.test"
+    sudo: bool = False
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[int, int] = field(default_factory=dict)  # its port → this machine's, on the loopback
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A host that has come up. `user` is who comes in over SSH with `key`: root, or one who may sudo."""
+
+    box: Container
+    key: Path
+    domain: str
+    release: int
+    user: str
+
+    @property
+    def name(self) -> str:
+        return self.box.name
+
+    @property
+    def address(self) -> str:
+        return self.box.address
+
+    def run(self, command: str, *, check: bool = True, timeout: int = container.RUN_SECONDS) -> Done:
+        """Run a shell command as root, past SSH."""
+        return self.box.run(command, check=check, timeout=timeout)
+
+    def ssh(self) -> list[str]:
+        """The command that opens a shell on it; append one to run that."""
+        return ["ssh", *ssh_options(), "-i", str(self.key), f"{self.user}@{self.address}"]
+
+    def variables(self) -> dict[str, object]:
+        """What an Ansible inventory says of it."""
+        return {
+            "ansible_host": self.address,
+            "ansible_user": self.user,
+            "ansible_become": self.user != "root",
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": " ".join(ssh_options()),
+            # a path of its own: the next host at this address is another one
+            "ansible_control_path": f"{gettempdir()}/ppm-testbed-{self.box.id[:12]}",
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+
+    def reboot(self) -> None:
+        """Shut it down and start it again, and wait until it is up."""
+        self.box.restart()
+        wait_until_up(self.box)
+
+    def remove(self) -> None:
+        self.box.remove()
+
+
+def ssh_options() -> list[str]:
+    """Options for hosts whose keys nobody knows and whose addresses come again."""
+    options = {
+        "StrictHostKeyChecking": "no",
+        "UserKnownHostsFile": "/dev/null",
+        "GlobalKnownHostsFile": "/dev/null",
+        "LogLevel": "ERROR",
+        "IdentitiesOnly": "yes",
+    }
+    return [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+
+
+def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: str, key: Path) -> Host:
+    """Start a host and wait until it is up."""
+    user = "admin" if wanted.sudo else "root"
+    options = {
+        "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
+        "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
+        "cgroupns": "private",
+        "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec", **wanted.tmpfs},  # noqa: S108 - a path in the host
+        "ports": {f"{inside}/tcp": ("127.0.0.1", outside) for inside, outside in wanted.ports.items()},
+    }
+    if engine.cgroup == 1:
+        options["volumes"] = ["/sys/fs/cgroup/systemd:/sys/fs/cgroup/systemd:rw"]
+    box = container.start(
+        engine,
+        image,
+        name=wanted.name,
+        network=network,
+        lease=lease,
+        aliases=(wanted.domain,),
+        labels={DOMAIN: wanted.domain, RELEASE: str(wanted.release), USER: user},
+        **options,
+    )
+    _admit(box, user, key)
+    wait_until_up(box)
+    return Host(box=box, key=key, domain=wanted.domain, release=wanted.release, user=user)
+
+
+def found(box: Container, key: Path) -> Host | None:
+    """The host that a container is, if it is one."""
+    labels = box.labels
+    if DOMAIN not in labels:
+        return None
+    return Host(box=box, key=key, domain=labels[DOMAIN], release=int(labels[RELEASE]), user=labels[USER])
+
+
+def _admit(box: Container, user: str, key: Path) -> None:
+    """Let the key in as `user`."""
+    home = "/root" if user == "root" else f"/home/{user}"
+    owner = int(box.run(f"id -u {user}").out)
+    box.put(f"{home}/.ssh/authorized_keys", key.with_suffix(".pub").read_bytes(), mode=0o600, owner=owner)
+
+
+def wait_until_up(box: Container) -> None:
+    """Wait until systemd has started what it starts, and sshd answers. PpmError if that takes too long."""
+    until = time.monotonic() + BOOT_SECONDS
+    state = ""
+    while time.monotonic() < until and box.is_running():
+        state = box.run("systemctl is-system-running 2>&1", check=False, timeout=30).out.strip()
+        if state in ("running", "degraded") and _ssh_answers(box.address):
+            return
+        time.sleep(0.2)
+    failed = (
+        box.run("systemctl --failed --no-legend", check=False, timeout=30).out if box.is_running() else box.logs()
+    )
+    raise PpmError(f"The host {box.name} did not come up ({state or 'it has ended'})", hint=failed[-2000:])
+
+
+def _ssh_answers(address: str) -> bool:
+    try:
+        with socket.create_connection((address, SSH_PORT), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False

@@ -1,0 +1,81 @@
+"""The images of the testbed: built from testbed/images/, tagged with a hash of all that goes into them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+from docker.errors import BuildError, DockerException, ImageNotFound
+
+from ppmctl.errors import PpmError
+from testbed import debian, machine
+from testbed.engine import Engine
+from testbed.place import PACKAGE
+
+PREFIX = "ppm-testbed"
+
+
+def image(engine: Engine, name: str, release: int) -> str:
+    """The tag of image `name` (a folder of testbed/images/) on Debian `release`; in turn, built if need be."""
+    base = debian.base(engine, release)
+    context = _context(PACKAGE / "images" / name)
+    digest = hashlib.sha256(f"{base} {release}".encode() + context).hexdigest()[:12]
+    repository = f"{PREFIX}-{name}-{release}"
+    tag = f"{repository}:{digest}"
+    try:
+        engine.api.images.get(tag)
+    except ImageNotFound:
+        _build(engine, tag, release, context)
+        _drop_others(engine, repository, tag)
+    return tag
+
+
+def _context(folder: Path) -> bytes:
+    """What the Dockerfile of `folder` builds with, as a tar archive that is the same for the same content."""
+    own = [
+        machine.File(path=str(path.relative_to(folder)), content=path.read_bytes(), mode=path.stat().st_mode & 0o755)
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
+    of_machine = [
+        machine.File(path=f"machine/{file.path}", content=file.content, mode=file.mode) for file in machine.files()
+    ]
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        empty = tarfile.TarInfo("machine")
+        empty.type, empty.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(empty)
+        for file in sorted(own + of_machine):
+            member = tarfile.TarInfo(file.path)
+            member.size, member.mode = len(file.content), file.mode
+            tar.addfile(member, io.BytesIO(file.content))
+    return made.getvalue()
+
+
+def _build(engine: Engine, tag: str, release: int, context: bytes) -> None:
+    try:
+        engine.api.images.build(
+            fileobj=io.BytesIO(context),
+            custom_context=True,
+            tag=tag,
+            buildargs={"RELEASE": str(release)},
+            rm=True,
+            forcerm=True,
+            labels={PREFIX: ""},
+        )
+    except BuildError as exc:
+        said = "".join(str(line.get("stream", line.get("error", ""))) for line in exc.build_log)
+        raise PpmError(f"The image {tag} can't be built", hint=said[-3000:]) from exc
+
+
+def _drop_others(engine: Engine, repository: str, tag: str) -> None:
+    """Remove what an earlier definition left; what is in use stays until the next time."""
+    for old in engine.api.images.list(name=repository):
+        for other in old.tags:
+            if other != tag:
+                try:
+                    engine.api.images.remove(other)
+                except DockerException:
+                    continue

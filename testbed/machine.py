@@ -1,0 +1,128 @@
+"""What this machine needs to reach package archives, and so do containers: CAs, proxies, pip's settings, mirrors."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ppmctl.errors import PpmError
+
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+LOCAL_CAS = Path("/usr/local/share/ca-certificates")
+
+_PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "timeout")
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class File:
+    """A file for an image; `path` is relative to its root."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirrors:
+    """Where this machine gets Debian from; `security` is "" if it gets no security updates."""
+
+    main: str
+    security: str
+
+
+def files() -> list[File]:
+    """The files that let apt and pip in a container reach what they reach here."""
+    cas = [File(path=str(ca).lstrip("/"), content=ca.read_bytes()) for ca in sorted(LOCAL_CAS.glob("*.crt"))]
+    made = {
+        "etc/pip.conf": pip_configuration(_pip_settings()),
+        "etc/environment": environment(os.environ),
+        "etc/apt/apt.conf.d/80proxy": apt_proxies(os.environ),
+    }
+    return cas + [File(path=path, content=text.encode()) for path, text in made.items() if text]
+
+
+def pip_configuration(settings: Mapping[str, str]) -> str:
+    """/etc/pip.conf from this machine's settings, without what is a folder or a server of this machine's own."""
+    lines = []
+    for key in _PIP_KEYS:
+        values = [value for value in settings.get(key, "").split() if key == "timeout" or _reachable(value)]
+        if values:
+            lines.append(f"{key} = {' '.join(values)}")
+    if settings.get("cert"):
+        lines.append(f"cert = {CA_BUNDLE}")
+    return "".join(f"{line}\n" for line in ["[global]", *lines]) if lines else ""
+
+
+def environment(environ: Mapping[str, str]) -> str:
+    """/etc/environment: the proxies that containers can reach too, in both spellings."""
+    values = {name: environ.get(name) or environ.get(name.upper()) or "" for name in _PROXIES}
+    if not any(values[name] and _reachable(values[name]) for name in ("http_proxy", "https_proxy")):
+        return ""
+    values["no_proxy"] = ",".join(filter(None, [values["no_proxy"], "localhost,127.0.0.1,.test"]))
+    return "".join(
+        f"{spelling}={value}\n" for name, value in values.items() if value for spelling in (name, name.upper())
+    )
+
+
+def apt_proxies(environ: Mapping[str, str]) -> str:
+    """apt's configuration for the same proxies."""
+    lines = []
+    for scheme in ("http", "https"):
+        value = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme}_proxy".upper()) or ""
+        if value and _reachable(value):
+            lines.append(f'Acquire::{scheme}::Proxy "{value}";\n')
+    return "".join(lines)
+
+
+def mirrors() -> Mirrors:
+    """Debian's mirrors from the apt sources of this machine. PpmError if they name none."""
+    apt = Path("/etc/apt")
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in [apt / "sources.list", *apt.glob("sources.list.d/*")]
+        if path.is_file()
+    ]
+    found = [uri for text in texts for uri in source_uris(text)]
+    main = next((uri for uri in found if uri.rstrip("/").endswith("/debian")), "")
+    if not main:
+        raise PpmError(
+            "No registry of images can be reached, and this machine's apt sources name no mirror of Debian",
+            hint="pull debian:12-slim and debian:13-slim on a machine that can, and docker load them here",
+        )
+    security = next((uri for uri in found if uri.rstrip("/").endswith("/debian-security")), "")
+    return Mirrors(main=main, security=security)
+
+
+def source_uris(text: str) -> Iterator[str]:
+    """The http(s) URIs in apt sources of either form."""
+    for line in text.splitlines():
+        if re.match(r"\s*(?:deb\s|URIs:)", line):
+            yield from re.findall(r"https?://[^\s\]]+", line)
+
+
+def _pip_settings() -> dict[str, str]:
+    """What pip would use here, by the name of the setting."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    found: dict[str, str] = {}
+    for line in sorted(done.stdout.splitlines(), key=lambda line: not line.startswith(":env:")):
+        name, _, value = line.partition("=")
+        found.setdefault(name.rpartition(".")[2], str(ast.literal_eval(value)))
+    return found
+
+
+def _reachable(value: str) -> bool:
+    """Whether a container can reach what `value` names: neither a folder nor a server of this machine."""
+    if "://" not in value:
+        return not value.startswith((".", "/", "~"))
+    parts = urlsplit(value)
+    return parts.scheme != "file" and parts.hostname not in _LOOPBACK

@@ -1,0 +1,28 @@
+"""Where the testbed keeps things on this machine, and how it adds the Debian packages it needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from ppmctl.errors import PpmError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
+
+
+def cache() -> Path:
+    """The folder, made if needed, of what may be used again by the next run and may be deleted at any time."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(base) / "ppm" / "testbed"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def need(what: str) -> None:
+    """See that the packages of testbed/needs/`what`.txt are here; as root on Debian, add what is missing."""
+    command = [CHECKOUT / "scripts" / "apt-needs", PACKAGE / "needs" / f"{what}.txt"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    if done.returncode:
+        raise PpmError(f"The testbed lacks what it needs ({what})", hint=done.stderr.strip()[-2000:])

@@ -1,0 +1,138 @@
+"""Running `ansible-playbook`, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from ppmctl.errors import PpmError
+from testbed.hosts import Host
+from testbed.place import CHECKOUT
+
+PLAYBOOK_SECONDS = 1800
+
+_RECAP = re.compile(r"^(\S+)\s+:((?:\s+\w+=\d+)+)\s*$", re.MULTILINE)
+_TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$")
+_CHANGED = re.compile(r"^changed: \[([^\]\s]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recap:
+    """What the tasks did on one host."""
+
+    ok: int = 0
+    changed: int = 0
+    unreachable: int = 0
+    failed: int = 0
+    skipped: int = 0
+    rescued: int = 0
+    ignored: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a run: `output` is all that Ansible said, `changed` are the tasks that changed something."""
+
+    code: int
+    output: str
+    seconds: float
+    hosts: Mapping[str, Recap] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> Recap:
+        """The recap of the only host."""
+        (recap,) = self.hosts.values()
+        return recap
+
+    def check(self) -> Result:
+        """Itself, if every task on every host succeeded; PpmError with the output otherwise."""
+        if self.code:
+            raise PpmError(f"ansible-playbook exited {self.code}", hint=self.output[-6000:])
+        return self
+
+
+def write_inventory(path: Path, hosts: Sequence[Host], *, group: str = "ppm") -> Path:
+    """Write the inventory of `hosts`, in one group, and return its path."""
+    inventory = {group: {"hosts": {host.name: host.variables() for host in hosts}}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def run(
+    playbook: Path,
+    inventory: Path,
+    *arguments: str,
+    variables: Mapping[str, object] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = PLAYBOOK_SECONDS,
+    folder: Path = CHECKOUT,
+) -> Result:
+    """Run a playbook with extra `variables`; what it does wrong is in the result, not an exception.
+
+    `env` is added to the environment, which is without this user's own settings of Ansible.
+    """
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(playbook), *arguments]
+    if variables:
+        command += ["--extra-vars", json.dumps(dict(variables))]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environ |= {
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_NOCOWS": "1",
+        "ANSIBLE_DISPLAY_OK_HOSTS": "1",
+        "PYTHONWARNINGS": "",
+        **(env or {}),
+    }
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+    )
+    seconds = time.monotonic() - started
+    return Result(
+        code=done.returncode,
+        output=done.stdout,
+        seconds=seconds,
+        hosts=recaps(done.stdout),
+        changed=changed_tasks(done.stdout),
+    )
+
+
+def recaps(output: str) -> dict[str, Recap]:
+    """The recap at the end of Ansible's output, by host."""
+    _, _, last = output.rpartition("PLAY RECAP")
+    return {
+        name: Recap(**{key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", counts)})
+        for name, counts in _RECAP.findall(last)
+    }
+
+
+def changed_tasks(output: str) -> tuple[str, ...]:
+    """The names of the tasks and handlers that changed something, in their order."""
+    found: list[str] = []
+    task = ""
+    for line in output.splitlines():
+        if match := _TASK.match(line):
+            task = match[1]
+        elif _CHANGED.match(line) and task not in found[-1:]:
+            found.append(task)
+    return tuple(found)
