@@ -1,0 +1,254 @@
+"""Every `ppm_` variable against the argument specs of all roles, the certificate files, and the host: before a change.
+
+One failure lists all that is wrong, each with the variable's name and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+ROLES = Path(__file__).parents[2]
+DEBIAN = ("12", "13")
+MIN_FREE = 512 << 20  # bytes: a release's packages, and some room for uploads
+
+# Variables that had another name once, with the one they have now.
+RENAMED: dict[str, str] = {}
+
+_DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+_SIZE = re.compile(r"[1-9][0-9]*[KMG]?")
+_GLOB = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
+_URL = re.compile(r"https?://[^\s/@\"'{};$]+(?:/[^\s\"'{};$]*)?")
+_EMAIL = re.compile(r"[^\s@\"']+@[^\s@\"']+\.[^\s@\"']+")
+_NETWORK = re.compile(r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?")
+_ROOT = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9._-]")
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "path": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "list": (list, tuple),
+    "dict": (dict,),
+}
+
+
+class ActionModule(ActionBase):
+    """check_inventory: roles (whose specs count), packages (to look for on the host). Returns `host`, as probe_host."""
+
+    _requires_connection = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        del tmp
+        task_vars = task_vars or {}
+        arguments = self._task.args
+        specs = read_specs(ROLES, arguments["roles"])
+        values = {}
+        problems = []
+        for name in sorted(name for name in task_vars if name.startswith("ppm_")):
+            try:
+                values[name] = self._templar.template(task_vars[name])
+            except Exception as exc:
+                problems.append(f"{name}: its value can't be made out: {' '.join(str(exc).split())}")
+        values = {name: _plain(specs.get(name, {}), value) for name, value in values.items()}
+        problems += variable_problems(specs, values)
+        if not problems:
+            problems += file_problems(values, self._find)
+        if not problems:
+            found = self._execute_module(
+                module_name="probe_host",
+                module_args={"root": values["ppm_root"], "packages": arguments["packages"], "ports": [80, 443]},
+                task_vars=task_vars,
+            )
+            if found.get("failed"):
+                return result | found
+            result["host"] = found["host"]
+            problems += host_problems(found["host"], values)
+        if problems:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            result |= {"failed": True, "msg": f"Nothing was changed on this host. What is in the way:\n{listed}"}
+        return result | {"changed": False}
+
+    def _find(self, path: str) -> Path:
+        return Path(self._loader.path_dwim(path))
+
+
+def read_specs(roles: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """The options of all the roles' argument specs, by name."""
+    specs: dict[str, dict[str, Any]] = {}
+    for name in names:
+        path = roles / name / "meta" / "argument_specs.yml"
+        specs |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"].get("options", {})
+    return specs
+
+
+def _plain(spec: Mapping[str, Any], value: Any) -> Any:
+    """A value as its type; `-e name=value` on the command line gives texts alone. What is none stays as it is."""
+    if isinstance(value, str):
+        if spec.get("type") == "int" and value.isdecimal():
+            return int(value)
+        if spec.get("type") == "bool" and value.lower() in {"true", "yes", "false", "no"}:
+            return value.lower() in {"true", "yes"}
+    return value
+
+
+def variable_problems(specs: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the variables by themselves."""
+    for name in values:
+        if name in RENAMED:
+            yield f"{name} is now called {RENAMED[name]}: rename it in your inventory."
+        elif name not in specs:
+            near = difflib.get_close_matches(name, specs, n=1)
+            hint = f"did you mean {near[0]}?" if near else "roles/*/README.md list those that there are."
+            yield f"{name} is not a variable of ppm: {hint}"
+    for name, spec in specs.items():
+        value = values.get(name)
+        if name not in values or value is None:
+            if spec.get("required"):
+                yield f"{name} is missing: set it in your inventory. {_about(spec)}"
+        elif (problem := _wrong_type(spec, value)) is not None:
+            yield f"{name} is {value!r}: {problem}"
+    yield from _wrong_values(values)
+
+
+def _about(spec: Mapping[str, Any]) -> str:
+    description = spec["description"]
+    return description if isinstance(description, str) else " ".join(description)
+
+
+def _wrong_type(spec: Mapping[str, Any], value: Any) -> str | None:
+    kind = spec.get("type", "str")
+    if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
+        names = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
+        return f"it must be {names.get(kind, kind)}."
+    if kind == "list" and (wrong := [item for item in value if not isinstance(item, str)]):
+        return f"it must be a list of texts, and {wrong[0]!r} is none."
+    if spec.get("choices") and value not in spec["choices"]:
+        return f"it must be {' or '.join(spec['choices'])}."
+    return None
+
+
+def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
+    """What a type does not say. These end up in nginx's configuration and in systemd's units, hence so strict."""
+
+    def check(name: str, pattern: re.Pattern[str], must: str, *, empty: bool = False) -> Iterator[str]:
+        value = values.get(name)
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, str) and not (empty and item == "") and not pattern.fullmatch(item):
+                yield f"{name} is {item!r}: it must be {must}."
+
+    yield from check("ppm_domain", _DOMAIN, "a host name in small letters, such as packages.example.com")
+    yield from check("ppm_root", _ROOT, "an absolute path of letters, digits and . _ - /, such as /srv/ppm")
+    yield from check("ppm_max_upload_size", _SIZE, "a size such as 500M or 4G")
+    yield from check("ppm_memory_max", _SIZE, "a size such as 512M or 2G")
+    yield from check("ppm_private_names", _GLOB, "a pattern of names, such as acme-*")
+    for name in ("ppm_upstream_url", "ppm_pip_index_url", "ppm_proxy_url", "ppm_acme_directory"):
+        yield from check(name, _URL, "a URL without a credential, such as https://index.example/simple/", empty=True)
+    yield from check("ppm_acme_email", _EMAIL, "an e-mail address", empty=True)
+    yield from check("ppm_trusted_proxies", _NETWORK, "a network such as 10.0.0.0/8")
+    tls = values.get("ppm_tls")
+    if tls == "letsencrypt" and not values.get("ppm_acme_email"):
+        yield (
+            "ppm_acme_email is missing: set it in your inventory, the certificate authority warns that address before"
+            " a certificate ends; or choose another ppm_tls (provided, selfsigned, none)."
+        )
+    for name in ("ppm_tls_certificate", "ppm_tls_key"):
+        if tls == "provided" and not values.get(name):
+            yield f"{name} is missing: with ppm_tls: provided it is the path of a PEM file on the controlling machine."
+    for name, low, high in (
+        ("ppm_hsts_max_age", 0, 1 << 31),
+        ("ppm_connections_per_address", 1, 1 << 16),
+        ("ppm_threads", 2, 512),
+    ):
+        value = values.get(name)
+        if isinstance(value, int) and not low <= value <= high:
+            yield f"{name} is {value}: it must be from {low} to {high}."
+
+
+def file_problems(values: Mapping[str, Any], find: Any) -> Iterator[str]:
+    """What is wrong with the files on the controlling machine that variables name."""
+    for path in values.get("ppm_ca_certificates") or []:
+        try:
+            x509.load_pem_x509_certificates(find(path).read_bytes())
+        except OSError as exc:
+            yield f"ppm_ca_certificates: {path} can't be read: {exc.strerror}."
+        except ValueError:
+            yield f"ppm_ca_certificates: {path} has no certificate in PEM."
+    if values.get("ppm_tls") == "provided":
+        yield from _certificate_problems(values, find)
+
+
+def _certificate_problems(values: Mapping[str, Any], find: Any) -> Iterator[str]:
+    read = {}
+    for name in ("ppm_tls_certificate", "ppm_tls_key"):
+        try:
+            read[name] = find(values[name]).read_bytes()
+        except OSError as exc:
+            yield f"{name}: {values[name]} can't be read: {exc.strerror}."
+    if len(read) < 2:
+        return
+    try:
+        certificate = x509.load_pem_x509_certificates(read["ppm_tls_certificate"])[0]
+    except ValueError:
+        yield f"ppm_tls_certificate: {values['ppm_tls_certificate']} has no certificate in PEM."
+        return
+    try:
+        key = load_pem_private_key(read["ppm_tls_key"], password=None)
+    except (ValueError, TypeError):
+        yield f"ppm_tls_key: {values['ppm_tls_key']} has no private key in PEM without a passphrase."
+        return
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
+        yield "ppm_tls_key: it is not the key of the first certificate in ppm_tls_certificate; that must be the host's."
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        yield f"ppm_tls_certificate: it ended on {certificate.not_valid_after_utc:%Y-%m-%d}; get a new one."
+    names = _names(certificate)
+    if not any(_covers(name, values["ppm_domain"]) for name in names):
+        yield f"ppm_tls_certificate: it is for {', '.join(names) or 'no name'}, and ppm_domain is {values['ppm_domain']}."
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
+
+
+def _covers(name: str, domain: str) -> bool:
+    return name == domain or (name.startswith("*.") and fnmatch.fnmatch(domain.partition(".")[2], name[2:]))
+
+
+def host_problems(host: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps the host from being what the variables say."""
+    if host["debian"] not in DEBIAN or not host["systemd"]:
+        yield f"This host is not a Debian {' or '.join(DEBIAN)} that runs systemd; ppm is made for those."
+    if host["user"] != 0:
+        yield "ansible_become: the tasks do not run as root; use become, or root as ansible_user."
+    volume, root = host["volume"], values["ppm_root"]
+    if not volume["is_folder"]:
+        yield f"ppm_root is {root}: {volume['nearest']} is not a folder; choose another path."
+    elif volume["read_only"]:
+        yield f"ppm_root is {root}: {volume['nearest']} is mounted read-only; mount it to be written, or choose another."
+    elif values["ppm_root_is_mount"] and not volume.get("is_mount"):
+        yield f"ppm_root_is_mount: nothing is mounted at {root}; mount the volume, or set it to false."
+    elif volume["free"] < MIN_FREE or volume["free_inodes"] == 0:
+        free = volume["free"] >> 20
+        yield f"ppm_root is {root}: {volume['nearest']} has {free} MB free, {MIN_FREE >> 20} MB are needed; make room."
+    for port, program in host["listeners"].items():
+        if program != "nginx" and (values["ppm_tls"] != "none" or port == "80"):
+            yield (
+                f"Port {port} is taken by {program}: stop it (apt-get purge it if it is not needed), or use another"
+                " host; an index needs port 80, and 443 unless ppm_tls is none."
+            )
