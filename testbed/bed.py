@@ -9,7 +9,9 @@ from pathlib import Path
 from docker.errors import APIError, NotFound
 
 from testbed import engine as engines
-from testbed import hosts, images, lease
+from testbed import acme, clients, hosts, images, lease
+from testbed.acme import Acme
+from testbed.clients import Client
 from testbed.container import LEASE, Container
 from testbed.engine import Engine
 from testbed.hosts import Host, Wanted
@@ -41,6 +43,22 @@ class Bed:
         """Make a bare host and wait until it is up."""
         image = self.image("host", wanted.release)
         return hosts.start(self.engine, image, wanted, network=self.network, lease=self.lease.name, key=self.key)
+
+    def acme(self, *, names_lead_to: str = "", valid_seconds: int | None = None) -> Acme:
+        """Start the ACME server of this bed."""
+        return acme.start(
+            self.engine,
+            self.image("acme", 13),
+            network=self.network,
+            lease=self.lease.name,
+            names_lead_to=names_lead_to,
+            valid_seconds=valid_seconds,
+        )
+
+    def client(self, name: str = "client", release: int = 12) -> Client:
+        """Start a machine with pip, uv and twine."""
+        image = self.image("client", release)
+        return clients.start(self.engine, image, name=name, network=self.network, lease=self.lease.name)
 
     def containers(self) -> list[Container]:
         """What runs on it, made by this process or by an earlier one."""
