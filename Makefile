@@ -4,6 +4,7 @@ ROOT = .ppm
 HOST = 127.0.0.1
 PORT = 8080
 ARGS =
+HOST_PORT =
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -20,7 +21,7 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test test-fast test-e2e needs lint lock bench clean
+.PHONY: help up host host-exec host-down test test-fast test-e2e test-hosts needs lint lock bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,14 +29,28 @@ help: ## list these commands
 up: $(VENV)/.server ## start an index on http://127.0.0.1:8080 (PORT=), its data in .ppm (ROOT=); Ctrl-C stops it
 	@exec $(BIN)/ppmctl serve --root "$(ROOT)" --host "$(HOST)" --port "$(PORT)" --first-credential $(ARGS)
 
+host: $(VENV)/.dev ## a Debian host in a container here, provisioned by site.yml, on https://localhost:8443 (HOST_PORT=)
+	@HOST_PORT="$(HOST_PORT)" $(BIN)/python -m testbed host up
+
+# as it was typed: make expands no $ in it
+host-exec: export HOST_COMMAND := $(value CMD)
+host-exec: $(VENV)/.dev ## run a command as root in it (CMD='…')
+	@$(BIN)/python -m testbed host exec "$$HOST_COMMAND"
+
+host-down: $(VENV)/.dev ## remove it, and all that was made for it
+	@$(BIN)/python -m testbed host down
+
 test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
-	@exec $(BIN)/pytest $(ARGS) tests/unit tests/e2e
+	@exec $(BIN)/pytest $(ARGS) tests/unit tests/e2e tests/hosts
 
 test-fast: $(VENV)/.dev ## the unit tests alone: seconds, no sockets
 	@exec $(BIN)/pytest $(ARGS) tests/unit
 
 test-e2e: needs $(VENV)/.dev ## the tests with real servers and real clients alone
 	@exec $(BIN)/pytest $(ARGS) tests/e2e
+
+test-hosts: needs $(VENV)/.dev ## the tests on real hosts alone: in containers, by Ansible over SSH
+	@exec $(BIN)/pytest $(ARGS) tests/hosts
 
 needs:
 	@scripts/apt-needs tests/apt.txt

@@ -1,27 +1,80 @@
-"""python -m testbed: disposable hosts from the command line."""
+"""python -m testbed: a disposable host with an index (`make host`), and bare hosts to try playbooks on."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 
-from ppmctl.errors import PpmError
-from testbed import playbook
+from ppmctl.errors import EXIT_INTERRUPTED, PpmError, UsageError
+from testbed import disposable, playbook
 from testbed.bed import Bed, open_bed
 from testbed.hosts import Wanted
 from testbed.place import CHECKOUT
 
 FOLDER = CHECKOUT / ".cache" / "hosts"
 
+AT_YOUR_SERVICE = """\
+The index serves at {url}/ until `make host-down`. To publish this checkout's example, and to install it:
 
-def main() -> int:
-    options = _parser().parse_args()
-    try:
-        return int(options.action(options))
-    except PpmError as exc:
-        print(exc.message, exc.hint, sep="\n", file=sys.stderr)
-        return exc.exit_code
+    REQUESTS_CA_BUNDLE=.host/ca.pem .venv/bin/ppmctl publish --index {url} \\
+        --credential-file .host/credential examples/hello
+
+    python3 -m venv .cache/hello
+    NETRC=.host/netrc PIP_CERT=.host/ca.pem .cache/hello/bin/pip install --index-url {url}/simple/ ppm-hello
+
+A command as root on the host:      make host-exec CMD='systemctl status ppm.service'
+Provision it again after a change:  make host
+
+.host/url         {url}
+.host/ca.pem      the host's CA, then those that this machine trusts
+.host/credential  the first admin's, user:secret; .host/netrc has the same for pip, uv and curl
+"""
+
+
+def host_up(options: argparse.Namespace) -> int:
+    made = disposable.up(port=options.port, talk=sys.stderr)
+    sys.stderr.flush()
+    print(AT_YOUR_SERVICE.format(url=made.url), end="")
+    return 0
+
+
+def host_exec(options: argparse.Namespace) -> int:
+    if not options.command.strip():
+        raise UsageError("No command", hint="make host-exec CMD='…'")
+    return disposable.run(options.command, out=sys.stdout.buffer, err=sys.stderr.buffer)
+
+
+def host_down(_: argparse.Namespace) -> int:
+    disposable.down()
+    return 0
+
+
+def bare_up(options: argparse.Namespace) -> int:
+    bed = _bare()
+    if options.name not in {host.name for host in bed.hosts()}:
+        bed.host(Wanted(name=options.name, release=options.release, domain=options.domain, sudo=options.sudo))
+    return _show(bed)
+
+
+def bare_down(options: argparse.Namespace) -> int:
+    bed = _bare()
+    if not options.name:
+        bed.close()
+        return 0
+    for host in bed.hosts():
+        if host.name == options.name:
+            host.remove()
+    return _show(bed)
+
+
+def bare_exec(options: argparse.Namespace) -> int:
+    bed = _bare()
+    for host in bed.hosts():
+        if host.name == options.name:
+            return host.box.follow(options.command, out=sys.stdout.buffer, err=sys.stderr.buffer)
+    raise UsageError(f"There is no host {options.name}", hint="python -m testbed hosts up --name …")
 
 
 def _bare() -> Bed:
@@ -29,59 +82,53 @@ def _bare() -> Bed:
     return open_bed(f"bare-{name}", FOLDER, keep=True)
 
 
-def up(options: argparse.Namespace) -> int:
-    bed = _bare()
-    if options.name not in {host.name for host in bed.hosts()}:
-        bed.host(Wanted(name=options.name, release=options.release, domain=options.domain, sudo=options.sudo))
-    return show(bed)
-
-
-def show(bed: Bed) -> int:
+def _show(bed: Bed) -> int:
     hosts = bed.hosts()
     for host in hosts:
-        print(f"{host.name}: Debian {host.release}, {host.domain}, {' '.join(host.ssh())}", file=sys.stderr)
+        print(f"{host.name}: Debian {host.release}, {host.domain}: {' '.join(host.ssh())}", file=sys.stderr)
     print(playbook.write_inventory(bed.folder / "inventory.yml", hosts))
     return 0
 
 
-def down(options: argparse.Namespace) -> int:
-    bed = _bare()
-    if options.name:
-        for host in bed.hosts():
-            if host.name == options.name:
-                host.remove()
-        return show(bed)
-    bed.close()
-    return 0
-
-
-def execute(options: argparse.Namespace) -> int:
-    bed = _bare()
-    (host,) = (host for host in bed.hosts() if host.name == options.name)
-    done = host.run(options.command, check=False)
-    sys.stdout.write(done.out)
-    sys.stderr.write(done.err)
-    return done.code
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m testbed", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="what")
-    hosts = commands.add_parser("hosts", help="bare hosts, to try playbooks on").add_subparsers(required=True)
-    making = hosts.add_parser("up", help="make one if it is not there; print the inventory of all")
-    making.add_argument("--name", default="a")
-    making.add_argument("--release", type=int, default=13, choices=(12, 13))
-    making.add_argument("--domain", default="index.test")
-    making.add_argument("--sudo", action="store_true", help="come in as a user who may sudo, not as root")
-    making.set_defaults(action=up)
-    removing = hosts.add_parser("down", help="remove one (--name), or all and what they stand on")
-    removing.add_argument("--name", default="")
-    removing.set_defaults(action=down)
-    running = hosts.add_parser("exec", help="run a command as root in one")
-    running.add_argument("name")
-    running.add_argument("command")
-    running.set_defaults(action=execute)
+    commands = parser.add_subparsers(required=True, metavar="host|hosts")
+
+    host = commands.add_parser("host", help="a host that site.yml has provisioned").add_subparsers(required=True)
+    up = host.add_parser("up", help="make it if it is not there, and provision it")
+    up.add_argument("--port", type=int, default=int(os.environ.get("HOST_PORT") or 0) or None)
+    up.set_defaults(action=host_up)
+    run = host.add_parser("exec", help="run a command as root in it")
+    run.add_argument("command")
+    run.set_defaults(action=host_exec)
+    host.add_parser("down", help="remove all that was made").set_defaults(action=host_down)
+
+    hosts = commands.add_parser("hosts", help="bare hosts").add_subparsers(required=True)
+    up = hosts.add_parser("up", help="make one if it is not there; print the inventory of all")
+    up.add_argument("--name", default="a")
+    up.add_argument("--release", type=int, default=13, choices=(12, 13))
+    up.add_argument("--domain", default="index.test", help="the name by which the other containers find it")
+    up.add_argument("--sudo", action="store_true", help="come in as a user who may sudo, not as root")
+    up.set_defaults(action=bare_up)
+    down = hosts.add_parser("down", help="remove one (--name), or all and what they stand on")
+    down.add_argument("--name", default="")
+    down.set_defaults(action=bare_down)
+    run = hosts.add_parser("exec", help="run a command as root in one")
+    run.add_argument("name")
+    run.add_argument("command")
+    run.set_defaults(action=bare_exec)
     return parser
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    try:
+        return int(options.action(options))
+    except PpmError as exc:
+        print(f"Error: {exc.message}", *filter(None, [exc.hint]), sep="\n", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -27,12 +27,12 @@ class Acme:
         return self.box.get("/etc/pebble/ca.pem")
 
     def root(self) -> bytes:
-        """The root of the certificates that it issues, in PEM: what a client has to trust. A restart makes another."""
+        """The root of the certificates that it issues, in PEM: what clients have to trust; new at each start."""
         return self.box.run(f"{_PING}:15000/roots/0").out.encode()
 
     def lead_to(self, address: str) -> None:
         """Let every name lead to another address, if it was started so."""
-        self.box.run(f"curl -sS --fail -d '{{\"ip\":\"{address}\"}}' http://127.0.0.1:8055/set-default-ipv4")
+        self.box.run(f'curl -sS --fail -d \'{{"ip":"{address}"}}\' http://127.0.0.1:8055/set-default-ipv4')
 
 
 def start(

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from docker.errors import APIError, NotFound
 
-from testbed import engine as engines
 from testbed import acme, clients, hosts, images, lease
+from testbed import engine as engines
 from testbed.acme import Acme
 from testbed.clients import Client
-from testbed.container import LEASE, Container
+from testbed.container import CACHE, LEASE, Container, lease_labels
 from testbed.engine import Engine
 from testbed.hosts import Host, Wanted
 from testbed.lease import Lease
-from testbed.place import need
+from testbed.place import need, of_this_cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +76,24 @@ class Bed:
         found = (hosts.found(box, self.key) for box in self.containers())
         return sorted(filter(None, found), key=lambda host: host.name)
 
+    def let_go(self) -> None:
+        """This process is done with it: what is kept stays, anything else goes."""
+        if self.lease.keeper is None:
+            self.close()
+        else:
+            self.lease.let_go()
+            self.engine.api.close()
+
     def close(self) -> None:
         """Remove all that is on it; the engine too if the testbed started it and nobody else uses it."""
         with lease.turn():
             self.lease.end()
-            _sweep(self.engine)
-            # TODO leases of other engines
-            if not lease.live():
-                engines.stop(self.engine)
-            else:
+            living = lease.live()
+            sweep(self.engine, living)
+            if self.engine.url in living.values():
                 self.engine.api.close()
+            else:
+                engines.stop(self.engine)
 
 
 def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
@@ -95,14 +105,10 @@ def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
     need("ssh")
     folder.mkdir(parents=True, exist_ok=True)
     with lease.turn():
+        engine = engines.find()
         taken = Lease(name=f"{images.PREFIX}-{name}", keeper=folder if keep else None)
-        taken.take()
-        try:
-            engine = engines.find()
-        except BaseException:
-            taken.end()
-            raise
-        _sweep(engine)
+        taken.take(engine.url)
+        sweep(engine, lease.live())
         _make_network(engine, taken.name)
     made = Bed(engine=engine, lease=taken, folder=folder.resolve())
     if not made.key.exists():
@@ -115,21 +121,17 @@ def _make_network(engine: Engine, name: str) -> None:
     try:
         engine.api.networks.get(name)
     except NotFound:
-        engine.api.networks.create(name, driver="bridge", labels={LEASE: name}, check_duplicate=True)
+        engine.api.networks.create(name, driver="bridge", labels=lease_labels(name), check_duplicate=True)
 
 
-def _sweep(engine: Engine) -> None:
+def sweep(engine: Engine, living: Collection[str]) -> None:
     """Remove the containers and networks of leases that have ended."""
-    living = lease.live()
-    for box in engine.api.containers.list(all=True, filters={"label": LEASE}):
+    ours = {"label": f"{CACHE}={of_this_cache()}"}
+    for box in engine.api.containers.list(all=True, filters=ours):
         if box.labels[LEASE] not in living:
-            try:
+            with contextlib.suppress(APIError):  # it goes already
                 box.remove(force=True, v=True)
-            except (NotFound, APIError):
-                continue
-    for network in engine.api.networks.list(filters={"label": LEASE}):
+    for network in engine.api.networks.list(filters=ours):
         if network.name not in living:
-            try:
+            with contextlib.suppress(APIError):  # something is still plugged in
                 network.remove()
-            except (NotFound, APIError):
-                continue

@@ -32,7 +32,7 @@ class Client:
     def run(self, command: str, *, check: bool = True, timeout: int = container.RUN_SECONDS, **env: str) -> Done:
         """Run a shell command with `env` added to its environment; PpmError with all that it said if it fails.
 
-        `pip` is Debian's own (in a venv of its own: `python3 -m venv`), `pip-newest`, `uv` and `twine` are the newest.
+        `pip` is Debian's own, also in venvs that are made; `pip-newest`, `uv` and `twine` are the newest.
         """
         return self.box.run(
             command, user="user", folder="/home/user", env=ENVIRONMENT | env, check=check, timeout=timeout

@@ -6,14 +6,15 @@ import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from docker.errors import NotFound
 
 from ppmctl.errors import PpmError
 from testbed.engine import Engine
+from testbed.place import of_this_cache
 
-LEASE = "ppm-testbed.lease"
+LEASE, CACHE = "ppm-testbed.lease", "ppm-testbed.cache"
 RUN_SECONDS = 600
 
 
@@ -75,6 +76,17 @@ class Container:
             raise PpmError(f"`{command}` in {self.name} exited {code}", hint=f"{done.out}\n{done.err}".strip())
         return done
 
+    def follow(self, command: str, *, out: IO[bytes], err: IO[bytes]) -> int:
+        """Run a shell command as root, its output written as it comes; its exit code."""
+        api = self.engine.api.api
+        made = api.exec_create(self.id, ["sh", "-c", command])["Id"]
+        for said, complained in api.exec_start(made, stream=True, demux=True):
+            for text, where in ((said, out), (complained, err)):
+                if text:
+                    where.write(text)
+                    where.flush()
+        return int(api.exec_inspect(made)["ExitCode"])
+
     def put(self, path: str, content: bytes, *, mode: int = 0o644, owner: int = 0) -> None:
         """Write a file, in a folder that is there; not below a tmpfs, where the engine can't reach."""
         where = PurePosixPath(path)
@@ -130,6 +142,11 @@ class Container:
         return attributes
 
 
+def lease_labels(lease: str) -> dict[str, str]:
+    """Labels of what is removed when `lease` has ended."""
+    return {LEASE: lease, CACHE: of_this_cache()}
+
+
 def start(
     engine: Engine,
     image: str,
@@ -146,7 +163,7 @@ def start(
         image,
         name=f"{lease}-{name}",
         hostname=aliases[0] if aliases else name,
-        labels={LEASE: lease, **(labels or {})},
+        labels={**lease_labels(lease), **(labels or {})},
         detach=True,
         network=network,
         networking_config={network: engine.api.api.create_endpoint_config(aliases=[name, *aliases])},

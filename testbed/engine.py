@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import docker
 from docker.errors import DockerException
 
 from ppmctl.errors import PpmError
-from testbed.place import cache, need
+from testbed.place import cache, need, of_this_cache
 
 START_SECONDS = 60
 BORN_SECONDS = 5  # by then it has written its pid, or has ended
@@ -72,9 +71,8 @@ class _Daemon:
 
 
 def _daemon() -> _Daemon:
-    data = cache() / "engine"
     # a socket's path may have 107 characters, so it is not in the cache
-    return _Daemon(data=data, run=Path("/run") / f"ppm-testbed-{hashlib.sha256(bytes(data)).hexdigest()[:8]}")
+    return _Daemon(data=cache() / "engine", run=Path("/run") / f"ppm-testbed-{of_this_cache()}")
 
 
 def find() -> Engine:

@@ -70,6 +70,10 @@ class Host:
             "ansible_python_interpreter": "/usr/bin/python3",
         }
 
+    def allows_private_users(self) -> bool:
+        """Whether a service on it can have a user namespace of its own; not every engine lets a container do that."""
+        return self.run("unshare --user true", check=False).code == 0
+
     def reboot(self) -> None:
         """Shut it down and start it again, and wait until it is up."""
         self.box.restart()

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from testbed.place import cache
 
@@ -37,42 +39,46 @@ class Lease:
     keeper: Path | None = None
     _descriptor: int = field(default=-1, repr=False)
 
-    def take(self) -> None:
-        """Begin it. With a keeper it may have begun before."""
+    def take(self, engine: str) -> None:
+        """Begin it, on the engine at the URL `engine`. With a keeper it may have begun before."""
         path = _folder() / self.name
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if self.keeper:
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(self.keeper.resolve()).encode())
-            os.close(descriptor)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._descriptor = descriptor
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self.keeper is None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(self._descriptor, 0)
+        kept = str(self.keeper.resolve()) if self.keeper else None
+        os.write(self._descriptor, json.dumps({"engine": engine, "keeper": kept}).encode())
 
     def end(self) -> None:
-        """End it; nothing is removed by this."""
+        """End it; nothing else is removed by this."""
         (_folder() / self.name).unlink(missing_ok=True)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """This process is done with it; it holds on if it has a keeper."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def live() -> set[str]:
-    """The names of the leases that hold; files of the others are removed."""
-    return {path.name for path in _folder().iterdir() if _holds(path)}
-
-
-def _holds(path: Path) -> bool:
-    with path.open("r+") as file:
-        keeper = file.read()
-        if keeper:
-            held = Path(keeper).is_dir()
+def live() -> dict[str, str]:
+    """The names of the leases that hold, and their engines; files of the others are removed."""
+    found = {}
+    for path in _folder().iterdir():
+        with path.open("r+") as file:
+            said = json.loads(file.read() or "{}")
+            keeper = said.get("keeper")
+            holds = Path(keeper).is_dir() if keeper else _is_locked(file)
+        if holds:
+            found[path.name] = str(said.get("engine", ""))
         else:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = False
-            except BlockingIOError:
-                held = True
-    if not held:
-        path.unlink(missing_ok=True)
-    return held
+            path.unlink(missing_ok=True)
+    return found
+
+
+def _is_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

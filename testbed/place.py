@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -18,6 +19,11 @@ def cache() -> Path:
     folder = Path(base) / "ppm" / "testbed"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def of_this_cache() -> str:
+    """A short name of the cache, for what is kept elsewhere: two caches know nothing of each other's leases."""
+    return hashlib.sha256(bytes(cache() / "engine")).hexdigest()[:8]
 
 
 def need(what: str) -> None:

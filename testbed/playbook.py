@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import yaml
 
@@ -61,9 +63,12 @@ class Result:
         return self
 
 
-def write_inventory(path: Path, hosts: Sequence[Host], *, group: str = "ppm") -> Path:
-    """Write the inventory of `hosts`, in one group, and return its path."""
-    inventory = {group: {"hosts": {host.name: host.variables() for host in hosts}}}
+def write_inventory(
+    path: Path, hosts: Sequence[Host], *, variables: Mapping[str, object] | None = None, group: str = "ppm"
+) -> Path:
+    """Write the inventory of `hosts`, in one group that has `variables`, and return its path."""
+    named = {host.name: host.variables() for host in hosts}
+    inventory = {group: {"hosts": named, "vars": dict(variables or {})}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
     return path
@@ -77,10 +82,12 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float = PLAYBOOK_SECONDS,
     folder: Path = CHECKOUT,
+    follow: IO[str] | None = None,
 ) -> Result:
     """Run a playbook with extra `variables`; what it does wrong is in the result, not an exception.
 
-    `env` is added to the environment, which is without this user's own settings of Ansible.
+    `env` is added to the environment, which is without this user's own settings of Ansible. What Ansible says is
+    written to `follow` as it comes. `timeout` is in seconds; a run that takes longer is ended, with exit code 124.
     """
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(playbook), *arguments]
     if variables:
@@ -96,7 +103,7 @@ def run(
         **(env or {}),
     }
     started = time.monotonic()
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         cwd=folder,
         env=environ,
@@ -105,15 +112,30 @@ def run(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        timeout=timeout,
-    )
+    ) as process:
+        timer = threading.Timer(timeout, process.kill)
+        timer.start()
+        lines = []
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                if follow:
+                    follow.write(line)
+                    follow.flush()
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+        finally:
+            timer.cancel()
     seconds = time.monotonic() - started
+    output = "".join(lines)
     return Result(
-        code=done.returncode,
-        output=done.stdout,
+        code=124 if code < 0 and seconds >= timeout else code,
+        output=output,
         seconds=seconds,
-        hosts=recaps(done.stdout),
-        changed=changed_tasks(done.stdout),
+        hosts=recaps(output),
+        changed=changed_tasks(output),
     )
 
 
