@@ -72,7 +72,8 @@ class Host:
 
     def allows_private_users(self) -> bool:
         """Whether a service on it can have a user namespace of its own; not every engine lets a container do that."""
-        return self.run("unshare --user true", check=False).code == 0
+        probe = "systemd-run --quiet --wait -p PrivateUsers=yes -p User=nobody -p ProtectProc=invisible true"
+        return self.run(probe, check=False).code == 0
 
     def reboot(self) -> None:
         """Shut it down and start it again, and wait until it is up."""
@@ -99,7 +100,8 @@ def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: st
     """Start a host and wait until it is up."""
     user = "admin" if wanted.sudo else "root"
     options = {
-        "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
+        # SYS_PTRACE: without it systemd can't combine PrivateUsers= with ProtectProc=
+        "cap_add": ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"],
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
         "cgroupns": "private",
         "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec", **wanted.tmpfs},  # noqa: S108 - a path in the host
