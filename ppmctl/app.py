@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,7 @@ class Index:
         # A client's word for the host would end up in the links that pypiserver makes.
         environ.pop("HTTP_X_FORWARDED_HOST", None)
         _limit_waiting(environ)
+        _name_client(environ)
         request = Request(environ)
         try:
             return self._answer(request, environ, start_response)
@@ -159,3 +162,15 @@ def _limit_waiting(environ: WSGIEnvironment) -> None:
     connection = environ.get("gunicorn.socket")
     if connection is not None:
         connection.settimeout(_STALLED_AFTER)
+
+
+def _name_client(environ: WSGIEnvironment) -> None:
+    """Over a path there is no address but the one that the web server in front says, in place of the client's own
+    word; over TCP the header is anybody's, and counts for nothing."""
+    connection = environ.get("gunicorn.socket")
+    if connection is None or connection.family != socket.AF_UNIX:
+        return
+    try:
+        environ["REMOTE_ADDR"] = str(ipaddress.ip_address(environ.get("HTTP_X_REAL_IP", "")))
+    except ValueError:
+        environ["REMOTE_ADDR"] = ""

@@ -63,6 +63,11 @@ class ServerSettings:
     threads: int
 
     @property
+    def is_local(self) -> bool:
+        """Whether the server listens at a path (host: unix:PATH), as for a web server in front of it."""
+        return self.host.startswith("unix:")
+
+    @property
     def public_reads(self) -> bool:
         return self.read_access == "public"
 
@@ -125,7 +130,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="127.0.0.1",
         parse=_text,
         metavar="ADDRESS",
-        help="The address to listen on. 0.0.0.0 means all: put TLS in front of it first.",
+        help="The address to listen on, or unix:PATH. 0.0.0.0 means all: put TLS in front of it first.",
     ),
     Setting(
         name="port",

@@ -1,4 +1,4 @@
-"""`ppmctl serve`: the index's application under gunicorn, with its two threads."""
+"""`ppmctl serve`: the index's application under gunicorn, with its threads."""
 
 from __future__ import annotations
 
@@ -12,43 +12,82 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.gthread import ThreadWorker
 
-from ppmctl import drop, files, index, mend, rebuild
+from ppmctl import drop, files, index, local, mend, rebuild
 from ppmctl.app import Index
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
+from ppmctl.service import Service
 from ppmctl.store import Store
+from ppmctl.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds at least between two writings of the list of projects
+_ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
 
 
-def serve(settings: ServerSettings, *, announce: Callable[[], None]) -> None:
+def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], None]) -> None:
     """Serve the index until a signal ends it; `announce` is called when nothing seems to be in the way.
 
-    The volume was prepared. PpmError where the port can't be used.
+    Where `service` has sockets, those are served, and host and port of the settings count for nothing. The volume
+    was prepared. PpmError where the port can't be used.
     """
-    _check_port(settings)
+    if not service.sockets:
+        _check_port(settings)
     announce()
-    _Server(settings).run()
+    _Server(settings, service).run()
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn is untyped
+    def spawn_worker(self) -> int:
+        """A signal that ends the server while a worker is born waits until the worker can hear it.
+
+        gunicorn loses it: the new process puts it into a queue that nobody reads, serves on, and is killed after
+        the time for a graceful end, with all requests that it has by then.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            return int(super().spawn_worker())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
+            # A proxy's connection ends with its answer. One that is kept would be closed by a restart at the very
+            # moment at which the proxy sends the next request, which it then can't answer.
+            self.max_keepalived = 0
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, service: Service) -> None:
         self._settings = settings
+        self._service = service
         self._store = Store(settings.volume)
+        self._pulse = Pulse()
         super().__init__()
+
+    def run(self) -> None:
+        _Arbiter(self).run()
 
     def load_config(self) -> None:
         host = self._settings.host
         for name, value in {
-            "bind": host if host.startswith("unix:") else f"{_bracketed(host)}:{self._settings.port}",
+            "bind": host if self._settings.is_local else f"{_bracketed(host)}:{self._settings.port}",
             # One process with threads: the work is the disk's and hashlib's, which let other threads run, and
             # one process holds one copy of everything.
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "threads": self._settings.threads,
             "timeout": 120,
             "graceful_timeout": 60,
@@ -59,7 +98,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
             "loglevel": "warning",
             "proc_name": "ppm",
             "when_ready": lambda _arbiter: _obey_ctrl_c(),
-            "post_worker_init": lambda _worker: self._start_threads(),
+            "post_worker_init": self._start_threads,
             "worker_exit": lambda _arbiter, _worker: self._finish(),
         }.items():
             self.cfg.set(name, value)
@@ -68,14 +107,23 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         mended = mend.mend(self._store)
         if mended.projects or mended.swept:
             log.warning("Mended after a crash: %d projects, %d folders.", len(mended.projects), mended.swept)
-        return Index(self._settings, self._store)
+        return self._pulse.of(Index(self._settings, self._store))
 
-    def _start_threads(self) -> None:
+    def _start_threads(self, worker: ThreadWorker) -> None:
         watcher = drop.Watcher(self._store)
         works = [("root list", self._write_root), ("drop folder", watcher.run), ("pages", self._after_reboot)]
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the worker too; its master decides
         for name, work in works:
             threading.Thread(target=work, name=name, daemon=True).start()
+        if self._service.notify_address:
+            address = worker.sockets[0].getsockname()
+            Watchdog(
+                notify=self._service.notify,
+                ask=lambda patience: local.is_healthy(address, timeout=patience),
+                pulse=self._pulse,
+                interval=self._service.watchdog,
+                is_stopping=lambda: not worker.alive,
+            ).start()
 
     def _finish(self) -> None:
         if index.root_is_marked(self._store.volume):  # also where the thread is at it: it dies with the process
@@ -121,7 +169,7 @@ def _obey_ctrl_c() -> None:
 
 def _check_port(settings: ServerSettings) -> None:
     """gunicorn would try a taken port five times, a second each, and say no more than that."""
-    if settings.host.startswith("unix:"):
+    if settings.is_local:
         return
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

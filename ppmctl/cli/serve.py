@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,18 +37,27 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     """Serve the index in the folder ROOT, which is made if it is not there.
 
     Each setting can also be given as a variable of the environment, or in ROOT/ppm.yml (see `ppmctl init`);
-    a flag wins over the variable, and that over the file.
+    a flag wins over the variable, and that over the file. A socket that systemd passes is served in place of
+    --host and --port.
     """
     settings = server_settings(root, flags=flags)
     open_volume(root)
 
-    from ppmctl import credentials, server
+    from ppmctl import credentials, server, service
+
+    manager = service.take(os.environ)
 
     def announce() -> None:
-        if first_credential:
-            _print_commands(settings, made=credentials.make_first_admin(settings.volume))
+        if not first_credential:
+            return
+        made = credentials.make_first_admin(settings.volume)
+        if manager.is_managed or settings.is_local:
+            if made:
+                output.say(f"The first credential, an admin's, is in {settings.volume.first_credential}.")
+        else:
+            _print_commands(settings, made=made)
 
-    server.serve(settings, announce=announce)
+    server.serve(settings, manager, announce=announce)
 
 
 @click.command()

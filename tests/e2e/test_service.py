@@ -1,0 +1,297 @@
+"""`ppmctl serve` as a service: the socket that it is passed, its start, its restarts, its watchdog."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import forking, wheels
+from support.activation import Unit, unit
+from support.servers import free_port, ppmctl
+
+from ppmctl import files
+from ppmctl.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
+    """A service that the tests of this module share."""
+    with unit(tmp_path_factory.mktemp("service") / "root", "--upstream", "none") as made:
+        made.start()
+        assert made.heard("READY=1", within=60), made.log.read_text()
+        yield made
+
+
+# its socket
+
+
+def test_a_passed_socket_is_served_in_place_of_a_port(tmp_path: Path) -> None:
+    """The port of the settings is not even looked at, and nobody is there to copy commands."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        with unit(tmp_path / "root", "--port", port, "--first-credential") as service:
+            service.start()
+            assert service.request("GET", "/simple/").status == 200
+            assert service.log.read_text() == ""
+
+
+def test_the_socket_stays_when_the_service_ends(tmp_path: Path) -> None:
+    """It is systemd's: what connects meanwhile is answered by the next process."""
+    with unit(tmp_path / "root") as service:
+        service.start()
+        assert service.heard("READY=1", within=60)
+        assert service.stop() == 0
+        assert service.path.is_socket()
+        late: list[int] = []
+        waiting = threading.Thread(target=lambda: late.append(service.request("GET", "/simple/").status))
+        waiting.start()
+        service.start()
+        waiting.join()
+        assert late == [200]
+
+
+def test_sockets_that_are_meant_for_another_process_are_not_taken(tmp_path: Path) -> None:
+    """A child of a service inherits its variables; LISTEN_PID says whose the sockets are."""
+    environ = {**os.environ, "LISTEN_PID": "1", "LISTEN_FDS": "1"}
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = str(other.getsockname()[1])
+        done = ppmctl("serve", "--root", str(tmp_path / "root"), "--port", port, env=environ, expect=1)
+    assert f"port {port}" in done.stderr
+    for variable in ("LISTEN_PID", "LISTEN_FDS"):
+        strange = {**environ, "LISTEN_PID": str(os.getpid()), variable: "one"}
+        done = ppmctl("serve", "--root", str(tmp_path / "root"), env=strange, expect=2)
+        assert f"{variable} is 'one'" in done.stderr
+
+
+def test_ready_is_said_when_a_request_would_be_answered(tmp_path: Path) -> None:
+    """gunicorn by itself says it before the application is loaded; here that waits for a lock."""
+    volume = Volume(root=tmp_path / "root")
+    with unit(volume.root) as service:
+        with files.lock(volume.incoming_lock):
+            service.start()
+            assert not service.heard("READY=1", within=3)
+        assert service.heard("READY=1", within=60), service.log.read_text()
+
+
+# restarts
+
+
+class Clients:
+    """Many at once, each asking and uploading on new connections, as nginx does, without ever trying again."""
+
+    def __init__(self, service: Unit, *, number: int) -> None:
+        self._service = service
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=self._go, args=(name,)) for name in range(number)]
+        self.failed: list[str] = []
+        self.answered = itertools.count()
+        self.uploaded: list[str] = []
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _go(self, name: int) -> None:
+        for number in itertools.count():
+            if self._done.is_set():
+                return
+            try:
+                if number % 4 == 0:
+                    made = wheels.wheel(f"steady-{name}", f"1.{number}")
+                    reply = self._service.upload(made)
+                    self.uploaded.append(made[0])
+                else:
+                    reply = self._service.request("GET", "/simple/")
+                if reply.status != 200:
+                    self.failed.append(f"{reply.status} {reply.reason}")
+            except Exception as exc:
+                self.failed.append(repr(exc))
+            next(self.answered)
+
+
+def test_no_request_is_lost_over_restarts(tmp_path: Path) -> None:
+    """Those under way are answered before the end, the others by the next process: no error, no reset, no 5xx."""
+    with unit(tmp_path / "root") as service:
+        service.start()
+        with Clients(service, number=6) as clients:
+            for pause in (1, 0.1, 0.5, 0.2, 1, 0.3, 0.05, 0.5, 0, 0.4):
+                time.sleep(pause)
+                # 0, or -15 before there was anything to end; nothing was accepted then
+                assert service.stop() in (0, -15), service.log.read_text()
+                service.start()
+            time.sleep(1)
+        assert clients.failed == []
+        assert next(clients.answered) > 100
+        assert service.stop() == 0
+        stored = {path.name for path in (service.root / "packages").rglob("*.whl")}
+        assert stored == set(clients.uploaded)
+        assert "Traceback" not in service.log.read_text()
+        ppmctl("index", "check", "--root", str(service.root))
+
+
+def test_an_upload_under_way_ends_and_a_new_request_waits_for_the_next_process(tmp_path: Path) -> None:
+    """Both are answered, whatever comes first."""
+    volume = Volume(root=tmp_path / "root")
+    with unit(volume.root) as service:
+        service.start()
+        assert service.heard("READY=1", within=60)
+        replies: dict[str, int] = {}
+
+        def upload() -> None:
+            replies["upload"] = service.upload(wheels.wheel("slow", "1.0")).status
+
+        def ask() -> None:
+            replies["page"] = service.request("GET", "/simple/slow/").status
+
+        uploading, asking = threading.Thread(target=upload), threading.Thread(target=ask)
+        stopping = threading.Thread(target=service.stop)
+        with files.lock(volume.lock("slow")):
+            uploading.start()
+            until = time.monotonic() + 30
+            while not any(volume.incoming.glob("*/*")):
+                assert time.monotonic() < until, "the upload never arrived"
+            time.sleep(1)
+            stopping.start()
+            time.sleep(2)  # until then it has seen the signal; one that has not answers the request, which is as well
+            asking.start()
+            time.sleep(1)
+            assert replies == {}
+        uploading.join()
+        stopping.join()
+        service.start()
+        asking.join()
+        assert replies == {"upload": 200, "page": 200}
+
+
+def test_a_signal_while_the_worker_is_born_ends_it(tmp_path: Path) -> None:
+    """gunicorn loses it: its worker serves on until it is killed a minute later, with what it is answering then."""
+    with unit(tmp_path / "root", command=forking.COMMAND) as service:
+        service.start()
+        assert service.process is not None
+        children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+        until = time.monotonic() + 30
+        while not children.read_text():
+            assert time.monotonic() < until
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 30
+
+
+def test_a_connection_of_a_proxy_ends_with_its_answer(running: Unit) -> None:
+    """One that is kept would be closed by a restart just when the proxy sends the next request on it."""
+    assert running.request("GET", "/simple/", headers={"Connection": "keep-alive"}).headers["Connection"] == "close"
+
+
+# the watchdog
+
+
+def test_the_watchdog_is_fed_while_requests_are_answered_and_not_while_all_threads_are_stuck(tmp_path: Path) -> None:
+    """It asks through the real socket and the real threads; here each of them waits for a lock."""
+    volume = Volume(root=tmp_path / "root")
+    with unit(volume.root, "--threads", "2", environ={"WATCHDOG_USEC": "2000000"}) as service:
+        service.start()
+        assert service.heard("READY=1", within=60), service.log.read_text()
+        for _ in range(3):
+            assert service.heard("WATCHDOG=1", within=60)
+        with files.lock(volume.lock("stuck")):
+            uploads = [
+                threading.Thread(target=service.upload, args=(wheels.wheel("stuck", f"{number}.0"),))
+                for number in range(2)
+            ]
+            for upload in uploads:
+                upload.start()
+            time.sleep(2)
+            service.forget()
+            assert not service.heard("WATCHDOG=1", within=4)
+        assert service.heard("WATCHDOG=1", within=60)
+        for upload in uploads:
+            upload.join()
+        assert service.stop() == 0
+
+
+def test_the_watchdog_is_fed_while_the_service_ends(tmp_path: Path) -> None:
+    """It takes no request then, but is not stuck: uploads under way have their minute."""
+    volume = Volume(root=tmp_path / "root")
+    with unit(volume.root, environ={"WATCHDOG_USEC": "1000000"}) as service:
+        service.start()
+        assert service.heard("READY=1", within=60)
+        with files.lock(volume.lock("slow")):
+            uploading = threading.Thread(target=service.upload, args=(wheels.wheel("slow", "1.0"),))
+            uploading.start()
+            time.sleep(1)
+            stopping = threading.Thread(target=service.stop)
+            stopping.start()
+            time.sleep(2)
+            service.forget()
+            assert service.heard("WATCHDOG=1", within=30)
+        uploading.join()
+        stopping.join()
+
+
+def test_without_a_watchdog_ready_is_all_that_is_said(tmp_path: Path) -> None:
+    """One that is meant for another process counts as none."""
+    with unit(tmp_path / "root", environ={"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"}) as service:
+        service.start()
+        assert service.heard("READY=1", within=60)
+        assert not service.heard("WATCHDOG=1", within=2)
+
+
+# who is asking
+
+
+def audited(root: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (root / "audit.jsonl").read_text().splitlines()]
+
+
+def test_the_proxy_says_where_a_request_comes_from(running: Unit) -> None:
+    """Over a path, the web server in front is the only one who knows; what is no address is none."""
+    for number, (said, origin) in enumerate(
+        [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::7"), ("evil\ttext", ""), ("192.0.2.7, 1.1.1.1", "")]
+    ):
+        made = wheels.wheel("origins", f"{number}.0")
+        assert running.upload(made, headers={"X-Real-IP": said}).status == 200
+        assert audited(running.root)[-1] | {"time": ""} == {
+            "time": "",
+            "action": "publish",
+            "by": "admin",
+            "from": origin,
+            "what": made[0],
+            "result": "done",
+        }
+
+
+def test_the_proxy_says_that_a_request_came_by_https(running: Unit) -> None:
+    """What it says of the host is the Host header alone; a client's X-Forwarded-Host would end up in links."""
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-For": "1.2.3.4"}
+    page = running.request("GET", "/", headers=headers).body.decode()
+    assert "https://index.example/simple/" in page
+    assert "evil" not in page
+    assert "http://index.example/simple/" in running.request("GET", "/").body.decode()
+
+
+def test_anybody_else_says_nothing_about_where_from(tmp_path: Path) -> None:
+    """Over TCP the address is the connection's, whatever a header says."""
+    from support import servers
+
+    server = servers.start(tmp_path / "root", port=free_port())
+    try:
+        assert server.upload(wheels.wheel("x", "1.0"), headers={"X-Real-IP": "192.0.2.7"}).status_code == 200
+        assert audited(server.root)[-1]["from"] == "127.0.0.1"
+    finally:
+        server.kill()

@@ -1,0 +1,26 @@
+"""`ppmctl` whose forks take a second: python tests/support/forking.py serve …
+
+What may happen between a fork and the first line of the new process has time to happen. Nothing of ppmctl is
+replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+COMMAND = (sys.executable, str(Path(__file__).resolve()))
+
+
+def main() -> None:
+    sys.path.pop(0)  # the folder of this file, whose names are none of the program's
+    from ppmctl.cli import main as ppmctl
+
+    os.register_at_fork(after_in_child=lambda: time.sleep(1))
+    ppmctl()
+
+
+if __name__ == "__main__":
+    main()
