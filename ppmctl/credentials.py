@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -33,9 +33,11 @@ Action = Literal["read", "publish", "manage"]
 
 SECRET_PREFIX = "ppm_"  # noqa: S105 - what secret scanners look for, no secret
 FIRST_ADMIN = "admin"
+LOOPBACK = ("127.0.0.1", "localhost")
 
 _MODE = 0o640
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}(\+[A-Za-z0-9._-]{1,64})?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 _HASHES = CryptContext(
     schemes=["ldap_salted_sha1", "sha512_crypt", "sha256_crypt", "apr_md5_crypt", "ldap_sha1"],
     default="ldap_salted_sha1",
@@ -116,19 +118,28 @@ def add(volume: Volume, name: str, role: str) -> str:
         )
     if role not in ROLES:
         raise UsageError(f"{role!r} is not a role.", hint=f"One of: {', '.join(ROLES)}.")
+    secret = _new_secret()
     with _changing(volume):
-        hashes, access = read_htpasswd(volume.htpasswd), read_access(volume.access)
-        if name in hashes or name in access:
+        if name in read_htpasswd(volume.htpasswd) or name in read_access(volume.access):
             raise PpmError(
                 f"There is a credential {name!r} already.",
                 hint=f"ppmctl user remove {name}  takes it away first.",
             )
-        secret = SECRET_PREFIX + secrets.token_urlsafe(32)
-        access[name] = Access(name=name, role=role, created=_now())
-        # in this order: a line in htpasswd never stands without what says how little it may do
-        _write_access(volume, access, changed=name)
-        _write_htpasswd(volume, [*_lines_but(volume, name), f"{name}:{_HASHES.hash(secret)}"])
+        _write(volume, name, role, secret)
     return secret
+
+
+def _new_secret() -> str:
+    return SECRET_PREFIX + secrets.token_urlsafe(32)
+
+
+def _write(volume: Volume, name: str, role: Role, secret: str) -> None:
+    """Make the credential `name`; the caller holds the lock, and knows that there is none."""
+    access = read_access(volume.access)
+    access[name] = Access(name=name, role=role, created=_now())
+    # in this order: a line in htpasswd never stands without what says how little it may do
+    _write_access(volume, access, changed=name)
+    _write_htpasswd(volume, [*_lines_but(volume, name), f"{name}:{_HASHES.hash(secret)}"])
 
 
 def remove(volume: Volume, name: str) -> None:
@@ -148,24 +159,31 @@ def entries(volume: Volume) -> list[Access]:
     return [access[name] for name in sorted(access)]
 
 
-def make_first_admin(volume: Volume) -> bool:
+def make_first_admin(volume: Volume, *, hosts: Iterable[str] = LOOPBACK) -> bool:
     """Make a first admin where there is no admin; whether this did.
 
     `ROOT/first-credential` then has the line `user:secret` and `ROOT/netrc` the same for clients that read
-    netrc, both 0600.
+    netrc, for each of `hosts`; both 0600.
     """
-    if any(entry.role == "admin" for entry in entries(volume)):
-        return False
-    if any(entry.name == FIRST_ADMIN for entry in entries(volume)):
-        raise PpmError(
-            f"There is no admin, and the credential {FIRST_ADMIN!r} is not one.",
-            hint=f"ppmctl user add NAME --role admin --root {volume.root}",
-        )
-    secret = add(volume, FIRST_ADMIN, "admin")
-    files.write_atomic(volume.first_credential, f"{FIRST_ADMIN}:{secret}\n".encode(), mode=0o600, sync=True)
-    netrc = f"machine 127.0.0.1 login {FIRST_ADMIN} password {secret}\n"
-    netrc += netrc.replace("127.0.0.1", "localhost")
-    files.write_atomic(volume.first_netrc, netrc.encode(), mode=0o600, sync=True)
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise UsageError(f"{host!r} is not the name of a host, such as index.example.")
+    with _changing(volume):
+        access, hashes = read_access(volume.access), read_htpasswd(volume.htpasswd)
+        admins = {name for name, entry in access.items() if entry.role == "admin"}
+        if admins & hashes.keys():
+            return False
+        if FIRST_ADMIN in access.keys() - admins or FIRST_ADMIN in hashes:
+            raise PpmError(
+                f"There is no admin, and the credential {FIRST_ADMIN!r} is not one.",
+                hint=f"ppmctl user add NAME --role admin --root {volume.root}",
+            )
+        secret = _new_secret()
+        netrc = "".join(f"machine {host} login {FIRST_ADMIN} password {secret}\n" for host in hosts)
+        # the files first: an admin whose secret nobody has would stand in the way of another
+        files.write_atomic(volume.first_credential, f"{FIRST_ADMIN}:{secret}\n".encode(), mode=0o600, sync=True)
+        files.write_atomic(volume.first_netrc, netrc.encode(), mode=0o600, sync=True)
+        _write(volume, FIRST_ADMIN, "admin", secret)
     return True
 
 

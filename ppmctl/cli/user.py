@@ -32,6 +32,38 @@ def add(name: str, role: str, root: Path) -> None:
     output.data(secret)
 
 
+@user.command()
+@root_option
+@click.option(
+    "--host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="The name of the index's host, for ROOT/netrc. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def first(root: Path, hosts: tuple[str, ...], as_json: bool) -> None:
+    """Make a first admin where there is no admin, and print the path of the file that has the secret.
+
+    The file (user:secret) and ROOT/netrc are for the volume's owner alone. Where there is an admin nothing happens,
+    so it can be run again.
+    """
+    from ppmctl import audit, credentials
+
+    volume = open_volume(root)
+    made = credentials.make_first_admin(volume, hosts=hosts or credentials.LOOPBACK)
+    if made:
+        what = f"{credentials.FIRST_ADMIN} as admin, the first"
+        audit.write(volume, action="user add", by="ppmctl", origin="here", what=what, result="done")
+    path = str(volume.first_credential) if volume.first_credential.exists() else None
+    if as_json:
+        output.as_json({"made": made, "path": path})
+    else:
+        output.say("The first admin was made; the secret is in:" if made else "There is an admin; nothing to do.")
+        if path is not None:
+            output.data(path)
+
+
 @user.command("list")
 @root_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -59,6 +59,46 @@ def test_serve_has_an_option_for_each_setting() -> None:
     assert {setting.option for setting in SETTINGS} <= options
 
 
+def test_the_volume_can_be_named_once_for_all_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a host PPM_ROOT says it, as for the service."""
+    options = [parameter for command in ALL.values() for parameter in command.params if "--root" in parameter.opts]
+    assert len(options) >= 12
+    assert {parameter.envvar for parameter in options} == {"PPM_ROOT"}
+    monkeypatch.setenv("PPM_ROOT", str(tmp_path / "root"))
+    assert cli.run(["user", "add", "eve", "--role", "reader"]) == 0
+    assert cli.run(["user", "list"]) == 0
+    assert "eve" in capsys.readouterr().out
+    assert (tmp_path / "root" / "credentials" / "htpasswd").exists()
+
+
+def test_the_first_admin_is_made_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A role of Ansible's runs it each time, and sees by `made` whether it changed something; no secret is shown."""
+    root = tmp_path / "root"
+    first = ["user", "first", "--root", str(root), "--host", "index.example", "--host", "index", "--json"]
+    path = root / "first-credential"
+    assert cli.run(first) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"made": True, "path": str(path)}
+    user, _, secret = path.read_text().strip().partition(":")
+    assert secret not in captured.out + captured.err
+    for file in (path, root / "netrc"):
+        assert file.stat().st_mode & 0o777 == 0o600
+    hosts = ("index.example", "index")
+    assert (root / "netrc").read_text() == "".join(f"machine {h} login {user} password {secret}\n" for h in hosts)
+    before = [file.read_bytes() for file in (path, root / "netrc", root / "credentials" / "htpasswd")]
+    assert cli.run(first) == 0
+    assert json.loads(capsys.readouterr().out) == {"made": False, "path": str(path)}
+    assert [file.read_bytes() for file in (path, root / "netrc", root / "credentials" / "htpasswd")] == before
+    path.unlink()  # stored elsewhere, as the documents say
+    assert cli.run(first) == 0
+    assert json.loads(capsys.readouterr().out) == {"made": False, "path": None}
+    assert not path.exists()
+    actions = [json.loads(line)["action"] for line in (root / "audit.jsonl").read_text().splitlines()]
+    assert actions == ["user add"]
+
+
 def test_an_error_names_the_cause_and_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["user", "remove", "who", "--root", str(tmp_path / "root")]) == 1
     captured = capsys.readouterr()

@@ -41,6 +41,27 @@ def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_pat
     assert settings(tmp_path, PPM_PRIVATE_NAMES="a.b, c*").private_names == ("a-b", "c*")
 
 
+def test_the_environment_can_say_all_of_it(tmp_path: Path) -> None:
+    """A service's settings are an environment file; what it leaves empty counts as not said."""
+    said = {
+        "PPM_HOST": "unix:/run/x.sock",
+        "PPM_PORT": "1002",
+        "PPM_READ_ACCESS": "public",
+        "PPM_UPSTREAM": "none",
+        "PPM_UPSTREAM_URL": "https://x.example/simple/",
+        "PPM_PRIVATE_NAMES": "Acme-* billing",
+        "PPM_MAX_UPLOAD_SIZE": "1G",
+        "PPM_THREADS": "3",
+    }
+    assert set(said) == {setting.variable for setting in config.SETTINGS}
+    found = settings(tmp_path, **said)
+    assert found.is_local
+    assert (found.host, found.port, found.read_access, found.upstream) == ("unix:/run/x.sock", 1002, "public", "none")
+    assert (found.upstream_url, found.private_names) == ("https://x.example/simple/", ("acme-*", "billing"))
+    assert (found.max_upload_size, found.threads) == (1 << 30, 3)
+    assert settings(tmp_path, **dict.fromkeys(said, "")) == settings(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [

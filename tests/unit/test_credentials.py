@@ -183,5 +183,56 @@ def test_the_first_admin_is_made_once(volume: Volume) -> None:
     assert access.role == "admin"
     assert oct(volume.first_credential.stat().st_mode & 0o777) == "0o600"
     assert oct(volume.first_netrc.stat().st_mode & 0o777) == "0o600"
+    assert volume.first_netrc.read_text() == "".join(
+        f"machine {host} login {name} password {secret}\n" for host in ("127.0.0.1", "localhost")
+    )
     assert not credentials.make_first_admin(volume)
     assert volume.first_credential.read_text() == first
+
+
+def test_an_admin_of_any_name_is_the_first(volume: Volume) -> None:
+    credentials.add(volume, "ops", "admin")
+    assert not credentials.make_first_admin(volume)
+    assert not volume.first_credential.exists()
+
+
+def test_the_first_admins_netrc_names_the_hosts_that_it_is_told(volume: Volume) -> None:
+    with pytest.raises(UsageError, match="'a b' is not the name of a host"):
+        credentials.make_first_admin(volume, hosts=["a b"])
+    assert credentials.make_first_admin(volume, hosts=["index.example"])
+    assert volume.first_netrc.read_text().startswith("machine index.example login admin password ppm_")
+    assert volume.first_netrc.read_text().count("machine") == 1
+
+
+@pytest.mark.parametrize("dies_at", ["_write_access", "_write_htpasswd"])
+def test_a_first_admin_whose_making_broke_off_is_made_anew(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    """Else the index would have an admin whose secret nobody has, and never get another."""
+    monkeypatch.setattr(credentials, dies_at, _die)
+    with pytest.raises(_DiedError):
+        credentials.make_first_admin(volume)
+    monkeypatch.undo()
+    assert credentials.make_first_admin(volume)
+    name, _, secret = volume.first_credential.read_text().strip().partition(":")
+    assert Credentials(volume).authenticate(name, secret) is not None
+
+
+def test_of_many_that_make_the_first_admin_at_once_one_does(volume: Volume) -> None:
+    """Its secret is the one in the file."""
+    made: list[bool] = []
+    threads = [threading.Thread(target=lambda: made.append(credentials.make_first_admin(volume))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == [False] * 7 + [True]
+    name, _, secret = volume.first_credential.read_text().strip().partition(":")
+    assert Credentials(volume).authenticate(name, secret) is not None
+
+
+def test_a_name_that_is_taken_by_a_lesser_role_is_no_first_admin(volume: Volume) -> None:
+    credentials.add(volume, "admin", "reader")
+    with pytest.raises(PpmError, match="There is no admin, and the credential 'admin' is not one"):
+        credentials.make_first_admin(volume)
+    assert not volume.first_credential.exists()
