@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from ppmctl.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID = "PPM_BOOT_ID"  # a service may be kept from seeing the next; systemd's %b is the same
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds at least between two writings of the list of projects
 _ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
 
@@ -134,15 +135,16 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         """Compare all pages with their folders, once a boot: a power cut takes what was not fsynced."""
         boot = self._store.volume.boot
         try:
-            current = _BOOT_ID.read_bytes()
-            if boot.exists() and boot.read_bytes() == current:
+            current = boot_id(os.environ)
+            before = _plain(boot.read_text(encoding="ascii", errors="replace")) if boot.exists() else ""
+            if before == current:
                 return
-            if boot.exists():
+            if before:
                 done = rebuild.rebuild(self._store, step=lambda _step: None)
                 log.warning(
                     "The machine was started anew: of %d projects %d had old pages.", done.projects, done.written
                 )
-            files.write_atomic(boot, current)
+            files.write_atomic(boot, f"{current}\n".encode())
         except (OSError, PpmError) as exc:
             log.error("The pages can't be compared after a reboot (ppmctl index rebuild does it): %s", exc)
 
@@ -155,6 +157,15 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
                 self._store.root_is_old.set()
                 log.error("The list of projects can't be written, trying again: %s", exc)
             pause.wait(_ROOT_EVERY)
+
+
+def boot_id(environ: Mapping[str, str]) -> str:
+    """What tells this boot of the machine from others: PPM_BOOT_ID, or the kernel's. OSError if neither is there."""
+    return _plain(environ.get(_BOOT_ID, "")) or _plain(_BOOT_ID_FILE.read_text(encoding="ascii"))
+
+
+def _plain(written: str) -> str:
+    return written.strip().replace("-", "")  # the kernel writes it with hyphens, systemd without
 
 
 def _obey_ctrl_c() -> None:

@@ -56,6 +56,11 @@ class Volume:
         return self.root / "incoming"
 
     @property
+    def bodies(self) -> Path:
+        """Where a web server in front holds uploads that are still arriving: its own, and nobody else's to read."""
+        return self.root / "bodies"
+
+    @property
     def simple(self) -> Path:
         return self.root / "index" / "simple"
 

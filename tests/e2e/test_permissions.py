@@ -13,6 +13,8 @@ from pathlib import Path
 from support import wheels
 from support.servers import PPMCTL, Server, ppmctl
 
+from ppmctl.volume import Volume
+
 
 def mode(path: Path) -> str:
     return oct(stat.S_IMODE(path.stat().st_mode))
@@ -53,6 +55,30 @@ def test_root_acts_as_the_owner_of_the_volume(tmp_path: Path) -> None:
     ppmctl("user", "add", "eve", "--role", "reader", "--root", str(root))
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in root.rglob("*")}
     assert owners == {(nobody.pw_uid, nobody.pw_gid)}
+
+
+def test_the_folder_of_a_web_server_is_left_alone(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """nginx holds uploads below the volume that are still arriving; it alone can read them."""
+    root, unprivileged = tmp_path / "root", ()
+    bodies = Volume(root=root).bodies
+    bodies.mkdir(parents=True)
+    (bodies / "0000000001").write_bytes(b"half an upload")
+    bodies.chmod(0)
+    if os.geteuid() == 0:  # may read anything, unless it is kept from it
+        unprivileged = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
+    looked = subprocess.run([*unprivileged, "ls", str(bodies)], capture_output=True, text=True, timeout=60)
+    assert "Permission denied" in looked.stderr
+    server = serve(root=root, command=(*unprivileged, *PPMCTL))
+    assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
+    for command in (("index", "check"), ("index", "rebuild"), ("user", "list")):
+        subprocess.run([*server.command, *command, "--root", str(root)], check=True, timeout=60)
+    server.kill()
+    server.start_again()
+    assert server.filenames("x") == {"x-1.0-py3-none-any.whl"}
+    assert server.stop() == 0
+    assert mode(bodies) == "0o0"
+    bodies.chmod(0o700)
+    assert [path.read_bytes() for path in bodies.iterdir()] == [b"half an upload"]
 
 
 def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
