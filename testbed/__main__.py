@@ -22,7 +22,8 @@ The index serves at {url}/ until `make host-down`. To publish this checkout's ex
         --credential-file .host/credential examples/hello
 
     python3 -m venv .cache/hello
-    NETRC=.host/netrc PIP_CERT=.host/ca.pem .cache/hello/bin/pip install --index-url {url}/simple/ ppm-hello
+    NETRC=.host/netrc REQUESTS_CA_BUNDLE=.host/ca.pem .cache/hello/bin/pip install \\
+        --index-url {url}/simple/ ppm-hello
 
 A command as root on the host:      make host-exec CMD='systemctl status ppm.service'
 Provision it again after a change:  make host

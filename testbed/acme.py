@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ppmctl.errors import PpmError
 from testbed import container
 from testbed.container import Container
 from testbed.engine import Engine
+from testbed.errors import BedError
 
 NAME, DOMAIN = "acme", "acme.test"
 START_SECONDS = 30
@@ -47,10 +47,10 @@ def start(
 
 
 def wait_until_up(box: Container) -> Acme:
-    """The server in a container, when it answers. PpmError with its log if it does not."""
+    """The server in a container, when it answers. BedError with its log if it does not."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and box.is_running():
         if box.run(f"{_PING}:14000/dir", check=False, timeout=30).code == 0:
             return Acme(box=box)
         time.sleep(0.1)
-    raise PpmError("Pebble did not come up", hint=box.logs()[-2000:])
+    raise BedError("Pebble did not come up", hint=box.logs()[-2000:])

@@ -30,7 +30,7 @@ class Client:
     box: Container
 
     def run(self, command: str, *, check: bool = True, timeout: int = container.RUN_SECONDS, **env: str) -> Done:
-        """Run a shell command with `env` added to its environment; PpmError with all that it said if it fails.
+        """Run a shell command with `env` added to its environment; BedError with all that it said if it fails.
 
         `pip` is Debian's own, also in venvs that are made; `pip-newest`, `uv` and `twine` are the newest.
         """

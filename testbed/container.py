@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from docker.errors import NotFound
 
-from ppmctl.errors import PpmError
 from testbed.engine import Engine
+from testbed.errors import BedError
 from testbed.place import of_this_cache
 
 LEASE, CACHE = "ppm-testbed.lease", "ppm-testbed.cache"
@@ -50,7 +50,7 @@ class Container:
         """The port of this machine's loopback that leads to the container's TCP port `inside`."""
         published = self._attributes()["NetworkSettings"]["Ports"].get(f"{inside}/tcp")
         if not published:
-            raise PpmError(f"{self.name} publishes no port {inside}")
+            raise BedError(f"{self.name} publishes no port {inside}")
         return int(published[0]["HostPort"])
 
     def run(
@@ -63,7 +63,7 @@ class Container:
         check: bool = True,
         timeout: int = RUN_SECONDS,
     ) -> Done:
-        """Run a shell command; PpmError with all that it said if it fails, unless `check` is false."""
+        """Run a shell command; BedError with all that it said if it fails, unless `check` is false."""
         code, (out, err) = self._container().exec_run(
             ["timeout", "--kill-after=10", str(timeout), "sh", "-c", command],
             user=user,
@@ -73,7 +73,7 @@ class Container:
         )
         done = Done(code=code, out=(out or b"").decode(errors="replace"), err=(err or b"").decode(errors="replace"))
         if check and code:
-            raise PpmError(f"`{command}` in {self.name} exited {code}", hint=f"{done.out}\n{done.err}".strip())
+            raise BedError(f"`{command}` in {self.name} exited {code}", hint=f"{done.out}\n{done.err}".strip())
         return done
 
     def follow(self, command: str, *, out: IO[bytes], err: IO[bytes]) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from docker.errors import DockerException, ImageNotFound
 
-from ppmctl.errors import PpmError
 from testbed import machine
 from testbed.engine import Engine
+from testbed.errors import BedError
 from testbed.place import cache, need
 
 SUITES = {12: "bookworm", 13: "trixie"}
@@ -45,7 +45,7 @@ def base(engine: Engine, release: int) -> str:
         return present
     try:
         _pull_or_make(engine, release, tag)
-    except (PpmError, DockerException, OSError, subprocess.SubprocessError):
+    except (BedError, DockerException, OSError, subprocess.SubprocessError):
         if not present:
             raise
     image = _image_id(engine, tag)
@@ -78,7 +78,7 @@ def _make(engine: Engine, release: int, tag: str) -> None:
         command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITES[release], str(folder)]
         done = subprocess.run([*command, mirrors.main], capture_output=True, text=True, timeout=1200)
         if done.returncode:
-            raise PpmError(
+            raise BedError(
                 f"debootstrap could not make Debian {release}", hint=done.stdout[-1500:] + done.stderr[-500:]
             )
         _furnish(folder, release, mirrors)
@@ -112,4 +112,4 @@ def _import(engine: Engine, folder: Path, tag: str) -> None:
             tar.stdout, repository=repository, tag=version, changes=['CMD ["bash"]']
         )
     if tar.returncode:
-        raise PpmError(f"tar of {tag} failed")
+        raise BedError(f"tar of {tag} failed")

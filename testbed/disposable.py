@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import UsageError
 from ppmctl.files import write_atomic
 from testbed import acme, playbook
 from testbed.acme import Acme
 from testbed.bed import Bed, open_bed
+from testbed.errors import BedError
 from testbed.hosts import Host, Wanted, wait_until_up
 from testbed.machine import CA_BUNDLE
 from testbed.place import CHECKOUT
@@ -54,7 +55,7 @@ def is_there() -> bool:
 def up(*, port: int | None, talk: IO[str]) -> Disposable:
     """Make the host unless it is there, provision it, and leave what scripts need in .host/.
 
-    Without `port` it is 8443 or the next that is free. What happens is told to `talk`. PpmError if a task fails.
+    Without `port` it is 8443 or the next that is free. What happens is told to `talk`. BedError if a task fails.
     """
     bed = _open()
     try:
@@ -66,7 +67,7 @@ def up(*, port: int | None, talk: IO[str]) -> Disposable:
         made = Disposable(bed=bed, host=host, port=host.box.port(_PORT_443))
         result = playbook.run(CHECKOUT / "site.yml", _inventory(bed, host, server), follow=talk)
         if result.code:
-            raise PpmError(
+            raise BedError(
                 f"site.yml failed on the host ({result.code})",
                 hint="the task that failed is named above; `make host` again goes on from there",
             )
@@ -155,7 +156,7 @@ def _leave(made: Disposable, server: Acme) -> None:
         # what is installed through the index may come from the public one, by a redirect
         write_atomic(trusted, server.root() + _own_cas())
         if not _verifies(made.port, trusted):
-            raise PpmError(
+            raise BedError(
                 f"{made.url} has a certificate of an ACME server that is gone",
                 hint="make host-down, then make host again",
             )
@@ -192,7 +193,7 @@ def _own_cas() -> bytes:
 
 
 def _free_port(wanted: int | None) -> int:
-    """The port that is wanted, or the first that is free. PpmError if it is taken."""
+    """The port that is wanted, or the first that is free. BedError if it is taken."""
     for port in [wanted] if wanted else range(FIRST_PORT, FIRST_PORT + TRIED_PORTS):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -203,6 +204,6 @@ def _free_port(wanted: int | None) -> int:
                     raise
                 continue
             return port
-    raise PpmError(
+    raise BedError(
         f"Port {wanted} is taken" if wanted else f"No port from {FIRST_PORT} on is free", hint="make host HOST_PORT=…"
     )

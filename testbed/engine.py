@@ -13,7 +13,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException
 
-from ppmctl.errors import PpmError
+from testbed.errors import BedError
 from testbed.place import cache, need, of_this_cache
 
 START_SECONDS = 60
@@ -78,19 +78,19 @@ def _daemon() -> _Daemon:
 def find() -> Engine:
     """The engine of DOCKER_HOST or of the default socket, else the testbed's own, started if need be.
 
-    Called in turn (`lease.turn`). PpmError where there is none and none can be started.
+    Called in turn (`lease.turn`). BedError where there is none and none can be started.
     """
     url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     api = _answering(url)
     if api:
         return Engine(url=url, own=False, api=api)
     if os.environ.get("DOCKER_HOST"):
-        raise PpmError(f"No Docker engine answers at DOCKER_HOST={url}", hint="unset it, or start that engine")
+        raise BedError(f"No Docker engine answers at DOCKER_HOST={url}", hint="unset it, or start that engine")
     daemon = _daemon()
     api = _answering(daemon.url)
     if not api:
         if os.geteuid() != 0:
-            raise PpmError(
+            raise BedError(
                 f"No Docker engine answers at {url}",
                 hint="start Docker (sudo systemctl start docker), or become a member of its group",
             )
@@ -143,4 +143,4 @@ def _start(daemon: _Daemon) -> Any:
             break
         time.sleep(0.1)
     said = daemon.log.read_text(errors="replace")[-2000:]
-    raise PpmError("dockerd did not come up", hint=f"what it said is in {daemon.log}:\n{said}")
+    raise BedError("dockerd did not come up", hint=f"what it said is in {daemon.log}:\n{said}")

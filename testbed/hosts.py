@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import gettempdir
 
-from ppmctl.errors import PpmError
 from testbed import container
 from testbed.container import Container, Done
 from testbed.engine import Engine
+from testbed.errors import BedError
 
 DOMAIN, RELEASE, USER = "ppm-testbed.domain", "ppm-testbed.release", "ppm-testbed.user"
 BOOT_SECONDS = 90
@@ -140,7 +140,7 @@ def _admit(box: Container, user: str, key: Path) -> None:
 
 
 def wait_until_up(box: Container) -> None:
-    """Wait until systemd has started what it starts, and sshd answers. PpmError if that takes too long."""
+    """Wait until systemd has started what it starts, and sshd answers. BedError if that takes too long."""
     until = time.monotonic() + BOOT_SECONDS
     state = ""
     while time.monotonic() < until and box.is_running():
@@ -151,7 +151,7 @@ def wait_until_up(box: Container) -> None:
     failed = (
         box.run("systemctl --failed --no-legend", check=False, timeout=30).out if box.is_running() else box.logs()
     )
-    raise PpmError(f"The host {box.name} did not come up ({state or 'it has ended'})", hint=failed[-2000:])
+    raise BedError(f"The host {box.name} did not come up ({state or 'it has ended'})", hint=failed[-2000:])
 
 
 def _ssh_answers(address: str) -> bool:

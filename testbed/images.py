@@ -9,9 +9,9 @@ from pathlib import Path
 
 from docker.errors import BuildError, DockerException, ImageNotFound
 
-from ppmctl.errors import PpmError
 from testbed import debian, machine
 from testbed.engine import Engine
+from testbed.errors import BedError
 from testbed.place import PACKAGE
 
 PREFIX = "ppm-testbed"
@@ -67,7 +67,7 @@ def _build(engine: Engine, tag: str, release: int, context: bytes) -> None:
         )
     except BuildError as exc:
         said = "".join(str(line.get("stream", line.get("error", ""))) for line in exc.build_log)
-        raise PpmError(f"The image {tag} can't be built", hint=said[-3000:]) from exc
+        raise BedError(f"The image {tag} can't be built", hint=said[-3000:]) from exc
 
 
 def _drop_others(engine: Engine, repository: str, tag: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ppmctl.errors import PpmError
+from testbed.errors import BedError
 
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LOCAL_CAS = Path("/usr/local/share/ca-certificates")
@@ -84,7 +84,7 @@ def apt_proxies(environ: Mapping[str, str]) -> str:
 
 
 def mirrors() -> Mirrors:
-    """Debian's mirrors from the apt sources of this machine. PpmError if they name none."""
+    """Debian's mirrors from the apt sources of this machine. BedError if they name none."""
     apt = Path("/etc/apt")
     texts = [
         path.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def mirrors() -> Mirrors:
     found = [uri for text in texts for uri in source_uris(text)]
     main = next((uri for uri in found if uri.rstrip("/").endswith("/debian")), "")
     if not main:
-        raise PpmError(
+        raise BedError(
             "No registry of images can be reached, and this machine's apt sources name no mirror of Debian",
             hint="pull debian:12-slim and debian:13-slim on a machine that can, and docker load them here",
         )

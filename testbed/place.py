@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from ppmctl.errors import PpmError
+from testbed.errors import BedError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
@@ -31,4 +31,4 @@ def need(what: str) -> None:
     command = [CHECKOUT / "scripts" / "apt-needs", PACKAGE / "needs" / f"{what}.txt"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if done.returncode:
-        raise PpmError(f"The testbed lacks what it needs ({what})", hint=done.stderr.strip()[-2000:])
+        raise BedError(f"The testbed lacks what it needs ({what})", hint=done.stderr.strip()[-2000:])

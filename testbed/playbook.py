@@ -16,7 +16,7 @@ from typing import IO
 
 import yaml
 
-from ppmctl.errors import PpmError
+from testbed.errors import BedError
 from testbed.hosts import Host
 from testbed.place import CHECKOUT
 
@@ -57,9 +57,9 @@ class Result:
         return recap
 
     def check(self) -> Result:
-        """Itself, if every task on every host succeeded; PpmError with the output otherwise."""
+        """Itself, if every task on every host succeeded; BedError with the output otherwise."""
         if self.code:
-            raise PpmError(f"ansible-playbook exited {self.code}", hint=self.output[-6000:])
+            raise BedError(f"ansible-playbook exited {self.code}", hint=self.output[-6000:])
         return self
 
 

@@ -1,0 +1,133 @@
+"""Real hosts, an ACME server and clients, for the tests that need them.
+
+Everything is in containers that go with the test, the module or the session that they were made for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed import playbook
+from testbed.acme import Acme
+from testbed.bed import Bed, open_bed
+from testbed.clients import Client
+from testbed.hosts import Host, Wanted
+from testbed.playbook import Result
+
+_numbers = itertools.count(1)
+_up: list[Host] = []
+
+
+def pytest_configure() -> None:
+    """A time limit around the tests ends them with SIGTERM: what they made goes then too."""
+
+    def end(number: int, _: types.FrameType | None) -> None:
+        pytest.exit("Terminated", returncode=128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure shows what the hosts complained of."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed and "bed" in getattr(item, "fixturenames", ()):
+        for host in _up:
+            with contextlib.suppress(Exception):  # the failure matters, not what can't be said about it
+                journal = host.run("journalctl --no-pager -b -p warning -n 40; systemctl --failed", check=False)
+                report.sections.append((f"{host.name} ({host.domain})", journal.out))
+
+
+@pytest.fixture(scope="session")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """An engine and a network, for the session."""
+    made = open_bed(f"tests-{os.getpid()}", tmp_path_factory.mktemp("bed"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def acme(bed: Bed) -> Acme:
+    """An ACME server that knows the hosts by their names, for the session."""
+    return bed.acme()
+
+
+def _maker(bed: Bed) -> Iterator[Callable[..., Host]]:
+    made: list[Host] = []
+
+    def make(release: int = 13, **wanted: object) -> Host:
+        number = next(_numbers)
+        options = {"name": f"host{number}", "domain": f"index{number}.test"} | wanted
+        host = bed.host(Wanted(release=release, **options))  # type: ignore[arg-type]
+        made.append(host)
+        _up.append(host)
+        return host
+
+    yield make
+    for host in made:
+        _up.remove(host)
+        host.remove()
+
+
+@pytest.fixture
+def new_host(bed: Bed) -> Iterator[Callable[..., Host]]:
+    """Make bare hosts that go with the test: `new_host()`, `new_host(12, sudo=True)`, `new_host(tmpfs={…})`.
+
+    Each has a name and a domain of its own, unless it is given one; the options are those of `testbed.hosts.Wanted`.
+    """
+    yield from _maker(bed)
+
+
+@pytest.fixture(scope="module")
+def new_shared_host(bed: Bed) -> Iterator[Callable[..., Host]]:
+    """The same, for hosts that the tests of a module share."""
+    yield from _maker(bed)
+
+
+@pytest.fixture(scope="session")
+def new_client(bed: Bed) -> Callable[..., Client]:
+    """Make a machine with pip, uv and twine, beside the hosts: `new_client()` is a Debian 12, `new_client(13)`."""
+
+    def make(release: int = 12) -> Client:
+        return bed.client(f"client{next(_numbers)}", release)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def client(new_client: Callable[..., Client]) -> Iterator[Client]:
+    """A machine with Debian 12's pip and the newest pip, uv and twine, for a module."""
+    made = new_client()
+    yield made
+    made.box.remove()
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Result]:
+    """Run a playbook, a file or its text, on hosts in the group ppm: `play(Path("site.yml"), host, ppm_domain=…)`.
+
+    The test fails unless `expect` is its exit code. `arguments` are ansible-playbook's (`("--check", "--diff")`).
+    """
+
+    def run(
+        path: Path | str, *hosts: Host, expect: int = 0, arguments: tuple[str, ...] = (), **variables: object
+    ) -> Result:
+        if isinstance(path, str):
+            content, path = path, tmp_path / "playbook.yml"
+            path.write_text(content)
+        inventory = playbook.write_inventory(tmp_path / "inventory.yml", hosts, variables=variables)
+        result = playbook.run(path, inventory, *arguments)
+        if result.code != expect:
+            pytest.fail(f"ansible-playbook exited {result.code}, not {expect}:\n{result.output}")
+        return result
+
+    return run

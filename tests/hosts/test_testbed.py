@@ -1,0 +1,245 @@
+"""The ground that the other tests of this folder stand on: hosts are what they claim, and nothing is left of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from support import reach
+
+from testbed import lease
+from testbed.acme import Acme
+from testbed.bed import Bed, open_bed
+from testbed.clients import Client
+from testbed.errors import BedError
+from testbed.hosts import Host
+from testbed.playbook import Result
+
+# A web server with a certificate, by Ansible, as the roles do it and as small as it can be
+SITE = """\
+- hosts: ppm
+  become: true
+  gather_facts: false
+  tasks:
+    - name: Install
+      ansible.builtin.apt: {name: [nginx-light, certbot], update_cache: true, install_recommends: false}
+    - name: Trust
+      ansible.builtin.copy: {src: "{{ ca }}", dest: /etc/acme-ca.pem, mode: "0644"}
+    - name: Issue
+      ansible.builtin.command:
+        argv: [certbot, certonly, -n, --agree-tos, -m, a@example.com, --webroot, -w, /var/www/html,
+               -d, "{{ domain }}", --server, "{{ directory }}"]
+        creates: /etc/letsencrypt/live
+      environment: {REQUESTS_CA_BUNDLE: /etc/acme-ca.pem}
+    - name: Configure
+      ansible.builtin.copy:
+        dest: /etc/nginx/conf.d/site.conf
+        mode: "0644"
+        content: |
+          server {
+            listen 443 ssl;
+            server_name {{ domain }};
+            ssl_certificate /etc/letsencrypt/live/{{ domain }}/fullchain.pem;
+            ssl_certificate_key /etc/letsencrypt/live/{{ domain }}/privkey.pem;
+            location / { default_type text/plain; return 200 "$host $scheme $ssl_server_name"; }
+          }
+      notify: Reload
+  handlers:
+    - name: Reload
+      ansible.builtin.service: {name: nginx, state: reloaded}
+"""
+
+
+def in_another_process(script: str) -> subprocess.Popen[str]:
+    """Run Python in a process of its own, in a session of its own."""
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("release", [12, 13])
+def test_a_host_is_a_bare_debian_with_systemd_and_ssh(release: int, new_host: Callable[..., Host]) -> None:
+    host = new_host(release)
+    assert f'VERSION_ID="{release}"' in host.run("cat /etc/os-release").out
+    assert host.run("systemctl is-system-running").out == "running\n"
+    listening = host.run("cat /proc/net/tcp /proc/net/tcp6").out.splitlines()
+    ports = {
+        int(line.split()[1].rpartition(":")[2], 16) for line in listening if " 0A " in line and "0B00007F" not in line
+    }
+    assert ports == {22}
+    for program in ("nginx", "curl", "pip3", "certbot", "gcc"):
+        assert host.run(f"command -v {program}", check=False).code
+    assert (
+        subprocess.run([*host.ssh(), "id -un"], capture_output=True, text=True, timeout=60, check=True).stdout
+        == "root\n"
+    )
+
+
+@pytest.mark.parametrize("release", [12, 13])
+def test_a_service_can_be_confined_as_on_real_hardware(release: int, new_host: Callable[..., Host]) -> None:
+    """A sandbox that the container forbids would be switched off in tests, and never tried."""
+    sandbox = """
+        User=nobody PrivateUsers=yes ProtectProc=invisible ProcSubset=pid ProtectSystem=strict PrivateTmp=yes
+        PrivateDevices=yes PrivateNetwork=yes RestrictNamespaces=yes MemoryDenyWriteExecute=yes
+        SystemCallFilter=@system-service CapabilityBoundingSet=
+    """
+    confined = " ".join(f"-p {setting}" for setting in sandbox.split())
+    host = new_host(release)
+    seen = host.run(
+        f"systemd-run --quiet --wait --pipe {confined} sh -c 'cat /proc/self/uid_map; touch /etc/x'", check=False
+    )
+    assert seen.code
+    assert "Read-only file system" in seen.err
+    assert "4294967295" not in seen.out
+    assert host.allows_private_users()
+
+
+def test_a_reboot_keeps_the_disk_and_clears_the_rest(new_host: Callable[..., Host]) -> None:
+    host = new_host()
+    host.run("touch /srv/kept /tmp/gone /run/gone; cat /proc/sys/kernel/random/boot_id")
+    before = host.run(
+        "systemctl show -p UserspaceTimestampMonotonic --value systemd-journald; stat -c %Y /proc/1"
+    ).out
+    host.reboot()
+    assert host.run("ls /srv/kept; ls /tmp/gone /run/gone", check=False).out == "/srv/kept\n"
+    assert (
+        host.run("systemctl show -p UserspaceTimestampMonotonic --value systemd-journald; stat -c %Y /proc/1").out
+        != before
+    )
+
+
+def test_ansible_comes_in_as_a_user_with_sudo(new_host: Callable[..., Host], play: Callable[..., Result]) -> None:
+    host = new_host(12, sudo=True)
+    assert host.user == "admin"
+    book = """\
+    - hosts: ppm
+      become: true
+      gather_facts: false
+      tasks:
+        - name: Write for root
+          ansible.builtin.copy: {content: "x", dest: /root/written, mode: "0600"}
+          notify: Say so
+        - name: Refuse
+          ansible.builtin.fail: {msg: as was asked}
+          when: refuse | default(false)
+      handlers:
+        - name: Say so
+          ansible.builtin.command: touch /root/said
+    """
+    first = play(textwrap.dedent(book), host)
+    assert (first.host.changed, first.changed) == (2, ("Write for root", "Say so"))
+    second = play(textwrap.dedent(book), host)
+    assert (second.host.changed, second.changed) == (0, ())
+    refused = play(textwrap.dedent(book), host, expect=2, refuse=True)
+    assert refused.host.failed == 1
+    assert "as was asked" in refused.output
+    with pytest.raises(BedError, match="as was asked"):
+        refused.check()
+
+
+def test_volumes_fill_up_or_refuse(new_host: Callable[..., Host]) -> None:
+    host = new_host(tmpfs={"/srv/small": "size=1m", "/srv/fixed": "ro"})
+    full = host.run("head -c 2M /dev/zero >/srv/small/file", check=False)
+    assert "No space left on device" in full.err
+    assert "Read-only file system" in host.run("touch /srv/fixed/file", check=False).err
+
+
+def test_a_certificate_is_issued_and_clients_trust_it(
+    acme: Acme, client: Client, new_host: Callable[..., Host], play: Callable[..., Result], tmp_path: Path
+) -> None:
+    host = new_host()
+    ca, root = tmp_path / "ca.pem", tmp_path / "root.pem"
+    ca.write_bytes(acme.ca())
+    root.write_bytes(acme.root())
+    play(SITE, host, ca=str(ca), domain=host.domain, directory=acme.directory)
+
+    url = f"https://{host.domain}/"
+    with reach.session(host.domain, lambda: host.address, root) as session:
+        assert session.get(url, timeout=10).text == f"{host.domain} https {host.domain}"
+        assert session.get(f"http://{host.domain}/", timeout=10).ok
+    with reach.session(host.domain, host.address) as session, pytest.raises(requests.exceptions.SSLError):
+        session.get(url, timeout=10)
+    with reach.session("else.test", host.address, root) as session, pytest.raises(requests.exceptions.SSLError):
+        session.get("https://else.test/", timeout=10)
+
+    assert "unable to get local issuer" in client.run(f"curl -sS {url}", check=False).err
+    client.trust("pebble", acme.root())
+    assert client.run(f"curl -sS {url}").out == f"{host.domain} https {host.domain}"
+
+
+def test_a_client_has_debians_pip_and_the_newest_clients(client: Client) -> None:
+    """And reaches the public index, whatever this machine needs for that."""
+    assert client.run("id -un; pip --version").out.startswith("user\npip 23.0.1 ")
+    newest = client.run("pip-newest --version").out.split()[1]
+    assert int(newest.partition(".")[0]) >= 26
+    client.run("uv --version; twine --version")
+    client.run("python3 -m venv v && v/bin/pip install -q six && v/bin/python -c 'import six'")
+    client.run("pip-newest download -q --no-deps --dest d six && ls d/six-*.whl")
+    client.run("uv venv -q u && uv pip install -q --python u six && u/bin/python -c 'import six'")
+
+
+def test_what_a_killed_process_left_is_swept(bed: Bed, tmp_path: Path) -> None:
+    name = f"killed-{os.getpid()}"
+    script = f"""
+        import time
+        from pathlib import Path
+        from testbed.bed import open_bed
+        from testbed.hosts import Wanted
+        bed = open_bed({name!r}, Path({str(tmp_path)!r}))
+        bed.host(Wanted(name="left"))
+        print("up", flush=True)
+        time.sleep(600)
+    """
+    labels = {"label": f"ppm-testbed.lease=ppm-testbed-{name}"}
+    with in_another_process(script) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "up\n"
+        assert len(bed.engine.api.containers.list(filters=labels)) == 1
+        assert f"ppm-testbed-{name}" in lease.live()
+        process.kill()
+
+    another = open_bed(f"another-{os.getpid()}", tmp_path / "another")
+    assert bed.engine.api.containers.list(all=True, filters=labels) == []
+    assert bed.engine.api.networks.list(filters=labels) == []
+    another.close()
+    assert bed.engine.api.ping(), "the engine is ours still"
+
+
+def test_a_bed_that_is_kept_outlives_its_process_until_its_folder_goes(bed: Bed, tmp_path: Path) -> None:
+    name, folder = f"kept-{os.getpid()}", tmp_path / "kept"
+    script = f"""
+        from pathlib import Path
+        from testbed.bed import open_bed
+        from testbed.hosts import Wanted
+        bed = open_bed({name!r}, Path({str(folder)!r}), keep=True)
+        bed.host(Wanted(name="left"))
+        bed.let_go()
+    """
+    labels = {"label": f"ppm-testbed.lease=ppm-testbed-{name}"}
+    with in_another_process(script) as process:
+        assert process.wait(timeout=300) == 0
+    open_bed(f"another-{os.getpid()}", tmp_path / "another").close()
+    assert len(bed.engine.api.containers.list(filters=labels)) == 1
+
+    folder.rename(tmp_path / "gone")
+    open_bed(f"another-{os.getpid()}", tmp_path / "another").close()
+    assert bed.engine.api.containers.list(all=True, filters=labels) == []
+
+
+def test_an_unplugged_host_is_not_reached(new_host: Callable[..., Host], client: Client) -> None:
+    host = new_host()
+    there = f"python3 -c 'import socket; print(socket.create_connection((\"{host.domain}\", 22), 3).recv(4))'"
+    assert "SSH-" in client.run(there).out
+    host.box.disconnect()
+    assert client.run(there, check=False).code
+    host.box.connect(host.domain)
+    until = time.monotonic() + 20
+    while client.run(there, check=False).code:
+        assert time.monotonic() < until
+        time.sleep(0.2)
