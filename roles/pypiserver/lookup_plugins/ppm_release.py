@@ -23,6 +23,7 @@ description:
 """
 
 CHECKOUT = Path(__file__).parents[3]
+_MTIME = 631152000  # 1990: the same for ever, and one that a wheel can hold
 _FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
@@ -70,6 +71,7 @@ def _write(archive: Path, top: str, content: dict[str, bytes]) -> None:
                 member = tarfile.TarInfo(f"{top}/{name}")
                 member.size = len(data)
                 member.mode = 0o644
+                member.mtime = _MTIME
                 tar.addfile(member, io.BytesIO(data))
     with tempfile.NamedTemporaryFile(dir=archive.parent, delete=False) as temporary:
         temporary.write(packed.getvalue())

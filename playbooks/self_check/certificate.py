@@ -1,0 +1,76 @@
+"""What a certificate says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from self_check.client import fingerprint
+from self_check.findings import Verdict, good, warning, wrong
+
+TEMPORARY = "ppm, temporary"  # what the nginx role calls the one it starts with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    fingerprint: str
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    begins: datetime
+    ends: datetime
+
+    def covers(self, domain: str) -> bool:
+        """Whether clients take it for that of `domain` (RFC 6125): one * stands for one whole first label."""
+        parent = domain.partition(".")[2]
+        return domain in self.names or (bool(parent) and f"*.{parent}" in self.names)
+
+
+def read(der: bytes) -> Certificate:
+    """The certificate in `der`. ValueError where it is none."""
+    found = x509.load_der_x509_certificate(der)
+    try:
+        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = tuple(name.lower() for name in extension.get_values_for_type(x509.DNSName))
+    except x509.ExtensionNotFound:
+        names = ()
+    return Certificate(
+        fingerprint=fingerprint(der),
+        subject=_common_name(found.subject),
+        issuer=_common_name(found.issuer),
+        names=names,
+        begins=found.not_valid_before_utc,
+        ends=found.not_valid_after_utc,
+    )
+
+
+def time_left(certificate: Certificate, now: datetime, renewal: str) -> Verdict:
+    """Whether it counts now and its renewal is not late.
+
+    Renewals are late by the certificate's own lifetime, since that gets shorter from year to year: certbot renews when
+    a third of it is left, or half where it is under ten days.
+    """
+    life, left = certificate.ends - certificate.begins, certificate.ends - now
+    day = f"{certificate.ends:%Y-%m-%d %H:%M} UTC"
+    if certificate.begins > now:
+        begins = f"{certificate.begins:%Y-%m-%d %H:%M} UTC"
+        return wrong(f"it counts only from {begins} on", "See whether the clocks here and on the host are right (timedatectl).")
+    if left <= timedelta():
+        return wrong(f"it ended on {day}", renewal)
+    said = f"it ends in {_span(left)}, on {day}"
+    if left < min(timedelta(days=3), life / 16):
+        return wrong(f"{said}, and was not renewed", renewal)
+    if left < min(timedelta(days=14), life / 4):
+        return warning(f"{said}, and should have been renewed", renewal)
+    return good(said)
+
+
+def _span(span: timedelta) -> str:
+    return f"{span.days} days" if span.days > 1 else f"{span.total_seconds() / 3600:.0f} hours"
+
+
+def _common_name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string()
