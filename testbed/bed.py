@@ -8,14 +8,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from docker.errors import APIError, NotFound
-
 from testbed import acme, clients, hosts, images, lease
 from testbed import engine as engines
 from testbed.acme import Acme
 from testbed.clients import Client
 from testbed.container import CACHE, LEASE, Container, lease_labels
-from testbed.engine import Engine
+from testbed.engine import Engine, Missing, Refusal
 from testbed.hosts import Host, Wanted
 from testbed.lease import Lease
 from testbed.place import need, of_this_cache
@@ -120,7 +118,7 @@ def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
 def _make_network(engine: Engine, name: str) -> None:
     try:
         engine.api.networks.get(name)
-    except NotFound:
+    except Missing:
         engine.api.networks.create(name, driver="bridge", labels=lease_labels(name), check_duplicate=True)
 
 
@@ -129,9 +127,9 @@ def sweep(engine: Engine, living: Collection[str]) -> None:
     ours = {"label": f"{CACHE}={of_this_cache()}"}
     for box in engine.api.containers.list(all=True, filters=ours):
         if box.labels[LEASE] not in living:
-            with contextlib.suppress(APIError):  # it goes already
+            with contextlib.suppress(Refusal):  # it goes already
                 box.remove(force=True, v=True)
     for network in engine.api.networks.list(filters=ours):
         if network.name not in living:
-            with contextlib.suppress(APIError):  # something is still plugged in
+            with contextlib.suppress(Refusal):  # something is still plugged in
                 network.remove()

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from docker.errors import NotFound
-
-from testbed.engine import Engine
+from testbed.engine import Engine, Missing
 from testbed.errors import BedError
 from testbed.place import of_this_cache
 
@@ -101,7 +99,7 @@ class Container:
         """The content of a file. FileNotFoundError if there is none."""
         try:
             stream, _ = self._container().get_archive(path)
-        except NotFound as exc:
+        except Missing as exc:
             raise FileNotFoundError(f"{self.name}:{path}") from exc
         with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
             file = tar.extractfile(tar.next() or tarfile.TarInfo())
@@ -131,7 +129,7 @@ class Container:
         """Remove it and what it wrote, whatever it is doing."""
         try:
             self._container().remove(force=True, v=True)
-        except NotFound:
+        except Missing:
             return
 
     def _container(self) -> Any:

@@ -8,10 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from docker.errors import DockerException, ImageNotFound
-
 from testbed import machine
-from testbed.engine import Engine
+from testbed.engine import Engine, Failure, Missing
 from testbed.errors import BedError
 from testbed.place import cache, need
 
@@ -45,7 +43,7 @@ def base(engine: Engine, release: int) -> str:
         return present
     try:
         _pull_or_make(engine, release, tag)
-    except (BedError, DockerException, OSError, subprocess.SubprocessError):
+    except (BedError, Failure, OSError, subprocess.SubprocessError):
         if not present:
             raise
     image = _image_id(engine, tag)
@@ -58,14 +56,14 @@ def base(engine: Engine, release: int) -> str:
 def _image_id(engine: Engine, tag: str) -> str:
     try:
         return str(engine.api.images.get(tag).id)
-    except ImageNotFound:
+    except Missing:
         return ""
 
 
 def _pull_or_make(engine: Engine, release: int, tag: str) -> None:
     try:
         engine.api.images.pull("debian", f"{release}-slim")
-    except DockerException:
+    except (Failure, OSError):  # the engine's answer, or none in time
         _make(engine, release, tag)
 
 

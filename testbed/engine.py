@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException
+from docker import errors
 
 from testbed.errors import BedError
 from testbed.place import cache, need, of_this_cache
+
+# The SDK's exceptions by what they say; this is its one importer.
+Failure = errors.DockerException  # any
+Refusal = errors.APIError  # what the engine answers
+Missing = errors.NotFound
+Unbuildable = errors.BuildError
 
 START_SECONDS = 60
 BORN_SECONDS = 5  # by then it has written its pid, or has ended
@@ -119,7 +125,7 @@ def _answering(url: str) -> Any:
     try:
         api = docker.DockerClient(base_url=url, timeout=ANSWER_SECONDS, max_pool_size=20)
         api.ping()
-    except (DockerException, OSError):
+    except (Failure, OSError):
         return None
     return api
 

@@ -7,10 +7,8 @@ import io
 import tarfile
 from pathlib import Path
 
-from docker.errors import BuildError, DockerException, ImageNotFound
-
 from testbed import debian, machine
-from testbed.engine import Engine
+from testbed.engine import Engine, Missing, Refusal, Unbuildable
 from testbed.errors import BedError
 from testbed.place import PACKAGE
 
@@ -26,7 +24,7 @@ def image(engine: Engine, name: str, release: int) -> str:
     tag = f"{repository}:{digest}"
     try:
         engine.api.images.get(tag)
-    except ImageNotFound:
+    except Missing:
         _build(engine, tag, release, context)
         _drop_others(engine, repository, tag)
     return tag
@@ -65,7 +63,7 @@ def _build(engine: Engine, tag: str, release: int, context: bytes) -> None:
             forcerm=True,
             labels={PREFIX: ""},
         )
-    except BuildError as exc:
+    except Unbuildable as exc:
         said = "".join(str(line.get("stream", line.get("error", ""))) for line in exc.build_log)
         raise BedError(f"The image {tag} can't be built", hint=said[-3000:]) from exc
 
@@ -77,5 +75,5 @@ def _drop_others(engine: Engine, repository: str, tag: str) -> None:
             if other != tag:
                 try:
                     engine.api.images.remove(other)
-                except DockerException:
+                except Refusal:
                     continue

@@ -18,7 +18,6 @@ CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LOCAL_CAS = Path("/usr/local/share/ca-certificates")
 
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "timeout")
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -64,23 +63,24 @@ def pip_configuration(settings: Mapping[str, str]) -> str:
 
 def environment(environ: Mapping[str, str]) -> str:
     """/etc/environment: the proxies that containers can reach too, in both spellings."""
-    values = {name: environ.get(name) or environ.get(name.upper()) or "" for name in _PROXIES}
-    if not any(values[name] and _reachable(values[name]) for name in ("http_proxy", "https_proxy")):
+    values = _proxies(environ)
+    if not values:
         return ""
-    values["no_proxy"] = ",".join(filter(None, [values["no_proxy"], "localhost,127.0.0.1,.test"]))
-    return "".join(
-        f"{spelling}={value}\n" for name, value in values.items() if value for spelling in (name, name.upper())
-    )
+    beside = environ.get("no_proxy") or environ.get("NO_PROXY")
+    values["no_proxy"] = ",".join(filter(None, [beside, "localhost,127.0.0.1,.test"]))
+    return "".join(f"{spelling}={value}\n" for name, value in values.items() for spelling in (name, name.upper()))
 
 
 def apt_proxies(environ: Mapping[str, str]) -> str:
     """apt's configuration for the same proxies."""
-    lines = []
-    for scheme in ("http", "https"):
-        value = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme}_proxy".upper()) or ""
-        if value and _reachable(value):
-            lines.append(f'Acquire::{scheme}::Proxy "{value}";\n')
-    return "".join(lines)
+    return "".join(
+        f'Acquire::{name.removesuffix("_proxy")}::Proxy "{value}";\n' for name, value in _proxies(environ).items()
+    )
+
+
+def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    found = {name: environ.get(name) or environ.get(name.upper()) or "" for name in ("http_proxy", "https_proxy")}
+    return {name: value for name, value in found.items() if value and _reachable(value)}
 
 
 def mirrors() -> Mirrors:

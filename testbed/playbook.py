@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -112,8 +113,9 @@ def run(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=True,  # with those that it starts, which are ended with it
     ) as process:
-        timer = threading.Timer(timeout, process.kill)
+        timer = threading.Timer(timeout, os.killpg, [process.pid, signal.SIGKILL])
         timer.start()
         lines = []
         try:
@@ -124,7 +126,7 @@ def run(
                     follow.flush()
             code = process.wait()
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             raise
         finally:
             timer.cancel()

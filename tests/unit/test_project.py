@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ppmctl"
+TESTBED = ROOT / "testbed"
 
 # The lowest modules; each may import those before it.
 GROUND = ("errors", "files", "volume")
@@ -70,6 +71,12 @@ def modules() -> dict[str, ast.Module]:
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
     return found
+
+
+@cache
+def bed_modules() -> dict[str, ast.Module]:
+    """Each module of the testbed by its name."""
+    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(TESTBED.glob("*.py"))}
 
 
 def runtime(node: ast.AST) -> Iterator[ast.AST]:
@@ -151,16 +158,24 @@ def test_only_the_command_line_imports_the_command_line() -> None:
 
 
 def test_click_is_imported_by_the_command_line_alone() -> None:
-    importers = {name for name, tree in modules().items() if "click" in {i.split(".")[0] for i in imports(tree)}}
-    assert {name for name in importers if name.split(".")[0] != "cli"} == set()
+    assert {name for name in importers_of("click", modules()) if name.split(".")[0] != "cli"} == set()
 
 
 @pytest.mark.parametrize("system", IMPORTERS)
 def test_one_module_knows_a_third_party_system(system: str) -> None:
-    importers = {
-        name for name, tree in modules().items() if system in {found.split(".")[0] for found in imports(tree)}
-    }
-    assert importers <= IMPORTERS[system]
+    assert importers_of(system, modules()) <= IMPORTERS[system]
+
+
+def importers_of(package: str, trees: dict[str, ast.Module]) -> set[str]:
+    return {name for name, tree in trees.items() if package in {found.split(".")[0] for found in imports(tree)}}
+
+
+def test_what_is_installed_does_not_import_what_tests_it() -> None:
+    assert importers_of("testbed", modules()) == set()
+
+
+def test_one_module_of_the_testbed_knows_docker() -> None:
+    assert importers_of("docker", bed_modules()) == {"engine"}
 
 
 # what only one place does
@@ -191,7 +206,8 @@ def test_only_the_command_line_exits() -> None:
 
 
 def test_no_module_has_grown_too_long() -> None:
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    written = [*PACKAGE.rglob("*.py"), *TESTBED.rglob("*.py")]
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in written}
     assert {path.name: lines for path, lines in lengths.items() if lines > LONGEST_MODULE} == {}
 
 
@@ -213,7 +229,8 @@ def listed() -> list[str]:
 
 
 def test_make_alone_lists_the_commands() -> None:
-    expected = ["help", "up", "test", "test-fast", "test-e2e", "lint", "lock", "bench", "clean"]
+    expected = ["help", "up", "host", "host-exec", "host-down"]
+    expected += ["test", "test-fast", "test-e2e", "test-hosts", "lint", "lock", "bench", "clean"]
     assert listed() == expected
 
 
@@ -278,7 +295,7 @@ def test_a_rule_is_switched_off_with_a_reason_beside_it() -> None:
     bare = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
         for path in files()
-        if path.relative_to(ROOT).parts[0] in ("ppmctl", "scripts", "bench", ".ci")
+        if path.relative_to(ROOT).parts[0] in ("ppmctl", "scripts", "testbed", "bench", ".ci")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if switch.search(line)
     ]

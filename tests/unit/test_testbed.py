@@ -1,0 +1,148 @@
+"""What the testbed reads and decides, and who it thinks is alive; its hosts are tried in tests/hosts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from testbed import lease, machine, place, playbook
+from testbed.lease import Lease
+from testbed.playbook import Recap
+
+OUTPUT = """
+PLAY [all] *********************************************************************
+
+TASK [nginx : Write the configuration] *****************************************
+changed: [a] => (item=nginx.conf)
+changed: [a] => (item=site.conf)
+ok: [b]
+
+TASK [Look] ********************************************************************
+ok: [a]
+
+TASK [Say changed: [a]] ********************************************************
+ok: [a] =>
+    msg: |-
+        changed: [a]
+
+RUNNING HANDLER [nginx : Reload nginx] *****************************************
+changed: [b -> a(10.0.0.1)]
+
+PLAY RECAP *********************************************************************
+a                          : ok=5    changed=1    unreachable=0    failed=0    skipped=1    rescued=0    ignored=0
+b                          : ok=1    changed=1    unreachable=0    failed=2    skipped=0    rescued=3    ignored=4
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return place.cache()
+
+
+# the machine
+
+
+def test_a_container_gets_the_pip_settings_that_hold_there_too() -> None:
+    settings = {
+        "cert": "/opt/company/ca.pem",
+        "extra-index-url": "file:///opt/simple https://packages.example.com/simple\nhttp://localhost:3141/x",
+        "find-links": "/opt/wheels",
+        "index-url": "https://mirror.example.com/simple",
+        "no-color": "true",
+        "timeout": "180",
+    }
+    assert machine.pip_configuration(settings).splitlines() == [
+        "[global]",
+        "index-url = https://mirror.example.com/simple",
+        "extra-index-url = https://packages.example.com/simple",
+        "timeout = 180",
+        "cert = /etc/ssl/certs/ca-certificates.crt",
+    ]
+    assert machine.pip_configuration({"find-links": "./x ~/y /z", "no-color": "1"}) == ""
+
+
+def test_a_container_gets_the_proxies_that_it_can_reach() -> None:
+    here = {"http_proxy": "http://127.0.0.1:3128", "HTTPS_PROXY": "http://proxy.example.com:3128"}
+    assert machine.environment(here).splitlines()[-4:] == [
+        "https_proxy=http://proxy.example.com:3128",
+        "HTTPS_PROXY=http://proxy.example.com:3128",
+        "no_proxy=localhost,127.0.0.1,.test",
+        "NO_PROXY=localhost,127.0.0.1,.test",
+    ]
+    assert "127.0.0.1:3128" not in machine.environment(here)
+    assert machine.apt_proxies(here) == 'Acquire::https::Proxy "http://proxy.example.com:3128";\n'
+    assert machine.environment({"http_proxy": "http://localhost:3128", "no_proxy": "x"}) == ""
+    assert machine.environment({}) == machine.apt_proxies({}) == ""
+
+
+def test_mirrors_are_read_from_both_forms_of_apt_sources() -> None:
+    new = "Types: deb\n# URIs: http://old.example.com/debian\nURIs: http://a.example.com/debian\nSuites: x\n"
+    old = "deb [arch=amd64 signed-by=/x] https://b.example.com/debian-security y main\n"
+    old += "# deb http://c.example.com/debian z\n"
+    assert list(machine.source_uris(new)) == ["http://a.example.com/debian"]
+    assert list(machine.source_uris(old)) == ["https://b.example.com/debian-security"]
+
+
+# playbooks
+
+
+def test_the_recap_and_the_changed_tasks_are_read_from_ansibles_output() -> None:
+    assert playbook.recaps(OUTPUT) == {
+        "a": Recap(ok=5, changed=1, skipped=1),
+        "b": Recap(ok=1, changed=1, failed=2, rescued=3, ignored=4),
+    }
+    assert playbook.changed_tasks(OUTPUT) == ("nginx : Write the configuration", "nginx : Reload nginx")
+
+
+def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "p.yml").write_text(
+        "- {hosts: all, gather_facts: false, connection: local, tasks: [{ansible.builtin.command: sleep 60}]}\n"
+    )
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {here: {ansible_connection: local}}}\n")
+    result = playbook.run(tmp_path / "p.yml", tmp_path / "hosts.yml", timeout=1)
+    assert result.code == 124
+    assert result.seconds < 30
+    assert result.hosts == {}
+
+
+# leases
+
+
+def test_a_lease_holds_while_its_process_lives(cache: Path) -> None:
+    mine = Lease(name="mine")
+    mine.take("unix:///a")
+    script = """
+        from testbed.lease import Lease
+        theirs = Lease(name="theirs")
+        theirs.take("unix:///b")
+        print("taken", flush=True)
+        input()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"taken\n"
+        assert lease.live() == {"mine": "unix:///a", "theirs": "unix:///b"}
+        process.kill()
+        process.wait()
+        assert lease.live() == {"mine": "unix:///a"}
+    mine.end()
+    assert lease.live() == {}
+    assert list((cache / "leases").iterdir()) == []
+
+
+def test_a_lease_with_a_keeper_holds_while_the_folder_is_there(cache: Path, tmp_path: Path) -> None:
+    keeper = tmp_path / "keeper"
+    keeper.mkdir()
+    for _ in range(2):
+        kept = Lease(name="kept", keeper=keeper)
+        kept.take("unix:///a")
+        kept.let_go()
+    assert lease.live() == {"kept": "unix:///a"}
+    keeper.rmdir()
+    assert lease.live() == {}
