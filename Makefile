@@ -55,12 +55,13 @@ test-hosts: needs $(VENV)/.dev ## the tests on real hosts alone: in containers, 
 needs:
 	@scripts/apt-needs tests/apt.txt
 
-lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, yamllint, and locks in step with pyproject.toml
+lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, yamllint, ansible-lint, and locks in step with pyproject.toml
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
 	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q
 	$(BIN)/python scripts/check_locks.py
 
 lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=all or UPGRADE=name raises pins
