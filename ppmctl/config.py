@@ -20,6 +20,7 @@ from ppmctl.volume import Volume
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_NO_SETTINGS = ("PPM_ROOT", "PPM_BOOT_ID")
 _PRIVATE_NAME = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 
 
@@ -221,6 +222,13 @@ def server_settings(
         except ValueError as exc:
             raise UsageError(f"{origin} is {value!r}: {exc}.", hint="ppmctl serve --help") from exc
     return ServerSettings(volume=volume, **values)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The PPM_ variables that are no setting, each with the one that may be meant, or ""."""
+    known = [setting.variable for setting in SETTINGS]
+    unknown = sorted(name for name in environ if name.startswith("PPM_") and name not in (*known, *_NO_SETTINGS))
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), "") for name in unknown}
 
 
 def settings_file() -> str:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
     "package": ("package", "package", "Yank, unyank, remove; set a project's status."),
     "publish": ("publish", "publish", "Build, check and upload a release, and see it in the index."),
+    "self-check": ("self_check", "self_check", "Try whether this release works here."),
     "serve": ("serve", "serve", "Serve an index."),
     "user": ("user", "user", "Add, list and remove the users of an index."),
 }

@@ -1,0 +1,227 @@
+"""Does this release work here? Its settings and its volume are looked at; a volume of its own is served and used.
+
+settings → the volume can be used → a temporary volume, served by a process of this same installation on a Unix
+socket → a probe is uploaded and read back in each form → it ends cleanly. No network, and nothing stays.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import io
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ppmctl import credentials, local
+from ppmctl.config import server_settings, unknown_variables
+from ppmctl.errors import PpmError
+from ppmctl.volume import METADATA, Volume
+
+PROJECT = "ppm-self-check"
+
+_USER = "self-check"
+_FOREIGN = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # the real server's, as its service manager set them
+_START_PATIENCE = 60.0  # seconds
+_STOP_PATIENCE = 75.0
+_ANSWER_PATIENCE = 60.0
+_JSON = "application/vnd.pypi.simple.v1+json"
+_HTML = "application/vnd.pypi.simple.v1+html"
+
+
+class SelfCheckError(PpmError):
+    """This release does not work here. `log` is what its server said, "" if there was none."""
+
+    def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.log = log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A small wheel that no index has."""
+
+    filename: str
+    content: bytes
+    metadata: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def check(volume: Volume, environ: Mapping[str, str]) -> None:
+    """Check all of it; `volume` was prepared. SelfCheckError says what does not work."""
+    _check_settings(volume, environ)
+    _check_credentials(volume)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ppm-", ignore_cleanup_errors=True) as folder:
+            _check_server(Path(folder), environ)
+    except OSError as exc:
+        raise SelfCheckError(
+            f"A temporary volume can't be used: {exc.strerror or exc} ({exc.filename or tempfile.gettempdir()}).",
+            hint="TMPDIR names another folder for it.",
+        ) from exc
+
+
+def _check_settings(volume: Volume, environ: Mapping[str, str]) -> None:
+    try:
+        server_settings(volume.root, environ=environ)
+    except PpmError as exc:
+        raise SelfCheckError(exc.message, hint=exc.hint) from exc
+    for name, near in unknown_variables(environ).items():
+        raise SelfCheckError(
+            f"{name} is set, and ppm does not know such a setting.", hint=f"Did you mean {near}?" if near else ""
+        )
+
+
+def _check_credentials(volume: Volume) -> None:
+    """That this process can read them, as the server must."""
+    try:
+        for path in (volume.htpasswd, volume.access):
+            with contextlib.suppress(FileNotFoundError):
+                path.read_bytes()
+        credentials.entries(volume)
+    except (OSError, PpmError) as exc:
+        raise SelfCheckError(f"The credentials can't be read: {exc}") from exc
+
+
+def _check_server(folder: Path, environ: Mapping[str, str]) -> None:
+    volume, log = Volume(root=folder / "volume"), folder / "log"
+    try:
+        volume.prepare()
+        secret = credentials.add(volume, _USER, "admin")
+        with _served(volume, folder / "s", log, environ) as address:
+            _use(address, f"{_USER}:{secret}", make_probe())
+    except PpmError as exc:
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        raise SelfCheckError(exc.message, hint=exc.hint, log=said) from exc
+
+
+@contextlib.contextmanager
+def _served(volume: Volume, address: Path, log: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """Serve the volume at `address` while the block lasts, and see the server end as it should."""
+    # -P: the ppmctl that is installed beside this one, not a folder of that name where this was started
+    command = [sys.executable, "-P", "-m", "ppmctl", "serve", "--root", str(volume.root)]
+    options = ["--host", f"unix:{address}", "--upstream", "none"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={name: value for name, value in environ.items() if not name.startswith(_FOREIGN)},
+        )
+    try:
+        _wait(process, str(address))
+        yield str(address)
+        process.terminate()
+        try:
+            code = process.wait(timeout=_STOP_PATIENCE)
+        except subprocess.TimeoutExpired as exc:
+            raise PpmError(f"The server did not end within {_STOP_PATIENCE:.0f} seconds of SIGTERM.") from exc
+        if code != 0:
+            raise PpmError(f"The server ended with exit code {code} after SIGTERM.")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=_STOP_PATIENCE)
+
+
+def _wait(process: subprocess.Popen[bytes], address: str) -> None:
+    until = time.monotonic() + _START_PATIENCE
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise PpmError(f"The server ended with exit code {process.returncode} instead of serving.")
+        if local.is_healthy(address, timeout=5.0):
+            return
+        time.sleep(0.05)
+    raise PpmError(f"The server did not answer within {_START_PATIENCE:.0f} seconds.")
+
+
+def _use(address: str, credential: str, probe: Probe) -> None:
+    """Upload the probe and read it back in each form; what is not as it should be is named."""
+    page, file = f"/simple/{PROJECT}/", f"/packages/{PROJECT}/{probe.filename}"
+    known = {"Authorization": f"Basic {base64.b64encode(credential.encode()).decode()}"}
+    _ask(address, "GET", "/simple/", expect=401)
+    body, content_type = _form(probe)
+    _ask(address, "POST", "/", {**known, "Content-Type": content_type}, body, expect=200)
+    listed = _ask(address, "GET", page, {**known, "Accept": _JSON}, expect=200)
+    _compare(f"{page} (JSON)", _listed(listed), (probe.filename, probe.sha256))
+    listed = _ask(address, "GET", page, {**known, "Accept": _HTML}, expect=200)
+    _compare(f"{page} (HTML)", f"{probe.filename}#sha256={probe.sha256}" in listed.decode("utf-8", "replace"), True)
+    _compare(file, _ask(address, "GET", file, known, expect=200), probe.content)
+    _compare(file + METADATA, _ask(address, "GET", file + METADATA, known, expect=200), probe.metadata)
+    _ask(address, "GET", file, expect=401)
+
+
+def _ask(
+    address: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    *,
+    expect: int,
+) -> bytes:
+    connection = local.Connection(address, timeout=_ANSWER_PATIENCE)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as exc:
+        raise PpmError(f"{method} {path} was not answered: {exc or type(exc).__name__}.") from exc
+    finally:
+        connection.close()
+    if answer.status != expect:
+        raise PpmError(f"{method} {path} was answered with {answer.status} {answer.reason}, not with {expect}.")
+    return content
+
+
+def _listed(page: bytes) -> object:
+    try:
+        (file,) = json.loads(page)["files"]
+        return file["filename"], file["hashes"]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _compare(what: str, got: object, expected: object) -> None:
+    if got != expected:
+        raise PpmError(f"{what} is not what was uploaded.")
+
+
+def make_probe() -> Probe:
+    """A probe, whose content is another one each time."""
+    info = f"{PROJECT.replace('-', '_')}-1.0.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: 1.0\nSummary: {secrets.token_hex(16)}\n".encode()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(f"{info}/METADATA", metadata)
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "".join(f"{info}/{name},,\n" for name in ("METADATA", "WHEEL", "RECORD")))
+    filename = f"{PROJECT.replace('-', '_')}-1.0-py3-none-any.whl"
+    return Probe(filename=filename, content=content.getvalue(), metadata=metadata)
+
+
+def _form(probe: Probe) -> tuple[bytes, str]:
+    """An upload as clients send it: its body and its Content-Type."""
+    boundary = secrets.token_hex(16)
+    action = 'Content-Disposition: form-data; name=":action"\r\n\r\nfile_upload'
+    file = f'Content-Disposition: form-data; name="content"; filename="{probe.filename}"\r\n\r\n'
+    head = f"--{boundary}\r\n{action}\r\n--{boundary}\r\n{file}"
+    return head.encode() + probe.content + f"\r\n--{boundary}--\r\n".encode(), (
+        f"multipart/form-data; boundary={boundary}"
+    )

@@ -1,0 +1,207 @@
+"""`ppmctl self-check`: what an upgrade runs with the new release before it switches to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import evidence, wheels
+from support.servers import PPMCTL, Server
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """An empty TMPDIR, with a short path: a socket's address has 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="sc-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def check(temporary: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the self-check of a volume; nothing of it may stay, whatever comes of it."""
+
+    def run(
+        *options: str, command: tuple[str | Path, ...] = PPMCTL, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PPM_")}
+        done = subprocess.run(
+            [*map(str, command), "self-check", *options],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            cwd=tmp_path,
+            env={**own, "TMPDIR": str(temporary), "PPM_ROOT": str(tmp_path / "root"), **environ},
+        )
+        assert list(temporary.iterdir()) == [], done.stderr
+        return done
+
+    return run
+
+
+Check = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Each file of a volume: which one it is, when it was changed, and what it holds."""
+    files = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+    return {
+        name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for name, path in sorted(files.items())
+    }
+
+
+def test_a_release_that_works_says_so_beside_the_running_server(
+    serve: Callable[..., Server], check: Check, tmp_path: Path
+) -> None:
+    """It changes nothing on the volume, and nobody who reads meanwhile notices."""
+    server = serve()
+    assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
+    evidence.nothing_is_left(server.root)
+    before = snapshot(server.root)
+    statuses: set[int] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            statuses.add(server.get("/simple/x/").status_code)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    checked = check(PPM_READ_ACCESS="public", PPM_BOOT_ID="0" * 32, PPM_THREADS="2")
+    as_json = check("--json")
+    done.set()
+    reading.join()
+    assert checked.returncode == 0, checked.stderr
+    assert len(checked.stdout.splitlines()) == 1
+    assert "works here" in checked.stdout
+    assert as_json.returncode == 0
+    assert json.loads(as_json.stdout).items() >= {"ok": True, "root": str(server.root)}.items()
+    assert statuses == {200}
+    assert snapshot(server.root) == before
+    assert server.upload(wheels.wheel("x", "2.0")).status_code == 200
+
+
+def test_it_needs_no_network(check: Check) -> None:
+    """systemd-run -p PrivateNetwork=yes: not even a loopback is up."""
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    done = check(command=("unshare", *user, "--net", *PPMCTL))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_bad_setting_is_named(check: Check, tmp_path: Path) -> None:
+    """Wherever it stands; also a variable that is no setting, which the server would pass over."""
+    done = check("--json", PPM_PRIVATE_NAMES="acme/*")
+    assert done.returncode == 1
+    assert "PPM_PRIVATE_NAMES is 'acme/*'" in done.stderr
+    said = json.loads(done.stdout)
+    assert said["ok"] is False
+    assert "PPM_PRIVATE_NAMES is 'acme/*'" in said["message"]
+    done = check(PPM_PRIVATE_NAME="acme-*")
+    assert done.returncode == 1
+    assert "PPM_PRIVATE_NAME is set" in done.stderr
+    assert "Did you mean PPM_PRIVATE_NAMES?" in done.stderr
+    (tmp_path / "root" / "ppm.yml").write_text("threads: many\n")
+    done = check()
+    assert done.returncode == 1
+    assert f"threads in {tmp_path / 'root' / 'ppm.yml'} is 'many'" in done.stderr
+
+
+def test_a_volume_that_can_t_be_used_is_named(check: Check, tmp_path: Path) -> None:
+    """Its folders are one file system with links and locks, and its credentials can be read."""
+    (tmp_path / "file").write_text("")
+    done = check(PPM_ROOT=str(tmp_path / "file" / "root"))
+    assert done.returncode == 1
+    assert f"The volume {tmp_path / 'file' / 'root'} can't be used" in done.stderr
+    (tmp_path / "root" / "credentials").mkdir(parents=True)
+    (tmp_path / "root" / "credentials" / "access.yml").write_text("ops: [\n")
+    done = check()
+    assert done.returncode == 1
+    assert "The credentials can't be read" in done.stderr
+
+
+def test_it_is_its_own_installation_that_is_tried(check: Check, tmp_path: Path) -> None:
+    """A folder of that name where an administrator stands, such as a checkout, is not the release."""
+    (tmp_path / "ppmctl").mkdir()
+    (tmp_path / "ppmctl" / "__init__.py").write_text("raise ImportError('another ppmctl')\n")
+    done = check(command=(BIN / "ppmctl",))
+    assert done.returncode == 0, done.stderr
+
+
+# what is wrong with the release → the code that makes it so, and what the self-check says
+SABOTAGE = {
+    "it does not start": (
+        "import os; os._exit(5)",
+        "ended with exit code 5 instead of serving",
+    ),
+    "it lets everybody in": (
+        "import ppmctl.app as a; a.Index._authenticated = lambda *_, **__: a._ANONYMOUS",
+        "GET /simple/ was answered with 200 OK, not with 401",
+    ),
+    "it takes no uploads": (
+        "import ppmctl.store as s; s.Store.put = None",
+        "POST / was answered with 500",
+    ),
+    "its JSON is wrong": (
+        "import ppmctl.index as i; i.json_page = lambda *_: b'{}'",
+        "(JSON) is not what was uploaded",
+    ),
+    "its HTML is wrong": (
+        "import ppmctl.index as i; i.html_page = lambda *_: b''",
+        "(HTML) is not what was uploaded",
+    ),
+    "its files are wrong": (
+        "import ppmctl.reads as r; r.Reader._file = lambda *_: r.Response('x')",
+        ".whl is not what was uploaded",
+    ),
+    "its metadata are wrong": (
+        (
+            "import ppmctl.reads as r; f = r.Reader._file;"
+            " r.Reader._file = lambda s, q, p, n: r.Response('x') if n.endswith('data') else f(s, q, p, n)"
+        ),
+        ".metadata is not what was uploaded",
+    ),
+    "it dies on a request": (
+        "import os, ppmctl.app as a; a.Index._authenticated = lambda *_, **__: os.killpg(0, 9)",
+        "GET /simple/ was not answered",
+    ),
+    "it ends badly": (
+        "import os, gunicorn.arbiter as a; a.Arbiter.halt = lambda *_, **__: os._exit(7)",
+        "ended with exit code 7 after SIGTERM",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SABOTAGE)
+def test_a_release_that_does_not_work_says_what_fails_and_shows_the_servers_log(
+    check: Check, tmp_path: Path, what: str
+) -> None:
+    code, says = SABOTAGE[what]
+    (tmp_path / "broken").mkdir()
+    # sitecustomize is read before the program, and by each process: the server is told by its command line
+    written = [
+        "import sys",
+        "if b'serve' in open('/proc/self/cmdline', 'rb').read().split(bytes(1)):",
+        "    print('the log of', 'the server', file=sys.stderr, flush=True)",
+        f"    {code}",
+    ]
+    (tmp_path / "broken" / "sitecustomize.py").write_text("\n".join(written))
+    done = check("--json", PYTHONPATH=str(tmp_path / "broken"))
+    assert done.returncode == 1, done.stdout
+    said = json.loads(done.stdout)
+    assert says in said["message"]
+    assert "the log of the server" in said["log"]
+    assert says in done.stderr
+    plain = check(PYTHONPATH=str(tmp_path / "broken"))
+    assert plain.returncode == 1
+    assert "the log of the server" in plain.stderr
+    assert plain.stdout == ""
