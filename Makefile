@@ -21,7 +21,7 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up host host-exec host-down test test-fast test-e2e test-hosts needs lint lock bench clean
+.PHONY: help up ansible generate host host-exec host-down test test-fast test-e2e test-hosts needs lint lock bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,8 @@ host-exec: $(VENV)/.dev ## run a command as root in it (CMD='…')
 
 host-down: $(VENV)/.dev ## remove it, and all that was made for it
 	@$(BIN)/python -m testbed host down
+
+ansible: $(VENV)/.hosts ## install Ansible into .venv, as locked: for site.yml and the other playbooks
 
 test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
 	@exec $(BIN)/pytest $(ARGS) tests/unit tests/e2e tests/hosts
@@ -63,10 +65,15 @@ lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, yamllint, ansible-lint, and 
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q
 	$(BIN)/python scripts/check_locks.py
+	$(BIN)/python scripts/generate.py --check
+
+generate: $(VENV)/.dev ## write anew what is derived from the code and the roles: their READMEs, nginx's Accept table
+	$(BIN)/python scripts/generate.py
 
 lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=all or UPGRADE=name raises pins
 	$(BUILDS_WITH) | $(COMPILE) --extra server -o locks/server.txt pyproject.toml -
-	$(BUILDS_WITH) | $(COMPILE) --extra server --extra dev -c locks/server.txt -o locks/dev.txt pyproject.toml -
+	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts -c locks/server.txt -o locks/hosts.txt pyproject.toml -
+	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts --extra dev -c locks/hosts.txt -o locks/dev.txt pyproject.toml -
 
 bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
 	@exec $(BIN)/python -m bench $(ARGS)
@@ -75,8 +82,8 @@ clean: ## remove .venv, builds and caches; never the data in .ppm
 	rm -rf $(VENV) build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# .venv has what one of the locks says, and this checkout itself, editable; both locks agree where they overlap.
-$(VENV)/.server $(VENV)/.dev: $(VENV)/.%: locks/%.txt pyproject.toml scripts/find-python
+# .venv has what one of the locks says, and this checkout itself, editable; the locks agree where they overlap.
+$(VENV)/.server $(VENV)/.hosts $(VENV)/.dev: $(VENV)/.%: locks/%.txt pyproject.toml scripts/find-python
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	    python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
 	@echo "Installing locks/$*.txt into $(VENV)"

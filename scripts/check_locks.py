@@ -5,7 +5,7 @@
 
 A lock is in step when every direct requirement has a pin that satisfies it, on every Python that the
 project supports; when no pin is there for a requirement that has gone; when every pin has a hash and names
-no place to fetch it from; and when the two locks pin what they share alike, so that one .venv can hold both.
+no place to fetch it from; and when all locks pin what they share alike, so that one .venv can hold any of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 # lock → the extras it holds besides the project's own dependencies
-LOCKS = {"server": ("server",), "dev": ("server", "dev")}
+LOCKS = {"server": ("server",), "hosts": ("server", "hosts"), "dev": ("server", "hosts", "dev")}
 
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>[^\\]+))?")
 _OURS = "ppmctl (pyproject.toml)"
@@ -68,9 +68,10 @@ def out_of_step(root: Path, project: dict[str, Any]) -> Iterator[str]:
         wanted = direct_requirements(project, extras)
         yield from (f"locks/{lock}.txt: {fault}" for fault in faults(pins[lock], wanted, pythons(project)))
     dev = {(pin.name, pin.version) for pin in pins["dev"]}
-    for pin in pins["server"]:
-        if (pin.name, pin.version) not in dev:
-            yield f"locks/dev.txt: does not have {pin.name} {pin.version}, which locks/server.txt has"
+    for lock in LOCKS:
+        for pin in pins[lock]:
+            if (pin.name, pin.version) not in dev:
+                yield f"locks/dev.txt: does not have {pin.name} {pin.version}, which locks/{lock}.txt has"
 
 
 def read_pins(lock: str) -> Iterator[Pin]:

@@ -1,7 +1,7 @@
 """Write what is derived from the code or from the roles, so that each fact has one source.
 
-    python scripts/generate.py           write it
-    python scripts/generate.py --check   fail, and name the file, where what is there differs
+python scripts/generate.py           write it
+python scripts/generate.py --check   fail, and name the file, where what is there differs
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ def accept_table() -> str:
             f'    content_type: "{form.content_type}"',
         ]
     return "\n".join(lines) + "\n"
-
 
 
 def variables(role: str) -> str:

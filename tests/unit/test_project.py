@@ -229,8 +229,8 @@ def listed() -> list[str]:
 
 
 def test_make_alone_lists_the_commands() -> None:
-    expected = ["help", "up", "host", "host-exec", "host-down"]
-    expected += ["test", "test-fast", "test-e2e", "test-hosts", "lint", "lock", "bench", "clean"]
+    expected = ["help", "up", "host", "host-exec", "host-down", "ansible"]
+    expected += ["test", "test-fast", "test-e2e", "test-hosts", "lint", "generate", "lock", "bench", "clean"]
     assert listed() == expected
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 NO_SUCH = "command -v no-such-command-anywhere"
@@ -181,6 +182,7 @@ requires-python = ">=3.11,<3.14"
 dependencies = ["Some_Thing>=2"]
 [project.optional-dependencies]
 server = ["old-shim>=1; python_version<'3.12'"]
+hosts = ["steerer>=2"]
 dev = ["tester>=9"]
 """
 HASH = f" \\\n    --hash=sha256:{'0' * 64}\n"
@@ -188,15 +190,17 @@ DIRECT = "    # via ppmctl (pyproject.toml)\n"
 THING = "some-thing==2.1" + HASH + DIRECT
 SHIM = "old-shim==1.0 ; python_full_version < '3.12'" + HASH + DIRECT
 SERVER = "# made by make lock\nbuilder==4.0" + HASH + SHIM + THING
+STEERER = "steerer==2.0" + HASH + DIRECT
 TESTER = "tester==9.0" + HASH + "    # via\n    #   -c locks/server.txt\n    #   ppmctl (pyproject.toml)\n"
 
 
 @pytest.fixture
 def check(tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    def run(*, project: str = PROJECT, server: str = SERVER, dev: str = SERVER + TESTER) -> tuple[int, str]:
+    def run(*, project: str = PROJECT, server: str = SERVER, dev: str = SERVER + STEERER + TESTER) -> tuple[int, str]:
         (tmp_path / "locks").mkdir()
         (tmp_path / "pyproject.toml").write_text(project)
         (tmp_path / "locks/server.txt").write_text(server)
+        (tmp_path / "locks/hosts.txt").write_text(SERVER + STEERER)
         (tmp_path / "locks/dev.txt").write_text(dev)
         command = [sys.executable, str(ROOT / "scripts/check_locks.py"), str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -244,6 +248,27 @@ def test_a_lock_that_says_where_packages_come_from_is_named(check: Callable[...,
 
 
 def test_two_locks_that_differ_are_named(check: Callable[..., tuple[int, str]]) -> None:
-    code, text = check(dev=SERVER.replace("builder==4.0", "builder==4.1") + TESTER)
+    code, text = check(dev=SERVER.replace("builder==4.0", "builder==4.1") + STEERER + TESTER)
     assert code == 1
-    assert "locks/dev.txt: does not have builder 4.0" in text
+    assert "locks/dev.txt: does not have builder 4.0, which locks/server.txt has" in text
+    assert "locks/dev.txt: does not have builder 4.0, which locks/hosts.txt has" in text
+
+
+# generate
+
+
+def test_what_is_generated_is_what_it_is_generated_from() -> None:
+    """nginx's Accept table and the roles' READMEs; `make generate` writes them."""
+    command = [sys.executable, str(ROOT / "scripts/generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("role", ["base", "pypiserver", "credentials", "nginx", "letsencrypt"])
+def test_defaults_and_argument_specs_agree(role: str) -> None:
+    """A default is said where Ansible takes it from and where it documents it: alike, for every variable."""
+    folder = ROOT / "roles" / role
+    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"))
+    options = specs["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((folder / "defaults/main.yml").read_text(encoding="utf-8"))
+    assert {name: option.get("default") for name, option in options.items() if not option.get("required")} == defaults

@@ -1,4 +1,4 @@
-"""Every `ppm_` variable against the argument specs of all roles, the certificate files, and the host: before a change.
+"""Every `ppm_` variable against the argument specs of all roles, the certificate files, the host: before a change.
 
 One failure lists all that is wrong, each with the variable's name and what to do.
 """
@@ -33,6 +33,7 @@ _EMAIL = re.compile(r"[^\s@\"']+@[^\s@\"']+\.[^\s@\"']+")
 _NETWORK = re.compile(r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?")
 _ROOT = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9._-]")
 
+_KINDS = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "path": (str,),
@@ -44,7 +45,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class ActionModule(ActionBase):
-    """check_inventory: roles (whose specs count), packages (to look for on the host). Returns `host`, as probe_host."""
+    """Takes roles (whose specs count) and packages (to look for on the host); returns `host`, as probe_host."""
 
     _requires_connection = True
 
@@ -130,8 +131,7 @@ def _about(spec: Mapping[str, Any]) -> str:
 def _wrong_type(spec: Mapping[str, Any], value: Any) -> str | None:
     kind = spec.get("type", "str")
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
-        names = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
-        return f"it must be {names.get(kind, kind)}."
+        return f"it must be {_KINDS.get(kind, kind)}."
     if kind == "list" and (wrong := [item for item in value if not isinstance(item, str)]):
         return f"it must be a list of texts, and {wrong[0]!r} is none."
     if spec.get("choices") and value not in spec["choices"]:
@@ -165,7 +165,7 @@ def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
         )
     for name in ("ppm_tls_certificate", "ppm_tls_key"):
         if tls == "provided" and not values.get(name):
-            yield f"{name} is missing: with ppm_tls: provided it is the path of a PEM file on the controlling machine."
+            yield f"{name} is missing: with ppm_tls provided it is the path of a PEM file on the controlling machine."
     for name, low, high in (
         ("ppm_hsts_max_age", 0, 1 << 31),
         ("ppm_connections_per_address", 1, 1 << 16),
@@ -210,12 +210,13 @@ def _certificate_problems(values: Mapping[str, Any], find: Any) -> Iterator[str]
         return
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
-        yield "ppm_tls_key: it is not the key of the first certificate in ppm_tls_certificate; that must be the host's."
+        yield "ppm_tls_key: it is not the key of ppm_tls_certificate's first certificate, which must be the host's."
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         yield f"ppm_tls_certificate: it ended on {certificate.not_valid_after_utc:%Y-%m-%d}; get a new one."
     names = _names(certificate)
     if not any(_covers(name, values["ppm_domain"]) for name in names):
-        yield f"ppm_tls_certificate: it is for {', '.join(names) or 'no name'}, and ppm_domain is {values['ppm_domain']}."
+        listed = ", ".join(names) or "no name"
+        yield f"ppm_tls_certificate: it is for {listed}, and ppm_domain is {values['ppm_domain']}."
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
@@ -240,12 +241,12 @@ def host_problems(host: Mapping[str, Any], values: Mapping[str, Any]) -> Iterato
     if not volume["is_folder"]:
         yield f"ppm_root is {root}: {volume['nearest']} is not a folder; choose another path."
     elif volume["read_only"]:
-        yield f"ppm_root is {root}: {volume['nearest']} is mounted read-only; mount it to be written, or choose another."
+        yield f"ppm_root is {root}: {volume['nearest']} is mounted read-only; mount it to be written."
     elif values["ppm_root_is_mount"] and not volume.get("is_mount"):
         yield f"ppm_root_is_mount: nothing is mounted at {root}; mount the volume, or set it to false."
     elif volume["free"] < MIN_FREE or volume["free_inodes"] == 0:
-        free = volume["free"] >> 20
-        yield f"ppm_root is {root}: {volume['nearest']} has {free} MB free, {MIN_FREE >> 20} MB are needed; make room."
+        free = f"{volume['free'] >> 20} MB free, {MIN_FREE >> 20} MB are needed"
+        yield f"ppm_root is {root}: {volume['nearest']} has {free}; make room."
     for port, program in host["listeners"].items():
         if program != "nginx" and (values["ppm_tls"] != "none" or port == "80"):
             yield (

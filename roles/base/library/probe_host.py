@@ -103,7 +103,7 @@ def listeners(ports: list[int]) -> dict[str, str]:
     found = {str(port): "a program that can't be seen" for port in sockets.values()}
     for descriptor in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
         try:
-            match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor))
+            match = re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink()))
             if match and match[1] in sockets:
                 found[str(sockets[match[1]])] = (descriptor.parents[1] / "comm").read_text().strip()
         except OSError:  # it ended meanwhile
@@ -133,7 +133,7 @@ def certificate_source() -> str:
 
 
 def _link(path: Path) -> str:
-    return Path(os.readlink(path)).name if path.is_symlink() else ""
+    return path.readlink().name if path.is_symlink() else ""
 
 
 def _run(command: list[str]) -> str:

@@ -52,41 +52,34 @@ CHALLENGES = ".well-known/acme-challenge"
 _YEARS = 10
 
 # What certbot says, and what it means for somebody who has to put it right.
-_MEANINGS = (
-    (
-        r"rateLimited|too many (certificates|failed|new orders|requests)",
-        "the authority takes no more requests for this name for now (rate limit): wait for the time that it names below,"
-        " and try with its staging directory (ppm_acme_directory) meanwhile",
+_MEANINGS = {
+    r"rateLimited|too many (certificates|failed|new orders|requests)": (
+        "the authority takes no more requests for this name for now (rate limit): wait for the time that it names"
+        " below, and try with its staging directory (ppm_acme_directory) meanwhile"
     ),
-    (
-        r"Type: +dns|NXDOMAIN|DNS problem|no valid (A|IP) records",
-        "the authority finds no address for {domain} (DNS): make an A or AAAA record that leads to this host",
+    r"Type: +dns|NXDOMAIN|DNS problem|no valid (A|IP) records": (
+        "the authority finds no address for {domain} (DNS): make an A or AAAA record that leads to this host"
     ),
-    (
-        r"Type: +(connection|unauthorized)|Timeout during connect|Connection refused|Invalid response from",
-        "the authority did not reach this nginx at http://{domain}/ (port 80): open port 80 in the firewalls and routers"
-        " in between, and see that {domain} leads to this host and to no other",
+    r"Type: +(connection|unauthorized)|Timeout during connect|Connection refused|Invalid response from": (
+        "the authority did not reach this nginx at http://{domain}/ (port 80): open port 80 in the firewalls and"
+        " routers in between, and see that {domain} leads to this host and to no other"
     ),
-    (
-        r"CERTIFICATE_VERIFY_FAILED|SSLError",
+    r"CERTIFICATE_VERIFY_FAILED|SSLError": (
         "the authority's own certificate is not trusted by this host: put its certificate authority into"
-        " ppm_ca_certificates",
+        " ppm_ca_certificates"
     ),
-    (
-        r"NewConnectionError|Max retries exceeded|Name or service not known|Temporary failure in name resolution",
-        "this host does not reach the authority: see ppm_acme_directory, ppm_proxy_url and the host's own DNS",
+    r"NewConnectionError|Max retries exceeded|Name or service not known|Temporary failure in name resolution": (
+        "this host does not reach the authority: see ppm_acme_directory, ppm_proxy_url and the host's own DNS"
     ),
-    (
-        r"externalAccountRequired|[Ee]xternal account",
+    r"externalAccountRequired|[Ee]xternal account": (
         "the authority wants an account of yours (external account binding), which certbot registers beforehand:"
-        " certbot register --eab-kid … --eab-hmac-key … on the host",
+        " certbot register --eab-kid … --eab-hmac-key … on the host"
     ),
-    (
-        r"rejectedIdentifier|Forbidden by policy|policy forbids",
-        "the authority gives no certificates for {domain}: choose another name or authority",
+    r"rejectedIdentifier|Forbidden by policy|policy forbids": (
+        "the authority gives no certificates for {domain}: choose another name or authority"
     ),
-    (r"invalidContact|contact email", "the authority does not accept ppm_acme_email: give a real address"),
-)
+    r"invalidContact|contact email": "the authority does not accept ppm_acme_email: give a real address",
+}
 
 
 class NotIssued(Exception):
@@ -99,8 +92,8 @@ def check_name(domain: str, webroot: Path) -> None:
         addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)})
     except OSError as exc:
         raise NotIssued(
-            f"{domain} has no address in the DNS that this host asks ({exc.strerror or exc}): make an A or AAAA record"
-            " that leads to this host, and wait until it is known"
+            f"{domain} has no address in the DNS that this host asks ({exc.strerror or exc}): make an A or AAAA"
+            " record that leads to this host, and wait until it is known"
         ) from exc
     folder = webroot / CHALLENGES
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +146,7 @@ def certbot(domain: str, email: str, directory: str, webroot: Path) -> Path:
 def explained(output: str, domain: str) -> str:
     """What certbot printed, in plain words first."""
     meaning = next(
-        (text.format(domain=domain) for pattern, text in _MEANINGS if re.search(pattern, output)),
+        (text.format(domain=domain) for pattern, text in _MEANINGS.items() if re.search(pattern, output)),
         "certbot failed, see below",
     )
     lines = [line.strip() for line in output.splitlines() if line.strip()]
@@ -173,8 +166,17 @@ def self_signed(domain: str) -> None:
     with tempfile.TemporaryDirectory(dir=TLS) as folder:
         key, certificate = Path(folder) / "privkey.pem", Path(folder) / "fullchain.pem"
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        command += ["-days", str(365 * _YEARS), "-subj", f"/CN={domain[:64]}", "-addext", f"subjectAltName=DNS:{domain}"]
-        command += ["-addext", "extendedKeyUsage=serverAuth", "-keyout", str(key), "-out", str(certificate)]
+        command += ["-days", str(365 * _YEARS), "-subj", f"/CN={domain[:64]}"]
+        command += [
+            "-addext",
+            f"subjectAltName=DNS:{domain}",
+            "-addext",
+            "extendedKeyUsage=serverAuth",
+            "-keyout",
+            str(key),
+            "-out",
+            str(certificate),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
         key.chmod(0o600)
         certificate.chmod(0o644)

@@ -65,14 +65,16 @@ def _cache() -> Path:
 
 def _write(archive: Path, top: str, content: dict[str, bytes]) -> None:
     packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as compressed:
-        with tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name, data in content.items():
-                member = tarfile.TarInfo(f"{top}/{name}")
-                member.size = len(data)
-                member.mode = 0o644
-                member.mtime = _MTIME
-                tar.addfile(member, io.BytesIO(data))
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, data in content.items():
+            member = tarfile.TarInfo(f"{top}/{name}")
+            member.size = len(data)
+            member.mode = 0o644
+            member.mtime = _MTIME
+            tar.addfile(member, io.BytesIO(data))
     with tempfile.NamedTemporaryFile(dir=archive.parent, delete=False) as temporary:
         temporary.write(packed.getvalue())
     Path(temporary.name).replace(archive)
