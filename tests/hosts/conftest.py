@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.deployed import Deployed, deploy
 
 from testbed import playbook
 from testbed.acme import Acme
@@ -24,6 +25,7 @@ from testbed.playbook import Result
 
 _numbers = itertools.count(1)
 _up: list[Host] = []
+_figures: list[str] = []
 
 
 def pytest_configure() -> None:
@@ -45,6 +47,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             with contextlib.suppress(Exception):  # the failure matters, not what can't be said about it
                 journal = host.run("journalctl --no-pager -b -p warning -n 40; systemctl --failed", check=False)
                 report.sections.append((f"{host.name} ({host.domain})", journal.out))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long it took, for people to see: no test is about time."""
+    for line in _figures:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +84,29 @@ def _maker(bed: Bed) -> Iterator[Callable[..., Host]]:
     for host in made:
         _up.remove(host)
         host.remove()
+
+
+@pytest.fixture(scope="session")
+def deployed(bed: Bed, acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Deployed]]:
+    """The host of a release of Debian that site.yml has made an index from bare: `deployed(13)`, for the session.
+
+    Debian 12 is entered as a user with sudo, Debian 13 as root. Tests leave it as they found it: it runs the release
+    of this checkout, with the variables that it was made with, and its files, users and services are all there.
+    """
+    maker = _maker(bed)
+    new = next(maker)
+    made: dict[int, Deployed] = {}
+
+    def get(release: int) -> Deployed:
+        if release not in made:
+            host = new(release, sudo=release == 12)
+            there = made[release] = deploy(host, acme, tmp_path_factory.mktemp(f"debian{release}"))
+            took = [f"{run.seconds:.0f} s" for run in there.runs]
+            _figures.append(f"Debian {release}: site.yml took {took[0]} from bare, {took[1]} for a second run")
+        return made[release]
+
+    yield get
+    next(maker, None)
 
 
 @pytest.fixture

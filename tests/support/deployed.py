@@ -1,0 +1,130 @@
+"""Hosts that site.yml has made an index: where they answer, who may in, and playbooks run on them again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import requests
+from support import reach
+from support.servers import JSON
+
+from testbed import playbook
+from testbed.acme import Acme
+from testbed.hosts import Host
+from testbed.place import CHECKOUT
+from testbed.playbook import Result
+
+SITE = CHECKOUT / "site.yml"
+FIRST_CREDENTIAL = "/srv/ppm/first-credential"
+
+
+@dataclass(kw_only=True)
+class Deployed:
+    """An index on a host, behind nginx, with a certificate of the ACME server's; `user` and `secret` are an admin's.
+
+    `ca` is the file with the root that the certificate leads to. `first` is the run of site.yml on the bare host,
+    `second` the one right after it.
+    """
+
+    host: Host
+    folder: Path
+    variables: Mapping[str, object]
+    ca: Path
+    user: str = ""
+    secret: str = ""
+    runs: list[Result] = field(default_factory=list)
+
+    @property
+    def domain(self) -> str:
+        return self.host.domain
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.domain}"
+
+    @property
+    def simple(self) -> str:
+        return f"{self.url}/simple/"
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        return self.user, self.secret
+
+    @property
+    def first(self) -> Result:
+        return self.runs[0]
+
+    @property
+    def second(self) -> Result:
+        return self.runs[1]
+
+    @cached_property
+    def session(self) -> requests.Session:
+        """For requests to it; by its name, without DNS, and trusting the ACME server's root alone."""
+        return self.new_session()
+
+    def new_session(self) -> requests.Session:
+        return reach.session(self.domain, lambda: self.host.address, self.ca)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        """GET a path of the index as the admin, without following redirects."""
+        return self.ask("GET", path, **options)
+
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        options = {"auth": self.auth, "timeout": 60, "allow_redirects": False} | options
+        return self.session.request(method, self.url + path, **options)
+
+    def page(self, project: str) -> dict[str, Any]:
+        """A project's page in JSON."""
+        answer = self.get(f"/simple/{project}/", headers={"Accept": JSON})
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        page: dict[str, Any] = json.loads(answer.content)
+        return page
+
+    def upload(self, made: tuple[str, bytes], **options: Any) -> requests.Response:
+        """Upload (filename, content) as the admin; no retries."""
+        form = {":action": "file_upload", "protocol_version": "1"}
+        return self.ask("POST", "/", **({"data": form, "files": {"content": made}, "timeout": 300} | options))
+
+    def play(
+        self,
+        path: Path = SITE,
+        *arguments: str,
+        expect: int | None = 0,
+        leave_out: tuple[str, ...] = (),
+        **more: object,
+    ) -> Result:
+        """Run a playbook on it with its own variables and `more`; fail unless it exits with `expect`."""
+        variables = {name: value for name, value in {**self.variables, **more}.items() if name not in leave_out}
+        inventory = playbook.write_inventory(self.folder / "inventory.yml", [self.host], variables=variables)
+        result = playbook.run(path, inventory, *arguments)
+        assert expect in (None, result.code), f"ansible-playbook exited {result.code}, not {expect}:\n{result.output}"
+        return result
+
+
+def deploy(host: Host, acme: Acme, folder: Path, **more: object) -> Deployed:
+    """Make a bare host an index, and run the same playbook once more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = Deployed(host=host, folder=folder, ca=folder / "root.pem", variables=settings(host, acme, folder) | more)
+    made.ca.write_bytes(acme.root())
+    made.runs = [made.play(), made.play()]
+    made.user, _, made.secret = host.box.get(FIRST_CREDENTIAL).decode().strip().partition(":")
+    return made
+
+
+def settings(host: Host, acme: Acme, folder: Path) -> dict[str, object]:
+    """The smallest inventory, and what a throwaway authority and a container need besides."""
+    ca = folder / "acme-ca.pem"
+    ca.write_bytes(acme.ca())
+    needed: dict[str, object] = {
+        "ppm_domain": host.domain,
+        "ppm_acme_email": "admin@example.com",
+        "ppm_acme_directory": acme.directory,
+        "ppm_ca_certificates": [str(ca)],
+    }
+    return needed if host.allows_private_users() else needed | {"ppm_private_users": False}
