@@ -160,16 +160,22 @@ def _leave(made: Disposable, server: Acme) -> None:
                 f"{made.url} has a certificate of an ACME server that is gone",
                 hint="make host-down, then make host again",
             )
-    try:
-        credential = made.host.box.get(_FIRST_CREDENTIAL)
-    except FileNotFoundError:
-        credential = b""  # deleted, as its reader is told to: what was fetched before still holds
-    if credential:
-        user, _, secret = credential.decode().strip().partition(":")
-        write_atomic(folder / "credential", f"{user}:{secret}\n".encode(), mode=0o600)
-        netrc = f"machine {DOMAIN}\nlogin {user}\npassword {secret}\n"
-        write_atomic(folder / "netrc", netrc.encode(), mode=0o600)
+    _leave_credential(made)
     write_atomic(folder / "url", f"{made.url}\n".encode())
+
+
+def _leave_credential(made: Disposable) -> None:
+    """Fetch the first admin's credential, for .host/credential and .host/netrc."""
+    folder = made.bed.folder
+    try:
+        said = made.host.box.get(_FIRST_CREDENTIAL).decode()
+    except FileNotFoundError as exc:
+        if (folder / "credential").exists():  # deleted on the host, as its reader is told to: this one holds
+            return
+        raise BedError(f"The host has no {_FIRST_CREDENTIAL}", hint=_ANEW) from exc
+    user, _, secret = said.strip().partition(":")
+    write_atomic(folder / "credential", f"{user}:{secret}\n".encode(), mode=0o600)
+    write_atomic(folder / "netrc", f"machine {DOMAIN}\nlogin {user}\npassword {secret}\n".encode(), mode=0o600)
 
 
 def _verifies(port: int, trusted: Path) -> bool:

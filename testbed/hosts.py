@@ -107,8 +107,6 @@ def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: st
         "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec", **wanted.tmpfs},  # noqa: S108 - a path in the host
         "ports": {f"{inside}/tcp": ("127.0.0.1", outside) for inside, outside in wanted.ports.items()},
     }
-    if engine.cgroup == 1:
-        options["volumes"] = ["/sys/fs/cgroup/systemd:/sys/fs/cgroup/systemd:rw"]
     box = container.start(
         engine,
         image,

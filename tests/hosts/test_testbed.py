@@ -100,6 +100,22 @@ def test_a_service_can_be_confined_as_on_real_hardware(release: int, new_host: C
     assert host.allows_private_users()
 
 
+def test_a_services_limits_hold_and_are_no_other_hosts(new_host: Callable[..., Host]) -> None:
+    """Hosts that share a tree of control groups remove each other's, and wait for each other's services to end."""
+    host, other = new_host(13), new_host(12)
+    host.run("systemd-run --unit=same sleep 600")
+    assert other.run("systemctl status same.service", check=False).code == 4
+    assert "same" not in other.run("find /sys/fs/cgroup -name '*.service'").out
+    other.reboot()
+    for each in (host, other):
+        eats = "systemd-run --quiet --wait -p MemoryMax=50M python3 -c \"x = b'1' * 100_000_000\""
+        assert each.run(eats, check=False).code
+        assert each.run(eats.replace("50M", "300M")).code == 0
+        forks = "systemd-run --quiet --wait -p TasksMax=1 sh -c 'true & wait'"
+        assert each.run(forks, check=False).code
+    assert host.run("systemctl is-active same.service").out == "active\n"
+
+
 def test_a_reboot_keeps_the_disk_and_clears_the_rest(new_host: Callable[..., Host]) -> None:
     host = new_host()
     host.run("touch /srv/kept /tmp/gone /run/gone; cat /proc/sys/kernel/random/boot_id")
