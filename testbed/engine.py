@@ -37,11 +37,6 @@ class Engine:
     own: bool
     api: Any  # docker.DockerClient: the SDK has no types
 
-    @property
-    def cgroup(self) -> int:
-        """The version of control groups on the engine's machine."""
-        return int(self.api.info().get("CgroupVersion", "1"))
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Daemon:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
 from support import reach
 from support.servers import JSON
-
 from testbed import playbook
 from testbed.acme import Acme
 from testbed.hosts import Host
