@@ -41,11 +41,15 @@ def open_volume(root: Path) -> Volume:
 def _become(owner: os.stat_result) -> None:
     if owner.st_uid == 0:
         return
+    group = owner.st_gid
     try:
-        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+        user = pwd.getpwuid(owner.st_uid)
+        # its own group, as the server has it: that of the folder may be a web server's, which reads less
+        group = user.pw_gid
+        os.initgroups(user.pw_name, group)
     except KeyError:  # a uid without a name, as in containers
         os.setgroups([])
-    os.setgid(owner.st_gid)
+    os.setgid(group)
     os.setuid(owner.st_uid)
 
 
