@@ -44,7 +44,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
     """Takes roles (whose specs count) and packages (to look for on the host); returns `host`, as probe_host."""
 
     _requires_connection = True
@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
                 task_vars=task_vars,
             )
             if found.get("failed"):
-                return result | found
+                return {**result, **found}
             result["host"] = found["host"]
             problems += host_problems(found["host"], values)
         if problems:
@@ -132,7 +132,7 @@ def _wrong_type(spec: Mapping[str, Any], value: Any) -> str | None:
     kind = spec.get("type", "str")
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
         return f"it must be {_KINDS.get(kind, kind)}."
-    if kind == "list" and (wrong := [item for item in value if not isinstance(item, str)]):
+    if isinstance(value, list | tuple) and (wrong := [item for item in value if not isinstance(item, str)]):
         return f"it must be a list of texts, and {wrong[0]!r} is none."
     if spec.get("choices") and value not in spec["choices"]:
         return f"it must be {' or '.join(spec['choices'])}."
