@@ -11,7 +11,7 @@ from pathlib import Path
 from testbed import machine
 from testbed.engine import Engine, Failure, Missing
 from testbed.errors import BedError
-from testbed.place import cache, need
+from testbed.place import ENVIRONMENT, cache, need
 
 SUITES = {12: "bookworm", 13: "trixie"}
 FRESH_SECONDS = 7 * 24 * 3600
@@ -74,7 +74,7 @@ def _make(engine: Engine, release: int, tag: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="debian-", dir=cache()))
     try:
         command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITES[release], str(folder)]
-        done = subprocess.run([*command, mirrors.main], capture_output=True, text=True, timeout=1200)
+        done = subprocess.run([*command, mirrors.main], capture_output=True, text=True, timeout=1200, env=ENVIRONMENT)
         if done.returncode:
             raise BedError(
                 f"debootstrap could not make Debian {release}", hint=done.stdout[-1500:] + done.stderr[-500:]
@@ -99,7 +99,8 @@ def _furnish(folder: Path, release: int, mirrors: machine.Mirrors) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
     (folder / "usr/sbin/policy-rc.d").chmod(0o755)
-    subprocess.run(["chroot", str(folder), "update-ca-certificates"], check=True, capture_output=True, timeout=120)
+    update = ["chroot", str(folder), "update-ca-certificates"]
+    subprocess.run(update, check=True, capture_output=True, timeout=120, env=ENVIRONMENT)
 
 
 def _import(engine: Engine, folder: Path, tag: str) -> None:

@@ -14,7 +14,7 @@ import docker
 from docker import errors
 
 from testbed.errors import BedError
-from testbed.place import cache, need, of_this_cache
+from testbed.place import ENVIRONMENT, cache, need, of_this_cache
 
 # The SDK's exceptions by what they say; this is its one importer.
 Failure = errors.DockerException  # any
@@ -134,7 +134,16 @@ def _start(daemon: _Daemon) -> Any:
         *("--exec-root", str(daemon.run / "exec"), "--pidfile", str(daemon.pid_file)),
     ]
     with daemon.log.open("wb") as log:
-        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True, timeout=30)
+        subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=ENVIRONMENT,
+            check=True,
+            timeout=30,
+        )
     begun = time.monotonic()
     while (passed := time.monotonic() - begun) < START_SECONDS:
         api = _answering(daemon.url)

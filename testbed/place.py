@@ -12,6 +12,9 @@ from testbed.errors import BedError
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
 
+# An administrator's programs are not on everybody's PATH, nor on that of a bare root.
+ENVIRONMENT = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
+
 
 def cache() -> Path:
     """The folder, made if needed, of what may be used again by the next run and may be deleted at any time."""
@@ -29,6 +32,6 @@ def of_this_cache() -> str:
 def need(what: str) -> None:
     """See that the packages of testbed/needs/`what`.txt are here; as root on Debian, add what is missing."""
     command = [CHECKOUT / "scripts" / "apt-needs", PACKAGE / "needs" / f"{what}.txt"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=ENVIRONMENT)
     if done.returncode:
         raise BedError(f"The testbed lacks what it needs ({what})", hint=done.stderr.strip()[-2000:])
