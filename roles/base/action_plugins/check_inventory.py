@@ -31,6 +31,7 @@ _GLOB = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 _URL = re.compile(r"https?://[^\s/@\"'{};$]+(?:/[^\s\"'{};$]*)?")
 _EMAIL = re.compile(r"[^\s@\"']+@[^\s@\"']+\.[^\s@\"']+")
 _NETWORK = re.compile(r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?")
+_HOSTS = re.compile(r"[A-Za-z0-9.*:/_-]+")
 _ROOT = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9._-]")
 
 _KINDS = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
@@ -156,6 +157,7 @@ def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
     for name in ("ppm_upstream_url", "ppm_pip_index_url", "ppm_proxy_url", "ppm_acme_directory"):
         yield from check(name, _URL, "a URL without a credential, such as https://index.example/simple/", empty=True)
     yield from check("ppm_acme_email", _EMAIL, "an e-mail address", empty=True)
+    yield from check("ppm_no_proxy", _HOSTS, "a host name or a network")
     yield from check("ppm_trusted_proxies", _NETWORK, "a network such as 10.0.0.0/8")
     tls = values.get("ppm_tls")
     if tls == "letsencrypt" and not values.get("ppm_acme_email"):
@@ -178,7 +180,10 @@ def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
 
 def file_problems(values: Mapping[str, Any], find: Any) -> Iterator[str]:
     """What is wrong with the files on the controlling machine that variables name."""
-    for path in values.get("ppm_ca_certificates") or []:
+    authorities = values.get("ppm_ca_certificates") or []
+    for path in authorities:
+        if sum(Path(other).stem == Path(path).stem for other in authorities) > 1:
+            yield f"ppm_ca_certificates: two files are called {Path(path).stem}, as the host would: rename one."
         try:
             x509.load_pem_x509_certificates(find(path).read_bytes())
         except OSError as exc:
