@@ -17,16 +17,12 @@ from ppmctl.address import Address
 from ppmctl.check import LocalFile
 from ppmctl.credential import Credential
 from ppmctl.errors import CredentialError, PpmError
+from ppmctl.patience import Patience
 from ppmctl.simple import Index, PageFile, ProjectPage
-from ppmctl.transport import Answer, Transport, Unreachable, denied
+from ppmctl.transport import PASSING, Answer, Transport, Unavailable, Unreachable, denied
 
 State = Literal["new", "same", "conflict", "published"]
 
-# A server that restarts is back within seconds; one that is down for longer is a matter for a person.
-ATTEMPTS = 4
-BACKOFF = (1.0, 2.0, 4.0)  # seconds before the second, third and fourth attempt
-LONGEST_WAIT = 30.0  # seconds; a Retry-After beyond it is not waited for
-_TRANSIENT = (408, 429, 500, 502, 503, 504)
 # How long an index may take to show what it has accepted. Ours shows it at once, one with a cache does not.
 LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look
 
@@ -120,10 +116,14 @@ def _introduce(address: Address, credential: Credential | None, *, dry_run: bool
         output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
 
 
-def compare(files: Iterable[LocalFile], index: Lister) -> Plan:
-    """Read the index's pages of the projects that `files` are of, and plan."""
+def compare(files: Iterable[LocalFile], index: Lister, *, patience: Callable[[], Patience] = Patience) -> Plan:
+    """Read the index's pages of the projects that `files` are of, and plan.
+
+    An index that says "not now" is waited for. One that does not answer at all is not: its URL may be wrong.
+    """
     files = tuple(files)
-    return make_plan(files, {project: index.project(project) for project in sorted({file.project for file in files})})
+    projects = sorted({file.project for file in files})
+    return make_plan(files, {project: _read(index, project, patience(), sat_out=Unavailable) for project in projects})
 
 
 def make_plan(files: Iterable[LocalFile], pages: Mapping[str, ProjectPage | None]) -> Plan:
@@ -142,9 +142,16 @@ def make_plan(files: Iterable[LocalFile], pages: Mapping[str, ProjectPage | None
 
 
 def carry_out(
-    plan: Plan, index: Lister, send: Sender, *, sleep: Callable[[float], None] = time.sleep
+    plan: Plan,
+    index: Lister,
+    send: Sender,
+    *,
+    patience: Callable[[], Patience] = Patience,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Outcome]:
     """Upload what is new, file by file, and yield each outcome once the index shows it.
+
+    Trouble that passes is sat out, with a `patience` for each thing that is tried.
 
     PpmError before the first byte if the plan has a conflict. On a later failure the message says how many
     files are done; what was yielded is published and stays.
@@ -156,8 +163,8 @@ def carry_out(
             yield Outcome(file=step.file, state="same", url=step.listed.url)
             continue
         try:
-            state = _upload(step.file, index, send, sleep=sleep)
-            url = _confirm(step.file, index, sleep=sleep)
+            state = _upload(step.file, index, send, patience)
+            url = _confirm(step.file, index, patience, sleep)
         except PpmError as exc:
             done = f"{number} of {len(plan.steps)} files are in the index."
             hint = exc.hint or "Run the same again: it goes on with what is missing."
@@ -165,10 +172,11 @@ def carry_out(
         yield Outcome(file=step.file, state=state, url=url)
 
 
-def _upload(file: LocalFile, index: Lister, send: Sender, *, sleep: Callable[[float], None]) -> State:
+def _upload(file: LocalFile, index: Lister, send: Sender, patience: Callable[[], Patience]) -> State:
     """Send `file`, again where that may help; "same" where it turns out that somebody else has published it."""
-    for attempt in range(ATTEMPTS):
-        answer: Answer | None = None
+    own, again = patience(), False
+    while True:
+        retry_after = ""
         try:
             answer = send(file)
         except Unreachable as exc:
@@ -176,42 +184,28 @@ def _upload(file: LocalFile, index: Lister, send: Sender, *, sleep: Callable[[fl
         else:
             if 200 <= answer.status < 300:
                 return "published"
-            failure = _failure(file, answer)
-            if answer.status in (400, 409) and _is_there(file, index):
+            failure, retry_after = _failure(file, answer), answer.retry_after
+            if answer.status in (400, 409) and _is_there(file, index, patience()):
                 # Somebody else sent the same file meanwhile; or an attempt of ours arrived, and its answer was lost.
-                return "published" if attempt else "same"
-            if answer.status not in _TRANSIENT:
+                return "published" if again else "same"
+            if answer.status not in PASSING:
                 raise failure
-        wait = _wait(attempt, answer)
-        if wait is None:
-            break
-        output.say(f"{failure.message} Trying again in {wait:.0f} s.")
-        sleep(wait)
-    raise failure
+        if not own.wait(failure, retry_after=retry_after):
+            raise failure
+        again = True
 
 
-def _wait(attempt: int, answer: Answer | None) -> float | None:
-    """Seconds until the next attempt, as the index asks for with a Retry-After; None: there is no next."""
-    if attempt + 1 >= ATTEMPTS:
-        return None
-    asked = answer.headers.get("retry-after", "") if answer is not None else ""
-    if not asked.isdecimal():
-        return BACKOFF[attempt]
-    return float(asked) if float(asked) <= LONGEST_WAIT else None
-
-
-def _confirm(file: LocalFile, index: Lister, *, sleep: Callable[[float], None]) -> str:
+def _confirm(file: LocalFile, index: Lister, patience: Callable[[], Patience], sleep: Callable[[float], None]) -> str:
     """The URL of `file` in the index, once it is there with its sha256."""
-    unreachable: Unreachable | None = None
+    why = f"It is not in the index after {sum(LOOKS):.0f} seconds."
     for wait in LOOKS:
         if wait:
             sleep(wait)
         try:
-            page = index.project(file.project)
+            page = _read(index, file.project, patience())
         except Unreachable as exc:
-            unreachable = exc
-            continue
-        unreachable = None
+            why = exc.message
+            break
         listed = page.file(file.filename) if page is not None else None
         if listed is not None and _state(file, listed) == "same":
             return listed.url
@@ -221,12 +215,21 @@ def _confirm(file: LocalFile, index: Lister, *, sleep: Callable[[float], None]) 
                 f" not {file.sha256}.",
                 hint="Do not install it. The index's audit.jsonl says who published what.",
             )
-    why = (
-        unreachable.message if unreachable is not None else f"It is not in the index after {sum(LOOKS):.0f} seconds."
-    )
     raise PpmError(
         f"{file.filename} was accepted, but not seen in the index: {why}", hint="Run the same again to look."
     )
+
+
+def _read(
+    index: Lister, project: str, patience: Patience, *, sat_out: type[Unreachable] = Unreachable
+) -> ProjectPage | None:
+    """A project's page, asked for again while the trouble is of a kind that is `sat_out`; then that is raised."""
+    while True:
+        try:
+            return index.project(project)
+        except sat_out as exc:
+            if not patience.wait(exc, retry_after=exc.retry_after):
+                raise
 
 
 def _conflict(conflicts: Iterable[Step]) -> PpmError:
@@ -240,8 +243,8 @@ def _conflict(conflicts: Iterable[Step]) -> PpmError:
     )
 
 
-def _is_there(file: LocalFile, index: Lister) -> bool:
-    page = index.project(file.project)
+def _is_there(file: LocalFile, index: Lister, patience: Patience) -> bool:
+    page = _read(index, file.project, patience)
     listed = page.file(file.filename) if page is not None else None
     return _state(file, listed) == "same"
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from ppmctl.address import Address
 from ppmctl.dists import normalise
 from ppmctl.errors import PpmError
-from ppmctl.transport import Answer, Transport, denied
+from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
 
 # As pip sends it, so that every index has an answer to it.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
@@ -80,9 +80,10 @@ class Index:
             self._see_that_it_is_an_index()
             return None
         if answer.status != 200:
-            raise PpmError(
-                f"{answer.url} answered {answer.status}: {answer.says}.", hint="The index's own log may say why."
-            )
+            said, hint = f"{answer.url} answered {answer.status}: {answer.says}.", "The index's own log may say why."
+            if answer.status in PASSING:
+                raise Unavailable(said, hint=hint, retry_after=answer.retry_after)
+            raise PpmError(said, hint=hint)
         return parse_page(answer.body, content_type=answer.content_type, url=answer.url)
 
     def _get(self, url: str) -> Answer:

@@ -21,8 +21,22 @@ READ_TIMEOUT = 60.0
 _MAX_REASON = 500  # characters
 
 
+# Answers after which the same request may work in a moment: the server is busy, restarting or being mended.
+PASSING = frozenset({408, 429, 500, 502, 503, 504})
+
+
 class Unreachable(PpmError):
     """No answer came: the connection could not be made, broke, or took too long. It may work the next time."""
+
+    retry_after = ""
+
+
+class Unavailable(Unreachable):
+    """An answer came that says no more than "not now" (PASSING); `retry_after` is its header, or ""."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +54,11 @@ class Answer:
     def content_type(self) -> str:
         """The media type alone, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def retry_after(self) -> str:
+        """When to come back, as the answer has it; ""."""
+        return self.headers.get("retry-after", "").strip()
 
     @property
     def says(self) -> str:

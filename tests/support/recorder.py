@@ -1,15 +1,20 @@
-"""A listener between a client and a server that writes down what each of them says."""
+"""A listener between a client and a server that writes down what each of them says, and can be in their way."""
 
 from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
 from urllib.parse import unquote
+
+# What becomes of a request: it is answered 503 without the server, its connection ends before the server has it, or
+# after the server has done it.
+Trouble = Literal["503", "cut", "lost"]
 
 _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
 
@@ -38,18 +43,33 @@ class Recorder:
 
 
 @contextmanager
-def recording(port: int) -> Iterator[Recorder]:
-    """Pass requests on to 127.0.0.1:`port`, unchanged, and record them."""
+def recording(port: int, *, troubles: Iterable[tuple[str, Trouble]] = ()) -> Iterator[Recorder]:
+    """Pass requests on to 127.0.0.1:`port`, unchanged, and record them.
+
+    The first request whose method is the first of `troubles` meets it, and so on. A server that does not answer is a
+    503, as behind nginx.
+    """
     recorder = Recorder(url="")
+    ahead = list(troubles)
 
     class Handler(BaseHTTPRequestHandler):
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            trouble = ahead.pop(0)[1] if ahead and ahead[0][0] == self.command else None
+            if trouble == "503":
+                self.refuse()
+                return
+            if trouble == "cut":
+                return  # HTTP/1.0: the connection ends
             kept = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
             upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            upstream.request(self.command, self.path, body=body or None, headers=kept)
-            answer = upstream.getresponse()
-            content = answer.read()
+            try:
+                upstream.request(self.command, self.path, body=body or None, headers=kept)
+                answer = upstream.getresponse()
+                content = answer.read()
+            except (OSError, http.client.HTTPException):
+                self.refuse()
+                return
             recorder.exchanges.append(
                 Exchange(
                     method=self.command,
@@ -59,6 +79,9 @@ def recording(port: int) -> Iterator[Recorder]:
                     answered_as=answer.getheader("Content-Type"),
                 )
             )
+            if trouble == "lost":
+                upstream.close()
+                return
             self.send_response_only(answer.status, answer.reason)
             for name, value in answer.getheaders():
                 if name.lower() not in _OF_THE_CONNECTION:
@@ -66,6 +89,12 @@ def recording(port: int) -> Iterator[Recorder]:
             self.end_headers()
             self.wfile.write(content)
             upstream.close()
+
+        def refuse(self) -> None:
+            self.send_response_only(503)
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         do_GET = do_HEAD = do_POST = pass_on  # noqa: N815 - http.server's names
 

@@ -11,9 +11,10 @@ from ppmctl import publish
 from ppmctl.check import LocalFile
 from ppmctl.dists import Dist, parse_filename
 from ppmctl.errors import CredentialError, PpmError
-from ppmctl.publish import ATTEMPTS, BACKOFF, Outcome, Plan, carry_out, compare, make_plan
+from ppmctl.patience import PATIENCE, PAUSES, Patience
+from ppmctl.publish import Outcome, Plan, carry_out, compare, make_plan
 from ppmctl.simple import PageFile, ProjectPage
-from ppmctl.transport import Answer, Unreachable
+from ppmctl.transport import Answer, Unavailable, Unreachable
 
 SDIST, ANY, LINUX = "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0-cp311-cp311-linux_x86_64.whl"
 
@@ -110,8 +111,12 @@ class Server:
             self.files[file.filename] = file.sha256
         return say
 
+    def patience(self) -> Patience:
+        return Patience(sleep=self.waits.append, clock=lambda: sum(self.waits))
+
     def run(self, *files: LocalFile) -> Iterator[Outcome]:
-        return carry_out(compare(files, self), self, self.send, sleep=self.waits.append)
+        plan = compare(files, self, patience=self.patience)
+        return carry_out(plan, self, self.send, patience=self.patience, sleep=self.waits.append)
 
 
 def done(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
@@ -155,19 +160,32 @@ def test_each_outcome_comes_when_its_file_is_in_the_index() -> None:
 
 
 @pytest.mark.parametrize("trouble", [BROKEN, *map(answer, (408, 429, 500, 502, 503, 504))], ids=str)
-def test_trouble_that_passes_is_sat_out(trouble: Answer | Exception) -> None:
-    server = Server(*[trouble] * (ATTEMPTS - 1))
+def test_trouble_that_passes_is_sat_out(trouble: Answer | Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    server = Server(*[trouble] * (len(PAUSES) + 2))
     assert done(server.run(local(ANY))) == [(ANY, "published")]
-    assert server.waits == list(BACKOFF)
+    assert server.waits == [*PAUSES, PAUSES[-1], PAUSES[-1]]
+    captured = capsys.readouterr()
+    assert captured.err.count("Trying again in") == len(server.waits)
+    assert captured.err.count(ANY) == len(server.waits)
+    assert captured.out == ""
 
 
-@pytest.mark.parametrize("trouble", [BROKEN, answer(503)], ids=str)
+@pytest.mark.parametrize("trouble", [BROKEN, answer(503), answer(503, retry_after="5")], ids=str)
 def test_trouble_that_stays_ends_it(trouble: Answer | Exception) -> None:
     server = Server(*[trouble] * 99)
     with pytest.raises(PpmError, match=f"{ANY} .*0 of 1 files are in the index") as caught:
         list(server.run(local(ANY)))
-    assert len(server.sent) == ATTEMPTS
+    assert len(server.sent) == len(server.waits) + 1
+    assert PATIENCE - PAUSES[-1] < sum(server.waits) <= PATIENCE
     assert "again" in caught.value.hint
+
+
+def test_each_file_has_its_own_patience() -> None:
+    """A large release over a minute of restarts is no reason to give up, as long as it goes on."""
+    trouble = [answer(503, retry_after="50")]
+    server = Server(*trouble, answer(200), *trouble, answer(200))
+    assert done(server.run(local(ANY), local(SDIST))) == [(ANY, "published"), (SDIST, "published")]
+    assert sum(server.waits) == 100
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 409, 413, 501, 507])
@@ -180,9 +198,13 @@ def test_a_refusal_is_final(status: int) -> None:
 
 
 def test_retry_after_is_honoured_up_to_a_limit() -> None:
-    server = Server(answer(503, retry_after="7"), answer(503, retry_after="Fri, 01 Jan 2027 00:00:00 GMT"))
+    server = Server(
+        answer(503, retry_after="7"),
+        answer(503, retry_after="Fri, 01 Jan 2027 00:00:00 GMT"),
+        answer(503, retry_after="0"),
+    )
     assert done(server.run(local(ANY))) == [(ANY, "published")]
-    assert server.waits == [7.0, BACKOFF[1]]
+    assert server.waits == [7.0, PAUSES[1], PAUSES[0]]
     late = Server(answer(503, "back tomorrow", retry_after="86400"))
     with pytest.raises(PpmError, match="back tomorrow"):
         list(late.run(local(ANY)))
@@ -193,6 +215,31 @@ def test_an_upload_whose_answer_was_lost_is_published() -> None:
     server = Server("lost", answer(409, "is there already"))
     assert done(server.run(local(ANY))) == [(ANY, "published")]
     assert server.sent == [ANY, ANY]
+
+
+NOT_NOW = Unavailable("The page answered 503.", retry_after="3")
+
+
+def test_an_upload_that_landed_is_found_through_more_trouble() -> None:
+    """Its answer was lost, the next is 409, and the page that would show it does not come at once."""
+    shown = page((ANY, "aa"))
+    server = Server("lost", answer(503), answer(409, "is there"), lists=[None, NOT_NOW, BROKEN, shown, BROKEN, shown])
+    assert done(server.run(local(ANY))) == [(ANY, "published")]
+    assert server.waits == [PAUSES[0], PAUSES[1], 3.0, PAUSES[1], PAUSES[0]]
+
+
+def test_an_index_that_says_not_now_is_waited_for_before_the_first_byte() -> None:
+    server = Server(lists=[NOT_NOW, NOT_NOW, None, page((ANY, "aa"))])
+    assert done(server.run(local(ANY))) == [(ANY, "published")]
+    assert server.waits == [3.0, 3.0]
+
+
+def test_an_index_that_never_answered_is_not_waited_for() -> None:
+    """Its URL may be wrong: whoever mistyped it wants to know at once."""
+    server = Server(lists=[BROKEN])
+    with pytest.raises(Unreachable):
+        list(server.run(local(ANY)))
+    assert server.waits == []
 
 
 @pytest.mark.parametrize("status", [400, 409])
@@ -221,7 +268,7 @@ def test_an_index_that_shows_it_late_is_waited_for() -> None:
     late = [None, None, BROKEN, page(), page((ANY, "aa"))]
     server = Server(lists=late)
     assert done(server.run(local(ANY))) == [(ANY, "published")]
-    assert server.waits == list(publish.LOOKS[1:4])
+    assert server.waits == [publish.LOOKS[1], PAUSES[0], *publish.LOOKS[2:3]]
 
 
 @pytest.mark.parametrize(("listed", "said"), [(None, "not in the index after"), (BROKEN, "The connection broke")])

@@ -1,0 +1,42 @@
+"""How long trouble that passes is sat out: an index that restarts is back within seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ppmctl import output
+from ppmctl.errors import PpmError
+
+PATIENCE = 60.0  # seconds from the first failure on; what is down for longer is a matter for a person
+PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt; the last one over and over
+
+
+class Patience:
+    """The patience for one thing that is tried, until it works or the patience is at its end."""
+
+    def __init__(
+        self, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sleep = sleep
+        self._clock = clock
+        self._since: float | None = None
+        self._failures = 0
+
+    def wait(self, failure: PpmError, *, retry_after: str = "") -> bool:
+        """Say what failed, and wait for the next attempt; False, and no word, where there is to be none.
+
+        `retry_after` is what the server said: seconds, which are waited for if they are within the patience.
+        """
+        now = self._clock()
+        if self._since is None:
+            self._since = now
+        pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
+        if retry_after.isdecimal():
+            pause = max(float(retry_after), PAUSES[0])
+        if now - self._since + pause > PATIENCE:
+            return False
+        self._failures += 1
+        output.say(f"{failure.message} Trying again in {pause:.0f} s.")
+        self._sleep(pause)
+        return True
