@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from testbed import lease, machine, place, playbook
+from testbed import debian, engine, lease, machine, place, playbook
+from testbed.engine import Engine
+from testbed.errors import BedError
 from testbed.lease import Lease
 from testbed.playbook import Recap
 
@@ -146,3 +152,66 @@ def test_a_lease_with_a_keeper_holds_while_the_folder_is_there(cache: Path, tmp_
     assert lease.live() == {"kept": "unix:///a"}
     keeper.rmdir()
     assert lease.live() == {}
+
+
+# Debian's images
+
+
+class Images:
+    """The images of an engine: a registry's `pulls` come one after the other; None is no registry."""
+
+    def __init__(self, present: str, *pulls: str | None) -> None:
+        self.present = present
+        self.pulls = list(pulls)
+
+    def get(self, tag: str) -> SimpleNamespace:
+        assert tag == "debian:13-slim"
+        if not self.present:
+            raise engine.Missing("no such image")
+        return SimpleNamespace(id=f"sha256:{self.present}")
+
+    def pull(self, *_: str) -> None:
+        pulled = self.pulls.pop(0)
+        if pulled is None:
+            raise engine.Refusal("no such host")
+        self.present = pulled
+
+
+@pytest.fixture
+def base(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Images], str]:
+    def make(of: Engine, *_: object) -> None:
+        of.api.images.present = "made"
+
+    monkeypatch.setattr(debian, "_make", make)
+
+    def ask(images: Images) -> str:
+        api = SimpleNamespace(images=images)
+        return debian.base(Engine(url="unix:///a", own=False, api=api), 13).removeprefix("sha256:")
+
+    return ask
+
+
+def test_debian_is_pulled_once_a_week(base: Callable[[Images], str], cache: Path) -> None:
+    images = Images("", "first", "second")
+    assert [base(images), base(images)] == ["first", "first"]
+    (stamp,) = cache.glob("base-*")
+    eight_days_ago = time.time() - 8 * 24 * 3600
+    os.utime(stamp, (eight_days_ago, eight_days_ago))
+    assert [base(images), base(images)] == ["second", "second"]
+    assert len(list(cache.glob("base-*"))) == 1
+
+
+def test_debian_is_made_where_it_can_not_be_pulled(base: Callable[[Images], str]) -> None:
+    assert base(Images("", None)) == "made"
+
+
+def test_an_old_debian_is_better_than_none(
+    base: Callable[[Images], str], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise BedError("no mirror")
+
+    monkeypatch.setattr(debian, "_make", fail)
+    assert base(Images("loaded", None)) == "loaded"
+    with pytest.raises(BedError, match="no mirror"):
+        base(Images("", None))
