@@ -1,0 +1,355 @@
+"""What the role writes for nginx, for every combination of settings, and that nginx takes it: no host needed."""
+
+from __future__ import annotations
+
+import filecmp
+import importlib.util
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from support import rendering, webserver
+from support.debian import Tree
+from support.rendering import CHECKOUT, Directive
+
+TLS = ("letsencrypt", "provided", "selfsigned", "none")
+READ_ACCESS = ("authenticated", "public")
+UPSTREAM = ("redirect", "none")
+ROLES = ("base", "credentials", "pypiserver", "nginx", "letsencrypt")
+
+# What check_inventory lets pass, and what somebody may well have.
+HOSTILE: dict[str, dict[str, Any]] = {
+    "the longest domain": {"ppm_domain": ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])},
+    "the shortest domain": {"ppm_domain": "a"},
+    "a deep root": {"ppm_root": "/srv/a.b-c_d/" + "/".join(["deeper"] * 12) + "/ppm.2"},
+    "a root at the top": {"ppm_root": "/p"},
+    "patterns": {
+        "ppm_private_names": [
+            "*",
+            "?",
+            "[",
+            "a[b",
+            "[]x]",
+            "[!]x]",
+            "[!a-c]*",
+            "[z-a]",
+            "a]b",
+            "**",
+            "X_.-y",
+            "[[]",
+            "!",
+        ]
+    },
+    "many patterns": {"ppm_private_names": [f"team-{number:04}-*" for number in range(2000)]},
+    "an upstream with signs": {"ppm_upstream_url": "http://up.example:8080/a%20b/~c/(d)*/#e?f=g&h=\\i//"},
+    "an upstream without a path": {"ppm_upstream_url": "https://up.example"},
+    "the smallest limit": {"ppm_max_upload_size": "1"},
+    "the largest limit": {"ppm_max_upload_size": "999999G"},
+    "no hsts": {"ppm_hsts_max_age": 0},
+    "one connection": {"ppm_connections_per_address": 1},
+    "many connections": {"ppm_connections_per_address": 65535},
+    "proxies": {"ppm_tls": "none", "ppm_trusted_proxies": ["10.0.0.0/8", "::1", "2001:db8::/32", "127.0.0.1"]},
+}
+
+
+@pytest.fixture(scope="session")
+def check_inventory() -> ModuleType:
+    path = CHECKOUT / "roles" / "base" / "action_plugins" / "check_inventory.py"
+    spec = importlib.util.spec_from_file_location("check_inventory", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def combinations(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Path]:
+    """What is rendered for each ppm_tls, ppm_read_access and ppm_upstream."""
+    folder = tmp_path_factory.mktemp("combinations")
+    made = {key: folder / "-".join(key) for key in itertools.product(TLS, READ_ACCESS, UPSTREAM)}
+    rendering.render(
+        [
+            (
+                path,
+                rendering.variables(
+                    tree,
+                    ppm_tls=tls,
+                    ppm_read_access=read_access,
+                    ppm_upstream=upstream,
+                    ppm_private_names=["acme-*"],
+                    ppm_trusted_proxies=["192.0.2.0/24"] if tls == "none" else [],
+                ),
+            )
+            for (tls, read_access, upstream), path in made.items()
+        ]
+    )
+    return made
+
+
+@pytest.fixture(scope="session")
+def hostile(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What is rendered for each row of HOSTILE."""
+    folder = tmp_path_factory.mktemp("hostile")
+    made = {name: folder / str(number) for number, name in enumerate(HOSTILE)}
+    rendering.render([(path, rendering.variables(tree, **HOSTILE[name])) for name, path in made.items()])
+    return made
+
+
+def servers(configuration: Directive) -> Iterator[Directive]:
+    return (directive for directive in configuration.walk() if directive.name == "server" and directive.block)
+
+
+def index_servers(configuration: Directive) -> list[Directive]:
+    """The servers that serve the index: those with authentication."""
+    return [server for server in servers(configuration) if any(server.all("auth_basic_user_file"))]
+
+
+def values(directive: Directive, name: str) -> list[str]:
+    return [" ".join(found.arguments) for found in directive.walk() if found.name == name]
+
+
+def test_the_playbook_renders_what_these_tests_render(tree: Tree, tmp_path: Path) -> None:
+    """The tests render many configurations in one process; playbooks/render.yml is what users and images have."""
+    settings: dict[str, Any] = {}
+    if tree.release == 13:  # a rendering takes 8 seconds, so each release has one
+        for more in HOSTILE.values():
+            settings |= more
+    variables = rendering.variables(tree, **settings)
+    rendering.render([(tmp_path / "ours", variables)])
+    rendering.render_with_the_playbook(tmp_path / "theirs", variables)
+    ours = sorted(path.relative_to(tmp_path / "ours") for path in (tmp_path / "ours").rglob("*") if path.is_file())
+    assert len(ours) > 7
+    _same, different, missing = filecmp.cmpfiles(tmp_path / "ours", tmp_path / "theirs", ours, shallow=False)
+    assert (different, missing) == ([], [])
+
+
+def test_nginx_takes_every_combination(
+    combinations: dict[tuple[str, str, str], Path], tree: Tree, tmp_path: Path
+) -> None:
+    """With each release's nginx, without a warning: a deprecated form is the next release's error."""
+    for key, path in combinations.items():
+        said = webserver.check(path, tree, tmp_path / "-".join(key))
+        warnings = [line for line in said.splitlines() if "[warn]" in line and '"user" directive' not in line]
+        assert warnings == [], key
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nginx_takes_every_value_that_the_inventory_may_have(
+    name: str, hostile: dict[str, Path], tree: Tree, tmp_path: Path, check_inventory: ModuleType
+) -> None:
+    """What check_inventory lets pass is found to be wrong by nginx only when the host is half changed."""
+    given = {
+        key: value for key, value in rendering.variables(tree, **HOSTILE[name]).items() if key.startswith("ppm_")
+    }
+    specs = check_inventory.read_specs(CHECKOUT / "roles", list(ROLES))
+    assert list(check_inventory.variable_problems(specs, given)) == []
+    webserver.check(hostile[name], tree, tmp_path, root=given.get("ppm_root", "/srv/ppm"))
+
+
+def test_where_the_certificate_comes_from_is_no_matter_of_nginx(
+    combinations: dict[tuple[str, str, str], Path],
+) -> None:
+    """A host that changes from one to another keeps its nginx as it is."""
+    for read_access, upstream in itertools.product(READ_ACCESS, UPSTREAM):
+        first, *others = (combinations[tls, read_access, upstream] for tls in TLS if tls != "none")
+        files = [str(path.relative_to(first)) for path in (first / "etc" / "nginx").rglob("*.conf")]
+        for other in others:
+            assert filecmp.cmpfiles(first, other, files, shallow=False)[0] == files
+
+
+def test_http2_is_in_the_form_that_this_nginx_has(combinations: dict[tuple[str, str, str], Path], tree: Tree) -> None:
+    """`http2 on` is unknown before 1.25.1, and `listen … http2` is deprecated from there on."""
+    for (tls, *_rest), path in combinations.items():
+        configuration = rendering.parse(path)
+        (server,) = index_servers(configuration)
+        listens = values(server, "listen")
+        if tls == "none":
+            assert listens == ["80", "[::]:80"]
+            assert values(configuration, "http2") == []
+        elif tree.release == 12:
+            assert listens == ["443 ssl http2", "[::]:443 ssl http2"]
+            assert values(configuration, "http2") == []
+        else:
+            assert listens == ["443 ssl", "[::]:443 ssl"]
+            assert values(configuration, "http2") == ["on"]
+
+
+def test_the_hybrid_key_exchange_where_openssl_has_it(tree: Tree, tmp_path: Path) -> None:
+    """X25519MLKEM768 came with OpenSSL 3.5; an older one refuses the whole configuration for it."""
+    wanted = {"3.4.9": False, "3.5.0": True, "3.10.1": True, "4.0": True, "3.0.15": False}
+    variables = rendering.variables(tree)
+    rendering.render(
+        [
+            (tmp_path / version, {**variables, "render_versions": {**tree.versions(), "openssl": version}})
+            for version in wanted
+        ]
+    )
+    for version, has in wanted.items():
+        (curves,) = values(rendering.parse(tmp_path / version), "ssl_ecdh_curve")
+        assert curves == ("X25519MLKEM768:" if has else "") + "X25519:prime256v1:secp384r1", version
+
+
+def test_before_it_is_installed_the_release_says_what_there_will_be(tree: Tree, tmp_path: Path) -> None:
+    """`--check` on a bare host, and the images: no nginx can be asked for its version there."""
+    variables = rendering.variables(tree)
+    rendering.render([(tmp_path / "asked", variables)])
+    rendering.render([(tmp_path / "guessed", {**variables, "render_versions": {"nginx": "", "openssl": ""}})])
+    files = [str(path.relative_to(tmp_path / "asked")) for path in (tmp_path / "asked").rglob("*.conf")]
+    assert filecmp.cmpfiles(tmp_path / "asked", tmp_path / "guessed", files, shallow=False)[1:] == ([], [])
+
+
+def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """`return` and `rewrite` run before auth_basic: who has no credential would be answered all the same."""
+    for (_tls, read_access, _upstream), path in combinations.items():
+        (server,) = index_servers(rendering.parse(path))
+        assert values_here(server, "auth_basic") == ["$ppm_realm" if read_access == "public" else "ppm"]
+        for condition in server.all("if"):
+            assert values(condition, "return") == ["401"]
+        assert not any(server.all("return"))
+        assert not any(server.all("rewrite"))
+        open_to_all = []
+        for location in server.all("location"):
+            name = " ".join(location.arguments)
+            ends = [found for found in location.walk() if found.name in ("return", "rewrite")]
+            if not name.startswith("@") and ends:
+                open_to_all.append(name)
+            if values(location, "auth_basic") == ["off"]:
+                open_to_all.append(name)
+            assert not any(found.name == "satisfy" for found in location.walk())
+        expected = ["= /healthz", "= /healthz"] + (["= /RPC2"] if read_access == "public" else [])
+        assert open_to_all == expected
+
+
+def values_here(directive: Directive, name: str) -> list[str]:
+    return [" ".join(found.arguments) for found in directive.all(name)]
+
+
+def test_every_answer_has_the_same_headers(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """One add_header in a location drops all that it would inherit, and without `always` an error has none."""
+    for (tls, *_rest), path in combinations.items():
+        (server,) = index_servers(rendering.parse(path))
+        wanted = {header.arguments for header in server.all("add_header")}
+        names = {arguments[0] for arguments in wanted}
+        assert names == {
+            "X-Content-Type-Options",
+            "Referrer-Policy",
+            "Content-Security-Policy",
+            "Cross-Origin-Resource-Policy",
+            *(["Strict-Transport-Security"] if tls != "none" else []),
+        }
+        assert all(arguments[-1] == "always" for arguments in wanted)
+        checked = 0
+        for block in (found for found in server.walk() if found.block and found is not server):
+            here = {header.arguments for header in block.all("add_header")}
+            assert not here or here >= wanted, block.arguments
+            checked += bool(here)
+        assert checked > 4
+
+
+def test_only_what_is_meant_to_be_served_has_a_root(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """A root of the whole volume stands in one place, behind a pattern that no side file matches."""
+    for path in combinations.values():
+        configuration = rendering.parse(path)
+        (server,) = index_servers(configuration)
+        assert values_here(server, "root") == ["/var/empty"]
+        roots = {
+            " ".join(location.arguments): values_here(location, "root")
+            for location in server.all("location")
+            if any(location.all("root"))
+        }
+        whole = [name for name, root in roots.items() if root == ["/srv/ppm"]]
+        assert len(whole) == 1
+        pattern = re.compile(whole[0].removeprefix("~ ").replace("\\z", "\\Z"))
+        assert pattern.search("/packages/a/a-1.0-py3-none-any.whl.metadata")
+        for suffix in (".upload", ".yanked", ".removed", ".attestations", ".status", ".lock", "~", ".part", "\n"):
+            for name in ("a-1.0.tar.gz", "a-1.0-py3-none-any.whl", "a-1.0-py3-none-any.whl.metadata"):
+                assert not pattern.search(f"/packages/a/{name}{suffix}"), name + suffix
+        for hidden in (
+            "/packages/a/.status",
+            "/packages/a/.a-1.0.tar.gz",
+            "/drop/a-1.0.tar.gz",
+            "/bodies/1",
+            "/ppm.yml",
+        ):
+            assert not pattern.search(hidden)
+        assert {root for name, (root,) in roots.items() if name not in whole} == {"/srv/ppm/index"}
+        for forbidden in ("alias", "autoindex", "dav_methods", "stub_status", "random_index"):
+            assert values(configuration, forbidden) == []
+
+
+def test_who_asks_for_another_host_gets_nothing(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """The default of each port closes the connection; what is served has its name."""
+    for (tls, *_rest), path in combinations.items():
+        configuration = rendering.parse(path)
+        defaults = [
+            server for server in servers(configuration) if "default_server" in " ".join(values(server, "listen"))
+        ]
+        assert len(defaults) == (1 if tls == "none" else 2)
+        for server in defaults:
+            assert values(server, "return") == ["444"]
+            assert not any(server.all("location"))
+            if any(" ssl" in listen for listen in values(server, "listen")):
+                assert values(server, "ssl_reject_handshake") == ["on"]
+                assert values(server, "ssl_certificate") == []
+        others = [server for server in servers(configuration) if server not in defaults and any(server.all("listen"))]
+        assert {name for server in others for name in values(server, "server_name")} == {rendering.DOMAIN}
+
+
+def test_nothing_says_its_version_and_everything_has_a_limit(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """What an internet-facing server needs said, once, for all of it."""
+    for path in combinations.values():
+        configuration = rendering.parse(path)
+        assert values(configuration, "server_tokens") == ["off"]
+        for limit in (
+            "client_header_timeout",
+            "send_timeout",
+            "keepalive_timeout",
+            "limit_conn",
+            "limit_conn_status",
+        ):
+            assert len(values(configuration, limit)) == 1, limit
+        assert values(configuration, "client_max_body_size") == ["1m", str(4 << 30)]
+        assert values(configuration, "client_body_temp_path") == ["/srv/ppm/bodies"]
+        assert values(configuration, "limit_req") == []
+        assert values(configuration, "auth_delay") == []
+
+
+@pytest.mark.parametrize("of", ["letsencrypt", "none"])
+def test_tls_is_what_the_guideline_says(combinations: dict[tuple[str, str, str], Path], of: str) -> None:
+    """Mozilla's guideline, "intermediate"; and without TLS nothing of it."""
+    configuration = rendering.parse(combinations[of, "authenticated", "redirect"])
+    assert values(configuration, "ssl_protocols") == (["TLSv1.2 TLSv1.3"] if of == "letsencrypt" else [])
+    assert values(configuration, "ssl_session_tickets") == (["off"] if of == "letsencrypt" else [])
+    for ciphers in values(configuration, "ssl_ciphers"):
+        assert all(
+            re.fullmatch(r"ECDHE-(?:ECDSA|RSA)-(?:AES\d+-GCM-SHA\d+|CHACHA20-POLY1305)", c)
+            for c in ciphers.split(":")
+        )
+
+
+def test_without_ipv6_there_is_none(tree: Tree, tmp_path: Path) -> None:
+    """nginx does not start where it is to listen at an address of a family that the host does not have."""
+    rendering.render([(tmp_path / "rendered", rendering.variables(tree, ipv6=False))])
+    assert not [listen for listen in values(rendering.parse(tmp_path / "rendered"), "listen") if "[" in listen]
+
+
+def test_a_renamed_directive_is_noticed(tmp_path: Path, rendered: Callable[..., Path]) -> None:
+    """These tests read the configuration by themselves: what they read is what nginx's own grammar says."""
+    (tmp_path / "x.conf").write_text('a "b;\\"{" \'c }\' d#e ${f}; # g;\nif ($h ~ "^(?:i{1,2})$") { j; }\nk{ }')
+    found = rendering.parse(tmp_path, "/x.conf").block
+    assert [(one.name, one.arguments) for one in found] == [
+        ("a", ('b;\\"{', "c }", "d#e", "${f}")),
+        ("if", ("($h", "~", "^(?:i{1,2})$", ")")),
+        ("k", ()),
+    ]
+    assert found[1].block[0].name == "j"
+    configuration = rendering.parse(rendered())
+    assert values(configuration, "user") == ["www-data"]
+    assert len(list(configuration.walk())) > 150

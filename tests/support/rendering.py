@@ -1,0 +1,182 @@
+"""The configuration of nginx, rendered from the role's templates, and moved to paths and ports of a test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.debian import Tree
+from testbed import playbook
+
+CHECKOUT = Path(__file__).parents[2]
+DOMAIN = "localhost"  # what every client finds without anybody's /etc/hosts
+
+Variables = Mapping[str, Any]
+
+
+def variables(tree: Tree, *, ipv6: bool = True, **settings: Any) -> Variables:
+    """Extra variables for a host that has this nginx: `ppm_…` settings over an ordinary inventory's."""
+    about = {"render_debian": str(tree.release), "render_versions": tree.versions(), "render_ipv6": ipv6}
+    return {"ppm_domain": DOMAIN, "ppm_tls": "selfsigned", **about, **settings}
+
+
+def render(wanted: Sequence[tuple[Path, Variables]]) -> None:
+    """Render the configuration into each folder, with each one's variables, in one go."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("render_many.py")],
+        cwd=CHECKOUT,
+        env=_environment(),
+        input=json.dumps([(str(folder), dict(variables)) for folder, variables in wanted]),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"The templates can't be rendered:\n{done.stderr[-4000:]}"
+
+
+def render_with_the_playbook(folder: Path, variables: Variables) -> None:
+    """Render as users and the images do: with playbooks/render.yml."""
+    extra = {**variables, "render_to": str(folder)}
+    playbook.run(CHECKOUT / "playbooks" / "render.yml", Path("localhost,"), variables=extra).check()
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a test's nginx has what it has at fixed places on a host."""
+
+    folder: Path
+    root: Path
+    socket: Path
+    plain_port: int
+    tls_port: int
+    ipv6: bool = True
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "etc" / "nginx" / "nginx.conf"
+
+    @property
+    def tls(self) -> Path:
+        return self.folder / "tls"
+
+    @property
+    def acme(self) -> Path:
+        return self.folder / "acme"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "log"
+
+
+def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm", faster: Mapping[str, str]) -> None:
+    """Copy what was rendered to `places`; nothing is changed in it but paths, ports, the user, and `faster`.
+
+    `root` is the ppm_root that was rendered. `faster` are directives to replace, for a test that can't wait so long.
+    Fails where a directive or a path that should be there is not.
+    """
+    for folder in (places.tls, places.acme, places.logs, places.folder / "tmp"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (places.root / "bodies").mkdir(parents=True, exist_ok=True)
+    shutil.copytree(rendered / "etc" / "nginx", places.configuration.parent, dirs_exist_ok=True)
+    shutil.copy(tree.mime_types, places.configuration.parent)
+    moved = {
+        "/etc/nginx/": f"{places.configuration.parent}/",
+        "/etc/ppm/tls/": f"{places.tls}/",
+        "/run/ppm/ppm.sock": str(places.socket),
+        "/run/nginx.pid": str(places.folder / "nginx.pid"),
+        "/var/log/nginx/": f"{places.logs}/",
+        "/var/lib/ppm/acme": str(places.acme),
+        f"{root}/": f"{places.root}/",
+        f"{root};": f"{places.root};",
+    }
+    # what these hold by default are folders of the machine's own nginx
+    temporary = "".join(
+        f"    {kind}_temp_path {places.folder}/tmp/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    me = pwd.getpwuid(os.getuid()).pw_name
+    changed = {"user www-data;": f"user {me};", "http {\n": "http {\n" + temporary, **faster}
+    files = sorted(places.configuration.parent.glob("**/*.conf"))
+    text = "\0".join(path.read_text() for path in files)
+    for before, after in changed.items():
+        assert before in text, f"the configuration has no {before!r}"
+        text = text.replace(before, after)
+    text = re.sub("|".join(map(re.escape, sorted(moved, key=len, reverse=True))), lambda match: moved[match[0]], text)
+    for port, new in ((80, places.plain_port), (443, places.tls_port)):
+        text = text.replace(f"listen {port}", f"listen 127.0.0.1:{new}").replace(f"[::]:{port}", f"[::1]:{new}")
+    for path, content in zip(files, text.split("\0"), strict=True):
+        path.write_text(content)
+    left = re.findall(r"\s(/(?:etc|run|srv|var)/(?!empty)[^\s;]*)", text.replace(str(places.folder), "."))
+    assert not [path for path in left if not path.startswith(str(places.root))], left
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directive:
+    """A directive of a configuration: its name and arguments, and what is in its block."""
+
+    name: str
+    arguments: tuple[str, ...]
+    block: tuple[Directive, ...] = ()
+
+    def all(self, name: str) -> Iterator[Directive]:
+        """The directives of that name in its block, not deeper."""
+        return (directive for directive in self.block if directive.name == name)
+
+    def walk(self) -> Iterator[Directive]:
+        """Itself and all that is in it, however deep."""
+        yield self
+        for directive in self.block:
+            yield from directive.walk()
+
+
+_TOKEN = re.compile(
+    r"""\s+|\#[^\n]*|([{};])|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|((?:\$\{\w+\}|[^\s{};"'\\]|\\.)+)""", re.S
+)
+
+
+def parse(folder: Path, file: str = "/etc/nginx/nginx.conf") -> Directive:
+    """What was rendered into `folder`, its own includes read where they stand."""
+    tokens = _tokens((folder / file.lstrip("/")).read_text())
+    return Directive(name="", arguments=(), block=tuple(_block(folder, tokens)))
+
+
+def _tokens(text: str) -> Iterator[tuple[str, bool]]:
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        assert match, text[at : at + 80]
+        at = match.end()
+        if match[1]:
+            yield match[1], True
+        elif match[0][0] not in " \t\n#":
+            yield next(part for part in match.groups()[1:] if part is not None), False
+
+
+def _block(folder: Path, tokens: Iterator[tuple[str, bool]]) -> Iterator[Directive]:
+    words: list[str] = []
+    for token, is_sign in tokens:
+        if not is_sign:
+            words.append(token)
+        elif token == "}":
+            return
+        elif token == "{":
+            yield Directive(name=words[0], arguments=tuple(words[1:]), block=tuple(_block(folder, tokens)))
+            words = []
+        elif words[0] == "include" and words[1].startswith("/etc/nginx/ppm/"):
+            yield from parse(folder, words[1]).block
+            words = []
+        else:
+            yield Directive(name=words[0], arguments=tuple(words[1:]))
+            words = []

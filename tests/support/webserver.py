@@ -1,0 +1,271 @@
+"""An index as it is deployed: nginx with the role's own configuration, and `ppmctl serve` at a socket behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ppmctl import local
+from support import rendering
+from support.debian import Tree
+from support.rendering import DOMAIN, Places
+from support.servers import Server, ppmctl
+
+
+@dataclass(kw_only=True)
+class Site(Server):
+    """An index behind the nginx of `tree`; `process` is the application, `port` the one that clients use."""
+
+    tree: Tree
+    places: Places
+    nginx: subprocess.Popen[bytes]
+    has_tls: bool
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.has_tls else 'http'}://{DOMAIN}:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        return self.places.folder / "ca.pem"
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return super().get(path, **({"verify": str(self.ca)} | options))
+
+    def upload(self, made: tuple[str, bytes], **options: Any) -> requests.Response:
+        return super().upload(made, **({"verify": str(self.ca)} | options))
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A request as the admin, without following redirects."""
+        options = {"auth": self.auth, "timeout": 60, "allow_redirects": False, "verify": str(self.ca)} | options
+        return requests.request(method, self.url + path, **options)
+
+    def access_log(self) -> str:
+        return (self.places.logs / "access.log").read_text()
+
+    def error_log(self) -> str:
+        return (self.places.logs / "error.log").read_text()
+
+    def forget(self) -> None:
+        """Empty the logs."""
+        for log in self.places.logs.iterdir():
+            os.truncate(log, 0)
+
+    def bodies(self) -> list[Path]:
+        """The bodies of requests that lie on the volume."""
+        return [path for path in (self.root / "bodies").rglob("*") if path.is_file()]
+
+    def start_application(self) -> None:
+        """Start the application, and wait until it answers at its socket."""
+        socket_path = self.places.socket
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*self.command, "serve", "--root", str(self.root), "--host", f"unix:{socket_path}", *self.options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **self.environ},
+            )
+        _wait(
+            lambda: local.is_healthy(str(socket_path), timeout=5),
+            self.process,
+            lambda: f"The application did not come up:\n{self.log.read_text()[-4000:]}",
+        )
+
+    def start_again(self) -> None:
+        self.start_application()
+
+    @contextlib.contextmanager
+    def without_application(self) -> Iterator[None]:
+        """Meanwhile neither the application nor its socket is there."""
+        self.stop()
+        self.places.socket.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            self.start_application()
+
+    def close(self) -> None:
+        """End nginx and the application."""
+        with contextlib.suppress(ProcessLookupError):
+            self.kill()
+        self.nginx.send_signal(signal.SIGQUIT if self.nginx.poll() is None else 0)
+        try:
+            self.nginx.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.nginx.send_signal(signal.SIGTERM)
+            self.nginx.wait(timeout=30)
+        shutil.rmtree(self.places.folder, ignore_errors=True)
+
+
+def start(
+    rendered: Path,
+    tree: Tree,
+    root: Path,
+    *,
+    options: Sequence[str] = (),
+    faster: Mapping[str, str] | None = None,
+    ipv6: bool = True,
+) -> Site:
+    """Serve the volume at `root`, made with a first admin if needed, with the configuration in `rendered`."""
+    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
+    plain_port, tls_port = _free_port(), _free_port()
+    places = Places(
+        folder=folder,
+        root=root,
+        socket=folder / "ppm.sock",
+        plain_port=plain_port,
+        tls_port=tls_port,
+        ipv6=ipv6,
+    )
+    root.mkdir(parents=True, exist_ok=True)
+    rendering.place(rendered, tree, places, faster=faster or {})
+    make_certificate(tree, places.folder / "ca.pem", places.tls)
+    has_tls = "ssl_certificate " in (rendered / "etc/nginx/ppm/site.conf").read_text()
+    environ = environment(rendered) | {"PPM_ROOT": str(root)}
+    site = Site(
+        root=root,
+        port=tls_port if has_tls else plain_port,
+        process=None,  # type: ignore[arg-type]  # it is started below
+        log=root.with_name(root.name + ".log"),
+        options=tuple(options),
+        environ=environ,
+        tree=tree,
+        places=places,
+        nginx=start_nginx(tree, places),
+        has_tls=has_tls,
+        user="admin",
+        secret=admin(root),
+    )
+    try:
+        site.start_application()
+        _wait(
+            lambda: site.get("/healthz", auth=None, timeout=5).ok,
+            site.nginx,
+            lambda: f"nginx did not come up:\n{(places.folder / 'said').read_text()}{site.error_log()}",
+        )
+    except BaseException:
+        site.close()
+        raise
+    return site
+
+
+def environment(rendered: Path) -> dict[str, str]:
+    """What the application's unit would have in its environment."""
+    lines = (rendered / "etc/ppm/ppm.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))  # type: ignore[misc]
+
+
+def admin(root: Path) -> str:
+    """The secret of the volume's admin, who is made if need be."""
+    kept = root.with_name(root.name + ".admin")
+    if not kept.exists():
+        kept.write_text(
+            ppmctl("user", "add", "admin", "--role", "admin", "--root", str(root)).stdout.strip(), encoding="ascii"
+        )
+    return kept.read_text()
+
+
+def start_nginx(tree: Tree, places: Places) -> subprocess.Popen[bytes]:
+    with (places.folder / "said").open("ab") as said:
+        return subprocess.Popen(
+            [*tree.nginx, "-g", "daemon off;", *configured(places)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            env=openssl_environment(tree),
+        )
+
+
+def check(rendered: Path, tree: Tree, folder: Path, *, root: str = "/srv/ppm") -> str:
+    """What `nginx -t` says about what was rendered, ppm_root being `root`; fails where nginx does not take it."""
+    places = Places(folder=folder, root=folder / "root", socket=folder / "ppm.sock", plain_port=8080, tls_port=8443)
+    rendering.place(rendered, tree, places, root=root, faster={})
+    make_certificate(tree, folder / "ca.pem", places.tls)
+    done = subprocess.run(
+        [*tree.nginx, "-t", *configured(places)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=openssl_environment(tree),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def configured(places: Places) -> list[str]:
+    """nginx's arguments for a configuration of its own and nothing of the machine's."""
+    return ["-c", str(places.configuration), "-p", str(places.folder), "-e", str(places.logs / "error.log")]
+
+
+def openssl_environment(tree: Tree) -> dict[str, str]:
+    """The environment in which a release's OpenSSL finds its own settings."""
+    return {**os.environ, "OPENSSL_CONF": str(tree.root / "etc" / "ssl" / "openssl.cnf")}
+
+
+def make_certificate(tree: Tree, ca: Path, folder: Path) -> None:
+    """A certificate for DOMAIN in `folder`, as certbot leaves one, by an authority of its own in `ca`."""
+    # ca.pem holds the authority alone, as a client has it
+    key = ca.with_suffix(".key")
+    plain = ca.with_suffix(".cnf")
+    plain.write_text("[req]\ndistinguished_name = name\n[name]\n")
+    new = [*tree.openssl, "req", "-config", str(plain), "-x509", "-days", "10", "-newkey", "ec", "-nodes"]
+    new += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+
+    def run(*arguments: str | Path) -> None:
+        command = [*new, *map(str, arguments)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60, env=openssl_environment(tree))
+
+    own = ["-subj", "/CN=An authority of a test", "-addext", "basicConstraints=critical,CA:TRUE"]
+    run(*own, "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", key, "-out", ca)
+    leaf = ["-CA", ca, "-CAkey", key, "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
+    leaf += ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"]
+    run(*leaf, "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem")
+
+
+def has_ipv6() -> bool:
+    """Whether this machine's loopback has an address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    """A port that is free on the loopback, in both its families."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if not has_ipv6():
+                return port
+            with socket.socket(socket.AF_INET6) as other, contextlib.suppress(OSError):
+                other.bind(("::1", port))
+                return port
+
+
+def _wait(condition: Any, process: subprocess.Popen[bytes], complain: Any) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(requests.ConnectionError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError(complain())
