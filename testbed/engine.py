@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -115,14 +116,28 @@ def stop(engine: Engine) -> None:
 
 def _answering(url: str) -> Any:
     """A client of the engine at `url` if it answers."""
-    if url.startswith("unix://") and not Path(url.removeprefix("unix://")).is_socket():
+    if url.startswith("unix://") and not _listens(url.removeprefix("unix://")):
         return None
     try:
         api = docker.DockerClient(base_url=url, timeout=ANSWER_SECONDS, max_pool_size=20)
+    except Failure:
+        return None
+    try:
         api.ping()
     except (Failure, OSError):
+        api.close()
         return None
     return api
+
+
+def _listens(path: str) -> bool:
+    """Whether somebody listens at a socket; the SDK leaves one open where nobody does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _start(daemon: _Daemon) -> Any:
