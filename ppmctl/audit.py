@@ -19,6 +19,8 @@ def write(volume: Volume, *, action: str, by: str, origin: str, what: str, resul
     """
     line = {"time": folder.now(), "action": action, "by": by, "from": origin, "what": what, "result": result}
     try:
-        files.append(volume.audit, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        # a file's name in drop/ need not be UTF-8; what is not becomes an escape of JSON's
+        written = json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace")
+        files.append(volume.audit, written + b"\n")
     except OSError as exc:
         log.error("%s can't be written (%s): %s", volume.audit, exc.strerror, line)

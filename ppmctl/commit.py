@@ -64,10 +64,10 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
             else:
                 beside(target, suffix).unlink(missing_ok=True)
         os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        _take_back(volume, name)
+    except OSError as exc:
+        # a file that has the name has its side files too
+        if not (isinstance(exc, FileExistsError) and target.is_file()):
+            _take_back(volume, name)
         raise
     if new:
         files.sync_folder(volume.packages)

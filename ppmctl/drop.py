@@ -70,8 +70,9 @@ class Watcher:
                 continue
         taken = [name for name, state in found.items() if self._is_ready(name, state) and self._take(name, state)]
         self._seen = {name: seen for name, seen in self._seen.items() if name in found and name not in taken}
+        reasons = {files.with_ending(name, REJECTED) for name in names if not name.endswith(REJECTED)}
         for name in names:
-            if name.endswith(REJECTED) and name.removesuffix(REJECTED) not in names:
+            if name.endswith(REJECTED) and name not in reasons:
                 (self._folder / name).unlink(missing_ok=True)
         return taken
 
@@ -83,7 +84,7 @@ class Watcher:
 
     def _take(self, name: str, state: _State) -> bool:
         path = self._folder / name
-        beside = path.with_name(path.name + REJECTED)
+        beside = path.with_name(files.with_ending(path.name, REJECTED))
         reason = ""
         try:
             self._publish(path, state)
@@ -96,7 +97,7 @@ class Watcher:
             reason = f"This is a bug in ppm ({type(exc).__name__}); the server's log says more"
         audit.write(self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=reason or "done")
         if reason:
-            files.write_atomic(beside, f"{reason}\n".encode())
+            files.write_atomic(beside, f"{reason}\n".encode(errors="backslashreplace"))
             return False
         beside.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):

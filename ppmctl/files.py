@@ -13,9 +13,8 @@ from pathlib import Path
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks, copy on write
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
 _TEMPORARY = ".tmp"
+_MAX_NAME = 255  # bytes of a file's name, in every file system that a volume may be on
 
 
 def is_out_of_space(exc: OSError) -> bool:
@@ -25,7 +24,14 @@ def is_out_of_space(exc: OSError) -> bool:
 
 def temporary_name(path: Path) -> Path:
     """A name beside `path` that no one else uses; it starts with a dot, so no index lists it."""
-    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{_TEMPORARY}")
+    return path.with_name(with_ending(f".{path.name}", f".{secrets.token_hex(6)}{_TEMPORARY}"))
+
+
+def with_ending(name: str, ending: str) -> str:
+    """`name` and `ending`; where both are too long for a file's name, with as much of `name` as has room."""
+    while len(os.fsencode(name + ending)) > _MAX_NAME:
+        name = name[:-1]
+    return name + ending
 
 
 def drop_temporaries(folder: Path) -> None:

@@ -115,7 +115,11 @@ class Store:
                 if show:
                     commit.show(self.volume, name)
                     index.unmark(self.volume, name.project)
-            except FileExistsError:  # the lock was not held by everybody: a file system without flock
+            except FileExistsError as exc:
+                if not self.has_file(name.project, name.filename):
+                    where = f"packages/{name.project}/{name.filename}"
+                    raise Refused(409, f"{where} is on the volume and no file; an administrator has to look") from exc
+                # the lock was not held by everybody: a file system without flock
                 self._refuse_taken(name, received.sha256)
             finally:
                 if new:  # also where it failed: the list may have been written meanwhile

@@ -50,6 +50,30 @@ def test_a_growing_file_is_not_taken_early(server: Server) -> None:
     assert server.get(f"/packages/slow/{name}").content == content
 
 
+def test_a_strange_name_is_rejected_and_keeps_nobody_waiting(server: Server) -> None:
+    """Names of 255 bytes leave no room for an ending, and a name need not be text at all."""
+    drop = server.root / "drop"
+    strange = ["a" * 251 + ".whl", "漢" * 83 + ".zip", os.fsdecode(b"\xff\xfe-1.0.tar.gz")]
+    for name in strange:
+        (drop / name).write_bytes(b"no archive")
+    wheels.write(drop, wheels.wheel("zebra", "1.0"))
+    until(lambda: not (drop / "zebra-1.0-py3-none-any.whl").exists(), "the last of them is taken")
+
+    def reasons() -> list[str]:
+        return sorted(path.read_text() for path in drop.iterdir() if path.name.endswith(REJECTED))
+
+    until(lambda: len(reasons()) == len(strange), "each of the others has its reason")
+    assert all("is not a filename for a distribution" in reason for reason in reasons())
+    lines = [json.loads(line) for line in (server.root / "audit.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {line["what"] for line in lines} >= set(strange)
+    time.sleep(2.5)  # it looks again, and leaves the reasons where they are
+    assert len(reasons()) == len(strange)
+    for name in strange:
+        (drop / name).unlink()
+    until(lambda: list(drop.iterdir()) == [], "the reasons go with what they are about")
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_what_is_on_its_way_is_not_looked_at(server: Server) -> None:
     """Hidden names are what rsync and others write to, and folders are nobody's files."""
     drop = server.root / "drop"

@@ -28,6 +28,21 @@ def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
     assert [child.name for child in tmp_path.iterdir()] == ["f"]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "漢" * 85, "é" * 127, os.fsdecode(b"\xff" * 255), "ab"])
+def test_the_longest_names_can_be_written_beside(tmp_path: Path, name: str) -> None:
+    """A file's name has 255 bytes, not characters."""
+    files.write_atomic(tmp_path / name, b"one")
+    files.write_atomic(tmp_path / name, b"two")
+    assert (tmp_path / name).read_bytes() == b"two"
+    beside = files.with_ending(name, ".rejected")
+    assert beside.endswith(".rejected")
+    assert beside.startswith(name[:50])
+    (tmp_path / beside).touch()
+    assert len(os.fsencode(beside)) == min(255, len(os.fsencode(name + ".rejected"))) - (
+        len(os.fsencode(name + ".rejected")) > 255 and (255 - 9) % len(os.fsencode(name[0]))
+    )
+
+
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 
@@ -75,6 +76,32 @@ def test_a_name_is_given_once(store: Store) -> None:
         put(store, wheels.wheel("x", "1.0", files={"x.py": b"other"}))
     assert same.value.status == other.value.status == 409
     assert store.volume.file("x", "x-1.0-py3-none-any.whl").read_bytes() == wheels.wheel("x", "1.0")[1]
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a FIFO", "a link to nowhere"])
+def test_a_name_that_something_else_has_on_the_disk_is_refused_and_nothing_is_left(store: Store, kind: str) -> None:
+    """Somebody made it by hand; no record may lie beside it, and no mark stay that start-up can't take back."""
+    put(store, wheels.wheel("x", "1.0"))
+    store.write_root()
+    made = wheels.wheel("x", "2.0")
+    path = store.volume.file("x", made[0])
+    {"a folder": path.mkdir, "a FIFO": lambda: os.mkfifo(path), "a link to nowhere": lambda: path.symlink_to("no")}[
+        kind
+    ]()
+    with pytest.raises(Refused, match=f"packages/x/{made[0]} is on the volume and no file") as refusal:
+        put(store, made, attestations="[]")
+    assert refusal.value.status == 409
+    assert sorted(entry.name for entry in store.volume.project("x").iterdir()) == [
+        "x-1.0-py3-none-any.whl",
+        "x-1.0-py3-none-any.whl.metadata",
+        "x-1.0-py3-none-any.whl.upload",
+        made[0],
+    ]
+    assert "x" not in index.marked(store.volume)
+    assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
+    path.rmdir() if kind == "a folder" else path.unlink()
+    put(store, made)
+    assert listed(store, "x") == ["x-1.0-py3-none-any.whl", made[0]]
 
 
 def test_a_refused_put_changes_no_record(store: Store) -> None:
