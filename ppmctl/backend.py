@@ -32,7 +32,7 @@ _WELCOME = """<!DOCTYPE html>
 <p>{{NUMPKGS}} projects, in the <a href="{{URL}}simple/">Simple API</a>. Install with
 <code>pip install --index-url {{URL}}simple/ NAME</code>, publish with <code>ppmctl publish</code> or
 <code>twine upload --repository-url {{URL}}</code>.</p>
-<p>Served by pypiserver {{VERSION}} and ppm.</p></body></html>
+<p>Served by pypiserver and ppm.</p></body></html>
 """
 
 
