@@ -61,7 +61,7 @@ lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, yamllint, ansible-lint, and 
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	git ls-files -z 'roles/*.py' 'scripts/*.py' | xargs -0 $(BIN)/mypy
+	git ls-files -z 'roles/*.py' 'scripts/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
 	git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q

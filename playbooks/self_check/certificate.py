@@ -49,14 +49,14 @@ def read(der: bytes) -> Certificate:
 def time_left(certificate: Certificate, now: datetime, renewal: str) -> Verdict:
     """Whether it counts now and its renewal is not late.
 
-    Renewals are late by the certificate's own lifetime, since that gets shorter from year to year: certbot renews when
-    a third of it is left, or half where it is under ten days.
+    What is late depends on its whole lifetime, since that gets shorter from year to year: certbot renews when a third
+    of it is left, or half where it is under ten days.
     """
     life, left = certificate.ends - certificate.begins, certificate.ends - now
     day = f"{certificate.ends:%Y-%m-%d %H:%M} UTC"
     if certificate.begins > now:
-        begins = f"{certificate.begins:%Y-%m-%d %H:%M} UTC"
-        return wrong(f"it counts only from {begins} on", "See whether the clocks here and on the host are right (timedatectl).")
+        said = f"it counts only from {certificate.begins:%Y-%m-%d %H:%M} UTC on"
+        return wrong(said, "See whether the clocks here and on the host are right (timedatectl).")
     if left <= timedelta():
         return wrong(f"it ended on {day}", renewal)
     said = f"it ends in {_span(left)}, on {day}"

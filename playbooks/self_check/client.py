@@ -28,7 +28,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """Which servers are talked to: `context` decides, and where `only` is set, that certificate (its SHA-256) alone."""
+    """Which servers are talked to: those that `context` accepts, and where `only` is set, its SHA-256 alone."""
 
     context: ssl.SSLContext
     only: str = ""

@@ -72,3 +72,12 @@ def summary(findings: Iterable[Finding]) -> str:
     states = [finding.verdict.state for finding in findings]
     counts = [f"{states.count(state)} {state.value}" for state in State if state in states]
     return f"{len(states)} checks: {', '.join(counts)}"
+
+
+def complaint(findings: Iterable[Finding]) -> str:
+    """Which ones are wrong, in one line; "" for none."""
+    listed = list(findings)
+    names = [finding.what for finding in failed(listed)]
+    if not names:
+        return ""
+    return f"{len(names)} of {len(listed)} checks say what is wrong and what to do, above: {'; '.join(names)}"

@@ -10,22 +10,27 @@ from self_check.findings import Verdict, wrong
 from self_check.probe import Probe
 from self_check.settings import Credential, Settings
 
-SITE = "Run site.yml again: it writes the host's configuration anew (with --check --diff it shows what differs)."
+STRANGERS = "If it is another site of this host that answers: it must not be nginx's default_server."
+SITE = "Run site.yml again, which puts that right; with --check --diff it shows first what differs."
 APPLICATION = (
-    "The application does not answer. On the host: systemctl status ppm.socket ppm.service, journalctl -u ppm.service;"
-    " systemctl restart ppm.socket ppm.service starts it anew."
+    "The application does not do its part. On the host: systemctl status ppm.socket ppm.service, journalctl -u"
+    " ppm.service; systemctl restart ppm.socket ppm.service starts it anew."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """`credentials`: by role, those that this run was lent. `pip_may`: whether clients accept the server."""
+    """`credentials`: by role, those that this run was lent. `pip_may`: whether clients accept the certificate.
+
+    `stored`: the versions of the probe's project that may be in the index now, and whether that is certain.
+    """
 
     settings: Settings
     index: Index
     probe: Probe
     credentials: Mapping[str, Credential]
-    pip_may: bool = True
+    pip_may: bool
+    stored: dict[str, bool]
 
     @property
     def base(self) -> str:

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
+# As pip asks for it: with what clients really send, nginx decides alone, whether the application is up or not.
+ACCEPT_JSON = f"{JSON}, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 
 
 class Unreadable(Exception):
@@ -18,7 +20,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """`path`: where it is on this index, "" if its link leads to another one. `metadata`: the SHA-256 of its METADATA."""
+    """`path`: where it is on this index, "" if its link leads elsewhere. `metadata`: the SHA-256 of its METADATA."""
 
     path: str
     sha256: str

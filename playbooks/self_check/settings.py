@@ -38,7 +38,6 @@ class Settings:
     upstream: str
     upstream_url: str
     private_names: tuple[str, ...]
-    root: str
     address: str
     authorities: tuple[str, ...]
     served: str
