@@ -8,10 +8,12 @@ from fnmatch import translate
 
 
 def name_pattern(glob: str) -> str:
-    """The regular expression of what a pattern with * ? [] means among normalised names (PEP 503), as fnmatch has it."""
+    """A pattern with * ? [] of normalised names (PEP 503), as fnmatch understands it, as a regular expression."""
     return translate(re.sub(r"[-_.]+", "-", glob).lower())
 
 
 class FilterModule:
+    """ppm_name_pattern"""
+
     def filters(self) -> dict[str, Callable[[str], str]]:
         return {"ppm_name_pattern": name_pattern}
