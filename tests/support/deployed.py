@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
+from cryptography import x509
 
 from support import reach
 from support.servers import JSON
@@ -21,6 +25,8 @@ from testbed.playbook import Result
 
 SITE = CHECKOUT / "site.yml"
 FIRST_CREDENTIAL = "/srv/ppm/first-credential"
+
+Seen = TypeVar("Seen")
 
 
 @dataclass(kw_only=True)
@@ -128,3 +134,53 @@ def settings(host: Host, acme: Acme, folder: Path) -> dict[str, object]:
         "ppm_ca_certificates": [str(ca)],
     }
     return needed if host.allows_private_users() else needed | {"ppm_private_users": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What the index proves itself with."""
+
+    serial: int
+    issuer: str
+    domains: list[str]
+
+
+def certificate(index: Deployed, *, root: Path | None = None) -> Certificate:
+    """The certificate that is served now; it has to lead to the index's root, or to another."""
+    context = ssl.create_default_context(cafile=str(root or index.ca))
+    with (
+        socket.create_connection((index.host.address, 443), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=index.domain) as connection,
+    ):
+        found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return Certificate(
+        serial=found.serial_number,
+        issuer=found.issuer.rfc4514_string(),
+        domains=names.get_values_for_type(x509.DNSName),
+    )
+
+
+def eventually(look: Callable[[], Seen], as_wanted: Callable[[Seen], bool], *, seconds: float = 20) -> Seen:
+    """What was seen when it was as wanted; fail with what was seen last if it is not within that time."""
+    until = time.monotonic() + seconds
+    while not as_wanted(seen := look()):
+        assert time.monotonic() < until, f"after {seconds} s it is still {seen!r}"
+        time.sleep(0.1)
+    return seen
+
+
+def files(host: Host, *folders: str, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
+    """What is below the folders: by its path its kind, owner and mode; of what is no folder also age and content.
+
+    `leave_out` are paths, as patterns, of what is not looked at.
+    """
+    where = f"{' '.join(folders)} -xdev {' '.join(f'-path {pattern!r} -prune -o' for pattern in leave_out)}"
+    shown = r"-type d -printf '%p\t%y %U:%G %m\n' -o -printf '%p\t%y %U:%G %m %s %T@ %l\n'"
+    found = host.run(f"find {where} {shown}; echo; find {where} -type f -print0 | xargs -0 -r sha256sum")
+    listing, _, digests = found.out.partition("\n\n")
+    made = dict(line.split("\t", 1) for line in listing.splitlines())
+    for line in digests.splitlines():
+        digest, _, path = line.partition("  ")
+        made[path] += f" {digest}"
+    return made

@@ -1,0 +1,153 @@
+"""Attacks on the read path and the write path, from outside: `pytest -s` prints the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import attacks, raw, wheels
+from support.evidence import until
+from support.raw import Target
+from support.servers import ppmctl
+from support.webserver import Site
+
+WHEEL = wheels.wheel("attacked", "1.0")
+YANKED = wheels.wheel("attacked", "2.0")
+
+
+def fill(site: Site) -> None:
+    """One project with every side file, and something planted wherever something may lie."""
+    assert site.upload(WHEEL, fields={"attestations": '["planted attestation"]'}).status_code == 200
+    for version in ("2.0", "3.0"):
+        assert site.upload(wheels.wheel("attacked", version)).status_code == 200
+    root = ("--root", str(site.root))
+    ppmctl("package", "yank", "attacked", "2.0", "--reason", "planted reason", *root)
+    ppmctl("package", "remove", "attacked", "3.0", "--yes", *root)
+    ppmctl("package", "status", "attacked", "deprecated", *root)
+    planted = (
+        *(
+            "drop/planted-1.0.tar.gz",
+            "drop/.hidden",
+            "incoming/planted",
+            "bodies/0000000001",
+            "index/pending/planted",
+        ),
+        *(
+            "packages/attacked/.attacked.tmp",
+            "packages/.planted",
+            "ppm.yml",
+            "first-credential",
+            "netrc",
+            ".git/config",
+        ),
+    )
+    for path in planted:
+        (site.root / path).parent.mkdir(exist_ok=True)
+        (site.root / path).write_text(f"# planted in {path}\n")
+
+
+def target_of(site: Site) -> Target:
+    served = {f"packages/attacked/{name}{suffix}" for name in (WHEEL[0], YANKED[0]) for suffix in ("", ".metadata")}
+    hidden = [
+        path.read_bytes()
+        for path in site.root.rglob("*")
+        if path.is_file() and not path.is_relative_to(site.root / "index" / "simple")
+        if str(path.relative_to(site.root)) not in served
+    ]
+    return Target(
+        address="127.0.0.1",
+        name="localhost",
+        user=site.user,
+        secret=site.secret,
+        project="attacked",
+        file=WHEEL[0],
+        port=site.port,
+        plain_port=site.places.plain_port,
+        has_tls=site.has_tls,
+        ca=site.ca,
+        public=site.environ["PPM_READ_ACCESS"] == "public",
+        never=tuple({content[:200] for content in hidden if len(content) > 10} | {b"root:x:", b"planted in"}),
+    )
+
+
+SETTINGS = {
+    "ordinary": {},
+    "public": {"ppm_read_access": "public"},
+    "behind a proxy": {"ppm_tls": "none", "ppm_trusted_proxies": ["192.0.2.0/24"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [(12, "ordinary"), (13, "ordinary"), (13, "public"), (12, "behind a proxy")],
+    ids=lambda value: f"Debian {value}" if isinstance(value, int) else value,
+    indirect=["tree"],
+)
+def test_every_attack_is_refused(name: str, new_site: Callable[..., Site], tmp_path: Path) -> None:
+    """The table of attacks; and no secret in a log that was sent where it does not belong."""
+    site = new_site(**SETTINGS[name])
+    fill(site)
+    site.forget()
+    target = target_of(site)
+    outcomes = attacks.run(target)
+    print(attacks.table(outcomes))
+    wrong = attacks.wrong(outcomes)
+    assert not wrong, attacks.table(wrong)
+    assert len(outcomes) > 1000
+    for log in (site.access_log(), site.error_log(), site.log.read_text()):
+        for secret in attacks.secrets_sent(target):
+            lines = [line for line in log.splitlines() if secret in line]
+            assert not lines, lines[:3]
+    assert site.access_log().count("\n") > 500, "there is something that they could be in"
+
+
+def test_slow_clients_are_cut_off(new_site: Callable[..., Site]) -> None:
+    """A few of them would otherwise take all connections that there are; here they wait 2 s where a host waits 20."""
+    waits = ("client_header_timeout 20s;", "client_body_timeout 60s;", "keepalive_timeout 75s;")
+    site = new_site(faster={wait: f"{wait.split()[0]} 2s;" for wait in waits})
+    fill(site)
+    outcomes = attacks.slow_clients(target_of(site), within=8)
+    print(attacks.table(outcomes))
+    assert not attacks.wrong(outcomes), attacks.table(attacks.wrong(outcomes))
+    assert site.get("/simple/attacked/").status_code == 200
+
+
+def test_the_address_in_the_audit_is_the_clients_own(new_site: Callable[..., Site]) -> None:
+    """Whoever publishes can't say that somebody else did, from elsewhere."""
+    site = new_site()
+    claims = {"X-Real-IP": "192.0.2.66", "X-Forwarded-For": "192.0.2.66", "Forwarded": "for=192.0.2.66"}
+    assert site.upload(wheels.wheel("audited", "1.0"), headers=claims).status_code == 200
+    (line,) = [line for line in (site.root / "audit.jsonl").read_text().splitlines() if "audited" in line]
+    assert "192.0.2.66" not in line
+    assert "127.0.0.1" in line
+    assert "192.0.2.66" not in site.access_log()
+
+
+def test_a_trusted_proxy_says_who_the_client_is(new_site: Callable[..., Site]) -> None:
+    """Behind a proxy, all clients would be one address otherwise, in the audit and for the limit of connections."""
+    site = new_site(ppm_tls="none", ppm_trusted_proxies=["127.0.0.0/8", "::1"])
+    claims = {"X-Forwarded-For": "198.51.100.1, 192.0.2.77", "X-Forwarded-Proto": "https"}
+    assert site.upload(wheels.wheel("proxied", "1.0"), headers=claims).status_code == 200
+    (line,) = [line for line in (site.root / "audit.jsonl").read_text().splitlines() if "proxied" in line]
+    assert "192.0.2.77" in line, "the one that the trusted proxy saw, and not the one that was said to it"
+    assert "https://localhost/" in site.get("/", headers=claims).text
+
+
+def test_connections_of_one_address_have_a_limit(new_site: Callable[..., Site]) -> None:
+    """The next one is told so in a line, and when others have ended it goes on."""
+    site = new_site(ppm_connections_per_address=2)
+    target = target_of(site)
+    held = []
+    try:
+        for _number in range(2):
+            connection = raw.connect(target)
+            held.append(connection)
+            connection.sendall(raw.request(target, "POST /", "Content-Length: 10"))  # it waits for the body
+        until(lambda: site.get("/simple/").status_code == 429, "the limit", seconds=10)
+        refused = site.get("/simple/")
+        assert (refused.status_code, refused.text) == (429, "Too many connections from one address.\n")
+    finally:
+        for connection in held:
+            connection.close()
+    until(lambda: site.get("/simple/").status_code == 200, "room for another", seconds=10)

@@ -1,0 +1,67 @@
+"""Attacks on a deployed index, from outside, as a table: what is sent, and how it must be refused.
+
+`run(target)` runs all of them against any index of ours, the web server on this machine or a host; `slow_clients`
+those that take their time; `table` prints them. `secrets_sent` is what must stand in no log afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+from support.attacks import access, framing, model, names, paths
+from support.attacks.model import Attack, Outcome
+from support.attacks.slow import slow_clients
+from support.raw import Target, basic, send
+
+__all__ = ["Attack", "Outcome", "every", "run", "secrets_sent", "slow_clients", "table", "wrong"]
+
+
+def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome]:
+    """Run the attacks, four at a time."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda attack: _outcome(target, attack), attacks or every(target)))
+
+
+def every(target: Target) -> Iterator[Attack]:
+    """All rows."""
+    groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, names.poison, names.hosts)
+    return chain.from_iterable(group(target) for group in (*groups, framing.smuggling, framing.oversized))
+
+
+def _outcome(target: Target, attack: Attack) -> Outcome:
+    reply = send(target, attack.sent, sni=attack.sni, plain=attack.plain, head=attack.head)
+    return Outcome(attack=attack, reply=reply, problem=model.problem(attack, reply, target.never))
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """All rows as text, those that went wrong marked; rows that differ in a file's name alone are one."""
+    rows: dict[tuple[str, str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        attack = outcome.attack
+        rows.setdefault((attack.group, attack.shown, attack.expected), []).append(outcome)
+    lines = []
+    for (group, shown, expected), same in rows.items():
+        replies = " | ".join(sorted({str(outcome.reply) for outcome in same}))
+        problems = "; ".join(sorted({outcome.problem for outcome in same if outcome.problem}))
+        times = f" ({len(same)} times)" if len(same) > 1 else ""
+        mark = f"WRONG: {problems}" if problems else "ok"
+        lines.append(f"{group:12} {shown}{times}\n{'':12}   must be: {expected}   was: {replies}   {mark}")
+    return "\n".join(lines)
+
+
+def wrong(outcomes: list[Outcome]) -> list[Outcome]:
+    return [outcome for outcome in outcomes if outcome.problem]
+
+
+def secrets_sent(target: Target) -> list[str]:
+    """What was sent in the attacks and must be in no log, as it is and in Base64."""
+    encoded = [basic(name, "").removeprefix("Basic ")[:40] for name in (model.STRAY_SECRET,)]
+    return [
+        model.STRAY_SECRET,
+        model.STRAY_SECRET[4:],
+        target.secret,
+        target.credential.removeprefix("Basic "),
+        *encoded,
+    ]

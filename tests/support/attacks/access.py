@@ -1,0 +1,109 @@
+"""Requests of those who have no right to what they ask for, and secrets where they don't belong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from support.attacks.model import METHODS, STRAY_SECRET, Attack, status, unauthenticated
+from support.raw import Target, basic, request
+
+
+def locations(target: Target) -> list[str]:
+    """A path of every kind that is answered, and of what is not there."""
+    file, pages = f"/packages/{target.project}/{target.file}", f"/simple/{target.project}"
+    return [
+        *(
+            "/",
+            "/simple",
+            "/simple/",
+            f"{pages}/",
+            pages,
+            "/simple/nothing-here/",
+            "/simple/No.Thing/",
+            "/simple/a/b",
+        ),
+        *(file, f"{file}.metadata", f"{file}.upload", f"/packages/{target.file}", "/packages/"),
+        *("/packages/nothing/nothing-1.0.tar.gz", "/legacy/", "/legacy", "/upload", "/upload/", "/env/"),
+        *("/env/team/requirements.txt", "/env/team/1/pylock.toml", f"/{target.project}/json", "/nothing", "/a/b/c"),
+        *("/favicon.ico", "/robots.txt", "/.well-known/security.txt", "/credentials/htpasswd", "/health", "/RPC2"),
+        *("/.too-large", "/.not-allowed", "//", "/simple/../healthz/", "/healthz/", "/Healthz", "/healthz%2f"),
+        "/healthz%00",
+    ]
+
+
+def strangers(target: Target) -> Iterator[Attack]:
+    """Every location, by every method, from somebody without a right to it."""
+    others: dict[str, str | None] = {
+        "no credential": None,
+        "a wrong secret": basic(target.user, "ppm_wrong"),
+        "an unknown name": basic("nobody", target.secret),
+        "an empty one": "Basic Og==",
+        "no Basic": f"Bearer {target.secret}",
+        "nonsense": "Basic !!!",
+    }
+    for path in locations(target):
+        for method in METHODS:
+            for who, auth in others.items():
+                if who != "no credential" and method not in ("GET", "POST", "TRACE"):
+                    continue
+                open_to_all = target.public and (method in ("GET", "HEAD") or path == "/RPC2")
+                if open_to_all:
+                    continue
+                body = ["Content-Length: 0"] if method in ("POST", "PUT", "PATCH", "BREW") else []
+                bad = "%00" in path
+                yield Attack(
+                    group="strangers",
+                    shown=f"{method} {path}, {who}",
+                    expected="400" if bad else "401 and nothing else",
+                    sent=request(target, f"{method} {path}", "Accept: image/png", *body, auth=auth),
+                    judge=status(400, 401, 405) if bad else unauthenticated,
+                    head=method == "HEAD",
+                )
+    yield Attack(
+        group="strangers",
+        shown="a good request, then one without a credential on the same connection",
+        expected="the second is 401",
+        sent=request(target, "GET /", close=False) + request(target, "POST /", "Content-Length: 0", auth=None),
+        judge=lambda reply: len(reply.statuses) == 2 and reply.statuses[1] == 401,
+    )
+    yield Attack(
+        group="strangers",
+        shown="an upload of 1 GB without a credential",
+        expected="401 and not 413",
+        sent=request(target, "POST /", "Content-Length: 1000000000", auth=None),
+        judge=unauthenticated,
+    )
+
+
+def stray_secrets(target: Target) -> Iterator[Attack]:
+    """A secret where it does not belong; `secrets_sent` must be in no log afterwards."""
+    queries = (f"/simple/?token={STRAY_SECRET}", f"/?{STRAY_SECRET}", f"/simple/x/?a=1&b=ppm%5F{STRAY_SECRET[4:]}")
+    for path in ("/simple/", "/", "/simple/nothing-here/", "/packages/", "/healthz"):
+        for method in ("GET", "POST", "TRACE"):
+            for name, secret in ((STRAY_SECRET, ""), (STRAY_SECRET, "x"), (STRAY_SECRET, STRAY_SECRET)):
+                yield Attack(
+                    group="logs",
+                    shown=f"{method} {path} with a secret as the name",
+                    expected="401",
+                    sent=request(target, f"{method} {path}", auth=basic(name, secret)),
+                    judge=unauthenticated,
+                )
+    for query in queries:
+        for auth in ("", None, basic(target.user, "ppm_wrong"), basic("nobody", "x")):
+            for size in ("0", str(1 << 50)):
+                yield Attack(
+                    group="logs",
+                    shown=f"POST with a secret in the query, {size} bytes",
+                    expected="401",
+                    sent=request(target, f"POST {query}", f"Content-Length: {size}", auth=auth),
+                    judge=unauthenticated,
+                )
+    if target.has_tls:
+        yield Attack(
+            group="logs",
+            shown="port 80 with a secret as the name",
+            expected="301",
+            sent=request(target, "GET /simple/", auth=basic(STRAY_SECRET, "")),
+            judge=status(301),
+            plain=True,
+        )

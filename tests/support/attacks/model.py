@@ -1,0 +1,100 @@
+"""A row of the table of attacks, and what counts as refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from support.raw import Reply
+
+POISON = "poison.example"
+# of the shape of an issued secret; nobody's
+STRAY_SECRET = "ppm_" + "StrayStrayStrayStrayStrayStrayStrayStray123"
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW")
+
+_VERSION = re.compile(rb"nginx/[0-9]|gunicorn|Python/[0-9]|OpenSSL|werkzeug|[Dd]ebian|pypiserver [0-9]")
+
+Judge = Callable[[Reply], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """One row: the request as people read it, the refusal in words, and what says whether it was one."""
+
+    group: str
+    shown: str
+    expected: str
+    sent: bytes
+    judge: Judge
+    sni: str | None = ""
+    plain: bool = False
+    head: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one; `problem` is "" where it was refused."""
+
+    attack: Attack
+    reply: Reply
+    problem: str
+
+
+def problem(attack: Attack, reply: Reply, never: tuple[bytes, ...]) -> str:
+    """What is wrong with the reply, in words; "" for a refusal as it must be."""
+    if leaked := [text for text in never if text in reply.raw]:
+        return f"it has {leaked[0]!r} in it"
+    if found := _VERSION.search(reply.raw):
+        return f"it says {found[0]!r}"
+    if reply.end == "silence":
+        return "it hangs"
+    if any(answer.status >= 500 and answer.status not in (501, 505) for answer in reply.answers):
+        return "the server failed"
+    return "" if attack.judge(reply) else "not refused as it must be"
+
+
+def status(*wanted: int) -> Judge:
+    """One answer, with one of these statuses, and then the end of the connection."""
+    return lambda reply: len(reply.answers) == 1 and reply.answers[0].status in wanted and reply.end != "silence"
+
+
+def nothing(reply: Reply) -> bool:
+    """Not a byte (nginx's 444)."""
+    return reply.raw == b"" and reply.end in {"closed", "reset"}
+
+
+def no_handshake(reply: Reply) -> bool:
+    return reply.end.startswith("refused")
+
+
+def either(*judges: Judge) -> Judge:
+    return lambda reply: any(judge(reply) for judge in judges)
+
+
+def all_of(*judges: Judge) -> Judge:
+    return lambda reply: all(judge(reply) for judge in judges)
+
+
+def not_found(reply: Reply) -> bool:
+    """404, or on the way to it; never a content. A redirect leads to a page of this index."""
+    if len(reply.answers) != 1:
+        return False
+    answer = reply.answers[0]
+    if answer.status in {301, 302, 303, 307, 308}:
+        return answer.header("location").startswith(("/simple/", "/packages/"))
+    return answer.status in {400, 404, 405, 414}
+
+
+def unauthenticated(reply: Reply) -> bool:
+    """401 and nothing that tells what is here."""
+    if len(reply.answers) != 1 or reply.answers[0].status != 401:
+        return False
+    answer = reply.answers[0]
+    telling = ("location", "etag", "last-modified", "allow", "content-range", "content-encoding", "retry-after")
+    return answer.header("www-authenticate").startswith("Basic realm=") and not any(map(answer.header, telling))
+
+
+def single(reply: Reply) -> bool:
+    """One request is one request: whatever hides in it is not answered."""
+    return len(reply.answers) <= 1 and reply.end != "silence"

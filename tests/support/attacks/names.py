@@ -1,0 +1,121 @@
+"""Another host's name, in whatever place a request can say one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from support.attacks.model import POISON, Attack, Judge, all_of, either, no_handshake, nothing, status
+from support.raw import Answer, Reply, Target, request, send
+
+
+def poison(target: Target) -> Iterator[Attack]:
+    """A client's word for where the index is: it must not end up in links and redirects."""
+    headers = {
+        **dict.fromkeys(("X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-HTTP-Host-Override"), POISON),
+        **dict.fromkeys(
+            ("X-Forwarded-Port", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme"), POISON
+        ),
+        **dict.fromkeys(("X-Forwarded-Prefix", "X-Script-Name", "Script-Name", "SCRIPT_NAME"), f"/{POISON}"),
+        **dict.fromkeys(
+            ("X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "PATH_INFO", "Path-Info"), f"/{POISON}/"
+        ),
+        "X-Forwarded-Ssl": "off",
+        "Forwarded": f"host={POISON};proto=http;for={POISON}",
+        "X-Forwarded-For": POISON,
+        "X-Real-IP": POISON,
+        "Via": POISON,
+        "Referer": f"https://{POISON}/",
+        "Origin": f"https://{POISON}",
+        "X-HTTP-Method-Override": "DELETE",
+    }
+    paths = ["/", f"/{target.project}/json", "/simple/No.Thing/", "/simple/nothing-here/", "/nothing", "/packages/"]
+    paths += [f"/packages/{target.file}", "/packages", "/simple", f"/simple/{target.project}/", "/a/b/c", "/legacy/"]
+    for path in paths:
+        for accept in ("text/html", "nothing/known, */*;q=0.1"):  # by nginx, and by the application
+            plain = request(target, f"GET {path}", f"Accept: {accept}")
+            usual = send(target, plain)
+            for header, value in headers.items():
+                yield Attack(
+                    group="poison",
+                    shown=f"GET {path} with {header}: {value}",
+                    expected=f"as without it, and no {POISON}",
+                    sent=request(target, f"GET {path}", f"Accept: {accept}", f"{header}: {value}"),
+                    judge=_same_as(usual),
+                )
+
+
+def _same_as(usual: Reply) -> Judge:
+    def facts(answer: Answer) -> tuple[int, str, bytes]:
+        return answer.status, answer.header("location"), answer.body
+
+    def judge(reply: Reply) -> bool:
+        return POISON.encode() not in reply.raw and [*map(facts, reply.answers)] == [*map(facts, usual.answers)]
+
+    return judge
+
+
+def hosts(target: Target) -> Iterator[Attack]:
+    """Another host's name, wherever a request can say one."""
+
+    def row(shown: str, expected: str, lines: list[str], judge: Judge, *, plain: bool = False) -> Attack:
+        sent = "\r\n".join([*lines, f"Authorization: {target.credential}", "Connection: close", "", ""]).encode(
+            "latin-1"
+        )
+        return Attack(group="hosts", shown=shown, expected=expected, sent=sent, judge=judge, plain=plain)
+
+    ours, get = f"Host: {target.name}", "GET /simple/ HTTP/1.1"
+    bad_names = ("evil.example", f"{target.name}.evil.example", f"evil.{target.name}", "127.0.0.1", "[::1]", "x-y")
+    for name in bad_names:
+        yield row(f"Host: {name}", "the connection is closed", [get, f"Host: {name}"], nothing)
+        yield row(
+            f"GET http://{name}/", "the connection is closed", [f"GET http://{name}/simple/ HTTP/1.1", ours], nothing
+        )
+        yield row(f"port 80, Host: {name}", "the connection is closed", [get, f"Host: {name}"], nothing, plain=True)
+    for value in (
+        "",
+        " ",
+        "/",
+        f"{target.name}/evil",
+        f"a@{target.name}",
+        f"{target.name} evil",
+        "a..b",
+        "\x00",
+        "é",
+    ):
+        refused = either(nothing, status(400))
+        yield row(f"Host: {value!r}", "400, or the connection is closed", [get, f"Host: {value}"], refused)
+    yield row("no Host in HTTP/1.1", "400", [get], either(nothing, status(400)))
+    yield row("no Host in HTTP/1.0, port 80", "the connection is closed", ["GET / HTTP/1.0"], nothing, plain=True)
+    yield row("two Hosts, the other second", "400", [get, ours, "Host: evil.example"], status(400))
+    yield row("two Hosts, the other first", "400", [get, "Host: evil.example", ours], either(nothing, status(400)))
+    yield row(
+        f"GET http://{target.name}/nothing, Host: {POISON}",
+        f"as ours, no {POISON}",
+        [f"GET http://{target.name}/nothing HTTP/1.1", f"Host: {POISON}"],
+        lambda reply: len(reply.answers) == 1 and POISON.encode() not in reply.raw,
+    )
+    if not target.has_tls:
+        return
+    for sni in ("evil.example", None, f"{target.name}.evil.example"):
+        yield Attack(
+            group="hosts",
+            shown=f"TLS for {sni or 'no name'}",
+            expected="the handshake is refused",
+            sent=request(target, "GET /simple/"),
+            judge=no_handshake,
+            sni=sni,
+        )
+    for method, wanted in (("GET", 301), ("HEAD", 301), ("POST", 403), ("PUT", 403), ("TRACE", 405)):
+        for auth in ("", None):
+            yield Attack(
+                group="hosts",
+                shown=f"port 80: {method} /simple/ with {'a' if auth == '' else 'no'} credential",
+                expected=f"{wanted}, to https alone",
+                sent=request(target, f"{method} /simple/?x=1", "Content-Length: 0", auth=auth),
+                judge=all_of(
+                    status(wanted),
+                    lambda reply: reply.answers[0].header("location") in ("", f"https://{target.name}/simple/?x=1"),
+                ),
+                plain=True,
+                head=method == "HEAD",
+            )

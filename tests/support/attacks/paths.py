@@ -1,0 +1,86 @@
+"""Ways to files that are not served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from support.attacks.model import Attack, either, not_found, status
+from support.raw import Target, request
+
+# files below the volume; the last is the host's
+FILES = (
+    *("credentials/htpasswd", "credentials/access.yml", "audit.jsonl", "ppm.yml", "first-credential", "netrc"),
+    *("drop/planted-1.0.tar.gz", "incoming/planted", "bodies/0000000001", "index/pending/planted", "index/boot"),
+    *("packages/{project}/{file}.upload", "packages/{project}/.status", "../../../../../../etc/passwd"),
+)
+SUFFIXES = (
+    *(".upload", ".attestations", ".yanked", ".removed", ".rejected", ".status", ".part", ".tmp", ".bak", ".gz", "~"),
+    *(".metadata.upload", ".metadata.metadata", ".UPLOAD", ".metadata.gz", ".metadata%00", "%20", "%0a", ".", "/"),
+    *("::$DATA", "%00.whl", "/.", "%2f."),
+)
+
+_UPS = ("..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%00", "..;", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae", "..%01")
+_SLASHES = ("/", "%2f", "%5c", "\\", "%252f", "%c0%af", "%ef%bc%8f", "//", "/./")
+
+
+def traversal(target: Target) -> Iterator[Attack]:
+    """Files of the volume and the host, in every spelling of a way up."""
+    for file in FILES:
+        for shown, path in spellings(target, file.format(project=target.project, file=target.file)):
+            yield Attack(
+                group="traversal",
+                shown=f"GET {shown}",
+                expected="400, 404, or a redirect to a page",
+                sent=request(target, f"GET {path}"),
+                judge=not_found,
+            )
+
+
+def spellings(target: Target, file: str) -> Iterator[tuple[str, str]]:
+    """The path of a file below the volume as an attacker writes it: as shown, and as sent."""
+    starts = ("/packages/", f"/packages/{target.project}/", "/simple/", f"/simple/{target.project}/", "/env/x/", "/")
+    ways = [
+        start + (up + slash) * max(start.count("/") - 1, 1) for up in _UPS for slash in _SLASHES for start in starts
+    ]
+    some = [way for way in ways if way.startswith(("/packages/..", "/simple/%2e"))]
+    straight = [
+        "/",
+        "//",
+        "/./",
+        "/simple//",
+        "/packages//",
+        f"/packages/{target.project}//",
+        "/packages/./",
+        "/%00/",
+    ]
+    # all the ways to the file that an attacker wants most
+    for way in (*(ways if "htpasswd" in file else some), *straight):
+        yield f"{way}FILE", way + file
+    inside = file.removeprefix("packages/")
+    yield "/FILE with %2f", "/" + file.replace("/", "%2f")
+    yield "/FILE%00.whl", f"/{file}%00.whl"
+    yield "/packages/FILE with %2e", "/packages/" + inside.replace(".", "%2e")
+    for end in ("%0a.whl", "?.whl", "#.whl", ";.whl", "%23.whl", "%3f.whl"):
+        yield f"/packages/FILE{end}", f"/packages/{inside}{end}"
+
+
+def side_files(target: Target) -> Iterator[Attack]:
+    """What lies beside what is served, by its own name."""
+    folder, pages = f"/packages/{target.project}", f"/simple/{target.project}"
+    own = [f"{folder}/{target.file}{suffix}" for suffix in SUFFIXES]
+    own += [f"{folder}/{name}" for name in (".status", ".lock", ".tmp", f".{target.file}")]
+    own += [f"{pages}/{name}" for name in ("index.json", "index.html", "index.json.gz", ".index.json")]
+    own += ["/simple/index.json", "/simple/.root", f"/index{pages}/index.json", "/index/pending/", "/index/boot"]
+    own += ["/drop/", f"/drop/{target.file}", "/incoming/", "/bodies/", "/bodies/0000000001", "/locks/00"]
+    own += ["/credentials/", "/credentials/htpasswd", "/credentials/access.yml", "/audit.jsonl", "/ppm.yml"]
+    own += ["/first-credential", "/netrc", "/.htpasswd", "/.git/config", "/nginx_status"]
+    for path in (*own, "/.too-large", "/.not-allowed"):
+        for method in ("GET", "HEAD"):
+            yield Attack(
+                group="side files",
+                shown=f"{method} {path}",
+                expected="404, or a redirect to a page",
+                sent=request(target, f"{method} {path}"),
+                judge=either(not_found, status(413)) if path == "/.too-large" else not_found,
+                head=method == "HEAD",
+            )

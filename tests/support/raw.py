@@ -1,0 +1,167 @@
+"""HTTP as bytes: requests that no client library would send, and all that a server says to them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import ssl
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PATIENCE = 15.0  # seconds; who has not answered by then hangs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A deployed index, from outside. `name` is its ppm_domain; `user` has a credential that may publish.
+
+    `project` is there with the wheel `file`. `never` are texts that no answer may have in it, such as lines of the
+    volume's other files.
+    """
+
+    address: str
+    name: str
+    user: str
+    secret: str
+    project: str
+    file: str
+    port: int = 443
+    plain_port: int = 80
+    has_tls: bool = True
+    ca: Path | None = None
+    public: bool = False
+    never: tuple[bytes, ...] = ()
+
+    @property
+    def credential(self) -> str:
+        return basic(self.user, self.secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    headers: dict[str, list[str]]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return ", ".join(self.headers.get(name, []))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """All that came back over one connection. `end` is how it ended: closed, reset, refused (TLS), or silence."""
+
+    raw: bytes
+    end: str
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def statuses(self) -> list[int]:
+        return [answer.status for answer in self.answers]
+
+    def __str__(self) -> str:
+        said = ", ".join(map(str, self.statuses)) or (repr(self.raw[:40]) if self.raw else "nothing")
+        return f"{said}, {self.end}"
+
+
+def basic(name: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
+
+
+def request(target: Target, line: str, *headers: str, auth: str | None = "", close: bool = True) -> bytes:
+    """A request with Host, and with the target's credential unless `auth` is another value, or None for none."""
+    lines = [f"{line} HTTP/1.1", f"Host: {target.name}"]
+    if auth is not None:
+        lines.append(f"Authorization: {auth or target.credential}")
+    lines += [*headers, *(["Connection: close"] if close else [])]
+    # as it is written: a backslash, a raw byte above 127 and a control character are sent as such
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def connect(
+    target: Target, *, sni: str | None = "", plain: bool = False, tls: ssl.SSLContext | None = None
+) -> socket.socket:
+    """A connection; `sni` is another name than the target's, or None for none. `plain`: to the port without TLS."""
+    port = target.plain_port if plain or not target.has_tls else target.port
+    connection = socket.create_connection((target.address, port), timeout=PATIENCE)
+    if plain or not target.has_tls:
+        return connection
+    context = tls or ssl.create_default_context(cafile=target.ca)
+    if sni != "":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        return context.wrap_socket(connection, server_hostname=target.name if sni == "" else sni)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = False, head: bool = False) -> Reply:
+    """Send bytes over a connection of its own and read until it ends. `head`: the answer has no body."""
+    try:
+        connection = connect(target, sni=sni, plain=plain)
+    except ssl.SSLError as exc:
+        return Reply(raw=b"", end=f"refused ({exc.reason})")
+    except ConnectionError:
+        return Reply(raw=b"", end="reset")
+    received, end, done = b"", "silence", False
+    with contextlib.closing(connection):
+        until = time.monotonic() + PATIENCE
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered by then
+                connection.sendall(sent)
+            while (left := until - time.monotonic()) > 0:
+                connection.settimeout(left)
+                chunk = connection.recv(1 << 16)
+                if not chunk:
+                    end = "closed"
+                    break
+                received += chunk
+                found = [] if done else answers(received, head=head)
+                if found and found[0].header("connection") == "close":
+                    # it says no more, and waits for the rest of what was announced
+                    connection.shutdown(socket.SHUT_WR)
+                    done = True
+        except TimeoutError:
+            end = "silence"
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            end = "closed"
+        except OSError:
+            end = "reset"
+    return Reply(raw=received, end=end, answers=answers(received, head=head))
+
+
+def answers(received: bytes, *, head: bool = False) -> list[Answer]:
+    """The answers in what was received, one after the other."""
+    found = []
+    while received.startswith(b"HTTP/1.") and b"\r\n\r\n" in received:
+        top, _, received = received.partition(b"\r\n\r\n")
+        first, *lines = top.decode("latin-1").split("\r\n")
+        headers: dict[str, list[str]] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers.setdefault(name.strip().lower(), []).append(value.strip())
+        status = int(first.split()[1])
+        body = b""
+        if not (head or status < 200 or status in (204, 304)):
+            body, received = _body(headers, received)
+        if status >= 200:
+            found.append(Answer(status=status, headers=headers, body=body))
+    return found
+
+
+def _body(headers: dict[str, list[str]], received: bytes) -> tuple[bytes, bytes]:
+    if "chunked" in "".join(headers.get("transfer-encoding", [])):
+        body = b""
+        while received:
+            size, _, received = received.partition(b"\r\n")
+            length = int(size.split(b";")[0] or b"0", 16)
+            body, received = body + received[:length], received[length + 2 :]
+            if length == 0:
+                break
+        return body, received
+    length = int(headers.get("content-length", [str(len(received))])[0])
+    return received[:length], received[length:]
