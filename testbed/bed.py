@@ -103,8 +103,8 @@ def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
     need("ssh")
     folder.mkdir(parents=True, exist_ok=True)
     with lease.turn():
-        engine = engines.find()
         taken = Lease(name=f"{images.PREFIX}-{name}", keeper=folder if keep else None)
+        engine = engines.find(lease.live().get(taken.name, ""))
         taken.take(engine.url)
         sweep(engine, lease.live())
         _make_network(engine, taken.name)

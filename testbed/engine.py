@@ -77,18 +77,19 @@ def _daemon() -> _Daemon:
     return _Daemon(data=cache() / "engine", run=Path("/run") / f"ppm-testbed-{of_this_cache()}")
 
 
-def find() -> Engine:
+def find(known: str = "") -> Engine:
     """The engine of DOCKER_HOST or of the default socket, else the testbed's own, started if need be.
 
-    Called in turn (`lease.turn`). BedError where there is none and none can be started.
+    Called in turn (`lease.turn`). What is on the testbed's own stays there: `known` is the URL that a lease names.
+    BedError where there is no engine and none can be started.
     """
+    daemon = _daemon()
     url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    api = _answering(url)
+    api = None if known == daemon.url else _answering(url)
     if api:
         return Engine(url=url, own=False, api=api)
-    if os.environ.get("DOCKER_HOST"):
+    if os.environ.get("DOCKER_HOST") and known != daemon.url:
         raise BedError(f"No Docker engine answers at DOCKER_HOST={url}", hint="unset it, or start that engine")
-    daemon = _daemon()
     api = _answering(daemon.url)
     if not api:
         if os.geteuid() != 0:

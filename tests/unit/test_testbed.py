@@ -154,6 +154,31 @@ def test_a_lease_with_a_keeper_holds_while_the_folder_is_there(cache: Path, tmp_
     assert lease.live() == {}
 
 
+# the engine
+
+
+def test_what_is_on_the_testbeds_own_engine_stays_there(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that appears at the default socket meanwhile has none of it."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(engine, "_answering", lambda url: f"api of {url}")
+    assert engine.find().url == "unix:///var/run/docker.sock"
+    own = engine.find(engine._daemon().url)
+    assert own.own
+    assert own.api == f"api of {own.url}"
+    assert place.of_this_cache() in own.url
+
+
+def test_who_can_start_no_engine_is_told_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_answering", lambda url: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    with pytest.raises(BedError, match="systemctl start docker"):
+        engine.find()
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    with pytest.raises(BedError, match="unset it"):
+        engine.find()
+
+
 # Debian's images
 
 
