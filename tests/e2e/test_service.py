@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from support import forking, wheels
 from support.activation import Unit, unit
-from support.servers import free_port, ppmctl
+from support.evidence import until
+from support.servers import PPMCTL, free_port, ppmctl
 
 from ppmctl import files
 from ppmctl.volume import Volume
@@ -83,6 +85,26 @@ def test_ready_is_said_when_a_request_would_be_answered(tmp_path: Path) -> None:
         assert service.heard("READY=1", within=60), service.log.read_text()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "unix:"])  # noqa: S104 - a test's own
+def test_ready_is_said_without_a_passed_socket_too(tmp_path: Path, host: str) -> None:
+    """A service may open its own: it asks itself there, wherever that is."""
+    with unit(tmp_path / "other") as manager:
+        path = manager.path.with_name("own")
+        listen = f"unix:{path}" if host == "unix:" else host
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*PPMCTL, "serve", "--root", str(tmp_path / "root"), "--host", listen, "--port", str(free_port())],
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "NOTIFY_SOCKET": str(manager.notified.getsockname())},
+            )
+        manager.process = process  # which ends with the block, whatever happens
+        assert manager.heard("READY=1", within=60), (tmp_path / "log").read_text()
+        assert path.exists() is (host == "unix:")
+        assert manager.stop() == 0
+        assert not path.exists()
+
+
 # restarts
 
 
@@ -94,7 +116,7 @@ class Clients:
         self._done = threading.Event()
         self._threads = [threading.Thread(target=self._go, args=(name,)) for name in range(number)]
         self.failed: list[str] = []
-        self.answered = itertools.count()
+        self.answered = 0
         self.uploaded: list[str] = []
 
     def __enter__(self) -> Clients:
@@ -106,6 +128,11 @@ class Clients:
         self._done.set()
         for thread in self._threads:
             thread.join()
+
+    def await_answers(self, number: int) -> None:
+        """Wait until so many more requests were answered."""
+        wanted = self.answered + number
+        until(lambda: self.answered >= wanted or self.failed, "answers")
 
     def _go(self, name: int) -> None:
         for number in itertools.count():
@@ -122,7 +149,7 @@ class Clients:
                     self.failed.append(f"{reply.status} {reply.reason}")
             except Exception as exc:
                 self.failed.append(repr(exc))
-            next(self.answered)
+            self.answered += 1
 
 
 def test_no_request_is_lost_over_restarts(tmp_path: Path) -> None:
@@ -130,14 +157,16 @@ def test_no_request_is_lost_over_restarts(tmp_path: Path) -> None:
     with unit(tmp_path / "root") as service:
         service.start()
         with Clients(service, number=6) as clients:
-            for pause in (1, 0.1, 0.5, 0.2, 1, 0.3, 0.05, 0.5, 0, 0.4):
-                time.sleep(pause)
+            for pause in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5):
+                clients.await_answers(20)
                 # 0, or -15 before there was anything to end; nothing was accepted then
                 assert service.stop() in (0, -15), service.log.read_text()
                 service.start()
-            time.sleep(1)
+                time.sleep(pause)  # and once more, at some moment of its start
+                assert service.stop() in (0, -15), service.log.read_text()
+                service.start()
+            clients.await_answers(20)
         assert clients.failed == []
-        assert next(clients.answered) > 100
         assert service.stop() == 0
         stored = {path.name for path in (service.root / "packages").rglob("*.whl")}
         assert stored == set(clients.uploaded)
@@ -163,9 +192,7 @@ def test_an_upload_under_way_ends_and_a_new_request_waits_for_the_next_process(t
         stopping = threading.Thread(target=service.stop)
         with files.lock(volume.lock("slow")):
             uploading.start()
-            until = time.monotonic() + 30
-            while not any(volume.incoming.glob("*/*")):
-                assert time.monotonic() < until, "the upload never arrived"
+            until(lambda: any(volume.incoming.glob("*/*")), "the upload's arrival")
             time.sleep(1)
             stopping.start()
             time.sleep(2)  # until then it has seen the signal; one that has not answers the request, which is as well
@@ -185,9 +212,7 @@ def test_a_signal_while_the_worker_is_born_ends_it(tmp_path: Path) -> None:
         service.start()
         assert service.process is not None
         children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
-        until = time.monotonic() + 30
-        while not children.read_text():
-            assert time.monotonic() < until
+        until(children.read_text, "a worker")
         began = time.monotonic()
         assert service.stop() == 0
         assert time.monotonic() - began < 30
@@ -216,9 +241,7 @@ def test_the_watchdog_is_fed_while_requests_are_answered_and_not_while_all_threa
             ]
             for upload in uploads:
                 upload.start()
-            time.sleep(2)
-            service.forget()
-            assert not service.heard("WATCHDOG=1", within=4)
+            until(lambda: not service.heard("WATCHDOG=1", within=4), "silence for twice as long as it may last")
         assert service.heard("WATCHDOG=1", within=60)
         for upload in uploads:
             upload.join()
@@ -283,6 +306,32 @@ def test_the_proxy_says_that_a_request_came_by_https(running: Unit) -> None:
     assert "https://index.example/simple/" in page
     assert "evil" not in page
     assert "http://index.example/simple/" in running.request("GET", "/").body.decode()
+
+
+_SHOWS_ITS_SCHEME = """
+if b"serve" in open("/proc/self/cmdline", "rb").read().split(bytes(1)):
+    from ppmctl import app
+
+    answer = app.Index.__call__
+
+    def shown(index, environ, start_response):
+        def start(status, headers, *more):
+            return start_response(status, [*headers, ("X-Scheme", environ["wsgi.url_scheme"])], *more)
+
+        return answer(index, environ, start)
+
+    app.Index.__call__ = shown
+"""
+
+
+def test_the_application_itself_knows_the_scheme(tmp_path: Path) -> None:
+    """pypiserver's pages look at the header by themselves; wsgi.url_scheme is what all else goes by."""
+    (tmp_path / "sitecustomize.py").write_text(_SHOWS_ITS_SCHEME)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    with unit(tmp_path / "root", environ={"PYTHONPATH": path}) as service:
+        service.start()
+        for said, scheme in (({"X-Forwarded-Proto": "https"}, "https"), ({}, "http")):
+            assert service.request("GET", "/simple/", headers=said).headers["X-Scheme"] == scheme
 
 
 def test_anybody_else_says_nothing_about_where_from(tmp_path: Path) -> None:
