@@ -63,9 +63,15 @@ def new_site(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def site(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site that the tests of a module share, with an ordinary inventory's settings."""
+def new_sites(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    """Make sites that the tests of a module share."""
     started: list[Site] = []
-    yield _factory(tree, rendered, lambda: tmp_path_factory.mktemp("site"), started)()
-    for one in started:
-        one.close()
+    yield _factory(tree, rendered, lambda: tmp_path_factory.mktemp("site"), started)
+    for site in started:
+        site.close()
+
+
+@pytest.fixture(scope="module")
+def site(new_sites: Sites) -> Site:
+    """A site with an ordinary inventory's settings, which the tests of a module share."""
+    return new_sites()

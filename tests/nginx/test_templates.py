@@ -315,7 +315,7 @@ def test_nothing_says_its_version_and_everything_has_a_limit(combinations: dict[
             "limit_conn_status",
         ):
             assert len(values(configuration, limit)) == 1, limit
-        assert values(configuration, "client_max_body_size") == ["1m", str(4 << 30)]
+        assert values(configuration, "client_max_body_size") == ["1m", str(4 << 30), "0"]
         assert values(configuration, "client_body_temp_path") == ["/srv/ppm/bodies"]
         assert values(configuration, "limit_req") == []
         assert values(configuration, "auth_delay") == []

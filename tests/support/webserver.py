@@ -64,9 +64,15 @@ class Site(Server):
         for log in self.places.logs.iterdir():
             os.truncate(log, 0)
 
-    def bodies(self) -> list[Path]:
-        """The bodies of requests that lie on the volume."""
-        return [path for path in (self.root / "bodies").rglob("*") if path.is_file()]
+    def bodies(self) -> list[str]:
+        """The bodies of requests that lie on the volume: nginx's own, which have no name there, and any others."""
+        folder = self.root / "bodies"
+        workers = Path(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children").read_text().split()
+        found = [str(path) for path in folder.rglob("*") if path.is_file()]
+        for descriptor in (path for worker in workers for path in Path(f"/proc/{worker}/fd").iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                found += [str(descriptor.readlink())]
+        return [path for path in found if path.startswith(f"{folder}/")]
 
     def start_application(self) -> None:
         """Start the application, and wait until it answers at its socket."""

@@ -1,0 +1,223 @@
+"""Uploads through nginx: what lies on the volume meanwhile and afterwards, limits, and the real clients over TLS."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+from requests_toolbelt import MultipartEncoder
+from support import clients, large, raw, wheels
+from support.clients import Installer, Machine
+from support.evidence import nothing_is_left, until
+from support.raw import Target
+from support.servers import PPMCTL
+from support.webserver import Site
+
+MB = 1 << 20
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Gone at the end, unlike pytest's own: a run leaves no hundreds of megabytes."""
+    path = tmp_path / "large"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def machine(site: Site, tmp_path: Path) -> Machine:
+    """A user's computer that trusts the site's own authority and has a credential."""
+    made = clients.machine(tmp_path / "home", site)
+    netrc = made.home / ".netrc"
+    netrc.write_text(f"machine localhost login {site.user} password {site.secret}\n")
+    trusted = dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT"), str(site.ca))
+    return replace(made, environ={**made.environ, **trusted})
+
+
+def target(site: Site) -> Target:
+    return Target(
+        address="127.0.0.1",
+        name="localhost",
+        user=site.user,
+        secret=site.secret,
+        project="none",
+        file="none",
+        port=site.port,
+        ca=site.ca,
+    )
+
+
+def prepared(site: Site, made: tuple[str, bytes]) -> bytes:
+    """The bytes of an upload, head and body."""
+    form = requests.Request("POST", site.url, data={":action": "file_upload"}, files={"content": made}).prepare()
+    assert isinstance(form.body, bytes)
+    headers = [f"{name}: {value}" for name, value in form.headers.items()]
+    return raw.request(target(site), "POST /", *headers) + form.body
+
+
+def incompressible(name: str, version: str, size: int) -> tuple[str, bytes]:
+    """A wheel that takes so many bytes on its way."""
+    content = hashlib.shake_256(name.encode()).digest(size)
+    return wheels.wheel(name, version, files={"data.bin": content})
+
+
+def test_a_body_lies_on_the_volume_until_it_is_whole(site: Site) -> None:
+    """A slow client holds no thread of the application, and nobody sees a part of a file."""
+    made = incompressible("arriving", "1.0", 2 * MB)
+    sent = prepared(site, made)
+    with raw.connect(target(site)) as connection:
+        connection.sendall(sent[: len(sent) // 2])
+        until(site.bodies, "the body on the volume", seconds=10)
+        assert [path for path in (site.root / "incoming").rglob("*") if path.is_file() and path.name != ".lock"] == []
+        assert site.get("/simple/arriving/").status_code == 302, "nobody has seen it yet"
+        connection.sendall(sent[len(sent) // 2 :])
+        assert raw.answers(connection.recv(1 << 16))[0].status == 200
+    until(lambda: site.bodies() == [], "no body on the volume any more", seconds=10)
+    assert site.filenames("arriving") == {made[0]}
+    nothing_is_left(site.root)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.999])
+def test_a_client_that_breaks_off_leaves_nothing(site: Site, part: float) -> None:
+    """Neither a body, nor a part of a file, nor a name that is taken."""
+    made = incompressible(f"broken-{str(part)[2:]}", "1.0", 2 * MB)
+    sent = prepared(site, made)
+    with raw.connect(target(site)) as connection:
+        connection.sendall(sent[: int(len(sent) * part)])
+        if part > 0.2:
+            until(site.bodies, "the body on the volume", seconds=10)
+    until(lambda: site.bodies() == [], "no body on the volume any more", seconds=10)
+    nothing_is_left(site.root)
+    assert site.get(f"/simple/broken-{str(part)[2:]}/").status_code == 302
+    assert site.upload(made).status_code == 200
+
+
+def test_200_mb(site: Site, folder: Path) -> None:
+    """In and out with the same hash; on the volume once afterwards."""
+    path = large.wheel(folder, "two_hundred", "1.0", size=200 * MB)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as file:
+        fields = {":action": "file_upload", "content": (path.name, file, "application/octet-stream")}
+        form = MultipartEncoder(fields=fields)
+        headers = {"Content-Type": form.content_type}
+        answer = site.request("POST", "/", data=form, headers=headers, timeout=300)
+    assert (answer.status_code, answer.text) == (200, "")
+    assert site.bodies() == []
+    assert [file["hashes"]["sha256"] for file in site.page("two-hundred")["files"]] == [digest]
+    with site.get(f"/packages/two-hundred/{path.name}", stream=True, timeout=300) as download:
+        got = hashlib.sha256()
+        for chunk in download.iter_content(1 << 20):
+            got.update(chunk)
+    assert got.hexdigest() == digest
+    nothing_is_left(site.root)
+    shutil.rmtree(site.root / "packages" / "two-hundred")
+
+
+def test_over_the_limit(new_site: Callable[..., Site]) -> None:
+    """413 with the limit in a line, whether the length was said or not; at the limit it is taken."""
+    site = new_site(ppm_max_upload_size="2M")
+    for headers in ({}, {"Expect": "100-continue"}):
+        refused = site.upload(incompressible("too-large", "1.0", 3 * MB), headers=headers)
+        assert refused.status_code == 413
+        assert (
+            refused.text == "The request is over this index's limit; for uploads that is 2M (ppm_max_upload_size).\n"
+        )
+        assert refused.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert "Strict-Transport-Security" in refused.headers
+    form = requests.Request("POST", site.url, files={"content": incompressible("too-large", "1.0", 3 * MB)}).prepare()
+    assert isinstance(form.body, bytes)
+    pieces = (form.body[at : at + 65536] for at in range(0, len(form.body), 65536))
+    refused = site.request("POST", "/", data=pieces, headers={"Content-Type": form.headers["Content-Type"]})
+    assert refused.status_code == 413
+    for auth in (None, ("admin", "ppm_wrong")):
+        assert site.upload(incompressible("too-large", "1.0", 3 * MB), auth=auth).status_code == 401
+    assert site.upload(incompressible("fits", "1.0", 2 * MB - 10_000)).status_code == 200
+    assert site.bodies() == []
+    nothing_is_left(site.root)
+    assert "too-large" not in (site.root / "audit.jsonl").read_text()
+
+
+def test_a_refusal_keeps_its_reason(site: Site) -> None:
+    """twine shows the status line alone: nginx must not put its own words there."""
+    made = wheels.wheel("twice", "1.0")
+    assert site.upload(made).status_code == 200
+    again = site.upload(made)
+    assert (again.status_code, again.reason + "\n") == (409, again.text)
+    other = site.upload((made[0], made[1] + b"\0"), fields={"sha256_digest": "0" * 64})
+    assert other.status_code == 400
+    assert "sha256" in other.reason
+    assert "sha256" in other.text
+
+
+@pytest.mark.parametrize("client", ["twine", "uv", "curl", "hatch"])
+def test_clients_publish_over_tls(site: Site, machine: Machine, folder: Path, client: str) -> None:
+    """With an authority of one's own, as a team has one, and the ordinary variables that name it."""
+    name = f"published-by-{client}"
+    files = [wheels.write(folder, wheels.wheel(name, version)) for version in ("1.0", "2.0")]
+    clients.publish(client, machine, site, f"{site.url}/legacy/", *files)
+    assert site.filenames(name) == {file.name for file in files}
+
+
+def test_ppmctl_publishes_over_tls(site: Site, machine: Machine, folder: Path) -> None:
+    """`ppmctl publish` builds, uploads, and sees the release on the index."""
+    project = clients.flit_project(folder / "project", "published-by-ppmctl", "1.0")
+    machine.run(*PPMCTL, "publish", project, "--index", f"{site.url}/", cwd=folder)
+    assert len(site.filenames("published-by-ppmctl")) == 2
+
+
+@pytest.mark.parametrize("name", ["pip", "uv"])
+def test_installers_install_over_tls(site: Site, machine: Machine, folder: Path, name: str) -> None:
+    """The page, the metadata and the file, all from disk; the installer asks without a credential first, or not."""
+    project = f"installed-by-{name}"
+    if site.get(f"/simple/{project}/").status_code != 200:
+        assert site.upload(wheels.wheel(project, "1.0")).status_code == 200
+    library = clients.pip_library() if name == "pip" else None
+    installer = Installer(name=name, machine=machine, library=library)
+    site.forget()
+    with site.without_application():
+        installer.install(project, index=f"{site.url}/simple/")
+    assert installer.version(project) == "1.0"
+    assert '"status":5' not in site.access_log()
+
+
+def test_http2_uploads_too(site: Site, machine: Machine, folder: Path) -> None:
+    """A client that speaks HTTP/2 sends its body in frames, maybe without its length."""
+    made = wheels.write(folder, incompressible("by-http2", "1.0", 2 * MB))
+    sent = ("-F", ":action=file_upload", "-F", f"content=@{made}")
+    done = machine.run(
+        *(
+            "curl",
+            "-sS",
+            "--http2",
+            "--netrc",
+            "--cacert",
+            site.ca,
+            "--write-out",
+            "%{http_version} %{http_code}",
+            *sent,
+        ),
+        f"{site.url}/",
+    )
+    assert done.output.strip() == "2 200"
+    assert site.filenames("by-http2") == {made.name}
+
+
+def test_who_stops_sending_is_let_go(new_site: Callable[..., Site]) -> None:
+    """A body that stalls ends after a minute (here 2 s) with nothing left."""
+    site = new_site(faster={"client_body_timeout 60s;": "client_body_timeout 2s;"})
+    sent = prepared(site, incompressible("stalled", "1.0", 2 * MB))
+    with raw.connect(target(site)) as connection:
+        connection.sendall(sent[: len(sent) // 2])
+        until(site.bodies, "the body on the volume", seconds=10)
+        started = time.monotonic()
+        until(lambda: site.bodies() == [], "no body on the volume any more", seconds=10)
+        assert time.monotonic() - started < 8
+    nothing_is_left(site.root)

@@ -1,0 +1,204 @@
+"""While the application is away, restarting or stuck: installs go on as before, uploads are told to come again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+from support import wheels
+from support.evidence import until
+from support.servers import JSON, ppmctl
+from support.webserver import Site
+
+from ppmctl import accept
+
+WHEEL = wheels.wheel("still-here", "1.0")
+FILE = f"/packages/still-here/{WHEEL[0]}"
+SOON = 1.5  # seconds; what is served from disk takes milliseconds
+STUCK = "proxy_read_timeout 60s;"
+
+
+@contextlib.contextmanager
+def gone(site: Site) -> Iterator[None]:
+    """Stopped, and its socket with it."""
+    with site.without_application():
+        yield
+
+
+@contextlib.contextmanager
+def refusing(site: Site) -> Iterator[None]:
+    """The socket is there, and nobody at it."""
+    with site.without_application():
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(site.places.socket))
+        yield
+
+
+@contextlib.contextmanager
+def full(site: Site) -> Iterator[None]:
+    """The socket has all the connections that it takes, and nobody accepts them."""
+    with site.without_application(), contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(site.places.socket))
+        listener.listen(0)
+        for _number in range(2):
+            client = held.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect(str(site.places.socket))
+        yield
+
+
+@contextlib.contextmanager
+def stuck(site: Site) -> Iterator[None]:
+    """It takes connections and does nothing."""
+    os.killpg(site.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(site.process.pid, signal.SIGCONT)
+
+
+STATES = {state.__name__: state for state in (gone, refusing, full, stuck)}
+
+
+def reads() -> list[tuple[str, str, dict[str, str]]]:
+    """What installers ask for."""
+    asked = [
+        (method, path, {"Accept": header})
+        for path in ("/simple/", "/simple/still-here/", "/simple/public-name/", "/simple/acme-tool/")
+        for _client, header, _form in accept.TABLE
+        for method in ("GET", "HEAD")
+    ]
+    for path in (FILE, f"{FILE}.metadata", "/env/team/requirements.txt", "/env/team/1/pylock.toml", "/healthz"):
+        asked += [("GET", path, {}), ("HEAD", path, {}), ("GET", path, {"Range": "bytes=0-9"})]
+    asked += [("POST", "/simple/still-here/", {}), ("PUT", FILE, {}), ("GET", "/packages/no/no-1.0.tar.gz", {})]
+    return asked
+
+
+def session(site: Site) -> requests.Session:
+    made = requests.Session()
+    made.auth, made.verify = site.auth, str(site.ca)
+    made.trust_env = False
+    return made
+
+
+def facts(answer: requests.Response) -> dict[str, Any]:
+    headers = {name: value for name, value in answer.headers.items() if name not in ("Date", "Connection")}
+    return {"status": answer.status_code, "headers": headers, "body": answer.content}
+
+
+@pytest.fixture(scope="module")
+def filled(new_sites: Callable[..., Site]) -> Site:
+    site = new_sites(faster={STUCK: "proxy_read_timeout 2s;", "proxy_read_timeout 300s;": "proxy_read_timeout 3s;"})
+    for version in ("1.0", "2.0"):
+        assert site.upload(wheels.wheel("still-here", version)).status_code == 200
+    assert site.upload(wheels.wheel("without-page", "1.0")).status_code == 200
+    assert site.upload(wheels.wheel("emptied", "1.0")).status_code == 200
+    ppmctl("package", "remove", "emptied", "1.0", "--yes", "--root", str(site.root))
+    listed = {"emptied", "still-here", "without-page"}
+    until(
+        lambda: {one["name"] for one in site.get("/simple/", headers={"Accept": JSON}).json()["projects"]} == listed,
+        "the list of projects follows",
+    )
+    for path in ("requirements.txt", "1/pylock.toml"):
+        file = site.root / "index" / "env" / "team" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("still-here==1.0\n")
+    return site
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_installs_go_on(filled: Site, state: str) -> None:
+    """Pages, metadata, files, environments and redirects of public names: the same answers, and to others 401."""
+    before = [facts(filled.request(method, path, headers=headers)) for method, path, headers in reads()]
+    assert {answer["status"] for answer in before} == {200, 206, 302, 404, 405}
+    with STATES[state](filled):
+        for (method, path, headers), expected in zip(reads(), before, strict=True):
+            started = time.monotonic()
+            assert facts(filled.request(method, path, headers=headers)) == expected, (method, path)
+            assert time.monotonic() - started < SOON, (method, path)
+            for auth in (None, ("admin", "ppm_wrong"), ("nobody", filled.secret)):
+                refused = filled.request(method, path, headers=headers, auth=auth)
+                assert refused.status_code == (200 if path == "/healthz" else 401) or "Range" in headers, (
+                    method,
+                    path,
+                )
+
+
+@pytest.mark.parametrize("state", ["gone", "stuck"])
+def test_uploads_are_told_to_come_again(filled: Site, state: str) -> None:
+    """503 with Retry-After and a line that says so, never a hang; and afterwards the same upload succeeds."""
+    made = wheels.wheel(f"later-{state}", "1.0")
+    with STATES[state](filled):
+        for path in ("/", "/legacy/", "/upload"):
+            started = time.monotonic()
+            refused = filled.upload(made, path=path)
+            assert time.monotonic() - started < 5
+            assert refused.status_code == 503
+            assert refused.headers["Retry-After"] == "5"
+            assert refused.headers["Content-Type"] == "text/plain; charset=utf-8"
+            assert "Strict-Transport-Security" in refused.headers
+            assert refused.text.count("\n") == 1
+            assert "Try again" in refused.text
+            assert filled.upload(made, path=path, auth=None).status_code == 401
+        assert filled.bodies() == []
+    assert filled.upload(made).status_code in ({200, 409} if state == "stuck" else {200})
+    assert filled.filenames(f"later-{state}") == {made[0]}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_only_the_application_answers_ends(filled: Site, state: str) -> None:
+    """Names in another form, pages in another form, pypiserver's own: 503, and 401 to who may not even ask."""
+    asked = {
+        "/": {},
+        "/simple/Still.Here/": {},
+        "/simple/still-here/": {"Accept": "application/vnd.pypi.simple.v1+html"},
+        "/packages/": {},
+        "/still-here/json": {},
+        f"/packages/{WHEEL[0]}": {},
+    }
+    with STATES[state](filled), ThreadPoolExecutor(len(asked)) as pool:
+        started = time.monotonic()
+        answers = pool.map(lambda path: filled.get(path, headers=asked[path]), asked)
+        for path, answer in zip(asked, answers, strict=True):
+            assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "5"), path
+            assert answer.text.count("\n") == 1
+            assert filled.get(path, headers=asked[path], auth=None).status_code == 401
+        assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("state", ["gone", "stuck"])
+def test_a_name_that_is_here_is_not_sent_elsewhere(filled: Site, state: str) -> None:
+    """A page that is missing just now must not become a redirect to the public index: 503, and later the page."""
+    for name in ("without-page", "emptied"):
+        shutil.rmtree(filled.root / "index" / "simple" / name)
+    with STATES[state](filled):
+        for name in ("without-page", "emptied"):
+            answer = filled.get(f"/simple/{name}/")
+            assert answer.status_code == 503, answer.headers.get("Location")
+            assert answer.headers["Retry-After"] == "5"
+            assert answer.text.count("\n") == 1
+    for name in ("without-page", "emptied"):
+        assert filled.get(f"/simple/{name}/").status_code == 200
+
+
+def test_a_restart_is_not_noticed_by_readers(filled: Site) -> None:
+    """kill -9, again and again, under a reader without retries."""
+    with session(filled) as client:
+        for _turn in range(3):
+            filled.kill()
+            for path in ("/simple/still-here/", FILE, "/simple/public-name/"):
+                answer = client.get(filled.url + path, timeout=5, allow_redirects=False)
+                assert answer.status_code in (200, 302)
+            filled.start_again()
+    assert filled.upload(wheels.wheel("after-restarts", "1.0")).status_code == 200
