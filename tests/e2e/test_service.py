@@ -153,8 +153,11 @@ class Clients:
 
 
 def test_no_request_is_lost_over_restarts(tmp_path: Path) -> None:
-    """Those under way are answered before the end, the others by the next process: no error, no reset, no 5xx."""
-    with unit(tmp_path / "root") as service:
+    """Those under way are answered before the end, the others by the next process: no error, no reset, no 5xx.
+
+    With two threads for six clients, some are accepted and wait for a thread at any moment.
+    """
+    with unit(tmp_path / "root", "--threads", "2") as service:
         service.start()
         with Clients(service, number=6) as clients:
             for pause in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5):
