@@ -12,8 +12,11 @@ from support import debian, rendering, webserver
 from support.debian import Tree
 from support.webserver import Site
 
-UPSTREAM = "http://upstream.invalid/simple/"
-USUAL = {"ppm_upstream_url": UPSTREAM, "ppm_private_names": ["acme-*", "Billing"], "ppm_max_upload_size": "300M"}
+USUAL = {
+    "ppm_upstream_url": rendering.UPSTREAM,
+    "ppm_private_names": ["acme-*", "Billing"],
+    "ppm_max_upload_size": "300M",
+}
 
 Rendered = Callable[..., Path]
 Sites = Callable[..., Site]

@@ -18,6 +18,7 @@ from support.debian import Tree
 from testbed import playbook
 
 CHECKOUT = Path(__file__).parents[2]
+UPSTREAM = "http://upstream.invalid/simple/"
 DOMAIN = "localhost"  # what every client finds without anybody's /etc/hosts
 
 Variables = Mapping[str, Any]

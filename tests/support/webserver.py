@@ -67,12 +67,23 @@ class Site(Server):
     def bodies(self) -> list[str]:
         """The bodies of requests that lie on the volume: nginx's own, which have no name there, and any others."""
         folder = self.root / "bodies"
-        workers = Path(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children").read_text().split()
         found = [str(path) for path in folder.rglob("*") if path.is_file()]
-        for descriptor in (path for worker in workers for path in Path(f"/proc/{worker}/fd").iterdir()):
+        for descriptor in (path for worker in self._workers() for path in Path(f"/proc/{worker}/fd").iterdir()):
             with contextlib.suppress(FileNotFoundError):
                 found += [str(descriptor.readlink())]
         return [path for path in found if path.startswith(f"{folder}/")]
+
+    def reload(self) -> None:
+        """Let nginx take up its files again, and wait until new workers are there."""
+        before = self._workers()
+        self.nginx.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 30
+        while not set(self._workers()) - set(before):
+            assert time.monotonic() < until, f"nginx did not reload:\n{self.error_log()}"
+            time.sleep(0.05)
+
+    def _workers(self) -> list[str]:
+        return Path(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children").read_text().split()
 
     def start_application(self) -> None:
         """Start the application, and wait until it answers at its socket."""
@@ -225,8 +236,7 @@ def openssl_environment(tree: Tree) -> dict[str, str]:
 
 
 def make_certificate(tree: Tree, ca: Path, folder: Path) -> None:
-    """A certificate for DOMAIN in `folder`, as certbot leaves one, by an authority of its own in `ca`."""
-    # ca.pem holds the authority alone, as a client has it
+    """A new certificate for DOMAIN in `folder`, as certbot leaves one, by the authority in `ca`, made if needed."""
     key = ca.with_suffix(".key")
     plain = ca.with_suffix(".cnf")
     plain.write_text("[req]\ndistinguished_name = name\n[name]\n")
@@ -238,7 +248,8 @@ def make_certificate(tree: Tree, ca: Path, folder: Path) -> None:
         subprocess.run(command, check=True, capture_output=True, timeout=60, env=openssl_environment(tree))
 
     own = ["-subj", "/CN=An authority of a test", "-addext", "basicConstraints=critical,CA:TRUE"]
-    run(*own, "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", key, "-out", ca)
+    if not ca.exists():
+        run(*own, "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", key, "-out", ca)
     leaf = ["-CA", ca, "-CAkey", key, "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
     leaf += ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"]
     run(*leaf, "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem")

@@ -1,0 +1,89 @@
+"""Names that are never looked for elsewhere: nginx decides as the application would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+import requests
+from support.rendering import UPSTREAM
+from support.webserver import Site
+
+from ppmctl.config import server_settings
+
+PATTERNS = (
+    *("acme-*", "Billing", "team.[a-c]*", "x[!0-9]?", "exact_Name", "*-internal", "a*b*c", "q[b]", "[z-a]never"),
+    *("w[", "v]", "lib-[0-9][0-9]", "UPPER-*", "dots..and__dashes-*", "s[!a-c]t", "[mn]-?", "*.private.*"),
+)
+NAMES = (
+    *(
+        "acme-tool",
+        "acme-",
+        "acme",
+        "acmeworks",
+        "my-acme-x",
+        "billing",
+        "billing-2",
+        "xbilling",
+        "team-a",
+        "team-c1",
+    ),
+    *("team-d", "team-", "xa1", "x11", "xab", "xa", "x-1", "exact-name", "exact-names", "some-internal", "internal"),
+    *("abc", "a1b2c", "acb", "qb", "q-b", "never", "anever", "w", "wx", "v", "lib-01", "lib-1", "lib-0a", "lib-012"),
+    *("upper-case", "dots-and-dashes-x", "dots-and-dashes", "sat", "sdt", "s-t", "m-1", "n-x", "mn-1", "o-1", "m-12"),
+    *("a-private-b", "private-b", "a-private", "a" * 200, "0", "z9"),
+)
+
+
+def test_the_patterns_mean_what_they_mean_to_the_application(new_site: Callable[..., Site], tmp_path: Path) -> None:
+    """A pattern that nginx takes otherwise sends a private name to the public index, to whoever squats there."""
+    site = new_site(ppm_private_names=list(PATTERNS))
+    settings = server_settings(tmp_path, environ=site.environ)
+    assert len(settings.private_names) == len(PATTERNS)
+    wrong = []
+    with requests.Session() as session:
+        session.auth, session.verify, session.trust_env = site.auth, str(site.ca), False
+        for name in NAMES:
+            answer = session.get(f"{site.url}/simple/{name}/", allow_redirects=False, timeout=60)
+            if name.endswith("-"):  # no name in its normalised form
+                assert answer.status_code == 404, name
+                continue
+            is_private = any(fnmatchcase(name, glob) for glob in settings.private_names)
+            location = None if is_private else f"{UPSTREAM}{name}/"
+            if (answer.status_code, answer.headers.get("Location")) != (404 if is_private else 302, location):
+                wrong.append(f"{name}: {answer.status_code} {answer.headers.get('Location')}, private: {is_private}")
+        private = [name for name in NAMES if any(fnmatchcase(name, glob) for glob in settings.private_names)]
+    assert wrong == []
+    assert 15 < len(private) < len(NAMES) - 15, "the test has names of both kinds"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://upstream.invalid", "http://upstream.invalid/"),
+        ("http://upstream.invalid/simple", "http://upstream.invalid/simple/"),
+        ("http://upstream.invalid/simple/", "http://upstream.invalid/simple/"),
+        ("http://upstream.invalid:8080/a%20b/~c/(d)/e-f//", "http://upstream.invalid:8080/a%20b/~c/(d)/e-f/"),
+    ],
+)
+def test_a_name_from_elsewhere_is_redirected_to_its_page(
+    new_site: Callable[..., Site], url: str, expected: str, tmp_path: Path
+) -> None:
+    """One slash, and nothing but the name added."""
+    site = new_site(ppm_upstream_url=url)
+    answer = site.get("/simple/some-name/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"{expected}some-name/")
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert server_settings(tmp_path, environ=site.environ).upstream_url == expected
+
+
+def test_the_public_index_is_the_default(new_site: Callable[..., Site]) -> None:
+    """As for the embedded server: whatever index pypiserver itself falls back to."""
+    site = new_site(ppm_upstream_url="")
+    answer = site.get("/simple/some-name/")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("https://")
+    assert answer.headers["Location"].endswith("/simple/some-name/")
+    assert "//simple" not in answer.headers["Location"].removeprefix("https://")

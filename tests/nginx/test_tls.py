@@ -1,0 +1,206 @@
+"""What a client negotiates with each release's nginx, and the port without TLS."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from support import debian, raw, webserver, wheels
+from support.clients import Machine, machine
+from support.evidence import until
+from support.raw import Target
+from support.webserver import Site
+
+HSTS = "max-age=63072000"
+
+
+@pytest.fixture(scope="module")
+def filled(site: Site) -> Site:
+    assert site.upload(wheels.wheel("by-tls", "1.0")).status_code == 200
+    return site
+
+
+def handshake(site: Site, *options: str) -> str:
+    """What Debian 13's openssl says of a handshake; it knows all that Debian 12's does."""
+    tree = debian.tree(13)
+    command = [*tree.openssl, "s_client", "-connect", f"localhost:{site.port}", "-servername", "localhost", *options]
+    done = subprocess.run(
+        [*command, "-CAfile", str(site.ca)],
+        input="",
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+        env=webserver.openssl_environment(tree),
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_certificate_is_trusted_through_its_authority(filled: Site) -> None:
+    """What is served is the chain, and it is for this name."""
+    said = handshake(filled, "-verify_return_error", "-verify_hostname", "localhost")
+    assert "Verification: OK" in said
+    assert "Verified peername: localhost" in said
+
+
+def test_the_key_exchange(filled: Site) -> None:
+    """Hybrid where both know it, which keeps what is recorded today secret from tomorrow's computers; else X25519."""
+    knows = filled.tree.release >= 13
+    assert ("X25519MLKEM768" in handshake(filled, "-groups", "X25519MLKEM768:X25519")) == knows
+    assert ("handshake failure" in handshake(filled, "-groups", "X25519MLKEM768")) != knows
+    for group in ("X25519", "prime256v1", "secp384r1"):
+        assert "Verification: OK" in handshake(filled, "-groups", group), group
+    for group in ("secp521r1", "ffdhe2048"):
+        assert "handshake failure" in handshake(filled, "-groups", group), group
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("-tls1_3",), "TLSv1.3"),
+        (("-tls1_2",), "TLSv1.2"),
+        (("-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"), "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        (("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), None),
+        (("-tls1", "-cipher", "ALL:@SECLEVEL=0"), None),
+        (("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"), None),
+        (("-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA"), None),
+        (("-tls1_2", "-cipher", "ALL:!ECDHE:@SECLEVEL=0"), None),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_versions_and_ciphers(filled: Site, options: tuple[str, ...], expected: str | None) -> None:
+    """Mozilla's guideline, "intermediate": TLS 1.2 with forward secrecy and AEAD, and 1.3."""
+    said = handshake(filled, *options)
+    if expected is None:
+        assert "Cipher is (NONE)" in said
+    else:
+        assert f"New, {expected}" in said or f"Cipher is {expected}" in said or f"Protocol: {expected}" in said, said
+
+
+def test_sessions_have_no_tickets_in_tls_1_2(filled: Site) -> None:
+    """A ticket's key that never changes would undo forward secrecy."""
+    assert "TLS session ticket:" not in handshake(filled, "-tls1_2")
+
+
+def test_http2(filled: Site, tmp_path: Path) -> None:
+    """Clients that know it get it, with the same answers; a host's name that is not ours gets none."""
+    assert "ALPN protocol: h2" in handshake(filled, "-alpn", "h2,http/1.1")
+    assert "ALPN protocol: http/1.1" in handshake(filled, "-alpn", "http/1.1")
+    user = of_user(filled, tmp_path)
+
+    def curl(path: str, *options: str, expect: int | None = 0) -> str:
+        curl = ("curl", "-sS", "--http2", "--cacert", filled.ca, "--write-out", "\n%{http_version} %{http_code}")
+        return user.run(*curl, *options, f"{filled.url}{path}", expect=expect).output
+
+    page = curl("/simple/by-tls/", "--netrc")
+    assert page.endswith("\n2 200")
+    assert page.removesuffix("\n2 200") == filled.get("/simple/by-tls/").text
+    assert curl("/simple/by-tls/").endswith("\n2 401")
+    assert curl("/simple/nothing/", "--netrc").endswith("\n2 302")
+    assert curl("/simple/By.Tls/", "--netrc").endswith("\n2 301")
+    for options in (("-X", "TRACE"), ("-X", "CONNECT"), ("-X", "PUT"), ("-H", "X-Forwarded-Host: poison.example")):
+        assert curl("/", *options).endswith("\n2 401"), options
+    poisoned = curl("/", "--netrc", "-H", "X-Forwarded-Host: poison.example")
+    assert poisoned.endswith("\n2 200")
+    assert "poison.example" not in poisoned
+    # the connection ends, or says that it is for another name
+    other = curl("/healthz", "-H", "Host: evil.example", expect=None)
+    assert "stream 1 was not closed cleanly" in other or other.endswith("\n2 421")
+
+
+def of_user(site: Site, tmp_path: Path) -> Machine:
+    made = machine(tmp_path / "home", site)
+    netrc = made.home / ".netrc"
+    netrc.write_text(f"machine localhost login {site.user} password {site.secret}\n")
+    return made
+
+
+def test_every_answer_tells_browsers_to_stay_with_tls(filled: Site) -> None:
+    """HSTS and the other headers, once, whatever the answer and whoever gave it."""
+    statuses = set()
+    for method, path, auth in (
+        *(
+            ("GET", path, filled.auth)
+            for path in ("/healthz", "/simple/", "/simple/by-tls/", "/simple/nothing/", "/")
+        ),
+        *(
+            ("GET", path, filled.auth)
+            for path in ("/simple/acme-x/", "/packages/x/x-1.0.zip", "/simple/By.Tls/", "/a/b")
+        ),
+        ("GET", f"/packages/by-tls/{wheels.wheel('by-tls', '1.0')[0]}", filled.auth),
+        ("GET", "/simple/", None),
+        ("PUT", "/simple/", filled.auth),
+        ("PUT", "/", filled.auth),
+        ("TRACE", "/", None),
+        ("TRACE", "/", filled.auth),
+        ("GET", "/simple/?ppm_", filled.auth),
+    ):
+        answer = filled.request(method, path, auth=auth)
+        statuses.add(answer.status_code)
+        assert answer.raw.headers.getlist("Strict-Transport-Security") == [HSTS], (method, path)
+        assert answer.raw.headers.getlist("X-Content-Type-Options") == ["nosniff"], (method, path)
+        assert len(answer.raw.headers.getlist("Content-Security-Policy")) == 1, (method, path)
+        assert answer.headers["Server"] == "nginx"
+    assert statuses == {200, 301, 302, 401, 404, 405}
+
+
+def plain(site: Site) -> str:
+    return f"http://localhost:{site.places.plain_port}"
+
+
+def test_the_port_without_tls_leads_to_the_other(filled: Site) -> None:
+    """Nothing is served there but the certificate authority's challenge; a credential sent there is not taken."""
+    for path in ("/", "/simple/", "/simple/by-tls/", "/healthz", "/a?b=c&d"):
+        answer = requests.get(plain(filled) + path, allow_redirects=False, timeout=60)
+        assert (answer.status_code, answer.headers["Location"]) == (301, f"https://localhost{path}")
+    refused = requests.post(plain(filled), auth=filled.auth, files={"content": b"x"}, timeout=60)
+    assert refused.status_code == 403
+    assert "https://localhost/" in refused.text
+    assert refused.text.count("\n") == 1
+
+
+def test_the_challenge_is_served(filled: Site) -> None:
+    """RFC 8555: to everybody, from its own folder and from nowhere else."""
+    folder = filled.places.acme / ".well-known" / "acme-challenge"
+    folder.mkdir(parents=True)
+    (folder / "token").write_text("token.thumbprint")
+    (filled.places.acme / "beside").write_text("hidden")
+    answer = requests.get(f"{plain(filled)}/.well-known/acme-challenge/token", timeout=60)
+    assert (answer.status_code, answer.text) == (200, "token.thumbprint")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    target = Target(
+        address="127.0.0.1",
+        name="localhost",
+        user="",
+        secret="",
+        project="",
+        file="",
+        plain_port=filled.places.plain_port,
+    )
+    for path in ("none", "", "../beside", "..%2fbeside", "../../beside", "..%2f..%2fbeside", "%2e%2e/%2e%2e/beside"):
+        sent = raw.request(target, f"GET /.well-known/acme-challenge/{path}", auth=None)
+        reply = raw.send(target, sent, plain=True)
+        assert b"hidden" not in reply.raw
+        assert reply.statuses[0] in (301, 403, 404), path
+
+
+def test_a_certificate_may_be_exchanged_while_it_serves(new_site: Callable[..., Site]) -> None:
+    """A renewal is a reload: the old connection goes on, and a new one has the new certificate."""
+    site = new_site()
+
+    def served() -> str:
+        return ssl.get_server_certificate(("localhost", site.port), timeout=60)
+
+    with requests.Session() as session:
+        session.auth, session.verify, session.trust_env = site.auth, str(site.ca), False
+        assert session.get(f"{site.url}/simple/", timeout=60).status_code == 200
+        old = served()
+        webserver.make_certificate(site.tree, site.ca, site.places.tls)
+        site.reload()
+        until(lambda: served() != old, "the new certificate", seconds=10)
+        assert session.get(f"{site.url}/simple/", timeout=60).status_code == 200
+    assert served() in (site.places.tls / "fullchain.pem").read_text()
