@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleError, AnsibleFileNotFound
 from ansible.plugins.action import ActionBase
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 ROLES = Path(__file__).parents[2]
@@ -26,13 +29,25 @@ MIN_FREE = 512 << 20  # bytes: a release's packages, and some room for uploads
 RENAMED: dict[str, str] = {}
 
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
-_SIZE = re.compile(r"[1-9][0-9]*[KMG]?")
+_SIZE = re.compile(r"([1-9][0-9]*)([KMG]?)")
 _GLOB = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
-_URL = re.compile(r"https?://[^\s/@\"'{};$]+(?:/[^\s\"'{};$]*)?")
-_EMAIL = re.compile(r"[^\s@\"']+@[^\s@\"']+\.[^\s@\"']+")
-_NETWORK = re.compile(r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?")
+_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~/%+,=&?:@!*()-]*)?")
+_EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!#&'*+/=?^_`|~-]*@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
 _HOSTS = re.compile(r"[A-Za-z0-9.*:/_-]+")
-_ROOT = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9._-]")
+_ROOT = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)+")
+
+# Folders of the system's own, those that it clears and those that the service's sandbox hides, with all that is in
+# them; and folders with other tenants.
+_SYSTEM = (
+    *("/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/opt/ppm", "/proc", "/root", "/run"),
+    *("/sbin", "/sys", "/tmp", "/usr", "/var/lib/ppm/acme", "/var/lock", "/var/log", "/var/run", "/var/tmp"),  # noqa: S108 - refused
+)
+_SHARED = ("/media", "/mnt", "/opt", "/srv", "/var", "/var/cache", "/var/lib", "/var/mail", "/var/spool", "/var/www")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_MOST_BYTES = 1 << 62  # nginx and systemd count in 63 bits
+_LEAST_MEMORY = 128 << 20  # bytes: the application with a few uploads under way
+_OTHER_TASKS = 32  # those of the application that are not ppm_threads, with some room
+_LEAST_RSA = 2048  # bits: OpenSSL takes no less
 
 _KINDS = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -64,9 +79,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
             except Exception as exc:
                 problems.append(f"{name}: its value can't be made out: {' '.join(str(exc).split())}")
         values = {name: _plain(specs.get(name, {}), value) for name, value in values.items()}
-        problems += variable_problems(specs, values)
+        known = {name: spec for name, spec in specs.items() if name in values or name not in task_vars}
+        problems += variable_problems(known, values)
         if not problems:
-            problems += file_problems(values, self._find)
+            problems += file_problems(values, self._read)
         if not problems:
             found = self._execute_module(
                 module_name="probe_host",
@@ -82,8 +98,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
             result |= {"failed": True, "msg": f"Nothing was changed on this host. What is in the way:\n{listed}"}
         return result | {"changed": False}
 
-    def _find(self, path: str) -> Path:
-        return Path(self._loader.path_dwim(path))
+    def _read(self, path: str) -> bytes:
+        """A file of the controlling machine, decrypted if ansible-vault has encrypted it."""
+        try:
+            return Path(self._loader.get_real_file(self._loader.path_dwim(path))).read_bytes()
+        except AnsibleFileNotFound as exc:
+            raise FileNotFoundError(2, "there is no such file") from exc
+        except AnsibleError as exc:
+            raise OSError(5, " ".join(str(exc).split())) from exc
 
 
 def read_specs(roles: Path, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -121,7 +143,9 @@ def variable_problems(specs: Mapping[str, Mapping[str, Any]], values: Mapping[st
                 yield f"{name} is missing: set it in your inventory. {_about(spec)}"
         elif (problem := _wrong_type(spec, value)) is not None:
             yield f"{name} is {value!r}: {problem}"
-    yield from _wrong_values(values)
+    yield from _wrong_values(
+        {name: value for name, value in values.items() if name in specs and not _wrong_type(specs[name], value)}
+    )
 
 
 def _about(spec: Mapping[str, Any]) -> str:
@@ -132,7 +156,8 @@ def _about(spec: Mapping[str, Any]) -> str:
 def _wrong_type(spec: Mapping[str, Any], value: Any) -> str | None:
     kind = spec.get("type", "str")
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
-        return f"it must be {_KINDS.get(kind, kind)}."
+        example = f", such as {spec['default']}" if kind in ("str", "path") and spec.get("default") else ""
+        return f"it must be {_KINDS.get(kind, kind)}{example}."
     if isinstance(value, list | tuple) and (wrong := [item for item in value if not isinstance(item, str)]):
         return f"it must be a list of texts, and {wrong[0]!r} is none."
     if spec.get("choices") and value not in spec["choices"]:
@@ -143,23 +168,28 @@ def _wrong_type(spec: Mapping[str, Any], value: Any) -> str | None:
 def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
     """What a type does not say. These end up in nginx's configuration and in systemd's units, hence so strict."""
 
-    def check(name: str, pattern: re.Pattern[str], must: str, *, empty: bool = False) -> Iterator[str]:
+    def check(name: str, fits: Callable[[str], object], must: str, *, empty: bool = False) -> Iterator[str]:
         value = values.get(name)
         for item in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(item, str) and not (empty and item == "") and not pattern.fullmatch(item):
+            if isinstance(item, str) and not (empty and item == "") and not fits(item):
                 yield f"{name} is {item!r}: it must be {must}."
 
-    yield from check("ppm_domain", _DOMAIN, "a host name in small letters, such as packages.example.com")
-    yield from check("ppm_root", _ROOT, "an absolute path of letters, digits and . _ - /, such as /srv/ppm")
-    yield from check("ppm_max_upload_size", _SIZE, "a size such as 500M or 4G")
-    yield from check("ppm_memory_max", _SIZE, "a size such as 512M or 2G")
-    yield from check("ppm_private_names", _GLOB, "a pattern of names, such as acme-*")
-    for name in ("ppm_upstream_url", "ppm_pip_index_url", "ppm_proxy_url", "ppm_acme_directory"):
-        yield from check(name, _URL, "a URL without a credential, such as https://index.example/simple/", empty=True)
-    yield from check("ppm_acme_email", _EMAIL, "an e-mail address", empty=True)
-    yield from check("ppm_no_proxy", _HOSTS, "a host name or a network")
-    yield from check("ppm_trusted_proxies", _NETWORK, "a network such as 10.0.0.0/8")
     tls = values.get("ppm_tls")
+    yield from check("ppm_domain", _DOMAIN.fullmatch, "a host name in small letters, such as packages.example.com")
+    if tls != "none" and str(values.get("ppm_domain")).rpartition(".")[2].isdecimal():
+        yield f"ppm_domain is {values['ppm_domain']!r}: certificates are for names; it must be a host name."
+    yield from check("ppm_root", _ROOT.fullmatch, "an absolute path of letters, digits and . _ - /, such as /srv/ppm")
+    must = "a folder of the index's own, such as /srv/ppm; this one has other uses"
+    yield from check("ppm_root", _is_a_folder_of_its_own, must)
+    yield from check("ppm_max_upload_size", _is_size, "a size such as 500M or 4G")
+    yield from check("ppm_memory_max", _is_enough_memory, "a size of 128M or more, such as 512M or 2G")
+    yield from check("ppm_private_names", _GLOB.fullmatch, "a pattern of names, such as acme-*")
+    for name in ("ppm_upstream_url", "ppm_pip_index_url", "ppm_proxy_url", "ppm_acme_directory"):
+        must = "a URL without a credential, such as https://index.example/simple/"
+        yield from check(name, _URL.fullmatch, must, empty=True)
+    yield from check("ppm_acme_email", _EMAIL.fullmatch, "an e-mail address", empty=True)
+    yield from check("ppm_no_proxy", _HOSTS.fullmatch, "a host name or a network")
+    yield from check("ppm_trusted_proxies", _is_network, "a network such as 10.0.0.0/8")
     if tls == "letsencrypt" and not values.get("ppm_acme_email"):
         yield (
             "ppm_acme_email is missing: set it in your inventory, the certificate authority warns that address before"
@@ -172,44 +202,70 @@ def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
         ("ppm_hsts_max_age", 0, 1 << 31),
         ("ppm_connections_per_address", 1, 1 << 16),
         ("ppm_threads", 2, 512),
+        ("ppm_tasks_max", 64, 1 << 16),
+        ("ppm_keep_releases", 2, 100),
     ):
         value = values.get(name)
         if isinstance(value, int) and not low <= value <= high:
             yield f"{name} is {value}: it must be from {low} to {high}."
+    threads, tasks = values.get("ppm_threads", 0), values.get("ppm_tasks_max", 0)
+    if 64 <= tasks < threads + _OTHER_TASKS and threads <= 512:
+        yield f"ppm_tasks_max is {tasks}: with {threads} ppm_threads it must be {threads + _OTHER_TASKS} or more."
 
 
-def file_problems(values: Mapping[str, Any], find: Any) -> Iterator[str]:
+def _is_a_folder_of_its_own(path: str) -> bool:
+    return path not in _SHARED and not any(PurePosixPath(path).is_relative_to(folder) for folder in _SYSTEM)
+
+
+def _is_size(text: str, *, least: int = 1) -> bool:
+    match = _SIZE.fullmatch(text)
+    return match is not None and least <= int(match[1]) * _UNITS[match[2]] <= _MOST_BYTES
+
+
+def _is_enough_memory(text: str) -> bool:
+    return _is_size(text, least=_LEAST_MEMORY)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "%" not in text and "." not in text.partition("/")[2]  # neither a zone nor a netmask: nginx knows neither
+
+
+def file_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[str]:
     """What is wrong with the files on the controlling machine that variables name."""
     authorities = values.get("ppm_ca_certificates") or []
     for path in authorities:
         if sum(Path(other).stem == Path(path).stem for other in authorities) > 1:
             yield f"ppm_ca_certificates: two files are called {Path(path).stem}, as the host would: rename one."
         try:
-            x509.load_pem_x509_certificates(find(path).read_bytes())
+            x509.load_pem_x509_certificates(read(path))
         except OSError as exc:
             yield f"ppm_ca_certificates: {path} can't be read: {exc.strerror}."
         except ValueError:
             yield f"ppm_ca_certificates: {path} has no certificate in PEM."
     if values.get("ppm_tls") == "provided":
-        yield from _certificate_problems(values, find)
+        yield from _certificate_problems(values, read)
 
 
-def _certificate_problems(values: Mapping[str, Any], find: Any) -> Iterator[str]:
-    read = {}
+def _certificate_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[str]:
+    content = {}
     for name in ("ppm_tls_certificate", "ppm_tls_key"):
         try:
-            read[name] = find(values[name]).read_bytes()
+            content[name] = read(values[name])
         except OSError as exc:
             yield f"{name}: {values[name]} can't be read: {exc.strerror}."
-    if len(read) < 2:
+    if len(content) < 2:
         return
     try:
-        certificate = x509.load_pem_x509_certificates(read["ppm_tls_certificate"])[0]
+        certificate, *chain = x509.load_pem_x509_certificates(content["ppm_tls_certificate"])
     except ValueError:
         yield f"ppm_tls_certificate: {values['ppm_tls_certificate']} has no certificate in PEM."
         return
     try:
-        key = load_pem_private_key(read["ppm_tls_key"], password=None)
+        key = load_pem_private_key(content["ppm_tls_key"], password=None)
     except (ValueError, TypeError):
         yield f"ppm_tls_key: {values['ppm_tls_key']} has no private key in PEM without a passphrase."
         return
@@ -218,6 +274,13 @@ def _certificate_problems(values: Mapping[str, Any], find: Any) -> Iterator[str]
         yield "ppm_tls_key: it is not the key of ppm_tls_certificate's first certificate, which must be the host's."
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         yield f"ppm_tls_certificate: it ended on {certificate.not_valid_after_utc:%Y-%m-%d}; get a new one."
+    if certificate.not_valid_before_utc > datetime.now(UTC):
+        yield f"ppm_tls_certificate: it counts from {certificate.not_valid_before_utc:%Y-%m-%d} on; wait till then."
+    public = certificate.public_key()
+    if isinstance(public, RSAPublicKey) and public.key_size < _LEAST_RSA:
+        yield f"ppm_tls_certificate: nginx takes no RSA key of {public.key_size} bits; get one of {_LEAST_RSA}."
+    if any(one.issuer != next_one.subject for one, next_one in zip([certificate, *chain], chain, strict=False)):
+        yield "ppm_tls_certificate: it must be in order, each certificate followed by that of its issuer."
     names = _names(certificate)
     if not any(_covers(name, values["ppm_domain"]) for name in names):
         listed = ", ".join(names) or "no name"
@@ -249,11 +312,14 @@ def host_problems(host: Mapping[str, Any], values: Mapping[str, Any]) -> Iterato
         yield f"ppm_root is {root}: {volume['nearest']} is mounted read-only; mount it to be written."
     elif values["ppm_root_is_mount"] and not volume.get("is_mount"):
         yield f"ppm_root_is_mount: nothing is mounted at {root}; mount the volume, or set it to false."
-    elif volume["free"] < MIN_FREE or volume["free_inodes"] == 0:
+    elif volume["free_inodes"] == 0:
+        yield f"ppm_root is {root}: {volume['nearest']} has no inode left for another file; make room."
+    elif volume["free"] < MIN_FREE:
         free = f"{volume['free'] >> 20} MB free, {MIN_FREE >> 20} MB are needed"
         yield f"ppm_root is {root}: {volume['nearest']} has {free}; make room."
     for port, program in host["listeners"].items():
-        if program != "nginx" and (values["ppm_tls"] != "none" or port == "80"):
+        wanted = {"80"} if values.get("ppm_tls") == "none" else {"80", "443"}
+        if program != "nginx" and "ppm_tls" in values and port in wanted:
             yield (
                 f"Port {port} is taken by {program}: stop it (apt-get purge it if it is not needed), or use another"
                 " host; an index needs port 80, and 443 unless ppm_tls is none."

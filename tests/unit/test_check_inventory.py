@@ -1,0 +1,446 @@
+"""What the inventory may say, and what is said of the rest: before a host is touched."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+ROLES = Path(__file__).parents[2] / "roles"
+NAMES = ("base", "pypiserver", "credentials", "nginx", "letsencrypt")
+DOMAIN = "packages.example.com"
+
+# What others than the administrator's editor may have put there: it must not become nginx's or systemd's syntax.
+ATTACKS = (
+    *(" ", "\n", "\r", "\t", "\0", "\v", "\x1b", "\u00a0", "\u2028", "é"),
+    *('"', "'", "`", ";", "{", "}", "$", "\\", "#", "<", "|", "^"),
+    *("; }", "$host", "${x}", "\nExecStart=/bin/sh", "; include /etc/shadow;", "{{ lookup('env', 'HOME') }}"),
+)
+# Texts that end up in files on the host, each with a value that is right.
+TEXTS: dict[str, str] = {
+    "ppm_domain": DOMAIN,
+    "ppm_root": "/srv/ppm",
+    "ppm_read_access": "public",
+    "ppm_upstream": "none",
+    "ppm_upstream_url": "https://index.example/simple/",
+    "ppm_pip_index_url": "https://index.example/simple/",
+    "ppm_proxy_url": "http://proxy.example:3128",
+    "ppm_acme_directory": "https://acme.example/dir?a=b",
+    "ppm_acme_email": "admin+ppm@example.com",
+    "ppm_max_upload_size": "500M",
+    "ppm_memory_max": "512M",
+    "ppm_tls": "selfsigned",
+}
+LISTS: dict[str, str] = {
+    "ppm_private_names": "acme-*",
+    "ppm_no_proxy": "10.0.0.0/8",
+    "ppm_trusted_proxies": "10.0.0.0/8",
+}
+
+GOOD: list[dict[str, Any]] = [
+    {"ppm_domain": "localhost"},
+    {"ppm_domain": "xn--bcher-kva.example"},
+    {"ppm_domain": "10.0.0.1", "ppm_tls": "none"},
+    {"ppm_root": "/p"},
+    {"ppm_root": "/mnt/volume/.ppm_2"},
+    {"ppm_root": "/var/lib/ppm"},
+    {"ppm_root": "/homestead"},
+    {"ppm_root": "/srv/a..b"},
+    {"ppm_upstream_url": "http://[fd00::1]:3141/root/pypi/+simple/"},
+    {"ppm_acme_directory": "https://acme.example:14000/dir%20x"},
+    {"ppm_max_upload_size": "1"},
+    {"ppm_max_upload_size": "5000000000"},
+    {"ppm_memory_max": "134217728"},
+    {"ppm_hsts_max_age": 0},
+    {"ppm_private_names": ["acme-*", "team?", "[ab]c", "[!x]*", "A_b.C"]},
+    {"ppm_trusted_proxies": ["10.0.0.1", "10.0.0.1/8", "fd00::/8", "::1"]},
+    {"ppm_no_proxy": [".example.com", "*.example.com", "10.0.0.0/8", "::1"]},
+    {"ppm_tls": "selfsigned", "ppm_acme_email": ""},
+    {"ppm_tls": "provided", "ppm_acme_email": "", "ppm_tls_certificate": "a", "ppm_tls_key": "b"},
+]
+
+# The values, and what the one message must have: the variable's name comes first in it.
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"ppm_domain": None}, "ppm_domain is missing: set it in your inventory. The name that clients reach"),
+    ({"ppm_domain": ""}, "a host name"),
+    ({"ppm_domain": "Packages.example.com"}, "small letters"),
+    ({"ppm_domain": "https://packages.example.com"}, "a host name"),
+    ({"ppm_domain": "packages.example.com."}, "a host name"),
+    ({"ppm_domain": "*.example.com"}, "a host name"),
+    ({"ppm_domain": "a..b"}, "a host name"),
+    ({"ppm_domain": "-a.b"}, "a host name"),
+    ({"ppm_domain": "a" * 64}, "a host name"),
+    ({"ppm_domain": "10.0.0.1"}, "certificates are for names"),
+    ({"ppm_domain": 10}, "it must be a text"),
+    ({"ppm_domain": ["a.example"]}, "it must be a text"),
+    ({"ppm_acme_email": ""}, "ppm_acme_email is missing: set it in your inventory"),
+    ({"ppm_acme_email": "admin"}, "an e-mail address"),
+    ({"ppm_acme_email": "-x@example.com"}, "an e-mail address"),
+    ({"ppm_root": "srv/ppm"}, "an absolute path"),
+    ({"ppm_root": "/"}, "an absolute path"),
+    ({"ppm_root": "/srv/ppm/"}, "an absolute path"),
+    ({"ppm_root": "/srv//ppm"}, "an absolute path"),
+    ({"ppm_root": "/srv/../etc"}, "an absolute path"),
+    ({"ppm_root": "/srv/ppm/.."}, "an absolute path"),
+    ({"ppm_root": "/srv/./ppm"}, "an absolute path"),
+    ({"ppm_root": 7}, "it must be a path"),
+    ({"ppm_root_is_mount": "perhaps"}, "it must be true or false"),
+    ({"ppm_read_access": "everybody"}, "it must be authenticated or public"),
+    ({"ppm_upstream": True}, "it must be a text"),
+    ({"ppm_upstream_url": "index.example/simple/"}, "a URL"),
+    ({"ppm_upstream_url": "ftp://index.example/"}, "a URL"),
+    ({"ppm_pip_index_url": "https://user:secret@index.example/simple/"}, "a URL without a credential"),
+    ({"ppm_private_names": "acme-*"}, "it must be a list"),
+    ({"ppm_private_names": [""]}, "a pattern of names"),
+    ({"ppm_private_names": ["a", 1]}, "it must be a list of texts, and 1 is none"),
+    ({"ppm_private_names": {"acme": True}}, "it must be a list"),
+    ({"ppm_max_upload_size": "0"}, "a size such as"),
+    ({"ppm_max_upload_size": "-1M"}, "a size such as"),
+    ({"ppm_max_upload_size": "4T"}, "a size such as"),
+    ({"ppm_max_upload_size": "4.5G"}, "a size such as"),
+    ({"ppm_max_upload_size": "99999999999G"}, "a size such as"),
+    ({"ppm_max_upload_size": 4096}, "it must be a text, such as 4G"),
+    ({"ppm_memory_max": "1K"}, "a size of 128M or more"),
+    ({"ppm_memory_max": "infinity"}, "a size of 128M or more"),
+    ({"ppm_hsts_max_age": -1}, "from 0 to"),
+    ({"ppm_hsts_max_age": "a year"}, "it must be a whole number"),
+    ({"ppm_hsts_max_age": True}, "it must be a whole number"),
+    ({"ppm_hsts_max_age": 1.5}, "it must be a whole number"),
+    ({"ppm_threads": 1}, "from 2 to 512"),
+    ({"ppm_tasks_max": 0}, "from 64 to"),
+    ({"ppm_tasks_max": 64, "ppm_threads": 64}, "ppm_tasks_max is 64: with 64 ppm_threads it must be"),
+    ({"ppm_keep_releases": 0}, "from 2 to"),
+    ({"ppm_connections_per_address": 0}, "from 1 to"),
+    ({"ppm_trusted_proxies": ["10.0.0.0/33"]}, "a network such as"),
+    ({"ppm_trusted_proxies": ["1.2.3.4.5"]}, "a network such as"),
+    ({"ppm_trusted_proxies": ["dead"]}, "a network such as"),
+    ({"ppm_trusted_proxies": ["10.0.0.0/255.0.0.0"]}, "a network such as"),
+    ({"ppm_trusted_proxies": ["fe80::1%eth0"]}, "a network such as"),
+    ({"ppm_trusted_proxies": ["proxy.example"]}, "a network such as"),
+    ({"ppm_tls": "letsencript"}, "it must be letsencrypt or provided or selfsigned or none"),
+    ({"ppm_tls": "provided", "ppm_tls_key": "key.pem"}, "ppm_tls_certificate is missing"),
+    ({"ppm_tls": "provided", "ppm_tls_certificate": "cert.pem"}, "ppm_tls_key is missing"),
+    ({"ppm_ca_certificates": "ca.pem"}, "it must be a list"),
+    ({"ppm_tls_domain": "a"}, "ppm_tls_domain is not a variable of ppm"),
+    ({"ppm_privat_names": ["a"]}, "ppm_privat_names is not a variable of ppm: did you mean ppm_private_names?"),
+    ({"ppm_acme_mail": "a@b.example"}, "did you mean ppm_acme_email?"),
+    ({"ppm_": 1}, "ppm_ is not a variable of ppm"),
+]
+FORBIDDEN_ROOTS = (
+    *("/etc", "/etc/ppm", "/usr/share/ppm", "/home/ppm", "/root/ppm", "/tmp/ppm", "/run/ppm", "/opt/ppm", "/proc/1"),
+    *("/srv", "/opt", "/mnt", "/var", "/var/lib", "/var/log/ppm", "/var/tmp/x", "/var/lib/ppm/acme", "/dev/shm"),
+)
+
+
+@pytest.fixture(scope="module")
+def plugin() -> ModuleType:
+    path = ROLES / "base" / "action_plugins" / "check_inventory.py"
+    spec = importlib.util.spec_from_file_location("check_inventory", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def problems(plugin: ModuleType) -> Callable[..., list[str]]:
+    """What is wrong with the smallest inventory, all defaults, and `changed`; a value of None leaves one out."""
+    specs = plugin.read_specs(ROLES, NAMES)
+    values: dict[str, Any] = {}
+    for name in NAMES:
+        values |= yaml.safe_load((ROLES / name / "defaults" / "main.yml").read_text()) or {}
+    values |= {"ppm_domain": DOMAIN, "ppm_acme_email": "admin@example.com"}
+
+    def find(changed: Mapping[str, Any]) -> list[str]:
+        given = {name: value for name, value in {**values, **changed}.items() if value is not None}
+        given = {name: plugin._plain(specs.get(name, {}), value) for name, value in given.items()}
+        return list(plugin.variable_problems(specs, given))
+
+    return find
+
+
+@pytest.mark.parametrize("changed", [{}, *GOOD], ids=str)
+def test_what_is_right_passes(changed: dict[str, Any], problems: Callable[..., list[str]]) -> None:
+    assert problems(changed) == []
+
+
+@pytest.mark.parametrize(("changed", "said"), BAD, ids=[str(changed) for changed, _ in BAD])
+def test_what_is_wrong_is_named_once_with_the_remedy(
+    changed: dict[str, Any], said: str, problems: Callable[..., list[str]]
+) -> None:
+    (problem,) = problems(changed)
+    assert said in problem
+    assert problem.startswith(("ppm_tls_", *changed))
+
+
+def test_all_that_is_wrong_is_said_at_once(problems: Callable[..., list[str]]) -> None:
+    found = problems({"ppm_domain": None, "ppm_root": "x", "ppm_treads": 3, "ppm_tls": "no", "ppm_threads": "many"})
+    assert [problem.split()[0] for problem in found] == [
+        *("ppm_treads", "ppm_domain", "ppm_threads", "ppm_tls", "ppm_root")
+    ]
+
+
+def test_a_renamed_variable_fails_with_its_new_name(
+    plugin: ModuleType, problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plugin.RENAMED, "ppm_email", "ppm_acme_email")
+    assert problems({"ppm_email": "a@b.example"}) == [
+        "ppm_email is now called ppm_acme_email: rename it in your inventory."
+    ]
+    assert set(plugin.RENAMED.values()) <= set(plugin.read_specs(ROLES, NAMES))
+
+
+@pytest.mark.parametrize("root", FORBIDDEN_ROOTS)
+def test_the_volume_takes_no_folder_from_the_system(root: str, problems: Callable[..., list[str]]) -> None:
+    """Its owner and mode become the index's: of /etc, and the host is no more."""
+    (problem,) = problems({"ppm_root": root})
+    assert problem.startswith("ppm_root is ")
+    assert "a folder of the index's own" in problem
+
+
+@pytest.mark.parametrize("name", [*TEXTS, *LISTS])
+def test_no_value_becomes_syntax(name: str, problems: Callable[..., list[str]]) -> None:
+    """Of nginx, of systemd's units or of an environment file: at its start, in it, at its end."""
+    good = (TEXTS | LISTS)[name]
+    wrap: Callable[[str], Any] = (lambda value: [value]) if name in LISTS else (lambda value: value)
+    assert problems({name: wrap(good)}) == []
+    # what an e-mail address may have; it is an argument of certbot's alone
+    harmless = "`|^'#" if name == "ppm_acme_email" else ""
+    for attack, where in itertools.product(ATTACKS, (0, len(good) // 2, len(good))):
+        if attack not in harmless:
+            value = good[:where] + attack + good[where:]
+            found = problems({name: wrap(value)})
+            assert len(found) == 1, f"{value!r} passes"
+            assert found[0].startswith(f"{name} is ")
+            assert repr(value)[1:-1] in found[0], "it is shown so that it can be seen"
+
+
+def test_every_text_that_reaches_the_host_is_among_those_that_are_attacked(plugin: ModuleType) -> None:
+    specs = plugin.read_specs(ROLES, NAMES)
+    texts = {name for name, spec in specs.items() if spec["type"] in ("str", "path", "list")}
+    # only names of files on the controlling machine
+    assert texts - {"ppm_ca_certificates", "ppm_tls_certificate", "ppm_tls_key"} == TEXTS.keys() | LISTS.keys()
+
+
+def test_values_from_the_command_line_are_texts(plugin: ModuleType, problems: Callable[..., list[str]]) -> None:
+    assert problems({"ppm_threads": "8", "ppm_private_users": "no", "ppm_root_is_mount": "True"}) == []
+    assert len(problems({"ppm_threads": "999", "ppm_private_users": "maybe"})) == 2
+
+
+# Files on the controlling machine
+
+
+class Authority:
+    """Certificates for tests, and the files that they are in."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.root = self.certificate("Test Root", self.key.public_key(), days=(-10, 100))
+
+    def certificate(
+        self, name: str, public: Any, *, names: Iterable[str] = (), days: tuple[int, int] = (-1, 30)
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test Root")]))
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=days[0]))
+            .not_valid_after(now + timedelta(days=days[1]))
+        )
+        if names:
+            made = made.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False
+            )
+        return made.sign(self.key, hashes.SHA256())
+
+    def read(self, path: str) -> bytes:
+        if path not in self.files:
+            raise FileNotFoundError(2, "there is no such file")
+        return self.files[path]
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
+
+
+def pem_key(key: Any, passphrase: bytes = b"") -> bytes:
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    made: bytes = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    return made
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    made = Authority()
+    key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is to be refused
+    leaf = made.certificate("host", key.public_key(), names=[DOMAIN])
+    made.files = {
+        "ca.pem": pem(made.root),
+        "other/ca.pem": pem(made.root),
+        "text.pem": b"not a certificate",
+        "good.pem": pem(leaf, made.root),
+        "reversed.pem": pem(made.root, leaf),
+        "unordered.pem": pem(leaf, leaf),
+        "wildcard.pem": pem(made.certificate("host", key.public_key(), names=["other.example", "*.EXAMPLE.com"])),
+        "deep.pem": pem(made.certificate("host", key.public_key(), names=["*.com", "example.com"])),
+        "nameless.pem": pem(made.certificate(DOMAIN, key.public_key())),
+        "ended.pem": pem(made.certificate("host", key.public_key(), names=[DOMAIN], days=(-9, -1))),
+        "early.pem": pem(made.certificate("host", key.public_key(), names=[DOMAIN], days=(2, 30))),
+        "small.pem": pem(made.certificate("host", small.public_key(), names=[DOMAIN])),
+        "key.pem": pem_key(key),
+        "other-key.pem": pem_key(other),
+        "small-key.pem": pem_key(small),
+        "locked-key.pem": pem_key(key, b"secret"),
+    }
+    return made
+
+
+def provided(certificate: str = "good.pem", key: str = "key.pem") -> dict[str, str]:
+    return {"ppm_domain": DOMAIN, "ppm_tls": "provided", "ppm_tls_certificate": certificate, "ppm_tls_key": key}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"ppm_ca_certificates": ["ca.pem", "good.pem"]},
+        provided(),
+        provided("wildcard.pem"),
+        {**provided("none.pem"), "ppm_tls": "selfsigned"},
+    ],
+    ids=str,
+)
+def test_files_that_are_right_pass(values: dict[str, Any], plugin: ModuleType, authority: Authority) -> None:
+    assert list(plugin.file_problems(values, authority.read)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"ppm_ca_certificates": ["none.pem"]}, "none.pem can't be read: there is no such file"),
+        ({"ppm_ca_certificates": ["text.pem"]}, "text.pem has no certificate in PEM"),
+        (provided("none.pem"), "ppm_tls_certificate: none.pem can't be read"),
+        (provided(key="none.pem"), "ppm_tls_key: none.pem can't be read"),
+        (provided("text.pem"), "ppm_tls_certificate: text.pem has no certificate"),
+        (provided("key.pem"), "ppm_tls_certificate: key.pem has no certificate"),
+        (provided(key="text.pem"), "ppm_tls_key: text.pem has no private key"),
+        (provided(key="good.pem"), "ppm_tls_key: good.pem has no private key"),
+        (provided(key="locked-key.pem"), "without a passphrase"),
+        (provided(key="other-key.pem"), "ppm_tls_key: it is not the key of ppm_tls_certificate's first certificate"),
+        (provided("unordered.pem"), "ppm_tls_certificate: it must be in order"),
+        (provided("ended.pem"), "ppm_tls_certificate: it ended on"),
+        (provided("early.pem"), "ppm_tls_certificate: it counts from"),
+        (provided("small.pem", "small-key.pem"), "ppm_tls_certificate: nginx takes no RSA key of 1024 bits"),
+        (provided("deep.pem"), f"it is for *.com, example.com, and ppm_domain is {DOMAIN}"),
+        (provided("nameless.pem"), "it is for no name, and ppm_domain"),
+    ],
+    ids=str,
+)
+def test_files_that_are_wrong_are_named(
+    values: dict[str, Any], said: str, plugin: ModuleType, authority: Authority
+) -> None:
+    (problem,) = plugin.file_problems(values, authority.read)
+    assert said in problem
+    assert problem.startswith("ppm_")
+
+
+def test_a_chain_upside_down_is_seen(plugin: ModuleType, authority: Authority) -> None:
+    found = " ".join(plugin.file_problems(provided("reversed.pem"), authority.read))
+    assert "not the key of ppm_tls_certificate's first certificate" in found
+
+
+def test_two_authorities_of_one_name_would_be_one_on_the_host(plugin: ModuleType, authority: Authority) -> None:
+    found = list(plugin.file_problems({"ppm_ca_certificates": ["ca.pem", "other/ca.pem"]}, authority.read))
+    assert found
+    assert all("two files are called ca" in problem for problem in found)
+
+
+# The host
+
+HOST: dict[str, Any] = {
+    "debian": "13",
+    "systemd": True,
+    "user": 0,
+    "volume": {
+        "is_folder": True,
+        "is_mount": False,
+        "nearest": "/srv",
+        "read_only": False,
+        "free": 10 << 30,
+        "free_inodes": 1000,
+    },
+    "listeners": {},
+}
+VALUES = {"ppm_root": "/srv/ppm", "ppm_root_is_mount": False, "ppm_tls": "letsencrypt"}
+
+
+@pytest.mark.parametrize(
+    ("host", "values"),
+    [
+        ({}, {}),
+        ({"debian": "12"}, {}),
+        ({"listeners": {"80": "nginx", "443": "nginx"}}, {}),
+        ({"listeners": {"443": "haproxy"}}, {"ppm_tls": "none"}),
+        ({"volume": {"is_mount": True}}, {"ppm_root_is_mount": True}),
+        ({"volume": {"free_inodes": None}}, {}),
+    ],
+    ids=str,
+)
+def test_a_host_that_can_be_an_index_passes(host: dict[str, Any], values: dict[str, Any], plugin: ModuleType) -> None:
+    assert host_problems(plugin, host, values) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "values", "said"),
+    [
+        ({"debian": "11"}, {}, "This host is not a Debian 12 or 13"),
+        ({"debian": ""}, {}, "This host is not a Debian 12 or 13"),
+        ({"systemd": False}, {}, "that runs systemd"),
+        ({"user": 1000}, {}, "ansible_become: the tasks do not run as root"),
+        ({"volume": {"is_folder": False}}, {}, "ppm_root is /srv/ppm: /srv is not a folder; choose another path"),
+        ({"volume": {"read_only": True}}, {}, "ppm_root is /srv/ppm: /srv is mounted read-only; mount it"),
+        (
+            {"volume": {"free": 100 << 20}},
+            {},
+            "ppm_root is /srv/ppm: /srv has 100 MB free, 512 MB are needed; make room",
+        ),
+        ({"volume": {"free_inodes": 0}}, {}, "ppm_root is /srv/ppm: /srv has no inode left"),
+        ({}, {"ppm_root_is_mount": True}, "ppm_root_is_mount: nothing is mounted at /srv/ppm"),
+        ({"listeners": {"80": "apache2"}}, {}, "Port 80 is taken by apache2: stop it"),
+        ({"listeners": {"443": "haproxy"}}, {}, "Port 443 is taken by haproxy"),
+        ({"listeners": {"80": "lighttpd"}}, {"ppm_tls": "none"}, "Port 80 is taken by lighttpd"),
+    ],
+    ids=str,
+)
+def test_what_a_host_lacks_is_said(
+    host: dict[str, Any], values: dict[str, Any], said: str, plugin: ModuleType
+) -> None:
+    (problem,) = host_problems(plugin, host, values)
+    assert said in problem
+
+
+def test_a_role_without_nginx_needs_no_port(plugin: ModuleType) -> None:
+    values = {name: value for name, value in VALUES.items() if name != "ppm_tls"}
+    assert list(plugin.host_problems({**HOST, "listeners": {"80": "apache2"}}, values)) == []
+
+
+def host_problems(plugin: ModuleType, host: dict[str, Any], values: dict[str, Any]) -> list[str]:
+    volume = HOST["volume"] | host.get("volume", {})
+    return list(plugin.host_problems({**HOST, **host, "volume": volume}, {**VALUES, **values}))
