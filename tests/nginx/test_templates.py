@@ -46,7 +46,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
         ]
     },
     "many patterns": {"ppm_private_names": [f"team-{number:04}-*" for number in range(2000)]},
-    "an upstream with signs": {"ppm_upstream_url": "http://up.example:8080/a%20b/~c/(d)*/#e?f=g&h=\\i//"},
+    "an upstream with signs": {"ppm_upstream_url": "http://up.example:8080/a%20b/~c/(d)*/e?f=g&h=i//"},
     "an upstream without a path": {"ppm_upstream_url": "https://up.example"},
     "the smallest limit": {"ppm_max_upload_size": "1"},
     "the largest limit": {"ppm_max_upload_size": "999999G"},
