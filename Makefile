@@ -43,13 +43,13 @@ host-down: $(VENV)/.dev ## remove it, and all that was made for it
 ansible: $(VENV)/.hosts ## install Ansible into .venv, as locked: for site.yml and the other playbooks
 
 test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
-	@exec $(BIN)/pytest $(ARGS) tests/unit tests/e2e tests/hosts
+	@exec $(BIN)/pytest $(ARGS) tests/unit tests/nginx tests/e2e tests/hosts
 
 test-fast: $(VENV)/.dev ## the unit tests alone: seconds, no sockets
 	@exec $(BIN)/pytest $(ARGS) tests/unit
 
 test-e2e: needs $(VENV)/.dev ## the tests with real servers and real clients alone
-	@exec $(BIN)/pytest $(ARGS) tests/e2e
+	@exec $(BIN)/pytest $(ARGS) tests/nginx tests/e2e
 
 test-hosts: needs $(VENV)/.dev ## the tests on real hosts alone: in containers, by Ansible over SSH
 	@exec $(BIN)/pytest $(ARGS) tests/hosts
