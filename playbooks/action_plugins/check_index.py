@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 PLAYBOOKS = Path(__file__).parents[1]
@@ -56,22 +56,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
                 "wrong": "",
             }
         try:
-            values = self._values()
-            if fault := _fault(values, self._task.args):
-                return result | {"changed": False, "report": fault, "wrong": fault}
-            with _ended_gently():
-                found = session.check(self._settings(values), self._on_host, secrets.token_hex(4))
-        except AnsibleError as exc:
-            fault = f"A variable can't be made out: {' '.join(str(exc).split())}"
-            return result | {"changed": False, "report": fault, "wrong": fault}
+            report, wrong = self._look()
         except Exception as exc:  # no_log would hide it; its text might be a secret
             places = "; ".join(
                 f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(exc.__traceback__)
             )
-            bug = f"This is a bug in the self-check, please report it: {type(exc).__name__} at {places}"
-            return result | {"changed": False, "report": bug, "wrong": bug}
-        report = f"{findings.rendered(found)}\n{findings.summary(found)}"
-        return result | {"changed": False, "report": report, "wrong": findings.complaint(found)}
+            report = wrong = f"This is a bug in the self-check, please report it: {type(exc).__name__} at {places}"
+        return result | {"changed": False, "report": report, "wrong": wrong}
+
+    def _look(self) -> tuple[str, str]:
+        try:
+            values = self._values()
+        except AnsibleError as exc:
+            fault = f"A variable can't be made out: {' '.join(str(exc).split())}"
+            return fault, fault
+        if fault := _fault(values, self._task.args):
+            return fault, fault
+        with _ended_gently():
+            found = session.check(self._settings(values), self._on_host, secrets.token_hex(4))
+        return f"{findings.rendered(found)}\n{findings.summary(found)}", findings.complaint(found)
 
     def _values(self) -> dict[str, Any]:
         """What the inventory says the index is, with the roles' defaults where it says nothing."""
@@ -111,7 +114,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
             done = self._execute_module(
                 module_name="ansible.legacy.command", module_args={"argv": command}, task_vars=self._vars
             )
-        except AnsibleConnectionFailure as exc:
+        except AnsibleError as exc:
             raise Unreachable(" ".join(str(exc).split())) from exc
         if "rc" not in done or "stdout" not in done:
             raise Unreachable(" ".join(str(done.get("msg", "the command could not be run")).split()))

@@ -130,8 +130,8 @@ def private(look: Look) -> Verdict:
     for pattern, name in tried.items():
         answer = look.index.get(f"/simple/{name}/", look.credentials[READER])
         if answer.status != 404:
-            to = f" to {answer.header('Location')}" if answer.is_redirect else ""
-            return unexpected(answer, f"404 for /simple/{name}/{to} (ppm_private_names: {pattern})", SITE)
+            to = f"; it is sent to {answer.header('Location')}" if answer.is_redirect else ""
+            return unexpected(answer, f"404 for /simple/{name}/ ({pattern} in ppm_private_names){to}", SITE)
     if not tried:
         return good("ppm_private_names has no pattern to try")
     return good(f"404 for what is not here yet ({', '.join(tried)})")

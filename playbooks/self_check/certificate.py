@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from self_check.client import fingerprint
 from self_check.findings import Verdict, good, warning, wrong
@@ -44,6 +45,11 @@ def read(der: bytes) -> Certificate:
         begins=found.not_valid_before_utc,
         ends=found.not_valid_after_utc,
     )
+
+
+def first_in(pem: str) -> Certificate:
+    """The first certificate in a file, which is the host's own. ValueError where there is none."""
+    return read(x509.load_pem_x509_certificates(pem.encode())[0].public_bytes(Encoding.DER))
 
 
 def time_left(certificate: Certificate, now: datetime, renewal: str) -> Verdict:

@@ -149,7 +149,7 @@ def explained(exc: Exception) -> NoAnswer:
         case ssl.SSLCertVerificationError():
             return NoAnswer(f"the certificate does not pass: {exc.verify_message}")
         case ssl.SSLError():
-            return NoAnswer(f"no TLS connection ({exc.reason or exc})", closed=True)
+            return NoAnswer(f"no TLS connection ({getattr(exc, 'reason', '') or exc})", closed=True)
         case TimeoutError():
             return NoAnswer(f"no answer within {TIMEOUT:.0f} seconds")
         case ConnectionRefusedError():

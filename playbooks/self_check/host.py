@@ -114,7 +114,7 @@ def forgotten(listing: str, now: datetime) -> list[str]:
 
 def _no_loan(done: Done) -> Verdict:
     return wrong(
-        f"ppmctl makes no credential for this run: {done.said}",
+        f"no credential could be made for this run: {done.said}",
         f"Run site.yml, which writes {PPMCTL}. On the host: ppmctl user list; df -h; and the folder credentials/ in"
         " ppm_root has to be the user ppm's.",
     )

@@ -15,7 +15,7 @@ from self_check.probe import make
 from self_check.settings import PROJECT, PUBLISHER, READER, Credential
 
 LIST_SECONDS = 5.0  # the list of projects may follow a new project within two
-_REBUILD = "On the host: ppmctl index verify says what is wrong, ppmctl index rebuild writes the pages anew."
+_REBUILD = "On the host: ppmctl index check says what is wrong, ppmctl index rebuild writes the pages anew."
 
 
 def accepted(look: Look) -> Verdict:

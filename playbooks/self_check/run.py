@@ -152,7 +152,7 @@ def _tls(settings: Settings, index: Index) -> tuple[list[Finding], Trust | None,
     ]
     if settings.has_own_tls:
         findings.append(attempt("TLS, another host", lambda: tls.stranger(index)))
-    return findings, tls.find_trust(index, settings, found, passes=passes), passes
+    return findings, tls.find_trust(settings, found, passes=passes), passes
 
 
 def _chain(settings: Settings, index: Index, found: Certificate) -> Verdict:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from self_check import certificate
 from self_check.certificate import Certificate
-from self_check.client import PORTS, TIMEOUT, Index, Trust, explained, fingerprint, handshake
+from self_check.client import PORTS, TIMEOUT, Index, Trust, explained, handshake
 from self_check.findings import Verdict, good, untried, wrong
 from self_check.look import SITE, STRANGERS
 from self_check.reach import STRANGER
@@ -75,9 +75,10 @@ def served(index: Index) -> Certificate:
 
 def own_certificate(settings: Settings) -> str:
     """The fingerprint of the certificate that the host has for nginx, read over SSH; "" where it is not known."""
-    end = "-----END CERTIFICATE-----"
-    first, found, _ = settings.served.partition(end)
-    return fingerprint(ssl.PEM_cert_to_DER_cert(first.strip() + f"\n{end}\n")) if found else ""
+    try:
+        return certificate.first_in(settings.served).fingerprint
+    except ValueError:
+        return ""
 
 
 def chain(index: Index, settings: Settings, found: Certificate) -> Verdict:
@@ -204,11 +205,12 @@ def stranger(index: Index) -> Verdict:
     return good("gets no certificate")
 
 
-def find_trust(index: Index, settings: Settings, found: Certificate, *, passes: bool) -> Trust | None:
+def find_trust(settings: Settings, found: Certificate, *, passes: bool) -> Trust | None:
     """Whom to talk to. A server that clients refuse is still this host's if it has the certificate known over SSH."""
     if passes:
         return Trust(context=clients_context(settings))
-    if own_certificate(settings) == found.fingerprint:
+    own = own_certificate(settings)
+    if own and own == found.fingerprint:
         return Trust(context=anybody(), only=found.fingerprint)
     return None
 

@@ -1,0 +1,122 @@
+"""playbooks/self_check.yml sees what is broken, and only that; says what to do; and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.deployed import Deployed
+
+from testbed.place import CHECKOUT
+from testbed.playbook import Result
+
+PLAYBOOK = CHECKOUT / "playbooks" / "self_check.yml"
+PROJECT = "ppm-self-check"
+SECRET = r"ppm_[A-Za-z0-9_-]{40}"
+KEEP, BRING_BACK = "cp -a /etc/nginx /root/nginx-kept", "rm -r /etc/nginx; mv /root/nginx-kept /etc/nginx"
+RELOAD = "nginx -t && systemctl reload nginx && sleep 1"
+
+
+@pytest.fixture(scope="module")
+def index(deployed: Callable[[int], Deployed]) -> Deployed:
+    return deployed(13)
+
+
+def look(index: Deployed, *arguments: str, expect: int = 0, **more: object) -> Result:
+    """Run it as from a machine that trusts the index's authority; its DNS does not know the host."""
+    seat = {"self_check_address": index.host.address, "self_check_ca_certificates": [str(index.ca)]}
+    return index.play(PLAYBOOK, *arguments, expect=expect, **(seat | more))
+
+
+def wrong(result: Result) -> dict[str, str]:
+    """What it says is wrong: the check's name → what was found and the remedy, in one line."""
+    found = re.findall(r"^ +WRONG +(\S.*?)  +(.*)\n((?: {20,}.*\n)*)", result.output, re.MULTILINE)
+    return {name: " ".join(f"{said} {remedy}".split()) for name, said, remedy in found}
+
+
+@contextlib.contextmanager
+def broken(index: Deployed, command: str, mend: str) -> Iterator[None]:
+    index.host.run(command)
+    try:
+        yield
+    finally:
+        index.host.run(mend)
+
+
+@pytest.mark.parametrize("release", [13, 12], ids=["debian13", "debian12"])
+def test_nothing_is_wrong_with_what_site_yml_made_and_nothing_is_left(
+    release: int, deployed: Callable[[int], Deployed]
+) -> None:
+    """Nothing but a project without files; the secrets are in no log, however much Ansible is asked to say."""
+    index = deployed(release)
+    before = index.host.run("ppmctl user list --json").out
+    result = look(index, "-vvvv")
+    assert re.search(r"(\d+) checks: (?!\1)\d+ ok, 1 not tried$", result.output, re.MULTILINE), result.output
+    assert "pip installs it from this index alone" in result.output
+    assert index.host.run("ppmctl user list --json").out == before
+    assert index.page(PROJECT)["files"] == []
+    left = index.host.run(f"ls /srv/ppm/packages/{PROJECT}").out.split()
+    assert [name for name in left if not name.endswith(".removed")] == []
+    assert not re.search(SECRET, result.output)
+    logs = "journalctl --no-pager; cat /var/log/nginx/*.log /srv/ppm/audit.jsonl"
+    assert index.host.run(f"({logs}) | grep -cE '{SECRET}'", check=False).out == "0\n"
+
+
+def test_in_check_mode_it_does_nothing(index: Deployed) -> None:
+    audit = index.host.run("cat /srv/ppm/audit.jsonl").out
+    assert "nothing is looked at" in look(index, "--check", "--diff").output
+    assert index.host.run("cat /srv/ppm/audit.jsonl").out == audit
+
+
+def test_an_application_that_is_down_is_named_and_reads_go_on(index: Deployed) -> None:
+    with broken(index, "systemctl stop ppm.socket ppm.service", "systemctl start ppm.socket ppm.service"):
+        found = wrong(look(index, expect=2))
+    assert found.keys() == {"upload, as a reader", "upload, as a publisher"}
+    assert "systemctl status ppm.socket ppm.service" in found["upload, as a publisher"]
+
+
+def test_all_that_is_wrong_is_said_at_once(index: Deployed) -> None:
+    """A list of packages that is open to everybody, a header that is gone, and a page that clients may keep."""
+    edits = (
+        "sed -i /Strict-Transport-Security/d /etc/nginx/ppm/headers.conf",
+        "sed -i 's/^location = .simple.*/&\\n    auth_basic off;/' /etc/nginx/ppm/index.conf",
+        "sed -i s/no-cache/max-age=600/ /etc/nginx/ppm/page.conf",
+    )
+    with broken(index, f"{KEEP}; {' && '.join(edits)} && {RELOAD}", f"{BRING_BACK}; {RELOAD}"):
+        found = wrong(look(index, expect=2))
+    assert found.keys() == {"headers", "reading, no credential", "its page in JSON", "its page in HTML"}
+    assert "no Strict-Transport-Security (ppm_hsts_max_age)" in found["headers"]
+    assert "200 (OK) instead of 401 for /simple/" in found["reading, no credential"]
+    assert "max-age=600" in found["its page in JSON"]
+    assert all("Run site.yml again" in said for said in found.values())
+
+
+def test_a_certificate_that_clients_refuse_gets_no_credential(index: Deployed) -> None:
+    """It is not the host's own, so whoever shows it may be anybody."""
+    make = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout /root/key.pem -out /root/expired.pem -subj /CN=old.test"
+        " -addext subjectAltName=DNS:old.test -not_before 20200101000000Z -not_after 20200401000000Z 2>&1"
+    )
+    serve = "sed -i 's#/etc/ppm/tls/fullchain.pem#/root/expired.pem#; s#/etc/ppm/tls/privkey.pem#/root/key.pem#'"
+    with broken(
+        index,
+        f"{KEEP}; {make} && {serve} /etc/nginx/ppm/site.conf && {RELOAD}",
+        f"{BRING_BACK}; rm /root/key.pem /root/expired.pem; {RELOAD}",
+    ):
+        result = look(index, expect=2)
+    found = wrong(result)
+    assert found.keys() == {f"certificate, {part}" for part in ("trust", "name", "time", "nginx")}
+    assert "old.test, not for" in found["certificate, name"]
+    assert "ended on 2020-04-01" in found["certificate, time"]
+    assert "systemctl reload nginx" in found["certificate, nginx"]
+    assert re.search(r"not tried +upload, no credential +no server was reached", result.output)
+
+
+def test_a_host_that_can_not_be_entered_is_still_looked_at_from_outside(index: Deployed) -> None:
+    away = ("-e", "ansible_port=2", "-e", f"ansible_control_path={index.folder}/control")
+    result = look(index, *away, expect=2)
+    assert wrong(result).keys() == {"the host, over SSH"}
+    assert re.search(r"ok +reading, no credential", result.output)
+    assert re.search(r"not tried +pip install", result.output)
