@@ -62,7 +62,7 @@ lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, yamllint, ansible-lint, and 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	git ls-files -z 'roles/*.py' 'scripts/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
-	git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
+	git ls-files -z --cached --others --exclude-standard -- ':!*.j2' | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q
 	$(BIN)/python scripts/check_locks.py
