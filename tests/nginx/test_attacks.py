@@ -127,10 +127,10 @@ def test_the_address_in_the_audit_is_the_clients_own(new_site: Callable[..., Sit
 def test_a_trusted_proxy_says_who_the_client_is(new_site: Callable[..., Site]) -> None:
     """Behind a proxy, all clients would be one address otherwise, in the audit and for the limit of connections."""
     site = new_site(ppm_tls="none", ppm_trusted_proxies=["127.0.0.0/8", "::1"])
-    claims = {"X-Forwarded-For": "198.51.100.1, 192.0.2.77", "X-Forwarded-Proto": "https"}
+    claims = {"X-Forwarded-For": "198.51.100.1, 192.0.2.77, 127.0.0.9", "X-Forwarded-Proto": "https"}
     assert site.upload(wheels.wheel("proxied", "1.0"), headers=claims).status_code == 200
     (line,) = [line for line in (site.root / "audit.jsonl").read_text().splitlines() if "proxied" in line]
-    assert "192.0.2.77" in line, "the one that the trusted proxy saw, and not the one that was said to it"
+    assert "192.0.2.77" in line, "the one that the first trusted proxy saw, and not what was said to it"
     assert "https://localhost/" in site.get("/", headers=claims).text
 
 

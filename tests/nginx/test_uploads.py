@@ -16,7 +16,7 @@ from support import clients, large, raw, wheels
 from support.clients import Installer, Machine
 from support.evidence import nothing_is_left, until
 from support.raw import Target
-from support.servers import PPMCTL
+from support.servers import PPMCTL, ppmctl
 from support.webserver import Site
 
 MB = 1 << 20
@@ -155,6 +155,11 @@ def test_a_refusal_keeps_its_reason(site: Site) -> None:
     assert other.status_code == 400
     assert "sha256" in other.reason
     assert "sha256" in other.text
+    secret = ppmctl("user", "add", "only-reads", "--role", "reader", "--root", str(site.root)).stdout.strip()
+    until(lambda: site.get("/simple/", auth=("only-reads", secret)).status_code == 200, "the new credential")
+    may_not = site.upload(wheels.wheel("not-mine", "1.0"), auth=("only-reads", secret))
+    assert (may_not.status_code, may_not.reason + "\n") == (403, may_not.text)
+    assert "only-reads" in may_not.reason
 
 
 @pytest.mark.parametrize("client", ["twine", "uv", "curl", "hatch"])
