@@ -32,6 +32,7 @@ if str(PLAYBOOKS) not in sys.path:
 from self_check import findings, session  # noqa: E402 - the package beside the playbook
 from self_check.client import PORTS  # noqa: E402
 from self_check.host import Done, Unreachable  # noqa: E402
+from self_check.probe import version_at  # noqa: E402
 from self_check.settings import Settings  # noqa: E402
 
 
@@ -85,7 +86,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
 
     def _settings(self, values: Mapping[str, Any]) -> Settings:
         given = self._task.args
-        now = datetime.now(UTC)
         return Settings(
             domain=str(values["ppm_domain"]),
             tls=str(values["ppm_tls"]),
@@ -101,7 +101,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
             ),
             served="",
             python=str(given.get("python") or sys.executable),
-            version=f"{int(f'{now:%Y%m%d}')}.{int(f'{now:%H%M%S}')}.{secrets.randbelow(10**6)}",
+            version=version_at(datetime.now(UTC)),
         )
 
     def _find(self, path: str) -> str:

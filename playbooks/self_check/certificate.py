@@ -16,17 +16,16 @@ TEMPORARY = "ppm, temporary"  # what the nginx role calls the one it starts with
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    fingerprint: str
+    der: bytes
     subject: str
     issuer: str
     names: tuple[str, ...]
     begins: datetime
     ends: datetime
 
-    def covers(self, domain: str) -> bool:
-        """Whether clients take it for that of `domain` (RFC 6125): one * stands for one whole first label."""
-        parent = domain.partition(".")[2]
-        return domain in self.names or (bool(parent) and f"*.{parent}" in self.names)
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.der)
 
 
 def read(der: bytes) -> Certificate:
@@ -38,7 +37,7 @@ def read(der: bytes) -> Certificate:
     except x509.ExtensionNotFound:
         names = ()
     return Certificate(
-        fingerprint=fingerprint(der),
+        der=der,
         subject=_common_name(found.subject),
         issuer=_common_name(found.issuer),
         names=names,

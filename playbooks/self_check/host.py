@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from self_check.findings import Finding, Verdict, good, wrong
+from self_check.probe import made_at
 from self_check.settings import PROJECT, PUBLISHER, READER, Credential
 
 PPMCTL = "/usr/local/bin/ppmctl"
@@ -110,6 +111,15 @@ def forgotten(listing: str, now: datetime) -> list[str]:
     """The names of earlier runs' credentials in the output of `ppmctl user list --json`."""
     ours = [entry for entry in json.loads(listing) if entry["name"].startswith(f"{PROJECT}+")]
     return [entry["name"] for entry in ours if now - datetime.fromisoformat(entry["created"]) > FORGOTTEN]
+
+
+def forgotten_releases(filenames: Iterable[str], now: datetime) -> list[str]:
+    """The versions of earlier runs' probes among the files of their project.
+
+    They are of runs that were killed, or were stored when nobody waited for the answer any more.
+    """
+    versions = [filename.split("-")[1] for filename in filenames if filename.count("-") > 1]
+    return [version for version in versions if (made := made_at(version)) and now - made > FORGOTTEN]
 
 
 def _no_loan(done: Done) -> Verdict:

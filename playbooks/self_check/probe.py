@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import secrets
 import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from self_check.settings import PROJECT
 
@@ -32,6 +34,17 @@ class Probe:
     @property
     def path(self) -> str:
         return f"/packages/{PROJECT}/{self.filename}"
+
+
+def version_at(now: datetime) -> str:
+    """A version that no other run has, and that says when it was made (UTC)."""
+    return f"{int(f'{now:%Y%m%d}')}.{int(f'{now:%H%M%S}')}.{secrets.randbelow(10**6)}"
+
+
+def made_at(version: str) -> datetime | None:
+    """When the probe of that version was made; None where it is none."""
+    match = re.fullmatch(r"(\d{8})\.(\d{1,6})\.\d+(?:\.post1)?", version)
+    return datetime.strptime(f"{match[1]}{match[2]:0>6}", "%Y%m%d%H%M%S").replace(tzinfo=UTC) if match else None
 
 
 def make(version: str) -> Probe:

@@ -7,10 +7,10 @@ import time
 
 from self_check import pages
 from self_check.access import upload
-from self_check.client import Answer
+from self_check.client import Answer, NoAnswer
 from self_check.findings import Verdict, good, wrong
 from self_check.look import APPLICATION, SITE, Look, unexpected
-from self_check.pages import ACCEPT_JSON, HTML, JSON, File
+from self_check.pages import ACCEPT_JSON, HTML, JSON, File, Unreadable
 from self_check.probe import make
 from self_check.settings import PROJECT, PUBLISHER, READER, Credential
 
@@ -157,6 +157,15 @@ def gone(look: Look) -> Verdict:
         if answer.status not in (404, 410):
             return unexpected(answer, f"404 for {path}", _REBUILD)
     return good("off its page, 404, and its name is not looked for elsewhere")
+
+
+def filenames(look: Look) -> list[str]:
+    """The files of the probe's project; none where its page can't be had."""
+    try:
+        answer = _page(look, ACCEPT_JSON)
+        return list(pages.from_json(answer.body, _url(look))) if answer.status == 200 else []
+    except (NoAnswer, Unreadable):
+        return []
 
 
 def revoked(look: Look, credential: Credential) -> Verdict:

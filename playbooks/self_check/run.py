@@ -86,7 +86,7 @@ def attempt(what: str, check: Callable[[], Verdict]) -> Finding:
     try:
         verdict = check()
     except NoAnswer as exc:
-        verdict = wrong(str(exc), "On the host: systemctl status nginx; tail /var/log/nginx/error.log.")
+        verdict = wrong(str(exc), "On the host: systemctl status nginx ppm.service; tail /var/log/nginx/error.log.")
     except Unreadable as exc:
         verdict = wrong(str(exc), SITE)
     return Finding(what=what, verdict=verdict)
@@ -138,11 +138,17 @@ def _tls(settings: Settings, index: Index) -> tuple[list[Finding], Trust | None,
         return [said], None, False
     identity = [
         attempt("certificate, trust", lambda: _chain(settings, index, found)),
-        Finding(what="certificate, name", verdict=tls.name(settings, found)),
+        attempt("certificate, name", lambda: tls.name(index, settings, found)),
         Finding(what="certificate, time", verdict=tls.lifetime(settings, found)),
     ]
     passes = all(finding.verdict.state in (State.OK, State.WARNING) for finding in identity)
     findings = list(identity)
+    if (
+        passes
+        and (refused := attempt("certificate", lambda: tls.whole(index, settings))).verdict.state is not State.OK
+    ):
+        findings.append(refused)
+        passes = False
     if settings.has_own_tls:
         verdict = tls.same_as_on_host(settings, found)
         findings.append(Finding(what="certificate, nginx", verdict=verdict))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from self_check import run
+from self_check import publishing, run
 from self_check.findings import Finding, State
-from self_check.host import Loan, Run, certificate, remove_releases
+from self_check.host import Loan, Run, certificate, forgotten_releases, remove_releases
 from self_check.settings import PUBLISHER, Settings
 
 
@@ -25,6 +26,8 @@ def check(settings: Settings, on_host: Run, nonce: str) -> list[Finding]:
         found, look = run.arrive(seen, loan.credentials, stored)
         findings += found
         was_published = settings.version in stored
+        if look and publisher:
+            stored |= dict.fromkeys(forgotten_releases(publishing.filenames(look), datetime.now(UTC)), False)
         findings += remove_releases(on_host, stored)
         returned = loan.give_back(PUBLISHER)
         findings += returned

@@ -19,6 +19,7 @@ from self_check.reach import STRANGER
 from self_check.settings import Settings
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which ssl has no name for
+_OTHER_NAME = 62  # X509_V_ERR_HOSTNAME_MISMATCH
 _OWN_FAULTS = ("NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "NO_CIPHER_MATCH")
 _RENEWAL = {
     "letsencrypt": (
@@ -81,6 +82,17 @@ def own_certificate(settings: Settings) -> str:
         return ""
 
 
+def refusal(index: Index, context: ssl.SSLContext) -> ssl.SSLCertVerificationError | None:
+    """Why clients with such a context refuse the server's certificate; None where they do not."""
+    try:
+        with shaken(index, context):
+            return None
+    except ssl.SSLCertVerificationError as exc:
+        return exc
+    except OSError as exc:
+        raise explained(exc) from exc
+
+
 def chain(index: Index, settings: Settings, found: Certificate) -> Verdict:
     """Whether it comes from an authority that clients trust; its name and its time are other questions."""
     if settings.tls == "selfsigned" and not settings.served:
@@ -88,14 +100,9 @@ def chain(index: Index, settings: Settings, found: Certificate) -> Verdict:
     context = clients_context(settings)
     context.check_hostname = False
     context.verify_flags |= _NO_CHECK_TIME
-    try:
-        with shaken(index, context):
-            pass
-    except ssl.SSLCertVerificationError as exc:
-        said = f"clients do not trust it: {exc.verify_message} (its issuer: {found.issuer})"
+    if refused := refusal(index, context):
+        said = f"clients do not trust it: {refused.verify_message} (its issuer: {found.issuer})"
         return wrong(said, _remedy(settings, found))
-    except OSError as exc:
-        raise explained(exc) from exc
     if settings.tls == "selfsigned":
         return good("it is the one on the host (/etc/ppm/tls/fullchain.pem), which clients have to be given")
     return good(f"trusted here; issued by {found.issuer}")
@@ -116,15 +123,22 @@ def _remedy(settings: Settings, found: Certificate) -> str:
             return own
 
 
-def name(settings: Settings, found: Certificate) -> Verdict:
-    if found.covers(settings.domain):
+def name(index: Index, settings: Settings, found: Certificate) -> Verdict:
+    """Whether clients take it for the index's, whoever it comes from; OpenSSL itself is asked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=found.der)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    refused = refusal(index, context)
+    if refused is None or refused.verify_code != _OTHER_NAME:
         return good(f"it is for {', '.join(found.names)}")
     remedy = {
         "provided": "Put one that covers ppm_domain into ppm_tls_certificate, and run site.yml.",
         "none": "Give the proxy in front of the index one that covers ppm_domain.",
     }
+    parent = settings.domain.partition(".")[2]
+    too_wide = " (a * covers nothing with a single label behind it)" if f"*.{parent}" in found.names else ""
     return wrong(
-        f"it is for {', '.join(found.names) or 'no name'}, not for {settings.domain}",
+        f"it is for {', '.join(found.names) or 'no name'}, not for {settings.domain}{too_wide}",
         remedy.get(settings.tls, "Put right ppm_domain, or run site.yml, which gets one for it."),
     )
 
@@ -144,6 +158,14 @@ def same_as_on_host(settings: Settings, found: Certificate) -> Verdict:
         "it is not the one in /etc/ppm/tls on the host",
         "On the host: nginx -t && systemctl reload nginx. If that does not help, the name leads to another machine.",
     )
+
+
+def whole(index: Index, settings: Settings) -> Verdict:
+    """As clients see it, name, time and all: what the questions before this one did not ask counts too."""
+    refused = refusal(index, clients_context(settings))
+    if refused is None:
+        return good("clients accept it")
+    return wrong(f"clients refuse it: {refused.verify_message}", "Have one issued that says what clients ask for.")
 
 
 def protocols(index: Index) -> Verdict:

@@ -30,7 +30,7 @@ from self_check import session as sessions
 from self_check.certificate import Certificate
 from self_check.client import Answer, Index, NoAnswer, explained
 from self_check.findings import Finding, State, good, untried, warning, wrong
-from self_check.host import Done, Loan, Unreachable, forgotten, remove_releases
+from self_check.host import Done, Loan, Unreachable, forgotten, forgotten_releases, remove_releases
 from self_check.look import Look
 from self_check.pages import File, Unreadable
 from self_check.settings import PROJECT, Credential, Settings, example_of, is_private
@@ -61,7 +61,7 @@ ADMITTED = {"Cache-Control": "max-age=31536000, immutable, private"}
 
 
 def lasting(before: timedelta, after: timedelta) -> Certificate:
-    return Certificate(fingerprint="", subject="", issuer="", names=(), begins=NOW - before, ends=NOW + after)
+    return Certificate(der=b"", subject="", issuer="", names=(), begins=NOW - before, ends=NOW + after)
 
 
 @pytest.mark.parametrize(
@@ -93,22 +93,6 @@ def test_a_certificate_of_tomorrow_is_a_matter_of_clocks() -> None:
     assert "clocks" in verdict.remedy
 
 
-@pytest.mark.parametrize(
-    ("name", "covers"),
-    [
-        ("index.test", True),
-        ("*.test", True),
-        ("*.index.test", False),
-        ("other.test", False),
-        ("*", False),
-        ("i*.test", False),
-    ],
-)
-def test_which_names_cover_the_domain(name: str, covers: bool) -> None:
-    found = dataclasses.replace(lasting(timedelta(1), timedelta(1)), names=("else.test", name))
-    assert found.covers("index.test") is covers
-
-
 def test_the_hosts_own_certificate_is_the_first_in_its_file() -> None:
     """Whatever stands before it: tools write notes there."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -135,7 +119,7 @@ def test_the_hosts_own_certificate_is_the_first_in_its_file() -> None:
 
 def test_who_clients_refuse_is_talked_to_only_as_the_host_that_is_known() -> None:
     found = lasting(timedelta(1), timedelta(1))
-    assert tls.find_trust(SETTINGS, found, passes=False) is None
+    assert tls.find_trust(SETTINGS, found, passes=False) is None, "over SSH nothing was learnt"
     trust = tls.find_trust(SETTINGS, found, passes=True)
     assert trust is not None
     assert (trust.only, trust.context.verify_mode, trust.context.check_hostname) == ("", ssl.CERT_REQUIRED, True)
@@ -595,6 +579,18 @@ def test_what_a_killed_run_left_is_taken_away_by_the_next() -> None:
     assert [line for line in host.commands if "remove" in line] == [
         f"/usr/local/bin/ppmctl user remove {PROJECT}+reader-0{letter}" for letter in "ab"
     ]
+
+
+def test_a_probe_that_was_stored_late_is_removed_by_the_next_run() -> None:
+    early = [probe.version_at(NOW - timedelta(hours=hours)) for hours in (30, 2)]
+    late = [probe.version_at(NOW - timedelta(minutes=minutes)) for minutes in (0, 50)]
+    there = [probe.make(version).filename for version in (*early, *late, f"{early[0]}.post1", "1.0")]
+    assert forgotten_releases([*there, "a", "a-b.tar.gz"], NOW) == [*early, f"{early[0]}.post1"]
+
+
+def test_a_version_says_when_it_was_made() -> None:
+    now = datetime(2027, 1, 2, 0, 3, 4, tzinfo=UTC)
+    assert probe.made_at(probe.version_at(now)) == now
 
 
 def test_a_release_that_was_perhaps_not_stored_is_removed_without_a_word() -> None:
