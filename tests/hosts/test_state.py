@@ -1,0 +1,315 @@
+"""The state of a provisioned host: what runs on it, who may read and write what, and what a break-in would reach."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Callable
+
+import pytest
+import testinfra
+from support.deployed import Deployed, eventually
+from support.wheels import wheel
+from testinfra.host import Host as Machine
+
+from testbed.hosts import ssh_options
+
+# user, group, mode
+MODES = {
+    "/srv/ppm": ("ppm", "www-data", 0o750),
+    "/srv/ppm/credentials": ("ppm", "www-data", 0o2750),
+    "/srv/ppm/credentials/htpasswd": ("ppm", "www-data", 0o640),
+    "/srv/ppm/credentials/access.yml": ("ppm", "www-data", 0o640),
+    "/srv/ppm/first-credential": ("ppm", "ppm", 0o600),
+    "/srv/ppm/netrc": ("ppm", "ppm", 0o600),
+    "/srv/ppm/audit.jsonl": ("ppm", "ppm", 0o640),
+    "/srv/ppm/bodies": ("www-data", "root", 0o700),
+    "/srv/ppm/packages": ("ppm", "ppm", 0o755),
+    "/srv/ppm/index": ("ppm", "ppm", 0o755),
+    "/run/ppm/ppm.sock": ("ppm", "www-data", 0o660),
+    "/etc/ppm/ppm.env": ("root", "root", 0o644),
+    "/etc/letsencrypt/accounts": ("root", "root", 0o700),
+    "/etc/letsencrypt/archive": ("root", "root", 0o700),
+    "/opt/ppm/releases": ("root", "root", 0o755),
+    "/usr/local/bin/ppmctl": ("root", "root", 0o755),
+    "/var/log/nginx/access.log": ("www-data", "adm", 0o640),
+}
+
+# What the service itself would be made to do; each is refused but the last, which is its work.
+PROBE = """
+    import ctypes, json, mmap, os, socket, stat
+
+    def write(path):
+        open(path + "/probe", "w").close()
+        os.unlink(path + "/probe")
+
+    def setuid_file():
+        open("/srv/ppm/probe", "w").close()
+        try:
+            os.chmod("/srv/ppm/probe", 0o4755)
+        finally:
+            os.unlink("/srv/ppm/probe")
+
+    def unshare(flag):
+        if ctypes.CDLL(None, use_errno=True).unshare(flag):
+            raise OSError(ctypes.get_errno(), "unshare")
+
+    def see(pid):
+        open(f"/proc/{pid}/status").close()
+
+    def interfaces():
+        names = {line.split(":")[0].strip() for line in open("/proc/self/net/dev") if ":" in line}
+        assert names - {"lo"}
+
+    tries = {
+        "an internet socket": lambda: socket.socket(socket.AF_INET),
+        "an IPv6 socket": lambda: socket.socket(socket.AF_INET6),
+        "a packet socket": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+        "a netlink socket": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+        "a network interface": interfaces,
+        "a name": lambda: socket.getaddrinfo("acme.test", 80),
+        "write /etc": lambda: write("/etc"),
+        "write /usr/local": lambda: write("/usr/local"),
+        "write its own release": lambda: write("/opt/ppm/current/venv/bin"),
+        "write /var/lib": lambda: write("/var/lib"),
+        "write /run": lambda: write("/run"),
+        "read the certificate's key": lambda: open("/etc/ppm/tls/privkey.pem").close(),
+        "read /etc/shadow": lambda: open("/etc/shadow").close(),
+        "read bodies": lambda: os.listdir("/srv/ppm/bodies"),
+        "read /root": lambda: os.listdir("/root/.ssh"),
+        "read /home": lambda: os.listdir("/home/admin"),
+        "read a disk": lambda: open("/dev/vda").close(),
+        "see others' processes": lambda: see(1),
+        "become root": lambda: os.setuid(0),
+        "a setuid file": setuid_file,
+        "a user namespace": lambda: unshare(0x10000000),
+        "a mount namespace": lambda: unshare(0x20000),
+        "writable code": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC),
+        "its volume": lambda: write("/srv/ppm/packages"),
+    }
+    done = []
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except (OSError, AssertionError):
+            continue
+        done.append(name)
+    print(json.dumps([done, len(tries)]))
+"""
+
+
+@pytest.fixture(scope="module", params=[13, 12], ids=["debian13", "debian12"])
+def index(request: pytest.FixtureRequest, deployed: Callable[[int], Deployed]) -> Deployed:
+    made: Deployed = deployed(request.param)
+    assert made.upload(wheel("state", "1.0")).status_code in (200, 409)
+    return made
+
+
+@pytest.fixture
+def machine(index: Deployed) -> Machine:
+    """The host, for testinfra: over SSH, as an administrator comes in."""
+    host = index.host
+    control = f"-o ControlMaster=auto -o ControlPersist=60 -o ControlPath=/tmp/ppm-state-{host.box.id[:12]}"
+    made: Machine = testinfra.get_host(
+        f"ssh://{host.user}@{host.address}",
+        ssh_identity_file=str(host.key),
+        ssh_extra_args=f"{' '.join(ssh_options())} {control}",
+        sudo=host.user != "root",
+    )
+    return made
+
+
+def listening(machine: Machine, protocol: str) -> set[int]:
+    """The ports that something listens on, but for the engine's own DNS on 127.0.0.11."""
+    state = "0A" if protocol == "tcp" else "07"
+    lines = machine.check_output(f"cat /proc/net/{protocol} /proc/net/{protocol}6").splitlines()
+    fields = [line.split() for line in lines if not line.strip().startswith("sl")]
+    return {int(each[1].rpartition(":")[2], 16) for each in fields if each[3] == state and "0B00007F" not in each[1]}
+
+
+def test_only_ssh_http_and_https_are_open(machine: Machine) -> None:
+    assert listening(machine, "tcp") == {22, 80, 443}
+    assert listening(machine, "udp") == set()
+
+
+def test_files_are_their_owners(machine: Machine) -> None:
+    found = {path: machine.file(path) for path in MODES}
+    assert {path: (each.user, each.group, each.mode) for path, each in found.items()} == MODES
+    key = machine.file(machine.file("/etc/ppm/tls/privkey.pem").linked_to)
+    assert (key.user, key.group, key.mode) == ("root", "root", 0o600)
+
+
+def test_nothing_is_open_to_the_world(machine: Machine) -> None:
+    where = "/srv/ppm /opt/ppm /etc/ppm /etc/nginx /etc/letsencrypt /etc/systemd/system /usr/local/bin /var/lib/ppm"
+    assert machine.check_output(f"find {where} -perm -o+w ! -type l") == ""
+    assert machine.check_output("find /opt/ppm ! -user root") == ""
+    assert machine.check_output("find /srv/ppm -type f -perm /111") == ""
+    assert machine.check_output("find /srv/ppm /opt/ppm -perm /6000 ! -path /srv/ppm/credentials") == ""
+
+
+def test_the_application_has_a_user_of_its_own(machine: Machine) -> None:
+    user = machine.user("ppm")
+    assert (user.shell, user.groups, user.password) == ("/usr/sbin/nologin", ["ppm"], "!")
+    assert user.uid < 1000
+    assert machine.user("www-data").groups == ["www-data"]
+
+
+def test_nothing_runs_that_is_not_needed(machine: Machine) -> None:
+    units = machine.check_output(
+        "systemctl list-units --type=service,socket --state=running,listening --plain --no-legend"
+    )
+    named = {line.split()[0] for line in units.splitlines()}
+    assert {name for name in named if not name.startswith(("systemd-", "dbus", "ssh", "user@", "initctl"))} == {
+        *("nginx.service", "ppm.service", "ppm.socket")
+    }
+    for name in ("nginx", "ppm", "ppm.socket", "certbot.timer"):
+        assert machine.service(name).is_enabled, name
+        assert machine.service(name).is_running, name
+    assert machine.check_output("systemctl --failed --no-legend") == ""
+    packages = machine.check_output("dpkg-query -W -f '${Package}\\n'").splitlines()
+    needless = re.compile(
+        r"gcc(-\d+)?|g\+\+.*|make|.*-dev|apache2|exim4.*|postfix|cron|rsyslog|curl|wget|git|python3-pip"
+    )
+    assert [name for name in packages if needless.fullmatch(name)] == []
+
+
+def test_the_units_hold_what_they_promise(machine: Machine) -> None:
+    wanted = {
+        "ppm.service": {
+            "MemoryMax": str(1 << 30),
+            "TasksMax": "128",
+            "StartLimitIntervalUSec": "0",
+            "Restart": "always",
+            "WatchdogUSec": "1min",
+            "User": "ppm",
+            "NoNewPrivileges": "yes",
+        },
+        "ppm.socket": {"TriggerLimitIntervalUSec": "0", "Backlog": "4096"},
+        "nginx.service": {"StartLimitIntervalUSec": "0", "Restart": "on-failure"},
+    }
+    for unit, properties in wanted.items():
+        found = machine.check_output(f"systemctl show {' '.join(f'-p {name}' for name in properties)} {unit}")
+        assert dict(line.split("=", 1) for line in found.splitlines()) == properties
+    current = int(machine.check_output("systemctl show -p TasksCurrent --value ppm.service"))
+    assert current < 64, "of 128: the threads of requests and a few more"
+
+
+def test_systemd_calls_the_service_safe(machine: Machine) -> None:
+    said = machine.check_output("systemd-analyze security --no-pager ppm.service")
+    match = re.search(r"Overall exposure level for ppm\.service: ([0-9.]+)", said)
+    assert match
+    assert float(match[1]) <= 1.5, said
+
+
+def test_a_break_in_at_the_service_reaches_its_volume_alone(index: Deployed, machine: Machine) -> None:
+    """The very unit, with another program in place of the application."""
+    unit = machine.file("/etc/systemd/system/ppm.service").content_string
+    for line in ("Type", "NotifyAccess", "Restart", "RestartSec", "WatchdogSec", "Requires", "After"):
+        unit = re.sub(rf"^{line}=.*\n", "", unit, flags=re.MULTILINE)
+    start = (
+        "Type=oneshot\nStandardOutput=file:/run/probe.json\nExecStart=/opt/ppm/current/venv/bin/python /run/probe.py"
+    )
+    unit, replaced = re.subn(r"^ExecStart=.*$", start, unit, flags=re.MULTILINE)
+    assert replaced == 1
+    index.host.run(f"cat > /run/probe.py <<'EOP'\n{textwrap.dedent(PROBE)}\nEOP")
+    index.host.run(f"cat > /run/systemd/system/ppm-probe.service <<'EOP'\n{unit}\nEOP")
+    try:
+        index.host.run(
+            "systemctl daemon-reload; systemctl start ppm-probe.service || journalctl -u ppm-probe -n 20 >&2"
+        )
+        done, tried = json.loads(index.host.run("cat /run/probe.json").out)
+    finally:
+        index.host.run("rm -f /run/probe.* /run/systemd/system/ppm-probe.service; systemctl daemon-reload")
+        index.host.run("systemctl reset-failed ppm-probe.service 2>/dev/null; true")
+    assert tried == 24
+    assert done == ["its volume"]
+
+
+@pytest.mark.parametrize(
+    ("user", "may", "may_not"),
+    [
+        (
+            "www-data",
+            [
+                *("test -r /srv/ppm/index/simple/index.html", "test -r /srv/ppm/credentials/htpasswd"),
+                *("test -r /srv/ppm/packages/state/state-1.0-py3-none-any.whl", "test -w /srv/ppm/bodies"),
+                "test -w /run/ppm/ppm.sock",
+            ],
+            [
+                *("touch /srv/ppm/packages/x", "touch /srv/ppm/packages/state/x", "touch /srv/ppm/index/simple/x"),
+                *("touch /srv/ppm/credentials/x", "cat /srv/ppm/audit.jsonl", "cat /srv/ppm/first-credential"),
+                *("cat /srv/ppm/netrc", "touch /srv/ppm/drop/x", "cat /etc/ppm/tls/privkey.pem", "touch /opt/ppm/x"),
+                *("truncate -s 0 /srv/ppm/credentials/htpasswd", "rm -f /run/ppm/ppm.sock"),
+            ],
+        ),
+        (
+            "nobody",
+            ["ppmctl --version"],
+            [
+                *(
+                    "ls /srv/ppm",
+                    "cat /srv/ppm/credentials/htpasswd",
+                    "ls /srv/ppm/packages",
+                    "cat /etc/ppm/tls/privkey.pem",
+                ),
+                *("test -w /run/ppm/ppm.sock", "cat /var/log/nginx/access.log", "ppmctl user list"),
+            ],
+        ),
+    ],
+    ids=["nginx", "others"],
+)
+def test_others_reach_what_they_need(user: str, may: list[str], may_not: list[str], index: Deployed) -> None:
+    """As nginx, which a break-in there would be, and as anybody else on the host."""
+    as_user = f"runuser -u {user} -- sh -c '{{}}' 2>&1"
+    for command in may:
+        done = index.host.run(as_user.format(command), check=False)
+        assert done.code == 0, f"{command}: {done.out}"
+    for command in may_not:
+        assert index.host.run(as_user.format(command), check=False).code != 0, command
+
+
+def test_the_journal_has_what_the_application_says(index: Deployed) -> None:
+    """A line that somebody put into the credentials by hand."""
+    path = "/srv/ppm/credentials/htpasswd"
+    index.host.run(f"cp {path} /root/htpasswd && echo nonsense >> {path}")
+    try:
+        index.get("/")
+        look = "journalctl -u ppm.service --no-pager -o cat"
+        eventually(lambda: index.host.run(look).out, lambda said: "is not a credential that ppm knows" in said)
+    finally:
+        index.host.run(f"cat /root/htpasswd > {path}; rm /root/htpasswd")
+    assert index.get("/simple/").status_code == 200
+
+
+def test_logs_are_json_and_hold_no_secret(index: Deployed) -> None:
+    secret = "ppm_" + "5" * 43
+    index.get("/simple/state/")
+    agent = {"User-Agent": 'quotes " and \\ and {"x": 1}'}
+    index.get("/simple/state/", auth=("logged", secret), headers=agent)
+    index.get("/simple/state/", auth=(secret, ""))
+    index.get(f"/simple/?token={secret}")
+    index.get("/simple/", headers={"Cookie": secret, "X-Token": secret})
+    index.upload(wheel("logged", "1.0"), auth=("logged", secret))
+    lines = index.host.run("cat /var/log/nginx/access.log").out.splitlines()
+    entries = [json.loads(line) for line in lines]
+    last = [entry for entry in entries if entry["agent"] == agent["User-Agent"]][-1]
+    assert (last["user"], last["status"], last["path"]) == ("logged", 401, "/simple/state/")
+    assert last["tls"].startswith("TLSv1.")
+    everything = index.host.run("cat /var/log/nginx/*.log /srv/ppm/audit.jsonl; journalctl --no-pager -b").out
+    assert secret not in everything
+    assert index.secret not in everything
+
+
+def test_ansible_says_no_secret(index: Deployed) -> None:
+    for run in index.runs:
+        assert index.secret not in run.output
+        assert "{SSHA}" not in run.output
+
+
+def test_nginx_comes_back_when_it_is_killed(index: Deployed) -> None:
+    look = "systemctl show -p MainPID --value nginx.service"
+    killed = index.host.run(look).out
+    index.host.run("systemctl kill --signal=KILL nginx.service")
+    eventually(lambda: index.host.run(look).out, lambda pid: pid not in (killed, "0\n"))
+    assert index.get("/simple/").status_code == 200
