@@ -53,16 +53,9 @@ _YEARS = 10
 
 # What certbot says, and what it means for somebody who has to put it right.
 _MEANINGS = {
-    r"rateLimited|too many (certificates|failed|new orders|requests)": (
+    r"rateLimited|[Tt]oo many (certificates|failed|new orders|requests)": (
         "the authority takes no more requests for this name for now (rate limit): wait for the time that it names"
         " below, and try with its staging directory (ppm_acme_directory) meanwhile"
-    ),
-    r"Type: +dns|NXDOMAIN|DNS problem|no valid (A|IP) records": (
-        "the authority finds no address for {domain} (DNS): make an A or AAAA record that leads to this host"
-    ),
-    r"Type: +(connection|unauthorized)|Timeout during connect|Connection refused|Invalid response from": (
-        "the authority did not reach this nginx at http://{domain}/ (port 80): open port 80 in the firewalls and"
-        " routers in between, and see that {domain} leads to this host and to no other"
     ),
     r"CERTIFICATE_VERIFY_FAILED|SSLError": (
         "the authority's own certificate is not trusted by this host: put its certificate authority into"
@@ -70,6 +63,13 @@ _MEANINGS = {
     ),
     r"NewConnectionError|Max retries exceeded|Name or service not known|Temporary failure in name resolution": (
         "this host does not reach the authority: see ppm_acme_directory, ppm_proxy_url and the host's own DNS"
+    ),
+    r"Type: +dns|NXDOMAIN|DNS problem|no valid (A|IP) records|could not resolve|no such host": (
+        "the authority finds no address for {domain} (DNS): make an A or AAAA record that leads to this host"
+    ),
+    r"Type: +(connection|unauthorized)": (
+        "the authority did not reach this nginx at http://{domain}/ (port 80): open port 80 in the firewalls and"
+        " routers in between, and see that {domain} leads to this host and to no other"
     ),
     r"externalAccountRequired|[Ee]xternal account": (
         "the authority wants an account of yours (external account binding), which certbot registers beforehand:"

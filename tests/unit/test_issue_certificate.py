@@ -1,0 +1,89 @@
+"""What certbot says, in plain words. The outputs are certbot's own, without what it says of its log and its forum."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOMAIN = "packages.example.com"
+
+
+def refused(kind: str, detail: str) -> str:
+    """The authority asked, and did not find what it looked for."""
+    return f"""\
+Saving debug log to /var/log/letsencrypt/letsencrypt.log
+Requesting a certificate for {DOMAIN}
+
+Certbot failed to authenticate some domains (authenticator: webroot). The Certificate Authority reported these:
+  Domain: {DOMAIN}
+  Type:   {kind}
+  Detail: {detail}
+
+Hint: The Certificate Authority failed to download the temporary challenge files created by Certbot.
+
+Some challenges have failed.
+Ask for help or search for solutions at https://forum.example. See the logfile for more details.
+"""
+
+
+def unexpected(error: str) -> str:
+    return f"An unexpected error occurred:\n{error}\nAsk for help or search for solutions. See the logfile.\n"
+
+
+def unreachable(why: str) -> str:
+    pool = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='acme.example', port=443)"
+    return unexpected(f"{pool}: Max retries exceeded with url: /dir (Caused by {why})")
+
+
+DNS = f"the authority finds no address for {DOMAIN} (DNS): make an A or AAAA record that leads to this host"
+PORT_80 = f"the authority did not reach this nginx at http://{DOMAIN}/ (port 80): open port 80"
+RATE = "the authority takes no more requests for this name for now (rate limit): wait for the time that it names"
+AWAY = "this host does not reach the authority: see ppm_acme_directory"
+TRUST = "the authority's own certificate is not trusted by this host: put its certificate authority into ppm_ca"
+ERROR = "urn:ietf:params:acme:error"
+
+SAID = [
+    (DNS, refused("dns", f"DNS problem: NXDOMAIN looking up A for {DOMAIN} - check that a DNS record exists")),
+    (DNS, refused("dns", f"no valid A records found for {DOMAIN}; no valid AAAA records found for {DOMAIN}")),
+    (DNS, refused("connection", f'Get "http://{DOMAIN}/": dial tcp: lookup {DOMAIN}: no such host')),
+    (DNS, refused("connection", f'Get "http://{DOMAIN}:80/": could not resolve URL "http://{DOMAIN}:80/"')),
+    (PORT_80, refused("connection", f"Fetching http://{DOMAIN}/: Timeout during connect (likely firewall problem)")),
+    (PORT_80, refused("connection", f"192.0.2.1: Fetching http://{DOMAIN}/: Connection refused")),
+    (PORT_80, refused("unauthorized", f"192.0.2.1: Invalid response from http://{DOMAIN}/: 404")),
+    (RATE, unexpected("too many certificates (5) already issued for this exact set of domains in the last 168h")),
+    (RATE, unexpected("Error creating new order :: Too many failed authorizations (5) in the last 1h0m0s")),
+    (RATE, unexpected(f"{ERROR}:rateLimited :: There were too many requests of a given type :: retry later.")),
+    (AWAY, unreachable("NewConnectionError('Failed to establish a new connection: [Errno 111] Connection refused')")),
+    (AWAY, unreachable("NameResolutionError(\"Failed to resolve 'acme.example' (Name or service not known)\")")),
+    (
+        TRUST,
+        unreachable("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))"),
+    ),
+    ("the authority wants an account of yours", unexpected(f"{ERROR}:externalAccountRequired :: The request must")),
+    (f"the authority gives no certificates for {DOMAIN}", unexpected(f"{ERROR}:rejectedIdentifier :: Cannot issue")),
+    ("the authority does not accept ppm_acme_email", unexpected(f"{ERROR}:invalidContact :: no MX record")),
+    ("certbot failed, see below", unexpected("Something new")),
+]
+
+
+@pytest.fixture(scope="module")
+def module() -> ModuleType:
+    path = Path(__file__).parents[2] / "roles" / "letsencrypt" / "library" / "issue_certificate.py"
+    spec = importlib.util.spec_from_file_location("issue_certificate", path)
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.mark.parametrize(("meaning", "output"), SAID, ids=range(len(SAID)))
+def test_a_refusal_in_plain_words(meaning: str, output: str, module: ModuleType) -> None:
+    said = module.explained(output, DOMAIN)
+    first, _, certbots = said.partition(". certbot said: ")
+    assert first.startswith(meaning)
+    assert certbots, "what certbot said comes after it"
+    assert "logfile" not in certbots
