@@ -88,5 +88,5 @@ def test_every_command_runs_as_it_stands(checkout: Path, editor: Path, tmp_path:
         )
         said[block] = done.stdout
     text = "\n".join(said.values())
-    assert re.search(r"\bppm_[A-Za-z0-9_-]{43}\b", text), "the new user's secret is printed"
+    assert re.search(r"^ppm_[A-Za-z0-9_-]{43}$", text, re.MULTILINE), "the new user's secret is printed"
     assert text.count("Serves: ") == 2
