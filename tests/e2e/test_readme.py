@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import servers, wheels
+from support import checkout, servers, wheels
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,21 +34,7 @@ def is_free(port: int) -> bool:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What somebody gets who clones this checkout: what is committed or about to be, and nothing else."""
-    target = tmp_path_factory.mktemp("clone") / "ppm"
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listing.stdout.split("\0")):
-        source = ROOT / name
-        if source.is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_bytes(source.read_bytes())
-            (target / name).chmod(source.stat().st_mode)
-    return target
+    return checkout.copy(tmp_path_factory.mktemp("clone") / "ppm")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -14,23 +13,16 @@ from pathlib import Path
 
 import pytest
 import requests
+from support import checkout as copies
 from support.servers import clean_environment, free_port
 
 from testbed.bed import Bed
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, bed: Bed) -> Iterator[Path]:
     """A copy of what is committed or about to be, with this .venv; its host goes at the end, also after a failure."""
-    folder = tmp_path_factory.mktemp("checkout")
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
-    for name in filter(None, listing.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    folder = copies.copy(tmp_path_factory.mktemp("checkout"))
     (folder / ".venv").symlink_to(Path(sys.prefix))
     yield folder
     make(folder, "host-down")

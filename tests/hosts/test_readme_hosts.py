@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import checkout as copies
 
 from testbed.acme import Acme
 from testbed.hosts import Host
@@ -28,13 +28,7 @@ def blocks() -> list[str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """What somebody gets who clones this checkout, with this .venv."""
-    folder = tmp_path / "ppm"
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
-    for name in filter(None, listing.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    folder = copies.copy(tmp_path / "ppm")
     (folder / ".venv").symlink_to(Path(sys.prefix))
     yield folder
     subprocess.run(["make", "host-down"], cwd=folder, capture_output=True, timeout=300, check=False)
