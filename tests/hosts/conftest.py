@@ -56,6 +56,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
+def figures() -> list[str]:
+    """Lines for people to see at the end of the session."""
+    return _figures
+
+
+@pytest.fixture(scope="session")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """An engine and a network, for the session."""
     made = open_bed(f"tests-{os.getpid()}", tmp_path_factory.mktemp("bed"))

@@ -1,0 +1,239 @@
+"""What installs and uploads make of it when the application is stopped, killed, stuck or can't start."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+from support import evidence, planted, streams
+from support.deployed import Deployed
+from support.load import Reads, Reply, Stream, Wire, during, table
+from support.streams import Made
+
+from testbed.acme import Acme
+from testbed.clients import Client
+
+KILLED_FOR = 60  # seconds
+CRASHES = 12
+NOT_IN_THE_TABLE = "text/html;q=0.7, application/vnd.pypi.simple.v1+json;q=0.9"  # so the application decides
+DROP_IN = "/run/systemd/system/ppm.service.d/test.conf"
+
+
+@pytest.fixture(scope="module")
+def index(deployed: Callable[[int], Deployed]) -> Deployed:
+    made = deployed(13)
+    planted.plant(made)
+    made.host.box.put("/root/authority.pem", made.ca.read_bytes())
+    made.host.box.put("/root/credential", f"{made.user}:{made.secret}\n".encode(), mode=0o600)
+    return made
+
+
+@pytest.fixture(scope="module")
+def user(client: Client, acme: Acme, index: Deployed) -> Client:
+    return planted.user(client, acme, index)
+
+
+@pytest.fixture
+def wire(index: Deployed) -> Wire:
+    return planted.wire(index)
+
+
+@pytest.fixture
+def reads(index: Deployed, wire: Wire) -> Reads:
+    """What nginx answers, as it is before the test."""
+    for project in ("uploaded", *(f"uploaded-{number}" for number in range(4))):
+        planted.upload(wire, planted.fresh(project))
+    time.sleep(3)  # the list of projects may follow within 2 s
+    return planted.reads(index)
+
+
+def is_clean(reply: Reply) -> None:
+    """A 503 that a client can act on: when to come again, and why, in words."""
+    assert reply.status == 503, str(reply)
+    assert reply.headers["retry-after"].isdecimal(), str(reply)
+    assert reply.headers["content-type"].startswith("text/plain"), str(reply)
+    assert b"Try again" in reply.body, str(reply)
+    assert "strict-transport-security" in reply.headers, str(reply)
+
+
+def until_uploaded(wire: Wire, made: Made) -> int:
+    """Upload as a person would who repeats it until it is done; how often that was answered with a 503.
+
+    A broken connection, or any other answer, fails.
+    """
+    for attempt in range(60):
+        reply = wire.upload(made)
+        if reply.status == 200 or (attempt and reply.status == 409 and b"same content" in reply.body):
+            return attempt
+        is_clean(reply)
+        time.sleep(1)
+    raise AssertionError(f"not after {attempt} attempts: {made.filename}")
+
+
+def is_whole(index: Deployed, wire: Wire, made: list[Made]) -> None:
+    """All that was uploaded is listed and handed out, nothing else is left, and the volume agrees with itself."""
+    for project in sorted({one.project for one in made}):
+        listed = {file["filename"]: file["hashes"]["sha256"] for file in index.page(project)["files"]}
+        for one in made:
+            if one.project == project:
+                assert listed.get(one.filename) == one.sha256, f"{one.filename}: {listed.get(one.filename)}"
+                assert wire.ask("GET", f"/packages/{project}/{one.filename}").body == one.content
+    folders = "find /srv/ppm/bodies /srv/ppm/index/pending /srv/ppm/incoming -type f -not -name .lock"
+    evidence.until(lambda: not index.host.run(folders).out, "an end of what was under way", seconds=20)
+    assert not index.host.run("find /srv/ppm -name '.*' -not -name .lock -not -name .status -type f").out
+    index.host.run("ppmctl index check")
+
+
+def main_pid(index: Deployed) -> int:
+    return int(index.host.run("systemctl show -p MainPID --value ppm.service").out)
+
+
+@contextlib.contextmanager
+def unit_with(index: Deployed, *settings: str) -> Iterator[None]:
+    """The service with other settings, meanwhile."""
+    lines = "\\n".join(("[Service]", *settings, ""))
+    index.host.run(f"mkdir -p $(dirname {DROP_IN}); printf '{lines}' >{DROP_IN}; systemctl daemon-reload")
+    index.host.run("systemctl restart ppm.service")
+    try:
+        yield
+    finally:
+        index.host.run(f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart ppm.service")
+
+
+def test_installs_go_on_without_the_application(index: Deployed, wire: Wire, reads: Reads, user: Client) -> None:
+    """nginx used to answer 502, or its own page, where it did not wait."""
+    large = planted.fresh("uploaded", size=1 << 20)  # its body lies on the disk meanwhile
+    index.host.run("systemctl stop ppm.socket ppm.service")
+    try:
+        for _ in range(3):
+            reads.ask_all()
+        user.run(f"pip/bin/pip install -q --retries 0 --no-cache-dir -i {index.simple} {planted.PROJECT}")
+        user.run(f"uv pip install -q --python uv --no-cache -i {index.simple} {planted.PROJECT}", UV_HTTP_RETRIES="0")
+
+        is_clean(wire.upload(planted.fresh("uploaded")))
+        is_clean(wire.upload(large))
+        is_clean(wire.ask("GET", f"/simple/{planted.PROJECT}/", headers={"Accept": NOT_IN_THE_TABLE}))
+        assert wire.upload(planted.fresh("uploaded"), is_signed=False).status == 401
+        assert wire.ask("GET", "/", is_signed=False).status == 401
+        twine = planted.fresh("uploaded")
+        user.put(twine.filename, twine.content)
+        command = f"twine upload --non-interactive --repository-url {index.url}/ {twine.filename}"
+        credential = {"TWINE_USERNAME": index.user, "TWINE_PASSWORD": index.secret}
+        refused = user.run(command, check=False, **credential)
+        assert refused.code, refused.out
+        assert "503" in refused.out + refused.err
+        assert "Traceback" not in refused.out + refused.err
+    finally:
+        index.host.run("systemctl start ppm.socket ppm.service")
+    planted.upload(wire, large)
+    user.run(command, **credential)
+    is_whole(index, wire, [large, twine])
+
+
+def test_the_socket_alone_starts_the_application(index: Deployed, wire: Wire) -> None:
+    """The upload that finds it stopped waits for it."""
+    index.host.run("systemctl stop ppm.service")
+    made = planted.fresh("uploaded")
+    planted.upload(wire, made)
+    assert main_pid(index)
+    is_whole(index, wire, [made])
+
+
+def test_an_application_that_is_killed_over_and_over(
+    index: Deployed, wire: Wire, reads: Reads, figures: list[str]
+) -> None:
+    """kill -9 of all that it is, at any moment: reads go on, and uploads end right when they are repeated."""
+    chance = random.Random(evidence.seed())
+    done: list[Made] = []
+    repeated: list[int] = []
+
+    def send(project: str, _number: int) -> None:
+        made = planted.fresh(project, size=streams.some_size(chance))
+        repeated.append(until_uploaded(wire, made))
+        done.append(made)
+
+    def publish(number: int) -> None:
+        """`ppmctl publish` repeats it by itself."""
+        made = planted.fresh("uploaded-0")
+        file = f"/root/{made.filename}"
+        index.host.box.put(file, made.content)
+        command = f"ppmctl publish --index {index.url}/ --credential-file /root/credential {file}"
+        index.host.run(f"REQUESTS_CA_BUNDLE=/root/authority.pem {command}; code=$?; rm {file}; exit $code")
+        done.append(made)
+
+    def kill() -> None:
+        pauses = []
+        while sum(pauses) < KILLED_FOR:
+            pauses.append(round(chance.uniform(0.2, 3.5), 2))
+        each = "systemctl kill --signal=KILL --kill-whom=all ppm.service; sleep $pause"
+        index.host.run(f"for pause in {' '.join(map(str, pauses))}; do {each}; done")
+        kills.append(len(pauses))
+
+    kills: list[int] = []
+    before = restarts(index)
+    clients = [Stream("read", reads.ask, pause=0.03, most=6000) for _ in range(2)]
+    clients += [Stream("upload", partial(send, f"uploaded-{number}"), pause=0.05, most=2000) for number in (1, 2, 3)]
+    clients.append(Stream("ppmctl publish", publish, most=200))
+    row = during(f"kill -9, {KILLED_FOR} s", kill, clients, least={})
+    figures.extend(table([row]))
+    unlucky = [times for times in repeated if times]
+    figures.append(f"    {kills[0]} kills; {len(unlucky)} uploads were repeated, {max(repeated)} times at most")
+    assert row.failures == ()
+    assert row.done["read"] >= 1000
+    assert restarts(index) - before >= kills[0] // 2
+    assert unlucky, "no upload was ever interrupted: this showed nothing"
+    planted.upload(wire, made := planted.fresh("uploaded"))
+    is_whole(index, wire, [*done, made])
+    reads.ask_all()
+
+
+def restarts(index: Deployed) -> int:
+    return int(index.host.run("systemctl show -p NRestarts --value ppm.service").out)
+
+
+@pytest.mark.parametrize("who", ["all of it", "its worker"])
+def test_an_application_that_hangs_is_started_anew(
+    who: str, index: Deployed, wire: Wire, reads: Reads, figures: list[str]
+) -> None:
+    """What a client that waits at the socket sees is an upload that takes longer."""
+    with unit_with(index, "WatchdogSec=3"), ThreadPoolExecutor(1) as pool:
+        stuck = main_pid(index)
+        worker = f"kill -STOP $(cat /proc/{stuck}/task/{stuck}/children)"
+        everybody = "systemctl kill --signal=STOP --kill-whom=all ppm.service"
+        index.host.run(worker if who == "its worker" else everybody)
+        began = time.monotonic()
+        made = planted.fresh("uploaded")
+        sent = pool.submit(planted.upload, wire, made)
+        reads.ask_all()
+        sent.result(timeout=60)
+        figures.append(f"    hung ({who}): an upload was done after {time.monotonic() - began:.1f} s, WatchdogSec=3")
+        assert main_pid(index) not in (stuck, 0)
+    is_whole(index, wire, [made])
+
+
+def test_an_application_that_can_not_start(index: Deployed, wire: Wire, reads: Reads) -> None:
+    """Its socket stays, however often it crashes; what was sent meanwhile is answered once it is mended."""
+    made = planted.fresh("uploaded")
+    index.host.run("cp -p /etc/ppm/ppm.env /root/ppm.env; echo PPM_THREADS=none >>/etc/ppm/ppm.env")
+    try:
+        index.host.run("systemctl kill --signal=KILL --kill-whom=all ppm.service")
+        with ThreadPoolExecutor(1) as pool:
+            before = restarts(index)
+            sent = pool.submit(wire.upload, made)
+            evidence.until(lambda: restarts(index) >= before + CRASHES, f"{CRASHES} crashes", seconds=120)
+            reads.ask_all()
+            index.host.run("systemctl is-active ppm.socket")
+            states = index.host.run("systemctl show -p Result ppm.service ppm.socket").out
+            assert "limit" not in states, states
+            assert not sent.done(), sent.result()
+            index.host.run("cp -p /root/ppm.env /etc/ppm/ppm.env")
+            reply = sent.result(timeout=60)
+            assert reply.status == 200, str(reply)
+    finally:
+        index.host.run("cp -p /root/ppm.env /etc/ppm/ppm.env; rm /root/ppm.env")
+    is_whole(index, wire, [made])

@@ -1,0 +1,258 @@
+"""Clients of an index that never try again, each at one thing over and over: what an event costs them is counted.
+
+They go to hosts that a test started, and to nothing else; how often each may ask is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import requests
+
+from support.raw import basic
+from support.streams import Made
+
+_CHANGING = frozenset({"date"})  # headers that no two answers share
+_START_SECONDS = 120.0
+_PIECES = 20  # of a body that is sent slowly
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer, whole; header names are lower case."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason} {self.body[:200]!r}"
+
+    def without(self, *names: str) -> Reply:
+        """The same without some of its headers."""
+        return replace(self, headers={name: value for name, value in self.headers.items() if name not in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """Requests to one index by its name, each on a TLS connection of its own to its address; none is repeated."""
+
+    domain: str
+    address: str
+    context: ssl.SSLContext
+    auth: tuple[str, str]
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_signed: bool = True,
+        timeout: float = 120,
+    ) -> Reply:
+        """One request, with the credential or without; OSError or HTTPException where it is lost."""
+        connection = _Connection(self, timeout)
+        signed = {"Authorization": basic(*self.auth)} if is_signed else {}
+        try:
+            connection.request(method, path, body, {**signed, "Connection": "close", **(headers or {})})
+            answer = connection.getresponse()
+            content = answer.read()
+            named = {name.lower(): value for name, value in answer.headers.items() if name.lower() not in _CHANGING}
+            return Reply(status=answer.status, reason=answer.reason, headers=named, body=content)
+        finally:
+            connection.close()
+
+    def upload(self, made: Made, *, is_signed: bool = True, seconds: float = 0.0) -> Reply:
+        """Upload a distribution as twine does, without twine's repetitions; sending it takes so many seconds."""
+        form = {":action": "file_upload", "protocol_version": "1", "sha256_digest": made.sha256}
+        prepared = requests.Request("POST", "http://x/", data=form, files={"content": made.file}).prepare()
+        assert isinstance(prepared.body, bytes)
+        body = _slowly(prepared.body, seconds) if seconds else prepared.body
+        return self.ask("POST", "/", body=body, headers=dict(prepared.headers), is_signed=is_signed)
+
+
+def wire(domain: str, address: str, ca: Path, auth: tuple[str, str]) -> Wire:
+    """A wire to the host at an IP address, whose certificate has to lead to the root in `ca` (PEM)."""
+    return Wire(domain=domain, address=address, context=ssl.create_default_context(cafile=str(ca)), auth=auth)
+
+
+def _slowly(body: bytes, seconds: float) -> Iterator[bytes]:
+    size = -(-len(body) // _PIECES)
+    for begin in range(0, len(body), size):
+        yield body[begin : begin + size]
+        time.sleep(seconds / _PIECES)
+
+
+class _Connection(http.client.HTTPConnection):
+    default_port = 443
+
+    def __init__(self, wire: Wire, timeout: float) -> None:
+        super().__init__(wire.domain, timeout=timeout)
+        self._wire = wire
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._wire.address, self.default_port), timeout=self.timeout)
+        try:
+            self.sock = self._wire.context.wrap_socket(plain, server_hostname=self._wire.domain)
+        except BaseException:
+            plain.close()
+            raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """A request that is answered from disk. `written_again`: its page may be, with the same content."""
+
+    path: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    is_signed: bool = True
+    written_again: bool = False
+
+    def ask(self, wire: Wire) -> Reply:
+        reply = wire.ask(self.method, self.path, headers=dict(self.headers), is_signed=self.is_signed)
+        return reply.without("etag", "last-modified") if self.written_again else reply
+
+
+class Reads:
+    """Requests and the answers that they have to get, byte for byte."""
+
+    def __init__(self, wire: Wire, reads: Iterable[Read]) -> None:
+        self._wire = wire
+        self.answers = {read: read.ask(wire) for read in reads}
+        self._order = list(self.answers)
+
+    def ask(self, number: int) -> None:
+        """Ask for one of them; fail unless the answer is what it was."""
+        read = self._order[number % len(self._order)]
+        got, before = read.ask(self._wire), self.answers[read]
+        assert got == before, f"{read.method} {read.path} {dict(read.headers)}: {got!r}, and it was {before!r}"
+
+    def ask_all(self) -> None:
+        for number in range(len(self._order)):
+            self.ask(number)
+
+
+class Stream(threading.Thread):
+    """A client that does one thing over and over, numbered from 0, with a pause in between, at most `most` times."""
+
+    def __init__(self, kind: str, task: Callable[[int], object], *, pause: float = 0.0, most: int = 10_000) -> None:
+        super().__init__(name=kind, daemon=True)
+        self.kind = kind
+        self.failures: list[str] = []
+        self.spans: list[tuple[float, float]] = []
+        self._task = task
+        self._pause = pause
+        self._most = most
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        for number in range(self._most):
+            if self._over.is_set():
+                return
+            began = time.monotonic()
+            try:
+                self._task(number)
+            except Exception as exc:
+                self.failures.append(f"{self.kind} {number}, {time.strftime('%X')}: {type(exc).__name__}: {exc}")
+            self.spans.append((began, time.monotonic()))
+            self._over.wait(self._pause)
+        self.failures.append(f"{self.kind}: over before the event, after {self._most}")
+
+    def finish(self) -> None:
+        """Let it end with what it is at."""
+        self._over.set()
+
+    def during(self, begin: float, end: float) -> list[tuple[float, float]]:
+        """When each one began and ended that was under way between two moments."""
+        return [span for span in self.spans if span[1] >= begin and span[0] <= end]
+
+
+@contextlib.contextmanager
+def running(streams: Sequence[Stream]) -> Iterator[None]:
+    """Meanwhile all of them are at it: each has done one before the block, and does one that begins after it."""
+    for stream in streams:
+        stream.start()
+    try:
+        _wait(lambda: all(stream.spans for stream in streams), streams)
+        yield
+        end = time.monotonic()
+        _wait(lambda: all(stream.spans[-1][0] > end for stream in streams), streams)
+    finally:
+        for stream in streams:
+            stream.finish()
+        for stream in streams:
+            stream.join()
+
+
+def _wait(condition: Callable[[], bool], streams: Sequence[Stream]) -> None:
+    until = time.monotonic() + _START_SECONDS
+    while not condition():
+        assert time.monotonic() < until, [stream.failures or stream.kind for stream in streams if not stream.spans]
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What an event cost: by kind of client how many were under way in it, how many failed, the longest's seconds."""
+
+    event: str
+    times: int
+    seconds: float
+    done: Mapping[str, int]
+    failed: Mapping[str, int]
+    longest: Mapping[str, float]
+    failures: tuple[str, ...]
+
+
+def during(name: str, event: Callable[[], object], streams: Sequence[Stream], *, least: Mapping[str, int]) -> Row:
+    """Let `event` happen under the streams, again until so many of each kind were under way in it."""
+    times = 0
+    with running(streams):
+        begin = end = time.monotonic()
+        while not times or any(_count(streams, kind, begin, end) < number for kind, number in least.items()):
+            event()
+            times += 1
+            end = time.monotonic()
+    kinds = sorted({stream.kind for stream in streams})
+    spans = {
+        kind: [span for stream in streams if stream.kind == kind for span in stream.during(begin, end)]
+        for kind in kinds
+    }
+    return Row(
+        event=name,
+        times=times,
+        seconds=end - begin,
+        done={kind: len(spans[kind]) for kind in kinds},
+        failed={kind: sum(len(stream.failures) for stream in streams if stream.kind == kind) for kind in kinds},
+        longest={kind: max(after - before for before, after in spans[kind]) for kind in kinds},
+        failures=tuple(failure for stream in streams for failure in stream.failures),
+    )
+
+
+def _count(streams: Sequence[Stream], kind: str, begin: float, end: float) -> int:
+    return sum(len(stream.during(begin, end)) for stream in streams if stream.kind == kind)
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines: for each kind of client how many, how many failed, and the longest wait."""
+    kinds = sorted({kind for row in rows for kind in row.done})
+    lines = [f"{'event':24} {'times':>5} {'seconds':>8}" + "".join(f"  {kind:>22}" for kind in kinds)]
+    for row in rows:
+        cells = [
+            f"{row.done[kind]}, {row.failed[kind]} failed, {row.longest[kind]:.1f} s" if kind in row.done else "-"
+            for kind in kinds
+        ]
+        lines.append(f"{row.event:24} {row.times:5} {row.seconds:8.1f}" + "".join(f"  {cell:>22}" for cell in cells))
+    return lines

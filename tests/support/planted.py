@@ -1,0 +1,96 @@
+"""What is read from an index while things happen to it, what is uploaded then, and who installs."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Iterator
+
+from ppmctl import accept
+from support import load, streams, wheels
+from support.deployed import Deployed
+from support.load import Read, Reads, Wire
+from support.raw import basic
+from support.streams import Made
+from testbed.acme import Acme
+from testbed.clients import Client
+
+PROJECT, DEPENDENCY, PUBLIC = "planted", "planted-part", "six"
+_ENVIRONMENT = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml")
+_numbers = itertools.count(1)
+
+
+def wire(index: Deployed) -> Wire:
+    """A wire to a host, as its admin."""
+    return load.wire(index.domain, index.host.address, index.ca, index.auth)
+
+
+def plant(index: Deployed) -> None:
+    """Make the content; what is there stays."""
+    for made in (
+        wheels.wheel(DEPENDENCY, "1.0"),
+        wheels.wheel(PROJECT, "1.0"),
+        wheels.wheel(PROJECT, "2.0", requires_dist=DEPENDENCY),
+        wheels.sdist(PROJECT, "2.0", requires_dist=DEPENDENCY),
+    ):
+        answer = index.upload(made)
+        assert answer.status_code in (200, 409), f"{answer.status_code} {answer.text}"
+    folders = f"/srv/ppm/index/env/{PROJECT}", f"/srv/ppm/index/env/{PROJECT}/1"
+    index.host.run(f"install -d -o ppm -g ppm -m 755 /srv/ppm/index/env {' '.join(folders)}")
+    for folder in folders:
+        for name in _ENVIRONMENT:
+            index.host.box.put(f"{folder}/{name}", f"# {folder}\n{PROJECT}==2.0\n".encode())
+
+
+def user(client: Client, acme: Acme, index: Deployed) -> Client:
+    """Give the user of a machine a credential for the index, and virtual environments for pip and for uv."""
+    client.trust("acme", acme.root())
+    netrc = f"machine {index.domain} login {index.user} password {index.secret}\n"
+    client.put(".netrc", netrc.encode(), mode=0o600)
+    client.run("python3 -m venv pip && uv venv --quiet --clear uv")
+    return client
+
+
+def fresh(project: str, *, size: int = 2000) -> Made:
+    """A wheel that nobody has uploaded, with about `size` random bytes in it."""
+    return streams.dist(random.Random(), project, f"{time.time_ns()}.{next(_numbers)}", size=size)
+
+
+def upload(wire: Wire, made: Made, *, seconds: float = 0.0) -> None:
+    """Upload it, within so many seconds; fail unless it is there then."""
+    reply = wire.upload(made, seconds=seconds)
+    assert reply.status == 200, str(reply)
+    page = wire.ask("GET", f"/simple/{made.project}/").body.decode()
+    assert f"{made.filename}#sha256={made.sha256}" in page, f"{made.filename} is not on its page"
+
+
+def reads(index: Deployed) -> Reads:
+    """Everything that nginx answers alone, with the answers that it gives now."""
+    return Reads(wire(index), sorted(set(_reads(index)), key=repr))
+
+
+def _reads(index: Deployed) -> Iterator[Read]:
+    accepts = [header for _client, header, _form in accept.TABLE]
+    for path in ("/simple/", f"/simple/{PROJECT}/", f"/simple/{DEPENDENCY}/"):
+        again = path == "/simple/"
+        yield Read(path=path, written_again=again)
+        for header in accepts:
+            for coding in ("gzip", "identity"):
+                asked = (("Accept", header), ("Accept-Encoding", coding))
+                yield Read(path=path, headers=asked, written_again=again)
+        yield Read(path=path, method="HEAD", headers=(("Accept", accepts[0]),), written_again=again)
+    wheel = f"/packages/{PROJECT}/{PROJECT}-2.0-py3-none-any.whl"
+    for path in (wheel, f"{wheel}.metadata", f"/packages/{PROJECT}/{PROJECT}-2.0.tar.gz"):
+        yield Read(path=path)
+        yield Read(path=path, method="HEAD")
+        yield Read(path=path, headers=(("Range", "bytes=5-20"),))
+    for name in _ENVIRONMENT:
+        yield Read(path=f"/env/{PROJECT}/{name}")
+        yield Read(path=f"/env/{PROJECT}/1/{name}")
+    yield Read(path=f"/simple/{PUBLIC}/")
+    for path in ("/simple/", f"/simple/{PROJECT}/", wheel, f"{wheel}.metadata", f"/simple/{PUBLIC}/", "/nothing"):
+        yield Read(path=path, is_signed=False)
+        yield Read(path=path, is_signed=False, headers=(("Authorization", basic(index.user, "wrong")),))
+    yield Read(path=f"/env/{PROJECT}/requirements.txt", is_signed=False)
+    yield Read(path="/healthz", is_signed=False)
