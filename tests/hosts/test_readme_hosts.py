@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,9 +26,8 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
-    """What somebody gets who clones this checkout, with this .venv."""
+    """What somebody gets who clones this checkout; its .venv is made by the commands."""
     folder = copies.copy(tmp_path / "ppm")
-    (folder / ".venv").symlink_to(Path(sys.prefix))
     yield folder
     subprocess.run(["make", "host-down"], cwd=folder, capture_output=True, timeout=300, check=False)
 
