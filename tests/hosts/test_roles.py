@@ -1,0 +1,313 @@
+"""Each role by itself, in a playbook that has nothing but it; certificates from each source, and why one is not got.
+
+In the order of the file: a role comes to a host that has what the ones before it left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from support.deployed import Deployed, certificate, eventually, settings
+
+from testbed.acme import Acme
+from testbed.hosts import Host
+from testbed.place import CHECKOUT
+from testbed.playbook import Result
+
+ROLE = """\
+- name: {role} alone
+  hosts: ppm
+  become: true
+  gather_facts: false
+  roles:
+    - role: {role}
+"""
+
+
+@dataclass(kw_only=True)
+class Single(Deployed):
+    """A host that roles come to one by one."""
+
+    def role(self, name: str, *arguments: str, expect: int = 0, again: bool = False, **variables: object) -> Result:
+        """Run one role; with `again` a second time, which has to change nothing."""
+        path = self.folder / f"{name}.yml"
+        path.write_text(ROLE.format(role=name))
+        result = self.play(path, *arguments, expect=expect, **variables)
+        if again:
+            assert self.play(path, *arguments, **variables).changed == ()
+        return result
+
+    def workers(self) -> tuple[str, str]:
+        """The processes of nginx: the one that is started, and those that a reload replaces."""
+        return (
+            self.host.run("systemctl show -p MainPID --value nginx.service").out,
+            self.host.run("pgrep -f 'nginx: worker' | sort").out,
+        )
+
+
+def single(host: Host, acme: Acme, folder: Path) -> Single:
+    made = Single(host=host, folder=folder, ca=folder / "root.pem", variables=settings(host, acme, folder))
+    made.ca.write_bytes(acme.root())
+    return made
+
+
+@pytest.fixture(scope="module")
+def web(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Single:
+    """For what serves: base, nginx, the certificate."""
+    return single(new_shared_host(13), acme, tmp_path_factory.mktemp("web"))
+
+
+@pytest.fixture(scope="module")
+def app(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Single:
+    """For what is served: the application, its credentials."""
+    return single(new_shared_host(12, sudo=True), acme, tmp_path_factory.mktemp("app"))
+
+
+# Certificates of somebody else's making
+
+
+class Authority:
+    """A root, and one below it that signs: what a company has."""
+
+    def __init__(self) -> None:
+        self.keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("Root", "Issuing")}
+        self.root = self._sign("Root", "Root", ca=True)
+        self.issuing = self._sign("Issuing", "Root", ca=True)
+
+    def issue(self, folder: Path, domain: str) -> tuple[Path, Path]:
+        """Files with the certificate and its chain, and with its key."""
+        folder.mkdir()
+        self.keys[domain] = ec.generate_private_key(ec.SECP256R1())
+        chain, key = folder / "chain.pem", folder / "key.pem"
+        parts = (self._sign(domain, "Issuing"), self.issuing)
+        chain.write_bytes(b"".join(part.public_bytes(serialization.Encoding.PEM) for part in parts))
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.write_bytes(self.keys[domain].private_bytes(*form))
+        return chain, key
+
+    def _sign(self, name: str, issuer: str, *, ca: bool = False) -> x509.Certificate:
+        now = datetime.now(UTC)
+        common = {each: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer)}
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(common[name])
+            .issuer_name(common[issuer])
+            .public_key(self.keys[name].public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        )
+        return made.sign(self.keys[issuer], hashes.SHA256())
+
+
+def test_base(web: Single) -> None:
+    web.role("base")
+    host = web.host
+    assert host.run("stat -c '%U %G %a' /srv/ppm /srv/ppm/credentials").out == "ppm www-data 750\nppm www-data 2750\n"
+    assert host.run("getent passwd ppm").out.endswith(":/srv/ppm:/usr/sbin/nologin\n")
+    assert host.run("command -v nginx certbot", check=False).code, "what others need is theirs"
+    bundle = host.run("cat /etc/ssl/certs/ca-certificates.crt").out
+    assert Path(web.variables["ppm_ca_certificates"][0]).read_text().strip() in bundle  # type: ignore[index]
+    assert host.run("ls /etc/nginx /opt/ppm", check=False).out == ""
+
+
+def test_pypiserver(app: Single) -> None:
+    """The application is up behind its socket, and nothing is in front of it."""
+    app.role("pypiserver")
+    ask = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ppm/ppm.sock');"
+        " s.sendall(b'GET /healthz HTTP/1.0\\r\\n\\r\\n'); print(s.makefile().read())"
+    )
+    assert app.host.run(f'python3 -c "{ask}"').out.rstrip().endswith("ok")
+    assert app.host.run("ls /srv/ppm/first-credential /etc/nginx", check=False).out == ""
+    assert app.host.run("command -v nginx", check=False).code
+
+
+def test_credentials(app: Single) -> None:
+    made = app.role("credentials")
+    assert made.changed[-1] == "credentials : Make the first admin, where there is none"
+    user, _, secret = app.host.run("cat /srv/ppm/first-credential").out.strip().partition(":")
+    assert secret.startswith("ppm_")
+    assert secret not in made.output
+    assert user in app.host.run("ppmctl user list").out
+    # it is read and deleted; another run does not make another
+    app.host.run("rm /srv/ppm/first-credential /srv/ppm/netrc")
+    assert app.role("credentials").changed == ()
+    assert app.host.run("ls /srv/ppm/first-credential", check=False).code
+
+
+def test_nginx(web: Single, tmp_path: Path) -> None:
+    """It starts without a certificate, on one of its own that nobody takes for real."""
+    web.role("nginx")
+    assert web.host.run("nginx -t 2>&1 | tail -1").out.endswith("test is successful\n")
+    with pytest.raises(requests.exceptions.SSLError):
+        web.get("/simple/")
+    temporary = tmp_path / "temporary.pem"
+    temporary.write_bytes(web.host.box.get("/etc/ppm/tls/fullchain.pem"))
+    assert "temporary" in certificate(web, root=temporary).issuer
+    assert web.ask("GET", "/healthz", verify=str(temporary)).text == "ok\n"
+    assert web.ask("GET", "/simple/", verify=str(temporary), auth=None).status_code == 401
+    assert web.session.get(f"http://{web.domain}/", timeout=20, allow_redirects=False).status_code == 301
+    with pytest.raises(requests.exceptions.ConnectionError):
+        web.session.get(f"http://{web.domain}/", headers={"Host": "other.test"}, timeout=20)
+
+
+def test_a_certificate_of_the_hosts_own(web: Single, tmp_path: Path) -> None:
+    before = web.workers()
+    web.role("letsencrypt", again=True, ppm_tls="selfsigned", ppm_acme_email="")
+    root = tmp_path / "own.pem"
+    root.write_bytes(web.host.box.get("/etc/ppm/tls/fullchain.pem"))
+    assert certificate(web, root=root).domains == [web.domain]
+    assert web.workers()[0] == before[0]
+    assert web.host.run("stat -c %a /etc/ppm/tls/privkey.pem").out == "600\n"
+    assert web.host.run("command -v certbot", check=False).code, "nothing is installed that it does not need"
+
+
+def test_a_certificate_that_is_provided_and_its_successor(web: Single, tmp_path: Path) -> None:
+    """With its chain; the next one, its key under ansible-vault, is taken up by a reload."""
+    authority = Authority()
+    root = tmp_path / "root.pem"
+    root.write_bytes(authority.root.public_bytes(serialization.Encoding.PEM))
+    chain, key = authority.issue(web.folder / "first", web.domain)
+    given = {"ppm_tls": "provided", "ppm_tls_certificate": str(chain), "ppm_tls_key": str(key)}
+    web.role("letsencrypt", **given)
+    first = certificate(web, root=root)
+    assert web.host.run("stat -Lc '%a %U' /etc/ppm/tls/privkey.pem").out == "600 root\n"
+
+    chain, key = authority.issue(web.folder / "second", web.domain)
+    password = tmp_path / "password"
+    password.write_text("of the vault\n")
+    vault = {**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(password)}
+    encrypt(key, vault)
+    before = web.workers()
+    given = {"ppm_tls": "provided", "ppm_tls_certificate": "second/chain.pem", "ppm_tls_key": "second/key.pem"}
+    result = web.role("letsencrypt", "--vault-password-file", str(password), again=True, **given)
+    assert result.changed == ("letsencrypt : Bring the certificate and its key", "nginx : Reload nginx")
+    assert "PRIVATE KEY" not in result.output
+    eventually(lambda: certificate(web, root=root), lambda found: found.serial != first.serial)
+    after = web.workers()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def encrypt(path: Path, environ: dict[str, str]) -> None:
+    command = [str(Path(sys.executable).parent / "ansible-vault"), "encrypt", str(path)]
+    subprocess.run(command, check=True, env=environ, capture_output=True, timeout=60)
+    assert path.read_text().startswith("$ANSIBLE_VAULT")
+
+
+def test_no_tls_behind_a_proxy_that_has_it(web: Single) -> None:
+    given = {"ppm_tls": "none", "ppm_trusted_proxies": ["0.0.0.0/0"], "ppm_acme_email": ""}
+    web.role("letsencrypt", again=True, **given)
+    eventually(lambda: web.host.run("cat /proc/net/tcp").out, lambda said: " 00000000:01BB " not in said)
+    url = f"http://{web.domain}"
+    assert web.session.get(f"{url}/healthz", timeout=20).text == "ok\n"
+    assert web.session.get(f"{url}/simple/", timeout=20).status_code == 401
+    assert "Strict-Transport-Security" not in web.session.get(f"{url}/simple/", timeout=20).headers
+    web.session.get(f"{url}/simple/", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=20)
+    last = json.loads(web.host.run("tail -1 /var/log/nginx/access.log").out)
+    assert last["client"] == "203.0.113.9"
+
+
+# Why there is no certificate, and what is said: a domain, whether it is looked at first, another authority.
+# `{other}` is a host with another server, `{web}` the host itself.
+REFUSALS = {
+    "no DNS": ("nowhere.test", True, "", "nowhere.test has no address in the DNS that this host asks"),
+    "port 80 is closed": ("acme.test", True, "", "nothing answers at http://acme.test/ (port 80 of "),
+    "another server": ("{other}", True, "", "another server answers there ('an answer of status 404')"),
+    "no DNS for the authority": ("nowhere.test", False, "", "the authority finds no address for nowhere.test (DNS)"),
+    "closed to the authority": (
+        "acme.test",
+        False,
+        "",
+        "the authority did not reach this nginx at http://acme.test/",
+    ),
+    "another to the authority": ("{other}", False, "", "the authority did not reach this nginx at http://{other}/"),
+    "no authority": ("{web}", True, "https://acme.test:9/dir", "this host does not reach the authority"),
+    "an authority that nobody vouches for": (
+        *("{web}", True, "https://{web}/dir"),
+        "the authority's own certificate is not trusted by this host",
+    ),
+}
+
+
+def test_why_there_is_no_certificate(web: Single, app: Single, acme: Acme, tmp_path: Path) -> None:
+    """All of them in one play: a visit to the host for each would be minutes."""
+    web.role("letsencrypt", ppm_tls="selfsigned", ppm_acme_email="")
+    web.host.run("apt-get install -y -qq --no-install-recommends certbot")
+    app.host.run("systemd-run --unit=other --collect python3 -m http.server 80")
+    names = {"web": web.domain, "other": app.domain}
+    tasks = [
+        {
+            "name": name,
+            "issue_certificate": {
+                "domain": domain.format(**names),
+                "email": "admin@example.com",
+                "directory": directory.format(**names) or acme.directory,
+                "webroot": "/var/lib/ppm/acme",
+                "check_first": first,
+                "source": "a test",
+            },
+            "register": f"result{number}",
+            "ignore_errors": True,
+        }
+        for number, (name, (domain, first, directory, _)) in enumerate(REFUSALS.items())
+    ]
+    said = (
+        "{{ {" + ", ".join(f"'{name}': result{number}.msg" for number, name in enumerate(REFUSALS)) + "} | to_json }}"
+    )
+    tasks.append({"name": "Keep", "copy": {"content": said, "dest": "/root/said.json", "mode": "0600"}})
+    (tmp_path / "library").symlink_to(CHECKOUT / "roles" / "letsencrypt" / "library")
+    book = tmp_path / "refusals.yml"
+    book.write_text(json.dumps([{"hosts": "ppm", "become": True, "gather_facts": False, "tasks": tasks}]))
+    before = certificate_files(web)
+    web.play(book)
+    app.host.run("systemctl stop other.service")
+
+    messages = json.loads(web.host.run("cat /root/said.json; rm /root/said.json").out)
+    for name, (domain, _, _, meaning) in REFUSALS.items():
+        assert messages[name].startswith(f"No certificate for {domain.format(**names)}: "), name
+        assert meaning.format(**names) in messages[name], f"{name}: {messages[name]}"
+    assert certificate_files(web) == before
+    assert web.host.run("ls /var/lib/ppm/acme/.well-known/acme-challenge").out == "", "no probe is left"
+
+
+def certificate_files(index: Deployed) -> str:
+    return index.host.run("ls -l /etc/ppm/tls; cat /etc/ppm/tls/source").out
+
+
+def test_a_certificate_after_one_that_was_refused(web: Single) -> None:
+    """What served goes on, and the next run gets it."""
+    domain = "elsewhere.test"
+    refused = web.role("letsencrypt", expect=2, ppm_domain=domain)
+    assert f"No certificate for {domain}: {domain} has no address in the DNS" in refused.output
+    assert web.host.run("systemctl is-active nginx").out == "active\n"
+    assert "CN=" in web.host.run("openssl x509 -noout -subject -in /etc/ppm/tls/fullchain.pem").out.replace(" ", "")
+
+    web.role("letsencrypt")
+    assert eventually(lambda: issuer(web), lambda found: "Pebble" in found)
+    timer = web.host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer").out
+    assert timer == "enabled\nactive\n"
+
+
+def issuer(index: Deployed) -> str:
+    try:
+        return certificate(index).issuer
+    except ssl.SSLCertVerificationError as exc:
+        return str(exc)
