@@ -56,6 +56,7 @@ SAID = [
     (RATE, unexpected("too many certificates (5) already issued for this exact set of domains in the last 168h")),
     (RATE, unexpected("Error creating new order :: Too many failed authorizations (5) in the last 1h0m0s")),
     (RATE, unexpected(f"{ERROR}:rateLimited :: There were too many requests of a given type :: retry later.")),
+    (AWAY, unexpected("ValueError: Requesting acme.example/dir: Connection refused")),
     (AWAY, unreachable("NewConnectionError('Failed to establish a new connection: [Errno 111] Connection refused')")),
     (AWAY, unreachable("NameResolutionError(\"Failed to resolve 'acme.example' (Name or service not known)\")")),
     (

@@ -61,7 +61,7 @@ _MEANINGS = {
         "the authority's own certificate is not trusted by this host: put its certificate authority into"
         " ppm_ca_certificates"
     ),
-    r"NewConnectionError|Max retries exceeded|Name or service not known|Temporary failure in name resolution": (
+    r"NewConnectionError|Max retries exceeded|ValueError: Requesting|Name or service not known|Temporary failure": (
         "this host does not reach the authority: see ppm_acme_directory, ppm_proxy_url and the host's own DNS"
     ),
     r"Type: +dns|NXDOMAIN|DNS problem|no valid (A|IP) records|could not resolve|no such host": (
