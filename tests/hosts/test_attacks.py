@@ -1,0 +1,62 @@
+"""The table of attacks, on a host that site.yml has made an index: `pytest -s` prints it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from support import attacks, wheels
+from support.deployed import Deployed
+from support.raw import Target
+
+WHEEL = wheels.wheel("attacked", "1.0")
+PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
+
+
+@pytest.fixture
+def attacked(deployed: Callable[[int], Deployed]) -> Deployed:
+    """A host with a project that has every side file, and something planted wherever something may lie."""
+    index = deployed(13)
+    for version in ("1.0", "2.0", "3.0"):
+        answer = index.upload(wheels.wheel("attacked", version))
+        assert answer.status_code in (200, 409), answer.text
+    for command in ("yank attacked 2.0 --reason planted", "remove attacked 3.0 --yes", "status attacked deprecated"):
+        index.host.run(f"ppmctl package {command}")
+    for path in PLANTED:
+        index.host.run(f"echo planted in {path} > /srv/ppm/{path}")
+    return index
+
+
+def test_every_attack_is_refused(attacked: Deployed) -> None:
+    """Also: 401 comes before anything else, and no secret that was sent to the wrong place is in a log."""
+    hidden = attacked.host.run(
+        "cd /srv/ppm && head -qn 3 credentials/* audit.jsonl packages/attacked/.status packages/attacked/*.upload"
+    ).out
+    target = Target(
+        address=attacked.host.address,
+        name=attacked.domain,
+        user=attacked.user,
+        secret=attacked.secret,
+        project="attacked",
+        file=WHEEL[0],
+        port=443,
+        plain_port=80,
+        has_tls=True,
+        ca=attacked.ca,
+        public=False,
+        never=(*(line.encode() for line in hidden.splitlines() if len(line) > 20), b"root:x:", b"planted in"),
+    )
+    try:
+        outcomes = attacks.run(target)
+        print(attacks.table(outcomes))
+        wrong = attacks.wrong(outcomes)
+        assert not wrong, attacks.table(wrong)
+        assert len(outcomes) > 1000
+        logs = attacked.host.run("cat /var/log/nginx/access.log /var/log/nginx/error.log; journalctl -u ppm").out
+        for secret in attacks.secrets_sent(target):
+            assert secret not in logs
+    finally:
+        for path in PLANTED:
+            with contextlib.suppress(Exception):
+                attacked.host.run(f"rm -f /srv/ppm/{path}")
