@@ -120,6 +120,10 @@ def everybody(index: Deployed, user: Client) -> list[Stream]:
         made = planted.fresh(project, size=streams.some_size(chance, largest=1 << 20))
         planted.upload(wire, made, seconds=seconds)
 
+    def ask(_number: int) -> None:
+        reply = wire.ask("GET", f"/simple/{planted.PROJECT}/", headers={"Accept": planted.UNDECIDED})
+        assert reply.status == 200, str(reply)
+
     def pip(number: int) -> None:
         program = ("pip/bin/pip", "pip-newest --python pip/bin/python")[number % 2]
         options = f"--retries 0 --no-cache-dir --force-reinstall --index-url {index.simple}"
@@ -131,6 +135,8 @@ def everybody(index: Deployed, user: Client) -> list[Stream]:
 
     return [
         *(Stream("request", reads.ask, pause=0.04) for _ in range(2)),
+        # more than a short queue would hold; they wait in the socket during a restart, as uploads do
+        *(Stream("application", ask, pause=0.25) for _ in range(5)),
         *(Stream("upload", partial(upload, f"streamed-{number}"), pause=0.3) for number in range(2)),
         Stream("slow upload", partial(upload, "streamed-2", seconds=3)),
         Stream("pip", pip, pause=2),

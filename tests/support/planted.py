@@ -18,6 +18,8 @@ from testbed.clients import Client
 
 PROJECT, DEPENDENCY, PUBLIC = "planted", "planted-part", "six"
 _ENVIRONMENT = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml")
+# an Accept header that is in no table: the application decides what it gets
+UNDECIDED = "text/html;q=0.7, application/vnd.pypi.simple.v1+json;q=0.9"
 _numbers = itertools.count(1)
 
 
