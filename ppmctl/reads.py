@@ -120,11 +120,10 @@ class Reader:
         response.headers["Cache-Control"] = "no-cache"
         if request.accept_encodings["gzip"] > 0:
             with contextlib.suppress(FileNotFoundError):  # short pages have no packed form
-                packed = _send(request, response, path.with_name(path.name + PACKED))
-                if packed.status_code != 416:
-                    packed.headers["Content-Encoding"] = "gzip"
+                packed = _send(request, response, path.with_name(path.name + PACKED), in_parts=False)
+                packed.headers["Content-Encoding"] = "gzip"
                 return packed
-        return _send(request, response, path)
+        return _send(request, response, path, in_parts=False)
 
     def _file(self, request: Request, project: str, filename: str) -> Response:
         try:
@@ -136,7 +135,7 @@ class Reader:
         response = Response(content_type="application/octet-stream")
         response.headers["Cache-Control"] = self._file_cache
         try:
-            return _send(request, response, self._store.volume.file(project, filename))
+            return _send(request, response, self._store.volume.file(project, filename), in_parts=True)
         except FileNotFoundError as exc:
             raise Refused(404, "There is no such file in this index") from exc
 
@@ -163,8 +162,20 @@ def _redirect(location: str, status: int) -> Response:
     return response
 
 
-def _send(request: Request, response: Response, path: Path) -> Response:
-    """Put the file at `path` into `response`, whole, in part (Range) or not at all (304)."""
+def _range_counts(request: Request) -> bool:
+    """Whether a Range is heeded: one in another unit, of several parts, or on condition of a weak validator gets the
+    whole (RFC 9110, sections 13.1.5 and 14.2)."""
+    asked = request.headers.get("Range", "").strip().lower()
+    return (
+        asked.startswith("bytes=") and "," not in asked and not request.headers.get("If-Range", "").startswith("W/")
+    )
+
+
+def _send(request: Request, response: Response, path: Path, *, in_parts: bool) -> Response:
+    """Put the file at `path` into `response`: whole, not at all (304), or a part (Range) where `in_parts`."""
+    environ = dict(request.environ)
+    if not _range_counts(request):
+        environ.pop("HTTP_RANGE", None)
     file = path.open("rb")
     try:
         entry = os.fstat(file.fileno())
@@ -174,7 +185,7 @@ def _send(request: Request, response: Response, path: Path) -> Response:
         response.response = wrap_file(request.environ, file, 1 << 18)
         response.direct_passthrough = True
         response.content_length = entry.st_size
-        response.make_conditional(request, accept_ranges=True, complete_length=entry.st_size)
+        response.make_conditional(environ, accept_ranges=in_parts, complete_length=entry.st_size)
     except RequestedRangeNotSatisfiable:
         file.close()
         refused = Response("The file ends before the range that was asked for\n", status=416, mimetype="text/plain")
