@@ -1,4 +1,7 @@
-"""`python -m bench`: measure ppm and pypiserver at several sizes of the index, in one run on the loopback."""
+"""`python -m bench`: measure ppm and pypiserver at several sizes of the index, in one run on the loopback.
+
+With --nginx: the nginx that is deployed in front of it, and a bare one beside it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bench import measures, subjects  # they use what the tests share
+from bench import measures, subjects, web  # they use what the tests share
 
 
 def main() -> None:
@@ -22,10 +25,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the medians are shown")
     parser.add_argument("--requests", type=int, default=200, help="requests of each kind in a round")
     parser.add_argument("--only", choices=["ppm", "pypiserver"], help="measure one of the two")
+    parser.add_argument("--nginx", action="store_true", help="the deployed nginx beside a bare one")
+    parser.add_argument("--seconds", type=int, default=3, help="of load on each nginx in a round")
     parser.add_argument("--json", type=Path, help="also write all rounds into this file")
     chosen = parser.parse_args()
     rounds: list[dict[str, object]] = []
     for files in chosen.files:
+        if chosen.nginx:
+            rounds += web.compare(files, rounds=chosen.rounds, seconds=chosen.seconds)
+            continue
         for subject in (subjects.ppm, subjects.pypiserver):
             if chosen.only not in (None, subject.__name__):
                 continue
@@ -36,7 +44,8 @@ def main() -> None:
                 for number in range(chosen.rounds):
                     measured = measures.measure(running, files=files, requests_each=chosen.requests)
                     rounds.append({"subject": running.name, "files": files, "round": number, **measured})
-    print(table(rounds))
+    print(heading(chosen.rounds))
+    print(web.table(rounds) if chosen.nginx else table(rounds))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=1) + "\n")
 
@@ -46,11 +55,15 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
+def heading(rounds: int) -> str:
+    """What the table below is of, in Markdown."""
+    return f"{machine()}; medians of {rounds} rounds\n"
+
+
 def table(rounds: list[dict[str, object]]) -> str:
     """The medians of all rounds, in Markdown."""
     names = [name for name in rounds[0] if name not in ("subject", "files", "round")]
-    lines = [f"{machine()}; medians of {1 + max(int(str(row['round'])) for row in rounds)} rounds", ""]
-    lines += ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
+    lines = ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
     for key in dict.fromkeys((row["subject"], row["files"]) for row in rounds):
         mine = [row for row in rounds if (row["subject"], row["files"]) == key]
         medians = [statistics.median(float(str(row[name])) for row in mine) for name in names]

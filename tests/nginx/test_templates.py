@@ -111,6 +111,10 @@ def index_servers(configuration: Directive) -> list[Directive]:
     return [server for server in servers(configuration) if any(server.all("auth_basic_user_file"))]
 
 
+def locations(server: Directive) -> Iterator[Directive]:
+    return (directive for directive in server.walk() if directive.name == "location")
+
+
 def values(directive: Directive, name: str) -> list[str]:
     return [" ".join(found.arguments) for found in directive.walk() if found.name == name]
 
@@ -211,20 +215,34 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
         (server,) = index_servers(rendering.parse(path))
         assert values_here(server, "auth_basic") == ["$ppm_realm" if read_access == "public" else "ppm"]
         for condition in server.all("if"):
-            assert values(condition, "return") == ["401"]
+            assert values(condition, "return") == ["419"], "a refusal as well"
         assert not any(server.all("return"))
         assert not any(server.all("rewrite"))
         open_to_all = []
-        for location in server.all("location"):
+        for location in locations(server):
             name = " ".join(location.arguments)
-            ends = [found for found in location.walk() if found.name in ("return", "rewrite")]
+            ends = [found for found in location.walk() if found.name == "return"]
+            ends += [found for found in location.walk() if found.name == "rewrite" and found.arguments[-1] != "break"]
             if not name.startswith("@") and ends:
                 open_to_all.append(name)
-            if values(location, "auth_basic") == ["off"]:
+            if values_here(location, "auth_basic") == ["off"]:
                 open_to_all.append(name)
             assert not any(found.name == "satisfy" for found in location.walk())
         expected = ["= /healthz", "= /healthz"] + (["= /RPC2"] if read_access == "public" else [])
         assert open_to_all == expected
+
+
+def test_every_refusal_is_worded(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """One error_page in a location drops all that it would inherit."""
+    for path in combinations.values():
+        (server,) = index_servers(rendering.parse(path))
+        wanted = set(values_here(server, "error_page"))
+        assert {status for refused in wanted for status in re.findall(r"(?<!=)\b[45]\d\d", refused)} >= {
+            *("401", "403", "404", "405", "413", "429", "500", "502", "504")
+        }
+        for location in locations(server):
+            here = set(values_here(location, "error_page"))
+            assert not here or here >= wanted
 
 
 def values_here(directive: Directive, name: str) -> list[str]:
@@ -261,7 +279,7 @@ def test_only_what_is_meant_to_be_served_has_a_root(combinations: dict[tuple[str
         assert values_here(server, "root") == ["/var/empty"]
         roots = {
             " ".join(location.arguments): values_here(location, "root")
-            for location in server.all("location")
+            for location in locations(server)
             if any(location.all("root"))
         }
         whole = [name for name, root in roots.items() if root == ["/srv/ppm"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -16,17 +18,18 @@ from testbed.debian import FRESH_SECONDS, SUITES
 
 CACHE = Path(__file__).parents[2] / ".cache"
 
-_LIBRARIES = ("libc6", "libcrypt1", "libpcre2-8-0", "zlib1g", "libzstd1")
+_PROGRAMS = ("nginx", "nginx-common", "openssl", "wrk")
+_LIBRARIES = ("libc6", "libcrypt1", "libpcre2-8-0", "zlib1g", "libzstd1", "libgcc-s1", "libluajit-5.1-2")
 _PACKAGES = {
-    12: ("nginx", "nginx-common", "openssl", "libssl3", *_LIBRARIES),
-    13: ("nginx", "nginx-common", "openssl", "libssl3t64", *_LIBRARIES),
+    12: (*_PROGRAMS, *_LIBRARIES, "libssl3"),
+    13: (*_PROGRAMS, *_LIBRARIES, "libssl3t64"),
 }
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """A release's nginx and openssl in the folder `root`."""
+    """A release's nginx, openssl and wrk in the folder `root`."""
 
     release: int
     root: Path
@@ -46,6 +49,10 @@ class Tree:
         return self.command("usr/bin/openssl")
 
     @property
+    def wrk(self) -> list[str]:
+        return self.command("usr/bin/wrk")
+
+    @property
     def mime_types(self) -> Path:
         return self.root / "etc" / "nginx" / "mime.types"
 
@@ -60,7 +67,8 @@ class Tree:
 
 def tree(release: int) -> Tree:
     """The newest nginx of Debian `release`, from this machine's mirror; a week old at most, where that answers."""
-    folder = CACHE / f"debian-{release}"
+    content = hashlib.sha256(" ".join(_PACKAGES[release]).encode()).hexdigest()[:8]
+    folder = CACHE / f"debian-{release}-{content}"
     if not folder.exists() or time.time() - folder.stat().st_mtime > FRESH_SECONDS:
         try:
             _make(release, folder)
@@ -93,9 +101,11 @@ def _make(release: int, folder: Path) -> None:
         _run([*apt, "download", *_PACKAGES[release]], work)
         for package in sorted(work.glob("*.deb")):
             _run(["dpkg-deb", "--extract", str(package), str(work / "root")], work)
-        shutil.rmtree(folder, ignore_errors=True)
-        (work / "root").rename(folder)
-        os.utime(folder)
+        os.utime(work / "root")
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(work / "old")
+        with contextlib.suppress(OSError):  # somebody else has made it by now
+            (work / "root").rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -103,12 +103,11 @@ def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm",
         f"{root}/": f"{places.root}/",
         f"{root};": f"{places.root};",
     }
-    # what these hold by default are folders of the machine's own nginx
-    temporary = "".join(
-        f"    {kind}_temp_path {places.folder}/tmp/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    me = pwd.getpwuid(os.getuid()).pw_name
-    changed = {"user www-data;": f"user {me};", "http {\n": "http {\n" + temporary, **faster}
+    changed = {
+        "user www-data;": f"user {me()};",
+        "http {\n": f"http {{\n{temporary_paths(places.folder)}",
+        **faster,
+    }
     files = sorted(places.configuration.parent.glob("**/*.conf"))
     text = "\0".join(path.read_text() for path in files)
     for before, after in changed.items():
@@ -121,6 +120,16 @@ def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm",
         path.write_text(content)
     left = re.findall(r"\s(/(?:etc|run|srv|var)/(?!empty)[^\s;]*)", text.replace(str(places.folder), "."))
     assert not [path for path in left if not path.startswith(str(places.root))], left
+
+
+def me() -> str:
+    """Who nginx's workers are in a test."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def temporary_paths(folder: Path) -> str:
+    """Directives for folders that are the machine's own nginx's by default."""
+    return "".join(f"    {kind}_temp_path {folder}/tmp/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
 
 
 @dataclass(frozen=True, kw_only=True)

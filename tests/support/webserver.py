@@ -54,10 +54,10 @@ class Site(Server):
         return requests.request(method, self.url + path, **options)
 
     def access_log(self) -> str:
-        return (self.places.logs / "access.log").read_text()
+        return (self.places.logs / "access.log").read_text(errors="replace")
 
     def error_log(self) -> str:
-        return (self.places.logs / "error.log").read_text()
+        return (self.places.logs / "error.log").read_text(errors="replace")
 
     def forget(self) -> None:
         """Empty the logs."""

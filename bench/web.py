@@ -1,0 +1,251 @@
+"""The deployed nginx beside a bare one: what its configuration costs a page and a file.
+
+The bare one serves the same files from the same disk, as plain files, with the same TLS, the same authentication and
+the same access log. Both run all the time, on one processor that the load does not use, and are measured in turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from support import debian, raw, rendering, servers, volumes, webserver
+from support.debian import Tree
+from support.evidence import until
+from support.rendering import Directive, Places
+from support.webserver import Site
+
+from ppmctl import accept
+
+CONNECTIONS = 16
+PATHS = 2000  # that are asked for in turn, of as many projects as there are
+_TICK = os.sysconf("SC_CLK_TCK")
+
+_BARE = """
+user {user};
+worker_processes auto;
+pid {folder}/nginx.pid;
+error_log {folder}/log/error.log error;
+events {{ worker_connections 8192; }}
+http {{
+    {temporary}
+    include {mime_types};
+    default_type application/octet-stream;
+    server_tokens off;
+    sendfile on;
+    tcp_nopush on;
+    {tls}
+    {log_format}
+    access_log {folder}/log/access.log ppm;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        server_name localhost;
+        ssl_certificate {tls_folder}/fullchain.pem;
+        ssl_certificate_key {tls_folder}/privkey.pem;
+        auth_basic "bare";
+        auth_basic_user_file {root}/credentials/htpasswd;
+        root {root};
+    }}
+}}
+"""
+
+# wrk's own language: the requests are made once, then sent over and over; what came of them in one line
+_SCRIPT = """
+local requests, number = {}, 0
+function init(args)
+    wrk.headers["Authorization"] = args[2]
+    wrk.headers["Accept"] = args[3]
+    for path in io.lines(args[1]) do requests[#requests + 1] = wrk.format("GET", path) end
+end
+function request()
+    number = number % #requests + 1
+    return requests[number]
+end
+function done(summary)
+    local wrong = summary.errors
+    io.write(string.format("\\n%d %d %d\\n", summary.requests, summary.duration,
+        wrong.connect + wrong.read + wrong.write + wrong.status + wrong.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """One of the two: its nginx's process, where it listens, and the paths to ask for, by what they are."""
+
+    name: str
+    process: int
+    port: int
+    paths: Mapping[str, Path]
+
+    def workers(self) -> list[int]:
+        return [int(pid) for pid in Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()]
+
+    def used(self) -> float:
+        """The processor time of all workers up to now, in seconds."""
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.workers()]
+        return sum(int(field[11]) + int(field[12]) for field in fields) / _TICK
+
+
+def compare(files: int, *, rounds: int, seconds: int, release: int = 13) -> list[dict[str, object]]:
+    """Rows of what was measured: requests a second and microseconds of processor time a request, and their ratios."""
+    with _both(files, release) as (deployed, bare, site, script):
+        rows: list[dict[str, object]] = []
+        for what in deployed.paths:
+            for number in range(rounds):
+                figures = {served.name: _load(served, what, site, script, seconds) for served in (deployed, bare)}
+                (rate, cost), (bare_rate, bare_cost) = figures["deployed"], figures["bare"]
+                row: dict[str, object] = {"what": what, "files": files, "round": number}
+                row |= {"deployed/s": rate, "bare/s": bare_rate, "ratio": rate / bare_rate}
+                row |= {"deployed µs": cost, "bare µs": bare_cost, "ratio of work": bare_cost / cost}
+                rows.append(row)
+        return rows
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The medians of all rounds, in Markdown."""
+    names = [name for name in rows[0] if name not in ("what", "files", "round")]
+    lines = ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
+    for key in dict.fromkeys((row["what"], row["files"]) for row in rows):
+        mine = [row for row in rows if (row["what"], row["files"]) == key]
+        medians = {name: statistics.median(float(str(row[name])) for row in mine) for name in names}
+        shown = [f"{value:.2f}" if name.startswith("ratio") else f"{value:,.0f}" for name, value in medians.items()]
+        lines.append(f"| {key[0]} | {key[1]:,} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _both(files: int, release: int) -> Iterator[tuple[Served, Served, Site, Path]]:
+    tree = debian.tree(release)
+    projects = files // volumes.FILES_EACH
+    with tempfile.TemporaryDirectory(prefix="ppm-bench-") as work, contextlib.ExitStack() as running:
+        folder = Path(work)
+        root = folder / "root"
+        volumes.fill(root, projects=projects)
+        webserver.admin(root)
+        servers.ppmctl("index", "rebuild", "--root", str(root))
+        rendering.render([(folder / "rendered", rendering.variables(tree, ipv6=False, ppm_upstream="none"))])
+        site = webserver.start(folder / "rendered", tree, root)
+        running.callback(site.close)
+        bare_folder = folder / "bare"
+        process, port = _start_bare(tree, site, bare_folder, rendering.parse(folder / "rendered"))
+        running.callback(process.wait)
+        running.callback(process.terminate)
+        script = folder / "load.lua"
+        script.write_text(_SCRIPT)
+        deployed = Served(
+            name="deployed", process=site.nginx.pid, port=site.port, paths=_paths(folder / "a", projects, "")
+        )
+        bare = Served(
+            name="bare", process=process.pid, port=port, paths=_paths(folder / "b", projects, "/index", "index.json")
+        )
+        for served in (deployed, bare):
+            for worker in served.workers():
+                os.sched_setaffinity(worker, {_processors()[0]})
+        _same_content(deployed, bare, site)
+        yield deployed, bare, site, script
+
+
+def _processors() -> list[int]:
+    """The processors that may be used; the first is the servers', the last the load's."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def _paths(folder: Path, projects: int, pages: str, page: str = "") -> dict[str, Path]:
+    """Files that list the paths to ask for: the same ones for both, each in its own words."""
+    folder.mkdir()
+    chance = random.Random(files := projects * volumes.FILES_EACH)
+    numbers = [chance.randrange(files) for _number in range(PATHS)]
+    listed = {
+        "page": [f"{pages}/simple/{volumes.project(number // 10)}/{page}" for number in numbers],
+        "file": [
+            f"/packages/{volumes.project(number // 10)}/{volumes.filename(number // 10, number % 10)}"
+            for number in numbers
+        ],
+    }
+    for what, paths in listed.items():
+        (folder / what).write_text("".join(f"{path}\n" for path in paths))
+    return {what: folder / what for what in listed}
+
+
+def _start_bare(
+    tree: Tree, site: Site, folder: Path, configuration: Directive
+) -> tuple[subprocess.Popen[bytes], int]:
+    places = Places(folder=folder, root=site.root, socket=folder / "none", plain_port=0, tls_port=servers.free_port())
+    for made in (places.logs, folder / "tmp"):
+        made.mkdir(parents=True)
+    (http,) = configuration.all("http")
+    tls = [directive for directive in http.block if directive.name.startswith("ssl_")]
+    log_format = next(http.all("log_format"))
+    parts = [
+        *log_format.arguments[:2],
+        *(f"'{part}'" for part in log_format.arguments[2:]),
+    ]
+    text = _BARE.format(
+        user=rendering.me(),
+        folder=folder,
+        temporary=rendering.temporary_paths(folder),
+        mime_types=tree.mime_types,
+        tls=" ".join(f"{one.name} {' '.join(one.arguments)};" for one in tls).replace(":ppm_tls:", ":bare:"),
+        log_format=f"log_format {' '.join(parts)};",
+        port=places.tls_port,
+        tls_folder=site.places.tls,
+        root=site.root,
+    )
+    places.configuration.parent.mkdir(parents=True)
+    places.configuration.write_text(text)
+    process = webserver.start_nginx(tree, places)
+    until(lambda: _answers(places.tls_port, site), "the bare nginx")
+    return process, places.tls_port
+
+
+def _answers(port: int, site: Site) -> bool:
+    try:
+        return requests.get(f"https://localhost:{port}/", verify=str(site.ca), timeout=5).status_code == 401
+    except requests.ConnectionError:
+        return False
+
+
+def _same_content(deployed: Served, bare: Served, site: Site) -> None:
+    """Both answer with the same bytes, so that what is compared is how."""
+    for what in deployed.paths:
+        answers = []
+        for served in (deployed, bare):
+            path = served.paths[what].read_text().split()[0]
+            headers = {"Accept": accept.TABLE[0][1], "Accept-Encoding": "identity"}
+            url = f"https://localhost:{served.port}{path}"
+            answer = requests.get(url, auth=site.auth, headers=headers, verify=str(site.ca), timeout=60)
+            answer.raise_for_status()
+            answers.append(answer.content)
+        if answers[0] != answers[1]:
+            raise RuntimeError(f"The two serve different content for a {what}")
+
+
+def _load(served: Served, what: str, site: Site, script: Path, seconds: int) -> tuple[float, float]:
+    """Requests a second, and microseconds of the workers' processor time for each."""
+    before = served.used()
+    done = subprocess.run(
+        [
+            *("taskset", "--cpu-list", str(_processors()[-1]), *site.tree.wrk),
+            *("--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"),
+            *("--script", str(script), f"https://localhost:{served.port}/", "--"),
+            *(str(served.paths[what]), raw.basic(*site.auth), accept.TABLE[0][1]),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
+    )
+    if done.returncode:
+        raise RuntimeError(f"wrk exited {done.returncode}:\n{done.stdout}{done.stderr}")
+    count, microseconds, errors = map(int, done.stdout.split("\n")[-2].split())
+    if errors:
+        raise RuntimeError(f"{served.name}: {errors} of {count} requests failed")
+    return count / microseconds * 1e6, (served.used() - before) / count * 1e6
