@@ -151,7 +151,7 @@ def test_nobody_notices(event: str, index: Deployed, another: Path, user: Client
     happens: dict[str, Callable[[], object]] = {
         "upgrade.yml": lambda: upgrade(index, next(releases)),
         "rollback.yml": lambda: rollback(index),
-        "reload of nginx": lambda: index.host.run("nginx -q -t && systemctl reload nginx && sleep 0.5"),
+        "reload of nginx": lambda: index.host.run("nginx -q -t && systemctl reload nginx && sleep 2"),
         "renewal": lambda: renew(index),
     }
     if event == "rollback.yml" and link(index, "previous") not in installed(index):
