@@ -1,4 +1,4 @@
-"""Real hosts, an ACME server and clients, for the tests that need them.
+"""Fixtures: real hosts, an ACME server and clients, for the tests that need them.
 
 Everything is in containers that go with the test, the module or the session that they were made for.
 """
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.deployed import Deployed, deploy
 
+from support.deployed import Deployed, deploy
 from testbed import playbook
 from testbed.acme import Acme
 from testbed.bed import Bed, open_bed
