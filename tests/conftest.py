@@ -1,5 +1,38 @@
-"""What every folder of tests may ask for: see tests/support/beds.py. It costs nothing until a test does."""
+"""What every test may ask for."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import servers
+from support.servers import Server
+
 pytest_plugins = ["support.beds"]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers that end with the test: `serve()`, `serve("--upstream", "none")`, `serve(root=…)`."""
+    started: list[Server] = []
+
+    def start(*options: str, root: Path | None = None, **more: object) -> Server:
+        server = servers.start(root or tmp_path / "root", options=options, **more)  # type: ignore[arg-type]
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        with contextlib.suppress(ProcessLookupError):
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that the tests of a module share; each uses names of its own. It sends nothing elsewhere."""
+    server = servers.start(tmp_path_factory.mktemp("index") / "root", options=("--upstream", "none"))
+    yield server
+    with contextlib.suppress(ProcessLookupError):
+        server.kill()
