@@ -38,11 +38,13 @@ def plant(index: Deployed) -> None:
     ):
         answer = index.upload(made)
         assert answer.status_code in (200, 409), f"{answer.status_code} {answer.text}"
-    folders = f"/srv/ppm/index/env/{PROJECT}", f"/srv/ppm/index/env/{PROJECT}/1"
-    index.host.run(f"install -d -o ppm -g ppm -m 755 /srv/ppm/index/env {' '.join(folders)}")
+    top = "/srv/ppm/index/env"
+    folders = f"{top}/{PROJECT}", f"{top}/{PROJECT}/1"
+    index.host.run(f"mkdir -p {' '.join(folders)}")
     for folder in folders:
         for name in _ENVIRONMENT:
             index.host.box.put(f"{folder}/{name}", f"# {folder}\n{PROJECT}==2.0\n".encode())
+    index.host.run(f"chown -R ppm:ppm {top} && chmod -R u=rwX,go=rX {top}")  # as the application's own
 
 
 def user(client: Client, acme: Acme, index: Deployed) -> Client:
