@@ -21,10 +21,10 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up ansible generate host host-exec host-down test test-fast test-e2e test-hosts needs lint lock bench clean
+.PHONY: help up ansible generate compose-config host host-exec host-down test test-fast test-e2e test-hosts needs lint lock bench clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 up: $(VENV)/.server ## start an index on http://127.0.0.1:8080 (PORT=), its data in .ppm (ROOT=); Ctrl-C stops it
 	@exec $(BIN)/ppmctl serve --root "$(ROOT)" --host "$(HOST)" --port "$(PORT)" --first-credential $(ARGS)
@@ -42,6 +42,11 @@ host-down: $(VENV)/.dev ## remove it, and all that was made for it
 
 ansible: $(VENV)/.hosts ## install Ansible into .venv, as locked: for site.yml and the other playbooks
 
+compose-config: $(VENV)/.hosts ## render docker/settings.yml (see settings.yml.example) into docker/local, for docker compose
+	@[ -f docker/settings.yml ] || { echo "There is no docker/settings.yml: cp docker/settings.yml.example docker/settings.yml" >&2; exit 2; }
+	$(BIN)/ansible-playbook playbooks/compose_config.yml -e @docker/settings.yml
+	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
+
 test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
 	@exec $(BIN)/pytest $(ARGS) tests/unit tests/nginx tests/e2e tests/hosts
 
@@ -57,18 +62,19 @@ test-hosts: needs $(VENV)/.dev ## the tests on real hosts alone: in containers, 
 needs:
 	@scripts/apt-needs tests/apt.txt
 
-lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, yamllint, ansible-lint, and locks in step with pyproject.toml
+lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, hadolint, yamllint, ansible-lint, and locks in step with pyproject.toml
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	git ls-files -z 'roles/*.py' 'scripts/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
 	git ls-files -z --cached --others --exclude-standard -- ':!*.j2' | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
+	$(BIN)/hadolint docker/*/Dockerfile testbed/images/*/Dockerfile
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q
 	$(BIN)/python scripts/check_locks.py
 	$(BIN)/python scripts/generate.py --check
 
-generate: $(VENV)/.dev ## write anew what is derived from the code and the roles: their READMEs, nginx's Accept table
+generate: $(VENV)/.dev ## write anew what is derived from the code and the roles: READMEs, Accept table, docker/*/rendered
 	$(BIN)/python scripts/generate.py
 
 lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=all or UPGRADE=name raises pins

@@ -6,7 +6,9 @@ python scripts/generate.py --check   fail, and name the file, where what is ther
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +86,38 @@ def generated() -> dict[Path, str]:
     return texts
 
 
+def rendered() -> dict[Path, str | None]:
+    """Each file of docker/*/rendered as the roles' templates have it now; None for one that is of no template."""
+    with tempfile.TemporaryDirectory() as folder:
+        playbook = Path(sys.executable).with_name("ansible-playbook")
+        command = [str(playbook), str(ROOT / "playbooks" / "render.yml")]
+        command += ["-e", "render_for=containers", "-e", f"render_to={folder}/ROLE/rendered"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise SystemExit(f"playbooks/render.yml failed:\n{done.stdout}{done.stderr}")
+        found = {
+            ROOT / "docker" / path.relative_to(folder): path.read_text(encoding="utf-8")
+            for path in Path(folder).rglob("*")
+            if path.is_file()
+        }
+    return {path: None for path in ROOT.glob("docker/*/rendered/**/*") if path.is_file()} | found
+
+
 def main() -> int:
     check = "--check" in sys.argv[1:]
-    different = [
-        path for path, text in generated().items() if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    for path in different:
+    wanted = generated() | rendered()
+    different = {
+        path: text
+        for path, text in wanted.items()
+        if (path.read_text(encoding="utf-8") if path.exists() else None) != text
+    }
+    for path, text in different.items():
         print(f"{path.relative_to(ROOT)} {'is not what it is generated from: make generate' if check else 'written'}")
-        if not check:
-            path.write_text(generated()[path], encoding="utf-8")
+        if not check and text is None:
+            path.unlink()
+        elif not check and text is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     return 1 if check and different else 0
 
 

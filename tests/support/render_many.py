@@ -38,8 +38,7 @@ def main() -> None:
 
 
 def _task(play: dict[str, Any], module: str) -> dict[str, Any]:
-    (task,) = [task for task in play["tasks"] if module in task]
-    return task  # type: ignore[no-any-return]
+    return next(task for task in play["tasks"] if module in task)  # type: ignore[no-any-return]
 
 
 def _render(loader: DataLoader, variables: dict[str, Any], source: Path, target: Path) -> None:

@@ -229,7 +229,7 @@ def listed() -> list[str]:
 
 
 def test_make_alone_lists_the_commands() -> None:
-    expected = ["help", "up", "host", "host-exec", "host-down", "ansible"]
+    expected = ["help", "up", "host", "host-exec", "host-down", "ansible", "compose-config"]
     expected += ["test", "test-fast", "test-e2e", "test-hosts", "lint", "generate", "lock", "bench", "clean"]
     assert listed() == expected
 

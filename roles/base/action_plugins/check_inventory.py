@@ -61,7 +61,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
-    """Takes roles (whose specs count) and packages (to look for on the host); returns `host`, as probe_host."""
+    """Takes roles (whose specs count) and packages (to look for on the host); returns `host`, as probe_host.
+
+    With `instead` it is about containers, and no host is looked at: variables that have no effect there, each with
+    what to do in their stead.
+    """
 
     _requires_connection = True
 
@@ -80,10 +84,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
                 problems.append(f"{name}: its value can't be made out: {' '.join(str(exc).split())}")
         values = {name: _plain(specs.get(name, {}), value) for name, value in values.items()}
         known = {name: spec for name, spec in specs.items() if name in values or name not in task_vars}
+        instead = arguments.get("instead")
+        if instead is not None:
+            known, values = for_containers(known, values)
+            problems += ineffective(known, values, instead)
         problems += variable_problems(known, values)
         if not problems:
             problems += file_problems(values, self._read)
-        if not problems:
+        if not problems and instead is None:
             found = self._execute_module(
                 module_name="probe_host",
                 module_args={"root": values["ppm_root"], "packages": arguments["packages"], "ports": [80, 443]},
@@ -95,7 +103,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
             problems += host_problems(found["host"], values)
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            result |= {"failed": True, "msg": f"Nothing was changed on this host. What is in the way:\n{listed}"}
+            where = "was changed on this host" if instead is None else "was written"
+            result |= {"failed": True, "msg": f"Nothing {where}. What is in the way:\n{listed}"}
         return result | {"changed": False}
 
     def _read(self, path: str) -> bytes:
@@ -115,6 +124,26 @@ def read_specs(roles: Path, names: list[str]) -> dict[str, dict[str, Any]]:
         path = roles / name / "meta" / "argument_specs.yml"
         specs |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"].get("options", {})
     return specs
+
+
+def for_containers(
+    specs: Mapping[str, dict[str, Any]], values: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Specs and values as containers have them: none makes a certificate of its own, only TLS needs a domain."""
+    tls, domain = dict(specs["ppm_tls"]), dict(specs["ppm_domain"])
+    tls["choices"] = [choice for choice in tls["choices"] if choice != "selfsigned"]
+    domain["required"] = values.get("ppm_tls") != "none"
+    given = {name: value for name, value in values.items() if name != "ppm_domain" or value}
+    return {**specs, "ppm_tls": tls, "ppm_domain": domain}, given
+
+
+def ineffective(
+    specs: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any], instead: Mapping[str, str]
+) -> Iterator[str]:
+    """The variables of `instead` that were set to anything but their default."""
+    for name, hint in instead.items():
+        if name in values and values[name] != specs.get(name, {}).get("default"):
+            yield f"{name} has no effect in containers: {hint}"
 
 
 def _plain(spec: Mapping[str, Any], value: Any) -> Any:
