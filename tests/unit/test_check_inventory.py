@@ -444,3 +444,22 @@ def test_a_role_without_nginx_needs_no_port(plugin: ModuleType) -> None:
 def host_problems(plugin: ModuleType, host: dict[str, Any], values: dict[str, Any]) -> list[str]:
     volume = HOST["volume"] | host.get("volume", {})
     return list(plugin.host_problems({**HOST, **host, "volume": volume}, {**VALUES, **values}))
+
+
+def test_containers_have_other_choices(plugin: ModuleType) -> None:
+    """No domain without TLS, no certificate of their own, and nothing that is set in vain."""
+    specs = plugin.read_specs(ROLES, NAMES)
+    defaults = {name: spec["default"] for name, spec in specs.items() if "default" in spec}
+
+    def find(**changed: object) -> list[str]:
+        instead = {"ppm_root": "say it in docker/.env.", "ppm_memory_max": "say it in a compose file."}
+        known, values = plugin.for_containers(specs, {**defaults, "ppm_domain": "", "ppm_tls": "none", **changed})
+        return [*plugin.ineffective(known, values, instead), *plugin.variable_problems(known, values)]
+
+    assert find() == []
+    assert find(ppm_domain=DOMAIN) == []
+    assert find(ppm_root="/data") == ["ppm_root has no effect in containers: say it in docker/.env."]
+    (missing,) = find(ppm_tls="letsencrypt", ppm_acme_email="a@b.example")
+    assert missing.startswith("ppm_domain is missing")
+    (choices,) = find(ppm_tls="selfsigned", ppm_domain=DOMAIN)
+    assert choices == "ppm_tls is 'selfsigned': it must be letsencrypt or provided or none."
