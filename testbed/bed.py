@@ -1,4 +1,7 @@
-"""A testbed: an engine, a network, a throwaway key, and the containers on them, which go with it."""
+"""A testbed: an engine, a network, a throwaway key, and the containers on them, which go with it.
+
+Who needs no more than an engine has a `Stay` on it.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,45 @@ from testbed.place import need, of_this_cache
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bed:
-    """What one user of the testbed has: everything on it carries the lease's name, which is the network's too."""
+class Stay:
+    """What one user of an engine has there: everything carries the lease's name."""
 
     engine: Engine
     lease: Lease
+
+    def containers(self) -> list[Container]:
+        """What there is of it, made by this process or by an earlier one; it is on the network of its lease."""
+        found = self.engine.api.containers.list(all=True, filters={"label": f"{LEASE}={self.lease.name}"})
+        prefix = f"{self.lease.name}-"
+        return [
+            Container(engine=self.engine, id=box.id, name=box.name.removeprefix(prefix), network=self.lease.name)
+            for box in found
+        ]
+
+    def let_go(self) -> None:
+        """This process is done with it: what is kept stays, anything else goes."""
+        if self.lease.keeper is None:
+            self.close()
+        else:
+            self.lease.let_go()
+            self.engine.api.close()
+
+    def close(self) -> None:
+        """Remove all that is on it; the engine too if the testbed started it and nobody else uses it."""
+        with lease.turn():
+            self.lease.end()
+            living = lease.live()
+            sweep(self.engine, living)
+            if self.engine.url in living.values():
+                self.engine.api.close()
+            else:
+                engines.stop(self.engine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bed(Stay):
+    """A network with containers on it, by the name of the lease."""
+
     folder: Path
 
     @property
@@ -55,43 +92,33 @@ class Bed:
             valid_seconds=valid_seconds,
         )
 
-    def client(self, name: str = "client", release: int = 12) -> Client:
-        """Start a machine with pip, uv and twine."""
+    def client(self, name: str = "client", release: int = 12, *, network: str = "") -> Client:
+        """Start a machine with pip, uv and twine, on the bed's network or on another."""
         image = self.image("client", release)
-        return clients.start(self.engine, image, name=name, network=self.network, lease=self.lease.name)
-
-    def containers(self) -> list[Container]:
-        """What runs on it, made by this process or by an earlier one."""
-        found = self.engine.api.containers.list(all=True, filters={"label": f"{LEASE}={self.lease.name}"})
-        prefix = f"{self.lease.name}-"
-        return [
-            Container(engine=self.engine, id=box.id, name=box.name.removeprefix(prefix), network=self.network)
-            for box in found
-        ]
+        network = network or self.network
+        return clients.start(self.engine, image, name=name, network=network, lease=self.lease.name)
 
     def hosts(self) -> list[Host]:
         """The hosts on it, by name."""
         found = (hosts.found(box, self.key) for box in self.containers())
         return sorted(filter(None, found), key=lambda host: host.name)
 
-    def let_go(self) -> None:
-        """This process is done with it: what is kept stays, anything else goes."""
-        if self.lease.keeper is None:
-            self.close()
-        else:
-            self.lease.let_go()
-            self.engine.api.close()
 
-    def close(self) -> None:
-        """Remove all that is on it; the engine too if the testbed started it and nobody else uses it."""
-        with lease.turn():
-            self.lease.end()
-            living = lease.live()
-            sweep(self.engine, living)
-            if self.engine.url in living.values():
-                self.engine.api.close()
-            else:
-                engines.stop(self.engine)
+def stay(name: str, *, keeper: Path | None = None) -> Stay:
+    """Come to the engine by the name `name`, for as long as the folder `keeper` is there, or else this process.
+
+    What others left whose processes are gone is removed first.
+    """
+    with lease.turn():
+        return _come(name, keeper)
+
+
+def _come(name: str, keeper: Path | None) -> Stay:
+    taken = Lease(name=f"{images.PREFIX}-{name}", keeper=keeper)
+    engine = engines.find(lease.live().get(taken.name, ""))
+    taken.take(engine.url)
+    sweep(engine, lease.live())
+    return Stay(engine=engine, lease=taken)
 
 
 def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
@@ -103,14 +130,11 @@ def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
     need("ssh")
     folder.mkdir(parents=True, exist_ok=True)
     with lease.turn():
-        taken = Lease(name=f"{images.PREFIX}-{name}", keeper=folder if keep else None)
-        engine = engines.find(lease.live().get(taken.name, ""))
-        taken.take(engine.url)
-        sweep(engine, lease.live())
-        _make_network(engine, taken.name)
-    made = Bed(engine=engine, lease=taken, folder=folder.resolve())
+        here = _come(name, folder if keep else None)
+        _make_network(here.engine, here.lease.name)
+    made = Bed(engine=here.engine, lease=here.lease, folder=folder.resolve())
     if not made.key.exists():
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", taken.name, "-f", str(made.key)]
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", made.lease.name, "-f", str(made.key)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     return made
 
@@ -123,13 +147,17 @@ def _make_network(engine: Engine, name: str) -> None:
 
 
 def sweep(engine: Engine, living: Collection[str]) -> None:
-    """Remove the containers and networks of leases that have ended."""
+    """Remove the containers, networks and volumes of leases that have ended."""
     ours = {"label": f"{CACHE}={of_this_cache()}"}
     for box in engine.api.containers.list(all=True, filters=ours):
         if box.labels[LEASE] not in living:
             with contextlib.suppress(Refusal):  # it goes already
                 box.remove(force=True, v=True)
     for network in engine.api.networks.list(filters=ours):
-        if network.name not in living:
+        if network.attrs["Labels"][LEASE] not in living:
             with contextlib.suppress(Refusal):  # something is still plugged in
                 network.remove()
+    for volume in engine.api.volumes.list(filters=ours):
+        if volume.attrs["Labels"][LEASE] not in living:
+            with contextlib.suppress(Refusal):  # it is mounted in what goes already
+                volume.remove()

@@ -69,7 +69,13 @@ def _pull_or_make(engine: Engine, release: int, tag: str) -> None:
 
 def _make(engine: Engine, release: int, tag: str) -> None:
     """Make it with debootstrap, with what this machine's containers need to reach the archives."""
-    mirrors = machine.mirrors()
+    try:
+        mirrors = machine.mirrors()
+    except BedError as exc:
+        raise BedError(
+            f"No registry of images can be reached. {exc.message}",
+            hint="pull debian:12-slim and debian:13-slim on a machine that can, and docker load them here",
+        ) from exc
     need("standin")
     folder = Path(tempfile.mkdtemp(prefix="debian-", dir=cache()))
     try:

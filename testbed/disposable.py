@@ -6,7 +6,6 @@ every name leads to it. What scripts need to know is left in .host/: `url`, `ca.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -18,7 +17,7 @@ from typing import IO
 
 from ppmctl.errors import UsageError
 from ppmctl.files import write_atomic
-from testbed import acme, playbook
+from testbed import acme, playbook, ports
 from testbed.acme import Acme
 from testbed.bed import Bed, open_bed
 from testbed.errors import BedError
@@ -28,7 +27,7 @@ from testbed.place import CHECKOUT
 
 DOMAIN = "localhost"
 FOLDER = CHECKOUT / ".host"
-FIRST_PORT, TRIED_PORTS = 8443, 20
+FIRST_PORT = 8443
 _PORT_443 = 443
 _ANEW = "make host-down, then make host again"
 _FIRST_CREDENTIAL = "/srv/ppm/first-credential"
@@ -104,7 +103,11 @@ def _open() -> Bed:
 
 
 def _new(bed: Bed, port: int | None) -> Host:
-    wanted = Wanted(name="host", domain="host.test", ports={_PORT_443: _free_port(port)})
+    wanted = Wanted(
+        name="host",
+        domain="host.test",
+        ports={_PORT_443: ports.free(port, first=FIRST_PORT, hint="make host HOST_PORT=…")},
+    )
     return bed.host(wanted)
 
 
@@ -196,20 +199,3 @@ def _own_cas() -> bytes:
     places = [os.environ.get("SSL_CERT_FILE"), CA_BUNDLE, ssl.get_default_verify_paths().cafile]
     found = next((Path(place) for place in places if place and Path(place).is_file()), None)
     return found.read_bytes() if found else b""
-
-
-def _free_port(wanted: int | None) -> int:
-    """The port that is wanted, or the first that is free. BedError if it is taken."""
-    for port in [wanted] if wanted else range(FIRST_PORT, FIRST_PORT + TRIED_PORTS):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as exc:
-                if exc.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                continue
-            return port
-    raise BedError(
-        f"Port {wanted} is taken" if wanted else f"No port from {FIRST_PORT} on is free", hint="make host HOST_PORT=…"
-    )
