@@ -13,17 +13,15 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import checkout, servers, wheels
+from support import checkout, readme, servers, wheels
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORT = 8080
 
 
 def blocks() -> list[str]:
-    """All but those on hosts, which tests/hosts/test_readme_hosts.py runs."""
-    before, on_hosts = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## On a host\n")
-    return BLOCK.findall(before + on_hosts[on_hosts.index("\n## ") :])
+    """All but those with Docker and on hosts, which tests/docker and tests/hosts run."""
+    elsewhere = ("With Docker", "On a host")
+    return [block for title, found in readme.blocks().items() if title not in elsewhere for block in found]
 
 
 def is_free(port: int) -> bool:
@@ -88,17 +86,9 @@ def test_up_says_what_to_type_and_no_secret(up: Path, clone: Path) -> None:
 def test_every_command_runs_as_it_stands(up: Path, clone: Path, environment: dict[str, str]) -> None:
     """In the order of the README, by one who pastes block after block."""
     for block in blocks()[1:]:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
-            cwd=clone,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, f"{block}\nexited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        printed = readme.paste(block, clone, environment)
         if "try/bin/ppm-hello" in block:
-            assert done.stdout.endswith("Hello from your own index.\n")
+            assert printed.endswith("Hello from your own index.\n")
     listed = subprocess.run(
         ["bash", "-c", "ls .ppm/packages"], cwd=clone, capture_output=True, text=True, check=True
     ).stdout.split()

@@ -11,17 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 from support import checkout as copies
+from support import readme
 
 from testbed.acme import Acme
 from testbed.hosts import Host
-
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks() -> list[str]:
-    _before, part = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## On a host\n")
-    return BLOCK.findall(part.partition("\n## ")[0])
 
 
 @pytest.fixture
@@ -61,24 +54,11 @@ def test_every_command_runs_as_it_stands(checkout: Path, editor: Path, tmp_path:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environ |= {"EDITOR": str(editor)}
     said = {}
-    for block in blocks():
+    for block in readme.blocks()["On a host"]:
         if "upgrade.yml" in block:  # a newer checkout
             module = checkout / "ppmctl" / "__init__.py"
             module.write_text(module.read_text() + "\n# newer\n")
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
-            cwd=checkout,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=840,
-            check=False,
-        )
-        assert done.returncode == 0, (
-            f"{block}\nexited {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
-        )
-        said[block] = done.stdout
+        said[block] = readme.paste(block, checkout, environ)
     text = "\n".join(said.values())
     assert re.search(r"^ppm_[A-Za-z0-9_-]{43}$", text, re.MULTILINE), "the new user's secret is printed"
     assert text.count("Serves: ") == 2

@@ -1,0 +1,34 @@
+"""The README's commands, by its sections, and somebody who pastes them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+_SECTION = re.compile(r"^## (.+)\n", re.MULTILINE)
+_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> dict[str, list[str]]:
+    """The blocks of commands of each section, in order; those before the first are of the section ""."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    first, *rest = _SECTION.split(text)
+    return {title: _BLOCK.findall(part) for title, part in [("", first), *zip(rest[::2], rest[1::2], strict=True)]}
+
+
+def paste(block: str, folder: Path, environ: Mapping[str, str], *, timeout: float = 840) -> str:
+    """Run a block in `folder`, and return what it printed. It fails with the first command that does."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=folder,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block}\nexited {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
