@@ -14,6 +14,7 @@ from testbed.place import of_this_cache
 
 LEASE, CACHE = "ppm-testbed.lease", "ppm-testbed.cache"
 RUN_SECONDS = 600
+HOST = "host"  # the engine's name for the network of the machine that it runs on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,11 @@ def start(
     labels: dict[str, str] | None = None,
     **options: Any,
 ) -> Container:
-    """Start a container on a network, where the others find it by its aliases; `options` are the SDK's."""
+    """Start a container on a network, where the others find it by its aliases; `options` are the SDK's.
+
+    On the network `HOST` it has this machine's own addresses, the loopback too, and nobody finds it.
+    """
+    endpoint = {} if network == HOST else {network: engine.api.api.create_endpoint_config(aliases=[name, *aliases])}
     made = engine.api.containers.create(
         image,
         name=f"{lease}-{name}",
@@ -164,7 +169,7 @@ def start(
         labels={**lease_labels(lease), **(labels or {})},
         detach=True,
         network=network,
-        networking_config={network: engine.api.api.create_endpoint_config(aliases=[name, *aliases])},
+        networking_config=endpoint or None,
         **options,
     )
     made.start()

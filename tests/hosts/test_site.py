@@ -1,88 +1,24 @@
-"""From bare Debian to an index that pip, uv and twine use, by one playbook; then changed, renewed and rebooted.
+"""From bare Debian to an index by one playbook; then changed, renewed and rebooted. Its clients are in tests/clients.
 
 The hosts are the session's. What a test changes about one it puts back.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import requests
-from flit_core import buildapi
-from support import large
 from support.deployed import SITE, Deployed, certificate, eventually, files
 from support.wheels import wheel
 
 from testbed.acme import Acme
-from testbed.clients import Client
-from testbed.place import CHECKOUT
-
-LARGE = 200 << 20
-PIPS = ("pip", "pip-newest")
 
 
 @pytest.fixture(scope="module", params=[13, 12], ids=["debian13", "debian12"])
 def index(request: pytest.FixtureRequest, deployed: Callable[[int], Deployed]) -> Deployed:
     return deployed(request.param)
-
-
-@pytest.fixture(scope="module")
-def seat(index: Deployed, client: Client, acme: Acme) -> Iterator[Callable[..., str]]:
-    """Run a command where a user of the index sits: one index URL, one netrc file, no retries; returns what it said.
-
-    `code` is the exit code that is expected of it, or None.
-    """
-    client.trust("pebble", acme.root())
-    client.run("rm -rf /home/user/* /home/user/.cache")
-    client.put(".netrc", f"machine {index.domain} login {index.user} password {index.secret}\n".encode(), mode=0o600)
-    settings = {
-        "PIP_INDEX_URL": index.simple,
-        "PIP_RETRIES": "0",
-        "PIP_NO_INPUT": "1",
-        "PIP_NO_CACHE_DIR": "1",
-        "UV_DEFAULT_INDEX": index.simple,
-        "UV_HTTP_RETRIES": "0",
-        "UV_NO_CACHE": "1",
-        "UV_PUBLISH_URL": f"{index.url}/",
-        "UV_PUBLISH_USERNAME": index.user,
-        "UV_PUBLISH_PASSWORD": index.secret,
-        "TWINE_REPOSITORY_URL": f"{index.url}/",
-        "TWINE_USERNAME": index.user,
-        "TWINE_PASSWORD": index.secret,
-        "TWINE_NON_INTERACTIVE": "1",
-        "PPMCTL_INDEX": index.url,
-        "COLUMNS": "500",
-        "TERM": "dumb",
-    }
-
-    def run(command: str, *, code: int | None = 0, **env: str) -> str:
-        done = client.run(command, check=False, **(settings | env))
-        assert code in (None, done.code), f"`{command}` exited {done.code}:\n{done.out}{done.err}"
-        return done.out + done.err
-
-    yield run
-    client.run("rm -f /home/user/.netrc")
-
-
-def put(client: Client, made: tuple[str, bytes]) -> str:
-    """Bring a distribution to the client; its filename."""
-    client.put(made[0], made[1])
-    return made[0]
-
-
-def installers(name: str) -> list[str]:
-    """Commands that install into a fresh virtual environment, and print the version that got there."""
-    made = (
-        "python3 -m venv v && v/bin/pip install -q",  # Debian's own
-        "python3 -m venv v && pip-newest --python v/bin/python install -q",
-        "uv venv -q v && uv pip install -q --python v",
-    )
-    show = f"v/bin/python -c 'import importlib.metadata as m; print(m.version(\"{name}\"))'"
-    return [f"rm -rf v && {command} {name} && {show}" for command in made]
 
 
 def test_one_run_makes_the_index_and_the_next_changes_nothing(index: Deployed) -> None:
@@ -96,99 +32,6 @@ def test_the_certificate_is_the_authoritys_with_its_chain(index: Deployed, acme:
     assert "Pebble Intermediate" in found.issuer
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(f"https://{index.host.address}/healthz", verify=str(index.ca), timeout=10)
-
-
-def test_publish_with_twine_uv_and_ppmctl_and_install_with_each_pip_and_uv(
-    index: Deployed, seat: Callable[..., str], client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Everything through one index URL: what is not here, ppmctl's own requirements too, comes by the redirect."""
-    monkeypatch.chdir(CHECKOUT)
-    tool = Path(tmp_path, buildapi.build_wheel(str(tmp_path)))
-    seat(f"twine upload {put(client, (tool.name, tool.read_bytes()))}")
-    seat(f"twine upload {put(client, wheel('by-twine', '1.0', requires_dist='six'))}")
-    seat(f"uv publish {put(client, wheel('by-uv', '1.0', requires_dist='by-twine>=1'))}")
-    seat("uv venv -q tools && uv pip install -q --python tools ppmctl")
-    made = put(client, wheel("by-ppmctl", "1.0", requires_dist="by-uv>=1"))
-    assert made in seat(f"tools/bin/ppmctl publish {made}")
-    assert "same" in seat(f"tools/bin/ppmctl publish {made}")
-
-    elsewhere = index.get("/simple/six/")
-    assert elsewhere.status_code == 302
-    assert not elsewhere.headers["Location"].startswith(index.url)
-    for command in installers("by-ppmctl"):
-        assert seat(command) == "1.0\n", command
-        assert seat("v/bin/python -c 'import by_ppmctl, by_uv, by_twine, six; print(\"here\")'") == "here\n"
-
-
-def test_who_has_no_right_is_told_so(index: Deployed, seat: Callable[..., str], client: Client) -> None:
-    index.host.run("ppmctl user add only-reads --role reader > /root/only-reads")
-    _, _, secret = index.host.run("cat /root/only-reads; rm /root/only-reads").out.rpartition("ppm_")
-    reader = {"TWINE_USERNAME": "only-reads", "TWINE_PASSWORD": f"ppm_{secret.strip()}"}
-    made = put(client, wheel("refused", "1.0"))
-
-    status = "curl -sS -o body -w '%{http_code}\\n' "
-    for path in ("simple/", "simple/by-twine/", "packages/by-twine/by_twine-1.0-py3-none-any.whl", "simple/six/"):
-        assert seat(f"{status} {index.url}/{path}") == "401\n"
-        assert "credential" in seat("cat body")
-        assert seat(f"{status} --netrc {index.url}/{path}") in ("200\n", "302\n")
-    assert "403 " in seat(f"twine upload {made}", code=1, **reader)
-    for wrong in ({"TWINE_PASSWORD": "ppm_wrong"}, {"TWINE_USERNAME": "nobody"}):
-        assert "401 " in seat(f"twine upload {made}", code=1, **wrong)
-    assert "401" in seat(f"uv publish {made}", code=2, UV_PUBLISH_PASSWORD="ppm_wrong")
-    for pip in PIPS:
-        seat(f"{pip} download --no-deps -d d by-twine", code=1, NETRC="/dev/null")
-    assert "401 " in seat("uv pip install --target t by-twine", code=1, NETRC="/dev/null")
-    assert index.get("/simple/refused/").status_code == 302, "nothing of it is left"
-    index.host.run("ppmctl user remove only-reads")
-
-
-def test_a_filename_is_taken_once(index: Deployed, seat: Callable[..., str], client: Client) -> None:
-    seat(f"twine upload {put(client, wheel('taken', '1.0'))}")
-    before = seat("pip download -q --no-deps -d before taken && sha256sum before/*").split()[0]
-    other = wheel("taken", "1.0", files={"taken.py": b"here = False\n"})
-    put(client, other)
-    for publish in ("twine upload", "uv publish"):
-        assert "with other content" in " ".join(seat(f"{publish} {other[0]}", code=None).split())
-    assert "with other content" in seat(f"tools/bin/ppmctl publish {other[0]}", code=1)
-    assert index.upload(other).status_code == 409
-    assert seat("pip download -q --no-deps -d after taken && sha256sum after/*").split()[0] == before
-
-
-def test_a_large_upload(index: Deployed, seat: Callable[..., str], client: Client, tmp_path: Path) -> None:
-    """Over nginx's default limit, over what may be in memory at once, and whole when it comes back."""
-    path = large.wheel(tmp_path, "large", "1.0", size=LARGE)
-    client.put(path.name, path.read_bytes())
-    restarts = "systemctl show -p NRestarts --value ppm.service"
-    before = index.host.run(restarts).out
-    seat(f"twine upload {path.name}")
-    there, back = seat(f"pip-newest download -q --no-deps -d back large && sha256sum {path.name} back/*").splitlines()
-    assert there.split()[0] == back.split()[0]
-    assert index.host.run(restarts).out == before
-    assert index.host.run("find /srv/ppm/bodies /srv/ppm/incoming -type f -size +0").out == ""
-
-
-def test_users_are_added_and_removed_beside_the_volume(index: Deployed, seat: Callable[..., str]) -> None:
-    """As root on the host, whose files would be root's, while the server runs, which would not know of it."""
-    index.upload(wheel("for-all", "1.0"))
-    said = index.host.run("cd /root && umask 077 && ppmctl user add grace --role publisher").out
-    secret = re.findall(r"ppm_[\w-]{40,}", said)[0]
-    owners = "find /srv/ppm ! -user ppm ! -path '/srv/ppm/bodies*'"
-    assert index.host.run(owners).out == ""
-    assert index.host.run("stat -c '%a %U %G' /srv/ppm/credentials/htpasswd").out == "640 ppm www-data\n"
-    assert "grace" in index.host.run("ppmctl user list").out
-
-    as_grace = index.new_session()
-    as_grace.auth = ("grace", secret)
-    assert as_grace.get(f"{index.simple}for-all/").status_code == 200
-    assert index.upload(wheel("of-grace", "1.0"), auth=as_grace.auth).status_code == 200
-    netrc = f"machine {index.domain} login grace password {secret}"
-    install = 'echo "$CREDENTIAL" > grace && NETRC=grace pip download -q --no-deps -d {} for-all'
-    seat(install.format("d1"), CREDENTIAL=netrc)
-    index.host.run("ppmctl user remove grace")
-    assert as_grace.get(f"{index.simple}for-all/").status_code == 401
-    assert index.upload(wheel("of-grace", "1.1"), auth=as_grace.auth).status_code == 401
-    seat(install.format("d2"), code=1, CREDENTIAL=netrc)
-    assert index.host.run(owners).out == ""
 
 
 def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> None:

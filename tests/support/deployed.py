@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import requests
 from cryptography import x509
 
 from support import reach
-from support.servers import JSON
+from support.served import Served
 from testbed import playbook
 from testbed.acme import Acme
 from testbed.hosts import Host
@@ -24,13 +22,14 @@ from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
 SITE = CHECKOUT / "site.yml"
-FIRST_CREDENTIAL = "/srv/ppm/first-credential"
+ROOT = "/srv/ppm"
+FIRST_CREDENTIAL = f"{ROOT}/first-credential"
 
 Seen = TypeVar("Seen")
 
 
 @dataclass(kw_only=True)
-class Deployed:
+class Deployed(Served):
     """An index on a host, behind nginx, with a certificate of the ACME server's; `user` and `secret` are an admin's.
 
     `ca` is the file with the root that the certificate leads to. `first` is the run of site.yml on the bare host,
@@ -54,12 +53,16 @@ class Deployed:
         return f"https://{self.domain}"
 
     @property
-    def simple(self) -> str:
-        return f"{self.url}/simple/"
-
-    @property
     def auth(self) -> tuple[str, str]:
         return self.user, self.secret
+
+    @property
+    def owner(self) -> str:
+        return "ppm:www-data"
+
+    @property
+    def authority(self) -> bytes:
+        return self.ca.read_bytes()
 
     @property
     def first(self) -> Result:
@@ -69,33 +72,19 @@ class Deployed:
     def second(self) -> Result:
         return self.runs[1]
 
-    @cached_property
-    def session(self) -> requests.Session:
-        """For requests to it; by its name, without DNS, and trusting the ACME server's root alone."""
-        return self.new_session()
-
     def new_session(self) -> requests.Session:
+        """By its name, without DNS, and trusting the ACME server's root alone."""
         return reach.session(self.domain, lambda: self.host.address, self.ca)
 
-    def get(self, path: str, **options: Any) -> requests.Response:
-        """GET a path of the index as the admin, without following redirects."""
-        return self.ask("GET", path, **options)
+    def ppmctl(self, arguments: str) -> str:
+        """As root, whose files would be root's, and nobody else's to read."""
+        return self.host.run(f"cd /root && umask 077 && ppmctl {arguments}").out
 
-    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        options = {"auth": self.auth, "timeout": 60, "allow_redirects": False} | options
-        return self.session.request(method, self.url + path, **options)
+    def look(self, command: str) -> str:
+        return self.host.run(f"cd {ROOT} && {command}").out
 
-    def page(self, project: str) -> dict[str, Any]:
-        """A project's page in JSON."""
-        answer = self.get(f"/simple/{project}/", headers={"Accept": JSON})
-        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
-        page: dict[str, Any] = json.loads(answer.content)
-        return page
-
-    def upload(self, made: tuple[str, bytes], **options: Any) -> requests.Response:
-        """Upload (filename, content) as the admin; no retries."""
-        form = {":action": "file_upload", "protocol_version": "1"}
-        return self.ask("POST", "/", **({"data": form, "files": {"content": made}, "timeout": 300} | options))
+    def restarts(self) -> int:
+        return int(self.host.run("systemctl show -p NRestarts --value ppm.service").out)
 
     def play(
         self,

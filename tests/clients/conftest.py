@@ -1,0 +1,94 @@
+"""What clients meet: the index embedded, on a host of either Debian, and deployed by compose."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from support import servers
+from support.deployed import Deployed
+from support.served import Embedded, Served
+
+from testbed.bed import Bed
+from testbed.clients import Client
+from testbed.container import HOST
+
+RELEASES = {"debian13": 13, "debian12": 12}
+INDEXES = ("embedded", *RELEASES)
+
+
+@pytest.fixture(scope="module", params=INDEXES)
+def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Each test runs against every index."""
+    kind: str = request.param
+    if kind == "embedded":
+        server = servers.start(tmp_path_factory.mktemp("embedded") / "root")
+        yield Embedded(server=server)
+        with contextlib.suppress(ProcessLookupError):
+            server.kill()
+    else:
+        deployed: Callable[[int], Deployed] = request.getfixturevalue("deployed")
+        yield deployed(RELEASES[kind])
+
+
+@pytest.fixture(scope="session")
+def client_at(bed: Bed) -> Iterator[Callable[..., Client]]:
+    """A machine with the clients for an index: beside the hosts, or with this machine's own loopback."""
+    made: dict[bool, Client] = {}
+
+    def get(index: Served) -> Client:
+        if index.is_local not in made:
+            name, network = ("local-user", HOST) if index.is_local else ("user", "")
+            made[index.is_local] = bed.client(name, network=network)
+        return made[index.is_local]
+
+    yield get
+    for one in made.values():
+        one.box.remove()
+
+
+@pytest.fixture(scope="module")
+def client(index: Served, client_at: Callable[..., Client]) -> Client:
+    """A machine with Debian 12's pip and the newest pip, uv and twine, where somebody else's things were."""
+    made = client_at(index)
+    if index.authority:
+        made.trust("index", index.authority)
+    made.run("find . -mindepth 1 -delete")
+    return made
+
+
+@pytest.fixture(scope="module")
+def seat(index: Served, client: Client) -> Callable[..., str]:
+    """Run a command where a user of the index sits: one index URL, one netrc file, no retries; returns what it said.
+
+    `code` is the exit code that is expected of it, or None.
+    """
+    user, secret = index.auth
+    client.put(".netrc", f"machine {index.name} login {user} password {secret}\n".encode(), mode=0o600)
+    settings = {
+        "PIP_INDEX_URL": index.simple,
+        "PIP_RETRIES": "0",
+        "PIP_NO_INPUT": "1",
+        "PIP_NO_CACHE_DIR": "1",
+        "UV_DEFAULT_INDEX": index.simple,
+        "UV_HTTP_RETRIES": "0",
+        "UV_NO_CACHE": "1",
+        "UV_PUBLISH_URL": f"{index.url}/",
+        "UV_PUBLISH_USERNAME": user,
+        "UV_PUBLISH_PASSWORD": secret,
+        "TWINE_REPOSITORY_URL": f"{index.url}/",
+        "TWINE_USERNAME": user,
+        "TWINE_PASSWORD": secret,
+        "TWINE_NON_INTERACTIVE": "1",
+        "PPMCTL_INDEX": index.url,
+        "COLUMNS": "500",
+        "TERM": "dumb",
+    }
+
+    def run(command: str, *, code: int | None = 0, **env: str) -> str:
+        done = client.run(command, check=False, **(settings | env))
+        assert code in (None, done.code), f"`{command}` exited {done.code}:\n{done.out}{done.err}"
+        return done.out + done.err
+
+    return run
