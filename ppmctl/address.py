@@ -12,8 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ppmctl.credential import Secret
 from ppmctl.errors import UsageError
+from ppmctl.files import whose
 
 VARIABLE = "PPMCTL_INDEX"
+# Hosts, with spaces between, that plain HTTP is right for: nobody but the two ends is on the network in between.
+TRUSTED = "PPMCTL_TRUSTED_HOST"
 
 _PORTS = {"http": 80, "https": 443}
 # No space, quote or control character: a URL is written into other programs' configuration as it stands.
@@ -33,11 +36,16 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where an index is. `base` has no slash at its end; `section` is the one in .pypirc that is about it."""
+    """Where an index is. `base` has no slash at its end; `section` is the one in .pypirc that is about it.
+
+    `others` are the names of that file's other sections. `is_trusted`: PPMCTL_TRUSTED_HOST has the host.
+    """
 
     base: str
     upload: str
     section: Section | None = None
+    others: tuple[str, ...] = ()
+    is_trusted: bool = False
 
     @property
     def simple(self) -> str:
@@ -54,12 +62,22 @@ class Address:
         return self.base.startswith("https:")
 
     @property
+    def is_overheard(self) -> bool:
+        """Whether a credential that is sent there may be read on the way."""
+        return not (self.is_encrypted or self.is_loopback or self.is_trusted)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the index is on this machine: nobody in between can listen."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost" or self.host.endswith(".localhost")
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address, in lower case, is this machine's own for itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Address:
@@ -79,7 +97,7 @@ def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Add
     if "://" in wanted or "@" in wanted:
         base = base_url(wanted, where="--index" if index else VARIABLE)
         section = next((section for section in sections.values() if _is_about(section, base)), None)
-        return Address(base=base, upload=_upload_url(section, base), section=section)
+        return _address(base, section, sections, environ)
     if wanted not in sections:
         known = ", ".join(sections)
         raise UsageError(
@@ -92,7 +110,19 @@ def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Add
             f"{section.source}, has no repository.", hint="Add a line there: repository = https://host/legacy/"
         )
     base = base_url(section.repository, where=f"{section.source},")
-    return Address(base=base, upload=_upload_url(section, base), section=section)
+    return _address(base, section, sections, environ)
+
+
+def _address(
+    base: str, section: Section | None, sections: Mapping[str, Section], environ: Mapping[str, str]
+) -> Address:
+    return Address(
+        base=base,
+        upload=_upload_url(section, base),
+        section=section,
+        others=tuple(name for name, other in sections.items() if other is not section),
+        is_trusted=(urlsplit(base).hostname or "") in environ.get(TRUSTED, "").lower().split(),
+    )
 
 
 def base_url(url: str, *, where: str) -> str:
@@ -135,7 +165,7 @@ def read_sections(path: Path) -> dict[str, Section]:
     except (OSError, UnicodeError, configparser.Error) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not a file of [section] and name = value lines"
         # from None: configparser quotes lines of the file, and there are passwords in it
-        raise UsageError(f"{path} can't be read: {why}.") from None
+        raise UsageError(f"{path} can't be read: {why}.", hint=whose(path)) from None
     return {
         name: Section(
             name=name,

@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
+from ppmctl import lacks
 from ppmctl.credential import SECRET_VARIABLES
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.files import whose
 
 TIMEOUT = 2 * 3600  # seconds; compiled packages take their time
 _TAIL = 30  # lines of its output that a failed build shows
@@ -21,26 +24,35 @@ def require_source_tree(path: Path) -> None:
     """UsageError unless `path` is the folder of a project that can be built."""
     if not path.exists():
         raise UsageError(f"There is nothing at {path}.", hint="Give a project's folder, or files such as dist/*")
-    if not any((path / mark).is_file() for mark in _MARKS):
+    try:
+        is_tree = any((path / mark).is_file() for mark in _MARKS)
+    except PermissionError as exc:
+        raise UsageError(f"{path.resolve()} can't be read: {exc.strerror}.", hint=whose(path)) from exc
+    if not is_tree:
         raise UsageError(
             f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",
             hint="Give the folder of a project, or files that are built already: ppmctl publish dist/*",
         )
 
 
-def build(source: Path, into: Path) -> tuple[Path, ...]:
+def build(
+    source: Path, into: Path, *, environ: Mapping[str, str] | None = None, shown: Path | None = None
+) -> tuple[Path, ...]:
     """Build the tree at `source` in environments of its own: the wheel is built from the sdist, as installers do.
 
-    The two files in `into` are the result. UsageError where `source` is no source tree; PpmError with the end
-    of the build's output where it fails.
+    The two files in `into` are the result. The build gets `environ` beside this process's, without what is secret in
+    that. Messages call the tree `shown`. UsageError where `source` is no source tree; PpmError with the end of the
+    build's output where it fails, which names what it lacked if it was a compiler or the like.
     """
+    shown = (shown or source).resolve()
     require_source_tree(source)
     # As a program of its own: what a backend prints, breaks or leaves in memory stays there.
     # -P: a folder named build beside the project is not taken for the program.
     command = [sys.executable, "-P", "-m", "build", "--outdir", str(into), str(source.absolute())]
     # The backend is the project's code and that of its build requirements: they get no secrets of ours.
-    environ = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
-    environ["PYTHONUNBUFFERED"] = "1"  # or what went wrong stands before what led to it
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    # unbuffered, or what went wrong stands before what led to it
+    environ = {**inherited, **(environ or {}), "PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryFile() as output:
         try:
             subprocess.run(
@@ -53,18 +65,24 @@ def build(source: Path, into: Path) -> tuple[Path, ...]:
                 stderr=output,
             )
         except subprocess.CalledProcessError as exc:
+            printed = _end(output.fileno())
+            lack = lacks.find(printed)
+            why = f"can't be built without {lack.what}" if lack else "can't be built"
             raise PpmError(
-                f"{source} can't be built. The end of the build's output:\n{_tail(output.fileno())}",
-                hint=f"The same by hand: python -m build {source}",
+                f"{shown} {why}. The end of the build's output:\n{_tail(printed)}",
+                hint=lack.hint if lack else f"The same by hand: python -m build {shown}",
             ) from exc
         except subprocess.TimeoutExpired as exc:
             raise PpmError(
-                f"The build of {source} was not done after {TIMEOUT // 60} minutes:\n{_tail(output.fileno())}"
+                f"The build of {shown} was not done after {TIMEOUT // 60} minutes:\n{_tail(_end(output.fileno()))}"
             ) from exc
     return tuple(sorted(into.iterdir()))
 
 
-def _tail(descriptor: int) -> str:
+def _end(descriptor: int) -> str:
     size = os.fstat(descriptor).st_size
-    end = os.pread(descriptor, 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
-    return "\n".join(f"    {line}" for line in end.rstrip().splitlines()[-_TAIL:])
+    return os.pread(descriptor, 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
+
+
+def _tail(printed: str) -> str:
+    return "\n".join(f"    {line}" for line in printed.rstrip().splitlines()[-_TAIL:])

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ppmctl.errors import CredentialError
+from ppmctl.files import whose
 
 if TYPE_CHECKING:
     from ppmctl.address import Address
 
 # In this order. Each message that asks for a credential ends with it.
 PLACES = (
-    "A credential is looked for in: --credential-file FILE (one line, user:secret); PPMCTL_USERNAME and PPMCTL_TOKEN;"
-    " TWINE_USERNAME and TWINE_PASSWORD; the index's section in ~/.pypirc; ~/.netrc."
+    "A credential is looked for in: --credential-file FILE or PPMCTL_CREDENTIAL_FILE (one line, user:secret);"
+    " PPMCTL_USERNAME and PPMCTL_TOKEN; TWINE_USERNAME and TWINE_PASSWORD; the index's section in ~/.pypirc;"
+    " ~/.netrc."
 )
 # Whatever runs somebody else's code (a build) is not handed these.
-SECRET_VARIABLES = ("PPMCTL_TOKEN", "TWINE_PASSWORD")
+SECRET_VARIABLES = ("PPMCTL_CREDENTIAL_FILE", "PPMCTL_TOKEN", "TWINE_PASSWORD")
 
 
 class Secret:
@@ -58,9 +60,11 @@ class Credential:
 def find(address: Address, *, file: Path | None, environ: Mapping[str, str], home: Path) -> Credential | None:
     """The credential for the index at `address`: the first that PLACES has, or None.
 
-    CredentialError where a place that was meant (`file`, half a pair of PPMCTL_ variables, a .netrc) can't be
+    CredentialError where a place that was meant (a file, half a pair of PPMCTL_ variables, a .netrc) can't be
     read; the message never has a part of what stands there.
     """
+    if file is None and environ.get("PPMCTL_CREDENTIAL_FILE"):
+        file = Path(environ["PPMCTL_CREDENTIAL_FILE"])
     if file is not None:
         return from_file(file)
     return from_environment(environ) or _from_section(address) or _from_netrc(address, environ, home)
@@ -72,7 +76,8 @@ def from_file(path: Path) -> Credential:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as exc:
         raise CredentialError(
-            f"The credential file {path} can't be read: {_why(exc)}.", hint="It holds one line, user:secret."
+            f"The credential file {path} can't be read: {_why(exc)}.",
+            hint=whose(path) or "It holds one line, user:secret.",
         ) from None  # a UnicodeError quotes what it could not read
     username, colon, secret = text.partition(":")
     if not (username and colon and secret) or len(text.splitlines()) != 1:

@@ -22,6 +22,20 @@ def is_out_of_space(exc: OSError) -> bool:
     return exc.errno in _NO_SPACE
 
 
+def whose(path: Path) -> str:
+    """Who may read `path` and who asks, for whoever was refused it; "" where that is not why."""
+    try:
+        if os.access(path, os.R_OK, effective_ids=True):
+            return ""
+        status = path.stat()
+    except OSError:
+        return ""
+    return (
+        f"It is uid {status.st_uid}'s (mode {status.st_mode & 0o7777:04o}), and this is uid {os.geteuid()}:"
+        f" run this as that user (a container: --user {status.st_uid}:{status.st_gid}), or let this one read it."
+    )
+
+
 def temporary_name(path: Path) -> Path:
     """A name beside `path` that no one else uses; it starts with a dot, so no index lists it."""
     return path.with_name(with_ending(f".{path.name}", f".{secrets.token_hex(6)}{_TEMPORARY}"))

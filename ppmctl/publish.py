@@ -70,17 +70,23 @@ class Outcome:
 
 
 def publish(
-    paths: Iterable[Path], address: Address, credential: Credential | None, *, dry_run: bool = False
+    paths: Iterable[Path],
+    address: Address,
+    credential: Credential | None,
+    *,
+    dry_run: bool = False,
+    clean: bool = False,
 ) -> Iterator[Outcome]:
     """Publish what `paths` name (source trees and files) to the index at `address`; each outcome as it comes.
 
-    With `dry_run` nothing is sent, and the outcomes are the plan. CredentialError; UsageError for `paths`;
+    With `dry_run` nothing is sent, and the outcomes are the plan. With `clean` source trees are built in a copy
+    (`tree.copy`). CredentialError; UsageError for `paths`;
     PpmError for everything else, and then the same call goes on with what is missing.
     """
     from ppmctl import release, upload
 
     with release.workspace() as work, Transport(credential) as transport:
-        files = release.collect(paths, work)
+        files = release.collect(paths, work, clean=clean)
         for file in files:
             for warning in file.warnings:
                 output.say(warning)
@@ -111,8 +117,10 @@ def publish(
 
 def _introduce(address: Address, credential: Credential | None, *, dry_run: bool) -> None:
     who = f"as {credential.username} (from {credential.source})" if credential else "without a credential"
+    if credential is None and address.section is None and address.others:
+        who += f" (~/.pypirc is about other indexes; by its sections' names: --index {' or '.join(address.others)})"
     output.say(f"{'Comparing with' if dry_run else 'Publishing to'} {address.base} {who}")
-    if credential and not address.is_encrypted and not address.is_loopback:
+    if credential and address.is_overheard:
         output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from ppmctl import __version__
+from ppmctl.address import is_loopback
 from ppmctl.credential import PLACES, Credential
 from ppmctl.errors import CredentialError, PpmError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
 
+_IN_CONTAINER = Path("/.dockerenv")  # Docker's mark
 _MAX_REASON = 500  # characters
 
 
@@ -175,12 +178,15 @@ def explain(exc: Exception, url: str) -> PpmError:
         return Unreachable(f"{where} took too long to answer.", hint="Is it up, and reachable from here?")
     if isinstance(exc, requests.ConnectionError):
         if any(isinstance(cause, NameResolutionError) for cause in _causes(exc)):
-            return Unreachable(f"The host {host} has no address.", hint="Is its name right? Is there a network?")
+            hint = "Is its name right? Is there a network?"
+            if "." not in (host or ""):
+                hint += " A container's name leads to it while it runs, for containers on a network with it."
+            return Unreachable(f"The host {host} has no address.", hint=hint)
         if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(exc)):
-            return Unreachable(
-                f"Nothing listens at {where}.",
-                hint="Is the index started, and is the port right? Here, `ppmctl serve --root DIR` starts one.",
-            )
+            hint = "Is the index started, and is the port right? Here, `ppmctl serve --root DIR` starts one."
+            if _IN_CONTAINER.exists() and is_loopback(host or ""):
+                hint = f"This is a container, and {host} is itself: name the index as it is seen from here."
+            return Unreachable(f"Nothing listens at {where}.", hint=hint)
         return Unreachable(f"The connection to {where} failed: {_cause(exc)}.")
     if isinstance(exc, requests.exceptions.ChunkedEncodingError):
         return Unreachable(f"The connection to {where} broke before the answer was whole.")

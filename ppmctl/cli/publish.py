@@ -22,9 +22,19 @@ if TYPE_CHECKING:
 @index_option
 @credential_option
 @click.option("--dry-run", is_flag=True, help="Build, check and compare; upload nothing. 1 if there is a conflict.")
+@click.option(
+    "--clean",
+    is_flag=True,
+    help="Build a copy of the project without what earlier builds left in it; its folder is not written to.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def publish(
-    paths: tuple[Path, ...], index: str | None, credential_file: Path | None, dry_run: bool, as_json: bool
+    paths: tuple[Path, ...],
+    index: str | None,
+    credential_file: Path | None,
+    dry_run: bool,
+    clean: bool,
+    as_json: bool,
 ) -> int:
     """Publish each PATH: a project's folder, which is built, or files such as dist/*. Without one: this folder.
 
@@ -39,7 +49,7 @@ def publish(
     found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
     outcomes: list[Outcome] = []
     try:
-        for outcome in run(paths or (Path(),), target, found, dry_run=dry_run):
+        for outcome in run(paths or (Path(),), target, found, dry_run=dry_run, clean=clean):
             outcomes.append(outcome)
             if not as_json:
                 output.data(f"{outcome.state:9}  {outcome.file.filename}  {outcome.file.sha256}")

@@ -136,3 +136,26 @@ def test_without_a_pypirc_there_are_no_sections(tmp_path: Path) -> None:
 )
 def test_loopback(url: str, is_loopback: bool, tmp_path: Path) -> None:
     assert resolve(url, environ={}, home=tmp_path).is_loopback is is_loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "is_overheard"),
+    [
+        ("https://index.test", False),
+        ("http://localhost:8080", False),
+        ("http://NGINX:8080", False),
+        ("http://other", False),
+        ("http://nginx.test", True),
+        ("http://index.test", True),
+    ],
+)
+def test_plain_http_is_overheard_unless_the_host_is_trusted(url: str, is_overheard: bool, tmp_path: Path) -> None:
+    environ = {"PPMCTL_TRUSTED_HOST": "Nginx other"}
+    assert resolve(url, environ=environ, home=tmp_path).is_overheard is is_overheard
+    assert resolve("http://nginx", environ={}, home=tmp_path).is_overheard
+
+
+def test_sections_about_other_indexes_are_known(home: Path) -> None:
+    """Who gave no credential is told of them."""
+    assert resolve("bare", environ={}, home=home).others == ("internal", "reads", "none", "leaky")
+    assert len(resolve("https://nobody.test", environ={}, home=home).others) == 5

@@ -57,8 +57,11 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
 
 def test_the_places_in_their_order(home: Path) -> None:
     """Each place wins over those after it: take the winner away, and the next one is found."""
+    (home / "named").write_text("from-variable:s3cret-of-named\n")
+    variable = {"PPMCTL_CREDENTIAL_FILE": str(home / "named")}
     found = [
-        find(home, file="credential", **PPMCTL, **TWINE),
+        find(home, file="credential", **variable, **PPMCTL, **TWINE),
+        find(home, **variable, **PPMCTL, **TWINE),
         find(home, **PPMCTL, **TWINE),
         find(home, **TWINE),
         find(home),
@@ -68,6 +71,7 @@ def test_the_places_in_their_order(home: Path) -> None:
     (home / ".netrc").unlink()
     assert [(one.username, one.secret.reveal()) for one in found if one] == [
         ("from-file", "s3cret:of-file"),
+        ("from-variable", "s3cret-of-named"),
         ("from-ppmctl", "s3cret-of-ppmctl"),
         ("from-twine", "s3cret-of-twine"),
         ("from-pypirc", "s3cret%of-pypirc"),
@@ -75,7 +79,7 @@ def test_the_places_in_their_order(home: Path) -> None:
     ]
     sources = [one.source for one in found if one]
     for source, place in zip(
-        sources, ("credential", "PPMCTL_TOKEN", "TWINE_PASSWORD", "[internal]", ".netrc"), strict=True
+        sources, ("credential", "named", "PPMCTL_TOKEN", "TWINE_PASSWORD", "[internal]", ".netrc"), strict=True
     ):
         assert place in source
         assert "s3cret" not in source
@@ -161,6 +165,30 @@ def test_a_broken_place_is_named_and_not_quoted(home: Path, place: str, content:
 def test_a_missing_credential_file_is_an_error(home: Path) -> None:
     with pytest.raises(CredentialError, match="No such file"):
         find(home, file="nothing")
+
+
+@pytest.mark.parametrize("place", ["credential", ".pypirc"])
+def test_whose_a_file_is_that_can_t_be_read_is_said(home: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """In a container it is another user's more often than not. As root every file can be read, so it is put in."""
+    if place == "credential":
+        (home / ".pypirc").unlink()
+    (home / place).chmod(0o600)
+    owner = (home / place).stat()
+
+    read = Path.read_text
+
+    def refuse(path: Path, **options: str) -> str:
+        if path.name == place:
+            raise PermissionError(13, "Permission denied")
+        return read(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    with pytest.raises(PpmError, match="can't be read: Permission denied") as caught:
+        find(home, file="credential" if place == "credential" else None)
+    assert str(home / place) in caught.value.message
+    assert f"uid {owner.st_uid}'s (mode 0600)" in caught.value.hint
+    assert f"--user {owner.st_uid}:{owner.st_gid}" in caught.value.hint
 
 
 def test_finding_needs_no_files(tmp_path: Path) -> None:

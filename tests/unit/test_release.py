@@ -97,7 +97,7 @@ def test_what_was_built_goes_unless_it_is_kept(keep: bool, capsys: pytest.Captur
         work.built.append(built)
         work.keep = keep
     assert built.exists() is keep
-    assert (f"ppmctl publish {work.folder}/*/*" in capsys.readouterr().err) is keep
+    assert (f"ppmctl publish {built}\n" in capsys.readouterr().err) is keep
     if keep:
         built.unlink()
         built.parent.rmdir()
@@ -130,6 +130,49 @@ def test_a_failed_build_shows_its_end_and_gets_no_secrets(tmp_path: Path, monkey
     assert "line 1\n" not in caught.value.message
     assert "is-passed-on" in caught.value.message
     assert "s3cret" not in caught.value.message
+
+
+def test_a_failed_build_names_what_it_lacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit(\"error: command 'gcc' failed: No such file\")\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.delenv("PPMCTL_ADD_PACKAGES", raising=False)
+    with pytest.raises(PpmError, match=f"{tmp_path} can't be built without a C compiler") as caught:
+        build.build(tmp_path, tmp_path)
+    assert "apt install gcc" in caught.value.hint
+
+
+def test_a_clean_build_is_of_a_copy_that_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / "build").mkdir(parents=True)
+    (project / "setup.py").touch()
+    built = wheels.write(tmp_path / "built", wheels.wheel("demo", "1.0"))
+    seen: list[Path] = []
+
+    def stand_in(source: Path, into: Path, *, shown: Path, **_: object) -> tuple[Path, ...]:
+        assert [path.name for path in source.iterdir()] == ["setup.py"]
+        assert shown == project
+        seen.append(source)
+        return (built,)
+
+    monkeypatch.setattr(build, "build", stand_in)
+    work = release.Workspace(folder=tmp_path / "work")
+    work.folder.mkdir()
+    assert [file.path for file in release.collect([project], work, clean=True)] == [built]
+    assert not seen[0].exists()
+    assert (project / "build").exists()
+
+
+def test_what_is_built_is_laid_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PPMCTL_BUILDS", str(tmp_path))
+    with release.workspace() as work:
+        assert work.folder.parent == tmp_path
+    monkeypatch.setenv("PPMCTL_BUILDS", str(tmp_path / "missing"))
+    with pytest.raises(PpmError, match=r"No such file or directory: .*/missing") as caught, release.workspace():
+        pass
+    assert "PPMCTL_BUILDS" in caught.value.hint
 
 
 def test_the_form_is_what_the_legacy_protocol_asks_for(tmp_path: Path) -> None:

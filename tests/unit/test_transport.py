@@ -6,6 +6,7 @@ import base64
 import socket
 import ssl
 from http.client import RemoteDisconnected
+from pathlib import Path
 
 import pytest
 import requests
@@ -14,6 +15,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, ProtocolError
 
+from ppmctl import transport
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import PpmError
 from ppmctl.transport import Answer, Transport, Unreachable, explain
@@ -84,6 +86,25 @@ def test_a_failure_is_explained(exc: Exception, said: str, hint: str, may_work_l
     assert hint in explained.hint
     assert isinstance(explained, Unreachable) is may_work_later
     assert "\n" not in explained.message
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_in_a_container_localhost_is_the_container(
+    host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    exc = chain(requests.ConnectionError("x"), refused())
+    monkeypatch.setattr(transport, "_IN_CONTAINER", tmp_path / "no")
+    assert "ppmctl serve" in explain(exc, f"http://{host}:8080/").hint
+    monkeypatch.setattr(transport, "_IN_CONTAINER", tmp_path)
+    assert f"{host} is itself" in explain(exc, f"http://{host}:8080/").hint
+    assert "ppmctl serve" in explain(exc, "http://index.test:8080/").hint
+
+
+def test_a_service_that_is_down_has_no_address() -> None:
+    error = NameResolutionError("nginx", CONNECTION, socket.gaierror(-2, "Name or service not known"))
+    exc = requests.ConnectionError(MaxRetryError(POOL, "http://nginx:8080/", error))
+    assert "while it runs" in explain(exc, "http://nginx:8080/").hint
+    assert "while it runs" not in explain(exc, "http://index.test/").hint
 
 
 def test_a_request_raises_what_explain_says(monkeypatch: pytest.MonkeyPatch) -> None:

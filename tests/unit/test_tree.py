@@ -1,0 +1,250 @@
+"""Copies to build from: what is in them, what is not, whose git they have; and that the project stays as it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ppmctl import tree
+from ppmctl.errors import PpmError
+
+IDENTITY = {
+    **{
+        f"GIT_{who}_{what}": f"{who.lower()}@example.test"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    },
+    "GIT_AUTHOR_DATE": "@1700000000 +0000",
+    "GIT_COMMITTER_DATE": "@1700000000 +0000",
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SOURCE_DATE_EPOCH", "GIT_CONFIG_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def git(folder: Path, *arguments: str, **environ: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        env={**os.environ, **IDENTITY, **environ},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+def commit(folder: Path, *names: str) -> None:
+    if not (folder / ".git").exists():
+        git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--force", *names)
+    git(folder, "commit", "--quiet", "--message=x")
+
+
+def names(folder: Path) -> set[str]:
+    """The files and links of a tree, without git's own."""
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
+    return {name for name in found if not name.startswith(".git/")}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    made = tmp_path / "demo"
+    write(made, "pyproject.toml", "src/demo/__init__.py", "src/demo/build/__init__.py", "src/demo/dist/data")
+    return made
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    made = tmp_path / "into"
+    made.mkdir()
+    return made
+
+
+def test_what_builds_and_tools_left_stays_behind(project: Path, into: Path) -> None:
+    whole = names(project)
+    write(project, "build/lib/old.py", "dist/demo-0.9.tar.gz", "src/demo.egg-info/SOURCES.txt", ".tox/x", ".eggs/x")
+    write(project, "src/demo/__pycache__/demo.pyc", ".venv/pyvenv.cfg", ".venv/lib/x.py", ".cache/CACHEDIR.TAG")
+    copied = tree.copy(project, into)
+    assert names(copied.project) == whole
+    assert copied == tree.Copy(project=into / "demo", environ={})
+
+
+def test_a_package_of_such_a_name_is_copied_and_so_is_what_git_tracks(project: Path, into: Path) -> None:
+    write(project, "build/tracked.py", "dist/x", "own.egg-info/PKG-INFO", "other.egg-info/PKG-INFO")
+    commit(project, "pyproject.toml", "src", "build/tracked.py", "own.egg-info")
+    copied = names(tree.copy(project, into).project)
+    assert copied >= {"build/tracked.py", "own.egg-info/PKG-INFO", "src/demo/build/__init__.py", "src/demo/dist/data"}
+    assert not copied & {"dist/x", "other.egg-info/PKG-INFO"}
+
+
+def test_files_keep_their_times_modes_and_links(project: Path, into: Path) -> None:
+    """Build backends write times into what they build: with others the same source would be a conflict."""
+    script = project / "script"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    os.utime(script, (1e9, 1e9))
+    (project / "inside").symlink_to("script")
+    (project / "outside").symlink_to("/nonexistent")
+    copied = tree.copy(project, into).project
+    assert (copied / "script").stat().st_mtime == 1e9
+    assert (copied / "script").stat().st_mode & 0o777 == 0o755
+    assert {name: str((copied / name).readlink()) for name in ("inside", "outside")} == {
+        "inside": "script",
+        "outside": "/nonexistent",
+    }
+
+
+def test_a_folder_that_is_read_only_is_built_in(project: Path, into: Path) -> None:
+    (project / "src").chmod(0o555)
+    project.chmod(0o555)
+    try:
+        copied = tree.copy(project, into).project
+        assert (copied.stat().st_mode & 0o777, (copied / "src").stat().st_mode & 0o777) == (0o755, 0o755)
+    finally:
+        project.chmod(0o755)
+
+
+def test_what_has_no_content_is_left_out(project: Path, into: Path) -> None:
+    os.mkfifo(project / "pipe")
+    assert not (tree.copy(project, into).project / "pipe").exists()
+
+
+def test_what_can_t_be_read_is_named(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root every file can be read, so the refusal is put in."""
+
+    def refuse(source: str, target: str, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", source)
+
+    monkeypatch.setattr("shutil.copystat", lambda *_, **__: None)
+    monkeypatch.setattr("shutil.copy2", refuse)
+    monkeypatch.setattr(tree.shutil.copytree, "__defaults__", (False, None, refuse, False, False))
+    with pytest.raises(
+        PpmError, match=r"demo can't be copied to be built: .*__init__\.py, .* …: .*Permission denied"
+    ):
+        tree.copy(project, into)
+
+
+def test_a_full_disk_is_said(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(into))
+
+    monkeypatch.setattr("shutil.copytree", fail)
+    with pytest.raises(PpmError, match="No space left on device"):
+        tree.copy(project, into)
+
+
+def test_a_copy_has_the_repository(project: Path, into: Path) -> None:
+    commit(project, ".")
+    git(project, "tag", "v7")
+    copied = tree.copy(project, into)
+    assert git(copied.project, "describe", "--tags", "--dirty", **copied.environ) == "v7"
+    assert copied.environ["SOURCE_DATE_EPOCH"] == "1700000000"
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_what_is_not_as_committed_has_no_commit_s_time(
+    project: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(project, ".")
+    write(project, "new.py")
+    assert "SOURCE_DATE_EPOCH" not in tree.copy(project, into).environ
+    (project / "new.py").unlink()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    (into / "again").mkdir()
+    assert "SOURCE_DATE_EPOCH" not in tree.copy(project, into / "again").environ
+
+
+def test_a_project_in_a_folder_of_its_repository_brings_the_repository(tmp_path: Path, into: Path) -> None:
+    """Its version may come from there; and its time is that of the last commit of its own."""
+    top = tmp_path / "top"
+    write(top, "one/pyproject.toml", "two/pyproject.toml", "two/build/x", "two/.venv/pyvenv.cfg")
+    commit(top, "one")
+    later = {"GIT_AUTHOR_DATE": "@1800000000 +0000", "GIT_COMMITTER_DATE": "@1800000000 +0000"}
+    git(top, "add", "two/pyproject.toml")
+    git(top, "commit", "--quiet", "--message=x", **later)
+    copied = tree.copy(top / "one", into)
+    assert copied.project == into / "top" / "one"
+    assert copied.environ["SOURCE_DATE_EPOCH"] == "1700000000"
+    assert git(copied.project, "rev-list", "--count", "HEAD", **copied.environ) == "2"
+
+
+def test_a_home_under_git_is_not_copied_with_every_project_in_it(tmp_path: Path, into: Path) -> None:
+    home = tmp_path / "home"
+    write(home, ".profile", "demo/pyproject.toml")
+    commit(home, ".profile")
+    assert tree.copy(home / "demo", into).project == into / "demo"
+
+
+def worktree(project: Path, tmp_path: Path) -> Path:
+    commit(project, ".")
+    git(project, "tag", "v7")
+    git(project, "worktree", "add", "--quiet", "--detach", str(tmp_path / "side"))
+    return tmp_path / "side"
+
+
+def test_a_worktree_whose_repository_is_here_has_it(project: Path, into: Path, tmp_path: Path) -> None:
+    """The repository is shared with the original: nothing is written there."""
+    side = worktree(project, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")}
+    copied = tree.copy(side, into)
+    assert git(copied.project, "describe", "--tags", "--dirty", **copied.environ) == "v7"
+    assert copied.environ["SOURCE_DATE_EPOCH"] == "1700000000"
+    assert {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")} == before
+
+
+def test_a_worktree_whose_repository_is_elsewhere_is_warned_of(
+    project: Path, into: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side = worktree(project, tmp_path)
+    project.rename(tmp_path / "moved")
+    copied = tree.copy(side, into)
+    assert names(copied.project) == names(side) - {".git"}
+    assert copied.environ == {}
+    said = capsys.readouterr().err
+    assert f"{project}/.git/worktrees/side" in said
+    assert f"-v {project}/.git:{project}/.git:ro" in said
+
+
+def test_a_submodule_alone_is_warned_of(project: Path, into: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / ".git").write_text("gitdir: ../.git/modules/demo\n")
+    tree.copy(project, into)
+    assert "name this folder in it" in capsys.readouterr().err
+
+
+def test_a_submodule_whose_repository_is_here_has_it(project: Path, into: Path, tmp_path: Path) -> None:
+    commit(project, ".")
+    git(project, "tag", "v7")
+    write(tmp_path / "top", "x")
+    commit(tmp_path / "top", "x")
+    git(tmp_path / "top", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(project), "part")
+    part = tmp_path / "top" / "part"
+    assert (part / ".git").is_file()
+    copied = tree.copy(part, into)
+    assert git(copied.project, "describe", "--tags", "--dirty", **copied.environ) == "v7"
+    assert git(copied.project, "rev-parse", "--show-toplevel") == str(copied.project)
+
+
+def test_without_git_it_is_a_copy_all_the_same(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(project, ".")
+    write(project, "build/lib/old.py")
+    monkeypatch.setenv("PATH", str(into))
+    copied = tree.copy(project, into)
+    assert "build/lib/old.py" not in names(copied.project)
+    assert "SOURCE_DATE_EPOCH" not in copied.environ
