@@ -1,0 +1,344 @@
+"""One table of requests for two servers of one volume, and what of their answers has to be the same.
+
+Both serve one volume, so that also validators are the same. Where the exact answer can't be the same, what a client
+acts on is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import itertools
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ppmctl import accept
+from support import wheels
+from support.evidence import until
+from support.raw import basic
+from support.served import Served
+from support.servers import JSON, Server
+
+WHEEL = wheels.wheel("Answered.Here", "1.0", requires_python=">=3.9")
+LOCAL = wheels.wheel("Answered.Here", "1.0+local.1")
+SDIST = wheels.sdist("Answered.Here", "1.0")
+MORE = [wheels.wheel("Answered.Here", f"2.{minor}") for minor in range(6)]  # a page that is worth packing
+FILE = f"/packages/answered-here/{WHEEL[0]}"
+PAGE = "/simple/answered-here/"
+HTML = "application/vnd.pypi.simple.v1+html"
+
+WITH_ITS_URL = ("/", "/answered-here/json")  # pypiserver's own pages name the server
+
+COMPARED = (
+    *("content-type", "vary", "cache-control", "location", "etag", "last-modified", "content-encoding"),
+    *("accept-ranges", "content-range", "content-length", "allow", "www-authenticate", "retry-after"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request of the table. `who` is admin, nobody (no credential), wrong (a wrong secret) or unknown (a name)."""
+
+    path: str
+    method: str = "GET"
+    who: str = "admin"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return " ".join([self.method, self.path, f"as {self.who}", *(f"[{k}: {v}]" for k, v in self.headers.items())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Party:
+    """A server of the two, at `localhost`; `ca` is a file with the root that its certificate leads to."""
+
+    url: str
+    auth: tuple[str, str]
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    headers: Message
+    body: bytes
+
+
+def ask(party: Party, asked: Asked) -> Answer:
+    """The answer, without anything that a client library does by itself."""
+    parts = urlsplit(party.url)
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=party.ca)
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=60, context=context)
+    else:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    user, secret = party.auth
+    name, secret = {
+        "admin": (user, secret),
+        "wrong": (user, "ppm_wrong"),
+        "unknown": ("unknown", secret),
+        "nobody": ("", ""),
+    }[asked.who]
+    with contextlib.closing(connection):
+        connection.putrequest(asked.method, asked.path, skip_accept_encoding=True)
+        if name:
+            connection.putheader("Authorization", basic(name, secret))
+        if asked.method in {"POST", "PUT", "PATCH"}:
+            connection.putheader("Content-Length", "0")
+        for header, value in asked.headers.items():
+            connection.putheader(header, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return Answer(status=answer.status, headers=answer.headers, body=answer.read())
+
+
+def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
+    """Of an answer of the server at `url`, what a client acts on.
+
+    Where nginx is itself in a way that no configuration changes, and the standards allow both, that is left out.
+    """
+    found: dict[str, Any] = {"status": answer.status}
+    for header in COMPARED:
+        values = answer.headers.get_all(header) or []
+        assert len(values) < 2, f"{asked}: {header} twice: {values}"
+        found[header] = values[0] if values else None
+    found["location"] = (found["location"] or "").replace(url, "")
+    # on a host the port is the usual one, and nginx passes on none
+    body = answer.body.replace(url.encode(), b"").replace(url.rpartition(":")[0].encode(), b"")
+    found["body"] = hashlib.sha256(body).hexdigest()[:8] if body else ""
+    left_out: tuple[str, ...] = ("content-length",) if asked.path in WITH_ITS_URL else ()
+    if answer.status == 206 or asked.path.lstrip("/").startswith(
+        "simple"
+    ):  # with a range, nginx does not say that it takes them
+        left_out += ("accept-ranges",)
+    if answer.status == 416:  # nginx has its own page for that, with the headers of what was asked for
+        left_out += ("content-type", "cache-control")
+    if answer.status >= 300:  # the reason is for people, and its words are each server's own
+        left_out += ("content-length", "body", "accept-ranges")
+    if asked.method not in ("GET", "HEAD") and answer.status in (404, 405):
+        # either is true of what is not there; which comes first is each server's own
+        found["status"] = "404 or 405"
+        left_out += ("allow",)
+    if 300 < answer.status < 400:
+        left_out += ("content-type",)
+    if answer.status == 304:  # RFC 9110, section 15.4.5: what describes the content may be there or not
+        left_out += ("content-encoding", "last-modified")
+    return {key: value for key, value in found.items() if key not in left_out}
+
+
+PIP, OLD_PIP = accept.TABLE[0][1], "text/html"
+ODD = (
+    "",
+    JSON,
+    HTML,
+    "application/vnd.pypi.simple.latest+json",
+    "application/vnd.pypi.simple.latest+html",
+    "text/*",
+    "application/*",
+    f"text/html;q=0.1, {JSON};q=0.9",
+    f"{HTML};q=0.3, text/html;q=0.5, */*;q=0.1",
+    f"{JSON};q=0.000, text/html;q=0.001",
+    f" text/html , {HTML};q=0.1",
+    f"{JSON.upper()}, TEXT/HTML;q=0.5",
+    "text/html;level=1",
+    "image/png",
+    "application/vnd.pypi.simple.v2+json",
+    f"{JSON};q=0",
+    "text/plain, text/html;q=0",
+    "*/*;q=0",
+    "nonsense",
+    ";;;,,,=",
+)
+ENCODINGS = ("gzip", "identity", "br", "br, gzip;q=0.5", "gzip;q=0", "gzip;q=0.0, identity", "deflate, gzip", "")
+RANGES = (
+    "bytes=0-1,3-4",
+    "lines=1-2",
+    "bytes=0-9",
+    "bytes=5-",
+    "bytes=-7",
+    "bytes=0-0",
+    "bytes=100000000-",
+    "bytes=5-2",
+    "bytes=x-",
+)
+
+
+def pages() -> Iterator[Asked]:
+    for path in ("/simple/", PAGE):
+        for header in (*(header for _client, header, _form in accept.TABLE), *ODD):
+            yield Asked(path=path, headers={"Accept": header})
+        for encoding, form in itertools.product(ENCODINGS, (PIP, OLD_PIP, HTML, "*/*")):
+            yield Asked(path=path, headers={"Accept": form, "Accept-Encoding": encoding})
+        for method in ("HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"):
+            yield Asked(path=path, method=method, headers={"Accept": PIP})
+            yield Asked(path=path, method=method, headers={"Accept": HTML})
+            yield Asked(path=path, method=method)
+        yield Asked(path=path, method="HEAD", headers={"Accept": "image/png"})
+        for asked in RANGES:
+            yield Asked(path=path, headers={"Accept": PIP, "Range": asked})
+            yield Asked(path=path, headers={"Accept": OLD_PIP, "Range": asked, "Accept-Encoding": "gzip"})
+
+
+def names() -> Iterator[Asked]:
+    for path in (
+        *("/simple", "/simple/Answered.Here/", "/simple/answered.here", "/simple/answered-here", "/simple/a__b/"),
+        *("/simple/nothing/", "/simple/nothing", "/simple/No.Thing/", "/simple/acme-tool/", "/simple/Acme.Tool/"),
+        *(
+            "/simple/billing/",
+            "/simple/billing-2/",
+            "/simple/-web/",
+            "/simple/web-/",
+            "/simple/w%20b/",
+            "/simple/%C3%A9/",
+        ),
+        *("/simple/answered-here/index.json", "/simple/answered-here/index.html.gz", "/simple/index.json"),
+        *("//simple/answered-here/", "/simple/answered-here/%0A", "/simple/undecided/", "/simple/index-html/"),
+        *("/simple/answered%2Dhere/", "/simple%2Fanswered-here/", "/simple/answered-here/?x=1", "/simple/a/b/c"),
+        *(f"/simple/{'a' * 300}/", "/simple/emptied/", "/simple/quarantined/", "/simple/archived/"),
+    ):
+        for method in ("GET", "HEAD"):
+            yield Asked(path=path, method=method)
+        yield Asked(path=path, headers={"Accept": "image/png"})
+        yield Asked(path=path, headers={"Accept": JSON})
+        yield Asked(path=path, method="POST")
+
+
+def files() -> Iterator[Asked]:
+    paths = [FILE, f"{FILE}.metadata", f"/packages/answered-here/{SDIST[0]}", f"/packages/answered-here/{LOCAL[0]}"]
+    paths.append(f"/packages/answered-here/{LOCAL[0].replace('+', '%2B')}")
+    for path in paths:
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+            yield Asked(path=path, method=method)
+        for asked in RANGES:
+            yield Asked(path=path, headers={"Range": asked})
+        yield Asked(path=path, headers={"Accept-Encoding": "gzip"})
+        yield Asked(path=path, headers={"Accept": "image/png"})
+        yield Asked(path=path + "?x=1")
+    for missing in (
+        *(f"{FILE}.upload", f"{FILE}.yanked", f"{FILE}.removed", f"{FILE}.attestations", f"{FILE}.metadata.metadata"),
+        *(
+            f"/packages/answered-here/{SDIST[0]}.metadata",
+            "/packages/answered-here/.status",
+            "/packages/answered-here/",
+        ),
+        *(
+            "/packages/answered-here",
+            "/packages/answered-here/none-1.0-py3-none-any.whl",
+            "/packages/nothing/x-1.0.zip",
+        ),
+        *(f"/packages/Answered.Here/{WHEEL[0]}", f"/packages/other/{WHEEL[0]}", f"{FILE}%20"),
+        *(f"{FILE}/", f"{FILE}%0A", f"{FILE}%2F", f"/packages/answered-here%2F{WHEEL[0]}"),
+        *(f"/packages/{WHEEL[0]}", f"/packages/{LOCAL[0]}", f"/packages/{SDIST[0]}", "/packages/none-1.0.tar.gz"),
+        *("/packages/none", "/packages/a/b/c/d-1.0.zip", "/packages/emptied/emptied-1.0-py3-none-any.whl"),
+    ):
+        for method in ("GET", "HEAD", "POST"):
+            yield Asked(path=missing, method=method)
+
+
+def others() -> Iterator[Asked]:
+    for path in (
+        "/",
+        "/legacy/",
+        "/legacy",
+        "/upload",
+        "/upload/",
+        "/packages/",
+        "/packages",
+        "/RPC2",
+        "/favicon.ico",
+    ):
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+            yield Asked(path=path, method=method)
+    for path in ("/healthz", "/health", "/answered-here/json", "/nothing/json", "/a/b/c", "/nothing", "/env", "/%E9"):
+        yield Asked(path=path)
+        yield Asked(path=path, method="HEAD")
+
+
+def strangers() -> Iterator[Asked]:
+    """Every kind of path and method, for who has no right to any of them."""
+    for path in (
+        *("/", "/simple", "/simple/", PAGE, "/simple/Answered.Here/", "/simple/nothing/", "/simple/acme-x/", FILE),
+        *(f"{FILE}.metadata", f"{FILE}.upload", "/packages/", "/packages/x/y-1.0.zip", f"/packages/{WHEEL[0]}"),
+        *(
+            "/legacy/",
+            "/upload",
+            "/RPC2",
+            "/nothing",
+            "/a/b/c",
+            "/answered-here/json",
+            "/healthz",
+            "//",
+            "/env/x/a.txt",
+        ),
+    ):
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"):
+            for who in ("nobody", "wrong", "unknown"):
+                yield Asked(path=path, method=method, who=who)
+                if method == "GET":
+                    yield Asked(path=path, method=method, who=who, headers={"Accept": "image/png"})
+    for nonsense in ("Basic", "Basic !!!", "Basic YWJj", "Bearer x", "Digest a=b", "basic Og==", "Basic Og==", ""):
+        yield Asked(path=PAGE, who="nobody", headers={"Authorization": nonsense})
+
+
+def validators(party: Party) -> Iterator[Asked]:
+    for path, headers in (
+        (PAGE, {"Accept": PIP}),
+        ("/simple/", {"Accept": OLD_PIP}),
+        (FILE, {}),
+        (f"{FILE}.metadata", {}),
+    ):
+        for encoding in ("identity", "gzip"):
+            first = ask(party, Asked(path=path, headers={**headers, "Accept-Encoding": encoding})).headers
+            etag, modified = first["ETag"], first["Last-Modified"]
+            for condition in (
+                *({"If-None-Match": value} for value in (etag, f'"other", {etag}', f"W/{etag}", "*", '"other"')),
+                *({"If-Modified-Since": value} for value in (modified, "Mon, 01 Jan 2001 00:00:00 GMT", "nonsense")),
+                {"If-None-Match": '"other"', "If-Modified-Since": modified},
+                {"If-None-Match": etag, "If-Modified-Since": modified},
+                *({"Range": "bytes=0-9", "If-Range": value} for value in (etag, modified, '"other"', f"W/{etag}")),
+            ):
+                for method in ("GET", "HEAD"):
+                    sent = {**headers, "Accept-Encoding": encoding, **condition}
+                    yield Asked(path=path, method=method, headers=sent)
+
+
+def fill(index: Server | Served, ppmctl: Callable[[str], object]) -> None:
+    """Make the projects that the table asks for; `ppmctl` runs a command line beside the volume."""
+    for made in (WHEEL, LOCAL, SDIST, *MORE):
+        assert index.upload(made).status_code == 200
+    for kind in ("emptied", "quarantined", "archived"):
+        assert index.upload(wheels.wheel(kind, "1.0")).status_code == 200
+    ppmctl("package remove emptied 1.0 --yes")
+    ppmctl("package status quarantined quarantined")
+    ppmctl("package status archived archived")
+    here = {"answered-here", "emptied", "quarantined", "archived"}
+    until(
+        lambda: here <= {one["name"] for one in index.get("/simple/", headers={"Accept": JSON}).json()["projects"]},
+        "the list of projects follows",
+        seconds=5,
+    )
+
+
+def every(party: Party) -> Iterator[Asked]:
+    """The whole table; the validators in it are those that `party` gives."""
+    yield from (*pages(), *names(), *files(), *others(), *strangers(), *validators(party))
+
+
+def differences(one: Party, other: Party) -> tuple[int, list[str]]:
+    """How many requests both were asked, and where they answered otherwise, the first one's answer first."""
+    found, count = [], 0
+    for asked in every(one):
+        count += 1
+        first, second = (what_counts(ask(party, asked), url=party.url, asked=asked) for party in (one, other))
+        differing = [key for key in first if first[key] != second.get(key, first[key])]
+        if differing:
+            said = [f"{key} {first[key]!r} {second[key]!r}" for key in differing]
+            found.append(f"{asked}: {', '.join(said)}")
+    return count, found
