@@ -41,6 +41,8 @@ TABLE: tuple[tuple[str, str, Form], ...] = (
         "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html;q=0.01",
         JSON,
     ),
+    ("scripts after JSON", JSON.media_type, JSON),
+    ("scripts after HTML", HTML.media_type, HTML),
     ("pip before 22.2", "text/html", PLAIN_HTML),
     ("curl, requests", "*/*", PLAIN_HTML),
     (

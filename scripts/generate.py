@@ -78,9 +78,9 @@ def _about(option: dict[str, Any]) -> str:
     return " ".join(f"({kind}) {text}".split()).replace("|", "\\|")
 
 
-def generated() -> dict[Path, str]:
+def generated() -> dict[Path, str | None]:
     """Each generated file with its text."""
-    texts = {ROOT / "roles" / "nginx" / "vars" / "accept.yml": accept_table()}
+    texts: dict[Path, str | None] = {ROOT / "roles" / "nginx" / "vars" / "accept.yml": accept_table()}
     for role in ROLES:
         texts[ROOT / "roles" / role / "README.md"] = variables(role)
     return texts
@@ -95,30 +95,35 @@ def rendered() -> dict[Path, str | None]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise SystemExit(f"playbooks/render.yml failed:\n{done.stdout}{done.stderr}")
-        found = {
+        found: dict[Path, str | None] = {
             ROOT / "docker" / path.relative_to(folder): path.read_text(encoding="utf-8")
             for path in Path(folder).rglob("*")
             if path.is_file()
         }
-    return {path: None for path in ROOT.glob("docker/*/rendered/**/*") if path.is_file()} | found
+    return dict.fromkeys((path for path in ROOT.glob("docker/*/rendered/**/*") if path.is_file()), None) | found
 
 
 def main() -> int:
     check = "--check" in sys.argv[1:]
-    wanted = generated() | rendered()
-    different = {
-        path: text
-        for path, text in wanted.items()
-        if (path.read_text(encoding="utf-8") if path.exists() else None) != text
-    }
-    for path, text in different.items():
-        print(f"{path.relative_to(ROOT)} {'is not what it is generated from: make generate' if check else 'written'}")
-        if not check and text is None:
-            path.unlink()
-        elif not check and text is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    return 1 if check and different else 0
+    found = False
+    for make in (generated, rendered):  # the second is made of what the first writes
+        for path, text in make().items():
+            if (path.read_text(encoding="utf-8") if path.exists() else None) == text:
+                continue
+            found = True
+            said = "is not what it is generated from: make generate" if check else "written"
+            print(f"{path.relative_to(ROOT)} {said}")
+            if not check:
+                _put(path, text)
+    return 1 if check and found else 0
+
+
+def _put(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
