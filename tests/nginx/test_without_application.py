@@ -162,7 +162,7 @@ def test_what_only_the_application_answers_ends(filled: Site, state: str) -> Non
     asked = {
         "/": {},
         "/simple/Still.Here/": {},
-        "/simple/still-here/": {"Accept": "application/vnd.pypi.simple.v1+html"},
+        "/simple/still-here/": {"Accept": "text/html;q=0.5"},
         "/packages/": {},
         "/still-here/json": {},
         f"/packages/{WHEEL[0]}": {},
