@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import files
+from ppmctl import files, owners
 from ppmctl.errors import PpmError
 
 METADATA = ".metadata"
@@ -21,11 +23,12 @@ REJECTED = ".rejected"
 ROOT_MARK = ".root"
 
 _LOCK_STRIPES = 256
+_LOOKED_AT = 64  # entries of a folder: what came from elsewhere, with its owner, came together
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """One index's files below `root`, all on one file system. Nothing here reads or writes, but `prepare`."""
+    """One index's files below `root`, all on one file system. Only `check` reads here, only `prepare` writes."""
 
     root: Path
 
@@ -134,25 +137,62 @@ class Volume:
     def settings(self) -> Path:
         return self.root / "ppm.yml"
 
+    def check(self) -> None:
+        """See that this process may use what is there of the volume, and change nothing.
+
+        PpmError, one line with the remedy, for what belongs to somebody else or is mounted read-only.
+        """
+        try:
+            for folder in (self.root, *self._folders(), self.credentials):
+                if folder.exists():
+                    if not folder.is_dir():
+                        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+                    _demand(folder, os.R_OK | os.W_OK | os.X_OK)
+            for file in (self.htpasswd, self.access, self.settings):
+                if file.exists():
+                    _demand(file, os.R_OK)
+            for path in (*_foreign(self.locks, folders=False), *_foreign(self.packages, folders=True)):
+                _demand(path, os.R_OK | os.W_OK)
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.packages, self.drop, self.incoming, self.simple, self.pending, self.locks)
+
     def prepare(self) -> None:
         """Make the folders that are missing and prove that the file system can do what a commit needs.
 
         PpmError, with the remedy, where a folder can't be written, hard links don't work, or the folders
         are not one file system.
         """
+        self.check()
         try:
-            for folder in (self.packages, self.drop, self.incoming, self.simple, self.pending, self.locks):
+            for folder in self._folders():
                 folder.mkdir(parents=True, exist_ok=True)
-                if not os.access(folder, os.W_OK | os.X_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
             self.credentials.mkdir(mode=0o750, exist_ok=True)
             self._probe()
         except OSError as exc:
-            owner = f"uid {os.getuid()}, gid {os.getgid()}"
-            raise PpmError(
-                f"The volume {self.root} can't be used: {exc.strerror} ({exc.filename}).",
-                hint=f"It must be a folder that this process ({owner}) can write: check its owner and its mount.",
-            ) from exc
+            raise self._unusable(exc) from exc
+
+    def _unusable(self, exc: OSError) -> PpmError:
+        """Why the volume can't be used, and the remedy, on one line: in a container's log it is one of many."""
+        path, asker = Path(exc.filename or self.root), owners.this_process()
+        try:
+            found = path.stat()
+            read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        except OSError:
+            found, read_only = None, exc.errno == errno.EROFS
+        denied = exc.errno in (errno.EACCES, errno.EPERM)
+        if read_only:
+            why = f"{path} is mounted read-only. It must be writable (a container's: mounted without :ro)."
+        elif denied and found:
+            why = owners.refusal(path, found, asker, root=self.root)
+        else:
+            who = f"uid {asker.uid}, gid {asker.gid}"
+            why = f"{exc.strerror} ({path}). It must be a folder that this process ({who}) can write"
+            made = f"`sudo install -d -o {asker.uid} -g {asker.gid} {self.root}` makes it"
+            why += f": {made}." if denied else "."
+        return PpmError(f"The volume {self.root} can't be used: {why}")
 
     def _probe(self) -> None:
         source, target = self.incoming / ".probe", self.packages / ".probe"
@@ -171,3 +211,20 @@ class Volume:
                 hint=f"Mount the whole of {self.root} as one volume of a file system with hard links and flock"
                 " (ext4, xfs, btrfs; NFS from version 4), not its folders one by one.",
             ) from exc
+
+
+def _demand(path: Path, wanted: int) -> None:
+    if not os.access(path, wanted):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def _foreign(folder: Path, *, folders: bool) -> list[Path]:
+    """Which of the first entries of a folder are somebody else's: of its folders, or of its files."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return [
+            Path(entry.path)
+            for entry in itertools.islice(entries, _LOOKED_AT)
+            if entry.is_dir(follow_symlinks=False) is folders
+            and entry.stat(follow_symlinks=False).st_uid != os.getuid()
+        ]
+    return []

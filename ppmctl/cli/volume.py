@@ -19,13 +19,13 @@ root_option = click.option(
     required=True,
     envvar="PPM_ROOT",
     show_envvar=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),  # whose it is is said by the volume
     help="The folder of the index's volume.",
 )
 
 
-def open_volume(root: Path) -> Volume:
-    """The volume at `root`, made if it is not there. PpmError, with the remedy, where it can't be used.
+def find_volume(root: Path) -> Volume:
+    """The volume at `root`, as it is. PpmError, with the remedy, where this process may not use what is there.
 
     Run by root on a volume that is another user's (`sudo ppmctl user add …` on a server), the command goes on
     as that user: what it writes is then the server's to read and to lock.
@@ -34,6 +34,13 @@ def open_volume(root: Path) -> Volume:
     volume = Volume(root=root.absolute())
     if os.geteuid() == 0 and volume.root.is_dir():
         _become(volume.root.stat())
+    volume.check()
+    return volume
+
+
+def open_volume(root: Path) -> Volume:
+    """The volume at `root`, made if it is not there, by the same user. PpmError where it can't be used."""
+    volume = find_volume(root)
     volume.prepare()
     return volume
 

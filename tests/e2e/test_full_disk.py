@@ -224,21 +224,22 @@ def test_a_mount_within_the_volume_is_refused(how: str, folder: str, tmp_path: P
 
 
 def test_a_read_only_volume_is_refused(tmp_path: Path) -> None:
-    """A volume that is mounted read-only is named, with what to check; no traceback."""
+    """A volume that is mounted read-only is named, with the remedy; no traceback."""
     root = tmp_path / "root"
     root.mkdir()
     said = namespaces.run(namespaces.command(_READ_ONLY.format(root=root)), *_serve(root), expect=1)
-    assert f"The volume {root} can't be used: Read-only file system" in said
-    assert "check its owner and its mount" in said
+    assert f"The volume {root} can't be used: {root} is mounted read-only" in said
+    assert "It must be writable" in said
     _is_short(said)
 
 
 @pytest.mark.parametrize("folder", [".", "packages", "index/pending"])
 def test_a_volume_that_may_not_be_written_is_refused(folder: str, tmp_path: Path) -> None:
-    """A folder without the right to write is named, with who is asking; no traceback."""
+    """A folder without the right to write is named, with who is asking; no traceback, and nothing is made."""
     root = tmp_path / "root"
     closed = root / folder
     closed.mkdir(parents=True)
+    before = sorted(root.rglob("*"))
     closed.chmod(0o555)
     # root may write anywhere: it goes without that power
     powerless = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
@@ -246,8 +247,9 @@ def test_a_volume_that_may_not_be_written_is_refused(folder: str, tmp_path: Path
         said = namespaces.run(powerless, *_serve(root), expect=1)
     finally:
         closed.chmod(0o755)
-    assert "Permission denied" in said
-    assert str(closed) in said
+    assert f"The volume {root} can't be used: {closed} belongs to this process (uid {os.geteuid()}, " in said
+    assert f"its mode is 0555: `chmod -R u+rwX {root}`" in said
+    assert sorted(root.rglob("*")) == before
     _is_short(said)
 
 

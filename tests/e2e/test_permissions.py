@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support import wheels
 from support.servers import PPMCTL, Server, ppmctl
 
@@ -45,10 +46,7 @@ def test_root_acts_as_the_owner_of_the_volume(tmp_path: Path) -> None:
         assert (tmp_path / "root" / "credentials" / "htpasswd").stat().st_uid == os.geteuid()
         return
     nobody = pwd.getpwnam("nobody")
-    for parent in [*tmp_path.parents][:-1]:
-        if not parent.stat().st_mode & stat.S_IXOTH:
-            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
-    tmp_path.chmod(0o755)
+    reachable(tmp_path)
     root = tmp_path / "root"
     root.mkdir()
     os.chown(root, nobody.pw_uid, nobody.pw_gid)
@@ -94,3 +92,48 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "can't be used" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away; the containers' tests do too")
+@pytest.mark.parametrize("foreign", [".", "packages", "packages/old", "locks/00", "credentials/htpasswd", "ppm.yml"])
+def test_a_volume_of_somebody_else_is_refused_in_one_line(foreign: str, tmp_path: Path) -> None:
+    """Guards against an index that starts, and fails at the first upload or lets nobody in: whose the folder is, who
+    asks, and both ways out. Nothing is made, and no owner is changed."""
+    reachable(tmp_path)
+    root = tmp_path / "root"
+    Volume(root=root).prepare()
+    (root / "packages" / "old").mkdir()
+    (root / foreign).touch()
+    give(root, 10001)
+    give(root / foreign, 4321)
+    (root / foreign).chmod(0o700)
+    (root / "index" / "pending").rmdir()
+    before = {path: (path.stat().st_uid, path.stat().st_mode) for path in [root, *root.rglob("*")]}
+    as_user = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups", "--"]
+    done = subprocess.run(
+        [*as_user, *PPMCTL, "serve", "--root", str(root), "--host", f"unix:{tmp_path}/s"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"ppmctl: The volume {root} can't be used: {root / foreign} belongs to uid 4321, gid 4321;"
+    )
+    assert "this process is uid 10001, gid 10001" in line
+    assert f"`sudo chown -R 10001:10001 {root}`" in line
+    assert "PPM_UID=4321 and PPM_GID=4321 in docker/.env" in line
+    assert {path: (path.stat().st_uid, path.stat().st_mode) for path in [root, *root.rglob("*")]} == before
+
+
+def reachable(folder: Path) -> None:
+    """Let other users come to `folder`."""
+    for parent in [folder, *folder.parents][:-1]:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+
+
+def give(path: Path, owner: int) -> None:
+    for one in [path, *path.rglob("*")]:
+        os.chown(one, owner, owner)

@@ -154,7 +154,7 @@ def test_a_volume_on_a_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(PpmError, match="can't be used") as refusal:
         Volume(root=tmp_path / "f").prepare()
-    assert "owner" in refusal.value.hint
+    assert "a folder that this process (uid " in refusal.value.message
 
 
 def test_a_file_system_without_hard_links_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,3 +166,12 @@ def test_a_file_system_without_hard_links_is_refused(tmp_path: Path, monkeypatch
         Volume(root=tmp_path / "root").prepare()
     assert "one volume" in refusal.value.hint
     assert [path.name for path in (tmp_path / "root" / "incoming").iterdir()] == []
+
+
+def test_a_folder_in_which_a_web_server_was_first_is_a_new_volume(tmp_path: Path) -> None:
+    """nginx may start before the application, and makes its own folder there."""
+    volume = Volume(root=tmp_path)
+    volume.bodies.mkdir(mode=0o700)
+    volume.prepare()
+    assert volume.packages.is_dir()
+    assert volume.bodies.stat().st_mode & 0o777 == 0o700

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "ppmctl"
 TESTBED = ROOT / "testbed"
 
 # The lowest modules; each may import those before it.
-GROUND = ("errors", "files", "volume")
+GROUND = ("errors", "files", "owners", "volume")
 # What commands and the server stand on: these import each other (in one direction) and the ground.
 CORE = (
     *(
