@@ -110,6 +110,14 @@ class Credentials:
             self._hashes, self._access, self._seen = hashes, access, current
 
 
+def make_list(volume: Volume) -> None:
+    """Make an empty htpasswd where there is none: a web server in front answers 401 then, and without it 403."""
+    try:
+        files.create(volume.htpasswd, b"", mode=_MODE)
+    except OSError as exc:  # a full disk, say: what is there is served all the same
+        log.error("%s can't be made: %s", volume.htpasswd, exc)
+
+
 def add(volume: Volume, name: str, role: str) -> str:
     """Make the credential `name` and give its secret, which is stored nowhere. PpmError if there is one."""
     if not _NAME.fullmatch(name):

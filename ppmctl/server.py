@@ -15,7 +15,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
-from ppmctl import drop, files, index, local, mend, rebuild
+from ppmctl import drop, files, index, listening, local, mend, rebuild
 from ppmctl.app import Index
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
@@ -35,10 +35,10 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     """Serve the index until a signal ends it; `announce` is called when nothing seems to be in the way.
 
     Where `service` has sockets, those are served, and host and port of the settings count for nothing. The volume
-    was prepared. PpmError where the port can't be used.
+    was prepared. PpmError where nobody can listen there.
     """
     if not service.sockets:
-        _check_port(settings)
+        listening.check(settings)
     announce()
     _Server(settings, service).run()
 
@@ -85,6 +85,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         host = self._settings.host
         for name, value in {
             "bind": host if self._settings.is_local else f"{_bracketed(host)}:{self._settings.port}",
+            # of a socket that is made here: whoever may connect is believed about the client's address
+            "umask": 0o117,
             # One process with threads: the work is the disk's and hashlib's, which let other threads run, and
             # one process holds one copy of everything.
             "workers": 1,
@@ -176,23 +178,6 @@ def _obey_ctrl_c() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGINT, stop)
-
-
-def _check_port(settings: ServerSettings) -> None:
-    """gunicorn would try a taken port five times, a second each, and say no more than that."""
-    if settings.is_local:
-        return
-    try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _name, address = found[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as exc:
-        raise PpmError(
-            f"Can't listen on {settings.host} port {settings.port}: {exc.strerror or exc}.",
-            hint="Another program may use the port: choose one with --port (make up PORT=8081).",
-        ) from exc
 
 
 def _bracketed(host: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -15,6 +17,7 @@ from ppmctl.errors import EXIT_BUG, EXIT_INTERRUPTED, PpmError
 # command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
 _COMMANDS = {
     "client-config": ("client_config", "client_config", "Print what pip, uv or twine need to use an index."),
+    "health": ("health", "health", "Try whether a running server is healthy."),
     "index": ("index", "index", "Rebuild, check or fill an index."),
     "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
     "package": ("package", "package", "Yank, unyank, remove; set a project's status."),
@@ -23,6 +26,8 @@ _COMMANDS = {
     "serve": ("serve", "serve", "Serve an index."),
     "user": ("user", "user", "Add, list and remove the users of an index."),
 }
+
+_SIGNALLED = 128  # and the signal's number, as shells have it
 
 
 class _Commands(click.Group):
@@ -50,6 +55,8 @@ def cli(verbose: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
+    if os.getpid() == 1:  # of a container: nothing ends it by default, and a stop would wait for its time to be over
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(_SIGNALLED + number))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

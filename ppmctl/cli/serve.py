@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ppmctl import output
-from ppmctl.cli.volume import open_volume, root_option
+from ppmctl.cli.volume import find_volume, open_volume, root_option
 from ppmctl.config import SETTINGS, ServerSettings, server_settings, settings_file
 
 
@@ -40,11 +40,13 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     a flag wins over the variable, and that over the file. A socket that systemd passes is served in place of
     --host and --port.
     """
+    volume = find_volume(root)  # before its ppm.yml is read, which may be somebody else's too
     settings = server_settings(root, flags=flags)
-    open_volume(root)
+    volume.prepare()
 
     from ppmctl import credentials, server, service
 
+    credentials.make_list(volume)
     manager = service.take(os.environ)
 
     def announce() -> None:

@@ -236,3 +236,26 @@ def test_a_name_that_is_taken_by_a_lesser_role_is_no_first_admin(volume: Volume)
     with pytest.raises(PpmError, match="There is no admin, and the credential 'admin' is not one"):
         credentials.make_first_admin(volume)
     assert not volume.first_credential.exists()
+
+
+def test_a_server_without_users_has_a_list_of_none(volume: Volume) -> None:
+    """A web server in front answers 403 where there is no list, and 401 where nobody is on it."""
+    credentials.make_list(volume)
+    assert volume.htpasswd.read_bytes() == b""
+    assert volume.htpasswd.stat().st_mode & 0o777 == 0o640
+    assert credentials.make_first_admin(volume)
+    assert len(credentials.read_htpasswd(volume.htpasswd)) == 1
+    before = volume.htpasswd.read_bytes()
+    credentials.make_list(volume)
+    assert volume.htpasswd.read_bytes() == before
+
+
+def test_a_list_of_none_that_can_t_be_made_stops_nobody(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk what is there is served all the same."""
+
+    def full(*_arguments: object, **_options: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(credentials.files, "create", full)
+    credentials.make_list(volume)
+    assert not volume.htpasswd.exists()

@@ -1,0 +1,163 @@
+"""`ppmctl health` beside a real server: each thing that its users need is broken, and it says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import namespaces
+from support.evidence import until
+from support.servers import PPMCTL, Server, ppmctl, start
+
+
+@pytest.fixture(scope="module")
+def path() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
+    yield folder / "ppm.sock"
+    shutil.rmtree(folder)
+
+
+class Local:
+    """A server at a path, as in a container."""
+
+    def __init__(self, root: Path, path: Path, *options: str) -> None:
+        self.root, self.path = root, path
+        self.environ = {**os.environ, "PPM_ROOT": str(root), "PPM_HOST": f"unix:{path}"}
+        self.log = root.with_name("log")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*PPMCTL, "serve", *options], stderr=log, start_new_session=True, env=self.environ
+            )
+
+    def health(self, *, behind: tuple[str, ...] = ()) -> tuple[int, str]:
+        done = subprocess.run(
+            [*behind, *PPMCTL, "health"], capture_output=True, text=True, timeout=60, env=self.environ
+        )
+        (line,) = (done.stdout + done.stderr).splitlines()
+        return done.returncode, line
+
+    def until_healthy(self) -> None:
+        until(lambda: self.process.poll() is not None or self.health()[0] == 0, "health")
+        assert self.process.poll() is None, self.log.read_text()
+
+    def end(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+
+
+@pytest.fixture
+def served(tmp_path: Path, path: Path) -> Iterator[Local]:
+    made = Local(tmp_path / "root", path)
+    try:
+        made.until_healthy()
+        yield made
+    finally:
+        made.end()
+
+
+def test_a_healthy_server_is_said_to_be_so_in_one_line(served: Local) -> None:
+    before = sorted(served.root.rglob("*"))
+    assert served.health() == (0, f"ok: the server of {served.root} answers, shows a page, and can write its volume")
+    assert sorted(served.root.rglob("*")) == before
+
+
+def test_over_tcp_and_with_public_reads_too(tmp_path: Path) -> None:
+    """The settings say where and how; those that the server was given as options are given again."""
+    server: Server = start(tmp_path / "root", options=("--read-access", "public"))
+    try:
+        asked = ["health", "--root", str(server.root), "--port", str(server.port)]
+        assert "not with 401" in ppmctl(*asked, expect=1).stderr
+        ppmctl(*asked, "--read-access", "public")
+    finally:
+        server.kill()
+
+
+def test_a_server_that_is_gone_or_does_not_answer(served: Local) -> None:
+    os.killpg(served.process.pid, signal.SIGSTOP)
+    code, line = served.health()
+    os.killpg(served.process.pid, signal.SIGCONT)
+    assert code == 1
+    assert f"The server at unix:{served.path}" in line
+    assert served.health()[0] == 0
+    served.end()
+    assert served.health() == (1, f"ppmctl: The server at unix:{served.path} can't be used: Connection refused.")
+    served.path.unlink()
+    assert served.health() == (
+        1,
+        f"ppmctl: The server at unix:{served.path} can't be used: No such file or directory.",
+    )
+
+
+def test_a_page_that_is_gone(served: Local) -> None:
+    page = served.root / "index" / "simple" / "index.json"
+    page.unlink()
+    assert served.health() == (
+        1,
+        f"ppmctl: The list of projects, {page}, can't be used: No such file or directory.",
+    )
+    ppmctl("index", "rebuild", "--root", str(served.root))
+    assert served.health()[0] == 0
+
+
+def test_a_volume_that_has_become_read_only_or_full(served: Local) -> None:
+    """As after an error of its disk; here it is so for the health check alone."""
+    root = served.root
+    read_only = namespaces.command(f"mount --bind {root} {root}; mount -o remount,bind,ro {root}")
+    assert served.health(behind=read_only)[0] == 1
+    assert f"{root} is mounted read-only" in served.health(behind=read_only)[1]
+    full = namespaces.command(
+        f"mount -t tmpfs -o size=4k,mode=0755 tmpfs {root}/incoming; head -c 4096 /dev/zero >{root}/incoming/ballast"
+    )
+    assert served.health(behind=full) == (1, f"ppmctl: The volume {root} can't be used: No space left on device.")
+
+
+def test_settings_that_make_no_sense_are_one_line_and_1_too(served: Local) -> None:
+    """2 is a container engine's own."""
+    (served.root / "ppm.yml").write_text("threads: many\n")
+    code, line = served.health()
+    assert code == 1
+    assert "threads in " in line
+
+
+# how a server takes its place at a path
+
+
+def test_the_socket_is_for_its_user_and_group_alone(served: Local) -> None:
+    """Who may connect is believed about where a request came from."""
+    assert served.path.stat().st_mode & 0o777 == 0o660
+
+
+def test_a_server_starts_over_what_a_killed_one_left(served: Local, path: Path) -> None:
+    served.end()
+    assert path.is_socket()
+    again = Local(served.root, path)
+    try:
+        again.until_healthy()
+        again.process.terminate()
+        assert again.process.wait(timeout=60) == 0
+        assert not path.exists()
+    finally:
+        if again.process.poll() is None:
+            again.end()
+
+
+def test_a_second_server_leaves_the_first_its_socket(served: Local, path: Path) -> None:
+    second = Local(served.root, path)
+    assert second.process.wait(timeout=60) == 1
+    assert f"Can't listen at {path}: another server does." in served.log.read_text()
+    assert served.health()[0] == 0
+
+
+def test_a_server_without_users_lets_a_web_server_ask_for_a_credential(served: Local) -> None:
+    """An empty list; and the first user is still the first."""
+    listed = served.root / "credentials" / "htpasswd"
+    assert (listed.read_bytes(), listed.stat().st_mode & 0o777) == (b"", 0o640)
+    assert ppmctl("user", "list", "--root", str(served.root)).stdout.splitlines()[1:] == []
+    ppmctl("user", "first", "--root", str(served.root))
+    assert listed.read_text().startswith("admin:")
