@@ -21,7 +21,8 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up ansible generate compose-config host host-exec host-down test test-fast test-e2e test-hosts needs lint lock bench clean
+.PHONY: help up ansible generate compose-config images compose-up compose-down host host-exec host-down \
+	test test-fast test-e2e test-hosts test-docker needs lint lock bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +41,15 @@ host-exec: $(VENV)/.dev ## run a command as root in it (CMD='…')
 host-down: $(VENV)/.dev ## remove it, and all that was made for it
 	@$(BIN)/python -m testbed host down
 
+images: $(VENV)/.dev ## build the images of docker/, and print their sizes
+	@$(BIN)/python -m testbed images
+
+compose-up: $(VENV)/.dev ## an index by docker/compose.yml on http://localhost:8080 (HOST_PORT=), with the engine here or its own
+	@HOST_PORT="$(HOST_PORT)" $(BIN)/python -m testbed compose up
+
+compose-down: $(VENV)/.dev ## stop it; its data stays, and goes with ARGS=--volumes
+	@$(BIN)/python -m testbed compose down $(ARGS)
+
 ansible: $(VENV)/.hosts ## install Ansible into .venv, as locked: for site.yml and the other playbooks
 
 compose-config: $(VENV)/.hosts ## render docker/settings.yml (see settings.yml.example) into docker/local, for docker compose
@@ -48,7 +58,7 @@ compose-config: $(VENV)/.hosts ## render docker/settings.yml (see settings.yml.e
 	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
 
 test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
-	@exec $(BIN)/pytest $(ARGS) tests/unit tests/nginx tests/e2e tests/hosts
+	@exec $(BIN)/pytest $(ARGS) tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
 
 test-fast: $(VENV)/.dev ## the unit tests alone: seconds, no sockets
 	@exec $(BIN)/pytest $(ARGS) tests/unit
@@ -58,6 +68,9 @@ test-e2e: needs $(VENV)/.dev ## the tests with real servers and real clients alo
 
 test-hosts: needs $(VENV)/.dev ## the tests on real hosts alone: in containers, by Ansible over SSH
 	@exec $(BIN)/pytest $(ARGS) tests/hosts
+
+test-docker: needs $(VENV)/.dev ## the tests of the images and of docker compose alone
+	@exec $(BIN)/pytest $(ARGS) tests/docker
 
 needs:
 	@scripts/apt-needs tests/apt.txt

@@ -1,4 +1,4 @@
-"""python -m testbed: a disposable host with an index (`make host`), and bare hosts to try playbooks on."""
+"""python -m testbed: an index on a host of its own (`make host`) or by compose, and bare hosts for playbooks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import hashlib
 import os
 import sys
+from typing import Any
 
 from ppmctl.errors import EXIT_INTERRUPTED, PpmError, UsageError
-from testbed import disposable, playbook
+from testbed import deployment, disposable, playbook
 from testbed.bed import Bed, open_bed
 from testbed.hosts import Wanted
 from testbed.place import CHECKOUT
@@ -33,6 +34,26 @@ Provision it again after a change:  make host
 .host/credential  the first admin's, user:secret; .host/netrc has the same for pip, uv and curl
 """
 
+COMPOSED = """\
+The index serves at {url}/ until `make compose-down`. To publish this checkout's example, and to install it:
+
+    .venv/bin/ppmctl publish --index {url} --credential-file .compose/credential examples/hello
+
+    python3 -m venv .cache/hello
+    NETRC=.compose/netrc .cache/hello/bin/pip install --index-url {url}/simple/ ppm-hello
+
+After a change, of the images too:  make compose-up
+
+.compose/url         {url}
+.compose/credential  an admin's, user:secret; .compose/netrc has the same for pip, uv and curl
+"""
+
+DATA_STAYS = """\
+The index is down. Its data stays, for the next `make compose-up`; to remove that for good:
+
+    make compose-down ARGS=--volumes
+"""
+
 
 def host_up(options: argparse.Namespace) -> int:
     made = disposable.up(port=options.port, talk=sys.stderr)
@@ -49,6 +70,27 @@ def host_exec(options: argparse.Namespace) -> int:
 
 def host_down(_: argparse.Namespace) -> int:
     disposable.down()
+    return 0
+
+
+def images(_: argparse.Namespace) -> int:
+    built = deployment.images(talk=sys.stderr)
+    sys.stderr.flush()
+    for image in built:
+        print(f"{image.size / 1e6:6.1f} MB  {image.name}")
+    return 0
+
+
+def compose_up(options: argparse.Namespace) -> int:
+    url = deployment.up(port=options.port, talk=sys.stderr)
+    sys.stderr.flush()
+    print(COMPOSED.format(url=url), end="")
+    return 0
+
+
+def compose_down(options: argparse.Namespace) -> int:
+    if deployment.down(volumes=options.volumes) and not options.volumes:
+        print(DATA_STAYS, end="")
     return 0
 
 
@@ -93,11 +135,12 @@ def _show(bed: Bed) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m testbed", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="host|hosts")
+    commands = parser.add_subparsers(required=True, metavar="host|hosts|images|compose")
+    port: dict[str, Any] = {"type": int, "default": int(os.environ.get("HOST_PORT") or 0) or None}
 
     host = commands.add_parser("host", help="a host that site.yml has provisioned").add_subparsers(required=True)
     up = host.add_parser("up", help="make it if it is not there, and provision it")
-    up.add_argument("--port", type=int, default=int(os.environ.get("HOST_PORT") or 0) or None)
+    up.add_argument("--port", **port)
     up.set_defaults(action=host_up)
     run = host.add_parser("exec", help="run a command as root in it")
     run.add_argument("command")
@@ -118,6 +161,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("name")
     run.add_argument("command")
     run.set_defaults(action=bare_exec)
+
+    commands.add_parser("images", help="build the images of docker/").set_defaults(action=images)
+    made = commands.add_parser("compose", help="docker/compose.yml's deployment").add_subparsers(required=True)
+    up = made.add_parser("up", help="start it, anew what has changed")
+    up.add_argument("--port", **port)
+    up.set_defaults(action=compose_up)
+    down = made.add_parser("down", help="stop it; its data stays")
+    down.add_argument("--volumes", action="store_true", help="remove its data too")
+    down.set_defaults(action=compose_down)
     return parser
 
 

@@ -35,7 +35,7 @@ TRIES = 3  # starts of one container
 _PROJECT, _SERVICE, _ONE_OFF = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
 _RELEASE = 13  # Debian 12 has Compose v1
 # what says which engine, files and settings are meant: here it is this module's to say
-_SAID = re.compile(r"DOCKER_(HOST|CONTEXT|DEFAULT_PLATFORM)$|COMPOSE_|PPM_")
+_SAID = re.compile(r"DOCKER_(HOST|CONTEXT|DEFAULT_PLATFORM)$|COMPOSE_|PPM(CTL)?_")
 
 
 @dataclass(frozen=True, kw_only=True)

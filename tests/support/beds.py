@@ -9,12 +9,15 @@ import contextlib
 import itertools
 import os
 import signal
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from support import composed as composing
+from support.composed import Composed
 from support.deployed import Deployed, deploy
 from testbed import playbook
 from testbed.acme import Acme
@@ -39,7 +42,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failure shows what the hosts complained of."""
+    """A failure shows what the hosts complained of, and what the containers of compose said."""
     outcome = yield
     report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed and "bed" in getattr(item, "fixturenames", ()):
@@ -47,6 +50,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             with contextlib.suppress(Exception):  # the failure matters, not what can't be said about it
                 journal = host.run("journalctl --no-pager -b -p warning -n 40; systemctl --failed", check=False)
                 report.sections.append((f"{host.name} ({host.domain})", journal.out))
+        for index in composing.there:
+            with contextlib.suppress(Exception):  # as above
+                report.sections.append((index.compose.project, index.compose.logs()[-6000:]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -115,6 +121,20 @@ def deployed(bed: Bed, acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> 
     next(maker, None)
 
 
+@pytest.fixture(scope="session")
+def composed(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    """The index as docker/compose.yml deploys it, for the session.
+
+    Tests leave it as they found it: up, with its users, and with the variables that it was made with.
+    """
+    began = time.monotonic()
+    maker = composing.maker(bed, images, tmp_path_factory.mktemp("composed"))
+    made = next(maker)()
+    _figures.append(f"Compose: up in {time.monotonic() - began:.1f} s")
+    yield made
+    next(maker, None)
+
+
 @pytest.fixture
 def new_host(bed: Bed) -> Iterator[Callable[..., Host]]:
     """Make bare hosts that go with the test: `new_host()`, `new_host(12, sudo=True)`, `new_host(tmpfs={…})`.
@@ -146,6 +166,38 @@ def client(new_client: Callable[..., Client]) -> Iterator[Client]:
     made = new_client()
     yield made
     made.box.remove()
+
+
+@pytest.fixture(scope="session")
+def images(bed: Bed) -> Iterator[str]:
+    """The tag of the images of docker/, built from this checkout for the session."""
+    tag = bed.lease.name
+    began = time.monotonic()
+    composing.build(bed, tag)
+    _figures.append(f"The images of docker/ were built in {time.monotonic() - began:.0f} s")
+    yield tag
+    for image in bed.engine.api.images.list():
+        for name in image.tags:
+            if name.endswith(f":{tag}") and name.startswith("ppm-"):
+                bed.engine.api.images.remove(name, force=True)
+
+
+@pytest.fixture
+def new_compose(bed: Bed, images: str, tmp_path: Path) -> Iterator[Callable[..., Composed]]:
+    """Make indexes by compose that go with the test, with their data: `new_compose()`.
+
+    Each has a project and a port of its own. `new_compose(up=False)` starts nothing, `environment` is what
+    docker/.env would say, `files` are compose files.
+    """
+    yield from composing.maker(bed, images, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def new_shared_compose(
+    bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Composed]]:
+    """The same, for indexes that the tests of a module share."""
+    yield from composing.maker(bed, images, tmp_path_factory.mktemp("compose"))
 
 
 @pytest.fixture

@@ -44,12 +44,16 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """Requests to one index by its name, each on a TLS connection of its own to its address; none is repeated."""
+    """Requests to one index by its name, each on a connection of its own to its address; none is repeated.
+
+    Without a context it is plain HTTP.
+    """
 
     domain: str
     address: str
-    context: ssl.SSLContext
+    context: ssl.SSLContext | None
     auth: tuple[str, str]
+    port: int = 443
 
     def ask(
         self,
@@ -95,14 +99,16 @@ def _slowly(body: bytes, seconds: float) -> Iterator[bytes]:
 
 
 class _Connection(http.client.HTTPConnection):
-    default_port = 443
-
     def __init__(self, wire: Wire, timeout: float) -> None:
+        self.default_port = wire.port  # it is not named in the Host header
         super().__init__(wire.domain, timeout=timeout)
         self._wire = wire
 
     def connect(self) -> None:
-        plain = socket.create_connection((self._wire.address, self.default_port), timeout=self.timeout)
+        plain = socket.create_connection((self._wire.address, self._wire.port), timeout=self.timeout)
+        if self._wire.context is None:
+            self.sock = plain
+            return
         try:
             self.sock = self._wire.context.wrap_socket(plain, server_hostname=self._wire.domain)
         except BaseException:

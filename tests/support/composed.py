@@ -1,0 +1,147 @@
+"""Indexes deployed by docker/compose.yml: where they answer, who may in, and what happens to their containers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from support.load import Wire
+from support.served import Served, plain_session
+from support.servers import free_port
+from testbed import compose, deployment
+from testbed.bed import Bed
+from testbed.compose import Compose
+from testbed.container import Container, lease_labels
+
+ROOT = "/srv/ppm"
+APPLICATION, WEB = "pypiserver", "nginx"
+INSIDE = f"http://{WEB}:8080"  # what it is called on its own network
+OWNER = (10001, 10001)  # uid and gid in the images
+_SECRET = re.compile(r"ppm_[\w-]{40,}")
+_numbers = itertools.count(1)
+there: list[Composed] = []  # what a failure should show the logs of
+
+
+@dataclass(kw_only=True)
+class Composed(Served):
+    """An index by compose on a port of this machine's loopback, with a project, a network and volumes of its own."""
+
+    compose: Compose
+    port: int
+    user: str = "admin"
+    secret: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        return self.user, self.secret
+
+    @property
+    def owner(self) -> str:
+        return "ppm:ppm"
+
+    @property
+    def is_local(self) -> bool:
+        return True
+
+    @property
+    def application(self) -> Container:
+        return self.compose.container(APPLICATION)
+
+    @property
+    def web(self) -> Container:
+        return self.compose.container(WEB)
+
+    @property
+    def wire(self) -> Wire:
+        """Requests to it of which none is repeated."""
+        return Wire(domain="127.0.0.1", address="127.0.0.1", port=self.port, context=None, auth=self.auth)
+
+    def new_session(self) -> requests.Session:
+        return plain_session()
+
+    def ppmctl(self, arguments: str) -> str:
+        return self.application.run(f"ppmctl {arguments}", user="").out
+
+    def look(self, command: str) -> str:
+        return self.application.run(command, user="", folder=ROOT).out
+
+    def restarts(self) -> int:
+        return restarts(self.application)
+
+    def up(self) -> None:
+        """Bring it up; the first time it gets its admin."""
+        self.compose.up()
+        if not self.secret:
+            said = self.compose.exec(APPLICATION, "ppmctl", "user", "add", self.user, "--role", "admin")
+            self.secret = _SECRET.findall(said.out + said.err)[0]
+
+
+def restarts(box: Container) -> int:
+    """How often the engine has started a container anew."""
+    return int(box.engine.api.containers.get(box.id).attrs["RestartCount"])
+
+
+def crash(bed: Bed, box: Container) -> None:
+    """SIGKILL to the first process of a container, as in a crash: what `docker kill` ends is not started anew."""
+    pid = str(box.engine.api.containers.get(box.id).attrs["State"]["Pid"])
+    labels = lease_labels(bed.lease.name)
+    bed.engine.api.containers.run("debian:13-slim", ["kill", "-9", pid], pid_mode="host", remove=True, labels=labels)
+
+
+def runs_again(box: Container, before: int, *, seconds: float = 60) -> None:
+    """Wait until a container was started anew since it had been `before` times."""
+    until = time.monotonic() + seconds
+    while restarts(box) <= before or not box.is_running():
+        assert time.monotonic() < until, f"{box.name} does not run again: {box.logs()[-2000:]}"
+        time.sleep(0.05)
+
+
+def build(bed: Bed, tag: str, *services: str, checkout: Path | None = None) -> None:
+    """Build the images of this checkout or of another one, with a tag."""
+    files = deployment.files((checkout or compose.CHECKOUT) / "docker")
+    made = Compose(engine=bed.engine, project=f"{bed.lease.name}-images", files=files, environment={"PPM_TAG": tag})
+    deployment.build(made, *services)
+
+
+def maker(bed: Bed, tag: str, folder: Path) -> Iterator[Callable[..., Composed]]:
+    """A function that makes deployments, which go with the iterator: see the fixture `new_compose`."""
+    made: list[Composed] = []
+
+    def make(
+        *, files: tuple[Path, ...] = (compose.FILE,), up: bool = True, environment: Mapping[str, str] | None = None
+    ) -> Composed:
+        port = free_port()
+        project = f"{bed.lease.name}-{next(_numbers)}"
+        over = compose.leased(folder / f"{project}.json", files, bed.lease.name, volumes=True)
+        settings = {"PPM_TAG": tag, "PPM_LISTEN": f"127.0.0.1:{port}", **(environment or {})}
+        deployed = Compose(engine=bed.engine, project=project, files=(*files, over), environment=settings)
+        index = Composed(compose=deployed, port=port)
+        made.append(index)
+        there.append(index)
+        if up:
+            index.up()
+        return index
+
+    yield make
+    for index in made:
+        there.remove(index)
+        index.compose.down(volumes=True)
+
+
+def settings_of(folder: Path) -> dict[str, str]:
+    """What makes `folder` the volume, owned by whom compose asks for: this user, or the images' own if it is root."""
+    uid, gid = (os.geteuid(), os.getegid()) if os.geteuid() else OWNER
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chown(folder, uid, gid)
+    return {"PPM_DATA": str(folder), "PPM_UID": str(uid), "PPM_GID": str(gid)}
