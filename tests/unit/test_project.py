@@ -229,8 +229,10 @@ def listed() -> list[str]:
 
 
 def test_make_alone_lists_the_commands() -> None:
-    expected = ["help", "up", "host", "host-exec", "host-down", "ansible", "compose-config"]
-    expected += ["test", "test-fast", "test-e2e", "test-hosts", "lint", "generate", "lock", "bench", "clean"]
+    expected = ["help", "up", "host", "host-exec", "host-down"]
+    expected += ["images", "compose-up", "compose-down", "ansible", "compose-config"]
+    expected += ["test", "test-fast", "test-e2e", "test-hosts", "test-docker"]
+    expected += ["lint", "generate", "lock", "bench", "clean"]
     assert listed() == expected
 
 
