@@ -12,16 +12,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from support.deployed import Deployed, certificate, eventually, settings
+from support.tls import Authority
 
 from testbed.acme import Acme
 from testbed.hosts import Host
@@ -75,45 +71,6 @@ def web(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pyte
 def app(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Single:
     """For what is served: the application, its credentials."""
     return single(new_shared_host(12, sudo=True), acme, tmp_path_factory.mktemp("app"))
-
-
-# Certificates of somebody else's making
-
-
-class Authority:
-    """A root, and one below it that signs: what a company has."""
-
-    def __init__(self) -> None:
-        self.keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("Root", "Issuing")}
-        self.root = self._sign("Root", "Root", ca=True)
-        self.issuing = self._sign("Issuing", "Root", ca=True)
-
-    def issue(self, folder: Path, domain: str) -> tuple[Path, Path]:
-        """Files with the certificate and its chain, and with its key."""
-        folder.mkdir()
-        self.keys[domain] = ec.generate_private_key(ec.SECP256R1())
-        chain, key = folder / "chain.pem", folder / "key.pem"
-        parts = (self._sign(domain, "Issuing"), self.issuing)
-        chain.write_bytes(b"".join(part.public_bytes(serialization.Encoding.PEM) for part in parts))
-        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        key.write_bytes(self.keys[domain].private_bytes(*form))
-        return chain, key
-
-    def _sign(self, name: str, issuer: str, *, ca: bool = False) -> x509.Certificate:
-        now = datetime.now(UTC)
-        common = {each: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer)}
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(common[name])
-            .issuer_name(common[issuer])
-            .public_key(self.keys[name].public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=30))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        )
-        return made.sign(self.keys[issuer], hashes.SHA256())
 
 
 def test_base(web: Single) -> None:
@@ -182,8 +139,7 @@ def test_a_certificate_of_the_hosts_own(web: Single, tmp_path: Path) -> None:
 def test_a_certificate_that_is_provided_and_its_successor(web: Single, tmp_path: Path) -> None:
     """With its chain; the next one, its key under ansible-vault, is taken up by a reload."""
     authority = Authority()
-    root = tmp_path / "root.pem"
-    root.write_bytes(authority.root.public_bytes(serialization.Encoding.PEM))
+    root = authority.write_root(tmp_path / "root.pem")
     chain, key = authority.issue(web.folder / "first", web.domain)
     given = {"ppm_tls": "provided", "ppm_tls_certificate": str(chain), "ppm_tls_key": str(key)}
     web.role("letsencrypt", **given)
@@ -273,7 +229,8 @@ def test_why_there_is_no_certificate(web: Single, app: Single, acme: Acme, tmp_p
         "{{ {" + ", ".join(f"'{name}': result{number}.msg" for number, name in enumerate(REFUSALS)) + "} | to_json }}"
     )
     tasks.append({"name": "Keep", "copy": {"content": said, "dest": "/root/said.json", "mode": "0600"}})
-    (tmp_path / "library").symlink_to(CHECKOUT / "roles" / "letsencrypt" / "library")
+    for folder in ("library", "module_utils"):
+        (tmp_path / folder).symlink_to(CHECKOUT / "roles" / "letsencrypt" / folder)
     book = tmp_path / "refusals.yml"
     book.write_text(json.dumps([{"hosts": "ppm", "become": True, "gather_facts": False, "tasks": tasks}]))
     before = certificate_files(web)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import requests
-from cryptography import x509
 
-from support import reach
+from support import reach, tls
 from support.served import Served
+from support.tls import Certificate
 from testbed import playbook
 from testbed.acme import Acme
 from testbed.hosts import Host
@@ -125,29 +123,9 @@ def settings(host: Host, acme: Acme, folder: Path) -> dict[str, object]:
     return needed if host.allows_private_users() else needed | {"ppm_private_users": False}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """What the index proves itself with."""
-
-    serial: int
-    issuer: str
-    domains: list[str]
-
-
 def certificate(index: Deployed, *, root: Path | None = None) -> Certificate:
     """The certificate that is served now; it has to lead to the index's root, or to another."""
-    context = ssl.create_default_context(cafile=str(root or index.ca))
-    with (
-        socket.create_connection((index.host.address, 443), timeout=20) as plain,
-        context.wrap_socket(plain, server_hostname=index.domain) as connection,
-    ):
-        found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return Certificate(
-        serial=found.serial_number,
-        issuer=found.issuer.rfc4514_string(),
-        domains=names.get_values_for_type(x509.DNSName),
-    )
+    return tls.served(index.domain, index.host.address, root or index.ca)
 
 
 def eventually(look: Callable[[], Seen], as_wanted: Callable[[Seen], bool], *, seconds: float = 20) -> Seen:

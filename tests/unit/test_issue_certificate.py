@@ -72,8 +72,8 @@ SAID = [
 
 @pytest.fixture(scope="module")
 def module() -> ModuleType:
-    path = Path(__file__).parents[2] / "roles" / "letsencrypt" / "library" / "issue_certificate.py"
-    spec = importlib.util.spec_from_file_location("issue_certificate", path)
+    path = Path(__file__).parents[2] / "roles" / "letsencrypt" / "module_utils" / "ppm_certificate.py"
+    spec = importlib.util.spec_from_file_location("ppm_certificate", path)
     assert spec
     assert spec.loader
     made = importlib.util.module_from_spec(spec)

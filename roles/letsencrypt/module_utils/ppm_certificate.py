@@ -1,0 +1,163 @@
+"""A certificate from an ACME authority by certbot: what is seen beforehand, and why there is none, in plain words.
+
+The module of this role has it on hosts, and the image docker/certbot in containers: the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import secrets
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+CHALLENGES = ".well-known/acme-challenge"
+_ASK_SECONDS = 15
+_CERTBOT_SECONDS = 600
+
+# What certbot says, and what it means for somebody who has to put it right.
+_MEANINGS = {
+    r"rateLimited|[Tt]oo many (certificates|failed|new orders|requests)": (
+        "the authority takes no more requests for this name for now (rate limit): wait for the time that it names"
+        " below, and try with its staging directory (ppm_acme_directory) meanwhile"
+    ),
+    r"CERTIFICATE_VERIFY_FAILED|SSLError": (
+        "the authority's own certificate is not trusted by this host: put its certificate authority into"
+        " ppm_ca_certificates"
+    ),
+    r"NewConnectionError|Max retries exceeded|ValueError: Requesting|Name or service not known|Temporary failure": (
+        "this host does not reach the authority: see ppm_acme_directory, ppm_proxy_url and the host's own DNS"
+    ),
+    r"Type: +dns|NXDOMAIN|DNS problem|no valid (A|IP) records|could not resolve|no such host": (
+        "the authority finds no address for {domain} (DNS): make an A or AAAA record that leads to this host"
+    ),
+    r"Type: +(connection|unauthorized)": (
+        "the authority did not reach this nginx at http://{domain}/ (port 80): open port 80 in the firewalls and"
+        " routers in between, and see that {domain} leads to this host and to no other"
+    ),
+    r"externalAccountRequired|[Ee]xternal account": (
+        "the authority wants an account of yours (external account binding), which certbot registers beforehand:"
+        " certbot register --eab-kid … --eab-hmac-key … where certbot runs"
+    ),
+    r"rejectedIdentifier|Forbidden by policy|policy forbids": (
+        "the authority gives no certificates for {domain}: choose another name or authority"
+    ),
+    r"invalidContact|contact email": "the authority does not accept ppm_acme_email: give a real address",
+}
+
+
+class NotIssued(Exception):
+    """No certificate was got; the message says why and what to do."""
+
+
+def check_name(domain: str, webroot: Path) -> None:
+    """See that the name leads to this host's nginx; NotIssued says what does not."""
+    try:
+        addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)})
+    except OSError as exc:
+        raise NotIssued(
+            f"{domain} has no address in the DNS that this host asks ({exc.strerror or exc}): make an A or AAAA"
+            " record that leads to this host, and wait until it is known"
+        ) from exc
+    with challenge(webroot) as name:
+        try:
+            got = ask(domain, f"/{CHALLENGES}/{name}")
+        except OSError as exc:
+            raise NotIssued(
+                f"nothing answers at http://{domain}/ (port 80 of {', '.join(addresses)}):"
+                f" {getattr(exc, 'reason', exc)}. Open port 80 in the firewalls and routers in between"
+            ) from exc
+    if got != name:
+        raise NotIssued(
+            f"{domain} leads to {', '.join(addresses)}, and another server answers there ({got[:60]!r}): make its DNS"
+            " record lead to this host"
+        )
+
+
+@contextlib.contextmanager
+def challenge(webroot: Path) -> Iterator[str]:
+    """Meanwhile a file lies where nginx serves an authority's challenges from; its name, which is its content too."""
+    folder = webroot / CHALLENGES
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f"ppm-{secrets.token_hex(8)}"
+    probe.write_text(probe.name)
+    probe.chmod(0o644)
+    try:
+        yield probe.name
+    finally:
+        probe.unlink()
+
+
+def ask(server: str, path: str, *, host: str = "") -> str:
+    """The beginning of what a server answers, as an authority would ask: directly. OSError if there is none."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(f"http://{server}{path}", headers={"Host": host or server})
+    try:
+        with opener.open(request, timeout=_ASK_SECONDS) as answer:
+            return str(answer.read(200).decode(errors="replace"))
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return f"an answer of status {exc.code}"
+    except http.client.HTTPException as exc:
+        return f"an answer that is not HTTP: {exc!r}"
+
+
+def issue(domain: str, email: str, directory: str, webroot: Path, *, authorities: Path) -> None:
+    """Let certbot get a certificate into its lineage `domain`. NotIssued says why there is none.
+
+    `directory` is the authority's, or empty for certbot's default; `authorities` are whom its HTTPS is checked by.
+    """
+    arguments = ["certonly", "--agree-tos", "--email", email, "--no-eff-email"]
+    arguments += ["--webroot", "--webroot-path", str(webroot), "--domain", domain, "--cert-name", domain]
+    arguments += ["--key-type", "ecdsa", "--renew-with-new-domains", "--force-renewal"]
+    if directory:
+        arguments += ["--server", directory]
+    certbot(domain, *arguments, authorities=authorities)
+
+
+def certbot(domain: str, *arguments: str, authorities: Path) -> None:
+    """Run certbot for a name; NotIssued says in plain words why it failed."""
+    try:
+        done = subprocess.run(
+            ["certbot", *arguments, "--non-interactive"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_CERTBOT_SECONDS,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "REQUESTS_CA_BUNDLE": str(authorities)},
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise NotIssued(f"certbot was not done after {_CERTBOT_SECONDS} s: see ppm_acme_directory") from exc
+    if done.returncode != 0:
+        raise NotIssued(explained(done.stdout, domain))
+
+
+def explained(output: str, domain: str) -> str:
+    """What certbot printed, in plain words first."""
+    meaning = next(
+        (text.format(domain=domain) for pattern, text in _MEANINGS.items() if re.search(pattern, output)),
+        "certbot failed, see below",
+    )
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    boiler = ("Saving debug log", "Ask for help", "See the logfile", "Some challenges", "- - -")
+    return f"{meaning}. certbot said: " + " | ".join(line for line in lines if not line.startswith(boiler))
+
+
+def self_signed(folder: Path, domain: str, *, days: int, subject: str = "") -> None:
+    """Make a certificate that nobody else vouches for: privkey.pem, which is its owner's alone, and fullchain.pem."""
+    key, certificate = folder / "privkey.pem", folder / "fullchain.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", str(days), "-subj", f"/CN={subject or domain[:64]}"]
+    command += ["-addext", f"subjectAltName=DNS:{domain}", "-addext", "extendedKeyUsage=serverAuth"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+    key.chmod(0o600)
+    certificate.chmod(0o644)

@@ -1,0 +1,79 @@
+"""What a server proves itself with, and certificates of somebody's own making."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What an index proves itself with."""
+
+    serial: int
+    issuer: str
+    domains: list[str]
+
+
+def served(domain: str, address: str, root: Path, *, port: int = 443) -> Certificate:
+    """The certificate that is served now at an address; it has to lead to the root (PEM)."""
+    context = ssl.create_default_context(cafile=str(root))
+    with (
+        socket.create_connection((address, port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=domain) as connection,
+    ):
+        found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return Certificate(
+        serial=found.serial_number,
+        issuer=found.issuer.rfc4514_string(),
+        domains=names.get_values_for_type(x509.DNSName),
+    )
+
+
+class Authority:
+    """A root, and one below it that signs: what a company has."""
+
+    def __init__(self) -> None:
+        self.keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("Root", "Issuing")}
+        self.root = self._sign("Root", "Root", ca=True)
+        self.issuing = self._sign("Issuing", "Root", ca=True)
+
+    def write_root(self, path: Path) -> Path:
+        path.write_bytes(self.root.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def issue(self, folder: Path, domain: str) -> tuple[Path, Path]:
+        """Files with the certificate and its chain, and with its key."""
+        folder.mkdir()
+        self.keys[domain] = ec.generate_private_key(ec.SECP256R1())
+        chain, key = folder / "chain.pem", folder / "key.pem"
+        parts = (self._sign(domain, "Issuing"), self.issuing)
+        chain.write_bytes(b"".join(part.public_bytes(serialization.Encoding.PEM) for part in parts))
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.write_bytes(self.keys[domain].private_bytes(*form))
+        return chain, key
+
+    def _sign(self, name: str, issuer: str, *, ca: bool = False) -> x509.Certificate:
+        now = datetime.now(UTC)
+        common = {each: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer)}
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(common[name])
+            .issuer_name(common[issuer])
+            .public_key(self.keys[name].public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        )
+        return made.sign(self.keys[issuer], hashes.SHA256())
