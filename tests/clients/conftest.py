@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support import servers
+from support.composed import Composed
 from support.deployed import Deployed
 from support.served import Embedded, Served
 
@@ -15,7 +16,7 @@ from testbed.clients import Client
 from testbed.container import HOST
 
 RELEASES = {"debian13": 13, "debian12": 12}
-INDEXES = ("embedded", *RELEASES)
+INDEXES = ("embedded", "compose", *RELEASES)
 
 
 @pytest.fixture(scope="module", params=INDEXES)
@@ -27,6 +28,9 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Embedded(server=server)
         with contextlib.suppress(ProcessLookupError):
             server.kill()
+    elif kind == "compose":
+        composed: Composed = request.getfixturevalue("composed")
+        yield composed
     else:
         deployed: Callable[[int], Deployed] = request.getfixturevalue("deployed")
         yield deployed(RELEASES[kind])

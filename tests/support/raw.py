@@ -17,6 +17,7 @@ PATIENCE = 15.0  # seconds; who has not answered by then hangs
 class Target:
     """A deployed index, from outside. `name` is its ppm_domain; `user` has a credential that may publish.
 
+    `any_name` says that it has no domain, and answers by whatever name it is asked; then it has no TLS either.
     `project` is there with the wheel `file`. `never` are texts that no answer may have in it, such as lines of the
     volume's other files.
     """
@@ -32,6 +33,7 @@ class Target:
     has_tls: bool = True
     ca: Path | None = None
     public: bool = False
+    any_name: bool = False
     never: tuple[bytes, ...] = ()
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from support.attacks.model import POISON, Attack, Judge, all_of, either, no_handshake, nothing, status
+from support.attacks.model import POISON, Attack, Judge, all_of, either, no_handshake, not_found, nothing, status
 from support.raw import Answer, Reply, Target, request, send
 
 
@@ -65,12 +65,17 @@ def hosts(target: Target) -> Iterator[Attack]:
 
     ours, get = f"Host: {target.name}", "GET /simple/ HTTP/1.1"
     bad_names = ("evil.example", f"{target.name}.evil.example", f"evil.{target.name}", "127.0.0.1", "[::1]", "x-y")
+    expected, other = "the connection is closed", nothing
+    if target.any_name:
+        # its pages are the same, whatever the client calls it
+        expected, other = "as by its own name", _same_as(send(target, request(target, "GET /simple/")))
     for name in bad_names:
-        yield row(f"Host: {name}", "the connection is closed", [get, f"Host: {name}"], nothing)
-        yield row(
-            f"GET http://{name}/", "the connection is closed", [f"GET http://{name}/simple/ HTTP/1.1", ours], nothing
-        )
-        yield row(f"port 80, Host: {name}", "the connection is closed", [get, f"Host: {name}"], nothing, plain=True)
+        yield row(f"Host: {name}", expected, [get, f"Host: {name}"], other)
+        yield row(f"GET http://{name}/", expected, [f"GET http://{name}/simple/ HTTP/1.1", ours], other)
+        yield row(f"port 80, Host: {name}", expected, [get, f"Host: {name}"], other, plain=True)
+    for name in (*bad_names, f"a@{target.name}", "é") if target.any_name else ():
+        for line in ("GET /simple HTTP/1.1", "GET /simple/No.Thing/ HTTP/1.1"):  # by nginx, and by the application
+            yield row(f"{line}, Host: {name}", "400, or to a page here", [line, f"Host: {name}"], not_found)
     for value in (
         "",
         " ",
@@ -82,10 +87,10 @@ def hosts(target: Target) -> Iterator[Attack]:
         "\x00",
         "é",
     ):
-        refused = either(nothing, status(400))
-        yield row(f"Host: {value!r}", "400, or the connection is closed", [get, f"Host: {value}"], refused)
+        refused = either(nothing, status(400), other)
+        yield row(f"Host: {value!r}", f"400, or {expected}", [get, f"Host: {value}"], refused)
     yield row("no Host in HTTP/1.1", "400", [get], either(nothing, status(400)))
-    yield row("no Host in HTTP/1.0, port 80", "the connection is closed", ["GET / HTTP/1.0"], nothing, plain=True)
+    yield row("no Host in HTTP/1.0, port 80", expected, ["GET /simple/ HTTP/1.0"], other, plain=True)
     yield row("two Hosts, the other second", "400", [get, ours, "Host: evil.example"], status(400))
     yield row("two Hosts, the other first", "400", [get, "Host: evil.example", ours], either(nothing, status(400)))
     yield row(

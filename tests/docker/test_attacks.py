@@ -1,0 +1,65 @@
+"""The table of attacks, on the index that docker/compose.yml deploys: `pytest -s` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support import attacks, wheels
+from support.composed import APPLICATION, WEB, Composed
+from support.evidence import until
+from support.raw import Target
+
+WHEEL = wheels.wheel("attacked", "1.0")
+PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
+HIDDEN = "head -qn 3 credentials/* audit.jsonl packages/attacked/.status packages/attacked/*.upload"
+
+
+@pytest.fixture
+def attacked(composed: Composed) -> Iterator[Composed]:
+    """A deployment with a project that has every side file, and something planted wherever something may lie."""
+    for version in ("1.0", "2.0", "3.0"):
+        answer = composed.upload(wheels.wheel("attacked", version))
+        assert answer.status_code in (200, 409), answer.text
+    for command in ("yank attacked 2.0 --reason planted", "remove attacked 3.0 --yes", "status attacked deprecated"):
+        composed.ppmctl(f"package {command}")
+    composed.look("; ".join(f"echo planted in {path} > {path}" for path in PLANTED))
+    yield composed
+    composed.look(f"rm -f {' '.join(PLANTED)}")
+
+
+def test_every_attack_is_refused(attacked: Composed) -> None:
+    """Also: 401 comes before anything else, and no secret that was sent to the wrong place is in a log.
+
+    Without a domain the index answers by any name, and with the same pages.
+    """
+    hidden = attacked.look(HIDDEN).splitlines()
+    target = Target(
+        address="127.0.0.1",
+        name="localhost",
+        user=attacked.user,
+        secret=attacked.secret,
+        project="attacked",
+        file=WHEEL[0],
+        port=attacked.port,
+        plain_port=attacked.port,
+        has_tls=False,
+        any_name=True,
+        never=(*(line.encode() for line in hidden if len(line) > 20), b"root:x:", b"planted in"),
+    )
+    assert len(target.never) > 5
+    outcomes = attacks.run(target)
+    print(attacks.table(outcomes))
+    wrong = attacks.wrong(outcomes)
+    assert not wrong, attacks.table(wrong)
+    assert len(outcomes) > 1000
+    # what was refused last is in the log too, by now
+    last = "/the-last-of-the-attacks"
+    attacked.get(last)
+    until(lambda: last in attacked.compose.logs(WEB), "the end of the log", seconds=20)
+    for service in (WEB, APPLICATION):
+        logs = attacked.compose.logs(service)
+        for secret in attacks.secrets_sent(target):
+            lines = [line for line in logs.splitlines() if secret in line]
+            assert not lines, lines[:3]
+    assert attacked.compose.logs(WEB).count('"path"') > 500, "there is something that they could be in"
