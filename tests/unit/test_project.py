@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ppmctl import __version__
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ppmctl"
 TESTBED = ROOT / "testbed"
@@ -218,6 +220,15 @@ def test_the_locks_are_in_step_with_pyproject() -> None:
     check = [sys.executable, "scripts/check_locks.py"]
     done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_images_are_of_this_version() -> None:
+    files = sorted((ROOT / "docker").glob("*/Dockerfile"))
+    label = re.compile(r'^ +org\.opencontainers\.image\.version="([^"]*)"', re.MULTILINE)
+    assert len(files) >= 4
+    assert {path.parent.name: label.findall(path.read_text()) for path in files} == {
+        path.parent.name: [__version__] for path in files
+    }
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
