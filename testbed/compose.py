@@ -31,9 +31,10 @@ BUILD_SECONDS = 1800
 CALL_SECONDS = 300  # a stop waits for what is under way
 UP_SECONDS = 90
 CHECK_SECONDS = 20
-TRIES = 3  # starts of one container
+TRIES = 3  # starts anew of a container that is waited for
 _PROJECT, _SERVICE, _ONE_OFF = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
 _RELEASE = 13  # Debian 12 has Compose v1
+_LINE_CLEARED = re.compile(r"\x1b\[2K")
 # what says which engine, files and settings are meant: here it is this module's to say
 _SAID = re.compile(r"DOCKER_(HOST|CONTEXT|DEFAULT_PLATFORM)$|COMPOSE_|PPM(CTL)?_")
 
@@ -64,9 +65,9 @@ class Compose:
         self.but(COMPOSE_PROFILES="*").call("build", *services, timeout=BUILD_SECONDS, follow=follow)
 
     def up(self, *services: str) -> None:
-        """Start what does not run, anew what has changed, and wait until all of it is healthy."""
+        """Start what does not run, anew what has changed, and wait until it is healthy; by default all of it."""
         self.call("up", "--detach", "--no-build", "--remove-orphans", *services)
-        self.wait()
+        self.wait(*(service for service in services if not service.startswith("-")))
 
     def down(self, *, volumes: bool = False) -> None:
         """Stop it and remove its containers and network; with `volumes` its data too."""
@@ -92,11 +93,11 @@ class Compose:
     def start(self, *services: str) -> None:
         """Start what was stopped or killed, and wait until it is healthy."""
         self.call("start", *services)
-        self.wait()
+        self.wait(*services)
 
     def logs(self, *services: str) -> str:
         done = self.call("logs", "--no-color", "--no-log-prefix", *services)
-        return done.out + done.err
+        return _LINE_CLEARED.sub("", done.out + done.err)
 
     def container(self, service: str) -> Container:
         """A service's container, running or not. BedError if there is none."""
@@ -116,16 +117,18 @@ class Compose:
             for box in found
         }
 
-    def wait(self, *, seconds: float = UP_SECONDS) -> None:
-        """Wait until every container's own check of its health succeeds. BedError with its log if one does not.
+    def wait(self, *services: str, seconds: float = UP_SECONDS) -> None:
+        """Wait until each container's own check of its health succeeds. BedError with its log if one does not.
 
         The check is run at once and again, which the engine does every few seconds.
         """
         until = time.monotonic() + seconds
-        for service, box in self.containers().items():
+        found = self.containers()
+        for service, box in found.items() if not services else [(name, found[name]) for name in services]:
+            most = _state(box)["Restarts"] + TRIES
             while said := _ails(box):
                 state = _state(box)
-                if time.monotonic() > until or state["Status"] == "exited" or state["Restarts"] >= TRIES:
+                if time.monotonic() > until or state["Status"] == "exited" or state["Restarts"] >= most:
                     log = box.logs()[-3000:]
                     raise BedError(f"{service} did not come up ({state['Status']})", hint=f"{said}\n{log}".strip())
                 time.sleep(0.1)

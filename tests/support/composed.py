@@ -96,7 +96,8 @@ def crash(bed: Bed, box: Container) -> None:
     """SIGKILL to the first process of a container, as in a crash: what `docker kill` ends is not started anew."""
     pid = str(box.engine.api.containers.get(box.id).attrs["State"]["Pid"])
     labels = lease_labels(bed.lease.name)
-    bed.engine.api.containers.run("debian:13-slim", ["kill", "-9", pid], pid_mode="host", remove=True, labels=labels)
+    kill = ["sh", "-c", f"kill -9 {pid}"]
+    bed.engine.api.containers.run("debian:13-slim", kill, pid_mode="host", remove=True, labels=labels)
 
 
 def runs_again(box: Container, before: int, *, seconds: float = 60) -> None:

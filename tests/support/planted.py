@@ -12,6 +12,7 @@ from support import load, streams, wheels
 from support.deployed import Deployed
 from support.load import Read, Reads, Wire
 from support.raw import basic
+from support.served import Served
 from support.streams import Made
 from testbed.acme import Acme
 from testbed.clients import Client
@@ -28,7 +29,7 @@ def wire(index: Deployed) -> Wire:
     return load.wire(index.domain, index.host.address, index.ca, index.auth)
 
 
-def plant(index: Deployed) -> None:
+def plant(index: Served) -> None:
     """Make the content; what is there stays."""
     for made in (
         wheels.wheel(DEPENDENCY, "1.0"),
@@ -38,13 +39,13 @@ def plant(index: Deployed) -> None:
     ):
         answer = index.upload(made)
         assert answer.status_code in (200, 409), f"{answer.status_code} {answer.text}"
-    top = "/srv/ppm/index/env"
-    folders = f"{top}/{PROJECT}", f"{top}/{PROJECT}/1"
-    index.host.run(f"mkdir -p {' '.join(folders)}")
-    for folder in folders:
+    top = "index/env"
+    for folder in (f"{top}/{PROJECT}", f"{top}/{PROJECT}/1"):
+        index.look(f"mkdir -p {folder}")
         for name in _ENVIRONMENT:
-            index.host.box.put(f"{folder}/{name}", f"# {folder}\n{PROJECT}==2.0\n".encode())
-    index.host.run(f"chown -R ppm:ppm {top} && chmod -R u=rwX,go=rX {top}")  # as the application's own
+            index.look(f"printf '# %s\n{PROJECT}==2.0\n' {folder} >{folder}/{name}")
+    # as the application's own
+    index.look(f"chown -R --reference=index {top} && chmod -R u=rwX,go=rX {top}")
 
 
 def user(client: Client, acme: Acme, index: Deployed) -> Client:
@@ -70,11 +71,16 @@ def upload(wire: Wire, made: Made, *, seconds: float = 0.0) -> None:
 
 
 def reads(index: Deployed) -> Reads:
-    """Everything that nginx answers alone, with the answers that it gives now."""
-    return Reads(wire(index), sorted(set(_reads(index)), key=repr))
+    """Everything that a host's nginx answers alone, with the answers that it gives now."""
+    return reads_over(wire(index))
 
 
-def _reads(index: Deployed) -> Iterator[Read]:
+def reads_over(wire: Wire) -> Reads:
+    """The same, of any index."""
+    return Reads(wire, sorted(set(_reads(wire.auth[0])), key=repr))
+
+
+def _reads(admin: str) -> Iterator[Read]:
     accepts = [header for _client, header, _form in accept.TABLE]
     for path in ("/simple/", f"/simple/{PROJECT}/", f"/simple/{DEPENDENCY}/"):
         again = path == "/simple/"
@@ -95,6 +101,6 @@ def _reads(index: Deployed) -> Iterator[Read]:
     yield Read(path=f"/simple/{PUBLIC}/")
     for path in ("/simple/", f"/simple/{PROJECT}/", wheel, f"{wheel}.metadata", f"/simple/{PUBLIC}/", "/nothing"):
         yield Read(path=path, is_signed=False)
-        yield Read(path=path, is_signed=False, headers=(("Authorization", basic(index.user, "wrong")),))
+        yield Read(path=path, is_signed=False, headers=(("Authorization", basic(admin, "wrong")),))
     yield Read(path=f"/env/{PROJECT}/requirements.txt", is_signed=False)
     yield Read(path="/healthz", is_signed=False)
