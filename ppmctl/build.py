@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,17 +18,23 @@ from ppmctl.files import whose
 TIMEOUT = 2 * 3600  # seconds; compiled packages take their time
 _TAIL = 30  # lines of its output that a failed build shows
 
+# `build` shows its own when pip fails, after what pip said.
+_TRACEBACK = re.compile(
+    r"^Traceback \(most recent call last\):\n  File \"[^\"\n]*/build/__main__\.py\".*?(?=^ERROR )",
+    re.MULTILINE | re.DOTALL,
+)
+
 _MARKS = ("pyproject.toml", "setup.py")
 
 
 def require_source_tree(path: Path) -> None:
     """UsageError unless `path` is the folder of a project that can be built."""
-    if not path.exists():
-        raise UsageError(f"There is nothing at {path}.", hint="Give a project's folder, or files such as dist/*")
     try:
+        if not path.exists():
+            raise UsageError(f"There is nothing at {path}.", hint="Give a project's folder, or files such as dist/*")
         is_tree = any((path / mark).is_file() for mark in _MARKS)
     except PermissionError as exc:
-        raise UsageError(f"{path.resolve()} can't be read: {exc.strerror}.", hint=whose(path)) from exc
+        raise UsageError(f"{path.resolve()} can't be read: {exc.strerror}.", hint=whose(path.resolve())) from exc
     if not is_tree:
         raise UsageError(
             f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",
@@ -51,8 +58,8 @@ def build(
     command = [sys.executable, "-P", "-m", "build", "--outdir", str(into), str(source.absolute())]
     # The backend is the project's code and that of its build requirements: they get no secrets of ours.
     inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
-    # unbuffered, or what went wrong stands before what led to it
-    environ = {**inherited, **(environ or {}), "PYTHONUNBUFFERED": "1"}
+    # unbuffered, or what went wrong stands before what led to it; wide, or names are broken in two
+    environ = {**inherited, **(environ or {}), "PYTHONUNBUFFERED": "1", "COLUMNS": "1000"}
     with tempfile.TemporaryFile() as output:
         try:
             subprocess.run(
@@ -85,4 +92,4 @@ def _end(descriptor: int) -> str:
 
 
 def _tail(printed: str) -> str:
-    return "\n".join(f"    {line}" for line in printed.rstrip().splitlines()[-_TAIL:])
+    return "\n".join(f"    {line}" for line in _TRACEBACK.sub("", printed).rstrip().splitlines()[-_TAIL:])

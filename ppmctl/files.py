@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +26,9 @@ def is_out_of_space(exc: OSError) -> bool:
 def whose(path: Path) -> str:
     """Who may read `path` and who asks, for whoever was refused it; "" where that is not why."""
     try:
-        if os.access(path, os.R_OK, effective_ids=True):
-            return ""
         status = path.stat()
+        if os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(status.st_mode) else 0), effective_ids=True):
+            return ""
     except OSError:
         return ""
     return (

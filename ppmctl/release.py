@@ -72,10 +72,10 @@ def collect(paths: Iterable[Path], work: Workspace, *, clean: bool = False) -> t
 def _expand(paths: Iterable[Path], work: Workspace, *, clean: bool) -> Iterator[Path]:
     paths = tuple(paths)
     for path in paths:  # all of them first: a build can take long
-        if not path.is_file():
+        if not _is_file(path):
             build.require_source_tree(path)
     for path in paths:
-        if path.is_file():
+        if _is_file(path):
             yield path
             continue
         into = work.folder / str(len(work.built))
@@ -90,3 +90,11 @@ def _expand(paths: Iterable[Path], work: Workspace, *, clean: bool) -> Iterator[
                 built = build.build(path, into)
         work.built += built
         yield from built
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file that can be seen; who may not look is told so by `build.require_source_tree`."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False

@@ -144,6 +144,31 @@ def test_a_failed_build_names_what_it_lacked(tmp_path: Path, monkeypatch: pytest
     assert "apt install gcc" in caught.value.hint
 
 
+def test_a_folder_that_can_t_be_looked_into_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root every folder can, so the refusal is put in."""
+
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(UsageError, match=f"{tmp_path} can't be read: Permission denied"):
+        collected(tmp_path, tmp_path)
+
+
+def test_what_build_says_of_itself_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip's words are before a traceback that is longer than what is shown."""
+    (tmp_path / "pyproject.toml").touch()
+    own = 'Traceback (most recent call last):\n  File "/x/site-packages/build/__main__.py", line 1\n' + "    x\n" * 99
+    said = f"pip says why\n{own}Error: 1\n\nERROR Command exited\n"
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport os, sys\nsys.exit({said!r} + 'wide ' + os.environ['COLUMNS'])\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(PpmError) as caught:
+        build.build(tmp_path, tmp_path)
+    assert "pip says why\n    ERROR Command exited\n    wide 1000" in caught.value.message
+
+
 def test_a_clean_build_is_of_a_copy_that_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tmp_path / "project"
     (project / "build").mkdir(parents=True)

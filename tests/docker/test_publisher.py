@@ -1,0 +1,554 @@
+"""The publisher as its users have it: `docker compose run --rm publisher` beside an index by compose.
+
+Most projects here build themselves (PEP 517, backend-path), so that a build fetches nothing and says what it saw.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support import composed, wheels
+from support.composed import Composed
+from support.servers import JSON
+
+from testbed import place
+from testbed.bed import Bed
+from testbed.container import Done, lease_labels
+
+HELLO = place.CHECKOUT / "examples" / "hello"
+README = {"description_content_type": "text/markdown"}
+OTHER = 4711  # a uid that has no name in the image
+
+# An in-tree backend: `extra()` is what a test wants to be in the sdist, from inside of the build.
+BACKEND = """
+import gzip, io, os, tarfile, zipfile
+
+NAME, VERSION = "{name}", "{version}"
+META = f"Metadata-Version: 2.1\\nName: {{NAME}}\\nVersion: {{VERSION}}\\n"
+META += "Description-Content-Type: text/markdown\\n\\nx\\n"
+TOP = f"{{NAME}}-{{VERSION}}"
+
+def extra():
+{extra}
+
+def build_sdist(folder, config_settings=None):
+    names = {{"PKG-INFO": META.encode(), "extra": str(extra()).encode()}}
+    for name in ("pyproject.toml", "backend.py"):
+        names[name] = open(name, "rb").read()
+    path = os.path.join(folder, f"{{TOP}}.tar.gz")
+    with gzip.GzipFile(path, "wb", mtime=0) as file, tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in names.items():
+            member = tarfile.TarInfo(f"{{TOP}}/{{name}}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return f"{{TOP}}.tar.gz"
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    path = f"{{TOP}}-py3-none-any.whl"
+    info = f"{{TOP}}.dist-info"
+    members = {{f"{{NAME}}.py": "x = 1\\n", f"{{info}}/METADATA": META,
+               f"{{info}}/WHEEL": "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"}}
+    record = "".join(f"{{name}},,\\n" for name in members) + f"{{info}}/RECORD,,\\n"
+    with zipfile.ZipFile(os.path.join(folder, path), "w") as archive:
+        for name, content in [*members.items(), (f"{{info}}/RECORD", record)]:
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), content)
+    return path
+"""
+
+FAST = '#include <Python.h>\nstatic struct PyModuleDef m = {PyModuleDef_HEAD_INIT, "ppm_fast", 0, 0, 0};\n'
+FAST += "PyMODINIT_FUNC PyInit_ppm_fast(void) { return PyModule_Create(&m); }\n"
+
+
+def project(folder: Path, name: str, version: str = "1.0", *, extra: str = 'return ""', requires: str = "") -> Path:
+    """A project that builds itself; readable by everybody, as a checkout is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pyproject.toml").write_text(
+        f'[build-system]\nrequires = [{requires}]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "{version}"\n'
+    )
+    code = "\n".join(f"    {line}" for line in extra.splitlines())
+    (folder / "backend.py").write_text(BACKEND.format(name=name, version=version, extra=code))
+    readable(folder)
+    return folder
+
+
+def readable(folder: Path) -> None:
+    """pytest's folders are their maker's alone; what is mounted is a folder of somebody who shares it."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publisher:
+    """The service beside an index; what it is given is in `folder`."""
+
+    index: Composed
+    folder: Path
+
+    def credential(self, name: str = "credential", *, content: str | None = None, mode: int = 0o644) -> str:
+        """The path of a file with the index's credential, or with something else."""
+        path = self.folder / name
+        path.write_text(":".join(self.index.auth) + "\n" if content is None else content)
+        path.chmod(mode)
+        return str(path)
+
+    def run(
+        self,
+        source: Path | str,
+        *arguments: str,
+        expect: int = 0,
+        options: tuple[str, ...] = (),
+        credential: str | None = None,
+        **environment: str,
+    ) -> Done:
+        """`docker compose run --rm publisher`, which exits with `expect`; `credential` "" is none."""
+        given = self.credential() if credential is None else credential
+        filled = {"PPM_PROJECT": str(source), "PPM_CREDENTIAL_FILE": given, **environment}
+        compose = self.index.compose.but(**{name: value for name, value in filled.items() if value})
+        done = compose.run("publisher", *arguments, options=options, check=False)
+        assert done.code == expect, f"exited {done.code}:\n{done.out}\n{done.err}"
+        assert self.index.secret not in done.out + done.err
+        return done
+
+    def listed(self, name: str) -> dict[str, str]:
+        """The files of a project in the index, with their sha256."""
+        answer = self.index.get(f"/simple/{name}/", headers={"Accept": JSON})
+        return (
+            {file["filename"]: file["hashes"]["sha256"] for file in answer.json()["files"]}
+            if answer.status_code == 200
+            else {}
+        )
+
+
+@pytest.fixture(scope="module")
+def tag(bed: Bed) -> str:
+    made = f"publisher-{os.getpid()}"
+    composed.build(bed, made, "nginx", "pypiserver", "publisher")
+    return made
+
+
+@pytest.fixture(scope="module")
+def deployed(bed: Bed, tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    making = composed.maker(bed, tag, tmp_path_factory.mktemp("compose"))
+    make: Callable[..., Composed] = next(making)
+    yield make()
+    next(making, None)
+
+
+@pytest.fixture
+def publisher(deployed: Composed, tmp_path: Path) -> Publisher:
+    return Publisher(index=deployed, folder=tmp_path)
+
+
+def states(done: Done) -> list[str]:
+    return [line.split()[0] for line in done.out.splitlines()]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        path.relative_to(folder).as_posix(): (path.lstat().st_mtime_ns, path.lstat().st_size)
+        for path in folder.rglob("*")
+    }
+
+
+def test_a_project_is_built_checked_published_and_the_second_time_the_same(publisher: Publisher) -> None:
+    before = snapshot(HELLO)
+    rehearsed = publisher.run("../examples/hello", "--dry-run")
+    assert states(rehearsed) == ["new", "new"]
+    assert publisher.listed("ppm-hello") == {}
+    done = publisher.run(HELLO)
+    assert states(done) == ["published", "published"]
+    assert {name: digest for _, name, digest in map(str.split, done.out.splitlines())} == publisher.listed(
+        "ppm-hello"
+    )
+    assert states(publisher.run(HELLO)) == ["same", "same"]
+    assert "plain HTTP" not in done.err, "that network is nobody else's"
+    assert snapshot(HELLO) == before
+
+
+def test_a_version_that_is_there_with_other_content_is_a_conflict(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.run(project(tmp_path / "one", "feud", extra='return "old"'))
+    before = publisher.listed("feud")
+    done = publisher.run(project(tmp_path / "two", "feud", extra='return "new"'), expect=1)
+    assert "feud-1.0.tar.gz: here sha256" in done.err
+    assert "raise the version" in done.err
+    assert publisher.listed("feud") == before
+
+
+def test_two_clones_of_a_commit_give_the_same_files(publisher: Publisher, tmp_path: Path) -> None:
+    """Their files have the times at which they were cloned, and builds write times into what they make."""
+    origin = tmp_path / "origin"
+    shutil.copytree(HELLO, origin)
+    toml = origin / "pyproject.toml"
+    toml.write_text(toml.read_text().replace("ppm-hello", "ppm-cloned", 1))
+    module = origin / "src" / "ppm_hello"
+    module.rename(module.with_name("ppm_cloned"))
+    git(origin, "init", "--quiet")
+    git(origin, "add", ".")
+    git(origin, "commit", "--quiet", "--message=x")
+    for number, state in enumerate(["published", "same"]):
+        clone = tmp_path / f"clone{number}" / "cloned"
+        git(tmp_path, "clone", "--quiet", str(origin), str(clone))
+        for path in clone.rglob("*"):
+            if ".git" not in path.parts:
+                os.utime(path, (1.5e9 + number * 1000, 1.5e9 + number * 1000))
+        readable(clone)
+        assert states(publisher.run(clone)) == [state, state]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = [part for what in ("name", "email") for part in ("-c", f"user.{what}=x@example.test")]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, timeout=60)
+
+
+# what it lacks
+
+
+@pytest.fixture(scope="module")
+def with_compiler(bed: Bed, deployed: Composed, tag: str) -> Composed:
+    """The same deployment with an image that was built as the publisher says."""
+    made = deployed.compose.but(PPM_TAG=f"{tag}-gcc")
+    made.call("build", "--build-arg", "EXTRA_PACKAGES=gcc python3-dev", "publisher", timeout=1800)
+    return Composed(compose=made, port=deployed.port, user=deployed.user, secret=deployed.secret)
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Path:
+    made = tmp_path / "fast"
+    (made / "src").mkdir(parents=True)
+    (made / "src" / "fast.c").write_text(FAST)
+    (made / "README.md").write_text("x\n")
+    (made / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "ppm-fast"\nversion = "1.0"\nreadme = "README.md"\n'
+        '[tool.setuptools]\next-modules = [{name = "ppm_fast", sources = ["src/fast.c"]}]\n'
+    )
+    readable(made)
+    return made
+
+
+def test_without_a_compiler_it_says_what_is_missing_and_what_adds_it(publisher: Publisher, compiled: Path) -> None:
+    done = publisher.run(compiled, expect=1)
+    assert "/project can't be built without a C compiler" in done.err
+    assert "docker compose build --build-arg EXTRA_PACKAGES='gcc python3-dev' publisher" in done.err
+    assert publisher.listed("ppm-fast") == {}
+
+
+def test_with_the_packages_that_it_names_it_builds(with_compiler: Composed, compiled: Path, tmp_path: Path) -> None:
+    publisher = Publisher(index=with_compiler, folder=tmp_path)
+    publisher.run(compiled)
+    wheel, sdist = sorted(publisher.listed("ppm-fast"))
+    assert "-linux_" in wheel or "-manylinux" in wheel
+    assert sdist == "ppm_fast-1.0.tar.gz"
+    assert not list(compiled.rglob("*.egg-info"))
+
+
+def test_a_build_requirement_that_can_t_be_had_is_named(publisher: Publisher, tmp_path: Path) -> None:
+    made = project(tmp_path / "needy", "needy", requires='"ppm-no-such-backend>=7"')
+    done = publisher.run(made, expect=1, PIP_INDEX_URL="http://gone:8080/simple/")
+    assert "without its build requirement ppm-no-such-backend>=7" in done.err
+    assert "PIP_INDEX_URL" in done.err
+
+
+def test_build_requirements_can_come_from_the_index_itself(publisher: Publisher, tmp_path: Path) -> None:
+    """pip gets the credential from a netrc file: one in the URL is in what `docker inspect` shows, and is refused."""
+    files = {"ppm_backend.py": b"greeting = 'from the index'\n"}
+    helper = wheels.write(tmp_path / "helper", wheels.wheel("ppm-backend", "1.0", files=files, **README))
+    readable(helper.parent)
+    publisher.run(helper.parent, helper.name)
+    made = project(
+        tmp_path / "user", "user", extra="import ppm_backend\nreturn ppm_backend.greeting", requires='"ppm-backend"'
+    )
+    index = f"{composed.INSIDE}/simple/"
+    user, secret = publisher.index.auth
+    netrc = publisher.credential("netrc", content=f"machine nginx login {user} password {secret}\n")
+    publisher.run(made, expect=1, PIP_INDEX_URL=index)
+    done = publisher.run(made, PIP_INDEX_URL=index, PPM_NETRC=netrc, credential="")
+    assert f"as {user} (from /work/home/.netrc, machine nginx)" in done.err
+    assert len(publisher.listed("user")) == 2
+    leaky = publisher.index.compose.but(PPM_PROJECT=str(made), PIP_INDEX_URL="http://ops:s3cret@nginx:8080/simple/")
+    refused = leaky.run("publisher", check=False)
+    assert refused.code == 2
+    assert "PPM_NETRC" in refused.err
+    assert "s3cret" not in refused.out + refused.err
+
+
+# who may
+
+
+def test_a_wrong_password_is_exit_4(publisher: Publisher) -> None:
+    wrong = publisher.credential("wrong", content=f"{publisher.index.user}:ppm_wrong\n")
+    done = publisher.run(HELLO, expect=4, credential=wrong)
+    assert "does not accept the credential of 'admin' (from the file /run/secrets/credential)" in done.err
+
+
+def test_a_reader_is_exit_4(publisher: Publisher, tmp_path: Path) -> None:
+    said = publisher.index.ppmctl("user add onlooker --role reader 2>&1")
+    secret = next(word for word in said.split() if word.startswith("ppm_"))
+    reader = publisher.credential("reader", content=f"onlooker:{secret}\n")
+    done = publisher.run(project(tmp_path / "p", "peeped"), expect=4, credential=reader)
+    assert "does not allow this to 'onlooker'" in done.err
+    assert secret not in done.out + done.err
+
+
+def test_no_credential_is_exit_4(publisher: Publisher) -> None:
+    done = publisher.run(HELLO, expect=4, credential="")
+    assert "asks for a credential, and none was found" in done.err
+
+
+@pytest.mark.parametrize("content", ["", "no colon\n"])
+def test_a_file_that_is_no_credential_is_exit_4(publisher: Publisher, content: str) -> None:
+    broken = publisher.credential("broken", content=content)
+    done = publisher.run(HELLO, expect=4, credential=broken)
+    assert "does not hold one line of the form user:secret" in done.err
+    assert "no colon" not in done.err
+
+
+def test_another_user_s_credential_file_says_whose_it_is_and_its_owner_can(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    """A file of mode 0600 is the ordinary case; the image's own uid is nobody's on the machine."""
+    secret = publisher.credential("mine", mode=0o600)
+    os.chown(secret, OTHER, OTHER)
+    made = project(tmp_path / "own", "owned")
+    done = publisher.run(made, expect=4, credential=secret)
+    assert "The credential file /run/secrets/credential can't be read: Permission denied" in done.err
+    assert f"--user {OTHER}:{OTHER}" in done.err
+    assert states(publisher.run(made, credential=secret, options=("--user", f"{OTHER}:{OTHER}"))) == ["published"] * 2
+
+
+def test_a_file_that_is_not_there_is_named(publisher: Publisher, tmp_path: Path) -> None:
+    for done in (
+        publisher.run(HELLO, expect=1, credential=str(tmp_path / "no-credential")),
+        publisher.run(tmp_path / "no-project", expect=1),
+    ):
+        assert str(tmp_path / "no-") in done.err
+        assert "not exist" in done.err
+    assert not (tmp_path / "no-project").exists(), "the engine made what was not there"
+
+
+def test_a_pypirc_of_several_sections(publisher: Publisher, tmp_path: Path) -> None:
+    """That of this index is taken by itself, another by its name; which there are is said where none is about it."""
+    user, secret = publisher.index.auth
+    text = "[distutils]\nindex-servers =\n    here\n    elsewhere\n"
+    text += "[elsewhere]\nrepository = https://elsewhere.test/legacy/\nusername = x\npassword = s3cret-of-elsewhere\n"
+    here = f"[here]\nrepository = {composed.INSIDE}/legacy/\nusername = {user}\npassword = {secret}\n"
+    both = publisher.credential("pypirc", content=text + here)
+    made = project(tmp_path / "p", "sectioned")
+    by_url = publisher.run(made, credential="", PPM_PYPIRC=both)
+    assert "section [here]" in by_url.err
+    by_name = publisher.run(made, credential="", PPM_PYPIRC=both, PPMCTL_INDEX="here")
+    assert states(by_name) == ["same", "same"]
+    option = publisher.run(made, "--index", "elsewhere", credential="", PPM_PYPIRC=both, expect=1)
+    assert "elsewhere.test" in option.err
+    other = publisher.credential("other", content=text)
+    done = publisher.run(made, credential="", PPM_PYPIRC=other, expect=4)
+    assert "by its sections' names: --index elsewhere" in done.err
+    unknown = publisher.run(made, credential="", PPM_PYPIRC=both, PPMCTL_INDEX="nowhere", expect=2)
+    assert "It has: elsewhere, here." in unknown.err
+    assert not any("s3cret" in said.out + said.err for said in (by_url, by_name, option, done, unknown))
+
+
+def test_no_secret_is_in_what_the_engine_shows(publisher: Publisher, tmp_path: Path) -> None:
+    """Nor does the build get it by its environment; and what it runs as can do nothing but its work."""
+    compose = publisher.index.compose.but(
+        PPM_PROJECT=str(project(tmp_path / "p", "inspected")), PPM_CREDENTIAL_FILE=publisher.credential()
+    )
+    compose.call("run", "--name", f"{compose.project}-inspected", "-T", "publisher")
+    box = compose.engine.api.containers.get(f"{compose.project}-inspected")
+    try:
+        shown = json.dumps(box.attrs) + json.dumps(box.image.attrs) + json.dumps(box.image.history())
+        assert publisher.index.secret not in shown + box.logs().decode()
+        host = box.attrs["HostConfig"]
+        assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
+        assert "no-new-privileges:true" in host["SecurityOpt"]
+        assert box.attrs["Config"]["User"] == "10001:10001"
+        assert box.image.attrs["Config"]["User"] == "10001:10001"
+        assert {mount["Destination"] for mount in box.attrs["Mounts"] if mount["RW"]} == {"/work", "/builds"}
+    finally:
+        box.remove(v=True)
+
+
+# what it is told
+
+
+def test_without_a_project_it_says_what_names_one(publisher: Publisher) -> None:
+    done = publisher.run("", expect=2)
+    assert "PPM_PROJECT=/path/of/the/project docker compose run --rm publisher" in done.err
+
+
+def test_a_folder_that_is_no_project_is_exit_2(publisher: Publisher, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir(mode=0o755)
+    done = publisher.run(tmp_path / "empty", expect=2)
+    assert "neither a pyproject.toml nor a setup.py" in done.err
+    assert "PPM_PROJECT" not in done.err
+
+
+def test_a_project_that_can_t_be_read_says_whose_it_is(publisher: Publisher, tmp_path: Path) -> None:
+    closed = project(tmp_path / "closed", "closed")
+    os.chown(closed, OTHER, OTHER)
+    closed.chmod(0o700)
+    done = publisher.run(closed, expect=2)
+    assert "/project can't be read: Permission denied" in done.err
+    assert f"--user {OTHER}:{OTHER}" in done.err
+    closed.chmod(0o755)
+    (closed / "hidden").write_text("x")
+    (closed / "hidden").chmod(0o600)
+    done = publisher.run(closed, expect=1)
+    assert "/project/hidden" in done.err
+
+
+def test_arguments_are_passed_on(publisher: Publisher) -> None:
+    assert "ppmctl publish" in publisher.run(HELLO, "--help").out
+    done = publisher.run(HELLO, "--dry-run", "--json")
+    assert {file["project"] for file in json.loads(done.out)["files"]} == {"ppm-hello"}
+    assert "no-such-option" in publisher.run(HELLO, "--no-such-option", expect=2).err
+
+
+def test_the_build_can_run_programs_and_write_nowhere_but_in_its_folders(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    """A tmpfs of the engine's runs no programs, which many builds bring along."""
+    extra = """import subprocess, tempfile
+script = os.path.join(tempfile.mkdtemp(), "script")
+open(script, "w").write("#!/bin/sh\\necho runs\\n")
+os.chmod(script, 0o755)
+assert subprocess.check_output([script]) == b"runs\\n"
+assert os.getuid() != 0
+for place in ("/project", "/opt/ppm", "/usr/local", "/etc", "/"):
+    try:
+        open(os.path.join(place, "written"), "w")
+    except OSError:
+        continue
+    raise AssertionError(place)
+assert not [name for name in os.environ if "CREDENTIAL" in name or "TOKEN" in name], os.environ
+open("written-beside-it", "w").close()
+return "\""""
+    made = project(tmp_path / "p", "confined", extra=extra)
+    before = snapshot(made)
+    publisher.run(made)
+    publisher.run(made, options=("--user", f"{OTHER}:{OTHER}"))
+    assert snapshot(made) == before
+
+
+def test_what_earlier_builds_left_is_not_built_in(publisher: Publisher, tmp_path: Path) -> None:
+    made = project(tmp_path / "p", "tidy", extra="return sorted(n for n in os.listdir() if n != '__pycache__')")
+    (made / "build").mkdir()
+    (made / "tidy.egg-info").mkdir()
+    done = publisher.run(made, "--json")
+    (sdist,) = [file for file in json.loads(done.out)["files"] if file["filename"].endswith(".tar.gz")]
+    got = publisher.index.get(sdist["url"].partition(composed.INSIDE)[2])
+    (tmp_path / "sdist.tar.gz").write_bytes(got.content)
+    extra = subprocess.run(
+        ["tar", "-xzOf", str(tmp_path / "sdist.tar.gz"), "tidy-1.0/extra"], check=True, capture_output=True, text=True
+    )
+    assert extra.stdout == "['backend.py', 'pyproject.toml']"
+
+
+VERSION_OF_GIT = """import subprocess
+said = subprocess.run(["git", "describe", "--tags", "--dirty"], capture_output=True, text=True)
+assert said.returncode == 0, said.stderr
+assert said.stdout == "v1.0\\n", said.stdout
+return said.stdout"""
+
+
+def test_a_worktree_needs_its_repository_and_says_how_it_is_mounted(
+    bed: Bed, publisher: Publisher, tmp_path: Path
+) -> None:
+    """It may be another user's too, which git doubts elsewhere; and nothing is written there."""
+    main = project(tmp_path / "main", "grown", extra=VERSION_OF_GIT)
+    git(main, "init", "--quiet")
+    git(main, "add", ".")
+    git(main, "commit", "--quiet", "--message=x")
+    git(main, "tag", "v1.0")
+    git(main, "worktree", "add", "--quiet", "--detach", str(tmp_path / "side"))
+    for folder in (main, tmp_path / "side"):
+        readable(folder)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, OTHER, OTHER, follow_symlinks=False)
+    tmp_path.chmod(0o755)
+    alone = publisher.run(tmp_path / "side", expect=1)
+    mount = f"{main}/.git:{main}/.git:ro"
+    assert f"-v {mount}" in alone.err
+    before = snapshot(main)
+    assert states(publisher.run(tmp_path / "side", options=("-v", mount))) == ["published"] * 2
+    assert snapshot(main) == before
+    assert states(publisher.run(main)) == ["same", "same"]
+
+
+# the index
+
+
+def test_an_index_that_is_down_is_exit_1(publisher: Publisher, tmp_path: Path) -> None:
+    made = project(tmp_path / "p", "waiting")
+    publisher.index.compose.stop("nginx")
+    try:
+        done = publisher.run(made, expect=1)
+        assert "The host nginx has no address" in done.err
+        assert "while it runs" in done.err
+    finally:
+        publisher.index.compose.start("nginx")
+    loopback = publisher.run(made, expect=1, PPMCTL_INDEX="http://localhost:8080/")
+    assert "This is a container, and localhost is itself" in loopback.err
+
+
+def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publisher, tmp_path: Path) -> None:
+    """Built anew it would have other content, and be in conflict with the half that is there."""
+    made = project(tmp_path / "p", "halved", extra="return os.urandom(9).hex()")
+    publisher.index.compose.stop("pypiserver")
+    try:
+        done = publisher.run(made, expect=1)
+    finally:
+        publisher.index.compose.start("pypiserver")
+    kept = next(line for line in done.err.splitlines() if "What was built is kept" in line)
+    files = kept.partition("ppmctl publish ")[2].split()
+    assert len(files) == 2
+    assert states(publisher.run("", *files)) == ["published"] * 2
+    assert "conflict" in publisher.run(made, "--dry-run", expect=1).out
+
+
+def test_a_ca_of_one_s_own_is_trusted_beside_the_public_ones(
+    bed: Bed, tag: str, publisher: Publisher, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=secure"]
+    command += ["-addext", "subjectAltName=DNS:secure", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    readable(tmp_path)
+    serve = (
+        "import http.server, os, ssl; os.mkdir('simple'); open('simple/index.html', 'w').write('<!DOCTYPE html>');"
+        "server = http.server.HTTPServer(('', 8443), http.server.SimpleHTTPRequestHandler);"
+        "context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); context.load_cert_chain('/tls/ca.pem', '/tls/key.pem');"
+        "server.socket = context.wrap_socket(server.socket, server_side=True); server.serve_forever()"
+    )
+    box = bed.engine.api.containers.run(
+        f"ppm-publisher:{tag}",
+        ["-c", serve],
+        entrypoint=["/opt/ppm/bin/python"],
+        working_dir="/builds",
+        volumes={str(tmp_path): {"bind": "/tls", "mode": "ro"}},
+        name=f"{publisher.index.compose.project}-secure",
+        labels=lease_labels(bed.lease.name),
+        detach=True,
+    )
+    try:
+        network = bed.engine.api.networks.get(publisher.index.compose.network)
+        network.connect(box, aliases=["secure"])
+        made = project(tmp_path / "p", "trusting")
+        secure = {"PPMCTL_INDEX": "https://secure:8443/"}
+        done = publisher.run(made, "--dry-run", expect=1, **secure)
+        assert "is not trusted: self-signed certificate" in done.err
+        trusted = {**secure, "PPM_CA_FILE": str(certificate)}
+        assert states(publisher.run(made, "--dry-run", **trusted)) == ["new", "new"]
+        # pip fetches as before
+        assert states(publisher.run(HELLO, "--dry-run", **trusted)) == ["new", "new"]
+    finally:
+        box.remove(force=True, v=True)
