@@ -430,7 +430,7 @@ def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], index: Sec
         other = authority.issue(tmp_path / "other", DOMAIN)[1].read_bytes()
         for content, meaning in (
             (other, "/etc/ppm/tls/privkey.pem is not the key of /etc/ppm/tls/fullchain.pem"),
-            (b"", "the configuration can't be used: nginx: [emerg] cannot load certificate key"),
+            (b"", "the configuration can't be used: cannot load certificate key"),
             (None, "there is no /etc/ppm/tls/privkey.pem: mount the certificate and its key in /etc/ppm/tls"),
         ):
             if content is None:

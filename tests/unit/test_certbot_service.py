@@ -1,0 +1,172 @@
+"""The service that keeps the certificate in containers: when the authority is asked, and how the pair is put down."""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from support.tls import Authority
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "docker" / "certbot", ROOT / "roles" / "letsencrypt" / "module_utils")
+MODULES = ("ppm_certificate", "schedule", "place", "keep")
+HOUR, DAY = 3600.0, 86400.0
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[SimpleNamespace]:
+    """Its modules, as they are side by side in the image."""
+    sys.path[:0] = [str(folder) for folder in FOLDERS]
+    try:
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+    finally:
+        del sys.path[: len(FOLDERS)]
+        for name in MODULES:
+            sys.modules.pop(name, None)
+
+
+# when
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "longest"),
+    [(90 * DAY, 12 * HOUR), (45 * DAY, 12 * HOUR), (6 * DAY, 12 * HOUR), (DAY, 4 * HOUR), (60.0, 10.0)],
+)
+def test_it_is_looked_often_enough_for_any_lifetime(
+    lifetime: float, longest: float, service: SimpleNamespace
+) -> None:
+    waits = [service.schedule.until_check(lifetime, chance / 10) for chance in range(11)]
+    assert waits[0] == longest
+    assert waits[-1] == pytest.approx(0.8 * longest)
+    assert sorted(waits, reverse=True) == waits
+
+
+def test_who_fails_waits_longer_each_time(service: SimpleNamespace) -> None:
+    waits = [service.schedule.until_retry(streak) for streak in range(1, 50)]
+    assert waits[:4] == [HOUR / 3, HOUR / 1.5, HOUR * 4 / 3, HOUR * 8 / 3]
+    assert waits[-1] == 12 * HOUR
+    assert waits == sorted(waits)
+
+
+def test_three_failures_within_an_hour_are_the_last(service: SimpleNamespace) -> None:
+    """However often the container is started anew."""
+    until, now = service.schedule.until_allowed, 1_000_000.0
+    assert until([], now) == 0
+    assert until([now - 10, now - 5], now) == 0
+    assert until([now - 30, now - 20, now - 10], now) == HOUR - 30
+    assert until([now - HOUR, now - 20, now - 10], now) == 0, "one is over an hour old"
+    assert until([now - 50, now - 30, now - 20, now - 10], now) == HOUR - 30
+    assert until([now + DAY] * 5, now) == 0, "a clock that was put right"
+
+
+def test_failures_are_kept_and_forgotten(tmp_path: Path, service: SimpleNamespace) -> None:
+    failures, now = service.schedule.Failures(path=tmp_path / "failures"), 1_000_000.0
+    failures.clear()
+    assert failures.times() == []
+    for when in (now - 2 * HOUR, now - 20, now):
+        failures.add(when)
+    assert service.schedule.Failures(path=failures.path).times() == [now - 20, now]
+    failures.path.write_text("1\nhalf a li\n2.5\n")
+    assert failures.times() == [1.0, 2.5]
+    failures.clear()
+    assert failures.times() == []
+
+
+# where
+
+
+def pair(folder: Path, authority: Authority) -> Path:
+    chain, key = authority.issue(folder, "index.test")
+    chain.rename(folder / "fullchain.pem")
+    key.rename(folder / "privkey.pem")
+    return folder
+
+
+def test_the_pair_is_changed_at_once(tmp_path: Path, service: SimpleNamespace) -> None:
+    """Who opens one and then the other, while they change, gets two that belong together, or says so and looks again.
+
+    So each pair stays where it was until the one after the next.
+    """
+    authority, place = Authority(), service.place.Place(root=tmp_path / "place")
+    place.root.mkdir()
+    assert place.is_empty
+    pairs = [pair(tmp_path / str(number), authority) for number in range(3)]
+    place.put(pairs[0], "a test")
+    over, wrong = threading.Event(), []
+
+    def read() -> None:
+        while not over.is_set():
+            folder = (place.root / "fullchain.pem").resolve().parent
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                    folder / "fullchain.pem", folder / "privkey.pem"
+                )
+            except (OSError, ssl.SSLError) as exc:
+                wrong.append(str(exc))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(60):
+            place.put(pairs[number % 3], f"test {number}")
+    finally:
+        over.set()
+        reader.join()
+    assert wrong == []
+    assert place.source == "test 59"
+    assert place.has(pairs[2])
+    assert not place.has(pairs[1])
+    assert len([path for path in place.root.iterdir() if path.is_dir() and not path.is_symlink()]) == 2
+    key = place.root / "privkey.pem"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert str(key.readlink()) == "current/privkey.pem"
+
+
+def test_two_that_do_not_belong_together_are_not_put(tmp_path: Path, service: SimpleNamespace) -> None:
+    authority, place = Authority(), service.place.Place(root=tmp_path / "place")
+    place.root.mkdir()
+    good, other = (pair(tmp_path / name, authority) for name in ("good", "other"))
+    place.put(good, "a test")
+    before = sorted(place.root.rglob("*"))
+    (other / "privkey.pem").write_bytes((good / "privkey.pem").read_bytes())
+    with pytest.raises(service.place.Unfit, match="do not belong together"):
+        place.put(other, "another")
+    assert (sorted(place.root.rglob("*")), place.source) == (before, "a test")
+
+
+def test_a_temporary_one_is_for_a_day(tmp_path: Path, service: SimpleNamespace) -> None:
+    place = service.place.Place(root=tmp_path)
+    place.put_temporary("index.test")
+    assert place.validity().seconds == DAY
+    assert place.source == "temporary index.test"
+
+
+# what
+
+
+def test_settings(service: SimpleNamespace) -> None:
+    given = {"PPM_DOMAIN": "index.test", "PPM_ACME_EMAIL": "a@example.com"}
+    read = service.keep.read_settings(given)
+    assert (read.directory, read.check_first, read.source) == ("", True, "letsencrypt index.test default")
+    other = {"PPM_ACME_DIRECTORY": "https://acme.test/dir", "PPM_ACME_CHECK_FIRST": "false"}
+    read = service.keep.read_settings({**given, **other})
+    assert (read.check_first, read.source) == (False, "letsencrypt index.test https://acme.test/dir")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "PPM_DOMAIN and PPM_ACME_EMAIL not set: set ppm_domain and ppm_acme_email in docker/settings.yml"),
+        ({"PPM_DOMAIN": "index.test", "PPM_ACME_EMAIL": ""}, "^PPM_ACME_EMAIL not set"),
+        ({"PPM_DOMAIN": "i", "PPM_ACME_EMAIL": "a", "PPM_ACME_CHECK_FIRST": "no"}, "it is true or false"),
+    ],
+)
+def test_settings_that_are_none(given: dict[str, str], said: str, service: SimpleNamespace) -> None:
+    with pytest.raises(service.keep.Unusable, match=said):
+        service.keep.read_settings(given)
