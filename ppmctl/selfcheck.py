@@ -70,7 +70,7 @@ def check(volume: Volume, environ: Mapping[str, str]) -> None:
             _check_server(Path(folder), environ)
     except OSError as exc:
         raise SelfCheckError(
-            f"A temporary volume can't be used: {exc.strerror or exc} ({exc.filename or tempfile.gettempdir()}).",
+            f"A temporary volume can't be used: {exc.strerror or exc}{f' ({exc.filename})' if exc.filename else ''}.",
             hint="TMPDIR names another folder for it.",
         ) from exc
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,8 +36,9 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     """Serve the index until a signal ends it; `announce` is called when nothing seems to be in the way.
 
     Where `service` has sockets, those are served, and host and port of the settings count for nothing. The volume
-    was prepared. PpmError where nobody can listen there.
+    was prepared. PpmError where nobody can listen there, or there is no folder for temporary files.
     """
+    _check_temporary()
     if not service.sockets:
         listening.check(settings)
     announce()
@@ -178,6 +180,17 @@ def _obey_ctrl_c() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGINT, stop)
+
+
+def _check_temporary() -> None:
+    """gunicorn's worker has a file there, by which it is known to live."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as exc:
+        raise PpmError(
+            "There is no folder for temporary files that can be written: neither /tmp nor what TMPDIR names."
+            " A container with a read-only root file system needs one: --tmpfs /tmp."
+        ) from exc
 
 
 def _bracketed(host: str) -> str:

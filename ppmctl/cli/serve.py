@@ -44,6 +44,7 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     settings = server_settings(root, flags=flags)
     volume.prepare()
 
+    os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported; a uid without a name has none
     from ppmctl import credentials, server, service
 
     credentials.make_list(volume)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
 if TYPE_CHECKING:
@@ -50,14 +51,20 @@ def _become(owner: os.stat_result) -> None:
         return
     group = owner.st_gid
     try:
-        user = pwd.getpwuid(owner.st_uid)
-        # its own group, as the server has it: that of the folder may be a web server's, which reads less
-        group = user.pw_gid
-        os.initgroups(user.pw_name, group)
-    except KeyError:  # a uid without a name, as in containers
-        os.setgroups([])
-    os.setgid(group)
-    os.setuid(owner.st_uid)
+        try:
+            user = pwd.getpwuid(owner.st_uid)
+            # its own group, as the server has it: that of the folder may be a web server's, which reads less
+            group = user.pw_gid
+            os.initgroups(user.pw_name, group)
+        except KeyError:  # a uid without a name, as in containers
+            os.setgroups([])
+        os.setgid(group)
+        os.setuid(owner.st_uid)
+    except PermissionError as exc:
+        raise PpmError(
+            f"The volume belongs to uid {owner.st_uid}, and this is root without the right to go on as that user:"
+            f" run it as that user (in a container: --user {owner.st_uid}:{owner.st_gid})."
+        ) from exc
 
 
 def open_store(root: Path) -> Store:

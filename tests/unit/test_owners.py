@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ppmctl.cli import volume
+from ppmctl.errors import PpmError
 from ppmctl.owners import Asker, Ids, refusal, this_process
 
 ROOT = Path("/srv/ppm")
@@ -56,3 +58,15 @@ def test_this_process_is_known() -> None:
     asker = this_process()
     assert (asker.uid, asker.gid) == (os.getuid(), os.getgid())
     assert asker.uids.outside(4242) >= 0
+
+
+def test_root_that_can_t_become_the_owner_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker compose exec --user root` has no powers there: files of root's would lock the server out."""
+
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    for name in ("initgroups", "setgroups", "setgid", "setuid"):
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(PpmError, match="--user 4321:100"):
+        volume._become(folder(4321, 100))
