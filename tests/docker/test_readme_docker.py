@@ -13,7 +13,7 @@ import pytest
 from support import checkout as copies
 from support import readme
 
-from testbed import compose, debian, lease
+from testbed import compose, debian, lease, ports
 from testbed.bed import Bed
 
 SETTINGS = """\
@@ -30,12 +30,13 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, str]]:
     """Somebody's with `docker compose`, pip, and an editor that writes settings; a deployment of a name of its own."""
+    ports.free(8080, first=8080, hint="the README names it: free it")
     with lease.turn():
         debian.base(bed.engine, 13)
     folder = tmp_path / "bin"
     folder.mkdir()
     editor = folder / "editor"
-    editor.write_text(f"#!/bin/sh\nset -e\ntest -f \"$1\"\ncat > \"$1\" <<'END'\n{SETTINGS}END\n")
+    editor.write_text(f'#!/bin/sh\nset -e\ntest -f "$1"\ncat > "$1" <<\'END\'\n{SETTINGS}END\n')
     editor.chmod(0o755)
     plugins = tmp_path / "docker" / "cli-plugins"
     plugins.mkdir(parents=True)
@@ -47,6 +48,7 @@ def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, 
     path = [str(Path(sys.executable).parent), "/usr/bin", environ["PATH"]]
     environ |= {"PATH": os.pathsep.join(path), "EDITOR": str(editor)}
     environ |= {"DOCKER_HOST": bed.engine.url, "COMPOSE_PROJECT_NAME": f"{bed.lease.name}-readme"}
+    environ |= {"PPM_TAG": "readme"}  # images of this checkout, whatever has been built before
     if not docker:
         environ |= {"DOCKER_CONFIG": str(plugins.parent)}
     yield environ
