@@ -16,7 +16,8 @@ from testbed.clients import Client
 from testbed.container import HOST
 
 RELEASES = {"debian13": 13, "debian12": 12}
-INDEXES = ("embedded", "compose", *RELEASES)
+COMPOSED = {"compose": "composed", "compose, TLS": "secured"}
+INDEXES = ("embedded", *COMPOSED, *RELEASES)
 
 
 @pytest.fixture(scope="module", params=INDEXES)
@@ -28,8 +29,8 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Embedded(server=server)
         with contextlib.suppress(ProcessLookupError):
             server.kill()
-    elif kind == "compose":
-        composed: Composed = request.getfixturevalue("composed")
+    elif kind in COMPOSED:
+        composed: Composed = request.getfixturevalue(COMPOSED[kind])
         yield composed
     else:
         deployed: Callable[[int], Deployed] = request.getfixturevalue("deployed")

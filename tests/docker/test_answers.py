@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from support import answers
+from support import answers, webserver
 from support.answers import Asked, Party
 from support.composed import Composed
 from support.evidence import until
+from support.secured import Secured
 from support.servers import free_port
 
 from testbed import container
@@ -23,8 +24,15 @@ def answers_at(party: Party) -> bool:
     return False
 
 
+@pytest.fixture(params=["composed", "secured"])
+def index(request: pytest.FixtureRequest) -> Composed:
+    """As compose.yml has it, and with a domain, TLS and private names."""
+    found: Composed = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
-def embedded(bed: Bed, images: str, composed: Composed) -> Iterator[Party]:
+def embedded(bed: Bed, images: str, index: Composed) -> Iterator[Party]:
     """`ppmctl serve` from the application's image alone, on the volume of the deployment."""
     port = free_port()
     box = container.start(
@@ -34,19 +42,21 @@ def embedded(bed: Bed, images: str, composed: Composed) -> Iterator[Party]:
         network=HOST,
         lease=bed.lease.name,
         command=["ppmctl", "serve", "--host", "127.0.0.1", "--port", str(port)],
-        volumes_from=[composed.application.id],
+        environment=webserver.environment(index.rendered) if isinstance(index, Secured) else {},
+        volumes_from=[index.application.id],
     )
-    made = Party(url=f"http://localhost:{port}", auth=composed.auth)
+    made = Party(url=f"http://localhost:{port}", auth=index.auth)
     until(lambda: answers_at(made) or not box.is_running(), "an answer", seconds=30)
     assert box.is_running(), box.logs()
     yield made
     box.remove()
 
 
-def test_compose_answers_as_the_embedded_server_does(composed: Composed, embedded: Party) -> None:
+def test_compose_answers_as_the_embedded_server_does(index: Composed, embedded: Party) -> None:
     """Which of the two a client meets must make no difference: the same client was tested against either."""
-    answers.fill(composed, composed.ppmctl)
-    here = Party(url=f"http://localhost:{composed.port}", auth=composed.auth)
+    answers.fill(index, index.ppmctl)
+    ca = index.ca if isinstance(index, Secured) else None
+    here = Party(url=index.url.replace("127.0.0.1", "localhost"), auth=index.auth, ca=ca)
     count, differences = answers.differences(here, embedded)
     assert not differences, "\n".join(["where they differ, nginx's answer first:", *differences])
     assert count > 900

@@ -9,15 +9,20 @@ from support import attacks, wheels
 from support.composed import APPLICATION, WEB, Composed
 from support.evidence import until
 from support.raw import Target
+from support.secured import Secured
 
 WHEEL = wheels.wheel("attacked", "1.0")
 PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
 HIDDEN = "head -qn 3 credentials/* audit.jsonl packages/attacked/.status packages/attacked/*.upload"
 
 
-@pytest.fixture
-def attacked(composed: Composed) -> Iterator[Composed]:
-    """A deployment with a project that has every side file, and something planted wherever something may lie."""
+@pytest.fixture(params=["composed", "secured"])
+def attacked(request: pytest.FixtureRequest) -> Iterator[Composed]:
+    """A deployment with a project that has every side file, and something planted wherever something may lie.
+
+    As compose.yml has it, and with a domain and TLS.
+    """
+    composed: Composed = request.getfixturevalue(request.param)
     for version in ("1.0", "2.0", "3.0"):
         answer = composed.upload(wheels.wheel("attacked", version))
         assert answer.status_code in (200, 409), answer.text
@@ -33,6 +38,7 @@ def test_every_attack_is_refused(attacked: Composed) -> None:
 
     Without a domain the index answers by any name, and with the same pages.
     """
+    secured = attacked if isinstance(attacked, Secured) else None
     hidden = attacked.look(HIDDEN).splitlines()
     target = Target(
         address="127.0.0.1",
@@ -41,10 +47,11 @@ def test_every_attack_is_refused(attacked: Composed) -> None:
         secret=attacked.secret,
         project="attacked",
         file=WHEEL[0],
-        port=attacked.port,
+        port=secured.tls_port if secured else attacked.port,
         plain_port=attacked.port,
-        has_tls=False,
-        any_name=True,
+        has_tls=secured is not None,
+        ca=secured.ca if secured else None,
+        any_name=secured is None,
         never=(*(line.encode() for line in hidden if len(line) > 20), b"root:x:", b"planted in"),
     )
     assert len(target.never) > 5

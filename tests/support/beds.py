@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from support import composed as composing
+from support import secured as securing
 from support.composed import Composed
 from support.deployed import Deployed, deploy
+from support.secured import Secured
 from testbed import playbook
 from testbed.acme import Acme
 from testbed.bed import Bed, open_bed
@@ -133,6 +135,13 @@ def composed(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) ->
     _figures.append(f"Compose: up in {time.monotonic() - began:.1f} s")
     yield made
     next(maker, None)
+
+
+@pytest.fixture(scope="session")
+def secured(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """The same with a domain, a certificate and other settings that somebody has, for the session."""
+    private = ["acme-*", "Billing"]
+    yield from securing.deploy(bed, images, tmp_path_factory.mktemp("secured"), ppm_private_names=private)
 
 
 @pytest.fixture
