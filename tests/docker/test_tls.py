@@ -9,28 +9,25 @@ from __future__ import annotations
 import json
 import os
 import ssl
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import requests
 from support import checkout as copies
-from support import load, planted, reach, tls
+from support import load, planted, reach, secured, tls
 from support.deployed import eventually
 from support.load import Stream, Wire
 from support.tls import Authority, Certificate
 
-from testbed import compose, deployment
+from testbed import compose
 from testbed.acme import Acme
 from testbed.bed import Bed, open_bed
 from testbed.compose import Compose
 from testbed.container import Done
 
-VENV = Path(sys.executable).parents[1]
 DOMAIN = "index.test"
 RENEWAL = f"/var/lib/certbot/config/renewal/{DOMAIN}.conf"
 DUE = "renew_before_expiry = 99999 days"
@@ -39,7 +36,7 @@ _SHORT = 60  # seconds
 
 
 @dataclass(kw_only=True)
-class Secured:
+class Encrypted:
     """A deployment with TLS, from a checkout of its own. `ports` are those of plain HTTP and of HTTPS."""
 
     compose: Compose
@@ -52,21 +49,11 @@ class Secured:
     auth: tuple[str, str] = ("", "")
 
     def configure(self, **settings: object) -> None:
-        """Write docker/settings.yml and run `make compose-config`."""
-        (self.checkout / "docker" / "settings.yml").write_text(json.dumps(settings))
-        command = ["make", f"VENV={VENV}", "-o", f"{VENV}/.hosts", "compose-config"]
-        done = subprocess.run(command, cwd=self.checkout, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        said = (self.checkout / "docker" / ".env").read_text().partition("COMPOSE_FILE=")[2].split()[0]
-        files = tuple(self.checkout / "docker" / name for name in said.split(":"))
+        """Run `make compose-config` with a user's settings."""
+        files = secured.configure(self.checkout, settings)
         lease = compose.leased(self.over.with_name("leased.json"), files, self.lease, volumes=True)
         self.attach()
-        self.compose = Compose(
-            engine=self.compose.engine,
-            project=self.compose.project,
-            files=(*files, lease, self.over),
-            environment=self.compose.environment,
-        )
+        self.compose = replace(self.compose, files=(*files, lease, self.over))
 
     def attach(self, leads_to: str = "", **environment: str) -> None:
         """Let certbot reach the authority, and the name, which leads here or elsewhere; with other settings."""
@@ -122,11 +109,13 @@ def town(folder: Path, name: str, *, valid_seconds: int | None = None) -> Iterat
         bed.close()
 
 
-def deploy(bed: Bed, address: str, folder: Path, kind: str, ports: tuple[int, int, int]) -> Secured:
+def deploy(
+    bed: Bed, address: str, folder: Path, kind: str, ports: tuple[int, int, int], **environment: str
+) -> Encrypted:
     """A deployment that is not configured yet; the ports are those of HTTP, of HTTPS, and of PPM_LISTEN."""
     names = ("PPM_HTTP_LISTEN", "PPM_HTTPS_LISTEN", "PPM_LISTEN")
-    environment = {name: f"{address}:{port}" for name, port in zip(names, ports, strict=True)}
-    return Secured(
+    environment |= {name: f"{address}:{port}" for name, port in zip(names, ports, strict=True)}
+    return Encrypted(
         compose=Compose(engine=bed.engine, project=f"{bed.lease.name}-{kind}", environment=environment),
         checkout=copies.copy(folder / "ppm"),
         address=address,
@@ -150,15 +139,12 @@ def settings(acme: Acme, folder: Path) -> dict[str, object]:
 
 
 @contextmanager
-def secure(
-    bed: Bed, acme: Acme, address: str, folder: Path, *, is_built: Callable[[Compose], object]
-) -> Iterator[Secured]:
+def secure(bed: Bed, acme: Acme, address: str, folder: Path, **environment: str) -> Iterator[Encrypted]:
     """A deployment that goes up from nothing; it is removed with its data."""
-    made = deploy(bed, address, folder, "tls", (80, 443, 8080))
+    made = deploy(bed, address, folder, "tls", (80, 443, 8080), **environment)
     made.configure(**settings(acme, folder))
     made.root = folder / "root.pem"
     made.root.write_bytes(acme.root())
-    is_built(made.compose)
     try:
         made.compose.up()
         made.add_user()
@@ -167,10 +153,6 @@ def secure(
     finally:
         print(made.compose.logs())  # pytest shows it if a test failed
         made.compose.down(volumes=True)
-
-
-def build(made: Compose) -> None:
-    deployment.build(made, "nginx", "pypiserver", "certbot")
 
 
 @pytest.fixture(scope="module")
@@ -185,15 +167,15 @@ def acme(place: tuple[Bed, Acme, str]) -> Acme:
 
 
 @pytest.fixture(scope="module")
-def index(place: tuple[Bed, Acme, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secure(*place, tmp_path_factory.mktemp("tls"), is_built=build) as made:
+def index(place: tuple[Bed, Acme, str], images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    with secure(*place, tmp_path_factory.mktemp("tls"), PPM_TAG=images) as made:
         yield made
 
 
 # the first certificate
 
 
-def test_from_nothing_to_the_authoritys_certificate(index: Secured) -> None:
+def test_from_nothing_to_the_authoritys_certificate(index: Encrypted) -> None:
     """nginx starts without one, answers the challenge, and takes up what comes, without being started again."""
     said = index.compose.logs("certbot")
     assert "nginx has a temporary certificate" in said
@@ -211,7 +193,7 @@ def test_from_nothing_to_the_authoritys_certificate(index: Secured) -> None:
         assert "max-age=" in answer.headers["Strict-Transport-Security"]
 
 
-def test_plain_http_leads_to_https_and_takes_no_secret(index: Secured) -> None:
+def test_plain_http_leads_to_https_and_takes_no_secret(index: Encrypted) -> None:
     with index.session() as session:
         plain = f"http://{DOMAIN}"
         answer = session.get(f"{plain}/simple/secured/", allow_redirects=False)
@@ -225,7 +207,7 @@ def test_plain_http_leads_to_https_and_takes_no_secret(index: Secured) -> None:
         tls.served("other.test", index.address, index.root)
 
 
-def test_certbot_is_nobody_and_writes_into_its_volumes_alone(index: Secured) -> None:
+def test_certbot_is_nobody_and_writes_into_its_volumes_alone(index: Encrypted) -> None:
     assert index.certbot("id", "-u").out == "10001\n"
     assert "CapEff:\t0000000000000000" in index.certbot("cat", "/proc/1/status").out
     for path in ("/x", "/usr/local/lib/ppm/x", "/etc/ppm/ca/x"):
@@ -243,7 +225,7 @@ def test_certbot_is_nobody_and_writes_into_its_volumes_alone(index: Secured) -> 
 # what it goes through
 
 
-def test_who_is_started_again_goes_on_with_the_certificate(index: Secured) -> None:
+def test_who_is_started_again_goes_on_with_the_certificate(index: Encrypted) -> None:
     before = index.certificate()
     index.compose.call("restart", "certbot", "nginx")
     index.compose.wait()
@@ -258,7 +240,7 @@ def test_who_is_started_again_goes_on_with_the_certificate(index: Secured) -> No
     assert "asking" not in index.compose.logs("certbot"), "the authority is left alone"
 
 
-def test_a_renewal_fails_no_request(index: Secured, figures: list[str]) -> None:
+def test_a_renewal_fails_no_request(index: Encrypted, figures: list[str]) -> None:
     """Read, and uploaded, by clients that never try again, while the certificate is renewed over and over."""
     planted.upload(index.wire(), planted.fresh("streamed"))
     made = planted.fresh("read", size=200_000)
@@ -299,7 +281,7 @@ def test_a_renewal_fails_no_request(index: Secured, figures: list[str]) -> None:
     assert attributes["RestartCount"] == 0
 
 
-def test_a_certificate_that_nginx_cannot_use_is_not_taken_up(index: Secured) -> None:
+def test_a_certificate_that_nginx_cannot_use_is_not_taken_up(index: Encrypted) -> None:
     """As a full disk would leave it; the next one is."""
     before = index.certificate()
     index.certbot("sh", "-c", "cd /etc/ppm/tls/current && cp -p fullchain.pem /tmp/ && echo broken > fullchain.pem")
@@ -340,7 +322,7 @@ REFUSALS: dict[str, tuple[Mapping[str, str], str, str]] = {
 }
 
 
-def test_why_there_is_no_certificate_and_nginx_goes_on(index: Secured, acme: Acme) -> None:
+def test_why_there_is_no_certificate_and_nginx_goes_on(index: Encrypted, acme: Acme) -> None:
     before, box = index.certificate(), index.compose.container("nginx")
     index.certbot("rm", "-f", "/var/lib/certbot/issued")
     try:
@@ -365,7 +347,7 @@ def test_why_there_is_no_certificate_and_nginx_goes_on(index: Secured, acme: Acm
     assert index.compose.container("nginx").id == box.id
 
 
-def test_without_an_address_for_the_authority_it_says_so(index: Secured) -> None:
+def test_without_an_address_for_the_authority_it_says_so(index: Encrypted) -> None:
     done = index.compose.run("certbot", options=("--no-deps", "--env", "PPM_ACME_EMAIL="), check=False)
     assert done.code == 1
     assert "PPM_ACME_EMAIL not set: set ppm_domain and ppm_acme_email in docker/settings.yml" in done.out
@@ -375,13 +357,20 @@ def test_without_an_address_for_the_authority_it_says_so(index: Secured) -> None
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_certificates_of_a_minute_are_renewed_by_themselves(tmp_path: Path, index: Secured) -> None:
-    """Nobody says when: it is looked more often the sooner one ends. An authority that is down is said to be."""
-    assert index, "its images"
+def test_certificates_of_a_minute_are_renewed_by_themselves(tmp_path: Path, images: str) -> None:
+    """Nobody says when: it is looked more often the sooner one ends. An authority that is down is said to be.
+
+    All of it as another user, whom no image knows.
+    """
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 4321, 4321)
+    another = {"PPM_UID": "4321", "PPM_GID": "4321", "PPM_DATA": str(data)}
     with (
         town(tmp_path / "bed", "tls-short", valid_seconds=_SHORT) as (bed, acme, address),
-        secure(bed, acme, address, tmp_path, is_built=lambda _: None) as short,
+        secure(bed, acme, address, tmp_path, PPM_TAG=images, **another) as short,
     ):
+        assert short.certbot("id", "-u").out == "4321\n"
         for _ in range(2):
             before = short.certificate().serial
             eventually(short.certificate, lambda found, before=before: found.serial != before, seconds=2 * _SHORT)
@@ -395,10 +384,10 @@ def test_certificates_of_a_minute_are_renewed_by_themselves(tmp_path: Path, inde
 # files of one's own
 
 
-def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], index: Secured, tmp_path: Path) -> None:
+def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], images: str, tmp_path: Path) -> None:
     bed, _, address = place
     authority = Authority()
-    made = deploy(bed, address, tmp_path, "provided", (9080, 9443, 9081))
+    made = deploy(bed, address, tmp_path, "provided", (9080, 9443, 9081), PPM_TAG=images)
     made.root = authority.write_root(tmp_path / "root.pem")
 
     def provide(name: str) -> None:
