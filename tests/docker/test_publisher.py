@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from support import checkout as copies
 from support import composed, wheels
 from support.composed import Composed
 from support.servers import JSON
@@ -24,6 +26,7 @@ from testbed.container import Done, lease_labels
 
 HELLO = place.CHECKOUT / "examples" / "hello"
 README = {"description_content_type": "text/markdown"}
+VENV = Path(sys.executable).parents[1]
 OTHER = 4711  # a uid that has no name in the image
 
 # An in-tree backend: `extra()` is what a test wants to be in the sdist, from inside of the build.
@@ -129,18 +132,8 @@ class Publisher:
 
 
 @pytest.fixture(scope="module")
-def tag(bed: Bed) -> str:
-    made = f"publisher-{os.getpid()}"
-    composed.build(bed, made, "nginx", "pypiserver", "publisher")
-    return made
-
-
-@pytest.fixture(scope="module")
-def deployed(bed: Bed, tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    making = composed.maker(bed, tag, tmp_path_factory.mktemp("compose"))
-    make: Callable[..., Composed] = next(making)
-    yield make()
-    next(making, None)
+def deployed(new_shared_compose: Callable[..., Composed]) -> Composed:
+    return new_shared_compose()
 
 
 @pytest.fixture
@@ -213,11 +206,12 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_compiler(bed: Bed, deployed: Composed, tag: str) -> Composed:
+def with_compiler(bed: Bed, deployed: Composed, images: str) -> Iterator[Composed]:
     """The same deployment with an image that was built as the publisher says."""
-    made = deployed.compose.but(PPM_TAG=f"{tag}-gcc")
+    made = deployed.compose.but(PPM_TAG=f"{images}-gcc")
     made.call("build", "--build-arg", "EXTRA_PACKAGES=gcc python3-dev", "publisher", timeout=1800)
-    return Composed(compose=made, port=deployed.port, user=deployed.user, secret=deployed.secret)
+    yield Composed(compose=made, port=deployed.port, user=deployed.user, secret=deployed.secret)
+    bed.engine.api.images.remove(f"ppm-publisher:{images}-gcc", force=True)
 
 
 @pytest.fixture
@@ -454,15 +448,14 @@ def test_what_earlier_builds_left_is_not_built_in(publisher: Publisher, tmp_path
 
 
 VERSION_OF_GIT = """import subprocess
+import sys
 said = subprocess.run(["git", "describe", "--tags", "--dirty"], capture_output=True, text=True)
 assert said.returncode == 0, said.stderr
 assert said.stdout == "v1.0\\n", said.stdout
 return said.stdout"""
 
 
-def test_a_worktree_needs_its_repository_and_says_how_it_is_mounted(
-    bed: Bed, publisher: Publisher, tmp_path: Path
-) -> None:
+def test_a_worktree_needs_its_repository_and_says_how_it_is_mounted(publisher: Publisher, tmp_path: Path) -> None:
     """It may be another user's too, which git doubts elsewhere; and nothing is written there."""
     main = project(tmp_path / "main", "grown", extra=VERSION_OF_GIT)
     git(main, "init", "--quiet")
@@ -482,6 +475,17 @@ def test_a_worktree_needs_its_repository_and_says_how_it_is_mounted(
     assert states(publisher.run(tmp_path / "side", options=("-v", mount))) == ["published"] * 2
     assert snapshot(main) == before
     assert states(publisher.run(main)) == ["same", "same"]
+
+
+def test_a_folder_of_a_repository_is_built_with_the_repository(publisher: Publisher, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    project(top / "parts" / "one", "parted", extra=VERSION_OF_GIT)
+    git(top, "init", "--quiet")
+    git(top, "add", ".")
+    git(top, "commit", "--quiet", "--message=x")
+    git(top, "tag", "v1.0")
+    readable(top)
+    assert states(publisher.run(top, "parts/one")) == ["published"] * 2
 
 
 # the index
@@ -516,7 +520,7 @@ def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publishe
 
 
 def test_a_ca_of_one_s_own_is_trusted_beside_the_public_ones(
-    bed: Bed, tag: str, publisher: Publisher, tmp_path: Path
+    bed: Bed, images: str, publisher: Publisher, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=secure"]
@@ -530,7 +534,7 @@ def test_a_ca_of_one_s_own_is_trusted_beside_the_public_ones(
         "server.socket = context.wrap_socket(server.socket, server_side=True); server.serve_forever()"
     )
     box = bed.engine.api.containers.run(
-        f"ppm-publisher:{tag}",
+        f"ppm-publisher:{images}",
         ["-c", serve],
         entrypoint=["/opt/ppm/bin/python"],
         working_dir="/builds",
@@ -552,3 +556,40 @@ def test_a_ca_of_one_s_own_is_trusted_beside_the_public_ones(
         assert states(publisher.run(HELLO, "--dry-run", **trusted)) == ["new", "new"]
     finally:
         box.remove(force=True, v=True)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copies.copy(tmp_path_factory.mktemp("named") / "ppm")
+
+
+def configure(checkout: Path, settings: str) -> tuple[Path, ...]:
+    """`make compose-config`; the compose files that it names."""
+    (checkout / "docker" / "settings.yml").write_text(settings)
+    command = ["make", f"VENV={VENV}", "-o", f"{VENV}/.hosts", "compose-config"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = (checkout / "docker" / ".env").read_text().partition("COMPOSE_FILE=")[2].split()[0]
+    return tuple(checkout / "docker" / name for name in said.split(":"))
+
+
+def test_an_index_with_a_name_is_found_by_it(
+    checkout: Path, new_compose: Callable[..., Composed], tmp_path: Path
+) -> None:
+    """nginx answers to nobody else."""
+    index = new_compose(files=configure(checkout, "ppm_domain: index.internal\nppm_upstream: none\n"), up=False)
+    index.compose.up()
+    said = index.compose.exec("pypiserver", "ppmctl", "user", "add", index.user, "--role", "admin")
+    index.secret = next(word for word in (said.out + said.err).split() if word.startswith("ppm_"))
+    done = Publisher(index=index, folder=tmp_path).run(project(tmp_path / "p", "named"))
+    assert states(done) == ["published", "published"]
+    assert "Publishing to http://index.internal:8080 as" in done.err
+    assert "plain HTTP" not in done.err
+
+
+def test_an_index_with_tls_is_found_as_everybody_finds_it(checkout: Path, deployed: Composed) -> None:
+    files = configure(checkout, "ppm_domain: packages.test\nppm_tls: letsencrypt\nppm_acme_email: a@packages.test\n")
+    for given, expected in (("", "https://packages.test/"), ("https://other.test/", "https://other.test/")):
+        compose = replace(deployed.compose, files=files).but(PPMCTL_INDEX=given, COMPOSE_PROFILES="publish")
+        said = json.loads(compose.call("config", "--format", "json").out)
+        assert said["services"]["publisher"]["environment"]["PPMCTL_INDEX"] == expected
