@@ -31,7 +31,8 @@ class Stay:
 
     def containers(self) -> list[Container]:
         """What there is of it, made by this process or by an earlier one; it is on the network of its lease."""
-        found = self.engine.api.containers.list(all=True, filters={"label": f"{LEASE}={self.lease.name}"})
+        label = {"label": f"{LEASE}={self.lease.name}"}
+        found = self.engine.api.containers.list(all=True, filters=label, ignore_removed=True)
         prefix = f"{self.lease.name}-"
         return [
             Container(engine=self.engine, id=box.id, name=box.name.removeprefix(prefix), network=self.lease.name)
@@ -149,7 +150,7 @@ def _make_network(engine: Engine, name: str) -> None:
 def sweep(engine: Engine, living: Collection[str]) -> None:
     """Remove the containers, networks and volumes of leases that have ended."""
     ours = {"label": f"{CACHE}={of_this_cache()}"}
-    for box in engine.api.containers.list(all=True, filters=ours):
+    for box in engine.api.containers.list(all=True, filters=ours, ignore_removed=True):
         if box.labels[LEASE] not in living:
             with contextlib.suppress(Refusal):  # it goes already
                 box.remove(force=True, v=True)

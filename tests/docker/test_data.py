@@ -1,0 +1,107 @@
+"""A volume is the same for compose, for a host and for `ppmctl serve`: what one has made, the others go on with."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support import composed, evidence, planted, servers
+from support.composed import OWNER, Composed
+from support.deployed import Deployed, settings
+from support.load import Reads
+from support.served import Embedded, Served
+
+from testbed.acme import Acme
+from testbed.hosts import Host
+
+_VOLUME = "/root/volume.tar"
+
+
+def give(folder: Path, uid: int, gid: int) -> None:
+    """Give a volume to a user, as documents say: `chown -R`. Who is not root has it already."""
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, uid, gid, follow_symlinks=False)
+
+
+@contextmanager
+def embedded(folder: Path, auth: tuple[str, str]) -> Iterator[Embedded]:
+    """`ppmctl serve` on a volume that has its users already."""
+    give(folder, os.geteuid(), os.getegid())
+    server = servers.start(folder)
+    server.user, server.secret = auth
+    try:
+        yield Embedded(server=server)
+    finally:
+        server.stop()
+
+
+def see(index: Served, kept: dict[str, str]) -> None:
+    """All that was published is here by its hash, who had a right has it, and the next upload is taken."""
+    listed = {file["filename"]: file for file in index.page(planted.PROJECT)["files"]}
+    assert {name: file["hashes"]["sha256"] for name, file in listed.items()} == kept
+    assert listed["planted-1.0-py3-none-any.whl"]["yanked"] == "broken"
+    for name, digest in kept.items():
+        assert evidence.sha256(index.get(f"/packages/{planted.PROJECT}/{name}").content) == digest
+    assert index.get("/simple/", auth=(index.auth[0], "wrong")).status_code == 401
+    taken = next(iter(kept))
+    assert index.upload((taken, b"something else")).status_code in (400, 409), "a name is taken once"
+    made = planted.fresh(planted.PROJECT)
+    assert index.upload(made.file).status_code == 200
+    kept[made.filename] = made.sha256
+    index.ppmctl("index check")
+
+
+def published(index: Served) -> dict[str, str]:
+    return {file["filename"]: file["hashes"]["sha256"] for file in index.page(planted.PROJECT)["files"]}
+
+
+def test_from_compose_to_embedded_to_a_host_and_back(
+    new_compose: Callable[..., Composed], new_host: Callable[..., Host], acme: Acme, tmp_path: Path
+) -> None:
+    folder = tmp_path / "volume"
+    there = new_compose(environment=composed.settings_of(folder))
+    planted.plant(there)
+    there.ppmctl(f"package yank {planted.PROJECT} 1.0 --reason broken")
+    kept = published(there)
+    see(there, kept)
+    there.compose.down()
+
+    with embedded(folder, there.auth) as index:
+        see(index, kept)
+
+    host = new_host()
+    made = Deployed(host=host, folder=tmp_path, ca=tmp_path / "root.pem", variables=settings(host, acme, tmp_path))
+    made.ca.write_bytes(acme.root())
+    made.play()
+    host.run("systemctl stop ppm.socket ppm.service && rm -rf /srv/ppm/* /srv/ppm/.[!.]*")
+    host.box.put(_VOLUME, packed(folder))
+    host.run(f"tar -C /srv/ppm -xpf {_VOLUME} && chown -R ppm:ppm /srv/ppm")
+    made.play()
+    made.user, made.secret = there.auth
+    see(made, kept)
+    host.run(f"systemctl stop ppm.socket ppm.service && tar -C /srv/ppm -cf {_VOLUME} .")
+
+    again = tmp_path / "again"
+    environment = composed.settings_of(again)
+    with tarfile.open(fileobj=io.BytesIO(host.box.get(_VOLUME))) as tar:
+        tar.extractall(again, filter="data")
+    give(again, *OWNER)
+    back = new_compose(environment=environment, up=False)
+    back.secret = there.secret
+    back.up()
+    see(back, kept)
+    before = Reads(back.wire, planted.reads_over(back.wire).answers)
+    back.compose.stop(composed.APPLICATION)
+    before.ask_all()
+
+
+def packed(folder: Path) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        tar.add(folder, ".")
+    return made.getvalue()

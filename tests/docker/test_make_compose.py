@@ -1,0 +1,139 @@
+"""`make compose-up`, `compose-down` and `images`, in a checkout of its own: what is printed is run as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from support import checkout as copies
+from support.served import plain_session
+from support.servers import clean_environment, free_port
+
+from testbed.bed import Bed
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, bed: Bed) -> Iterator[Path]:
+    """A copy of what is committed or about to be, with this .venv; its deployment goes at the end, with its data."""
+    folder = copies.copy(tmp_path_factory.mktemp("checkout"))
+    (folder / ".venv").symlink_to(Path(sys.prefix))
+    yield folder
+    make(folder, "compose-down", "ARGS=--volumes")
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-o", ".venv/.dev", *arguments]  # which is the environment that this runs in
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=840, check=False)
+
+
+def made(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = make(folder, *arguments)
+    assert done.returncode == 0, done.stderr[-8000:]
+    return done
+
+
+def ask(folder: Path, path: str = "/simple/") -> requests.Response:
+    """GET as the admin whose credential is left in .compose/."""
+    url = (folder / ".compose" / "url").read_text().strip()
+    user, _, secret = (folder / ".compose" / "credential").read_text().strip().partition(":")
+    with plain_session() as session:
+        return session.get(url + path, auth=(user, secret), timeout=30, allow_redirects=False)
+
+
+def containers(bed: Bed, project: str) -> dict[str, str]:
+    labels = {"label": f"com.docker.compose.project={project}"}
+    found = bed.engine.api.containers.list(all=True, filters=labels)
+    return {box.labels["com.docker.compose.service"]: box.id for box in found}
+
+
+def volumes(bed: Bed, project: str) -> list[str]:
+    labels = {"label": f"com.docker.compose.project={project}"}
+    return [volume.name for volume in bed.engine.api.volumes.list(filters=labels)]
+
+
+def test_make_compose_up_and_down(checkout: Path, bed: Bed, tmp_path: Path) -> None:
+    port = free_port()
+    first = made(checkout, "compose-up", f"HOST_PORT={port}")
+    folder = checkout / ".compose"
+
+    # what it leaves for scripts
+    assert (folder / "url").read_text() == f"http://localhost:{port}\n"
+    user, secret = (folder / "credential").read_text().strip().split(":")
+    assert (folder / "netrc").read_text() == f"machine localhost\nlogin {user}\npassword {secret}\n"
+    assert [stat.S_IMODE((folder / name).stat().st_mode) for name in ("credential", "netrc")] == [0o600, 0o600]
+    assert ask(checkout).status_code == 200
+    assert secret not in first.stdout + first.stderr
+    over = json.loads((folder / "compose.json").read_text())
+    project = over["services"]["nginx"]["labels"]["ppm-testbed.lease"]
+    there = containers(bed, project)
+    assert sorted(there) == ["nginx", "pypiserver"]
+
+    # what it prints: the commands are those that are indented
+    script = textwrap.dedent(
+        "\n".join(line for line in first.stdout.splitlines() if line.startswith("    ") or not line)
+    )
+    assert len(re.findall("ppm-hello|examples/hello", script)) == 2
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=checkout,
+        env=clean_environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Successfully installed ppm-hello-1.0" in done.stdout
+
+    # again: nothing is started anew
+    made(checkout, "compose-up")
+    assert containers(bed, project) == there
+    assert ask(checkout, "/simple/ppm-hello/").status_code == 200
+
+    # down and up, on another port: the data, and who may in, are as they were
+    assert "make compose-down ARGS=--volumes" in made(checkout, "compose-down").stdout
+    assert containers(bed, project) == {}
+    assert not (folder / "url").exists()
+    other = free_port()
+    made(checkout, "compose-up", f"HOST_PORT={other}")
+    assert (folder / "url").read_text() == f"http://localhost:{other}\n"
+    assert (folder / "credential").read_text() == f"{user}:{secret}\n"
+    assert ask(checkout, "/simple/ppm-hello/").status_code == 200
+
+    # a lost credential is replaced
+    (folder / "credential").unlink()
+    assert "gets another" in made(checkout, "compose-up").stderr
+    assert (folder / "credential").read_text() != f"{user}:{secret}\n"
+    assert ask(checkout).status_code == 200
+
+    # a port that is taken is named; what runs goes on
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "is taken" in make(checkout, "compose-up", f"HOST_PORT={taken.getsockname()[1]}").stderr
+    assert ask(checkout).status_code == 200
+
+    # and nothing is left
+    assert volumes(bed, project)
+    made(checkout, "compose-down", "ARGS=--volumes")
+    assert not folder.exists()
+    assert (containers(bed, project), volumes(bed, project)) == ({}, [])
+    assert made(checkout, "compose-down").stdout == ""
+
+
+def test_make_images_prints_their_sizes(checkout: Path, bed: Bed, figures: list[str]) -> None:
+    lines = made(checkout, "images").stdout.splitlines()
+    sizes = {name: float(size) for size, unit, name in (line.split() for line in lines) if unit == "MB"}
+    assert sorted(sizes) == [f"ppm-{name}:latest" for name in ("certbot", "nginx", "publisher", "pypiserver")]
+    for name, size in sizes.items():
+        assert size == round(bed.engine.api.images.get(name).attrs["Size"] / 1e6, 1)
+    figures += [f"    {line}" for line in lines]
