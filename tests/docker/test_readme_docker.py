@@ -29,7 +29,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, str]]:
-    """Somebody's with `docker compose`, pip, and an editor that writes settings; a deployment of a name of its own."""
+    """One with `docker compose`, pip, and an editor that writes settings; a deployment with a name of its own."""
     ports.free(8080, first=8080, hint="the README names it: free it")
     with lease.turn():
         debian.base(bed.engine, 13)
