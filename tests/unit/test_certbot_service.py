@@ -98,7 +98,7 @@ def test_the_pair_is_changed_at_once(tmp_path: Path, service: SimpleNamespace) -
     assert place.is_empty
     pairs = [pair(tmp_path / str(number), authority) for number in range(3)]
     place.put(pairs[0], "a test")
-    over, wrong = threading.Event(), []
+    over, has_read, wrong = threading.Event(), threading.Semaphore(0), []
 
     def read() -> None:
         while not over.is_set():
@@ -109,12 +109,16 @@ def test_the_pair_is_changed_at_once(tmp_path: Path, service: SimpleNamespace) -
                 )
             except (OSError, ssl.SSLError) as exc:
                 wrong.append(str(exc))
+            has_read.release()
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
         for number in range(60):
             place.put(pairs[number % 3], f"test {number}")
+            while has_read.acquire(blocking=False):
+                pass
+            assert has_read.acquire(timeout=60)  # one change at most while it reads: the pair before is still there
     finally:
         over.set()
         reader.join()
