@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import random
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from support.load import Reads, Reply, Row, Stream, during, table
 from support.servers import clean_environment
 from support.streams import Made
 
-from testbed.bed import Bed
+from testbed.bed import Bed, open_bed
 from testbed.clients import Client
 
 SIMPLE = f"{INSIDE}/simple/"
@@ -160,6 +161,7 @@ class Uploads:
         else:
             is_clean(reply)
             self.refused += 1
+            time.sleep(0.1)
 
 
 def installs(client: Client, index: Composed, **env: str) -> list[Stream]:
@@ -229,6 +231,19 @@ def test_down_and_up_lose_nothing(new_compose: Callable[..., Composed], tmp_path
     assert downloads(index, tmp_path / "after", planted.PROJECT) == got
     planted.upload(index.wire, planted.fresh("after"))
     index.ppmctl("index check")
+
+
+def test_a_deployment_goes_with_its_lease(bed: Bed, images: str, tmp_path: Path) -> None:
+    """What a test that was killed left is swept: containers, networks and volumes."""
+    own = open_bed(f"compose-{os.getpid()}", tmp_path / "bed")
+    index = next(composed.maker(own, images, tmp_path))()
+    labels = {"label": f"com.docker.compose.project={index.compose.project}"}
+    kinds = (bed.engine.api.networks, bed.engine.api.volumes)
+    assert all(kind.list(filters=labels) for kind in kinds)
+    own.close()
+    composed.there.remove(index)
+    assert [kind.list(filters=labels) for kind in kinds] == [[], []]
+    assert bed.engine.api.containers.list(all=True, filters=labels, ignore_removed=True) == []
 
 
 # faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from testbed import debian, engine, lease, machine, place, playbook
+from testbed import compose, container, debian, engine, lease, machine, place, playbook
 from testbed.engine import Engine
 from testbed.errors import BedError
 from testbed.lease import Lease
@@ -177,6 +178,75 @@ def test_who_can_start_no_engine_is_told_what_to_do(cache: Path, monkeypatch: py
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
     with pytest.raises(BedError, match="unset it"):
         engine.find()
+
+
+# compose
+
+
+def program(folder: Path, name: str, says: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{says}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_compose_is_the_one_that_is_here_if_it_is_of_today(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, root = tmp_path / "bin", tmp_path / "root"
+    monkeypatch.setattr(compose, "ENVIRONMENT", {"PATH": str(here)})
+    monkeypatch.setattr(compose.packages, "unpacked", lambda release, names, below: root)
+    plugins = root / "usr/libexec/docker/cli-plugins"
+    plugins.mkdir(parents=True)
+    program(plugins, "docker-compose", "echo 2.26.1-4")
+
+    def found() -> tuple[str, ...]:
+        compose.client.cache_clear()
+        return compose.client()
+
+    assert found() == (str(plugins / "docker-compose"),)
+    program(here, "docker", 'echo "unknown command: docker $1" >&2; exit 1')
+    program(here, "docker-compose", "echo 1.29.2")
+    assert found() == (str(plugins / "docker-compose"),)
+    program(here, "docker-compose", "echo v2.40.0")
+    assert found() == ("docker-compose",)
+    program(here, "docker", "[ $1 = compose ] && echo 5.0.1")
+    assert found() == ("docker", "compose")
+    compose.client.cache_clear()
+
+
+def test_a_deployment_is_what_it_is_told_and_not_what_this_shell_says(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(
+        tmp_path / "bin", "compose", 'env | grep -E "^(PPM|COMPOSE|DOCKER)"; echo "$@"; echo complaint >&2; exit 3'
+    )
+    monkeypatch.setattr(compose, "client", lambda: (str(tmp_path / "bin" / "compose"),))
+    said = {"PPM_DATA": "/mine", "COMPOSE_FILE": "mine.yml", "DOCKER_CONTEXT": "mine", "PPMCTL_INDEX": "mine"}
+    monkeypatch.setattr(compose, "ENVIRONMENT", {**compose.ENVIRONMENT, **said})
+    engine_of = Engine(url="unix:///a", own=False, api=None)
+    made = compose.Compose(engine=engine_of, project="p", environment={"PPM_TAG": "x"})
+    done = made.call("ps", check=False)
+    *environ, arguments = done.out.splitlines()
+    assert sorted(environ) == ["COMPOSE_ANSI=never", "DOCKER_HOST=unix:///a", "PPM_TAG=x"]
+    assert arguments == f"--file {compose.FILE} --project-name p --env-file /dev/null ps"
+    with pytest.raises(BedError, match="complaint"):
+        made.call("ps")
+    program(tmp_path / "bin", "compose", "sleep 60")
+    with pytest.raises(BedError, match="took over 1 s"):
+        made.call("ps", timeout=1)
+
+
+def test_what_a_deployment_makes_has_the_name_of_its_lease(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text("services: {a: {image: x}, b: {image: y}}\nvolumes: {data: , run: }\n")
+    labels = {"labels": container.lease_labels("mine")}
+    over = compose.leased(tmp_path / "over.json", (file,), "mine", volumes=True)
+    assert json.loads(over.read_text()) == {
+        "services": {"a": labels, "b": labels},
+        "networks": {"default": labels},
+        "volumes": {"data": labels, "run": labels},
+    }
+    assert "volumes" not in json.loads(compose.leased(over, (file,), "mine", volumes=False).read_text())
 
 
 # Debian's images
