@@ -95,14 +95,13 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away; the containers' tests do too")
-@pytest.mark.parametrize("foreign", [".", "packages", "packages/old", "locks/00", "credentials/htpasswd", "ppm.yml"])
+@pytest.mark.parametrize("foreign", [".", "packages", "locks/root", "credentials/htpasswd", "audit.jsonl", "ppm.yml"])
 def test_a_volume_of_somebody_else_is_refused_in_one_line(foreign: str, tmp_path: Path) -> None:
     """Guards against an index that starts, and fails at the first upload or lets nobody in: whose the folder is, who
     asks, and both ways out. Nothing is made, and no owner is changed."""
     reachable(tmp_path)
     root = tmp_path / "root"
     Volume(root=root).prepare()
-    (root / "packages" / "old").mkdir()
     (root / foreign).touch()
     give(root, 10001)
     give(root / foreign, 4321)
