@@ -21,6 +21,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def raw(piece: bytes, *, error: bool) -> None:
+    """Print what a command said elsewhere, as it came: to stderr if it was an `error` there, else to stdout."""
+    stream = sys.stderr if error else sys.stdout
+    stream.flush()
+    stream.buffer.write(piece)
+    stream.buffer.flush()
+
+
 def as_json(value: Any) -> None:
     """Print `value` to stdout as one JSON document."""
     data(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,10 +1,16 @@
-"""What the commands that talk to an index share."""
+"""Where a command is to have its effect: the options of those that talk to an index, and `--on`."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+if TYPE_CHECKING:
+    from ppmctl.targets import NamedFile
 
 index_option = click.option(
     "--index",
@@ -18,3 +24,93 @@ credential_option = click.option(
     help="A file with the credential, one line user:secret. Without it: PPMCTL_USERNAME and PPMCTL_TOKEN,"
     " TWINE_USERNAME and TWINE_PASSWORD, ~/.pypirc, ~/.netrc.",
 )
+
+
+class _On(click.Option):
+    """`--on`: the command with all else that was typed is run elsewhere, in place of here."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        target = opts.get("on")
+        if isinstance(target, str) and not ctx.resilient_parsing and not opts.get("help"):
+            from ppmctl import targets
+
+            verbose = ["--verbose"] if ctx.find_root().params.get("verbose") else []
+            names = _names(ctx)
+            ctx.exit(targets.run(target, [*verbose, *names, *_typed(ctx.command, opts)], environ=os.environ))
+        return super().handle_parse_result(ctx, opts, args)
+
+
+on_option = click.option(
+    "--on",
+    cls=_On,
+    metavar="TARGET",
+    is_eager=True,  # what else was typed is for the ppmctl there to judge
+    expose_value=False,
+    help="Run it beside a volume elsewhere: ssh://[user@]host[:port] (ssh+sudo:// as root there), docker://container."
+    " --root is a folder there; files are those here.",
+)
+
+
+def _names(ctx: click.Context) -> list[str]:
+    """The command as it was typed, without the program: user add."""
+    names: list[str] = []
+    while ctx.parent is not None:
+        names.insert(0, ctx.info_name or "")
+        ctx = ctx.parent
+    return names
+
+
+def _typed(command: click.Command, opts: Mapping[str, Any]) -> list[str | NamedFile]:
+    """What was typed for `command`, in one form that can't be taken for anything else."""
+    options: list[str | NamedFile] = []
+    arguments: list[str | NamedFile] = []
+    for parameter in command.params:
+        if parameter.name == "on" or not _was_given(opts.get(parameter.name or "")):
+            continue
+        value = opts[parameter.name or ""]
+        if isinstance(parameter, click.Option):
+            options += _option(parameter, value)
+        else:
+            values = value if parameter.nargs != 1 else [value]
+            arguments += [_value(parameter, one) for one in values if _was_given(one)]
+    return [*options, "--", *arguments] if arguments else options
+
+
+def _was_given(value: Any) -> bool:
+    return isinstance(value, (str, bool, int, list, tuple))
+
+
+def _option(option: click.Option, value: Any) -> list[str | NamedFile]:
+    name = max(option.opts, key=len)
+    if option.count:
+        return [name] * int(value)
+    if option.is_flag:
+        if isinstance(value, bool) and not value:
+            return [max(option.secondary_opts, key=len)]
+        return [name]
+    before = f"{name}=" if name.startswith("--") else name
+    values = value if option.multiple else [value]
+    if option.nargs != 1:
+        return [part for several in values for part in (name, *(_value(option, one) for one in several))]
+    return [_value(option, one, before) for one in values]
+
+
+def file_use(parameter: click.Parameter) -> Literal["read", "written"] | None:
+    """What becomes of the file that a parameter names; None where it names none, or a folder, which is there."""
+    kind = parameter.type
+    if isinstance(kind, click.File):
+        return "read" if set(kind.mode) <= set("rbt") else "written"
+    if isinstance(kind, click.Path) and not kind.dir_okay:
+        return "written" if kind.writable or parameter.name in ("output", "output_file") else "read"
+    return None
+
+
+def _value(parameter: click.Parameter, value: str, before: str = "") -> str | NamedFile:
+    use = file_use(parameter)
+    if use is None or value == "-":
+        return before + value
+    from ppmctl.targets import NamedFile
+
+    return NamedFile(path=Path(value), written=use == "written", before=before)

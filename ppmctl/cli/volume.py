@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ppmctl.cli.target import on_option
 from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
 if TYPE_CHECKING:
     from ppmctl.store import Store
 
-root_option = click.option(
+_root_option = click.option(
     "--root",
     required=True,
     envvar="PPM_ROOT",
@@ -23,6 +24,11 @@ root_option = click.option(
     type=click.Path(path_type=Path, file_okay=False, readable=False),  # whose it is is said by the volume
     help="The folder of the index's volume.",
 )
+
+
+def root_option(command: Any) -> Any:
+    """Give a command `--root`, and `--on` to run it beside a volume elsewhere."""
+    return _root_option(on_option(command))
 
 
 def find_volume(root: Path) -> Volume:

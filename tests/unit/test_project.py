@@ -41,7 +41,10 @@ CORE = (
 # A third-party system → the modules that may know it. What its next version breaks is to be found there.
 IMPORTERS = {
     "build": {"build"},
+    "docker": {"containers"},
+    "fabric": {"ssh"},
     "gunicorn": {"server"},
+    "paramiko": {"ssh"},
     "passlib": {"credentials"},
     "pypiserver": {"backend"},
     "requests": {"transport"},
