@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 UPLOAD_PATHS = frozenset({"/", "/legacy", "/legacy/", "/upload", "/upload/"})
 _ANONYMOUS = Access(name="anonymous", role="reader", created="")
 _RIGHT = {"file_upload": "publish", "submit": "publish", "verify": "publish", "remove_pkg": "manage"}
+_WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MAX_SEARCH = 64 << 10  # bytes
 _STALLED_AFTER = 60.0  # seconds without a byte of a request's body
 
@@ -40,6 +41,7 @@ class Index:
         self._credentials = Credentials(settings.volume)
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
         self._pypiserver = Pypiserver(store)
+        self._refusals = audit.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # A client's word for the host would end up in the links that pypiserver makes.
@@ -47,12 +49,27 @@ class Index:
         _limit_waiting(environ)
         _name_client(environ)
         request = Request(environ)
+        if request.method in _WRITING and request.path != "/RPC2":
+            start_response = self._audited(audit.Attempt.of(environ), start_response)
         try:
             return self._answer(request, environ, start_response)
         except Exception as exc:
             refused = _as_refusal(request, exc)
+        audit.Attempt.of(environ).reason = refused.message
         uploads.drain(request, self._settings.max_upload_size)
         return _refusal(refused)(environ, start_response)
+
+    def _audited(self, attempt: audit.Attempt, start_response: StartResponse) -> StartResponse:
+        """Say in the audit that an answer is a refusal, whoever makes it."""
+
+        def start(status: str, *answer: Any) -> Callable[[bytes], object]:
+            code, _, phrase = status.partition(" ")
+            if int(code) >= 400:
+                attempt.reason = attempt.reason or phrase
+                self._refusals.write(attempt, int(code))
+            return start_response(status, *answer)
+
+        return start
 
     def _answer(self, request: Request, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if request.path == "/healthz":
@@ -78,9 +95,12 @@ class Index:
             sent = None
         if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
             raise Refused(401, "This index needs a credential")
+        attempt = audit.Attempt.of(request.environ)
+        attempt.claimed = sent.username
         access = self._credentials.authenticate(sent.username, sent.password)
         if access is None:
             raise Refused(401, "The credential is wrong: unknown name or secret")
+        attempt.by = access.name
         if not access.may("read"):
             raise Refused(401, "The credential has expired")
         return access
@@ -89,12 +109,14 @@ class Index:
         self, request: Request, by: Access, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         if not by.may("publish"):
-            self._refused(request, by, f"The credential {by.name} is a reader's: it may install, not publish")
+            raise Refused(403, f"The credential {by.name} is a reader's: it may install, not publish")
         if (request.content_length or 0) > self._settings.max_upload_size:
             raise uploads.too_large(self._settings.max_upload_size)
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
         try:
-            self._check_action(request, upload)
+            attempt = audit.Attempt.of(environ)
+            attempt.action, attempt.what = _named(upload)
+            self._check_action(upload)
             return list(self._pypiserver(environ, start_response, upload))
         except Refused as exc:
             if exc.status == 409 and "twine" in request.headers.get("User-Agent", ""):
@@ -103,24 +125,20 @@ class Index:
         finally:
             upload.close()
 
-    def _check_action(self, request: Request, upload: uploads.Upload) -> None:
+    def _check_action(self, upload: uploads.Upload) -> None:
         if upload.action not in _RIGHT:
             raise Refused(400, f"This index does not know the :action {one_line(upload.action)!r}")
         if upload.action == "file_upload" and upload.content is None:
             raise Refused(400, "The form has no file in its field 'content'")
         if upload.action == "remove_pkg" and not upload.by.may("manage"):
-            self._refused(request, upload.by, f"The credential {upload.by.name} is not an admin's: it may not remove")
+            raise Refused(403, f"The credential {upload.by.name} is not an admin's: it may not remove")
 
-    def _refused(self, request: Request, by: Access, reason: str) -> None:
-        audit.write(
-            self._settings.volume,
-            action="write",
-            by=by.name,
-            origin=request.remote_addr or "",
-            what=request.path,
-            result=reason,
-        )
-        raise Refused(403, reason)
+
+def _named(upload: uploads.Upload) -> tuple[str, str]:
+    """What an upload's form wants to do, and with what, in the words of the audit."""
+    if upload.action == "remove_pkg":
+        return "remove", f"{upload.fields.get('name', '')} {upload.fields.get('version', '')}"
+    return ("publish" if upload.action == "file_upload" else "write"), upload.filename
 
 
 def _as_refusal(request: Request, exc: Exception) -> Refused:

@@ -51,7 +51,7 @@ class StoreBackend(Backend):  # type: ignore[misc]  # pypiserver is untyped
 
     def remove_package(self, pkg: PkgFile) -> None:
         upload: Upload = request.environ[_UPLOAD]
-        uploads.remove(self._store, pkg.pkgname, pkg.relfn.rpartition("/")[2], by=upload.by, origin=upload.origin)
+        uploads.remove(self._store, pkg.pkgname, pkg.relfn.rpartition("/")[2], upload)
 
     def exists(self, filename: str) -> bool:
         # never asked: `overwrite` leaves the decision to the store, which makes it at the write and not before

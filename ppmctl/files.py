@@ -126,17 +126,27 @@ def sync_folder(folder: Path) -> None:
 def append(path: Path, line: bytes, *, mode: int = 0o640) -> None:
     """Add `line` to the end of `path`, whole or not at all; lines of several processes never mix.
 
-    OSError where it can't be written. The file is born with `mode`.
+    `path` may be renamed at any time: the line goes into the file that has the name then. OSError where it can't be
+    written. The file is born with `mode`.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _is_at(descriptor, path):
+            return append(path, line, mode=mode)
         written = os.write(descriptor, line)
         if written < len(line):  # the disk is full: half a line would spoil the next one too
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def copy(source: Path, target: Path, *, mode: int = 0o644) -> None:

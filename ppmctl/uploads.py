@@ -18,7 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
-from ppmctl import audit, dists, files
+from ppmctl import audit, dists
 from ppmctl.credentials import Access
 from ppmctl.dists import Filename, InvalidDistribution
 from ppmctl.errors import Refused
@@ -127,36 +127,26 @@ def publish(store: Store, upload: Upload) -> None:
     """Check what was received and put it into the index. Refused, with the reason, leaves nothing behind."""
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
-    result = "failed; the server's log says why"
+    name = _name(upload)
+    _check_digests(upload, upload.content)
     try:
-        name = _name(upload)
-        _check_digests(upload, upload.content)
-        try:
-            # The file's own buffer first: a full disk shows here, and the archive is read from disk.
-            upload.content.finish()
-            dist = dists.inspect(upload.content.path, name.filename)
-        except InvalidDistribution as exc:
-            raise Refused(400, exc.message) from exc
-        store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
-        result = "done"
-    except Refused as exc:
-        result = exc.message
-        raise
-    except OSError as exc:
-        if not files.is_out_of_space(exc):
-            raise
-        refused = out_of_space()
-        result = refused.message
-        raise refused from exc
-    finally:
-        what = upload.filename[: dists.MAX_FILENAME]
-        audit.write(store.volume, action="publish", by=upload.by.name, origin=upload.origin, what=what, result=result)
+        # The file's own buffer first: a full disk shows here, and the archive is read from disk.
+        upload.content.finish()
+        dist = dists.inspect(upload.content.path, name.filename)
+    except InvalidDistribution as exc:
+        raise Refused(400, exc.message) from exc
+    store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
+    _audit(store, upload, action="publish", what=name.filename)
 
 
-def remove(store: Store, project: str, filename: str, *, by: Access, origin: str) -> None:
+def remove(store: Store, project: str, filename: str, upload: Upload) -> None:
     """Remove a file for good."""
     store.remove(project, filename)
-    audit.write(store.volume, action="remove", by=by.name, origin=origin, what=filename, result="done")
+    _audit(store, upload, action="remove", what=filename)
+
+
+def _audit(store: Store, upload: Upload, *, action: str, what: str) -> None:
+    audit.write(store.volume, action=action, by=upload.by.name, origin=upload.origin, what=what, result="done")
 
 
 def drain(request: Request, max_size: int) -> None:

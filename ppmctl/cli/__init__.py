@@ -16,6 +16,7 @@ from ppmctl.errors import EXIT_BUG, EXIT_INTERRUPTED, PpmError
 
 # command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
 _COMMANDS = {
+    "audit": ("audit", "audit", "Print who changed what, and what was refused."),
     "client-config": ("client_config", "client_config", "Print what pip, uv or twine need to use an index."),
     "health": ("health", "health", "Try whether a running server is healthy."),
     "index": ("index", "index", "Rebuild, check or fill an index."),

@@ -1,0 +1,332 @@
+"""The audit: what a line says, that it is whole whatever happens beside it, and that a flood ends somewhere."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ppmctl import audit, cli, trail
+from ppmctl.audit import Attempt, Refusals
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.volume import Volume
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Barrier
+
+SECRET = "ppm_" + "aB3_" * 10 + "xyz"
+
+
+def lines(volume: Volume) -> list[dict[str, str]]:
+    return [json.loads(line) for line in volume.audit.read_text(encoding="utf-8").splitlines()]
+
+
+def write(volume: Volume, what: str, *, by: str = "alice", action: str = "publish", result: str = "done") -> None:
+    audit.write(volume, action=action, by=by, origin="192.0.2.7", what=what, result=result)
+
+
+# a line
+
+
+def test_a_line_says_who_from_where_what_when_and_with_what_result(volume: Volume) -> None:
+    before = datetime.now(UTC)
+    write(volume, "x-1.0.tar.gz")
+    (line,) = lines(volume)
+    assert before <= datetime.fromisoformat(line.pop("time")) <= datetime.now(UTC)
+    assert line == {
+        "action": "publish",
+        "by": "alice",
+        "from": "192.0.2.7",
+        "what": "x-1.0.tar.gz",
+        "result": "done",
+    }
+    assert volume.audit.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        'x\n{"time": "2026-01-01T00:00:00Z", "action": "publish", "by": "bob"}',
+        "x\r\nfaked",
+        "\x1b[2J\x1b]0;title\x07",
+        "\x9b31m",
+        "a\u2028b\u2029c\x85d",
+        "\u202egnp.exe",
+        "nul\x00",
+        '"}',
+        "\\",
+        "\udcff\udcfe",
+        "🐍 漢",
+    ],
+)
+def test_nothing_gets_out_of_its_field(evil: str, volume: Volume) -> None:
+    """Neither a second line, nor what a terminal obeys where somebody looks at the file; and it can be read back."""
+    write(volume, evil, by=evil)
+    raw = volume.audit.read_bytes()
+    assert raw.count(b"\n") == 1
+    assert raw.decode("utf-8").rstrip("\n").isprintable()
+    (line,) = lines(volume)
+    assert (line["what"], line["by"]) == (evil, evil)
+
+
+def test_no_secret_is_written_wherever_somebody_put_it(volume: Volume) -> None:
+    write(volume, f"a {SECRET} b", by=SECRET, result=f"refused: {SECRET}")
+    Refusals(volume).write(Attempt(origin="", what=f"/{SECRET}", claimed=SECRET, reason=SECRET), 401)
+    assert SECRET not in volume.audit.read_text()
+    assert lines(volume)[0]["what"] == "a ppm_*** b"
+
+
+def test_a_project_whose_name_starts_like_a_secret_is_none(volume: Volume) -> None:
+    name = "ppm_env_for_everybody_who_learns_machines-1.0.0-py3-none-any.whl"
+    write(volume, name)
+    assert lines(volume)[0]["what"] == name
+
+
+def test_a_line_is_written_with_one_call(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    written = []
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: (written.append(data), real(descriptor, data))[1])
+    write(volume, "x" * 5_000)
+    assert len(written) == 1
+    assert len(lines(volume)[0]["what"]) == 1_000
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
+    volume.audit.mkdir()
+    write(volume, "x")
+    assert "can't be written" in caplog.text
+
+
+# several processes, and rotation
+
+
+EACH_ROUND = 30  # lines of each process
+
+
+def _write_rounds(root: Path, who: int, start: Barrier, rounds: int) -> None:
+    for number in range(rounds * EACH_ROUND):
+        if number % EACH_ROUND == 0:
+            start.wait()
+        write(Volume(root=root), f"{who} {number} {'x' * 700}", by=f"writer{who}")
+
+
+def _written_beside(volume: Volume, meanwhile: Callable[[], object], *, rounds: int = 20) -> None:
+    """Four processes write, in rounds, and `meanwhile` is called in each; then each line is there, once and whole."""
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(5, timeout=60)
+    writers = [context.Process(target=_write_rounds, args=(volume.root, who, start, rounds)) for who in range(4)]
+    for writer in writers:
+        writer.start()
+    for _round in range(rounds):
+        start.wait()
+        meanwhile()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    found = trail.read(volume)
+    assert found.broken == 0
+    expected = [f"{who} {number} {'x' * 700}" for who in range(4) for number in range(rounds * EACH_ROUND)]
+    assert sorted(entry.what for entry in found.entries) == sorted(expected)
+
+
+def test_lines_of_several_processes_never_mix(volume: Volume) -> None:
+    _written_beside(volume, lambda: None)
+
+
+def test_no_line_is_lost_over_a_rotation(volume: Volume) -> None:
+    """As logrotate does it with `delaycompress`: rename, and pack what was renamed the time before."""
+
+    def rotate() -> None:
+        if not volume.audit.exists():  # nobody has written yet since
+            return
+        numbered = volume.root / "audit.jsonl.1"
+        if numbered.exists():
+            packed = volume.root / f"audit.jsonl.{2 + len(list(volume.root.glob('*.gz')))}.gz"
+            with numbered.open("rb") as source, gzip.open(packed, "wb") as target:
+                shutil.copyfileobj(source, target)
+        volume.audit.replace(numbered)
+        trail.read(volume)
+
+    _written_beside(volume, rotate)
+    assert len(list(volume.root.glob("*.gz"))) > 3
+
+
+def test_a_line_goes_into_the_file_that_has_the_name_now(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the opening and the lock it was rotated: a line in the old file could be packed away, and lost."""
+    from ppmctl import files
+
+    write(volume, "before")
+    real, old = files.fcntl.flock, volume.root / "audit.jsonl.1"
+
+    def rotated_first(descriptor: int, how: int) -> None:
+        if not old.exists():
+            volume.audit.rename(old)
+        real(descriptor, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", rotated_first)
+    write(volume, "after")
+    assert [line["what"] for line in lines(volume)] == ["after"]
+    assert "after" not in old.read_text()
+
+
+# refused writes
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def flood(refusals: Refusals, count: int, *, by: str = "", origin: str = "192.0.2.66") -> None:
+    for number in range(count):
+        refusals.write(Attempt(origin=origin, what=f"/{number}", by=by, claimed=f"u{number}", reason="no"), 401)
+
+
+def test_a_refused_write_has_its_line(volume: Volume) -> None:
+    attempt = Attempt(origin="192.0.2.66", what="x-1.0.zip", action="publish", by="bob", reason="It is taken.\x1b")
+    Refusals(volume).write(attempt, 409)
+    (line,) = lines(volume)
+    assert {**line, "time": ""} == {
+        "time": "",
+        "action": "publish",
+        "by": "bob",
+        "from": "192.0.2.66",
+        "what": "x-1.0.zip",
+        "result": "It is taken.?",
+        "status": 409,
+    }
+
+
+def test_a_flood_of_refused_writes_is_cut_off_and_counted(volume: Volume) -> None:
+    """Under as many names as you like from one address; others go on having lines of their own."""
+    clock = Clock()
+    refusals = Refusals(volume, clock=clock)
+    flood(refusals, 20_000)
+    assert len(lines(volume)) == audit.CLIENT_AT_ONCE
+    flood(refusals, 3, by="bob", origin="192.0.2.66")
+    assert [line["by"] for line in lines(volume)[-3:]] == ["bob"] * 3
+    refusals.write_summary()
+    assert lines(volume)[-1]["refused"] == 20_000 - audit.CLIENT_AT_ONCE
+    assert "192.0.2.66" in lines(volume)[-1]["result"]
+    before = len(lines(volume))
+    refusals.write_summary()
+    clock.now += 60
+    flood(refusals, 100)
+    assert len(lines(volume)) == before + audit.CLIENT_A_MINUTE
+
+
+def test_a_flood_from_everywhere_for_a_day_is_a_few_megabytes(volume: Volume) -> None:
+    """With the longest lines that there can be, from a thousand addresses and more."""
+    clock = Clock()
+    refusals = Refusals(volume, clock=clock)
+    long = "漢" * 5_000
+    for minute in range(24 * 60):
+        clock.now = minute * 60.0
+        for number in range(30 if minute else 3_000):
+            attempt = Attempt(origin=f"2001:db8::{minute:x}:{number:x}", what=long, claimed=long, reason=long)
+            refusals.write(attempt, 401)
+        refusals.write_summary()
+    written = len(lines(volume))
+    assert written <= audit.ALL_AT_ONCE + 24 * 60 * (audit.ALL_A_MINUTE + 1)
+    size = volume.audit.stat().st_size
+    print(f"a day of it: {written} lines, {size / 1e6:.1f} MB")
+    assert size < 30e6
+    assert len(refusals._clients) <= 1_000
+
+
+def test_changes_are_written_in_a_flood_too(volume: Volume) -> None:
+    refusals = Refusals(volume, clock=Clock())
+    flood(refusals, audit.CLIENT_AT_ONCE + 10)
+    for number in range(audit.CLIENT_AT_ONCE + 10):
+        write(volume, f"x-{number}.zip")
+    assert sum(line["result"] == "done" for line in lines(volume)) == audit.CLIENT_AT_ONCE + 10
+
+
+# reading
+
+
+def entries(volume: Volume, **asked: str) -> list[str]:
+    return [entry.what for entry in trail.read(volume, **asked).entries]  # type: ignore[arg-type]
+
+
+def test_entries_by_project_and_by_person(volume: Volume) -> None:
+    write(volume, "Foo.Bar-1.0.tar.gz")
+    write(volume, "foo-bar archived", action="status", by="ops+laptop")
+    write(volume, "Foo_Bar 2.0", action="yank", by="ops", result="There is no such release")
+    write(volume, "other-1.0-py3-none-any.whl", by="opsy")
+    write(volume, "ops+ci as publisher", action="token create", by="root")
+    write(volume, "foo-bar as reader", action="user add", by="root")
+    assert len(entries(volume)) == 6
+    assert entries(volume, project="FOO.bar") == ["Foo.Bar-1.0.tar.gz", "foo-bar archived", "Foo_Bar 2.0"]
+    assert entries(volume, user="ops") == ["foo-bar archived", "Foo_Bar 2.0", "ops+ci as publisher"]
+    assert entries(volume, user="ops", project="foo-bar") == ["foo-bar archived", "Foo_Bar 2.0"]
+
+
+def test_rotated_files_are_read_oldest_first(volume: Volume) -> None:
+    for name in ("audit.jsonl.10.gz", "audit.jsonl.2.gz", "audit.jsonl.1", "audit.jsonl"):
+        write(volume, name)
+        text = volume.audit.read_bytes()
+        volume.audit.unlink()
+        (volume.root / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    (volume.root / "audit.jsonl.orig").write_text("not one of them\n")
+    # packed, and not yet unlinked
+    (volume.root / "audit.jsonl.1.gz").write_bytes(gzip.compress((volume.root / "audit.jsonl.1").read_bytes()))
+    names = ["audit.jsonl.10.gz", "audit.jsonl.2.gz", "audit.jsonl.1", "audit.jsonl"]
+    assert entries(volume) == names
+    (volume.root / "audit.jsonl.1").rename(volume.root / "audit.jsonl-20261101")
+    assert entries(volume) == names
+
+
+def test_what_is_no_line_is_counted(volume: Volume) -> None:
+    write(volume, "x-1.0.zip")
+    with volume.audit.open("ab") as file:
+        file.write(b'half\n\n[]\n{"time": 5}\n{"time": "now", "by": 1}\n\xff\n{"time":"2026-01-01T00:00:00Z"}\n')
+    found = trail.read(volume)
+    assert [entry.what for entry in found.entries] == ["", "x-1.0.zip"]
+    assert found.broken == 6
+
+
+def test_a_packed_file_that_is_cut_off_is_named(volume: Volume) -> None:
+    write(volume, "x")
+    (volume.root / "audit.jsonl.2.gz").write_bytes(gzip.compress(b"x" * 100_000)[:-20])
+    with pytest.raises(PpmError, match=r"audit\.jsonl\.2\.gz can't be read"):
+        trail.read(volume)
+
+
+def test_since() -> None:
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    assert trail.moment("90d", now=now) == now - timedelta(days=90)
+    assert trail.moment("30m", now=now) == now - timedelta(minutes=30)
+    assert trail.moment("2026-11-20", now=now) == datetime(2026, 11, 20, tzinfo=UTC)
+    assert trail.moment("2026-11-20T10:00+02:00", now=now) == datetime(2026, 11, 20, 8, tzinfo=UTC)
+    for nonsense in ("yesterday", "5", "5w", "-1d", "", "999999d"):
+        with pytest.raises(UsageError, match="neither"):
+            trail.moment(nonsense, now=now)
+
+
+def test_the_command(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    write(volume, "x-1.0.zip")
+    write(volume, "evil\x1b[2J", by="bob", result="no")
+    root = ["--root", str(volume.root)]
+    assert cli.run(["audit", *root, "--json", "--user", "bob", "--since", "1h"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["what"] == "evil\x1b[2J"
+    assert cli.run(["audit", *root]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["TIME", "WHO", "FROM", "ACTION", "WHAT", "RESULT"]
+    assert len(out.splitlines()) == 3
+    assert "\x1b" not in out
+    assert cli.run(["audit", *root, "--since", "1d", "--project", "nothing"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert cli.run(["audit", *root, "--since", "soon"]) == 2
