@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 from support import servers, volumes
 
-from ppmctl.credentials import make_first_admin
+from ppmctl import first_admin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def ppm(work: Path, *, files: int) -> Iterator[Subject]:
     """`ppmctl serve` as it comes: one process with threads, authentication on."""
     root = work / "ppm"
     volume = volumes.fill(root, projects=files // volumes.FILES_EACH)
-    make_first_admin(volume)
+    first_admin.make(volume)
     servers.ppmctl("index", "rebuild", "--root", str(root))
     server = servers.start(root, options=("--upstream", "none"))
     try:

@@ -39,8 +39,8 @@ class Access:
     """What a credential is for, as access.yml says it.
 
     `projects` are globs of normalised names that a publisher may publish, none meaning all; `created` and `expires`
-    are UTC in ISO 8601 with a Z, `expires` None for never; `by` is who made it. `is_owner_of_tokens_only` is a user
-    that came into being with its first token. `holders` are whoever it can't be stronger than, as they are now.
+    are UTC in ISO 8601 with a Z, `expires` None for never; `by` is who made it. A user that `has_tokens_only` came
+    with its first token. `holders` are those it can't be stronger than, as they are now; an orphan lacks one.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Access:
     disabled: bool = False
     email: str | None = None
     by: str | None = None
-    is_owner_of_tokens_only: bool = False
+    has_tokens_only: bool = False
     holders: tuple[Access, ...] = ()
     is_orphan: bool = False
 
@@ -64,9 +64,18 @@ class Access:
     def is_token(self) -> bool:
         return "+" in self.name
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether it or one of its holders is disabled, or it has none that it needs: it lets nobody in."""
+        return self.disabled or self.is_orphan or any(holder.is_shut for holder in self.holders)
+
+    def stands_on(self, name: str) -> bool:
+        """Whether it is the credential `name`, or can't be stronger than that one."""
+        return self.name == name or any(holder.stands_on(name) for holder in self.holders)
+
     def is_live(self, now: datetime | None = None) -> bool:
         """Whether the credential lets anybody in at `now`: it and its holders are neither disabled nor expired."""
-        if self.disabled or self.is_orphan:
+        if self.is_shut:
             return False
         if self.expires is not None and datetime.fromisoformat(self.expires) <= (now or datetime.now(UTC)):
             return False
@@ -79,7 +88,7 @@ class Access:
     def _reaches(self, action: Action, project: str | None) -> bool:
         if action not in _RIGHTS[self.role]:
             return False
-        is_scoped = action != "read" and project is not None and self.role != "admin" and bool(self.projects)
+        is_scoped = action != "read" and bool(self.projects) and not (action == "publish" and project is None)
         if is_scoped and not any(fnmatchcase(project or "", glob) for glob in self.projects):
             return False
         return all(holder._reaches(action, project) for holder in self.holders)
@@ -90,16 +99,14 @@ class Access:
 
         `projects` are its own, or where it has none its holders'; `may` is what decides.
         """
-        if not self.holders:
-            return self
         left = [self, *(holder.effective for holder in self.holders)]
         ends = [each.expires for each in left if each.expires is not None]
         return replace(
             self,
             role=min((each.role for each in left), key=ROLES.index),
-            projects=next((each.projects for each in left if each.projects and each.role != "admin"), ()),
+            projects=next((each.projects for each in left if each.projects), ()),
             expires=min(ends, key=datetime.fromisoformat) if ends else None,
-            disabled=any(each.disabled for each in left),
+            disabled=self.is_shut,
         )
 
     def as_values(self) -> dict[str, object]:
@@ -207,12 +214,13 @@ def exceeds(wanted: Access, holder: Access) -> str:
     limit = holder.effective
     if ROLES.index(wanted.role) > ROLES.index(limit.role):
         return f"the role {wanted.role} ({holder.name} is a {limit.role})"
-    if wanted.role == "publisher" and limit.role == "publisher" and limit.projects:
+    if wanted.role != "reader" and limit.projects:
         outside = [glob for glob in wanted.projects if not any(_within(glob, other) for other in limit.projects)]
         if outside or not wanted.projects:
             return f"the projects {', '.join(outside) or '*'} ({holder.name} has {', '.join(limit.projects)})"
     if limit.expires is not None and _is_later(wanted.expires, limit.expires):
-        return f"a life {f'until {wanted.expires}' if wanted.expires else 'without end'} ({holder.name} ends at {limit.expires})"
+        until = f"until {wanted.expires}" if wanted.expires else "without end"
+        return f"a life {until} ({holder.name} ends at {limit.expires})"
     return ""
 
 

@@ -1,8 +1,8 @@
 """Users and tokens, as people and programs change them: one interface for the command line and for HTTP.
 
 Each function takes the volume and who asks (`Actor`), checks that they may, changes `credentials/` in one step that a
-crash can't leave half done, writes a line of the audit (also for what it refuses), and returns frozen values. What a
-running server or nginx has read before counts no more from the next request on.
+crash can't leave half done, writes a line of the audit, and returns frozen values. What a running server or nginx has
+read before counts no more from the next request on. What is refused to an actor over HTTP is the server's to write.
 
 Errors, all with one line for a person: UsageError (a name, a role, a glob, an address that makes no sense: HTTP 400),
 NotAllowed (the actor has not the right: 403), Unknown (there is no such credential: 404), Taken (there is one: 409);
@@ -11,84 +11,49 @@ PpmError or OSError where the volume can't be used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from ppmctl.access import Access
+from ppmctl import access, audit, credentials, htpasswd
+from ppmctl.access import ROLES, Access
+from ppmctl.account import (
+    Account,
+    Actor,
+    Deliver,
+    Issued,
+    NotAllowed,
+    Taken,
+    Unknown,
+    as_account,
+    demand,
+    demand_admin,
+    demand_live,
+    taken,
+    unknown,
+)
 from ppmctl.credential import Secret
-from ppmctl.errors import CredentialError, PpmError
+from ppmctl.credentials import Change
+from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
 
-State = Literal["active", "disabled", "expired", "no secret"]
-
-
-class NotAllowed(CredentialError):
-    """Who asks has not the right to this change."""
-
-
-class Unknown(PpmError):
-    """There is no such credential."""
-
-
-class Taken(PpmError):
-    """There is such a credential already."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Actor:
-    """Who asks for a change, and from where, as the audit has them.
-
-    `access` is what their credential may (as `Credentials.authenticate` gave it); None for whoever runs a command
-    beside the volume, who could write its files as well.
-    """
-
-    name: str
-    origin: str
-    access: Access | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """A credential as it is: what it may (`access.effective` with its owner considered), and whether it lets in.
-
-    `state` is "active" where its secret lets somebody in now, on its own and by its owner; "no secret" where it never
-    got one (an invited user, a user with tokens only, a change that was killed).
-    """
-
-    access: Access
-    state: State
-
-    def as_values(self) -> dict[str, object]:
-        """The form that `--json` and the HTTP API have of it: name, owner, role, projects, expires, created, …"""
-        return self.access.as_values()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Issued:
-    """A credential with the secret that was just made for it, which is stored nowhere."""
-
-    account: Account
-    secret: Secret
-
-    @property
-    def line(self) -> str:
-        """`name:secret`: what a credential file has. It is a secret."""
-        return f"{self.account.access.name}:{self.secret.reveal()}"
-
-
-# is called with what is about to be issued; if it raises, nothing was changed
-Deliver = Callable[[Issued], None]
+__all__ = ["Account", "Actor", "Deliver", "Issued", "NotAllowed", "Taken", "Unknown"]
 
 
 def accounts(volume: Volume, *, owner: str | None = None) -> tuple[Account, ...]:
     """All credentials by name, or `owner` and the tokens of `owner`."""
-    raise NotImplementedError
+    known = credentials.known(volume)
+    names = sorted(name for name, entry in known.access.items() if owner in (None, entry.owner))
+    return tuple(as_account(known, name) for name in names)
 
 
 def account(volume: Volume, name: str) -> Account:
     """The credential `name`. Unknown if there is none."""
-    raise NotImplementedError
+    known = credentials.known(volume)
+    if name not in known.access:
+        raise unknown(name)
+    return as_account(known, name)
 
 
 def create_user(
@@ -97,7 +62,7 @@ def create_user(
     name: str,
     *,
     role: str,
-    projects: Iterable[str] = (),
+    projects: Sequence[str] = (),
     expires: str | None = None,
     email: str | None = None,
     deliver: Deliver | None = None,
@@ -106,7 +71,25 @@ def create_user(
 
     `expires` is a moment as `access.expiry` gives it, or None for never.
     """
-    raise NotImplementedError
+    with _changing(volume, actor, "user add", _said(name, role, projects, expires)) as change:
+        _put_user(change, actor, name, role, projects, expires, email)
+        return _issue(change, name, deliver)
+
+
+def prepare_user(
+    volume: Volume,
+    actor: Actor,
+    name: str,
+    *,
+    role: str,
+    projects: Sequence[str] = (),
+    expires: str | None = None,
+    email: str | None = None,
+) -> Account:
+    """Make the user `name` as `create_user` does, but without a secret: somebody else gets it, by `rotate`."""
+    with _changing(volume, actor, "user add", f"{_said(name, role, projects, expires)}, no secret") as change:
+        _put_user(change, actor, name, role, projects, expires, email)
+        return as_account(change.known(), name)
 
 
 def create_token(
@@ -115,17 +98,33 @@ def create_token(
     name: str,
     *,
     role: str,
-    projects: Iterable[str] = (),
+    projects: Sequence[str] = (),
     expires: str | None = None,
     deliver: Deliver | None = None,
 ) -> Issued:
     """Make the token `name`, `owner+purpose`. NotAllowed where it would have more right than its owner has.
 
-    An actor over HTTP makes tokens of its own owner, with no more right than its own: without projects they are the
-    actor's, and without `expires` it ends when the actor does. A token made with a token is gone with it. Beside the
-    volume an owner that is not there is made too: without a secret, and with the rights of its tokens.
+    An actor over HTTP makes tokens of its own owner, with no more right than its own. Without projects, and without
+    `expires`, they are those of whom it can't exceed. A token that a token made is gone with it. Beside the volume an
+    owner that is not there is made too: without a secret, and with the rights of its tokens.
     """
-    raise NotImplementedError
+    with _changing(volume, actor, "token create", _said(name, role, projects, expires)) as change:
+        wanted = _new(actor, name, role, projects, expires)
+        if not wanted.is_token:
+            raise UsageError(f"{name!r} is no token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
+        if name in change.named:
+            raise taken(name)
+        for holder in _holders(change, actor, wanted):
+            if not holder.is_live():
+                raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
+            limit = holder.effective
+            if wanted.role != "reader":
+                wanted = replace(wanted, projects=wanted.projects or limit.projects)
+            wanted = replace(wanted, expires=wanted.expires or limit.expires)
+            if more := access.exceeds(wanted, holder):
+                raise NotAllowed(f"{name} would have more right than {holder.name} has: {more}.")
+        change.put(wanted)
+        return _issue(change, name, deliver)
 
 
 def rotate(
@@ -135,7 +134,11 @@ def rotate(
 
     The old secret holds for no request more. PpmError for a disabled one, and for an expired one without `expires`.
     """
-    raise NotImplementedError
+    with _changing(volume, actor, f"{_noun(name)} rotate", _until(name, expires)) as change:
+        entry = demand(change, actor, name)
+        change.put(replace(entry, expires=expires or entry.expires, has_tokens_only=False))
+        demand_live(change.access[name])
+        return _issue(change, name, deliver)
 
 
 def change(
@@ -144,14 +147,30 @@ def change(
     name: str,
     *,
     role: str | None = None,
-    projects: Iterable[str] | None = None,
+    projects: Sequence[str] | None = None,
     email: str | None = None,
 ) -> Account:
     """Change what the credential `name` is for; None leaves a value as it is. It keeps its secret.
 
     An actor over HTTP must be an admin. Its tokens are held to what their owner has from then on.
     """
-    raise NotImplementedError
+    globs = None if projects is None else tuple(projects)
+    said = [role or "", f"projects {' '.join(globs) or '*'}" if globs is not None else "", email or ""]
+    with _changing(volume, actor, f"{_noun(name)} change", ", ".join([name, *filter(None, said)])) as change:
+        demand_admin(actor)
+        entry = demand(change, actor, name)
+        changed = replace(
+            entry,
+            role=entry.role if role is None else access.check_role(role),
+            projects=entry.projects if globs is None else access.check_projects(globs),
+            email=entry.email if email is None else access.check_email(email),
+        )
+        _check_scope(changed)
+        for holder in entry.holders:
+            if more := access.exceeds(replace(changed, expires=holder.effective.expires), holder):
+                raise NotAllowed(f"{name} would have more right than {holder.name} has: {more}.")
+        change.put(changed)
+        return as_account(change.known(), name)
 
 
 def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
@@ -159,7 +178,12 @@ def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
     The names that were let in before and are no more.
     """
-    raise NotImplementedError
+    with _changing(volume, actor, f"{_noun(name)} disable", name) as change:
+        demand_admin(actor)
+        before = change.known()
+        change.put(replace(demand(change, actor, name), disabled=True))
+        held = (entry for entry in change.access.values() if entry.stands_on(name))
+        return tuple(sorted(entry.name for entry in held if entry.name in before.hashes))
 
 
 def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = None) -> Account:
@@ -167,7 +191,13 @@ def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = Non
 
     The tokens of a user come back with it, but for those that are disabled or expired themselves.
     """
-    raise NotImplementedError
+    with _changing(volume, actor, f"{_noun(name)} enable", _until(name, expires)) as change:
+        demand_admin(actor)
+        entry = demand(change, actor, name)
+        change.put(replace(entry, disabled=False, expires=expires or entry.expires))
+        demand_live(change.access[name])
+        change.restore(each for each, held in change.access.items() if held.stands_on(name))
+        return as_account(change.known(), name)
 
 
 def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
@@ -175,7 +205,15 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
     An actor over HTTP may remove tokens of its own owner that are no stronger than itself; an admin may remove any.
     """
-    raise NotImplementedError
+    with _changing(volume, actor, f"{_noun(name)} {'revoke' if '+' in name else 'remove'}", name) as change:
+        if name in change.access:
+            demand(change, actor, name)
+        elif name not in change.named or actor.access is not None:
+            raise unknown(name)
+        gone = {name, *(each for each in change.named if each.startswith(f"{name}+"))}
+        gone |= {each for each, entry in change.access.items() if entry.stands_on(name)}
+        change.drop(gone)
+        return tuple(sorted(gone))
 
 
 def prune(volume: Volume) -> tuple[str, ...]:
@@ -183,4 +221,116 @@ def prune(volume: Volume) -> tuple[str, ...]:
 
     For a timer, and for a server that runs: nginx knows no expiry.
     """
-    raise NotImplementedError
+    with credentials.changing(volume) as change:
+        pass
+    _audit_pruned(volume, change)
+    return change.taken_out
+
+
+@contextlib.contextmanager
+def _changing(volume: Volume, actor: Actor, action: str, what: str) -> Iterator[Change]:
+    result = "failed"
+    try:
+        with credentials.changing(volume) as change:
+            yield change
+        result = "done"
+        _audit_pruned(volume, change)
+    except PpmError as exc:
+        result = exc.message
+        raise
+    finally:
+        if result == "done" or actor.access is None:
+            audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result=result)
+
+
+def _audit_pruned(volume: Volume, change: Change) -> None:
+    for name in change.taken_out:
+        if name not in change.access or not change.access[name].is_shut:  # nobody asked for it: its time was over
+            audit.write(volume, action="prune", by="ppm", origin="here", what=name, result="done")
+
+
+def _issue(change: Change, name: str, deliver: Deliver | None) -> Issued:
+    secret = htpasswd.new_secret()
+    change.put_hash(name, htpasswd.hash_of(secret))
+    issued = Issued(account=as_account(change.known(), name), secret=Secret(secret))
+    if deliver is not None:
+        deliver(issued)
+    return issued
+
+
+def _put_user(
+    change: Change,
+    actor: Actor,
+    name: str,
+    role: str,
+    projects: Sequence[str],
+    expires: str | None,
+    email: str | None,
+) -> None:
+    demand_admin(actor)
+    user = replace(_new(actor, name, role, projects, expires), email=access.check_email(email))
+    if user.is_token:
+        raise UsageError(f"{name!r} is a token's name, no user's.", hint=f"ppmctl token create {name} --role {role}")
+    known = change.known()
+    if name in change.named and (name not in known.access or name in known.hashes or name in known.parked):
+        raise taken(name)
+    change.put(user)
+
+
+def _new(actor: Actor, name: str, role: str, projects: Sequence[str], expires: str | None) -> Access:
+    access.check_name(name)
+    entry = Access(
+        name=name,
+        role=access.check_role(role),
+        created=access.stamp(datetime.now(UTC)),
+        projects=access.check_projects(projects),
+        expires=expires,
+        by=actor.name if actor.access is None else actor.access.name,
+    )
+    _check_scope(entry)
+    return entry
+
+
+def _check_scope(entry: Access) -> None:
+    if entry.role == "admin" and entry.projects:
+        raise UsageError("An admin manages the whole index; projects are for publishers.")
+
+
+def _holders(change: Change, actor: Actor, token: Access) -> list[Access]:
+    """Whom the new `token` may not exceed. Its owner is made, or made wider, where that is the actor's to do."""
+    owner = change.access.get(token.owner)
+    if actor.access is not None:
+        maker = change.access.get(actor.access.name)
+        if owner is None or maker is None or actor.access.owner != token.owner:
+            raise NotAllowed(f"The credential {actor.access.name} makes tokens of its own: {actor.access.owner}+…")
+        return [owner, maker] if maker.is_token else [owner]
+    if owner is None and token.owner in change.named:  # a line of htpasswd would get rights that nobody meant for it
+        raise PpmError(
+            f"{token.owner} has no entry in access.yml that makes sense, but stands there or in htpasswd.",
+            hint=f"ppmctl user remove {token.owner}  takes that away.",
+        )
+    if owner is None:
+        owner = replace(token, name=token.owner, expires=None, has_tokens_only=True)
+        change.put(owner)
+    elif owner.has_tokens_only:
+        is_scoped = bool(owner.projects and token.projects) or "reader" in (owner.role, token.role)
+        owner = replace(
+            owner,
+            role=max(owner.role, token.role, key=ROLES.index),
+            projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
+        )
+        change.put(owner)
+    return [change.access[token.owner]]
+
+
+def _noun(name: str) -> str:
+    return "token" if "+" in name else "user"
+
+
+def _said(name: str, role: str, projects: Sequence[str], expires: str | None) -> str:
+    globs = tuple(projects)
+    return _until(f"{name} as {role}{f' of {chr(32).join(globs)}' if globs else ''}", expires)
+
+
+def _until(what: str, expires: str | None) -> str:
+    return f"{what} until {expires}" if expires else what

@@ -24,7 +24,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import credentials, local
+from ppmctl import accounts, credentials, local
+from ppmctl.account import Actor
 from ppmctl.config import server_settings, unknown_variables
 from ppmctl.errors import PpmError
 from ppmctl.volume import METADATA, Volume
@@ -92,8 +93,8 @@ def _check_credentials(volume: Volume) -> None:
         for path in (volume.htpasswd, volume.access):
             with contextlib.suppress(FileNotFoundError):
                 path.read_bytes()
-        credentials.entries(volume)
-    except (OSError, PpmError) as exc:
+        credentials.read_access(volume.access)
+    except OSError as exc:
         raise SelfCheckError(f"The credentials can't be read: {exc}") from exc
 
 
@@ -101,9 +102,9 @@ def _check_server(folder: Path, environ: Mapping[str, str]) -> None:
     volume, log = Volume(root=folder / "volume"), folder / "log"
     try:
         volume.prepare()
-        secret = credentials.add(volume, _USER, "admin")
+        issued = accounts.create_user(volume, Actor(name=_USER, origin="here"), _USER, role="admin")
         with _served(volume, folder / "s", log, environ) as address:
-            _use(address, f"{_USER}:{secret}", make_probe())
+            _use(address, issued.line, make_probe())
     except PpmError as exc:
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         raise SelfCheckError(exc.message, hint=exc.hint, log=said) from exc

@@ -119,6 +119,14 @@ class Volume:
         return self.credentials / "access.yml"
 
     @property
+    def disabled(self) -> Path:
+        return self.credentials / "disabled"
+
+    @property
+    def credentials_lock(self) -> Path:
+        return self.locks / "credentials"
+
+    @property
     def first_credential(self) -> Path:
         return self.root / "first-credential"
 

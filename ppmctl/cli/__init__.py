@@ -25,7 +25,8 @@ _COMMANDS = {
     "publish": ("publish", "publish", "Build, check and upload a release, and see it in the index."),
     "self-check": ("self_check", "self_check", "Try whether this release works here."),
     "serve": ("serve", "serve", "Serve an index."),
-    "user": ("user", "user", "Add, list and remove the users of an index."),
+    "token": ("token", "token", "Create, list and revoke tokens; take out what has expired."),
+    "user": ("user", "user", "Add, list, disable and remove the users of an index."),
 }
 
 _SIGNALLED = 128  # and the signal's number, as shells have it

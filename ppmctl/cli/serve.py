@@ -45,15 +45,16 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     volume.prepare()
 
     os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported; a uid without a name has none
-    from ppmctl import credentials, server, service
+    from ppmctl import credentials, first_admin, pruning, server, service
 
     credentials.make_list(volume)
+    pruning.Pruner(volume).prune()
     manager = service.take(os.environ)
 
     def announce() -> None:
         if not first_credential:
             return
-        made = credentials.make_first_admin(settings.volume)
+        made = first_admin.make(settings.volume)
         if manager.is_managed or settings.is_local:
             if made:
                 output.say(f"The first credential, an admin's, is in {settings.volume.first_credential}.")

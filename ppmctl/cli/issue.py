@@ -1,0 +1,133 @@
+"""What the commands share that issue a secret: how it is handed over, once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ppmctl import output
+from ppmctl.accounts import Account, Deliver, Issued
+from ppmctl.errors import UsageError
+
+output_option = click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the secret to FILE, one line user:secret, in place of stdout. FILE is born with mode 0600.",
+)
+projects_option = click.option(
+    "--project",
+    "projects",
+    metavar="GLOB",
+    multiple=True,
+    help="Projects that a publisher may publish, such as 'acme-*'. May be repeated; without it all.",
+)
+expires_option = click.option(
+    "--expires", metavar="DURATION", help="How long it lets in: 45s, 10m, 12h or 90d. Without it for ever."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@contextlib.contextmanager
+def receiver(path: Path | None) -> Iterator[Deliver | None]:
+    """What takes a secret that is issued in the block: the file `path`, or nothing where there is none.
+
+    The file is made before anything else, so that it is who types the command that makes it. It is on the disk before
+    the secret lets anybody in; where none was issued it goes again. UsageError where it can't be made.
+    """
+    if path is None:
+        yield None
+        return
+    descriptor, is_new = _born(path)
+    written = False
+
+    def deliver(issued: Issued) -> None:
+        nonlocal written
+        os.write(descriptor, f"{issued.line}\n".encode())
+        os.fsync(descriptor)
+        written = True
+
+    try:
+        yield deliver
+    except BaseException:
+        if written:
+            os.ftruncate(descriptor, 0)  # it would be a secret that lets nobody in
+        if is_new:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _born(path: Path) -> tuple[int, bool]:
+    """A descriptor of the new file `path`, and True; or of one as mktemp makes it, empty, 0600 and one's own."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            os.fchmod(descriptor, 0o600)
+            return descriptor, True
+        descriptor = os.open(path, flags | os.O_NONBLOCK)
+    except OSError as exc:
+        raise UsageError(f"{path} can't be written: {exc.strerror}. Nothing was done.") from exc
+    found = os.fstat(descriptor)
+    if (
+        stat.S_ISREG(found.st_mode)
+        and not found.st_size
+        and not found.st_mode & 0o077
+        and found.st_uid == os.geteuid()
+    ):
+        return descriptor, False
+    os.close(descriptor)
+    raise UsageError(f"{path} is there already; it is not replaced. Nothing was done.")
+
+
+def hand_over(make: Callable[[Deliver | None], Issued], *, path: Path | None, as_json: bool) -> None:
+    """Have `make` issue a secret, and print or write it."""
+    with receiver(path) as deliver:
+        issued = make(deliver)
+    given: dict[str, Any] = issued.account.as_values()
+    said = described(issued.account)
+    if as_json:
+        shown = {"secret": issued.secret.reveal()} if path is None else {"output": str(path)}
+        output.as_json({**given, **shown})
+    elif path is None:
+        output.say(f"{said} This is the secret; it is shown once:")
+        output.data(issued.secret.reveal())
+    else:
+        output.say(f"{said} The secret is in {path}, as user:secret.")
+
+
+def described(account: Account) -> str:
+    """A credential in a sentence."""
+    access = account.access
+    scope = f" of {' '.join(access.projects)}" if access.projects else ""
+    until = f" until {access.expires}" if access.expires else ""
+    return f"{access.name} is {'an' if access.role == 'admin' else 'a'} {access.role}{scope}{until}."
+
+
+def table(accounts: tuple[Account, ...]) -> None:
+    """Print credentials in columns."""
+    header = ("NAME", "ROLE", "PROJECTS", "STATE", "EXPIRES", "CREATED", "BY")
+    output.table(
+        header,
+        [
+            (
+                each.access.name,
+                each.access.role,
+                " ".join(each.access.projects) or ("-" if each.access.role == "reader" else "*"),
+                each.state,
+                each.access.expires or "never",
+                each.access.created,
+                each.access.by or "-",
+            )
+            for each in accounts
+        ],
+    )

@@ -1,0 +1,104 @@
+"""`ppmctl token`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ppmctl import output
+from ppmctl.access import ROLES
+from ppmctl.cli.actor import actor
+from ppmctl.cli.issue import expires_option, hand_over, json_option, output_option, projects_option, table
+from ppmctl.cli.volume import open_volume, root_option
+
+
+@click.group()
+def token() -> None:
+    """Create, list, revoke and prune tokens: credentials of a user for one purpose each, such as ops+laptop.
+
+    A token has no more right than its owner has at that moment.
+    """
+
+
+@token.command()
+@click.argument("name", metavar="OWNER+PURPOSE")
+@click.option("--role", required=True, type=click.Choice(ROLES), help="What the token may do.")
+@projects_option
+@expires_option
+@output_option
+@json_option
+@root_option
+def create(
+    name: str,
+    role: str,
+    projects: tuple[str, ...],
+    expires: str | None,
+    output: Path | None,
+    as_json: bool,
+    root: Path,
+) -> None:
+    """Create a token and print its secret, once: it is stored nowhere.
+
+    An owner that is not there yet comes with its first token: without a secret of its own, and with the rights that
+    its tokens have together.
+    """
+    from ppmctl import access, accounts
+
+    until = access.expiry(expires) if expires else None
+    hand_over(
+        lambda deliver: accounts.create_token(
+            open_volume(root), actor(), name, role=role, projects=projects, expires=until, deliver=deliver
+        ),
+        path=output,
+        as_json=as_json,
+    )
+
+
+@token.command("list")
+@click.argument("owner", required=False)
+@json_option
+@root_option
+def list_(owner: str | None, as_json: bool, root: Path) -> None:
+    """List the tokens, or those of OWNER alone."""
+    from ppmctl import accounts
+
+    found = tuple(each for each in accounts.accounts(open_volume(root), owner=owner) if each.access.is_token)
+    if as_json:
+        output.as_json([each.as_values() for each in found])
+    else:
+        table(found)
+
+
+@token.command()
+@click.argument("name", metavar="OWNER+PURPOSE")
+@root_option
+def revoke(name: str, root: Path) -> None:
+    """Revoke a token, and those that were made with it: from the next request on they let nobody in."""
+    from ppmctl import accounts
+    from ppmctl.errors import UsageError
+
+    if "+" not in name:
+        raise UsageError(
+            f"{name!r} is a user, no token.", hint=f"ppmctl user remove {name}  removes it with its tokens."
+        )
+    for gone in accounts.remove(open_volume(root), actor(), name):
+        output.say(f"{gone} is revoked.")
+
+
+@token.command()
+@json_option
+@root_option
+def prune(as_json: bool, root: Path) -> None:
+    """Take what has expired out of htpasswd: nginx knows no expiry. A running server does it every 30 seconds.
+
+    Also what stands there without an entry in access.yml, or is no hash that ppm knows. It can be run at any time.
+    """
+    from ppmctl import accounts
+
+    pruned = accounts.prune(open_volume(root))
+    if as_json:
+        output.as_json({"pruned": list(pruned)})
+    else:
+        for name in pruned:
+            output.data(name)

@@ -1,0 +1,50 @@
+"""The first admin of an index: made where there is none, its secret in files for the volume's owner alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from ppmctl import access, audit, credentials, files, htpasswd
+from ppmctl.access import Access
+from ppmctl.account import Actor
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.volume import Volume
+
+NAME = "admin"
+LOOPBACK = ("127.0.0.1", "localhost")
+SERVER = Actor(name="ppm", origin="here")
+
+_HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
+
+
+def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBACK) -> bool:
+    """Make a first admin where there is no admin, not even a disabled one; whether this did.
+
+    `ROOT/first-credential` then has the line `user:secret` and `ROOT/netrc` the same for clients that read
+    netrc, for each of `hosts`; both 0600.
+    """
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise UsageError(f"{host!r} is not the name of a host, such as index.example.")
+    with credentials.changing(volume) as change:
+        known = change.known()
+        admins = {name for name, entry in known.access.items() if entry.role == "admin" and not entry.is_token}
+        if admins & {*known.hashes, *known.parked}:
+            return False
+        if NAME in change.named - admins:
+            raise PpmError(
+                f"There is no admin, and the credential {NAME!r} is not one.",
+                hint=f"ppmctl user add NAME --role admin --root {volume.root}",
+            )
+        secret = htpasswd.new_secret()
+        netrc = "".join(f"machine {host} login {NAME} password {secret}\n" for host in hosts)
+        # the files first: an admin whose secret nobody has would stand in the way of another
+        files.write_atomic(volume.first_credential, f"{NAME}:{secret}\n".encode(), mode=0o600, sync=True)
+        files.write_atomic(volume.first_netrc, netrc.encode(), mode=0o600, sync=True)
+        change.put(Access(name=NAME, role="admin", created=access.stamp(datetime.now(UTC)), by=actor.name))
+        change.put_hash(NAME, htpasswd.hash_of(secret))
+    what = f"{NAME} as admin, the first"
+    audit.write(volume, action="user add", by=actor.name, origin=actor.origin, what=what, result="done")
+    return True

@@ -1,0 +1,117 @@
+"""Users of another server's htpasswd file, taken over with the passwords that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ppmctl import access, audit, credentials, htpasswd
+from ppmctl.access import Access
+from ppmctl.account import Actor
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.htpasswd import Line
+from ppmctl.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What became of a line: `refused` says why it was not taken, "" if it was.
+
+    `milliseconds` of processor time are what each request with it costs.
+    """
+
+    number: int
+    name: str
+    kind: str
+    milliseconds: float
+    refused: str
+
+    def as_values(self) -> dict[str, object]:
+        """The form that `--json` has of it."""
+        return {**asdict(self), "milliseconds": round(self.milliseconds, 3)}
+
+
+def read(path: Path) -> tuple[tuple[int, Line], ...]:
+    """The lines of the file that are not empty and no comments, each with its number. PpmError for no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise PpmError(f"{path} can't be read: {exc.strerror}.") from exc
+    except UnicodeError:
+        raise PpmError(f"{path} is no htpasswd file: it is not UTF-8.") from None  # it would quote a line
+    lines = [htpasswd.parse(line.removesuffix("\r")) for line in text.split("\n")]
+    return tuple((number, line) for number, line in enumerate(lines, start=1) if not line.is_nothing)
+
+
+def take(
+    volume: Volume,
+    actor: Actor,
+    lines: Sequence[tuple[int, Line]],
+    *,
+    role: str,
+    projects: Sequence[str] = (),
+    limit: float,
+    dry_run: bool = False,
+) -> tuple[Taken, ...]:
+    """Make a user of each line that can be one, costs `limit` milliseconds at most, and has a name that is free."""
+    pattern = Access(
+        name="",
+        role=access.check_role(role),
+        created=access.stamp(datetime.now(UTC)),
+        projects=access.check_projects(projects),
+        by=actor.name,
+    )
+    if pattern.role == "admin" and pattern.projects:
+        raise UsageError("An admin manages the whole index; projects are for publishers.")
+    seen: set[str] = set()
+    done: list[Taken] = []
+    with credentials.changing(volume) as change:
+        named = change.named
+        for number, line in lines:
+            milliseconds = htpasswd.cost(line) * 1000
+            refused = _refusal(line, milliseconds, limit) or _collision(line.name, named, seen)
+            done.append(
+                Taken(
+                    number=number,
+                    name=line.name or "?",
+                    kind=line.kind.name if line.kind else "?",
+                    milliseconds=milliseconds,
+                    refused=refused,
+                )
+            )
+            if not refused:
+                seen.add(line.name)
+        if not dry_run:
+            taken = [line for (_number, line), each in zip(lines, done, strict=True) if not each.refused]
+            change.put(*(replace(pattern, name=line.name) for line in taken))
+            for line in taken:
+                change.put_hash(line.name, line.stored)
+    for each in () if dry_run else done:
+        if not each.refused:
+            what = f"{each.name} as {role}, {each.kind}"
+            audit.write(volume, action="user import", by=actor.name, origin=actor.origin, what=what, result="done")
+    return tuple(done)
+
+
+def _refusal(line: Line, milliseconds: float, limit: float) -> str:
+    if not line.name:
+        return "refused: no credential, NAME:HASH"
+    try:
+        access.check_name(line.name)
+    except UsageError:
+        return "refused: a name here has letters, digits, and . _ @ -"
+    if "+" in line.name:
+        return "refused: a + is for the tokens of a user"
+    if line.kind is None:
+        return "refused: not a hash that nginx and ppm both know"
+    if milliseconds > limit:
+        return f"refused: over the limit of {limit:g} ms (--force takes it)"
+    return ""
+
+
+def _collision(name: str, named: frozenset[str], seen: set[str]) -> str:
+    if name in named:
+        return "refused: there is a credential of that name already"
+    return "refused: the name stands in an earlier line" if name in seen else ""

@@ -1,0 +1,64 @@
+"""While a server runs: what has expired is taken out of htpasswd, for nginx, which knows no expiry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from datetime import UTC, datetime
+from typing import NoReturn
+
+from ppmctl import accounts, credentials
+from ppmctl.errors import PpmError
+from ppmctl.volume import Volume
+
+EVERY = 30.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+class Pruner:
+    """Prunes a volume's credentials; where nothing changed and nothing expired since, that is two looks at a file."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._seen: object = None
+        self._due: datetime | None = None
+
+    def run(self) -> NoReturn:
+        """Prune at once and every 30 seconds."""
+        pause = threading.Event()
+        while True:
+            self.prune()
+            pause.wait(EVERY)
+
+    def prune(self) -> tuple[str, ...]:
+        """Prune if there may be something to; the names of what was taken out. What fails is said in the log."""
+        if self._seen == self._identity() and (self._due is None or datetime.now(UTC) < self._due):
+            return ()
+        try:
+            pruned = accounts.prune(self._volume)
+            self._seen = self._identity()
+            self._due = _next(self._volume)
+        except (OSError, PpmError) as exc:
+            log.error("What has expired can't be taken out of %s: %s", self._volume.htpasswd, exc)
+            return ()
+        if pruned:
+            log.warning("Taken out of htpasswd, as expired or not valid: %s", ", ".join(pruned))
+        return pruned
+
+    def _identity(self) -> object:
+        found = []
+        for path in (self._volume.htpasswd, self._volume.access):
+            try:
+                entry = os.stat(path)
+                found.append((entry.st_ino, entry.st_mtime_ns, entry.st_size))
+            except FileNotFoundError:
+                found.append((0, 0, 0))
+        return found
+
+
+def _next(volume: Volume) -> datetime | None:
+    known = credentials.known(volume)
+    ends = [known.access[name].effective.expires for name in known.hashes if name in known.access]
+    return min((datetime.fromisoformat(end) for end in ends if end is not None), default=None)
