@@ -24,9 +24,10 @@ def say(text: str) -> None:
 def raw(piece: bytes, *, error: bool) -> None:
     """Print what a command said elsewhere, as it came: to stderr if it was an `error` there, else to stdout."""
     stream = sys.stderr if error else sys.stdout
-    stream.flush()
-    stream.buffer.write(piece)
-    stream.buffer.flush()
+    if stream is not None:  # closed from the start: as with print, nobody is told
+        stream.flush()
+        stream.buffer.write(piece)
+        stream.buffer.flush()
 
 
 def as_json(value: Any) -> None:

@@ -9,6 +9,7 @@ import queue
 import select
 import shutil
 import signal
+import sys
 import termios
 import threading
 import tty
@@ -40,7 +41,7 @@ def terminal(environ: Mapping[str, str]) -> Terminal | None:
 
     A terminal there is one stream: what is sent to a file here must not be mixed with what is said beside it.
     """
-    if not all(_is_terminal(stream) for stream in (_STDIN, _STDOUT, _STDERR)):
+    if not all(os.isatty(stream) for stream in (_STDIN, _STDOUT, _STDERR)):
         return None
     columns, lines = _size()
     return Terminal(kind=environ.get("TERM") or "dumb", columns=columns, lines=lines)
@@ -190,7 +191,8 @@ def _keyboard(running: Running, *, raw: bool) -> Iterator[None]:
 
 def _send_input(running: Running, wake: int) -> None:
     try:
-        while True:
+        # where there was no stdin at the start its number is by now something else's
+        while sys.stdin is not None:
             ready, _, _ = select.select([_STDIN, wake], [], [])
             if wake in ready:
                 return
@@ -198,7 +200,7 @@ def _send_input(running: Running, wake: int) -> None:
             if not data:
                 break
             running.send(data)
-    except (OSError, ValueError):  # there is no stdin, or nobody there who reads it
+    except OSError:  # nobody there reads it
         pass
     with contextlib.suppress(OSError):
         running.end_input()
@@ -229,13 +231,6 @@ def _sizes(running: Running) -> Iterator[None]:
 def _size() -> tuple[int, int]:
     columns, lines = shutil.get_terminal_size()
     return columns, lines
-
-
-def _is_terminal(stream: int) -> bool:
-    try:
-        return os.isatty(stream)
-    except OSError:
-        return False
 
 
 class _Start:

@@ -79,11 +79,15 @@ class DockerTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedFile:
-    """A file that an argument names: `before` is what stands before its name in the same argument."""
+    """A file that an argument names: `name` as it was typed, `before` what stands before it in the same argument."""
 
-    path: Path
+    name: str
     written: bool
     before: str = ""
+
+    @property
+    def path(self) -> Path:
+        return Path(self.name)
 
 
 class Place(Protocol):
@@ -163,7 +167,7 @@ def connect(target: SshTarget | DockerTarget) -> Place:
     try:
         # imported here: both are slow, and belong to an extra
         place: Place = importlib.import_module(f"ppmctl.{module}").connect(target)
-    except ModuleNotFoundError as exc:
+    except ImportError as exc:
         raise PpmError(
             f"--on needs {needs}, which is not installed beside this ppmctl ({exc.name} is missing).",
             hint="Install ppmctl with its extra: ppmctl[remote].",
@@ -231,7 +235,7 @@ class _Site:
             self._place.start([*self._place.prefix, "sh", "-c", *script], terminal),
             with_terminal=terminal is not None,
             marker=b"" if terminal else self._marker.encode(),
-            names={os.fsencode(there): os.fsencode(file.path) for file, there in names.items()},
+            names={os.fsencode(there): os.fsencode(file.name) for file, there in names.items()},
             interrupt=self._signal,
         )
 

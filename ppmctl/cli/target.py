@@ -33,7 +33,8 @@ class _On(click.Option):
         self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
     ) -> tuple[Any, list[str]]:
         target = opts.get("on")
-        if isinstance(target, str) and not ctx.resilient_parsing and not opts.get("help"):
+        asks_for_help = (option := ctx.command.get_help_option(ctx)) is not None and option.name in opts
+        if isinstance(target, str) and not ctx.resilient_parsing and not asks_for_help:
             from ppmctl import targets
 
             verbose = ["--verbose"] if ctx.find_root().params.get("verbose") else []
@@ -113,4 +114,4 @@ def _value(parameter: click.Parameter, value: str, before: str = "") -> str | Na
         return before + value
     from ppmctl.targets import NamedFile
 
-    return NamedFile(path=Path(value), written=use == "written", before=before)
+    return NamedFile(name=value, written=use == "written", before=before)

@@ -1,0 +1,518 @@
+"""`--on ssh://…`: the same command beside a volume elsewhere, over a real sshd; what it says, takes and leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from support import sshd, wheels
+from support.servers import PPMCTL, free_port
+from support.sshd import Host
+
+from ppmctl import __version__
+
+SECRET = re.compile(r"ppm_[\w-]{40,}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z")
+COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3\d|9\d|1)(?:;\d+)*m")
+# what stands for ppmctl there where it matters how a command comes, and not what it does
+STAND_IN = f"""#!{sys.executable}
+import os, sys
+if sys.argv[1:] == ["--version"]:
+    print("ppmctl, version {__version__}")
+    sys.exit()
+"""
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host with ppmctl; PPM_ROOT is set there, and its temporary files are in `folder`/tmp."""
+    folder = tmp_path_factory.mktemp("host")
+    (folder / "tmp").mkdir()
+    with sshd.running(folder, environ={"TMPDIR": str(folder / "tmp")}) as made:
+        yield made
+
+
+@pytest.fixture
+def standing_in(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
+    """Make a host whose ppmctl does what a Python text says, after `import os, sys`."""
+    with contextlib.ExitStack() as stack:
+
+        def make(script: str) -> Host:
+            programs, folder = tmp_path / "bin", tmp_path / "host"
+            programs.mkdir()
+            program = programs / "ppmctl"
+            program.write_text(STAND_IN + script)
+            program.chmod(0o755)
+            (folder / "tmp").mkdir(parents=True)
+            path = f"{programs}:/usr/bin:/bin"
+            return stack.enter_context(sshd.running(folder, path=path, environ={"TMPDIR": str(folder / "tmp")}))
+
+        yield make
+
+
+def on(
+    host: Host, *arguments: str, given: str | bytes = b"", expect: int = 0, target: str = "", **environ: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `ppmctl` there, from the other side; fail, with all it said, unless it exits with `expect`."""
+    command = [*PPMCTL, *arguments, "--on", target or host.target]
+    given = given.encode() if isinstance(given, str) else given
+    done = subprocess.run(command, input=given, capture_output=True, env=host.environ(**environ), timeout=120)
+    said = f"{done.stdout.decode(errors='replace')}\n{done.stderr.decode(errors='replace')}\n{host.log[-2000:]}"
+    assert done.returncode == expect, f"{shlex.join(command)} exited {done.returncode}:\n{said}"
+    return done
+
+
+def carried(host: Host, script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    """Run a Python text with `run(*arguments)`, which is `targets.run` on the host; `read` and `write` name files."""
+    head = (
+        "import os, sys\nfrom pathlib import Path\nfrom ppmctl import targets\nfrom ppmctl.targets import NamedFile\n"
+        "def read(path): return NamedFile(name=path, written=False)\n"
+        "def write(path): return NamedFile(name=path, written=True, before='--output=')\n"
+        f"def run(*arguments): sys.exit(targets.run({host.target!r}, arguments, environ=os.environ))\n"
+    )
+    command = [sys.executable, "-c", head + script]
+    options = {"capture_output": True, "input": b"", "timeout": 120} | options
+    return subprocess.run(command, env=host.environ(), **options)  # type: ignore[call-overload, no-any-return]
+
+
+@contextlib.contextmanager
+def on_a_terminal(command: list[str], environ: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command on a terminal of 50 lines with 111 columns; its process, and the other end of the terminal."""
+    ours, theirs = pty.openpty()
+    subprocess.run(["stty", "rows", "50", "cols", "111"], stdin=theirs, check=True, timeout=60)
+    environ = {**environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *command], stdin=theirs, stdout=theirs, stderr=theirs, env=environ
+    )
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait(timeout=30)
+        os.close(ours)
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """What comes until `wanted` has come; b"" stands for the end."""
+    said = b""
+    while not wanted or wanted not in said:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # nobody has its other end any more
+            piece = b""
+        if not piece:
+            assert not wanted, f"{wanted!r} did not come: {said!r}"
+            break
+        said += piece
+    return said
+
+
+# the same as here
+
+
+def test_it_says_and_does_what_it_would_there(host: Host, tmp_path: Path) -> None:
+    """Output on both streams, exit code and the volume afterwards are those of the command run beside it."""
+    packages = tmp_path / "old"
+    packages.mkdir()
+    name, content = wheels.wheel("x", "1.0")
+    (packages / name).write_bytes(content)
+    here, there = tmp_path / "here", tmp_path / "there"
+    for arguments, given in (
+        (["user", "list"], ""),
+        (["user", "add", "bob", "--role", "publisher"], ""),
+        (["user", "add", "bob", "--role", "reader"], ""),
+        (["user", "add", "eve", "--role", "king"], ""),
+        (["user", "add"], ""),
+        (["user", "first", "--host", "a.example", "--host", "b.example", "--json"], ""),
+        (["user", "list", "--json"], ""),
+        (["index", "adopt", str(packages)], ""),
+        (["index", "check", "--quick"], ""),
+        (["package", "yank", "x", "1.0", "--reason", "don't 'use' $it; \"no\" *"], ""),
+        (["package", "status", "x", "archived", "--reason", "--äöü"], ""),
+        (["package", "remove", "x", "1.0"], "y\n"),
+        (["package", "remove", "x", "1.0"], "x\n"),
+        (["package", "remove", "x", "1.0"], ""),
+        (["index", "rebuild"], ""),
+    ):
+        beside = subprocess.run(
+            [*PPMCTL, *arguments, "--root", str(here)], input=given.encode(), capture_output=True, timeout=60
+        )
+        remote = on(host, *arguments, "--root", str(there), given=given, expect=beside.returncode)
+        for ours, theirs in ((beside.stdout, remote.stdout), (beside.stderr, remote.stderr)):
+            said = [TIME.sub("TIME", SECRET.sub("SECRET", text.decode())) for text in (ours, theirs)]
+            assert said[1] == said[0].replace(str(here), str(there)), arguments
+    state = json.loads((there / "packages" / "x" / ".status").read_text())
+    assert state == json.loads((here / "packages" / "x" / ".status").read_text())
+
+
+def test_the_volume_of_the_other_side_is_meant_unless_one_is_named(host: Host, tmp_path: Path) -> None:
+    on(host, "user", "add", "ann", "--role", "reader", PPM_ROOT=str(tmp_path / "mine"))
+    assert "ann:" in (host.root / "credentials" / "htpasswd").read_text()
+    assert not (tmp_path / "mine").exists()
+    on(host, "user", "add", "ben", "--role", "reader", "--root", str(tmp_path / "other"))
+    assert "ben:" in (tmp_path / "other" / "credentials" / "htpasswd").read_text()
+
+
+def test_help_is_here_and_no_host_is_asked() -> None:
+    done = subprocess.run(
+        [*PPMCTL, "user", "list", "--on", "ssh://nowhere.invalid", "--help"], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert b"--on TARGET" in done.stdout
+
+
+def test_the_audit_there_has_who_ran_it_from_where(standing_in: Callable[[str], Host]) -> None:
+    host = standing_in("print(os.environ['PPMCTL_ORIGIN'], 'PPM_ROOT' in os.environ)\n")
+    said = carried(host, "run('user', 'list')").stdout.decode()
+    assert re.fullmatch(r"[\w.-]+@[\w.-]+ True\n", said)
+
+
+def test_it_takes_bytes_and_gives_bytes(standing_in: Callable[[str], Host]) -> None:
+    """Megabytes on stdin come back on both streams, whole and apart; arguments come as they are."""
+    host = standing_in(
+        "given = sys.stdin.buffer.read()\n"
+        "sys.stdout.buffer.write(given)\n"
+        "sys.stderr.buffer.write(given[::-1])\n"
+        "sys.stdout.buffer.write(os.fsencode('|'.join(sys.argv[1:])))\n"
+        "sys.exit(77)\n"
+    )
+    given = os.urandom(3 << 20)
+    words = ["", " ", "a b", "'", '"', "$HOME", "`id`", "*", "\\", "new\nline", "ü", "--", "-x", "~", "!!", "#"]
+    done = carried(host, f"run(*{words!r})", input=given)
+    assert done.returncode == 77
+    assert done.stderr == given[::-1]
+    assert done.stdout == given + "|".join(words).encode()
+
+
+def test_it_need_not_take_what_is_given(standing_in: Callable[[str], Host]) -> None:
+    """A command that reads nothing ends all the same, however much waits for it."""
+    host = standing_in("print('done')\n")
+    done = carried(host, "run('x')", input=os.urandom(8 << 20))
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
+def test_it_lives_without_a_stdin_and_with_a_reader_that_goes(standing_in: Callable[[str], Host]) -> None:
+    host = standing_in("for _ in range(100_000): print('line ' * 20)\n")
+    command = (
+        f"import os; os.close(0); os.execv({sys.executable!r}, {[*PPMCTL, 'user', 'list', '--on', host.target]!r})"
+    )
+    line = shlex.join([sys.executable, "-c", command])
+    done = subprocess.run(
+        ["sh", "-c", f"{line} | head -n 1"], env=host.environ(), capture_output=True, timeout=120, text=True
+    )
+    assert done.stdout == "line " * 20 + "\n"
+    assert done.stderr == ""
+
+
+def test_what_a_login_says_is_no_part_of_it(standing_in: Callable[[str], Host]) -> None:
+    """Guards against a .bashrc with an echo, which spoils what scripts read."""
+    host = standing_in("print('out')\n")
+    shell = subprocess.run(["getent", "passwd", str(os.getuid())], capture_output=True, text=True, timeout=60).stdout
+    if not shell.strip().endswith("bash"):
+        pytest.fail(f"this user's shell has no start-up file that ssh's commands read: {shell}")
+    home = host.folder / "noisy"
+    home.mkdir()
+    (home / ".bashrc").write_text("echo welcome; echo to this host >&2\n")
+    config = host.folder / "sshd_config"
+    config.write_text(config.read_text().replace('SetEnv "', f'SetEnv "HOME={home}" "'))
+    os.kill(host.pid, signal.SIGHUP)
+    sshd.wait(host)
+    done = carried(host, "run('x')")
+    assert done.stdout == b"out\n"
+    assert b"to this host" in done.stderr
+
+
+def test_one_that_was_killed_there_is_no_success(standing_in: Callable[[str], Host]) -> None:
+    host = standing_in("os.kill(os.getpid(), 9)\n")
+    done = on(host, "user", "list", expect=1)
+    assert b"was ended on index.test by a signal" in done.stderr
+
+
+# terminals and signals
+
+
+def test_it_asks_on_a_terminal(host: Host, tmp_path: Path) -> None:
+    root = str(tmp_path / "root")
+    command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", root, "--on", host.target]
+    with on_a_terminal(command, host.environ()) as (process, terminal):
+        said = read_until(terminal, b"to go on: ")
+        os.write(terminal, b"y\x7fother\r")  # a key is taken back
+        said += read_until(terminal, b"")
+        assert process.wait(timeout=60) == 1
+    assert b"other" in said
+    assert said.endswith(b"ppmctl: That is another name; nothing was removed.\r\n")
+
+
+def test_ctrl_c_at_a_question(host: Host, tmp_path: Path) -> None:
+    command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", str(tmp_path / "root"), "--on", host.target]
+    with on_a_terminal(command, host.environ()) as (process, terminal):
+        read_until(terminal, b"to go on: ")
+        os.write(terminal, b"\x03")
+        assert read_until(terminal, b"").endswith(b"Interrupted.\r\n")
+        assert process.wait(timeout=60) == 130
+
+
+def test_a_terminal_is_as_it_is_here(standing_in: Callable[[str], Host]) -> None:
+    host = standing_in("print(sys.stdin.isatty(), os.environ['TERM'], os.get_terminal_size(), flush=True); input()\n")
+    with on_a_terminal([*PPMCTL, "user", "list", "--on", host.target], host.environ()) as (process, terminal):
+        said = read_until(terminal, b"\n")
+        assert said.split(b"\r")[0] == b"True xterm-256color os.terminal_size(columns=111, lines=50)"
+        os.write(terminal, b"\r")
+        assert process.wait(timeout=60) == 0
+
+
+def test_it_has_colours_as_here(host: Host, tmp_path: Path) -> None:
+    """What a progress bar looks like: coloured on a terminal, without colours where somebody wants none."""
+    command = [*PPMCTL, "index", "check", "--root", str(tmp_path / "root"), "--on", host.target]
+    for wanted, more in ((True, {}), (False, {"NO_COLOR": "1"})):
+        with on_a_terminal(command, host.environ(**more)) as (process, terminal):
+            said = read_until(terminal, b"")
+            process.wait(timeout=60)
+        assert b"Projects" in said
+        assert bool(COLOUR.search(said)) == wanted, said
+    assert (
+        b"Projects"
+        not in on(host, "index", "check", "--root", str(tmp_path / "root"), expect=1).stderr.split(b",")[0]
+    )
+
+
+@pytest.mark.parametrize("way", ["signal", "key"])
+def test_ctrl_c_ends_what_runs_there(way: str, host: Host, tmp_path: Path) -> None:
+    """A server: it is let end, its exit code is what comes back, and nothing of it stays."""
+    port = free_port()
+    root = tmp_path / "root"
+    command = [*PPMCTL, "serve", "--root", str(root), "--port", str(port), "--on", host.target]
+    with contextlib.ExitStack() as stack:
+        if way == "key":
+            process, terminal = stack.enter_context(on_a_terminal(command, host.environ()))
+        else:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=host.environ())
+            stack.callback(process.kill)
+        until = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10).text.strip() == "ok"
+                break
+            assert process.poll() is None
+            assert time.monotonic() < until, host.log
+            time.sleep(0.05)
+        if way == "key":
+            os.write(terminal, b"\x03")
+        else:
+            process.send_signal(signal.SIGINT)
+        if way == "key":
+            read_until(terminal, b"")
+        else:
+            process.communicate(timeout=60)
+        assert process.wait(timeout=60) == 0
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
+
+
+def test_one_that_does_not_listen_can_be_left(standing_in: Callable[[str], Host]) -> None:
+    """The third Ctrl-C leaves what heeds none."""
+    host = standing_in(
+        "import signal, time\n"
+        "heard = 0\n"
+        "def count(*_):\n    global heard\n    heard += 1\n    print(heard, flush=True)\n"
+        "signal.signal(signal.SIGINT, count)\nprint(0, flush=True)\n"
+        "while sys.stdin.read(1): pass\n"
+        "while heard < 3: time.sleep(0.01)\n"
+    )
+    command = [*PPMCTL, "user", "list", "--on", host.target]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=host.environ()
+    ) as process:
+        assert process.stdout is not None
+        for number in range(3):
+            assert process.stdout.readline() == f"{number}\n".encode()
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == b"\nInterrupted.\n"
+
+
+# files
+
+
+def test_files_are_those_here(standing_in: Callable[[str], Host], tmp_path: Path) -> None:
+    """What is read comes from here, and what is written comes here for its owner alone; nothing stays there."""
+    host = standing_in(
+        "from pathlib import Path\n"
+        "given, made = sys.argv[1], sys.argv[2].removeprefix('--output=')\n"
+        "print(given); print('writing', made, file=sys.stderr)\n"
+        "assert Path(given).stat().st_mode & 0o777 == 0o600\n"
+        "assert not Path(made).exists()\n"
+        "Path(made).write_bytes(Path(given).read_bytes()[::-1])\n"
+    )
+    given, made = tmp_path / "given it.txt", tmp_path / "made"
+    given.write_bytes(os.urandom(1 << 20))
+    script = f"run(read({str(given)!r}), write('made'))"
+    done = carried(host, script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == f"{given}\n"
+    assert done.stderr.decode() == "writing made\n"
+    assert made.read_bytes() == given.read_bytes()[::-1]
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert list((host.folder / "tmp").iterdir()) == []
+    again = carried(host, script, cwd=tmp_path)
+    assert again.returncode == 1
+    assert again.stdout == b""
+    assert b"made is there already; it is not replaced. Nothing was done." in again.stderr
+
+
+@pytest.mark.parametrize("fault", ["unreadable", "unwritable", "command"])
+def test_what_can_not_be_done_leaves_nothing(fault: str, standing_in: Callable[[str], Host], tmp_path: Path) -> None:
+    host = standing_in(
+        "open(sys.argv[2].partition('=')[2], 'w').write('half'); open(os.environ['PPM_ROOT'], 'w'); sys.exit(1)\n"
+    )
+    given, made = tmp_path / "given", tmp_path / "made"
+    given.write_bytes(b"x")
+    if fault == "unreadable":
+        given.unlink()
+    elif fault == "unwritable":
+        made = tmp_path / "no" / "made"
+    script = f"run(read({str(given)!r}), write({str(made)!r}))"
+    done = carried(host, script)
+    assert done.returncode == 1
+    assert not made.exists()
+    assert host.root.exists() == (fault == "command")
+    assert list((host.folder / "tmp").iterdir()) == []
+
+
+# secrets
+
+
+def test_no_secret_is_in_an_argument_or_a_log(tmp_path: Path) -> None:
+    """Every program that runs there, with its arguments, while secrets are made and some travel."""
+    folder = tmp_path / "host"
+    trace = tmp_path / "trace"
+    tracer = ("strace", "-f", "-qq", "-s", "100000", "-e", "trace=execve", "-o", str(trace))
+    with sshd.running(folder, before=tracer) as host:
+        made = on(host, "user", "add", "bob", "--role", "reader")
+        secret = made.stdout.decode().strip()
+        on(host, "user", "first")
+        given = tmp_path / "given"
+        given.write_text("a secret in a file")
+        carried(host, f"run('user', 'remove', read({str(given)!r}))", input=b"a secret on stdin")
+        log = host.log
+    assert SECRET.fullmatch(secret)
+    traced = trace.read_text()
+    assert "--role=reader" in traced
+    first = (host.root / "first-credential").read_text().strip().partition(":")[2]
+    for text in (traced, log):
+        assert secret not in text
+        assert first not in text
+        assert "a secret" not in text
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("ssh://nowhere.invalid", "There is no host nowhere.invalid"),
+        ("ssh://127.0.0.1:1", "Nothing listens for SSH on 127.0.0.1"),
+        ("telnet://x", "--on can't be 'telnet://x'"),
+        ("ssh://me:secret@x", "--on takes no password"),
+        ("docker://a/b", "'a/b' is not the name of a container"),
+    ],
+)
+def test_a_host_that_is_none(target: str, said: str, host: Host) -> None:
+    done = on(host, "user", "list", target=target, expect=1 if "://nowhere" in target or ":1" in target else 2)
+    assert done.stdout == b""
+    assert done.stderr.decode().startswith(f"ppmctl: {said}")
+    assert "Traceback" not in done.stderr.decode()
+    assert "secret" not in done.stderr.decode()
+
+
+def test_a_host_whose_key_is_not_known(tmp_path: Path) -> None:
+    """No key is taken unseen: the host could be anybody's, and would be handed files and answers."""
+    with sshd.running(tmp_path / "host") as host:
+        host.known_hosts.unlink()
+        fingerprint = subprocess.run(
+            ["ssh-keygen", "-lf", str(host.folder / "host_key.pub")], capture_output=True, text=True, timeout=60
+        ).stdout.split()[1]
+        done = on(host, "user", "list", expect=1)
+        assert f"The key of index.test is not known here: ssh-ed25519 {fingerprint}" in done.stderr.decode()
+        assert "`ssh index.test`" in done.stderr.decode()
+        assert not host.known_hosts.exists()
+        host.remember(sshd.keygen(tmp_path / "other").with_suffix(".pub"))
+        done = on(host, "user", "list", expect=1)
+        assert "is another than the one known here" in done.stderr.decode()
+        assert "Accepted" not in host.log
+
+
+def test_a_host_that_does_not_know_us(tmp_path: Path) -> None:
+    with sshd.running(tmp_path / "host") as host:
+        host.know(IdentityFile=str(sshd.keygen(tmp_path / "stranger")))
+        done = on(host, "user", "list", expect=1)
+        assert done.stderr.decode() == (
+            "ppmctl: index.test takes none of the keys here.\n"
+            "        `ssh index.test` has to work, without a password."
+            " ssh-copy-id index.test installs one, ssh-add -l lists.\n"
+        )
+        host.know(IdentityFile=str(sshd.keygen(tmp_path / "locked", passphrase="what nobody guesses")))
+        assert "one has a passphrase" in on(host, "user", "list", expect=1).stderr.decode()
+        assert "ssh-add" in on(host, "user", "list", expect=1).stderr.decode()
+
+
+def test_a_host_without_ppmctl(tmp_path: Path) -> None:
+    with sshd.running(tmp_path / "host", path="/usr/bin:/bin") as host:
+        done = on(host, "user", "list", expect=1)
+    assert done.stderr.decode() == (
+        "ppmctl: There is no ppmctl on index.test.\n"
+        "        A command that ssh runs has to find it: ssh index.test ppmctl --version\n"
+    )
+
+
+def test_a_host_with_another_version(standing_in: Callable[[str], Host]) -> None:
+    host = standing_in("open(os.environ['PPM_ROOT'], 'w')\n")
+    program = Path(host.path.partition(":")[0]) / "ppmctl"
+    program.write_text(program.read_text().replace(__version__, "99.1"))
+    done = on(host, "user", "list", expect=1)
+    assert f"index.test has ppmctl 99.1, and this is {__version__}" in done.stderr.decode()
+    assert not host.root.exists()
+
+
+def test_a_host_that_goes_away(standing_in: Callable[[str], Host]) -> None:
+    """It is said that nobody knows what was done; it is not a success, and does not hang."""
+    host = standing_in("print('begun', flush=True); sys.stdin.read()\n")
+    command = [*PPMCTL, "user", "list", "--on", host.target]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=host.environ()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        host.kill()
+        process.wait(timeout=60)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert process.returncode == 1
+    assert said.startswith("ppmctl: The connection to index.test broke off; the command may have been done")
+
+
+def test_without_the_extra_it_says_what_to_install(host: Host) -> None:
+    for name, target in (("fabric", host.target), ("docker", "docker://x")):
+        hide = f"import sys; sys.modules[{name!r}] = None; from ppmctl import cli; cli.main()"
+        done = subprocess.run(
+            [sys.executable, "-c", hide, "user", "list", "--on", target], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"ppmctl: --on needs {name}, which is not installed")
+        assert "ppmctl[remote]" in done.stderr

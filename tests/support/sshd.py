@@ -1,0 +1,174 @@
+"""Hosts that are reached over SSH: a real sshd on the loopback, with keys, users' files and settings of its own.
+
+Nothing of this machine's configuration is read or changed. Who logs in is the user who runs the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from support import namespaces
+from support.servers import clean_environment, free_port
+
+SSHD = "/usr/sbin/sshd"
+NAME = "index.test"
+PROGRAMS = Path(sys.executable).parent
+_FOREIGN = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES")
+# sshd wants a folder in /run, and hosts that are tested with have none
+_PREPARE = "mount -t tmpfs tmpfs /run; mkdir -m 0755 /run/sshd"
+
+
+@dataclass(kw_only=True)
+class Host:
+    """An sshd, and a user's home on the client's side that knows it as `index.test`; `root` is PPM_ROOT there."""
+
+    folder: Path
+    port: int
+    root: Path
+    path: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def target(self) -> str:
+        return f"ssh://{NAME}"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "key"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.home / ".ssh" / "known_hosts"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Of the sshd that listens."""
+        return self.process.pid
+
+    def kill(self) -> None:
+        """End it at once, with all connections."""
+        for process in descendants(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.process.wait(timeout=30)
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """What the client's side has: a home with the host's name and the key, and nothing of this machine's."""
+        found = clean_environment(self.home)
+        return {name: value for name, value in found.items() if name not in _FOREIGN} | more
+
+    def know(self, **settings: str) -> None:
+        """Write the client's ~/.ssh/config; `settings` go over what lets it in."""
+        said = {
+            "HostName": "127.0.0.1",
+            "Port": str(self.port),
+            "User": getpass.getuser(),
+            "IdentityFile": str(self.key),
+            "IdentitiesOnly": "yes",
+        } | settings
+        lines = [f"Host {NAME}", *(f"    {name} {value}" for name, value in said.items())]
+        config = self.home / ".ssh" / "config"
+        config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.write_text("\n".join(lines) + "\n")
+
+    def remember(self, key: Path) -> None:
+        """Let the client know the host by a public key."""
+        kind, text = key.read_text().split()[:2]
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {text}\n")
+
+
+def descendants(process: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    try:
+        found = children.read_text().split()
+    except FileNotFoundError:
+        return []
+    return [process, *(below for child in found for below in descendants(int(child)))]
+
+
+def keygen(path: Path, *, passphrase: str = "") -> Path:
+    """Make a key pair, if it is not there."""
+    if not path.exists():
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", str(path)]
+        subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    return path
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, *, path: str = "", environ: Mapping[str, str] | None = None, before: Sequence[str] = ()
+) -> Iterator[Host]:
+    """An sshd with everything below `folder`; `path` and `environ` are what commands get there.
+
+    `before` is what its command follows, as an argument of.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    host_key, key = keygen(folder / "host_key"), keygen(folder / "key")
+    (folder / "authorized_keys").write_bytes(key.with_suffix(".pub").read_bytes())
+    root = folder / "root"
+    path = path or os.pathsep.join([str(PROGRAMS), "/usr/local/bin", "/usr/bin", "/bin"])
+    variables = {"PATH": path, "PPM_ROOT": str(root), **(environ or {})}
+    port = free_port()
+    settings = {
+        "Port": str(port),
+        "ListenAddress": "127.0.0.1",
+        "HostKey": str(host_key),
+        "AuthorizedKeysFile": str(folder / "authorized_keys"),
+        "PidFile": "none",
+        "UsePAM": "no",
+        "StrictModes": "no",  # a folder for temporary files is everybody's
+        "PermitRootLogin": "yes",
+        "PasswordAuthentication": "no",
+        "KbdInteractiveAuthentication": "no",
+        "LogLevel": "VERBOSE",
+        "SetEnv": " ".join(f'"{name}={value}"' for name, value in variables.items()),
+    }
+    config = folder / "sshd_config"
+    config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    command = [*before, SSHD, "-D", "-e", "-f", str(config)]
+    if os.geteuid() == 0:
+        command = [*namespaces.command(_PREPARE), *command]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    host = Host(folder=folder, port=port, root=root, path=path, process=process)
+    host.know()
+    host.remember(host_key.with_suffix(".pub"))
+    try:
+        wait(host)
+        yield host
+    finally:
+        host.kill()
+
+
+def wait(host: Host, *, seconds: float = 30) -> None:
+    """Wait until it answers."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and host.process.poll() is None:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", host.port), timeout=5) as connection,
+        ):
+            if connection.recv(4) == b"SSH-":
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"{shlex.join(map(str, host.process.args))} does not answer:\n{host.log}")  # type: ignore[arg-type]

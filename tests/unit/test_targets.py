@@ -1,0 +1,233 @@
+"""`--on`: which targets there are, which commands have it, and what is carried there of what was typed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from ppmctl import cli, targets
+from ppmctl.cli import target as options
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.targets import DockerTarget, NamedFile, SshTarget
+
+# Values that a shell, or the reading of options, could take for something else.
+NASTY = ("--on", "--", "-x", "", " ", "a b", "'", '"', "$HOME", "*", "\n", "ü", "=", "--root=x")
+# What becomes of the paths that commands with --on take: folders are those of the other side.
+USES = {"root": None, "folder": None, "output": "written", "file": "read", "output_file": "written"}
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from commands(child, (*path, name))
+    else:
+        yield path, command
+
+
+ALL = dict(commands(cli.cli))
+
+
+def named(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+CARRIED = {path: command for path, command in ALL.items() if "--on" in named(command)}
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str | NamedFile, ...]]]:
+    """What would be run elsewhere; nothing is."""
+    seen: list[tuple[str, tuple[str | NamedFile, ...]]] = []
+
+    def run(target: str, arguments: Sequence[str | NamedFile], *, environ: Mapping[str, str]) -> int:
+        seen.append((target, tuple(arguments)))
+        return 7
+
+    monkeypatch.setattr(targets, "run", run)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ssh://index.example", SshTarget(host="index.example")),
+        ("ssh://index.example/", SshTarget(host="index.example")),
+        ("ssh://root@index.example:2222", SshTarget(host="index.example", user="root", port=2222)),
+        ("ssh+sudo://ann@Index", SshTarget(host="Index", user="ann", sudo=True)),
+        ("ssh://[::1]:22", SshTarget(host="::1", port=22)),
+        ("ssh://192.0.2.7", SshTarget(host="192.0.2.7")),
+        ("docker://ppm-pypiserver-1", DockerTarget(name="ppm-pypiserver-1")),
+    ],
+)
+def test_targets(text: str, expected: object) -> None:
+    assert targets.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "index.example", "ssh:index", "http://x", "SSH://x", "ssh://", "ssh://@x", "ssh://a@b@c"),
+        *("ssh://x:0", "ssh://x:65536", "ssh://x:port", "ssh://x/path", "ssh://x y", "ssh://x;id", "ssh://::1"),
+        *("ssh://-oProxyCommand=id", "ssh://-l@x", "docker://", "docker://a/b", "docker://-x", "docker://x y"),
+    ],
+)
+def test_what_is_no_target(text: str) -> None:
+    """Among them what `ssh`, which a hint names with it, would take for an option."""
+    with pytest.raises(UsageError):
+        targets.parse(text)
+
+
+@pytest.mark.parametrize("text", ["ssh://ann:hunter2@x", "http://ann:hunter2@x", "ssh://ann:hunter2@x y"])
+def test_a_password_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        targets.parse(text)
+    assert "hunter2" not in refused.value.message + refused.value.hint
+
+
+def test_what_has_a_root_can_be_elsewhere() -> None:
+    assert len(CARRIED) >= 12
+    assert {path for path, command in ALL.items() if "--root" in named(command)} == set(CARRIED)
+
+
+def values(parameter: click.Parameter, value: str) -> list[str]:
+    """What is typed for a parameter."""
+    if isinstance(parameter, click.Argument):
+        return [value] if parameter.nargs == 1 else [value, "second"]
+    name = parameter.opts[0]
+    assert isinstance(parameter, click.Option)
+    if parameter.is_flag or parameter.count:
+        return [name]
+    assert parameter.nargs == 1, f"{name}: how several values of an option are carried is not tried"
+    return [f"{name}={value}"] * (2 if parameter.multiple else 1)
+
+
+@pytest.mark.parametrize("path", CARRIED, ids=" ".join)
+@pytest.mark.parametrize("value", NASTY)
+def test_what_was_typed_is_what_is_meant_there(
+    path: tuple[str, ...], value: str, ran: list[tuple[str, tuple[str | NamedFile, ...]]]
+) -> None:
+    """Of every command with --on every parameter at once: what is carried is parsed there to what was typed here."""
+    command = CARRIED[path]
+    given = [part for part in command.params if part.name != "on" and "--help" not in part.opts]
+    typed = [text for part in given if isinstance(part, click.Option) for text in values(part, value)]
+    typed += ["--", *(text for part in given if isinstance(part, click.Argument) for text in values(part, value))]
+    assert cli.run([*path, "--on", "ssh://x", *typed]) == 7
+    ((target, arguments),) = ran
+    assert target == "ssh://x"
+    assert arguments[: len(path)] == path
+    texts = [part if isinstance(part, str) else f"{part.before}{part.name}" for part in arguments[len(path) :]]
+    assert parsed(command, texts) == parsed(command, typed)
+
+
+def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
+    found, rest, _ = command.make_parser(click.Context(command)).parse_args(list(arguments))
+    assert rest == []
+    return found
+
+
+def test_it_may_stand_anywhere(ran: list[tuple[str, tuple[str | NamedFile, ...]]]) -> None:
+    for arguments in (
+        ["-v", "package", "yank", "x", "1.0", "--on=ssh://h", "--reason", "--on"],
+        ["--verbose", "package", "yank", "--reason", "--on", "--on", "ssh://h", "x", "1.0"],
+    ):
+        assert cli.run(arguments) == 7
+    assert set(ran) == {("ssh://h", ("--verbose", "package", "yank", "--reason=--on", "--", "x", "1.0"))}
+
+
+def test_a_missing_root_is_the_other_sides(
+    ran: list[tuple[str, tuple[str | NamedFile, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PPM_ROOT", "/here")
+    assert cli.run(["package", "status", "--on", "docker://x"]) == 7
+    assert cli.run(["package", "status", "--on", "docker://x", "--root", "there"]) == 7
+    assert ran == [("docker://x", ("package", "status")), ("docker://x", ("package", "status", "--root=there"))]
+
+
+def test_an_option_that_is_none_is_refused_here(
+    ran: list[tuple[str, tuple[str | NamedFile, ...]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["package", "status", "--on", "docker://x", "--nonsense"]) == 2
+    assert "--nonsense" in capsys.readouterr().err
+    assert ran == []
+
+
+@pytest.mark.parametrize("path", CARRIED, ids=" ".join)
+def test_of_every_path_it_is_said_on_which_side_it_is(path: tuple[str, ...]) -> None:
+    """A new option for a file is decided here: read from this side, or written to it."""
+    for parameter in CARRIED[path].params:
+        if isinstance(parameter.type, click.Path | click.File):
+            assert parameter.name in USES, (
+                f"{' '.join(path)} {parameter.opts}: read or written here, or a folder there?"
+            )
+            assert options.file_use(parameter) == USES[parameter.name]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "use"),
+    [
+        (click.Option(["--output"], type=click.Path(path_type=Path, dir_okay=False)), "written"),
+        (click.Option(["--to"], type=click.Path(dir_okay=False, writable=True)), "written"),
+        (click.Option(["--to"], type=click.File("wb")), "written"),
+        (click.Option(["--to"], type=click.File("x")), "written"),
+        (click.Argument(["given"], type=click.Path(dir_okay=False)), "read"),
+        (click.Argument(["given"], type=click.File()), "read"),
+        (click.Argument(["given"], type=click.File("rb")), "read"),
+        (click.Argument(["given"], type=click.Path()), None),
+        (click.Argument(["given"]), None),
+    ],
+)
+def test_files_are_known_by_their_types(parameter: click.Parameter, use: str | None) -> None:
+    assert options.file_use(parameter) == use
+
+
+def test_files_are_carried_as_files(
+    ran: list[tuple[str, tuple[str | NamedFile, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    @options.on_option
+    @click.option("--output", type=click.Path(dir_okay=False))
+    @click.argument("files", nargs=-1, type=click.File())
+    def make(output: str, files: tuple[Any, ...]) -> None:
+        """Not run here."""
+
+    assert make.main(["a", "-", "b", "--output", "o", "--on", "ssh://h"], standalone_mode=False) == 7
+    written = NamedFile(name="o", written=True, before="--output=")
+    read = [NamedFile(name=name, written=False) for name in ("a", "b")]
+    assert ran == [("ssh://h", (written, "--", read[0], "-", read[1]))]
+
+
+def test_nothing_is_asked_where_a_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_target: object) -> None:
+        raise AssertionError("a host was asked")
+
+    monkeypatch.setattr(targets, "connect", refuse)
+    there = tmp_path / "there"
+    there.touch()
+    for file, said in (
+        (NamedFile(name=str(tmp_path / "no"), written=False), "can't be read"),
+        (NamedFile(name=str(there), written=True), "is there already"),
+        (NamedFile(name=str(tmp_path / "no" / "no"), written=True), "can't be written"),
+    ):
+        with pytest.raises(PpmError, match=said):
+            targets.run("ssh://x", ["user", file], environ={})
+    assert list(tmp_path.iterdir()) == [there]
+
+
+def test_help_loads_nothing_of_it() -> None:
+    """Neither `ppmctl --help` nor a command that runs here waits for what only --on needs."""
+    probe = (
+        "import sys; from ppmctl import cli; cli.run(['--help']); cli.run(['index', 'check', '--help']);"
+        "slow = {'fabric', 'paramiko', 'docker', 'ppmctl.targets', 'ppmctl.relay'};"
+        "sys.exit(sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "[]\n"
