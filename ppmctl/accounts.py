@@ -106,7 +106,7 @@ def create_token(
 
     An actor over HTTP makes tokens of its own owner, with no more right than its own. Without projects, and without
     `expires`, they are those of whom it can't exceed. A token that a token made is gone with it. Beside the volume an
-    owner that is not there is made too: without a secret, and with the rights of its tokens.
+    owner that is not there is made too: without a secret, with the rights of its tokens, and gone with the last.
     """
     with _changing(volume, actor, "token create", _said(name, role, projects, expires)) as change:
         wanted = _new(actor, name, role, projects, expires)
@@ -210,8 +210,11 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
             demand(change, actor, name)
         elif name not in change.named or actor.access is not None:
             raise unknown(name)
-        gone = {name, *(each for each in change.named if each.startswith(f"{name}+"))}
+        gone = {name, *_tokens(change, name)}
         gone |= {each for each, entry in change.access.items() if entry.stands_on(name)}
+        owner = change.access.get(name.partition("+")[0])
+        if owner is not None and owner.has_tokens_only and not _tokens(change, owner.name) - gone:
+            gone.add(owner.name)
         change.drop(gone)
         return tuple(sorted(gone))
 
@@ -321,6 +324,10 @@ def _holders(change: Change, actor: Actor, token: Access) -> list[Access]:
         )
         change.put(owner)
     return [change.access[token.owner]]
+
+
+def _tokens(change: Change, owner: str) -> set[str]:
+    return {each for each in change.named if each.startswith(f"{owner}+")}
 
 
 def _noun(name: str) -> str:

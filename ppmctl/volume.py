@@ -154,14 +154,17 @@ class Volume:
                     if not folder.is_dir():
                         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
                     _demand(folder, os.R_OK | os.W_OK | os.X_OK)
-            for file in (self.htpasswd, self.access, self.settings):
+            for file in (self.htpasswd, self.access, self.disabled, self.settings):
                 if file.exists():
                     _demand(file, os.R_OK)
-            for file in (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock, self.audit):
+            for file in (*self._locks(), self.audit):
                 if file.exists():
                     _demand(file, os.W_OK)
         except OSError as exc:
             raise self._unusable(exc) from exc
+
+    def _locks(self) -> tuple[Path, ...]:
+        return (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock, self.credentials_lock)
 
     def _folders(self) -> tuple[Path, ...]:
         return (self.packages, self.drop, self.incoming, self.simple, self.pending, self.locks)

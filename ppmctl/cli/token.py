@@ -40,8 +40,8 @@ def create(
 ) -> None:
     """Create a token and print its secret, once: it is stored nowhere.
 
-    An owner that is not there yet comes with its first token: without a secret of its own, and with the rights that
-    its tokens have together.
+    An owner that is not there yet comes with its first token, and goes with the last: without a secret of its own,
+    and with the rights that its tokens have together.
     """
     from ppmctl import access, accounts
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +21,7 @@ from ppmctl.cli.issue import (
     table,
 )
 from ppmctl.cli.volume import open_volume, root_option
+from ppmctl.errors import UsageError
 
 
 @click.group()
@@ -45,20 +48,19 @@ def add(
     as_json: bool,
     root: Path,
 ) -> None:
-    """Add the user NAME and print the secret, once: it is stored nowhere."""
+    """Add the user NAME and print the secret, once: it is stored nowhere.
+
+    OWNER+PURPOSE is a token of OWNER, as `ppmctl token create` makes it.
+    """
     from ppmctl import access, accounts
 
     until = access.expiry(expires) if expires else None
+    if "+" in name and email is not None:
+        raise UsageError("A token has no e-mail address; its owner may have one.")
+    create: Any = accounts.create_token if "+" in name else partial(accounts.create_user, email=email)
     hand_over(
-        lambda deliver: accounts.create_user(
-            open_volume(root),
-            actor(),
-            name,
-            role=role,
-            projects=projects,
-            expires=until,
-            email=email,
-            deliver=deliver,
+        lambda deliver: create(
+            open_volume(root), actor(), name, role=role, projects=projects, expires=until, deliver=deliver
         ),
         path=output,
         as_json=as_json,

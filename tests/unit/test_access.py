@@ -1,0 +1,157 @@
+"""What a credential may do: roles, projects, expiry, and whose it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ppmctl import access
+from ppmctl.access import Access, held
+from ppmctl.errors import UsageError
+
+NOW = datetime(2027, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+
+
+def entry(name: str, role: str = "publisher", **more: object) -> Access:
+    return Access(name=name, role=role, created="", **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("role", "projects", "expires", "action", "project", "may"),
+    [
+        ("reader", (), None, "read", None, True),
+        ("reader", (), None, "publish", "x", False),
+        ("reader", (), None, "manage", None, False),
+        ("publisher", (), None, "publish", "x", True),
+        ("publisher", ("acme-*",), None, "publish", "acme-x", True),
+        ("publisher", ("acme-*",), None, "publish", "x", False),
+        ("publisher", ("acme-*",), None, "publish", None, True),
+        ("publisher", ("acme-*",), None, "read", "x", True),
+        ("publisher", (), None, "manage", "x", False),
+        ("admin", (), None, "manage", "x", True),
+        ("admin", ("acme-*",), None, "manage", "x", False),
+        ("admin", ("acme-*",), None, "manage", None, False),
+        ("admin", (), "2020-01-01T00:00:00+00:00", "read", None, False),
+        ("admin", (), "2020-01-01T00:00:00Z", "read", None, False),
+        ("admin", (), "2999-01-01T00:00:00.5Z", "manage", "x", True),
+    ],
+)
+def test_rights(
+    role: str, projects: tuple[str, ...], expires: str | None, action: str, project: str | None, may: bool
+) -> None:
+    assert entry("x", role, projects=projects, expires=expires).may(action, project) is may  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("owner", "what"),
+    [
+        (entry("ops", "reader"), "the role"),
+        (entry("ops", projects=("other",)), "the project"),
+        (entry("ops", disabled=True), "being let in"),
+        (entry("ops", expires="2020-01-01T00:00:00Z"), "time"),
+        (None, "an owner"),
+    ],
+)
+def test_a_token_has_no_more_than_its_owner_has(owner: Access | None, what: str) -> None:
+    token = entry("ops+ci", projects=("acme",))
+    assert held({"ops": entry("ops"), "ops+ci": token})["ops+ci"].may("publish", "acme")
+    found = held({"ops+ci": token} if owner is None else {"ops": owner, "ops+ci": token})["ops+ci"]
+    assert not found.may("publish", "acme"), f"its owner lacks {what}"
+    assert found.may("read") is (what in ("the role", "the project"))
+
+
+def test_a_token_has_no_more_than_the_token_that_it_was_made_with() -> None:
+    entries = {"ops": entry("ops"), "ops+a": entry("ops+a", "reader"), "ops+b": entry("ops+b", by="ops+a")}
+    assert not held(entries)["ops+b"].may("publish")
+    assert held(entries)["ops+b"].may("read")
+    assert held(entries)["ops+b"].effective.role == "reader"
+    del entries["ops+a"]
+    assert not held(entries)["ops+b"].may("read")
+    # somebody else's token is not what it was made with, whatever the entry says
+    assert held({**entries, "ops+b": entry("ops+b", by="eve+a")})["ops+b"].may("publish")
+
+
+def test_tokens_made_in_a_circle_let_nobody_in() -> None:
+    found = held({"o": entry("o"), "o+a": entry("o+a", by="o+b"), "o+b": entry("o+b", by="o+a")})
+    assert not found["o+a"].may("read")
+    assert not found["o+b"].may("read")
+    assert not held({"o": entry("o"), "o+a": entry("o+a", by="o+a")})["o+a"].may("read")
+
+
+def test_what_is_left_of_a_token() -> None:
+    owner = entry("o", "reader", projects=("a-*",), expires="2028-01-01T00:00:00Z")
+    left = held({"o": owner, "o+x": entry("o+x", "admin", expires="2029-01-01T00:00:00Z")})["o+x"].effective
+    assert (left.role, left.projects, left.expires) == ("reader", ("a-*",), "2028-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holder", "more"),
+    [
+        (entry("o+x"), entry("o"), ""),
+        (entry("o+x", "reader"), entry("o", projects=("a",)), ""),
+        (entry("o+x", "admin"), entry("o"), "the role admin (o is a publisher)"),
+        (entry("o+x"), entry("o", projects=("a-*",)), "the projects * (o has a-*)"),
+        (entry("o+x", projects=("a-b", "a-c*")), entry("o", projects=("a-*",)), ""),
+        (entry("o+x", projects=("a-b", "b")), entry("o", projects=("a-*",)), "the projects b (o has a-*)"),
+        # one letter is not any number of them, though the pattern matches the other as it is written
+        (entry("o+x", projects=("a-*",)), entry("o", projects=("a-?",)), "the projects a-* (o has a-?)"),
+        (entry("o+x", projects=("a-?",)), entry("o", projects=("a-?",)), ""),
+        (entry("o+x"), entry("o", expires="2028-01-01T00:00:00Z"), "a life without end (o ends at 2028-01-01T00:00:00Z)"),
+        (
+            entry("o+x", expires="2028-01-01T00:00:01Z"),
+            entry("o", expires="2028-01-01T00:00:00Z"),
+            "a life until 2028-01-01T00:00:01Z (o ends at 2028-01-01T00:00:00Z)",
+        ),
+        (entry("o+x", expires="2027-01-01T00:00:00Z"), entry("o", expires="2028-01-01T00:00:00Z"), ""),
+    ],
+)
+def test_what_a_new_token_would_have_more(wanted: Access, holder: Access, more: str) -> None:
+    assert access.exceeds(wanted, holder) == more
+
+
+@pytest.mark.parametrize(
+    ("duration", "moment"),
+    [
+        ("45s", "2027-03-01T12:00:45.250Z"),
+        ("10m", "2027-03-01T12:10:00Z"),
+        ("12h", "2027-03-02T00:00:00Z"),
+        ("90d", "2027-05-30T12:00:00Z"),
+    ],
+)
+def test_durations(duration: str, moment: str) -> None:
+    assert access.expiry(duration, now=NOW) == moment
+
+
+@pytest.mark.parametrize("duration", ["", "90", "d", "0s", "-1d", "1.5h", "1w", "9999999d", "1d ", "١d", "1D"])
+def test_what_is_no_duration(duration: str) -> None:
+    with pytest.raises(UsageError, match="is not a duration"):
+        access.expiry(duration, now=NOW)
+
+
+def test_a_credential_is_over_at_its_moment() -> None:
+    found = entry("x", expires=access.expiry("10m", now=NOW))
+    end = NOW.replace(microsecond=0) + timedelta(minutes=10)
+    assert found.is_live(end - timedelta(milliseconds=1))
+    assert not found.is_live(end)
+
+
+def test_globs_are_written_as_normalised_names_are() -> None:
+    """Else Acme_* would match nothing: the name of a project here is always its normalised one."""
+    assert access.check_projects(["Acme_*", "a..b", "x", "x"]) == ("acme-*", "a-b", "x")
+    for wrong in ("", "a b", "a/b", "ü", "a\n", "{a,b}"):
+        with pytest.raises(UsageError):
+            access.check_projects([wrong])
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "+x", "a+b+c", "ü", "a\n", "-a", "a" * 65, "a+", "a+" + "b" * 65])
+def test_names_that_can_be_none(name: str) -> None:
+    with pytest.raises(UsageError):
+        access.check_name(name)
+
+
+@pytest.mark.parametrize("email", ["", "a", "a@", "a b@c", "a@b\n", "<a@b>", "a@b,c@d"])
+def test_what_is_no_address(email: str) -> None:
+    with pytest.raises(UsageError):
+        access.check_email(email)
+    assert access.check_email("ada@example.org") == "ada@example.org"
