@@ -113,7 +113,7 @@ class Change:
         """Have these in access.yml, each in place of what stands there for its name."""
         for entry in changed:
             self._blocks = entries.with_entry(self._blocks, entry.name, entry)
-        self.access = entries.access(self._blocks, self._volume.access)
+        self.access = entries.access(self._blocks)
 
     def put_hash(self, name: str, stored: str) -> None:
         """Have `name:stored` in htpasswd, and no other line for that name anywhere."""
@@ -125,7 +125,7 @@ class Change:
         for name in names:
             self._blocks = entries.with_entry(self._blocks, name, None)
             self._drop_lines(name)
-        self.access = entries.access(self._blocks, self._volume.access)
+        self.access = entries.access(self._blocks)
 
     def restore(self, names: Iterable[str]) -> None:
         """Have the lines that were taken out of htpasswd there again, where these credentials may let in now."""

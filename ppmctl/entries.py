@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -48,24 +48,27 @@ def parse(text: str) -> tuple[Block, ...]:
     return tuple(Block(text=piece, values=_values(piece)) for piece in _pieces(text))
 
 
-def access(blocks: Iterable[Block], path: Path) -> dict[str, Access]:
-    """What each credential is for, with its holders. An entry that makes no sense has no rights and is logged."""
+def access(blocks: Iterable[Block], path: Path | None = None) -> dict[str, Access]:
+    """What each credential is for, with its holders. An entry that makes no sense has no rights.
+
+    Where the `path` of the file is given, that is logged.
+    """
     found: dict[str, Access] = {}
     pairs = [pair for block in blocks for pair in block.values.items()]
     times = Counter(name for name, _written in pairs)
     for name, written in pairs:
         entry = _entry(name, written)
-        if entry is None or times[name] > 1:
+        if entry is not None and times[name] == 1:
+            found[name] = entry
+        elif path is not None:
             why = "makes no sense" if entry is None else "stands there twice"
             log.error("%s: the entry %r %s; it has no rights.", path, name, why)
-        else:
-            found[name] = entry
     return held(found)
 
 
-def with_entry(blocks: Iterable[Block], name: str, entry: Access | None) -> tuple[Block, ...]:
+def with_entry(blocks: Sequence[Block], name: str, entry: Access | None) -> tuple[Block, ...]:
     """The file with `entry` for `name`, or without one; keys that ppm does not know stay in it."""
-    left: list[Block] = []
+    left: list[Block] = [] if any(block.text for block in blocks) else [Block(text=HEADER, values={})]
     values: dict[str, Any] = {}
     place: int | None = None
     for block in blocks:
@@ -84,8 +87,7 @@ def with_entry(blocks: Iterable[Block], name: str, entry: Access | None) -> tupl
 
 def as_text(blocks: Iterable[Block]) -> str:
     """The file's text, each piece on lines of its own."""
-    text = "".join(block.text if block.text.endswith("\n") else f"{block.text}\n" for block in blocks)
-    return text if text.startswith("#") else HEADER + text
+    return "".join(block.text if block.text.endswith("\n") else f"{block.text}\n" for block in blocks)
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -54,7 +54,8 @@ _KINDS = tuple(
          "sha512_crypt", (("rounds", _SAMPLE),), lambda m: int(m[1] or _ROUNDS) / _SAMPLE),
         ("sha256-crypt", rf"\$5\$(?:rounds=([1-9][0-9]{{3,8}})\$)?{_B64}{{0,16}}\${_B64}{{43}}",
          "sha256_crypt", (("rounds", _SAMPLE),), lambda m: int(m[1] or _ROUNDS) / _SAMPLE),
-        ("bcrypt", rf"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\${_B64}{{53}}",
+        # salt and digest end in a few bits each, the rest of which the C library wants to be zero, and libpass does not
+        ("bcrypt", rf"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\${_B64}{{21}}[.Oeu]{_B64}{{30}}[.CGKOSWaeimquy26]",
          "bcrypt", (("rounds", _LEAST_BCRYPT),), lambda m: 2.0 ** (int(m[1]) - _LEAST_BCRYPT)),
         ("crypt (DES)", rf"{_B64}{{13}}", "des_crypt", (), lambda _m: 1.0),
     )
@@ -86,9 +87,10 @@ class Line:
 def parse(text: str) -> Line:
     """The line `text`, whatever it is."""
     name, colon, stored = text.partition(":")
-    if not colon or not name or name != name.strip() or name.startswith("#") or not name.isprintable():
+    if not colon or not name or name.startswith("#"):
         return Line(text=text)
-    return Line(text=text, name=name, stored=stored, kind=kind_of(stored))
+    is_name = name.isprintable() and name == name.strip()
+    return Line(text=text, name=name, stored=stored, kind=kind_of(stored) if is_name else None)
 
 
 def kind_of(stored: str) -> Kind | None:

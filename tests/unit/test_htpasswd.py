@@ -1,0 +1,111 @@
+"""The lines of htpasswd: what they are, whose secret is whose, what each costs."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+from passlib.hash import (
+    apr_md5_crypt,
+    bcrypt,
+    des_crypt,
+    ldap_salted_sha1,
+    ldap_sha1,
+    md5_crypt,
+    sha256_crypt,
+    sha512_crypt,
+)
+
+from ppmctl import htpasswd
+
+MADE = {
+    "{SSHA}": ldap_salted_sha1,
+    "{SHA}": ldap_sha1,
+    "apr1": apr_md5_crypt,
+    "md5-crypt": md5_crypt,
+    "sha512-crypt": sha512_crypt.using(rounds=5000),
+    "sha256-crypt": sha256_crypt.using(rounds=1500),
+    "bcrypt": bcrypt.using(rounds=4),
+    "crypt (DES)": des_crypt,
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_each_kind_is_known_and_verified(kind: str) -> None:
+    handler: Any = MADE[kind]
+    for secret in ("swordfish", "", "ü", "x" * 71):
+        stored = handler.hash(secret)
+        line = htpasswd.parse(f"ada:{stored}")
+        assert line.kind is not None, stored
+        assert (line.name, line.stored, line.kind.name) == ("ada", stored, kind)
+        assert htpasswd.is_secret_of(secret, stored)
+        assert not htpasswd.is_secret_of(f"no{secret}", stored)
+
+
+@pytest.mark.parametrize("size", range(4, 17))
+def test_salts_of_any_length_that_libpass_takes(size: int) -> None:
+    stored = ldap_salted_sha1.using(salt_size=size).hash("x")
+    assert htpasswd.kind_of(stored) is not None
+    assert htpasswd.is_secret_of("x", stored)
+
+
+def test_what_other_programs_write() -> None:
+    """openssl passwd, and the C library: of the password `swordfish`."""
+    for stored in (
+        "$6$abcdefgh$nXozMQ7eIF4OiwaKAhepst9mtOKKwNBYsZ.fglGECyVpFcHnUxZl1rg3LFqBimZ7VM0sJWgFd.52RjaQ/cpR90",
+        "$5$abcdefgh$d/fp9F/9FMsPZv93TvMmxGes5y/wAcPyrKCjoa0sA7B",
+        "$apr1$abcdefgh$zA74VGoqbkayW1QEvcnUk1",
+        "$1$abcdefgh$yyGbRQZVDnToZkGA5MzNJ1",
+        "{SHA}T1cYHcqt6YBVXyzmdVykJfAGWL4=",
+        "abIudS3O2Umpc",
+        "$2y$05$abcdefghijklmnopqrstuupWDwJQeCHYIBQy8WvkVB6ImhZ476YYy",
+    ):
+        assert htpasswd.kind_of(stored) is not None
+        assert htpasswd.is_secret_of("swordfish", stored)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *("", "x", "secret", "{PLAIN}x", "{SHA}x", "{SSHA}", "$2y$10$short", "$2y$03$" + "a" * 53, "$2y$32$" + "a" * 53),
+        *("$y$j9T$abc$def", "$argon2id$v=19$m=1,t=1,p=1$YWJj$YWJj", "*0", "!", "$6$rounds=10$a$" + "a" * 86),
+        *("$apr1$12345678$" + "a" * 22 + "\n", "$apr1$12345678$" + "a" * 22 + "\r", "{SHA}UWuXg/ylF+7L0dBk2i0WUxCxl1k=:x"),
+    ],
+)  # fmt: skip
+def test_what_is_no_hash(stored: str) -> None:
+    assert htpasswd.kind_of(stored) is None
+    assert not htpasswd.is_secret_of("x", stored)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "# a:b", "#a:{SHA}UWuXg/ylF+7L0dBk2i0WUxCxl1k=", "no colon", ":x", "\u2028"]
+)
+def test_lines_that_name_nobody(text: str) -> None:
+    assert htpasswd.parse(text) == htpasswd.Line(text=text)
+
+
+def test_the_cost_of_a_line_is_known_without_trying_it() -> None:
+    """bcrypt of cost 31 would take days."""
+    start = time.monotonic()
+    cheap = htpasswd.parse(f"a:{bcrypt.using(rounds=4).hash('x')}")
+    dear = htpasswd.parse(re.sub(r"\$04\$", "$31$", cheap.text))
+    assert htpasswd.cost(dear) == pytest.approx(htpasswd.cost(cheap) * 2**27)
+    endless = htpasswd.parse("a:$6$rounds=999999999$salt$" + "a" * 86)
+    assert htpasswd.cost(endless) == pytest.approx(
+        htpasswd.cost(htpasswd.parse("a:$6$salt$" + "a" * 86)) * 199999.9998
+    )
+    assert time.monotonic() - start < 60
+
+
+def test_issued_secrets_cost_next_to_nothing() -> None:
+    costs = {kind: htpasswd.cost(htpasswd.parse(f"a:{handler.hash('x')}")) for kind, handler in MADE.items()}
+    assert costs["{SSHA}"] * 10 < min(costs[kind] for kind in costs if not kind.startswith("{"))
+    assert htpasswd.cost(htpasswd.parse("a:nothing")) == 0.0
+
+
+def test_an_issued_secret_is_random_and_can_be_found_by_scanners() -> None:
+    secrets = {htpasswd.new_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert all(re.fullmatch(r"ppm_[A-Za-z0-9_-]{43}", secret) for secret in secrets)
