@@ -131,6 +131,10 @@ def connect(target: DockerTarget) -> Container:
 
 def _engine() -> Any:
     where = os.environ.get("DOCKER_HOST") or "the default socket"
+    if where.startswith("ssh://"):
+        raise PpmError(
+            f"--on docker:// does not go through {where}.", hint="DOCKER_HOST can't be an ssh:// URL here."
+        )
     try:
         if not os.environ.get("DOCKER_HOST"):
             context = ContextAPI.get_current_context()

@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ppmctl.errors import UsageError
+
 _FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks, copy on write
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TEMPORARY = ".tmp"
@@ -103,6 +105,28 @@ def create(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+def born(path: Path) -> tuple[int, bool]:
+    """A descriptor of `path`, and whether this made it, 0600; else it is as mktemp makes one, empty and one's own.
+
+    For what is to be written once something else was done. UsageError where it can't be had; nothing is replaced.
+    """
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            os.fchmod(descriptor, 0o600)
+            return descriptor, True
+        descriptor = os.open(path, flags | os.O_NONBLOCK)
+    except OSError as exc:
+        raise UsageError(f"{path} can't be written: {exc.strerror}. Nothing was done.") from exc
+    found = os.fstat(descriptor)
+    private = not found.st_mode & 0o077 and found.st_uid == os.geteuid()
+    if stat.S_ISREG(found.st_mode) and not found.st_size and private:
+        return descriptor, False
+    os.close(descriptor)
+    raise UsageError(f"{path} is there already; it is not replaced. Nothing was done.")
 
 
 def start_writing(descriptor: int) -> None:

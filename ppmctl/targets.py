@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ppmctl import __version__, relay
+from ppmctl import __version__, files, relay
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.relay import Running, Terminal
 
@@ -30,6 +30,7 @@ _SCHEMES = ("ssh", "ssh+sudo", "docker")
 _FORMS = "ssh://[user@]host[:port], ssh+sudo://[user@]host[:port], or docker://container"
 _NOT_FOUND = 127  # a shell's exit code for a command that is not there
 _NO_FILE = 9
+_LOST = "If it was a secret, revoke it, and make another."
 
 _USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*\$?"
 _HOST = r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]"
@@ -38,8 +39,7 @@ _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 # Each says its first argument first, since a login may say something of its own.
 _SEE = f'command -v ppmctl >/dev/null 2>&1 || exit {_NOT_FOUND}; printf "%s" "$1"; exec ppmctl --version'
-# Root goes on as the owner of the volume, who is to make files here too; nobody else is to see or replace them.
-_FOLDER = 'umask 077; made=$(mktemp -d) || exit; [ "$(id -u)" -ne 0 ] || chmod 1733 "$made"; printf %s%s "$1" "$made"'
+_FOLDER = 'made=$(mktemp -d) && printf %s%s "$1" "$made"'
 _PUT = 'umask 077; cat >"$1"'
 _GET = f'[ -f "$2" ] || exit {_NO_FILE}; printf "%s" "$1"; exec cat "$2"'
 _DROP = 'rm -rf -- "$1"'
@@ -156,8 +156,7 @@ def run(text: str, arguments: Sequence[str | NamedFile], *, environ: Mapping[str
         for file, descriptor in reserved.items():
             made = site.get(names[file], file.path) if code == 0 else None
             if made is not None:
-                with os.fdopen(os.dup(descriptor), "wb") as here:
-                    here.write(made)
+                _write(descriptor, made, file.path)
         return code
 
 
@@ -222,7 +221,7 @@ class _Site:
             why = said.decode(errors="replace").strip()
             raise PpmError(
                 f"The command was done on {self._place.name}, but what it wrote for {wanted} can't be read: {why}",
-                hint="If it was a secret, revoke it, and make another.",
+                hint=_LOST,
             )
         return out.partition(self._marker.encode())[2]
 
@@ -272,16 +271,23 @@ def _read(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _reserved(path: Path) -> Iterator[int]:
-    """A descriptor of the file `path`, born 0600 for this alone; it goes again if nothing was written to it."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError as exc:
-        raise PpmError(f"{path} is there already; it is not replaced. Nothing was done.") from exc
-    except OSError as exc:
-        raise PpmError(f"{path} can't be written: {exc.strerror}. Nothing was done.") from exc
+    """A descriptor of the file `path`, born for this; it goes again if nothing was written to it."""
+    descriptor, is_new = files.born(path)
     try:
         yield descriptor
     finally:
-        if not os.fstat(descriptor).st_size:
+        if is_new and not os.fstat(descriptor).st_size:
             path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _write(descriptor: int, content: bytes, path: Path) -> None:
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as here:
+            here.write(content)
+            here.flush()
+            os.fsync(descriptor)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+        raise PpmError(f"The command was done, but {path} can't be written: {exc.strerror}.", hint=_LOST) from exc

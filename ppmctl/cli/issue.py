@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import files, output
 from ppmctl.accounts import Account, Deliver, Issued
-from ppmctl.errors import UsageError
 
 output_option = click.option(
     "--output",
@@ -44,7 +42,7 @@ def receiver(path: Path | None) -> Iterator[Deliver | None]:
     if path is None:
         yield None
         return
-    descriptor, is_new = _born(path)
+    descriptor, is_new = files.born(path)
     written = False
 
     def deliver(issued: Issued) -> None:
@@ -64,29 +62,6 @@ def receiver(path: Path | None) -> Iterator[Deliver | None]:
         raise
     finally:
         os.close(descriptor)
-
-
-def _born(path: Path) -> tuple[int, bool]:
-    """A descriptor of the new file `path`, and True; or of one as mktemp makes it, empty, 0600 and one's own."""
-    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-            os.fchmod(descriptor, 0o600)
-            return descriptor, True
-        descriptor = os.open(path, flags | os.O_NONBLOCK)
-    except OSError as exc:
-        raise UsageError(f"{path} can't be written: {exc.strerror}. Nothing was done.") from exc
-    found = os.fstat(descriptor)
-    if (
-        stat.S_ISREG(found.st_mode)
-        and not found.st_size
-        and not found.st_mode & 0o077
-        and found.st_uid == os.geteuid()
-    ):
-        return descriptor, False
-    os.close(descriptor)
-    raise UsageError(f"{path} is there already; it is not replaced. Nothing was done.")
 
 
 def hand_over(make: Callable[[Deliver | None], Issued], *, path: Path | None, as_json: bool) -> None:

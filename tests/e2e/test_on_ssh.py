@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
-import pty
+import pwd
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +22,8 @@ import requests
 from support import sshd, wheels
 from support.servers import PPMCTL, free_port
 from support.sshd import Host
+from support.terminals import on_a_terminal, read_until
+from support.volumes import reachable
 
 from ppmctl import __version__
 
@@ -77,48 +81,18 @@ def on(
 def carried(host: Host, script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
     """Run a Python text with `run(*arguments)`, which is `targets.run` on the host; `read` and `write` name files."""
     head = (
-        "import os, sys\nfrom pathlib import Path\nfrom ppmctl import targets\nfrom ppmctl.targets import NamedFile\n"
+        "import os, sys\nfrom ppmctl import output, targets\nfrom ppmctl.errors import PpmError\n"
+        "from ppmctl.targets import NamedFile\n"
         "def read(path): return NamedFile(name=path, written=False)\n"
         "def write(path): return NamedFile(name=path, written=True, before='--output=')\n"
-        f"def run(*arguments): sys.exit(targets.run({host.target!r}, arguments, environ=os.environ))\n"
+        "def run(*arguments): sys.exit(cli_run(arguments))\n"
+        "def cli_run(arguments):\n"
+        f"    try: return targets.run({host.target!r}, arguments, environ=os.environ)\n"
+        "    except PpmError as exc: output.error(exc); return exc.exit_code\n"
     )
     command = [sys.executable, "-c", head + script]
     options = {"capture_output": True, "input": b"", "timeout": 120} | options
     return subprocess.run(command, env=host.environ(), **options)  # type: ignore[call-overload, no-any-return]
-
-
-@contextlib.contextmanager
-def on_a_terminal(command: list[str], environ: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A command on a terminal of 50 lines with 111 columns; its process, and the other end of the terminal."""
-    ours, theirs = pty.openpty()
-    subprocess.run(["stty", "rows", "50", "cols", "111"], stdin=theirs, check=True, timeout=60)
-    environ = {**environ, "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *command], stdin=theirs, stdout=theirs, stderr=theirs, env=environ
-    )
-    os.close(theirs)
-    try:
-        yield process, ours
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.wait(timeout=30)
-        os.close(ours)
-
-
-def read_until(terminal: int, wanted: bytes) -> bytes:
-    """What comes until `wanted` has come; b"" stands for the end."""
-    said = b""
-    while not wanted or wanted not in said:
-        try:
-            piece = os.read(terminal, 4096)
-        except OSError:  # nobody has its other end any more
-            piece = b""
-        if not piece:
-            assert not wanted, f"{wanted!r} did not come: {said!r}"
-            break
-        said += piece
-    return said
 
 
 # the same as here
@@ -370,9 +344,48 @@ def test_files_are_those_here(standing_in: Callable[[str], Host], tmp_path: Path
     assert made.stat().st_mode & 0o777 == 0o600
     assert list((host.folder / "tmp").iterdir()) == []
     again = carried(host, script, cwd=tmp_path)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert again.stdout == b""
     assert b"made is there already; it is not replaced. Nothing was done." in again.stderr
+
+
+def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
+    """As an administrator does it; root on a volume of another's, and everybody else on their own."""
+    root = tmp_path / "root"
+    root.mkdir()
+    if os.geteuid() == 0:
+        reachable(tmp_path)
+        os.chown(root, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
+    there = ["--root", str(root)]
+    token = tmp_path / "a token"
+    made = on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(token), *there)
+    assert made.stdout == b""
+    assert f"The secret is in {token}, as user:secret." in made.stderr.decode()
+    assert re.fullmatch(r"ops\+ci:ppm_[\w-]{40,}\n", token.read_text())
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert token.stat().st_uid == os.geteuid()
+    bob = tmp_path / "bob"
+    added = on(host, "user", "add", "bob", "--role", "reader", "--json", "--output", str(bob), *there)
+    said = json.loads(added.stdout)
+    assert said["output"] == str(bob)
+    assert "secret" not in said
+    again = on(host, "token", "create", "ops+x", "--role", "reader", "--output", str(token), *there, expect=2)
+    assert f"{token} is there already; it is not replaced. Nothing was done." in again.stderr.decode()
+    refused = tmp_path / "refused"
+    on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(refused), *there, expect=1)
+    assert not refused.exists()
+    given = tmp_path / "htpasswd"
+    given.write_text("carl:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbroken\n")
+    given.chmod(0o600)
+    imported = on(host, "user", "import", str(given), *there, expect=1)
+    assert "carl" in imported.stdout.decode()
+    assert str(host.folder / "tmp") not in (imported.stdout + imported.stderr + made.stderr).decode()
+    names = [entry["name"] for entry in json.loads(on(host, "user", "list", "--json", *there).stdout)]
+    assert {"ops+ci", "bob", "carl"} <= set(names)
+    assert "ops+x" not in names
+    assert list((host.folder / "tmp").iterdir()) == []
+    lines = [json.loads(line) for line in (root / "audit.jsonl").read_text().splitlines()]
+    assert {line["from"] for line in lines} == {f"{getpass.getuser()}@{socket.gethostname()}"}
 
 
 @pytest.mark.parametrize("fault", ["unreadable", "unwritable", "command"])
@@ -388,7 +401,7 @@ def test_what_can_not_be_done_leaves_nothing(fault: str, standing_in: Callable[[
         made = tmp_path / "no" / "made"
     script = f"run(read({str(given)!r}), write({str(made)!r}))"
     done = carried(host, script)
-    assert done.returncode == 1
+    assert done.returncode == (2 if fault == "unwritable" else 1)
     assert not made.exists()
     assert host.root.exists() == (fault == "command")
     assert list((host.folder / "tmp").iterdir()) == []

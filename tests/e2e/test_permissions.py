@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support import wheels
 from support.servers import PPMCTL, Server, ppmctl
+from support.volumes import reachable
 
 from ppmctl.volume import Volume
 
@@ -124,13 +125,6 @@ def test_a_volume_of_somebody_else_is_refused_in_one_line(foreign: str, tmp_path
     assert f"`sudo chown -R 10001:10001 {root}`" in line
     assert "PPM_UID=4321 and PPM_GID=4321 in docker/.env" in line
     assert {path: (path.stat().st_uid, path.stat().st_mode) for path in [root, *root.rglob("*")]} == before
-
-
-def reachable(folder: Path) -> None:
-    """Let other users come to `folder`."""
-    for parent in [folder, *folder.parents][:-1]:
-        if not parent.stat().st_mode & stat.S_IXOTH:
-            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
 
 
 def give(path: Path, owner: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from ppmctl.folder import Record, now
@@ -63,3 +64,10 @@ def fill(root: Path, *, projects: int) -> Volume:
     content.unlink()
     beside.unlink()
     return volume
+
+
+def reachable(folder: Path) -> None:
+    """Let other users come to `folder`."""
+    for parent in [folder, *folder.parents][:-1]:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
