@@ -16,6 +16,7 @@ from ppmctl.config import ServerSettings
 from ppmctl.credentials import Access, Credentials
 from ppmctl.dists import one_line
 from ppmctl.errors import PpmError, Refused
+from ppmctl.package_api import PackageApi
 from ppmctl.reads import Reader
 from ppmctl.store import Store
 
@@ -41,6 +42,7 @@ class Index:
         self._credentials = Credentials(settings.volume)
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
         self._pypiserver = Pypiserver(store)
+        self._packages = PackageApi(store)
         self._refusals = audit.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -78,7 +80,7 @@ class Index:
         by = self._authenticated(request, reading=reading)
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
-        found = self._reader.answer(request)
+        found = self._packages.answer(request, by) or self._reader.answer(request)
         if found is not None:
             return found(environ, start_response)
         if request.path == "/RPC2" and request.method == "POST":

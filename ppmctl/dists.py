@@ -118,6 +118,19 @@ def inspect(path: Path, filename: str) -> Dist:
     return _agree(name, metadata)
 
 
+def core_metadata(metadata: bytes) -> RawMetadata:
+    """The fields of a METADATA file, of any index and whatever its version; none where it can't be read."""
+    try:
+        return parse_email(metadata)[0]
+    except (ValueError, UnicodeError, LookupError):
+        return {}
+
+
+def summary(metadata: bytes) -> str:
+    """The summary that a METADATA file has, on one line, or ""."""
+    return " ".join((core_metadata(metadata).get("summary") or "").split())
+
+
 def one_line(value: object) -> str:
     """`value` as a phrase for a message: one line, printable, no full stop at its end."""
     words = " ".join(str(value).split())[:300].rstrip(".")

@@ -17,6 +17,8 @@ from ppmctl.volume import RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 CLOSED = frozenset({"archived", "quarantined"})  # they take no uploads (PEP 792)
 
+MAX_SUMMARY = 500
+
 _RECORDS_KEPT = 100_000
 
 
@@ -29,7 +31,8 @@ class Record:
     """What was written down when a file was published, and never changes.
 
     `size` is in bytes, the hashes are hexadecimal sha256, `upload_time` is UTC in ISO 8601 with
-    microseconds and a Z (PEP 700), `core_metadata` is the hash of the metadata file of a wheel.
+    microseconds and a Z (PEP 700), `core_metadata` is the hash of the metadata file of a wheel, `summary` is one
+    line of at most MAX_SUMMARY characters; None in records from before it was written down.
     """
 
     version: str
@@ -39,6 +42,7 @@ class Record:
     uploaded_by: str
     requires_python: str | None = None
     core_metadata: str | None = None
+    summary: str | None = None
 
     def to_json(self) -> bytes:
         values = {
@@ -49,6 +53,7 @@ class Record:
             "uploaded-by": self.uploaded_by,
             "requires-python": self.requires_python,
             "core-metadata": self.core_metadata,
+            "summary": self.summary,
         }
         return json.dumps(values, indent=1).encode() + b"\n"
 
@@ -66,6 +71,7 @@ class Record:
                 uploaded_by=values["uploaded-by"],
                 requires_python=values.get("requires-python"),
                 core_metadata=values.get("core-metadata"),
+                summary=values.get("summary"),
             )
         except (ValueError, KeyError, TypeError, InvalidVersion) as exc:
             raise BrokenRecord(f"{where} is not the record of an upload.", hint="ppmctl index rebuild") from exc

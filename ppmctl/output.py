@@ -43,6 +43,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         data("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def fields(rows: Iterable[tuple[str, str]]) -> None:
+    """Print labels with what each stands for to stdout, a line each."""
+    rows = list(rows)
+    width = max((len(label) for label, _text in rows), default=0) + 1
+    for label, text in rows:
+        data(f"{label + ':':{width}} {text}")
+
+
 def error(exc: PpmError) -> None:
     """Print a failure to stderr: the cause, then what to do."""
     say(f"ppmctl: {exc.message}")

@@ -91,6 +91,7 @@ def _record(volume: Volume, project: str, filename: str) -> None:
         uploaded_by="rebuild",
         requires_python=dist.requires_python,
         core_metadata=metadata_hash(dist),
+        summary=dist.summary[: folder.MAX_SUMMARY],
     )
     if dist.name.kind == "wheel":
         files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)

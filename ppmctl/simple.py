@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from ppmctl.address import Address
-from ppmctl.dists import normalise
+from ppmctl.dists import is_name, normalise
 from ppmctl.errors import PpmError
 from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
 
@@ -68,7 +68,22 @@ class Index:
         another project. CredentialError for 401 and 403; Unreachable and PpmError as in `Transport.request`;
         PpmError where there is no Simple API at the address, or one that is not version 1.
         """
-        url = f"{self.address.simple}{normalise(name)}/"
+        answer = self._page(f"{self.address.simple}{normalise(name)}/")
+        if answer is None or answer.status in _GONE:
+            if answer is not None:
+                self._see_that_it_is_an_index()
+            return None
+        return parse_page(answer.body, content_type=answer.content_type, url=answer.url)
+
+    def names(self) -> list[str]:
+        """The normalised names of all projects, sorted; the errors are those of `project`."""
+        answer = self._page(self.address.simple)
+        if answer is None or answer.status in _GONE:
+            raise self._no_index()
+        return parse_names(answer.body, content_type=answer.content_type, url=answer.url)
+
+    def _page(self, url: str) -> Answer | None:
+        """A page, or that it is not here; None where the index sends elsewhere."""
         answer = self._get(url)
         for _ in range(_MAX_REDIRECTS):
             if not answer.location:
@@ -76,15 +91,12 @@ class Index:
             if not self._is_own(answer.location):
                 return None
             answer = self._get(answer.location)
-        if answer.status in _GONE:
-            self._see_that_it_is_an_index()
-            return None
-        if answer.status != 200:
+        if answer.status != 200 and answer.status not in _GONE:
             said, hint = f"{answer.url} answered {answer.status}: {answer.says}.", "The index's own log may say why."
             if answer.status in PASSING:
                 raise Unavailable(said, hint=hint, retry_after=answer.retry_after)
             raise PpmError(said, hint=hint)
-        return parse_page(answer.body, content_type=answer.content_type, url=answer.url)
+        return answer
 
     def _get(self, url: str) -> Answer:
         # a page that a cache on the way has kept would hide what was published a moment ago
@@ -106,10 +118,13 @@ class Index:
     def _see_that_it_is_an_index(self) -> None:
         answer = self._transport.request("HEAD", self.address.simple, headers={"Accept": ACCEPT})
         if answer.status in _GONE:
-            raise PpmError(
-                f"There is no Simple API at {self.address.simple}.",
-                hint="Is the URL right? It is what pip has as its index URL, with or without /simple/ at its end.",
-            )
+            raise self._no_index()
+
+    def _no_index(self) -> PpmError:
+        return PpmError(
+            f"There is no Simple API at {self.address.simple}.",
+            hint="Is the URL right? It is what pip has as its index URL, with or without /simple/ at its end.",
+        )
 
 
 def parse_page(body: bytes, *, content_type: str, url: str) -> ProjectPage:
@@ -121,10 +136,32 @@ def parse_page(body: bytes, *, content_type: str, url: str) -> ProjectPage:
             raise PpmError(f"{url} is not a page of a Simple API: {type(exc).__name__}: {exc}.") from exc
     if content_type in _HTML:
         return _from_html(body.decode("utf-8", "replace"), url)
-    raise PpmError(
+    raise _no_page(content_type, url)
+
+
+def _no_page(content_type: str, url: str) -> PpmError:
+    return PpmError(
         f"{url} answered with {content_type or 'nothing that says what it is'}, not with a page of a Simple API.",
         hint="Is it the URL of an index?",
     )
+
+
+def parse_names(body: bytes, *, content_type: str, url: str) -> list[str]:
+    """Read the list of projects that came from `url`: normalised names, sorted; PpmError says why it is none."""
+    if content_type in _JSON:
+        try:
+            page = json.loads(body)
+            _check_version(str(page["meta"]["api-version"]), url)
+            names = [str(project["name"]) for project in page["projects"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise PpmError(f"{url} is not a list of a Simple API: {type(exc).__name__}: {exc}.") from exc
+    elif content_type in _HTML:
+        reader = _read_html(body.decode("utf-8", "replace"), url)
+        paths = (urlsplit(anchor.get("href", "")).path for anchor in reader.anchors)
+        names = [unquote(path.rstrip("/").rpartition("/")[2]) for path in paths]
+    else:
+        raise _no_page(content_type, url)
+    return sorted({normalise(name) for name in names if is_name(name)})
 
 
 def _from_json(page: Any, url: str) -> ProjectPage:
@@ -158,10 +195,7 @@ def _json_file(file: Any, url: str) -> PageFile:
 
 
 def _from_html(text: str, url: str) -> ProjectPage:
-    reader = _PageReader()
-    reader.feed(text)
-    reader.close()
-    _check_version(reader.meta.get("pypi:repository-version", "1.0"), url)
+    reader = _read_html(text, url)
     base = urljoin(url, reader.base)
     return ProjectPage(
         name=urlsplit(url).path.rstrip("/").rpartition("/")[2],
@@ -183,6 +217,14 @@ def _html_file(anchor: dict[str, str], base: str) -> PageFile:
         yanked=anchor.get("data-yanked"),
         core_metadata=None if metadata is None else metadata.removeprefix("sha256=").removeprefix("true"),
     )
+
+
+def _read_html(text: str, url: str) -> _PageReader:
+    reader = _PageReader()
+    reader.feed(text)
+    reader.close()
+    _check_version(reader.meta.get("pypi:repository-version", "1.0"), url)
+    return reader
 
 
 class _PageReader(HTMLParser):

@@ -100,6 +100,7 @@ class Store:
             uploaded_by=by,
             requires_python=dist.requires_python,
             core_metadata=metadata_hash(dist),
+            summary=dist.summary[: folder.MAX_SUMMARY],
         )
         with (
             commit.prepared(self.area, received, dist, record, attestations) as side_files,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,7 @@ READ_TIMEOUT = 60.0
 
 _IN_CONTAINER = Path("/.dockerenv")  # Docker's mark
 _MAX_REASON = 500  # characters
+_CHUNK = 1 << 16  # bytes
 
 
 # Answers after which the same request may work in a moment: the server is busy, restarting or being mended.
@@ -124,6 +125,39 @@ class Transport:
             reason=response.reason or "",
             headers={name.lower(): value for name, value in response.headers.items()},
             body=response.content,
+            location=_location(response, url),
+        )
+
+    def receive(self, url: str, sink: Callable[[bytes], object], *, read_timeout: float = READ_TIMEOUT) -> Answer:
+        """GET `url` and hand the body of a 200 to `sink`, as it comes and as it is; of other answers it is kept.
+
+        Unreachable where no answer came or it broke off.
+        """
+        import requests
+
+        try:
+            response = self._session.get(
+                url,
+                headers={"Accept-Encoding": "identity"},
+                timeout=(CONNECT_TIMEOUT, read_timeout),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                kept = b""
+                if response.status_code == 200:
+                    for chunk in response.iter_content(_CHUNK):
+                        sink(chunk)
+                else:
+                    kept = response.content
+        except requests.RequestException as exc:
+            raise explain(exc, url) from exc
+        return Answer(
+            url=url,
+            status=response.status_code,
+            reason=response.reason or "",
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=kept,
             location=_location(response, url),
         )
 

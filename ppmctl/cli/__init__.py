@@ -21,11 +21,12 @@ _COMMANDS = {
     "health": ("health", "health", "Try whether a running server is healthy."),
     "index": ("index", "index", "Rebuild, check or fill an index."),
     "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
-    "package": ("package", "package", "Yank, unyank, remove; set a project's status."),
+    "package": ("package", "package", "List, show, search, download; yank, remove."),
     "publish": ("publish", "publish", "Build, check and upload a release, and see it in the index."),
     "self-check": ("self_check", "self_check", "Try whether this release works here."),
     "serve": ("serve", "serve", "Serve an index."),
     "token": ("token", "token", "Create, list and revoke tokens; take out what has expired."),
+    "stats": ("stats", "stats", "Count projects, files, bytes and uploads."),
     "user": ("user", "user", "Add, list, disable and remove the users of an index."),
 }
 

@@ -2,72 +2,196 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.volume import open_store, open_volume, root_option
+from ppmctl.cli.place import connected, index_options, place_options, volume_meant
+from ppmctl.cli.volume import open_store
 from ppmctl.errors import PpmError
 
+if TYPE_CHECKING:
+    from ppmctl.browse import Browser, Project
+    from ppmctl.packages import RemotePackages
+    from ppmctl.store import Store
+
 _STATES = ["active", "archived", "quarantined", "deprecated"]
+_FOUND = 100  # projects that a search shows
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def package() -> None:
-    """Yank, unyank or remove releases; set a project's status. Runs beside the index's volume."""
+    """List, show, search and download packages; yank, unyank or remove them; set a project's status.
+
+    What reads works against any index with a Simple API. What changes runs beside the index's volume (--root), or
+    over HTTP with a credential that may do it (--index).
+    """
+
+
+@package.command("list")
+@index_options
+@_json_option
+def list_(index: str | None, credential_file: Path | None, as_json: bool) -> None:
+    """Print the names of all projects of an index, one a line."""
+    with _browser(index, credential_file) as browser:
+        names = browser.names()
+    if as_json:
+        output.as_json(names)
+        return
+    for name in names:
+        output.data(name)
+
+
+@package.command()
+@click.argument("project")
+@click.argument("version", required=False)
+@index_options
+@_json_option
+def show(project: str, version: str | None, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+    """Show PROJECT: what its latest release (or VERSION) says of itself, and all releases."""
+    with _browser(index, credential_file) as browser:
+        found = browser.project(project, version)
+    if as_json:
+        output.as_json(_project_json(found))
+    else:
+        _print_project(found)
+
+
+@package.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(1), default=_FOUND, show_default=True, help="Show so many at most.")
+@index_options
+@_json_option
+def search(
+    words: tuple[str, ...], limit: int, index: str | None, credential_file: Path | None, as_json: bool
+) -> None:
+    """Find the projects that have all WORDS in their name or summary.
+
+    Of an index that ppm does not serve the names are searched, and the summaries read of those that are found.
+    """
+    with _browser(index, credential_file) as browser:
+        found = browser.search(" ".join(words), limit=limit)
+    if as_json:
+        keys = ("name", "version", "summary")
+        output.as_json([{key: getattr(item, key) or None for key in keys} for item in found])
+        return
+    if found:
+        output.table(("NAME", "LATEST", "SUMMARY"), [(item.name, item.version, item.summary) for item in found])
+    output.say(f"{len(found)} projects{' or more (--limit)' if len(found) == limit else ''}.")
+
+
+@package.command()
+@click.argument("project")
+@click.argument("version", required=False)
+@click.option(
+    "--dest",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="The folder for the files; by default this one.",
+)
+@index_options
+@_json_option
+def download(
+    project: str, version: str | None, dest: Path, index: str | None, credential_file: Path | None, as_json: bool
+) -> None:
+    """Download the files of PROJECT's latest release, of VERSION, or one file by its name; no dependencies.
+
+    Each is compared with the sha256 of the index's page, and is there whole or not at all. One that is here already
+    with the same content is left alone. Prints a line for each file: what became of it, its path, its sha256.
+    """
+    done = []
+    with _browser(index, credential_file) as browser:
+        for file in browser.files(project, version):
+            if file.yanked is not None:
+                output.say(f"{file.filename} is yanked{f': {_shown(file.yanked)}' if file.yanked else '.'}")
+            with output.progress(file.filename, file.size, unit="bytes") as step:
+                here = browser.download(file, dest, step=step)
+            if not here.is_verified:
+                output.say(f"{file.filename}: the index has no sha256 to compare it with.")
+            done.append(here)
+            if not as_json:
+                output.data(f"{here.state:10}  {here.path}  {here.sha256}")
+    if as_json:
+        output.as_json([{"path": str(here.path), "sha256": here.sha256, "state": here.state} for here in done])
 
 
 @package.command()
 @click.argument("project")
 @click.argument("version")
 @click.option("--reason", default="", help="Why, for the people whose resolver skips it.")
-@root_option
-def yank(project: str, version: str, reason: str, root: Path) -> None:
+@place_options
+def yank(
+    project: str, version: str, reason: str, root: Path | None, index: str | None, credential_file: Path | None
+) -> None:
     """Yank VERSION of PROJECT (or one file of it): resolvers skip it, who pins it still gets it (PEP 592)."""
-    _report(root, "yank", open_store(root).yank(_name(project), version, reason))
+    with _packages(root, index, credential_file) as packages:
+        _report(packages, "yank", packages.yank(_name(project), version, reason))
 
 
 @package.command()
 @click.argument("project")
 @click.argument("version")
-@root_option
-def unyank(project: str, version: str, root: Path) -> None:
+@place_options
+def unyank(project: str, version: str, root: Path | None, index: str | None, credential_file: Path | None) -> None:
     """Take the yank of VERSION of PROJECT (or of one file of it) back."""
-    _report(root, "unyank", open_store(root).unyank(_name(project), version))
+    with _packages(root, index, credential_file) as packages:
+        _report(packages, "unyank", packages.unyank(_name(project), version))
 
 
 @package.command()
 @click.argument("project")
 @click.argument("version")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@root_option
-def remove(project: str, version: str, yes: bool, root: Path) -> None:
+@place_options
+def remove(
+    project: str, version: str, yes: bool, root: Path | None, index: str | None, credential_file: Path | None
+) -> None:
     """Remove VERSION of PROJECT (or one file of it) for good; the names of its files can't be used again."""
-    if not yes:
-        output.say(f"{project} {version} will be gone, and its file names can't be used again. To yank is milder.")
-        typed = click.prompt("Type the name of the project to go on", err=True)
-        if typed != project:
-            raise PpmError("That is another name; nothing was removed.")
-    _report(root, "remove", open_store(root).remove(_name(project), version))
+    with _packages(root, index, credential_file) as packages:
+        if not yes:
+            output.say(
+                f"{project} {version} will be gone, and its file names can't be used again. To yank is milder."
+            )
+            typed = click.prompt("Type the name of the project to go on", err=True)
+            if typed != project:
+                raise PpmError("That is another name; nothing was removed.")
+        _report(packages, "remove", packages.remove(_name(project), version))
 
 
 @package.command()
 @click.argument("project")
 @click.argument("state", required=False, type=click.Choice(_STATES))
 @click.option("--reason", default="", help="Why, for the people who install it.")
-@root_option
-def status(project: str, state: str | None, reason: str, root: Path) -> None:
+@place_options
+def status(
+    project: str,
+    state: str | None,
+    reason: str,
+    root: Path | None,
+    index: str | None,
+    credential_file: Path | None,
+) -> None:
     """Show or set PROJECT's status (PEP 792).
 
     archived takes no uploads; quarantined takes none and hides all files; deprecated is a word of warning.
     """
-    store = open_store(root)
-    if state is None:
-        found = store.read(_name(project)).status
-    else:
-        found = store.set_status(_name(project), state, reason)
-        _audit(root, "status", f"{project} {state}")
+    if state is None and volume_meant(root, index) is None:
+        with _browser(index, credential_file) as browser:
+            page = browser.project(_name(project)).page
+        output.data(f"{_shown(page.status)}  {_shown(page.status_reason)}".rstrip())
+        return
+    with _packages(root, index, credential_file) as packages:
+        if state is not None:
+            found = packages.set_status(_name(project), state, reason)
+            _audit(packages, "status", f"{_name(project)} {state}")
+        else:
+            found = packages.read(_name(project)).status  # type: ignore[union-attr]  # a volume's, as was seen above
     output.data(f"{found.state}  {found.reason}".rstrip())
 
 
@@ -79,13 +203,106 @@ def _name(project: str) -> str:
     return normalise(project)
 
 
-def _report(root: Path, action: str, filenames: list[str]) -> None:
+def _shown(text: str) -> str:
+    from ppmctl.dists import one_line
+
+    return one_line(text)
+
+
+@contextmanager
+def _browser(index: str | None, credential_file: Path | None) -> Iterator[Browser]:
+    from ppmctl.browse import Browser
+    from ppmctl.simple import Index
+
+    with connected(index, credential_file) as (address, transport):
+        yield Browser(Index(address, transport), transport)
+
+
+@contextmanager
+def _packages(root: Path | None, index: str | None, credential_file: Path | None) -> Iterator[Store | RemotePackages]:
+    """The packages of the volume, or of the index, whichever is meant."""
+    volume = volume_meant(root, index)
+    if volume is not None:
+        yield open_store(volume)
+        return
+    from ppmctl.packages import RemotePackages
+
+    with connected(index, credential_file) as (address, transport):
+        yield RemotePackages(address, transport)
+
+
+def _report(packages: Store | RemotePackages, action: str, filenames: list[str]) -> None:
     for filename in filenames:
-        _audit(root, action, filename)
-        output.data(f"{action}  {filename}")
+        _audit(packages, action, filename)
+        output.data(f"{action}  {_shown(filename)}")
 
 
-def _audit(root: Path, action: str, what: str) -> None:
+def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
     from ppmctl import audit
+    from ppmctl.store import Store
 
-    audit.write(open_volume(root), action=action, by="ppmctl", origin="here", what=what, result="done")
+    if isinstance(packages, Store):  # else the server does it
+        from ppmctl.cli.actor import actor
+
+        by = actor()
+        audit.write(packages.volume, action=action, by=by.name, origin=by.origin, what=what, result="done")
+
+
+def _project_json(found: Project) -> dict[str, object]:
+    meta = found.metadata
+    return {
+        "name": found.page.name,
+        "status": found.page.status,
+        "status_reason": found.page.status_reason,
+        "version": found.release.version if found.release is not None else None,
+        "summary": meta.get("summary"),
+        "requires_python": meta.get("requires_python"),
+        "requires_dist": meta.get("requires_dist", []),
+        "license": meta.get("license_expression") or meta.get("license"),
+        "author": meta.get("author") or meta.get("author_email"),
+        "urls": meta.get("project_urls", {}),
+        "releases": [
+            {
+                "version": release.version,
+                "uploaded": release.uploaded or None,
+                "bytes": release.size,
+                "yanked": release.is_yanked and (release.reason or True),
+                "files": [
+                    {"filename": file.filename, "bytes": file.size, "sha256": file.sha256, "url": file.url}
+                    for file in release.files
+                ],
+            }
+            for release in found.releases
+        ],
+    }
+
+
+def _print_project(found: Project) -> None:
+    meta = found.metadata
+    status = found.page.status + (f": {found.page.status_reason}" if found.page.status_reason else "")
+    said = [
+        ("Name", found.page.name),
+        ("Version", found.release.version if found.release is not None else ""),
+        ("Summary", meta.get("summary") or ""),
+        ("Status", status if found.page.status != "active" else ""),
+        ("Python", meta.get("requires_python") or ""),
+        ("License", meta.get("license_expression") or meta.get("license") or ""),
+        ("Author", meta.get("author") or meta.get("author_email") or ""),
+        *((f"{label}", url) for label, url in meta.get("project_urls", {}).items()),
+        *(("Requires", needed) for needed in meta.get("requires_dist", [])),
+    ]
+    output.fields([(_shown(label), _shown(text)) for label, text in said if text])
+    output.data("")
+    output.table(
+        ("RELEASE", "UPLOADED", "FILES", "BYTES", ""),
+        [
+            (
+                release.version,
+                release.uploaded[:10] or "-",
+                str(len(release.files)),
+                "-" if release.size is None else str(release.size),
+                f"yanked{f': {release.reason}' if release.reason else ''}" if release.is_yanked else "",
+            )
+            for release in found.releases
+        ],
+    )

@@ -1,0 +1,63 @@
+"""Which packages are meant: those of a volume (`--root`), or those of an index over HTTP (`--index`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from ppmctl import output
+from ppmctl.cli.target import credential_option, index_option, on_option
+from ppmctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from ppmctl.address import Address
+    from ppmctl.transport import Transport
+
+_root_option = click.option(
+    "--root",
+    envvar="PPM_ROOT",
+    show_envvar=True,
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
+    help="The folder of the index's volume, if that is here.",
+)
+
+
+def index_options(command: Any) -> Any:
+    """Give a command the options that say which index is meant, and with which credential."""
+    return index_option(credential_option(command))
+
+
+def place_options(command: Any) -> Any:
+    """The same, and `--root` and `--on`, for what can be done beside a volume too."""
+    return _root_option(on_option(index_options(command)))
+
+
+def volume_meant(root: Path | None, index: str | None) -> Path | None:
+    """The volume that is meant, or None where it is an index over HTTP.
+
+    What was typed wins over what the environment says, and of that PPM_ROOT: where it is set, the volume is here.
+    """
+    typed = click.get_current_context().get_parameter_source("root") is ParameterSource.COMMANDLINE
+    if typed and index is not None:
+        raise UsageError("--root and --index are two places.", hint="Give one of them.")
+    return None if index is not None else root
+
+
+@contextmanager
+def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple[Address, Transport]]:
+    """The index and the credential for it, found as `ppmctl publish` finds them."""
+    from ppmctl import address, credential
+    from ppmctl.transport import Transport
+
+    target = address.resolve(index, environ=os.environ, home=Path.home())
+    found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
+    if found is not None and target.is_overheard:
+        output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
+    with Transport(found) as transport:
+        yield target, transport

@@ -1,0 +1,81 @@
+"""`ppmctl stats`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ppmctl import output
+from ppmctl.cli.place import connected, place_options, volume_meant
+from ppmctl.cli.volume import find_volume
+
+if TYPE_CHECKING:
+    from ppmctl.stats import Statistics
+
+
+@click.command()
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def stats(root: Path | None, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+    """Count an index's projects, files and bytes, and what was uploaded in which month.
+
+    Beside the volume (--root) also who uploaded, and from the audit what was changed and refused; over HTTP (--index)
+    of any index, with the right to read.
+    """
+    volume = volume_meant(root, index)
+    found = _of_volume(volume) if volume is not None else _of_index(index, credential_file)
+    if as_json:
+        output.as_json(found.to_json())
+    else:
+        _print(found)
+
+
+def _of_volume(root: Path) -> Statistics:
+    from ppmctl import stats, trail
+    from ppmctl.catalogue import Catalogue
+    from ppmctl.store import Store
+
+    store = Store(find_volume(root))
+    catalogue = Catalogue(store)
+    entries = trail.read(store.volume).entries
+    return stats.of_volume(catalogue.holdings(), catalogue.filenames(), entries)
+
+
+def _of_index(index: str | None, credential_file: Path | None) -> Statistics:
+    from ppmctl.browse import Browser
+    from ppmctl.simple import Index
+
+    with connected(index, credential_file) as (address, transport), output.progress("Projects") as step:
+        return Browser(Index(address, transport), transport).statistics(step=step)
+
+
+def _print(found: Statistics) -> None:
+    size = "unknown" if found.size is None else str(found.size)
+    output.fields([("Projects", str(len(found.holdings))), ("Files", str(found.files)), ("Bytes", size)])
+    for header, counts in (
+        (("MONTH", "UPLOADS"), found.uploads),
+        (("PUBLISHER", "UPLOADS"), found.publishers),
+        (("CHANGE", "TIMES"), found.changes),
+        (("REFUSED", "TIMES"), found.refused),
+    ):
+        if counts:
+            output.data("")
+            output.table(header, [(name, str(count)) for name, count in sorted(counts.items())])
+    if found.holdings:
+        output.data("")
+        output.table(
+            ("PROJECT", "LATEST", "RELEASES", "FILES", "BYTES", "UPLOADED"),
+            [
+                (
+                    holding.name,
+                    holding.version or "-",
+                    str(holding.versions),
+                    str(holding.files),
+                    "-" if holding.size is None else str(holding.size),
+                    holding.uploaded[:10] or "-",
+                )
+                for holding in found.holdings
+            ],
+        )

@@ -1,0 +1,158 @@
+"""Files that an index's pages name → files here, whole and with the right sha256, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ppmctl import files
+from ppmctl.address import Address
+from ppmctl.errors import PpmError
+from ppmctl.simple import PageFile
+from ppmctl.transport import Answer, Transport, denied
+
+_MAX_REDIRECTS = 5
+_MAX_METADATA = 16 << 20  # bytes
+# What an index calls a file must not lead out of the folder that it is put into, nor hide there.
+_FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]{0,250}", re.ASCII)
+
+Sink = Callable[[bytes], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downloaded:
+    """A file that is here now: "downloaded" by this call, or "same", here already. `is_verified` is False where the
+    index has no sha256 of it."""
+
+    path: Path
+    sha256: str
+    state: Literal["downloaded", "same"]
+    is_verified: bool
+
+
+class Source:
+    """The files of the index at `address`. Its credential is shown to that server alone, wherever a page leads."""
+
+    def __init__(self, address: Address, transport: Transport) -> None:
+        self._address = address
+        self._transport = transport
+
+    def download(self, file: PageFile, folder: Path, *, step: Callable[[int], None]) -> Downloaded:
+        """Put `file` into `folder`; `step` is told of bytes as they come.
+
+        PpmError where another file has the name, where what came is not what the index's page says, and as
+        `Transport.receive`; nothing is left then.
+        """
+        if not _FILENAME.fullmatch(file.filename):
+            raise PpmError(f"The index has a file with the name {file.filename!r}, which no file of it can have.")
+        path = folder / file.filename
+        if path.exists():
+            return _compare(path, file)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return self._download(file, path, step)
+        except OSError as exc:
+            raise PpmError(f"{path} can't be written: {exc.strerror or exc}.") from exc
+
+    def metadata(self, file: PageFile) -> bytes | None:
+        """The core metadata of `file` (PEP 658), or None where the index has none. PpmError as for a file."""
+        if file.core_metadata is None:
+            return None
+        pieces: list[bytes] = []
+        got = 0
+
+        def keep(piece: bytes) -> None:
+            nonlocal got
+            got += len(piece)
+            if got > _MAX_METADATA:
+                raise PpmError(f"The metadata of {file.filename} is over {_MAX_METADATA >> 20} MB.")
+            pieces.append(piece)
+
+        self._receive(f"{file.url}.metadata", keep)
+        content = b"".join(pieces)
+        if file.core_metadata and hashlib.sha256(content).hexdigest() != file.core_metadata:
+            raise PpmError(f"The metadata of {file.filename} is not what the index's page says: its sha256 differs.")
+        return content
+
+    def _download(self, file: PageFile, path: Path, step: Callable[[int], None]) -> Downloaded:
+        temporary, digest, size = files.temporary_name(path), hashlib.sha256(), 0
+        try:
+            with temporary.open("xb") as target:
+
+                def keep(piece: bytes) -> None:
+                    nonlocal size
+                    size += len(piece)
+                    if file.size is not None and size > file.size:
+                        raise _differs(file, f"it has more than the {file.size} bytes of the index's page")
+                    target.write(piece)
+                    digest.update(piece)
+                    step(len(piece))
+
+                self._receive(file.url, keep)
+                target.flush()
+                os.fsync(target.fileno())
+            if file.size is not None and size != file.size:
+                raise _differs(file, f"it has {size} bytes, the index's page says {file.size}")
+            if file.sha256 is not None and digest.hexdigest() != file.sha256:
+                raise _differs(file, f"its sha256 is {digest.hexdigest()}, the index's page says {file.sha256}")
+            try:
+                os.link(temporary, path)  # unlike a rename, it never replaces what came meanwhile
+            except FileExistsError:
+                return _compare(path, file)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+        verified = file.sha256 is not None
+        return Downloaded(path=path, sha256=digest.hexdigest(), state="downloaded", is_verified=verified)
+
+    def _receive(self, url: str, sink: Sink) -> None:
+        with Transport(None) as stranger:
+            for _ in range(_MAX_REDIRECTS + 1):
+                own = _origin(url) == _origin(self._address.base)
+                answer = (self._transport if own else stranger).receive(url, sink)
+                if not answer.location:
+                    return self._judge(answer, own=own)
+                if url.startswith("https:") and not answer.location.startswith("https:"):
+                    raise PpmError(f"{url} redirects to plain HTTP: {answer.location}.")
+                url = answer.location
+        raise PpmError(f"{url} redirects over and over.")
+
+    def _judge(self, answer: Answer, *, own: bool) -> None:
+        if answer.status == 200:
+            return
+        if own and answer.status in (401, 403):
+            raise denied(answer, self._transport.credential, base=self._address.base)
+        raise PpmError(f"{answer.url} answered {answer.status}: {answer.says}.")
+
+
+def _compare(path: Path, file: PageFile) -> Downloaded:
+    try:
+        with path.open("rb") as there:
+            sha256 = hashlib.file_digest(there, "sha256").hexdigest()
+    except OSError as exc:
+        raise PpmError(f"{path} is there and can't be read: {exc.strerror}.", hint=files.whose(path)) from exc
+    if sha256 != file.sha256:
+        raise PpmError(
+            f"{path} is there already, with other content (sha256 {sha256}, in the index {file.sha256 or 'none'}).",
+            hint="Move it away, or name another folder with --dest.",
+        )
+    return Downloaded(path=path, sha256=sha256, state="same", is_verified=True)
+
+
+def _differs(file: PageFile, how: str) -> PpmError:
+    return PpmError(
+        f"{file.filename} is not the file that the index names: {how}.",
+        hint="Nothing was kept. Try again; if it stays so, tell whoever runs the index: ppmctl index check",
+    )
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

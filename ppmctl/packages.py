@@ -1,0 +1,71 @@
+"""Yank, unyank, remove and set the status of what is in an index, over HTTP (`docs/http.md`, /api/packages)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from ppmctl.address import Address
+from ppmctl.errors import PpmError
+from ppmctl.folder import Status
+from ppmctl.transport import PASSING, Transport, Unavailable, denied
+
+
+class RemotePackages:
+    """The packages of the index at `address`. Every change raises CredentialError without the right to it,
+    PpmError with the index's reason where it is refused, and Unreachable; then nothing was changed, unless the answer
+    was lost: each change can be made again."""
+
+    def __init__(self, address: Address, transport: Transport) -> None:
+        self._address = address
+        self._transport = transport
+
+    def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
+        """Yank a release or one of its files; the filenames."""
+        return self._files("PUT", project, version_or_filename, "yank", body={"reason": reason})
+
+    def unyank(self, project: str, version_or_filename: str) -> list[str]:
+        """Take a yank back; the filenames."""
+        return self._files("DELETE", project, version_or_filename, "yank")
+
+    def remove(self, project: str, version_or_filename: str) -> list[str]:
+        """Remove a release or one of its files for good; the filenames."""
+        return self._files("DELETE", project, version_or_filename)
+
+    def set_status(self, project: str, state: str, reason: str = "") -> Status:
+        """Set a project's status (PEP 792)."""
+        values = self._change("PUT", project, "status", body={"status": state, "reason": reason})
+        return Status(state=str(values.get("status")), reason=str(values.get("reason", "")))
+
+    def _files(self, method: str, project: str, *path: str, body: dict[str, Any] | None = None) -> list[str]:
+        filenames = self._change(method, project, *path, body=body).get("files")
+        if not isinstance(filenames, list):
+            raise self._not_ours("it answered with something else")
+        return [str(filename) for filename in filenames]
+
+    def _change(self, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        url = "/".join([f"{self._address.base}/api/packages", *(quote(part, safe="") for part in path)])
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        answer = self._transport.request(method, url, headers=headers, data=json.dumps(body) if body else None)
+        if answer.status in (401, 403):
+            raise denied(answer, self._transport.credential, base=self._address.base)
+        if answer.status != 200:
+            said = f"The index at {self._address.base} refused this ({answer.status}): {answer.says}."
+            if answer.status in PASSING:
+                raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
+            hint = "" if answer.status not in (404, 405) else "Is it an index that ppm serves?"
+            raise PpmError(said, hint=hint if "text/plain" not in answer.content_type else "")
+        try:
+            values = json.loads(answer.body)
+        except ValueError as exc:
+            raise self._not_ours("it answered with something else") from exc
+        if not isinstance(values, dict):
+            raise self._not_ours("it answered with something else")
+        return values
+
+    def _not_ours(self, why: str) -> PpmError:
+        return PpmError(
+            f"The index at {self._address.base} is not one that ppm serves: {why}.",
+            hint="Of another index's packages ppmctl can list, show, search and download.",
+        )

@@ -1,0 +1,500 @@
+"""`ppmctl package` and `ppmctl stats` against real servers: reading any index, changing ours over HTTP and beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from support import wheels
+from support.clients import BIN, Machine, machine
+from support.evidence import until
+from support.recorder import recording
+from support.servers import PPMCTL, Server, clean_environment, free_port, ppmctl
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+@pytest.fixture(scope="module")
+def filled(index: Server) -> Server:
+    about = {"summary": "Draws maps of the sea", "author": "Ann", "requires_dist": "other>=1"}
+    for made in (
+        wheels.wheel("sea-maps", "1.0", **about),
+        wheels.sdist("sea-maps", "1.0", **about),
+        wheels.wheel("sea-maps", "1.1", requires_python=">=3.9", **about),
+        wheels.wheel("sea-maps", "2.0rc1", summary="not yet"),
+        wheels.sdist("salt", "3.0", summary="Tastes of the SEA, \x1b[31mred"),
+        wheels.wheel("other", "1.0", summary="Something else"),
+    ):
+        assert index.upload(made).status_code == 200
+    return index
+
+
+@pytest.fixture(scope="module")
+def reader(filled: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """The machine of somebody who may only read: PPMCTL_INDEX and a netrc."""
+    secret = add(filled, "packages-reader", "reader")
+    there = machine(tmp_path_factory.mktemp("home"))
+    (there.home / ".netrc").write_text(f"machine 127.0.0.1 login packages-reader password {secret}\n")
+    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": filled.url})
+
+
+def add(server: Server, name: str, role: str, *, projects: list[str] | None = None) -> str:
+    secret = ppmctl("user", "add", name, "--role", role, "--root", str(server.root)).stdout.strip()
+    if projects is not None:
+        path = server.root / "credentials" / "access.yml"
+        values = yaml.safe_load(path.read_text())
+        values[name]["projects"] = projects
+        path.write_text(yaml.safe_dump(values))
+    return secret
+
+
+def run(there: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -> str:
+    """ppmctl on somebody's machine; what it said on stdout."""
+    done = subprocess.run(
+        [*PPMCTL, *(str(argument) for argument in arguments)],
+        env={**there.environ, **environ},
+        cwd=there.home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout if expect == 0 else done.stdout + done.stderr
+
+
+def audited(server: Server) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (server.root / "audit.jsonl").read_text().splitlines()]
+
+
+# reading
+
+
+def test_list(filled: Server, reader: Machine) -> None:
+    assert {"sea-maps", "salt", "other"} <= set(run(reader, "package", "list").split())
+    assert "salt" in json.loads(run(reader, "package", "list", "--json"))
+
+
+def test_show(filled: Server, reader: Machine) -> None:
+    said = run(reader, "package", "show", "Sea.Maps")
+    assert "Summary:  Draws maps of the sea" in said
+    assert "Version:  1.1" in said
+    assert "Requires: other>=1" in said
+    shown = json.loads(run(reader, "package", "show", "sea-maps", "2.0rc1", "--json"))
+    assert (shown["summary"], shown["version"]) == ("not yet", "2.0rc1")
+    assert [release["version"] for release in shown["releases"]] == ["2.0rc1", "1.1", "1.0"]
+    assert [len(release["files"]) for release in shown["releases"]] == [1, 1, 2]
+    assert "It has 2.0rc1, 1.1, 1.0" in run(reader, "package", "show", "sea-maps", "9", expect=1)
+    assert "no project 'nowhere'" in run(reader, "package", "show", "nowhere", expect=1)
+    assert "not a name" in run(reader, "package", "show", "../x", expect=1)
+
+
+def test_search_finds_names_and_summaries(filled: Server, reader: Machine) -> None:
+    """Every word, whatever its case and spelling; names first; nothing that a terminal obeys."""
+    found = json.loads(run(reader, "package", "search", "sea", "--json"))
+    assert found == [
+        {"name": "sea-maps", "version": "1.1", "summary": "Draws maps of the sea"},
+        {"name": "salt", "version": "3.0", "summary": "Tastes of the SEA, ?[31mred"},
+    ]
+    assert [item["name"] for item in json.loads(run(reader, "package", "search", "Sea_Maps", "--json"))] == [
+        "sea-maps"
+    ]
+    assert [item["name"] for item in json.loads(run(reader, "package", "search", "sea", "tastes", "--json"))] == [
+        "salt"
+    ]
+    assert json.loads(run(reader, "package", "search", "sea", "nothing", "--json")) == []
+    assert "\x1b" not in run(reader, "package", "search", "sea")
+    assert len(json.loads(run(reader, "package", "search", "e", "--limit", "1", "--json"))) == 1
+
+
+def test_a_search_costs_one_request_and_no_file(filled: Server, reader: Machine) -> None:
+    with recording(filled.port) as recorder:
+        run(reader, "package", "search", "sea", "--index", recorder.url)
+    assert [exchange.path for exchange in recorder.exchanges] == ["/api/packages?q=sea"]
+
+
+def test_a_search_sees_what_has_just_changed(filled: Server, reader: Machine) -> None:
+    def names() -> list[str]:
+        return [item["name"] for item in json.loads(run(reader, "package", "search", "wanderer", "--json"))]
+
+    assert names() == []
+    assert filled.upload(wheels.wheel("moves", "1.0", summary="A wanderer")).status_code == 200
+    assert names() == ["moves"]
+    ppmctl("package", "status", "moves", "quarantined", "--root", str(filled.root))
+    assert names() == [], "what is quarantined says nothing"
+    ppmctl("package", "status", "moves", "active", "--root", str(filled.root))
+    assert filled.upload(wheels.wheel("moves", "2.0", summary="Settled")).status_code == 200
+    assert names() == []
+
+
+def test_a_search_of_records_from_before(filled: Server, reader: Machine) -> None:
+    """A volume of an older release: the summary comes out of the wheel's metadata."""
+    made = wheels.wheel("vintage", "1.0", summary="From the cellar")
+    assert filled.upload(made).status_code == 200
+    record = filled.root / "packages" / "vintage" / f"{made[0]}.upload"
+    values = json.loads(record.read_text())
+    assert values.pop("summary") == "From the cellar"
+    record.write_text(json.dumps(values))
+    os.utime(record.parent)
+    (found,) = json.loads(run(reader, "package", "search", "cellar", "--json"))
+    assert found["name"] == "vintage"
+
+
+def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:
+    """The latest release, a version, a file; again: the same; another file of that name: untouched."""
+    dest = tmp_path / "new" / "folder"
+    said = run(reader, "package", "download", "sea-maps", "--dest", dest)
+    name, content = wheels.wheel(
+        "sea-maps",
+        "1.1",
+        requires_python=">=3.9",
+        summary="Draws maps of the sea",
+        author="Ann",
+        requires_dist="other>=1",
+    )
+    assert said.split() == ["downloaded", str(dest / name), hashlib.sha256(content).hexdigest()]
+    assert (dest / name).read_bytes() == content
+    assert run(reader, "package", "download", "sea-maps", "--dest", dest).split()[0] == "same"
+    (dest / name).write_bytes(b"mine")
+    assert "other content" in run(reader, "package", "download", "sea-maps", "--dest", dest, expect=1)
+    assert (dest / name).read_bytes() == b"mine"
+    both = json.loads(run(reader, "package", "download", "sea-maps", "1.0", "--dest", dest, "--json"))
+    assert {Path(file["path"]).suffix for file in both} == {".whl", ".gz"}
+    run(reader, "package", "download", "sea-maps", "sea_maps-1.0.tar.gz", "--dest", tmp_path / "one")
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["sea_maps-1.0.tar.gz"]
+    assert sorted(path.name for path in dest.iterdir()) == sorted({name, *(Path(f["path"]).name for f in both)})
+
+
+def test_without_a_credential_and_with_a_wrong_one(filled: Server, reader: Machine) -> None:
+    for command in (("list",), ("show", "salt"), ("search", "salt"), ("download", "salt"), ("yank", "salt", "3.0")):
+        said = run(reader, "package", *command, expect=4, NETRC="/dev/null")
+        assert "asks for a credential" in said
+        said = run(reader, "package", *command, expect=4, PPMCTL_USERNAME="admin", PPMCTL_TOKEN="ppm_wrong")
+        assert "does not accept" in said
+        assert "ppm_wrong" not in said
+
+
+# another index
+
+
+@dataclass
+class Foreign:
+    """An index that is not ours, of files in memory; `asked` are its requests: path, credential."""
+
+    url: str = ""
+    answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def page(self, path: str, content: Any) -> None:
+        self.answers[path] = (200, {"Content-Type": JSON}, json.dumps(content).encode())
+
+    def file(self, path: str, content: bytes) -> None:
+        self.answers[path] = (200, {"Content-Type": "application/octet-stream"}, content)
+
+    def project(self, name: str, *files: dict[str, Any]) -> None:
+        self.page(f"/simple/{name}/", {"meta": {"api-version": "1.1"}, "name": name, "files": list(files)})
+
+
+@contextmanager
+def foreign() -> Iterator[Foreign]:
+    index = Foreign()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            index.asked.append((self.path, self.headers["Authorization"]))
+            status, headers, body = index.answers.get(self.path, (404, {"Content-Type": "text/html"}, b"no"))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815 - as the base class calls them
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    index.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield index
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def listed(name: str, content: bytes, url: str, **more: Any) -> dict[str, Any]:
+    return {"filename": name, "url": url, "hashes": {"sha256": hashlib.sha256(content).hexdigest()}, **more}
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Machine:
+    there = machine(tmp_path / "stranger")
+    credential = {"PPMCTL_USERNAME": "me", "PPMCTL_TOKEN": "ppm_mine"}
+    return Machine(home=there.home, environ={**there.environ, **credential})
+
+
+def test_an_index_that_is_not_ours(stranger: Machine) -> None:
+    """Names, summaries of those found, files on another server that is shown no credential; and no change."""
+    with foreign() as other, foreign() as files:
+        name, content = wheels.wheel("far", "1.0", summary="Away")
+        meta = wheels.metadata("far", "1.0", summary="Away")
+        hashed = {"sha256": hashlib.sha256(meta).hexdigest()}
+        other.page("/simple/", {"meta": {"api-version": "1.0"}, "projects": [{"name": "Far"}, {"name": "near"}]})
+        other.project("far", {**listed(name, content, f"{files.url}/f/{name}"), "core-metadata": hashed})
+        files.answers[f"/f/{name}"] = (302, {"Location": "/moved"}, b"")
+        files.file("/moved", content)
+        files.file(f"/f/{name}.metadata", meta)
+        place = ("--index", other.url)
+        assert run(stranger, "package", "list", *place).split() == ["far", "near"]
+        found = json.loads(run(stranger, "package", "search", "FAR", "--json", *place))
+        assert found == [{"name": "far", "version": "1.0", "summary": "Away"}]
+        assert "Away" in run(stranger, "package", "show", "far", *place)
+        run(stranger, "package", "download", "far", "--dest", "got", *place)
+        assert (stranger.home / "got" / name).read_bytes() == content
+        stats = json.loads(run(stranger, "stats", "--json", *place))
+        assert (stats["projects"], stats["files"], stats["bytes"]) == (2, 1, None)
+        said = run(stranger, "package", "yank", "far", "1.0", *place, expect=1)
+        assert "Is it an index that ppm serves?" in said
+        assert {credential for _path, credential in files.asked} == {None}
+        assert None not in {credential for _path, credential in other.asked}
+
+
+def test_a_stock_pypiserver(stranger: Machine, tmp_path: Path) -> None:
+    """HTML alone, without sizes and times."""
+    made = wheels.write(tmp_path / "packages", wheels.wheel("plain", "1.0", summary="Plain"))
+    port = free_port()
+    command = [BIN / "pypi-server", "run", "-p", str(port), "-i", "127.0.0.1", "-a", ".", "-P", ".", made.parent]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment(tmp_path / "h"))
+    url = f"http://127.0.0.1:{port}"
+
+    def is_up() -> bool:
+        try:
+            return requests.get(f"{url}/health", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    try:
+        until(is_up, "pypiserver answers")
+        place = ("--index", url)
+        assert run(stranger, "package", "list", *place) == "plain\n"
+        assert json.loads(run(stranger, "package", "search", "pla", "--json", *place))[0]["version"] == "1.0"
+        assert "Version: 1.0" in run(stranger, "package", "show", "plain", *place)
+        run(stranger, "package", "download", "plain", *place)
+        assert (stranger.home / made.name).read_bytes() == made.read_bytes()
+        assert "Projects: 1" in run(stranger, "stats", *place)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.mark.parametrize("what", ["changed", "short", "long", "cut"])
+def test_a_file_that_is_not_what_the_page_says_is_not_kept(what: str, stranger: Machine) -> None:
+    name, content = wheels.wheel("bad", "1.0")
+    with foreign() as other:
+        other.project("bad", listed(name, content, f"/f/{name}", size=len(content)))
+        sent = {"changed": content[:-1] + b"x", "short": content[:-1], "long": content + b"x", "cut": content[:50]}[
+            what
+        ]
+        other.file(f"/f/{name}", sent)
+        if what == "cut":
+            other.answers[f"/f/{name}"] = (200, {"Content-Length": str(len(content))}, sent)
+        said = run(stranger, "package", "download", "bad", "--dest", "got", "--index", other.url, expect=1)
+    assert "Traceback" not in said
+    assert list((stranger.home / "got").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil-1.0.zip", ".bashrc", "a\\b", "evil\x1b[0m"])
+def test_a_name_that_leads_elsewhere_is_refused(name: str, stranger: Machine) -> None:
+    with foreign() as other:
+        other.project("evil", listed(name, b"", "/f"))
+        other.file("/f", b"")
+        said = run(stranger, "package", "download", "evil", name, "--dest", "got", "--index", other.url, expect=1)
+    assert "no file of it can have" in said
+    assert not (stranger.home / "got").exists()
+
+
+# changing, over HTTP
+
+
+def test_yank_unyank_status_and_remove_over_http(filled: Server, reader: Machine) -> None:
+    """The same words as beside the volume; each a line of the audit, with who it was and from where."""
+    name, content = wheels.wheel("changed", "1.0+x.1")
+    assert filled.upload((name, content)).status_code == 200
+    as_admin = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
+    before = len(audited(filled))
+    assert run(reader, "package", "yank", "Changed", "1.0+x.1", "--reason", "No é", **as_admin) == f"yank  {name}\n"
+    (file,) = filled.page("changed")["files"]
+    assert file["yanked"] == "No é"
+    assert run(reader, "package", "unyank", "changed", name, **as_admin) == f"unyank  {name}\n"
+    (file,) = filled.page("changed")["files"]
+    assert file["yanked"] is False
+    run(reader, "package", "status", "changed", "archived", "--reason", "done", **as_admin)
+    assert run(reader, "package", "status", "changed") == "archived  done\n"
+    assert "Type the name" in run(reader, "package", "remove", "changed", "1.0+x.1", expect=130, **as_admin)
+    assert filled.filenames("changed") == {name}
+    assert run(reader, "package", "remove", "changed", "1.0+x.1", "--yes", **as_admin) == f"remove  {name}\n"
+    assert filled.filenames("changed") == set()
+    assert (filled.root / "packages" / "changed" / f"{name}.removed").exists()
+    run(reader, "package", "status", "changed", "active", **as_admin)
+    assert filled.upload((name, content)).status_code == 409
+    lines = audited(filled)[before:]
+    assert [(line["action"], line["what"]) for line in lines] == [
+        ("yank", name),
+        ("unyank", name),
+        ("status", "changed archived"),
+        ("remove", name),
+        ("status", "changed active"),
+        ("publish", name),
+    ]
+    assert {(line["by"], line["from"]) for line in lines} == {("admin", "127.0.0.1")}
+    assert [line["result"] == "done" for line in lines] == [True] * 5 + [False]
+
+
+CHANGES = (
+    ("PUT", "/api/packages/{project}/1.0/yank", "yank"),
+    ("DELETE", "/api/packages/{project}/1.0/yank", "unyank"),
+    ("PUT", "/api/packages/{project}/status", "status"),
+    ("DELETE", "/api/packages/{project}/1.0", "remove"),
+)
+
+
+def test_each_change_needs_its_right(filled: Server) -> None:
+    """Roles and scopes, before anything is said about what is here; each refusal a line with its status."""
+    secrets = {
+        "rights-reader": add(filled, "rights-reader", "reader"),
+        "rights-publisher": add(filled, "rights-publisher", "publisher"),
+        "rights-scoped": add(filled, "rights-scoped", "publisher", projects=["rights-*"]),
+        "rights-elsewhere": add(filled, "rights-elsewhere", "publisher", projects=["other-*"]),
+        "admin": filled.secret,
+    }
+    may = {
+        "rights-reader": set(),
+        "rights-publisher": {"yank", "unyank"},
+        "rights-scoped": {"yank", "unyank"},
+        "rights-elsewhere": set(),
+        "admin": {"yank", "unyank", "status", "remove"},
+    }
+    for who, secret in secrets.items():
+        project = f"rights-{who}"
+        assert filled.upload(wheels.wheel(project, "1.0")).status_code == 200
+        for method, path, action in CHANGES:
+            for url in (path.format(project=project), path.format(project=f"rights-not-here-{who}")):
+                answer = requests.request(
+                    method, filled.url + url, json={"status": "active"}, auth=(who, secret), timeout=60
+                )
+                here = "not-here" not in url
+                expected = (200 if here else 404) if action in may[who] else 403
+                assert answer.status_code == expected, (who, method, url, answer.text)
+                line = audited(filled)[-1]
+                assert (line["by"], line["action"]) == (who, action), line
+                assert (line["result"] == "done") is (expected == 200)
+                assert expected == 200 or line["status"] == expected
+    for method, path, action in CHANGES:
+        for auth, by in ((None, ""), (("admin", "ppm_wrong"), "admin"), (("nobody", "x"), "nobody")):
+            answer = requests.request(method, filled.url + path.format(project="sea-maps"), auth=auth, timeout=60)
+            assert answer.status_code == 401
+            line = audited(filled)[-1]
+            assert (line["by"], line["status"]) == (by, 401), action
+    assert filled.filenames("sea-maps")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "/api/packages/salt/status", b"", 400),
+        ("PUT", "/api/packages/salt/status", b'{"status": "gone"}', 400),
+        ("PUT", "/api/packages/salt/status", b'{"status": ["active"]}', 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b"[]", 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b"{", 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b"[" * 10_000, 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b'{"reason": 5}', 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b'{"reason": "\\ud800"}', 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b'{"reason": "a\\nb"}', 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b'{"reason": "' + b"a" * 501 + b'"}', 400),
+        ("PUT", "/api/packages/salt/3.0/yank", b'{"reason": "' + b"a" * 20_000 + b'"}', 413),
+        ("PUT", "/api/packages/salt/9.0/yank", b"", 404),
+        ("PUT", "/api/packages/..%2fsalt/3.0/yank", b"", 404),
+        ("DELETE", "/api/packages/salt/%2e%2e", b"", 404),
+        ("DELETE", "/api/packages/salt", b"", 404),
+        ("DELETE", "/api/packages/salt/", b"", 404),
+        ("DELETE", "/api/packages/salt/status", b"", 405),
+        ("POST", "/api/packages", b"", 405),
+        ("POST", "/api/packages/salt/3.0", b"", 405),
+        ("GET", "/api/packages/salt/3.0/yank", b"", 405),
+        ("DELETE", "/api/stats", b"", 405),
+        ("GET", "/api/packages/salt/3.0/yank/x", b"", 404),
+    ],
+)
+def test_what_makes_no_sense_changes_nothing(
+    method: str, path: str, body: bytes, status: int, filled: Server
+) -> None:
+    before = filled.page("salt")
+    answer = requests.request(method, filled.url + path, data=body, auth=filled.auth, timeout=60)
+    assert answer.status_code == status, answer.text
+    assert answer.text.count("\n") == 1
+    assert ("Allow" in answer.headers) is (status == 405)
+    assert filled.page("salt") == before
+
+
+def test_reading_the_api_needs_what_reading_needs(filled: Server, serve: Callable[..., Server]) -> None:
+    public = serve("--read-access", "public")
+    for path in ("/api/packages", "/api/packages?q=x", "/api/stats"):
+        assert requests.get(filled.url + path, timeout=60).status_code == 401
+        assert requests.get(public.url + path, timeout=60).status_code == 200
+    refused = requests.delete(f"{public.url}/api/packages/x/1.0", timeout=60)
+    assert refused.status_code == 401
+
+
+# numbers
+
+
+def test_stats(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """Over HTTP what a reader may know; beside the volume also who did what, and what was removed or refused."""
+    server = serve()
+    made = [wheels.wheel("counted", "1.0"), wheels.sdist("counted", "1.0"), wheels.wheel("gone", "1.0")]
+    for file in made:
+        assert server.upload(file).status_code == 200
+    assert server.upload(made[0]).status_code == 409
+    ppmctl("package", "remove", "gone", "1.0", "--yes", "--root", str(server.root))
+    there = machine(tmp_path / "home", server)
+    over = json.loads(run(there, "stats", "--json", "--index", server.url))
+    assert (over["projects"], over["files"]) == (2, 2)
+    assert over["bytes"] == sum(len(content) for _name, content in made[:2])
+    assert sum(over["uploads"].values()) == 2
+    assert [(item["name"], item["files"]) for item in over["by_project"]] == [("counted", 2), ("gone", 0)]
+    assert "publishers" not in over
+    beside = json.loads(ppmctl("stats", "--json", "--root", str(server.root)).stdout)
+    assert beside["publishers"] == {"admin": 3}
+    assert sum(beside["uploads"].values()) == 3
+    assert beside["changes"]["publish"] == 3
+    assert beside["changes"]["remove"] == 1
+    assert beside["refused"] == {"409": 1}
+    assert "counted" in ppmctl("stats", "--root", str(server.root)).stdout
+
+
+def test_what_is_typed_wins_over_the_environment(filled: Server, reader: Machine, tmp_path: Path) -> None:
+    """PPM_ROOT means the volume here; --index means that index all the same; both typed is a mistake."""
+    empty = str(tmp_path / "empty")
+    ppmctl("init", "--root", empty)
+    assert json.loads(run(reader, "stats", "--json", PPM_ROOT=empty))["projects"] == 0
+    assert json.loads(run(reader, "stats", "--json", "--index", filled.url, PPM_ROOT=empty))["projects"] > 2
+    assert json.loads(run(reader, "stats", "--json", "--root", empty))["projects"] == 0
+    assert "two places" in run(reader, "stats", "--index", filled.url, "--root", empty, expect=2)
