@@ -273,20 +273,20 @@ class Images:
 
 
 @pytest.fixture
-def base(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Images], str]:
+def base(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def make(of: Engine, *_: object) -> None:
         of.api.images.present = "made"
 
     monkeypatch.setattr(debian, "_make", make)
 
-    def ask(images: Images) -> str:
+    def ask(images: Images, *, own: bool = False) -> str:
         api = SimpleNamespace(images=images)
-        return debian.base(Engine(url="unix:///a", own=False, api=api), 13).removeprefix("sha256:")
+        return debian.base(Engine(url="unix:///a", own=own, api=api), 13).removeprefix("sha256:")
 
     return ask
 
 
-def test_debian_is_pulled_once_a_week(base: Callable[[Images], str], cache: Path) -> None:
+def test_debian_is_pulled_once_a_week(base: Callable[..., str], cache: Path) -> None:
     images = Images("", "first", "second")
     assert [base(images), base(images)] == ["first", "first"]
     (stamp,) = cache.glob("base-*")
@@ -296,17 +296,25 @@ def test_debian_is_pulled_once_a_week(base: Callable[[Images], str], cache: Path
     assert len(list(cache.glob("base-*"))) == 1
 
 
-def test_debian_is_made_where_it_can_not_be_pulled(base: Callable[[Images], str]) -> None:
+def test_debian_is_made_where_it_can_not_be_pulled(base: Callable[..., str]) -> None:
     assert base(Images("", None)) == "made"
 
 
+def test_a_users_own_debian_is_never_replaced_by_what_stands_in_for_it(base: Callable[..., str]) -> None:
+    """As on a laptop that is offline: who builds other things on that engine means the published one."""
+    images = Images("published", None, None)
+    assert base(images) == "published"
+    assert images.present == "published"
+    assert base(Images("older", None), own=True) == "made"
+
+
 def test_an_old_debian_is_better_than_none(
-    base: Callable[[Images], str], monkeypatch: pytest.MonkeyPatch, cache: Path
+    base: Callable[..., str], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     def fail(*_: object) -> None:
         raise BedError("no mirror")
 
     monkeypatch.setattr(debian, "_make", fail)
-    assert base(Images("loaded", None)) == "loaded"
+    assert base(Images("loaded", None), own=True) == "loaded"
     with pytest.raises(BedError, match="no mirror"):
         base(Images("", None))
