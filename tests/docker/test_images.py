@@ -28,8 +28,8 @@ from support.evidence import until
 import ppmctl
 from ppmctl import files
 from ppmctl.local import Connection
-from testbed import container
-from testbed.bed import Bed
+from testbed import container, deployment
+from testbed.bed import Bed, stay
 from testbed.compose import Compose
 from testbed.container import Container
 
@@ -150,6 +150,31 @@ def test_what_is_nobody_s_business_is_not_even_sent_to_be_built(bed: Bed, tmp_pa
         bed.engine.api.images.remove(tag, force=True)
     assert {"/context/ppmctl/server.py", "/context/docker/nginx/Dockerfile"} <= set(sent)
     assert leaked == ""
+
+
+def test_what_is_built_goes_with_its_lease(bed: Bed, tmp_path: Path) -> None:
+    """Tags of the lease's name, and what has lost its tag; a tag of the user's own stays."""
+    file, own = tmp_path / "compose.json", f"own-{os.getpid()}"
+    build = {"context": str(tmp_path), "dockerfile_inline": "FROM debian:13-slim\nLABEL probe=${PROBE}\n"}
+    file.write_text(json.dumps({"services": {"probe": {"image": "ppm-probe:${PPM_TAG}", "build": build}}}))
+    here = stay(f"built-{os.getpid()}")
+    made, of = Compose(engine=bed.engine, project=here.lease.name, files=(file,)), here.lease.name
+
+    def there() -> dict[str, tuple[str, ...]]:
+        found = bed.engine.api.api.images(filters={"label": f"{container.LEASE}={of}"})
+        return {image["Labels"]["probe"]: tuple(sorted(image["RepoTags"] or ())) for image in found}
+
+    try:
+        for probe, tag in (("1", of), ("2", f"{of}-next"), ("3", of), ("4", own)):
+            deployment.build(made.but(PPM_TAG=tag, PROBE=probe), of=of)
+        named = {"2": (f"ppm-probe:{of}-next",), "3": (f"ppm-probe:{of}",), "4": (f"ppm-probe:{own}",)}
+        assert {probe: tags for probe, tags in there().items() if probe != "1"} == named
+        assert sorted(there()) == ["1", "2", "3", "4"]
+        here.close()
+        assert there() == {"4": (f"ppm-probe:{own}",)}
+    finally:
+        here.close()
+        bed.engine.api.images.remove(f"ppm-probe:{own}", force=True)
 
 
 # who runs in a container

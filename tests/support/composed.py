@@ -119,7 +119,15 @@ def build(bed: Bed, tag: str, *services: str, checkout: Path | None = None) -> N
     """Build the images of this checkout or of another one, with a tag."""
     files = deployment.files((checkout or compose.CHECKOUT) / "docker")
     made = Compose(engine=bed.engine, project=f"{bed.lease.name}-images", files=files, environment={"PPM_TAG": tag})
-    deployment.build(made, *services)
+    deployment.build(made, *services, of=bed.lease.name)
+
+
+def remove_images(bed: Bed, tag: str) -> None:
+    """Remove this tag of the images of docker/."""
+    for image in bed.engine.api.images.list(filters={"reference": f"ppm-*:{tag}"}):
+        for name in image.tags:
+            if name.startswith("ppm-") and name.endswith(f":{tag}"):
+                bed.engine.api.images.remove(name, force=True)
 
 
 def maker(bed: Bed, tag: str, folder: Path) -> Iterator[Callable[..., Composed]]:
