@@ -405,7 +405,7 @@ def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], images: st
             "nginx", "/etc/ppm/tls/privkey.pem can't be read by uid 10001, gid 10001; its owner is uid 0"
         )
         assert "sudo chown 10001:10001" in said
-        provide("first")
+        provide("again")
         made.compose.up()
         first = made.certificate()
         assert first.domains == [DOMAIN]
