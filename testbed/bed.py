@@ -21,6 +21,8 @@ from testbed.hosts import Host, Wanted
 from testbed.lease import Lease
 from testbed.place import need, of_this_cache
 
+_NO_TAG = "<none>:<none>"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stay:
@@ -148,7 +150,7 @@ def _make_network(engine: Engine, name: str) -> None:
 
 
 def sweep(engine: Engine, living: Collection[str]) -> None:
-    """Remove the containers, networks and volumes of leases that have ended."""
+    """Remove the containers, networks, volumes and images of leases that have ended."""
     ours = {"label": f"{CACHE}={of_this_cache()}"}
     for box in engine.api.containers.list(all=True, filters=ours, ignore_removed=True):
         if box.labels[LEASE] not in living:
@@ -162,3 +164,21 @@ def sweep(engine: Engine, living: Collection[str]) -> None:
         if volume.attrs["Labels"][LEASE] not in living:
             with contextlib.suppress(Refusal):  # it is mounted in what goes already
                 volume.remove()
+    _sweep_images(engine, living, ours)
+
+
+def _sweep_images(engine: Engine, living: Collection[str], ours: dict[str, str]) -> None:
+    """Remove the tags of leases that have ended, and what such leases built that has no tag any more."""
+    for image in engine.api.api.images(filters=ours):
+        tags = [tag for tag in image["RepoTags"] or () if tag != _NO_TAG]
+        gone = [tag for tag in tags if _is_left(tag.rpartition(":")[2], living)]
+        if not tags and image["Labels"][LEASE] not in living:
+            gone = [image["Id"]]
+        for name in gone:
+            with contextlib.suppress(Refusal):  # a container is of it, or it goes already
+                engine.api.images.remove(name)
+
+
+def _is_left(tag: str, living: Collection[str]) -> bool:
+    """Whether a tag is the name of a lease, or begins with one and a dash, and the lease has ended."""
+    return tag.startswith(f"{images.PREFIX}-") and not any(f"{tag}-".startswith(f"{name}-") for name in living)

@@ -227,7 +227,7 @@ def _is_of_today(command: tuple[str, ...]) -> bool:
 def leased(path: Path, files: tuple[Path, ...], lease: str, *, volumes: bool) -> Path:
     """Write to `path` a compose file to go over `files`, with which all that they make goes with the lease.
 
-    What is in the volumes stays unless `volumes`.
+    What is in the volumes stays unless `volumes`, and an image as long as it has a tag that is not of a lease's name.
     """
     labels = {"labels": container.lease_labels(lease)}
     over: dict[str, dict[str, object]] = {"services": {}, "networks": {"default": labels}, "volumes": {}}
@@ -235,6 +235,9 @@ def leased(path: Path, files: tuple[Path, ...], lease: str, *, volumes: bool) ->
         said = yaml.safe_load(file.read_text(encoding="utf-8"))
         for kind in over if volumes else ("services", "networks"):
             over[kind] |= dict.fromkeys(said.get(kind) or (), labels)
+        for service, of_service in (said.get("services") or {}).items():
+            if "build" in of_service:
+                over["services"][service] = {**labels, "build": labels}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({kind: named for kind, named in over.items() if named}, indent=2), encoding="utf-8")
     return path

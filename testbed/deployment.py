@@ -1,7 +1,8 @@
 """`make compose-up`: the compose deployment of this checkout, on a port of this machine's loopback.
 
 What scripts need to know is left in .compose/: `url` while it is up, `credential` (user:secret) and `netrc`. Its data
-is in a volume of the engine's, which stays until it is removed by name (`compose-down ARGS=--volumes`).
+is in a volume of the engine's, which stays until it is removed by name (`compose-down ARGS=--volumes`). PPM_TAG is
+the images' tag, by default `latest`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import os
 import re
 import shutil
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -43,8 +45,8 @@ def images(*, talk: IO[str]) -> list[Image]:
     """Build all images; what happens is told to `talk`. BedError if one can't be built."""
     here = stay(f"images-{os.getpid()}")
     try:
-        made = Compose(engine=here.engine, project=here.lease.name, files=files())
-        build(made, talk=talk)
+        made = Compose(engine=here.engine, project=here.lease.name, files=files(), environment=_environment())
+        build(made, of=here.lease.name, talk=talk)
         found = [here.engine.api.images.get(name) for name in _names(made)]
         return [Image(name=name, size=image.attrs["Size"]) for name, image in zip(_names(made), found, strict=True)]
     finally:
@@ -56,11 +58,16 @@ def files(folder: Path = compose.FILE.parent) -> tuple[Path, ...]:
     return (folder / compose.FILE.name, *sorted(folder.glob("compose.*.yml")))
 
 
-def build(made: Compose, *services: str, talk: IO[str] | None = None) -> None:
-    """Build images of a deployment on the Debian that is pulled, or stands in for it."""
+def build(made: Compose, *services: str, of: str, talk: IO[str] | None = None) -> None:
+    """Build images of a deployment on the Debian that is pulled, or stands in for it.
+
+    They are of the lease named `of`: when it has ended they go as soon as they have no tag but of a lease's name.
+    """
     with lease.turn():
         debian.base(made.engine, 13)
-    made.build(*services, follow=talk)
+    with tempfile.TemporaryDirectory() as folder:
+        over = compose.leased(Path(folder) / "build.json", made.files, of, volumes=False)
+        replace(made, files=(*made.files, over)).build(*services, follow=talk)
 
 
 def up(*, port: int | None, talk: IO[str]) -> str:
@@ -76,7 +83,7 @@ def up(*, port: int | None, talk: IO[str]) -> str:
         made = made.but(PPM_LISTEN=f"127.0.0.1:{port}")
         talk.write("Building the images (the first time: minutes)\n")
         talk.flush()
-        build(made, "nginx", "pypiserver", talk=talk)
+        build(made, "nginx", "pypiserver", of=here.lease.name, talk=talk)
         made.up()
         url = f"http://{DOMAIN}:{port}"
         _leave_credential(made, url, talk)
@@ -111,7 +118,11 @@ def _come() -> Stay:
 def _deployment(here: Stay) -> Compose:
     files = (compose.FILE,)
     over = compose.leased(FOLDER / "compose.json", files, here.lease.name, volumes=False)
-    return Compose(engine=here.engine, project=here.lease.name, files=(*files, over))
+    return Compose(engine=here.engine, project=here.lease.name, files=(*files, over), environment=_environment())
+
+
+def _environment() -> dict[str, str]:
+    return {"PPM_TAG": os.environ.get("PPM_TAG") or "latest"}
 
 
 def _names(made: Compose) -> list[str]:

@@ -398,7 +398,10 @@ def test_the_application_is_rolled_with_no_failed_request(
 def test_all_of_it_is_rolled_with_no_failed_install(
     index: Composed, images: str, next_version: str, client: Client, figures: list[str]
 ) -> None:
-    """`up -d` makes nginx's container anew too: for a moment nobody listens, which pip and uv sit out."""
+    """`up -d` makes nginx's container anew too: for a moment nobody listens, which pip and uv sit out.
+
+    They have 5 and 3 retries by default, which is enough for a few seconds; this machine may be busier than that.
+    """
     tags = itertools.cycle([next_version, images])
     gap = Gap(index)
 
@@ -409,7 +412,7 @@ def test_all_of_it_is_rolled_with_no_failed_install(
         assert all(after[service] != before[service] for service in (WEB, APPLICATION))
 
     uploads = Uploads(index, "uploaded-0", may_break=True)
-    streams = [Stream("upload", uploads, pause=0.1), *installs(client, index, PIP_RETRIES="5", UV_HTTP_RETRIES="3")]
+    streams = [Stream("upload", uploads, pause=0.1), *installs(client, index, PIP_RETRIES="8", UV_HTTP_RETRIES="8")]
     with rolled(index, images), gap:
         row = during("up -d", roll, streams, least={"pip": 4, "uv": 4})
     figures.extend(table([row]))

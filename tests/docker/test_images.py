@@ -12,7 +12,7 @@ import signal
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from support.evidence import until
 import ppmctl
 from ppmctl import files
 from ppmctl.local import Connection
-from testbed import container
-from testbed.bed import Bed
+from testbed import container, deployment
+from testbed.bed import Bed, stay
 from testbed.compose import Compose
 from testbed.container import Container
 
@@ -62,12 +62,17 @@ def test_an_image_says_what_it_is(bed: Bed, images: str, name: str) -> None:
 
 
 def test_the_images_are_small(bed: Bed, images: str, figures: list[str]) -> None:
-    """Above their base, which is everybody's: a compiler or pip's cache would be seen here."""
+    """Above their base, which is everybody's: a compiler (150 MB) or pip's cache would be seen here.
+
+    The publisher has, beside the application, pip and git with its Perl; certbot has Python.
+    """
     base = attributes(bed, "debian:13-slim")["Size"]
     above = {name: (attributes(bed, f"{name}:{images}")["Size"] - base) / 1e6 for name in NAMES}
     figures.append(f"Images, above their base: {', '.join(f'{name} {size:.0f} MB' for name, size in above.items())}")
     assert above["ppm-nginx"] < 40
     assert above["ppm-pypiserver"] < 100
+    assert above["ppm-publisher"] < 225
+    assert above["ppm-certbot"] < 75
 
 
 def test_the_application_has_nothing_to_install_more_with(bed: Bed, images: str) -> None:
@@ -150,6 +155,31 @@ def test_what_is_nobody_s_business_is_not_even_sent_to_be_built(bed: Bed, tmp_pa
         bed.engine.api.images.remove(tag, force=True)
     assert {"/context/ppmctl/server.py", "/context/docker/nginx/Dockerfile"} <= set(sent)
     assert leaked == ""
+
+
+def test_what_is_built_goes_with_its_lease(bed: Bed, tmp_path: Path) -> None:
+    """Tags of the lease's name, and what has lost its tag; a tag of the user's own stays."""
+    file, own = tmp_path / "compose.json", f"own-{os.getpid()}"
+    build = {"context": str(tmp_path), "dockerfile_inline": "FROM debian:13-slim\nLABEL probe=${PROBE}\n"}
+    file.write_text(json.dumps({"services": {"probe": {"image": "ppm-probe:${PPM_TAG}", "build": build}}}))
+    here = stay(f"built-{os.getpid()}")
+    made, of = Compose(engine=bed.engine, project=here.lease.name, files=(file,)), here.lease.name
+
+    def there() -> dict[str, tuple[str, ...]]:
+        found = bed.engine.api.api.images(filters={"label": f"{container.LEASE}={of}"})
+        return {image["Labels"]["probe"]: tuple(sorted(image["RepoTags"] or ())) for image in found}
+
+    try:
+        for probe, tag in (("1", of), ("2", f"{of}-next"), ("3", of), ("4", own)):
+            deployment.build(made.but(PPM_TAG=tag, PROBE=probe), of=of)
+        named = {"2": (f"ppm-probe:{of}-next",), "3": (f"ppm-probe:{of}",), "4": (f"ppm-probe:{own}",)}
+        assert {probe: tags for probe, tags in there().items() if probe != "1"} == named
+        assert sorted(there()) == ["1", "2", "3", "4"]
+        here.close()
+        assert there() == {"4": (f"ppm-probe:{own}",)}
+    finally:
+        here.close()
+        bed.engine.api.images.remove(f"ppm-probe:{own}", force=True)
 
 
 # who runs in a container
@@ -266,30 +296,61 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def serve(bed: Bed, images: str, folder: Path) -> Iterator[Callable[..., Served]]:
-    """Start the application on folder/root: `serve(user="1234:1234", volume="ro")`."""
+def alone(bed: Bed, images: str, folder: Path) -> Iterator[Callable[..., Container]]:
+    """Start an image by itself on folder/root: `alone("ppm-nginx", user=(1234, 1234), volume="ro")`.
+
+    Without `volume` nothing is mounted there; `mounts` are files of this machine, and where they are seen.
+    """
     made: list[Container] = []
 
-    def go(*, user: tuple[int, int] = OWNER, volume: str = "rw", **options: Any) -> Served:
-        mounts = {
-            str(folder / "root"): {"bind": "/srv/ppm", "mode": volume},
-            str(folder / "run"): {"bind": "/run/ppm", "mode": "rw"},
-        }
-        asked = {**HARDENED, "tmpfs": {"/tmp": ""}, "user": f"{user[0]}:{user[1]}", "volumes": mounts, **options}
-        box = start(bed, f"ppm-pypiserver:{images}", **asked)
+    def go(
+        name: str,
+        *,
+        user: tuple[int, int] = OWNER,
+        volume: str = "rw",
+        mounts: Mapping[Path, str] | None = None,
+        **options: Any,
+    ) -> Container:
+        volumes = {str(path): {"bind": seen, "mode": "ro"} for path, seen in (mounts or {}).items()}
+        volumes[str(folder / "run")] = {"bind": "/run/ppm", "mode": "rw"}
+        if volume:
+            volumes[str(folder / "root")] = {"bind": "/srv/ppm", "mode": volume}
+        asked = {**HARDENED, "user": f"{user[0]}:{user[1]}", "volumes": volumes, **options}
+        box = start(bed, f"{name}:{images}", **asked)
         made.append(box)
-        return Served(box=box, root=folder / "root", socket=folder / "run" / "ppm.sock")
+        return box
 
     yield go
     for box in made:
         box.remove()
 
 
-def refusal(served: Served) -> str:
+@pytest.fixture
+def serve(alone: Callable[..., Container], folder: Path) -> Callable[..., Served]:
+    """Start the application: `serve(user=(1234, 1234), volume="ro")`."""
+
+    def go(**options: Any) -> Served:
+        box = alone("ppm-pypiserver", **{"tmpfs": {"/tmp": ""}, **options})
+        return Served(box=box, root=folder / "root", socket=folder / "run" / "ppm.sock")
+
+    return go
+
+
+@pytest.fixture
+def web(alone: Callable[..., Container]) -> Callable[..., Container]:
+    """Start nginx: `web(user=(1234, 1234), volume="ro")`."""
+
+    def go(**options: Any) -> Container:
+        return alone("ppm-nginx", **{"tmpfs": {"/run/nginx": ""}, **options})
+
+    return go
+
+
+def refusal(box: Container) -> str:
     """What a container says that ends by itself, with 1: one line."""
-    until(lambda: not served.box.is_running(), "its end")
-    assert served.box.engine.api.containers.get(served.box.id).attrs["State"]["ExitCode"] == 1
-    (line,) = served.box.logs().splitlines()
+    until(lambda: not box.is_running(), "its end")
+    assert box.engine.api.containers.get(box.id).attrs["State"]["ExitCode"] == 1
+    (line,) = box.logs().splitlines()
     return line
 
 
@@ -305,7 +366,7 @@ def test_a_folder_of_somebody_else_s_is_refused_in_one_line(
     """pypiserver #256, #306, #309, #357: which uid is needed and how, and no owner is changed."""
     (folder / "root").chmod(mode)
     before = state(folder / "root")
-    line = refusal(serve(user=OTHER))
+    line = refusal(serve(user=OTHER).box)
     assert f"belongs to uid {OWNER[0]}, gid {OWNER[1]}; this process is uid {OTHER[0]}, gid {OTHER[1]}" in line
     assert f"sudo chown -R {OTHER[0]}:{OTHER[1]} " in line
     assert f"PPM_UID={OWNER[0]} and PPM_GID={OWNER[1]} in docker/.env" in line
@@ -318,18 +379,17 @@ def test_a_folder_with_an_old_packages_folder_of_somebody_else_s(serve: Callable
     (folder / "root" / "packages" / "old-1.0.tar.gz").write_text("old")
     (folder / "root").chmod(0o777)
     before = state(folder / "root")
-    assert f"/srv/ppm/packages belongs to uid {(folder / 'root' / 'packages').stat().st_uid}" in refusal(
-        serve(user=OTHER)
-    )
+    line = refusal(serve(user=OTHER).box)
+    assert f"/srv/ppm/packages belongs to uid {(folder / 'root' / 'packages').stat().st_uid}" in line
     assert state(folder / "root") == before
 
 
 def test_a_read_only_mount_is_refused_in_one_line(serve: Callable[..., Served]) -> None:
-    assert "/srv/ppm is mounted read-only. It must be writable" in refusal(serve(volume="ro"))
+    assert "/srv/ppm is mounted read-only. It must be writable" in refusal(serve(volume="ro").box)
 
 
 def test_without_a_temporary_folder_it_says_so(serve: Callable[..., Served]) -> None:
-    assert "--tmpfs /tmp" in refusal(serve(tmpfs={}))
+    assert "--tmpfs /tmp" in refusal(serve(tmpfs={}).box)
 
 
 @pytest.mark.parametrize("home", ["/nowhere", "", None])
@@ -361,6 +421,50 @@ def test_a_folder_in_which_nginx_was_first_is_taken(serve: Callable[..., Served]
     assert (listed.read_bytes(), listed.stat().st_mode & 0o777) == (b"", 0o640)
     assert served.box.run("ppmctl user first", user="").out.strip() == "/srv/ppm/first-credential"
     assert listed.read_text().startswith("admin:")
+
+
+# what nginx does not start with
+
+
+@pytest.mark.parametrize("name", ["", "/bodies"])
+def test_nginx_refuses_a_folder_of_somebody_else_s(web: Callable[..., Container], folder: Path, name: str) -> None:
+    """Whose it is, and both ways out; no owner is changed."""
+    if name:
+        (folder / "root").chmod(0o777)
+        (folder / "root" / name[1:]).mkdir()
+        os.chown(folder / "root" / name[1:], *OWNER)
+    before = state(folder / "root")
+    line = refusal(web(user=OTHER))
+    assert line.startswith(f"ppm-nginx: /srv/ppm{name} can't be written by uid {OTHER[0]}, gid {OTHER[1]}; ")
+    assert f"its owner is uid {OWNER[0]}, gid {OWNER[1]}: set PPM_UID and PPM_GID in docker/.env to its owner" in line
+    assert f"or change it: sudo chown -R {OTHER[0]}:{OTHER[1]} " in line
+    assert state(folder / "root") == before
+
+
+def test_nginx_advises_nobody_to_serve_as_root(web: Callable[..., Container]) -> None:
+    """As the engine makes it where PPM_DATA is a folder that is not there."""
+    line = refusal(web(volume="", tmpfs={"/run/nginx": "", "/srv/ppm": "uid=0,gid=0,mode=755"}))
+    assert (
+        f"by uid {OWNER[0]}, gid {OWNER[1]}; its owner is uid 0, gid 0: change it: sudo chown -R {OWNER[0]}:" in line
+    )
+    assert "PPM_UID" not in line
+
+
+def test_nginx_refuses_a_volume_that_is_read_only_or_missing(web: Callable[..., Container]) -> None:
+    readable = "ppm-nginx: /srv/ppm is read-only: mount the index's volume there, writable."
+    assert refusal(web(volume="ro")) == readable
+    assert refusal(web(volume="", user=composed.OWNER)) == readable
+
+
+def test_nginx_without_a_folder_for_what_is_temporary_says_so(web: Callable[..., Container]) -> None:
+    assert "/run/nginx can't be written: mount a tmpfs there (--tmpfs /run/nginx)" in refusal(web(tmpfs={}))
+
+
+def test_nginx_refuses_a_configuration_that_is_wrong(web: Callable[..., Container], folder: Path) -> None:
+    wrong, seen = folder / "http.conf", "/etc/nginx/ppm/http.conf"
+    wrong.write_text("# mine\nnonsense on;\n")
+    said = f'the configuration can\'t be used: unknown directive "nonsense" in {seen}:2'
+    assert refusal(web(mounts={wrong: seen})) == f"ppm-nginx: {said}"
 
 
 # how a container ends
@@ -449,3 +553,53 @@ def test_the_health_check_is_the_image_s_own(serve: Callable[..., Served]) -> No
     (served.root / "index" / "simple" / "index.json").unlink()
     until(lambda: is_said("unhealthy"), "unhealthy")
     assert "index.json" in engine.attrs["State"]["Health"]["Log"][-1]["Output"]
+
+
+@pytest.fixture
+def served(folder: Path) -> Path:
+    """The volume with what nginx serves of an index that has no project and no user."""
+    for name in ("index/simple/index.json", "credentials/htpasswd"):
+        path = folder / "root" / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    return folder / "root"
+
+
+def test_nginx_is_healthy_as_long_as_users_are_served(
+    bed: Bed, images: str, web: Callable[..., Container], served: Path
+) -> None:
+    """Its check says in a line what users lack, and is well again as soon as they have it."""
+    assert attributes(bed, f"ppm-nginx:{images}")["Config"]["Healthcheck"]["Test"] == ["CMD", "health"]
+    box = web()
+
+    def health() -> tuple[int, str]:
+        assert box.is_running(), box.logs()
+        done = box.run("health", user="", check=False)
+        return done.code, done.out
+
+    well = (0, "a page is served, and the volume can be written\n")
+    until(lambda: health() == well, "health")
+    for name, said in (
+        ("index/simple/index.json", "the list of projects can't be served: status 503\n"),
+        ("credentials/htpasswd", "there are no credentials\n"),
+    ):
+        (served / name).rename(served / "away")
+        assert health() == (1, said)
+        (served / "away").rename(served / name)
+        assert health() == well
+    for path, said in (
+        (served / "bodies", "/srv/ppm/bodies can't be written\n"),
+        (served, "/srv/ppm can't be written\n"),
+    ):
+        mode = path.stat().st_mode
+        path.chmod(0o555)
+        assert health() == (1, said)
+        path.chmod(mode)
+        assert health() == well
+
+
+def test_nginx_that_does_not_answer_is_not_healthy(web: Callable[..., Container]) -> None:
+    box = web(command=["health"])
+    until(lambda: not box.is_running(), "its end")
+    assert box.engine.api.containers.get(box.id).attrs["State"]["ExitCode"] == 1
+    assert "Connection refused" in box.logs()

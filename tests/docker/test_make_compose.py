@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 from support import checkout as copies
+from support import composed
 from support.served import plain_session
 from support.servers import clean_environment, free_port
 
@@ -23,12 +24,21 @@ from testbed.bed import Bed
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, bed: Bed) -> Iterator[Path]:
+def tag(bed: Bed) -> str:
+    """That of the images that are built here: ppm-nginx:latest may be the user's own."""
+    return f"{bed.lease.name}-make"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, bed: Bed, tag: str) -> Iterator[Path]:
     """A copy of what is committed or about to be, with this .venv; its deployment goes at the end, with its data."""
     folder = copies.copy(tmp_path_factory.mktemp("checkout"))
     (folder / ".venv").symlink_to(Path(sys.prefix))
-    yield folder
-    make(folder, "compose-down", "ARGS=--volumes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PPM_TAG", tag)
+        yield folder
+        make(folder, "compose-down", "ARGS=--volumes")
+    composed.remove_images(bed, tag)
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +72,7 @@ def volumes(bed: Bed, project: str) -> list[str]:
     return [volume.name for volume in bed.engine.api.volumes.list(filters=labels)]
 
 
-def test_make_compose_up_and_down(checkout: Path, bed: Bed, tmp_path: Path) -> None:
+def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: Path) -> None:
     port = free_port()
     first = made(checkout, "compose-up", f"HOST_PORT={port}")
     folder = checkout / ".compose"
@@ -78,6 +88,8 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tmp_path: Path) -> N
     project = over["services"]["nginx"]["labels"]["ppm-testbed.lease"]
     there = containers(bed, project)
     assert sorted(there) == ["nginx", "pypiserver"]
+    image_of = {name: bed.engine.api.containers.get(box).attrs["Config"]["Image"] for name, box in there.items()}
+    assert image_of == {name: f"ppm-{name}:{tag}" for name in there}
 
     # what it prints: the commands are those that are indented
     script = textwrap.dedent(
@@ -130,10 +142,10 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tmp_path: Path) -> N
     assert made(checkout, "compose-down").stdout == ""
 
 
-def test_make_images_prints_their_sizes(checkout: Path, bed: Bed, figures: list[str]) -> None:
+def test_make_images_prints_their_sizes(checkout: Path, bed: Bed, tag: str, figures: list[str]) -> None:
     lines = made(checkout, "images").stdout.splitlines()
     sizes = {name: float(size) for size, unit, name in (line.split() for line in lines) if unit == "MB"}
-    assert sorted(sizes) == [f"ppm-{name}:latest" for name in ("certbot", "nginx", "publisher", "pypiserver")]
+    assert sorted(sizes) == [f"ppm-{name}:{tag}" for name in ("certbot", "nginx", "publisher", "pypiserver")]
     for name, size in sizes.items():
         assert size == round(bed.engine.api.images.get(name).attrs["Size"] / 1e6, 1)
     figures += [f"    {line}" for line in lines]

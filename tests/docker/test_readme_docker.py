@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import checkout as copies
-from support import readme
+from support import composed, readme
 
 from testbed import compose, debian, lease, ports
 from testbed.bed import Bed
@@ -48,11 +48,13 @@ def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, 
     path = [str(Path(sys.executable).parent), "/usr/bin", environ["PATH"]]
     environ |= {"PATH": os.pathsep.join(path), "EDITOR": str(editor)}
     environ |= {"DOCKER_HOST": bed.engine.url, "COMPOSE_PROJECT_NAME": f"{bed.lease.name}-readme"}
-    environ |= {"PPM_TAG": "readme"}  # images of this checkout, whatever has been built before
+    tag = f"{bed.lease.name}-readme"
+    environ |= {"PPM_TAG": tag}  # images of this checkout, whatever has been built before
     if not docker:
         environ |= {"DOCKER_CONFIG": str(plugins.parent)}
     yield environ
-    readme.paste("docker compose down --volumes", checkout / "docker", environ)
+    readme.paste("docker compose --profile publish down --volumes", checkout / "docker", environ)
+    composed.remove_images(bed, tag)
 
 
 def test_every_command_runs_as_it_stands(checkout: Path, environment: dict[str, str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support import checkout as copies
+from support.tls import Authority
 
 VENV = Path(sys.executable).parents[1]
 
@@ -68,3 +70,19 @@ def test_the_example_is_a_file_of_settings(checkout: Path) -> None:
     said = [line.removeprefix("# ") for line in example.splitlines() if line.removeprefix("# ").startswith("ppm_")]
     done = configure(checkout, "\n".join(said))
     assert done.returncode == 0, done.stdout
+
+
+def test_a_key_is_given_to_who_nginx_runs_as(checkout: Path, tmp_path: Path) -> None:
+    """By root; anybody else is told the command."""
+    chain, key = Authority().issue(tmp_path / "pair", "packages.example")
+    said = f"ppm_domain: packages.example\nppm_tls: provided\nppm_tls_certificate: {chain}\nppm_tls_key: {key}\n"
+    (checkout / "docker" / ".env").write_text("PPM_UID=4321\n")
+    done = configure(checkout, said)
+    assert done.returncode == 0, done.stdout
+    copied = checkout / "docker" / "local" / "tls" / "privkey.pem"
+    assert copied.stat().st_mode & 0o777 == 0o600
+    if os.geteuid() == 0:
+        assert copied.stat().st_uid == 4321
+        assert "chown" not in done.stdout
+    else:
+        assert f"sudo chown 4321 {copied}" in " ".join(done.stdout.split())

@@ -185,10 +185,7 @@ def images(bed: Bed) -> Iterator[str]:
     composing.build(bed, tag)
     _figures.append(f"The images of docker/ were built in {time.monotonic() - began:.0f} s")
     yield tag
-    for image in bed.engine.api.images.list():
-        for name in image.tags:
-            if name.endswith(f":{tag}") and name.startswith("ppm-"):
-                bed.engine.api.images.remove(name, force=True)
+    composing.remove_images(bed, tag)
 
 
 @pytest.fixture

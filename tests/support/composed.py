@@ -103,16 +103,31 @@ def crash(bed: Bed, box: Container) -> None:
 def runs_again(box: Container, before: int, *, seconds: float = 60) -> None:
     """Wait until a container was started anew since it had been `before` times."""
     until = time.monotonic() + seconds
-    while restarts(box) <= before or not box.is_running():
+    while not _was_started_anew(box, before):
         assert time.monotonic() < until, f"{box.name} does not run again: {box.logs()[-2000:]}"
         time.sleep(0.05)
+
+
+def _was_started_anew(box: Container, before: int) -> bool:
+    attributes = box.engine.api.containers.get(box.id).attrs
+    state = attributes["State"]
+    # one that waits to be started anew counts as running, and has no process
+    return attributes["RestartCount"] > before and state["Running"] and not state["Restarting"] and state["Pid"] > 0
 
 
 def build(bed: Bed, tag: str, *services: str, checkout: Path | None = None) -> None:
     """Build the images of this checkout or of another one, with a tag."""
     files = deployment.files((checkout or compose.CHECKOUT) / "docker")
     made = Compose(engine=bed.engine, project=f"{bed.lease.name}-images", files=files, environment={"PPM_TAG": tag})
-    deployment.build(made, *services)
+    deployment.build(made, *services, of=bed.lease.name)
+
+
+def remove_images(bed: Bed, tag: str) -> None:
+    """Remove this tag of the images of docker/."""
+    for image in bed.engine.api.images.list(filters={"reference": f"ppm-*:{tag}"}):
+        for name in image.tags:
+            if name.startswith("ppm-") and name.endswith(f":{tag}"):
+                bed.engine.api.images.remove(name, force=True)
 
 
 def maker(bed: Bed, tag: str, folder: Path) -> Iterator[Callable[..., Composed]]:

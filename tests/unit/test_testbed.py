@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from testbed import compose, container, debian, engine, lease, machine, place, playbook
+from testbed import compose, container, debian, deployment, engine, lease, machine, place, playbook
+from testbed.bed import Stay, sweep
 from testbed.engine import Engine
 from testbed.errors import BedError
 from testbed.lease import Lease
@@ -247,6 +248,55 @@ def test_what_a_deployment_makes_has_the_name_of_its_lease(cache: Path, tmp_path
         "volumes": {"data": labels, "run": labels},
     }
     assert "volumes" not in json.loads(compose.leased(over, (file,), "mine", volumes=False).read_text())
+    file.write_text("services: {a: {image: x, build: {context: .}}}\n")
+    services = json.loads(compose.leased(over, (file,), "mine", volumes=False).read_text())["services"]
+    assert services == {"a": {**labels, "build": labels}}
+
+
+def test_images_have_the_tag_that_the_user_says(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(deployment, "FOLDER", tmp_path)
+    stay = Stay(engine=Engine(url="unix:///a", own=False, api=None), lease=Lease(name="mine"))
+    monkeypatch.setenv("PPM_TAG", "mine")
+    assert deployment._deployment(stay).environment == {"PPM_TAG": "mine"}
+    monkeypatch.delenv("PPM_TAG")
+    assert deployment._deployment(stay).environment == {"PPM_TAG": "latest"}
+
+
+def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
+    """Of this cache alone: another one's leases are not known. What has a user's tag stays, whoever built it."""
+
+    def image(name: str, lease: str, *tags: str, of: str = "") -> dict[str, object]:
+        labels = container.lease_labels(lease) | ({container.CACHE: of} if of else {})
+        return {"Id": name, "RepoTags": list(tags), "Labels": labels}
+
+    here = [
+        image("live", "ppm-testbed-1", "ppm-nginx:ppm-testbed-1"),
+        image("next", "ppm-testbed-1", "ppm-nginx:ppm-testbed-1-next"),
+        image("live-former", "ppm-testbed-1", "<none>:<none>"),
+        image("left", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12"),
+        image("left-next", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12-next", "ppm-nginx:mine"),
+        image("left-former", "ppm-testbed-12"),
+        image("left-none", "ppm-testbed-12", "<none>:<none>"),
+        image("make-images", "ppm-testbed-images-3", "ppm-nginx:latest"),
+        image("make-images-under-test", "ppm-testbed-images-3", "ppm-nginx:ppm-testbed-1-make"),
+        image("elsewhere", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12-elsewhere", of="another"),
+    ]
+    removed: list[str] = []
+
+    def images(*, filters: dict[str, str]) -> list[dict[str, object]]:
+        name, _, value = filters["label"].partition("=")
+        return [image for image in here if image["Labels"][name] == value]  # type: ignore[index]
+
+    def remove(name: str) -> None:
+        removed.append(name)
+        if name == "left-former":
+            raise engine.Refusal("a container is of it")
+
+    nothing = SimpleNamespace(list=lambda **_: [])
+    api = SimpleNamespace(containers=nothing, networks=nothing, volumes=nothing)
+    api.api, api.images = SimpleNamespace(images=images), SimpleNamespace(remove=remove)
+    sweep(Engine(url="unix:///a", own=False, api=api), ["ppm-testbed-1"])
+    assert removed == ["ppm-nginx:ppm-testbed-12", "ppm-nginx:ppm-testbed-12-next", "left-former", "left-none"]
 
 
 # Debian's images
@@ -273,20 +323,20 @@ class Images:
 
 
 @pytest.fixture
-def base(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Images], str]:
+def base(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def make(of: Engine, *_: object) -> None:
         of.api.images.present = "made"
 
     monkeypatch.setattr(debian, "_make", make)
 
-    def ask(images: Images) -> str:
+    def ask(images: Images, *, own: bool = False) -> str:
         api = SimpleNamespace(images=images)
-        return debian.base(Engine(url="unix:///a", own=False, api=api), 13).removeprefix("sha256:")
+        return debian.base(Engine(url="unix:///a", own=own, api=api), 13).removeprefix("sha256:")
 
     return ask
 
 
-def test_debian_is_pulled_once_a_week(base: Callable[[Images], str], cache: Path) -> None:
+def test_debian_is_pulled_once_a_week(base: Callable[..., str], cache: Path) -> None:
     images = Images("", "first", "second")
     assert [base(images), base(images)] == ["first", "first"]
     (stamp,) = cache.glob("base-*")
@@ -296,17 +346,25 @@ def test_debian_is_pulled_once_a_week(base: Callable[[Images], str], cache: Path
     assert len(list(cache.glob("base-*"))) == 1
 
 
-def test_debian_is_made_where_it_can_not_be_pulled(base: Callable[[Images], str]) -> None:
+def test_debian_is_made_where_it_can_not_be_pulled(base: Callable[..., str]) -> None:
     assert base(Images("", None)) == "made"
 
 
+def test_a_users_own_debian_is_never_replaced_by_what_stands_in_for_it(base: Callable[..., str]) -> None:
+    """As on a laptop that is offline: who builds other things on that engine means the published one."""
+    images = Images("published", None, None)
+    assert base(images) == "published"
+    assert images.present == "published"
+    assert base(Images("older", None), own=True) == "made"
+
+
 def test_an_old_debian_is_better_than_none(
-    base: Callable[[Images], str], monkeypatch: pytest.MonkeyPatch, cache: Path
+    base: Callable[..., str], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     def fail(*_: object) -> None:
         raise BedError("no mirror")
 
     monkeypatch.setattr(debian, "_make", fail)
-    assert base(Images("loaded", None)) == "loaded"
+    assert base(Images("loaded", None), own=True) == "loaded"
     with pytest.raises(BedError, match="no mirror"):
         base(Images("", None))
