@@ -54,7 +54,7 @@ _KINDS = tuple(
          "sha512_crypt", (("rounds", _SAMPLE),), lambda m: int(m[1] or _ROUNDS) / _SAMPLE),
         ("sha256-crypt", rf"\$5\$(?:rounds=([1-9][0-9]{{3,8}})\$)?{_B64}{{0,16}}\${_B64}{{43}}",
          "sha256_crypt", (("rounds", _SAMPLE),), lambda m: int(m[1] or _ROUNDS) / _SAMPLE),
-        # salt and digest end in a few bits each, the rest of which the C library wants to be zero, and libpass does not
+        # of the last letters of salt and digest a few bits count; where others are set the C library matches nothing
         ("bcrypt", rf"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\${_B64}{{21}}[.Oeu]{_B64}{{30}}[.CGKOSWaeimquy26]",
          "bcrypt", (("rounds", _LEAST_BCRYPT),), lambda m: 2.0 ** (int(m[1]) - _LEAST_BCRYPT)),
         ("crypt (DES)", rf"{_B64}{{13}}", "des_crypt", (), lambda _m: 1.0),
@@ -109,7 +109,12 @@ def hash_of(secret: str) -> str:
 
 
 def is_secret_of(secret: str, stored: str) -> bool:
-    """Whether `secret` is the one that `stored` is the hash of; False for a secret that can be none."""
+    """Whether `secret` is the one that `stored` is the hash of; False for a secret that can be none.
+
+    What is no hash as `kind_of` knows them lets nobody in, whatever the library would make of it.
+    """
+    if kind_of(stored) is None:
+        return False
     try:
         return bool(_HASHES.verify(secret, stored))
     except (ValueError, TypeError):  # a secret with a NUL, a damaged hash

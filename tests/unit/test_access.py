@@ -97,7 +97,11 @@ def test_what_is_left_of_a_token() -> None:
         # one letter is not any number of them, though the pattern matches the other as it is written
         (entry("o+x", projects=("a-*",)), entry("o", projects=("a-?",)), "the projects a-* (o has a-?)"),
         (entry("o+x", projects=("a-?",)), entry("o", projects=("a-?",)), ""),
-        (entry("o+x"), entry("o", expires="2028-01-01T00:00:00Z"), "a life without end (o ends at 2028-01-01T00:00:00Z)"),
+        (
+            entry("o+x"),
+            entry("o", expires="2028-01-01T00:00:00Z"),
+            "a life without end (o ends at 2028-01-01T00:00:00Z)",
+        ),
         (
             entry("o+x", expires="2028-01-01T00:00:01Z"),
             entry("o", expires="2028-01-01T00:00:00Z"),

@@ -46,6 +46,7 @@ def test_a_put_leaves_the_file_its_record_its_metadata_and_pages(store: Store) -
         "uploaded-by": "tester",
         "requires-python": ">=3.9",
         "core-metadata": record.core_metadata,
+        "summary": "",
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", record.upload_time)
     assert listed(store, "my-pkg") == [made[0]]

@@ -19,7 +19,14 @@ from ppmctl.targets import DockerTarget, NamedFile, SshTarget
 # Values that a shell, or the reading of options, could take for something else.
 NASTY = ("--on", "--", "-x", "", " ", "a b", "'", '"', "$HOME", "*", "\n", "ü", "=", "--root=x")
 # What becomes of the paths that commands with --on take: folders are those of the other side.
-USES = {"root": None, "folder": None, "output": "written", "file": "read", "output_file": "written"}
+USES = {
+    "root": None,
+    "folder": None,
+    "output": "written",
+    "output_file": "written",
+    "file": "read",
+    "credential_file": "read",
+}
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
