@@ -1,0 +1,53 @@
+"""What the parts of `/api/…` share: the JSON that a request sends, the JSON of an answer, the audit's words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.wrappers import Request, Response
+
+from ppmctl import audit
+from ppmctl.errors import Refused
+
+MAX_BODY = 16 << 10  # bytes
+
+
+def attempt(request: Request, action: str, what: str) -> None:
+    """What the audit says of this request if it is refused from here on."""
+    found = audit.Attempt.of(request.environ)
+    found.action, found.what = action, what
+
+
+def body(request: Request) -> dict[str, Any]:
+    """The JSON object that a request sends; nothing at all is an empty one. Refused: 400, 408, 411, 413."""
+    if request.content_length is None:
+        if "Transfer-Encoding" in request.headers:
+            raise Refused(411, "This request needs its length (Content-Length)")
+        return {}
+    if request.content_length > MAX_BODY:
+        raise Refused(413, f"This request may have {MAX_BODY >> 10} KB")
+    try:
+        values = json.loads(request.get_data() or b"{}")
+    except TimeoutError as exc:
+        raise Refused(408, "The body stopped arriving") from exc
+    except (ClientDisconnected, ValueError, RecursionError) as exc:
+        raise Refused(400, "The body is not JSON") from exc
+    if not isinstance(values, dict):
+        raise Refused(400, "The body is not a JSON object")
+    return values
+
+
+def answer(values: Any, *, status: int = 200) -> Response:
+    """An answer that nothing on the way keeps: it may hold a secret, and is true for this moment."""
+    response = Response(json.dumps(values, ensure_ascii=False), status=status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def not_allowed(allowed: str) -> Response:
+    """405, with the methods that work."""
+    refused = Response(f"Only {allowed} work here\n", status=405, mimetype="text/plain")
+    refused.headers["Allow"] = allowed
+    return refused
