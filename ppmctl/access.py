@@ -191,12 +191,18 @@ def expiry(duration: str, *, now: datetime | None = None) -> str:
 
     UsageError for what is no such duration.
     """
+    lasts = span(duration)
+    # to the millisecond where a second would be much of it
+    return stamp((now or datetime.now(UTC)) + lasts, fine=lasts < timedelta(minutes=1))
+
+
+def span(duration: str) -> timedelta:
+    """How long 45s, 10m, 12h or 90d is. UsageError for what is no such duration."""
     match = _DURATION.fullmatch(duration)
     lasts = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else timedelta()
     if not timedelta() < lasts <= _LONGEST:
         raise UsageError(f"{duration!r} is not a duration, such as 45s, 10m, 12h or 90d (100 years at most).")
-    # to the millisecond where a second would be much of it
-    return stamp((now or datetime.now(UTC)) + lasts, fine=lasts < timedelta(minutes=1))
+    return lasts
 
 
 def stamp(moment: datetime, *, fine: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""While a server runs: what has expired is taken out of htpasswd, for nginx, which knows no expiry."""
+"""What has expired is taken out of htpasswd, again and again: for nginx, which knows no expiry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from datetime import UTC, datetime
-from typing import NoReturn
 
 from ppmctl import accounts, credentials
 from ppmctl.errors import PpmError
@@ -25,15 +24,17 @@ class Pruner:
         self._seen: object = None
         self._due: datetime | None = None
 
-    def run(self) -> NoReturn:
-        """Prune at once and every 30 seconds."""
-        pause = threading.Event()
-        while True:
+    def run(self, *, every: float = EVERY, stop: threading.Event | None = None) -> None:
+        """Prune at once and then every so many seconds, until `stop`; without one for ever."""
+        stop = stop or threading.Event()
+        while not stop.is_set():
             self.prune()
-            pause.wait(EVERY)
+            stop.wait(every)
 
     def prune(self) -> tuple[str, ...]:
         """Prune if there may be something to; the names of what was taken out. What fails is said in the log."""
+        if not self._volume.credentials.is_dir():  # whoever serves it makes it
+            return ()
         if self._seen == self._identity() and (self._due is None or datetime.now(UTC) < self._due):
             return ()
         try:

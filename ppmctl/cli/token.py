@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 
 import click
@@ -10,7 +12,8 @@ from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
 from ppmctl.cli.issue import expires_option, hand_over, json_option, output_option, projects_option, table
-from ppmctl.cli.volume import open_volume, root_option
+from ppmctl.cli.volume import find_volume, open_volume, root_option
+from ppmctl.volume import Volume
 
 
 @click.group()
@@ -87,18 +90,40 @@ def revoke(name: str, root: Path) -> None:
 
 
 @token.command()
+@click.option("--every", metavar="DURATION", help="Go on, and do it again every 30s, 1m and so on, until a signal.")
 @json_option
 @root_option
-def prune(as_json: bool, root: Path) -> None:
-    """Take what has expired out of htpasswd: nginx knows no expiry. A running server does it every 30 seconds.
+def prune(every: str | None, as_json: bool, root: Path) -> None:
+    """Take what has expired out of htpasswd: nginx knows no expiry.
 
-    Also what stands there without an entry in access.yml, or is no hash that ppm knows. It can be run at any time.
+    Also what stands there without an entry in access.yml, or is no hash that ppm knows. Where there is nothing to
+    take out nothing is written. A running server does it every 30 seconds, as do a host's ppm-prune.timer and the
+    service pruner of compose, which go on while no server runs.
     """
-    from ppmctl import accounts
+    from ppmctl import access, accounts
+    from ppmctl.errors import PpmError, UsageError
 
-    pruned = accounts.prune(open_volume(root))
+    if every is not None and as_json:
+        raise UsageError("--json says what one run did; --every goes on.")
+    volume = find_volume(root)
+    if every is not None:
+        _prune_on(volume, access.span(every).total_seconds())
+        return
+    try:
+        pruned = accounts.prune(volume) if volume.credentials.is_dir() else ()
+    except OSError as exc:
+        raise PpmError(f"What has expired can't be taken out of {volume.htpasswd}: {exc.strerror}.") from exc
     if as_json:
         output.as_json({"pruned": list(pruned)})
     else:
         for name in pruned:
             output.data(name)
+
+
+def _prune_on(volume: Volume, seconds: float) -> None:
+    from ppmctl.pruning import Pruner
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    Pruner(volume).run(every=seconds, stop=stop)

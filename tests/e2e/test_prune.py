@@ -1,0 +1,65 @@
+"""`ppmctl token prune`: what has expired leaves htpasswd, which is all that nginx reads, while no server runs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from support.servers import PPMCTL, ppmctl
+
+
+def names(root: Path) -> set[str]:
+    return {line.partition(":")[0] for line in (root / "credentials/htpasswd").read_text().splitlines()}
+
+
+def state(root: Path) -> dict[Path, tuple[int, int]]:
+    """What a write would change, of the volume's files and folders."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(root.rglob("*"))}
+
+
+def token(root: Path, name: str, expires: str) -> None:
+    ppmctl("token", "create", name, "--role", "reader", "--expires", expires, "--root", str(root))
+
+
+def test_it_goes_on_until_a_signal(tmp_path: Path) -> None:
+    """Also what is made while it runs goes when its time is over; what has not expired stays, untouched."""
+    root = tmp_path / "volume"
+    command = [*PPMCTL, "token", "prune", "--every", "1s", "--root", str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        token(root, "ops+short", "2s")  # it makes the volume, which was none yet
+        token(root, "ops+long", "90d")
+        assert {"ops+short", "ops+long"} <= names(root)
+        until = time.monotonic() + 15
+        while "ops+short" in names(root):
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert names(root) == {"ops+long"}
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, "")
+    assert err == "Taken out of htpasswd, as expired or not valid: ops+short\n"
+
+
+def test_where_nothing_has_expired_nothing_is_written(tmp_path: Path) -> None:
+    root = tmp_path / "volume"
+    token(root, "ops+long", "90d")
+    token(root, "ops+short", "1s")
+    until = time.monotonic() + 15
+    while (said := ppmctl("token", "prune", "--root", str(root)).stdout) == "":
+        assert time.monotonic() < until
+    assert said == "ops+short\n"
+    before = state(root)
+    assert ppmctl("token", "prune", "--root", str(root)).stdout == ""
+    assert ppmctl("token", "prune", "--json", "--root", str(root)).stdout == '{\n  "pruned": []\n}\n'
+    assert state(root) == before
+
+
+def test_a_volume_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    assert ppmctl("token", "prune", "--root", str(tmp_path / "none")).stdout == ""
+    assert not (tmp_path / "none").exists()
+    said = ppmctl("token", "prune", "--every", "1s", "--json", "--root", str(tmp_path), expect=2).stderr
+    assert "--every" in said
+    assert "not a duration" in ppmctl("token", "prune", "--every", "now", "--root", str(tmp_path), expect=2).stderr
