@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,9 +18,12 @@ from ppmctl.catalogue import Holding
 from ppmctl.dists import InvalidDistribution, one_line
 from ppmctl.download import Downloaded, Source
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.simple import Index, PageFile, ProjectPage
+from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile, ProjectPage
 from ppmctl.stats import Statistics, of_holdings
-from ppmctl.transport import Answer, Transport, Unreachable
+from ppmctl.transport import Transport, Unreachable
+
+SUMMARIES = 100  # projects whose pages a search reads, two requests each
+_COMPARED = 20_000  # names, which takes a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,14 @@ class Project:
     metadata: RawMetadata
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search found; `by_name_alone`: the index has too many projects to read all summaries."""
+
+    holdings: tuple[Holding, ...]
+    by_name_alone: bool = False
+
+
 class Browser:
     """Asks one index; reading rights are enough."""
 
@@ -80,9 +92,13 @@ class Browser:
         release = choose(page, found, version) if version is not None else latest(found)
         return Project(page=page, releases=tuple(found), release=release, metadata=self._metadata(release))
 
-    def files(self, name: str, version_or_filename: str | None) -> tuple[PageFile, ...]:
-        """The files of a release, by default of the latest, or one file of it by its name."""
+    def files(
+        self, name: str, version_or_filename: str | None = None, *, of_all: bool = False
+    ) -> tuple[PageFile, ...]:
+        """The files of a release, by default of the latest, or one file by its name; or those `of_all` releases."""
         page = self._page(name)
+        if of_all and page.files:
+            return page.files
         if version_or_filename is not None and (file := page.file(version_or_filename)) is not None:
             return (file,)
         found = releases(page)
@@ -97,19 +113,26 @@ class Browser:
         """Put a file into `folder`, as `Source.download` does."""
         return self._source.download(file, folder, step=step)
 
-    def search(self, text: str, *, limit: int) -> list[Holding]:
+    def search(self, text: str, *, limit: int, step: Callable[[int], None] = lambda _: None) -> Found:
         """The projects that have every word of `text` in their name or summary, at most `limit`.
 
-        Our index says it itself. Of others the names are searched, and the summaries of what was found are read,
-        where their wheels have core metadata.
+        Our index says it itself. Of another every project's page is read (`step` for each), and its summary where it
+        has core metadata; one that has more than SUMMARIES is searched by name alone.
         """
         if not text.split():
             raise UsageError("There is nothing to search for.", hint="Every project: ppmctl package list")
         said = self._ask(f"{self._index.address.base}/api/packages?q={quote(text)}")
         if said is not None:
-            return said[:limit]
-        names = catalogue.search(text, [Holding(name=name) for name in self.names()])
-        return [self._holding(found.name) for found in names[:limit]]
+            return Found(holdings=tuple(said[:limit]))
+        names = self.names()
+        if len(names) <= SUMMARIES:
+            holdings = []
+            for name in names:
+                holdings.append(self._holding(name))
+                step(1)
+            return Found(holdings=tuple(catalogue.search(text, holdings)[:limit]))
+        matching = catalogue.search(text, [Holding(name=name) for name in names])[:limit]
+        return Found(holdings=tuple(self._holding(found.name) for found in matching), by_name_alone=True)
 
     def statistics(self, *, step: Callable[[int], None]) -> Statistics:
         """Numbers about the index; where it does not say them itself, from each project's page (`step` for each)."""
@@ -117,7 +140,7 @@ class Browser:
         if answer.status == 200 and answer.content_type == "application/json":
             try:
                 return Statistics.from_json(json.loads(answer.body))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except NOT_SUCH_JSON:
                 pass  # another server's
         holdings = []
         for name in self.names():
@@ -130,29 +153,38 @@ class Browser:
         if not dists.is_name(name):
             raise PpmError(f"{name!r} is not a name of a project.")
         page = self._index.project(name)
+        normalised = dists.normalise(name)
         if page is None:
             raise PpmError(
-                f"There is no project {dists.normalise(name)!r} in the index at {self._index.address.base}.",
-                hint=f"ppmctl package search {name}",
+                f"There is no project {normalised!r} in the index at {self._index.address.base}.",
+                hint=self._similar(normalised) or "What there is: ppmctl package list",
             )
-        return page
+        return replace(page, name=normalised)
+
+    def _similar(self, name: str) -> str:
+        try:
+            names = self.names()
+        except PpmError:  # there is a cause to name already
+            return ""
+        similar = get_close_matches(name, names, n=3) if len(names) <= _COMPARED else []
+        return f"Is it {' or '.join(similar)}?" if similar else ""
 
     def _ask(self, url: str) -> list[Holding] | None:
         """What our own index finds; None where it is another, or its application is down and pages are all it has."""
-        answer: Answer | None = None
+        answer = self._transport.request("GET", url)
+        if answer.status != 200 or answer.content_type != "application/json":
+            return None
         try:
-            answer = self._transport.request("GET", url)
-            if answer.status != 200 or answer.content_type != "application/json":
-                return None
-            return [
+            found = [
                 Holding(
-                    name=str(item["name"]),
+                    name=dists.normalise(item["name"]),
                     version=one_line(item["version"] or ""),
                     summary=one_line(item["summary"]),
                 )
                 for item in json.loads(answer.body)["projects"]
             ]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            return found if all(dists.is_name(holding.name) for holding in found) else None
+        except NOT_SUCH_JSON:
             return None
 
     def _holding(self, name: str) -> Holding:
@@ -228,5 +260,5 @@ def _known(found: list[Release]) -> str:
 
 
 def _state(page: ProjectPage) -> str:
-    because = f": {page.status_reason}" if page.status_reason else ""
-    return f"It is {page.status}{because}." if page.status != "active" else ""
+    because = f": {one_line(page.status_reason)}" if page.status_reason else ""
+    return f"It is {one_line(page.status)}{because}." if page.status != "active" else ""

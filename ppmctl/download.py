@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from ppmctl import files
 from ppmctl.address import Address
 from ppmctl.errors import PpmError
 from ppmctl.simple import PageFile
-from ppmctl.transport import Answer, Transport, denied
+from ppmctl.transport import Answer, Transport, denied, origin
 
 _MAX_REDIRECTS = 5
 _MAX_METADATA = 16 << 20  # bytes
@@ -29,7 +28,7 @@ Sink = Callable[[bytes], object]
 @dataclass(frozen=True, kw_only=True)
 class Downloaded:
     """A file that is here now: "downloaded" by this call, or "same", here already. `is_verified` is False where the
-    index has no sha256 of it."""
+    index has no hash of it."""
 
     path: Path
     sha256: str
@@ -53,9 +52,9 @@ class Source:
         if not _FILENAME.fullmatch(file.filename):
             raise PpmError(f"The index has a file with the name {file.filename!r}, which no file of it can have.")
         path = folder / file.filename
-        if path.exists():
-            return _compare(path, file)
         try:
+            if file.sha256 is not None and path.exists():
+                return _compare(path, file.sha256, is_verified=True)
             folder.mkdir(parents=True, exist_ok=True)
             return self._download(file, path, step)
         except OSError as exc:
@@ -83,6 +82,8 @@ class Source:
 
     def _download(self, file: PageFile, path: Path, step: Callable[[int], None]) -> Downloaded:
         temporary, digest, size = files.temporary_name(path), hashlib.sha256(), 0
+        algorithm, expected = ("sha256", file.sha256) if file.sha256 else file.other_hash or ("sha256", None)
+        told = hashlib.new(algorithm, usedforsecurity=False)
         try:
             with temporary.open("xb") as target:
 
@@ -93,6 +94,7 @@ class Source:
                         raise _differs(file, f"it has more than the {file.size} bytes of the index's page")
                     target.write(piece)
                     digest.update(piece)
+                    told.update(piece)
                     step(len(piece))
 
                 self._receive(file.url, keep)
@@ -100,26 +102,26 @@ class Source:
                 os.fsync(target.fileno())
             if file.size is not None and size != file.size:
                 raise _differs(file, f"it has {size} bytes, the index's page says {file.size}")
-            if file.sha256 is not None and digest.hexdigest() != file.sha256:
-                raise _differs(file, f"its sha256 is {digest.hexdigest()}, the index's page says {file.sha256}")
+            if expected is not None and told.hexdigest() != expected:
+                raise _differs(file, f"its {algorithm} is {told.hexdigest()}, the index's page says {expected}")
+            verified = expected is not None
             try:
-                os.link(temporary, path)  # unlike a rename, it never replaces what came meanwhile
+                os.link(temporary, path)  # unlike a rename, it never replaces what is there, or came meanwhile
             except FileExistsError:
-                return _compare(path, file)
+                return _compare(path, digest.hexdigest(), is_verified=verified)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-        verified = file.sha256 is not None
         return Downloaded(path=path, sha256=digest.hexdigest(), state="downloaded", is_verified=verified)
 
     def _receive(self, url: str, sink: Sink) -> None:
         with Transport(None) as stranger:
             for _ in range(_MAX_REDIRECTS + 1):
-                own = _origin(url) == _origin(self._address.base)
+                own = origin(url) == origin(self._address.base)
                 answer = (self._transport if own else stranger).receive(url, sink)
                 if not answer.location:
                     return self._judge(answer, own=own)
-                if url.startswith("https:") and not answer.location.startswith("https:"):
+                if origin(url)[0] == "https" and origin(answer.location)[0] != "https":
                     raise PpmError(f"{url} redirects to plain HTTP: {answer.location}.")
                 url = answer.location
         raise PpmError(f"{url} redirects over and over.")
@@ -132,18 +134,18 @@ class Source:
         raise PpmError(f"{answer.url} answered {answer.status}: {answer.says}.")
 
 
-def _compare(path: Path, file: PageFile) -> Downloaded:
+def _compare(path: Path, expected: str, *, is_verified: bool) -> Downloaded:
     try:
         with path.open("rb") as there:
             sha256 = hashlib.file_digest(there, "sha256").hexdigest()
     except OSError as exc:
         raise PpmError(f"{path} is there and can't be read: {exc.strerror}.", hint=files.whose(path)) from exc
-    if sha256 != file.sha256:
+    if sha256 != expected:
         raise PpmError(
-            f"{path} is there already, with other content (sha256 {sha256}, in the index {file.sha256 or 'none'}).",
+            f"{path} is there already, with other content (sha256 {sha256}, in the index {expected}).",
             hint="Move it away, or name another folder with --dest.",
         )
-    return Downloaded(path=path, sha256=sha256, state="same", is_verified=True)
+    return Downloaded(path=path, sha256=sha256, state="same", is_verified=is_verified)
 
 
 def _differs(file: PageFile, how: str) -> PpmError:
@@ -151,8 +153,3 @@ def _differs(file: PageFile, how: str) -> PpmError:
         f"{file.filename} is not the file that the index names: {how}.",
         hint="Nothing was kept. Try again; if it stays so, tell whoever runs the index: ppmctl index check",
     )
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

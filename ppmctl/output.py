@@ -31,8 +31,11 @@ def raw(piece: bytes, *, error: bool) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print `value` to stdout as one JSON document."""
-    data(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print `value` to stdout as one JSON document; in its strings what is not printable is an escape."""
+    written = json.dumps(value, indent=2, ensure_ascii=False)
+    data(
+        "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in written)
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -52,10 +55,14 @@ def fields(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def error(exc: PpmError) -> None:
-    """Print a failure to stderr: the cause, then what to do."""
-    say(f"ppmctl: {exc.message}")
+    """Print a failure to stderr: the cause, then what to do. Nothing in it is obeyed by a terminal."""
+    say(f"ppmctl: {_printable(exc.message)}")
     if exc.hint:
-        say(f"        {exc.hint}")
+        say(f"        {_printable(exc.hint)}")
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)
 
 
 @contextmanager
@@ -78,7 +85,7 @@ def progress(label: str, total: int | None = None, *, unit: str = "files") -> It
     )
 
     amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda step: bar.advance(task, step)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from ppmctl.address import Address
 from ppmctl.errors import PpmError
 from ppmctl.folder import Status
+from ppmctl.simple import NOT_SUCH_JSON
 from ppmctl.transport import PASSING, Transport, Unavailable, denied
 
 
@@ -58,7 +59,7 @@ class RemotePackages:
             raise PpmError(said, hint=hint if "text/plain" not in answer.content_type else "")
         try:
             values = json.loads(answer.body)
-        except ValueError as exc:
+        except NOT_SUCH_JSON as exc:
             raise self._not_ours("it answered with something else") from exc
         if not isinstance(values, dict):
             raise self._not_ours("it answered with something else")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import unquote, urldefrag, urlsplit
 
 from ppmctl.address import Address
-from ppmctl.dists import is_name, normalise
+from ppmctl.dists import is_name, normalise, one_line
 from ppmctl.errors import PpmError
-from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
+from ppmctl.transport import PASSING, Answer, Transport, Unavailable, absolute, denied
 
 # As pip sends it, so that every index has an answer to it.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 _JSON = ("application/vnd.pypi.simple.v1+json", "application/json")
 _HTML = ("application/vnd.pypi.simple.v1+html", "text/html")
+_OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # the strongest first
 _GONE = (404, 410)
+# How a document that somebody else wrote can be something else than was expected.
+NOT_SUCH_JSON = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _MAX_REDIRECTS = 5
 
 
@@ -26,6 +30,7 @@ _MAX_REDIRECTS = 5
 class PageFile:
     """A file as a page lists it. `url` is absolute, `size` in bytes; None is what the page does not say.
 
+    `other_hash` is an algorithm of hashlib's and the digest, for a page that has no sha256.
     `yanked` is the reason, "" if there is none, and None if the file is not yanked; `core_metadata` is the
     sha256 of the metadata, "" if they are there without one, and None if they are not there.
     """
@@ -33,6 +38,7 @@ class PageFile:
     filename: str
     url: str
     sha256: str | None = None
+    other_hash: tuple[str, str] | None = None
     size: int | None = None
     upload_time: datetime | None = None
     requires_python: str | None = None
@@ -132,7 +138,7 @@ def parse_page(body: bytes, *, content_type: str, url: str) -> ProjectPage:
     if content_type in _JSON:
         try:
             return _from_json(json.loads(body), url)
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except NOT_SUCH_JSON as exc:
             raise PpmError(f"{url} is not a page of a Simple API: {type(exc).__name__}: {exc}.") from exc
     if content_type in _HTML:
         return _from_html(body.decode("utf-8", "replace"), url)
@@ -153,11 +159,11 @@ def parse_names(body: bytes, *, content_type: str, url: str) -> list[str]:
             page = json.loads(body)
             _check_version(str(page["meta"]["api-version"]), url)
             names = [str(project["name"]) for project in page["projects"]]
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except NOT_SUCH_JSON as exc:
             raise PpmError(f"{url} is not a list of a Simple API: {type(exc).__name__}: {exc}.") from exc
     elif content_type in _HTML:
         reader = _read_html(body.decode("utf-8", "replace"), url)
-        paths = (urlsplit(anchor.get("href", "")).path for anchor in reader.anchors)
+        paths = (urlsplit(absolute(url, anchor.get("href", ""))).path for anchor in reader.anchors)
         names = [unquote(path.rstrip("/").rpartition("/")[2]) for path in paths]
     else:
         raise _no_page(content_type, url)
@@ -184,8 +190,9 @@ def _json_file(file: Any, url: str) -> PageFile:
     size = file.get("size")
     return PageFile(
         filename=str(file["filename"]),
-        url=urljoin(url, file["url"]),
-        sha256=_sha256(file["hashes"].get("sha256")),
+        url=absolute(url, file["url"]),
+        sha256=_digest(file["hashes"], "sha256"),
+        other_hash=_other_hash(file["hashes"]),
         size=None if size is None else int(size),
         upload_time=None if time is None else datetime.fromisoformat(time).astimezone(UTC),
         requires_python=file.get("requires-python"),
@@ -196,7 +203,7 @@ def _json_file(file: Any, url: str) -> PageFile:
 
 def _from_html(text: str, url: str) -> ProjectPage:
     reader = _read_html(text, url)
-    base = urljoin(url, reader.base)
+    base = absolute(url, reader.base)
     return ProjectPage(
         name=urlsplit(url).path.rstrip("/").rpartition("/")[2],
         files=tuple(_html_file(anchor, base) for anchor in reader.anchors if anchor.get("href")),
@@ -206,13 +213,14 @@ def _from_html(text: str, url: str) -> ProjectPage:
 
 
 def _html_file(anchor: dict[str, str], base: str) -> PageFile:
-    target, fragment = urldefrag(urljoin(base, anchor["href"]))
-    algorithm, _, digest = fragment.partition("=")
+    target = absolute(base, anchor["href"])
+    algorithm, _, digest = urldefrag(anchor["href"]).fragment.partition("=")
     metadata = anchor.get("data-core-metadata", anchor.get("data-dist-info-metadata"))
     return PageFile(
         filename=unquote(urlsplit(target).path.rpartition("/")[2]),
         url=target,
-        sha256=_sha256(digest) if algorithm == "sha256" else None,
+        sha256=_digest({algorithm: digest}, "sha256"),
+        other_hash=_other_hash({algorithm: digest}),
         requires_python=anchor.get("data-requires-python"),
         yanked=anchor.get("data-yanked"),
         core_metadata=None if metadata is None else metadata.removeprefix("sha256=").removeprefix("true"),
@@ -249,10 +257,16 @@ class _PageReader(HTMLParser):
 def _check_version(version: str, url: str) -> None:
     if version.partition(".")[0] != "1":
         raise PpmError(
-            f"{url} speaks version {version} of the Simple API; ppmctl knows version 1.",
+            f"{url} speaks version {one_line(version)} of the Simple API; ppmctl knows version 1.",
             hint="Is there a newer ppmctl?",
         )
 
 
-def _sha256(digest: str | None) -> str | None:
+def _digest(hashes: Mapping[str, str], algorithm: str) -> str | None:
+    digest = hashes.get(algorithm)
     return digest.lower() if digest else None
+
+
+def _other_hash(hashes: Mapping[str, str]) -> tuple[str, str] | None:
+    found = ((algorithm, _digest(hashes, algorithm)) for algorithm in _OTHER_HASHES)
+    return next(((algorithm, digest) for algorithm, digest in found if digest is not None), None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppmctl.catalogue import Holding
+from ppmctl.dists import is_name, normalise, one_line
 from ppmctl.trail import Entry
 
 
@@ -61,16 +62,19 @@ class Statistics:
         """What `/api/stats` said; ValueError, KeyError, TypeError or AttributeError if it is something else."""
         holdings = tuple(
             Holding(
-                name=str(project["name"]),
-                version=str(project["version"] or ""),
+                name=normalise(project["name"]),
+                version=one_line(project["version"] or ""),
                 versions=int(project["versions"]),
                 files=int(project["files"]),
                 size=None if project["bytes"] is None else int(project["bytes"]),
-                uploaded=str(project["uploaded"] or ""),
+                uploaded=one_line(project["uploaded"] or ""),
             )
             for project in values["by_project"]
         )
-        return cls(holdings=holdings, uploads={str(month): int(count) for month, count in values["uploads"].items()})
+        if not all(is_name(holding.name) for holding in holdings):
+            raise ValueError("a project's name is none")
+        uploads = {one_line(month): int(count) for month, count in values["uploads"].items()}
+        return cls(holdings=holdings, uploads=uploads)
 
 
 def of_holdings(holdings: Iterable[Holding]) -> Statistics:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urldefrag, urljoin, urlsplit
 
 from ppmctl import __version__
 from ppmctl.address import is_loopback
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
 
+_PORTS = {"http": 80, "https": 443}
 _IN_CONTAINER = Path("/.dockerenv")  # Docker's mark
 _MAX_REASON = 500  # characters
 _CHUNK = 1 << 16  # bytes
+_MAX_ANSWER = 128 << 20  # bytes; the list of projects of the largest index there is has a third of it
+_MAX_REFUSAL = 1 << 20
 
 
 # Answers after which the same request may work in a moment: the server is busy, restarting or being mended.
@@ -104,68 +107,85 @@ class Transport:
     ) -> Answer:
         """Send one request and read the whole answer, whatever its status.
 
-        Unreachable where none came; PpmError where it is of no use to try again (TLS, proxy, a bad URL).
+        Unreachable where none came; PpmError where it is of no use to try again (TLS, proxy, a bad URL), or it has no
+        end in sight.
         """
         import requests
 
         try:
-            response = self._session.request(
+            with self._session.request(
                 method,
                 url,
                 headers=dict(headers or {}),
                 data=data,
                 timeout=(CONNECT_TIMEOUT, read_timeout),
                 allow_redirects=False,
-            )
+                stream=True,
+            ) as response:
+                return _answer(response, url, body=_read(response, url, _MAX_ANSWER))
         except requests.RequestException as exc:
             raise explain(exc, url) from exc
-        return Answer(
-            url=url,
-            status=response.status_code,
-            reason=response.reason or "",
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=response.content,
-            location=_location(response, url),
-        )
 
     def receive(self, url: str, sink: Callable[[bytes], object], *, read_timeout: float = READ_TIMEOUT) -> Answer:
-        """GET `url` and hand the body of a 200 to `sink`, as it comes and as it is; of other answers it is kept.
+        """GET `url` and hand the body of a 200 to `sink`, as it comes; of other answers it is kept.
 
-        Unreachable where no answer came or it broke off.
+        Unreachable where no answer came or it broke off; PpmError as for `request`.
         """
         import requests
 
         try:
-            response = self._session.get(
+            with self._session.get(
                 url,
                 headers={"Accept-Encoding": "identity"},
                 timeout=(CONNECT_TIMEOUT, read_timeout),
                 allow_redirects=False,
                 stream=True,
-            )
-            with response:
-                kept = b""
-                if response.status_code == 200:
-                    for chunk in response.iter_content(_CHUNK):
-                        sink(chunk)
-                else:
-                    kept = response.content
+            ) as response:
+                if response.status_code != 200:
+                    return _answer(response, url, body=_read(response, url, _MAX_REFUSAL))
+                for chunk in response.iter_content(_CHUNK):
+                    sink(chunk)
+                return _answer(response, url, body=b"")
         except requests.RequestException as exc:
             raise explain(exc, url) from exc
-        return Answer(
-            url=url,
-            status=response.status_code,
-            reason=response.reason or "",
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=kept,
-            location=_location(response, url),
-        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self._session.close()
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """The scheme, host and port that a request to `url` goes to; PpmError where it can go nowhere."""
+    # Read by what makes the connections: of "http://a\@b/" others say that the host is b, and it is a that is asked.
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import parse_url
+
+    try:
+        parts = parse_url(url)
+    except LocationParseError as exc:
+        raise PpmError(f"{url!r} is not a URL.") from exc
+    scheme = parts.scheme or ""
+    if scheme not in _PORTS or not parts.host:
+        raise PpmError(f"{url!r} is not a URL that starts with https:// or http://, and a host.")
+    return scheme, parts.host.lower(), parts.port or _PORTS[scheme]
+
+
+def absolute(base: str, target: str) -> str:
+    """The URL that `target` means on what came from `base`, without a fragment; PpmError where it means none."""
+    try:
+        url, _fragment = urldefrag(urljoin(base, target))
+    except ValueError as exc:
+        raise PpmError(f"{base} names what is not a URL: {target[:_MAX_REASON]!r}.") from exc
+    if url.isprintable() and " " not in url:
+        return url
+    return "".join(_visible(letter) for letter in url)
+
+
+def _visible(letter: str) -> str:
+    # as requests sends it, and a terminal may see it
+    return letter if letter.isprintable() and letter != " " else quote(letter, errors="replace")
 
 
 def denied(answer: Answer, credential: Credential | None, *, base: str) -> CredentialError:
@@ -227,11 +247,31 @@ def explain(exc: Exception, url: str) -> PpmError:
     return PpmError(f"The request to {where} failed: {_cause(exc)}.")
 
 
-def _location(response: requests.Response, url: str) -> str:
-    from urllib.parse import urljoin
+def _answer(response: requests.Response, url: str, *, body: bytes) -> Answer:
+    return Answer(
+        url=url,
+        status=response.status_code,
+        reason=response.reason or "",
+        headers={name.lower(): value for name, value in response.headers.items()},
+        body=body,
+        location=_location(response, url),
+    )
 
+
+def _read(response: requests.Response, url: str, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    for piece in response.iter_content(_CHUNK):
+        size += len(piece)
+        if size > limit:
+            raise PpmError(f"{url} answered with more than {limit >> 20} MB.", hint="Is it the URL of an index?")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _location(response: requests.Response, url: str) -> str:
     target = response.headers.get("Location")
-    return urljoin(url, target) if target and response.is_redirect else ""
+    return absolute(url, target) if target and response.is_redirect else ""
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

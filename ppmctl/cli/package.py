@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 from ppmctl import output
 from ppmctl.cli.place import connected, index_options, place_options, volume_meant
 from ppmctl.cli.volume import open_store
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
     from ppmctl.browse import Browser, Project
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 _STATES = ["active", "archived", "quarantined", "deprecated"]
 _FOUND = 100  # projects that a search shows
+
+_MAX_REASON = 500  # characters, as over HTTP
+
+
+def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    if len(text) > _MAX_REASON or not text.isprintable():
+        raise UsageError(f"The reason is one line of text, of {_MAX_REASON} characters at most.")
+    return text
+
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -73,10 +83,13 @@ def search(
 ) -> None:
     """Find the projects that have all WORDS in their name or summary.
 
-    Of an index that ppm does not serve the names are searched, and the summaries read of those that are found.
+    Of an index that ppm does not serve, the pages of all projects are read; with over 100, only names are searched.
     """
-    with _browser(index, credential_file) as browser:
-        found = browser.search(" ".join(words), limit=limit)
+    with _browser(index, credential_file) as browser, output.progress("Projects") as step:
+        answer = browser.search(" ".join(words), limit=limit, step=step)
+    found = answer.holdings
+    if answer.by_name_alone:
+        output.say("This index has too many projects to read all summaries: only names were searched.")
     if as_json:
         keys = ("name", "version", "summary")
         output.as_json([{key: getattr(item, key) or None for key in keys} for item in found])
@@ -89,6 +102,7 @@ def search(
 @package.command()
 @click.argument("project")
 @click.argument("version", required=False)
+@click.option("--all", "of_all", is_flag=True, help="Every release, yanked ones too.")
 @click.option(
     "--dest",
     type=click.Path(path_type=Path, file_okay=False),
@@ -98,22 +112,31 @@ def search(
 @index_options
 @_json_option
 def download(
-    project: str, version: str | None, dest: Path, index: str | None, credential_file: Path | None, as_json: bool
+    project: str,
+    version: str | None,
+    of_all: bool,
+    dest: Path,
+    index: str | None,
+    credential_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Download the files of PROJECT's latest release, of VERSION, or one file by its name; no dependencies.
 
     Each is compared with the sha256 of the index's page, and is there whole or not at all. One that is here already
     with the same content is left alone. Prints a line for each file: what became of it, its path, its sha256.
     """
+    if of_all and version is not None:
+        raise UsageError("--all and a version are two things.", hint="Give one of them.")
     done = []
     with _browser(index, credential_file) as browser:
-        for file in browser.files(project, version):
+        for file in browser.files(project, version, of_all=of_all):
+            name = _shown(file.filename)
             if file.yanked is not None:
-                output.say(f"{file.filename} is yanked{f': {_shown(file.yanked)}' if file.yanked else '.'}")
-            with output.progress(file.filename, file.size, unit="bytes") as step:
+                output.say(f"{name} is yanked{f': {_shown(file.yanked)}' if file.yanked else '.'}")
+            with output.progress(name, file.size, unit="bytes") as step:
                 here = browser.download(file, dest, step=step)
             if not here.is_verified:
-                output.say(f"{file.filename}: the index has no sha256 to compare it with.")
+                output.say(f"{name}: the index has no hash to compare it with.")
             done.append(here)
             if not as_json:
                 output.data(f"{here.state:10}  {here.path}  {here.sha256}")
@@ -124,7 +147,7 @@ def download(
 @package.command()
 @click.argument("project")
 @click.argument("version")
-@click.option("--reason", default="", help="Why, for the people whose resolver skips it.")
+@click.option("--reason", default="", callback=_one_line, help="Why, for the people whose resolver skips it.")
 @place_options
 def yank(
     project: str, version: str, reason: str, root: Path | None, index: str | None, credential_file: Path | None
@@ -158,16 +181,14 @@ def remove(
             output.say(
                 f"{project} {version} will be gone, and its file names can't be used again. To yank is milder."
             )
-            typed = click.prompt("Type the name of the project to go on", err=True)
-            if typed != project:
-                raise PpmError("That is another name; nothing was removed.")
+            _confirm(project)
         _report(packages, "remove", packages.remove(_name(project), version))
 
 
 @package.command()
 @click.argument("project")
 @click.argument("state", required=False, type=click.Choice(_STATES))
-@click.option("--reason", default="", help="Why, for the people who install it.")
+@click.option("--reason", default="", callback=_one_line, help="Why, for the people who install it.")
 @place_options
 def status(
     project: str,
@@ -192,7 +213,24 @@ def status(
             _audit(packages, "status", f"{_name(project)} {state}")
         else:
             found = packages.read(_name(project)).status  # type: ignore[union-attr]  # a volume's, as was seen above
-    output.data(f"{found.state}  {found.reason}".rstrip())
+    output.data(f"{_shown(found.state)}  {_shown(found.reason)}".rstrip())
+
+
+def _confirm(project: str) -> None:
+    """Have the project's name typed. UsageError where nobody is there to do it, PpmError where it is another."""
+    from ppmctl.dists import normalise
+
+    try:
+        typed = click.prompt("Type the name of the project to go on", err=True)
+    except click.Abort as exc:
+        if sys.stdin.isatty():  # somebody typed Ctrl-C
+            raise
+        output.say("")
+        raise UsageError(
+            "Nobody is there to type the name; nothing was removed.", hint="Without a terminal, say --yes."
+        ) from exc
+    if normalise(typed.strip()) != normalise(project):
+        raise PpmError("That is another name; nothing was removed.")
 
 
 def _name(project: str) -> str:

@@ -1,16 +1,11 @@
-"""`ppmctl package` and `ppmctl stats` against real servers: reading any index, changing ours over HTTP and beside it."""
+"""`ppmctl package` and `ppmctl stats` with our server: reading it, changing it over HTTP and beside the volume."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +13,10 @@ import pytest
 import requests
 import yaml
 from support import wheels
-from support.clients import BIN, Machine, machine
+from support.clients import Machine, machine, run
 from support.evidence import until
 from support.recorder import recording
-from support.servers import PPMCTL, Server, clean_environment, free_port, ppmctl
-
-JSON = "application/vnd.pypi.simple.v1+json"
+from support.servers import Server, ppmctl
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +53,6 @@ def add(server: Server, name: str, role: str, *, projects: list[str] | None = No
     return secret
 
 
-def run(there: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -> str:
-    """ppmctl on somebody's machine; what it said on stdout."""
-    done = subprocess.run(
-        [*PPMCTL, *(str(argument) for argument in arguments)],
-        env={**there.environ, **environ},
-        cwd=there.home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout if expect == 0 else done.stdout + done.stderr
-
-
 def audited(server: Server) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (server.root / "audit.jsonl").read_text().splitlines()]
 
@@ -83,7 +61,10 @@ def audited(server: Server) -> list[dict[str, Any]]:
 
 
 def test_list(filled: Server, reader: Machine) -> None:
-    assert {"sea-maps", "salt", "other"} <= set(run(reader, "package", "list").split())
+    def names() -> set[str]:
+        return set(run(reader, "package", "list").split())
+
+    until(lambda: {"sea-maps", "salt", "other"} <= names(), "the list of projects has followed", seconds=10)
     assert "salt" in json.loads(run(reader, "package", "list", "--json"))
 
 
@@ -97,6 +78,7 @@ def test_show(filled: Server, reader: Machine) -> None:
     assert [release["version"] for release in shown["releases"]] == ["2.0rc1", "1.1", "1.0"]
     assert [len(release["files"]) for release in shown["releases"]] == [1, 1, 2]
     assert "It has 2.0rc1, 1.1, 1.0" in run(reader, "package", "show", "sea-maps", "9", expect=1)
+    assert "Is it sea-maps?" in run(reader, "package", "show", "Sea.Map", expect=1)
     assert "no project 'nowhere'" in run(reader, "package", "show", "nowhere", expect=1)
     assert "not a name" in run(reader, "package", "show", "../x", expect=1)
 
@@ -174,6 +156,10 @@ def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:
     assert {Path(file["path"]).suffix for file in both} == {".whl", ".gz"}
     run(reader, "package", "download", "sea-maps", "sea_maps-1.0.tar.gz", "--dest", tmp_path / "one")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["sea_maps-1.0.tar.gz"]
+    assert len(run(reader, "package", "download", "sea-maps", "--all", "--dest", tmp_path / "all").splitlines()) == 4
+    assert "two things" in run(reader, "package", "download", "sea-maps", "1.0", "--all", expect=2)
+    assert "It has 2.0rc1, 1.1, 1.0" in run(reader, "package", "download", "sea-maps", "7", expect=1)
+    assert "Is it sea-maps?" in run(reader, "package", "download", "seamaps", expect=1)
     assert sorted(path.name for path in dest.iterdir()) == sorted({name, *(Path(f["path"]).name for f in both)})
 
 
@@ -184,151 +170,6 @@ def test_without_a_credential_and_with_a_wrong_one(filled: Server, reader: Machi
         said = run(reader, "package", *command, expect=4, PPMCTL_USERNAME="admin", PPMCTL_TOKEN="ppm_wrong")
         assert "does not accept" in said
         assert "ppm_wrong" not in said
-
-
-# another index
-
-
-@dataclass
-class Foreign:
-    """An index that is not ours, of files in memory; `asked` are its requests: path, credential."""
-
-    url: str = ""
-    answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-
-    def page(self, path: str, content: Any) -> None:
-        self.answers[path] = (200, {"Content-Type": JSON}, json.dumps(content).encode())
-
-    def file(self, path: str, content: bytes) -> None:
-        self.answers[path] = (200, {"Content-Type": "application/octet-stream"}, content)
-
-    def project(self, name: str, *files: dict[str, Any]) -> None:
-        self.page(f"/simple/{name}/", {"meta": {"api-version": "1.1"}, "name": name, "files": list(files)})
-
-
-@contextmanager
-def foreign() -> Iterator[Foreign]:
-    index = Foreign()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            index.asked.append((self.path, self.headers["Authorization"]))
-            status, headers, body = index.answers.get(self.path, (404, {"Content-Type": "text/html"}, b"no"))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815 - as the base class calls them
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    index.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield index
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def listed(name: str, content: bytes, url: str, **more: Any) -> dict[str, Any]:
-    return {"filename": name, "url": url, "hashes": {"sha256": hashlib.sha256(content).hexdigest()}, **more}
-
-
-@pytest.fixture
-def stranger(tmp_path: Path) -> Machine:
-    there = machine(tmp_path / "stranger")
-    credential = {"PPMCTL_USERNAME": "me", "PPMCTL_TOKEN": "ppm_mine"}
-    return Machine(home=there.home, environ={**there.environ, **credential})
-
-
-def test_an_index_that_is_not_ours(stranger: Machine) -> None:
-    """Names, summaries of those found, files on another server that is shown no credential; and no change."""
-    with foreign() as other, foreign() as files:
-        name, content = wheels.wheel("far", "1.0", summary="Away")
-        meta = wheels.metadata("far", "1.0", summary="Away")
-        hashed = {"sha256": hashlib.sha256(meta).hexdigest()}
-        other.page("/simple/", {"meta": {"api-version": "1.0"}, "projects": [{"name": "Far"}, {"name": "near"}]})
-        other.project("far", {**listed(name, content, f"{files.url}/f/{name}"), "core-metadata": hashed})
-        files.answers[f"/f/{name}"] = (302, {"Location": "/moved"}, b"")
-        files.file("/moved", content)
-        files.file(f"/f/{name}.metadata", meta)
-        place = ("--index", other.url)
-        assert run(stranger, "package", "list", *place).split() == ["far", "near"]
-        found = json.loads(run(stranger, "package", "search", "FAR", "--json", *place))
-        assert found == [{"name": "far", "version": "1.0", "summary": "Away"}]
-        assert "Away" in run(stranger, "package", "show", "far", *place)
-        run(stranger, "package", "download", "far", "--dest", "got", *place)
-        assert (stranger.home / "got" / name).read_bytes() == content
-        stats = json.loads(run(stranger, "stats", "--json", *place))
-        assert (stats["projects"], stats["files"], stats["bytes"]) == (2, 1, None)
-        said = run(stranger, "package", "yank", "far", "1.0", *place, expect=1)
-        assert "Is it an index that ppm serves?" in said
-        assert {credential for _path, credential in files.asked} == {None}
-        assert None not in {credential for _path, credential in other.asked}
-
-
-def test_a_stock_pypiserver(stranger: Machine, tmp_path: Path) -> None:
-    """HTML alone, without sizes and times."""
-    made = wheels.write(tmp_path / "packages", wheels.wheel("plain", "1.0", summary="Plain"))
-    port = free_port()
-    command = [BIN / "pypi-server", "run", "-p", str(port), "-i", "127.0.0.1", "-a", ".", "-P", ".", made.parent]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment(tmp_path / "h"))
-    url = f"http://127.0.0.1:{port}"
-
-    def is_up() -> bool:
-        try:
-            return requests.get(f"{url}/health", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    try:
-        until(is_up, "pypiserver answers")
-        place = ("--index", url)
-        assert run(stranger, "package", "list", *place) == "plain\n"
-        assert json.loads(run(stranger, "package", "search", "pla", "--json", *place))[0]["version"] == "1.0"
-        assert "Version: 1.0" in run(stranger, "package", "show", "plain", *place)
-        run(stranger, "package", "download", "plain", *place)
-        assert (stranger.home / made.name).read_bytes() == made.read_bytes()
-        assert "Projects: 1" in run(stranger, "stats", *place)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@pytest.mark.parametrize("what", ["changed", "short", "long", "cut"])
-def test_a_file_that_is_not_what_the_page_says_is_not_kept(what: str, stranger: Machine) -> None:
-    name, content = wheels.wheel("bad", "1.0")
-    with foreign() as other:
-        other.project("bad", listed(name, content, f"/f/{name}", size=len(content)))
-        sent = {"changed": content[:-1] + b"x", "short": content[:-1], "long": content + b"x", "cut": content[:50]}[
-            what
-        ]
-        other.file(f"/f/{name}", sent)
-        if what == "cut":
-            other.answers[f"/f/{name}"] = (200, {"Content-Length": str(len(content))}, sent)
-        said = run(stranger, "package", "download", "bad", "--dest", "got", "--index", other.url, expect=1)
-    assert "Traceback" not in said
-    assert list((stranger.home / "got").iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil-1.0.zip", ".bashrc", "a\\b", "evil\x1b[0m"])
-def test_a_name_that_leads_elsewhere_is_refused(name: str, stranger: Machine) -> None:
-    with foreign() as other:
-        other.project("evil", listed(name, b"", "/f"))
-        other.file("/f", b"")
-        said = run(stranger, "package", "download", "evil", name, "--dest", "got", "--index", other.url, expect=1)
-    assert "no file of it can have" in said
-    assert not (stranger.home / "got").exists()
 
 
 # changing, over HTTP
@@ -348,9 +189,11 @@ def test_yank_unyank_status_and_remove_over_http(filled: Server, reader: Machine
     assert file["yanked"] is False
     run(reader, "package", "status", "changed", "archived", "--reason", "done", **as_admin)
     assert run(reader, "package", "status", "changed") == "archived  done\n"
-    assert "Type the name" in run(reader, "package", "remove", "changed", "1.0+x.1", expect=130, **as_admin)
+    remove = ("package", "remove", "changed", "1.0+x.1")
+    assert "say --yes" in run(reader, *remove, expect=2, **as_admin)
+    assert "another name" in run(reader, *remove, expect=1, typed="changes\n", **as_admin)
     assert filled.filenames("changed") == {name}
-    assert run(reader, "package", "remove", "changed", "1.0+x.1", "--yes", **as_admin) == f"remove  {name}\n"
+    assert run(reader, *remove, typed="Changed\n", **as_admin) == f"remove  {name}\n"
     assert filled.filenames("changed") == set()
     assert (filled.root / "packages" / "changed" / f"{name}.removed").exists()
     run(reader, "package", "status", "changed", "active", **as_admin)
@@ -461,6 +304,13 @@ def test_reading_the_api_needs_what_reading_needs(filled: Server, serve: Callabl
         assert requests.get(public.url + path, timeout=60).status_code == 200
     refused = requests.delete(f"{public.url}/api/packages/x/1.0", timeout=60)
     assert refused.status_code == 401
+
+
+def test_a_reason_that_no_page_should_show_is_refused(filled: Server) -> None:
+    for reason in ("a\nb", "\x1b[2J", "a" * 501):
+        said = ppmctl("package", "yank", "salt", "3.0", "--reason", reason, "--root", str(filled.root), expect=2)
+        assert "one line of text" in said.stderr
+    assert filled.page("salt")["files"][0]["yanked"] is False
 
 
 # numbers

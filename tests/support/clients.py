@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.servers import Server, clean_environment
+from support.servers import PPMCTL, Server, clean_environment
 
 CACHE = Path(__file__).parents[2] / ".cache"
 BIN = Path(sys.executable).parent
@@ -242,3 +242,18 @@ def flit_project(folder: Path, name: str, version: str) -> Path:
         f'[tool.flit.module]\nname = "{module}"\n'
     )
     return folder
+
+
+def run(there: Machine, *arguments: str | Path, expect: int = 0, typed: str | None = None, **environ: str) -> str:
+    """ppmctl on somebody's machine, with `typed` on its stdin; what it said; on stderr too where it fails."""
+    done = subprocess.run(
+        [*PPMCTL, *(str(argument) for argument in arguments)],
+        env={**there.environ, **environ},
+        cwd=there.home,
+        input=typed or "",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout if expect == 0 else done.stdout + done.stderr

@@ -6,6 +6,7 @@ import base64
 import socket
 import ssl
 from http.client import RemoteDisconnected
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,7 @@ def test_what_is_sent_is_the_credential_or_nothing(
         assert options["allow_redirects"] is False
         sent.append(request)
         response = requests.Response()
-        response.status_code, response.reason, response._content = 302, "Found", b""
+        response.status_code, response.reason, response.raw = 302, "Found", BytesIO()
         response.headers["Location"] = "../other/"
         return response
 
