@@ -11,6 +11,7 @@ import click
 from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
+from ppmctl.cli.invite import invite
 from ppmctl.cli.issue import (
     described,
     expires_option,
@@ -21,12 +22,15 @@ from ppmctl.cli.issue import (
     table,
 )
 from ppmctl.cli.volume import open_volume, root_option
-from ppmctl.errors import UsageError
+from ppmctl.errors import PpmError, UsageError
 
 
 @click.group()
 def user() -> None:
     """Add, list, disable and remove users. Runs beside an index's volume; a running server sees it at once."""
+
+
+user.add_command(invite)
 
 
 @user.command()
@@ -96,6 +100,40 @@ def first(root: Path, hosts: tuple[str, ...], as_json: bool) -> None:
             output.data(path)
 
 
+@user.command("apply")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@json_option
+@root_option
+def apply_(file: Path, dry_run: bool, as_json: bool, root: Path) -> None:
+    """Have the users and tokens that the list in FILE (- is stdin) declares, all of them or none.
+
+    FILE is YAML or JSON: `users` and `tokens`, each a list of name, role, projects, expires, secret, state (present,
+    disabled, absent), and a user's email. It can be applied again: what is as it says stays untouched. A credential
+    that was made in another way is never changed by it, and one that the list does not name stays as it is.
+    """
+    from ppmctl import declare
+
+    done = declare.apply(open_volume(root), actor(), declare.parse(_list(file)), dry_run=dry_run)
+    if as_json:
+        output.as_json([each.as_values() for each in done])
+        return
+    for each in done:
+        output.say(f"{each.name}: {each.what}")
+    if not done:
+        output.say("Everything is as the list says.")
+
+
+def _list(file: Path) -> str:
+    try:
+        with click.open_file(str(file), encoding="utf-8") as opened:  # - is stdin
+            return str(opened.read())
+    except OSError as exc:
+        raise PpmError(f"{file} can't be read: {exc.strerror}.") from exc
+    except UnicodeError:
+        raise PpmError("The list is not UTF-8.") from None  # it would quote a part of it
+
+
 @user.command("list")
 @root_option
 @json_option
@@ -116,15 +154,19 @@ def list_(root: Path, as_json: bool) -> None:
 @json_option
 def show(name: str, root: Path, as_json: bool) -> None:
     """Show the user or token NAME: what it may do now, and its tokens."""
-    from ppmctl import accounts
+    from ppmctl import accounts, invites
 
     volume = open_volume(root)
     found = accounts.account(volume, name)
+    invited = invites.of_user(volume, found.access)
     held = (each for each in accounts.accounts(volume, owner=found.access.owner) if each.access.stands_on(name))
     tokens = tuple(each for each in held if each.access.name != name)
     if as_json:
-        output.as_json({**found.as_values(), "state": found.state, "tokens": [each.as_values() for each in tokens]})
+        shown = {**found.as_values(), "state": found.state, "tokens": [each.as_values() for each in tokens]}
+        output.as_json({**shown, "invite": {"expires": invited.expires, "by": invited.by} if invited else None})
         return
+    if invited:
+        output.say(f"{name} has an open invite, made by {invited.by}, until {invited.expires}.")
     if found.access.email:
         output.say(f"{name} is <{found.access.email}>.")
     if found.access.effective.role != found.access.role:

@@ -1,0 +1,261 @@
+"""Users and tokens as a list declares them, such as an inventory's: what the list made it keeps; the rest is not its.
+
+The list: a mapping with `users` and `tokens`, each a list of mappings with `name`, `role`, `projects`, `expires`,
+`secret`, `state` (present, disabled, absent), and a user's `email`. It wins over what was changed by hand about a
+credential that it has made; it refuses to touch one that was made in another way, and what it does not name stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, time
+from typing import Any, Literal, NoReturn
+
+import yaml
+
+from ppmctl import access, audit, credentials, htpasswd
+from ppmctl.access import Access, Role
+from ppmctl.account import Actor, NotAllowed
+from ppmctl.credential import Secret
+from ppmctl.credentials import Change
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.volume import Volume
+
+DECLARED = "ppm:declared"  # who made it, in access.yml; no user can be called so
+
+State = Literal["present", "disabled", "absent"]
+_STATES: tuple[State, ...] = ("present", "disabled", "absent")
+_KEYS = ("name", "role", "projects", "expires", "secret", "state")
+# the hash is a fast one, as those of issued secrets, which nobody can guess
+_SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
+_COMPARED = tuple(each.name for each in fields(Access) if each.name not in ("holders", "is_orphan"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A credential as the list has it. Without a `secret` it keeps the one it has, or gets none."""
+
+    name: str
+    state: State = "present"
+    role: Role = "reader"
+    projects: tuple[str, ...] = ()
+    expires: str | None = None
+    email: str | None = None
+    secret: Secret | None = None
+
+    @property
+    def is_token(self) -> bool:
+        return "+" in self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What the list changed about a credential: "made", "removed", or the values that are others now."""
+
+    name: str
+    what: str
+
+    def as_values(self) -> dict[str, object]:
+        """The form that `--json` has of it."""
+        return {"name": self.name, "what": self.what}
+
+
+def parse(text: str) -> tuple[Wanted, ...]:
+    """The list in YAML or JSON: its users, then its tokens. UsageError says where it is wrong, and no secret."""
+    try:
+        written = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        where = f"its line {mark.line + 1} makes no sense" if mark else "it makes no sense"
+        raise UsageError(f"The list is no YAML: {where}.") from None  # the error quotes what may be a secret
+    if not isinstance(written, dict | None) or set(written or {}) - {"users", "tokens"}:
+        raise UsageError("The list is not a mapping with users and tokens, and nothing else.")
+    found: dict[str, Wanted] = {}
+    for key in ("users", "tokens"):
+        entries = (written or {}).get(key)
+        if not isinstance(entries, list | None):
+            raise UsageError(f"{key} is no list.")
+        for number, entry in enumerate(entries or [], start=1):
+            try:
+                wanted = _wanted(entry, is_token=key == "tokens")
+            except UsageError as exc:
+                name = entry.get("name") if isinstance(entry, dict) else None
+                where = f"{key}, number {number}{f' ({name})' if isinstance(name, str) else ''}"
+                raise UsageError(f"{where}: {exc.message}", hint=exc.hint) from None
+            if wanted.name in found:
+                raise UsageError(f"{key}: {wanted.name} stands there twice.")
+            found[wanted.name] = wanted
+    return tuple(found.values())
+
+
+def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bool = False) -> tuple[Done, ...]:
+    """Have the credentials be as `wanted` says, all in one step or none; what was changed, or would be.
+
+    Nothing is written where nothing changes. PpmError for one that was made in another way, NotAllowed for a token
+    with more right than its owner has.
+    """
+    done: list[Done] = []
+    try:
+        with credentials.changing(volume) as change:
+            for each in wanted:
+                done += _absent(change, each.name) if each.state == "absent" else _put(change, each)
+            _restore(change, done)
+            if dry_run:
+                _stop()
+    except _Enough:
+        return tuple(done)
+    except PpmError as exc:
+        audit.write(
+            volume, action="user apply", by=actor.name, origin=actor.origin, what="a list", result=exc.message
+        )
+        raise
+    for one in done:
+        action = f"{'token' if '+' in one.name else 'user'} apply"
+        what = f"{one.name}: {one.what}"
+        audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result="done")
+    return tuple(done)
+
+
+class _Enough(Exception):
+    """Nothing is to be written."""
+
+
+def _stop() -> NoReturn:
+    raise _Enough
+
+
+def _absent(change: Change, name: str) -> Iterator[Done]:
+    if name not in change.named:
+        return
+    _demand_own(change, name)
+    gone = sorted(each for each in change.named if each == name or each.startswith(f"{name}+"))
+    gone += [each for each, entry in change.access.items() if entry.stands_on(name) and each not in gone]
+    change.drop(gone)
+    for each in gone:
+        yield Done(name=each, what="removed")
+
+
+def _put(change: Change, wanted: Wanted) -> Iterator[Done]:
+    _demand_own(change, wanted.name)
+    before = change.access.get(wanted.name)
+    entry = Access(
+        name=wanted.name,
+        role=wanted.role,
+        created=before.created if before else access.stamp(datetime.now(UTC)),
+        projects=wanted.projects,
+        expires=wanted.expires,
+        disabled=wanted.state == "disabled",
+        email=wanted.email,
+        by=DECLARED,
+    )
+    if wanted.is_token:
+        entry = _beside_owner(change, entry)
+    others = [name for name in _COMPARED if before is None or getattr(before, name) != getattr(entry, name)]
+    if others:
+        change.put(entry)
+    known = change.known()
+    stored = known.hashes.get(wanted.name) or known.parked.get(wanted.name)
+    if wanted.secret and not (stored and htpasswd.is_secret_of(wanted.secret.reveal(), stored)):
+        change.put_hash(wanted.name, htpasswd.hash_of(wanted.secret.reveal()))
+        others.append("secret")
+    if others:
+        yield Done(name=wanted.name, what="made" if before is None else ", ".join(others))
+
+
+def _demand_own(change: Change, name: str) -> None:
+    entry = change.access.get(name)
+    if entry is None and name in change.named:
+        raise PpmError(
+            f"{name} stands in the credentials already, and has no entry in access.yml that makes sense.",
+            hint=f"ppmctl user remove {name}  takes that away.",
+        )
+    if entry is not None and entry.by != DECLARED:
+        raise PpmError(
+            f"{name} was made by {entry.by or 'hand'}, not by a list, and is not touched. Nothing was changed.",
+            hint=f"Take it out of the list; or ppmctl user remove {name}  removes it first.",
+        )
+
+
+def _beside_owner(change: Change, token: Access) -> Access:
+    """The token with what it has of its owner where it says nothing."""
+    owner = change.access.get(token.owner)
+    if owner is None:
+        raise UsageError(
+            f"The token {token.name} has no owner: there is no user {token.owner}.",
+            hint=f"Declare the user {token.owner} too; it needs no secret.",
+        )
+    limit = owner.effective
+    if token.role != "reader":
+        token = replace(token, projects=token.projects or limit.projects)
+    token = replace(token, expires=token.expires or limit.expires)
+    if more := access.exceeds(token, owner):
+        raise NotAllowed(f"{token.name} would have more right than {owner.name} has: {more}.")
+    return token
+
+
+def _restore(change: Change, done: Sequence[Done]) -> None:
+    """Give back the secrets of those that may let in again, and of their tokens."""
+    changed = {each.name for each in done}
+    change.restore(name for name, entry in change.access.items() if any(entry.stands_on(other) for other in changed))
+
+
+def _wanted(written: Any, *, is_token: bool) -> Wanted:
+    if not isinstance(written, dict):
+        raise UsageError("it is no mapping with a name and a role.")
+    given = {key: value for key, value in written.items() if value is not None}
+    allowed = _KEYS if is_token else (*_KEYS, "email")
+    if other := [str(key) for key in given if key not in allowed]:
+        raise UsageError(f"{other[0]} is not known here.", hint=f"One of: {', '.join(allowed)}.")
+    for key in ("name", "role", "email", "secret", "state"):
+        if not isinstance(given.get(key, ""), str):
+            raise UsageError(f"its {key} is no text.")
+    name, state = given.get("name", ""), next((one for one in _STATES if one == given.get("state", "present")), None)
+    access.check_name(name)
+    if is_token != ("+" in name):
+        raise UsageError("a token is called OWNER+PURPOSE, and a user has no + in the name.")
+    if state is None:
+        raise UsageError(f"its state is none of {', '.join(_STATES)}.")
+    if state == "absent":
+        return Wanted(name=name, state=state)
+    if "role" not in given:
+        raise UsageError(f"its role is missing: one of {', '.join(access.ROLES)}.")
+    projects = given.get("projects", [])
+    if not isinstance(projects, list) or not all(isinstance(glob, str) for glob in projects):
+        raise UsageError("its projects are no list of texts, such as [acme-*].")
+    if given["role"] == "admin" and projects:
+        raise UsageError("an admin manages the whole index; projects are for publishers.")
+    return Wanted(
+        name=name,
+        state=state,
+        role=access.check_role(given["role"]),
+        projects=access.check_projects(projects),
+        expires=_moment(given.get("expires")),
+        email=access.check_email(given.get("email")),
+        secret=_secret(given.get("secret")),
+    )
+
+
+def _moment(written: Any) -> str | None:
+    """A day is over with its beginning in UTC, as is a time without a zone."""
+    if written is None:
+        return None
+    try:
+        found = datetime.fromisoformat(written) if isinstance(written, str) else written
+        if not isinstance(found, datetime):
+            found = datetime.combine(found, time())
+        return access.stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError("its expires is no day or time, such as 2030-01-31 or 2030-01-31T12:00:00Z.") from None
+
+
+def _secret(written: str | None) -> Secret | None:
+    if written is None:
+        return None
+    if not _SECRET.fullmatch(written):
+        raise UsageError(
+            "its secret is not 32 to 200 letters, digits or signs, without spaces.",
+            hint="Secrets are random, not chosen: openssl rand -hex 32  makes one.",
+        )
+    return Secret(written)

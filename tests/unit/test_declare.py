@@ -1,0 +1,194 @@
+"""Lists of users and tokens, as an inventory has them: what they make, change and leave alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppmctl import accounts, declare
+from ppmctl.accounts import Actor
+from ppmctl.credentials import Credentials
+from ppmctl.declare import DECLARED
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.volume import Volume
+
+ME = Actor(name="unix:ada", origin="here")
+SECRET, OTHER = "s" * 40, "o" * 40
+LIST = f"""
+users:
+  - {{name: ann, role: publisher, projects: [Acme_*], email: ann@example.com}}
+  - {{name: ci, role: publisher, secret: {SECRET}}}
+tokens:
+  - {{name: ci+deploy, role: publisher, projects: [acme-web], expires: 2999-01-31, secret: {OTHER}}}
+"""
+
+
+def apply(volume: Volume, text: str, **options: bool) -> dict[str, str]:
+    done = declare.apply(volume, ME, declare.parse(text), **options)
+    return {each.name: each.what for each in done}
+
+
+def state(volume: Volume) -> dict[Path, tuple[int, int]]:
+    """What a write would change, of files and folders."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(volume.root.rglob("*"))}
+
+
+def lets_in(volume: Volume, name: str, secret: str) -> bool:
+    found = Credentials(volume).authenticate(name, secret)
+    return found is not None and found.is_live()
+
+
+def test_a_list_makes_what_it_declares_and_changes_nothing_the_second_time(volume: Volume) -> None:
+    assert apply(volume, LIST) == {"ann": "made", "ci": "made", "ci+deploy": "made"}
+    ann, ci, token = accounts.accounts(volume)
+    assert (ann.state, ann.access.projects, ann.access.email) == ("no secret", ("acme-*",), "ann@example.com")
+    assert (ci.state, ci.access.by) == ("active", DECLARED)
+    assert (token.access.projects, token.access.expires) == (("acme-web",), "2999-01-31T00:00:00Z")
+    assert lets_in(volume, "ci", SECRET)
+    assert lets_in(volume, "ci+deploy", OTHER)
+    before = state(volume)
+    assert apply(volume, LIST) == {}
+    assert state(volume) == before, "not a byte is written"
+
+
+def test_a_dry_run_says_what_it_would_do(volume: Volume) -> None:
+    before = {path: moment for path, moment in state(volume).items() if path != volume.locks}
+    assert apply(volume, LIST, dry_run=True) == {"ann": "made", "ci": "made", "ci+deploy": "made"}
+    after = state(volume)
+    assert {path: after[path] for path in before} == before
+    assert accounts.accounts(volume) == ()
+
+
+def test_only_what_differs_is_changed(volume: Volume) -> None:
+    apply(volume, LIST)
+    changed = LIST.replace("role: publisher, projects: [Acme_*]", "role: reader").replace(OTHER, "n" * 40)
+    assert apply(volume, changed) == {"ann": "role, projects", "ci+deploy": "secret"}
+    assert not lets_in(volume, "ci+deploy", OTHER)
+    assert lets_in(volume, "ci+deploy", "n" * 40)
+    assert lets_in(volume, "ci", SECRET)
+
+
+def test_the_list_wins_over_what_was_changed_by_hand_about_its_own(volume: Volume) -> None:
+    apply(volume, LIST)
+    given = accounts.rotate(volume, ME, "ann").secret.reveal()
+    accounts.rotate(volume, ME, "ci")
+    accounts.change(volume, ME, "ann", role="reader")
+    accounts.disable(volume, ME, "ci")
+    assert not lets_in(volume, "ci+deploy", OTHER)
+    assert apply(volume, LIST) == {"ann": "role", "ci": "disabled, secret"}
+    assert lets_in(volume, "ann", given), "one without a secret in the list keeps the one it was given"
+    assert lets_in(volume, "ci", SECRET)
+    assert lets_in(volume, "ci+deploy", OTHER)
+
+
+def test_disabled_and_back_with_the_same_secret(volume: Volume) -> None:
+    apply(volume, LIST)
+    disabled = LIST.replace("name: ci,", "name: ci, state: disabled,")
+    assert apply(volume, disabled) == {"ci": "disabled"}
+    for name, secret in (("ci", SECRET), ("ci+deploy", OTHER)):
+        assert not lets_in(volume, name, secret)
+        assert f"{name}:" not in volume.htpasswd.read_text()
+    assert apply(volume, disabled) == {}
+    assert apply(volume, LIST) == {"ci": "disabled"}
+    for name, secret in (("ci", SECRET), ("ci+deploy", OTHER)):
+        assert lets_in(volume, name, secret)
+
+
+def test_absent_goes_with_its_tokens(volume: Volume) -> None:
+    apply(volume, LIST)
+    made = accounts.create_token(volume, ME, "ci+mine", role="reader").secret.reveal()
+    absent = "users: [{name: ci, state: absent}, {name: nobody, state: absent}]"
+    assert apply(volume, absent) == {"ci": "removed", "ci+deploy": "removed", "ci+mine": "removed"}
+    assert not lets_in(volume, "ci+mine", made)
+    assert [each.access.name for each in accounts.accounts(volume)] == ["ann"]
+    assert apply(volume, absent) == {}
+
+
+def test_what_was_made_by_hand_is_never_touched(volume: Volume) -> None:
+    secret = accounts.create_user(volume, ME, "bob", role="reader").secret.reveal()
+    token = accounts.create_token(volume, ME, "bob+x", role="reader").secret.reveal()
+    volume.htpasswd.write_text(f"{volume.htpasswd.read_text()}stray:{{SHA}}UWuXg/ylF+7L0dBk2i0WUxCxl1k=\n")
+    before = volume.htpasswd.read_text(), volume.access.read_text()
+    for written in ("{name: bob, role: admin}", "{name: bob, state: absent}", "{name: stray, role: reader}"):
+        with pytest.raises(PpmError, match=r"was made by unix:ada|no entry in access\.yml"):
+            apply(volume, f"users: [{{name: new, role: reader}}, {written}]")
+    with pytest.raises(PpmError, match=r"bob\+x was made by unix:ada"):
+        apply(volume, "tokens: [{name: bob+x, role: reader, state: disabled}]")
+    assert (volume.htpasswd.read_text(), volume.access.read_text()) == before, "all of a list or none"
+    assert apply(volume, LIST) != {}
+    assert lets_in(volume, "bob", secret)
+    assert lets_in(volume, "bob+x", token)
+
+
+def test_a_token_has_no_more_right_than_its_owner(volume: Volume) -> None:
+    apply(volume, "users: [{name: ci, role: publisher, projects: [acme-*], expires: 2999-01-01}]")
+    for more in ("role: admin", "role: publisher, projects: [other]", "role: reader, expires: 2999-01-02"):
+        with pytest.raises(PpmError, match="would have more right"):
+            apply(volume, f"tokens: [{{name: ci+x, {more}}}]")
+    apply(volume, "tokens: [{name: ci+x, role: publisher}]")
+    assert accounts.account(volume, "ci+x").access.projects == ("acme-*",)
+    with pytest.raises(UsageError, match="there is no user nobody"):
+        apply(volume, "tokens: [{name: nobody+x, role: reader}]")
+
+
+def test_every_change_is_in_the_audit_and_no_secret(volume: Volume) -> None:
+    apply(volume, LIST)
+    apply(volume, LIST)
+    lines = [json.loads(line) for line in (volume.root / "audit.jsonl").read_text().splitlines()]
+    assert [(line["action"], line["what"], line["result"]) for line in lines] == [
+        ("user apply", "ann: made", "done"),
+        ("user apply", "ci: made", "done"),
+        ("token apply", "ci+deploy: made", "done"),
+    ]
+    everything = b"".join(path.read_bytes() for path in volume.root.rglob("*") if path.is_file())
+    assert SECRET.encode() not in everything
+    assert OTHER.encode() not in everything
+
+
+def user(**values: Any) -> str:
+    return json.dumps({"users": [{"name": "ann", "role": "reader"} | values]})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("users: [", "is no YAML: its line 1"),
+        (f"users: {{{SECRET}", "is no YAML"),
+        ("[]", "not a mapping with users and tokens"),
+        ("user: []", "not a mapping with users and tokens"),
+        ("users: {ann: x}", "users is no list"),
+        ("users: [ann]", "users, number 1: it is no mapping"),
+        (user(password=SECRET), "users, number 1 (ann): password is not known"),
+        (user(name="a b"), "'a b' can't be the name of a credential"),
+        (user(name="ann+x"), "a user has no + in the name"),
+        (user(name=7), "its name is no text"),
+        (user(role=None), "its role is missing"),
+        (user(role="king"), "'king' is not a role"),
+        (user(role="admin", projects=["x"]), "an admin manages the whole index"),
+        (user(projects="acme-*"), "its projects are no list"),
+        (user(projects=["ü"]), "is not a name of projects"),
+        (user(email="x"), "is not an e-mail address"),
+        (user(state="gone"), "its state is none of present, disabled, absent"),
+        (user(expires="90d"), "its expires is no day or time"),
+        (user(expires=7), "its expires is no day or time"),
+        (user(secret="short"), "its secret is not 32 to 200"),
+        (user(secret=7), "its secret is no text"),
+        (user(secret=SECRET + " "), "its secret is not 32 to 200"),
+        ("users: [{name: a, role: reader}, {name: a, role: reader}]", "a stands there twice"),
+        ("tokens: [{name: ann, role: reader}]", "a token is called OWNER+PURPOSE"),
+        ("tokens: [{name: a+b, role: reader, email: a@b}]", "email is not known here"),
+    ],
+)
+def test_what_makes_no_sense_is_said_without_a_secret(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        declare.parse(text)
+    assert said in refused.value.message
+    assert SECRET not in refused.value.message + refused.value.hint
+    assert "short" not in refused.value.message
+
+
+def test_an_empty_list_is_one() -> None:
+    assert declare.parse("") == declare.parse("{}") == declare.parse("users:\ntokens: []\n") == ()
