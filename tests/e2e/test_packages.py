@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from support import wheels
+from support import readme, wheels
 from support.clients import Machine, machine, run
 from support.evidence import until
 from support.recorder import recording
@@ -348,3 +348,17 @@ def test_what_is_typed_wins_over_the_environment(filled: Server, reader: Machine
     assert json.loads(run(reader, "stats", "--json", "--index", filled.url, PPM_ROOT=empty))["projects"] > 2
     assert json.loads(run(reader, "stats", "--json", "--root", empty))["projects"] == 0
     assert "two places" in run(reader, "stats", "--index", filled.url, "--root", empty, expect=2)
+
+
+def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """docs/packages.md and the packages of docs/http.md, in their order, pasted by an admin."""
+    server = serve()
+    for made in (wheels.wheel("sea-maps", "1.0"), wheels.sdist("sea-maps", "1.0"), wheels.wheel("sea-maps", "0.9")):
+        assert server.upload(made).status_code == 200
+    admin = machine(tmp_path / "home", server)
+    commands = [block for section in readme.blocks("docs/packages.md").values() for block in section]
+    commands += readme.blocks("docs/http.md")["Packages and numbers"]
+    assert len(commands) == 5
+    readme.paste("".join(commands).replace("http://127.0.0.1:8080", server.url), admin.home, admin.environ)
+    assert {path.name for path in (admin.home / "everything").iterdir()} > server.filenames("sea-maps")
+    assert [line["action"] for line in audited(server)[-5:]] == ["status", "status", "remove", "yank", "yank"]

@@ -11,9 +11,9 @@ _SECTION = re.compile(r"^## (.+)\n", re.MULTILINE)
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks() -> dict[str, list[str]]:
+def blocks(page: str = "README.md") -> dict[str, list[str]]:
     """The blocks of commands of each section, in order; those before the first are of the section ""."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     first, *rest = _SECTION.split(text)
     return {title: _BLOCK.findall(part) for title, part in [("", first), *zip(rest[::2], rest[1::2], strict=True)]}
 
