@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ppmctl import access, audit, credentials, htpasswd
+from ppmctl import access, audit, credentials, htpasswd, invites
 from ppmctl.access import ROLES, Access
 from ppmctl.account import (
     Account,
@@ -112,9 +112,10 @@ def create_token(
         wanted = _new(actor, name, role, projects, expires)
         if not wanted.is_token:
             raise UsageError(f"{name!r} is no token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
+        holders = _holders(change, actor, wanted)  # first: whether somebody else has such a token is not told
         if name in change.named:
             raise taken(name)
-        for holder in _holders(change, actor, wanted):
+        for holder in holders:
             if not holder.is_live():
                 raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
             limit = holder.effective
@@ -216,6 +217,7 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
         if owner is not None and owner.has_tokens_only and not _tokens(change, owner.name) - gone:
             gone.add(owner.name)
         change.drop(gone)
+        invites.drop(volume, gone)
         return tuple(sorted(gone))
 
 
@@ -225,7 +227,7 @@ def prune(volume: Volume) -> tuple[str, ...]:
     For a timer, and for a server that runs: nginx knows no expiry.
     """
     with credentials.changing(volume) as change:
-        pass
+        invites.drop(volume, ())
     _audit_pruned(volume, change)
     return change.taken_out
 

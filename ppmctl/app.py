@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import audit, files, uploads
+from ppmctl import audit, files, token_api, uploads
 from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.config import ServerSettings
 from ppmctl.credentials import Access, Credentials
@@ -43,6 +43,7 @@ class Index:
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
         self._pypiserver = Pypiserver(store)
         self._packages = PackageApi(store)
+        self._tokens = token_api.TokenApi(settings.volume)
         self._refusals = audit.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -76,6 +77,10 @@ class Index:
     def _answer(self, request: Request, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if request.path == "/healthz":
             return Response("ok\n", mimetype="text/plain")(environ, start_response)
+        if request.path == token_api.JOIN:
+            return token_api.join(request, self._settings.volume)(environ, start_response)
+        if self._tokens.is_its(request):
+            return self._tokens.answer(request, self._authenticated(request, reading=False))(environ, start_response)
         reading = request.method in {"GET", "HEAD"} or request.path == "/RPC2"
         by = self._authenticated(request, reading=reading)
         if request.path in UPLOAD_PATHS and request.method == "POST":

@@ -1,0 +1,137 @@
+"""`/api/whoami` and `/api/tokens`: who one is, and one's own tokens; `/api/join`: an invite for the first of them.
+
+`docs/http.md` has the requests and answers. Each change is what `ppmctl token` does beside the volume, as far as the
+credential that asks may do it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from ppmctl import access, accounts, api, joining
+from ppmctl.account import unknown
+from ppmctl.accounts import Actor, Issued, NotAllowed, Taken, Unknown
+from ppmctl.credentials import Access
+from ppmctl.errors import Refused, UsageError
+from ppmctl.volume import Volume
+
+JOIN = "/api/join"
+
+
+class TokenApi:
+    """Answers /api/whoami and what is below /api/tokens."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+
+    @staticmethod
+    def is_its(request: Request) -> bool:
+        """Whether a request is to be answered here: with a credential, also where everybody may read."""
+        return request.path.split("/")[1:3] in (["api", "whoami"], ["api", "tokens"])
+
+    def answer(self, request: Request, by: Access) -> Response:
+        """The response. Refused: 400, 403, 404, 405, 409, 411, 413."""
+        try:
+            return self._answer(request, by)
+        except UsageError as exc:
+            raise Refused(400, exc.message) from exc
+        except NotAllowed as exc:
+            raise Refused(403, exc.message) from exc
+        except Unknown as exc:
+            raise Refused(404, exc.message) from exc
+        except Taken as exc:
+            raise Refused(409, exc.message) from exc
+
+    def _answer(self, request: Request, by: Access) -> Response:
+        match (request.method, *request.path.split("/")[2:]):
+            case ("GET" | "HEAD", "whoami"):
+                return api.answer(_left(by).as_values())
+            case ("GET" | "HEAD", "tokens"):
+                found = accounts.accounts(self._volume, owner=by.owner)
+                return api.answer({"tokens": [{**each.as_values(), "state": each.state} for each in found]})
+            case ("POST", "tokens"):
+                return self._create(request, by)
+            case ("DELETE", "tokens", name) if name:
+                return self._revoke(request, by, name)
+            case (_, "whoami"):
+                return api.not_allowed("GET, HEAD")
+            case (_, "tokens"):
+                return api.not_allowed("GET, HEAD, POST")
+            case (_, "tokens", name) if name:
+                return api.not_allowed("DELETE")
+        raise Refused(404, "There is nothing here; docs/http.md has what is below /api/tokens")
+
+    def _create(self, request: Request, by: Access) -> Response:
+        api.attempt(request, "token create", by.owner)
+        body = api.body(request)
+        name = text(body, "name", "the token's purpose, such as laptop")
+        name = name if "+" in name else f"{by.owner}+{name}"
+        api.attempt(request, "token create", name)
+        expires = text(body, "expires", "a duration, such as 90d") if body.get("expires") is not None else None
+        issued = accounts.create_token(
+            self._volume,
+            _actor(request, by),
+            name,
+            role=text(body, "role", f"one of {', '.join(access.ROLES)}"),
+            projects=_globs(body),
+            expires=access.expiry(expires) if expires is not None else None,
+        )
+        return created(issued)
+
+    def _revoke(self, request: Request, by: Access, name: str) -> Response:
+        api.attempt(request, "token revoke", name)
+        if "+" not in name:
+            raise UsageError(f"{name!r} is no token's name; it is OWNER+PURPOSE, such as {by.owner}+laptop.")
+        if name.partition("+")[0] != by.owner and not by.may("manage"):
+            # as for a name that nobody has: whether somebody else has it is not theirs to know
+            raise unknown(name)
+        return api.answer({"revoked": list(accounts.remove(self._volume, _actor(request, by), name))})
+
+
+def join(request: Request, volume: Volume) -> Response:
+    """The response of /api/join, without a credential: a token for an invite's code. Refused: 400, 403, 411, 413."""
+    if request.method != "POST":
+        return api.not_allowed("POST")
+    api.attempt(request, "user join", request.path)
+    body = api.body(request)
+    try:
+        code = text(body, "code", "that of the invite")
+        purpose = text(body, "purpose", "what the token is for, such as laptop") if "purpose" in body else "login"
+        return created(joining.join(volume, request.remote_addr or "", code, purpose=purpose))
+    except UsageError as exc:
+        raise Refused(400, exc.message) from exc
+    except joining.Void as exc:
+        raise Refused(403, exc.message) from exc
+
+
+def created(issued: Issued) -> Response:
+    """201, with the one time that the secret is said."""
+    return api.answer({**issued.account.as_values(), "secret": issued.secret.reveal()}, status=201)
+
+
+def text(body: dict[str, Any], key: str, what: str) -> str:
+    """The text that a body has for `key`, which is `what`. UsageError where it has none."""
+    found = body.get(key)
+    if not isinstance(found, str) or not found:
+        raise UsageError(f"The body lacks {key!r}: {what}.")
+    return found
+
+
+def _left(by: Access) -> Access:
+    """What a credential may do now, beside its owner. Projects are about publishing: a reader has none."""
+    left = by.effective
+    return replace(left, projects=()) if left.role == "reader" else left
+
+
+def _globs(body: dict[str, Any]) -> list[str]:
+    globs = body.get("projects") or []
+    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
+        raise UsageError("'projects' is a list of names of projects, such as acme-*.")
+    return globs
+
+
+def _actor(request: Request, by: Access) -> Actor:
+    return Actor(name=by.name, origin=request.remote_addr or "", access=by)
