@@ -1,0 +1,62 @@
+"""/api/ behind nginx: tokens and invites reach the application, authenticated as all else, and nothing keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from support.servers import ppmctl
+from support.webserver import Site
+
+
+@pytest.mark.parametrize("read_access", ["authenticated", "public"])
+def test_tokens_and_invites_behind_nginx(read_access: str, new_site: Callable[..., Site]) -> None:
+    """Whoever may read: an invite's exchange alone goes without a credential, and nothing below or beside it."""
+    site = new_site(ppm_read_access=read_access)
+
+    def ask(method: str, path: str, auth: tuple[str, str] | None = None, **options: Any) -> requests.Response:
+        answer = site.request(method, path, auth=auth, **options)
+        if path.startswith("/api/") and answer.status_code < 300:
+            assert answer.headers["Cache-Control"] == "no-store"
+        return answer
+
+    made = ppmctl("user", "invite", "gina", "--role", "publisher", "--root", str(site.root))
+    code = made.stdout.strip()
+    for method, path in (
+        ("GET", "/api/whoami"),
+        ("GET", "/api/tokens"),
+        ("POST", "/api/tokens"),
+        ("DELETE", "/api/tokens/gina+laptop"),
+        ("POST", "/api/join/"),
+        ("POST", "/api/joins"),
+        ("POST", "/api/../api/join/x"),
+    ):
+        answer = ask(method, path)
+        assert (answer.status_code, method, path) == (401, method, path)
+        assert answer.headers["WWW-Authenticate"] == 'Basic realm="ppm"'
+    assert ask("POST", "/api/join", json={"code": "ppm_join_no"}).status_code == 403
+    assert ask("GET", "/api/join").status_code == 405
+    assert ask("POST", "/api/join", data=b"x" * 20_000).status_code == 413
+    assert ask("POST", "/api/join", data=iter([b"x" * 10_000] * 2)).status_code == 413, "nor without a length"
+    joined = ask("POST", "/api/join", json={"code": code, "purpose": "laptop"})
+    assert joined.status_code == 201
+    assert ask("POST", "/api/join", json={"code": code}).status_code == 403
+    gina = (joined.json()["name"], joined.json()["secret"])
+    assert ask("GET", "/api/whoami", gina).json()["name"] == "gina+laptop"
+    assert ask("HEAD", "/api/whoami", gina).status_code == 200
+    other = ask("POST", "/api/tokens", gina, json={"name": "ci", "role": "reader", "expires": "90d"})
+    assert other.status_code == 201
+    ci = (other.json()["name"], other.json()["secret"])
+    assert [each["name"] for each in ask("GET", "/api/tokens", ci).json()["tokens"]] == ["gina", "gina+ci", gina[0]]
+    assert ask("PUT", "/api/tokens", gina).status_code == 405
+    assert ask("DELETE", "/api/tokens/gina%2Blaptop", ci).status_code == 403
+    assert ask("DELETE", "/api/tokens/gina%2Bci", gina).status_code == 200
+    assert ask("GET", "/api/whoami", ci).status_code == 401
+    with site.without_application():
+        assert ask("GET", "/api/whoami", gina).status_code == 503
+        assert ask("POST", "/api/join", json={"code": code}).status_code == 503
+    said = site.access_log() + site.error_log() + (site.root / "audit.jsonl").read_text()
+    assert '"path":"/api/join"' in said
+    assert not [secret for secret in (code, gina[1], ci[1]) if secret in said]
