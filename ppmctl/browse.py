@@ -121,7 +121,7 @@ class Browser:
         """
         if not text.split():
             raise UsageError("There is nothing to search for.", hint="Every project: ppmctl package list")
-        said = self._ask(f"{self._index.address.base}/api/packages?q={quote(text)}")
+        said = self._ask(f"{self._index.address.base}/api/packages?q={quote(text, errors='replace')}")
         if said is not None:
             return Found(holdings=tuple(said[:limit]))
         names = self.names()

@@ -46,7 +46,11 @@ class RemotePackages:
         return [str(filename) for filename in filenames]
 
     def _change(self, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        url = "/".join([f"{self._address.base}/api/packages", *(quote(part, safe="") for part in path)])
+        if any("/" in part or part in ("", ".", "..") for part in path):  # a path of its own, on the way
+            raise PpmError(f"{path[0]} has no release or file {path[1]!r}.")
+        url = "/".join(
+            [f"{self._address.base}/api/packages", *(quote(part, safe="", errors="replace") for part in path)]
+        )
         headers = {"Content-Type": "application/json"} if body is not None else {}
         answer = self._transport.request(method, url, headers=headers, data=json.dumps(body) if body else None)
         if answer.status in (401, 403):

@@ -98,6 +98,7 @@ def test_search_finds_names_and_summaries(filled: Server, reader: Machine) -> No
     ]
     assert json.loads(run(reader, "package", "search", "sea", "nothing", "--json")) == []
     assert "\x1b" not in run(reader, "package", "search", "sea")
+    run(reader, "package", "search", "\udcff")
     assert len(json.loads(run(reader, "package", "search", "e", "--limit", "1", "--json"))) == 1
 
 
@@ -295,6 +296,16 @@ def test_what_makes_no_sense_changes_nothing(
     assert answer.text.count("\n") == 1
     assert ("Allow" in answer.headers) is (status == 405)
     assert filled.page("salt") == before
+
+
+@pytest.mark.parametrize("release", ["3.0/yank", "..", "", "../other/1.0", "9.0", "\udcff"])
+def test_a_release_that_is_none_changes_nothing_else(release: str, filled: Server, reader: Machine) -> None:
+    """Part of a URL it would be another request: `remove salt 3.0/yank` one that unyanks."""
+    as_admin = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
+    before = (filled.filenames("salt"), filled.filenames("other"))
+    said = run(reader, "package", "remove", "salt", release, "--yes", expect=1, **as_admin)
+    assert "salt has no release or file" in said
+    assert (filled.filenames("salt"), filled.filenames("other")) == before
 
 
 def test_reading_the_api_needs_what_reading_needs(filled: Server, serve: Callable[..., Server]) -> None:

@@ -158,3 +158,44 @@ def test_what_an_index_says(content_type: str, body: bytes, reason: str, said: s
     """A reason comes from elsewhere: one line, and nothing that a terminal would obey."""
     answer = Answer(url=URL, status=400, reason=reason, headers={"content-type": content_type}, body=body)
     assert answer.says == said
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://Index.test/simple/", ("https", "index.test", 443)),
+        ("http://index.test:8080", ("http", "index.test", 8080)),
+        ("http://thief.test\\@index.test/x", ("http", "thief.test", 80)),
+        ("https://index.test@thief.test/x", ("https", "thief.test", 443)),
+        ("http://[::1]:80/", ("http", "[::1]", 80)),
+    ],
+)
+def test_where_a_request_goes(url: str, expected: tuple[str, str, int]) -> None:
+    """A credential is sent by this, so it is what requests connects to."""
+    assert transport.origin(url) == expected
+    prepared = requests.Request("GET", url).prepare().url
+    assert prepared is not None
+    assert transport.origin(prepared) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "//index.test/", "http://", "http://x:99999/", "http://[x/", "x"]
+)
+def test_what_leads_nowhere(url: str) -> None:
+    with pytest.raises(PpmError, match="is not a URL"):
+        transport.origin(url)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("../../files/a.whl#sha256=00", "https://index.test:8443/files/a.whl"),
+        ("https://files.test/a b\x1b.whl", "https://files.test/a%20b%1B.whl"),
+        ("/é%20+!~'", "https://index.test:8443/é%20+!~'"),
+        ("/\ud800", "https://index.test:8443/%3F"),
+    ],
+)
+def test_what_a_link_means(target: str, expected: str) -> None:
+    assert transport.absolute(URL, target) == expected
+    with pytest.raises(PpmError, match="is not a URL"):
+        transport.absolute(URL, "http://[")
