@@ -26,13 +26,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="requests of each kind in a round")
     parser.add_argument("--only", choices=["ppm", "pypiserver"], help="measure one of the two")
     parser.add_argument("--nginx", action="store_true", help="the deployed nginx beside a bare one")
+    parser.add_argument("--credentials", type=int, default=0, help="with --nginx: besides the one that asks")
     parser.add_argument("--seconds", type=int, default=3, help="of load on each nginx in a round")
     parser.add_argument("--json", type=Path, help="also write all rounds into this file")
     chosen = parser.parse_args()
     rounds: list[dict[str, object]] = []
     for files in chosen.files:
         if chosen.nginx:
-            rounds += web.compare(files, rounds=chosen.rounds, seconds=chosen.seconds)
+            rounds += web.compare(files, rounds=chosen.rounds, seconds=chosen.seconds, others=chosen.credentials)
             continue
         for subject in (subjects.ppm, subjects.pypiserver):
             if chosen.only not in (None, subject.__name__):

@@ -95,15 +95,18 @@ class Served:
         return sum(int(field[11]) + int(field[12]) for field in fields) / _TICK
 
 
-def compare(files: int, *, rounds: int, seconds: int, release: int = 13) -> list[dict[str, object]]:
-    """Rows of what was measured: requests a second and microseconds of processor time a request, and their ratios."""
-    with _both(files, release) as (deployed, bare, site, script):
+def compare(files: int, *, rounds: int, seconds: int, others: int = 0, release: int = 13) -> list[dict[str, object]]:
+    """Rows of what was measured: requests a second and microseconds of processor time a request, and their ratios.
+
+    `others` are the credentials that there are besides the one that asks, which is in their middle.
+    """
+    with _both(files, others, release) as (deployed, bare, site, script):
         rows: list[dict[str, object]] = []
         for what in deployed.paths:
             for number in range(rounds):
                 figures = {served.name: _load(served, what, site, script, seconds) for served in (deployed, bare)}
                 (rate, cost), (bare_rate, bare_cost) = figures["deployed"], figures["bare"]
-                row: dict[str, object] = {"what": what, "files": files, "round": number}
+                row: dict[str, object] = {"what": what, "files": files, "credentials": others + 1, "round": number}
                 row |= {"deployed/s": rate, "bare/s": bare_rate, "ratio": rate / bare_rate}
                 row |= {"deployed µs": cost, "bare µs": bare_cost, "ratio of work": bare_cost / cost}
                 rows.append(row)
@@ -112,25 +115,27 @@ def compare(files: int, *, rounds: int, seconds: int, release: int = 13) -> list
 
 def table(rows: list[dict[str, object]]) -> str:
     """The medians of all rounds, in Markdown."""
-    names = [name for name in rows[0] if name not in ("what", "files", "round")]
-    lines = ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
-    for key in dict.fromkeys((row["what"], row["files"]) for row in rows):
-        mine = [row for row in rows if (row["what"], row["files"]) == key]
+    names = [name for name in rows[0] if name not in ("what", "files", "credentials", "round")]
+    lines = ["| | files | credentials | " + " | ".join(names) + " |", "| --- | --- | --- |" + " --- |" * len(names)]
+    for key in dict.fromkeys((row["what"], row["files"], row["credentials"]) for row in rows):
+        mine = [row for row in rows if (row["what"], row["files"], row["credentials"]) == key]
         medians = {name: statistics.median(float(str(row[name])) for row in mine) for name in names}
         shown = [f"{value:.2f}" if name.startswith("ratio") else f"{value:,.0f}" for name, value in medians.items()]
-        lines.append(f"| {key[0]} | {key[1]:,} | " + " | ".join(shown) + " |")
+        lines.append(f"| {key[0]} | {key[1]:,} | {key[2]:,} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
 @contextlib.contextmanager
-def _both(files: int, release: int) -> Iterator[tuple[Served, Served, Site, Path]]:
+def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Served, Site, Path]]:
     tree = debian.tree(release)
     projects = files // volumes.FILES_EACH
     with tempfile.TemporaryDirectory(prefix="ppm-bench-") as work, contextlib.ExitStack() as running:
         folder = Path(work)
         root = folder / "root"
         volumes.fill(root, projects=projects)
+        volumes.crowd(root, others // 2)
         webserver.admin(root)
+        volumes.crowd(root, others - others // 2)
         servers.ppmctl("index", "rebuild", "--root", str(root))
         rendering.render([(folder / "rendered", rendering.variables(tree, ipv6=False, ppm_upstream="none"))])
         site = webserver.start(folder / "rendered", tree, root)
@@ -195,7 +200,7 @@ def _start_bare(
         temporary=rendering.temporary_paths(folder),
         mime_types=tree.mime_types,
         tls=" ".join(f"{one.name} {' '.join(one.arguments)};" for one in tls).replace(":ppm_tls:", ":bare:"),
-        log_format=f"log_format {' '.join(parts)};",
+        log_format=f"log_format {' '.join(parts)};".replace("$ppm_path", "$request_uri"),  # a map of the deployed one
         port=places.tls_port,
         tls_folder=site.places.tls,
         root=site.root,

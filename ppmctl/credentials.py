@@ -1,8 +1,9 @@
 """The files of `credentials/`, read as values and changed as one.
 
-`htpasswd` has the lines that let somebody in right now, for nginx and for the application; `access.yml` what each
-credential is for; `disabled` the lines that were taken out, so that they can be given back. Where a right grows,
-access.yml is written first; where it shrinks, htpasswd: what a crash leaves is never stronger than before or after.
+`htpasswd` has the lines that let somebody in right now, and `nginx/` the same as nginx reads it (`ppmctl.parts`);
+`access.yml` what each credential is for; `disabled` the lines that were taken out, so that they can be given back.
+Where a right grows, access.yml is written first; where it shrinks, the lines: what a crash leaves is never stronger
+than before or after.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
-from ppmctl import entries, files, htpasswd
+from ppmctl import entries, files, htpasswd, parts
 from ppmctl.access import Access as Access
 from ppmctl.htpasswd import Line
 from ppmctl.volume import Volume
@@ -163,6 +164,8 @@ class Change:
     def write(self) -> None:
         """Write what has changed: first what lets in no more, then what credentials are for, then what lets in."""
         self._settle(datetime.now(UTC))
+        divided = self._divided()
+        parts.narrow(self._volume, divided)
         volume, (lines, access, parked) = self._volume, self._texts()
         before_lines, before_access, before_parked = self._before
         kept = set(_split(lines))
@@ -180,6 +183,19 @@ class Change:
             _write(volume.htpasswd, lines, mode=_MODE)
         if parked != before_parked:
             _write(volume.disabled, parked, mode=_PRIVATE)
+        parts.write(volume, divided)
+
+    def write_parts(self) -> None:
+        """Have for nginx what the files say now."""
+        parts.write(self._volume, self._divided())
+
+    def _divided(self) -> list[str]:
+        now = datetime.now(UTC)
+        return parts.divided(
+            line
+            for line in self._lines
+            if line.is_credential and line.name in self.access and self.access[line.name].is_live(now)
+        )
 
     def _texts(self) -> tuple[str, str, str]:
         return _lines_text(self._lines), entries.as_text(self._blocks), _lines_text(self._parked)
@@ -205,9 +221,11 @@ def known(volume: Volume) -> Known:
 
 
 def make_list(volume: Volume) -> None:
-    """Make an empty htpasswd where there is none: a web server in front answers 401 then, and without it 403."""
+    """Make an empty htpasswd where there is none, and what nginx reads: it answers 401 then, and without it 403."""
     try:
         files.create(volume.htpasswd, b"", mode=_MODE)
+        with files.lock(volume.credentials_lock):
+            Change(volume).write_parts()
     except OSError as exc:  # a full disk, say: what is there is served all the same
         log.error("%s can't be made: %s", volume.htpasswd, exc)
 

@@ -123,6 +123,11 @@ class Volume:
         return self.credentials / "disabled"
 
     @property
+    def parts(self) -> Path:
+        """What nginx reads of the credentials; ppmctl.parts says how."""
+        return self.credentials / "nginx"
+
+    @property
     def credentials_lock(self) -> Path:
         return self.locks / "credentials"
 

@@ -558,7 +558,7 @@ def test_the_health_check_is_the_image_s_own(serve: Callable[..., Served]) -> No
 @pytest.fixture
 def served(folder: Path) -> Path:
     """The volume with what nginx serves of an index that has no project and no user."""
-    for name in ("index/simple/index.json", "credentials/htpasswd"):
+    for name in ("index/simple/index.json", "credentials/nginx/00"):
         path = folder / "root" / name
         path.parent.mkdir(parents=True)
         path.touch()
@@ -581,7 +581,7 @@ def test_nginx_is_healthy_as_long_as_users_are_served(
     until(lambda: health() == well, "health")
     for name, said in (
         ("index/simple/index.json", "the list of projects can't be served: status 503\n"),
-        ("credentials/htpasswd", "there are no credentials\n"),
+        ("credentials/nginx/00", "there are no credentials\n"),
     ):
         (served / name).rename(served / "away")
         assert health() == (1, said)

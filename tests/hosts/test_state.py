@@ -20,6 +20,8 @@ MODES = {
     "/srv/ppm": ("ppm", "www-data", 0o750),
     "/srv/ppm/credentials": ("ppm", "www-data", 0o2750),
     "/srv/ppm/credentials/htpasswd": ("ppm", "www-data", 0o640),
+    "/srv/ppm/credentials/nginx": ("ppm", "www-data", 0o2750),
+    "/srv/ppm/credentials/nginx/00": ("ppm", "www-data", 0o640),
     "/srv/ppm/credentials/access.yml": ("ppm", "www-data", 0o640),
     "/srv/ppm/first-credential": ("ppm", "ppm", 0o600),
     "/srv/ppm/netrc": ("ppm", "ppm", 0o600),
@@ -232,7 +234,7 @@ def test_a_break_in_at_the_service_reaches_its_volume_alone(index: Deployed, mac
         (
             "www-data",
             [
-                *("test -r /srv/ppm/index/simple/index.html", "test -r /srv/ppm/credentials/htpasswd"),
+                *("test -r /srv/ppm/index/simple/index.html", "test -r /srv/ppm/credentials/nginx/00"),
                 *("test -r /srv/ppm/packages/state/state-1.0-py3-none-any.whl", "test -w /srv/ppm/bodies"),
                 "test -w /run/ppm/ppm.sock",
             ],

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from ppmctl import accounts, htpasswd
 from ppmctl.folder import Record, now
 from ppmctl.volume import METADATA, RECORD, Volume
 from support import wheels
@@ -71,3 +72,16 @@ def reachable(folder: Path) -> None:
     for parent in [folder, *folder.parents][:-1]:
         if not parent.stat().st_mode & stat.S_IXOTH:
             parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+
+
+def crowd(root: Path, count: int) -> None:
+    """Add so many users to a volume: `crowd-00000` and so on, of one secret that nobody knows."""
+    volume = Volume(root=root)
+    volume.credentials.mkdir(mode=0o750, exist_ok=True)
+    stored = htpasswd.hash_of(htpasswd.new_secret())
+    there = len(volume.htpasswd.read_text().splitlines()) if volume.htpasswd.exists() else 0
+    names = [f"crowd-{number:05}" for number in range(there, there + count)]
+    with volume.access.open("a") as entries, volume.htpasswd.open("a") as lines:
+        entries.writelines(f'"{name}": {{"role": "reader", "created": ""}}\n' for name in names)
+        lines.writelines(f"{name}:{stored}\n" for name in names)
+    accounts.prune(volume)

@@ -37,6 +37,7 @@ CORE = (
         "access",
         "entries",
         "htpasswd",
+        "parts",
         "credentials",
     ),
     *("address", "credential", "transport", "simple"),
