@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +27,7 @@ ATTACKS = (
     *('"', "'", "`", ";", "{", "}", "$", "\\", "#", "<", "|", "^"),
     *("; }", "$host", "${x}", "\nExecStart=/bin/sh", "; include /etc/shadow;", "{{ lookup('env', 'HOME') }}"),
 )
+SECRET = "NotToBeSaid-" + "x" * 30
 # Texts that end up in files on the host, each with a value that is right.
 TEXTS: dict[str, str] = {
     "ppm_domain": DOMAIN,
@@ -68,6 +69,14 @@ GOOD: list[dict[str, Any]] = [
     {"ppm_no_proxy": [".example.com", "*.example.com", "10.0.0.0/8", "::1"]},
     {"ppm_tls": "selfsigned", "ppm_acme_email": ""},
     {"ppm_tls": "provided", "ppm_acme_email": "", "ppm_tls_certificate": "a", "ppm_tls_key": "b"},
+    {"ppm_users": [{"name": "ann", "role": "admin"}, {"name": "bob@x.y", "state": "absent"}]},
+    {
+        "ppm_users": [
+            {"name": "a", "role": "reader", "secret": SECRET, "expires": date(2030, 1, 31), "email": "a@b.c"}
+        ]
+    },
+    {"ppm_users": [{"name": "a", "role": "reader", "expires": "2030-01-31T12:00:00Z", "secret": None}]},
+    {"ppm_tokens": [{"name": "ci+x", "role": "publisher", "projects": ["acme-*"], "state": "disabled"}]},
 ]
 
 # The values, and what the one message must have: the variable's name comes first in it.
@@ -136,6 +145,25 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_privat_names": ["a"]}, "ppm_privat_names is not a variable of ppm: did you mean ppm_private_names?"),
     ({"ppm_acme_mail": "a@b.example"}, "did you mean ppm_acme_email?"),
     ({"ppm_": 1}, "ppm_ is not a variable of ppm"),
+    ({"ppm_users": SECRET}, "ppm_users: it must be a list of mappings"),
+    ({"ppm_users": {"ann": SECRET}}, "ppm_users: it must be a list of mappings"),
+    ({"ppm_users": [SECRET]}, "ppm_users, number 1: it must be a mapping"),
+    ({"ppm_users": [{"role": "reader"}]}, "number 1: its name must be letters, digits"),
+    ({"ppm_users": [{"name": "a+b", "role": "reader"}]}, "number 1: its name must be letters, digits"),
+    ({"ppm_users": [{"name": "a\n", "role": "reader"}]}, "number 1: its name must be letters, digits"),
+    ({"ppm_tokens": [{"name": "ci", "role": "reader"}]}, "number 1: its name must be OWNER+PURPOSE"),
+    ({"ppm_users": [{"name": "a"}]}, "number 1 (a): its role is missing; one of reader, publisher, admin."),
+    ({"ppm_users": [{"name": "a", "role": "king"}]}, "(a): its role must be reader or publisher or admin."),
+    ({"ppm_users": [{"name": "a", "role": "reader"}] * 2}, "number 1 (a): the name is there twice."),
+    ({"ppm_users": [{"name": "a", "role": "reader", "secrt": SECRET}]}, "secrt is not known; did you mean secret?"),
+    ({"ppm_users": [{"name": "a", "role": "reader", "secret": "short"}]}, "its secret must be 32 to 200 random"),
+    ({"ppm_users": [{"name": "a", "role": "reader", "secret": 7}]}, "its secret must be a text."),
+    ({"ppm_users": [{"name": "a", "role": "reader", "email": "x"}]}, "its email must be an e-mail address."),
+    ({"ppm_users": [{"name": "a", "role": "reader", "state": "gone"}]}, "must be present or disabled or absent."),
+    ({"ppm_users": [{"name": "a", "role": "reader", "expires": "90d"}]}, "its expires must be a day such as"),
+    ({"ppm_users": [{"name": "a", "role": "reader", "projects": "x"}]}, "its projects must be a list."),
+    ({"ppm_users": [{"name": "a", "role": "reader", "projects": ["a b"]}]}, "must be patterns of names"),
+    ({"ppm_tokens": [{"name": "a+b", "role": "reader", "email": "a@b.c"}]}, "email is not known"),
 ]
 FORBIDDEN_ROOTS = (
     *("/etc", "/etc/ppm", "/usr/share/ppm", "/home/ppm", "/root/ppm", "/tmp/ppm", "/run/ppm", "/opt/ppm", "/proc/1"),
@@ -182,6 +210,7 @@ def test_what_is_wrong_is_named_once_with_the_remedy(
 ) -> None:
     (problem,) = problems(changed)
     assert said in problem
+    assert SECRET not in problem
     assert problem.startswith(("ppm_tls_", *changed))
 
 
@@ -229,7 +258,12 @@ def test_no_value_becomes_syntax(name: str, problems: Callable[..., list[str]]) 
 
 def test_every_text_that_reaches_the_host_is_among_those_that_are_attacked(plugin: ModuleType) -> None:
     specs = plugin.read_specs(ROLES, NAMES)
-    texts = {name for name, spec in specs.items() if spec["type"] in ("str", "path", "list")}
+    # what is declared of users reaches one program's stdin, in JSON
+    texts = {
+        name
+        for name, spec in specs.items()
+        if spec["type"] in ("str", "path", "list") and spec.get("elements") != "dict"
+    }
     # only names of files on the controlling machine
     assert texts - {"ppm_ca_certificates", "ppm_tls_certificate", "ppm_tls_key"} == TEXTS.keys() | LISTS.keys()
 

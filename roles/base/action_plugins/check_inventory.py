@@ -10,7 +10,7 @@ import fnmatch
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +34,8 @@ _GLOB = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~/%+,=&?:@!*()-]*)?")
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!#&'*+/=?^_`|~-]*@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
 _HOSTS = re.compile(r"[A-Za-z0-9.*:/_-]+")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}(\+[A-Za-z0-9._-]{1,64})?", re.ASCII)
+_SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
 _ROOT = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)+")
 
 # Folders of the system's own, those that it clears and those that the service's sandbox hides, with all that is in
@@ -170,11 +172,67 @@ def variable_problems(specs: Mapping[str, Mapping[str, Any]], values: Mapping[st
         if name not in values or value is None:
             if spec.get("required"):
                 yield f"{name} is missing: set it in your inventory. {_about(spec)}"
+        elif spec.get("elements") == "dict":
+            yield from _credential_problems(name, spec["options"], value)
         elif (problem := _wrong_type(spec, value)) is not None:
             yield f"{name} is {value!r}: {problem}"
     yield from _wrong_values(
-        {name: value for name, value in values.items() if name in specs and not _wrong_type(specs[name], value)}
+        {
+            name: value
+            for name, value in values.items()
+            if name in specs and specs[name].get("elements") != "dict" and not _wrong_type(specs[name], value)
+        }
     )
+
+
+def _credential_problems(variable: str, options: Mapping[str, Any], value: Any) -> Iterator[str]:
+    """What is wrong with declared users or tokens. No value is said but a name: any could be a secret."""
+    if not isinstance(value, list | tuple):
+        yield f"{variable}: it must be a list of mappings, such as [{{name: ann, role: reader}}]."
+        return
+    names = [entry.get("name") for entry in value if isinstance(entry, Mapping)]
+    for number, entry in enumerate(value, start=1):
+        if not isinstance(entry, Mapping):
+            yield f"{variable}, number {number}: it must be a mapping with a name and a role."
+            continue
+        where = f"{variable}, number {number}"
+        name = entry.get("name")
+        is_token = variable == "ppm_tokens"
+        if not isinstance(name, str) or not _CREDENTIAL.fullmatch(name) or ("+" in name) != is_token:
+            must = "OWNER+PURPOSE, such as ci+deploy" if is_token else "letters, digits and . _ @ -"
+            yield f"{where}: its name must be {must}."
+            continue
+        where += f" ({name})"
+        if names.count(name) > 1 and names.index(name) == number - 1:
+            yield f"{where}: the name is there twice."
+        if entry.get("role") is None and entry.get("state") != "absent":
+            yield f"{where}: its role is missing; one of {', '.join(options['role']['choices'])}."
+        for key, given in entry.items():
+            if key not in options or (is_token and key == "email"):
+                near = difflib.get_close_matches(str(key), options, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(options)}."
+                yield f"{where}: {key} is not known; {hint}"
+            elif given is not None and (must := _wrong_part(key, options[key], given)):
+                yield f"{where}: its {key} must be {must}."
+
+
+def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
+    if key == "expires" and isinstance(given, date):  # as YAML has it without quotes
+        return None
+    if _wrong_type(spec, given) is not None:
+        return " or ".join(spec["choices"]) if "choices" in spec else f"{_KINDS[spec['type']]}"
+    if key == "secret" and not _SECRET.fullmatch(given):
+        return "32 to 200 random characters without spaces (openssl rand -hex 32)"
+    if key == "email" and not _EMAIL.fullmatch(given):
+        return "an e-mail address"
+    if key == "projects" and not all(_GLOB.fullmatch(glob) for glob in given):
+        return "patterns of names, such as acme-*"
+    if key == "expires":
+        try:
+            datetime.fromisoformat(given)
+        except ValueError:
+            return "a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z"
+    return None
 
 
 def _about(spec: Mapping[str, Any]) -> str:
