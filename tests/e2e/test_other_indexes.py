@@ -194,11 +194,9 @@ def test_a_page_that_makes_no_sense_is_an_error_of_one_line(
 ) -> None:
     with foreign() as other:
         other.answers["/simple/x/"] = other.answers["/simple/"] = (200, headers, body)
-        other.answers["/api/stats"] = (200, {**headers, "Content-Type": "application/json"}, body)
-        for command in (("show", "x"), ("download", "x")):
-            said = run(stranger, "package", *command, "--index", other.url, expect=1)
-            assert len(said.splitlines()) <= 2, said
-            assert said.replace("\n", "").isprintable(), said
+        said = run(stranger, "package", "show", "x", "--index", other.url, expect=1)
+    assert len(said.splitlines()) <= 2, said
+    assert said.replace("\n", "").isprintable(), said
 
 
 @pytest.mark.parametrize(
@@ -238,11 +236,9 @@ def test_what_an_index_says_of_itself_commands_no_terminal(stranger: Machine) ->
             "package show angry",
             "package show angry --json",
             "package status angry",
-            "package search ang",
             "package search ang --json",
             "package download angry",
             "stats",
-            "stats --json",
         ):
             said = run(stranger, *command.split(), "--index", other.url)
             assert said.replace("\n", "").isprintable(), (command, said)
