@@ -1,6 +1,6 @@
 """`python -m bench`: measure ppm and pypiserver at several sizes of the index, in one run on the loopback.
 
-With --nginx: the nginx that is deployed in front of it, and a bare one beside it.
+With --nginx: the nginx that is deployed in front of it, and a bare one beside it. With --refusals: wrong credentials.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bench import measures, subjects, web  # they use what the tests share
+from bench import measures, refusals, subjects, web  # they use what the tests share
 
 
 def main() -> None:
@@ -26,11 +26,17 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="requests of each kind in a round")
     parser.add_argument("--only", choices=["ppm", "pypiserver"], help="measure one of the two")
     parser.add_argument("--nginx", action="store_true", help="the deployed nginx beside a bare one")
+    parser.add_argument(
+        "--refusals", action="store_true", help="wrong credentials: their time, and what a flood costs"
+    )
     parser.add_argument("--credentials", type=int, default=0, help="with --nginx: besides the one that asks")
     parser.add_argument("--seconds", type=int, default=3, help="of load on each nginx in a round")
     parser.add_argument("--json", type=Path, help="also write all rounds into this file")
     chosen = parser.parse_args()
     rounds: list[dict[str, object]] = []
+    if chosen.refusals:
+        chosen.files = []
+        rounds = refusals.compare(rounds=chosen.rounds, requests_each=chosen.requests)
     for files in chosen.files:
         if chosen.nginx:
             rounds += web.compare(files, rounds=chosen.rounds, seconds=chosen.seconds, others=chosen.credentials)
@@ -46,7 +52,8 @@ def main() -> None:
                     measured = measures.measure(running, files=files, requests_each=chosen.requests)
                     rounds.append({"subject": running.name, "files": files, "round": number, **measured})
     print(heading(chosen.rounds))
-    print(web.table(rounds) if chosen.nginx else table(rounds))
+    show = refusals.table if chosen.refusals else web.table if chosen.nginx else table
+    print(show(rounds))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=1) + "\n")
 
