@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from ppmctl import logins
 from ppmctl.credential import Secret
 from ppmctl.errors import UsageError
 from ppmctl.files import whose
@@ -83,19 +84,24 @@ def is_loopback(host: str) -> bool:
 def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Address:
     """The index that `--index` names, or else PPMCTL_INDEX: a URL, or a section's name in `home`/.pypirc.
 
-    A URL may end with /simple/ or /legacy/ or with neither. UsageError where there is none, where it is
-    neither, and where a URL holds a credential.
+    Where neither does, that of the last `ppmctl login`. A URL may end with /simple/ or /legacy/ or with neither.
+    UsageError where there is none, where it is neither, and where a URL holds a credential.
     """
     wanted = index or environ.get(VARIABLE)
+    where = "--index" if index else VARIABLE
     if not wanted:
-        raise UsageError(
-            "It is not said which index is meant.",
-            hint=f"Give --index URL, or --index NAME for a section of ~/.pypirc, or set {VARIABLE} to either.",
-        )
+        latest = logins.read(environ, home).latest
+        if latest is None:
+            raise UsageError(
+                "It is not said which index is meant.",
+                hint=f"Give --index URL, or --index NAME for a section of ~/.pypirc, or set {VARIABLE} to either;"
+                " ppmctl login URL  remembers it.",
+            )
+        wanted, where = latest.index, "ppmctl login"
     path = home / ".pypirc"
     sections = read_sections(path)
     if "://" in wanted or "@" in wanted:
-        base = base_url(wanted, where="--index" if index else VARIABLE)
+        base = base_url(wanted, where=where)
         section = next((section for section in sections.values() if _is_about(section, base)), None)
         return _address(base, section, sections, environ)
     if wanted not in sections:

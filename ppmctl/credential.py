@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ppmctl import logins
 from ppmctl.errors import CredentialError
 from ppmctl.files import whose
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 # In this order. Each message that asks for a credential ends with it.
 PLACES = (
     "A credential is looked for in: --credential-file FILE or PPMCTL_CREDENTIAL_FILE (one line, user:secret);"
-    " PPMCTL_USERNAME and PPMCTL_TOKEN; TWINE_USERNAME and TWINE_PASSWORD; the index's section in ~/.pypirc;"
-    " ~/.netrc."
+    " PPMCTL_USERNAME and PPMCTL_TOKEN; TWINE_USERNAME and TWINE_PASSWORD; what `ppmctl login` put into the keyring"
+    " or a netrc; the index's section in ~/.pypirc; ~/.netrc."
 )
 # Whatever runs somebody else's code (a build) is not handed these.
 SECRET_VARIABLES = ("PPMCTL_CREDENTIAL_FILE", "PPMCTL_TOKEN", "TWINE_PASSWORD")
@@ -67,7 +68,12 @@ def find(address: Address, *, file: Path | None, environ: Mapping[str, str], hom
         file = Path(environ["PPMCTL_CREDENTIAL_FILE"])
     if file is not None:
         return from_file(file)
-    return from_environment(environ) or _from_section(address) or _from_netrc(address, environ, home)
+    return (
+        from_environment(environ)
+        or from_login(address, environ, home)
+        or _from_section(address)
+        or _from_netrc(address, environ, home)
+    )
 
 
 def from_file(path: Path) -> Credential:
@@ -100,6 +106,19 @@ def from_environment(environ: Mapping[str, str]) -> Credential | None:
     return None
 
 
+def from_login(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:
+    """The credential that `ppmctl login` kept for the index, if somebody is logged in there."""
+    login = logins.read(environ, home).at(address.base)
+    if login is None:
+        return None
+    for service in login.keyring[:1]:
+        from ppmctl import keychain
+
+        if secret := keychain.find(service, login.username):
+            return Credential(username=login.username, secret=Secret(secret), source="the keyring")
+    return None if login.netrc is None else _in_netrc(address, Path(login.netrc))
+
+
 def _from_section(address: Address) -> Credential | None:
     section = address.section
     if section is None or section.username is None or section.password is None:
@@ -108,7 +127,10 @@ def _from_section(address: Address) -> Credential | None:
 
 
 def _from_netrc(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:
-    path = Path(environ["NETRC"]) if environ.get("NETRC") else home / ".netrc"
+    return _in_netrc(address, Path(environ["NETRC"]) if environ.get("NETRC") else home / ".netrc")
+
+
+def _in_netrc(address: Address, path: Path) -> Credential | None:
     try:
         found = netrc.netrc(str(path)).authenticators(address.host)
     except FileNotFoundError:

@@ -21,12 +21,15 @@ _COMMANDS = {
     "health": ("health", "health", "Try whether a running server is healthy."),
     "index": ("index", "index", "Rebuild, check or fill an index."),
     "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
+    "login": ("login", "login", "Log in to an index, and keep its credential and URL."),
+    "logout": ("login", "logout", "Take a login's credential out of where it was put."),
     "package": ("package", "package", "List, show, search, download; yank, remove."),
     "publish": ("publish", "publish", "Build, check and upload a release, and see it in the index."),
     "self-check": ("self_check", "self_check", "Try whether this release works here."),
     "serve": ("serve", "serve", "Serve an index."),
     "token": ("token", "token", "Create, list and revoke tokens; take out what has expired."),
     "stats": ("stats", "stats", "Count projects, files, bytes and uploads."),
+    "whoami": ("login", "whoami", "Print who one is at an index, and what one may do."),
     "user": ("user", "user", "Add, list, disable and remove the users of an index."),
 }
 

@@ -40,7 +40,7 @@ CORE = (
         "parts",
         "credentials",
     ),
-    *("address", "credential", "transport", "simple"),
+    *("address", "credential", "keychain", "logins", "transport", "simple"),
 )
 # A third-party system → the modules that may know it. What its next version breaks is to be found there.
 IMPORTERS = {
@@ -48,6 +48,7 @@ IMPORTERS = {
     "docker": {"containers"},
     "fabric": {"ssh"},
     "gunicorn": {"server"},
+    "keyring": {"keychain"},
     "paramiko": {"ssh"},
     "passlib": {"htpasswd"},
     "pypiserver": {"backend"},

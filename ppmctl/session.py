@@ -1,0 +1,109 @@
+"""Who one is at an index, over HTTP: /api/whoami, /api/join and /api/tokens, as a client (`docs/http.md`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ppmctl.address import Address
+from ppmctl.credential import Credential, Secret
+from ppmctl.errors import CredentialError, PpmError
+from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who a credential is at an index. `values` is what the index says, or None where it can't say.
+
+    `is_proven` is False where the index lets anybody read and can't say: then nothing is known of the credential.
+    """
+
+    name: str
+    values: dict[str, Any] | None = None
+    is_proven: bool = True
+
+    @property
+    def said(self) -> str:
+        """In a sentence."""
+        if self.values is None and self.is_proven:
+            return f"{self.name} may read here; what else, this index can't say."
+        if self.values is None:
+            return f"Everybody may read here, and this index can't say who {self.name} is."
+        role, projects, expires = (self.values.get(key) for key in ("role", "projects", "expires"))
+        scope = f" of {' '.join(map(str, projects))}" if projects else ""
+        until = f", until {expires}" if expires else ", without an end"
+        return f"{self.name} is {'an' if role == 'admin' else 'a'} {role}{scope}{until}."
+
+
+def identify(address: Address, transport: Transport) -> Identity:
+    """Who the transport's credential is. CredentialError where the index does not take it, or there is none.
+
+    An index that ppm does not serve is asked for its list of projects instead.
+    """
+    credential = transport.credential
+    answer = transport.request("GET", f"{address.base}/api/whoami")
+    _demand_sense(answer, credential, address)
+    if credential is None:
+        raise denied(answer, None, base=address.base)
+    values = _object(answer) if answer.status == 200 else None
+    if values is not None and isinstance(values.get("name"), str) and "role" in values:
+        return Identity(name=values["name"], values=values)
+    answer = transport.request("GET", address.simple)
+    _demand_sense(answer, credential, address)
+    if answer.status != 200:
+        raise _refused(answer, address, hint="Is it the URL of an index?")
+    with Transport(None) as nobody:
+        is_open = nobody.request("GET", address.simple).status == 200
+    return Identity(name=credential.username, is_proven=not is_open)
+
+
+def join(address: Address, code: Secret, *, purpose: str) -> Credential:
+    """Exchange an invite's code for a token of one's own. CredentialError where the code does not work."""
+    body = json.dumps({"code": code.reveal(), "purpose": purpose})
+    with Transport(None) as transport:
+        answer = transport.request(
+            "POST", f"{address.base}/api/join", headers={"Content-Type": "application/json"}, data=body
+        )
+    values = _object(answer) if answer.status == 201 else None
+    if values is not None and isinstance(values.get("name"), str) and isinstance(values.get("secret"), str):
+        return Credential(username=values["name"], secret=Secret(values["secret"]), source="the invite")
+    if answer.status == 403:
+        raise CredentialError(
+            f"The index at {address.base} does not take this code: it is wrong, was used, withdrawn or has expired.",
+            hint="Ask for another one; on the index's machine: ppmctl user invite NAME",
+        )
+    raise _refused(answer, address, hint="Only an index that ppm serves knows invites.")
+
+
+def revoke(address: Address, transport: Transport, name: str) -> tuple[str, ...]:
+    """Revoke the token `name`; the names of what was revoked with it. CredentialError without the right to it."""
+    answer = transport.request("DELETE", f"{address.base}/api/tokens/{quote(name, safe='')}")
+    _demand_sense(answer, transport.credential, address)
+    values = _object(answer) if answer.status == 200 else None
+    if values is None or not isinstance(values.get("revoked"), list):
+        raise _refused(answer, address, hint="Without --revoke it is forgotten here, and goes on working.")
+    return tuple(map(str, values["revoked"]))
+
+
+def _demand_sense(answer: Answer, credential: Credential | None, address: Address) -> None:
+    if answer.status in (401, 403):
+        raise denied(answer, credential, base=address.base)
+    if answer.status in PASSING:
+        raise _refused(answer, address)
+
+
+def _refused(answer: Answer, address: Address, *, hint: str = "") -> PpmError:
+    said = f"The index at {address.base} refused this ({answer.status}): {answer.says}."
+    if answer.status in PASSING:
+        return Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
+    return PpmError(said, hint=hint)
+
+
+def _object(answer: Answer) -> dict[str, Any] | None:
+    try:
+        values = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None

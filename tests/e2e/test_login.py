@@ -1,0 +1,248 @@
+"""`ppmctl login`, `logout` and `whoami` on somebody's machine, with a real keyring and a real netrc."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import wheels
+from support.clients import BIN, Machine, machine
+from support.foreign import foreign
+from support.servers import PPMCTL, Server, ppmctl
+from support.terminals import on_a_terminal, read_until
+
+OTHERS = "machine other.test login me password mine\ndefault login anonymous password me@here\n"
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Machine:
+    """A colleague's computer, with a keyring (one in a file, as there is no desktop here) and a netrc in use."""
+    made = machine(tmp_path / "home")
+    (made.home / ".netrc").write_text(OTHERS)
+    (made.home / ".netrc").chmod(0o600)
+    (made.home / ".config").mkdir()
+    keyring = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
+    return Machine(home=made.home, environ={**made.environ, **keyring, "XDG_DATA_HOME": str(made.home / "data")})
+
+
+def run(
+    there: Machine, *arguments: str | Path, expect: int = 0, said: str = "", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """ppmctl on that machine, with `said` on its stdin."""
+    done = subprocess.run(
+        [*PPMCTL, *(str(argument) for argument in arguments)],
+        env={**there.environ, **environ},
+        cwd=there.home,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def add(server: Server, name: str, role: str, *options: str) -> str:
+    return ppmctl("user", "add", name, "--role", role, *options, "--root", str(server.root)).stdout.strip()
+
+
+def invite(server: Server, name: str, *options: str) -> str:
+    return ppmctl("user", "invite", name, *options, "--root", str(server.root)).stdout.strip()
+
+
+def in_keyring(there: Machine, service: str, username: str) -> str:
+    """What the keyring's own command says."""
+    return there.run(BIN / "keyring", "get", service, username, expect=None).output.strip()
+
+
+def files(there: Machine) -> dict[str, bytes]:
+    """All files of that machine but the keyring's own."""
+    found = (path for path in there.home.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in found if "python_keyring" not in str(path)}
+
+
+def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
+    """Kept in the keyring and in netrc; the index needs no name any more; the logout leaves everything as it was."""
+    secret = add(index, "lena", "publisher", "--project", "lena-*", "--expires", "90d")
+    before = files(there)
+    done = run(there, "login", f"{index.url}/simple/", "--netrc", said=f"lena:{secret}\n")
+    assert "lena is a publisher of lena-*, until 20" in done.stderr
+    assert "the keyring and" in done.stderr
+    assert secret not in done.stdout + done.stderr
+    for service in (f"{index.url}/simple/", f"{index.url}/legacy/"):
+        assert in_keyring(there, service, "lena") == secret
+    netrc = there.home / ".netrc"
+    assert netrc.read_text() == f"machine 127.0.0.1 login lena password {secret}\n{OTHERS}"
+    assert netrc.stat().st_mode & 0o777 == 0o600
+    remembered = there.home / ".config" / "ppmctl" / "logins.json"
+    assert secret not in remembered.read_text()
+    assert remembered.stat().st_mode & 0o777 == 0o600
+    who = json.loads(run(there, "whoami", "--json", NETRC="/dev/null").stdout)
+    assert (who["index"], who["name"], who["role"], who["source"]) == (index.url, "lena", "publisher", "the keyring")
+    assert who["projects"] == ["lena-*"]
+    assert "lena is a publisher of lena-*" in run(there, "whoami").stdout
+    assert f"index-url = {index.url}/simple/" in run(there, "client-config", "pip").stdout
+    name, content = wheels.wheel("lena-maps", "1.0")
+    (there.home / name).write_bytes(content)
+    assert "published" in run(there, "publish", name, NETRC="/dev/null").stdout
+    (there.home / name).unlink()
+    assert "lena-maps" in run(there, "package", "list").stdout
+    assert "taken out of the keyring and" in run(there, "logout").stderr
+    assert files(there) == before
+    assert not (there.home / ".config" / "ppmctl").exists()
+    for service in (f"{index.url}/simple/", f"{index.url}/legacy/"):
+        assert secret not in in_keyring(there, service, "lena")
+    keyring_file = there.home / "data" / "python_keyring" / "keyring_pass.cfg"
+    assert "lena" not in keyring_file.read_text()
+    assert "not said which index" in run(there, "whoami", expect=2).stderr
+    assert "Nobody is logged in" in run(there, "logout", index.url, expect=1).stderr
+
+
+def test_pip_uv_and_twine_read_that_keyring(index: Server, there: Machine) -> None:
+    """As their documents say: pip and uv by the index's URL with the name in it, twine by that of its uploads."""
+    secret = add(index, "kim+desk", "publisher")
+    run(there, "login", index.url, said=f"kim+desk:{secret}\n")
+    name, content = wheels.wheel("kims", "1.0")
+    (there.home / name).write_bytes(content)
+    upload = (sys.executable, "-m", "twine", "upload", "--non-interactive", "-u", "kim+desk")
+    there.run(*upload, "--repository-url", f"{index.url}/legacy/", there.home / name, NETRC="/dev/null")
+    named = index.url.replace("://", "://kim%2Bdesk@") + "/simple/"
+    pip = (sys.executable, "-m", "pip", "download", "--no-input", "--no-deps", "--retries", "0", "--index-url", named)
+    there.run(*pip, "--keyring-provider", "import", "-d", there.home / "got", "kims", NETRC="/dev/null")
+    assert (there.home / "got" / name).read_bytes() == content
+    there.run(sys.executable, "-m", "venv", "--without-pip", there.home / "venv")
+    uv = (BIN / "uv", "pip", "install", "--python", there.home / "venv", "--keyring-provider", "subprocess")
+    there.run(*uv, "--default-index", named, "kims", NETRC="/dev/null")
+
+
+def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
+    """Typed, piped and from a file; the second time it is refused; the token can be revoked with the logout."""
+    code = invite(index, "jo", "--role", "reader")
+    before = files(there)
+    done = run(there, "login", index.url, "--invite", code, "--purpose", "laptop")
+    assert "jo+laptop is a reader, without an end. Kept in the keyring." in done.stderr
+    assert done.stdout == ""
+    assert "was used" in run(there, "login", index.url, "--invite", code, expect=4).stderr
+    assert "jo+laptop" in run(there, "whoami").stdout
+    secret = in_keyring(there, f"{index.url}/simple/", "jo+laptop")
+    assert index.get("/simple/", auth=("jo+laptop", secret)).status_code == 200
+    assert "jo+laptop is revoked." in run(there, "logout", "--revoke").stderr
+    assert index.get("/simple/", auth=("jo+laptop", secret)).status_code == 401
+    assert files(there) == before
+    done = run(there, "login", index.url, "--invite", said=f"{invite(index, 'jo')}\n")
+    assert "jo+" in done.stderr
+    (there.home / "code").write_text(f"{invite(index, 'jo')}\n")
+    run(there, "login", index.url, "--invite", f"@{there.home / 'code'}", "--purpose", "desk")
+    assert "jo+desk" in run(there, "whoami").stdout, "the last login at an index is the one that counts"
+
+
+def test_a_code_is_not_used_up_where_its_token_could_not_be_kept(index: Server, there: Machine) -> None:
+    """No keyring, and nobody to ask about netrc; or a netrc that has somebody else's entry for that host."""
+    code = invite(index, "nora", "--role", "reader")
+    none = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    refused = run(there, "login", index.url, "--invite", code, expect=4, **none)
+    assert "--netrc keeps it in ~/.netrc" in refused.stderr
+    (there.home / "mine").write_text("machine 127.0.0.1 login other password x\n")
+    refused = run(there, "login", index.url, "--netrc", "--invite", code, expect=2, NETRC=str(there.home / "mine"))
+    assert "has an entry for 127.0.0.1 already, of 'other'" in refused.stderr
+    (there.home / ".netrc").unlink()
+    before = files(there)
+    run(there, "login", index.url, "--netrc", "--invite", code, **none)
+    assert "nora" in (there.home / ".netrc").read_text()
+    assert "a reader" in run(there, "whoami", **none).stdout
+    run(there, "logout", **none)
+    assert files(there) == before, "a netrc that was made for it goes with it"
+
+
+def test_a_wrong_credential_is_kept_nowhere(index: Server, there: Machine) -> None:
+    before = files(there)
+    for given, expect in (("admin:ppm_wrong", 4), ("nobody", 4), ("", 4), (":x", 4)):
+        done = run(there, "login", index.url, "--netrc", said=given, expect=expect)
+        assert "ppm_wrong" not in done.stdout + done.stderr
+    assert "PPMCTL_TOKEN is set" in run(there, "login", index.url, expect=4, PPMCTL_TOKEN="ppm_wrong").stderr
+    assert "no code" in run(there, "login", "--invite", index.url, index.url, expect=2).stderr
+    assert files(there) == before
+
+
+def test_a_credential_comes_from_where_publish_looks(index: Server, there: Machine) -> None:
+    secret = add(index, "rob", "reader")
+    run(there, "login", index.url, PPMCTL_USERNAME="rob", PPMCTL_TOKEN=secret)
+    (there.home / "credential").write_text(f"rob:{secret}\n")
+    run(there, "login", index.url, "--credential-file", there.home / "credential")
+    run(there, "login", index.url, "--username", "rob", said=f"{secret}\n")
+    assert in_keyring(there, f"{index.url}/simple/", "rob") == secret
+    other = add(index, "rob2", "reader")
+    who = run(there, "whoami", PPMCTL_USERNAME="rob2", PPMCTL_TOKEN=other)
+    assert "rob2 is a reader" in who.stdout, "what is set for this once comes before a login"
+    refused = run(there, "logout", "--revoke", expect=2)
+    assert "only an admin takes away" in refused.stderr
+    assert "rob is a reader" in run(there, "whoami").stdout, "where it can't be revoked it is not forgotten"
+
+
+def test_no_secret_goes_over_plain_http_unless_told(there: Machine) -> None:
+    """Nothing is sent: a host that is not there would be said otherwise."""
+    for arguments in (("login", "http://index.invalid"), ("login", "http://index.invalid", "--invite", "ppm_join_x")):
+        done = run(there, *arguments, expect=2, said="me:ppm_mine\n")
+        assert "plain HTTP" in done.stderr
+    done = run(there, "login", "http://index.invalid", "--allow-http", expect=1, said="me:ppm_mine\n")
+    assert "index.invalid" in done.stderr
+    run(there, "login", "http://index.invalid", expect=1, said="me:x\n", PPMCTL_TRUSTED_HOST="index.invalid")
+
+
+def test_two_indexes(index: Server, there: Machine, serve: Callable[..., Server]) -> None:
+    """The last login is meant; what is named comes first; a logout leads back to the one before."""
+    other = serve("--upstream", "none")
+    run(there, "login", index.url, said=f"admin:{index.secret}\n")
+    before = files(there)
+    run(there, "login", other.url, said=f"admin:{other.secret}\n")
+
+    def meant(*arguments: str, **environ: str) -> str:
+        return str(json.loads(run(there, "whoami", "--json", *arguments, **environ).stdout)["index"])
+
+    assert meant() == other.url
+    assert meant("--index", index.url) == index.url
+    assert meant(PPMCTL_INDEX=index.url) == index.url
+    run(there, "logout")
+    assert meant() == index.url
+    assert files(there) == before
+    run(there, "login", other.url, "--netrc", said=f"admin:{other.secret}\n")
+    refused = run(there, "login", index.url, "--netrc", said=f"admin:{index.secret}\n", expect=2)
+    assert f"of the login at {other.url}" in refused.stderr, "netrc knows no ports"
+
+
+def test_another_index_than_ppms(there: Machine) -> None:
+    """It is asked for its list of projects; where everybody may read, that says nothing about a credential."""
+    empty = {"meta": {"api-version": "1.1"}, "projects": []}
+    with foreign() as theirs:
+        theirs.page("/simple/", empty)
+        done = run(there, "login", theirs.url, said="me:ppm_mine\n")
+        assert "Everybody may read here" in done.stderr
+        assert [path for path, _credential in theirs.asked] == ["/api/whoami", "/simple/", "/simple/"]
+        assert theirs.asked[-1][1] is None
+        assert json.loads(run(there, "whoami", "--json").stdout)["role"] is None
+        theirs.answers["/simple/"] = (401, {}, b"")
+        assert "does not accept" in run(there, "whoami", expect=4).stderr
+        assert "knows invites" in run(there, "login", theirs.url, "--invite", "ppm_join_x", expect=1).stderr
+
+
+def test_on_a_terminal_it_asks(index: Server, there: Machine) -> None:
+    """The name; the token, which is not shown; and whether netrc will do, where there is no keyring."""
+    secret = add(index, "tess", "reader")
+    environ = {**there.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    with on_a_terminal([*PPMCTL, "login", index.url], environ) as (process, terminal):
+        said = read_until(terminal, b"[y/N]: ")
+        os.write(terminal, b"y\n")
+        said += read_until(terminal, b"Name: ")
+        os.write(terminal, b"tess\n")
+        said += read_until(terminal, b"Token: ")
+        os.write(terminal, f"{secret}\n".encode())
+        said += read_until(terminal, b"")
+        assert process.wait(timeout=60) == 0, said
+    assert b"tess is a reader" in said
+    assert secret.encode() not in said
+    assert secret in (there.home / ".netrc").read_text()
