@@ -1,0 +1,48 @@
+"""The service pruner: what has expired reads no more, also while the application is stopped."""
+
+from __future__ import annotations
+
+import time
+
+from support.composed import APPLICATION, Composed
+from support.deployed import eventually
+
+PRUNER = "pruner"
+
+
+def status(index: Composed, auth: tuple[str, str]) -> int:
+    return index.get("/simple/", auth=auth).status_code
+
+
+def test_expiry_holds_for_reads_while_the_application_is_stopped(composed: Composed) -> None:
+    secret = composed.ppmctl("token create admin+brief --role reader --expires 8s 2>/dev/null").strip()
+    often = composed.compose.but(PPM_PRUNE_EVERY="1s")
+    try:
+        often.up("--no-deps", PRUNER)
+        composed.compose.stop(APPLICATION)
+        assert status(composed, ("admin+brief", secret)) == 200
+        eventually(lambda: status(composed, ("admin+brief", secret)), lambda code: code == 401)
+        assert status(composed, composed.auth) == 200
+        assert "admin+brief" in often.container(PRUNER).logs()
+    finally:
+        composed.compose.start(APPLICATION)
+        composed.compose.up("--no-deps", PRUNER)
+        composed.ppmctl("token revoke admin+brief || true")
+
+
+def test_it_can_do_nothing_else_and_ends_at_once(composed: Composed) -> None:
+    box = composed.compose.container(PRUNER)
+    attributes = box.engine.api.containers.get(box.id).attrs
+    assert attributes["HostConfig"]["NetworkMode"] == "none"
+    assert attributes["HostConfig"]["ReadonlyRootfs"]
+    assert attributes["HostConfig"]["CapDrop"] == ["ALL"]
+    assert [mount["Destination"] for mount in attributes["Mounts"]] == ["/srv/ppm"]
+    assert attributes["Config"]["Cmd"][-1] == "30s"
+    began = time.monotonic()
+    composed.compose.stop(PRUNER)
+    try:
+        state = box.engine.api.containers.get(box.id).attrs["State"]
+        assert state["ExitCode"] == 0
+        assert time.monotonic() - began < 9, "not by the kill that comes after ten seconds"
+    finally:
+        composed.compose.start(PRUNER)

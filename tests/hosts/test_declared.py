@@ -1,0 +1,142 @@
+"""Users and tokens that the inventory declares, and credentials that expire while no application runs.
+
+The host is the session's; who is declared here is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.deployed import FIRST_CREDENTIAL, Deployed, eventually
+
+from testbed.playbook import Result
+
+PLAYBOOK = """\
+- name: The credentials alone
+  hosts: ppm
+  become: true
+  gather_facts: false
+  roles: [credentials]
+"""
+DECLARE = "credentials : Have the users and tokens that the inventory declares"
+TIMER = "/run/systemd/system/ppm-prune.timer.d/often.conf"
+HASHES = "sort /srv/ppm/credentials/htpasswd /srv/ppm/credentials/access.yml"
+
+
+@pytest.fixture(scope="module")
+def index(deployed: Callable[[int], Deployed]) -> Deployed:
+    return deployed(13)
+
+
+@pytest.fixture
+def declare(index: Deployed, tmp_path: Path) -> Callable[..., Result]:
+    """Run the role with these users and tokens."""
+    path = tmp_path / "credentials.yml"
+    path.write_text(PLAYBOOK)
+
+    def run(*arguments: str, expect: int = 0, **lists: object) -> Result:
+        return index.play(path, *arguments, expect=expect, **lists)
+
+    return run
+
+
+@contextlib.contextmanager
+def by_hand(index: Deployed, name: str) -> Iterator[str]:
+    """A user whom somebody made on the host, with the secret."""
+    secret = index.ppmctl(f"user add {name} --role reader 2>/dev/null").strip()
+    try:
+        yield secret
+    finally:
+        index.ppmctl(f"user remove {name} || true")
+
+
+def status(index: Deployed, auth: tuple[str, str]) -> int:
+    return index.get("/simple/", auth=auth).status_code
+
+
+def test_the_inventory_declares_users_and_tokens(index: Deployed, declare: Callable[..., Result]) -> None:
+    secret, other = secrets.token_hex(32), "ppm_" + secrets.token_urlsafe(32)
+    declared: dict[str, object] = {
+        "ppm_users": [
+            {"name": "decl-ann", "role": "reader", "email": "ann@example.com", "expires": "2999-01-31"},
+            {"name": "decl-ci", "role": "publisher", "projects": ["acme-*"], "secret": secret},
+        ],
+        "ppm_tokens": [{"name": "decl-ci+deploy", "role": "reader", "secret": other}],
+    }
+    with by_hand(index, "decl-hand") as mine:
+        before = index.host.run(HASHES).out
+        try:
+            first = declare(**declared)
+            assert first.changed == (DECLARE,)
+            assert status(index, ("decl-ci", secret)) == 200
+            assert status(index, ("decl-ci+deploy", other)) == 200
+            assert "ann@example.com" in index.ppmctl("user show decl-ann 2>&1")
+            assert before.strip().splitlines()[0] in index.host.run(HASHES).out
+
+            again = declare("--start-at-task", DECLARE, **declared)
+            assert (again.host.changed, again.changed) == (0, ())
+            assert status(index, ("decl-hand", mine)) == 200
+
+            other_way = [{"name": "decl-hand", "role": "admin", "secret": secret}]
+            clash = declare("--start-at-task", DECLARE, expect=2, ppm_users=other_way)
+            assert "decl-hand was made by unix:root, not by a list, and is not touched." in clash.output
+            assert status(index, ("decl-hand", mine)) == 200
+
+            for run in (first, again, clash):
+                assert secret not in run.output
+                assert other not in run.output
+            said = index.host.run("journalctl --no-pager -b; cat /srv/ppm/audit.jsonl").out
+            assert secret not in said
+            assert other not in said
+            assert '"action": "token apply"' in said
+        finally:
+            index.ppmctl("user remove decl-ann; ppmctl user remove decl-ci")
+        assert index.host.run(HASHES).out == before, "what others made is as it was"
+        assert status(index, ("decl-ci+deploy", other)) == 401
+
+
+def test_the_first_admin_came_with_the_host(index: Deployed) -> None:
+    """Made where there was none; the runs since have made no other one."""
+    assert index.host.box.get(FIRST_CREDENTIAL).decode().strip() == f"{index.user}:{index.secret}"
+    assert status(index, index.auth) == 200
+    assert "credentials : Make the first admin, where there is none" in index.first.changed
+
+
+def test_the_units_that_prune(index: Deployed) -> None:
+    """Twice a minute and to the second; in the sandbox of the application, and silent when there is nothing to do."""
+    shown = index.host.run("systemctl show -p TimersCalendar -p AccuracyUSec -p ActiveState ppm-prune.timer").out
+    assert "OnCalendar=*-*-* *:*:00/30 " in shown
+    assert "AccuracyUSec=1s" in shown
+    assert "ActiveState=active" in shown
+    assert index.host.run("systemctl is-enabled ppm-prune.timer").out == "enabled\n"
+    last = "systemctl show -p Result -p ExecMainStartTimestampMonotonic ppm-prune.service"
+    index.host.run("systemctl start ppm-prune.service")
+    assert "Result=success" in index.host.run(last).out
+    safe = index.host.run("systemd-analyze security --no-pager ppm-prune.service").out.split()
+    assert float(safe[safe.index("ppm-prune.service:") + 1]) <= 1.5
+    journal = index.host.run("journalctl -u ppm-prune.service --no-pager -o cat").out
+    assert "Start" not in journal
+    assert "Finished" not in journal
+
+
+def test_expiry_holds_for_reads_while_the_application_is_stopped(index: Deployed) -> None:
+    """As the timer does it, only oftener; the same token lets in with the application down until its time is over."""
+    often = "[Timer]\\nOnCalendar=\\nOnCalendar=*:*:00/2\\n"
+    index.host.run(f"mkdir -p {Path(TIMER).parent} && printf '{often}' > {TIMER}")
+    index.host.run("systemctl daemon-reload && systemctl restart ppm-prune.timer")
+    index.host.run("systemctl stop ppm.socket ppm.service")
+    try:
+        secret = index.ppmctl("token create admin+brief --role reader --expires 6s 2>/dev/null").strip()
+        assert status(index, ("admin+brief", secret)) == 200
+        eventually(lambda: status(index, ("admin+brief", secret)), lambda code: code == 401)
+        assert status(index, index.auth) == 200
+        assert "admin+brief" in index.host.run("journalctl -u ppm-prune.service --no-pager -o cat -n 20").out
+        assert index.host.run("systemctl is-active ppm.service", check=False).out == "inactive\n"
+    finally:
+        index.host.run(f"rm -r {Path(TIMER).parent}; systemctl daemon-reload; systemctl restart ppm-prune.timer")
+        index.host.run("systemctl start ppm.socket ppm.service")
+        index.ppmctl("token revoke admin+brief || true")
