@@ -114,7 +114,8 @@ def apply_(file: Path, dry_run: bool, as_json: bool, root: Path) -> None:
     """
     from ppmctl import declare
 
-    done = declare.apply(open_volume(root), actor(), declare.parse(_list(file)), dry_run=dry_run)
+    wanted = declare.parse(_list(file))  # as who typed it, who may be root with a file of root's
+    done = declare.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
     if as_json:
         output.as_json([each.as_values() for each in done])
         return

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.deployed import FIRST_CREDENTIAL, Deployed, eventually
+from support.servers import clean_environment, ppmctl
 
 from testbed.playbook import Result
 
@@ -97,6 +99,42 @@ def test_the_inventory_declares_users_and_tokens(index: Deployed, declare: Calla
             index.ppmctl("user remove decl-ann; ppmctl user remove decl-ci")
         assert index.host.run(HASHES).out == before, "what others made is as it was"
         assert status(index, ("decl-ci+deploy", other)) == 401
+
+
+@pytest.mark.parametrize("release", [13, 12])
+def test_the_same_commands_from_elsewhere(release: int, deployed: Callable[[int], Deployed], tmp_path: Path) -> None:
+    """By ssh as root, and as an administrator with sudo; what they say and exit with, read and write is the same."""
+    there = deployed(release)
+    home = tmp_path / "home"
+    key = there.host.run("cat /etc/ssh/ssh_host_ed25519_key.pub").out
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    (home / ".ssh" / "known_hosts").write_text(f"{there.host.address} {key}")
+    (home / ".ssh" / "config").write_text(f"Host *\n  IdentityFile {there.host.key}\n  IdentitiesOnly yes\n")
+    scheme = "ssh" if there.host.user == "root" else "ssh+sudo"
+    target = f"{scheme}://{there.host.user}@{there.host.address}"
+
+    def on(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        return ppmctl(*arguments, "--on", target, expect=expect, env=clean_environment(home))
+
+    assert on("user", "list").stdout == there.ppmctl("user list")
+    assert "no credential 'decl-nobody'" in on("user", "remove", "decl-nobody", expect=1).stderr
+    file, given, secret = tmp_path / "token", tmp_path / "users.yml", secrets.token_hex(32)
+    given.write_text(f"users: [{{name: decl-far, role: reader, secret: {secret}}}]\n")
+    try:
+        assert on("token", "create", "admin+far", "--role", "reader", "--output", str(file)).stdout == ""
+        user, _, issued = file.read_text().strip().partition(":")
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert status(there, (user, issued)) == 200
+        on("user", "apply", str(given))
+        assert status(there, ("decl-far", secret)) == 200
+        said = there.host.run("journalctl --no-pager -b; cat /srv/ppm/audit.jsonl; ls -A /tmp").out
+        assert secret not in said
+        assert issued not in said
+        assert "users.yml" not in said
+    finally:
+        on("token", "revoke", "admin+far")
+        on("user", "remove", "decl-far")
+    assert status(there, (user, issued)) == 401
 
 
 def test_the_first_admin_came_with_the_host(index: Deployed) -> None:
