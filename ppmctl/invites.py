@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from ppmctl import access, files
 from ppmctl.access import Access
@@ -60,7 +59,7 @@ def new(user: Access, code: str, *, by: str) -> Invite:
 
 def read(volume: Volume) -> tuple[Invite, ...]:
     """The invites. A line that makes no sense invites nobody and is logged."""
-    path = _path(volume)
+    path = volume.invites
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -105,7 +104,7 @@ def drop(volume: Volume, names: Collection[str]) -> None:
 
 def _write(volume: Volume, invites: Iterable[Invite]) -> None:
     text = "".join(f"{json.dumps(asdict(invite))}\n" for invite in invites)
-    files.write_atomic(_path(volume), text.encode(), mode=_MODE, sync=True)
+    files.write_atomic(volume.invites, text.encode(), mode=_MODE, sync=True)
 
 
 def _parsed(line: str) -> Invite:
@@ -120,7 +119,3 @@ def _parsed(line: str) -> Invite:
 
 def _hashed(code: str) -> str:
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _path(volume: Volume) -> Path:
-    return volume.credentials / "invites"

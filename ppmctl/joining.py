@@ -82,11 +82,11 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
     """
     if not _PURPOSE.fullmatch(purpose):
         raise UsageError(f"{purpose!r} is no purpose of a token: letters, digits, and . _ - (48 at most).")
-    user = credentials.read_access(volume.access)
-    found = invites.find(invites.read(volume), code)  # without the lock, which anybody could keep busy by guessing
-    if found is None or not found.is_open(user.get(found.name)):
+    # without the lock and all other files: whoever guesses must not keep the administrators waiting
+    found = invites.find(invites.read(volume), code)
+    owner = credentials.read_access(volume.access).get(found.name) if found is not None else None
+    if found is None or owner is None or not found.is_open(owner):
         raise Void
-    owner = user[found.name]
 
     def use_up(_issued: Issued) -> None:
         # within the one step that makes the token, so that nobody else is at it; if this raises there is no token,

@@ -53,7 +53,8 @@ def identify(address: Address, transport: Transport) -> Identity:
     answer = transport.request("GET", address.simple)
     _demand_sense(answer, credential, address)
     if answer.status != 200:
-        raise _refused(answer, address, hint="Is it the URL of an index?")
+        to = f"It points to {answer.location}: is that the index?" if answer.location else ""
+        raise _refused(answer, address, hint=to or "Is it the URL of an index?")
     with Transport(None) as nobody:
         is_open = nobody.request("GET", address.simple).status == 200
     return Identity(name=credential.username, is_proven=not is_open)

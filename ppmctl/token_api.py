@@ -19,6 +19,7 @@ from ppmctl.errors import Refused, UsageError
 from ppmctl.volume import Volume
 
 JOIN = "/api/join"
+MAX_TOKENS = 100  # of one owner, that are made over HTTP
 
 
 class TokenApi:
@@ -70,6 +71,8 @@ class TokenApi:
         name = text(body, "name", "the token's purpose, such as laptop")
         name = name if "+" in name else f"{by.owner}+{name}"
         api.attempt(request, "token create", name)
+        if len(accounts.accounts(self._volume, owner=by.owner)) > MAX_TOKENS:
+            raise NotAllowed(f"{by.owner} has {MAX_TOKENS} tokens; revoke one first.")
         expires = text(body, "expires", "a duration, such as 90d") if body.get("expires") is not None else None
         issued = accounts.create_token(
             self._volume,

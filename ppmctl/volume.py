@@ -128,6 +128,10 @@ class Volume:
         return self.credentials / "nginx"
 
     @property
+    def invites(self) -> Path:
+        return self.credentials / "invites"
+
+    @property
     def credentials_lock(self) -> Path:
         return self.locks / "credentials"
 
@@ -159,7 +163,7 @@ class Volume:
                     if not folder.is_dir():
                         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
                     _demand(folder, os.R_OK | os.W_OK | os.X_OK)
-            for file in (self.htpasswd, self.access, self.disabled, self.settings):
+            for file in (self.htpasswd, self.access, self.disabled, self.invites, self.settings):
                 if file.exists():
                     _demand(file, os.R_OK)
             for file in (*self._locks(), self.audit):

@@ -1,0 +1,88 @@
+"""The file of invites: what makes no sense invites nobody; a code is for one user, for a time."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ppmctl import audit, invites
+from ppmctl.access import Access
+from ppmctl.volume import Volume
+
+ANN = Access(name="ann", role="reader", created="2026-11-21T09:00:00Z")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    (tmp_path / "credentials").mkdir()
+    return Volume(root=tmp_path)
+
+
+def test_a_code_is_kept_as_a_hash_and_found_by_it(volume: Volume) -> None:
+    code = invites.new_code()
+    made = invites.new(ANN, code, by="unix:root")
+    invites.put(volume, made)
+    assert invites.read(volume) == (made,)
+    assert code not in volume.invites.read_text()
+    assert volume.invites.stat().st_mode & 0o777 == 0o600
+    assert invites.find(invites.read(volume), code) == made
+    assert invites.find(invites.read(volume), invites.new_code()) is None
+
+
+def test_it_is_open_for_48_hours_and_for_that_user_alone() -> None:
+    made = invites.new(ANN, invites.new_code(), by="unix:root")
+    now = datetime.now(UTC)
+    assert made.is_open(ANN, now + timedelta(hours=47, minutes=59))
+    assert not made.is_open(ANN, now + timedelta(hours=48, seconds=1))
+    assert not made.is_open(None)
+    for other in ({"created": "2026-11-21T09:00:01Z"}, {"disabled": True}, {"expires": "2026-11-21T09:00:01Z"}):
+        values = {"name": "ann", "role": "reader", "created": ANN.created, **other}
+        assert not made.is_open(Access(**values), now)  # type: ignore[arg-type]  # of mixed types
+
+
+def test_a_user_has_one_and_the_expired_go(volume: Volume) -> None:
+    first, second = (invites.new(ANN, invites.new_code(), by="unix:root") for _ in range(2))
+    invites.put(volume, first)
+    invites.put(volume, second)
+    assert invites.read(volume) == (second,)
+    invites.drop(volume, {"bob"})
+    assert invites.read(volume) == (second,)
+    volume.invites.write_text(volume.invites.read_text().replace(second.expires, "2020-01-01T00:00:00Z"))
+    invites.drop(volume, ())
+    assert invites.read(volume) == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hash": "x"},
+        {"hash": 5},
+        {"expires": "2026-11-21T09:00:00"},
+        {"expires": "soon"},
+        {"name": None},
+        {"by": ["a"]},
+    ],
+)
+def test_a_line_that_makes_no_sense_invites_nobody(
+    change: dict[str, object], volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says so; the others go on."""
+    made = invites.new(ANN, invites.new_code(), by="unix:root")
+    invites.put(volume, made)
+    line = volume.invites.read_text()
+    broken = json.dumps({**json.loads(line), **change})
+    volume.invites.write_text(f"{broken}\n[]\n{{\n{line}")
+    assert invites.read(volume) == (made,)
+    assert [record.message.split(": ")[1] for record in caplog.records] == [
+        f"line {number} is not an invite; it invites nobody." for number in (1, 2, 3)
+    ]
+
+
+def test_the_audit_blots_out_a_code(volume: Volume) -> None:
+    code = invites.new_code()
+    audit.write(volume, action="user join", by=code, origin="here", what=f"/api/join {code}", result="no")
+    assert code not in volume.audit.read_text()
+    assert "ppm_***" in volume.audit.read_text()
