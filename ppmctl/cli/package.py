@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli.place import connected, index_options, place_options, volume_meant
-from ppmctl.cli.volume import open_store
+from ppmctl.cli.place import connected, index_options, place_options, there, volume_meant
+from ppmctl.cli.volume import find_volume, open_store
 from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
-    from ppmctl.browse import Browser, Project
+    from ppmctl.browse import Browser
     from ppmctl.packages import RemotePackages
+    from ppmctl.shelf import Shelf
     from ppmctl.store import Store
 
 _STATES = ["active", "archived", "quarantined", "deprecated"]
@@ -39,17 +40,17 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 def package() -> None:
     """List, show, search and download packages; yank, unyank or remove them; set a project's status.
 
-    What reads works against any index with a Simple API. What changes runs beside the index's volume (--root), or
-    over HTTP with a credential that may do it (--index).
+    What reads works against any index with a Simple API (--index) and beside a volume (--root); downloads are of an
+    index. What changes runs beside the volume, or over HTTP with a credential that may do it.
     """
 
 
 @package.command("list")
-@index_options
+@place_options
 @_json_option
-def list_(index: str | None, credential_file: Path | None, as_json: bool) -> None:
+def list_(root: Path | None, index: str | None, credential_file: Path | None, as_json: bool) -> None:
     """Print the names of all projects of an index, one a line."""
-    with _browser(index, credential_file) as browser:
+    with _shelves(root, index, credential_file) as browser:
         names = browser.names()
     if as_json:
         output.as_json(names)
@@ -61,31 +62,45 @@ def list_(index: str | None, credential_file: Path | None, as_json: bool) -> Non
 @package.command()
 @click.argument("project")
 @click.argument("version", required=False)
-@index_options
+@place_options
 @_json_option
-def show(project: str, version: str | None, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+def show(
+    project: str,
+    version: str | None,
+    root: Path | None,
+    index: str | None,
+    credential_file: Path | None,
+    as_json: bool,
+) -> None:
     """Show PROJECT: what its latest release (or VERSION) says of itself, and all releases."""
-    with _browser(index, credential_file) as browser:
-        found = browser.project(project, version)
+    from ppmctl.cli import project as rendered
+
+    with _shelves(root, index, credential_file) as browser:
+        found = browser.project(_name(project), version)
     if as_json:
-        output.as_json(_project_json(found))
+        output.as_json(rendered.as_values(found))
     else:
-        _print_project(found)
+        rendered.show(found)
 
 
 @package.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--limit", type=click.IntRange(1), default=_FOUND, show_default=True, help="Show so many at most.")
-@index_options
+@place_options
 @_json_option
 def search(
-    words: tuple[str, ...], limit: int, index: str | None, credential_file: Path | None, as_json: bool
+    words: tuple[str, ...],
+    limit: int,
+    root: Path | None,
+    index: str | None,
+    credential_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Find the projects that have all WORDS in their name or summary.
 
     Of an index that ppm does not serve, the pages of all projects are read; with over 100, only names are searched.
     """
-    with _browser(index, credential_file) as browser, output.progress("Projects") as step:
+    with _shelves(root, index, credential_file) as browser, output.progress("Projects") as step:
         answer = browser.search(" ".join(words), limit=limit, step=step)
     found = answer.holdings
     if answer.by_name_alone:
@@ -257,11 +272,25 @@ def _browser(index: str | None, credential_file: Path | None) -> Iterator[Browse
 
 
 @contextmanager
+def _shelves(root: Path | None, index: str | None, credential_file: Path | None) -> Iterator[Browser | Shelf]:
+    """What the volume has, or the index, whichever is meant."""
+    volume = volume_meant(root, index)
+    if volume is not None:
+        from ppmctl.shelf import Shelf
+        from ppmctl.store import Store
+
+        yield Shelf(Store(find_volume(there(volume))))
+        return
+    with _browser(index, credential_file) as browser:
+        yield browser
+
+
+@contextmanager
 def _packages(root: Path | None, index: str | None, credential_file: Path | None) -> Iterator[Store | RemotePackages]:
     """The packages of the volume, or of the index, whichever is meant."""
     volume = volume_meant(root, index)
     if volume is not None:
-        yield open_store(volume)
+        yield open_store(there(volume))
         return
     from ppmctl.packages import RemotePackages
 
@@ -284,63 +313,3 @@ def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
 
         by = actor()
         audit.write(packages.volume, action=action, by=by.name, origin=by.origin, what=what, result="done")
-
-
-def _project_json(found: Project) -> dict[str, object]:
-    meta = found.metadata
-    return {
-        "name": found.page.name,
-        "status": found.page.status,
-        "status_reason": found.page.status_reason,
-        "version": found.release.version if found.release is not None else None,
-        "summary": meta.get("summary"),
-        "requires_python": meta.get("requires_python"),
-        "requires_dist": meta.get("requires_dist", []),
-        "license": meta.get("license_expression") or meta.get("license"),
-        "author": meta.get("author") or meta.get("author_email"),
-        "urls": meta.get("project_urls", {}),
-        "releases": [
-            {
-                "version": release.version,
-                "uploaded": release.uploaded or None,
-                "bytes": release.size,
-                "yanked": release.is_yanked and (release.reason or True),
-                "files": [
-                    {"filename": file.filename, "bytes": file.size, "sha256": file.sha256, "url": file.url}
-                    for file in release.files
-                ],
-            }
-            for release in found.releases
-        ],
-    }
-
-
-def _print_project(found: Project) -> None:
-    meta = found.metadata
-    status = found.page.status + (f": {found.page.status_reason}" if found.page.status_reason else "")
-    said = [
-        ("Name", found.page.name),
-        ("Version", found.release.version if found.release is not None else ""),
-        ("Summary", meta.get("summary") or ""),
-        ("Status", status if found.page.status != "active" else ""),
-        ("Python", meta.get("requires_python") or ""),
-        ("License", meta.get("license_expression") or meta.get("license") or ""),
-        ("Author", meta.get("author") or meta.get("author_email") or ""),
-        *((f"{label}", url) for label, url in meta.get("project_urls", {}).items()),
-        *(("Requires", needed) for needed in meta.get("requires_dist", [])),
-    ]
-    output.fields([(_shown(label), _shown(text)) for label, text in said if text])
-    output.data("")
-    output.table(
-        ("RELEASE", "UPLOADED", "FILES", "BYTES", ""),
-        [
-            (
-                release.version,
-                release.uploaded[:10] or "-",
-                str(len(release.files)),
-                "-" if release.size is None else str(release.size),
-                f"yanked{f': {release.reason}' if release.reason else ''}" if release.is_yanked else "",
-            )
-            for release in found.releases
-        ],
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli.place import connected, place_options, volume_meant
+from ppmctl.cli.place import connected, place_options, there, volume_meant
 from ppmctl.cli.volume import find_volume
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _of_volume(root: Path) -> Statistics:
     from ppmctl.catalogue import Catalogue
     from ppmctl.store import Store
 
-    store = Store(find_volume(root))
+    store = Store(find_volume(there(root)))
     catalogue = Catalogue(store)
     entries = trail.read(store.volume).entries
     return stats.of_volume(catalogue.holdings(), catalogue.filenames(), entries)

@@ -324,6 +324,13 @@ def test_a_reason_that_no_page_should_show_is_refused(filled: Server) -> None:
     assert filled.page("salt")["files"][0]["yanked"] is False
 
 
+@pytest.mark.parametrize("command", ["list", "show x", "search x", "yank x 1.0", "status x"])
+def test_a_folder_that_was_mistyped_is_not_made_into_a_volume(command: str, tmp_path: Path) -> None:
+    done = ppmctl("package", *command.split(), "--root", str(tmp_path / "none"), expect=1)
+    assert "There is no volume at" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
 # numbers
 
 
@@ -373,3 +380,11 @@ def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: P
     readme.paste("".join(commands).replace("http://127.0.0.1:8080", server.url), admin.home, admin.environ)
     assert {path.name for path in (admin.home / "everything").iterdir()} > server.filenames("sea-maps")
     assert [line["action"] for line in audited(server)[-5:]] == ["status", "status", "remove", "yank", "yank"]
+
+
+@pytest.mark.parametrize("command", ["list --json", "show sea-maps --json", "show sea-maps 1.0", "search sea"])
+def test_beside_the_volume_it_is_the_same(command: str, filled: Server, reader: Machine) -> None:
+    until(lambda: "other" in run(reader, "package", "list").split(), "the list of projects has followed", seconds=10)
+    over = run(reader, "package", *command.split()).replace(f"{filled.url}/", "")
+    assert run(reader, "package", *command.split(), PPM_ROOT=str(filled.root)) == over
+    assert "no project" in run(reader, "package", "show", "nowhere", "--root", filled.root, expect=1)

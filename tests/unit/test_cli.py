@@ -188,5 +188,6 @@ def test_removing_asks_for_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(click, "prompt", lambda *_arguments, **_options: "other")
+    (tmp_path / "root" / "packages").mkdir(parents=True)
     assert cli.run(["package", "remove", "x", "1.0", "--root", str(tmp_path / "root")]) == 1
     assert "nothing was removed" in capsys.readouterr().err

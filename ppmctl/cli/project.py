@@ -1,0 +1,73 @@
+"""A project, as `ppmctl package show` prints it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ppmctl import output
+from ppmctl.dists import one_line
+
+if TYPE_CHECKING:
+    from ppmctl.browse import Project
+
+
+def as_values(found: Project) -> dict[str, object]:
+    """It as `--json` has it."""
+    meta = found.metadata
+    return {
+        "name": found.page.name,
+        "status": found.page.status,
+        "status_reason": found.page.status_reason,
+        "version": found.release.version if found.release is not None else None,
+        "summary": meta.get("summary"),
+        "requires_python": meta.get("requires_python"),
+        "requires_dist": meta.get("requires_dist", []),
+        "license": meta.get("license_expression") or meta.get("license"),
+        "author": meta.get("author") or meta.get("author_email"),
+        "urls": meta.get("project_urls", {}),
+        "releases": [
+            {
+                "version": release.version,
+                "uploaded": release.uploaded or None,
+                "bytes": release.size,
+                "yanked": release.is_yanked and (release.reason or True),
+                "files": [
+                    {"filename": file.filename, "bytes": file.size, "sha256": file.sha256, "url": file.url}
+                    for file in release.files
+                ],
+            }
+            for release in found.releases
+        ],
+    }
+
+
+def show(found: Project) -> None:
+    """Print it for a person."""
+    meta = found.metadata
+    status = found.page.status + (f": {found.page.status_reason}" if found.page.status_reason else "")
+    said = [
+        ("Name", found.page.name),
+        ("Version", found.release.version if found.release is not None else ""),
+        ("Summary", meta.get("summary") or ""),
+        ("Status", status if found.page.status != "active" else ""),
+        ("Python", meta.get("requires_python") or ""),
+        ("License", meta.get("license_expression") or meta.get("license") or ""),
+        ("Author", meta.get("author") or meta.get("author_email") or ""),
+        *((f"{label}", url) for label, url in meta.get("project_urls", {}).items()),
+        *(("Requires", needed) for needed in meta.get("requires_dist", [])),
+    ]
+    output.fields([(one_line(label), one_line(text)) for label, text in said if text])
+    output.data("")
+    output.table(
+        ("RELEASE", "UPLOADED", "FILES", "BYTES", ""),
+        [
+            (
+                release.version,
+                release.uploaded[:10] or "-",
+                str(len(release.files)),
+                "-" if release.size is None else str(release.size),
+                f"yanked{f': {release.reason}' if release.reason else ''}" if release.is_yanked else "",
+            )
+            for release in found.releases
+        ],
+    )
