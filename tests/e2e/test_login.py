@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import wheels
+from support import readme, wheels
 from support.clients import BIN, Machine, machine
 from support.foreign import foreign
 from support.servers import PPMCTL, Server, ppmctl
@@ -246,3 +246,27 @@ def test_on_a_terminal_it_asks(index: Server, there: Machine) -> None:
     assert b"tess is a reader" in said
     assert secret.encode() not in said
     assert secret in (there.home / ".netrc").read_text()
+
+
+def test_the_commands_of_the_documents(serve: Callable[..., Server], there: Machine, tmp_path: Path) -> None:
+    """docs/credentials.md and the tokens of docs/http.md: pasted by an administrator, and by a colleague."""
+    server = serve()
+    beside = {**there.environ, "HOME": str(tmp_path)}
+    said = {title: "".join(found) for title, found in readme.blocks("docs/credentials.md").items()}
+    there_not_here = {"http://127.0.0.1:8080": server.url, "PPM_ROOT=.ppm": f"PPM_ROOT={server.root}"}
+    for old, new in there_not_here.items():
+        said = {title: text.replace(old, new) for title, text in said.items()}
+    readme.paste(said["For administrators"], there.home, beside)
+    assert (there.home / "deploy.credential").stat().st_mode & 0o777 == 0o600
+    actions = [json.loads(line)["action"] for line in (server.root / "audit.jsonl").read_text().splitlines()]
+    assert {"user invite", "token create", "user disable", "user rotate", "token revoke"} <= set(actions)
+    assert "ann is a reader" in ppmctl("user", "change", "ann", "--role", "reader", "--root", str(server.root)).stderr
+    before = (there.home / ".netrc").read_bytes()
+    readme.paste(said["For colleagues"], there.home, there.environ)
+    assert json.loads((there.home / "notebook.json").read_text())["name"] == "ann+notebook"
+    assert (there.home / ".netrc").read_bytes() == before
+    listed = json.loads(ppmctl("token", "list", "ann", "--json", "--root", str(server.root)).stdout)
+    assert listed == []
+    run(there, "login", server.url, "--netrc", said=f"{server.user}:{server.secret}\n")
+    tokens = "".join(readme.blocks("docs/http.md")["Tokens"]).replace("http://127.0.0.1:8080", server.url)
+    assert "admin+ci" in readme.paste(tokens, there.home, there.environ)
