@@ -118,6 +118,14 @@ def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bo
     return tuple(done)
 
 
+def given_back(volume: Volume, name: str) -> str:
+    """What to know of a credential before it is changed by hand, if a list has made it; "" if not."""
+    entry = credentials.known(volume).access.get(name)
+    if entry is None or entry.by != DECLARED:
+        return ""
+    return f"{name} is declared by a list: change it there too, or the next run puts it back."
+
+
 class _Enough(Exception):
     """Nothing is to be written."""
 

@@ -78,15 +78,19 @@ def list_(owner: str | None, as_json: bool, root: Path) -> None:
 @root_option
 def revoke(name: str, root: Path) -> None:
     """Revoke a token, and those that were made with it: from the next request on they let nobody in."""
-    from ppmctl import accounts
+    from ppmctl import accounts, declare
     from ppmctl.errors import UsageError
 
     if "+" not in name:
         raise UsageError(
             f"{name!r} is a user, no token.", hint=f"ppmctl user remove {name}  removes it with its tokens."
         )
-    for gone in accounts.remove(open_volume(root), actor(), name):
+    volume = open_volume(root)
+    note = declare.given_back(volume, name)
+    for gone in accounts.remove(volume, actor(), name):
         output.say(f"{gone} is revoked.")
+    if note:
+        output.say(note)
 
 
 @token.command()

@@ -252,10 +252,13 @@ def import_(
 @root_option
 def disable(name: str, root: Path) -> None:
     """Let the user or token NAME in no more, nor a user's tokens, from now on; `enable` takes it back."""
-    from ppmctl import accounts
+    from ppmctl import accounts, declare
 
-    for shut in accounts.disable(open_volume(root), actor(), name) or (name,):
+    volume = open_volume(root)
+    for shut in accounts.disable(volume, actor(), name) or (name,):
         output.say(f"{shut} is disabled.")
+    if note := declare.given_back(volume, name):
+        output.say(note)
 
 
 @user.command()
@@ -296,7 +299,11 @@ def rotate(name: str, expires: str | None, output: Path | None, as_json: bool, r
 @root_option
 def remove(name: str, root: Path) -> None:
     """Remove the user NAME and its tokens: from the next request on, their secrets let nobody in."""
-    from ppmctl import accounts
+    from ppmctl import accounts, declare
 
-    for gone in accounts.remove(open_volume(root), actor(), name):
+    volume = open_volume(root)
+    note = declare.given_back(volume, name)
+    for gone in accounts.remove(volume, actor(), name):
         output.say(f"{gone} is no {'token' if '+' in gone else 'user'} any more.")
+    if note:
+        output.say(note)

@@ -150,5 +150,5 @@ def test_a_reboot_loses_nothing(index: Deployed) -> None:
     assert index.get("/simple/", auth=None).status_code == 401
     assert index.upload(wheel("before-reboot", "1.1")).status_code == 200
     assert len(index.page("before-reboot")["files"]) == 2
-    units = ("ppm.socket", "ppm.service", "nginx.service", "certbot.timer")
+    units = ("ppm.socket", "ppm.service", "nginx.service", "certbot.timer", "ppm-prune.timer")
     assert index.host.run(f"systemctl is-active {' '.join(units)}").out.split() == ["active"] * len(units)

@@ -165,7 +165,7 @@ def test_nothing_runs_that_is_not_needed(machine: Machine) -> None:
     assert {name for name in named if not name.startswith(("systemd-", "dbus", "ssh", "user@", "initctl"))} == {
         *("nginx.service", "ppm.service", "ppm.socket")
     }
-    for name in ("nginx", "ppm", "ppm.socket", "certbot.timer"):
+    for name in ("nginx", "ppm", "ppm.socket", "ppm-prune.timer", "certbot.timer"):
         assert machine.service(name).is_enabled, name
         assert machine.service(name).is_running, name
     assert machine.check_output("systemctl --failed --no-legend") == ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ppmctl import accounts, declare
+from ppmctl import accounts, cli, declare
 from ppmctl.accounts import Actor
 from ppmctl.credentials import Credentials
 from ppmctl.declare import DECLARED
@@ -95,6 +95,20 @@ def test_disabled_and_back_with_the_same_secret(volume: Volume) -> None:
     assert apply(volume, LIST) == {"ci": "disabled"}
     for name, secret in (("ci", SECRET), ("ci+deploy", OTHER)):
         assert lets_in(volume, name, secret)
+
+
+def test_who_changes_by_hand_what_a_list_declares_is_told(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    apply(volume, LIST)
+    accounts.create_user(volume, ME, "bob", role="reader")
+    for command, is_told in (
+        (["user", "disable", "ann"], True),
+        (["token", "revoke", "ci+deploy"], True),
+        (["user", "remove", "ann"], True),
+        (["user", "disable", "bob"], False),
+        (["user", "remove", "bob"], False),
+    ):
+        assert cli.run([*command, "--root", str(volume.root)]) == 0
+        assert (f"{command[2]} is declared by a list" in capsys.readouterr().err) == is_told
 
 
 def test_absent_goes_with_its_tokens(volume: Volume) -> None:
