@@ -12,6 +12,16 @@ from support.servers import Server
 
 pytest_plugins = ["support.beds"]
 
+TESTS = Path(__file__).parent
+WITH_HOSTS = ("hosts", "clients")  # they share the hosts, which take a minute each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two run side by side (`make test`), one has what needs hosts, and the other the rest, in its order."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        item.add_marker(pytest.mark.xdist_group("hosts" if folder in WITH_HOSTS else "others"))
+
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:

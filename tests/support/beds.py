@@ -13,6 +13,7 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         for index in composing.there:
             with contextlib.suppress(Exception):  # as above
                 report.sections.append((index.compose.project, index.compose.logs()[-6000:]))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One that runs beside others hands its figures to the one that shows them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = _figures
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several is done."""
+    _figures.extend(getattr(node, "workeroutput", {}).get("figures", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
