@@ -228,8 +228,8 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             if values_here(location, "auth_basic") == ["off"]:
                 open_to_all.append(name)
             assert not any(found.name == "satisfy" for found in location.walk())
-        expected = ["= /healthz", "= /healthz"] + (["= /RPC2"] if read_access == "public" else [])
-        assert open_to_all == expected
+        public = ["= /RPC2"] if read_access == "public" else []
+        assert open_to_all == ["= /healthz", "= /healthz", *public, "= /api/join"]
 
 
 def test_every_refusal_is_worded(combinations: dict[tuple[str, str, str], Path]) -> None:
@@ -333,7 +333,7 @@ def test_nothing_says_its_version_and_everything_has_a_limit(combinations: dict[
             "limit_conn_status",
         ):
             assert len(values(configuration, limit)) == 1, limit
-        assert values(configuration, "client_max_body_size") == ["1m", str(4 << 30), "0"]
+        assert values(configuration, "client_max_body_size") == ["1m", str(4 << 30), "16k", "0"]
         assert values(configuration, "client_body_temp_path") == ["/srv/ppm/bodies"]
         assert values(configuration, "limit_req") == []
         assert values(configuration, "auth_delay") == []
