@@ -24,6 +24,10 @@ def services(address: Address) -> tuple[str, ...]:
 def check(address: Address, *, in_netrc: bool, environ: Mapping[str, str], home: Path) -> None:
     """PpmError where a credential of a new name can't be kept, as far as that can be known before there is one."""
     known = logins.read(environ, home)
+    earlier = known.at(address.base)
+    if earlier is not None:
+        for service in earlier.keyring:  # what is to be replaced can be reached
+            keychain.find(service, earlier.username)
     if in_netrc:
         _demand_free(address, known, None, _read(_netrc_path(environ, home)))
 

@@ -55,7 +55,7 @@ def client_config(
 
 
 def _target(index: str | None, name: str | None, form: Form, credential_file: Path | None) -> IndexTarget:
-    from ppmctl import address, credential
+    from ppmctl import address, credential, logins
     from ppmctl.clients import IndexTarget
 
     target = address.resolve(index, environ=os.environ, home=Path.home())
@@ -64,7 +64,8 @@ def _target(index: str | None, name: str | None, form: Form, credential_file: Pa
         raise UsageError(
             f"{name!r} is not a name for an index: letters, digits, - and _ only.", hint="Give a --name."
         )
-    username = target.section.username if target.section else None
+    login = logins.read(os.environ, Path.home()).at(target.base)
+    username = target.section.username if target.section else login.username if login else None
     if credential_file is not None:
         username = credential.from_file(credential_file).username
     return IndexTarget(name=name, address=target, form=form, username=username)

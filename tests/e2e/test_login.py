@@ -215,6 +215,34 @@ def test_two_indexes(index: Server, there: Machine, serve: Callable[..., Server]
     assert f"of the login at {other.url}" in refused.stderr, "netrc knows no ports"
 
 
+def test_a_second_login_replaces_the_first(index: Server, there: Machine) -> None:
+    """Under another name, and kept in fewer places: nothing of the first is left, and one logout takes out all."""
+    first, second = add(index, "mia", "reader"), add(index, "mia+new", "reader")
+    before = files(there)
+    run(there, "login", index.url, "--netrc", said=f"mia:{first}\n")
+    run(there, "login", index.url, "--netrc", said=f"mia+new:{second}\n")
+    assert (there.home / ".netrc").read_text() == f"machine 127.0.0.1 login mia+new password {second}\n{OTHERS}"
+    assert first not in in_keyring(there, f"{index.url}/simple/", "mia")
+    assert "username = mia+new" in run(there, "client-config", "twine").stdout
+    run(there, "login", index.url, said=f"mia:{first}\n")
+    assert (there.home / ".netrc").read_text() == OTHERS
+    assert in_keyring(there, f"{index.url}/legacy/", "mia") == first
+    run(there, "logout")
+    assert files(there) == before
+
+
+def test_a_keyring_that_does_not_work_says_so(index: Server, there: Machine) -> None:
+    (there.home / "data").write_text("no folder")
+    before = files(there)
+    done = run(there, "login", index.url, said=f"admin:{index.secret}\n", expect=4)
+    assert done.stderr.startswith("ppmctl: The system's keyring does not work: ")
+    assert len(done.stderr.splitlines()) == 2
+    assert index.secret not in done.stderr
+    assert files(there) == before
+    run(there, "login", index.url, "--netrc", said=f"admin:{index.secret}\n", expect=4)
+    assert files(there) == before, "nor half of it"
+
+
 def test_another_index_than_ppms(there: Machine) -> None:
     """It is asked for its list of projects; where everybody may read, that says nothing about a credential."""
     empty = {"meta": {"api-version": "1.1"}, "projects": []}
