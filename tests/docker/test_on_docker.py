@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.composed import Composed
 from support.servers import PPMCTL, clean_environment
-from support.terminals import on_a_terminal, read_until
+from support.terminals import interrupt, on_a_terminal, read_until
 
 from testbed import compose
 from testbed.container import Container
@@ -114,8 +114,7 @@ def test_questions_are_asked_and_answered(composed: Composed, tmp_path: Path) ->
         assert process.wait(timeout=60) == 1
     with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
         read_until(terminal, b"to go on: ")
-        os.write(terminal, b"\x03")
-        assert read_until(terminal, b"").endswith(b"Interrupted.\r\n")
+        assert interrupt(terminal).endswith(b"Interrupted.\r\n")
         assert process.wait(timeout=60) == 130
 
 
@@ -128,8 +127,7 @@ def test_ctrl_c_ends_what_runs_there(way: str, composed: Composed, tmp_path: Pat
     if way == "key":
         with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
             listens(box)
-            os.write(terminal, b"\x03")
-            read_until(terminal, b"")
+            interrupt(terminal)
             assert process.wait(timeout=60) == 0
     else:
         with subprocess.Popen(
@@ -184,7 +182,7 @@ def test_a_service_of_compose_is_found_by_its_name(
     more = tmp_path / "more.yml"
     more.write_text(
         f'services:\n  {lone}:\n    image: "ppm-pypiserver:${{PPM_TAG}}"\n    command: [sleep, infinity]\n'
-        "    volumes: [lone:/srv/ppm]\n    init: true\nvolumes:\n  lone:\n"
+        "    volumes: [lone:/srv/ppm]\n    init: true\n    healthcheck: {disable: true}\nvolumes:\n  lone:\n"
     )
     index = new_compose(files=(compose.FILE, more))
     assert on(index, tmp_path, lone, "user", "list", "--json").stdout == "[]\n"

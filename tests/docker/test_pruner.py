@@ -15,7 +15,7 @@ def status(index: Composed, auth: tuple[str, str]) -> int:
 
 
 def test_expiry_holds_for_reads_while_the_application_is_stopped(composed: Composed) -> None:
-    secret = composed.ppmctl("token create admin+brief --role reader --expires 8s 2>/dev/null").strip()
+    secret = composed.ppmctl("token create admin+brief --role reader --expires 6s 2>/dev/null").strip()
     often = composed.compose.but(PPM_PRUNE_EVERY="1s")
     try:
         often.up("--no-deps", PRUNER)

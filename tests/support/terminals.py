@@ -5,8 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
 import subprocess
+import time
 from collections.abc import Iterator
+
+_CTRL_C = b"\x03"
+_SECONDS = 60
+_PAUSE = 3.0
 
 
 @contextlib.contextmanager
@@ -28,10 +34,27 @@ def on_a_terminal(command: list[str], environ: dict[str, str]) -> Iterator[tuple
         os.close(ours)
 
 
-def read_until(terminal: int, wanted: bytes) -> bytes:
-    """What comes until `wanted` has come; b"" stands for the end."""
-    said = b""
+def interrupt(terminal: int) -> bytes:
+    """Press Ctrl-C, and again where nothing comes of it, until the end; what was said.
+
+    Python that is just about to wait for a line notes the signal, and waits all the same: people press again too.
+    """
+    os.write(terminal, _CTRL_C)
+    return read_until(terminal, b"", again=_CTRL_C)
+
+
+def read_until(terminal: int, wanted: bytes, *, again: bytes = b"") -> bytes:
+    """What comes until `wanted` has come; b"" stands for the end. Fails after a minute.
+
+    `again` is typed whenever nothing has come for a while.
+    """
+    said, until = b"", time.monotonic() + _SECONDS
     while not wanted or wanted not in said:
+        if not select.select([terminal], [], [], _PAUSE)[0]:
+            assert time.monotonic() < until, f"after {_SECONDS} s there is no {wanted or 'end'!r}: {said!r}"
+            if again:
+                os.write(terminal, again)
+            continue
         try:
             piece = os.read(terminal, 4096)
         except OSError:  # nobody has its other end any more
