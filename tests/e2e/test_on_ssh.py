@@ -22,10 +22,11 @@ import requests
 from support import sshd, wheels
 from support.servers import PPMCTL, free_port
 from support.sshd import Host
-from support.terminals import on_a_terminal, read_until
+from support.terminals import interrupt, on_a_terminal, read_until
 from support.volumes import reachable
 
 from ppmctl import __version__
+from ppmctl.volume import Volume
 
 SECRET = re.compile(r"ppm_[\w-]{40,}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z")
@@ -220,8 +221,8 @@ def test_one_that_was_killed_there_is_no_success(standing_in: Callable[[str], Ho
 
 
 def test_it_asks_on_a_terminal(host: Host, tmp_path: Path) -> None:
-    root = str(tmp_path / "root")
-    command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", root, "--on", host.target]
+    Volume(root=tmp_path / "root").prepare()
+    command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", str(tmp_path / "root"), "--on", host.target]
     with on_a_terminal(command, host.environ()) as (process, terminal):
         said = read_until(terminal, b"to go on: ")
         os.write(terminal, b"y\x7fother\r")  # a key is taken back
@@ -232,11 +233,11 @@ def test_it_asks_on_a_terminal(host: Host, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_at_a_question(host: Host, tmp_path: Path) -> None:
+    Volume(root=tmp_path / "root").prepare()
     command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", str(tmp_path / "root"), "--on", host.target]
     with on_a_terminal(command, host.environ()) as (process, terminal):
         read_until(terminal, b"to go on: ")
-        os.write(terminal, b"\x03")
-        assert read_until(terminal, b"").endswith(b"Interrupted.\r\n")
+        assert interrupt(terminal).endswith(b"Interrupted.\r\n")
         assert process.wait(timeout=60) == 130
 
 
@@ -251,6 +252,7 @@ def test_a_terminal_is_as_it_is_here(standing_in: Callable[[str], Host]) -> None
 
 def test_it_has_colours_as_here(host: Host, tmp_path: Path) -> None:
     """What a progress bar looks like: coloured on a terminal, without colours where somebody wants none."""
+    Volume(root=tmp_path / "root").prepare()
     command = [*PPMCTL, "index", "check", "--root", str(tmp_path / "root"), "--on", host.target]
     for wanted, more in ((True, {}), (False, {"NO_COLOR": "1"})):
         with on_a_terminal(command, host.environ(**more)) as (process, terminal):
@@ -305,7 +307,8 @@ def test_one_that_does_not_listen_can_be_left(standing_in: Callable[[str], Host]
         "def count(*_):\n    global heard\n    heard += 1\n    print(heard, flush=True)\n"
         "signal.signal(signal.SIGINT, count)\nprint(0, flush=True)\n"
         "while sys.stdin.read(1): pass\n"
-        "while heard < 3: time.sleep(0.01)\n"
+        "end = time.monotonic() + 20\n"  # nobody tells it that it was left
+        "while heard < 3 and time.monotonic() < end: time.sleep(0.01)\n"
     )
     command = [*PPMCTL, "user", "list", "--on", host.target]
     with subprocess.Popen(
