@@ -253,6 +253,7 @@ def others() -> Iterator[Asked]:
         "/packages",
         "/RPC2",
         "/favicon.ico",
+        *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
@@ -277,6 +278,7 @@ def strangers() -> Iterator[Asked]:
             "//",
             "/env/x/a.txt",
         ),
+        *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"):
             for who in ("nobody", "wrong", "unknown"):

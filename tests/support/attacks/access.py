@@ -28,6 +28,7 @@ def locations(target: Target) -> list[str]:
         *("/favicon.ico", "/robots.txt", "/.well-known/security.txt", "/credentials/htpasswd", "/health", "/RPC2"),
         *("/.too-large", "/.not-allowed", "//", "/simple/../healthz/", "/healthz/", "/Healthz", "/healthz%2f"),
         "/healthz%00",
+        *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join/", "/api/joins", "/api/x/../join/x"),
     ]
 
 
