@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ppmctl import output
-from ppmctl.cli.volume import open_store, root_option
+from ppmctl.cli.volume import open_store, root_option, there
 from ppmctl.errors import EXIT_FAILED, PpmError
 
 
@@ -44,7 +44,7 @@ def check(root: Path, quick: bool, as_json: bool) -> int:
     """Compare pages, side files and hashes with the folders, and name every difference. Exit 1 if there is one."""
     from ppmctl.verify import check as run
 
-    store = open_store(root)
+    store = open_store(there(root))
     projects = len(store.projects())
     with output.progress("Projects", projects) as step:
         found = list(run(store, hashes=not quick, step=step))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli.place import connected, index_options, place_options, there, volume_meant
-from ppmctl.cli.volume import find_volume, open_store
+from ppmctl.cli.place import connected, index_options, place_options, volume_meant
+from ppmctl.cli.volume import find_volume, open_store, there
 from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from ppmctl import output
 from ppmctl.cli.target import credential_option, index_option, on_option
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
     from ppmctl.address import Address
@@ -47,16 +47,6 @@ def volume_meant(root: Path | None, index: str | None) -> Path | None:
     if typed and index is not None:
         raise UsageError("--root and --index are two places.", hint="Give one of them.")
     return None if index is not None else root
-
-
-def there(root: Path) -> Path:
-    """`root`, which is a volume; PpmError where it is none: a folder that was mistyped is not made into one."""
-    is_one = True
-    with suppress(PermissionError):  # whose it is, is said by what opens it
-        is_one = (root / "packages").is_dir()
-    if not is_one:
-        raise PpmError(f"There is no volume at {root}.", hint=f"Is it the right folder? ppmctl init --root {root}")
-    return root
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli.place import connected, place_options, there, volume_meant
-from ppmctl.cli.volume import find_volume
+from ppmctl.cli.place import connected, place_options, volume_meant
+from ppmctl.cli.volume import find_volume, there
 
 if TYPE_CHECKING:
     from ppmctl.stats import Statistics

@@ -12,7 +12,7 @@ from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
 from ppmctl.cli.issue import expires_option, hand_over, json_option, output_option, projects_option, table
-from ppmctl.cli.volume import find_volume, open_volume, root_option
+from ppmctl.cli.volume import find_volume, open_volume, root_option, there
 from ppmctl.volume import Volume
 
 
@@ -66,7 +66,7 @@ def list_(owner: str | None, as_json: bool, root: Path) -> None:
     """List the tokens, or those of OWNER alone."""
     from ppmctl import accounts
 
-    found = tuple(each for each in accounts.accounts(open_volume(root), owner=owner) if each.access.is_token)
+    found = tuple(each for each in accounts.accounts(open_volume(there(root)), owner=owner) if each.access.is_token)
     if as_json:
         output.as_json([each.as_values() for each in found])
     else:
@@ -85,7 +85,7 @@ def revoke(name: str, root: Path) -> None:
         raise UsageError(
             f"{name!r} is a user, no token.", hint=f"ppmctl user remove {name}  removes it with its tokens."
         )
-    volume = open_volume(root)
+    volume = open_volume(there(root))
     note = declare.given_back(volume, name)
     for gone in accounts.remove(volume, actor(), name):
         output.say(f"{gone} is revoked.")

@@ -21,7 +21,7 @@ from ppmctl.cli.issue import (
     projects_option,
     table,
 )
-from ppmctl.cli.volume import open_volume, root_option
+from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
 
 
@@ -142,7 +142,7 @@ def list_(root: Path, as_json: bool) -> None:
     """List the users and their tokens, and what they may do."""
     from ppmctl import accounts
 
-    found = accounts.accounts(open_volume(root))
+    found = accounts.accounts(open_volume(there(root)))
     if as_json:
         output.as_json([each.as_values() for each in found])
     else:
@@ -157,7 +157,7 @@ def show(name: str, root: Path, as_json: bool) -> None:
     """Show the user or token NAME: what it may do now, and its tokens."""
     from ppmctl import accounts, invites
 
-    volume = open_volume(root)
+    volume = open_volume(there(root))
     found = accounts.account(volume, name)
     invited = invites.of_user(volume, found.access)
     held = (each for each in accounts.accounts(volume, owner=found.access.owner) if each.access.stands_on(name))
@@ -189,7 +189,7 @@ def change(
     from ppmctl import accounts
 
     globs = projects or (() if all_projects else None)
-    changed = accounts.change(open_volume(root), actor(), name, role=role, projects=globs, email=email)
+    changed = accounts.change(open_volume(there(root)), actor(), name, role=role, projects=globs, email=email)
     output.say(described(changed))
 
 
@@ -254,7 +254,7 @@ def disable(name: str, root: Path) -> None:
     """Let the user or token NAME in no more, nor a user's tokens, from now on; `enable` takes it back."""
     from ppmctl import accounts, declare
 
-    volume = open_volume(root)
+    volume = open_volume(there(root))
     for shut in accounts.disable(volume, actor(), name) or (name,):
         output.say(f"{shut} is disabled.")
     if note := declare.given_back(volume, name):
@@ -270,7 +270,7 @@ def enable(name: str, expires: str | None, root: Path) -> None:
     from ppmctl import access, accounts
 
     until = access.expiry(expires) if expires else None
-    enabled = accounts.enable(open_volume(root), actor(), name, expires=until)
+    enabled = accounts.enable(open_volume(there(root)), actor(), name, expires=until)
     output.say(described(enabled))
     if enabled.state == "no secret":
         output.say(f"It has no secret: ppmctl user rotate {name}  gives it one.")
@@ -288,7 +288,7 @@ def rotate(name: str, expires: str | None, output: Path | None, as_json: bool, r
 
     until = access.expiry(expires) if expires else None
     hand_over(
-        lambda deliver: accounts.rotate(open_volume(root), actor(), name, expires=until, deliver=deliver),
+        lambda deliver: accounts.rotate(open_volume(there(root)), actor(), name, expires=until, deliver=deliver),
         path=output,
         as_json=as_json,
     )
@@ -301,7 +301,7 @@ def remove(name: str, root: Path) -> None:
     """Remove the user NAME and its tokens: from the next request on, their secrets let nobody in."""
     from ppmctl import accounts, declare
 
-    volume = open_volume(root)
+    volume = open_volume(there(root))
     note = declare.given_back(volume, name)
     for gone in accounts.remove(volume, actor(), name):
         output.say(f"{gone} is no {'token' if '+' in gone else 'user'} any more.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from pathlib import Path
@@ -43,6 +44,16 @@ def find_volume(root: Path) -> Volume:
         _become(volume.root.stat())
     volume.check()
     return volume
+
+
+def there(root: Path) -> Path:
+    """`root`, which is a volume; PpmError where it is none: a folder that was mistyped is not made into one."""
+    is_one = True
+    with contextlib.suppress(PermissionError):  # whose it is, is said by what opens it
+        is_one = (root / "packages").is_dir()
+    if not is_one:
+        raise PpmError(f"There is no volume at {root}.", hint=f"Is it the right folder? ppmctl init --root {root}")
+    return root
 
 
 def open_volume(root: Path) -> Volume:

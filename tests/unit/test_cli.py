@@ -13,6 +13,7 @@ import pytest
 
 from ppmctl import cli
 from ppmctl.config import SETTINGS
+from ppmctl.volume import Volume
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -100,7 +101,12 @@ def test_the_first_admin_is_made_where_there_is_none(tmp_path: Path, capsys: pyt
 
 
 def test_an_error_names_the_cause_and_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["user", "remove", "who", "--root", str(tmp_path / "root")]) == 1
+    root = tmp_path / "root"
+    assert cli.run(["user", "remove", "who", "--root", str(root)]) == 1
+    assert capsys.readouterr().err.startswith(f"ppmctl: There is no volume at {root}.\n")
+    assert not root.exists()
+    Volume(root=root).prepare()
+    assert cli.run(["user", "remove", "who", "--root", str(root)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "ppmctl: There is no credential 'who'.\n        ppmctl user list\n"
