@@ -1,15 +1,18 @@
-"""A change of credentials that dies at any moment leaves nobody stronger than they were before, or are after it."""
+"""Changes of credentials: by several processes at once none is lost; one that dies leaves nobody stronger."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.servers import PPMCTL
 
 from ppmctl import access, accounts, credentials, parts
 from ppmctl.accounts import Actor
@@ -18,6 +21,8 @@ from ppmctl.volume import Volume
 ME = Actor(name="unix:ada", origin="here")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir"}
+
+PROCESSES = 12
 
 Rights = dict[tuple[str, str], access.Access]
 
@@ -79,6 +84,30 @@ def test_a_change_that_dies_leaves_nobody_stronger(name: str, before: Volume, tm
         shutil.rmtree(volume.root)
     assert died >= 3
     assert moment < 99
+
+
+def test_processes_at_once_lose_no_change(before: Volume) -> None:
+    """Each makes a token, and every other one revokes another's."""
+    root = ["--root", str(before.root)]
+    for number in range(PROCESSES):
+        accounts.create_token(before, ME, f"ops+old{number}", role="reader")
+    commands = [["token", "create", f"ops+new{number}", "--role", "publisher"] for number in range(PROCESSES)]
+    commands += [["token", "revoke", f"ops+old{number}"] for number in range(0, PROCESSES, 2)]
+    running = [
+        subprocess.Popen([*PPMCTL, *command, *root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for process in running:
+        said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    names = {"ops", "ops+laptop", *(f"ops+new{number}" for number in range(PROCESSES))}
+    names |= {f"ops+old{number}" for number in range(1, PROCESSES, 2)}
+    assert {each.access.name for each in accounts.accounts(before, owner="ops")} == names
+    listed = {name for name in credentials.read_htpasswd(before.htpasswd) if name.startswith("ops")}
+    assert listed == names
+    assert {name for name, _age in read(before, set()) if name.startswith("ops")} == names
+    done = [json.loads(line)["what"] for line in before.audit.read_text().splitlines()]
+    assert all(any(command[2] in what for what in done) for command in commands)
 
 
 def copy_of(volume: Volume, root: Path) -> Volume:
