@@ -43,7 +43,8 @@ def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBA
         # the files first: an admin whose secret nobody has would stand in the way of another
         files.write_atomic(volume.first_credential, f"{NAME}:{secret}\n".encode(), mode=0o600, sync=True)
         files.write_atomic(volume.first_netrc, netrc.encode(), mode=0o600, sync=True)
-        change.put(Access(name=NAME, role="admin", created=access.stamp(datetime.now(UTC)), by=actor.name))
+        if NAME not in admins or not known.access[NAME].is_live():  # else it is somebody's, but for the secret
+            change.put(Access(name=NAME, role="admin", created=access.stamp(datetime.now(UTC)), by=actor.name))
         change.put_hash(NAME, htpasswd.hash_of(secret))
     what = f"{NAME} as admin, the first"
     audit.write(volume, action="user add", by=actor.name, origin=actor.origin, what=what, result="done")

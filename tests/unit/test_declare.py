@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ppmctl import accounts, cli, declare
+from ppmctl import accounts, cli, declare, first_admin
 from ppmctl.accounts import Actor
 from ppmctl.credentials import Credentials
 from ppmctl.declare import DECLARED
@@ -109,6 +109,20 @@ def test_who_changes_by_hand_what_a_list_declares_is_told(volume: Volume, capsys
     ):
         assert cli.run([*command, "--root", str(volume.root)]) == 0
         assert (f"{command[2]} is declared by a list" in capsys.readouterr().err) == is_told
+
+
+def test_the_first_admin_may_be_declared(volume: Volume) -> None:
+    """With a secret there is no other; without one it gets that of the first admin, and stays the list's."""
+    admin = "users: [{name: admin, role: admin}]"
+    apply(volume, admin)
+    assert first_admin.make(volume, ME)
+    assert apply(volume, admin) == {}
+    name, _, secret = volume.first_credential.read_text().strip().partition(":")
+    assert lets_in(volume, name, secret)
+    assert not first_admin.make(volume, ME)
+    apply(volume, "users: [{name: admin, state: absent}]")
+    apply(volume, f"users: [{{name: root, role: admin, secret: {SECRET}}}]")
+    assert not first_admin.make(volume, ME)
 
 
 def test_absent_goes_with_its_tokens(volume: Volume) -> None:
