@@ -10,7 +10,7 @@ from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
 from ppmctl.cli.issue import expires_option, json_option, projects_option
-from ppmctl.cli.volume import open_volume, root_option
+from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
 
 
@@ -43,7 +43,7 @@ def invite(
     if withdraw:
         if role or email or projects or expires:
             raise UsageError("--withdraw makes an invite void, and changes nothing else.")
-        if not joining.withdraw(open_volume(root), actor(), name):
+        if not joining.withdraw(open_volume(there(root)), actor(), name):
             raise PpmError(f"There is no open invite of {name!r}.", hint=f"ppmctl user show {name}")
         output.say(f"The invite of {name} is void.")
         return
