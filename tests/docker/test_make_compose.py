@@ -87,9 +87,10 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: 
     over = json.loads((folder / "compose.json").read_text())
     project = over["services"]["nginx"]["labels"]["ppm-testbed.lease"]
     there = containers(bed, project)
-    assert sorted(there) == ["nginx", "pypiserver"]
+    assert sorted(there) == ["nginx", "pruner", "pypiserver"]
     image_of = {name: bed.engine.api.containers.get(box).attrs["Config"]["Image"] for name, box in there.items()}
-    assert image_of == {name: f"ppm-{name}:{tag}" for name in there}
+    image_of_service = {"nginx": "ppm-nginx", "pruner": "ppm-pypiserver", "pypiserver": "ppm-pypiserver"}
+    assert image_of == {name: f"{image}:{tag}" for name, image in image_of_service.items()}
 
     # what it prints: the commands are those that are indented
     script = textwrap.dedent(
