@@ -67,6 +67,7 @@ def test_a_release_that_works_says_so_beside_the_running_server(
     server = serve()
     assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
     evidence.nothing_is_left(server.root)
+    evidence.until((server.root / "index" / "boot").exists, "the note of the start")
     before = snapshot(server.root)
     statuses: set[int] = set()
     done = threading.Event()

@@ -31,7 +31,8 @@ def snapshot(server: Server) -> dict[str, str]:
     for folder in ("packages", "incoming", "drop", "index"):
         for path in (server.root / folder).rglob("*"):
             name = str(path.relative_to(server.root))
-            if path.parent.name == "simple" or "/.root" in name:  # the list of projects follows by itself
+            # the list of projects follows by itself, and so does what a start notes
+            if path.parent.name == "simple" or "/.root" in name or name.startswith(("index/boot", "index/.boot")):
                 continue
             if path.is_dir():
                 if folder != "incoming":
