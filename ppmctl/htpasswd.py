@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from passlib.context import CryptContext
+if TYPE_CHECKING:
+    from passlib.context import CryptContext
 
 SECRET_PREFIX = "ppm_"  # noqa: S105 - what secret scanners look for, no secret
 
 _SCHEMES = ("ldap_salted_sha1", "ldap_sha1", "sha512_crypt", "sha256_crypt", "bcrypt", "apr_md5_crypt", "md5_crypt")
-_HASHES = CryptContext(schemes=[*_SCHEMES, "des_crypt"], default="ldap_salted_sha1")
 _TRIES = 3
 _ROUNDS = 5000  # of sha-crypt, where a line says none
 _SAMPLE = 1000
@@ -84,6 +84,14 @@ class Line:
         return not self.text.strip() or self.text.startswith("#")
 
 
+@cache
+def _hashes() -> CryptContext:
+    # imported here: it belongs to the extra of servers, and `user … --on` is typed where there is none
+    from passlib.context import CryptContext
+
+    return CryptContext(schemes=[*_SCHEMES, "des_crypt"], default="ldap_salted_sha1")
+
+
 def parse(text: str) -> Line:
     """The line `text`, whatever it is."""
     name, colon, stored = text.partition(":")
@@ -105,7 +113,7 @@ def new_secret() -> str:
 
 def hash_of(secret: str) -> str:
     """What htpasswd has of an issued secret: salted SHA-1, which nginx reads natively."""
-    return str(_HASHES.hash(secret))
+    return str(_hashes().hash(secret))
 
 
 def is_secret_of(secret: str, stored: str) -> bool:
@@ -116,7 +124,7 @@ def is_secret_of(secret: str, stored: str) -> bool:
     if kind_of(stored) is None:
         return False
     try:
-        return bool(_HASHES.verify(secret, stored))
+        return bool(_hashes().verify(secret, stored))
     except (ValueError, TypeError):  # a secret with a NUL, a damaged hash
         return False
 
@@ -134,7 +142,7 @@ def cost(line: Line) -> float:
 
 @cache
 def _sample(kind: Kind) -> float:
-    handler: Any = _HASHES.handler(kind.scheme)
+    handler: Any = _hashes().handler(kind.scheme)
     stored = handler.using(**dict(kind.options)).hash("sample")
     return min(_timed(handler, stored) for _ in range(_TRIES))
 

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from ppmctl import __version__, files, relay
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.extras import with_extra
 from ppmctl.relay import Running, Terminal
 
 # Who ran the command and where, for the audit there: user@machine. Who may run it there could write anything into it.
@@ -169,7 +170,7 @@ def connect(target: SshTarget | DockerTarget) -> Place:
     except ImportError as exc:
         raise PpmError(
             f"--on needs {needs}, which is not installed beside this ppmctl ({exc.name} is missing).",
-            hint="Install ppmctl with its extra: ppmctl[remote].",
+            hint=f"It is in the extra ppmctl[remote]: {with_extra('remote')}",
         ) from exc
     return place
 

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from ppmctl import __version__, output
-from ppmctl.errors import EXIT_BUG, EXIT_INTERRUPTED, PpmError
+from ppmctl.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, PpmError
+from ppmctl.extras import with_extra
 
 # command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
 _COMMANDS = {
@@ -32,6 +33,9 @@ _COMMANDS = {
     "whoami": ("login", "whoami", "Print who one is at an index, and what one may do."),
     "user": ("user", "user", "Add, list, disable and remove the users of an index."),
 }
+
+# what the extra `server` has: who publishes, installs or administers from elsewhere does without
+_OF_SERVERS = ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug")
 
 _SIGNALLED = 128  # and the signal's number, as shells have it
 
@@ -85,9 +89,19 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 0
     except Exception as exc:
+        if isinstance(exc, ModuleNotFoundError) and (exc.name or "").partition(".")[0] in _OF_SERVERS:
+            output.error(_no_server(exc))
+            return EXIT_FAILED
         if verbose:
             output.say(traceback.format_exc())
         output.say(f"ppmctl: This is a bug in ppm: {type(exc).__name__}: {exc}")
         output.say("        `ppmctl -v …` shows where; please report it with that.")
         return EXIT_BUG
     return outcome if isinstance(outcome, int) else 0
+
+
+def _no_server(exc: ModuleNotFoundError) -> PpmError:
+    return PpmError(
+        f"That is done beside a volume, for which this ppmctl lacks what a server needs ({exc.name}).",
+        hint=f"Run it there: --on ssh://HOST or docker://CONTAINER; or add it here: {with_extra('server')}",
+    )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import sshd, wheels
+from support import checkout, sshd, wheels
 from support.servers import PPMCTL, free_port
 from support.sshd import Host
 from support.terminals import interrupt, on_a_terminal, read_until
@@ -531,4 +531,6 @@ def test_without_the_extra_it_says_what_to_install(host: Host) -> None:
         )
         assert done.returncode == 1
         assert done.stderr.startswith(f"ppmctl: --on needs {name}, which is not installed")
-        assert "ppmctl[remote]" in done.stderr
+        assert f"ppmctl[remote]: {sys.executable} -m pip install --editable {checkout.ROOT}[remote]" in (
+            done.stderr.replace("'", "")
+        )

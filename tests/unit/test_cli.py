@@ -55,6 +55,35 @@ def test_help_loads_nothing_slow() -> None:
     assert done.stderr == "[]\n"
 
 
+WITHOUT_A_SERVER = """
+import sys
+for name in ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug"):
+    sys.modules[name] = None
+from ppmctl import cli, targets
+targets.run = lambda target, arguments, environ: print(*arguments) or 7
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def test_who_administers_from_elsewhere_needs_nothing_of_a_server(tmp_path: Path) -> None:
+    """`ppmctl[remote]` alone: each command can be run over there; here it says what it lacks, and is no bug."""
+    Volume(root=tmp_path).prepare()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", WITHOUT_A_SERVER, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    for typed in (["user", "list"], ["token", "list"], ["user", "invite", "ann"], ["index", "check"], ["serve"]):
+        done = run(*typed, "--on", "ssh://x")
+        assert (done.returncode, done.stderr) == (7, "")
+    for typed in (["user", "add", "ann", "--role", "reader"], ["serve"]):
+        done = run(*typed, "--root", str(tmp_path))
+        assert done.returncode == 1
+        assert "what a server needs" in done.stderr
+        assert f"{sys.executable} -m pip install --editable" in done.stderr
+        assert "[server]" in done.stderr
+
+
 def test_serve_has_an_option_for_each_setting() -> None:
     options = {option for parameter in ALL["serve",].params for option in parameter.opts}
     assert {setting.option for setting in SETTINGS} <= options
