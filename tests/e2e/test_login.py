@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import readme, wheels
+from support import checkout, readme, wheels
 from support.clients import BIN, Machine, machine
 from support.foreign import foreign
 from support.servers import PPMCTL, Server, ppmctl
 from support.terminals import on_a_terminal, read_until
+
+from ppmctl import __version__
 
 OTHERS = "machine other.test login me password mine\ndefault login anonymous password me@here\n"
 
@@ -274,6 +276,16 @@ def test_on_a_terminal_it_asks(index: Server, there: Machine) -> None:
     assert b"tess is a reader" in said
     assert secret.encode() not in said
     assert secret in (there.home / ".netrc").read_text()
+
+
+def test_an_administrator_publishes_ppmctl_itself(index: Server, tmp_path: Path) -> None:
+    """docs/credentials.md, "Get `ppmctl`": then a colleague has it from the one index that is set up for pip."""
+    (block,) = readme.blocks("docs/credentials.md")["Get `ppmctl`"]
+    admin = machine(tmp_path / "home", index)
+    readme.paste(block.replace("http://127.0.0.1:8080", index.url), checkout.copy(tmp_path / "ppm"), admin.environ)
+    pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--index-url", f"{index.url}/simple/")
+    admin.run(*pip, "--only-binary", ":all:", "-d", tmp_path / "got", "ppmctl[remote]")
+    assert [path.name for path in (tmp_path / "got").iterdir()] == [f"ppmctl-{__version__}-py3-none-any.whl"]
 
 
 def test_the_commands_of_the_documents(serve: Callable[..., Server], there: Machine, tmp_path: Path) -> None:
