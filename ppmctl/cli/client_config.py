@@ -44,6 +44,8 @@ def client_config(
         _print_netrc(target, credential_file)
         return
     output.data(importlib.import_module(f"ppmctl.clients.{client}").render(target))
+    if target.in_keyring and client in ("pip", "uv"):
+        output.say(_of_keyring(target, client))
     if target.form == "extra":
         output.say(
             "Dependency confusion: pip has no order of indexes, the highest version anywhere wins; also a stranger's"
@@ -68,18 +70,37 @@ def _target(index: str | None, name: str | None, form: Form, credential_file: Pa
     username = target.section.username if target.section else login.username if login else None
     if credential_file is not None:
         username = credential.from_file(credential_file).username
-    return IndexTarget(name=name, address=target, form=form, username=username)
+    # what is in netrc as well is found without any of it
+    in_keyring = login is not None and bool(login.keyring) and not login.netrc and username == login.username
+    return IndexTarget(name=name, address=target, form=form, username=username, in_keyring=in_keyring)
+
+
+def _of_keyring(target: IndexTarget, client: str) -> str:
+    """What makes `client` find the secret that `ppmctl login` put into the keyring."""
+    netrc = f"Without that: ppmctl login {target.address.base} --netrc"
+    if client == "pip":
+        return (
+            "The secret is in the keyring: pip asks for it with the library keyring beside it, or the command"
+            f" `keyring` on PATH. {netrc} (--no-input wants --keyring-provider import, or subprocess, too.)"
+        )
+    asks = f"The secret is in the keyring: uv asks the command `keyring` for it, which has to be on PATH. {netrc}"
+    if target.form == "single":
+        return asks
+    variable = re.sub(r"[^A-Z0-9]", "_", target.name.upper())
+    return (
+        f"In your environment: UV_KEYRING_PROVIDER=subprocess UV_INDEX_{variable}_USERNAME={target.username}\n{asks}"
+    )
 
 
 def _print_netrc(target: IndexTarget, credential_file: Path | None) -> None:
     from ppmctl import credential
     from ppmctl.clients import netrc
 
-    found = credential.from_file(credential_file) if credential_file else credential.from_environment(os.environ)
+    found = credential.find(target.address, file=credential_file, environ=os.environ, home=Path.home())
     if found is None:
         raise CredentialError(
-            "It is not said whose line for .netrc it is to be.",
-            hint="Give --credential-file FILE (one line, user:secret), or set PPMCTL_USERNAME and PPMCTL_TOKEN.",
+            f"There is no credential for {target.address.base} here to make a line for .netrc of.",
+            hint=f"ppmctl login {target.address.base} --netrc  writes it. {credential.PLACES}",
         )
     output.data(netrc.render(target, found))
     output.say(

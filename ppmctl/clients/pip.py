@@ -13,7 +13,7 @@ def render(target: IndexTarget) -> str:
     lines = [
         "# ~/.config/pip/pip.conf (pip.conf in a virtual environment's folder: for that one alone)",
         "[global]",
-        f"{'index-url' if target.form == 'single' else 'extra-index-url'} = {address.simple}",
+        f"{'index-url' if target.form == 'single' else 'extra-index-url'} = {target.simple}",
     ]
     if not address.is_encrypted and not address.is_loopback:
         # pip passes over an index on plain HTTP unless it is told; on this machine it does not mind

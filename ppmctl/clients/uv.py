@@ -11,12 +11,14 @@ def render(target: IndexTarget) -> str:
         return "\n".join(
             [
                 "# ~/.config/uv/uv.toml",
+                *(['keyring-provider = "subprocess"'] if target.in_keyring else []),
                 "[[index]]",
                 f'name = "{target.name}"',
-                f'url = "{target.address.simple}"',
+                f'url = "{target.simple}"',
                 "default = true",
             ]
         )
+    # a project is its team's: nobody's name is in it
     # explicit: only packages that [tool.uv.sources] sends there come from there, whatever versions others have
     return "\n".join(
         [
