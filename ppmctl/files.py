@@ -112,6 +112,8 @@ def born(path: Path) -> tuple[int, bool]:
 
     For what is to be written once something else was done. UsageError where it can't be had; nothing is replaced.
     """
+    if str(path) in ("-", "."):  # an empty name is the latter
+        raise UsageError("That names no file to write to. Nothing was done.", hint="What goes to no file is printed.")
     flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         with contextlib.suppress(FileExistsError):

@@ -122,6 +122,36 @@ def test_pip_uv_and_twine_read_that_keyring(index: Server, there: Machine) -> No
     there.run(*uv, "--default-index", named, "kims", NETRC="/dev/null")
 
 
+def test_what_client_config_prints_finds_that_keyring(index: Server, there: Machine) -> None:
+    """Pasted as it is printed: pip and uv ask the command `keyring`; the line for netrc has the secret from there."""
+    secret = add(index, "pat+desk", "publisher")
+    run(there, "login", index.url, said=f"pat+desk:{secret}\n")
+    name, content = wheels.wheel("pats", "1.0")
+    assert index.upload((name, content)).status_code == 200
+    asks = {"NETRC": "/dev/null", "PATH": f"{BIN}:{there.environ['PATH']}"}
+    printed = {client: run(there, "client-config", client) for client in ("pip", "uv", "twine", "netrc")}
+    for client in ("pip", "uv"):
+        assert "on PATH. Without that: " in printed[client].stderr
+        (there.home / f"{client}.conf").write_text(printed[client].stdout)
+    pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "0", "pats")
+    there.run(*pip, "-d", there.home / "got", PIP_CONFIG_FILE=str(there.home / "pip.conf"), **asks)
+    assert (there.home / "got" / name).read_bytes() == content
+    there.run(sys.executable, "-m", "venv", "--without-pip", there.home / "venv")
+    uv = (BIN / "uv", "pip", "install", "--reinstall", "--python", there.home / "venv", "pats")
+    there.run(*uv, "--config-file", there.home / "uv.conf", **asks)
+    assert "in the keyring" in printed["twine"].stdout
+    assert printed["netrc"].stdout == f"machine 127.0.0.1 login pat+desk password {secret}\n"
+    beside = run(there, "client-config", "uv", "--form", "extra")
+    (there.home / "pyproject.toml").write_text(
+        '[project]\nname = "x"\nversion = "1"\ndependencies = ["pats"]\nrequires-python = ">=3.11"\n'
+        f"{beside.stdout}\n"
+        '[tool.uv.sources]\npats = { index = "internal" }\n'
+    )
+    settings = dict(word.split("=") for word in beside.stderr.split() if word.startswith("UV_"))
+    lock = there.run(BIN / "uv", "lock", UV_NO_CONFIG="0", **settings, **asks)
+    assert "Resolved 2" in lock.output
+
+
 def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
     """Typed, piped and from a file; the second time it is refused; the token can be revoked with the logout."""
     code = invite(index, "jo", "--role", "reader")
@@ -309,4 +339,7 @@ def test_the_commands_of_the_documents(serve: Callable[..., Server], there: Mach
     assert listed == []
     run(there, "login", server.url, "--netrc", said=f"{server.user}:{server.secret}\n")
     tokens = "".join(readme.blocks("docs/http.md")["Tokens"]).replace("http://127.0.0.1:8080", server.url)
-    assert "admin+ci" in readme.paste(tokens, there.home, there.environ)
+    assert '"admin"' in readme.paste(tokens, there.home, there.environ)
+    assert json.loads((there.home / "ci.json").read_text())["name"] == "admin+ci"
+    for secret in ("ci.json", "notebook.json", "ann.invite"):
+        assert (there.home / secret).stat().st_mode & 0o777 == 0o600

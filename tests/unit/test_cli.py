@@ -209,6 +209,41 @@ def test_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [entry["action"] for entry in audit] == ["user add", "user remove"]
 
 
+def test_a_code_goes_into_a_file_for_its_owner_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a secret does: the file is made first, is 0600, replaces none, and goes again where there is no invite."""
+    root, file = ["--root", str(tmp_path / "root")], tmp_path / "ann.invite"
+    assert cli.run(["user", "invite", "ann", "--output", str(file), *root]) == 2, "no role"
+    assert not file.exists()
+    assert cli.run(["user", "invite", "ann", "--role", "reader", "--output", str(file), *root]) == 0
+    code = file.read_text()
+    assert code.startswith("ppm_join_")
+    assert code.count("\n") == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert str(file) in captured.err
+    assert cli.run(["user", "invite", "ann", "--output", str(file), *root]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert file.read_text() == code
+    assert cli.run(["user", "invite", "ann", "--json", "--output", str(tmp_path / "2"), *root]) == 0
+    assert json.loads(capsys.readouterr().out)["output"] == str(tmp_path / "2")
+
+
+@pytest.mark.parametrize("file", ["-", ""])
+def test_what_names_no_file_is_not_written_to(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Volume(root=tmp_path / "root").prepare()
+    monkeypatch.chdir(tmp_path)
+    for command in (["user", "add"], ["user", "invite"], ["token", "create"]):
+        name = "ann+x" if "token" in command else "ann"
+        assert cli.run([*command, name, "--role", "reader", "--root", "root", "--output", file]) == 2
+        assert "names no file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+    assert cli.run(["user", "list", "--json", "--root", "root"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_init_writes_settings_once(tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert cli.run(["init", "--root", str(root)]) == 0
