@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from ppmctl.access import ROLES, Access
+from ppmctl.access import ROLES, Access, exceeds
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change, Known
 from ppmctl.errors import CredentialError, PpmError
@@ -79,11 +79,14 @@ def demand_admin(actor: Actor) -> None:
 
 
 def demand(change: Change, actor: Actor, name: str) -> Access:
-    """The credential `name`, if the actor may change it. Whether there is one is not told to who may not."""
+    """The credential `name`, if the actor may change it. Whether there is one is not told to who may not.
+
+    Over HTTP that is itself, or a token of its own owner that has no more right: role, projects and time.
+    """
     entry, by = change.access.get(name), actor.access
-    if by is not None and not by.may("manage"):
-        is_own = entry is not None and entry.owner == by.owner and (entry.is_token or name == by.name)
-        if entry is None or not is_own or ROLES.index(entry.effective.role) > ROLES.index(by.effective.role):
+    if by is not None and not by.may("manage") and name != by.name:
+        is_own = entry is not None and entry.owner == by.owner and entry.is_token
+        if entry is None or not is_own or exceeds(entry.effective, by):
             raise NotAllowed(f"The credential {by.name} may not change {name}.")
     if entry is None:
         raise unknown(name)
@@ -103,6 +106,33 @@ def demand_live(entry: Access) -> None:
         raise PpmError(
             f"{entry.name} has expired, or lacks its owner.", hint="--expires DURATION gives it more time."
         )
+
+
+def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
+    """Whom the new `token` may not exceed. Its owner is made, or made wider, where that is the actor's to do."""
+    owner = change.access.get(token.owner)
+    if actor.access is not None:
+        maker = change.access.get(actor.access.name)
+        if owner is None or maker is None or actor.access.owner != token.owner:
+            raise NotAllowed(f"The credential {actor.access.name} makes tokens of its own: {actor.access.owner}+…")
+        return [owner, maker] if maker.is_token else [owner]
+    if owner is None and token.owner in change.named:  # a line of htpasswd would get rights that nobody meant for it
+        raise PpmError(
+            f"{token.owner} has no entry in access.yml that makes sense, but stands there or in htpasswd.",
+            hint=f"ppmctl user remove {token.owner}  takes that away.",
+        )
+    if owner is None:
+        owner = replace(token, name=token.owner, expires=None, has_tokens_only=True)
+        change.put(owner)
+    elif owner.has_tokens_only:
+        is_scoped = bool(owner.projects and token.projects) or "reader" in (owner.role, token.role)
+        owner = replace(
+            owner,
+            role=max(owner.role, token.role, key=ROLES.index),
+            projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
+        )
+        change.put(owner)
+    return [change.access[token.owner]]
 
 
 def as_account(known: Known, name: str) -> Account:
@@ -128,3 +158,24 @@ def taken(name: str) -> Taken:
     """The error for a name that a credential has already."""
     command = f"token revoke {name}" if "+" in name else f"user remove {name}"
     return Taken(f"There is a credential {name!r} already.", hint=f"ppmctl {command}  takes it away first.")
+
+
+def noun(name: str) -> str:
+    """What a credential of this name is."""
+    return "token" if "+" in name else "user"
+
+
+def said(name: str, role: str, projects: Sequence[str], expires: str | None) -> str:
+    """What was to be made, in the words of the audit."""
+    globs = tuple(projects)
+    return until(f"{name} as {role}{f' of {chr(32).join(globs)}' if globs else ''}", expires)
+
+
+def granted(entry: Access) -> str:
+    """What was made, in the same words."""
+    return said(entry.name, entry.role, entry.projects, entry.expires)
+
+
+def until(what: str, expires: str | None) -> str:
+    """`what`, and how long."""
+    return f"{what} until {expires}" if expires else what

@@ -12,12 +12,12 @@ PpmError or OSError where the volume can't be used.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from ppmctl import access, audit, credentials, htpasswd, invites
-from ppmctl.access import ROLES, Access
+from ppmctl.access import Access
 from ppmctl.account import (
     Account,
     Actor,
@@ -30,8 +30,13 @@ from ppmctl.account import (
     demand,
     demand_admin,
     demand_live,
+    granted,
+    holders_of,
+    noun,
+    said,
     taken,
     unknown,
+    until,
 )
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change
@@ -71,7 +76,7 @@ def create_user(
 
     `expires` is a moment as `access.expiry` gives it, or None for never.
     """
-    with _changing(volume, actor, "user add", _said(name, role, projects, expires)) as change:
+    with _changing(volume, actor, "user add", said(name, role, projects, expires)) as change:
         _put_user(change, actor, name, role, projects, expires, email)
         return _issue(change, name, deliver)
 
@@ -87,7 +92,7 @@ def prepare_user(
     email: str | None = None,
 ) -> Account:
     """Make the user `name` as `create_user` does, but without a secret: somebody else gets it, by `rotate`."""
-    with _changing(volume, actor, "user add", f"{_said(name, role, projects, expires)}, no secret") as change:
+    with _changing(volume, actor, "user add", f"{said(name, role, projects, expires)}, no secret") as change:
         _put_user(change, actor, name, role, projects, expires, email)
         return as_account(change.known(), name)
 
@@ -108,11 +113,14 @@ def create_token(
     `expires`, they are those of whom it can't exceed. A token that a token made is gone with it. Beside the volume an
     owner that is not there is made too: without a secret, with the rights of its tokens, and gone with the last.
     """
-    with _changing(volume, actor, "token create", _said(name, role, projects, expires)) as change:
+    wanted_said = said(name, role, projects, expires)
+    with _changing(
+        volume, actor, "token create", wanted_said, done=lambda change: granted(change.access[name])
+    ) as change:
         wanted = _new(actor, name, role, projects, expires)
         if not wanted.is_token:
             raise UsageError(f"{name!r} is no token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
-        holders = _holders(change, actor, wanted)  # first: whether somebody else has such a token is not told
+        holders = holders_of(change, actor, wanted)  # first: whether somebody else has such a token is not told
         if name in change.named:
             raise taken(name)
         for holder in holders:
@@ -135,7 +143,7 @@ def rotate(
 
     The old secret holds for no request more. PpmError for a disabled one, and for an expired one without `expires`.
     """
-    with _changing(volume, actor, f"{_noun(name)} rotate", _until(name, expires)) as change:
+    with _changing(volume, actor, f"{noun(name)} rotate", until(name, expires)) as change:
         entry = demand(change, actor, name)
         change.put(replace(entry, expires=expires or entry.expires, has_tokens_only=False))
         demand_live(change.access[name])
@@ -156,8 +164,8 @@ def change(
     An actor over HTTP must be an admin. Its tokens are held to what their owner has from then on.
     """
     globs = None if projects is None else tuple(projects)
-    said = [role or "", f"projects {' '.join(globs) or '*'}" if globs is not None else "", email or ""]
-    with _changing(volume, actor, f"{_noun(name)} change", ", ".join([name, *filter(None, said)])) as change:
+    values = [role or "", f"projects {' '.join(globs) or '*'}" if globs is not None else "", email or ""]
+    with _changing(volume, actor, f"{noun(name)} change", f"{name} to {', '.join(filter(None, values))}") as change:
         demand_admin(actor)
         entry = demand(change, actor, name)
         changed = replace(
@@ -179,12 +187,14 @@ def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
     The names that were let in before and are no more.
     """
-    with _changing(volume, actor, f"{_noun(name)} disable", name) as change:
+    with _changing(volume, actor, f"{noun(name)} disable", name) as change:
         demand_admin(actor)
         before = change.known()
         change.put(replace(demand(change, actor, name), disabled=True))
         held = (entry for entry in change.access.values() if entry.stands_on(name))
-        return tuple(sorted(entry.name for entry in held if entry.name in before.hashes))
+        out = tuple(sorted(entry.name for entry in held if entry.name in before.hashes))
+    _audit_others(volume, actor, "disable", name, out)
+    return out
 
 
 def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = None) -> Account:
@@ -192,7 +202,7 @@ def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = Non
 
     The tokens of a user come back with it, but for those that are disabled or expired themselves.
     """
-    with _changing(volume, actor, f"{_noun(name)} enable", _until(name, expires)) as change:
+    with _changing(volume, actor, f"{noun(name)} enable", until(name, expires)) as change:
         demand_admin(actor)
         entry = demand(change, actor, name)
         change.put(replace(entry, disabled=False, expires=expires or entry.expires))
@@ -206,7 +216,7 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
     An actor over HTTP may remove tokens of its own owner that are no stronger than itself; an admin may remove any.
     """
-    with _changing(volume, actor, f"{_noun(name)} {'revoke' if '+' in name else 'remove'}", name) as change:
+    with _changing(volume, actor, f"{noun(name)} {'revoke' if '+' in name else 'remove'}", name) as change:
         if name in change.access:
             demand(change, actor, name)
         elif name not in change.named or actor.access is not None:
@@ -218,7 +228,8 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
             gone.add(owner.name)
         change.drop(gone)
         invites.drop(volume, gone)
-        return tuple(sorted(gone))
+    _audit_others(volume, actor, "remove", name, gone)
+    return tuple(sorted(gone))
 
 
 def prune(volume: Volume) -> tuple[str, ...]:
@@ -233,12 +244,15 @@ def prune(volume: Volume) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _changing(volume: Volume, actor: Actor, action: str, what: str) -> Iterator[Change]:
+def _changing(
+    volume: Volume, actor: Actor, action: str, what: str, *, done: Callable[[Change], str] | None = None
+) -> Iterator[Change]:
+    """A change, and its line of the audit: `what` was to be done, and what `done` says of it when it was."""
     result = "failed"
     try:
         with credentials.changing(volume) as change:
             yield change
-        result = "done"
+        result, what = "done", what if done is None else done(change)
         _audit_pruned(volume, change)
     except PpmError as exc:
         result = exc.message
@@ -246,6 +260,20 @@ def _changing(volume: Volume, actor: Actor, action: str, what: str) -> Iterator[
     finally:
         if result == "done" or actor.access is None:
             audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result=result)
+
+
+def _audit_others(volume: Volume, actor: Actor, verb: str, name: str, names: Iterable[str]) -> None:
+    """What was done to these with `name`."""
+    for other in sorted(set(names) - {name}):
+        does = "revoke" if verb == "remove" and "+" in other else verb
+        audit.write(
+            volume,
+            action=f"{noun(other)} {does}",
+            by=actor.name,
+            origin=actor.origin,
+            what=f"{other} with {name}",
+            result="done",
+        )
 
 
 def _audit_pruned(volume: Volume, change: Change) -> None:
@@ -301,45 +329,5 @@ def _check_scope(entry: Access) -> None:
         raise UsageError("An admin manages the whole index; projects are for publishers.")
 
 
-def _holders(change: Change, actor: Actor, token: Access) -> list[Access]:
-    """Whom the new `token` may not exceed. Its owner is made, or made wider, where that is the actor's to do."""
-    owner = change.access.get(token.owner)
-    if actor.access is not None:
-        maker = change.access.get(actor.access.name)
-        if owner is None or maker is None or actor.access.owner != token.owner:
-            raise NotAllowed(f"The credential {actor.access.name} makes tokens of its own: {actor.access.owner}+…")
-        return [owner, maker] if maker.is_token else [owner]
-    if owner is None and token.owner in change.named:  # a line of htpasswd would get rights that nobody meant for it
-        raise PpmError(
-            f"{token.owner} has no entry in access.yml that makes sense, but stands there or in htpasswd.",
-            hint=f"ppmctl user remove {token.owner}  takes that away.",
-        )
-    if owner is None:
-        owner = replace(token, name=token.owner, expires=None, has_tokens_only=True)
-        change.put(owner)
-    elif owner.has_tokens_only:
-        is_scoped = bool(owner.projects and token.projects) or "reader" in (owner.role, token.role)
-        owner = replace(
-            owner,
-            role=max(owner.role, token.role, key=ROLES.index),
-            projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
-        )
-        change.put(owner)
-    return [change.access[token.owner]]
-
-
 def _tokens(change: Change, owner: str) -> set[str]:
     return {each for each in change.named if each.startswith(f"{owner}+")}
-
-
-def _noun(name: str) -> str:
-    return "token" if "+" in name else "user"
-
-
-def _said(name: str, role: str, projects: Sequence[str], expires: str | None) -> str:
-    globs = tuple(projects)
-    return _until(f"{name} as {role}{f' of {chr(32).join(globs)}' if globs else ''}", expires)
-
-
-def _until(what: str, expires: str | None) -> str:
-    return f"{what} until {expires}" if expires else what

@@ -9,6 +9,7 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import audit
+from ppmctl.dists import one_line
 from ppmctl.errors import Refused
 
 MAX_BODY = 16 << 10  # bytes
@@ -20,8 +21,11 @@ def attempt(request: Request, action: str, what: str) -> None:
     found.action, found.what = action, what
 
 
-def body(request: Request) -> dict[str, Any]:
-    """The JSON object that a request sends; nothing at all is an empty one. Refused: 400, 408, 411, 413."""
+def body(request: Request, *keys: str) -> dict[str, Any]:
+    """The JSON object that a request sends, with no other keys than these; nothing at all is an empty one.
+
+    Refused: 400, 408, 411, 413.
+    """
     if request.content_length is None:
         if "Transfer-Encoding" in request.headers:
             raise Refused(411, "This request needs its length (Content-Length)")
@@ -36,6 +40,9 @@ def body(request: Request) -> dict[str, Any]:
         raise Refused(400, "The body is not JSON") from exc
     if not isinstance(values, dict):
         raise Refused(400, "The body is not a JSON object")
+    for key in values:
+        if key not in keys:  # misspelt, it would mean more right, or more time, than was meant
+            raise Refused(400, f"The body has {one_line(key)[:40]!r}; it may have {', '.join(keys)}")
     return values
 
 

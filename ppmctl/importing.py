@@ -90,7 +90,8 @@ def take(
                 change.put_hash(line.name, line.stored)
     for each in () if dry_run else done:
         if not each.refused:
-            what = f"{each.name} as {role}, {each.kind}"
+            scope = f" of {' '.join(pattern.projects)}" if pattern.projects else ""
+            what = f"{each.name} as {role}{scope}, {each.kind}"
             audit.write(volume, action="user import", by=actor.name, origin=actor.origin, what=what, result="done")
     return tuple(done)
 

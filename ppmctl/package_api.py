@@ -61,7 +61,7 @@ class PackageApi:
     def _yank(self, request: Request, by: Access, project: str, release: str) -> Response:
         api.attempt(request, "yank", f"{project} {release}")
         _demand(by.may("publish", project), by, f"yank releases of {project}")
-        reason = _reason(api.body(request))
+        reason = _reason(api.body(request, "reason"))
         return self._done(request, by, "yank", project, self._store.yank(project, release, reason))
 
     def _unyank(self, request: Request, by: Access, project: str, release: str) -> Response:
@@ -77,7 +77,7 @@ class PackageApi:
     def _status(self, request: Request, by: Access, project: str) -> Response:
         api.attempt(request, "status", project)
         _demand(by.may("manage", project), by, f"set the status of {project}: it is not an admin's")
-        body = api.body(request)
+        body = api.body(request, "status", "reason")
         state = body.get("status")
         if state not in STATUSES:
             raise Refused(400, f"The status is one of {', '.join(STATUSES)} (PEP 792)")

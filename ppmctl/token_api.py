@@ -67,7 +67,7 @@ class TokenApi:
 
     def _create(self, request: Request, by: Access) -> Response:
         api.attempt(request, "token create", by.owner)
-        body = api.body(request)
+        body = api.body(request, "name", "role", "projects", "expires")
         name = text(body, "name", "the token's purpose, such as laptop")
         name = name if "+" in name else f"{by.owner}+{name}"
         api.attempt(request, "token create", name)
@@ -85,9 +85,8 @@ class TokenApi:
         return created(issued)
 
     def _revoke(self, request: Request, by: Access, name: str) -> Response:
+        name = name if "+" in name else f"{by.owner}+{name}"
         api.attempt(request, "token revoke", name)
-        if "+" not in name:
-            raise UsageError(f"{name!r} is no token's name; it is OWNER+PURPOSE, such as {by.owner}+laptop.")
         if name.partition("+")[0] != by.owner and not by.may("manage"):
             # as for a name that nobody has: whether somebody else has it is not theirs to know
             raise unknown(name)
@@ -99,7 +98,7 @@ def join(request: Request, volume: Volume) -> Response:
     if request.method != "POST":
         return api.not_allowed("POST")
     api.attempt(request, "user join", request.path)
-    body = api.body(request)
+    body = api.body(request, "code", "purpose")
     try:
         code = text(body, "code", "that of the invite")
         purpose = text(body, "purpose", "what the token is for, such as laptop") if "purpose" in body else "login"
@@ -119,7 +118,8 @@ def text(body: dict[str, Any], key: str, what: str) -> str:
     """The text that a body has for `key`, which is `what`. UsageError where it has none."""
     found = body.get(key)
     if not isinstance(found, str) or not found:
-        raise UsageError(f"The body lacks {key!r}: {what}.")
+        lack = f"The body's {key!r} is no text" if key in body else f"The body lacks {key!r}"
+        raise UsageError(f"{lack}: {what}.")
     return found
 
 

@@ -53,7 +53,7 @@ class Entry:
 
     def is_about(self, user: str) -> bool:
         """Whether `user`, or a token of that user's, did it, or it was done to one of them."""
-        named = [self.by] if self.action in ON_PACKAGES else [self.by, self.what.partition(" ")[0]]
+        named = [self.by] if self.action in ON_PACKAGES else [self.by, self.what.partition(" ")[0].rstrip(",")]
         return any(name == user or name.startswith(f"{user}+") for name in named)
 
 

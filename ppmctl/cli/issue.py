@@ -13,6 +13,16 @@ import click
 from ppmctl import files, output
 from ppmctl.accounts import Account, Deliver, Issued
 
+
+def _duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """The duration, if it is one: an empty one, of a variable that is not set, is none, and not for ever."""
+    if value is not None:
+        from ppmctl import access
+
+        access.expiry(value)
+    return value
+
+
 output_option = click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -27,7 +37,10 @@ projects_option = click.option(
     help="Projects that a publisher may publish, such as 'acme-*'. May be repeated; without it all.",
 )
 expires_option = click.option(
-    "--expires", metavar="DURATION", help="How long it lets in: 45s, 10m, 12h or 90d. Without it for ever."
+    "--expires",
+    metavar="DURATION",
+    callback=_duration,
+    help="How long it lets in: 45s, 10m, 12h or 90d. Without it for ever.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -137,7 +137,13 @@ TABLE = (
     _revoke("reader", 404, "nobody+x"),
     _revoke("reader", 404, "reader+none"),
     _revoke("scoped+reading", 403, "scoped+brief"),  # stronger than itself
-    _revoke("scoped", 400, "scoped"),
+    _revoke("scoped", 404, "scoped"),  # a purpose: scoped+scoped
+    _revoke("scoped+narrow", 403, "scoped+brief"),  # of more projects
+    _revoke("scoped+brief", 403, "scoped+wide"),  # without an end
+    _revoke("scoped+narrow", 404, "scoped+none"),
+    _create("scoped+narrow", 201, "child", "publisher", projects=["acme-one"], expires="1h"),
+    _revoke("scoped+narrow", 200, "child"),
+    _revoke("scoped+narrow", 200, "narrow"),
     _revoke("scoped", 404, "boss+reading"),
     _revoke("boss", 200, "reader%2Ba"),
     _revoke("boss", 404, "reader%2Ba"),
@@ -152,6 +158,9 @@ TABLE = (
     _create("scoped", 400, "d", "publisher", projects=["../x"]),
     _create("scoped", 400, "d", "reader", expires="soon"),
     _create("scoped", 400, "d", "reader", expires=90),
+    _create("scoped", 400, "d", "reader", expires=""),
+    _create("scoped", 400, "d", "publisher", project=["acme-one"]),
+    _create("scoped", 400, "d", "reader", expire="1d"),
     _create("scoped", 409, "c", "reader"),
     Try("scoped", "POST", "/api/tokens", {}, 400),
     Try("scoped", "PUT", "/api/tokens", None, 405),
@@ -180,6 +189,8 @@ def test_no_credential_makes_or_takes_more_than_is_its_own(serve: Callable[..., 
         "scoped": add(server, "scoped", "publisher", "--project", "acme-*"),
         "scoped+reading": add(server, "scoped+reading", "reader"),
         "scoped+brief": add(server, "scoped+brief", "publisher", "--project", "acme-*", "--expires", "10d"),
+        "scoped+wide": add(server, "scoped+wide", "publisher"),
+        "scoped+narrow": add(server, "scoped+narrow", "publisher", "--project", "acme-one"),
         "short": add(server, "short", "reader", "--expires", "2d"),
         "boss": add(server, "boss", "admin"),
         "boss+reading": add(server, "boss+reading", "reader"),
