@@ -16,6 +16,7 @@ TESTS = Path(__file__).parent
 WITH_HOSTS = ("hosts", "clients")  # they share the hosts, which take a minute each
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two run side by side (`make test`), one has what needs hosts, and the other the rest, in its order."""
     for item in items:

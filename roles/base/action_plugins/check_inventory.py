@@ -212,8 +212,8 @@ def _credential_problems(variable: str, options: Mapping[str, Any], value: Any) 
                 near = difflib.get_close_matches(str(key), options, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(options)}."
                 yield f"{where}: {key} is not known; {hint}"
-            elif given is not None and (must := _wrong_part(key, options[key], given)):
-                yield f"{where}: its {key} must be {must}."
+            elif given is not None and (wanted := _wrong_part(key, options[key], given)):
+                yield f"{where}: its {key} must be {wanted}."
 
 
 def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
