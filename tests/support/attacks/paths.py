@@ -9,7 +9,8 @@ from support.raw import Target, request
 
 # files below the volume; the last is the host's
 FILES = (
-    *("credentials/htpasswd", "credentials/access.yml", "audit.jsonl", "ppm.yml", "first-credential", "netrc"),
+    *("credentials/htpasswd", "credentials/access.yml", "credentials/invites", "credentials/disabled"),
+    *("audit.jsonl", "ppm.yml", "first-credential", "netrc"),
     *("drop/planted-1.0.tar.gz", "incoming/planted", "bodies/0000000001", "index/pending/planted", "index/boot"),
     *("packages/{project}/{file}.upload", "packages/{project}/.status", "../../../../../../etc/passwd"),
 )
