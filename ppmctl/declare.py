@@ -169,7 +169,8 @@ def _put(change: Change, wanted: Wanted) -> Iterator[Done]:
         change.put_hash(wanted.name, htpasswd.hash_of(wanted.secret.reveal()))
         others.append("secret")
     if others:
-        yield Done(name=wanted.name, what="made" if before is None else ", ".join(others))
+        what = ", ".join("enabled" if each == "disabled" and not entry.disabled else each for each in others)
+        yield Done(name=wanted.name, what="made" if before is None else what)
 
 
 def _demand_own(change: Change, name: str) -> None:

@@ -13,7 +13,7 @@ import logging
 import re
 import secrets
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ppmctl import access, files
@@ -75,7 +75,14 @@ def read(volume: Volume) -> tuple[Invite, ...]:
 
 def of_user(volume: Volume, user: Access) -> Invite | None:
     """The open invite of `user`, if there is one."""
-    return next((invite for invite in read(volume) if invite.name == user.name and invite.is_open(user)), None)
+    found = waiting(volume, user)
+    return found if found is not None and found.is_open(user) else None
+
+
+def waiting(volume: Volume, user: Access) -> Invite | None:
+    """The invite that `user` has, if there is one: its code works now, or once the user is let in again."""
+    let_in = replace(user, disabled=False, expires=None)
+    return next((invite for invite in read(volume) if invite.name == user.name and invite.is_open(let_in)), None)
 
 
 def find(invites: Iterable[Invite], code: str) -> Invite | None:

@@ -60,6 +60,7 @@ def invite(
     until = access.expiry(expires) if expires else None
     with _file(output) as write:
         volume = open_volume(root)
+        _demand_time(volume, name)
         made, code = joining.invite(volume, actor(), name, role=role, projects=projects, expires=until, email=email)
         if write is not None:
             write(code.reveal())
@@ -73,6 +74,15 @@ def invite(
         printer.data(code.reveal())
     else:
         printer.say(f"{said}  asks for the code, once; it is in {output}.")
+
+
+def _demand_time(volume: Volume, name: str) -> None:
+    from ppmctl import accounts
+
+    for each in accounts.accounts(volume, owner=name):
+        if each.access.name == name and each.state == "expired":
+            hint = f"ppmctl user enable {name} --expires DURATION  gives more time; then invite again."
+            raise PpmError(f"{name} has expired.", hint=hint)
 
 
 def _withdraw(volume: Volume, name: str) -> None:

@@ -14,7 +14,7 @@ from ppmctl import files, output
 from ppmctl.accounts import Account, Deliver, Issued
 
 
-def _duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """The duration, if it is one: an empty one, of a variable that is not set, is none, and not for ever."""
     if value is not None:
         from ppmctl import access
@@ -39,7 +39,7 @@ projects_option = click.option(
 expires_option = click.option(
     "--expires",
     metavar="DURATION",
-    callback=_duration,
+    callback=duration,
     help="How long it lets in: 45s, 10m, 12h or 90d. Without it for ever.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -99,6 +99,11 @@ def described(account: Account) -> str:
     scope = f" of {' '.join(access.projects)}" if access.projects else ""
     until = f" until {access.expires}" if access.expires else ""
     return f"{access.name} is {'an' if access.role == 'admin' else 'a'} {access.role}{scope}{until}."
+
+
+def values(account: Account) -> dict[str, Any]:
+    """A credential as `--json` has it, and the HTTP API in a list: with how it is."""
+    return {**account.as_values(), "state": account.state}
 
 
 def table(accounts: tuple[Account, ...]) -> None:

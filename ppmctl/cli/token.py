@@ -11,7 +11,7 @@ import click
 from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
-from ppmctl.cli.issue import expires_option, hand_over, json_option, output_option, projects_option, table
+from ppmctl.cli.issue import expires_option, hand_over, json_option, output_option, projects_option, table, values
 from ppmctl.cli.volume import find_volume, open_volume, root_option, there
 from ppmctl.volume import Volume
 
@@ -66,29 +66,38 @@ def list_(owner: str | None, as_json: bool, root: Path) -> None:
     """List the tokens, or those of OWNER alone."""
     from ppmctl import accounts
 
-    found = tuple(each for each in accounts.accounts(open_volume(there(root)), owner=owner) if each.access.is_token)
+    volume = open_volume(there(root))
+    if owner is not None:
+        accounts.account(volume, owner)  # there is such a user
+    found = tuple(each for each in accounts.accounts(volume, owner=owner) if each.access.is_token)
     if as_json:
-        output.as_json([each.as_values() for each in found])
+        output.as_json([values(each) for each in found])
     else:
         table(found)
 
 
 @token.command()
 @click.argument("name", metavar="OWNER+PURPOSE")
+@json_option
 @root_option
-def revoke(name: str, root: Path) -> None:
+def revoke(name: str, as_json: bool, root: Path) -> None:
     """Revoke a token, and those that were made with it: from the next request on they let nobody in."""
     from ppmctl import accounts, declare
     from ppmctl.errors import UsageError
 
+    volume = open_volume(there(root))
     if "+" not in name:
+        accounts.account(volume, name)  # there is such a user
         raise UsageError(
             f"{name!r} is a user, no token.", hint=f"ppmctl user remove {name}  removes it with its tokens."
         )
-    volume = open_volume(there(root))
     note = declare.given_back(volume, name)
-    for gone in accounts.remove(volume, actor(), name):
-        output.say(f"{gone} is revoked.")
+    gone = accounts.remove(volume, actor(), name)
+    if as_json:
+        output.as_json({"revoked": list(gone)})
+    else:
+        for each in gone:
+            output.say(f"{each} is revoked.")
     if note:
         output.say(note)
 

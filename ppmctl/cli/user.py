@@ -10,16 +10,17 @@ import click
 
 from ppmctl import output
 from ppmctl.access import ROLES
+from ppmctl.cli import alter
 from ppmctl.cli.actor import actor
 from ppmctl.cli.invite import invite
 from ppmctl.cli.issue import (
-    described,
     expires_option,
     hand_over,
     json_option,
     output_option,
     projects_option,
     table,
+    values,
 )
 from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
@@ -30,7 +31,8 @@ def user() -> None:
     """Add, list, disable and remove users. Runs beside an index's volume; a running server sees it at once."""
 
 
-user.add_command(invite)
+for command in (invite, alter.change, alter.disable, alter.enable, alter.rotate, alter.remove):
+    user.add_command(command)
 
 
 @user.command()
@@ -144,7 +146,7 @@ def list_(root: Path, as_json: bool) -> None:
 
     found = accounts.accounts(open_volume(there(root)))
     if as_json:
-        output.as_json([each.as_values() for each in found])
+        output.as_json([values(each) for each in found])
     else:
         table(found)
 
@@ -159,38 +161,23 @@ def show(name: str, root: Path, as_json: bool) -> None:
 
     volume = open_volume(there(root))
     found = accounts.account(volume, name)
-    invited = invites.of_user(volume, found.access)
+    invited = invites.waiting(volume, found.access)
+    is_open = invited is not None and invited.is_open(found.access)
     held = (each for each in accounts.accounts(volume, owner=found.access.owner) if each.access.stands_on(name))
     tokens = tuple(each for each in held if each.access.name != name)
     if as_json:
-        shown = {**found.as_values(), "state": found.state, "tokens": [each.as_values() for each in tokens]}
-        output.as_json({**shown, "invite": {"expires": invited.expires, "by": invited.by} if invited else None})
+        shown = {**values(found), "tokens": [values(each) for each in tokens]}
+        invite = {"expires": invited.expires, "by": invited.by, "open": is_open} if invited else None
+        output.as_json({**shown, "invite": invite})
         return
     if invited:
-        output.say(f"{name} has an open invite, made by {invited.by}, until {invited.expires}.")
+        what = "an open invite" if is_open else f"an invite that is held up while {name} is {found.state}"
+        output.say(f"{name} has {what}, made by {invited.by}, until {invited.expires}.")
     if found.access.email:
         output.say(f"{name} is <{found.access.email}>.")
     if found.access.effective.role != found.access.role:
         output.say(f"{name} is held to what its owner has: it is a {found.access.effective.role} now.")
     table((found, *tokens))
-
-
-@user.command()
-@click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), help="What the user or token may do from now on.")
-@projects_option
-@click.option("--all-projects", is_flag=True, help="A publisher of all projects from now on.")
-@click.option("--email", metavar="ADDRESS", help="The user's e-mail address.")
-@root_option
-def change(
-    name: str, role: str | None, projects: tuple[str, ...], all_projects: bool, email: str | None, root: Path
-) -> None:
-    """Change what the user or token NAME may do. It keeps its secret; a user's tokens are held to it at once."""
-    from ppmctl import accounts
-
-    globs = projects or (() if all_projects else None)
-    changed = accounts.change(open_volume(there(root)), actor(), name, role=role, projects=globs, email=email)
-    output.say(described(changed))
 
 
 @user.command("import")
@@ -245,65 +232,3 @@ def import_(
             ],
         )
     return 1 if any(each.refused for each in taken) else 0
-
-
-@user.command()
-@click.argument("name")
-@root_option
-def disable(name: str, root: Path) -> None:
-    """Let the user or token NAME in no more, nor a user's tokens, from now on; `enable` takes it back."""
-    from ppmctl import accounts, declare
-
-    volume = open_volume(there(root))
-    for shut in accounts.disable(volume, actor(), name) or (name,):
-        output.say(f"{shut} is disabled.")
-    if note := declare.given_back(volume, name):
-        output.say(note)
-
-
-@user.command()
-@click.argument("name")
-@expires_option
-@root_option
-def enable(name: str, expires: str | None, root: Path) -> None:
-    """Let the disabled user or token NAME in again, with the secret that it had; an expired one with --expires."""
-    from ppmctl import access, accounts
-
-    until = access.expiry(expires) if expires else None
-    enabled = accounts.enable(open_volume(there(root)), actor(), name, expires=until)
-    output.say(described(enabled))
-    if enabled.state == "no secret":
-        output.say(f"It has no secret: ppmctl user rotate {name}  gives it one.")
-
-
-@user.command()
-@click.argument("name")
-@expires_option
-@output_option
-@json_option
-@root_option
-def rotate(name: str, expires: str | None, output: Path | None, as_json: bool, root: Path) -> None:
-    """Give the user or token NAME another secret, and print it, once. The old one lets nobody in any more."""
-    from ppmctl import access, accounts
-
-    until = access.expiry(expires) if expires else None
-    hand_over(
-        lambda deliver: accounts.rotate(open_volume(there(root)), actor(), name, expires=until, deliver=deliver),
-        path=output,
-        as_json=as_json,
-    )
-
-
-@user.command()
-@click.argument("name")
-@root_option
-def remove(name: str, root: Path) -> None:
-    """Remove the user NAME and its tokens: from the next request on, their secrets let nobody in."""
-    from ppmctl import accounts, declare
-
-    volume = open_volume(there(root))
-    note = declare.given_back(volume, name)
-    for gone in accounts.remove(volume, actor(), name):
-        output.say(f"{gone} is no {'token' if '+' in gone else 'user'} any more.")
-    if note:
-        output.say(note)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -207,6 +209,98 @@ def test_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "alice" not in capsys.readouterr().out
     audit = [json.loads(line) for line in (tmp_path / "root" / "audit.jsonl").read_text().splitlines()]
     assert [entry["action"] for entry in audit] == ["user add", "user remove"]
+
+
+def test_changes_of_users_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To people in a line each, to scripts with --json; the state is in every list."""
+    root = ["--root", str(tmp_path / "root")]
+
+    def said(*arguments: str, expect: int = 0) -> str:
+        assert cli.run([*arguments, *root]) == expect
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return captured.err
+
+    def values(*arguments: str) -> Any:
+        assert cli.run([*arguments, "--json", *root]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    for name in ("ann+laptop", "ann+old"):
+        assert cli.run(["token", "create", name, "--role", "reader", *root]) == 0
+    assert cli.run(["user", "invite", "ann", *root]) == 0
+    capsys.readouterr()
+    assert values("token", "revoke", "ann+old") == {"revoked": ["ann+old"]}
+    assert said("user", "disable", "ann") == "ann is disabled.\nann+laptop is disabled.\n"
+    assert said("user", "disable", "ann") == "ann is disabled.\n"
+    assert values("user", "disable", "ann") == {"disabled": ["ann"]}
+    for listed in (values("user", "list"), values("token", "list"), values("user", "show", "ann")["tokens"]):
+        assert {entry["state"] for entry in listed} == {"disabled"}
+    assert values("user", "show", "ann")["invite"]["open"] is False
+    assert cli.run(["user", "show", "ann", *root]) == 0
+    assert "an invite that is held up while ann is disabled" in capsys.readouterr().err
+    assert said("user", "enable", "ann") == "ann is a reader.\nann+laptop is let in.\n"
+    assert values("user", "show", "ann")["invite"]["open"] is True
+    assert values("user", "change", "ann", "--role", "publisher")["role"] == "publisher"
+    assert values("user", "enable", "ann", "--expires", "1d")["state"] == "no secret"
+    assert said("user", "enable", "ann").startswith("ann is a publisher until 20")
+    assert values("user", "remove", "ann") == {"removed": ["ann", "ann+laptop"]}
+    assert cli.run(["user", "invite", "bea", "--role", "reader", *root]) == 0
+    capsys.readouterr()
+    said("user", "disable", "bea")
+    assert "It has no secret: ppmctl user rotate bea" in said("user", "enable", "bea")
+
+
+def test_an_expired_user_is_invited_with_more_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ["--root", str(tmp_path / "root")]
+    assert cli.run(["user", "invite", "ann", "--role", "reader", "--expires", "1s", *root]) == 0
+    access = tmp_path / "root" / "credentials" / "access.yml"
+    access.write_text(re.sub(r"20[0-9T:.-]+Z", "2020-01-01T00:00:00Z", access.read_text()))
+    capsys.readouterr()
+    assert cli.run(["user", "invite", "ann", *root]) == 1
+    command = "ppmctl user enable ann --expires DURATION"
+    assert command in capsys.readouterr().err
+    assert cli.run([*command.replace("DURATION", "1d").split()[1:], *root]) == 0
+    assert cli.run(["user", "invite", "ann", *root]) == 0
+
+
+def test_the_last_admin_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ["--root", str(tmp_path / "root")]
+    for name, role in (("one", "admin"), ("two", "admin"), ("ann", "reader")):
+        assert cli.run(["user", "add", name, "--role", role, *root]) == 0
+    for command in (["disable", "one"], ["remove", "ann"], ["disable", "one"]):
+        assert cli.run(["user", *command, *root]) == 0
+    assert "No admin" not in capsys.readouterr().err
+    for command in (["disable", "two"], ["change", "two", "--role", "reader"], ["remove", "two"]):
+        assert cli.run(["user", *command, *root]) == 0
+        assert "No admin is let in any more: ppmctl user add NAME --role admin" in capsys.readouterr().err
+        if command[0] == "disable":
+            assert cli.run(["user", "enable", "two", *root]) == 0
+        elif command[0] == "change":
+            assert cli.run(["user", "change", "two", "--role", "admin", *root]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["token", "revoke", "nobody"], 1, "There is no credential 'nobody'"),
+        (["token", "revoke", "ann"], 2, "'ann' is a user, no token"),
+        (["token", "list", "nobody"], 1, "There is no credential 'nobody'"),
+        (["user", "invite", "nobody", "--withdraw"], 1, "There is no credential 'nobody'"),
+        (["user", "invite", "ann", "--withdraw"], 1, "There is no open invite of 'ann'"),
+        (["user", "change", "ann"], 2, "not said what is to change"),
+        (["user", "change", "ann", "--project", "x", "--all-projects"], 2, "Give one of them"),
+    ],
+)
+def test_what_is_asked_of_users_makes_sense(
+    arguments: list[str], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = ["--root", str(tmp_path / "root")]
+    assert cli.run(["user", "add", "ann", "--role", "publisher", *root]) == 0
+    before = (tmp_path / "root" / "audit.jsonl").read_bytes()
+    capsys.readouterr()
+    assert cli.run([*arguments, *root]) == code
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "root" / "audit.jsonl").read_bytes() == before, "nothing was done"
 
 
 def test_a_code_goes_into_a_file_for_its_owner_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

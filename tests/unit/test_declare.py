@@ -78,7 +78,7 @@ def test_the_list_wins_over_what_was_changed_by_hand_about_its_own(volume: Volum
     accounts.change(volume, ME, "ann", role="reader")
     accounts.disable(volume, ME, "ci")
     assert not lets_in(volume, "ci+deploy", OTHER)
-    assert apply(volume, LIST) == {"ann": "role", "ci": "disabled, secret"}
+    assert apply(volume, LIST) == {"ann": "role", "ci": "enabled, secret"}
     assert lets_in(volume, "ann", given), "one without a secret in the list keeps the one it was given"
     assert lets_in(volume, "ci", SECRET)
     assert lets_in(volume, "ci+deploy", OTHER)
@@ -92,7 +92,7 @@ def test_disabled_and_back_with_the_same_secret(volume: Volume) -> None:
         assert not lets_in(volume, name, secret)
         assert f"{name}:" not in volume.htpasswd.read_text()
     assert apply(volume, disabled) == {}
-    assert apply(volume, LIST) == {"ci": "disabled"}
+    assert apply(volume, LIST) == {"ci": "enabled"}
     for name, secret in (("ci", SECRET), ("ci+deploy", OTHER)):
         assert lets_in(volume, name, secret)
 
