@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +25,16 @@ def services(address: Address) -> tuple[str, ...]:
 def check(address: Address, *, in_netrc: bool, environ: Mapping[str, str], home: Path) -> None:
     """PpmError where a credential of a new name can't be kept, as far as that can be known before there is one."""
     known = logins.read(environ, home)
-    earlier = known.at(address.base)
-    if earlier is not None:
-        for service in earlier.keyring:  # what is to be replaced can be reached
-            keychain.find(service, earlier.username)
+    _demand_reach(known.at(address.base))
+    path = _netrc_path(environ, home)
+    for written in (known.path, *([path] if in_netrc else [])):
+        there = next(folder for folder in written.parents if folder.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)) or (
+            there != written.parent and written == path
+        ):
+            raise PpmError(f"{written} can't be written: {there} is not for this user to write, or no folder.")
     if in_netrc:
-        _demand_free(address, known, None, _read(_netrc_path(environ, home)))
+        _demand_free(address, known, None, _read(path))
 
 
 def keep(
@@ -41,42 +46,53 @@ def keep(
     environ: Mapping[str, str],
     home: Path,
 ) -> Login:
-    """Keep the credential for the index, in place of an earlier one there. PpmError where it can't be kept."""
+    """Keep the credential for the index, in place of an earlier one there. PpmError where it can't be kept.
+
+    Then everything is as it was, the earlier one included.
+    """
     known = logins.read(environ, home)
     earlier = known.at(address.base)
+    _demand_reach(earlier)
     path = _netrc_path(environ, home)
     before = _read(path)
     login = Login(index=address.base, username=credential.username)
-    if in_netrc:
-        _demand_free(address, known, credential.username, before)
-        line = netrc.render(IndexTarget(name="", address=address), credential)
-        is_new = before is None or (earlier is not None and earlier.netrc == str(path) and earlier.netrc_is_new)
-        login = replace(login, netrc=str(path), netrc_is_new=is_new)
-    if in_keyring:
-        login = replace(login, keyring=services(address))
-        _store(login, credential)
+    with contextlib.ExitStack() as undo:
+        if in_netrc:
+            _demand_free(address, known, credential.username, before)
+            is_new = before is None or (earlier is not None and earlier.netrc == str(path) and earlier.netrc_is_new)
+            login = replace(login, netrc=str(path), netrc_is_new=is_new)
+            line = netrc.render(IndexTarget(name="", address=address), credential)
+            undo.callback(_put_back, path, before)
+            _write(path, netrc_file.with_line(before or "", address.host, line))
+        if in_keyring:
+            login = replace(login, keyring=services(address))
+            for service in login.keyring:
+                undo.callback(_store_again, service, login.username, keychain.find(service, login.username))
+                keychain.store(service, login.username, credential.secret.reveal())
+        try:
+            known.put(login)
+        except OSError as exc:
+            raise _unwritable(known.path, exc) from exc
+        undo.pop_all()
     if earlier is not None:
         _take_out(address, earlier, but=login)
-    try:
-        if in_netrc:
-            _write(path, netrc_file.with_line(_read(path) or "", address.host, line))
-        known.put(login)
-    except OSError as exc:
-        with contextlib.suppress(PpmError, OSError):
-            _take_out(address, login)
-        raise PpmError(f"{exc.filename or path} can't be written: {exc.strerror}.") from exc
     return login
 
 
-def _store(login: Login, credential: Credential) -> None:
-    try:
-        for service in login.keyring:
-            keychain.store(service, login.username, credential.secret.reveal())
-    except PpmError:
-        with contextlib.suppress(PpmError):
-            for service in login.keyring:
-                keychain.forget(service, login.username)
-        raise
+def _put_back(path: Path, text: str | None) -> None:
+    with contextlib.suppress(PpmError, OSError):
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            _write(path, text)
+
+
+def _store_again(service: str, username: str, secret: str | None) -> None:
+    with contextlib.suppress(PpmError):
+        if secret is None:
+            keychain.forget(service, username)
+        else:
+            keychain.store(service, username, secret)
 
 
 def forget(address: Address, login: Login, *, environ: Mapping[str, str], home: Path) -> None:
@@ -89,7 +105,7 @@ def _take_out(address: Address, login: Login, *, but: Login | None = None) -> No
     for service in login.keyring:
         if but is None or but.username != login.username or service not in but.keyring:
             keychain.forget(service, login.username)
-    if login.netrc is None:
+    if login.netrc is None or (but is not None and but.netrc == login.netrc):
         return
     path = Path(login.netrc)
     text = _read(path)
@@ -100,6 +116,13 @@ def _take_out(address: Address, login: Login, *, but: Login | None = None) -> No
         _write(path, left)
     else:
         path.unlink()
+
+
+def _demand_reach(earlier: Login | None) -> None:
+    """CredentialError where the keyring that has the earlier login's secret, which is to go, can't be opened."""
+    if earlier is not None:
+        for service in earlier.keyring:
+            keychain.find(service, earlier.username)
 
 
 def _demand_free(address: Address, known: logins.Logins, username: str | None, text: str | None) -> None:
@@ -137,4 +160,11 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    files.write_atomic(path, text.encode("utf-8", "surrogateescape"), mode=0o600, sync=True)
+    try:
+        files.write_atomic(path, text.encode("utf-8", "surrogateescape"), mode=0o600, sync=True)
+    except OSError as exc:
+        raise _unwritable(path, exc) from exc
+
+
+def _unwritable(path: Path, exc: OSError) -> PpmError:
+    return PpmError(f"{path} can't be written: {exc.strerror}.")

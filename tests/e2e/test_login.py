@@ -102,7 +102,9 @@ def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
     keyring_file = there.home / "data" / "python_keyring" / "keyring_pass.cfg"
     assert "lena" not in keyring_file.read_text()
     assert "not said which index" in run(there, "whoami", expect=2).stderr
-    assert "Nobody is logged in" in run(there, "logout", index.url, expect=1).stderr
+    assert "Nobody is logged in here" in run(there, "logout", index.url, expect=1).stderr
+    assert "Nobody is logged in here" in run(there, "logout", expect=1).stderr
+    assert "--index" not in run(there, "login", expect=2).stderr
 
 
 def test_pip_uv_and_twine_read_that_keyring(index: Server, there: Machine) -> None:
@@ -156,6 +158,9 @@ def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
     """Typed, piped and from a file; the second time it is refused; the token can be revoked with the logout."""
     code = invite(index, "jo", "--role", "reader")
     before = files(there)
+    refused = run(there, "login", index.url, "--invite", code, "--purpose", "bad name", expect=1).stderr
+    assert "'bad name' is no purpose of a token" in refused
+    assert "Only an index" not in refused
     done = run(there, "login", index.url, "--invite", code, "--purpose", "laptop")
     assert "jo+laptop is a reader, without an end. Kept in the keyring." in done.stderr
     assert done.stdout == ""
@@ -226,6 +231,15 @@ def test_no_secret_goes_over_plain_http_unless_told(there: Machine) -> None:
     run(there, "login", "http://index.invalid", expect=1, said="me:x\n", PPMCTL_TRUSTED_HOST="index.invalid")
 
 
+def test_a_token_that_is_over_is_forgotten_by_a_plain_logout(index: Server, there: Machine) -> None:
+    secret = add(index, "zoe+old", "reader")
+    run(there, "login", index.url, said=f"zoe+old:{secret}\n")
+    ppmctl("token", "revoke", "zoe+old", "--root", str(index.root))
+    refused = run(there, "logout", "--revoke", expect=4).stderr
+    assert "ppmctl logout  forgets it here" in refused
+    run(there, "logout")
+
+
 def test_two_indexes(index: Server, there: Machine, serve: Callable[..., Server]) -> None:
     """The last login is meant; what is named comes first; a logout leads back to the one before."""
     other = serve("--upstream", "none")
@@ -261,6 +275,25 @@ def test_a_second_login_replaces_the_first(index: Server, there: Machine) -> Non
     assert in_keyring(there, f"{index.url}/legacy/", "mia") == first
     run(there, "logout")
     assert files(there) == before
+
+
+def test_a_login_that_fails_leaves_the_one_before(index: Server, there: Machine) -> None:
+    """Wherever it fails: nothing can be written at one of the places. Nor is a code used up by it."""
+    first, second = add(index, "pia", "reader"), add(index, "pia+new", "reader")
+    code = invite(index, "pim", "--role", "reader")
+    run(there, "login", index.url, "--netrc", said=f"pia:{first}\n")
+    (there.home / "file").touch()
+    before = files(there)
+    elsewhere = {"NETRC": "/nonexistent/netrc"}, {"XDG_CONFIG_HOME": str(there.home / "file" / "config")}
+    for places, netrc in zip(elsewhere, (["--netrc"], []), strict=True):
+        for more, said in ([], f"pia+new:{second}\n"), (["--invite", code], ""):
+            done = run(there, "login", index.url, *netrc, *more, expect=1, said=said, **places)
+            assert "can't be written" in done.stderr
+            assert files(there) == before
+    assert "pia is a reader" in run(there, "whoami").stdout
+    run(there, "logout")
+    run(there, "login", index.url, "--invite", code)
+    run(there, "logout")
 
 
 def test_a_keyring_that_does_not_work_says_so(index: Server, there: Machine) -> None:
