@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from ppmctl import logins
@@ -81,20 +82,24 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Address:
-    """The index that `--index` names, or else PPMCTL_INDEX: a URL, or a section's name in `home`/.pypirc.
+def resolve(
+    index: str | None, *, environ: Mapping[str, str], home: Path, by: Literal["--index", "URL"] = "--index"
+) -> Address:
+    """The index that `index` names, or else PPMCTL_INDEX: a URL, or a section's name in `home`/.pypirc.
 
     Where neither does, that of the last `ppmctl login`. A URL may end with /simple/ or /legacy/ or with neither.
-    UsageError where there is none, where it is neither, and where a URL holds a credential.
+    UsageError where there is none, where it is neither, and where a URL holds a credential; it calls `index` as it
+    was typed: `by`.
     """
     wanted = index or environ.get(VARIABLE)
-    where = "--index" if index else VARIABLE
+    where = by if index else VARIABLE
+    option = "--index " if by == "--index" else ""
     if not wanted:
         latest = logins.read(environ, home).latest
         if latest is None:
             raise UsageError(
                 "It is not said which index is meant.",
-                hint=f"Give --index URL, or --index NAME for a section of ~/.pypirc, or set {VARIABLE} to either;"
+                hint=f"Give {option}URL, or {option}NAME for a section of ~/.pypirc, or set {VARIABLE} to either;"
                 " ppmctl login URL  remembers it.",
             )
         wanted, where = latest.index, "ppmctl login"
@@ -108,7 +113,7 @@ def resolve(index: str | None, *, environ: Mapping[str, str], home: Path) -> Add
         known = ", ".join(sections)
         raise UsageError(
             f"{wanted!r} is neither a URL nor a section of {path}.",
-            hint=f"It has: {known}." if known else "Give the URL: --index https://host/",
+            hint=f"It has: {known}." if known else f"Give the URL: {option}https://host/",
         )
     section = sections[wanted]
     if section.repository is None:

@@ -272,6 +272,8 @@ def _failure(file: LocalFile, answer: Answer) -> PpmError:
     hint = ""
     if answer.status in (404, 405):
         hint = f"Does the index take uploads at {answer.url}? A section in ~/.pypirc can name another URL."
+    elif answer.status == 409:
+        hint = "A published file never changes, and a removed one never comes back: raise the version, publish that."
     elif answer.status == 413:
         hint = "ppmctl serve --max-upload-size raises it; a proxy in front has a limit of its own."
     return PpmError(f"{file.filename} was refused ({answer.status}): {answer.says}.", hint=hint)

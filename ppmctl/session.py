@@ -75,7 +75,10 @@ def join(address: Address, code: Secret, *, purpose: str) -> Credential:
             f"The index at {address.base} does not take this code: it is wrong, was used, withdrawn or has expired.",
             hint="Ask for another one; on the index's machine: ppmctl user invite NAME",
         )
-    raise _refused(answer, address, hint="Only an index that ppm serves knows invites.")
+    # a 400 is one that knows invites, and says what is wrong with this one
+    raise _refused(
+        answer, address, hint="" if answer.status == 400 else "Only an index that ppm serves knows invites."
+    )
 
 
 def revoke(address: Address, transport: Transport, name: str) -> tuple[str, ...]:

@@ -194,13 +194,15 @@ def denied(answer: Answer, credential: Credential | None, *, base: str) -> Crede
         return CredentialError(f"The index at {base} asks for a credential, and none was found.", hint=PLACES)
     who = f"{credential.username!r} (from {credential.source})"
     if answer.status == 401:
+        because = ": it has expired" if "has expired" in answer.says else ""
+        wrong = "" if because else "It is wrong, expired, disabled or removed. "
         return CredentialError(
-            f"The index at {base} does not accept the credential of {who}.",
-            hint="It is wrong, expired or removed. On the index's machine: ppmctl user list, ppmctl user add.",
+            f"The index at {base} does not accept the credential of {who}{because}.",
+            hint=f"{wrong}Ask an administrator of the index for an invite or another token (ppmctl user list there).",
         )
     return CredentialError(
         f"The index at {base} does not allow this to {who}: {answer.says}.",
-        hint="Ask for a credential with that right, such as the role publisher, or use another one.",
+        hint="Ask an administrator of the index, or use another credential.",
     )
 
 

@@ -97,8 +97,10 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
     from ppmctl import credential, keeping, logins, session
     from ppmctl.transport import Transport
 
-    target = _resolve(url)
     known = logins.read(os.environ, Path.home())
+    if not known.all:
+        raise PpmError("Nobody is logged in here.")
+    target = _resolve(url)
     kept = known.at(target.base)
     if kept is None:
         others = ", ".join(each.index for each in known.all)
@@ -107,6 +109,7 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
         )
     if revoke:
         _demand_private(target, allow_http)
+        plain = f"ppmctl logout{f' {url}' if url else ''}  forgets it here, without revoking it."
         if "+" not in kept.username:
             raise UsageError(
                 f"{kept.username} is a user, whose own secret only an admin takes away.",
@@ -114,10 +117,16 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
             )
         found = credential.from_login(target, os.environ, Path.home())
         if found is None:
-            raise CredentialError(f"The token of {kept.username} is not where it was kept: {_said(kept)}.")
-        with Transport(found) as transport:
-            for name in session.revoke(target, transport, found.username):
-                output.say(f"{name} is revoked.")
+            raise CredentialError(
+                f"The token of {kept.username} is not where it was kept: {_said(kept)}.", hint=plain
+            )
+        try:
+            with Transport(found) as transport:
+                revoked = session.revoke(target, transport, found.username)
+        except CredentialError as exc:
+            raise CredentialError(exc.message, hint=plain) from exc
+        for name in revoked:
+            output.say(f"{name} is revoked.")
     keeping.forget(target, kept, environ=os.environ, home=Path.home())
     output.say(f"{kept.username} is logged out of {target.base}; taken out of {_said(kept)}.")
 
@@ -143,7 +152,7 @@ def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> No
 def _resolve(url: str | None) -> Address:
     from ppmctl import address
 
-    return address.resolve(url, environ=os.environ, home=Path.home())
+    return address.resolve(url, environ=os.environ, home=Path.home(), by="URL")
 
 
 def _demand_private(target: Address, allow_http: bool) -> None:

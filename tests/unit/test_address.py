@@ -99,6 +99,13 @@ def test_what_is_no_index(index: str | None, said: str, home: Path) -> None:
         resolve(index, environ={}, home=home)
 
 
+@pytest.mark.parametrize("index", [None, "interna", "none", "ftp://index.test/"])
+def test_what_is_typed_without_an_option_is_named_so(index: str | None, home: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve(index, environ={}, home=home, by="URL")
+    assert "--index" not in refused.value.message + refused.value.hint
+
+
 @pytest.mark.parametrize(
     "url",
     [

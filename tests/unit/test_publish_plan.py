@@ -254,6 +254,14 @@ def test_somebody_who_published_another_file_meanwhile_is() -> None:
         list(server.run(local(ANY)))
 
 
+@pytest.mark.parametrize("reason", ["was removed from this index", "is already in this index with other content"])
+def test_a_name_that_is_taken_or_removed_is_not_tried_again(reason: str) -> None:
+    with pytest.raises(PpmError, match=reason) as refused:
+        list(Server(answer(409, reason)).run(local(ANY)))
+    assert "raise the version" in refused.value.hint
+    assert "same again" not in refused.value.hint
+
+
 def test_a_missing_right_is_an_error_of_credentials() -> None:
     with pytest.raises(CredentialError, match="may not"):
         list(Server(CredentialError("ops may not.")).run(local(ANY)))

@@ -19,7 +19,7 @@ from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnection
 from ppmctl import transport
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import PpmError
-from ppmctl.transport import Answer, Transport, Unreachable, explain
+from ppmctl.transport import Answer, Transport, Unreachable, denied, explain
 
 URL = "https://index.test:8443/simple/demo/"
 CONNECTION = HTTPConnection("index.test")
@@ -158,6 +158,30 @@ def test_what_an_index_says(content_type: str, body: bytes, reason: str, said: s
     """A reason comes from elsewhere: one line, and nothing that a terminal would obey."""
     answer = Answer(url=URL, status=400, reason=reason, headers={"content-type": content_type}, body=body)
     assert answer.says == said
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said", "hint"),
+    [
+        (401, "The credential has expired", "does not accept", "an invite or another token"),
+        (401, "The credential is wrong: unknown name or secret", "does not accept", "It is wrong, expired"),
+        (
+            403,
+            "The project x is archived",
+            "does not allow this to 'ops' (from a test): The project x is",
+            "administrator",
+        ),
+    ],
+)
+def test_who_is_refused_is_told_why_and_whom_to_ask(status: int, body: str, said: str, hint: str) -> None:
+    headers = {"content-type": "text/plain"}
+    answer = Answer(url=URL, status=status, reason="", headers=headers, body=body.encode())
+    error = denied(answer, Credential(username="ops", secret=Secret("x"), source="a test"), base="https://index.test")
+    assert said in error.message
+    assert hint in error.hint
+    assert ("has expired" in error.message) is ("has expired" in body)
+    assert ("wrong" in error.hint) is ("wrong" in body)
+    assert "role" not in error.hint, "what the index says is why"
 
 
 @pytest.mark.parametrize(
