@@ -138,8 +138,8 @@ def test_nginx_takes_every_combination(
     combinations: dict[tuple[str, str, str], Path], tree: Tree, tmp_path: Path
 ) -> None:
     """With each release's nginx, without a warning: a deprecated form is the next release's error."""
-    for key, path in combinations.items():
-        said = webserver.check(path, tree, tmp_path / "-".join(key))
+    for number, (key, path) in enumerate(combinations.items()):
+        said = webserver.check(path, tree, tmp_path / f"{number}")  # a short path: the address of a socket is in it
         warnings = [line for line in said.splitlines() if "[warn]" in line and '"user" directive' not in line]
         assert warnings == [], key
 
