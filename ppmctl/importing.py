@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ppmctl import access, audit, credentials, htpasswd
 from ppmctl.access import Access
 from ppmctl.account import Actor
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import UsageError
 from ppmctl.htpasswd import Line
 from ppmctl.volume import Volume
 
@@ -33,14 +32,8 @@ class Taken:
         return {**asdict(self), "milliseconds": round(self.milliseconds, 3)}
 
 
-def read(path: Path) -> tuple[tuple[int, Line], ...]:
-    """The lines of the file that are not empty and no comments, each with its number. PpmError for no such file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise PpmError(f"{path} can't be read: {exc.strerror}.") from exc
-    except UnicodeError:
-        raise PpmError(f"{path} is no htpasswd file: it is not UTF-8.") from None  # it would quote a line
+def parse(text: str) -> tuple[tuple[int, Line], ...]:
+    """The lines of an htpasswd file that are not empty and no comments, each with its number."""
     lines = [htpasswd.parse(line.removesuffix("\r")) for line in text.split("\n")]
     return tuple((number, line) for number, line in enumerate(lines, start=1) if not line.is_nothing)
 

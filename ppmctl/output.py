@@ -46,6 +46,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         data("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things: 1 file, 2 files."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def fields(rows: Iterable[tuple[str, str]]) -> None:
     """Print labels with what each stands for to stdout, a line each."""
     rows = list(rows)

@@ -32,7 +32,8 @@ def rebuild(root: Path) -> int:
         output.say(f"recorded  {path}")
     for problem in done.problems:
         output.say(f"left      {problem}")
-    output.data(f"{done.projects} projects, {done.written} with new pages, {len(done.recorded)} files recorded.")
+    projects, recorded = output.count(done.projects, "project"), output.count(len(done.recorded), "file")
+    output.data(f"{projects}, {done.written} with new pages, {recorded} recorded.")
     return EXIT_FAILED if done.problems else 0
 
 
@@ -53,7 +54,7 @@ def check(root: Path, quick: bool, as_json: bool) -> int:
     else:
         for item in found:
             output.data(f"{item.where} {item.what}  ({item.mend})")
-        output.say(f"{projects} projects, {len(found)} differences.")
+        output.say(f"{output.count(projects, 'project')}, {output.count(len(found), 'difference')}.")
     return EXIT_FAILED if found else 0
 
 

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ppmctl import output
-from ppmctl.cli.target import credential_option, index_option, on_option
+from ppmctl.cli.target import VolumeFolder, credential_option, index_option, on_option
 from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _root_option = click.option(
     "--root",
     envvar="PPM_ROOT",
     show_envvar=True,
-    type=click.Path(path_type=Path, file_okay=False, readable=False),
+    type=VolumeFolder(),
     help="The folder of the index's volume, if that is here.",
 )
 

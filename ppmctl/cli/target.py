@@ -27,6 +27,18 @@ credential_option = click.option(
 )
 
 
+class VolumeFolder(click.Path):
+    """A volume's folder, as `--root` names it: never this one by an empty name, of a variable that is not set."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty name is no folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _On(click.Option):
     """`--on`: the command with all else that was typed is run elsewhere, in place of here."""
 

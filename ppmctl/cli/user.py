@@ -116,7 +116,7 @@ def apply_(file: Path, dry_run: bool, as_json: bool, root: Path) -> None:
     """
     from ppmctl import declare
 
-    wanted = declare.parse(_list(file))  # as who typed it, who may be root with a file of root's
+    wanted = declare.parse(_text(file, "The list"))  # as who typed it, who may be root with a file of root's
     done = declare.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
     if as_json:
         output.as_json([each.as_values() for each in done])
@@ -127,14 +127,15 @@ def apply_(file: Path, dry_run: bool, as_json: bool, root: Path) -> None:
         output.say("Everything is as the list says.")
 
 
-def _list(file: Path) -> str:
+def _text(file: Path, what: str) -> str:
+    """The text of the file, or of stdin. PpmError, without a part of it, where it can't be read."""
     try:
         with click.open_file(str(file), encoding="utf-8") as opened:  # - is stdin
             return str(opened.read())
     except OSError as exc:
         raise PpmError(f"{file} can't be read: {exc.strerror}.") from exc
     except UnicodeError:
-        raise PpmError("The list is not UTF-8.") from None  # it would quote a part of it
+        raise PpmError(f"{what} is not UTF-8.") from None  # it would quote a part of it
 
 
 @user.command("list")
@@ -181,7 +182,7 @@ def show(name: str, root: Path, as_json: bool) -> None:
 
 
 @user.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option(
     "--role", default="reader", show_default=True, type=click.Choice(ROLES), help="What these users may do."
 )
@@ -208,7 +209,7 @@ def import_(
     as_json: bool,
     root: Path,
 ) -> int:
-    """Take the users of an htpasswd FILE, with the passwords that they have.
+    """Take the users of an htpasswd FILE (- is stdin), with the passwords that they have.
 
     Lines can be {SHA}, {SSHA}, apr1, md5-crypt, sha256- and sha512-crypt, bcrypt, or DES crypt. Each request makes
     the hash again, in nginx and in the application: what that costs is said of each line. Exits with 1 if one was
@@ -216,18 +217,20 @@ def import_(
     """
     from ppmctl import importing
 
-    lines = importing.read(file)
+    lines = importing.parse(_text(file, "The htpasswd file"))
     who, volume = actor(), open_volume(root)
     taken = importing.take(
         volume, who, lines, role=role, projects=projects, limit=float("inf") if force else limit, dry_run=dry_run
     )
+    role_now = f"{'an' if role == 'admin' else 'a'} {role}"
+    result = f"would be {role_now}" if dry_run else f"{role_now} now"
     if as_json:
         output.as_json([each.as_values() for each in taken])
     else:
         output.table(
             ("LINE", "NAME", "HASH", "MS A REQUEST", "RESULT"),
             [
-                (str(each.number), each.name, each.kind, f"{each.milliseconds:.2f}", each.refused or f"a {role} now")
+                (str(each.number), each.name, each.kind, f"{each.milliseconds:.2f}", each.refused or result)
                 for each in taken
             ],
         )

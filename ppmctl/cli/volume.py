@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ppmctl.cli.target import on_option
+from ppmctl.cli.target import VolumeFolder, on_option
 from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
@@ -22,7 +22,7 @@ _root_option = click.option(
     required=True,
     envvar="PPM_ROOT",
     show_envvar=True,
-    type=click.Path(path_type=Path, file_okay=False, readable=False),  # whose it is is said by the volume
+    type=VolumeFolder(),  # whose it is is said by the volume
     help="The folder of the index's volume.",
 )
 
@@ -52,7 +52,10 @@ def there(root: Path) -> Path:
     with contextlib.suppress(PermissionError):  # whose it is, is said by what opens it
         is_one = (root / "packages").is_dir()
     if not is_one:
-        raise PpmError(f"There is no volume at {root}.", hint=f"Is it the right folder? ppmctl init --root {root}")
+        raise PpmError(
+            f"There is no volume at {root}.",
+            hint=f"Is it the right folder? To make one there: ppmctl init --root {root}",
+        )
     return root
 
 

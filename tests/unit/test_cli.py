@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -336,6 +337,36 @@ def test_what_names_no_file_is_not_written_to(
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
     assert cli.run(["user", "list", "--json", "--root", "root"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_an_empty_root_is_not_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a variable that is not set; `--root .` is this folder."""
+    Volume(root=tmp_path).prepare()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "packages" / "one").mkdir()
+    for command in (["user", "list"], ["index", "rebuild"], ["package", "list"], ["index", "check"]):
+        assert cli.run([*command, "--root", ""]) == 2
+        assert "an empty name is no folder" in capsys.readouterr().err
+        assert cli.run([*command, "--root", "."]) == 0
+    assert "1 project, 0 differences." in capsys.readouterr().err
+
+
+def test_lines_are_imported_from_stdin_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = ["--root", str(tmp_path / "root")]
+    for options, said in ((["--dry-run"], "would be a reader"), ([], "a reader now")):
+        line = b"carol:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n"
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
+        assert cli.run(["user", "import", "-", *options, *root]) == 0
+        assert said in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"carol:\xff")))
+    assert cli.run(["user", "import", "-", *root]) == 1
+    assert capsys.readouterr().err == "ppmctl: The htpasswd file is not UTF-8.\n"
+    assert cli.run(["user", "import", str(tmp_path / "none"), *root]) == 1
+    assert "none can't be read" in capsys.readouterr().err
 
 
 def test_init_writes_settings_once(tmp_path: Path) -> None:
