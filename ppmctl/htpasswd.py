@@ -6,6 +6,7 @@ issued here are random enough for a fast salted one; lines that come from elsewh
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -90,6 +91,12 @@ def _hashes() -> CryptContext:
     from passlib.context import CryptContext
 
     return CryptContext(schemes=[*_SCHEMES, "des_crypt"], default="ldap_salted_sha1")
+
+
+def load() -> None:
+    """Load what makes hashes, where it is installed: whoever this process becomes may not be able to read it."""
+    with contextlib.suppress(ModuleNotFoundError):
+        _hashes()
 
 
 def parse(text: str) -> Line:

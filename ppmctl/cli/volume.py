@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ppmctl import htpasswd
 from ppmctl.cli.target import VolumeFolder, on_option
 from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
@@ -69,6 +70,7 @@ def open_volume(root: Path) -> Volume:
 def _become(owner: os.stat_result) -> None:
     if owner.st_uid == 0:
         return
+    htpasswd.load()
     group = owner.st_gid
     try:
         try:
