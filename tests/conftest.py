@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import servers
@@ -12,16 +13,19 @@ from support.servers import Server
 
 pytest_plugins = ["support.beds"]
 
-TESTS = Path(__file__).parent
-WITH_HOSTS = ("hosts", "clients")  # they share the hosts, which take a minute each
+WITH_HOSTS = ("tests/hosts/", "tests/clients/")  # they share the hosts, which take a minute each
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where two run side by side (`make test`), one has what needs hosts, and the other the rest, in its order."""
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
-        item.add_marker(pytest.mark.xdist_group("hosts" if folder in WITH_HOSTS else "others"))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return "hosts" if nodeid.startswith(WITH_HOSTS) else "others"
+
+    return Lanes(config, log)
 
 
 @pytest.fixture
