@@ -54,7 +54,7 @@ def invite(
 
     if withdraw:
         if role or email or projects or expires or output:
-            raise UsageError("--withdraw makes an invite void, and does nothing else.")
+            raise UsageError("--withdraw makes an invite void, and changes nothing else.")
         _withdraw(open_volume(there(root)), name)
         return
     until = access.expiry(expires) if expires else None

@@ -87,9 +87,8 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     if os.geteuid() == 0:  # root may write anywhere: give the folder's place a file instead
         root.rmdir()
         root.write_text("a file")
-    done = subprocess.run(
-        [*PPMCTL, "user", "list", "--root", str(root / "deeper")], capture_output=True, text=True, timeout=60
-    )
+    command = [*PPMCTL, "user", "add", "ann", "--role", "reader", "--root", str(root / "deeper")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
     assert "can't be used" in done.stderr
     assert "Traceback" not in done.stderr
