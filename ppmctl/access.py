@@ -156,7 +156,8 @@ def check_name(name: str) -> None:
     """UsageError where `name` can't be the name of a credential."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} can't be the name of a credential: letters, digits, and . _ @ - ; a purpose after one +."
+            f"{name[:80]!r} can't be the name of a credential: letters, digits, and . _ @ - ; a purpose after one +;"
+            " 64 characters each at most."
         )
 
 
