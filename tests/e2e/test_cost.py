@@ -197,6 +197,11 @@ def test_many_new_projects_share_a_list_of_projects(both: tuple[Filled, Filled])
     until(lambda: f'"{last}"' in get(small, "/simple/", Accept=JSON).text, "the last new project is listed")
 
 
+def _is_beside(found: Operation) -> bool:
+    """What looks at these again and again has begun when a server answers, or has not yet."""
+    return any(name in path for path in found.paths for name in ("drop", "credentials"))
+
+
 def test_start_up_does_not_walk_the_packages(both: tuple[Filled, Filled]) -> None:
     """A server starts as fast with 100,000 files: it looks at what is marked, and nothing is."""
     seen = []
@@ -208,11 +213,7 @@ def test_start_up_does_not_walk_the_packages(both: tuple[Filled, Filled]) -> Non
         assert [
             str(found) for found in operations if found.call == "getdents64" and "packages" in found.paths[0]
         ] == []
-        # what looks at these again and again has begun, or has not yet
-        beside = ("drop", "credentials")
-        seen.append(
-            counted(operations, leave=lambda found: any(name in path for path in found.paths for name in beside))
-        )
+        seen.append(counted(operations, leave=_is_beside))
     print(f"start-up: {seen[0].total()} file operations")
     assert seen[0] == seen[1]
 
