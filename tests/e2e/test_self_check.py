@@ -123,8 +123,12 @@ def test_a_volume_that_can_t_be_used_is_named(check: Check, tmp_path: Path) -> N
     done = check(PPM_ROOT=str(tmp_path / "file" / "root"))
     assert done.returncode == 1
     assert f"The volume {tmp_path / 'file' / 'root'} can't be used" in done.stderr
-    (tmp_path / "root" / "credentials").mkdir(parents=True)
-    (tmp_path / "root" / "credentials" / "access.yml").write_text("ops: [\n")
+    entries = tmp_path / "root" / "credentials" / "access.yml"
+    entries.parent.mkdir(parents=True)
+    entries.write_text("ops: [\n")  # an entry that makes no sense has no rights, and the others go on
+    assert check().returncode == 0
+    entries.unlink()
+    entries.mkdir()
     done = check()
     assert done.returncode == 1
     assert "The credentials can't be read" in done.stderr
