@@ -266,7 +266,7 @@ def test_build_requirements_can_come_from_the_index_itself(publisher: Publisher,
     netrc = publisher.credential("netrc", content=f"machine nginx login {user} password {secret}\n")
     publisher.run(made, expect=1, PIP_INDEX_URL=index)
     done = publisher.run(made, PIP_INDEX_URL=index, PPM_NETRC=netrc, credential="")
-    assert f"as {user} (from /work/home/.netrc, machine nginx)" in done.err
+    assert f"as {user} (from /scratch/home/.netrc, machine nginx)" in done.err
     assert len(publisher.listed("user")) == 2
     leaky = publisher.index.compose.but(PPM_PROJECT=str(made), PIP_INDEX_URL="http://ops:s3cret@nginx:8080/simple/")
     refused = leaky.run("publisher", check=False)
@@ -366,7 +366,7 @@ def test_no_secret_is_in_what_the_engine_shows(publisher: Publisher, tmp_path: P
         assert "no-new-privileges:true" in host["SecurityOpt"]
         assert box.attrs["Config"]["User"] == "10001:10001"
         assert box.image.attrs["Config"]["User"] == "10001:10001"
-        assert {mount["Destination"] for mount in box.attrs["Mounts"] if mount["RW"]} == {"/work", "/builds"}
+        assert {mount["Destination"] for mount in box.attrs["Mounts"] if mount["RW"]} == {"/scratch", "/builds"}
     finally:
         box.remove(v=True)
 
