@@ -1,0 +1,110 @@
+"""What an index says of itself: exactly so much, and whatever else is at its URL is no index of ppm's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppmctl import config, wellknown
+from ppmctl.address import Address
+from ppmctl.errors import PpmError
+from ppmctl.transport import Answer, Transport, Unavailable, Unreachable
+from ppmctl.wellknown import Offer
+
+WHOLE = {
+    "ppm": 1,
+    "simple": "/simple/",
+    "upload": "/legacy/",
+    "env": "/env/",
+    "upstream": "redirect",
+    "read": "authenticated",
+}
+HERE = Address(base="https://index.test/team", upload="https://index.test/team/legacy/")
+
+
+def settings(tmp_path: Path, **flags: str) -> config.ServerSettings:
+    return config.server_settings(tmp_path, flags={"private_names": ["acme-*"], **flags}, environ={})
+
+
+class Saying(Transport):
+    """A transport to a server that answers everything in one way."""
+
+    def __init__(self, status: int = 200, body: bytes = b"", error: PpmError | None = None) -> None:
+        super().__init__(None)
+        self.status, self.body, self.error = status, body, error
+        self.asked: list[tuple[str, str]] = []
+
+    def request(self, method: str, url: str, **_options: Any) -> Answer:
+        self.asked.append((method, url))
+        if self.error is not None:
+            raise self.error
+        return Answer(url=url, status=self.status, reason="", headers={}, body=self.body)
+
+
+def test_the_document_of_the_usual_settings(tmp_path: Path) -> None:
+    """As it stands in docs/http.md; the private names, the volume and the version are nobody's business."""
+    text = wellknown.document(settings(tmp_path))
+    assert json.loads(text) == WHOLE
+    assert text.splitlines(keepends=True) == [text]
+
+
+@pytest.mark.parametrize("upstream", ["redirect", "none"])
+@pytest.mark.parametrize("read", ["authenticated", "public"])
+def test_what_is_said_is_read(tmp_path: Path, upstream: Any, read: Any) -> None:
+    transport = Saying(body=wellknown.document(settings(tmp_path, upstream=upstream, read_access=read)))
+    assert wellknown.discover(HERE, transport) == Offer(upstream=upstream, read_access=read)
+    assert transport.asked == [("GET", "https://index.test/team/.well-known/ppm.json")]
+
+
+def test_what_a_later_index_adds_is_passed_over() -> None:
+    assert wellknown.parse(json.dumps({**WHOLE, "search": "/search"}).encode()) is not None
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 401, 403, 404, 405, 410])
+def test_another_index_says_nothing(status: int) -> None:
+    assert wellknown.discover(HERE, Saying(status, json.dumps(WHOLE).encode())) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Welcome",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b'"ppm"',
+        b"{}",
+        b"[" * 100_000,
+        *(
+            json.dumps({**WHOLE, **wrong}).encode()
+            for wrong in (
+                {"ppm": 2},
+                {"ppm": True},
+                {"ppm": "1"},
+                {"upstream": "proxy"},
+                {"upstream": None},
+                {"upstream": ["redirect"]},
+                {"read": "nobody"},
+                {"read": {}},
+            )
+        ),
+    ],
+)
+def test_what_is_no_such_document_says_nothing(body: bytes) -> None:
+    assert wellknown.discover(HERE, Saying(body=body)) is None
+
+
+def test_a_server_that_is_away_is_no_answer() -> None:
+    with pytest.raises(Unreachable):
+        wellknown.discover(HERE, Saying(error=Unreachable("away")))
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_an_index_that_is_busy_is_not_another_index(status: int) -> None:
+    """Taken for one, it would be configured beside the public index, where names of its own can be taken."""
+    with pytest.raises(Unavailable):
+        wellknown.discover(HERE, Saying(status, json.dumps(WHOLE).encode()))
