@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from ppmctl import logins
+from ppmctl import logins, preferences
 from ppmctl.credential import Secret
 from ppmctl.errors import UsageError
 from ppmctl.files import whose
@@ -83,26 +83,27 @@ def is_loopback(host: str) -> bool:
 
 
 def resolve(
-    index: str | None, *, environ: Mapping[str, str], home: Path, by: Literal["--index", "URL"] = "--index"
+    index: str | None,
+    *,
+    environ: Mapping[str, str],
+    home: Path,
+    cwd: Path | None = None,
+    by: Literal["--index", "URL"] = "--index",
 ) -> Address:
-    """The index that `index` names, or else PPMCTL_INDEX: a URL, or a section's name in `home`/.pypirc.
+    """The index that `index` names, or else what `said` finds: a URL, or a section's name in `home`/.pypirc.
 
-    Where neither does, that of the last `ppmctl login`. A URL may end with /simple/ or /legacy/ or with neither.
-    UsageError where there is none, where it is neither, and where a URL holds a credential; it calls `index` as it
-    was typed: `by`.
+    A URL may end with /simple/ or /legacy/ or with neither. UsageError where there is none, where it is neither, and
+    where a URL holds a credential; it calls `index` as it was typed: `by`.
     """
-    wanted = index or environ.get(VARIABLE)
-    where = by if index else VARIABLE
     option = "--index " if by == "--index" else ""
-    if not wanted:
-        latest = logins.read(environ, home).latest
-        if latest is None:
-            raise UsageError(
-                "It is not said which index is meant.",
-                hint=f"Give {option}URL, or {option}NAME for a section of ~/.pypirc, or set {VARIABLE} to either;"
-                " ppmctl login URL  remembers it.",
-            )
-        wanted, where = latest.index, "ppmctl login"
+    found = (index, by) if index else said(environ=environ, home=home, cwd=cwd)
+    if found is None:
+        raise UsageError(
+            "It is not said which index is meant.",
+            hint=f"Give {option}URL, or {option}NAME for a section of ~/.pypirc, or set {VARIABLE} to either;"
+            " ppmctl login URL  remembers it.",
+        )
+    wanted, where = found
     path = home / ".pypirc"
     sections = read_sections(path)
     if "://" in wanted or "@" in wanted:
@@ -122,6 +123,22 @@ def resolve(
         )
     base = base_url(section.repository, where=f"{section.source},")
     return _address(base, section, sections, environ)
+
+
+def said(*, environ: Mapping[str, str], home: Path, cwd: Path | None = None) -> tuple[str, str] | None:
+    """The index that is meant where a command names none, and who says so; None if nobody does.
+
+    It is the environment, the project in `cwd`, the user's file, the last `ppmctl login`, or the machine's file.
+    """
+    if environ.get(VARIABLE):
+        return environ[VARIABLE], VARIABLE
+    written = preferences.indexes(environ=environ, home=home, cwd=cwd or Path.cwd())
+    first = next(written, None)
+    if first is None or first.level == "system":
+        latest = logins.read(environ, home).latest
+        if latest is not None:
+            return latest.index, "ppmctl login"
+    return None if first is None else (first.index, first.origin)
 
 
 def _address(

@@ -191,6 +191,15 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A setting with its value, parsed, and where that came from; None by its default where it has none."""
+
+    setting: Setting
+    value: Any
+    origin: str
+
+
 def server_settings(
     root: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> ServerSettings:
@@ -199,29 +208,34 @@ def server_settings(
     `flags` are by name; None and empty lists count as not given. UsageError names the setting, where its
     value came from, and what is wrong with it.
     """
-    flags = flags or {}
+    values = {found.setting.name: found.value for found in values_of(root, flags=flags, environ=environ)}
+    return ServerSettings(volume=Volume(root=root.absolute()), **values)
+
+
+def values_of(
+    root: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Value, ...]:
+    """Each setting of that server with where it came from; as for `server_settings`."""
     environ = os.environ if environ is None else environ
-    volume = Volume(root=root.absolute())
-    written = _read_file(volume.settings)
-    values: dict[str, Any] = {}
-    for setting in SETTINGS:
-        given = flags.get(setting.name)
-        if given is not None and given != ():
-            value, origin = given, setting.option
-        elif environ.get(setting.variable):
-            value, origin = environ[setting.variable], setting.variable
-        elif written.get(setting.name) is not None:
-            value, origin = written[setting.name], f"{setting.name} in {volume.settings}"
-        elif setting.default is None:
-            values[setting.name] = None
-            continue
-        else:
-            value, origin = setting.default, "its default"
-        try:
-            values[setting.name] = setting.parse(value)
-        except ValueError as exc:
-            raise UsageError(f"{origin} is {value!r}: {exc}.", hint="ppmctl serve --help") from exc
-    return ServerSettings(volume=volume, **values)
+    path = Volume(root=root.absolute()).settings
+    written = _read_file(path)
+    return tuple(_value(setting, (flags or {}).get(setting.name), environ, written, path) for setting in SETTINGS)
+
+
+def _value(setting: Setting, given: Any, environ: Mapping[str, str], written: Mapping[str, Any], path: Path) -> Value:
+    value, origin = setting.default, "its default"
+    if given is not None and given != ():
+        value, origin = given, setting.option
+    elif environ.get(setting.variable):
+        value, origin = environ[setting.variable], setting.variable
+    elif written.get(setting.name) is not None:
+        value, origin = written[setting.name], f"{setting.name} in {path}"
+    elif value is None:
+        return Value(setting=setting, value=None, origin=origin)
+    try:
+        return Value(setting=setting, value=setting.parse(value), origin=origin)
+    except ValueError as exc:
+        raise UsageError(f"{origin} is {value!r}: {exc}.", hint="ppmctl serve --help") from exc
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:

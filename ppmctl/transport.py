@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _PORTS = {"http": 80, "https": 443}
 _IN_CONTAINER = Path("/.dockerenv")  # Docker's mark
 _MAX_REASON = 500  # characters
 _CHUNK = 1 << 16  # bytes
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # each in place of all others, as requests has it
 _MAX_ANSWER = 128 << 20  # bytes; the list of projects of the largest index there is has a third of it
 _MAX_REFUSAL = 1 << 20
 
@@ -85,6 +87,8 @@ class Transport:
         self._session = requests.Session()
         self._session.auth = self._authenticate
         self._session.headers["User-Agent"] = f"ppmctl/{__version__} Python/{platform.python_version()}"
+        if not any(os.environ.get(variable) for variable in _CA_VARIABLES):
+            self._session.mount("https://", _trusting_the_system())
 
     def _authenticate(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         # Set also where there is no credential: requests would go and read a .netrc by itself.
@@ -154,6 +158,46 @@ class Transport:
 
     def __exit__(self, *_exc: object) -> None:
         self._session.close()
+
+
+def authorities(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Where the certificate authorities that are trusted stand, and by whose word."""
+    for variable in (*_CA_VARIABLES, "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if value := environ.get(variable):
+            return value, variable
+    import ssl
+
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or paths.openssl_cafile, "this system, and those that certifi has"
+
+
+def proxy(url: str) -> str | None:
+    """The proxy that a request to `url` goes through, by the environment; it may have a credential in it."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    found: str | None = select_proxy(url, get_environ_proxies(url))
+    return found
+
+
+def _trusting_the_system() -> requests.adapters.HTTPAdapter:
+    """What makes requests trust, beside the authorities that certifi has, those that this machine was told to trust.
+
+    pip and curl do; a company's own authority is there. SSL_CERT_FILE and SSL_CERT_DIR count, as OpenSSL has it.
+    """
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context()
+    context.load_default_certs()
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, ssl_context=context, **options)
+
+        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+            return super().proxy_manager_for(*args, ssl_context=context, **options)
+
+    return Adapter()
 
 
 def origin(url: str) -> tuple[str, str, int]:

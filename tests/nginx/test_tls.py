@@ -7,15 +7,18 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import certifi
 import pytest
 import requests
 from support import debian, raw, webserver, wheels
 from support.clients import Machine, machine
 from support.evidence import until
 from support.raw import Target
+from support.servers import clean_environment, ppmctl
 from support.webserver import Site
 
 HSTS = "max-age=63072000"
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +207,15 @@ def test_a_certificate_may_be_exchanged_while_it_serves(new_site: Callable[..., 
         until(lambda: served() != old, "the new certificate", seconds=10)
         assert session.get(f"{site.url}/simple/", timeout=60).status_code == 200
     assert served() in (site.places.tls / "fullchain.pem").read_text()
+
+
+def test_ppmctl_trusts_whom_the_system_trusts(filled: Site, tmp_path: Path) -> None:
+    """A company's authority is told to a machine once; what is told to requests alone counts in place of it."""
+    bare = {name: value for name, value in clean_environment(tmp_path).items() if name not in CA_VARIABLES}
+    who = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
+    listing = ("package", "list", "--index", filled.url)
+    ppmctl(*listing, env=bare | who | {"SSL_CERT_FILE": str(filled.ca)})
+    other = tmp_path / "other.pem"
+    other.write_bytes(Path(certifi.where()).read_bytes())
+    for environ in ({}, {"SSL_CERT_FILE": str(filled.ca), "REQUESTS_CA_BUNDLE": str(other)}):
+        assert "is not trusted" in ppmctl(*listing, env=bare | who | environ, expect=1).stderr

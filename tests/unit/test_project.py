@@ -40,7 +40,7 @@ CORE = (
         "parts",
         "credentials",
     ),
-    *("address", "credential", "keychain", "logins", "transport", "simple"),
+    *("preferences", "address", "credential", "keychain", "logins", "transport", "simple"),
 )
 # A third-party system → the modules that may know it. What its next version breaks is to be found there.
 IMPORTERS = {

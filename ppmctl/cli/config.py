@@ -1,0 +1,63 @@
+"""`ppmctl config`: what is in force here, and who says so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ppmctl import output
+from ppmctl.cli.target import VolumeFolder, credential_option, index_option, on_option
+
+
+@click.group()
+def config() -> None:
+    """Print the settings in force, each with where it comes from."""
+
+
+@config.command()
+@index_option
+@credential_option
+@click.option(
+    "--root",
+    envvar="PPM_ROOT",
+    show_envvar=True,
+    type=VolumeFolder(),
+    help="Print the settings of the server of this volume, in place of those for talking to an index.",
+)
+@on_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(index: str | None, credential_file: Path | None, root: Path | None, as_json: bool) -> None:
+    """Print each value in force, and where it comes from: a flag, a variable, a file, or the default.
+
+    They are those of the commands that talk to an index, such as publish; with --root, and without --index, those of
+    that volume's server. No secret is printed, and no request is made.
+    """
+    rows = _of_server(root) if root is not None and index is None else _of_client(index, credential_file)
+    if as_json:
+        output.as_json([{"name": name, "value": value, "origin": origin} for name, value, origin in rows])
+        return
+    output.table(("setting", "value", "from"), [(name, _text(value), origin) for name, value, origin in rows])
+
+
+def _of_client(index: str | None, credential_file: Path | None) -> list[tuple[str, Any, str]]:
+    from ppmctl import situation
+
+    found = situation.facts(index, file=credential_file, environ=os.environ, home=Path.home())
+    return [(fact.name, fact.value or None, fact.origin) for fact in found]
+
+
+def _of_server(root: Path) -> list[tuple[str, Any, str]]:
+    from ppmctl import config as settings
+    from ppmctl.cli.volume import there
+
+    values = settings.values_of(there(root))
+    return [(one.setting.name, one.value, one.origin) for one in values]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return ", ".join(value) or "-" if isinstance(value, (tuple, list)) else str(value)

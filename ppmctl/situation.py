@@ -1,0 +1,60 @@
+"""What a command that talks to an index would go by here: each value with the place that it comes from."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from ppmctl import address, credential, release, transport
+from ppmctl.address import Address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A value by name, and in words where it comes from; "" is what there is none of."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], home: Path) -> Iterator[Fact]:
+    """What is in force for the index that `index` names, or the one that is meant without a name.
+
+    There is no secret in it. UsageError and CredentialError as for any command; no request is made.
+    """
+    target = address.resolve(index, environ=environ, home=home)
+    meant = None if index else address.said(environ=environ, home=home)
+    yield Fact(name="index", value=target.base, origin=meant[1] if meant else "--index")
+    yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
+    found = credential.find(target, file=file, environ=environ, home=home)
+    if found is None:
+        yield Fact(name="credential", value="", origin="none of the places that it is looked for in")
+    else:
+        yield Fact(name="credential", value=found.username, origin=found.source)
+    yield _certificates(target, environ)
+    yield _proxy(target)
+    if target.is_trusted:
+        yield Fact(name="plain HTTP", value=f"right for {target.host}", origin=address.TRUSTED)
+    builds = environ.get(release.VARIABLE)
+    yield Fact(name="builds", value=builds or tempfile.gettempdir(), origin=release.VARIABLE if builds else "TMPDIR")
+
+
+def _certificates(target: Address, environ: Mapping[str, str]) -> Fact:
+    if not target.is_encrypted:
+        return Fact(name="certificates", value="", origin="plain HTTP has none")
+    path, origin = transport.authorities(environ)
+    return Fact(name="certificates", value=path, origin=origin)
+
+
+def _proxy(target: Address) -> Fact:
+    proxy = transport.proxy(target.base)
+    if proxy is None:
+        return Fact(name="proxy", value="", origin="none for this host")
+    parts = urlsplit(proxy)
+    host = parts.netloc.rpartition("@")[2]
+    scheme = urlsplit(target.base).scheme.upper()
+    return Fact(name="proxy", value=urlunsplit(parts._replace(netloc=host)), origin=f"{scheme}_PROXY or ALL_PROXY")

@@ -1,0 +1,103 @@
+"""What the command line is to whoever types: completed by each shell, and open about what it goes by."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.servers import clean_environment, ppmctl
+from support.terminals import on_a_terminal, read_until
+
+SECRET = "ppm_0123456789abcdef"
+PYPIRC = f"""[distutils]
+index-servers = internal
+[internal]
+repository = https://index.test/legacy/
+username = ann
+password = {SECRET}
+"""
+# what the user types, and one of the words that the shell then offers or puts there
+TYPED = {"ppmctl publi": "publish", "ppmctl package unya": "unyank", "ppmctl publish --dry": "--dry-run"}
+
+
+def complete_in_bash(typed: str, environ: dict[str, str]) -> str:
+    words = typed.split()
+    script = (
+        'eval "$(ppmctl completion bash 2>/dev/null)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
+        ' _ppmctl_completion ppmctl; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    command = ["bash", "--norc", "-c", script, "bash", *words]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def complete_in_fish(typed: str, environ: dict[str, str]) -> str:
+    script = "ppmctl completion fish 2>/dev/null | source; complete --do-complete $argv[1]"
+    command = ["fish", "--no-config", "-c", script, typed]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def complete_in_zsh(typed: str, environ: dict[str, str]) -> str:
+    """zsh completes for who sits at a terminal alone."""
+    with on_a_terminal(["zsh", "-f", "-i"], environ | {"PS1": "> "}) as (_process, terminal):
+        ready = b"autoload -Uz compinit && compinit -u -D; eval \"$(ppmctl completion zsh)\"; print rea''dy\n"
+        os.write(terminal, ready)
+        read_until(terminal, b"ready")
+        os.write(terminal, typed.encode() + b"\t")
+        said = read_until(terminal, TYPED[typed].encode())
+    return said.decode()
+
+
+@pytest.mark.parametrize("typed", TYPED)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str, typed: str, tmp_path: Path) -> None:
+    """With the script that is printed, in the shell itself."""
+    assert shutil.which(shell)
+    complete = {"bash": complete_in_bash, "zsh": complete_in_zsh, "fish": complete_in_fish}[shell]
+    assert TYPED[typed] in complete(typed, clean_environment(tmp_path))
+
+
+def test_what_is_in_force_is_shown_with_who_says_it(tmp_path: Path) -> None:
+    """The order of the places is that of test_preferences; here the command as it is typed, without a secret."""
+    home = tmp_path / "home"
+    environ = clean_environment(home)
+    (home / ".pypirc").write_text(PYPIRC)
+    (tmp_path / "pyproject.toml").write_text('[tool.ppmctl]\nindex = "internal"\n')
+
+    def shown(*options: str, **more: str) -> dict[str, tuple[str | None, str]]:
+        done = ppmctl("config", "show", "--json", *options, env=environ | more, cwd=tmp_path)
+        assert SECRET not in done.stdout + done.stderr
+        return {row["name"]: (row["value"], row["origin"]) for row in json.loads(done.stdout)}
+
+    section = f"{home}/.pypirc, section [internal]"
+    found = shown()
+    assert found["index"] == ("https://index.test", f"[tool.ppmctl] of {tmp_path}/pyproject.toml")
+    assert found["uploads"] == ("https://index.test/legacy/", section)
+    assert found["credential"] == ("ann", section)
+    named = shown("--index", "http://127.0.0.1:9/", PPMCTL_USERNAME="bob", PPMCTL_TOKEN=SECRET)
+    assert named["index"] == ("http://127.0.0.1:9", "--index")
+    assert named["credential"] == ("bob", "PPMCTL_USERNAME and PPMCTL_TOKEN")
+    by_proxy = shown(HTTPS_PROXY=f"http://ann:{SECRET}@proxy.test:3128", REQUESTS_CA_BUNDLE="/ca.pem", NO_PROXY="")
+    assert by_proxy["proxy"] == ("http://proxy.test:3128", "HTTPS_PROXY or ALL_PROXY")
+    assert by_proxy["certificates"] == ("/ca.pem", "REQUESTS_CA_BUNDLE")
+    table = ppmctl("config", "show", env=environ, cwd=tmp_path)
+    assert table.stdout.startswith("setting ")
+    assert table.stderr == ""
+
+
+def test_the_settings_of_a_server_are_shown_with_who_says_them(tmp_path: Path) -> None:
+    root = str(tmp_path / "root")
+    ppmctl("init", "--root", root)
+    settings = tmp_path / "root" / "ppm.yml"
+    settings.write_text("port: 9000\nprivate_names: [acme-*]\n")
+    environ = clean_environment(tmp_path, PPM_ROOT=root, PPM_THREADS="4")
+    rows = json.loads(ppmctl("config", "show", "--json", env=environ).stdout)
+    found = {row["name"]: (row["value"], row["origin"]) for row in rows}
+    assert found["port"] == (9000, f"port in {settings}")
+    assert found["threads"] == (4, "PPM_THREADS")
+    assert found["private_names"] == (["acme-*"], f"private_names in {settings}")
+    assert found["upstream"] == ("redirect", "its default")
+    assert found["upstream_url"] == (None, "its default")
