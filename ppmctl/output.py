@@ -10,6 +10,8 @@ from typing import Any
 
 from ppmctl.errors import PpmError
 
+_LABEL = 10  # characters of the names of what is looked at
+
 
 def data(text: str) -> None:
     """Print `text` and a newline to stdout: what a script may read."""
@@ -57,6 +59,13 @@ def fields(rows: Iterable[tuple[str, str]]) -> None:
     width = max((len(label) for label, _text in rows), default=0) + 1
     for label, text in rows:
         data(f"{label + ':':{width}} {text}")
+
+
+def finding(state: str, label: str, text: str, remedy: str) -> None:
+    """Print what was looked at and found to stdout, and below it what mends it. A terminal obeys nothing in it."""
+    data(_printable(f"{state:4}  {label:{_LABEL}}  {text}"))
+    if remedy:
+        data(_printable(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
 
 
 def error(exc: PpmError) -> None:
