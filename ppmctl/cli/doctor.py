@@ -3,42 +3,65 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.place import index_options
-from ppmctl.cli.target import on_option
-from ppmctl.errors import EXIT_FAILED, UsageError
+from ppmctl.cli.place import place_options
+from ppmctl.cli.volume import find_volume, there
+from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
+
+if TYPE_CHECKING:
+    from ppmctl.doctor.finding import Finding
 
 
 @click.command()
 @click.argument("url", required=False)
-@index_options
-@on_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def doctor(url: str | None, index: str | None, credential_file: Path | None, as_json: bool) -> int:
+def doctor(url: str | None, index: str | None, credential_file: Path | None, root: Path | None, as_json: bool) -> int:
     """Try all that stands between here and the index at URL, in the order in which a user would meet it.
 
-    Each line says what was found, and below it what mends it. Any index with a Simple API will do. Nothing is changed
-    or uploaded. Exits with 1 if something does not work.
-    """
-    from ppmctl import doctor
+    Each line says what was found, and the one below it what mends it. Any index with a Simple API will do. With
+    --root, or with --on beside a volume elsewhere, also what is seen there alone: the disk, slow hashes, the server.
 
+    Nothing is changed or uploaded. Exits with 1 if something does not work.
+    """
     if url and index:
         raise UsageError("URL and --index are two ways to name an index.", hint="Give one of them.")
-    found = doctor.examine(
-        url or index, credential_file=credential_file, environ=os.environ, home=Path.home(), cwd=Path.cwd()
-    )
-    if as_json:
-        findings = list(found)
-        failed = any(finding.state == "fail" for finding in findings)
-        output.as_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})
-        return EXIT_FAILED if failed else 0
     failed = False
-    for finding in found:
+    findings: list[Finding] = []
+    for finding in _found(url or index, credential_file, root):
         failed = failed or finding.state == "fail"
-        output.finding(finding.state, finding.check, finding.found, finding.mend)
+        findings.append(finding)
+        if not as_json:  # each as it is found: some wait for what does not answer
+            output.finding(finding.state, finding.check, finding.found, finding.mend)
+    if as_json:
+        output.as_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})
     return EXIT_FAILED if failed else 0
+
+
+def _found(index: str | None, credential_file: Path | None, root: Path | None) -> Iterator[Finding]:
+    from ppmctl import address, doctor
+
+    home, cwd = Path.home(), Path.cwd()
+    if root is None or index or address.said(environ=os.environ, home=home, cwd=cwd):
+        yield from doctor.examine(index, credential_file=credential_file, environ=os.environ, home=home, cwd=cwd)
+    if root is not None:
+        yield from _beside(root)
+
+
+def _beside(root: Path) -> Iterator[Finding]:
+    from ppmctl.doctor import beside
+    from ppmctl.doctor.finding import Finding
+
+    try:
+        volume = find_volume(there(root))
+    except PpmError as exc:
+        yield Finding("volume", "fail", exc.message.rstrip("."), exc.hint)
+        return
+    yield from beside.check(volume, os.environ)
