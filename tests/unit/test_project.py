@@ -26,6 +26,7 @@ CORE = (
     *(
         "archives",
         "dists",
+        "environments.format",
         "folder",
         "index",
         "incoming",

@@ -1,0 +1,216 @@
+"""A revision of an environment and its wheel: values, bytes, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+
+import pytest
+import yaml
+from packaging.metadata import Metadata
+
+from ppmctl.environments import format as formats
+from ppmctl.environments.format import NotARevision, Revision, from_wheel, to_wheel
+from ppmctl.errors import UsageError
+
+LOCK = """\
+lock-version = "1.0"
+created-by = "a test"
+
+[[packages]]
+name = "flask"
+version = "3.1.0"
+
+[[packages.wheels]]
+url = "https://files.example.com/flask-3.1.0-py3-none-any.whl"
+hashes = {sha256 = "aa"}
+"""
+LISTED = formats.listed(
+    [
+        'sea-maps[draw,print]>=2,<3; python_version >= "3.9"',
+        "Flask",
+        "numpy==2.1.0",
+        "local @ https://files.example.com/local-1.0-py3-none-any.whl#sha256=ab",
+        'numpy==1.26; python_version < "3.9"',
+    ]
+)
+REVISION = Revision(
+    name="ml-base", number=3, requirements=LISTED, change="add “numpy”", shared=True, base=2, lock=LOCK
+)
+
+
+def members(wheel: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(contents: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_a_wheel_gives_back_its_revision() -> None:
+    assert from_wheel(to_wheel(REVISION)) == REVISION
+    bare = Revision(name="x", number=1, requirements=(), change="create")
+    assert from_wheel(to_wheel(bare)) == bare
+
+
+def test_the_same_values_make_the_same_bytes() -> None:
+    assert to_wheel(REVISION) == to_wheel(replace(REVISION))
+    assert to_wheel(REVISION) != to_wheel(replace(REVISION, change="another"))
+
+
+def test_it_is_a_wheel_without_code_whose_dependencies_are_the_list() -> None:
+    found = members(to_wheel(REVISION))
+    info = "ppm_env_ml_base-3.dist-info"
+    assert REVISION.filename == "ppm_env_ml_base-3-py3-none-any.whl"
+    assert {name.partition("/")[0] for name in found} == {info}
+    metadata = Metadata.from_email(found[f"{info}/METADATA"])  # validates
+    assert (metadata.name, str(metadata.version), metadata.metadata_version) == ("ppm-env-ml-base", "3", "2.4")
+    assert [str(one) for one in metadata.requires_dist or ()] == [str(formats.requirement(one)) for one in LISTED]
+    assert formats.change_of(metadata.summary or "") == REVISION.change
+    recorded = [line.split(",")[0] for line in found[f"{info}/RECORD"].decode().splitlines()]
+    assert sorted(recorded) == sorted(found)
+
+
+def test_the_forms_of_the_list() -> None:
+    found = {name: content.decode() for name, content in formats.rendered(REVISION).items()}
+    assert set(found) == set(formats.FILES)
+    assert found["requirements.txt"].splitlines() == ["# ppm-env-ml-base, revision 3", *LISTED]
+    assert found["constraints.txt"].splitlines()[1:] == [
+        'numpy==1.26; python_version < "3.9"',
+        "numpy==2.1.0",
+        'sea-maps>=2,<3; python_version >= "3.9"',
+    ]
+    conda = yaml.safe_load(found["environment.yml"])
+    assert conda == {"name": "ml-base", "dependencies": ["python", "pip", {"pip": list(LISTED)}]}
+    assert json.loads(found["env.json"]) == {
+        "format": 1,
+        "name": "ml-base",
+        "revision": 3,
+        "shared": True,
+        "base": 2,
+        "change": "add “numpy”",
+    }
+    assert found["pylock.toml"] == LOCK
+    assert "pylock.toml" not in formats.rendered(replace(REVISION, lock=None))
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"), [("ML_Base", "ml-base"), ("a--b", "a-b"), ("a.-_b", "a-b"), ("x" * 60, "x" * 60)]
+)
+def test_names_that_are_the_same_are_one(name: str, normal: str) -> None:
+    assert formats.normalise(name) == normal
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "a/b", "a\\b", "-a", "a-", "a b", "a\n", "ä", "%2e%2e", "a\0", "x" * 61, "x" * 300],
+)
+def test_names_that_are_tricks_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="can't be the name of an environment"):
+        formats.normalise(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "numpy>=>1",
+        "-r other.txt",
+        "--index-url https://evil.example.com/",
+        "a\nb",
+        "a @ https://x.example.com/\\",
+        'a; platform_version == "x # y"',
+        "a @ https://me:secret@x.example.com/a.whl",
+        "a @ git+https://secret@x.example.com/a.git",
+        "a" * 3000,
+    ],
+)
+def test_what_a_shared_list_cannot_carry_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        formats.requirement(text)
+    assert "secret" not in refused.value.message
+
+
+def test_direct_urls_without_a_secret_are_kept() -> None:
+    text = "a @ git+ssh://git@x.example.com/a.git@v1"
+    assert formats.listed([f" {text} "]) == (text,)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "ML"},
+        {"number": 0},
+        {"number": True},
+        {"number": 10**9},
+        {"base": 3},
+        {"base": 0},
+        {"change": ""},
+        {"change": "two\nlines"},
+        {"change": "x" * 301},
+        {"requirements": ("b", "a")},
+        {"requirements": ("a", "a")},
+        {"lock": "lock-version = 1"},
+        {"lock": "nonsense"},
+        {"shared": 1},
+    ],
+)
+def test_values_that_make_no_revision(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        replace(REVISION, **wrong)  # type: ignore[arg-type]  # on purpose
+
+
+def test_two_thousand_requirements_are_a_small_wheel() -> None:
+    large = replace(REVISION, requirements=formats.listed(f"package-{number}=={number}.0" for number in range(2000)))
+    wheel = to_wheel(large)
+    assert from_wheel(wheel) == large
+    assert len(wheel) < 100_000
+
+
+INFO = "ppm_env_ml_base-3.dist-info"
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("ml_base.py", b"print('code')\n"),
+        ("ppm_env_ml_base-3.data/scripts/run", b"#!python\n"),
+        (f"{INFO}/entry_points.txt", b"[console_scripts]\nx = os:abort\n"),
+        (f"{INFO}/ppm-env/requirements.txt", b"--index-url https://evil.example.com/\nnumpy\n"),
+        (f"{INFO}/ppm-env/requirements.txt", b"# ppm-env-ml-base, revision 3\nother\n"),
+        (f"{INFO}/ppm-env/requirements.txt", b"\xff"),
+        (f"{INFO}/ppm-env/constraints.txt", b"numpy==1\n"),
+        (f"{INFO}/ppm-env/env.json", b"[]"),
+        (f"{INFO}/ppm-env/env.json", b"[" * 100_000),
+        (f"{INFO}/ppm-env/env.json", b'{"format": 2}'),
+        (f"{INFO}/ppm-env/env.json", b"{}"),
+        (f"{INFO}/ppm-env/pylock.toml", b"nonsense"),
+        (f"{INFO}/ppm-env/other.txt", b""),
+        (f"{INFO}/METADATA", b"Metadata-Version: 2.4\nName: ppm-env-ml-base\nVersion: 3\n"),
+        (f"{INFO}/WHEEL", b"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: py3-none-any\n"),
+        (f"{INFO}/RECORD", b""),
+    ],
+)
+def test_a_wheel_that_says_two_things_is_no_revision(member: str, content: bytes) -> None:
+    """Code, or a file that is not what the rest of the wheel makes: all forms that clients read say the same."""
+    contents = members(to_wheel(REVISION))
+    assert from_wheel(packed(contents)) == REVISION
+    with pytest.raises(NotARevision):
+        from_wheel(packed({**contents, member: content}))
+
+
+def test_what_lacks_a_part_is_no_revision() -> None:
+    contents = members(to_wheel(REVISION))
+    for name in contents:
+        with pytest.raises(NotARevision):
+            from_wheel(packed({other: content for other, content in contents.items() if other != name}))
+    for none in (b"", b"PK", b"\0" * 100):
+        with pytest.raises(NotARevision):
+            from_wheel(none)
