@@ -10,8 +10,8 @@ from ppmctl import credentials, health, htpasswd
 from ppmctl.config import server_settings
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError
-from ppmctl.index import ROOT_MARK, marked
-from ppmctl.volume import Volume
+from ppmctl.index import marked
+from ppmctl.volume import ROOT_MARK, Volume
 
 _MIB = 1 << 20
 _LEAST_ROOM = 100 * _MIB  # an upload needs room for itself, and so do the pages
