@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import audit, files, token_api, uploads
+from ppmctl import audit, files, token_api, uploads, wellknown
 from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.config import ServerSettings
 from ppmctl.credentials import Access, Credentials
@@ -94,7 +94,7 @@ class Index:
 
     def _authenticated(self, request: Request, *, reading: bool) -> Access:
         """Who is asking. Refused, 401: before anything else is said, also whether something is here."""
-        if reading and self._settings.public_reads:
+        if reading and (self._settings.public_reads or request.path == wellknown.PATH):
             return _ANONYMOUS
         try:
             sent = request.authorization

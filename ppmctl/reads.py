@@ -14,7 +14,7 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from ppmctl import accept
+from ppmctl import accept, wellknown
 from ppmctl.config import ServerSettings
 from ppmctl.dists import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
 from ppmctl.errors import Refused
@@ -40,6 +40,9 @@ class Reader:
         """The response, or None for what is pypiserver's to answer. Refused: 404, 405 or 406."""
         found: Response | None
         match request.path.split("/")[1:]:
+            case _ if request.path == wellknown.PATH:
+                found = Response(wellknown.document(self._settings), mimetype="application/json")
+                found.headers["Cache-Control"] = "no-cache"
             case ["simple"]:
                 found = _moved(request, "/simple/")
             case ["simple", ""]:

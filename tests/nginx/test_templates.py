@@ -17,6 +17,8 @@ from support import rendering, webserver
 from support.debian import Tree
 from support.rendering import CHECKOUT, Directive
 
+from ppmctl import config, wellknown
+
 TLS = ("letsencrypt", "provided", "selfsigned", "none")
 READ_ACCESS = ("authenticated", "public")
 UPSTREAM = ("redirect", "none")
@@ -229,7 +231,20 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
                 open_to_all.append(name)
             assert not any(found.name == "satisfy" for found in location.walk())
         public = ["= /RPC2"] if read_access == "public" else []
-        assert open_to_all == ["= /healthz", "= /healthz", *public, "= /api/join"]
+        assert open_to_all == [*["= /healthz"] * 2, *[f"= {wellknown.PATH}"] * 2, *public, "= /api/join"]
+
+
+def test_the_index_says_of_itself_what_the_application_says(
+    combinations: dict[tuple[str, str, str], Path], tmp_path: Path
+) -> None:
+    """Both have it from the same settings, and nginx has it without the application: a client meets either."""
+    for (_tls, read_access, upstream), path in combinations.items():
+        (server,) = index_servers(rendering.parse(path))
+        (location,) = (found for found in locations(server) if found.arguments == ("=", wellknown.PATH))
+        (answer,) = location.all("return")
+        flags = {"read_access": read_access, "upstream": upstream}
+        said = wellknown.document(config.server_settings(tmp_path, flags=flags, environ={}))
+        assert answer.arguments == ("200", said.decode().replace("\n", "\\n"))
 
 
 def test_every_refusal_is_worded(combinations: dict[tuple[str, str, str], Path]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ppmctl import accept
+from ppmctl import accept, wellknown
 from support import wheels
 from support.evidence import until
 from support.raw import basic
@@ -257,6 +257,17 @@ def others() -> Iterator[Asked]:
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+        yield Asked(path=wellknown.PATH, method=method)
+    for path in ("/.well-known/", "/.well-known/ppm.json/", "/.well-known/ppm%2Ejson", "/.well-known/other.json"):
+        yield Asked(path=path)
+    for headers in (
+        {"Accept": "image/png"},
+        {"Range": "bytes=0-9"},
+        {"If-None-Match": "*"},
+        {"Accept-Encoding": "gzip"},
+    ):
+        yield Asked(path=wellknown.PATH, headers=headers)
     for path in ("/healthz", "/health", "/answered-here/json", "/nothing/json", "/a/b/c", "/nothing", "/env", "/%E9"):
         yield Asked(path=path)
         yield Asked(path=path, method="HEAD")
@@ -279,6 +290,7 @@ def strangers() -> Iterator[Asked]:
             "/env/x/a.txt",
         ),
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
+        *(wellknown.PATH, f"{wellknown.PATH}?x=1", f"{wellknown.PATH}/", "/.well-known/", "/.well-known/other.json"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"):
             for who in ("nobody", "wrong", "unknown"):

@@ -104,3 +104,4 @@ def _reads(admin: str) -> Iterator[Read]:
         yield Read(path=path, is_signed=False, headers=(("Authorization", basic(admin, "wrong")),))
     yield Read(path=f"/env/{PROJECT}/requirements.txt", is_signed=False)
     yield Read(path="/healthz", is_signed=False)
+    yield Read(path="/.well-known/ppm.json", is_signed=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ppmctl import wellknown
 from support.attacks.model import METHODS, STRAY_SECRET, Attack, status, unauthenticated
 from support.raw import Target, basic, request
 
@@ -25,7 +26,15 @@ def locations(target: Target) -> list[str]:
         *(file, f"{file}.metadata", f"{file}.upload", f"/packages/{target.file}", "/packages/"),
         *("/packages/nothing/nothing-1.0.tar.gz", "/legacy/", "/legacy", "/upload", "/upload/", "/env/"),
         *("/env/team/requirements.txt", "/env/team/1/pylock.toml", f"/{target.project}/json", "/nothing", "/a/b/c"),
-        *("/favicon.ico", "/robots.txt", "/.well-known/security.txt", "/credentials/htpasswd", "/health", "/RPC2"),
+        *(
+            "/favicon.ico",
+            "/robots.txt",
+            "/.well-known/security.txt",
+            wellknown.PATH,
+            "/credentials/htpasswd",
+            "/health",
+            "/RPC2",
+        ),
         *("/.too-large", "/.not-allowed", "//", "/simple/../healthz/", "/healthz/", "/Healthz", "/healthz%2f"),
         "/healthz%00",
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join/", "/api/joins", "/api/x/../join/x"),
@@ -47,7 +56,8 @@ def strangers(target: Target) -> Iterator[Attack]:
             for who, auth in others.items():
                 if who != "no credential" and method not in ("GET", "POST", "TRACE"):
                     continue
-                open_to_all = target.public and (method in ("GET", "HEAD") or path == "/RPC2")
+                is_read = method in ("GET", "HEAD")
+                open_to_all = (target.public and (is_read or path == "/RPC2")) or (is_read and path == wellknown.PATH)
                 if open_to_all:
                     continue
                 body = ["Content-Length: 0"] if method in ("POST", "PUT", "PATCH", "BREW") else []
