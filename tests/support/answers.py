@@ -264,7 +264,7 @@ def others() -> Iterator[Asked]:
     for headers in (
         {"Accept": "image/png"},
         {"Range": "bytes=0-9"},
-        {"If-None-Match": "*"},
+        {"If-None-Match": '"other"'},
         {"Accept-Encoding": "gzip"},
     ):
         yield Asked(path=wellknown.PATH, headers=headers)
