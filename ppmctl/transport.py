@@ -80,10 +80,12 @@ class Answer:
 class Transport:
     """Requests to one index with one credential, or with none. It follows no redirects, so the credential stays."""
 
-    def __init__(self, credential: Credential | None) -> None:
+    def __init__(self, credential: Credential | None, *, ca: str | None = None) -> None:
+        """`ca` is a file of authorities to trust, in place of those that the environment names."""
         import requests
 
         self.credential = credential
+        self._ca = ca
         self._session = requests.Session()
         self._session.auth = self._authenticate
         self._session.headers["User-Agent"] = f"ppmctl/{__version__} Python/{platform.python_version()}"
@@ -125,6 +127,7 @@ class Transport:
                 timeout=(CONNECT_TIMEOUT, read_timeout),
                 allow_redirects=False,
                 stream=True,
+                verify=self._ca,
             ) as response:
                 return _answer(response, url, body=_read(response, url, _MAX_ANSWER))
         except requests.RequestException as exc:
@@ -144,6 +147,7 @@ class Transport:
                 timeout=(CONNECT_TIMEOUT, read_timeout),
                 allow_redirects=False,
                 stream=True,
+                verify=self._ca,
             ) as response:
                 if response.status_code != 200:
                     return _answer(response, url, body=_read(response, url, _MAX_REFUSAL))

@@ -18,7 +18,7 @@ from ppmctl.extras import with_extra
 # command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
 _COMMANDS = {
     "audit": ("audit", "audit", "Print who changed what, and what was refused."),
-    "client-config": ("client_config", "client_config", "Print what pip, uv or twine need to use an index."),
+    "client-config": ("client_config", "client_config", "Set up pip, uv, poetry, twine and others for an index."),
     "completion": ("completion", "completion", "Print what makes a shell complete ppmctl's commands."),
     "config": ("config", "config", "Print the settings in force, each with where it comes from."),
     "doctor": ("doctor", "doctor", "Try all that stands between here and an index, and name what mends it."),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,51 +12,67 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.target import credential_option, index_option
-from ppmctl.errors import CredentialError, UsageError
+from ppmctl.errors import CredentialError, PpmError, UsageError
 
 if TYPE_CHECKING:
-    from ppmctl.clients import Form, IndexTarget
+    from ppmctl.address import Address
+    from ppmctl.clients import Form, Here, IndexTarget, Scope, Snippet
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_CLIENTS = (
+    *("pip", "uv", "poetry", "pdm", "hatch", "pipenv", "twine"),
+    *("netrc", "env", "docker", "github", "gitlab"),
+)
 
 
 @click.command("client-config")
-@click.argument("client", type=click.Choice(["pip", "uv", "twine", "netrc"]))
+@click.argument("client", type=click.Choice(_CLIENTS), nargs=-1)
 @index_option
 @click.option(
     "--form",
-    type=click.Choice(["single", "extra"]),
-    help="For pip and uv: the only index (single, the default), or one beside another (extra).",
+    type=click.Choice(["single", "extra", "explicit"]),
+    help="The only index, one beside the public one, or one for the packages that are sent there. Default: single"
+    " where the index passes other names on; else extra for pip and explicit for uv, poetry, pdm and pipenv.",
 )
-@click.option("--name", help="What uv and twine are to call the index. Default: internal, or its name in ~/.pypirc.")
+@click.option("--user", "scope", flag_value="user", help="For the file of this user.")
+@click.option("--project", "scope", flag_value="project", help="For the file of the project in this folder.")
+@click.option("--venv", "scope", flag_value="venv", help="For the file of the active virtual environment.")
+@click.option("--name", help="What clients are to call the index. Default: internal, or its name in ~/.pypirc.")
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="The certificate authorities to trust, in PEM. Default: REQUESTS_CA_BUNDLE, SSL_CERT_FILE.",
+)
 @credential_option
 def client_config(
-    client: str, index: str | None, form: Form | None, name: str | None, credential_file: Path | None
+    client: tuple[str, ...],
+    index: str | None,
+    form: Form | None,
+    scope: Scope | None,
+    name: str | None,
+    ca: Path | None,
+    credential_file: Path | None,
 ) -> None:
-    """Print what CLIENT needs to use an index; its first line says where that goes.
+    """Print what each CLIENT needs to use an index; its first line says where that goes.
 
-    netrc prints the line with the secret in it, which pip, uv and curl read.
+    Without a CLIENT: what there is for which. netrc prints the line with the secret, which pip, uv and curl read.
     """
-    if form is not None and client not in ("pip", "uv"):
-        raise UsageError(f"--form is for pip and uv; {client} has no such choice.")
-    target = _target(index, name, form or "single", credential_file)
-    if client == "netrc":
-        _print_netrc(target, credential_file)
+    from ppmctl import clients
+
+    here = clients.Here(environ=os.environ, home=Path.home(), cwd=Path.cwd(), platform=sys.platform)
+    target = _target(index, name, ca, credential_file)
+    forms = _forms(client, target, form)
+    if not client:
+        _overview(target, forms, here)
         return
-    output.data(importlib.import_module(f"ppmctl.clients.{client}").render(target))
-    if target.in_keyring and client in ("pip", "uv"):
-        output.say(_of_keyring(target, client))
-    if target.form == "extra":
-        output.say(
-            "Dependency confusion: pip has no order of indexes, the highest version anywhere wins; also a stranger's"
-            " upload of your name. --form single is safe."
-            if client == "pip"
-            else "Dependency confusion: a package without a line in [tool.uv.sources] comes from the other index,"
-            " also where a stranger took your name there. --form single is safe."
-        )
+    for number, each in enumerate(client):
+        if number:
+            output.data("")
+        _print(each, target.with_form(forms[each]), scope, here, credential_file)
 
 
-def _target(index: str | None, name: str | None, form: Form, credential_file: Path | None) -> IndexTarget:
+def _target(index: str | None, name: str | None, ca: Path | None, credential_file: Path | None) -> IndexTarget:
     from ppmctl import address, credential, logins
     from ppmctl.clients import IndexTarget
 
@@ -72,24 +88,99 @@ def _target(index: str | None, name: str | None, form: Form, credential_file: Pa
         username = credential.from_file(credential_file).username
     # what is in netrc as well is found without any of it
     in_keyring = login is not None and bool(login.keyring) and not login.netrc and username == login.username
-    return IndexTarget(name=name, address=target, form=form, username=username, in_keyring=in_keyring)
-
-
-def _of_keyring(target: IndexTarget, client: str) -> str:
-    """What makes `client` find the secret that `ppmctl login` put into the keyring."""
-    netrc = f"Without that: ppmctl login {target.address.base} --netrc"
-    if client == "pip":
-        return (
-            "The secret is in the keyring: pip asks for it with the library keyring beside it, or the command"
-            f" `keyring` on PATH. {netrc} (--no-input wants --keyring-provider import, or subprocess, too.)"
-        )
-    asks = f"The secret is in the keyring: uv asks the command `keyring` for it, which has to be on PATH. {netrc}"
-    if target.form == "single":
-        return asks
-    variable = re.sub(r"[^A-Z0-9]", "_", target.name.upper())
-    return (
-        f"In your environment: UV_KEYRING_PROVIDER=subprocess UV_INDEX_{variable}_USERNAME={target.username}\n{asks}"
+    return IndexTarget(
+        name=name, address=target, username=username, in_keyring=in_keyring, ca=_authorities(target, ca)
     )
+
+
+def _authorities(target: Address, ca: Path | None) -> str | None:
+    """The file of the authorities that clients are to trust, where they are told of one."""
+    if ca is not None:
+        return str(ca.absolute())
+    if not target.is_encrypted:
+        return None
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or None
+
+
+def _forms(clients_meant: tuple[str, ...], target: IndexTarget, given: Form | None) -> dict[str, Form]:
+    """The form for each client, or for all there are; the index is asked what it does only where that decides."""
+    from ppmctl import clients
+
+    installing = [client for client in clients_meant or clients.ALL if client in clients.FORMS]
+    if given is not None and not installing:
+        raise UsageError(f"--form is for who installs; {clients_meant[0]} has no such choice.")
+    passes_on = given is None and bool(installing) and _passes_on(target)
+    if clients_meant:
+        return {client: clients.form_for(client, given=given, passes_on=passes_on) for client in clients_meant}
+    return {
+        client: clients.form_for(
+            client, given=given if given in clients.FORMS.get(client, ()) else None, passes_on=passes_on
+        )
+        for client in clients.ALL
+    }
+
+
+def _passes_on(target: IndexTarget) -> bool:
+    from ppmctl import wellknown
+    from ppmctl.transport import Transport
+
+    try:
+        with Transport(None, ca=target.ca) as transport:
+            offer = wellknown.discover(target.address, transport)
+    except PpmError as exc:
+        output.say(
+            f"The index can't be asked what it does with other names, so it is taken for one beside the public one;"
+            f" or give --form. {exc.message}"
+        )
+        return False
+    return offer is not None and offer.upstream == "redirect"
+
+
+def _snippet(client: str, target: IndexTarget, scope: Scope | None, here: Here) -> Snippet:
+    import importlib
+
+    from ppmctl.clients import places
+
+    module = importlib.import_module(f"ppmctl.clients.{client}")
+    if client not in places.SCOPES:
+        if scope is not None:
+            raise UsageError(f"--{scope} is for clients with a file of their own; {client} is none.")
+        printed: Snippet = module.render(target)
+        return printed
+    where = scope or places.usual(client, target)
+    place = here.shown(places.path(client, where, here))
+    drawn: Snippet = module.render(target, place, where) if client == "uv" else module.render(target, place)
+    return drawn
+
+
+def _print(client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None) -> None:
+    from ppmctl.clients import places
+
+    if client == "netrc":
+        _print_netrc(target, credential_file)
+        return
+    snippet = _snippet(client, target, scope, here)
+    output.data(snippet.text)
+    if unread := places.unread(client, here):
+        output.say(unread)
+    for line in snippet.says:
+        output.say(line)
+
+
+def _overview(target: IndexTarget, forms: dict[str, Form], here: Here) -> None:
+    from ppmctl import clients
+    from ppmctl.clients import places
+
+    rows = []
+    for client in _CLIENTS:
+        where = "printed"
+        if client in places.SCOPES:
+            each = target.with_form(forms[client])
+            where = here.shown(places.path(client, places.usual(client, each), here))
+        form = forms[client] if client in clients.FORMS else ""
+        rows.append((client, form, where, f"ppmctl client-config {client}"))
+    output.table(("client", "form", "goes into", "prints it"), rows)
+    output.say(f"For {target.address.base}, called {target.name}.")
 
 
 def _print_netrc(target: IndexTarget, credential_file: Path | None) -> None:

@@ -1,11 +1,24 @@
-"""twine: its .pypirc."""
+"""twine: its .pypirc, which flit and ppmctl read too."""
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget
+from ppmctl.clients import IndexTarget, Snippet
+
+# What twine means by a file without index-servers; with one, it knows no others than those it names.
+IMPLIED = ("pypi", "testpypi")
 
 
-def render(target: IndexTarget) -> str:
+def wanted(target: IndexTarget) -> dict[str, str]:
+    """The options of the index's section, by name."""
+    options = {"repository": target.address.upload}
+    if target.username:
+        options["username"] = target.username
+    if target.ca:
+        options["ca_cert"] = target.ca
+    return options
+
+
+def render(target: IndexTarget, place: str) -> Snippet:
     """A .pypirc with one index to upload to, without a password."""
     where = (
         ["the password is in the keyring, where `ppmctl login` put it"]
@@ -16,14 +29,20 @@ def render(target: IndexTarget) -> str:
         ]
     )
     lines = [
-        f"# ~/.pypirc, for twine upload --repository {target.name}; {where[0]}",
+        f"# {place}, for twine upload --repository {target.name}; {where[0]}",
         *where[1:],
         "[distutils]",
-        f"index-servers = {target.name}",
+        "index-servers =",
+        *(f"    {name}" for name in (*IMPLIED, target.name)),
         "",
         f"[{target.name}]",
-        f"repository = {target.address.upload}",
+        *(f"{name} = {value}" for name, value in wanted(target).items()),
     ]
-    if target.username:
-        lines.append(f"username = {target.username}")
-    return "\n".join(lines)
+    return Snippet(text="\n".join(lines), says=says(target))
+
+
+def says(target: IndexTarget) -> tuple[str, ...]:
+    """What to know beside the file."""
+    if target.ca:
+        return (f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}",)
+    return ()

@@ -131,7 +131,8 @@ def test_what_client_config_prints_finds_that_keyring(index: Server, there: Mach
     name, content = wheels.wheel("pats", "1.0")
     assert index.upload((name, content)).status_code == 200
     asks = {"NETRC": "/dev/null", "PATH": f"{BIN}:{there.environ['PATH']}"}
-    printed = {client: run(there, "client-config", client) for client in ("pip", "uv", "twine", "netrc")}
+    printed = {client: run(there, "client-config", client, "--form", "single") for client in ("pip", "uv")}
+    printed |= {client: run(there, "client-config", client) for client in ("twine", "netrc")}
     for client in ("pip", "uv"):
         assert "on PATH. Without that: " in printed[client].stderr
         (there.home / f"{client}.conf").write_text(printed[client].stdout)
@@ -143,13 +144,13 @@ def test_what_client_config_prints_finds_that_keyring(index: Server, there: Mach
     there.run(*uv, "--config-file", there.home / "uv.conf", **asks)
     assert "in the keyring" in printed["twine"].stdout
     assert printed["netrc"].stdout == f"machine 127.0.0.1 login pat+desk password {secret}\n"
-    beside = run(there, "client-config", "uv", "--form", "extra")
+    beside = run(there, "client-config", "uv", "--form", "explicit")
     (there.home / "pyproject.toml").write_text(
         '[project]\nname = "x"\nversion = "1"\ndependencies = ["pats"]\nrequires-python = ">=3.11"\n'
         f"{beside.stdout}\n"
         '[tool.uv.sources]\npats = { index = "internal" }\n'
     )
-    settings = dict(word.split("=") for word in beside.stderr.split() if word.startswith("UV_"))
+    settings = dict(word.split("=") for word in beside.stderr.split() if word.startswith("UV_") and "=" in word)
     lock = there.run(BIN / "uv", "lock", UV_NO_CONFIG="0", **settings, **asks)
     assert "Resolved 2" in lock.output
 

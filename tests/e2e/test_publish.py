@@ -266,7 +266,7 @@ def test_what_is_printed_makes_pip_and_uv_install_from_here(
     (user.home / ".netrc").write_text(configured(user, "netrc", "--credential-file", str(user.home / "credential")))
     folder = user.home / ".config" / client
     folder.mkdir(parents=True)
-    (folder / {"pip": "pip.conf", "uv": "uv.toml"}[client]).write_text(configured(user, client))
+    (folder / {"pip": "pip.conf", "uv": "uv.toml"}[client]).write_text(configured(user, client, "--form", "single"))
     unset = {"PIP_CONFIG_FILE", "UV_NO_CONFIG"}
     environ = {key: value for key, value in user.environ.items() if key not in unset}
     installer = Installer(

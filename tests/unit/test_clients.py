@@ -1,22 +1,29 @@
-"""What is printed for pip, uv, twine and netrc: read back with the parsers that those programs use."""
+"""What is printed for each client, and for which of its files: read back with the parsers that those programs use."""
 
 from __future__ import annotations
 
 import configparser
 import netrc
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from ppmctl import cli
+from ppmctl import cli, clients
 from ppmctl.address import Address, resolve
-from ppmctl.clients import Form, IndexTarget, pip, twine, uv
+from ppmctl.clients import Form, Here, IndexTarget, Scope, pip, places, twine, uv
 from ppmctl.clients import netrc as netrc_line
 from ppmctl.credential import Credential, Secret
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, UsageError
 
 HOME = Path("/nowhere")
+FOREIGN = (
+    "UV_NO_CONFIG",
+    *("NETRC", "PIP_CONFIG_FILE", "UV_CONFIG_FILE", "VIRTUAL_ENV", "XDG_CONFIG_HOME"),
+    *("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HATCH_CONFIG"),
+)
 
 
 def address(url: str = "https://index.test/team") -> Address:
@@ -41,7 +48,7 @@ def header(text: str) -> str:
 
 @pytest.mark.parametrize(("form", "key"), [("single", "index-url"), ("extra", "extra-index-url")])
 def test_pip(form: Form, key: str) -> None:
-    text = pip.render(target(form=form))
+    text = pip.render(target(form=form), "~/.config/pip/pip.conf").text
     assert "pip.conf" in header(text)
     assert dict(ini(text)["global"]) == {key: "https://index.test/team/simple/"}
 
@@ -57,11 +64,11 @@ def test_pip(form: Form, key: str) -> None:
     ],
 )
 def test_pip_trusts_a_host_only_where_it_must(url: str, trusted: str | None) -> None:
-    assert ini(pip.render(target(url)))["global"].get("trusted-host") == trusted
+    assert ini(pip.render(target(url), "pip.conf").text)["global"].get("trusted-host") == trusted
 
 
 def test_uv_for_a_user() -> None:
-    text = uv.render(target())
+    text = uv.render(target(), "~/.config/uv/uv.toml", "user").text
     assert "uv.toml" in header(text)
     assert tomllib.loads(text) == {
         "index": [{"name": "internal", "url": "https://index.test/team/simple/", "default": True}]
@@ -69,7 +76,7 @@ def test_uv_for_a_user() -> None:
 
 
 def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
-    text = uv.render(target(form="extra"))
+    text = uv.render(target(form="explicit"), "pyproject.toml", "project").text
     assert "pyproject.toml" in header(text)
     entry = {"name": "internal", "url": "https://index.test/team/simple/", "explicit": True}
     assert tomllib.loads(text) == {"tool": {"uv": {"index": [entry]}}}
@@ -79,7 +86,7 @@ def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
 def test_twine(username: str | None, tmp_path: Path) -> None:
     from twine.utils import get_repository_from_config
 
-    text = twine.render(target(username=username))
+    text = twine.render(target(username=username), "~/.pypirc").text
     assert ".pypirc" in header(text)
     (tmp_path / ".pypirc").write_text(text)
     config = get_repository_from_config(str(tmp_path / ".pypirc"), "internal")
@@ -113,7 +120,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("PPMCTL_INDEX", "PPMCTL_USERNAME", "PPMCTL_TOKEN", "TWINE_USERNAME", "TWINE_PASSWORD", "NETRC"):
+    for name in ("PPMCTL_INDEX", "PPMCTL_USERNAME", "PPMCTL_TOKEN", "TWINE_USERNAME", "TWINE_PASSWORD", *FOREIGN):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "credential").write_text("ops:s3cret\n")
     return tmp_path
@@ -134,8 +141,9 @@ def test_the_extra_form_warns_of_dependency_confusion(
 
 @pytest.mark.parametrize("client", ["pip", "uv", "twine"])
 def test_no_configuration_has_the_secret(client: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    form = () if client == "twine" else ("--form", "single")
     code, out, err = run(
-        capsys, client, "--index", "https://index.test", "--credential-file", str(home / "credential")
+        capsys, client, "--index", "https://index.test", "--credential-file", str(home / "credential"), *form
     )
     assert code == 0
     assert "s3cret" not in out + err
@@ -163,7 +171,8 @@ def test_netrc_without_a_credential_is_an_error_of_credentials(capsys: pytest.Ca
     ("arguments", "said"),
     [
         (("pip",), "which index"),
-        (("twine", "--index", "https://index.test", "--form", "extra"), "--form is for pip and uv"),
+        (("pip", "--index", "https://index.test", "--form", "explicit"), "pip has no explicit form"),
+        (("twine", "--index", "https://index.test", "--form", "extra"), "--form is for who installs"),
         (("uv", "--index", "https://index.test", "--name", 'a"b'), "not a name for an index"),
         (("conda", "--index", "https://index.test"), "conda"),
     ],
@@ -176,7 +185,129 @@ def test_mistakes_of_usage(arguments: tuple[str, ...], said: str, capsys: pytest
 
 def test_a_section_names_the_index(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / ".pypirc").write_text("[acme]\nrepository = https://index.test/legacy/\n")
-    _, out, _ = run(capsys, "uv", "--index", "acme")
+    _, out, _ = run(capsys, "uv", "--form", "extra", "--index", "acme")
     assert 'name = "acme"' in out
-    _, out, _ = run(capsys, "uv", "--index", "acme", "--name", "other")
+    _, out, _ = run(capsys, "uv", "--form", "extra", "--index", "acme", "--name", "other")
     assert 'name = "other"' in out
+
+
+EVERY = [(client, form) for client, forms in clients.FORMS.items() for form in forms] + [("twine", None)]
+
+
+@pytest.mark.parametrize(("client", "form"), EVERY)
+def test_what_is_printed_can_be_read_by_a_parser(
+    client: str, form: str | None, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And it names the index, and has no secret, and says something about a private authority."""
+    (home / "ca.pem").write_text("a file\n")
+    arguments = ["--credential-file", str(home / "credential"), "--ca", str(home / "ca.pem")]
+    arguments += ["--form", form] if form else []
+    code, out, err = run(capsys, client, "--index", "https://index.test/a$(b)c", *arguments)
+    assert code == 0
+    assert "s3cret" not in out + err
+    assert str(home / "ca.pem") in out + err
+    assert "https://index.test/a$(b)c/" in out
+    if client in ("uv", "poetry", "pdm", "hatch", "pipenv"):
+        tomllib.loads(out)
+    elif client in ("pip", "twine"):
+        ini(out)
+    elif client in ("github", "gitlab"):
+        yaml.safe_load(out)
+    elif client == "env":
+        script = f'{out}\nprintf %s "$PIP_CERT $TWINE_PASSWORD"'
+        done = subprocess.run(
+            ["bash", "-euc", script],
+            capture_output=True,
+            text=True,
+            env={"PPMCTL_TOKEN": "t", "PPMCTL_USERNAME": "u"},
+        )
+        assert (done.returncode, done.stdout) == (0, f"{home / 'ca.pem'} t"), done.stderr
+
+
+def test_several_clients_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "pip", "twine", "--index", "https://index.test", "--form", "single")
+    assert code == 0
+    assert "[distutils]" in out
+    code, out, _ = run(capsys, "pip", "uv", "--index", "https://index.test", "--form", "single")
+    assert code == 0
+    assert out.index("index-url = ") < out.index("\n\n# ~/.config/uv/uv.toml") < out.index("default = true")
+
+
+@pytest.mark.usefixtures("home")
+def test_without_a_client_there_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--index", "https://index.test", "--form", "single")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(clients.ALL)
+
+
+@pytest.mark.parametrize(
+    ("client", "scope", "environ", "platform", "path"),
+    [
+        ("pip", "user", {}, "linux", "home/.config/pip/pip.conf"),
+        ("pip", "user", {"XDG_CONFIG_HOME": "/x"}, "linux", "/x/pip/pip.conf"),
+        ("pip", "user", {"XDG_CONFIG_HOME": "relative"}, "linux", "home/.config/pip/pip.conf"),
+        ("pip", "user", {"PIP_CONFIG_FILE": "/p.conf"}, "linux", "/p.conf"),
+        ("pip", "user", {"PIP_CONFIG_FILE": "/dev/null"}, "linux", "home/.config/pip/pip.conf"),
+        ("pip", "user", {"PIP_CONFIG_FILE": "p.conf"}, "linux", "project/p.conf"),
+        ("pip", "user", {"XDG_CONFIG_HOME": "/x"}, "darwin", "home/.config/pip/pip.conf"),
+        ("pip", "user", {"APPDATA": "/roaming"}, "win32", "/roaming/pip/pip.ini"),
+        ("pip", "venv", {"VIRTUAL_ENV": "/venv"}, "linux", "/venv/pip.conf"),
+        ("pip", "venv", {"VIRTUAL_ENV": "/venv"}, "win32", "/venv/pip.ini"),
+        ("uv", "user", {"XDG_CONFIG_HOME": "/x"}, "darwin", "/x/uv/uv.toml"),
+        ("uv", "user", {"UV_CONFIG_FILE": "/u.toml"}, "linux", "/u.toml"),
+        ("uv", "user", {"APPDATA": "/roaming"}, "win32", "/roaming/uv/uv.toml"),
+        ("uv", "project", {"UV_CONFIG_FILE": "/u.toml"}, "linux", "project/pyproject.toml"),
+        ("poetry", "project", {}, "linux", "project/pyproject.toml"),
+        ("pipenv", "project", {}, "linux", "project/Pipfile"),
+        ("hatch", "user", {}, "darwin", "home/Library/Application Support/hatch/config.toml"),
+        ("twine", "user", {"XDG_CONFIG_HOME": "/x"}, "linux", "home/.pypirc"),
+        ("netrc", "user", {"NETRC": "/n"}, "linux", "/n"),
+    ],
+)
+def test_where_a_client_looks(
+    client: str, scope: Scope, environ: dict[str, str], platform: str, path: str, tmp_path: Path
+) -> None:
+    here = Here(environ=environ, home=tmp_path / "home", cwd=tmp_path / "project", platform=platform)
+    assert places.path(client, scope, here) == tmp_path / path
+
+
+def test_pip_on_macos_looks_in_the_library_once_that_is_there(tmp_path: Path) -> None:
+    here = Here(environ={}, home=tmp_path, cwd=tmp_path, platform="darwin")
+    found = places.path("pip", "user", here, is_folder=lambda _path: True)
+    assert found == tmp_path / "Library" / "Application Support" / "pip" / "pip.conf"
+
+
+@pytest.mark.parametrize(
+    ("client", "scope", "environ", "said"),
+    [
+        ("pip", "project", {}, "--user, --venv"),
+        ("pip", "venv", {}, "Activate"),
+        ("poetry", "user", {}, "--project"),
+        ("twine", "venv", {}, "--user"),
+    ],
+)
+def test_where_a_client_does_not_look(
+    client: str, scope: Scope, environ: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        places.path(client, scope, Here(environ=environ, home=tmp_path, cwd=tmp_path))
+    assert said in caught.value.hint
+
+
+@pytest.mark.parametrize("client", clients.FORMS)
+def test_the_form_follows_what_the_index_does(client: str) -> None:
+    assert clients.form_for(client, given=None, passes_on=True) == "single"
+    beside = clients.form_for(client, given=None, passes_on=False)
+    assert beside == ("explicit" if client in ("uv", "poetry", "pdm", "pipenv") else "extra")
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("client", "variable", "value"), [("pip", "PIP_CONFIG_FILE", "/dev/null"), ("uv", "UV_NO_CONFIG", "1")]
+)
+def test_that_a_client_reads_no_file_is_said(
+    client: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    code, _, err = run(capsys, client, "--index", "https://index.test", "--form", "single")
+    assert (code, variable in err) == (0, True)

@@ -1,0 +1,57 @@
+"""GitHub Actions: a workflow that installs and publishes, with the repository's secrets."""
+
+from __future__ import annotations
+
+from ppmctl.clients import IndexTarget, Snippet, ci
+from ppmctl.clients.pip import CONFUSION
+
+_WORKFLOW = """\
+# .github/workflows/release.yml
+# the credential into the repository's secrets: gh secret set PPMCTL_USERNAME; gh secret set PPMCTL_TOKEN
+name: release
+on:
+  push:
+    branches: [main]
+    tags: ["v*"]
+permissions:
+  contents: read
+env:
+  @VARIABLES@
+jobs:
+  release:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v5
+      - uses: actions/setup-python@v6
+        with:
+          python-version: "3.13"
+      - name: The credential, for this job
+        env:
+          PPMCTL_USERNAME: ${{ secrets.PPMCTL_USERNAME }}
+          PPMCTL_TOKEN: ${{ secrets.PPMCTL_TOKEN }}
+        run: |
+          @NETRC@
+          echo "NETRC=$RUNNER_TEMP/netrc" >> "$GITHUB_ENV"
+      - name: Install
+        run: python -m pip install . build twine
+      - name: Publish
+        if: startsWith(github.ref, 'refs/tags/v')
+        env:
+          TWINE_USERNAME: ${{ secrets.PPMCTL_USERNAME }}
+          TWINE_PASSWORD: ${{ secrets.PPMCTL_TOKEN }}
+          TWINE_REPOSITORY_URL: @UPLOAD@
+        run: |
+          python -m build
+          python -m twine upload --non-interactive dist/*"""
+
+
+def render(target: IndexTarget) -> Snippet:
+    """A workflow file."""
+    variables = "\n  ".join(f"{name}: {ci.quoted(value)}" for name, value in ci.pip_variables(target).items())
+    text = (
+        _WORKFLOW.replace("@VARIABLES@", variables)
+        .replace("@NETRC@", ci.make_netrc(target, '"$RUNNER_TEMP/netrc"'))
+        .replace("@UPLOAD@", ci.quoted(target.address.upload))
+    )
+    confusion = (CONFUSION,) if target.form == "extra" else ()
+    return Snippet(text=text, says=(*confusion, *ci.ca_says(target)))

@@ -1,0 +1,29 @@
+"""hatch: its own configuration for publishing; its environments are filled by pip or uv, as those are set up."""
+
+from __future__ import annotations
+
+from ppmctl.clients import IndexTarget, Snippet, sh, toml
+
+
+def render(target: IndexTarget, place: str) -> Snippet:
+    """A repository of hatch's publisher."""
+    lines = [f"# {place}", f"[publish.index.repos.{target.name}]", f"url = {toml(target.address.upload)}"]
+    if target.username:
+        lines.append(f"user = {toml(target.username)}")
+    if target.ca:
+        lines.append(f"ca-cert = {toml(target.ca)}")
+    secret = (
+        "the secret is in the keyring, where `ppmctl login` put it"
+        if target.in_keyring
+        else f"the secret: keyring set {sh(target.address.upload)} {sh(target.username or 'USER')}; in CI"
+        " HATCH_INDEX_USER and HATCH_INDEX_AUTH"
+    )
+    variable = "PIP_INDEX_URL" if target.form == "single" else "PIP_EXTRA_INDEX_URL"
+    environments = (
+        "its environments are filled by pip, or by uv where they say so, as those are set up (client-config pip)."
+        f" For this shell alone: {variable}={sh(target.address.simple)}"
+    )
+    return Snippet(
+        text="\n".join(lines),
+        says=(f"To publish: hatch publish -r {target.name}; {secret}.", f"To install: {environments}"),
+    )

@@ -1,0 +1,31 @@
+"""pipenv: a source in a Pipfile."""
+
+from __future__ import annotations
+
+from ppmctl.clients import IndexTarget, Snippet, sh, toml
+
+
+def render(target: IndexTarget, place: str) -> Snippet:
+    """A `[[source]]` of a Pipfile."""
+    verify = "true" if not target.untrusted else "false"
+    lines = [
+        f"# {place}"
+        + (", in place of its other [[source]]" if target.form == "single" else ", after its first [[source]]"),
+        "[[source]]",
+        f"name = {toml(target.name)}",
+        f"url = {toml(target.address.simple)}",
+        f"verify_ssl = {verify}",
+    ]
+    said = []
+    if target.form == "explicit":
+        said.append(
+            "pipenv takes a package from the first [[source]] unless it names another:"
+            f' pipenv install --index {target.name} NAME, or in [packages] NAME = {{version = "*", index ='
+            f" {toml(target.name)}}}."
+        )
+    said.append(f"The credential: ~/.netrc (ppmctl login {target.address.base} --netrc).")
+    if target.ca:
+        said.append(
+            f"The authorities, in the environment: PIP_CERT={sh(target.ca)} REQUESTS_CA_BUNDLE={sh(target.ca)}"
+        )
+    return Snippet(text="\n".join(lines), says=tuple(said))

@@ -1,0 +1,99 @@
+"""Where each client's own file is, by its own rules: pure but for one look whether a folder is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ppmctl.clients import Here, IndexTarget, Scope
+from ppmctl.errors import UsageError
+
+# What a client can be told by a file, the usual place first.
+SCOPES: dict[str, tuple[Scope, ...]] = {
+    "pip": ("user", "venv"),
+    "uv": ("user", "project"),
+    "poetry": ("project",),
+    "pdm": ("project",),
+    "pipenv": ("project",),
+    "hatch": ("user",),
+    "twine": ("user",),
+    "netrc": ("user",),
+}
+# What can be edited, and not only printed.
+WRITABLE = ("pip", "uv", "poetry", "twine", "netrc")
+
+
+def usual(client: str, target: IndexTarget) -> Scope:
+    """The scope that is meant where none is said."""
+    if client == "uv" and target.form != "single":
+        return "project"  # where the names are that are sent there
+    return SCOPES[client][0]
+
+
+def path(client: str, scope: Scope, here: Here, *, is_folder: Callable[[Path], bool] = Path.is_dir) -> Path:
+    """The file that `client` reads for `scope`. UsageError where it has none for that."""
+    if scope not in SCOPES.get(client, ()):
+        known = ", ".join(f"--{each}" for each in SCOPES.get(client, ()))
+        raise UsageError(f"{client} has no file of its own for --{scope}.", hint=f"It has: {known}." if known else "")
+    if scope == "project":
+        return here.cwd / ("Pipfile" if client == "pipenv" else "pyproject.toml")
+    if client == "pip":
+        return _pip_of_venv(here) if scope == "venv" else _pip_of_user(here, is_folder)
+    if client == "uv":
+        named = here.environ.get("UV_CONFIG_FILE")
+        return here.cwd / named if named else _roaming(here) / "uv" / "uv.toml"
+    if client == "hatch":
+        return _hatch(here)
+    if client == "netrc":
+        named = here.environ.get("NETRC")
+        return here.cwd / named if named else here.home / ".netrc"
+    return here.home / ".pypirc"
+
+
+def unread(client: str, here: Here) -> str | None:
+    """Why `client` reads no file at all in this environment, if it is so."""
+    if client == "pip" and here.environ.get("PIP_CONFIG_FILE") == os.devnull:
+        return f"PIP_CONFIG_FILE is {os.devnull}: pip reads no file at all, until that is unset."
+    if client == "uv" and here.environ.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "on"):
+        return "UV_NO_CONFIG is set: uv reads no file at all, until that is unset."
+    return None
+
+
+def _pip_name(here: Here) -> str:
+    return "pip.ini" if here.platform == "win32" else "pip.conf"
+
+
+def _pip_of_user(here: Here, is_folder: Callable[[Path], bool]) -> Path:
+    named = here.environ.get("PIP_CONFIG_FILE")
+    if named and named != os.devnull:
+        return here.cwd / named
+    library = here.home / "Library" / "Application Support" / "pip"
+    if here.platform == "darwin":  # where XDG_CONFIG_HOME means nothing to pip
+        return (library if is_folder(library) else here.home / ".config" / "pip") / "pip.conf"
+    return _roaming(here) / "pip" / _pip_name(here)
+
+
+def _pip_of_venv(here: Here) -> Path:
+    venv = here.environ.get("VIRTUAL_ENV")
+    if not venv:
+        raise UsageError(
+            "No virtual environment is active: VIRTUAL_ENV is not set.", hint="Activate it: . .venv/bin/activate"
+        )
+    return here.cwd / venv / _pip_name(here)
+
+
+def _roaming(here: Here) -> Path:
+    """The folder of a user's configuration."""
+    if here.platform == "win32":
+        return Path(here.environ.get("APPDATA") or here.home / "AppData" / "Roaming")
+    config = Path(here.environ.get("XDG_CONFIG_HOME") or "")
+    return config if config.is_absolute() else here.home / ".config"
+
+
+def _hatch(here: Here) -> Path:
+    if named := here.environ.get("HATCH_CONFIG"):
+        return here.cwd / named
+    if here.platform == "darwin":
+        return here.home / "Library" / "Application Support" / "hatch" / "config.toml"
+    return _roaming(here) / "hatch" / "config.toml"
