@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ppmctl import output
+from ppmctl import git, output
 from ppmctl.errors import PpmError
 from ppmctl.files import whose
-
-GIT_TIMEOUT = 600  # seconds
 
 # What is no part of a project wherever it stands; that of tools which mark theirs is known by the mark.
 _LEFT = ("__pycache__", ".tox", ".nox", ".eggs")
@@ -42,7 +39,7 @@ def copy(source: Path, into: Path) -> Copy:
     files that can't be read.
     """
     source = source.resolve()
-    root = _checkout(source)
+    root = git.checkout(source) or source
     target = into / (root.name or "project")
     target.mkdir()
     is_checkout = _copy_repository(root, target)
@@ -52,28 +49,17 @@ def copy(source: Path, into: Path) -> Copy:
     return Copy(project=project, environ=_date(project) if is_checkout else {})
 
 
-def _checkout(source: Path) -> Path:
-    """The top of the git checkout that `source` is in, or else itself. A home that is one is not meant."""
-    homes = {Path.home(), *Path.home().parents}
-    for folder in (source, *source.parents):
-        if folder != source and folder in homes:
-            break
-        if (folder / ".git").exists():
-            return folder
-    return source
-
-
 def _copy_repository(root: Path, target: Path) -> bool:
     """Give the copy the repository that `root` has, if it has one."""
-    git = root / ".git"
-    if git.is_dir():
+    own = root / ".git"
+    if own.is_dir():
         (target / ".git").mkdir()
-        _copy_tree(git, target / ".git", lambda _folder, _names: set())
+        _copy_tree(own, target / ".git", lambda _folder, _names: set())
         return True
-    if not git.is_file():
+    if not own.is_file():
         return False
     # of a worktree or a submodule: the repository is elsewhere
-    named = git.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
+    named = own.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
     repository = root / named
     if named and repository.is_dir():
         # what is the copy's own is copied, its index above all, which git writes also when it is only asked
@@ -85,7 +71,7 @@ def _copy_repository(root: Path, target: Path) -> bool:
             (target / ".git" / "commondir").write_text(f"{path}\n", encoding="utf-8")
         else:
             config = str(target / ".git" / "config")
-            _ask_git(target.parent, "config", "--file", config, "--unset", "core.worktree")
+            git.ask(target.parent, "config", "--file", config, "--unset", "core.worktree")
         return True
     if Path(named).is_absolute():
         main = named.partition("/.git/")[0] + "/.git" if "/.git/" in named else named
@@ -118,8 +104,8 @@ def _leftovers(root: Path, project: Path, tracked: Collection[str]) -> Callable[
 
     def ignore(folder: str, names: list[str]) -> set[str]:
         here = Path(folder)
-        git = {".git"} if here == root else set()  # that has its own place already
-        return git | {name for name in names if is_left(here, name)}
+        own = {".git"} if here == root else set()  # that has its own place already
+        return own | {name for name in names if is_left(here, name)}
 
     return ignore
 
@@ -142,29 +128,13 @@ def _copy_tree(source: Path, target: Path, ignore: Callable[[str, list[str]], se
 
 
 def _date(project: Path) -> dict[str, str]:
-    if "SOURCE_DATE_EPOCH" in os.environ or _ask_git(project, "status", "--porcelain", "--", "."):
+    if "SOURCE_DATE_EPOCH" in os.environ or git.ask(project, "status", "--porcelain", "--", "."):
         return {}
-    time = _ask_git(project, "log", "-1", "--format=%ct", "--", ".")
+    time = git.ask(project, "log", "-1", "--format=%ct", "--", ".")
     return {"SOURCE_DATE_EPOCH": time} if time and time.isdecimal() else {}
 
 
 def _tracked(top: Path) -> frozenset[str]:
     """The folders that have a file below them that git tracks, relative to the top of the checkout."""
-    names = filter(None, (_ask_git(top, "ls-files", "-z") or "").split("\0"))
+    names = filter(None, (git.ask(top, "ls-files", "-z") or "").split("\0"))
     return frozenset(parent.as_posix() for name in names for parent in PurePosixPath(name).parents)
-
-
-def _ask_git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None where it fails, or is not there: all of it can be done without."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            check=True,
-            timeout=GIT_TIMEOUT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return os.fsdecode(done.stdout).strip()
