@@ -64,20 +64,28 @@ class Source:
         """The core metadata of `file` (PEP 658), or None where the index has none. PpmError as for a file."""
         if file.core_metadata is None:
             return None
+        what = f"The metadata of {file.filename}"
+        return self._content(f"{file.url}.metadata", what, file.core_metadata, limit=_MAX_METADATA)
+
+    def content(self, file: PageFile, *, limit: int) -> bytes:
+        """The bytes of `file`, `limit` at most. PpmError as for a file."""
+        return self._content(file.url, file.filename, file.sha256, limit=limit)
+
+    def _content(self, url: str, what: str, sha256: str | None, *, limit: int) -> bytes:
         pieces: list[bytes] = []
         got = 0
 
         def keep(piece: bytes) -> None:
             nonlocal got
             got += len(piece)
-            if got > _MAX_METADATA:
-                raise PpmError(f"The metadata of {file.filename} is over {_MAX_METADATA >> 20} MB.")
+            if got > limit:
+                raise PpmError(f"{what} is over {limit >> 20} MB.")
             pieces.append(piece)
 
-        self._receive(f"{file.url}.metadata", keep)
+        self._receive(url, keep)
         content = b"".join(pieces)
-        if file.core_metadata and hashlib.sha256(content).hexdigest() != file.core_metadata:
-            raise PpmError(f"The metadata of {file.filename} is not what the index's page says: its sha256 differs.")
+        if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+            raise PpmError(f"{what} is not what the index's page says: its sha256 differs.")
         return content
 
     def _download(self, file: PageFile, path: Path, step: Callable[[int], None]) -> Downloaded:

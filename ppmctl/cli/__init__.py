@@ -22,6 +22,7 @@ _COMMANDS = {
     "completion": ("completion", "completion", "Print what makes a shell complete ppmctl's commands."),
     "config": ("config", "config", "Print the settings in force, each with where it comes from."),
     "doctor": ("doctor", "doctor", "Try all that stands between here and an index, and name what mends it."),
+    "env": ("env", "env", "Share named lists of requirements: make, change, lock and install them."),
     "health": ("health", "health", "Try whether a running server is healthy."),
     "index": ("index", "index", "Rebuild, check or fill an index."),
     "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),

@@ -1,0 +1,116 @@
+"""What the commands of `ppmctl env` have in common: the index, an environment's name with its revision, questions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ppmctl import output
+from ppmctl.cli.place import connected
+from ppmctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from ppmctl.environments.change import Changed
+    from ppmctl.environments.format import Revision
+    from ppmctl.environments.merging import Conflict
+    from ppmctl.environments.remote import Entry, Remote
+    from ppmctl.environments.requirement import Requirement
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+check_option = click.option(
+    "--no-check", is_flag=True, help="Do not ask whether the index, or the one that it sends on to, has the names."
+)
+shared_option = click.option("--shared", is_flag=True, help="Let every publisher change it, not its owner alone.")
+
+
+@contextmanager
+def remote(index: str | None, credential_file: Path | None) -> Iterator[Remote]:
+    """The environments of the index that is meant."""
+    from ppmctl.environments.remote import Remote
+
+    with connected(index, credential_file) as (address, transport):
+        yield Remote(address, transport)
+
+
+def named(text: str) -> str:
+    """The normalised name of an environment; UsageError for what is none, and for NAME@REV."""
+    from ppmctl.environments import format as formats
+
+    if "@" in text:
+        raise UsageError(f"{text!r}: a revision does not change.", hint="Give the name of the environment alone.")
+    return formats.normalise(text)
+
+
+def reference(text: str) -> tuple[str, int | None]:
+    """NAME or NAME@REV as a name and a number; UsageError for what is neither."""
+    name, at, number = text.partition("@")
+    if at and not (number.isascii() and number.isdecimal() and int(number) > 0):
+        raise UsageError(
+            f"{text!r}: a revision is a whole number from 1.", hint=f"All of them: ppmctl env log {name}"
+        )
+    return named(name), int(number) if at else None
+
+
+def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
+    """The revision that NAME (the latest) or NAME@REV means; PpmError where there is none."""
+    from ppmctl.environments import change
+
+    name, number = reference(text)
+    history = environments.history(name) if number is not None else None
+    if history is None or number is None:
+        history, revision = change.latest(environments, name)
+        return history.entry(revision.number), revision
+    entry = history.entry(number)
+    return entry, environments.read(entry)
+
+
+def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
+    """See that the index has what is named. PpmError with what was perhaps meant; what can't be asked is said."""
+    from ppmctl.environments import known
+
+    names = sorted({requirement.name for requirement in requirements if not requirement.url})
+    answer = known.look_up(names, environments.index, environments.transport)
+    if answer.unsure:
+        output.say(f"Not checked: {', '.join(name for name, _why in answer.unsure)}. {answer.unsure[0][1]}")
+    if answer.missing:
+        raise answer.error()
+
+
+def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
+    """Ask whose side to take; without a terminal PpmError."""
+    from ppmctl.environments import change
+
+    if not sys.stdin.isatty():
+        return change.refuse(conflicts)
+    output.say("Somebody else has just changed the same otherwise.")
+    ours = set()
+    for conflict in conflicts:
+        output.say(f"{conflict.name}: {change.said(conflict)}")
+        if click.confirm(f"Take yours of {conflict.name}?", err=True):
+            ours.add(conflict.name)
+    return frozenset(ours)
+
+
+def report(changed: Changed, *, as_json: bool, nothing: str) -> None:
+    """Print what came of a change: the revision on stdout; on stderr what is in it, or why there is none."""
+    after = changed.after
+    if as_json:
+        output.as_json(
+            {"name": after.name, "revision": after.number, "changed": changed.is_new, "change": after.change}
+        )
+        return
+    if not changed.is_new:
+        output.say(f"{nothing} Revision {after.number} is the latest.")
+    else:
+        if changed.races:
+            output.say(
+                f"Others changed it meanwhile ({output.count(changed.races, 'time')}); their changes are in it."
+            )
+        if changed.before is not None and changed.before.lock and not after.lock:
+            output.say(f"The lock was of revision {changed.before.number}: ppmctl env lock {after.name}")
+    output.data(f"{after.name}@{after.number}")

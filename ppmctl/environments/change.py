@@ -1,0 +1,169 @@
+"""One change of an environment: read the latest revision, publish the next; when somebody was faster, once more.
+
+No change is lost: the number of a revision is given once, and what others published meanwhile is merged in,
+requirement by requirement. A lost race means that somebody else's change is in, so that many at once come to an end.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from ppmctl.environments import format as formats
+from ppmctl.environments.format import MAX_CHANGE, Revision
+from ppmctl.environments.merging import Conflict, Groups, Merged, differences, merge
+from ppmctl.environments.remote import History, Remote
+from ppmctl.environments.requirement import flat, normal
+from ppmctl.errors import PpmError, UsageError
+
+MOST_RACES = 1000  # lost ones, each to a change of somebody else's
+_PAUSE = 0.05  # seconds, times the number of lost races
+_LONGEST_PAUSE = 1.0
+
+# What the list is to become, from what it is.
+Edit = Callable[[Groups], Groups]
+# Of what two changed differently, the names whose requirements are to be as in ours; PpmError where nobody decides.
+Settle = Callable[[tuple[Conflict, ...]], frozenset[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """What came of a change: the latest revision, and the one it was made of; of nothing to do they are the same."""
+
+    before: Revision | None
+    after: Revision
+    races: int = 0
+
+    @property
+    def is_new(self) -> bool:
+        return self.before != self.after
+
+
+def latest(remote: Remote, name: str) -> tuple[History, Revision]:
+    """The latest revision of an environment; PpmError where there is none."""
+    history = remote.history(name)
+    entry = history.latest if history is not None else None
+    if history is None or entry is None:
+        was = history is not None and bool(history.entries)
+        raise PpmError(
+            f"There is no environment {name}{', it was deleted' if was else ''}.",
+            hint=f"Make it: ppmctl env create {name}" + (f"; what it had last: ppmctl env log {name}" if was else ""),
+        )
+    return history, remote.read(entry)
+
+
+def create(
+    remote: Remote, name: str, groups: Groups, *, change: str, shared: bool, lock: str | None = None
+) -> Changed:
+    """Publish the first revision of an environment; of one that was deleted, the next. PpmError where it is there."""
+    history = remote.history(name)
+    if history is not None and history.latest is not None:
+        raise _is_there(name)
+    if history is not None and history.is_archived:
+        remote.take_up(name)
+    first = history.head + 1 if history is not None else 1
+    for number in range(first, first + MOST_RACES):
+        revision = Revision(
+            name=name,
+            number=number,
+            requirements=formats.listed(flat(groups)),
+            change=clipped(change),
+            shared=shared,
+            lock=lock,
+        )
+        if remote.publish(revision):
+            return Changed(before=None, after=revision)
+        history = remote.history(name)
+        if history is not None and history.latest is not None:
+            raise _is_there(name)
+    raise PpmError(f"No number of {name} is free.")
+
+
+def change(
+    remote: Remote,
+    name: str,
+    edit: Edit,
+    *,
+    change: str,
+    settle: Settle,
+    lock: Callable[[Revision], str | None] = lambda _latest: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Changed:
+    """Change the list of an environment by `edit`, and publish that as the next revision.
+
+    `change` says in a line what is done. `lock` is asked for the lock of a list that is to be published, given as the
+    revision that has it without one. PpmError where there is no such environment, and from `edit` and `settle`.
+    """
+    history, revision = latest(remote, name)
+    base = normal(revision.requirements)
+    ours = edit(base)
+    least = 0
+    for races in range(MOST_RACES):
+        following = _following(revision, max(history.head + 1, least), ours, change)
+        following = replace(following, lock=lock(following))
+        if (following.requirements, following.lock) == (formats.listed(revision.requirements), revision.lock):
+            return Changed(before=revision, after=revision, races=races)
+        if not differences(base, ours) and following.lock is None:
+            return Changed(before=revision, after=revision, races=races)
+        if remote.publish(following):
+            return Changed(before=revision, after=following, races=races)
+        sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1))))  # noqa: S311 - to come at another moment
+        history, revision = latest(remote, name)
+        # a number that nobody has and that is refused was a revision's which an admin removed
+        least = following.number + 1 if history.head < following.number else 0
+        theirs = normal(revision.requirements)
+        merged = merge(base, ours, theirs)
+        ours = _settled(merged, settle)
+        base = theirs
+    raise PpmError(
+        f"{name} could not be changed: others were faster {MOST_RACES} times.", hint="Nothing was changed. Try again."
+    )
+
+
+def described(verb: str, texts: Iterable[str]) -> str:
+    """What a change does, in a line: add numpy, pandas>=2."""
+    return clipped(f"{verb} {', '.join(texts)}")
+
+
+def clipped(change: str) -> str:
+    """The same, short enough for a revision."""
+    return change if len(change) <= MAX_CHANGE else f"{change[: MAX_CHANGE - 2].rstrip()} …"
+
+
+def _following(revision: Revision, number: int, groups: Groups, change: str) -> Revision:
+    return replace(
+        revision,
+        number=number,
+        requirements=formats.listed(flat(groups)),
+        base=revision.number,
+        change=clipped(change),
+        lock=None,
+    )
+
+
+def _settled(merged: Merged, settle: Settle) -> Groups:
+    return merged.settled(settle(merged.conflicts)) if merged.conflicts else merged.groups
+
+
+def _is_there(name: str) -> UsageError:
+    return UsageError(
+        f"There is an environment {name} already.",
+        hint=f"ppmctl env show {name}  shows it; ppmctl env add  adds to it.",
+    )
+
+
+def refuse(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
+    """Nobody decides: PpmError that names the conflicts."""
+    lines = [f"{conflict.name}: {said(conflict)}" for conflict in conflicts]
+    raise PpmError(
+        "Somebody else has just changed the same otherwise:\n    " + "\n    ".join(lines),
+        hint="Nothing was changed. Look (ppmctl env show), and say again what you want.",
+    )
+
+
+def said(conflict: Conflict) -> str:
+    """A conflict in words: it was numpy, you want numpy>=2, they want nothing of it."""
+    was, ours, theirs = (", ".join(texts) or "not there" for texts in (conflict.base, conflict.ours, conflict.theirs))
+    return f"it was {was}; yours is {ours}; theirs is {theirs}"

@@ -1,0 +1,101 @@
+"""Which names an index has, itself or by way of the index that it sends on to; a suggestion for those it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ppmctl.errors import PpmError
+from ppmctl.simple import ACCEPT, Index
+from ppmctl.transport import Transport, denied, origin
+
+_FEW = 5  # names that are asked for one by one; for more, the list of all is read first
+_AT_ONCE = 8
+_COMPARED = 20_000  # names, which takes a second
+_MAX_REDIRECTS = 5
+_FOUND, _MISSING = 200, (404, 410)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is not there, in order; and what could not be asked for (an upstream that does not answer), with why."""
+
+    missing: tuple[str, ...]
+    unsure: tuple[tuple[str, str], ...]
+    suggestions: dict[str, str]
+
+    def error(self) -> PpmError:
+        """What to say of what is missing."""
+        said = ", ".join(self.missing)
+        meant = [f"{name}: {self.suggestions[name]}?" for name in self.missing if name in self.suggestions]
+        return PpmError(
+            f"The index has no {'project' if len(self.missing) == 1 else 'projects'} {said}.",
+            hint=f"{'Is it ' + ' '.join(meant) + ' ' if meant else ''}--no-check takes them as they are.",
+        )
+
+
+def look_up(names: Sequence[str], index: Index, transport: Transport) -> Known:
+    """Ask the index for each of the normalised `names`. CredentialError, Unreachable as of `Index`."""
+    all_names: list[str] | None = None
+    left = list(names)
+    if len(left) > _FEW:
+        all_names = index.names()
+        here = set(all_names)
+        left = [name for name in left if name not in here]
+    missing, unsure = [], []
+    for name, why in zip(left, _ask(left, index, transport), strict=True):
+        if why == "":
+            missing.append(name)
+        elif why is not None:
+            unsure.append((name, why))
+    suggestions = _suggest(missing, index.names() if all_names is None and missing else all_names or ())
+    return Known(missing=tuple(missing), unsure=tuple(unsure), suggestions=suggestions)
+
+
+def _ask(names: Sequence[str], index: Index, transport: Transport) -> Iterable[str | None]:
+    """For each name: None where it is there, "" where it is not, else why that is not known."""
+    if not names:
+        return ()
+    parts = [names[start::_AT_ONCE] for start in range(min(_AT_ONCE, len(names)))]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        answers = pool.map(lambda part: _ask_in_turn(part, index, transport), parts)
+        found = {name: answer for some in answers for name, answer in some}
+    return [found[name] for name in names]
+
+
+def _ask_in_turn(names: Sequence[str], index: Index, transport: Transport) -> list[tuple[str, str | None]]:
+    # a connection of one's own: they are not shared between threads
+    with Transport(transport.credential) as own, Transport(None) as stranger:
+        return [(name, _ask_for(name, index, own, stranger)) for name in names]
+
+
+def _ask_for(name: str, index: Index, own: Transport, stranger: Transport) -> str | None:
+    url = f"{index.address.simple}{name}/"
+    home = origin(index.address.base)
+    try:
+        for _ in range(_MAX_REDIRECTS):
+            # the credential is for the index's own server
+            is_own = origin(url) == home
+            answer = (own if is_own else stranger).request("HEAD", url, headers={"Accept": ACCEPT})
+            if is_own and answer.status in (401, 403):
+                raise denied(answer, own.credential, base=index.address.base)
+            if not answer.location:
+                break
+            url = answer.location
+    except PpmError as exc:
+        if origin(url) == home:
+            raise
+        return exc.message
+    if answer.status == _FOUND:
+        return None
+    return "" if answer.status in _MISSING else f"{url} answered {answer.status}."
+
+
+def _suggest(missing: Sequence[str], names: Iterable[str]) -> dict[str, str]:
+    names = [name for name in names if not name.startswith("ppm-env-")]
+    if len(names) > _COMPARED:
+        return {}
+    close = {name: get_close_matches(name, names, n=1, cutoff=0.75) for name in missing[:5]}
+    return {name: found[0] for name, found in close.items() if found}

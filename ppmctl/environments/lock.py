@@ -1,0 +1,152 @@
+"""A pylock.toml (PEP 751) as values: what it pins, as requirements with hashes, and against another one. Pure."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock, PylockValidationError
+
+from ppmctl.dists import one_line
+from ppmctl.environments.requirement import Requirement, parse
+from ppmctl.errors import PpmError, UsageError
+
+_TABLE = "ppm"  # of [tool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """One package of a lock. `version` is "" of one without (a checkout); `url` is its direct reference, or "".
+
+    `hashes` are sha256 of all its files: one of them is what is installed.
+    """
+
+    name: str
+    version: str
+    marker: str
+    url: str
+    hashes: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """It as a requirement."""
+        wanted = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
+        return f"{wanted} ; {self.marker}" if self.marker else wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """A lock. `python` and `platform` are what it was asked for, "" where that is not said."""
+
+    pins: tuple[Pin, ...]
+    requires_python: str
+    python: str = ""
+    platform: str = ""
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        return tuple(parse(pin.text) for pin in self.pins)
+
+    def lines(self) -> Iterator[str]:
+        """It as lines of a requirements.txt, each with its hashes. PpmError where a package has none."""
+        for pin in self.pins:
+            if not pin.hashes:
+                raise PpmError(
+                    f"{pin.name} has no hash in the lock (it comes from {one_line(pin.url)}).",
+                    hint="pip installs none or all by hashes; uv reads the lock as it is: --with uv",
+                )
+            yield " ".join([pin.text, *(f"--hash=sha256:{digest}" for digest in pin.hashes)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """A package whose versions in two locks are not the same; "" is none."""
+
+    name: str
+    before: str
+    after: str
+
+
+def read(content: bytes, *, where: str) -> Lock:
+    """Read a pylock.toml. UsageError where it is none, names files of one machine, or has a credential in a URL."""
+    try:
+        values = tomllib.loads(content.decode("utf-8"))
+        found = Pylock.from_dict(values)
+    except (UnicodeError, tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as exc:
+        raise UsageError(f"{where} is no lock file (PEP 751): {one_line(exc)}.") from exc
+    _see_that_it_has_no_secret(values, where)
+    ours = values.get("tool", {}).get(_TABLE, {})
+    return Lock(
+        pins=tuple(_pin(package, where) for package in found.packages),
+        requires_python=str(found.requires_python or ""),
+        python=str(ours.get("python", "")),
+        platform=str(ours.get("platform", "")),
+    )
+
+
+def with_origin(text: str, *, python: str, platform: str) -> str:
+    """A lock that says what it was asked for, for the next one to be asked the same."""
+    said = "".join(f'{key} = "{value}"\n' for key, value in (("python", python), ("platform", platform)) if value)
+    return f"{text.rstrip()}\n\n[tool.{_TABLE}]\n{said}"
+
+
+def moves(before: Lock, after: Lock) -> list[Move]:
+    """What is other in `after`, by name."""
+    old, new = _versions(before), _versions(after)
+    return [
+        Move(name=name, before=old.get(name, ""), after=new.get(name, ""))
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _versions(lock: Lock) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for pin in lock.pins:
+        found.setdefault(pin.name, set()).add(pin.url or pin.version)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+
+def _pin(package: Package, where: str) -> Pin:
+    files: list[PackageWheel | PackageSdist] = [*(package.wheels or ())]
+    files += [package.sdist] if package.sdist is not None else []
+    if package.directory is not None or any(not file.url for file in files):
+        raise UsageError(
+            f"{where} has {package.name} from a folder of one machine.", hint="Publish it, and lock with the index."
+        )
+    url, hashes = "", [file.hashes.get("sha256", "") for file in files]
+    if package.archive is not None:
+        url, hashes = package.archive.url or "", [package.archive.hashes.get("sha256", "")]
+    elif package.vcs is not None:
+        url, hashes = f"{package.vcs.type}+{package.vcs.url}@{package.vcs.commit_id}", []
+    elif package.version is None:
+        raise UsageError(f"{where} has {package.name} without a version.")
+    return Pin(
+        name=package.name,
+        version=str(package.version or ""),
+        marker=str(package.marker or ""),
+        url=url,
+        hashes=tuple(sorted({digest for digest in hashes if digest})),
+    )
+
+
+def _see_that_it_has_no_secret(value: Any, where: str) -> None:
+    if isinstance(value, str) and "://" in value:
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            return
+        if parts.password is not None or (parts.scheme in ("http", "https") and parts.username is not None):
+            raise UsageError(
+                f"{where} has a URL at {parts.hostname} with a credential in it, which everybody would see.",
+                hint="Lock without credentials in URLs: netrc is the place for them.",
+            )
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _see_that_it_has_no_secret(item, where)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _see_that_it_has_no_secret(item, where)

@@ -1,0 +1,232 @@
+"""The environments that an index has, over HTTP: read a revision, publish the next one, archive, take up again.
+
+What is published is never replaced: of two uploads of one revision the index takes one and answers 409 to the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ppmctl import dists
+from ppmctl.address import Address
+from ppmctl.check import LocalFile
+from ppmctl.download import Source
+from ppmctl.environments import format as formats
+from ppmctl.environments.format import Revision
+from ppmctl.environments.journal import Journal, Line, journal
+from ppmctl.errors import InvalidDistribution, PpmError
+from ppmctl.packages import RemotePackages
+from ppmctl.patience import Patience
+from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile
+from ppmctl.transport import PASSING, Answer, Transport, Unavailable, Unreachable, denied
+
+LOG = "log.json"
+
+_T = TypeVar("_T")
+
+_MAX_WHEEL = 32 << 20  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A revision as the index lists it; `deleted` is why it is yanked, None where it is not."""
+
+    number: int
+    file: PageFile
+    deleted: str | None
+
+    @property
+    def time(self) -> datetime | None:
+        return self.file.upload_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """All revisions of an environment, the oldest first. An archived environment was deleted."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    is_archived: bool = False
+
+    @property
+    def head(self) -> int:
+        """The highest number that was used; 0 of none."""
+        return max((entry.number for entry in self.entries), default=0)
+
+    @property
+    def latest(self) -> Entry | None:
+        """The revision that an installer takes; None where all are deleted."""
+        if self.is_archived:
+            return None
+        return next((entry for entry in reversed(self.entries) if entry.deleted is None), None)
+
+    def entry(self, number: int) -> Entry:
+        """The revision `number`, deleted or not; PpmError where there is none."""
+        for entry in self.entries:
+            if entry.number == number:
+                return entry
+        raise PpmError(
+            f"The environment {self.name} has no revision {number}.",
+            hint=f"It has 1 to {self.head}." if self.head else "",
+        )
+
+
+class Remote:
+    """The environments of the index at `address`. CredentialError, Unreachable and PpmError as of `simple.Index`.
+
+    What passes (an index that restarts) is sat out.
+    """
+
+    def __init__(
+        self, address: Address, transport: Transport, *, patience: Callable[[], Patience] = Patience
+    ) -> None:
+        self.address = address
+        self.transport = transport
+        self.index = Index(address, transport)
+        self._source = Source(address, transport)
+        self._packages = RemotePackages(address, transport)
+        self._patience = patience
+
+    def history(self, name: str) -> History | None:
+        """The revisions of the environment `name`, or None where the index never had it."""
+        page = self._sat_out(lambda: self.index.project(formats.PREFIX + name))
+        if page is None:
+            return None
+        entries = []
+        for file in page.files:
+            try:
+                filename = dists.parse_filename(file.filename)
+            except InvalidDistribution:
+                continue
+            version = str(filename.version)
+            if filename.kind == "wheel" and version.isdecimal():
+                entries.append(Entry(number=int(version), file=file, deleted=file.yanked))
+        return History(
+            name=name,
+            entries=tuple(sorted(entries, key=lambda entry: entry.number)),
+            is_archived=page.status == "archived",
+        )
+
+    def read(self, entry: Entry) -> Revision:
+        """A revision as it was published. PpmError where the file is not what the index's page says, or is none."""
+        content = self._sat_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL))
+        return formats.from_wheel(content)
+
+    def publish(self, revision: Revision) -> bool:
+        """Publish the next revision; False where somebody else was faster and has its number."""
+        content = formats.to_wheel(revision)
+        sha256 = hashlib.sha256(content).hexdigest()
+        patience, again = self._patience(), False
+        with tempfile.TemporaryDirectory(prefix="ppmctl-env-") as folder:
+            path = Path(folder) / revision.filename
+            path.write_bytes(content)
+            file = LocalFile(path=path, dist=dists.inspect(path, revision.filename), sha256=sha256, size=len(content))
+            while True:
+                try:
+                    answer = self._send(file)
+                except Unreachable as exc:
+                    again = True  # it may have arrived
+                    if not patience.wait(exc, retry_after=exc.retry_after):
+                        raise
+                    continue
+                if answer.status == 200:
+                    return True
+                if answer.status == 409:
+                    return again and self._is_there(revision, sha256)
+                raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
+
+    def _send(self, file: LocalFile) -> Answer:
+        from ppmctl import upload
+
+        answer = upload.send(file, self.address.upload, self.transport)
+        if answer.status in (401, 403):
+            raise denied(answer, self.transport.credential, base=self.address.base)
+        if answer.status in PASSING:
+            said = f"{file.filename} could not be uploaded ({answer.status}): {answer.says}."
+            raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
+        return answer
+
+    def _is_there(self, revision: Revision, sha256: str) -> bool:
+        """Whether what has the revision's number is this very file: an upload arrived, and its answer was lost."""
+        history = self.history(revision.name)
+        found = [entry for entry in history.entries if entry.number == revision.number] if history else []
+        return any(entry.file.sha256 == sha256 for entry in found)
+
+    def journal(self, name: str) -> Journal | None:
+        """Who changed an environment when, and what; None where the index never had it, or keeps no such record."""
+        values = self._get(f"/env/{name}/{LOG}")
+        try:
+            return None if values is None else journal(values)
+        except NOT_SUCH_JSON as exc:
+            raise self._no_record() from exc
+
+    def lines(self, name: str) -> tuple[Line, ...]:
+        """The same record, or where the index keeps none, what its page and the revisions say: nobody's name then."""
+        kept = self.journal(name)
+        if kept is not None:
+            return kept.lines
+        history = self.history(name)
+        return tuple(
+            Line(
+                revision=entry.number,
+                by="",
+                at=f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time else "",
+                change=formats.change_of(dists.summary(self._source.metadata(entry.file) or b"")),
+                deleted=entry.deleted is not None,
+            )
+            for entry in (history.entries if history is not None else ())
+        )
+
+    def archive(self, name: str, reason: str) -> None:
+        """Have an environment take no more revisions, and leave lists."""
+        self._sat_out(lambda: self._packages.set_status(formats.PREFIX + name, "archived", reason))
+
+    def take_up(self, name: str) -> None:
+        """Have an environment that was archived take revisions again."""
+        self._sat_out(lambda: self._packages.set_status(formats.PREFIX + name, "active"))
+
+    def yank(self, name: str, number: int, reason: str) -> None:
+        """Have no resolver pick a revision; who pins it still gets it."""
+        self._sat_out(lambda: self._packages.yank(formats.PREFIX + name, str(number), reason))
+
+    def _get(self, path: str) -> Any:
+        """What the index has at `path`, read from JSON; None where it has nothing there."""
+
+        def ask() -> Answer:
+            answer = self.transport.request("GET", self.address.base + path, headers={"Accept": "application/json"})
+            if answer.status in (401, 403):
+                raise denied(answer, self.transport.credential, base=self.address.base)
+            if answer.status in PASSING:
+                said = f"{answer.url} answered {answer.status}: {answer.says}."
+                raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
+            return answer
+
+        answer = self._sat_out(ask)
+        if answer.status in (404, 405, 410):
+            return None
+        try:
+            return json.loads(answer.body) if answer.status == 200 else {}
+        except NOT_SUCH_JSON as exc:
+            raise self._no_record() from exc
+
+    def _no_record(self) -> PpmError:
+        return PpmError(
+            f"The index at {self.address.base} has no record of environments that can be read.",
+            hint="Is it an index that ppm serves, of this version?",
+        )
+
+    def _sat_out(self, ask: Callable[[], _T]) -> _T:
+        patience = self._patience()
+        while True:
+            try:
+                return ask()
+            except Unavailable as exc:
+                if not patience.wait(exc, retry_after=exc.retry_after):
+                    raise

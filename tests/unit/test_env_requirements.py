@@ -1,0 +1,134 @@
+"""Requirements as people type them, and lists that two change at once: nothing is lost, what is wrong is shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ppmctl.environments import requirement
+from ppmctl.environments.merging import Conflict, Groups, differences, merge
+from ppmctl.environments.requirement import flat, group, parse, parse_words
+from ppmctl.errors import UsageError
+
+
+def texts(*words: str) -> list[str]:
+    return [found.text for found in parse_words(words)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["flask passlib flask-login"], ["flask", "passlib", "flask-login"]),
+        (["numpy >= 2 , < 3"], ["numpy<3,>=2"]),
+        (["uvicorn[standard]", "Flask [b, a]>=1"], ["uvicorn[standard]", "Flask[a,b]>=1"]),
+        (["numpy; python_version<'3.12'"], ['numpy; python_version < "3.12"']),
+        (
+            ["x @ https://host/x.whl ; sys_platform=='linux'"],
+            ['x @ https://host/x.whl ; sys_platform == "linux"'],
+        ),
+        (["x @ git+ssh://git@host/x.git@v1"], ["x @ git+ssh://git@host/x.git@v1"]),
+    ],
+)
+def test_requirements_as_they_are_typed(words: list[str], expected: list[str]) -> None:
+    assert texts(*words) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "at"),
+    [
+        ("numpy=>1.0", "numpy"),
+        ("numpy; python_versio<'3'", "numpy; "),
+        ("flask, passlib", "flask"),
+        ("nump y>=1,", "nump "),
+        ("-r other.txt", ""),
+        ("flask passlib $x", ""),
+    ],
+)
+def test_what_is_wrong_is_pointed_at(typed: str, at: str) -> None:
+    """The line below the requirement has its mark below the character."""
+    with pytest.raises(UsageError) as caught:
+        parse_words([typed])
+    *_first, shown, mark = caught.value.message.split("\n")
+    assert shown.strip() in typed
+    assert mark == f"    {' ' * len(at)}^"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("", "  ", "a" * 3000, "x\x1b[31m", "x @ https://u:secret@host/x.whl", "x @ https://secret@host/x.whl"),
+        *("x @ git+ssh://git:secret@host/x", "x @ https://[/x"),
+    ],
+)
+def test_what_is_no_requirement_to_share(typed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(typed, where="file:3")
+    assert caught.value.message.startswith("file:3: ")
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+def test_one_package_twice_is_one() -> None:
+    found = parse_words(["Flask", "flask>=3", "numpy<2; python_version<'3.12'", "numpy>=2; python_version>='3.12'"])
+    assert [(before.text, after.text) for before, after in requirement.doubles(found)] == [("Flask", "flask>=3")]
+    assert group(found) == {
+        "flask": ("flask>=3",),
+        "numpy": ('numpy<2; python_version < "3.12"', 'numpy>=2; python_version >= "3.12"'),
+    }
+    assert len(flat(group(found))) == 3
+
+
+# two changes at once
+
+NAMES = st.sampled_from("abcdef")
+LISTS = st.dictionaries(NAMES, st.sampled_from([("x",), ("x>=1",), ("x<9",), ("x<3", "x>=4")]), max_size=6)
+
+
+@given(base=LISTS, ours=LISTS, theirs=LISTS)
+def test_no_change_is_lost(base: Groups, ours: Groups, theirs: Groups) -> None:
+    """Of each name: who changed it alone has it; who both changed it alike have it; all else is a conflict."""
+    merged = merge(base, ours, theirs)
+    conflicts = {conflict.name for conflict in merged.conflicts}
+    for name in {*base, *ours, *theirs}:
+        was, mine, other = (side.get(name) for side in (base, ours, theirs))
+        if name in conflicts:
+            assert mine != was
+            assert other != was
+            assert mine != other
+            assert merged.groups.get(name) == other
+            assert merged.settled(frozenset({name})).get(name) == mine
+        else:
+            assert merged.groups.get(name) == (other if mine == was else mine)
+
+
+@given(base=LISTS, ours=LISTS, theirs=LISTS)
+def test_no_addition_is_lost(base: Groups, ours: Groups, theirs: Groups) -> None:
+    merged = merge(base, ours, theirs)
+    for name in set(ours) - set(base):
+        assert name in merged.groups
+    for name in set(theirs) - set(base):
+        assert name in merged.groups
+    both_removed = set(base) - set(ours) - set(theirs)
+    assert not both_removed & set(merged.groups)
+
+
+@given(base=LISTS, ours=LISTS, theirs=LISTS)
+def test_the_order_of_two_changes_does_not_matter(base: Groups, ours: Groups, theirs: Groups) -> None:
+    one, other = merge(base, ours, theirs), merge(base, theirs, ours)
+    assert {conflict.name for conflict in one.conflicts} == {conflict.name for conflict in other.conflicts}
+    assert one.settled(frozenset(_.name for _ in one.conflicts)) == other.groups
+
+
+def test_a_conflict_is_what_both_changed_otherwise() -> None:
+    merged = merge({"a": ("a",), "b": ("b",)}, {"a": ("a>=1",), "c": ("c",)}, {"a": ("a<1",), "b": ("b",)})
+    assert merged.conflicts == (Conflict(name="a", base=("a",), ours=("a>=1",), theirs=("a<1",)),)
+    assert merged.groups == {"a": ("a<1",), "c": ("c",)}
+
+
+def test_differences() -> None:
+    found = differences({"a": ("a",), "b": ("b",)}, {"b": ("b>=2",), "c": ("c",)})
+    assert [(item.name, item.before, item.after) for item in found] == [
+        ("a", ("a",), ()),
+        ("b", ("b",), ("b>=2",)),
+        ("c", (), ("c",)),
+    ]
