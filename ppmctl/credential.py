@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import netrc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -68,12 +68,22 @@ def find(address: Address, *, file: Path | None, environ: Mapping[str, str], hom
         file = Path(environ["PPMCTL_CREDENTIAL_FILE"])
     if file is not None:
         return from_file(file)
-    return (
-        from_environment(environ)
-        or from_login(address, environ, home)
-        or _from_section(address)
-        or _from_netrc(address, environ, home)
-    )
+    return next(everywhere(address, environ=environ, home=home), None)
+
+
+def everywhere(address: Address, *, environ: Mapping[str, str], home: Path) -> Iterator[Credential]:
+    """Each place's credential for the index, files named for the purpose aside, in the order of PLACES.
+
+    A place is read when it is its turn; CredentialError as for `find`.
+    """
+    yield from _there(from_environment(environ))
+    yield from _there(from_login(address, environ, home))
+    yield from _there(_from_section(address))
+    yield from _there(_from_netrc(address, environ, home))
+
+
+def _there(found: Credential | None) -> tuple[Credential, ...]:
+    return () if found is None else (found,)
 
 
 def from_file(path: Path) -> Credential:

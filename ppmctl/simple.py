@@ -170,6 +170,23 @@ def parse_names(body: bytes, *, content_type: str, url: str) -> list[str]:
     return sorted({normalise(name) for name in names if is_name(name)})
 
 
+def is_index(answer: Answer) -> bool:
+    """Whether an answer is a list of projects. Of HTML without a version, where its links lead decides."""
+    try:
+        names = parse_names(answer.body, content_type=answer.content_type, url=answer.url)
+    except PpmError:
+        return False
+    if answer.status != 200 or answer.content_type in _JSON:
+        return answer.status == 200
+    reader = _read_html(answer.body.decode("utf-8", "replace"), answer.url)
+    if "pypi:repository-version" in reader.meta:
+        return True
+    here = answer.url.removesuffix("/")
+    links = [absolute(answer.url, anchor.get("href", "")).rstrip("/") for anchor in reader.anchors]
+    projects = [link for link in links if link.rpartition("/")[0] == here]
+    return bool(names) and len(projects) * 2 > len(links) if links else b"simple" in answer.body.lower()
+
+
 def _from_json(page: Any, url: str) -> ProjectPage:
     _check_version(str(page["meta"]["api-version"]), url)
     status = page.get("project-status", {})

@@ -116,8 +116,6 @@ class Transport:
         Unreachable where none came; PpmError where it is of no use to try again (TLS, proxy, a bad URL), or it has no
         end in sight.
         """
-        import requests
-
         try:
             with self._session.request(
                 method,
@@ -130,7 +128,7 @@ class Transport:
                 verify=self._ca,
             ) as response:
                 return _answer(response, url, body=_read(response, url, _MAX_ANSWER))
-        except requests.RequestException as exc:
+        except OSError as exc:  # as all of requests' are, and what it says of a list of authorities that is not there
             raise explain(exc, url) from exc
 
     def receive(self, url: str, sink: Callable[[bytes], object], *, read_timeout: float = READ_TIMEOUT) -> Answer:
@@ -264,7 +262,7 @@ def explain(exc: Exception, url: str) -> PpmError:
     parts = urlsplit(url)
     where, host = f"{parts.scheme}://{parts.netloc}", parts.hostname
     if isinstance(exc, requests.exceptions.SSLError):
-        untrusted = [cause for cause in _causes(exc) if isinstance(cause, ssl.SSLCertVerificationError)]
+        untrusted = [cause for cause in causes(exc) if isinstance(cause, ssl.SSLCertVerificationError)]
         if untrusted:
             return PpmError(
                 f"The certificate of {where} is not trusted: {untrusted[0].verify_message.rstrip('.')}.",
@@ -281,12 +279,12 @@ def explain(exc: Exception, url: str) -> PpmError:
     if isinstance(exc, requests.exceptions.Timeout):
         return Unreachable(f"{where} took too long to answer.", hint="Is it up, and reachable from here?")
     if isinstance(exc, requests.ConnectionError):
-        if any(isinstance(cause, NameResolutionError) for cause in _causes(exc)):
+        if any(isinstance(cause, NameResolutionError) for cause in causes(exc)):
             hint = "Is its name right? Is there a network?"
             if "." not in (host or ""):
                 hint += " A container's name leads to it while it runs, for containers on a network with it."
             return Unreachable(f"The host {host} has no address.", hint=hint)
-        if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(exc)):
+        if any(isinstance(cause, ConnectionRefusedError) for cause in causes(exc)):
             hint = "Is the index started, and is the port right? Here, `ppmctl serve --root DIR` starts one."
             if _IN_CONTAINER.exists() and is_loopback(host or ""):
                 hint = f"This is a container, and {host} is itself: name the index as it is seen from here."
@@ -324,7 +322,7 @@ def _location(response: requests.Response, url: str) -> str:
     return absolute(url, target) if target and response.is_redirect else ""
 
 
-def _causes(exc: BaseException) -> list[BaseException]:
+def causes(exc: BaseException) -> list[BaseException]:
     """`exc` and what it comes from: requests and urllib3 hold causes in `reason`, in arguments, and as __cause__."""
     found: list[BaseException] = []
     waiting: list[object] = [exc]
@@ -338,6 +336,6 @@ def _causes(exc: BaseException) -> list[BaseException]:
 
 def _cause(exc: BaseException) -> str:
     """The innermost cause, which is the one that a person can act on, on one line."""
-    inner = [cause for cause in _causes(exc) if isinstance(cause, OSError) and cause.strerror]
-    said = inner[-1].strerror if inner else _causes(exc)[-1]
+    inner = [cause for cause in causes(exc) if isinstance(cause, OSError) and cause.strerror]
+    said = inner[-1].strerror if inner else causes(exc)[-1]
     return " ".join(str(said).split())[:_MAX_REASON].rstrip(".")

@@ -37,9 +37,10 @@ def doctor(url: str | None, index: str | None, credential_file: Path | None, roo
     findings: list[Finding] = []
     for finding in _found(url or index, credential_file, root):
         failed = failed or finding.state == "fail"
-        findings.append(finding)
         if not as_json:  # each as it is found: some wait for what does not answer
-            output.finding(finding.state, finding.check, finding.found, finding.mend)
+            is_same = bool(findings) and finding.mend == findings[-1].mend != ""
+            output.finding(finding.state, finding.check, finding.found, "the same" if is_same else finding.mend)
+        findings.append(finding)
     if as_json:
         output.as_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})
     return EXIT_FAILED if failed else 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl import address, credential
-from ppmctl.doctor import network
+from ppmctl.doctor import access, entrance, network, offer, places, tls
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError, PpmError
 
@@ -25,7 +25,19 @@ class Check:
 
 
 # In the order in which a user would meet what they find.
-CHECKS: tuple[Check, ...] = (Check(name="dns", run=network.names),)
+CHECKS: tuple[Check, ...] = (
+    Check(name="proxy", run=network.proxy),
+    Check(name="dns", run=network.names),
+    Check(name="tcp", run=network.tcp, needs=("proxy", "dns")),
+    Check(name="http", run=network.encryption),
+    Check(name="clock", run=network.clock, needs=("tcp",)),
+    Check(name="tls", run=tls.check, needs=("tcp",)),
+    Check(name="url", run=entrance.check, needs=("tcp", "tls")),
+    Check(name="credential", run=access.credential),
+    Check(name="login", run=access.login, needs=("url", "credential")),
+    Check(name="places", run=places.check, needs=("url",)),
+    Check(name="api", run=offer.check, needs=("login",)),
+)
 
 
 def examine(

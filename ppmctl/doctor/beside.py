@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ppmctl import credentials, health, htpasswd
 from ppmctl.config import server_settings
+from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError
 from ppmctl.index import marked
@@ -36,6 +37,7 @@ def check(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
     """All that there is to see; `volume` is one that this process may use."""
     yield Finding("volume", "ok", f"{volume.root} can be used")
     yield from disk(volume, _room(volume))
+    yield from tls.beside()
     yield from hashes(volume)
     yield from unfinished(volume)
     yield from server(volume, environ)

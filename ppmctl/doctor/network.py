@@ -1,25 +1,224 @@
-"""Whether the index can be reached: its name, a proxy, a connection."""
+"""Whether the index can be reached: a proxy in between, its name, a connection, and what time it is there."""
 
 from __future__ import annotations
 
+import base64
+import email.utils
+import http.client
+import os
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote, urlsplit
 
 from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.transport import CONNECT_TIMEOUT, origin
+from ppmctl.transport import proxy as proxy_to
+
+_PROXY_PORTS = {"http": 80, "https": 443}
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+_ANSWER = 1 << 16  # bytes; more than a proxy says before it lets through
+_SKEW, _MUCH_SKEW = timedelta(seconds=60), timedelta(minutes=5)
+
+
+class ProxyFailed(Exception):
+    """The proxy does not let through; in a few words why."""
+
+
+def proxy(visit: Visit) -> Iterator[Finding]:
+    """A proxy that the environment puts in the way, and whether it lets through."""
+    address, found = visit.address, proxy_to(visit.address.base)
+    if found is None:
+        if any(visit.environ.get(name) for name in _PROXY_VARIABLES):
+            yield Finding("proxy", "ok", f"none for {address.host}: NO_PROXY has it")
+        else:
+            yield Finding("proxy", "ok", "none")
+        return
+    shown, variable = _without_secret(found), _variable(visit, found)
+    mend = f"Without it: export NO_PROXY={_with_host(visit)}"
+    try:
+        connection(visit).close()
+    except ProxyFailed as exc:
+        yield Finding("proxy", "fail", f"{shown} ({variable}) does not let through: {exc}", mend)
+    except OSError as exc:
+        yield Finding("proxy", "fail", f"{shown} ({variable}) can't be reached: {_why(exc)}", mend)
+    else:
+        if address.is_loopback:
+            yield Finding("proxy", "warn", f"{shown} ({variable}) is asked for what is on this machine", mend)
+        else:
+            yield Finding("proxy", "ok", f"{shown} ({variable}) lets through")
 
 
 def names(visit: Visit) -> Iterator[Finding]:
-    """DNS: whether the index's host has an address."""
+    """DNS: whether the index's host has an address. Where a proxy is in between, it is the one that asks."""
     host = visit.address.host
+    if proxy_to(visit.address.base) is not None:
+        yield Finding("dns", "ok", f"the proxy looks {host} up")
+        return
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         yield Finding(
             "dns",
             "fail",
-            f"{host} has no address ({exc.strerror or exc})",
-            f"Is it spelt right? getent hosts {host}  asks again; /etc/resolv.conf and /etc/hosts say who is asked.",
+            f"{host} has no address: {_why(exc)}",
+            f"Is it spelt right? getent hosts {host}  asks again; /etc/resolv.conf says who is asked.",
         )
         return
     addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
-    yield Finding("dns", "ok", f"{host} is {', '.join(addresses)}")
+    if list(addresses) != [host]:
+        yield Finding("dns", "ok", f"{host} is {', '.join(addresses)}")
+
+
+def tcp(visit: Visit) -> Iterator[Finding]:
+    """Whether something listens."""
+    _scheme, host, port = origin(visit.address.base)
+    try:
+        connection(visit).close()
+    except OSError as exc:
+        refused = isinstance(exc, ConnectionRefusedError)
+        here = " Here, ppmctl serve --root DIR  starts one." if visit.address.is_loopback else ""
+        mend = (
+            f"Is the index started, and the port right?{here}"
+            if refused
+            else f"A firewall, a VPN that is off, or a wrong address: nc -vz {host} {port}  tries it alone."
+        )
+        yield Finding("tcp", "fail", f"{host} does not answer at port {port}: {_why(exc)}", mend)
+    else:
+        yield Finding("tcp", "ok", f"{host} answers at port {port}")
+
+
+def encryption(visit: Visit) -> Iterator[Finding]:
+    """Plain HTTP to another machine."""
+    address = visit.address
+    if address.is_encrypted:
+        return
+    if address.is_loopback:
+        yield Finding("http", "ok", "plain HTTP, within this machine")
+    elif address.is_trusted:
+        yield Finding("http", "ok", f"plain HTTP, and PPMCTL_TRUSTED_HOST says that {address.host} is right for it")
+    else:
+        yield Finding(
+            "http",
+            "warn",
+            "plain HTTP: whoever listens on the way can read the credential and change packages, and pip ignores"
+            " such an index unless it is a trusted-host",
+            f"Does https://{address.host}/ work? Otherwise: export PPMCTL_TRUSTED_HOST={address.host}, and for pip:"
+            " ppmctl client-config pip",
+        )
+
+
+def clock(visit: Visit) -> Iterator[Finding]:
+    """Whether it is the same time there: certificates and expiries are judged by it."""
+    said, now = _date(visit)
+    if said is None:
+        yield Finding("clock", "skip", "the index does not say what time it is there")
+        return
+    apart = now - said
+    if abs(apart) <= _SKEW:
+        yield Finding("clock", "ok", "it is the same time here and there")
+        return
+    which = "behind" if apart < timedelta() else "ahead of"
+    yield Finding(
+        "clock",
+        "fail" if abs(apart) > _MUCH_SKEW else "warn",
+        f"this machine's clock is {_long(abs(apart))} {which} the index's",
+        "See which of the two is wrong: timedatectl; and there: sudo timedatectl set-ntp true",
+    )
+
+
+def _date(visit: Visit) -> tuple[datetime | None, datetime]:
+    """What time an answer says it is, and what time it is here. No secret is sent: nobody is trusted yet."""
+    import ssl
+
+    scheme, host, _port = origin(visit.address.base)
+    try:
+        line: socket.socket = connection(visit)
+        if scheme == "https":
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            line = context.wrap_socket(line, server_hostname=host.strip("[]"))
+        asked = http.client.HTTPConnection(host, timeout=CONNECT_TIMEOUT)
+        asked.sock = line
+        try:
+            asked.request("HEAD", urlsplit(visit.address.simple).path, headers={"Connection": "close"})
+            answer = asked.getresponse()
+        finally:
+            asked.close()
+            line.close()
+        now = datetime.now(UTC)
+        said = email.utils.parsedate_to_datetime(answer.headers["Date"])
+        if said.tzinfo is None:
+            said = said.replace(tzinfo=UTC)
+        return said + timedelta(seconds=_seconds(answer.headers.get("Age", ""))), now  # a cache's answer is old
+    except (OSError, http.client.HTTPException, ValueError, TypeError):
+        return None, datetime.now(UTC)
+
+
+def connection(visit: Visit) -> socket.socket:
+    """A connection to the index's port, through the proxy if there is one. OSError; ProxyFailed."""
+    _scheme, host, port = origin(visit.address.base)
+    host = host.strip("[]")
+    between = proxy_to(visit.address.base)
+    if between is None:
+        return socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
+    parts = urlsplit(between)
+    if parts.scheme not in _PROXY_PORTS:
+        raise ProxyFailed(f"a {parts.scheme} proxy can't be tried here")
+    line = socket.create_connection(
+        (parts.hostname or "", parts.port or _PROXY_PORTS[parts.scheme]), timeout=CONNECT_TIMEOUT
+    )
+    try:
+        _go_through(line, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", parts.username, parts.password)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
+def _go_through(line: socket.socket, where: str, user: str | None, password: str | None) -> None:
+    asked = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
+    if user is not None:
+        known = base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
+        asked.append(f"Proxy-Authorization: Basic {known}")
+    line.sendall("\r\n".join([*asked, "", ""]).encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer and len(answer) < _ANSWER:
+        piece = line.recv(4096)
+        if not piece:
+            break
+        answer += piece
+    status = answer.partition(b"\r\n")[0].decode("latin-1").split(" ", 1)
+    if len(status) < 2 or not status[1].startswith("2"):
+        raise ProxyFailed(status[1] if len(status) > 1 else "it says nothing that makes sense")
+
+
+def _variable(visit: Visit, url: str) -> str:
+    return next((name for name in _PROXY_VARIABLES if visit.environ.get(name) == url), "the environment")
+
+
+def _with_host(visit: Visit) -> str:
+    before = visit.environ.get("NO_PROXY") or visit.environ.get("no_proxy") or ""
+    return f"{before},{visit.address.host}" if before else visit.address.host
+
+
+def _without_secret(url: str) -> str:
+    return url if "@" not in url else f"{url.partition('://')[0]}://{url.rpartition('@')[2]}"
+
+
+def _seconds(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _long(time: timedelta) -> str:
+    seconds = int(time.total_seconds())
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        return f"no answer within {CONNECT_TIMEOUT:.0f} seconds"
+    return str((isinstance(exc, OSError) and (exc.strerror or (exc.errno and os.strerror(exc.errno)))) or exc)

@@ -1,0 +1,118 @@
+"""Whether the index lets this user in: which credential is shown, from where, and what the index says to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from ppmctl import session
+from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.errors import CredentialError
+from ppmctl.session import Identity
+from ppmctl.simple import ACCEPT
+from ppmctl.transport import Answer, denied
+
+HIDDEN = "pip --no-input, as in CI, says of it no more than “No matching distribution found”"
+_SOON = timedelta(days=7)
+
+
+def credential(visit: Visit) -> Iterator[Finding]:
+    """Which credential ppmctl shows, and where it stands."""
+    found, problem = visit.credential, visit.unreadable
+    if problem is not None:
+        yield Finding("credential", "fail", problem.message.rstrip("."), problem.hint)
+    elif found is None:
+        yield Finding("credential", "ok", f"none is there for {visit.address.base}")
+    elif visit.address.is_overheard:
+        yield Finding(
+            "credential",
+            "warn",
+            f"{found.username}, from {found.source}, goes over plain HTTP: whoever listens on the way can read it",
+            f"Use https://, or say that it is all right: export PPMCTL_TRUSTED_HOST={visit.address.host}",
+        )
+    else:
+        yield Finding("credential", "ok", f"{found.username}, from {found.source}")
+
+
+def login(visit: Visit) -> Iterator[Finding]:
+    """What the index says to nobody, and to this credential."""
+    address, found = visit.address, visit.credential
+    with visit.connect_as_nobody() as transport:
+        anonymous = transport.request("GET", address.simple, headers={"Accept": ACCEPT})
+    if anonymous.status == 401 and "basic" not in (asks := anonymous.headers.get("www-authenticate", "")).lower():
+        yield Finding(
+            "login",
+            "fail",
+            f"it answers 401 without asking for a name and a password ({asks or 'no WWW-Authenticate'}):"
+            " pip and twine show none then",
+            "On the index's machine: have it, or what is in front of it, send  WWW-Authenticate: Basic realm=…",
+        )
+        return
+    if found is None:
+        yield _nobody(visit, anonymous)
+        return
+    with visit.connect() as transport:
+        answer = transport.request("GET", address.simple, headers={"Accept": ACCEPT})
+        if answer.status in (401, 403):
+            yield _refused(visit, answer)
+            return
+        try:
+            identity = session.identify(address, transport)
+        except CredentialError as exc:  # anybody may read, and this credential is nobody's
+            yield Finding(
+                "login", "fail", f"anybody may read, but {exc.message.rstrip('.')}: uploads fail", _again(visit)
+            )
+            return
+    yield _known(visit, identity)
+
+
+def _nobody(visit: Visit, anonymous: Answer) -> Finding:
+    base = visit.address.base
+    if anonymous.status == 401:
+        return Finding(
+            "login",
+            "fail",
+            f"it asks for a credential (401), and none was found; {HIDDEN}",
+            f"ppmctl login {base}/ --netrc  puts one where ppmctl, pip and uv look;"
+            " in CI: PPMCTL_USERNAME and PPMCTL_TOKEN.",
+        )
+    if anonymous.status == 403:
+        why = f"it lets nobody in (403: {anonymous.says}), and asks for no credential"
+        return Finding("login", "fail", why, f"ppmctl login {base}/, or ask whoever runs it")
+    return Finding("login", "ok", "anybody may read; to upload there is no credential")
+
+
+def _refused(visit: Visit, answer: Answer) -> Finding:
+    said = denied(answer, visit.credential, base=visit.address.base)
+    if answer.status == 403:
+        return Finding("login", "fail", said.message.rstrip("."), said.hint)
+    return Finding(
+        "login", "fail", f"{said.message.rstrip('.')} (401); {HIDDEN}", f"{said.hint} {_again(visit)}".strip()
+    )
+
+
+def _again(visit: Visit) -> str:
+    return f"Then: ppmctl login {visit.address.base}/ --netrc"
+
+
+def _known(visit: Visit, identity: Identity) -> Finding:
+    said = identity.said.rstrip(".")
+    expires = (identity.values or {}).get("expires")
+    if not isinstance(expires, str):
+        return Finding("login", "ok", said)
+    try:
+        ends = datetime.fromisoformat(expires)
+    except ValueError:
+        return Finding("login", "ok", said)
+    left = (ends if ends.tzinfo else ends.replace(tzinfo=UTC)) - datetime.now(UTC)
+    if left > _SOON:
+        return Finding("login", "ok", said)
+    name = identity.name
+    change = (
+        f"ppmctl token revoke {name}, and make it again"
+        if "+" in name
+        else f"ppmctl user change {name} --expires 90d"
+    )
+    return Finding(
+        "login", "warn", f"{said}: that is soon", f"On the index's machine: {change}; or ask for another token."
+    )

@@ -1,0 +1,83 @@
+"""The places that hold a credential for the index: whether they agree, and who can read them.
+
+pip and uv know netrc and the keyring, twine ~/.pypirc and variables of its own: ppmctl may be let in, and not they.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ppmctl import credential
+from ppmctl.credential import Credential
+from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.errors import CredentialError
+from ppmctl.simple import ACCEPT
+
+
+def check(visit: Visit) -> Iterator[Finding]:
+    """Compare all credentials with the one that is shown, and look at the files."""
+    found = [*_others(visit), *_files(visit)]
+    if found:
+        yield from found
+    elif visit.credential is not None:
+        yield Finding("places", "ok", "no other place has another credential, and nobody else can read them")
+
+
+def netrc_of(environ: Mapping[str, str], home: Path) -> Path:
+    """The netrc file that clients read."""
+    return Path(environ["NETRC"]) if environ.get("NETRC") else home / ".netrc"
+
+
+def _others(visit: Visit) -> Iterator[Finding]:
+    shown = visit.credential
+    known = credential.everywhere(visit.address, environ=visit.environ, home=visit.home)
+    try:
+        others = [each for each in known if shown is None or not _same(each, shown)]
+    except CredentialError:
+        return  # said already
+    tried: list[Credential] = []
+    for other in others:
+        if shown is None or any(_same(other, each) for each in tried):
+            continue
+        tried.append(other)
+        what = (
+            f"another secret of {other.username}" if other.username == shown.username else f"that of {other.username}"
+        )
+        said = f"{other.source}, has another credential ({what}) than {shown.source}, which ppmctl shows"
+        mend = f"Take it out there, or write over it: ppmctl login {visit.address.base}/ --netrc"
+        with visit.transport(other) as transport:
+            is_refused = transport.request("GET", visit.address.simple, headers={"Accept": ACCEPT}).status == 401
+        if is_refused and _port(visit) and "machine" in other.source:
+            mend = f"netrc has no ports: its entry is for every index at {visit.address.host}. {mend}"
+        if is_refused:
+            yield Finding("places", "fail", f"{said}, and the index refuses it: pip, uv or twine may show it", mend)
+        else:
+            yield Finding("places", "warn", said, mend)
+
+
+def _files(visit: Visit) -> Iterator[Finding]:
+    if os.name != "posix":
+        return
+    for path in (netrc_of(visit.environ, visit.home), visit.home / ".pypirc"):
+        try:
+            entry = path.stat()
+        except OSError:
+            continue
+        if entry.st_uid != os.geteuid():
+            mend = f"sudo chown {os.geteuid()} {path} && chmod 600 {path}"
+            yield Finding("places", "fail", f"{path} belongs to another user (uid {entry.st_uid})", mend)
+        elif entry.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            mode = f"{stat.S_IMODE(entry.st_mode):04o}"
+            yield Finding("places", "warn", f"others can read {path} (mode {mode})", f"chmod 600 {path}")
+
+
+def _same(one: Credential, other: Credential) -> bool:
+    return (one.username, one.secret) == (other.username, other.secret)
+
+
+def _port(visit: Visit) -> int | None:
+    return urlsplit(visit.address.base).port
