@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -123,6 +123,18 @@ def resolve(
         )
     base = base_url(section.repository, where=f"{section.source},")
     return _address(base, section, sections, environ)
+
+
+def resolve_for_upload(index: str | None, *, environ: Mapping[str, str], home: Path) -> Address:
+    """As `resolve`; where nothing else names an index, TWINE_REPOSITORY_URL does, or TWINE_REPOSITORY."""
+    repository, name = environ.get("TWINE_REPOSITORY_URL"), environ.get("TWINE_REPOSITORY")
+    if index or not (repository or name) or said(environ=environ, home=home) is not None:
+        return resolve(index, environ=environ, home=home)
+    if repository:
+        base = base_url(repository, where="TWINE_REPOSITORY_URL")
+        found = resolve(base, environ=environ, home=home)
+        return replace(found, upload=found.upload if repository.rstrip("/").endswith("/simple") else repository)
+    return resolve(name, environ=environ, home=home)
 
 
 def said(*, environ: Mapping[str, str], home: Path, cwd: Path | None = None) -> tuple[str, str] | None:

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ppmctl import dists
 from ppmctl.dists import Dist, InvalidDistribution
+from ppmctl.errors import PpmError
 
 _NEVER_FLUSHED = 1 << 30
 
@@ -46,6 +48,25 @@ def check(path: Path) -> LocalFile:
     except OSError as exc:
         raise InvalidDistribution(f"{path} can't be read: {exc.strerror}.") from exc
     return LocalFile(path=path, dist=dist, sha256=sha256, size=size, warnings=_twine_check(path))
+
+
+def demand_leave(file: LocalFile, host: str) -> None:
+    """PpmError where `file` is private by its classifiers, and `host` is the public index's: it must not leave.
+
+    The classifier `Private :: Do Not Upload` is there for that, and says nothing of an index of one's own.
+    """
+    classifiers = dists.core_metadata(file.dist.metadata).get("classifiers", [])
+    private = next((name for name in classifiers if name.startswith("Private ::")), None)
+    if private is None:
+        return
+    from twine.utils import DEFAULT_REPOSITORY
+
+    public = ".".join((urlsplit(DEFAULT_REPOSITORY).hostname or "").split(".")[-2:])
+    if f".{host}".endswith(f".{public}"):
+        raise PpmError(
+            f"{file.filename} has the classifier {private!r}, and {host} is the public index.",
+            hint="Nothing was uploaded. Name your own index with --index.",
+        )
 
 
 def _twine_check(path: Path) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 PLACES = (
     "A credential is looked for in: --credential-file FILE or PPMCTL_CREDENTIAL_FILE (one line, user:secret);"
     " PPMCTL_USERNAME and PPMCTL_TOKEN; TWINE_USERNAME and TWINE_PASSWORD; what `ppmctl login` put into the keyring"
-    " or a netrc; the index's section in ~/.pypirc; ~/.netrc."
+    " or a netrc; the index's section in ~/.pypirc; the keyring, for the user that section or TWINE_USERNAME names;"
+    " ~/.netrc."
 )
 # Whatever runs somebody else's code (a build) is not handed these.
 SECRET_VARIABLES = ("PPMCTL_CREDENTIAL_FILE", "PPMCTL_TOKEN", "TWINE_PASSWORD")
@@ -79,6 +80,7 @@ def everywhere(address: Address, *, environ: Mapping[str, str], home: Path) -> I
     yield from _there(from_environment(environ))
     yield from _there(from_login(address, environ, home))
     yield from _there(_from_section(address))
+    yield from _there(_from_keyring(address, environ))
     yield from _there(_from_netrc(address, environ, home))
 
 
@@ -134,6 +136,22 @@ def _from_section(address: Address) -> Credential | None:
     if section is None or section.username is None or section.password is None:
         return None
     return Credential(username=section.username, secret=section.password, source=section.source)
+
+
+def _from_keyring(address: Address, environ: Mapping[str, str]) -> Credential | None:
+    """What is in the keyring as twine has it: under the URL of uploads, for a user who is named elsewhere."""
+    named = address.section.username if address.section is not None else None
+    username = environ.get("TWINE_USERNAME") or named
+    if not username:
+        return None
+    from ppmctl import keychain
+
+    if not keychain.is_there():
+        return None
+    for service in dict.fromkeys((address.upload, address.upload.rstrip("/"), f"{address.base}/legacy/")):
+        if secret := keychain.find(service, username):
+            return Credential(username=username, secret=Secret(secret), source=f"the keyring, {service}")
+    return None
 
 
 def _from_netrc(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:

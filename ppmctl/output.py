@@ -23,6 +23,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def is_seen() -> bool:
+    """Whether stderr is a terminal: somebody reads it as it comes."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def event(text: str) -> None:
+    """Print a line to stderr of what a progress bar shows, where there is none: without a terminal."""
+    if not is_seen():
+        say(text)
+
+
 def raw(piece: bytes, *, error: bool) -> None:
     """Print what a command said elsewhere, as it came: to stderr if it was an `error` there, else to stdout."""
     stream = sys.stderr if error else sys.stdout
@@ -40,17 +51,29 @@ def as_json(value: Any) -> None:
     )
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print `rows` under `header` to stdout, in columns as wide as their widest cell."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, talk: bool = False) -> None:
+    """Print `rows` under `header` to stdout, in columns as wide as their widest cell; `talk` to stderr."""
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
-        data("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        (say if talk else data)(text)
 
 
 def count(number: int, noun: str) -> str:
     """A number of things: 1 file, 2 files."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def size(number: int) -> str:
+    """A number of bytes, for people: 812 B, 12.3 kB, 4.0 GB."""
+    if number < 1000:
+        return f"{number} B"
+    for unit in ("kB", "MB"):
+        number_of = number / (1000 if unit == "kB" else 1_000_000)
+        if number_of < 999.95:
+            return f"{number_of:.1f} {unit}"
+    return f"{number / 1_000_000_000:.1f} GB"
 
 
 def fields(rows: Iterable[tuple[str, str]]) -> None:
@@ -85,7 +108,7 @@ def progress(label: str, total: int | None = None, *, unit: str = "files") -> It
 
     `unit` is "files" or "bytes". Without a terminal nothing is shown.
     """
-    if not sys.stderr.isatty():
+    if not is_seen():
         yield lambda _step: None
         return
     from rich.console import Console

@@ -7,12 +7,13 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ppmctl import build, output, tree
+from ppmctl import build, contents, finished, output, tracked, tree
 from ppmctl.check import LocalFile, check
 from ppmctl.errors import PpmError, UsageError
 
@@ -50,46 +51,89 @@ def workspace() -> Iterator[Workspace]:
             shutil.rmtree(work.folder, ignore_errors=True)
 
 
-def collect(paths: Iterable[Path], work: Workspace, *, clean: bool = False) -> tuple[LocalFile, ...]:
+def collect(
+    paths: Iterable[Path],
+    work: Workspace,
+    *,
+    clean: bool = False,
+    skip_build: bool = False,
+    allowed: Sequence[str] = (),
+) -> tuple[LocalFile, ...]:
     """Build and check what `paths` name. Of two files with one name and the same content one stays.
 
-    With `clean` a source tree is built in a copy of it (`tree.copy`).
+    With `clean` a source tree is built in a copy of it (`tree.copy`), with `skip_build` what its dist/ has of its
+    version is taken. `allowed` are globs of members that may be packed whatever they are.
 
     UsageError for a path that is neither a source tree nor a file, or two different files of one name;
-    PpmError where a build fails; InvalidDistribution.
+    PpmError where a build fails, or what must not be published is packed; InvalidDistribution.
     """
     files: dict[str, LocalFile] = {}
-    for path in _expand(paths, work, clean=clean):
-        file = check(path)
+    refused: list[tuple[str, str]] = []
+    backend = ""
+    for found in _expand(tuple(paths), work, clean=clean, skip_build=skip_build):
+        file = check(found.path)
+        findings = contents.examine(
+            file.dist.name, contents.members(file.path), tracking=found.tracking, allowed=allowed
+        )
+        refused += [(file.filename, what) for what in findings.refused]
+        backend = backend or found.backend
+        file = replace(file, warnings=(*file.warnings, *findings.warnings))
         other = files.setdefault(file.filename, file)
         if other.sha256 != file.sha256:
             raise UsageError(
                 f"{other.path} and {file.path} have one name and different content.", hint="Give only one of them."
             )
+    if refused:
+        raise contents.refusal(refused, backend=backend)
     return tuple(files.values())
 
 
-def _expand(paths: Iterable[Path], work: Workspace, *, clean: bool) -> Iterator[Path]:
-    paths = tuple(paths)
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A distribution that is to be checked; what git and pyproject.toml say of the tree that it is from."""
+
+    path: Path
+    tracking: contents.Tracking | None = None
+    backend: str = ""
+
+
+def _expand(paths: tuple[Path, ...], work: Workspace, *, clean: bool, skip_build: bool) -> Iterator[_Found]:
     for path in paths:  # all of them first: a build can take long
         if not _is_file(path):
             build.require_source_tree(path)
     for path in paths:
         if _is_file(path):
-            yield path
+            yield _Found(path=path)
             continue
-        into = work.folder / str(len(work.built))
-        into.mkdir()
-        output.say(f"Building {path.resolve()} in {into}")
         with contextlib.ExitStack() as stack:
-            if clean:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ppmctl-copy-"))
-                copied = tree.copy(path, Path(folder))
-                built = build.build(copied.project, into, environ=copied.environ, shown=path)
-            else:
-                built = build.build(path, into)
-        work.built += built
-        yield from built
+            folder, made = (path, finished.find(path)) if skip_build else _built(path, work, stack, clean=clean)
+            tracking, backend = tracked.read(folder), _backend(folder)
+            for file in made:
+                yield _Found(path=file, tracking=tracking, backend=backend)
+
+
+def _built(path: Path, work: Workspace, stack: contextlib.ExitStack, *, clean: bool) -> tuple[Path, tuple[Path, ...]]:
+    """The tree that was built, a copy while `stack` is open if it is to be one, and what came of it."""
+    into = work.folder / str(len(work.built))
+    into.mkdir()
+    output.say(f"Building {path.resolve()} in {into}")
+    if clean:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ppmctl-copy-"))
+        copied = tree.copy(path, Path(folder))
+        source, built = copied.project, build.build(copied.project, into, environ=copied.environ, shown=path)
+    else:
+        source, built = path, build.build(path, into)
+    work.built += built
+    return source, built
+
+
+def _backend(project: Path) -> str:
+    """The name of the build backend, "" where that can't be read."""
+    try:
+        written = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(written.get("build-system", {}).get("build-backend", "setuptools"))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _is_file(path: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
@@ -58,6 +60,34 @@ def identify(address: Address, transport: Transport) -> Identity:
     with Transport(None) as nobody:
         is_open = nobody.request("GET", address.simple).status == 200
     return Identity(name=credential.username, is_proven=not is_open)
+
+
+def may_publish(address: Address, transport: Transport, projects: Iterable[str]) -> None:
+    """CredentialError where the index tells that the transport's credential may not publish `projects`.
+
+    An index that can't tell is asked by the upload itself.
+    """
+    credential = transport.credential
+    try:
+        answer = None if credential is None else transport.request("GET", f"{address.base}/api/whoami")
+    except PpmError:
+        return
+    values = _object(answer) if answer is not None and answer.status == 200 else None
+    if credential is None or values is None or not isinstance(globs := values.get("projects"), list):
+        return
+    who = f"{credential.username!r} (from {credential.source})"
+    if values.get("role") == "reader":
+        raise CredentialError(
+            f"The index at {address.base} does not allow this to {who}: a reader installs, and publishes nothing.",
+            hint="Ask an administrator of the index, or use another credential.",
+        )
+    outside = [name for name in projects if globs and not any(fnmatchcase(name, str(glob)) for glob in globs)]
+    if outside:
+        raise CredentialError(
+            f"The index at {address.base} does not allow {who} to publish {', '.join(outside)}:"
+            f" it may publish {' '.join(map(str, globs))}.",
+            hint="Is the project's name right? Else ask an administrator of the index, or use another credential.",
+        )
 
 
 def join(address: Address, code: Secret, *, purpose: str) -> Credential:

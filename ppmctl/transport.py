@@ -89,7 +89,7 @@ class Transport:
         self._session = requests.Session()
         self._session.auth = self._authenticate
         self._session.headers["User-Agent"] = f"ppmctl/{__version__} Python/{platform.python_version()}"
-        if not any(os.environ.get(variable) for variable in _CA_VARIABLES):
+        if ca is None and not any(os.environ.get(variable) for variable in _CA_VARIABLES):
             self._session.mount("https://", _trusting_the_system())
 
     def _authenticate(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

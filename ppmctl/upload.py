@@ -23,6 +23,7 @@ def send(file: LocalFile, url: str, transport: Transport) -> Answer:
     with file.path.open("rb") as content:
         fields = [*form(file), ("content", (file.filename, content, "application/octet-stream"))]
         encoder = MultipartEncoder(fields)
+        output.event(f"Uploading {file.filename}, {output.size(file.size)}")
         with output.progress(file.filename, encoder.len, unit="bytes") as advance:
             shown = 0
 

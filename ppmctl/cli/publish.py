@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,70 +11,135 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.target import credential_option, index_option
-from ppmctl.errors import EXIT_FAILED, PpmError
+from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 
 if TYPE_CHECKING:
-    from ppmctl.publish import Outcome
+    from ppmctl.plans import Plan
+    from ppmctl.publish import Report, Wish
 
 
 @click.command()
-@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[DIR|FILE]...", nargs=-1, type=click.Path(path_type=Path))
 @index_option
 @credential_option
 @click.option("--dry-run", is_flag=True, help="Build, check and compare; upload nothing. 1 if there is a conflict.")
+@click.option(
+    "--skip-build",
+    is_flag=True,
+    help="Build nothing: publish what DIR/dist has of the project's current version.",
+)
 @click.option(
     "--clean",
     is_flag=True,
     help="Build a copy of the project without what earlier builds left in it; its folder is not written to.",
 )
+@click.option(
+    "--allow-packed",
+    "allowed",
+    metavar="GLOB",
+    multiple=True,
+    help="Packed files that are right though they look like a secret, a cache or something forgotten.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask before the first upload; only a terminal is asked.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def publish(
     paths: tuple[Path, ...],
     index: str | None,
     credential_file: Path | None,
     dry_run: bool,
+    skip_build: bool,
     clean: bool,
+    allowed: tuple[str, ...],
+    yes: bool,
     as_json: bool,
 ) -> int:
-    """Publish each PATH: a project's folder, which is built, or files such as dist/*. Without one: this folder.
+    """Publish each DIR, a project's folder, which is built, and each FILE, such as dist/*. Without one: this folder.
 
     A file counts as published when the index shows it with the same sha256. One that is there already is left
     alone, so the same command can be run again after it broke off; one that is there with other content stops
     everything before the first byte. Prints a line for each file: what became of it, its name, its sha256.
     """
-    from ppmctl import address, credential
+    from ppmctl.publish import Report
     from ppmctl.publish import publish as run
 
-    target = address.resolve(index, environ=os.environ, home=Path.home())
-    found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
-    outcomes: list[Outcome] = []
+    report = Report()
+    wish: Wish | None = None
     try:
-        for outcome in run(paths or (Path(),), target, found, dry_run=dry_run, clean=clean):
-            outcomes.append(outcome)
+        wish = _wish(
+            index,
+            credential_file,
+            paths=paths or (Path(),),
+            dry_run=dry_run,
+            skip_build=skip_build,
+            clean=clean,
+            allowed=allowed,
+        )
+        for outcome in run(wish, report, agree=lambda plan: _agree(plan, yes=yes)):
             if not as_json:
-                output.data(f"{outcome.state:9}  {outcome.file.filename}  {outcome.file.sha256}")
-    except PpmError as exc:
+                output.data(f"{outcome.state:9}  {outcome.file.filename}  {outcome.sha256}")
+    except (PpmError, KeyboardInterrupt, click.Abort) as exc:
         if as_json:
-            output.as_json({**_json(target.base, outcomes), "error": {"message": exc.message, "hint": exc.hint}})
+            message, hint = (exc.message, exc.hint) if isinstance(exc, PpmError) else ("Interrupted.", "")
+            output.as_json({**_json(wish, report), "error": {"message": message, "hint": hint}})
         raise
     if as_json:
-        output.as_json(_json(target.base, outcomes))
-    return EXIT_FAILED if any(outcome.state == "conflict" for outcome in outcomes) else 0
+        output.as_json(_json(wish, report))
+    return EXIT_FAILED if any(outcome.state == "conflict" for outcome in report.outcomes) else 0
 
 
-def _json(base: str, outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def _wish(index: str | None, credential_file: Path | None, **how: Any) -> Wish:
+    from ppmctl import address, credential
+    from ppmctl.publish import Wish
+
+    environ, home = os.environ, Path.home()
+    target = address.resolve_for_upload(index, environ=environ, home=home)
+    found = credential.find(target, file=credential_file, environ=environ, home=home)
+    authorities = environ.get("TWINE_CERT") or None
+    if authorities is not None and not Path(authorities).is_file():
+        raise UsageError(
+            f"TWINE_CERT names {authorities}, which is no file.", hint="It is a PEM file of authorities."
+        )
+    return Wish(address=target, credential=found, authorities=authorities, **how)
+
+
+def _agree(plan: Plan, *, yes: bool) -> None:
+    """Show what will be done; where somebody is there to say so, only once they have. PpmError if they say no."""
+    new = [step.file for step in plan.new]
+    if not output.is_seen():
+        there = len(plan.steps) - len(new)
+        amount = output.size(sum(file.size for file in new))
+        output.say(f"Uploading {output.count(len(new), 'file')}, {amount}{f'; {there} are there' if there else ''}")
+        return
+    rows = [(step.file.filename, step.state, output.size(step.file.size)) for step in plan.steps]
+    output.table(("FILE", "STATE", "SIZE"), rows, talk=True)
+    asked = not yes and sys.stdin is not None and sys.stdin.isatty()
+    if asked and not click.confirm(f"Upload {output.count(len(new), 'file')}?", err=True):
+        raise PpmError("Nothing was uploaded: it was not confirmed.", hint="--yes uploads without a question.")
+
+
+def _json(wish: Wish | None, report: Report) -> dict[str, Any]:
+    versions = {str(step.file.dist.name.version) for step in report.plan.steps} if report.plan else set()
+    credential = wish.credential if wish else None
     return {
-        "index": base,
+        "index": wish.address.base if wish else None,
+        "username": credential.username if credential else None,
+        "version": versions.pop() if len(versions) == 1 else None,
+        "tag": None,
+        "commit": None,
+        "plan": [
+            {"filename": step.file.filename, "state": step.state, "size": step.file.size}
+            for step in (report.plan.steps if report.plan else ())
+        ],
         "files": [
             {
                 "filename": outcome.file.filename,
                 "project": outcome.file.project,
                 "version": str(outcome.file.dist.name.version),
-                "sha256": outcome.file.sha256,
+                "sha256": outcome.sha256,
                 "size": outcome.file.size,
                 "state": outcome.state,
                 "url": outcome.url or None,
             }
-            for outcome in outcomes
+            for outcome in report.outcomes
         ],
     }

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import publish
+from ppmctl import sending
 from ppmctl.check import LocalFile
 from ppmctl.dists import Dist, parse_filename
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.patience import PATIENCE, PAUSES, Patience
-from ppmctl.publish import Outcome, Plan, carry_out, compare, make_plan
+from ppmctl.plans import Plan, compare, make_plan
+from ppmctl.sending import Outcome, carry_out
 from ppmctl.simple import PageFile, ProjectPage
 from ppmctl.transport import Answer, Unavailable, Unreachable
 
@@ -276,7 +277,7 @@ def test_an_index_that_shows_it_late_is_waited_for() -> None:
     late = [None, None, BROKEN, page(), page((ANY, "aa"))]
     server = Server(lists=late)
     assert done(server.run(local(ANY))) == [(ANY, "published")]
-    assert server.waits == [publish.LOOKS[1], PAUSES[0], *publish.LOOKS[2:3]]
+    assert server.waits == [sending.LOOKS[1], PAUSES[0], *sending.LOOKS[2:3]]
 
 
 @pytest.mark.parametrize(("listed", "said"), [(None, "not in the index after"), (BROKEN, "The connection broke")])

@@ -1,0 +1,81 @@
+"""What an earlier build left in a project's dist/, of the version that the project has now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from packaging.version import Version
+
+from ppmctl import contents, output, project_version
+from ppmctl.dists import Filename, InvalidDistribution, normalise, parse_filename
+from ppmctl.errors import PpmError, UsageError
+
+FOLDER = "dist"
+_NAMED = 3  # files in a message
+
+
+def find(project: Path) -> tuple[Path, ...]:
+    """The distributions in the project's dist/ that are of its current version, wheels and sdists.
+
+    UsageError where there are none, or it can't be told which are meant; PpmError where they were built before files
+    of the project were changed.
+    """
+    folder = project.resolve() / FOLDER
+    own, version = _said(project)
+    found = {path: name for path, name in _distributions(folder).items() if own in ("", name.project)}
+    if not found:
+        raise UsageError(
+            f"There is nothing in {folder} to publish.", hint="Build it first, or leave out --skip-build, which does."
+        )
+    version = version or _only(found, folder)
+    taken = {path: name for path, name in found.items() if name.version == version}
+    if not taken:
+        others = ", ".join(sorted({str(name.version) for name in found.values()}))
+        raise UsageError(
+            f"{folder} has nothing of version {version}, which the project has now; it has {others}.",
+            hint="Build it first, or leave out --skip-build, which does.",
+        )
+    for path, name in taken.items():
+        if changed := contents.stale(name, contents.members(path), project):
+            more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+            raise PpmError(
+                f"{path} was built before the project was changed: {', '.join(changed[:_NAMED])}{more}.",
+                hint=f"Leave out --skip-build. To publish the files as they are: ppmctl publish {FOLDER}/*",
+            )
+    output.say(f"Taken from {folder}: {', '.join(sorted(name.filename for name in taken.values()))}")
+    return tuple(sorted(taken))
+
+
+def _said(project: Path) -> tuple[str, Version | None]:
+    """The normalised name of the project and its version, as far as it says them itself: "", None."""
+    try:
+        found = project_version.read(project.resolve())
+        return normalise(found.name), found.place.version if found.place is not None else None
+    except PpmError:
+        return "", None
+
+
+def _distributions(folder: Path) -> dict[Path, Filename]:
+    found = {}
+    try:
+        listed = sorted(os.listdir(folder))
+    except OSError:
+        return {}
+    for filename in listed:
+        try:
+            found[folder / filename] = parse_filename(filename)
+        except InvalidDistribution:
+            continue  # a build leaves other files too, such as .gitignore
+    return found
+
+
+def _only(found: dict[Path, Filename], folder: Path) -> Version:
+    versions = sorted({name.version for name in found.values()})
+    if len({(name.project, name.version) for name in found.values()}) > 1:
+        raise UsageError(
+            f"The version is not written in pyproject.toml, and {folder} has"
+            f" {', '.join(map(str, versions))}: which is meant can't be told.",
+            hint=f"Name the files: ppmctl publish {FOLDER}/FILE …",
+        )
+    return versions[0]
