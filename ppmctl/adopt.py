@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ppmctl import dists, folder
 from ppmctl.dists import InvalidDistribution
+from ppmctl.environments import rules
+from ppmctl.environments.format import environment_of
 from ppmctl.errors import PpmError, Refused
 from ppmctl.store import Store
 
@@ -89,6 +91,8 @@ def _take(store: Store, path: Path, *, hard_links: bool, done: Adopted) -> str:
         if store.holds(name, received.sha256):
             done.same.append(path.name)
             return name.project
+        if environment_of(name.project) is not None:
+            rules.check(name, received.path)
         when = folder.timestamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)

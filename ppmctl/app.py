@@ -15,6 +15,7 @@ from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.config import ServerSettings
 from ppmctl.credentials import Access, Credentials
 from ppmctl.dists import one_line
+from ppmctl.environments.reads import Environments
 from ppmctl.errors import PpmError, Refused
 from ppmctl.package_api import PackageApi
 from ppmctl.reads import Reader
@@ -41,6 +42,7 @@ class Index:
         self._store = store
         self._credentials = Credentials(settings.volume)
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
+        self._environments = Environments(settings, store)
         self._pypiserver = Pypiserver(store)
         self._packages = PackageApi(store)
         self._tokens = token_api.TokenApi(settings.volume)
@@ -85,7 +87,9 @@ class Index:
         by = self._authenticated(request, reading=reading)
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
-        found = self._packages.answer(request, by) or self._reader.answer(request)
+        found = (
+            self._packages.answer(request, by) or self._environments.answer(request) or self._reader.answer(request)
+        )
         if found is not None:
             return found(environ, start_response)
         if request.path == "/RPC2" and request.method == "POST":

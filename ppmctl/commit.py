@@ -10,6 +10,7 @@ from typing import IO
 
 from ppmctl import files, folder, index
 from ppmctl.dists import Dist, Filename
+from ppmctl.environments import layout
 from ppmctl.folder import Record
 from ppmctl.incoming import IncomingArea, IncomingFile
 from ppmctl.volume import ATTESTATIONS, METADATA, RECORD, ROOT_MARK, YANKED, Volume
@@ -101,6 +102,7 @@ def mend(volume: Volume, project: str) -> None:
                 drop_leftovers(path)
         files.drop_temporaries(where)
         files.drop_temporaries(volume.pages(project))
+        layout.drop_temporaries(volume, project)
         with contextlib.suppress(OSError):
             where.rmdir()
     index.refresh(volume, project)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl import audit, dists, files
+from ppmctl.environments import rules
+from ppmctl.environments.format import environment_of
 from ppmctl.errors import PpmError, Refused
 from ppmctl.store import Store
 from ppmctl.volume import REJECTED
@@ -111,6 +113,8 @@ class Watcher:
             if _State.of(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
             try:
+                if environment_of(dist.name.project) is not None:
+                    rules.check_next(self._store, dist.name, received.path)
                 self._store.put(received, dist, by=BY)
             except Refused:
                 if not self._store.holds(dist.name, received.sha256):

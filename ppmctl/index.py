@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ppmctl import files, folder
+from ppmctl.environments import layout
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.volume import ROOT_MARK, Volume
 
@@ -72,9 +73,20 @@ def html_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
     return _html(f"Links for {content.project}", status, links)
 
 
-def write_project(volume: Volume, content: Folder) -> bool:
-    """Write a project's pages where they differ from what is there; whether they did."""
-    return _write_pages(volume.pages(content.project), render_project(content))
+def write_project(volume: Volume, content: Folder, *, thorough: bool = False) -> bool:
+    """Write a project's pages, and an environment's files, where they differ from what is there; whether they did.
+
+    `thorough` compares also the files of revisions, which never change.
+    """
+    rendered = render_project(content)
+
+    def replace() -> bool:
+        # written before a page is replaced, shown after it: a disk that fills up now leaves all as it was
+        with layout.prepared(volume, content, thorough=thorough) as show:
+            changed = _replace_pages(volume.pages(content.project), rendered)
+            return show() or changed
+
+    return _although_deleted(replace)
 
 
 def write_root(volume: Volume) -> None:
@@ -99,6 +111,7 @@ def refresh(volume: Volume, project: str) -> None:
         write_project(volume, content)
     else:
         shutil.rmtree(volume.pages(project), ignore_errors=True)
+        layout.remove(volume, project)
 
 
 def projects(volume: Volume) -> list[str]:

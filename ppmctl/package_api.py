@@ -13,6 +13,7 @@ from ppmctl import api, audit, stats
 from ppmctl.catalogue import Catalogue
 from ppmctl.credentials import Access
 from ppmctl.dists import is_name, normalise
+from ppmctl.environments import rules
 from ppmctl.errors import Refused
 from ppmctl.folder import STATUSES
 from ppmctl.store import NotHere, Store
@@ -61,12 +62,14 @@ class PackageApi:
     def _yank(self, request: Request, by: Access, project: str, release: str) -> Response:
         api.attempt(request, "yank", f"{project} {release}")
         _demand(by.may("publish", project), by, f"yank releases of {project}")
+        rules.demand_change(self._store, project, by)
         reason = _reason(api.body(request, "reason"))
         return self._done(request, by, "yank", project, self._store.yank(project, release, reason))
 
     def _unyank(self, request: Request, by: Access, project: str, release: str) -> Response:
         api.attempt(request, "unyank", f"{project} {release}")
         _demand(by.may("publish", project), by, f"unyank releases of {project}")
+        rules.demand_change(self._store, project, by)
         return self._done(request, by, "unyank", project, self._store.unyank(project, release))
 
     def _remove(self, request: Request, by: Access, project: str, release: str) -> Response:
@@ -76,12 +79,15 @@ class PackageApi:
 
     def _status(self, request: Request, by: Access, project: str) -> Response:
         api.attempt(request, "status", project)
-        _demand(by.may("manage", project), by, f"set the status of {project}: it is not an admin's")
+        is_admin = by.may("manage", project)
+        if not is_admin:
+            rules.demand_status(self._store, project, by)
         body = api.body(request, "status", "reason")
         state = body.get("status")
         if state not in STATUSES:
             raise Refused(400, f"The status is one of {', '.join(STATUSES)} (PEP 792)")
-        found = self._store.set_status(project, state, _reason(body))
+        among = None if is_admin else rules.OWNERS_STATUSES
+        found = self._store.set_status(project, state, _reason(body), among=among)
         self._audit(request, by, "status", f"{project} {state}")
         return api.answer({"project": project, "status": found.state, "reason": found.reason})
 

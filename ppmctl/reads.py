@@ -17,6 +17,7 @@ from werkzeug.wsgi import wrap_file
 from ppmctl import accept, wellknown
 from ppmctl.config import ServerSettings
 from ppmctl.dists import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
+from ppmctl.environments.format import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import PACKED
 from ppmctl.store import Store
@@ -34,7 +35,7 @@ class Reader:
         self._settings = settings
         self._store = store
         self._upstream_url = upstream_url
-        self._file_cache = f"{_FOR_EVER}, {'public' if settings.public_reads else 'private'}"
+        self._file_cache = for_ever(settings)
 
     def answer(self, request: Request) -> Response | None:
         """The response, or None for what is pypiserver's to answer. Refused: 404, 405 or 406."""
@@ -44,7 +45,7 @@ class Reader:
                 found = Response(wellknown.document(self._settings), mimetype="application/json")
                 found.headers["Cache-Control"] = "no-cache"
             case ["simple"]:
-                found = _moved(request, "/simple/")
+                found = moved(request, "/simple/")
             case ["simple", ""]:
                 found = self._written(request, self._store.volume.simple, write=self._store.write_root)
             case ["simple", name] | ["simple", name, ""] if name:
@@ -72,7 +73,7 @@ class Reader:
             raise Refused(404, "That is not a valid name of a project")
         project = normalise(name)
         if project != name or not request.path.endswith("/"):
-            return _moved(request, f"/simple/{project}/")
+            return moved(request, f"/simple/{project}/")
         # A name that is here, was here or is private is never sent elsewhere, whatever becomes of its page.
         found = self._written(
             request,
@@ -82,7 +83,8 @@ class Reader:
         )
         if found is not None:
             return found
-        if any(fnmatchcase(project, glob) for glob in self._settings.private_names):
+        is_private = any(fnmatchcase(project, glob) for glob in self._settings.private_names)
+        if is_private or environment_of(project) is not None:  # nobody else's environments either
             raise Refused(404, f"{project} is a private name of this index, and nothing was published under it yet")
         if self._settings.upstream == "none":
             raise Refused(404, f"There is no project {project} in this index")
@@ -123,10 +125,10 @@ class Reader:
         response.headers["Cache-Control"] = "no-cache"
         if request.accept_encodings["gzip"] > 0:
             with contextlib.suppress(FileNotFoundError):  # short pages have no packed form
-                packed = _send(request, response, path.with_name(path.name + PACKED), in_parts=False)
+                packed = send(request, response, path.with_name(path.name + PACKED), in_parts=False)
                 packed.headers["Content-Encoding"] = "gzip"
                 return packed
-        return _send(request, response, path, in_parts=False)
+        return send(request, response, path, in_parts=False)
 
     def _file(self, request: Request, project: str, filename: str) -> Response:
         try:
@@ -138,7 +140,7 @@ class Reader:
         response = Response(content_type="application/octet-stream")
         response.headers["Cache-Control"] = self._file_cache
         try:
-            return _send(request, response, self._store.volume.file(project, filename), in_parts=True)
+            return send(request, response, self._store.volume.file(project, filename), in_parts=True)
         except FileNotFoundError as exc:
             raise Refused(404, "There is no such file in this index") from exc
 
@@ -150,10 +152,16 @@ class Reader:
             raise Refused(404, "There is no such file in this index") from exc
         if not self._store.has_file(project, filename):
             raise Refused(404, "There is no such file in this index")
-        return _moved(request, f"/packages/{project}/{quote(filename)}")
+        return moved(request, f"/packages/{project}/{quote(filename)}")
 
 
-def _moved(request: Request, path: str) -> Response:
+def for_ever(settings: ServerSettings) -> str:
+    """The Cache-Control of what never changes."""
+    return f"{_FOR_EVER}, {'public' if settings.public_reads else 'private'}"
+
+
+def moved(request: Request, path: str) -> Response:
+    """301 to another path of this index."""
     # without the host: nothing that a client sends in a header can end up in it
     return _redirect(request.root_path.rstrip("/") + path, 301)
 
@@ -174,7 +182,7 @@ def _range_counts(request: Request) -> bool:
     )
 
 
-def _send(request: Request, response: Response, path: Path, *, in_parts: bool) -> Response:
+def send(request: Request, response: Response, path: Path, *, in_parts: bool) -> Response:
     """Put the file at `path` into `response`: whole, not at all (304), or a part (Range) where `in_parts`."""
     environ = dict(request.environ)
     if not _range_counts(request):

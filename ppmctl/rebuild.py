@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ppmctl import dists, files, folder, index
+from ppmctl.environments.format import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, Record
 from ppmctl.store import Store, metadata_hash, sha256_of
@@ -53,7 +54,7 @@ def _project(store: Store, project: str, done: Rebuilt) -> None:
         if content is not None:
             if _complete(store.volume, content, done):
                 content = folder.read(store.volume, project) or content
-            done.written += index.write_project(store.volume, content)
+            done.written += index.write_project(store.volume, content, thorough=True)
             done.projects += 1
         index.unmark(store.volume, project)
 
@@ -111,11 +112,11 @@ def _drop_strays(volume: Volume, projects: set[str]) -> None:
 
 
 def stray_pages(volume: Volume, projects: set[str]) -> list[Path]:
-    """The folders of pages that no project has."""
-    if not volume.simple.is_dir():
-        return []
-    return sorted(
-        path
-        for path in volume.simple.iterdir()
-        if path.is_dir() and path.name not in projects and not volume.project(path.name).exists()
-    )
+    """The folders of pages, and of environments' files, that no project has."""
+    found = {path: path.name for path in _folders(volume.simple)}
+    found |= {path: PREFIX + path.name for path in _folders(volume.environments)}
+    return sorted(path for path, name in found.items() if name not in projects and not volume.project(name).exists())
+
+
+def _folders(top: Path) -> list[Path]:
+    return [path for path in top.iterdir() if path.is_dir()] if top.is_dir() else []

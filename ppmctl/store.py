@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from threading import Event
 from typing import NoReturn
@@ -154,14 +154,23 @@ class Store:
                 commit.drop_leftovers(path)
         return chosen
 
-    def set_status(self, project: str, state: str, reason: str = "") -> Status:
-        """Set a project's status (PEP 792). NotHere where it never was."""
+    def set_status(
+        self, project: str, state: str, reason: str = "", *, among: Collection[str] | None = None
+    ) -> Status:
+        """Set a project's status (PEP 792). NotHere where it never was.
+
+        Refused, 403, where the status, as it was or as it is to be, is not `among` these.
+        """
         if state not in STATUSES:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
         status = Status(state=state, reason=" ".join(reason.split()))
         with self.locked(project):
             if not self.has_project(project):
                 raise self._not_here(project)
+            if among is not None:
+                for found in (folder.read_status(self.volume, project).state, state):
+                    if found not in among:
+                        raise Refused(403, f"Only an admin takes {project} out of, or into, the status {found}")
             # not by reading it first: this is also what mends a status that can't be read
             index.mark(self.volume, project)
             written = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"

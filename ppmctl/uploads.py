@@ -21,6 +21,8 @@ from werkzeug.wrappers import Request
 from ppmctl import audit, dists
 from ppmctl.credentials import Access
 from ppmctl.dists import Filename, InvalidDistribution
+from ppmctl.environments import rules
+from ppmctl.environments.format import environment_of
 from ppmctl.errors import Refused
 from ppmctl.incoming import DIGESTS, IncomingFile
 from ppmctl.store import Store
@@ -128,6 +130,9 @@ def publish(store: Store, upload: Upload) -> None:
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
     name = _name(upload)
+    is_environment = environment_of(name.project) is not None
+    if is_environment:
+        rules.demand_change(store, name.project, upload.by)
     _check_digests(upload, upload.content)
     try:
         # The file's own buffer first: a full disk shows here, and the archive is read from disk.
@@ -135,6 +140,8 @@ def publish(store: Store, upload: Upload) -> None:
         dist = dists.inspect(upload.content.path, name.filename)
     except InvalidDistribution as exc:
         raise Refused(400, exc.message) from exc
+    if is_environment:
+        rules.demand_revision(store, name, upload.content.path, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
     _audit(store, upload, action="publish", what=name.filename)
 

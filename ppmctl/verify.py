@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ppmctl import dists, folder, index
 from ppmctl.dists import InvalidDistribution
+from ppmctl.environments import layout
+from ppmctl.environments.format import environment_of
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.rebuild import stray_pages
@@ -76,6 +78,9 @@ def _project(volume: Volume, project: str) -> Iterator[Difference]:
         yield Difference(where=f"index/pending/{project}", what="marks pages that may be old")
     for name in index.differences(volume.pages(project), index.render_project(content)):
         yield Difference(where=f"index/simple/{project}/{name}", what="is not what the folder says")
+    for name in layout.differences(volume, content):
+        where = f"index/env/{environment_of(project)}/{name}"
+        yield Difference(where=where, what="is not what the folder says")
 
 
 def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Difference]:

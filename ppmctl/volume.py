@@ -69,6 +69,14 @@ class Volume:
         return self.simple / project
 
     @property
+    def environments(self) -> Path:
+        return self.root / "index" / "env"
+
+    def environment(self, name: str) -> Path:
+        """The folder of what `/env/` serves of an environment; ppmctl.environments.layout has what is in it."""
+        return self.environments / name
+
+    @property
     def pending(self) -> Path:
         return self.root / "index" / "pending"
 

@@ -165,7 +165,7 @@ def check_lock(text: str) -> None:
 
 def rendered(revision: Revision) -> dict[str, bytes]:
     """The forms of the list by file name, those of FILES that the revision has."""
-    head = f"# {revision.project}, revision {revision.number}\n"
+    head = _head(revision.name, revision.number)
     found = {
         REQUIREMENTS: head + _lines(revision.requirements),
         CONSTRAINTS: head + _lines(constraints(revision.requirements)),
@@ -173,7 +173,7 @@ def rendered(revision: Revision) -> dict[str, bytes]:
         ABOUT: _about(revision),
     }
     if revision.lock is not None:
-        found[LOCK] = revision.lock
+        found[LOCK] = head + revision.lock
     return {name: text.encode() for name, text in found.items()}
 
 
@@ -222,7 +222,7 @@ def from_wheel(wheel: Path | bytes) -> Revision:
             change=about["change"],
             shared=about["shared"],
             base=about["base"],
-            lock=None if lock is None else lock.decode(),
+            lock=None if lock is None else lock.decode().removeprefix(_head(about["name"], about["revision"])),
         )
     except UsageError as exc:
         raise NotARevision(f"{_NONE}: {exc.message}") from exc
@@ -235,9 +235,27 @@ def from_wheel(wheel: Path | bytes) -> Revision:
     return revision
 
 
-def files_of(wheel: Path) -> dict[str, bytes]:
-    """The forms of the list that a revision's wheel carries, byte for byte. NotARevision as `from_wheel` has it."""
-    return rendered(from_wheel(wheel))
+def read_forms(wheel: Path) -> dict[str, bytes]:
+    """The forms of the list that a wheel carries, by file name, byte for byte, of a wheel that was checked before.
+
+    NotARevision where it does not have those that each revision has.
+    """
+    forms: dict[str, bytes] = {}
+    for name, content in _read(wheel).items():
+        folder, _, form = name.rpartition("/")
+        if form in FILES and folder.endswith(f".dist-info/{_FOLDER}"):
+            forms[form] = content
+    if not forms.keys() >= set(FILES) - {LOCK}:
+        raise NotARevision(f"{_NONE}: it lacks a form of the list.")
+    return forms
+
+
+def number_of(name: str, filename: str) -> int | None:
+    """The revision of the environment `name` that has this filename; None where none can have it."""
+    number = filename.removeprefix(f"{_distribution(name)}-").removesuffix("-py3-none-any.whl")
+    if not _NUMBER.fullmatch(number) or filename != f"{_distribution(name)}-{number}-py3-none-any.whl":
+        return None
+    return int(number)
 
 
 def _is_number(value: object) -> bool:
@@ -261,6 +279,11 @@ def _refuse_secret(text: str, url: str) -> None:
         raise UsageError(
             f"{shown!r} has a credential in its URL, which everybody who reads the environment would see."
         )
+
+
+def _head(name: str, number: int) -> str:
+    # each file says what it is of: two that were read one after the other may be of two revisions
+    return f"# {PREFIX}{name}, revision {number}\n"
 
 
 def _lines(texts: Iterable[str]) -> str:

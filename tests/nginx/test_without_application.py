@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 from support import wheels
+from support.environments import revision
 from support.evidence import until
 from support.servers import JSON, ppmctl
 from support.webserver import Site
@@ -105,16 +106,14 @@ def filled(new_sites: Callable[..., Site]) -> Site:
         assert site.upload(wheels.wheel("still-here", version)).status_code == 200
     assert site.upload(wheels.wheel("without-page", "1.0")).status_code == 200
     assert site.upload(wheels.wheel("emptied", "1.0")).status_code == 200
+    lock = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
+    assert site.upload(revision("team", 1, "still-here==1.0", lock=lock)).status_code == 200
     ppmctl("package", "remove", "emptied", "1.0", "--yes", "--root", str(site.root))
-    listed = {"emptied", "still-here", "without-page"}
+    listed = {"emptied", "ppm-env-team", "still-here", "without-page"}
     until(
         lambda: {one["name"] for one in site.get("/simple/", headers={"Accept": JSON}).json()["projects"]} == listed,
         "the list of projects follows",
     )
-    for path in ("requirements.txt", "1/pylock.toml"):
-        file = site.root / "index" / "env" / "team" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("still-here==1.0\n")
     return site
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from ppmctl import accept, wellknown
 from support import wheels
+from support.environments import revision
 from support.evidence import until
 from support.raw import basic
 from support.served import Served
@@ -31,6 +32,8 @@ SDIST = wheels.sdist("Answered.Here", "1.0")
 MORE = [wheels.wheel("Answered.Here", f"2.{minor}") for minor in range(6)]  # a page that is worth packing
 FILE = f"/packages/answered-here/{WHEEL[0]}"
 PAGE = "/simple/answered-here/"
+FORMS = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml", "env.json")
+LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 HTML = "application/vnd.pypi.simple.v1+html"
 
 WITH_ITS_URL = ("/", "/answered-here/json")  # pypiserver's own pages name the server
@@ -268,6 +271,33 @@ def others() -> Iterator[Asked]:
         {"Accept-Encoding": "gzip"},
     ):
         yield Asked(path=wellknown.PATH, headers=headers)
+    for path in (
+        *(f"/env/there/{form}" for form in FORMS),
+        *(f"/env/there/1/{form}" for form in FORMS),
+        *(f"/env/there/2/{form}" for form in FORMS),
+        *(
+            "/env/",
+            "/env",
+            "/env/?limit=1",
+            "/env/?limit=0",
+            "/env/there/",
+            "/env/there",
+            "/env/There/",
+            "/env/nothing/",
+        ),
+        *("/env/there/latest/env.json", "/env/there/log.json", "/env/there/3/env.json", "/env/there/01/env.json"),
+        *("/env/There/1/env.json", "/env/THERE/env.json", "/env/gone/", "/env/gone/env.json", "/env/gone/1/env.json"),
+        *("/env/nothing/env.json", "/env/there/1/", "/env/there/1", "/env/there/1/other.txt", "/env/there/other.txt"),
+        *(
+            "/env/there/1/env.json/",
+            "/env/there%2F1/env.json",
+            f"/env/{'x' * 61}/env.json",
+        ),
+        *("/env/ppm-env-there/env.json", "/env/shut/", "/env/shut/env.json", "/env/shut/1/env.json"),
+        "/simple/ppm-env-nothing/",
+    ):
+        for method in ("GET", "HEAD", "POST", "PUT"):
+            yield Asked(path=path, method=method)
     for path in ("/healthz", "/health", "/answered-here/json", "/nothing/json", "/a/b/c", "/nothing", "/env", "/%E9"):
         yield Asked(path=path)
         yield Asked(path=path, method="HEAD")
@@ -287,7 +317,14 @@ def strangers() -> Iterator[Asked]:
             "/answered-here/json",
             "/healthz",
             "//",
-            "/env/x/a.txt",
+            *(
+                "/env/x/a.txt",
+                "/env/there/env.json",
+                "/env/there/1/env.json",
+                "/env/there/",
+                "/env/",
+                "/env/nothing/",
+            ),
         ),
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
         *(wellknown.PATH, f"{wellknown.PATH}?x=1", f"{wellknown.PATH}/", "/.well-known/", "/.well-known/other.json"),
@@ -307,6 +344,9 @@ def validators(party: Party) -> Iterator[Asked]:
         ("/simple/", {"Accept": OLD_PIP}),
         (FILE, {}),
         (f"{FILE}.metadata", {}),
+        ("/env/there/requirements.txt", {}),
+        ("/env/there/1/requirements.txt", {}),
+        ("/env/there/", {}),
     ):
         for encoding in ("identity", "gzip"):
             first = ask(party, Asked(path=path, headers={**headers, "Accept-Encoding": encoding})).headers
@@ -329,6 +369,12 @@ def fill(index: Server | Served, ppmctl: Callable[[str], object]) -> None:
         assert index.upload(made).status_code == 200
     for kind in ("emptied", "quarantined", "archived"):
         assert index.upload(wheels.wheel(kind, "1.0")).status_code == 200
+    for name, numbers in (("there", (1, 2)), ("gone", (1,)), ("shut", (1,))):
+        for number in numbers:
+            lock = {"lock": LOCK} if number == 1 else {}
+            assert index.upload(revision(name, number, "answered-here", **lock)).status_code == 200
+    ppmctl("package yank ppm-env-gone 1")
+    ppmctl("package status ppm-env-shut quarantined")
     ppmctl("package remove emptied 1.0 --yes")
     ppmctl("package status quarantined quarantined")
     ppmctl("package status archived archived")

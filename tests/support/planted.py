@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ppmctl import accept
 from support import load, streams, wheels
 from support.deployed import Deployed
+from support.environments import revision
 from support.load import Read, Reads, Wire
 from support.raw import basic
 from support.served import Served
@@ -18,7 +19,8 @@ from testbed.acme import Acme
 from testbed.clients import Client
 
 PROJECT, DEPENDENCY, PUBLIC = "planted", "planted-part", "six"
-_ENVIRONMENT = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml")
+_ENVIRONMENT = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml", "env.json")
+_LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 # an Accept header that is in no table: the application decides what it gets
 UNDECIDED = "text/html;q=0.7, application/vnd.pypi.simple.v1+json;q=0.9"
 _numbers = itertools.count(1)
@@ -36,16 +38,10 @@ def plant(index: Served) -> None:
         wheels.wheel(PROJECT, "1.0"),
         wheels.wheel(PROJECT, "2.0", requires_dist=DEPENDENCY),
         wheels.sdist(PROJECT, "2.0", requires_dist=DEPENDENCY),
+        revision(PROJECT, 1, f"{PROJECT}==2.0", lock=_LOCK),
     ):
         answer = index.upload(made)
         assert answer.status_code in (200, 409), f"{answer.status_code} {answer.text}"
-    top = "index/env"
-    for folder in (f"{top}/{PROJECT}", f"{top}/{PROJECT}/1"):
-        index.look(f"mkdir -p {folder}")
-        for name in _ENVIRONMENT:
-            index.look(f"printf '# %s\n{PROJECT}==2.0\n' {folder} >{folder}/{name}")
-    # as the application's own
-    index.look(f"chown -R --reference=index {top} && chmod -R u=rwX,go=rX {top}")
 
 
 def user(client: Client, acme: Acme, index: Deployed) -> Client:
@@ -98,6 +94,7 @@ def _reads(admin: str) -> Iterator[Read]:
     for name in _ENVIRONMENT:
         yield Read(path=f"/env/{PROJECT}/{name}")
         yield Read(path=f"/env/{PROJECT}/1/{name}")
+    yield Read(path=f"/env/{PROJECT}/")
     yield Read(path=f"/simple/{PUBLIC}/")
     for path in ("/simple/", f"/simple/{PROJECT}/", wheel, f"{wheel}.metadata", f"/simple/{PUBLIC}/", "/nothing"):
         yield Read(path=path, is_signed=False)

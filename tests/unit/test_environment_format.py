@@ -97,7 +97,7 @@ def test_the_forms_of_the_list() -> None:
         "base": 2,
         "change": "add “numpy”",
     }
-    assert found["pylock.toml"] == LOCK
+    assert found["pylock.toml"] == "# ppm-env-ml-base, revision 3\n" + LOCK
     assert "pylock.toml" not in formats.rendered(replace(REVISION, lock=None))
 
 

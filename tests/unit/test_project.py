@@ -28,6 +28,7 @@ CORE = (
         "dists",
         "environments.format",
         "folder",
+        "environments.layout",
         "index",
         "incoming",
         "commit",

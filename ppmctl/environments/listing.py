@@ -1,0 +1,92 @@
+"""The environments of an index, a page at a time: what a request costs does not grow with their number."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+from ppmctl.environments.format import PREFIX
+from ppmctl.environments.layout import LOG
+from ppmctl.store import Store
+
+MAX_LIMIT = 1000
+_LOOKED_AT = 1000  # environments that one request looks at, for the few that it wants
+_SETTLED = 2_000_000_000  # nanoseconds: two changes within one tick of a file system's clock have the same time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some environments by name, and after which name the next page begins; None at the end."""
+
+    environments: tuple[dict[str, Any], ...]
+    after: str | None
+
+
+class Listing:
+    """The environments that have a latest revision. The names are read again when a project came, each entry when
+    its environment changed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._names: tuple[int, list[str]] = (-1, [])
+        self._kept: dict[str, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
+
+    def page(self, *, after: str, limit: int, owner: str | None) -> Page:
+        """Up to `limit` environments after the name `after`, of this owner or of all.
+
+        A page may have fewer, also none, and another one follow.
+        """
+        names = self._all()
+        start = bisect_right(names, after)
+        found: list[dict[str, Any]] = []
+        looked_at = names[start : start + _LOOKED_AT]
+        for count, name in enumerate(looked_at, start=1):
+            entry = self._entry(name)
+            if entry is not None and owner in (None, entry["owner"]):
+                found.append(entry)
+            if len(found) == limit:
+                looked_at = looked_at[:count]
+                break
+        more = start + len(looked_at) < len(names)
+        return Page(environments=tuple(found), after=looked_at[-1] if more else None)
+
+    def _all(self) -> list[str]:
+        packages = self._store.volume.packages
+        changed = os.stat(packages).st_mtime_ns
+        if self._names[0] != changed:
+            names = sorted(name.removeprefix(PREFIX) for name in os.listdir(packages) if name.startswith(PREFIX))
+            self._names = (changed if time.time_ns() - changed > _SETTLED else -1, names)
+        return self._names[1]
+
+    def _entry(self, name: str) -> dict[str, Any] | None:
+        path = self._store.volume.environment(name) / LOG
+        try:
+            entry = os.stat(path)
+        except FileNotFoundError:
+            self._store.refresh(PREFIX + name)
+            try:
+                entry = os.stat(path)
+            except FileNotFoundError:  # nothing in it is a revision
+                return None
+        state = (entry.st_ino, entry.st_mtime_ns, entry.st_size)
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != state:
+            try:
+                kept = (state, _summary(json.loads(path.read_bytes())))
+            except FileNotFoundError:
+                return None
+            self._kept[name] = kept
+        return kept[1]
+
+
+def _summary(log: dict[str, Any]) -> dict[str, Any] | None:
+    """What the list says of an environment; None of one without a latest revision."""
+    latest = next((one for one in log["revisions"] if one["revision"] == log["latest"]), None)
+    if latest is None:
+        return None
+    about = {key: log[key] for key in ("name", "owner", "shared", "status", "requirements", "locked")}
+    return about | {key: latest[key] for key in ("revision", "by", "at", "change")}

@@ -1,0 +1,82 @@
+"""`/env/`: the list of environments, and the files of each from disk with the answers that nginx gives on a host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from werkzeug.wrappers import Request, Response
+
+from ppmctl import api, reads
+from ppmctl.config import ServerSettings
+from ppmctl.environments import format as formats
+from ppmctl.environments.format import FILES, PREFIX
+from ppmctl.environments.layout import LATEST, LOG
+from ppmctl.environments.listing import MAX_LIMIT, Listing
+from ppmctl.errors import Refused, UsageError
+from ppmctl.store import Store
+
+_LIMIT = 100
+_NUMBER = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
+
+
+class Environments:
+    """Answers what is below /env/."""
+
+    def __init__(self, settings: ServerSettings, store: Store) -> None:
+        self._store = store
+        self._listing = Listing(store)
+        self._for_ever = reads.for_ever(settings)
+
+    def answer(self, request: Request) -> Response | None:
+        """The response, or None for what is somebody else's to answer. Refused: 400, 404."""
+        path = request.path.split("/")[1:]
+        if path[0] != "env":
+            return None
+        if request.method not in {"GET", "HEAD"}:
+            return api.not_allowed("GET, HEAD")
+        match path:
+            case ["env"]:
+                return reads.moved(request, "/env/")
+            case ["env", ""]:
+                return self._list(request)
+            case ["env", name]:
+                return reads.moved(request, f"/env/{_normal(name)}/")
+            case ["env", name, ""]:
+                return self._file(request, name, LOG, LOG)
+            case ["env", name, file] if file in FILES:
+                return self._file(request, name, file, f"{LATEST}/{file}")
+            case ["env", name, number, file] if file in FILES and _NUMBER.fullmatch(number):
+                return self._file(request, name, f"{number}/{file}", f"{number}/{file}", cache=self._for_ever)
+        raise Refused(404, "There is nothing here; an environment's files are /env/NAME/ and /env/NAME/REVISION/")
+
+    def _list(self, request: Request) -> Response:
+        limit = request.args.get("limit", str(_LIMIT))
+        if not _NUMBER.fullmatch(limit) or int(limit) > MAX_LIMIT:
+            raise Refused(400, f"The limit is a whole number, of {MAX_LIMIT} at most")
+        page = self._listing.page(
+            after=request.args.get("after", ""), limit=int(limit), owner=request.args.get("owner")
+        )
+        return api.answer({"environments": page.environments, "after": page.after})
+
+    def _file(self, request: Request, name: str, asked: str, path: str, *, cache: str = "no-cache") -> Response:
+        normal = _normal(name)
+        if normal != name:
+            return reads.moved(request, f"/env/{normal}/{'' if asked == LOG else asked}")
+        top = self._store.volume.environment(name)
+        if not top.is_dir() and self._store.has_project(PREFIX + name):
+            self._store.refresh(PREFIX + name)  # index/ may be deleted at any time
+        kind = "application/json" if path.endswith(".json") else "text/plain; charset=utf-8"
+        response = Response(content_type=kind)
+        response.headers["Cache-Control"] = cache
+        try:
+            return reads.send(request, response, Path(top, path), in_parts=True)
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            raise Refused(404, "There is nothing of that name in this index") from exc
+
+
+def _normal(name: str) -> str:
+    try:
+        return formats.normalise(name)
+    except UsageError as exc:
+        raise Refused(404, "That is not a valid name of an environment") from exc

@@ -1,0 +1,91 @@
+"""Who may change a shared environment, and which revision may follow: what the index demands of uploads and changes.
+
+An environment is its owner's: the user that uploaded the first of its revisions that are here. Others may change it
+while its newest revision says that it is shared, and admins at any time; the scopes of credentials go on top.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ppmctl import folder
+from ppmctl.access import Access
+from ppmctl.dists import Filename
+from ppmctl.environments import format as formats
+from ppmctl.environments import layout
+from ppmctl.environments.format import NotARevision, Revision, environment_of
+from ppmctl.errors import Refused, UsageError
+from ppmctl.folder import Folder
+from ppmctl.store import Store
+
+# between which its owner may take an environment
+OWNERS_STATUSES = frozenset({"active", "archived"})
+
+
+def demand_change(store: Store, project: str, by: Access) -> None:
+    """Refused, 403, where `project` is an environment that is not for this credential to change."""
+    content = _content(store, project)
+    if content is None or not layout.issues(content) or _is_its_owner(content, by):
+        return
+    if not layout.is_shared(store.volume, content):
+        owner = layout.owner(content)
+        whose = f"belongs to {owner}, and is not shared" if owner else "belongs to nobody: admins may change it"
+        raise Refused(403, f"The environment {environment_of(project)} {whose}")
+
+
+def demand_revision(store: Store, name: Filename, wheel: Path, by: Access) -> None:
+    """Refused unless `name`, of an environment, may follow, and may come from `by`: as `check_next`, and 403."""
+    revision, content = check_next(store, name, wheel), _content(store, name.project)
+    if not revision.shared and content and layout.issues(content) and not _is_its_owner(content, by):
+        raise Refused(403, f"Whether {revision.name} is shared is its owner's to say; send a revision that is")
+
+
+def check_next(store: Store, name: Filename, wheel: Path) -> Revision:
+    """The revision that `name` is, of an environment. Refused: 400 as `check`, 409 where it leaves a gap.
+
+    A number that is taken passes: of two that both come next the store takes one, and tells the other.
+    """
+    revision = check(name, wheel)
+    content = _content(store, name.project) or Folder(project=name.project)
+    used = {issue.number for issue in layout.issues(content)} | _removed(content, revision.name)
+    following = 1 + max(used, default=0)
+    if revision.number not in {following, *used}:
+        raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")
+    return revision
+
+
+def check(name: Filename, wheel: Path) -> Revision:
+    """The revision that a file of an environment is. Refused, 400, where it is none."""
+    environment = environment_of(name.project) or ""
+    if name.kind != "wheel":
+        raise Refused(400, f"{name.project} is an environment: its revisions are wheels, and it has no sdists")
+    try:
+        formats.normalise(environment)
+        revision = formats.from_wheel(wheel)
+    except UsageError as exc:
+        raise Refused(400, exc.message) from exc
+    except NotARevision as exc:
+        raise Refused(400, f"{name.filename}: {exc.message}") from exc
+    if (revision.name, revision.filename) != (environment, name.filename):
+        raise Refused(400, f"{name.filename} holds what belongs into {revision.filename}")
+    return revision
+
+
+def demand_status(store: Store, project: str, by: Access) -> None:
+    """Refused, 403, unless `project` is an environment whose status this credential, no admin's, may set at all."""
+    if environment_of(project) is None or not by.may("publish", project):
+        raise Refused(403, f"The credential {by.name} may not set the status of {project}: it is not an admin's")
+    demand_change(store, project, by)
+
+
+def _content(store: Store, project: str) -> Folder | None:
+    return folder.read(store.volume, project) if environment_of(project) is not None else None
+
+
+def _is_its_owner(content: Folder, by: Access) -> bool:
+    return by.may("manage", content.project) or by.owner == layout.owner(content)
+
+
+def _removed(content: Folder, environment: str) -> set[int]:
+    numbers = (formats.number_of(environment, filename) for filename in content.removed)
+    return {number for number in numbers if number is not None}

@@ -1,0 +1,264 @@
+"""What `/env/` serves, made from a project's folder: on a real volume in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import wheels
+from support.environments import revision
+
+from ppmctl import dists, index, rebuild, verify
+from ppmctl.environments import listing
+from ppmctl.store import Store
+
+LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
+FORMS = {"requirements.txt", "constraints.txt", "environment.yml", "env.json"}
+
+
+def put(store: Store, made: tuple[str, bytes], *, by: str = "ann+laptop", **options: Any) -> None:
+    with store.area.new_file() as received:
+        received.write(made[1])
+        received.finish()
+        store.put(received, dists.inspect(received.path, made[0]), by=by, **options)
+
+
+def top(store: Store, name: str = "ml") -> Path:
+    return store.volume.environment(name)
+
+
+def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below, with its content and its mtime; a link's target."""
+    found: dict[str, tuple[bytes, int]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            found[str(path.relative_to(folder))] = (os.fsencode(path.readlink()), 0)
+        elif path.is_file():
+            found[str(path.relative_to(folder))] = (path.read_bytes(), int(path.stat().st_mtime))
+    return found
+
+
+def log(store: Store, name: str = "ml") -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((top(store, name) / "log.json").read_bytes())
+    return loaded
+
+
+def latest(store: Store, file: str = "requirements.txt") -> str:
+    return (top(store) / "latest" / file).read_text()
+
+
+def differences(store: Store) -> list[str]:
+    return [found.where for found in verify.check(store, hashes=True, step=lambda _count: None)]
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Three revisions of `ml`, the second with a lock."""
+    put(store, revision("ml", 1, "numpy"))
+    put(store, revision("ml", 2, "numpy", "flask[async]>=3", lock=LOCK), by="bob")
+    put(store, revision("ml", 3, "numpy==2.1"))
+    store.write_root()
+    return store
+
+
+def test_a_revision_is_laid_out_and_is_the_latest(filled: Store) -> None:
+    assert {path.name for path in top(filled).iterdir()} == {"1", "2", "3", "latest", "log.json"}
+    assert {path.name for path in (top(filled) / "3").iterdir()} == FORMS
+    assert {path.name for path in (top(filled) / "2").iterdir()} == FORMS | {"pylock.toml"}
+    assert latest(filled) == "# ppm-env-ml, revision 3\nnumpy==2.1\n"
+    assert (top(filled) / "2" / "constraints.txt").read_text() == "# ppm-env-ml, revision 2\nflask>=3\n"
+    assert index.marked(filled.volume) == []
+    assert differences(filled) == []
+
+
+def test_the_log_says_who_changed_what_and_whose_it_is(filled: Store) -> None:
+    said = log(filled)
+    assert [(one["revision"], one["by"], one["change"]) for one in said["revisions"]] == [
+        (1, "ann", "change 1"),
+        (2, "bob", "change 2"),
+        (3, "ann", "change 3"),
+    ]
+    assert [one["yanked"] for one in said["revisions"]] == [False, False, False]
+    about = {key: said[key] for key in said if key != "revisions"}
+    assert about == {
+        "name": "ml",
+        "project": "ppm-env-ml",
+        "owner": "ann",
+        "shared": False,
+        "status": "active",
+        "reason": "",
+        "latest": 3,
+        "requirements": 1,
+        "locked": False,
+    }
+
+
+def test_a_yank_leaves_pinned_revisions_and_moves_the_latest(filled: Store) -> None:
+    pinned = tree(top(filled) / "3")
+    filled.yank("ppm-env-ml", "3", "broken")
+    assert latest(filled).startswith("# ppm-env-ml, revision 2\n")
+    assert latest(filled, "pylock.toml") == f"# ppm-env-ml, revision 2\n{LOCK}"
+    assert log(filled)["revisions"][2]["yanked"] == "broken"
+    assert tree(top(filled) / "3") == pinned
+    for number in ("1", "2"):
+        filled.yank("ppm-env-ml", number)
+    assert not os.path.lexists(top(filled) / "latest")
+    assert log(filled)["latest"] is None
+    assert tree(top(filled) / "3") == pinned
+    filled.unyank("ppm-env-ml", "1")
+    assert latest(filled).startswith("# ppm-env-ml, revision 1\n")
+    assert differences(filled) == []
+
+
+def test_status_and_removal(filled: Store) -> None:
+    filled.set_status("ppm-env-ml", "archived", "no longer")
+    filled.refresh("ppm-env-ml")
+    assert (log(filled)["status"], log(filled)["latest"]) == ("archived", 3)
+    filled.set_status("ppm-env-ml", "quarantined")
+    assert {path.name for path in top(filled).iterdir()} == {"log.json"}
+    assert differences(filled) == []
+    filled.set_status("ppm-env-ml", "active")
+    filled.remove("ppm-env-ml", "1")
+    assert {path.name for path in top(filled).iterdir()} == {"2", "3", "latest", "log.json"}
+    assert log(filled)["owner"] == "bob"
+    for number in ("2", "3"):
+        filled.remove("ppm-env-ml", number)
+    assert not top(filled).exists()
+    assert differences(filled) == []
+
+
+def test_no_two_revisions_have_one_mtime(store: Store) -> None:
+    """nginx's ETag is made of mtime in seconds and size: of two of the same size a client would keep the old one."""
+    for number in range(1, 6):
+        put(store, revision("ml", number, f"numpy==1.{number}"))
+    times = [int((top(store) / str(number) / "requirements.txt").stat().st_mtime) for number in range(1, 6)]
+    assert len(set(times)) == 5
+    assert len({(top(store) / str(number) / "requirements.txt").stat().st_size for number in range(1, 6)}) == 1
+
+
+def test_deleted_and_built_again_it_is_the_same(filled: Store) -> None:
+    filled.yank("ppm-env-ml", "3")
+    before = tree(top(filled))
+    shutil.rmtree(filled.volume.environments)
+    rebuild.rebuild(filled, step=lambda _count: None)
+    after = tree(top(filled))
+    log_of = {"log.json"}  # its mtime is when it was written
+    assert {path: value for path, value in after.items() if path not in log_of} == {
+        path: value for path, value in before.items() if path not in log_of
+    }
+    assert after["log.json"][0] == before["log.json"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "spoil"),
+    [
+        ("2/requirements.txt", lambda path: path.write_text("other\n")),
+        ("2/requirements.txt", Path.unlink),
+        ("2/pylock.toml", Path.unlink),
+        ("2/env.json", Path.unlink),
+        ("2/more.txt", lambda path: path.write_text("")),
+        ("log.json", lambda path: path.write_text("{}")),
+        ("latest", lambda path: (path.unlink(), path.symlink_to("1"))),
+        ("latest", Path.unlink),
+        ("9", Path.mkdir),
+    ],
+)
+def test_a_difference_is_named_and_a_rebuild_mends_it(filled: Store, path: str, spoil: Any) -> None:
+    spoil(top(filled) / path)
+    assert differences(filled) == [f"index/env/ml/{path}"]
+    rebuild.rebuild(filled, step=lambda _count: None)
+    assert differences(filled) == []
+
+
+def test_files_of_an_environment_that_is_not_here_go(filled: Store) -> None:
+    shutil.copytree(top(filled), top(filled, "stranger"), symlinks=True)
+    assert differences(filled) == ["index/env/stranger"]
+    rebuild.rebuild(filled, step=lambda _count: None)
+    assert not top(filled, "stranger").exists()
+
+
+def test_what_is_no_revision_is_not_laid_out(store: Store) -> None:
+    """A folder may have such files from before, or by hand: pages list them, and nothing breaks."""
+    put(store, wheels.wheel("ppm-env-ml", "1"))
+    put(store, wheels.sdist("ppm-env-ml", "2"))
+    assert {
+        file["filename"]
+        for file in json.loads((store.volume.pages("ppm-env-ml") / "index.json").read_bytes())["files"]
+    }
+    assert {path.name for path in top(store).iterdir()} == {"log.json"}
+    store.write_root()
+    assert differences(store) == []
+
+
+def test_a_crash_between_the_files_and_the_link_is_mended(filled: Store) -> None:
+    index.mark(filled.volume, "ppm-env-ml")
+    (top(filled) / "latest").unlink()
+    (top(filled) / ".latest.0123456789ab.tmp").symlink_to("3")
+    (top(filled) / "3" / "env.json").unlink()  # it is written last
+    (top(filled) / "3" / "requirements.txt").unlink()
+    (top(filled) / "3" / ".env.json.0123456789ab.tmp").write_text("{")
+    filled.refresh("ppm-env-ml")
+    assert latest(filled) == "# ppm-env-ml, revision 3\nnumpy==2.1\n"
+    assert not list(top(filled).rglob(".*"))
+    assert differences(filled) == []
+
+
+def test_an_ordinary_project_has_no_such_files(store: Store) -> None:
+    put(store, wheels.wheel("ppm-envy", "1.0"))
+    assert not store.volume.environments.exists()
+
+
+# the list
+
+
+def test_pages_of_the_list_and_what_has_no_latest(store: Store) -> None:
+    for number in range(7):
+        put(store, revision(f"e{number}", 1, "numpy"), by="ann" if number % 2 else "bob+ci")
+    put(store, wheels.wheel("ppm-env-odd", "1.0"))
+    store.yank("ppm-env-e3", "1")
+    store.set_status("ppm-env-e5", "quarantined")
+    here = listing.Listing(store)
+
+    def names(**asked: Any) -> tuple[list[str], str | None]:
+        page = here.page(**{"after": "", "limit": 100, "owner": None, **asked})
+        return [entry["name"] for entry in page.environments], page.after
+
+    assert names() == (["e0", "e1", "e2", "e4", "e6"], None)
+    assert names(limit=2) == (["e0", "e1"], "e1")
+    assert names(limit=2, after="e1") == (["e2", "e4"], "e4")
+    assert names(limit=2, after="e4") == (["e6"], None)
+    assert names(after="e6") == ([], None)
+    assert names(owner="ann") == (["e1"], None)
+    store.unyank("ppm-env-e3", "1")
+    assert names(owner="ann") == (["e1", "e3"], None)
+    put(store, revision("e1", 2, "numpy", "flask", shared=True, lock=LOCK), by="ann")
+    (entry,) = here.page(after="e0", limit=1, owner=None).environments
+    assert entry.pop("at")
+    assert entry == {
+        "name": "e1",
+        "owner": "ann",
+        "shared": True,
+        "status": "active",
+        "requirements": 2,
+        "locked": True,
+        "revision": 2,
+        "by": "ann",
+        "change": "change 2",
+    }
+    shutil.rmtree(store.volume.root / "index")
+    assert names() == (["e0", "e1", "e2", "e3", "e4", "e6"], None)
+
+
+def test_a_request_looks_at_a_thousand_at_most(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that wants few of many: its page is short, and the next begins after what was looked at."""
+    monkeypatch.setattr(listing, "_LOOKED_AT", 3)
+    for number in range(8):
+        put(store, revision(f"e{number}", 1, "numpy"), by="ann" if number == 7 else "bob")
+    page = listing.Listing(store).page(after="", limit=100, owner="ann")
+    assert (page.environments, page.after) == ((), "e2")
+    page = listing.Listing(store).page(after="e5", limit=100, owner="ann")
+    assert ([entry["name"] for entry in page.environments], page.after) == (["e7"], None)
