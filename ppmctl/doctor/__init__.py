@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl import address, credential
-from ppmctl.doctor import access, entrance, network, offer, places, tls
+from ppmctl.doctor import access, clients, confusion, entrance, network, offer, places, resolve, tls
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError, PpmError
 
@@ -37,6 +37,9 @@ CHECKS: tuple[Check, ...] = (
     Check(name="login", run=access.login, needs=("url", "credential")),
     Check(name="places", run=places.check, needs=("url",)),
     Check(name="api", run=offer.check, needs=("login",)),
+    Check(name="clients", run=clients.check),
+    Check(name="resolve", run=resolve.check, needs=("login",)),
+    Check(name="confusion", run=confusion.check, needs=("login",)),
 )
 
 

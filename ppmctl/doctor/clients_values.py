@@ -1,0 +1,193 @@
+"""What is known of a program that installs from indexes: which it asks, in which order, and where that is written.
+
+A URL in a configuration may hold a secret: it is shown by `hidden` alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ppmctl import wellknown
+from ppmctl.address import Address, base_url
+from ppmctl.credential import SECRET_VARIABLES
+from ppmctl.doctor.finding import Visit
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.netrc_file import entries
+
+# How a program asks the visited index: as the only one; before others, which are not asked for what it has; for what
+# is named to come from it; beside others, of which the highest version wins; or not at all.
+Form = Literal["single", "first", "explicit", "extra", "none"]
+
+PATIENCE = 30.0  # seconds for a program to say how it is configured
+_USERINFO = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A value as one place has it: an option `name` of `file`, or a variable of the environment where that is None.
+
+    `undo` is what to type, or to do, for it to be there no more.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    file: Path | None = None
+    undo: str
+
+    @property
+    def place(self) -> str:
+        return self.name if self.file is None else f"{self.name} in {self.file}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An index that a program asks: its URL, and the setting that has it; None for what it asks if nothing is set."""
+
+    url: str = field(repr=False)
+    setting: Setting | None
+    is_ours: bool = False
+
+    @property
+    def shown(self) -> str:
+        return f"{hidden(self.url)} ({self.setting.place if self.setting else 'its default'})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """A program that is installed, with all that it is told: for each option settings, of which the first is obeyed.
+
+    `sources` are the indexes that it asks, `form` is how it asks the visited one.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    version: str
+    python: str = ""
+    settings: Mapping[str, Sequence[Setting]]
+    sources: tuple[Source, ...]
+    form: Form
+
+    def setting(self, name: str) -> Setting | None:
+        """The one that is obeyed."""
+        return next(iter(self.settings.get(name, ())), None)
+
+    @property
+    def called(self) -> str:
+        return f"{self.name} {self.version} ({shlex.join(self.command)})"
+
+    @property
+    def others(self) -> tuple[Source, ...]:
+        return tuple(source for source in self.sources if not source.is_ours)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a program did; `code` is None if it took too long."""
+
+    code: int | None
+    output: str
+
+
+def hidden(text: str) -> str:
+    """`text` with *** for whatever is before the @ of a URL in it."""
+    return _USERINFO.sub("***", text)
+
+
+def bare(url: str) -> str:
+    """A URL without what is before its @."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", url)
+
+
+def is_index(url: str, address: Address) -> bool:
+    """Whether a client's URL is that of the index at `address`."""
+    try:
+        return base_url(bare(url), where="") == address.base
+    except UsageError:
+        return False
+
+
+def found(names: Sequence[str], environ: Mapping[str, str]) -> list[Path]:
+    """The programs by one of these names on PATH, one a folder; one that is in several places is one."""
+    programs: dict[Path, Path] = {}
+    for folder in environ.get("PATH", "").split(os.pathsep):
+        for name in names:
+            path = Path(folder or ".", name)
+            if path.is_file() and os.access(path, os.X_OK):
+                programs.setdefault(path.resolve(), path)
+                break
+    return list(programs.values())
+
+
+def run(command: Sequence[str], visit: Visit, *, patience: float = PATIENCE, typed: str = "", **environ: str) -> Ran:
+    """Run a program where the user is, with `typed` on its stdin and the user's environment; both its outputs."""
+    kept = {name: value for name, value in visit.environ.items() if name not in SECRET_VARIABLES}
+    try:
+        done = subprocess.run(
+            list(command),
+            cwd=visit.cwd,
+            env={**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONDONTWRITEBYTECODE": "1", **environ},
+            input=typed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Ran(code=None, output=f"no end after {patience:.0f} seconds")
+    except OSError as exc:
+        return Ran(code=-1, output=exc.strerror or str(exc))
+    return Ran(code=done.returncode, output=done.stdout)
+
+
+def last_line(ran: Ran) -> str:
+    """What a program said at its end, in one printable line."""
+    lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
+    said = hidden(lines[-1]) if lines else f"exit code {ran.code}"
+    return "".join(letter for letter in said if letter.isprintable())[:300].rstrip(".")
+
+
+def variable(environ: Mapping[str, str], name: str) -> Setting | None:
+    """The setting that a variable of the environment is, if it is there and not empty."""
+    value = environ.get(name, "")
+    return Setting(name=name, value=value, undo=f"unset {name}") if value else None
+
+
+def configure(client: str, visit: Visit, *, form: str = "") -> str:
+    """The command that makes a client ask the visited index."""
+    return f"ppmctl client-config {client} --index {visit.address.base}{f' --form {form}' if form else ''} --write"
+
+
+def passes_on(visit: Visit) -> bool | None:
+    """Whether the index passes other names on; None if it does not say so."""
+    try:
+        with visit.connect_as_nobody() as transport:
+            offer = wellknown.discover(visit.address, transport)
+    except PpmError:
+        return None
+    return None if offer is None else offer.upstream == "redirect"
+
+
+def make_single(client: str, visit: Visit) -> str:
+    """What makes the visited index the only one that a client asks."""
+    command = configure(client, visit, form="single")
+    if passes_on(visit) is False:
+        return f"On the index ppm_upstream: redirect, so that it passes other names on; then {command}"
+    return command
+
+
+def in_netrc(visit: Visit) -> bool:
+    """Whether a netrc file has a credential for the index's host, which clients look for there."""
+    path = Path(visit.environ.get("NETRC") or visit.home / ".netrc")
+    try:
+        return any(entry.host in (visit.address.host, "") for entry in entries(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeError):
+        return False
