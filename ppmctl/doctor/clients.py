@@ -13,7 +13,14 @@ from ppmctl.errors import CredentialError
 
 def learn(visit: Visit) -> list[Client]:
     """Each pip and uv that works, as it is configured where the user is."""
-    return [client for client in (*clients_pip.learn(visit), *clients_uv.learn(visit)) if isinstance(client, Client)]
+    return [client for client in _learnt(visit) if isinstance(client, Client)]
+
+
+def _learnt(visit: Visit) -> list[Client | Finding]:
+    if "clients" not in visit.remembered:
+        visit.remembered["clients"] = [*clients_pip.learn(visit), *clients_uv.learn(visit)]
+    learnt: list[Client | Finding] = visit.remembered["clients"]
+    return learnt
 
 
 def make_safe(client: Client, visit: Visit) -> str:
@@ -26,25 +33,18 @@ def make_safe(client: Client, visit: Visit) -> str:
 def check(visit: Visit) -> Iterator[Finding]:
     """What is to be said of each client's configuration."""
     yield from _of_login(visit)
-    pips: list[Client] = []
-    for pip in clients_pip.learn(visit):
-        if isinstance(pip, Finding):
-            yield pip
-            continue
-        pips.append(pip)
-        if len(pips) == 1 or _told(pip) != _told(pips[0]):
+    learnt = _learnt(visit)
+    yield from (finding for finding in learnt if isinstance(finding, Finding))
+    pips = [client for client in learn(visit) if client.name == "pip"]
+    for pip in pips:
+        if pip is pips[0] or _told(pip) != _told(pips[0]):
             yield from clients_pip.check(pip, visit)
         yield from clients_pip.of_age(pip)
-    if pips:
-        yield from clients_pip.differing(pips)
-    uvs: list[Client] = []
-    for uv in clients_uv.learn(visit):
-        if isinstance(uv, Finding):
-            yield uv
-            continue
-        uvs.append(uv)
+    yield from clients_pip.differing(pips)
+    uvs = [client for client in learn(visit) if client.name == "uv"]
+    for uv in uvs:
         yield from clients_uv.check(uv, visit)
-    if not (pips or uvs):
+    if not learnt:
         yield Finding("pip", "skip", "there is neither pip nor uv on PATH")
     yield from clients_others.check(visit)
     yield from clients_secrets.check([*pips, *uvs], visit)

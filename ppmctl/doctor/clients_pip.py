@@ -300,8 +300,8 @@ def of_age(client: Client) -> Iterator[Finding]:
 
 def differing(clients: list[Client]) -> Iterator[Finding]:
     """Whether the same word, pip, asks other indexes elsewhere on this machine."""
-    first, *rest = clients
-    for other in rest:
+    for other in clients[1:]:
+        first = clients[0]
         mine, theirs = ([bare(source.url) for source in client.sources] for client in (first, other))
         if mine != theirs:
             yield Finding(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ppmctl.address import Address
 from ppmctl.credential import Credential
@@ -46,6 +46,7 @@ class Visit:
     cwd: Path
     unreadable: PpmError | None = None
     transport: Callable[[Credential | None], Transport] = Transport
+    remembered: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def connect(self) -> Transport:
         """A connection that shows the credential, if there is one."""
