@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -124,8 +123,6 @@ def _twine(visit: Visit) -> Iterator[Finding]:
     else:
         said = f"twine is not set up for this index; ppmctl publish  does without {path}"
         yield Finding("twine", "skip", said, configure("twine", visit))
-    if any(section.password for section in sections.values()) and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        yield Finding("twine", "fail", f"{path} has a password, and others than you may read it", f"chmod 600 {path}")
     cert = variable(visit.environ, "TWINE_CERT")
     if cert is not None and not Path(visit.cwd, cert.value).exists():
         yield Finding(

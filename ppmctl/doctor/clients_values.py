@@ -18,6 +18,7 @@ from ppmctl import wellknown
 from ppmctl.address import Address, base_url
 from ppmctl.credential import SECRET_VARIABLES
 from ppmctl.doctor.finding import Visit
+from ppmctl.doctor.places import netrc_of
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.netrc_file import entries
 
@@ -186,7 +187,7 @@ def make_single(client: str, visit: Visit) -> str:
 
 def in_netrc(visit: Visit) -> bool:
     """Whether a netrc file has a credential for the index's host, which clients look for there."""
-    path = Path(visit.environ.get("NETRC") or visit.home / ".netrc")
+    path = netrc_of(visit.environ, visit.home)
     try:
         return any(entry.host in (visit.address.host, "") for entry in entries(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeError):
