@@ -6,19 +6,31 @@ stops it before the first byte; when it broke off, the same call again finds "sa
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ppmctl import output
+from packaging.version import Version
+
+from ppmctl import output, rehearsal
 from ppmctl.address import Address
 from ppmctl.check import LocalFile, demand_leave
 from ppmctl.credential import Credential
-from ppmctl.errors import CredentialError
-from ppmctl.plans import Plan, compare
+from ppmctl.dists import InvalidDistribution, normalise, parse_filename
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.patience import Patience
+from ppmctl.plans import Plan, compare, read
 from ppmctl.sending import Outcome, carry_out
-from ppmctl.simple import Index
-from ppmctl.transport import Answer, Transport, denied
+from ppmctl.simple import Index, ProjectPage
+from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
+
+if TYPE_CHECKING:
+    from ppmctl.raising import Raise
+    from ppmctl.release import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +39,8 @@ class Wish:
 
     `paths` are source trees and files. With `dry_run` nothing is sent. With `clean` trees are built in a copy
     (`tree.copy`), with `skip_build` what their dist/ has of their current version is taken. `allowed` are globs of
-    packed files that are right whatever they look like. `authorities` is a file of those to trust instead of others.
+    packed files that are right whatever they look like. `bump`, `changelog` and `tag` make it a release
+    (`raising.plan`). `authorities` is a file of those to trust instead of others.
     """
 
     paths: tuple[Path, ...]
@@ -37,15 +50,28 @@ class Wish:
     clean: bool = False
     skip_build: bool = False
     allowed: tuple[str, ...] = ()
+    bump: str | None = None
+    changelog: bool = False
+    tag: bool = False
     authorities: str | None = None
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What is known so far of a publish, also of one that failed: the plan, and what was done of it."""
+    """What is known so far of a publish, also of one that failed: the plan, and what was done of it.
+
+    `raised` is the release around it; `push` the command that pushes that, once it is done.
+    """
 
     plan: Plan | None = None
     outcomes: list[Outcome] = field(default_factory=list)
+    raised: Raise | None = None
+    push: str | None = None
+
+    @property
+    def published(self) -> tuple[Outcome, ...]:
+        """What is in the index by this run."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state == "published")
 
 
 # Is told the plan before the first byte of something new is sent; raises to stop.
@@ -56,55 +82,136 @@ def publish(wish: Wish, report: Report, *, agree: Agree = lambda _plan: None) ->
     """Publish what is wished for; each outcome as it comes. `report` has them all, also when it fails.
 
     Of a dry run the outcomes are the plan. CredentialError; UsageError for the paths; PpmError for everything else,
-    and then the same call goes on with what is missing.
+    and then the same call goes on with what is missing. What a release changes in the project is put back where it
+    fails before the first byte was sent.
     """
-    from ppmctl import rebuilt, release, session, upload
-    from ppmctl.download import Source
+    from ppmctl import release, upload
 
     address, credential = wish.address, wish.credential
     with release.workspace() as work, Transport(credential, ca=wish.authorities) as transport:
-        files = release.collect(wish.paths, work, clean=wish.clean, skip_build=wish.skip_build, allowed=wish.allowed)
-        for file in files:
-            for warning in file.warnings:
-                output.say(warning)
         index = Index(address, transport)
         _introduce(wish)
-        for file in files:
-            demand_leave(file, address.host)
-        report.plan = plan = rebuilt.settle(compare(files, index), Source(address, transport))
-        if plan.new:
-            session.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
-        if wish.dry_run:
-            for step in plan.steps:
-                report.outcomes.append(
-                    Outcome(
-                        file=step.file,
-                        state=step.state,
-                        url=step.listed.url if step.listed else "",
-                        sha256=step.file.sha256,
-                    )
-                )
-                yield report.outcomes[-1]
-            return
-        if plan.new and not plan.conflicts:
-            agree(plan)
-
-        def send(file: LocalFile) -> Answer:
-            answer = upload.send(file, address.upload, transport)
-            if answer.status in (401, 403):
-                raise denied(answer, credential, base=address.base)
-            return answer
-
-        sent = False
+        raised = report.raised = _begin(wish, index)
+        may_have_arrived = False
         try:
+            if raised is not None and not wish.dry_run:
+                raised.apply()
+            files = _files(wish, work, raised)
+            report.plan = plan = _plan(wish, files, index, transport)
+            if wish.dry_run:
+                for step in plan.steps:
+                    url = step.listed.url if step.listed else ""
+                    report.outcomes.append(
+                        Outcome(file=step.file, state=step.state, url=url, sha256=step.file.sha256)
+                    )
+                    yield report.outcomes[-1]
+                return
+            if plan.new and not plan.conflicts:
+                agree(plan)
+                if raised is not None:
+                    raised.keep([step.file.path for step in plan.steps])
+
+            def send(file: LocalFile) -> Answer:
+                nonlocal may_have_arrived
+                may_have_arrived = True
+                answer = upload.send(file, address.upload, transport)
+                taken = answer.status < 300 or answer.status in PASSING
+                may_have_arrived = taken or bool(report.published)
+                return _permitted(answer, credential, address)
+
             for outcome in carry_out(plan, index, send):
-                sent = sent or outcome.state == "published"
                 report.outcomes.append(outcome)
                 yield outcome
-        except BaseException as exc:
-            # without a right to publish nothing arrived; otherwise it may have, even if no answer came
-            work.keep = sent or not (plan.conflicts or isinstance(exc, CredentialError))
+            if raised is not None:
+                may_have_arrived = True
+                report.push = raised.finish()
+        except BaseException:
+            if raised is not None and not wish.dry_run and not may_have_arrived:
+                raised.undo()
+            # a release has kept its files already
+            work.keep = may_have_arrived and raised is None
             raise
+
+
+def _permitted(answer: Answer, credential: Credential | None, address: Address) -> Answer:
+    if answer.status in (401, 403):
+        raise denied(answer, credential, base=address.base)
+    return answer
+
+
+def _begin(wish: Wish, index: Index) -> Raise | None:
+    """The release that is asked for, with what the index has of the project; None if it is only to be published."""
+    if not (wish.bump or wish.changelog or wish.tag):
+        return None
+    from ppmctl import raising
+
+    if len(wish.paths) != 1 or not wish.paths[0].is_dir():
+        raise UsageError("--bump, --changelog and --tag are about one project: give its folder, or nothing.")
+    (project,) = wish.paths
+    if wish.skip_build and (wish.bump or wish.changelog):
+        raise UsageError(
+            "--bump and --changelog change what is built, and --skip-build builds nothing.", hint="Leave one out."
+        )
+    if not wish.dry_run and not os.access(project, os.W_OK):
+        raise UsageError(
+            f"{project.resolve()} can't be written to from here, and a release changes and commits it.",
+            hint="Make the release where the project is checked out; or raise the version and commit there, and"
+            " publish from here without --bump, --changelog and --tag.",
+        )
+    name = raising.project_name(project)
+    page = read(index, normalise(name), Patience(), sat_out=Unavailable) if name else None
+    published = _highest(page) if page is not None else None
+    raised = raising.plan(project, bump=wish.bump, changelog=wish.changelog, tag=wish.tag, published=published)
+    for line in (*raised.warnings, *raised.said()):
+        output.say(line)
+    if (wish.dry_run or output.is_seen()) and (changes := rehearsal.diff(raised)):
+        output.say(changes)
+    return raised
+
+
+def _highest(page: ProjectPage) -> Version | None:
+    """The highest version that the index has a file of."""
+    found = []
+    for file in page.files:
+        with contextlib.suppress(InvalidDistribution):
+            found.append(parse_filename(file.filename).version)
+    return max(found, default=None)
+
+
+def _files(wish: Wish, work: Workspace, raised: Raise | None) -> tuple[LocalFile, ...]:
+    """What is to be published, built and checked. PpmError where it is not of the version that is released."""
+    from ppmctl import release
+
+    rehearse = None if raised is None or not wish.dry_run else partial(rehearsal.in_copy, raised)
+    files = release.collect(
+        wish.paths if raised is None or not raised.built else raised.built,
+        work,
+        clean=wish.clean,
+        skip_build=wish.skip_build,
+        allowed=wish.allowed,
+        rehearse=rehearse,
+    )
+    for file in files:
+        for warning in file.warnings:
+            output.say(warning)
+        demand_leave(file, wish.address.host)
+        if raised is not None and file.dist.name.version != raised.new:
+            raise PpmError(
+                f"{file.filename} is what was built, and {raised.new} is to be released.",
+                hint="Nothing was uploaded. Where does the build have its version from?",
+            )
+    return files
+
+
+def _plan(wish: Wish, files: tuple[LocalFile, ...], index: Index, transport: Transport) -> Plan:
+    """What the index makes of the files; CredentialError where it tells that they may not be published."""
+    from ppmctl import rebuilt, session
+    from ppmctl.download import Source
+
+    plan = rebuilt.settle(compare(files, index), Source(wish.address, transport))
+    if plan.new:
+        session.may_publish(wish.address, transport, sorted({step.file.project for step in plan.new}))
+    return plan
 
 
 def _introduce(wish: Wish) -> None:

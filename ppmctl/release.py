@@ -8,8 +8,8 @@ import shlex
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -58,11 +58,13 @@ def collect(
     clean: bool = False,
     skip_build: bool = False,
     allowed: Sequence[str] = (),
+    rehearse: Callable[[Path], AbstractContextManager[None]] | None = None,
 ) -> tuple[LocalFile, ...]:
     """Build and check what `paths` name. Of two files with one name and the same content one stays.
 
     With `clean` a source tree is built in a copy of it (`tree.copy`), with `skip_build` what its dist/ has of its
-    version is taken. `allowed` are globs of members that may be packed whatever they are.
+    version is taken. `allowed` are globs of members that may be packed whatever they are. `rehearse` prepares a copy,
+    which it is handed, for the build.
 
     UsageError for a path that is neither a source tree nor a file, or two different files of one name;
     PpmError where a build fails, or what must not be published is packed; InvalidDistribution.
@@ -70,7 +72,7 @@ def collect(
     files: dict[str, LocalFile] = {}
     refused: list[tuple[str, str]] = []
     backend = ""
-    for found in _expand(tuple(paths), work, clean=clean, skip_build=skip_build):
+    for found in _expand(tuple(paths), work, clean=clean, skip_build=skip_build, rehearse=rehearse):
         file = check(found.path)
         findings = contents.examine(
             file.dist.name, contents.members(file.path), tracking=found.tracking, allowed=allowed
@@ -97,7 +99,14 @@ class _Found:
     backend: str = ""
 
 
-def _expand(paths: tuple[Path, ...], work: Workspace, *, clean: bool, skip_build: bool) -> Iterator[_Found]:
+def _expand(
+    paths: tuple[Path, ...],
+    work: Workspace,
+    *,
+    clean: bool,
+    skip_build: bool,
+    rehearse: Callable[[Path], AbstractContextManager[None]] | None,
+) -> Iterator[_Found]:
     for path in paths:  # all of them first: a build can take long
         if not _is_file(path):
             build.require_source_tree(path)
@@ -106,25 +115,29 @@ def _expand(paths: tuple[Path, ...], work: Workspace, *, clean: bool, skip_build
             yield _Found(path=path)
             continue
         with contextlib.ExitStack() as stack:
-            folder, made = (path, finished.find(path)) if skip_build else _built(path, work, stack, clean=clean)
+            if skip_build:
+                folder, made = path, finished.find(path)
+            else:
+                folder, environ = path, dict[str, str]()
+                if clean or rehearse:
+                    copies = stack.enter_context(tempfile.TemporaryDirectory(prefix="ppmctl-copy-"))
+                    copied = tree.copy(path, Path(copies))
+                    folder, environ = copied.project, dict(copied.environ)
+                    if rehearse:
+                        stack.enter_context(rehearse(folder))
+                made = _built(folder, work, environ, shown=path)
             tracking, backend = tracked.read(folder), _backend(folder)
             for file in made:
                 yield _Found(path=file, tracking=tracking, backend=backend)
 
 
-def _built(path: Path, work: Workspace, stack: contextlib.ExitStack, *, clean: bool) -> tuple[Path, tuple[Path, ...]]:
-    """The tree that was built, a copy while `stack` is open if it is to be one, and what came of it."""
+def _built(source: Path, work: Workspace, environ: Mapping[str, str], *, shown: Path) -> tuple[Path, ...]:
     into = work.folder / str(len(work.built))
     into.mkdir()
-    output.say(f"Building {path.resolve()} in {into}")
-    if clean:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ppmctl-copy-"))
-        copied = tree.copy(path, Path(folder))
-        source, built = copied.project, build.build(copied.project, into, environ=copied.environ, shown=path)
-    else:
-        source, built = path, build.build(path, into)
+    output.say(f"Building {shown.resolve()} in {into}")
+    built = build.build(source, into, environ=environ, shown=shown)
     work.built += built
-    return source, built
+    return built
 
 
 def _backend(project: Path) -> str:

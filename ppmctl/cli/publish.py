@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 @credential_option
 @click.option("--dry-run", is_flag=True, help="Build, check and compare; upload nothing. 1 if there is a conflict.")
 @click.option(
+    "--bump",
+    metavar="major|minor|patch|pre|VERSION",
+    help="Raise the project's version first, and commit that once the files are in the index.",
+)
+@click.option(
+    "--changelog", is_flag=True, help="Make what is unreleased in the changelog the section of the version."
+)
+@click.option("--tag", is_flag=True, help="Tag the commit in git once the files are in the index.")
+@click.option(
     "--skip-build",
     is_flag=True,
     help="Build nothing: publish what DIR/dist has of the project's current version.",
@@ -47,6 +56,9 @@ def publish(
     index: str | None,
     credential_file: Path | None,
     dry_run: bool,
+    bump: str | None,
+    changelog: bool,
+    tag: bool,
     skip_build: bool,
     clean: bool,
     allowed: tuple[str, ...],
@@ -70,6 +82,9 @@ def publish(
             credential_file,
             paths=paths or (Path(),),
             dry_run=dry_run,
+            bump=bump,
+            changelog=changelog,
+            tag=tag,
             skip_build=skip_build,
             clean=clean,
             allowed=allowed,
@@ -84,6 +99,8 @@ def publish(
         raise
     if as_json:
         output.as_json(_json(wish, report))
+    if report.push:
+        output.say(f"To push it: {report.push}")
     return EXIT_FAILED if any(outcome.state == "conflict" for outcome in report.outcomes) else 0
 
 
@@ -119,13 +136,14 @@ def _agree(plan: Plan, *, yes: bool) -> None:
 
 def _json(wish: Wish | None, report: Report) -> dict[str, Any]:
     versions = {str(step.file.dist.name.version) for step in report.plan.steps} if report.plan else set()
-    credential = wish.credential if wish else None
+    credential, raised = wish.credential if wish else None, report.raised
+    is_finished = report.push is not None
     return {
         "index": wish.address.base if wish else None,
         "username": credential.username if credential else None,
         "version": versions.pop() if len(versions) == 1 else None,
-        "tag": None,
-        "commit": None,
+        "tag": (raised.tag or None) if raised else None,
+        "commit": (raised.repository.head or None) if raised and raised.repository and is_finished else None,
         "plan": [
             {"filename": step.file.filename, "state": step.state, "size": step.file.size}
             for step in (report.plan.steps if report.plan else ())
