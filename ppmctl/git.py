@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +87,10 @@ class Repository:
         """A path in the repository's own folder (a worktree's in its own), where nothing is ever committed."""
         return self.folder / tell(self.folder, "rev-parse", "--git-path", name)
 
-    def changed(self) -> list[Path]:
-        """The files of the project that are not as committed, and those that git neither tracks nor ignores."""
-        listed = tell(self.folder, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".")
+    def changed(self, files: Sequence[Path] = ()) -> list[Path]:
+        """The files of the project, or of `files`, that are not as committed; ignored ones are not among them."""
+        form = ("--literal-pathspecs", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--")
+        listed = tell(self.folder, *form, *(str(path) for path in files or (".",)))
         top = Path(tell(self.folder, "rev-parse", "--show-toplevel"))
         return sorted(top / entry[3:] for entry in listed.split("\0") if entry)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -57,11 +59,8 @@ def decide(
 
 def require_clean(repository: Repository, besides: Collection[Path] = ()) -> None:
     """PpmError where the project has changes that are not committed, `besides` these files and what builds leave."""
-    changed = [
-        name
-        for path in repository.changed()
-        if path not in besides and not _LEFT.match(name := path.relative_to(repository.folder).as_posix())
-    ]
+    names = (os.path.relpath(path, repository.folder) for path in repository.changed() if path not in besides)
+    changed = [name for name in names if not _LEFT.match(name)]
     if changed:
         raise PpmError(
             f"{repository.folder} has changes that are not committed: {_listed(changed)}.",
@@ -125,14 +124,14 @@ def _require_progress(
 def _edits(project: Project, asked: Asked, new: Version, day: date, tag: str) -> Iterator[Edit]:
     place = project.place
     if place is not None and place.version != new:
-        yield Edit(path=place.path, old=place.content, new=place.edited(new))
+        yield Edit(path=place.path.resolve(), old=place.content, new=place.edited(new))
         lock = versions.in_lock(project.folder / "uv.lock", str(canonicalize_name(project.name)))
         if lock is not None:
-            yield Edit(path=lock.path, old=lock.content, new=lock.edited(new))
+            yield Edit(path=lock.path.resolve(), old=lock.content, new=lock.edited(new))
     if asked.changelog:
         path = changelog.find(project.folder)
         old = path.read_bytes()
-        yield Edit(path=path, old=old, new=changelog.released(old, new, day, name=path.name, tag=tag))
+        yield Edit(path=path.resolve(), old=old, new=changelog.released(old, new, day, name=path.name, tag=tag))
 
 
 def _tag(repository: Repository, name: str, version: Version) -> str:
@@ -164,9 +163,14 @@ def _require_git(repository: Repository, edits: Iterable[Edit], tag: str) -> str
             hint=f"Raise the version further; or, if the tag is wrong: git tag -d {tag}",
         )
     if untracked := repository.untracked(paths):
-        names = [path.relative_to(repository.folder).as_posix() for path in untracked]
+        names = [os.path.relpath(path, repository.folder) for path in untracked]
         raise PpmError(
-            f"git ignores {_listed(names)}, which the release changes.", hint=f"git add --force {names[0]}"
+            f"git does not track {_listed(names)}, which the release changes.",
+            hint=f"Let it: git add --force {shlex.join(names)}, and commit that.",
+        )
+    if paths and repository.changed(paths):  # a changelog that is a link to a file above the project
+        raise PpmError(
+            f"{paths[-1]} has changes that are not committed.", hint="Commit them, and run the same again."
         )
     if paths and not repository.branch:
         raise PpmError(

@@ -67,7 +67,7 @@ class Raise:
 
     def said(self) -> tuple[str, ...]:
         """What will be done, for people, a line each."""
-        names = [edit.path.relative_to(self.project.folder).as_posix() for edit in self.edits]
+        names = [edit.shown(self.project.folder) for edit in self.edits]
         lines = [f"{self.name}: {self.old} → {self.new}" if self.old != self.new else f"{self.name} {self.new}"]
         if self.is_resumed:
             lines.append("An earlier run has begun this release; it is gone on with.")
@@ -85,8 +85,7 @@ class Raise:
         try:
             self.notebook.write(self.note)
             for edit in self.edits:
-                if edit.current == edit.old:
-                    edit.write(edit.new)
+                self._write(edit)
             if self.note.is_early:
                 self._commit_and_tag()
         except OSError as exc:
@@ -95,6 +94,13 @@ class Raise:
         except BaseException:
             self.undo()
             raise
+
+    def _write(self, edit: Edit) -> None:
+        current = edit.current
+        if current == edit.old:
+            edit.write(edit.new)
+        elif current != edit.new and not self.is_uploaded:
+            raise PpmError(f"{edit.path} was changed meanwhile. Nothing was done.")
 
     def keep(self, files: Iterable[Path]) -> None:
         """Remember what was built, right before the first upload, so that another run can go on with these bytes."""
@@ -142,7 +148,7 @@ class Raise:
         if self.repository is None or not remote or not (self.edits or self.tag):
             return ""
         branch = self.repository.branch if self.edits else ""
-        return shlex.join(word for word in ("git", "push", remote, branch, self.tag) if word)
+        return f"git push {shlex.join(word for word in (remote, branch, self.tag) if word)}"
 
 
 def plan(
@@ -192,7 +198,7 @@ def _resumed(
 ) -> Raise | None:
     """The release that was begun; None where nothing is left of it to go on with."""
     own = {edit.path for edit in begun.edits}
-    is_uploaded = bool(begun.built) and published is not None and published >= begun.new
+    is_uploaded = published is not None and published >= begun.new
     is_moved = repository is not None and begun.head not in (repository.head, repository.parent)
     if repository is not None and is_moved and not own & set(repository.changed()):
         return None  # it was committed, or put back, by hand, and there are commits after that
@@ -232,5 +238,5 @@ def _is_applied(begun: Note, repository: Repository | None) -> bool:
 def _give_up(begun: Note, repository: Repository | None, is_uploaded: bool) -> str:
     if is_uploaded or repository is None or begun.is_early:
         return "."
-    names = shlex.join(str(edit.path.relative_to(repository.folder)) for edit in begun.edits)
+    names = shlex.join(edit.shown(repository.folder) for edit in begun.edits)
     return f". To give it up: git restore {names}"

@@ -24,7 +24,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """A file as it was and as it is to be."""
+    """A file, no symbolic link, as it was and as it is to be."""
 
     path: Path
     old: bytes
@@ -32,16 +32,19 @@ class Edit:
 
     @property
     def current(self) -> bytes:
-        """What the file has now; b"" where it is gone."""
+        """What the file has now; b"" where it can't be read."""
         try:
             return self.path.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return b""
 
     def write(self, content: bytes) -> None:
-        """Give the file `content`, in one step, through a symbolic link if it is one; its mode stays."""
-        path = self.path.resolve()
-        write_atomic(path, content, mode=path.stat().st_mode & 0o7777)
+        """Give the file `content`, in one step; its mode stays."""
+        write_atomic(self.path, content, mode=self.path.stat().st_mode & 0o7777)
+
+    def shown(self, folder: Path) -> str:
+        """Its name as seen from `folder`."""
+        return os.path.relpath(self.path, folder)
 
 
 @dataclass(frozen=True, kw_only=True)

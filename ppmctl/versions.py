@@ -179,9 +179,13 @@ def in_python(name: str) -> Reader:
     return read
 
 
-def in_setup(content: bytes) -> tuple[str, object]:
-    """Of setup.py, the string that is given to setup() as the version."""
-    return _constant(content, _given)
+def in_setup(key: str) -> Reader:
+    """Of setup.py, the string that is given to setup() as `key`."""
+
+    def read(content: bytes) -> tuple[str, object]:
+        return _constant(content, lambda tree: _given(tree, key))
+
+    return read
 
 
 def in_text(content: bytes) -> tuple[str, object]:
@@ -229,7 +233,7 @@ def _assigned(tree: ast.Module, name: str) -> Iterator[ast.expr]:
                 yield value
 
 
-def _given(tree: ast.Module) -> Iterator[ast.expr]:
+def _given(tree: ast.Module, key: str) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setup", "setuptools.setup"):
-            yield from (keyword.value for keyword in node.keywords if keyword.arg == "version")
+            yield from (keyword.value for keyword in node.keywords if keyword.arg == key)

@@ -182,6 +182,19 @@ def importers_of(package: str, trees: dict[str, ast.Module]) -> set[str]:
     return {name for name, tree in trees.items() if package in {found.split(".")[0] for found in imports(tree)}}
 
 
+def test_one_module_runs_git() -> None:
+    wrong = [
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.List | ast.Tuple)
+        and node.elts
+        and ast.unparse(node.elts[0]) == "'git'"
+        and name != "git"
+    ]
+    assert wrong == []
+
+
 def test_what_is_installed_does_not_import_what_tests_it() -> None:
     assert importers_of("testbed", modules()) == set()
 

@@ -1,0 +1,170 @@
+"""Changelogs: what is unreleased becomes a version's, in the form that the file has, and nothing else changes."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from ppmctl import changelog
+from ppmctl.errors import PpmError
+
+DAY = date(2026, 11, 21)
+
+
+def released(text: str, *, version: str = "1.2.0", name: str = "CHANGELOG.md", tag: str = "") -> str:
+    return changelog.released(text.encode(), Version(version), DAY, name=name, tag=tag).decode()
+
+
+KEPT = """# Changelog
+
+Notable changes.
+
+## [Unreleased]
+
+### Added
+
+- A thing.
+
+## [1.1.0] - 2026-01-31
+
+### Fixed
+
+- Another.
+
+[Unreleased]: https://example.test/demo/compare/v1.1.0...HEAD
+[1.1.0]: https://example.test/demo/compare/v1.0.0...v1.1.0
+"""
+
+
+def test_keep_a_changelog() -> None:
+    assert released(KEPT) == KEPT.replace(
+        "## [Unreleased]\n", "## [Unreleased]\n\n## [1.2.0] - 2026-11-21\n"
+    ).replace(
+        "compare/v1.1.0...HEAD\n",
+        "compare/v1.2.0...HEAD\n[1.2.0]: https://example.test/demo/compare/v1.1.0...v1.2.0\n",
+    )
+
+
+def test_each_line_ends_as_the_file_s_do() -> None:
+    crlf = KEPT.replace("\n", "\r\n")
+    assert released(crlf) == released(KEPT).replace("\n", "\r\n")
+    last = KEPT[: KEPT.index("\n[1.1.0]:")]
+    assert released(last).endswith("v1.2.0...HEAD\n[1.2.0]: https://example.test/demo/compare/v1.1.0...v1.2.0")
+
+
+@pytest.mark.parametrize(
+    ("unreleased", "before", "expected"),
+    [
+        ("## [Unreleased]", "", "## [1.2.0] - 2026-11-21"),
+        ("## Unreleased", "", "## 1.2.0 - 2026-11-21"),
+        ("## UNRELEASED ##", "## 1.1.0 ##", "## 1.2.0 ##"),
+        ("## Unreleased", "## 1.1.0 (2026-01-31)", "## 1.2.0 (2026-11-21)"),
+        ("# Unreleased", "# v1.1.0 – 2026-01-31", "# v1.2.0 – 2026-11-21"),
+        ("### [unreleased]", "### [v1.1.0] - 2026-01-31", "### [v1.2.0] - 2026-11-21"),
+        ("## [Unreleased]", "## 1.1.0 2026-01-31", "## 1.2.0 2026-11-21"),
+        ("## [Unreleased]", "## [1.1.0](https://example.test) - 2026-01-31", "## [1.2.0] - 2026-11-21"),
+        ("## [Unreleased]", "## 1.1.0 'Bicycle' (31 January)", "## [1.2.0] - 2026-11-21"),
+        (
+            "Unreleased\n----------",
+            "1.1.0 (2026-01-31)\n------------------",
+            "1.2.0 (2026-11-21)\n------------------",
+        ),
+        ("Unreleased\n==========", "1.1.0\n=====", "1.2.0\n====="),
+    ],
+)
+def test_the_heading_is_as_the_one_before(unreleased: str, before: str, expected: str) -> None:
+    text = f"{unreleased}\n\n- New.\n\n{before}\n\n- Old.\n"
+    assert released(text) == text.replace(unreleased, f"{unreleased}\n\n{expected}", 1)
+
+
+def test_restructuredtext() -> None:
+    text = "Changes\n=======\n\nUnreleased\n~~~~~~~~~~\n\n* ``New``\n\n1.1\n~~~\n\n* Old\n"
+    assert released(text, name="CHANGES.rst") == text.replace(
+        "Unreleased\n~~~~~~~~~~\n", "Unreleased\n~~~~~~~~~~\n\n1.2.0\n~~~~~\n"
+    )
+
+
+def test_a_tag_that_is_known_goes_into_the_links() -> None:
+    assert "compare/v1.1.0...demo-1.2.0\n" in released(KEPT, tag="demo-1.2.0")
+    assert "compare/demo-1.2.0...HEAD\n" in released(KEPT, tag="demo-1.2.0")
+    gitlab = KEPT.replace("/compare/v", "/-/compare/").replace("...v", "...")
+    assert "[1.2.0]: https://example.test/demo/-/compare/1.1.0...1.2.0\n" in released(gitlab)
+
+
+@pytest.mark.parametrize("link", ["https://example.test/demo", "https://example.test/demo/commits/main"])
+def test_a_link_that_compares_nothing_stays(link: str) -> None:
+    text = f"## [Unreleased]\n\n- New.\n\n[Unreleased]: {link}\n"
+    assert released(text).endswith(f"- New.\n\n[Unreleased]: {link}\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "\n\n",
+        "\n### Added\n\n### Fixed\n",
+        "\n<!-- Say what\n- is new -->\n",
+        "\n[Unreleased]: https://example.test/compare/v1...HEAD\n",
+        "\nAdded\n-----\n",
+    ],
+)
+def test_nothing_new_is_refused(body: str) -> None:
+    heading = "Unreleased\n==========" if "----" in body else "## [Unreleased]"
+    with pytest.raises(PpmError, match=r"CHANGELOG\.md says nothing under Unreleased"):
+        released(f"{heading}\n{body}\n{'## [1.1.0]' if heading[0] == '#' else ''}\n")
+
+
+def test_what_is_in_code_or_a_comment_is_no_heading() -> None:
+    text = (
+        "# Changelog\n\n<!--\n## [Unreleased]\n-->\n\n```md\n## [Unreleased]\n```\n\n## [Unreleased]\n\n- `## New`\n"
+    )
+    assert released(text) == text.replace("\n\n- `##", "\n\n## [1.2.0] - 2026-11-21\n\n- `##")
+    fenced = "## [Unreleased]\n\n~~~~\n## 1.0\n~~~\n~~~~\n\n## 1.1\n"
+    assert released(fenced) == fenced.replace("ed]\n", "ed]\n\n## 1.2.0\n", 1)
+
+
+def test_a_section_that_is_there_already() -> None:
+    written = "## [Unreleased]\n\n## [1.2.0] - 2026-11-20\n\n- New.\n"
+    assert released(written) == written
+    assert released(written.partition("\n\n")[2], version="1.2") == written.partition("\n\n")[2]
+    with pytest.raises(PpmError, match=r"a section for 1\.2\.0 already, and another"):
+        released(written.replace("ed]\n", "ed]\n\n- More.\n"))
+
+
+def test_a_file_that_has_no_section_or_no_text_is_refused() -> None:
+    with pytest.raises(PpmError, match="no section Unreleased") as refused:
+        released("# Changelog\n\n## 1.1.0\n")
+    assert "## [Unreleased]" in refused.value.hint
+    with pytest.raises(PpmError, match="not UTF-8"):
+        changelog.released(b"\xff", Version("1"), DAY, name="CHANGELOG.md")
+
+
+def test_the_file_is_found_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(PpmError, match="has no changelog"):
+        changelog.find(tmp_path)
+    (tmp_path / "changelog").mkdir()
+    for name in ("NEWS.txt", "HISTORY", "CHANGES.rst", "Changes.md", "ChangeLog.md"):
+        (tmp_path / name).touch()
+        assert changelog.find(tmp_path).name == name
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=60),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+)
+def test_all_else_stays(before: str, after: str) -> None:
+    """The new heading goes in at one place, whatever stands around it; without links nothing else differs."""
+    text = f"{before}\n\n## [Unreleased]\n\n- x\n{after}"
+    try:
+        found = released(text)
+    except PpmError:
+        assume(False)
+    start = next(at for at, pair in enumerate(zip(text + "\0", found, strict=False)) if pair[0] != pair[1])
+    end = start + len(found) - len(text)
+    assert found[:start] + found[end:] == text
+    assert "1.2.0" in found[start:end]

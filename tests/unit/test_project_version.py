@@ -1,0 +1,211 @@
+"""Where projects say their version, as their build backends find it; a backend that is here reads it back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from ppmctl import project_version
+from ppmctl.errors import PpmError
+
+
+def backend(name: str, *requires: str) -> str:
+    return f'[build-system]\nrequires = {[name.partition(".")[0], *requires]!r}\nbuild-backend = "{name}"\n'
+
+
+FLIT = backend("flit_core.buildapi")
+HATCH = backend("hatchling.build")
+PDM = backend("pdm.backend")
+POETRY = backend("poetry.core.masonry.api")
+SETUPTOOLS = backend("setuptools.build_meta")
+STATIC = '[project]\nname = "demo"\nversion = "1.2.0"\ndescription = "1.2.0"\n'
+DYNAMIC = '[project]\nname = "demo"\ndynamic = ["version"]\ndescription = "1.2.0"\n'
+MODULE = '"""Made by a test."""\n__version__ = "1.2.0"  # 1.2.0\n'
+
+# what the files of a project are, and which of them says the version
+PROJECTS: dict[str, tuple[dict[str, str], str]] = {
+    "flit, static": ({"pyproject.toml": FLIT + STATIC, "demo.py": '"""1.2.0"""'}, "pyproject.toml"),
+    "flit, module": ({"pyproject.toml": FLIT + DYNAMIC, "demo.py": MODULE}, "demo.py"),
+    "flit, package": ({"pyproject.toml": FLIT + DYNAMIC, "src/demo/__init__.py": MODULE}, "src/demo/__init__.py"),
+    "flit, imported": (
+        {
+            "pyproject.toml": FLIT + DYNAMIC,
+            "demo/__init__.py": '"""x"""\nfrom .version import __version__\n',
+            "demo/version.py": MODULE,
+        },
+        "demo/version.py",
+    ),
+    "flit, named": (
+        {"pyproject.toml": FLIT + DYNAMIC + '[tool.flit.module]\nname = "other"\n', "other.py": MODULE},
+        "other.py",
+    ),
+    "hatch, path": (
+        {
+            "pyproject.toml": HATCH + DYNAMIC + '[tool.hatch.version]\npath = "demo/about.py"\n',
+            "demo/about.py": MODULE,
+        }
+        | {"demo/__init__.py": ""},
+        "demo/about.py",
+    ),
+    "hatch, pattern": (
+        {
+            "pyproject.toml": HATCH + DYNAMIC + '[tool.hatch.version]\npath = "V"\npattern = "is (?P<version>.*)$"\n',
+            "V": "it\nis 1.2.0\n1.2.0",
+            "demo/__init__.py": "",
+        },
+        "V",
+    ),
+    "setuptools, attr": (
+        {
+            "pyproject.toml": SETUPTOOLS
+            + DYNAMIC
+            + '[tool.setuptools.dynamic]\nversion = {attr = "demo.__version__"}\n'
+        }
+        | {"src/demo/__init__.py": "from demo.about import __version__\n", "src/demo/about.py": MODULE},
+        "src/demo/about.py",
+    ),
+    "setuptools, file": (
+        {"pyproject.toml": SETUPTOOLS + DYNAMIC + '[tool.setuptools.dynamic]\nversion = {file = ["VERSION"]}\n'}
+        | {"demo.py": "", "VERSION": "1.2.0\n"},
+        "VERSION",
+    ),
+    "setup.cfg": ({"setup.cfg": "[metadata]\nname = demo\nversion = 1.2.0\n"}, "setup.cfg"),
+    "setup.cfg, attr": (
+        {"setup.cfg": "[metadata]\nname = demo\nversion = attr: demo.__version__\n", "demo.py": MODULE},
+        "demo.py",
+    ),
+    "setup.cfg, file": (
+        {"setup.cfg": "[metadata]\nname = demo\nversion = file: V\n", "V": "1.2.0", "demo.py": ""},
+        "V",
+    ),
+    "setup.py": (
+        {"setup.py": "import setuptools\nsetuptools.setup(name='demo', version='1.2.0', py_modules=[])\n"},
+        "setup.py",
+    ),
+    "poetry": (
+        {
+            "pyproject.toml": POETRY
+            + "[tool.poetry]\nname = 'demo'\nversion = '1.2.0'\ndescription = ''\nauthors = []\n",
+            "demo.py": "",
+        },
+        "pyproject.toml",
+    ),
+    "poetry, dynamic": (
+        {"pyproject.toml": POETRY + DYNAMIC + "[tool.poetry]\nversion = '1.2.0'\n", "demo.py": ""},
+        "pyproject.toml",
+    ),
+    "pdm, file": (
+        {
+            "pyproject.toml": PDM + DYNAMIC + '[tool.pdm.version]\nsource = "file"\npath = "demo.py"\n',
+            "demo.py": MODULE,
+        },
+        "demo.py",
+    ),
+}
+# pdm's is not among what the tests have
+READ_BACK = [name for name in PROJECTS if not name.startswith("pdm")]
+
+ASK = """
+import importlib, sys, tempfile
+sys.path.insert(0, "")
+module = importlib.import_module(sys.argv[1])
+folder = tempfile.mkdtemp()
+name = module.prepare_metadata_for_build_wheel(folder)
+print(open(f"{folder}/{name}/METADATA").read())
+"""
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_the_place_of_a_version(tmp_path: Path, name: str) -> None:
+    files, place = PROJECTS[name]
+    write(tmp_path, files)
+    found = project_version.read(tmp_path)
+    assert found.place is not None
+    assert (found.name, found.place.path, found.place.version) == ("demo", tmp_path / place, Version("1.2.0"))
+    assert found.place.label.partition(" ")[0] == place
+
+
+@pytest.mark.parametrize("name", READ_BACK)
+def test_the_backend_reads_what_is_written_there(tmp_path: Path, name: str) -> None:
+    files, _ = PROJECTS[name]
+    write(tmp_path, files)
+    place = project_version.read(tmp_path).place
+    assert place is not None
+    place.path.write_bytes(place.edited(Version("2!1.3.0rc1")))
+    text = files.get("pyproject.toml", SETUPTOOLS)
+    module = text.partition('build-backend = "')[2].partition('"')[0]
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, module], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\nVersion: 2!1.3.0rc1\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [
+        (backend("setuptools.build_meta", "setuptools_scm>=8") + DYNAMIC, "setuptools-scm"),
+        (SETUPTOOLS + DYNAMIC + "[tool.setuptools_scm]\n", "setuptools-scm"),
+        (SETUPTOOLS + DYNAMIC + "[tool.setuptools-git-versioning]\nenabled = true\n", "setuptools-git-versioning"),
+        (backend("setuptools.build_meta", "versioneer") + DYNAMIC, "versioneer"),
+        (HATCH + DYNAMIC + '[tool.hatch.version]\nsource = "vcs"\n', "hatch-vcs"),
+        (HATCH + DYNAMIC + '[tool.hatch.version]\nsource = "uv-dynamic-versioning"\n', "uv-dynamic-versioning"),
+        (PDM + DYNAMIC + '[tool.pdm.version]\nsource = "scm"\n', "pdm's source scm"),
+        (
+            POETRY + "[tool.poetry]\nname = 'demo'\nversion = '0'\n[tool.poetry-dynamic-versioning]\nenable = true\n",
+            "",
+        ),
+    ],
+)
+def test_a_version_from_git_s_tags(tmp_path: Path, text: str, tool: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    found = project_version.read(tmp_path)
+    assert (found.name, found.place, found.tool) == ("demo", None, tool or "poetry-dynamic-versioning")
+
+
+def test_setup_py_may_say_so_too(tmp_path: Path) -> None:
+    (tmp_path / "setup.py").write_text("setup(name='demo', use_scm_version=True)\n")
+    assert project_version.read(tmp_path).tool == "setuptools-scm"
+    assert project_version.read(tmp_path).name == "demo"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"pyproject.toml": ""},
+        {"pyproject.toml": "project = 1\ntool = []\n"},
+        {"pyproject.toml": FLIT + DYNAMIC},
+        {"pyproject.toml": FLIT + DYNAMIC, "demo.py": "__version__ = '.'.join('120')\n"},
+        {"pyproject.toml": FLIT + DYNAMIC, "demo.py": "from demo import __version__\n"},
+        {"pyproject.toml": backend("maturin") + DYNAMIC},
+        {"pyproject.toml": HATCH + DYNAMIC + '[tool.hatch.version]\nsource = "env"\nvariable = "X"\n'},
+        {"pyproject.toml": HATCH + DYNAMIC + '[tool.hatch.version]\npath = "V"\npattern = "("\n', "V": "1.2.0"},
+        {"pyproject.toml": HATCH + DYNAMIC + '[tool.hatch.version]\npath = "V"\npattern = "1"\n', "V": "1.2.0"},
+        {"pyproject.toml": PDM + DYNAMIC + '[tool.pdm.version]\nsource = "call"\ngetter = "x:y"\n'},
+        {"setup.py": "setup(name='demo', version=VERSION)\n"},
+        {"setup.py": "setup(\n"},
+    ],
+)
+def test_what_can_t_be_found_out_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    write(tmp_path, files)
+    with pytest.raises(PpmError, match="it can't be found out where this project says its version") as refused:
+        project_version.read(tmp_path)
+    assert "without --bump" in refused.value.hint
+
+
+def test_a_file_that_can_t_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project\n")
+    with pytest.raises(PpmError, match=r"pyproject\.toml can't be read: .*line 1"):
+        project_version.read(tmp_path)
