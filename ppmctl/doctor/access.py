@@ -108,11 +108,7 @@ def _known(visit: Visit, identity: Identity) -> Finding:
     if left > _SOON:
         return Finding("login", "ok", said)
     name = identity.name
-    change = (
-        f"ppmctl token revoke {name}, and make it again"
-        if "+" in name
-        else f"ppmctl user change {name} --expires 90d"
-    )
+    change = f"ppmctl user enable {name} --expires 90d"
     return Finding(
         "login", "warn", f"{said}: that is soon", f"On the index's machine: {change}; or ask for another token."
     )

@@ -3,30 +3,553 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
+import shlex
+import shutil
+import socket
 import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from support.servers import PPMCTL, clean_environment
+import bcrypt
+import pytest
+from support import faulty, namespaces, servers, wheels
+from support.faulty import LIST, Said
+from support.servers import JSON, PPMCTL, Server, clean_environment, free_port, ppmctl
+from support.tls import Authority
+
+ASKED = ("proxy", "tcp", "http", "clock", "url", "credential", "login", "places")
+OFFERED = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
 
 
-def doctor(home: Path, *arguments: str, expect: int, **more: str) -> dict[str, tuple[str, str, str]]:
-    """Run it in an empty home: what is found by the name of the check, as (state, found, mend)."""
-    command = [*PPMCTL, "doctor", *arguments, "--json"]
-    environ = clean_environment(home, **more)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environ, stdin=subprocess.DEVNULL)
-    assert (done.returncode, done.stderr) == (expect, ""), done.stdout + done.stderr
-    document = json.loads(done.stdout)
-    assert document["ok"] == (expect == 0)
-    return {each["check"]: (each["state"], each["found"], each["mend"]) for each in document["findings"]}
+@dataclass(frozen=True)
+class Diagnosis:
+    """What doctor said: a list of (check, state, found, mend)."""
+
+    findings: list[tuple[str, str, str, str]]
+
+    def of(self, check: str) -> tuple[str, str, str]:
+        """The one finding of a check."""
+        (found,) = [each[1:] for each in self.findings if each[0] == check]
+        return found
+
+    def states(self, *checks: str) -> dict[str, str]:
+        return {check: state for check, state, _found, _mend in self.findings if check in checks}
+
+    @property
+    def bad(self) -> list[str]:
+        return [check for check, state, _found, _mend in self.findings if state in ("fail", "warn")]
 
 
-def test_a_host_without_an_address(tmp_path: Path) -> None:
-    state, found, mend = doctor(tmp_path, "https://no.such.invalid/", expect=1)["dns"]
+@dataclass(frozen=True)
+class User:
+    """Somebody with an empty home and no clients. `behind` is what doctor is started with."""
+
+    home: Path
+    behind: tuple[str, ...] = ()
+
+    def doctor(self, *arguments: str, expect: int, **more: str) -> Diagnosis:
+        command = [*self.behind, *PPMCTL, "doctor", *arguments, "--json"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=self.environ(**more), stdin=subprocess.DEVNULL
+        )
+        assert (done.returncode, done.stderr) == (expect, ""), done.stdout + done.stderr
+        document = json.loads(done.stdout)
+        assert document["ok"] == (expect == 0)
+        keys = ("check", "state", "found", "mend")
+        return Diagnosis([tuple(each[key] for key in keys) for each in document["findings"]])
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """No client is found, and nothing of this machine's proxies and authorities."""
+        foreign = ("_PROXY", "_CA_BUNDLE", "_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR")
+        plain = clean_environment(self.home)
+        kept = {name: value for name, value in plain.items() if not name.upper().endswith(foreign)}
+        return {**kept, "PATH": "/usr/sbin:/sbin", **more}
+
+    def run(self, mend: str, **more: str) -> None:
+        """Type what mends it."""
+        environ = self.environ(**more)
+        environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(["sh", "-c", mend], capture_output=True, text=True, timeout=60, env=environ)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    return User(tmp_path / "home")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wheel(index: Server) -> None:
+    """What the index has."""
+    assert index.upload(wheels.wheel("acme", "1.0", requires_python=">=3.8")).status_code == 200
+
+
+def known(index: Server) -> dict[str, str]:
+    return {"PPMCTL_USERNAME": index.user, "PPMCTL_TOKEN": index.secret}
+
+
+def write_netrc(home: Path, host: str, name: str, secret: str, *, mode: int = 0o600) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / ".netrc"
+    path.write_text(f"machine {host} login {name} password {secret}\n")
+    path.chmod(mode)
+    return path
+
+
+# all is well
+
+
+def test_a_healthy_index(index: Server, user: User) -> None:
+    seen = user.doctor(index.url, expect=0, **known(index))
+    assert set(seen.states(*ASKED, *OFFERED).values()) == {"ok"}
+    assert set(seen.states(*ASKED, *OFFERED)) == {*ASKED, *OFFERED}
+    assert not {"fail", "warn"} & {state for _check, state, _found, _mend in seen.findings}
+    assert "from PPMCTL_USERNAME and PPMCTL_TOKEN" in seen.of("credential")[1]
+
+
+def test_what_a_person_reads(index: Server, user: User) -> None:
+    """In columns, what mends it below; no secret, and nothing that a terminal obeys."""
+    command = [*PPMCTL, "doctor", index.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=user.environ(**known(index)))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert f"ok    index       {index.url} is meant, by what was typed" in lines
+    assert index.secret not in done.stdout
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=user.environ())
+    assert done.returncode == 1
+    said = [line for line in done.stdout.splitlines() if line.startswith("fail  login       ")]
+    (mend,) = [line for line in done.stdout.splitlines() if line.startswith(f"{'':18}→ ppmctl login {index.url}/")]
+    assert len(said) == 1
+    assert "--netrc" in mend
+
+
+@pytest.mark.parametrize("kind", ["pypiserver", "a folder"])
+def test_another_index_is_said_to_be_old_not_broken(kind: str, tmp_path: Path, user: User) -> None:
+    """As people have them: a bare pypiserver, and a static folder."""
+    port = free_port()
+    folder = tmp_path / "served" / "simple" / "acme"
+    folder.mkdir(parents=True)
+    filename, content = wheels.wheel("acme", "1.0")
+    (folder / filename).write_bytes(content)
+    python = str(Path(sys.executable))
+    command = {
+        "pypiserver": [
+            python,
+            "-m",
+            "pypiserver",
+            "run",
+            "-i",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-a.",
+            "-P.",
+            "--disable-fallback",
+            folder,
+        ],
+        "a folder": [python, "-m", "http.server", "-b", "127.0.0.1", "-d", folder.parents[1], str(port)],
+    }[kind]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*map(str, command)], **quiet) as server:
+        try:
+            until_answers(port)
+            seen = user.doctor(f"http://127.0.0.1:{port}/simple", expect=0)
+        finally:
+            server.kill()
+    assert set(seen.states(*ASKED).values()) == {"ok"}
+    old = {"api", "metadata", "pages", "files", "uploads"} | ({"hashes"} if kind == "a folder" else set())
+    assert set(seen.bad) & set(OFFERED) == old
+    assert "HTML alone" in seen.of("api")[1]
+    assert "ppmctl index adopt" in seen.of("api")[2]
+    if kind == "pypiserver":
+        assert f"repository = http://127.0.0.1:{port}/" in seen.of("uploads")[2]
+
+
+def until_answers(port: int) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nothing listens")
+
+
+# the network
+
+
+def test_no_index_is_meant(user: User) -> None:
+    seen = user.doctor(expect=1)
+    assert [check for check, *_ in seen.findings] == ["index"]
+    assert "PPMCTL_INDEX" in seen.of("index")[2]
+
+
+def test_a_host_without_an_address(user: User) -> None:
+    seen = user.doctor("https://no.such.invalid/", expect=1)
+    state, found, mend = seen.of("dns")
     assert (state, found.startswith("no.such.invalid has no address")) == ("fail", True)
     assert "getent hosts no.such.invalid" in mend
+    assert seen.of("tls") == ("skip", "not tried, because of: tcp", "")
 
 
-def test_no_index_is_meant(tmp_path: Path) -> None:
-    found = doctor(tmp_path, expect=1)
-    assert list(found) == ["index"]
-    assert "PPMCTL_INDEX" in found["index"][2]
+def test_nothing_listens(user: User) -> None:
+    port = free_port()
+    state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("tcp")
+    assert (state, f"port {port}: Connection refused" in found) == ("fail", True)
+    assert "ppmctl serve --root DIR" in mend
+
+
+def test_a_proxy_in_the_way(index: Server, user: User) -> None:
+    proxy = f"http://me:hush-hush@127.0.0.1:{free_port()}"
+    state, found, mend = (seen := user.doctor(index.url, expect=1, HTTP_PROXY=proxy, **known(index))).of("proxy")
+    assert (state, "HTTP_PROXY) can't be reached: Connection refused" in found) == ("fail", True)
+    assert not [each for each in seen.findings if "hush-hush" in "".join(each)]
+    assert mend == "Without it: export NO_PROXY=127.0.0.1"
+    mended = user.doctor(index.url, expect=0, HTTP_PROXY=proxy, NO_PROXY="127.0.0.1", **known(index))
+    assert mended.of("proxy") == ("ok", "none for 127.0.0.1: NO_PROXY has it", "")
+
+
+def test_a_proxy_that_lets_nobody_through(index: Server, user: User) -> None:
+    with faulty.index({}) as proxy:  # it knows no CONNECT
+        url = f"http://127.0.0.1:{proxy}"
+        state, found, _mend = user.doctor(index.url, expect=1, HTTP_PROXY=url, **known(index)).of("proxy")
+    assert (state, f"{url} (HTTP_PROXY) does not let through: 501" in found) == ("fail", True)
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(-10, "fail"), (2, "warn")])
+def test_a_clock_that_is_wrong(user: User, minutes: int, state: str) -> None:
+    with faulty.index(ahead=minutes * 60) as port:
+        seen = user.doctor(f"http://127.0.0.1:{port}/", expect=int(state == "fail"))
+    found, said, mend = seen.of("clock")
+    which = "behind" if minutes > 0 else "ahead of"
+    assert (found, said.startswith("this machine's clock is "), f" {which} the index's" in said) == (
+        state,
+        True,
+        True,
+    )
+    assert "sudo timedatectl set-ntp true" in mend
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def test_a_certificate_of_a_private_authority(authority: Authority, tmp_path: Path, user: User) -> None:
+    ca = authority.write_root(tmp_path / "ca.pem")
+    with faulty.index(certificate=authority.issue(tmp_path / "tls", "localhost")) as port:
+        url = f"https://localhost:{port}/"
+        state, found, mend = user.doctor(url, expect=1).of("tls")
+        assert (state, found) == ("fail", "its certificate is vouched for by Root, which is not trusted here")
+        assert "export REQUESTS_CA_BUNDLE=/path/ca.pem SSL_CERT_FILE=/path/ca.pem" in mend
+        mended = user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
+        assert mended == ("ok", f"its certificate is trusted (by {ca}, from REQUESTS_CA_BUNDLE), for 30 days", "")
+        by_system = user.doctor(url, expect=0, SSL_CERT_FILE=str(ca)).of("tls")
+        assert by_system[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("days", "domain", "state", "found", "mend"),
+    [
+        (-3, "localhost", "fail", "its certificate expired on ", "On the index's machine: systemctl start certbot"),
+        (5, "localhost", "warn", "and expires in 5 days", "On the index's machine: systemctl start certbot"),
+        (30, "index.example", "fail", "is for index.example, not for localhost", "Use https://index.example/"),
+    ],
+)
+def test_a_certificate_that_is_not_for_now_or_here(
+    days: int, domain: str, state: str, found: str, mend: str, authority: Authority, tmp_path: Path, user: User
+) -> None:
+    ca = authority.write_root(tmp_path / "ca.pem")
+    with faulty.index(certificate=authority.issue(tmp_path / "tls", domain, days=days)) as port:
+        expect = int(state == "fail")
+        seen = user.doctor(f"https://localhost:{port}/", expect=expect, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
+    assert (seen[0], found in seen[1], mend in seen[2]) == (state, True, True), seen
+
+
+def test_a_certificate_without_the_one_between(authority: Authority, tmp_path: Path, user: User) -> None:
+    ca = authority.write_root(tmp_path / "ca.pem")
+    chain, key = authority.issue(tmp_path / "tls", "localhost")
+    end = "-----END CERTIFICATE-----\n"
+    alone = tmp_path / "alone.pem"
+    alone.write_text(chain.read_text().partition(end)[0] + end)
+    with faulty.index(certificate=(alone, key)) as port:
+        state, found, mend = user.doctor(f"https://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
+    assert (state, found.startswith("Issuing, which issued its certificate, is not trusted here")) == ("fail", True)
+    assert "fullchain.pem" in mend
+
+
+def test_a_self_signed_certificate(authority: Authority, tmp_path: Path, user: User) -> None:
+    certificate = authority.issue_itself(tmp_path / "tls", "localhost")
+    with faulty.index(certificate=certificate) as port:
+        url = f"https://localhost:{port}/"
+        state, found, _mend = user.doctor(url, expect=1).of("tls")
+        assert (state, found) == ("fail", "its certificate is self-signed: nobody vouches for it")
+        assert user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(certificate[0])).of("tls")[0] == "ok"
+
+
+def test_a_list_of_authorities_that_is_not_there(tmp_path: Path, user: User) -> None:
+    with faulty.index(certificate=Authority().issue(tmp_path / "tls", "localhost")) as port:
+        seen = user.doctor(f"https://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE="/no/such.pem")
+    state, found, mend = seen.of("tls")
+    assert (state, found) == ("fail", "REQUESTS_CA_BUNDLE names /no/such.pem, which is not there")
+    assert mend.endswith("unset REQUESTS_CA_BUNDLE")
+
+
+def test_https_to_what_speaks_http(index: Server, user: User) -> None:
+    state, found, mend = user.doctor(f"https://127.0.0.1:{index.port}/", expect=1).of("tls")
+    assert (state, found) == ("fail", "what answers there speaks no TLS")
+    assert f"{index.url}/" in mend
+
+
+# the URL
+
+
+def test_redirects_without_an_end(user: User) -> None:
+    answers = {"/simple/": Said.moved("/else/"), "/else/": Said.moved("/simple/")}
+    with faulty.index(answers) as port:
+        state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
+    assert (state, found.startswith("it redirects for ever: ")) == ("fail", True)
+    assert "X-Forwarded-Proto" in mend
+
+
+def test_a_redirect_to_https(authority: Authority, tmp_path: Path, user: User) -> None:
+    ca = authority.write_root(tmp_path / "ca.pem")
+    with faulty.index(certificate=authority.issue(tmp_path / "tls", "localhost")) as safe:
+        answers = {"/simple/": Said.moved(f"https://localhost:{safe}/simple/")}
+        with faulty.index(answers) as port:
+            seen = user.doctor(f"http://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE=str(ca))
+    state, found, mend = seen.of("url")
+    assert (state, "it redirects to https" in found) == ("fail", True)
+    assert f"ppmctl login https://localhost:{safe}/" in mend
+
+
+def test_a_redirect_on_which_the_credential_is_lost(index: Server, user: User) -> None:
+    with faulty.index({"/simple/": Said.moved(f"{index.url}/simple/")}) as port:
+        url = f"http://localhost:{port}/"
+        state, found, mend = user.doctor(url, expect=1, **known(index)).of("url")
+        assert (state, f"which asks for a credential: clients show it to localhost:{port} alone" in found) == (
+            "fail",
+            True,
+        )
+        assert f"export PPMCTL_INDEX={index.url}/" in mend
+    assert user.doctor(expect=0, PPMCTL_INDEX=f"{index.url}/", **known(index)).of("url")[0] == "ok"
+
+
+@pytest.mark.parametrize("slip", ["simple/acme", "acme", "simple/simple", "pypi"])
+def test_a_slip_in_the_url(slip: str, index: Server, user: User) -> None:
+    state, found, mend = user.doctor(f"{index.url}/{slip}", expect=1, **known(index)).of("url")
+    assert (state, found.startswith("there is ")) == ("fail", True)
+    assert mend == f"The index is at {index.url}/ : ppmctl doctor {index.url}/"
+
+
+def test_a_web_page_and_a_list_at_another_place(user: User) -> None:
+    page = Said(body=b'<html><a href="/login">Log in</a></html>', headers={"Content-Type": "text/html"})
+    with faulty.index({"/simple/": page}) as port:
+        state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
+    assert (state, "a web page, not a list of projects" in found) == ("fail", True)
+    assert "pip config list" in mend
+    with faulty.index({"/": LIST}) as port:
+        _state, _found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
+    assert mend.startswith(f"The list is at http://127.0.0.1:{port}/ : pip takes that")
+
+
+# who one is
+
+
+def test_a_credential_that_is_missing(index: Server, user: User) -> None:
+    state, found, mend = user.doctor(index.url, expect=1).of("login")
+    assert (state, "No matching distribution found" in found) == ("fail", True)
+    assert mend.startswith(f"ppmctl login {index.url}/ --netrc")
+    user.run(f'printf \'%s:%s\' "$U" "$S" | {mend.partition("  ")[0]}', U=index.user, S=index.secret)
+    assert user.doctor(expect=0).of("login")[0] == "ok"
+
+
+def test_a_credential_that_is_wrong_or_has_expired(index: Server, user: User) -> None:
+    """Told apart, as the index tells them apart."""
+    wrong = {"PPMCTL_USERNAME": index.user, "PPMCTL_TOKEN": "not-it"}
+    state, found, mend = user.doctor(index.url, expect=1, **wrong).of("login")
+    assert (state, "does not accept the credential of" in found, "expired" in found) == ("fail", True, False)
+    assert "It is wrong" in mend
+    root = ["--root", str(index.root)]
+    secret = ppmctl("user", "add", "late", "--role", "reader", "--expires", "2s", *root).stdout.strip()
+    late = {"PPMCTL_USERNAME": "late", "PPMCTL_TOKEN": secret}
+    soon = user.doctor(index.url, expect=0, **late).of("login")
+    assert (soon[0], soon[1].endswith("that is soon")) == ("warn", True)
+    assert "ppmctl user enable late --expires 90d" in soon[2]
+    until = time.monotonic() + 30
+    while index.get("/simple/", auth=("late", secret)).status_code != 401:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    state, found, mend = user.doctor(index.url, expect=1, **late).of("login")
+    assert (state, "it has expired" in found, f"ppmctl login {index.url}/" in mend) == ("fail", True, True)
+    user.run(f"ppmctl user enable late --expires 90d {shlex.join(root)}")
+    assert user.doctor(index.url, expect=0, **late).of("login")[0] == "ok"
+
+
+def test_places_that_disagree(index: Server, user: User) -> None:
+    """netrc has no ports, so an entry for another index on this host is shown to this one."""
+    write_netrc(user.home, "127.0.0.1", "someone", "another-secret")
+    state, found, mend = user.doctor(index.url, expect=1, **known(index)).of("places")
+    assert (state, "and the index refuses it" in found, "that of someone" in found) == ("fail", True, True)
+    assert mend.startswith("netrc has no ports")
+    (user.home / ".netrc").unlink()
+    root = ["--root", str(index.root)]
+    secret = ppmctl("user", "add", "second", "--role", "reader", *root).stdout.strip()
+    write_netrc(user.home, "127.0.0.1", "second", secret)
+    seen = user.doctor(index.url, expect=0, **known(index))
+    assert seen.of("places")[0] == "warn"
+    assert not [each for each in seen.findings if secret in "".join(each)]
+
+
+def test_a_netrc_that_others_can_read(index: Server, user: User) -> None:
+    path = write_netrc(user.home, "127.0.0.1", index.user, index.secret, mode=0o644)
+    state, found, mend = user.doctor(index.url, expect=0).of("places")
+    assert (state, found, mend) == ("warn", f"others can read {path} (mode 0644)", f"chmod 600 {path}")
+    user.run(mend)
+    assert user.doctor(index.url, expect=0).of("places")[0] == "ok"
+
+
+def test_a_netrc_of_another_user(index: Server, user: User) -> None:
+    if os.geteuid() == 0:
+        path = write_netrc(user.home, "127.0.0.1", index.user, index.secret)
+        os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    else:
+        path = Path(os.devnull)  # root's
+    state, found, mend = user.doctor(index.url, expect=1, NETRC=str(path)).of("places")
+    assert (state, found) == ("fail", f"{path} belongs to another user (uid {path.stat().st_uid})")
+    assert mend == f"sudo chown {os.geteuid()} {path} && chmod 600 {path}"
+
+
+def test_a_netrc_that_makes_no_sense(index: Server, user: User) -> None:
+    path = write_netrc(user.home, "127.0.0.1", index.user, index.secret)
+    path.write_text(f"machine 127.0.0.1\nlogin x\npasswort {index.secret}\n")
+    seen = user.doctor(index.url, expect=1)
+    assert seen.of("credential")[:2] == ("fail", f"{path} can't be read: its line 3 makes no sense")
+    assert not [each for each in seen.findings if index.secret in "".join(each)]
+
+
+# what the index offers
+
+
+def test_a_file_that_is_listed_and_gone(tmp_path: Path, user: User) -> None:
+    server = servers.start(tmp_path / "root", options=("--upstream", "none", "--read-access", "public"))
+    try:
+        made = wheels.wheel("acme", "1.0")
+        assert server.upload(made).status_code == 200
+        folder = server.root / "packages" / "acme"
+        (folder / f"{made[0]}.metadata").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 9\n")
+        state, found, mend = user.doctor(server.url, expect=1).of("metadata")
+        assert (state, found) == ("fail", f"{made[0]}.metadata is not what the page has the hash of: pip fails")
+        assert mend == "On the index's machine: ppmctl index check, and ppmctl index rebuild"
+        (folder / f"{made[0]}.metadata").unlink()
+        assert "it answers 404" in user.doctor(server.url, expect=1).of("metadata")[1]
+        user.run(f"ppmctl index rebuild --root {server.root}")
+        assert user.doctor(server.url, expect=0).of("metadata")[0] == "ok"
+        (folder / made[0]).unlink()
+        state, found, mend = user.doctor(server.url, expect=1).of("files")
+        assert (state, f"the page lists {made[0]}, and it answers 404" in found) == ("fail", True)
+        assert "ppmctl index check" in mend
+    finally:
+        server.kill()
+
+
+def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
+    page = {
+        "meta": {"api-version": "1.0"},
+        "name": "acme",
+        "files": [{"filename": "acme-1.0.tar.gz", "url": "/acme-1.0.tar.gz", "hashes": {}}],
+    }
+    kept = {"Content-Type": JSON, "Cache-Control": "public, max-age=600"}
+    listed = json.dumps({"meta": {"api-version": "1.0"}, "projects": [{"name": "acme"}]}).encode()
+    answers = {
+        "/simple/": Said(body=listed, headers=kept),
+        "/simple/acme/": Said(body=json.dumps(page).encode(), headers=kept),
+        "/acme-1.0.tar.gz": Said(body=b"x"),
+    }
+    with faulty.index(answers) as port:
+        seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
+    state, found, mend = seen.of("pages")
+    assert (state, "pages may be kept for 600 seconds" in found) == ("warn", True)
+    assert "Cache-Control: no-cache" in mend
+    assert "no Vary: Accept" in seen.of("vary")[1]
+    assert "Vary: Accept" in seen.of("vary")[2]
+    assert seen.of("hashes")[0] == seen.of("times")[0] == "warn"
+    assert "no hash of acme-1.0.tar.gz" in seen.of("hashes")[1]
+
+
+# beside the volume
+
+
+@pytest.fixture(scope="module")
+def beside(index: Server) -> dict[str, str]:
+    """What the server's own ppmctl would find in its environment."""
+    return {"PPM_PORT": str(index.port)}
+
+
+def test_beside_a_volume(index: Server, beside: dict[str, str], user: User) -> None:
+    """Without a URL, what is seen there alone; with one both."""
+    seen = user.doctor("--root", str(index.root), expect=0, **beside)
+    assert [check for check, *_ in seen.findings if check not in ("inodes", "certificate")] == [
+        *("volume", "disk", "hashes", "pending", "server"),
+    ]
+    both = user.doctor(index.url, "--root", str(index.root), expect=0, **beside, **known(index))
+    assert set(both.states("login", "server").values()) == {"ok"}
+    assert user.doctor("--root", str(user.home), expect=1).of("volume")[2].endswith(f"ppmctl init --root {user.home}")
+
+
+def test_slow_hashes(index: Server, beside: dict[str, str], user: User, tmp_path: Path) -> None:
+    """Such as a careful person makes, and nginx computes for each request."""
+    root = ["--root", str(index.root)]
+    (tmp_path / "htpasswd").write_bytes(b"slow:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(8)) + b"\n")
+    listed = index.root / "credentials" / "htpasswd"
+    ppmctl("user", "add", "slow", "--role", "reader", *root)
+    lines = [line for line in listed.read_text().splitlines() if not line.startswith("slow:")]
+    listed.write_text("\n".join([*lines, (tmp_path / "htpasswd").read_text()]))
+    state, found, mend = user.doctor(*root, expect=0, **beside).of("hashes")
+    assert (state, found.startswith("slow has a hash (bcrypt) that takes ")) == ("warn", True)
+    user.run(mend.partition("  ")[0])
+    assert user.doctor(*root, expect=0, **beside).of("hashes")[0] == "ok"
+
+
+def test_pages_that_may_be_old(index: Server, beside: dict[str, str], user: User) -> None:
+    (index.root / "index" / "pending" / "acme").touch()
+    root = ["--root", str(index.root)]
+    state, found, mend = user.doctor(*root, expect=0, **beside).of("pending")
+    assert (state, "1: acme" in found) == ("warn", True)
+    user.run(mend)
+    assert user.doctor(*root, expect=0, **beside).of("pending")[0] == "ok"
+
+
+def test_an_application_that_is_down(index: Server, user: User) -> None:
+    """nginx goes on reading, and nobody can upload."""
+    state, found, mend = user.doctor("--root", str(index.root), expect=1, PPM_PORT=str(free_port())).of("server")
+    assert (state, "Connection refused" in found) == ("fail", True)
+    assert "systemctl restart ppm.service" in mend
+
+
+def test_a_disk_that_is_nearly_full(tmp_path: Path, user: User) -> None:
+    with namespaces.lasting_disk(tmp_path / "disk", size="16m") as (root, there):
+        namespaces.run((*there, *PPMCTL), "init", "--root", str(root))
+        seen = User(user.home, (shutil.which(there[0]) or "", *there[1:])).doctor("--root", str(root), expect=1)
+    state, found, mend = seen.of("disk")
+    assert (state, found.endswith(" of 16.0 MiB are free: uploads fail")) == ("fail", True)
+    assert f"ppmctl stats --root {root}" in mend
+
+
+def test_a_disk_without_inodes(tmp_path: Path, user: User) -> None:
+    disk = namespaces.serve_on_disk(tmp_path / "disk", size="200m", files=700)
+    try:
+        seen = user.doctor("--root", str(disk.root), expect=1, PPM_PORT=str(disk.server.port))
+    finally:
+        disk.server.kill()
+    state, found, mend = seen.of("inodes")
+    assert (state, found.endswith(" of 700 inodes are free: uploads fail")) == ("fail", True)
+    assert "df -i" in mend
+    assert seen.of("disk")[0] == "ok"

@@ -1,0 +1,82 @@
+"""A small index of somebody else's making, with faults: each path is answered as a test says."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from support.servers import JSON
+
+EMPTY = json.dumps({"meta": {"api-version": "1.4"}, "projects": []}).encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """An answer."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def moved(cls, url: str) -> Said:
+        return cls(status=301, headers={"Location": url})
+
+
+LIST = Said(body=EMPTY, headers={"Content-Type": JSON})
+
+
+@contextmanager
+def index(
+    answers: Mapping[str, Said] | None = None,
+    *,
+    certificate: tuple[Path, Path] | None = None,
+    ahead: float = 0,
+    host: str = "127.0.0.1",
+) -> Iterator[int]:
+    """Answer what `answers` has by path, and 404 to the rest, at the port that is yielded: at first an empty index.
+
+    `certificate` are files with a chain and a key, for TLS. `ahead`: by how many seconds its clock is.
+    """
+    known = {"/simple/": LIST} if answers is None else answers
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            said = known.get(self.path, Said(status=404))
+            self.send_response_only(said.status)
+            self.send_header("Date", email.utils.formatdate(time.time() + ahead, usegmt=True))
+            self.send_header("Content-Length", str(len(said.body)))
+            for name, value in said.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(said.body)
+
+        do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer((host, 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        # in the thread of each connection: a client that turns away holds up nobody
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
