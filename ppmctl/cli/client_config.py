@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
@@ -17,6 +18,9 @@ from ppmctl.errors import CredentialError, PpmError, UsageError
 if TYPE_CHECKING:
     from ppmctl.address import Address
     from ppmctl.clients import Form, Here, IndexTarget, Scope, Snippet
+    from ppmctl.credential import Credential
+    from ppmctl.edits import Change
+    from ppmctl.written import Written
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CLIENTS = (
@@ -44,6 +48,13 @@ _CLIENTS = (
     metavar="FILE",
     help="The certificate authorities to trust, in PEM. Default: REQUESTS_CA_BUNDLE, SSL_CERT_FILE.",
 )
+@click.option(
+    "--write",
+    is_flag=True,
+    help="Edit the file of pip, uv, poetry, twine or netrc: its diff is shown, all else in it stays.",
+)
+@click.option("--remove", is_flag=True, help="Take out again what --write put in.")
+@click.option("--dry-run", is_flag=True, help="Show the diff, and change nothing.")
 @credential_option
 def client_config(
     client: tuple[str, ...],
@@ -52,19 +63,32 @@ def client_config(
     scope: Scope | None,
     name: str | None,
     ca: Path | None,
+    write: bool,
+    remove: bool,
+    dry_run: bool,
     credential_file: Path | None,
 ) -> None:
-    """Print what each CLIENT needs to use an index; its first line says where that goes.
+    """Print what each CLIENT needs to use an index, and where that goes; or, with --write, put it there.
 
     Without a CLIENT: what there is for which. netrc prints the line with the secret, which pip, uv and curl read.
     """
     from ppmctl import clients
 
+    if write and remove:
+        raise UsageError("--write puts it in, --remove takes it out.", hint="Give one of them.")
     here = clients.Here(environ=os.environ, home=Path.home(), cwd=Path.cwd(), platform=sys.platform)
+    if remove:
+        _remove(client, index, scope, here, dry_run)
+        return
+    _demand_writable(client, write or dry_run)
     target = _target(index, name, ca, credential_file)
     forms = _forms(client, target, form)
     if not client:
         _overview(target, forms, here)
+        return
+    if write or dry_run:
+        for each in client:
+            _write(each, target.with_form(forms[each]), scope, here, credential_file, dry_run)
         return
     for number, each in enumerate(client):
         if number:
@@ -183,9 +207,88 @@ def _overview(target: IndexTarget, forms: dict[str, Form], here: Here) -> None:
     output.say(f"For {target.address.base}, called {target.name}.")
 
 
-def _print_netrc(target: IndexTarget, credential_file: Path | None) -> None:
+def _demand_writable(clients_meant: tuple[str, ...], edits: bool) -> None:
+    from ppmctl.clients import places
+
+    others = [client for client in clients_meant if client not in places.WRITABLE]
+    if edits and (others or not clients_meant):
+        raise UsageError(
+            f"--write is for {', '.join(places.WRITABLE)}"
+            + (f"; {others[0]} is printed." if others else ": say which."),
+            hint=f"ppmctl client-config {(others or ['pip'])[0]}" + ("" if others else " --write"),
+        )
+
+
+def _write(
+    client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None, dry_run: bool
+) -> None:
+    import importlib
+
+    from ppmctl import edits, netrc_entry, written
+    from ppmctl.clients import places
+
+    where = scope or places.usual(client, target)
+    path = edits.real(places.path(client, where, here))
+    known = written.read(os.environ, here.home)
+    if unread := places.unread(client, here):
+        raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
+    if client == "netrc":
+        change = netrc_entry.write(path, target, _credential(target, credential_file), known)
+        said: tuple[str, ...] = (f"It is used for every port of {target.address.host}.",)
+    else:
+        change = edits.write(client, path, target, where, known)
+        module = importlib.import_module(f"ppmctl.clients.{client}")
+        said = module.says(target, where) if client == "uv" else module.says(target)
+    _apply(change, known, here, dry_run, f"{client}: {here.shown(path)}", target.username)
+    wins = [variable for variable in places.OVERRULE.get(client, ()) if here.environ.get(variable)]
+    for line in (*said, *(f"{variable} is set, and wins over the file." for variable in wins)):
+        output.say(line)
+
+
+def _apply(change: Change, known: Written, here: Here, dry_run: bool, what: str, username: str | None) -> None:
+    from ppmctl import edits
+
+    name = None if username is None else quote(username, safe="")
+    for line in change.diff(here.shown(change.path), name):
+        output.say(line)
+    for note in change.notes:
+        output.say(f"{what}: {note}")
+    if dry_run:
+        output.say(f"{what}: {'would be changed' if change.is_one else 'would stay as it is'}.")
+        return
+    edits.make(change, known)
+    backup = change.entry.backup if change.entry is not None and change.is_one else None
+    done = "unchanged" if not change.is_one else "deleted" if change.after is None else "written"
+    output.say(f"{what} {done}." + (f" As it was before: {backup}" if backup else ""))
+
+
+def _remove(
+    clients_meant: tuple[str, ...], index: str | None, scope: Scope | None, here: Here, dry_run: bool
+) -> None:
+    from ppmctl import address, edits, netrc_entry, written
+
+    known = written.read(os.environ, here.home)
+    base = None if index is None else address.resolve(index, environ=os.environ, home=here.home).base
+    found = [
+        entry
+        for entry in reversed(known.all)
+        if (not clients_meant or entry.client in clients_meant)
+        and (base is None or entry.index == base)
+        and (scope is None or entry.scope == scope)
+        and (entry.scope != "project" or Path(entry.file).parent == here.cwd.resolve())
+    ]
+    if not found:
+        output.say(
+            "Nothing of what ppmctl wrote is there" + (f" for {', '.join(clients_meant)}." if clients_meant else ".")
+        )
+    for entry in found:
+        known = written.read(os.environ, here.home)
+        change = (netrc_entry if entry.client == "netrc" else edits).remove(entry, known)
+        _apply(change, known, here, dry_run, f"{entry.client}: {here.shown(change.path)}", None)
+
+
+def _credential(target: IndexTarget, credential_file: Path | None) -> Credential:
     from ppmctl import credential
-    from ppmctl.clients import netrc
 
     found = credential.find(target.address, file=credential_file, environ=os.environ, home=Path.home())
     if found is None:
@@ -193,6 +296,13 @@ def _print_netrc(target: IndexTarget, credential_file: Path | None) -> None:
             f"There is no credential for {target.address.base} here to make a line for .netrc of.",
             hint=f"ppmctl login {target.address.base} --netrc  writes it. {credential.PLACES}",
         )
+    return found
+
+
+def _print_netrc(target: IndexTarget, credential_file: Path | None) -> None:
+    from ppmctl.clients import netrc
+
+    found = _credential(target, credential_file)
     output.data(netrc.render(target, found))
     output.say(
         "It goes into ~/.netrc, which only you may read: (umask 077; ppmctl client-config netrc … >> ~/.netrc)."

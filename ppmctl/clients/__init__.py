@@ -93,11 +93,10 @@ class Here:
     platform: str = "linux"  # as sys.platform has it
 
     def shown(self, path: Path) -> str:
-        """A path as a person writes it: from the home folder, or the current one."""
-        for folder, short in ((self.cwd, ""), (self.home, "~/")):
-            if path.is_relative_to(folder):
-                return short + path.relative_to(folder).as_posix()
-        return str(path)
+        """A path as a person writes it: from the home folder, or in the current one."""
+        if path.parent == self.cwd:
+            return path.name
+        return f"~/{path.relative_to(self.home).as_posix()}" if path.is_relative_to(self.home) else str(path)
 
 
 def form_for(client: str, *, given: Form | None, passes_on: bool) -> Form:

@@ -22,6 +22,12 @@ SCOPES: dict[str, tuple[Scope, ...]] = {
 }
 # What can be edited, and not only printed.
 WRITABLE = ("pip", "uv", "poetry", "twine", "netrc")
+# Variables that win over a client's file.
+OVERRULE = {
+    "pip": ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"),
+    "uv": ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"),
+    "twine": ("TWINE_REPOSITORY", "TWINE_REPOSITORY_URL"),
+}
 
 
 def usual(client: str, target: IndexTarget) -> Scope:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import Form, IndexTarget, Snippet, sh, toml
+from ppmctl.clients import Form, IndexTarget, Snippet, sh, tables, toml
+from ppmctl.clients.lines import Body, Plan
 
 _PRIORITY: dict[Form, str] = {"single": "primary", "extra": "supplemental", "explicit": "explicit"}
 
@@ -45,3 +46,8 @@ def says(target: IndexTarget) -> tuple[str, ...]:
             f"The authorities, of this machine: poetry config certificates.{target.name}.cert {sh(target.ca)}"
         )
     return tuple(said)
+
+
+def plan(body: Body, target: IndexTarget) -> Plan:
+    """What makes a pyproject.toml know the index."""
+    return tables.proven(body, tables.put(body, ("tool", "poetry", "source"), block(target)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Snippet
+from ppmctl.address import base_url
+from ppmctl.clients import IndexTarget, Snippet, ini
+from ppmctl.clients.lines import Add, Body, Mute, Plan, Unreadable
+from ppmctl.errors import UsageError
 
 # What twine means by a file without index-servers; with one, it knows no others than those it names.
 IMPLIED = ("pypi", "testpypi")
@@ -46,3 +49,52 @@ def says(target: IndexTarget) -> tuple[str, ...]:
     if target.ca:
         return (f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}",)
     return ()
+
+
+def normal(name: str) -> str:
+    """The name of an option, as configparser has it."""
+    return name.lower()
+
+
+def plan(body: Body, target: IndexTarget) -> Plan:
+    """What makes a .pypirc know the index. Unreadable where its name is another index's there."""
+    file = ini.File(body, normal)
+    edits: list[Add | Mute] = []
+    options = wanted(target)
+    section = file.section(target.name)
+    if section is not None and not _is_about(file.values[target.name].get("repository"), target):
+        raise Unreadable(
+            f"[{target.name}] is about another index.", line=section.header + 1, hint="Call this one --name OTHER."
+        )
+    distutils = file.section("distutils")
+    if distutils is not None and distutils.option("index-servers"):
+        edits += file.put_into(distutils, "index-servers", target.name)
+    else:
+        servers = [("index-servers =", *(f"    {name}" for name in IMPLIED)), (f"    {target.name}",)]
+        if distutils is None:
+            edits.append(file.new_section("distutils", *servers[0]))
+        else:
+            edits.append(Add(at=distutils.end, texts=servers[0]))
+        edits.append(Add(at=edits[-1].at, texts=servers[1]))
+    if section is None:
+        lines = [f"{name} = {value}" for name, value in options.items()]
+        at = len(body.lines)
+        edits.append(
+            Add(at=at, texts=(*([""] if body.lines or distutils is None else []), f"[{target.name}]", *lines))
+        )
+    else:
+        for name, value in options.items():
+            edits += file.set_one(section, name, value)
+    touched: dict[tuple[str, str], object] = {(target.name, name): None for name in options}
+    return ini.proven(file, edits, normal, {**touched, ("distutils", "index-servers"): None}, _notes(body))
+
+
+def _notes(body: Body) -> tuple[str, ...]:
+    return ("It starts with a byte order mark, at which twine stops: save it without one.",) if body.bom else ()
+
+
+def _is_about(repository: str | None, target: IndexTarget) -> bool:
+    try:
+        return repository is not None and base_url(repository, where="") == target.address.base
+    except UsageError:
+        return False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Scope, Snippet, toml
+from ppmctl.clients import IndexTarget, Scope, Snippet, tables, toml
+from ppmctl.clients.lines import Add, Body, Mute, Plan, Unreadable
 
 
 def block(target: IndexTarget, where: Scope) -> list[str]:
@@ -61,3 +62,44 @@ def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:
             " uv.toml, where the system trusts them."
         )
     return tuple(said)
+
+
+def check(body: Body) -> None:
+    """Unreadable where uv would stop: no TOML, or two indexes that are both the default."""
+    found = tables.parsed(body)
+    for path in (("index",), ("tool", "uv", "index")):
+        there = tables.lookup(found, path)
+        defaults = [each for each in there if each.get("default") is True] if isinstance(there, list) else []
+        if len(defaults) > 1:
+            raise Unreadable("two indexes are the default.")
+
+
+def plan(body: Body, target: IndexTarget, where: Scope) -> Plan:
+    """What makes a uv.toml or a pyproject.toml know the index: an only one in place of another."""
+    above: tables.Path = ("tool", "uv") if where == "project" else ()
+    single = target.form == "single"
+    edits: list[Add | Mute] = []
+    written = tables.tables(body)
+    for table in written:
+        if table.path == above and single:
+            for key in table.keys:
+                if "index-url" in key.parsed:
+                    edits += tables.muted(body, key.start, key.stop)
+    for name, value in top(target, where).items():
+        keys = [key for key in written[0].keys if name in key.parsed]
+        if any(key.parsed == {name: value.strip('"')} for key in keys):
+            continue
+        blank = [] if written[0].keys or not body.lines else [""]
+        edits.append(Add(at=written[0].stop, texts=(f"{name} = {value}", *blank)))
+        for key in keys:
+            edits += tables.muted(body, key.start, key.stop)
+
+    def in_place_of(values: dict[str, object]) -> bool:
+        return single and values.get("default") is True
+
+    edits += tables.put(body, (*above, "index"), block(target, where), in_place_of)
+    others = [table for table in written if table.path == (*above, "index") and not in_place_of(table.values)]
+    notes = []
+    if single and any(table.values.get("name") != target.name for table in others):
+        notes.append("It has other indexes too, which uv asks first, in their order.")
+    return tables.proven(body, edits, notes)

@@ -1,0 +1,659 @@
+"""`client-config --write` and `--remove`: what is in people's files stays, byte for byte; what was put in goes."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ppmctl import cli
+from ppmctl.address import resolve
+from ppmctl.clients import Form, IndexTarget, editing, lines
+from ppmctl.clients.lines import Unreadable
+
+URL = "https://index.test/team"
+SIMPLE = f"{URL}/simple/"
+FORMS: dict[str, tuple[Form, ...]] = {
+    "pip": ("single", "extra"),
+    "uv": ("single", "extra", "explicit"),
+    "poetry": ("single", "extra", "explicit"),
+    "twine": ("single",),
+}
+
+PIP = {
+    "no file": None,
+    "empty": b"",
+    "a comment": b"# mine\n",
+    "others": b"[global]\ntimeout = 60\nindex-url = https://other.test/simple/\n",
+    "comments and blank lines": b"; top\n\n[global]\n# why\ntimeout = 60\n\n# end\n\n[install]\nno-deps = true\n",
+    "CRLF": b"[global]\r\nindex-url = https://other.test/simple/\r\ntimeout=60\r\n",
+    "a mark": b"\xef\xbb\xbf[global]\ntimeout = 60\n",
+    "no end": b"[global]\ntimeout = 60",
+    "no end, CRLF": b"[global]\r\nextra-index-url = https://other.test/simple/",
+    "percent signs": b"[global]\nindex-url = https://other.test/%7Eme/simple/\nextra-index-url = https://a.test/%(x)s/\n",
+    "other indexes": b"[global]\nextra-index-url =\n    https://a.test/simple/\n\n    # b is slow\n    https://b.test/simple/\n\n[x]\n",
+    "names as people write them": b"[global]\nIndex_URL : https://other.test/simple/\nTrusted-Host = a.test\n",
+    "indented": b"[global]\n  timeout = 60\n  index-url = https://other.test/simple/\n  extra-index-url = https://a.test/\n",
+    "a command's own": b"[install]\nindex-url = https://other.test/simple/\nextra-index-url = https://a.test/simple/\n",
+    "ours already": f"[global]\nindex-url = {SIMPLE}\nextra-index-url = {SIMPLE}\n".encode(),
+    "latin-1": b"# caf\xe9\n[global]\ntimeout = 60\n",
+    "a folded index": b"[global]\nindex-url =\n    https://other.test/simple/\n# and\ntimeout = 60\n",
+    "no global": b"[list]\nformat = columns",
+    "a secret": b"[global]\nindex-url = https://me:hunter2@other.test/simple/\n",
+    "blank lines at the end": b"[global]\ntimeout = 60\n\n\n\n",
+    "sections that look alike": b"[Global]\nindex-url = https://other.test/simple/\n[global ]\ntimeout = 1\n",
+}
+TWINE = {
+    "no file": None,
+    "empty": b"",
+    "a comment": b"# mine\n",
+    "a list": b"[distutils]\nindex-servers =\n    pypi\n    acme\n\n[pypi]\npassword = hunter2\n",
+    "a line": b"[distutils]\nindex-servers = pypi acme\n[acme]\nrepository = https://other.test/legacy/\n",
+    "no list": b"[pypi]\nusername = __token__\npassword = hunter%2\n",
+    "no servers": b"[distutils]\nfoo = 1\n\n[pypi]\nusername = x\n",
+    "CRLF": b"[distutils]\r\nindex-servers =\r\n  pypi\r\n\r\n[pypi]\r\nusername = x",
+    "ours by hand": f"[internal]\nrepository = {URL}/\nusername = ann\npassword = hunter2\n".encode(),
+    "empty list": b"[distutils]\nindex-servers =\n",
+}
+UV = {
+    "no file": None,
+    "empty": b"",
+    "a comment": b"# mine\n",
+    "keys": b'# top\nnative-tls = true # why\npython-preference = "system"\n\n[pip]\nno-deps = true\n',
+    "another default": b'[[index]]\nname = "other"\nurl = "https://other.test/"\ndefault = true\n\n# end\n',
+    "another": b"[[index]]\nname = 'other'\nurl = 'https://a.test/%7E'\n[pip]\nextra = [\n  'a', # b\n  'c',\n]\n",
+    "CRLF": b'index-url = "https://other.test/"\r\n\r\n[[index]]\r\nurl = "https://a.test/"\r\n',
+    "a mark": b"\xef\xbb\xbfnative-tls = true\n",
+    "no end": b"native-tls = true",
+    "no end, a table": b"[pip]\nno-deps = true",
+    "many lines": b'x = """\n[[index]]\nname = "no"\n"""\n[pip]\nextra = [\n]\n',
+    "a keyring": b'keyring-provider = "disabled"\n',
+}
+PYPROJECT = {
+    "no file": None,
+    "a project": b"[project]\nname = \"x\" # y\nversion = '1'\ndependencies = [\n  'a', # b\n]\n\n[tool.x]\ny = 1\n",
+    "tables of ours": b"[tool.uv]\ndev = 1\n[[tool.uv.index]]\nname = 'o'\nurl = 'https://o.test/'\ndefault = true\n"
+    b"[tool.poetry]\nname = 'x'\n[[tool.poetry.source]]\nname = 'o'\nurl = 'https://o.test/'\npriority = 'primary'\n",
+    "CRLF": b"[project]\r\nname = 'x'\r\n[tool.uv]\r\nindex-url = 'https://o.test/'",
+    "dotted": b"tool.uv.dev = 1\n[project]\nname = 'x'\n",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    home: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        code = cli.run(["client-config", *arguments])
+        said = self.capsys.readouterr()
+        assert (code, said.out) == (expect, ""), said.err
+        return said.err
+
+    def write(self, client: str, *arguments: str, form: str | None = None, expect: int = 0, url: str = URL) -> str:
+        chosen = (
+            ("--form", form)
+            if form and client != "twine"
+            else ("--form", "single")
+            if client in FORMS and client != "twine"
+            else ()
+        )
+        return self.run(client, "--write", "--index", url, *chosen, *arguments, expect=expect)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.home)): path.read_bytes() for path in self.home.rglob("*") if path.is_file()
+        }
+
+    @property
+    def everything(self) -> set[str]:
+        return {str(path.relative_to(self.home)) for path in self.home.rglob("*")}
+
+    @property
+    def record(self) -> str:
+        return (self.home / ".config" / "ppmctl" / "clients.json").read_text()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Place:
+    for name in list(os.environ):
+        if name.startswith(
+            ("PIP_", "UV_", "TWINE_", "PPMCTL_", "XDG_", "REQUESTS_", "SSL_", "CURL_", "NETRC", "VIRTUAL_ENV")
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    return Place(tmp_path, capsys)
+
+
+WHERE = {
+    "pip": ".config/pip/pip.conf",
+    "twine": ".pypirc",
+    "uv": ".config/uv/uv.toml",
+    "poetry": "project/pyproject.toml",
+}
+
+
+def cases() -> list[Any]:
+    found = []
+    for client, kinds in (("pip", PIP), ("twine", TWINE), ("uv", UV)):
+        for name, content in kinds.items():
+            found += [
+                pytest.param(client, (), form, WHERE[client], content, id=f"{client}, {form}, {name}")
+                for form in FORMS[client]
+                if not (client == "uv" and form == "explicit")
+            ]
+    for name, content in PYPROJECT.items():
+        for client in ("uv", "poetry"):
+            found += [
+                pytest.param(
+                    client, ("--project",), form, WHERE["poetry"], content, id=f"{client}, project, {form}, {name}"
+                )
+                for form in FORMS[client]
+            ]
+    return [
+        pytest.param(client, (*scope, *(("--user",) if client == "uv" and not scope else ())), *rest, id=case.id)
+        for case in found
+        for client, scope, *rest in [case.values]
+    ]
+
+
+def read(client: str, content: bytes) -> Any:
+    text = content.decode("utf-8-sig", "surrogateescape")
+    if client in ("uv", "poetry"):
+        return tomllib.loads(text.replace("\r\n", "\n"))
+    parser = configparser.RawConfigParser()
+    if client == "pip":
+        parser.optionxform = lambda name: name.lower().replace("_", "-")  # type: ignore[method-assign, assignment]
+    parser.read_string(text)
+    return {name: dict(parser.items(name)) for name in parser.sections()}
+
+
+def says(client: str, form: str, scope: tuple[str, ...], content: bytes) -> bool:
+    """Whether the file says what was wanted, as its client reads it."""
+    found = read(client, content)
+    if client == "pip":
+        if form == "extra":
+            return SIMPLE in found["global"]["extra-index-url"].split()
+        return all(options["index-url"] == SIMPLE for options in found.values() if "index-url" in options) and (
+            found["global"]["index-url"] == SIMPLE
+        )
+    if client == "twine":
+        return (
+            found["internal"]["repository"] in (f"{URL}/legacy/", f"{URL}/")
+            and "internal" in found["distutils"]["index-servers"].split()
+            and ("acme" not in found or "acme" in found["distutils"]["index-servers"].split())
+        )
+    if client == "poetry":
+        (ours,) = [source for source in found["tool"]["poetry"]["source"] if source["name"] == "internal"]
+        priority = {"single": "primary", "extra": "supplemental", "explicit": "explicit"}[form]
+        return bool(ours == {"name": "internal", "url": SIMPLE, "priority": priority})
+    above = found["tool"]["uv"] if "--project" in scope else found
+    (ours,) = [index for index in above["index"] if index.get("name") == "internal"]
+    flags = {"single": {"default": True}, "extra": {}, "explicit": {"explicit": True}}[form]
+    only = form != "single" or (
+        "index-url" not in above and [i for i in above["index"] if i.get("default")] == [ours]
+    )
+    return bool(ours == {"name": "internal", "url": SIMPLE, **flags}) and only
+
+
+@pytest.mark.parametrize(("client", "scope", "form", "where", "content"), cases())
+def test_written_written_again_and_removed(
+    client: str, scope: tuple[str, ...], form: str, where: str, content: bytes | None, place: Place
+) -> None:
+    path = place.home / where
+    if content is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o640)
+    before, there = place.files, place.everything
+    shown = place.write(client, *scope, "--dry-run", form=form)
+    assert place.files == before
+    said = place.write(client, *scope, form=form)
+    assert "hunter" not in said + shown
+    written = path.read_bytes()
+    assert says(client, form, scope, written)
+    if content is not None and written != content:
+        kept = [line for line in content.splitlines() if not any(line == other for other in written.splitlines())]
+        assert all(b"# (ppmctl %s internal) " % client.encode() + line in written for line in kept)
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert content.count(b"\r\n") == 0 or written.count(b"\n") == written.count(b"\r\n")
+        assert "+" in shown
+        (backup,) = (place.home / ".config" / "ppmctl" / "backups").iterdir()
+        assert (backup.read_bytes(), backup.stat().st_mode & 0o777) == (content, 0o600)
+        assert str(backup) in said
+    if (place.home / ".config" / "ppmctl").exists():
+        assert "hunter" not in place.record
+    after = place.files
+    assert "unchanged" in place.write(client, *scope, form=form)
+    assert place.files == after
+    place.run(client, "--remove")
+    assert place.files == before
+    assert place.everything == there
+    assert "Nothing of what ppmctl wrote" in place.run(client, "--remove")
+
+
+@pytest.mark.parametrize(
+    ("client", "content", "said"),
+    [
+        ("pip", b"[global]\ntimeout = 1\ntimeout = 2\n", "line 3: what stands there is there twice"),
+        ("pip", b"[global]\nindex-url = a\nindex_url = b\n", "line 3: what stands there is there twice"),
+        ("pip", b"[global]\n[global]\n", "line 2: what stands there is there twice"),
+        ("pip", b"timeout = 1\n", "line 1: there is no [section] before it"),
+        ("pip", b"[global]\nhunter2\n", "line 2: it is neither"),
+        ("pip", b"[global]\ntimeout = 1\rindex-url = x\n", "line 2: a carriage return"),
+        ("pip", "[global]\n".encode("utf-16"), "line 1: it is no text, or in UTF-16"),
+        ("pip", b"[global]\nx = \0\n", "line 2: it is no text"),
+        (
+            "twine",
+            b"[internal]\nrepository = https://other.test/legacy/\n",
+            "line 1: [internal] is about another index",
+        ),
+        ("twine", b"[distutils]\nx = 1\rindex-servers = x\n", "line 2: a carriage return"),
+        ("uv", b"[[index]]\nname = \n", "line 2: it is not TOML"),
+        ("uv", b"a = 1\na = 2\n", "line 2: it is not TOML: Cannot overwrite a value"),
+        ("uv", b"index = [{name = 'other', url = 'https://o.test/'}]\n", "index is not written as [[index]]"),
+        (
+            "uv",
+            b"[[index]]\nname = 'internal'\nurl = 'https://o.test/'\n",
+            "line 1: 'internal' is another index there",
+        ),
+        ("uv", b"a = 1\rb = 2\n", "line 1: a carriage return"),
+        ("uv", b"x = " + b"[" * 5000 + b"]" * 5000 + b"\n", "nested too deeply"),
+        ("poetry", b"[tool.poetry]\nsource = 1\n", "is not written as [[tool.poetry.source]]"),
+        ("poetry", b"[tool\nx", "it is not TOML"),
+    ],
+)
+def test_a_file_that_can_not_be_understood_is_refused_with_the_line(
+    client: str, content: bytes, said: str, place: Place
+) -> None:
+    path = place.home / WHERE[client]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    before = place.files
+    err = place.write(client, form="single", expect=1)
+    assert said in err
+    assert str(path) in err
+    assert "hunter" not in err
+    assert place.files == before
+
+
+@pytest.mark.parametrize(
+    ("client", "before", "change", "after", "said"),
+    [
+        pytest.param(
+            "pip",
+            b"",
+            lambda text: text + b"timeout = 5\n",
+            b"[global]\ntimeout = 5\n",
+            "",
+            id="an option in the section that was made",
+        ),
+        pytest.param(
+            "pip",
+            b"[global]\nindex-url = https://other.test/\n",
+            lambda text: (
+                b"# new\n" + text.replace(b"[global]\n", b"[global]\nproxy = x\n") + b"[install]\npre = true\n"
+            ),
+            b"# new\n[global]\nproxy = x\nindex-url = https://other.test/\n[install]\npre = true\n",
+            "",
+            id="options around ours",
+        ),
+        pytest.param(
+            "pip",
+            b"[global]\nindex-url = https://other.test/\n",
+            lambda text: text.replace(f"index-url = {SIMPLE}".encode(), b"index-url = https://third.test/"),
+            b"[global]\nindex-url = https://third.test/\n# (ppmctl pip internal) index-url = https://other.test/\n",
+            "what was commented out stays so",
+            id="another index in place of ours",
+        ),
+        pytest.param(
+            "twine",
+            b"",
+            lambda text: text.replace(b"    internal\n", b"    internal\n    acme\n") + b"\n[acme]\nrepository = x\n",
+            b"[distutils]\nindex-servers =\n    pypi\n    testpypi\n    acme\n\n[acme]\nrepository = x\n",
+            "others' lines need it now",
+            id="another server in the list",
+        ),
+        pytest.param(
+            "twine",
+            b"[distutils]\nindex-servers = pypi\n",
+            lambda text: text + b"password = hunter2\n",
+            b"[distutils]\nindex-servers = pypi\n\n[internal]\npassword = hunter2\n",
+            "",
+            id="a password in the section that was made",
+        ),
+        pytest.param(
+            "uv",
+            b"native-tls = true\n",
+            lambda text: (
+                text.replace(b"default = true", b'authenticate = "always"\ndefault = true\n# mine') + b"[pip]\n"
+            ),
+            b"native-tls = true\n# mine\n[pip]\n",
+            "",
+            id="a key in our table",
+        ),
+        pytest.param(
+            "uv",
+            b'[[index]]\nname = "o"\nurl = "https://o.test/"\ndefault = true\n',
+            lambda text: text.replace(SIMPLE.encode(), b"https://new.test/"),
+            b"# (ppmctl uv internal) [[index]]\n"
+            b'# (ppmctl uv internal) name = "o"\n'
+            b'# (ppmctl uv internal) url = "https://o.test/"\n'
+            b"# (ppmctl uv internal) default = true\n\n"
+            b'[[index]]\nname = "internal"\nurl = "https://new.test/"\ndefault = true\n',
+            "is not there as it was",
+            id="another URL in our table",
+        ),
+        pytest.param(
+            "poetry",
+            b"[project]\nname = 'x'\n",
+            lambda text: text.replace(b"\n\n[[", b"\nversion = '1'\n[["),
+            b"[project]\nname = 'x'\nversion = '1'\n",
+            "",
+            id="a key in place of the blank line",
+        ),
+        pytest.param(
+            "poetry",
+            b"x = 1\n",
+            lambda _text: b"x = 2\n",
+            b"x = 2\n",
+            "is not there as it was",
+            id="all of ours gone",
+        ),
+    ],
+)
+def test_only_our_part_goes_where_others_changed_the_file(
+    client: str, before: bytes, change: Callable[[bytes], bytes], after: bytes, said: str, place: Place
+) -> None:
+    path = place.home / WHERE[client]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(before)
+    place.write(client, form="single")
+    changed = change(path.read_bytes())
+    assert changed != path.read_bytes()
+    path.write_bytes(changed)
+    err = place.run(client, "--remove")
+    assert path.read_bytes() == after
+    assert said in err
+    assert "hunter" not in err
+    assert not (place.home / ".config" / "ppmctl" / "clients.json").exists()
+
+
+def test_a_file_that_was_made_goes_unless_others_wrote_into_it(place: Place) -> None:
+    path = place.home / WHERE["uv"]
+    place.write("uv", form="single")
+    path.write_bytes(path.read_bytes() + b"# mine\n")
+    place.run("uv", "--remove")
+    assert path.read_bytes() == b"# mine\n"
+    place.write("pip", form="single")
+    (place.home / WHERE["pip"]).unlink()
+    assert "not there any more" in place.run("pip", "--remove")
+
+
+def test_another_form_takes_the_place_of_the_first(place: Place) -> None:
+    path = place.home / WHERE["pip"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"[global]\nindex-url = https://other.test/simple/\n")
+    before = place.files
+    place.write("pip", form="single")
+    place.write("pip", form="extra")
+    assert read("pip", path.read_bytes())["global"] == {
+        "index-url": "https://other.test/simple/",
+        "extra-index-url": SIMPLE,
+    }
+    place.write("pip", form="single", url="https://second.test/")
+    place.write("pip", form="single", url="https://third.test/")
+    found = read("pip", path.read_bytes())["global"]
+    assert found == {"index-url": "https://third.test/simple/", "extra-index-url": SIMPLE}
+    place.run("pip", "--remove", "--index", "https://third.test/")
+    assert read("pip", path.read_bytes())["global"]["index-url"] == "https://other.test/simple/"
+    place.run("--remove")
+    assert place.files == before
+
+
+def test_two_indexes_and_two_clients_in_one_file(place: Place) -> None:
+    path = place.home / WHERE["poetry"]
+    path.write_bytes(b"[project]\nname = 'x'")
+    before = place.files
+    place.write("uv", form="explicit")
+    place.write("poetry", form="explicit")
+    place.write("uv", "--name", "second", form="explicit", url="https://second.test")
+    found = read("uv", path.read_bytes())["tool"]
+    assert [index["name"] for index in found["uv"]["index"]] == ["internal", "second"]
+    place.run("uv", "--remove", "--index", URL)
+    found = read("uv", path.read_bytes())["tool"]
+    assert [index["name"] for index in found["uv"]["index"]] == ["second"]
+    assert len(found["poetry"]["source"]) == 1
+    place.run("poetry", "uv", "--remove")
+    assert place.files == before
+
+
+def test_another_project_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("poetry", form="explicit")
+    monkeypatch.chdir(place.home)
+    assert "Nothing of what ppmctl wrote" in place.run("poetry", "--remove")
+    assert "internal" in (place.home / WHERE["poetry"]).read_text()
+
+
+@pytest.mark.parametrize("name", ["pip.conf", "other/pip.conf"])
+def test_what_a_link_leads_to_is_edited(name: str, place: Place) -> None:
+    (place.home / "dotfiles" / "other").mkdir(parents=True)
+    target = place.home / "dotfiles" / name
+    target.write_bytes(b"[global]\ntimeout = 1\n")
+    path = place.home / WHERE["pip"]
+    path.parent.mkdir(parents=True)
+    path.symlink_to(target)
+    err = place.write("pip", form="single")
+    assert f"~/dotfiles/{name}" in err
+    assert path.is_symlink()
+    assert SIMPLE in target.read_text()
+    place.run("pip", "--remove")
+    assert (path.is_symlink(), target.read_bytes()) == (True, b"[global]\ntimeout = 1\n")
+
+
+def test_links_in_a_circle_are_refused(place: Place) -> None:
+    path = place.home / WHERE["pip"]
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path.with_name("other"))
+    path.with_name("other").symlink_to(path)
+    assert str(path) in place.write("pip", form="single", expect=1)
+
+
+def test_what_is_not_for_this_user_to_write_is_refused(place: Place) -> None:
+    path = place.home / WHERE["pip"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"[global]\n")
+    path.chmod(0o444)
+    before = place.files
+    assert "is read-only" in place.write("pip", form="single", expect=1)
+    assert place.files == before
+    path.unlink()
+    path.mkdir()
+    assert "is no file" in place.write("pip", form="single", expect=1)
+
+
+@pytest.mark.parametrize("refused", ["read", "write"])
+def test_what_the_system_refuses_is_said_and_nothing_is_changed(
+    refused: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root may do everything, the refusal is made up, where the bytes are read and where they are renamed."""
+    path = place.home / WHERE["pip"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"[global]\n")
+    before = place.files
+
+    def refuse(self: Path, *_arguments: object) -> None:
+        if self.parent == path.parent:
+            raise PermissionError(13, "Permission denied", str(self))
+        original(self, *_arguments)
+
+    name = {"read": "read_bytes", "write": "replace"}[refused]
+    original = getattr(Path, name)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, name, refuse)
+        err = place.write("pip", form="single", expect=1)
+    assert f"{path}" in err
+    assert "Permission denied" in err
+    assert {name: content for name, content in place.files.items() if "backups" not in name} == before
+
+
+def test_netrc(place: Place) -> None:
+    path = place.home / ".netrc"
+    (place.home / "credential").write_text("ann:ppm_secret\n")
+    credential = ("--credential-file", str(place.home / "credential"))
+    for content in (None, b"machine other.test login x password hunter2\n", b"default login a password hunter2"):
+        if content is not None:
+            path.write_bytes(content)
+        before = place.files
+        err = place.write("netrc", *credential, "--dry-run")
+        assert place.files == before
+        err += place.write("netrc", *credential)
+        assert path.read_bytes() == b"machine index.test login ann password ppm_secret\n" + (content or b"")
+        assert path.stat().st_mode & 0o777 == 0o600
+        again = place.write("netrc", *credential)
+        assert "unchanged" in again
+        assert "+machine index.test login ann password ***" in err
+        err += again + place.run("netrc", "--remove")
+        assert place.files == before
+        assert "ppm_secret" not in err
+        assert "hunter" not in err
+
+
+def test_the_netrc_entry_of_somebody_else_stays(place: Place) -> None:
+    (place.home / ".netrc").write_bytes(b"machine index.test login ben password hunter2\n")
+    (place.home / "credential").write_text("ann:ppm_secret\n")
+    before = place.files
+    err = place.write("netrc", "--credential-file", str(place.home / "credential"), expect=2)
+    assert "has an entry for index.test already, of 'ben'" in err
+    assert place.files == before
+
+
+def test_a_new_secret_takes_the_place_of_the_one_that_was_written(place: Place) -> None:
+    for secret in ("ppm_one", "ppm_two"):
+        (place.home / "credential").write_text(f"ann:{secret}\n")
+        place.write("netrc", "--credential-file", str(place.home / "credential"))
+        assert (place.home / ".netrc").read_text() == f"machine index.test login ann password {secret}\n"
+    place.run("netrc", "--remove")
+    assert not (place.home / ".netrc").exists()
+
+
+def test_a_keyring_and_an_authority_are_written_too(place: Place) -> None:
+    folder = place.home / ".config" / "ppmctl"
+    folder.mkdir(parents=True)
+    login = {"index": URL, "username": "ann+desk", "keyring": [SIMPLE]}
+    (folder / "logins.json").write_text(json.dumps({"logins": [login]}))
+    (place.home / "ca.pem").write_text("a file\n")
+    before = place.files
+    named = SIMPLE.replace("//", "//ann%2Bdesk@")
+    for client in ("pip", "uv", "twine"):
+        err = place.write(client, "--ca", str(place.home / "ca.pem"), form="single")
+        assert client == "twine" or named in err
+    assert read("pip", place.files[WHERE["pip"]])["global"] == {"index-url": named, "cert": f"{place.home}/ca.pem"}
+    assert read("uv", place.files[WHERE["uv"]]) == {
+        "keyring-provider": "subprocess",
+        "index": [{"name": "internal", "url": named, "default": True}],
+    }
+    assert read("twine", place.files[WHERE["twine"]])["internal"] == {
+        "repository": f"{URL}/legacy/",
+        "username": "ann+desk",
+        "ca_cert": f"{place.home}/ca.pem",
+    }
+    place.run("--remove")
+    assert place.files == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("pdm", "--write"), "pdm is printed"),
+        (("--write",), "say which"),
+        (("pip", "--write", "--remove"), "--remove takes it out"),
+        (("pip", "--write", "--project"), "no file of its own for --project"),
+    ],
+)
+def test_mistakes_of_usage(arguments: tuple[str, ...], said: str, place: Place) -> None:
+    assert said in place.run(*arguments, "--index", URL, "--form", "single", expect=2)
+
+
+def test_what_wins_over_the_file_is_said(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://o.test/")
+    assert "PIP_INDEX_URL is set, and wins over the file" in place.write("pip", form="single")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    assert "would not read what is written" in place.write("pip", form="single", expect=2)
+
+
+COMMENT = st.sampled_from(["# a", "", "   # b", "; c"])
+OPTION = st.sampled_from(
+    [
+        "timeout = 1",
+        "index-url = https://o.test/",
+        "extra-index-url =\n    https://a.test/\n\n  https://b.test/",
+        "proxy: x%y",
+    ]
+)
+SECTION = st.builds(
+    lambda name, parts, indent: [f"[{name}]", *(indent + line for part in parts for line in part.split("\n"))],
+    st.sampled_from(["global", "install", "list"]),
+    st.lists(st.one_of(COMMENT, OPTION), max_size=5, unique=True),
+    st.sampled_from(["", "  "]),
+)
+INI = st.builds(
+    lambda *parts: [line for part in parts for line in part], st.lists(COMMENT, max_size=2), *[SECTION] * 2
+)
+TABLE = st.sampled_from(
+    [
+        "[pip]\nno-deps = true",
+        "[[index]]\nname = 'o'\nurl = 'https://o.test/'\ndefault = true",
+        "[x.y]\nz = [\n 'a',\n]",
+        "# c",
+        "",
+    ]
+)
+TOML = st.builds(
+    lambda top, found: [line for part in [*top, *found] for line in part.split("\n")],
+    st.lists(st.sampled_from(["a = 1", "index-url = 'https://o.test/'", "# top", ""]), max_size=3, unique=True),
+    st.lists(TABLE, max_size=4, unique=True),
+)
+
+
+@pytest.mark.parametrize(("client", "files"), [("pip", INI), ("uv", TOML)])
+@given(st.data())
+def test_any_file_is_as_it_was_also_where_others_put_lines_between(
+    client: str, files: Any, data: st.DataObject
+) -> None:
+    end = data.draw(st.sampled_from(["\n", "\r\n"]))
+    before = lines.read("".join(line + end for line in data.draw(files)).encode())
+    form: Form = data.draw(st.sampled_from(["single", "extra"]))
+    target = IndexTarget(name="internal", address=resolve(URL, environ={}, home=Path("/nowhere")), form=form)
+    try:
+        plan = editing.plan(client, before, target, "user")
+    except Unreadable:
+        return  # sections that are there twice
+    mark = lines.marker(client, "internal")
+    after, puts = lines.edited(before, plan.edits, mark)
+    assert editing.plan(client, after, target, "user").edits == ()
+    assert says(client, form, (), after.written())
+    assert editing.undo(client, after, puts, mark) == (before, ())
+    inside = {at for put in puts for at in range(put.at + 1, put.at + len(put.texts))}
+    at = data.draw(st.sampled_from([at for at in range(len(after.lines) + 1) if at not in inside]))
+    earlier = at - sum(len(put.texts) for put in puts if put.at < at)
+    theirs = lines.Line(text="# of somebody else", end=end)
+    changed = replace(after, lines=(*after.lines[:at], theirs, *after.lines[at:]))
+    expected = replace(before, lines=(*before.lines[:earlier], theirs, *before.lines[earlier:]))
+    try:
+        editing.plan(client, changed, target, "user")
+    except Unreadable:
+        return  # it stands in a value of several lines
+    assert editing.undo(client, changed, puts, mark) == (expected, ())
