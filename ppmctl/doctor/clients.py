@@ -59,11 +59,13 @@ def _of_login(visit: Visit) -> Iterator[Finding]:
     login = logins.read(visit.environ, visit.home).at(visit.address.base)
     if login is None or not login.keyring:
         return
-    again = f"ppmctl login {visit.address.base}"
+    again = f"ppmctl login {visit.address.base}{' --netrc' if login.netrc else ''}"
     try:
         gone = [service for service in login.keyring if not keychain.find(service, login.username)]
     except CredentialError as exc:
-        yield Finding("keyring", "fail", exc.message.rstrip("."), f"{again} --netrc  does without it")
+        yield Finding(
+            "keyring", "fail", exc.message.rstrip("."), f"ppmctl login {visit.address.base} --netrc  does without it"
+        )
         return
     if gone:
         said = f"the keyring has no secret of {login.username} for {gone[0]} any more, where ppmctl login put it"

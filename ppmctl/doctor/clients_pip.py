@@ -16,6 +16,7 @@ from ppmctl import logins
 from ppmctl.doctor.clients_values import (
     Client,
     Form,
+    Ran,
     Setting,
     Source,
     bare,
@@ -24,7 +25,6 @@ from ppmctl.doctor.clients_values import (
     hidden,
     in_netrc,
     is_index,
-    last_line,
     make_single,
     run,
     variable,
@@ -48,7 +48,7 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
             yield Finding(
                 "pip",
                 "fail",
-                f"{shlex.join(command)} does not work: {last_line(ran)}",
+                f"{shlex.join(command)} does not work: {_why(ran)}",
                 f"{shlex.join([*command, 'config', 'debug'])}  says more",
             )
             continue
@@ -63,6 +63,15 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
             sources=sources,
             form=_form(sources),
         )
+
+
+def _why(ran: Ran) -> str:
+    """What keeps pip from working. It quotes lines of files, which may be those with secrets: they are left out."""
+    file = re.search(r"(?:file: '?|from '|characters in )(/[^'\n,]+?)(?:'|,|\.?$)", ran.output, re.MULTILINE)
+    if file is None:
+        return f"it ended with exit code {ran.code}" if ran.code is not None else ran.output
+    line = re.search(r"\bline:? +(\d+)", ran.output)
+    return f"it can't read {file[1]}{f', line {line[1]}' if line else ''}"
 
 
 def _commands(visit: Visit) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -58,8 +59,9 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
         files = [Path(match[1]) for line in ran.output.splitlines() if (match := _FOUND.match(line))]
         broken = re.search(r"error: Failed to parse: `?(.+?)`?$", ran.output, re.MULTILINE)
         if broken or (version is None and ran.code != 0):
-            said = f"{program} does not work: it can't read {broken[1]}" if broken else f"{program}: {last_line(ran)}"
-            yield Finding("uv", "fail", said, f"{program} --verbose pip compile --offline - </dev/null  says why")
+            why = f"it can't read {visit.cwd / broken[1]}" if broken else last_line(ran)
+            more = f"{program} --verbose pip compile --offline - </dev/null  says why"
+            yield Finding("uv", "fail", f"{program} does not work: {why}", more)
             continue
         python = re.search(r"Using Python (\S+) interpreter", ran.output)
         told = [(path, table) for path in files if (table := _table(path)) is not None]
@@ -226,9 +228,12 @@ def _of_indexes(client: Client, visit: Visit) -> Finding:
 def make_safe(client: Client, visit: Visit) -> str:
     """What keeps uv from taking another index's project of the same name."""
     strategy = client.setting("index-strategy")
-    if client.sources[0].is_ours and strategy is not None:
-        return strategy.undo
-    return make_single("uv", visit)
+    undone = [] if strategy is None or strategy.value == _FIRST_ALONE else [strategy.undo]
+    before = list(itertools.takewhile(lambda source: not source.is_ours, client.sources))
+    undone += [source.setting.undo for source in before if source.setting and source.setting.file is None]
+    if len(before) > sum(1 for source in before if source.setting and source.setting.file is None):
+        undone.append(make_single("uv", visit))
+    return "; ".join(dict.fromkeys(undone)) or make_single("uv", visit)
 
 
 def _of_explicit(client: Client, visit: Visit, asks: str) -> Finding:

@@ -172,3 +172,188 @@ def test_the_file_of_an_environment_overrides_the_users(desk: Desk, indexes: Ind
     desk.type(desk.doctor(1).one("pip", "fail", f"{own} overrides index-url", str(desk.pip_conf)))
     assert "timeout" in own.read_text()
     assert desk.doctor(0).bad() == []
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An index where somebody else took our name, with a higher version."""
+    server = servers.start(
+        tmp_path_factory.mktemp("stranger") / "root", options=("--upstream", "none", "--read-access", "public")
+    )
+    assert server.upload(wheels.wheel("acme-core", "99.0")).ok
+    yield server
+    server.kill()
+
+
+def test_a_strangers_project_of_the_same_name_beside_ours(desk: Desk, stranger: Server) -> None:
+    """pip takes the higher version of it, whichever index has it; so does uv when it is told to look everywhere."""
+    conf = desk.pip_conf.read_text()
+    desk.write(desk.pip_conf, f"{conf}extra-index-url = {stranger.simple}\n")
+    found = desk.doctor(1)
+    mend = found.one("pip", "warn", "the highest version of any wins")
+    found.one("resolve", "fail", "takes acme-core 99.0 from elsewhere", stranger.url)
+    same, _, about = found.one("confusion", "fail", "of 2 names 1 are also", "acme-core", stranger.url[7:]).partition(
+        "  #"
+    )
+    assert (same, "ppm_private_names" in about) == (mend, True)
+    desk.type(mend)
+    assert desk.pip_conf.read_text().split() == conf.split()
+    assert desk.doctor(0).bad() == []
+
+    desk.environ |= {"UV_INDEX": stranger.simple, "UV_INDEX_STRATEGY": "unsafe-best-match"}
+    found = desk.doctor(1)
+    found.one("uv", "warn", "UV_INDEX")
+    found.one("resolve", "fail", "uv", "takes acme-core 99.0 from elsewhere")
+    desk.type(found.one("confusion", "fail", "UV_INDEX", "acme-core"))
+    assert desk.doctor(0).bad() == []
+
+
+def test_secrets_in_urls(desk: Desk) -> None:
+    """Each is found by file and line, never shown, and taken out by what is said; everything else stays."""
+    secret_url = desk.index.simple.replace("://", f"://{desk.index.user}:{desk.index.secret}@")
+    requirements, lock = desk.home / "requirements-dev.txt", desk.home / "uv.lock"
+    desk.write(requirements, f"# of the team\n--index-url {desk.index.simple}\nacme-core\n")
+    desk.write(lock, f'[[package]]\nsource = {{ registry = "{desk.index.simple}" }}\n')
+    clean = {path: path.read_text() for path in (requirements, lock, desk.pip_conf, desk.uv_toml)}
+    for path, text in clean.items():
+        desk.write(path, text.replace(desk.index.simple, secret_url))
+    desk.environ |= {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
+    found = desk.doctor(1)
+    for path, text in clean.items():
+        line = text[: text.index(desk.index.simple)].count("\n") + 1
+        desk.type(found.one("secrets", "fail", f"{path}, line {line}: ", "has a credential in it"))
+        assert path.read_text() == text
+    desk.environ.clear()
+    assert desk.doctor(0).bad() == []
+
+
+def test_a_401_that_pip_hides(tmp_path: Path, indexes: Indexes) -> None:
+    """ppmctl has a credential, by variables of its own, and pip and uv have none."""
+    desk = computer(tmp_path / "home", indexes.ours, clients.pip_library(OLDEST_PIP))
+    netrc = desk.home / ".netrc"
+    netrc.unlink()
+    desk.environ |= {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
+    found = desk.doctor(1)
+    mend = found.one(
+        "resolve", "fail", "pip", "401 (This index needs a credential)", "No matching distribution found"
+    )
+    assert found.one("resolve", "fail", "uv", "the index answers 401") == mend
+    desk.type(mend)
+    desk.environ.clear()
+    assert desk.doctor(0).bad() == []
+
+
+def test_pip_is_told_to_use_no_index_and_certificates_that_are_not_there(desk: Desk) -> None:
+    conf = desk.pip_conf.read_text()
+    gone = desk.home / "gone.pem"
+    desk.environ |= {"PIP_NO_INDEX": "1", "PIP_CERT": str(gone)}
+    found = desk.doctor(1)
+    desk.type(found.one("pip", "fail", "asks no index at all, because of PIP_NO_INDEX"))
+    desk.type(found.one("pip", "fail", "PIP_CERT", f"{gone}, which does not exist"))
+    assert desk.environ == {}
+    desk.write(desk.pip_conf, f"{conf}cert = {gone}\n[install]\nno-index = true\n")
+    found = desk.doctor(1)
+    desk.type(found.one("pip", "fail", f"no-index in {desk.pip_conf}"))
+    desk.type(found.one("pip", "fail", f"cert in {desk.pip_conf}", f"{gone}, which does not exist"))
+    assert desk.doctor(0).bad() == []
+
+
+def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
+    """It is named, and explicit, in the user's file, where no source can send anything to it."""
+    desk.write(desk.uv_toml, desk.uv_toml.read_text().replace("default", "explicit"))
+    found = desk.doctor(1)
+    found.one("resolve", "skip", "uv", "for what a project sends there alone")
+    mend = found.one("uv", "fail", "never asks this index", "explicit", "no [tool.uv.sources] names it")
+    assert mend == f"ppmctl client-config uv --index {desk.index.url} --form single --write"
+    desk.write(
+        desk.home / "pyproject.toml",
+        '[project]\nname = "mine"\nversion = "1"\nrequires-python = ">=3.11"\n[tool.uv.sources]\n'
+        f'acme-core = {{ index = "ours" }}\n[[tool.uv.index]]\nname = "ours"\nurl = "{desk.index.simple}"\n'
+        "explicit = true\n",
+    )
+    desk.doctor(0).one("uv", "ok", "for what is sent there, which is acme-core")
+
+
+def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest_pip: Path) -> None:
+    other = desk.home / "other"
+    desk.machine.run(sys.executable, "-m", "venv", "--without-pip", other)
+    install_pip(other, newest_pip)
+    desk.write(other / "pip.conf", f"[global]\nindex-url = {stranger.simple}\n")
+    desk.environ["PATH"] = f"{desk.home / 'venv' / 'bin'}:{other / 'bin'}"
+    found = desk.doctor(1)
+    found.one(
+        "pip", "warn", f"{desk.home / 'venv' / 'bin' / 'pip'} and {other / 'bin' / 'pip'} ask different indexes"
+    )
+    desk.type(found.one("pip", "fail", f"index-url in {other / 'pip.conf'} overrides index-url in {desk.pip_conf}"))
+    assert desk.doctor(0).bad() == []
+
+
+def test_a_file_that_a_client_can_not_read(desk: Desk) -> None:
+    """It is named, and nothing is quoted from it: it may be the line with a secret that makes no sense."""
+    desk.write(desk.pip_conf, f"https://me:{desk.index.secret}@host/simple/\n")
+    desk.write(desk.uv_toml, f"default = [{desk.index.secret}\n")
+    found = desk.doctor(1)
+    found.one("pip", "fail", f"it can't read {desk.pip_conf}, line 1")
+    found.one("uv", "fail", f"it can't read {desk.uv_toml}")
+    conf = "[global]\nindex-url = x\nindex-url = y\n"
+    desk.write(desk.pip_conf, conf)
+    desk.doctor(1).one("pip", "fail", f"it can't read {desk.pip_conf}, line 3")
+
+
+KEYRING = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
+
+
+def test_a_login_in_a_keyring_that_a_client_does_not_ask(desk: Desk) -> None:
+    """Neither pip's Python nor PATH has keyring, and uv is not told of it; then the keyring has forgotten it."""
+    (desk.home / ".netrc").unlink()
+    keyring = {**KEYRING, "XDG_DATA_HOME": str(desk.home / "data")}
+    desk.environ |= {**keyring, "PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
+    desk.type(f"ppmctl login {desk.index.url}")
+    found = desk.doctor(1)
+    found.one("keyring", "ok")
+    mend = found.one("pip", "fail", "has no keyring to ask")
+    assert found.one("uv", "fail", "asks no keyring").endswith(mend)
+    desk.type(mend)
+    desk.environ = dict(keyring)
+    assert desk.doctor(0).bad() == []
+    (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
+    desk.environ |= {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
+    desk.type(desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}"))
+    desk.environ = dict(keyring)
+    assert desk.doctor(0).bad() == []
+
+
+def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
+    desk = computer(tmp_path / "home", indexes.ours, clients.pip_library("22.1"))
+    found = desk.doctor(0)
+    assert found.one("pip", "warn", "is older than 22.2").endswith("/pip install --upgrade pip")
+    found.one("resolve", "skip", "pip 22.1", "can't tell what it would install")
+
+
+def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
+    """Where they are installed: what their files say of the index, and what overrides that."""
+    for name in ("twine", "poetry", "pdm", "pipenv", "hatch"):
+        (desk.home / "venv" / "bin" / name).symlink_to(BIN / name)
+    found = desk.doctor(0)
+    for name in ("twine", "poetry", "pdm", "pipenv"):
+        found.one(name, "skip")
+    desk.write(
+        desk.home / ".pypirc", f"[distutils]\nindex-servers = ours\n[ours]\nrepository = {desk.index.url}/legacy/\n"
+    )
+    (desk.home / ".pypirc").chmod(0o600)
+    desk.environ["TWINE_REPOSITORY_URL"] = indexes.public.url
+    source = f'name = "ours"\nurl = "{desk.index.simple}"\n'
+    desk.write(desk.home / "Pipfile", f"[[source]]\n{source}verify_ssl = true\n")
+    desk.write(
+        desk.home / "pyproject.toml",
+        f'[tool.poetry]\nname = "mine"\n[[tool.poetry.source]]\n{source}priority = "supplemental"\n'
+        f"[[tool.pdm.source]]\n{source}",
+    )
+    found = desk.doctor(1)
+    desk.type(found.one("twine", "fail", "TWINE_REPOSITORY_URL overrides", "[ours]"))
+    assert found.one("poetry", "warn", "supplemental").endswith("--form explicit --write")
+    assert found.one("pdm", "warn", "highest version of any").endswith("--form explicit --write")
+    found.one("pipenv", "ok", "as ours")
+    project = desk.home / "pyproject.toml"
+    desk.write(project, project.read_text().replace("supplemental", "explicit") + 'include_packages = ["acme-*"]\n')
+    assert desk.doctor(0).bad() == []
