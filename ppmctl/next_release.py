@@ -16,11 +16,13 @@ from ppmctl import changelog, versions
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.git import Repository
 from ppmctl.project_version import Project
-from ppmctl.unfinished import Asked, Edit, Note
+from ppmctl.unfinished import TEMPORARY, Asked, Edit, Note
 
 _NAMED = 3  # files in an error message
-# What builds leave, which is no part of the project though git is not told to ignore it.
-_LEFT = re.compile(r"(build|dist)(/|$)|(.*/)?([^/]+\.egg-info|__pycache__|\.venv|\.tox|\.nox)(/|$)")
+# What builds, and a release that was killed, leave: no part of the project, though git is not told to ignore it.
+_LEFT = re.compile(
+    rf"(build|dist)(/|$)|(.*/)?([^/]+\.egg-info|__pycache__|\.venv|\.tox|\.nox)(/|$)|(.*/)?\.[^/]+{TEMPORARY}"
+)
 # Where else a version is often written; what else has that number in it is not looked at.
 _OTHERS = frozenset({".py", ".cfg", ".cff", ".toml", ".json", ".yml", ".yaml"})
 _BIGGEST = 1 << 20  # bytes of a file that is looked at

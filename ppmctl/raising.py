@@ -96,6 +96,7 @@ class Raise:
             raise
 
     def _write(self, edit: Edit) -> None:
+        edit.sweep()
         current = edit.current
         if current == edit.old:
             edit.write(edit.new)

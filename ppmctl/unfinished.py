@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from packaging.version import Version
 from ppmctl.errors import PpmError
 from ppmctl.files import write_atomic
 
+TEMPORARY = r"\.[0-9a-f]{12}\.tmp"  # how `files.temporary_name` ends a name
 _NAME = "release.json"
 _FORMAT = 1
 
@@ -41,6 +43,12 @@ class Edit:
     def write(self, content: bytes) -> None:
         """Give the file `content`, in one step; its mode stays."""
         write_atomic(self.path, content, mode=self.path.stat().st_mode & 0o7777)
+
+    def sweep(self) -> None:
+        """Remove what a `write` that was killed left beside the file."""
+        left = re.compile(rf"\.{re.escape(self.path.name)}{TEMPORARY}")
+        for path in [path for path in self.path.parent.iterdir() if left.fullmatch(path.name)]:
+            path.unlink(missing_ok=True)
 
     def shown(self, folder: Path) -> str:
         """Its name as seen from `folder`."""
