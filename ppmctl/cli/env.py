@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli import env_views
+from ppmctl.cli import env_here, env_views, env_whole
 from ppmctl.cli.env_place import (
     asked,
     check_option,
@@ -37,7 +37,7 @@ def env() -> None:
     """
 
 
-for _command in env_views.COMMANDS:
+for _command in (*env_views.COMMANDS, *env_whole.COMMANDS, *env_here.COMMANDS):
     env.add_command(_command)
 
 

@@ -14,9 +14,57 @@ from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
     from ppmctl.environments.format import Revision
-    from ppmctl.environments.remote import Entry
+    from ppmctl.environments.journal import Journal
+    from ppmctl.environments.remote import Entry, Remote
 
 _FORMATS = ("requirements", "constraints", "yaml", "pylock", "json")
+
+
+@click.command("list")
+@click.option("--mine", is_flag=True, help="Those alone that are one's own.")
+@index_options
+@json_option
+def list_(mine: bool, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+    """List the environments of the index, each with its owner and its last change."""
+    with remote(index, credential_file) as environments:
+        found = list(environments.listing(owner_of(environments) if mine else None))
+    if as_json:
+        output.as_json([listed(entry) for entry in found])
+        return
+    header = ("NAME", "REVISION", "OWNER", "SHARED", "PACKAGES", "LOCKED", "CHANGED", "BY")
+    if found:
+        output.table(header, [_row(entry) for entry in found])
+    output.say(f"{output.count(len(found), 'environment')}.")
+
+
+def owner_of(environments: Remote) -> str:
+    """Who the credential is at the index: the owner of what it makes."""
+    from ppmctl import session
+
+    return session.identify(environments.address, environments.transport).name.partition("+")[0]
+
+
+def listed(entry: Journal) -> dict[str, Any]:
+    last = entry.changed
+    return {
+        "name": entry.name,
+        "revision": entry.latest,
+        "owner": entry.owner or None,
+        "shared": entry.shared,
+        "requirements": entry.requirements,
+        "locked": entry.locked,
+        "time": last.at if last else None,
+        "by": last.by or None if last else None,
+        "change": last.change if last else None,
+    }
+
+
+def _row(entry: Journal) -> tuple[str, ...]:
+    last = entry.changed
+    yes = {True: "yes", False: "no"}
+    changed = (seconds(last.at), last.by) if last else ("", "")
+    about = (str(entry.latest), entry.owner, yes[entry.shared], str(entry.requirements), yes[entry.locked])
+    return (entry.name, *about, *changed)
 
 
 @click.command()
@@ -187,4 +235,4 @@ def _kind(path: Path) -> str:
     )
 
 
-COMMANDS = (show, diff, log, export)
+COMMANDS = (list_, show, diff, log, export)

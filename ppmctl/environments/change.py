@@ -19,7 +19,7 @@ from ppmctl.environments.requirement import flat, normal
 from ppmctl.errors import PpmError, UsageError
 
 MOST_RACES = 1000  # lost ones, each to a change of somebody else's
-_PAUSE = 0.05  # seconds, times the number of lost races
+_PAUSE = 0.1  # seconds, times the number of lost races
 _LONGEST_PAUSE = 1.0
 
 # What the list is to become, from what it is.
@@ -120,6 +120,12 @@ def change(
     raise PpmError(
         f"{name} could not be changed: others were faster {MOST_RACES} times.", hint="Nothing was changed. Try again."
     )
+
+
+def lock_of(groups: Groups, lock: str | None) -> Callable[[Revision], str | None]:
+    """For `change`: the lock of a list that is just `groups`; of another list it is none."""
+    wanted = formats.listed(flat(groups))
+    return lambda revision: lock if revision.requirements == wanted else None
 
 
 def described(verb: str, texts: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Who changed an environment when, and what: from the index's own record of it (/env/NAME/log.json), as values."""
+"""Who changed an environment when, and what: from the index's own record of it (/env/NAME/), as values."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ class Journal:
 
 def journal(values: Mapping[str, Any]) -> Journal:
     """Read what an index says of an environment; what makes no sense is one of `simple.NOT_SUCH_JSON`."""
-    archived = values.get("status") == "archived"
-    latest = values["latest"]
+    # an entry of a list has the latest revision alone, with what is said of it beside
+    lines = values.get("revisions", [values])
+    latest = values["latest"] if "revisions" in values else values["revision"]
     return Journal(
-        name=str(values["name"]),
+        name=one_line(values["name"]),
         owner=one_line(values.get("owner") or ""),
         shared=values.get("shared") is True,
-        latest=None if archived or latest is None else int(latest),
+        latest=None if values.get("status") == "archived" or latest is None else int(latest),
         requirements=int(values.get("requirements") or 0),
         locked=values.get("locked") is True,
         lines=tuple(
@@ -57,6 +58,6 @@ def journal(values: Mapping[str, Any]) -> Journal:
                 change=one_line(line.get("change") or ""),
                 deleted=line.get("yanked", False) is not False,
             )
-            for line in values.get("revisions", ())
+            for line in lines
         ),
     )

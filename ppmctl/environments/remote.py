@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from ppmctl import dists
 from ppmctl.address import Address
-from ppmctl.check import LocalFile
 from ppmctl.download import Source
 from ppmctl.environments import format as formats
 from ppmctl.environments.format import Revision
@@ -27,10 +25,9 @@ from ppmctl.patience import Patience
 from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile
 from ppmctl.transport import PASSING, Answer, Transport, Unavailable, Unreachable, denied
 
-LOG = "log.json"
-
 _T = TypeVar("_T")
 
+_AT_ONCE = 1000  # environments of a list
 _MAX_WHEEL = 32 << 20  # bytes
 
 
@@ -122,34 +119,30 @@ class Remote:
     def publish(self, revision: Revision) -> bool:
         """Publish the next revision; False where somebody else was faster and has its number."""
         content = formats.to_wheel(revision)
-        sha256 = hashlib.sha256(content).hexdigest()
         patience, again = self._patience(), False
-        with tempfile.TemporaryDirectory(prefix="ppmctl-env-") as folder:
-            path = Path(folder) / revision.filename
-            path.write_bytes(content)
-            file = LocalFile(path=path, dist=dists.inspect(path, revision.filename), sha256=sha256, size=len(content))
-            while True:
-                try:
-                    answer = self._send(file)
-                except Unreachable as exc:
-                    again = True  # it may have arrived
-                    if not patience.wait(exc, retry_after=exc.retry_after):
-                        raise
-                    continue
-                if answer.status == 200:
-                    return True
-                if answer.status == 409:
-                    return again and self._is_there(revision, sha256)
-                raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
+        while True:
+            try:
+                answer = self._send(revision, content)
+            except Unreachable as exc:
+                again = True  # it may have arrived
+                if not patience.wait(exc, retry_after=exc.retry_after):
+                    raise
+                continue
+            if answer.status == 200:
+                return True
+            if answer.status == 409:
+                return again and self._is_there(revision, hashlib.sha256(content).hexdigest())
+            raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
 
-    def _send(self, file: LocalFile) -> Answer:
+    def _send(self, revision: Revision, content: bytes) -> Answer:
         from ppmctl import upload
 
-        answer = upload.send(file, self.address.upload, self.transport)
+        fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
+        answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
         if answer.status in (401, 403):
             raise denied(answer, self.transport.credential, base=self.address.base)
         if answer.status in PASSING:
-            said = f"{file.filename} could not be uploaded ({answer.status}): {answer.says}."
+            said = f"{revision.filename} could not be uploaded ({answer.status}): {answer.says}."
             raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
         return answer
 
@@ -161,11 +154,27 @@ class Remote:
 
     def journal(self, name: str) -> Journal | None:
         """Who changed an environment when, and what; None where the index never had it, or keeps no such record."""
-        values = self._get(f"/env/{name}/{LOG}")
+        values = self._get(f"/env/{name}/")
         try:
             return None if values is None else journal(values)
         except NOT_SUCH_JSON as exc:
             raise self._no_record() from exc
+
+    def listing(self, owner: str | None = None) -> Iterator[Journal]:
+        """The environments that there are, by name: all, or those of `owner`; each with its last change alone."""
+        asked = {"limit": str(_AT_ONCE)} | ({"owner": owner} if owner is not None else {})
+        after: str | None = ""
+        while after is not None:
+            values = self._get(f"/env/?{urlencode(asked | {'after': after})}")
+            try:
+                found = [journal(entry) for entry in values["environments"]]
+                following = values["after"]
+            except NOT_SUCH_JSON as exc:
+                raise self._no_record() from exc
+            yield from (entry for entry in found if entry.latest is not None)
+            if following is not None and not after < str(following):
+                raise self._no_record()
+            after = following if following is None else str(following)
 
     def lines(self, name: str) -> tuple[Line, ...]:
         """The same record, or where the index keeps none, what its page and the revisions say: nobody's name then."""

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import wheels
 from support.clients import Machine, machine, run
-from support.servers import Server, ppmctl
+from support.servers import PPMCTL, Server, ppmctl
+from support.terminals import on_a_terminal, read_until
 
 # 25 changes by one process, each as the command line makes it; a line on stdout for each that is done
 CHANGES = """
@@ -113,8 +115,6 @@ def test_what_makes_no_sense_is_refused(ann: Machine, arguments: list[str], expe
 
 def test_names_are_those_of_the_index(ann: Machine, index: Server) -> None:
     """A name that the index has not is named, with what was perhaps meant; and nothing is made."""
-    from support import wheels
-
     assert index.upload(wheels.wheel("sea-maps", "1.0")).status_code == 200
     said = env(ann, "create", "charts", "sea-map", expect=1)
     assert "no project sea-map" in said
@@ -189,3 +189,182 @@ def test_one_of_many_dies(ann: Machine, bob: Machine) -> None:
     lines = log(ann, "mortal")
     assert [line["revision"] for line in lines] == list(range(1, len(present) + 2))
     assert {line["change"] for line in lines[1:]} == {f"add {package}" for package in present}
+
+
+# one makes a change while another one's is under way
+RACE = """
+import json, os, subprocess, sys
+from ppmctl import cli
+from ppmctl.environments.remote import Remote
+faster, environ = json.loads(os.environ["FASTER"]), json.loads(os.environ["FASTER_ENVIRON"])
+publish = Remote.publish
+def late(self, revision):
+    Remote.publish = publish
+    subprocess.run(faster, env=environ, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    return publish(self, revision)
+Remote.publish = late
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def race(who: Machine, faster: Machine, *change: str) -> dict[str, str]:
+    """The environment of RACE: `faster` makes `change` just before `who` publishes."""
+    command = json.dumps([*PPMCTL, "env", *change])
+    return {**who.environ, "FASTER": command, "FASTER_ENVIRON": json.dumps(dict(faster.environ))}
+
+
+def test_two_changes_at_once_are_merged(ann: Machine, bob: Machine) -> None:
+    """What one adds, changes and removes stays, and so does what the other did meanwhile to other packages."""
+    env(ann, "create", "merged", "one two three", "--shared", "--no-check")
+    environ = race(ann, bob, "add", "merged", "four", "two>=2", "--no-check")
+    command = [sys.executable, "-c", RACE, "env", "remove", "merged", "three"]
+    answer = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, "merged@3\n"), answer.stderr
+    assert "their changes are in it" in answer.stderr
+    assert listing(ann, "merged") == ["four", "one", "two>=2"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (["add", "NAME", "pandas>=2", "--no-check"], ["add", "NAME", "pandas<2", "--no-check"]),
+        (["add", "NAME", "pandas>=2", "--no-check"], ["remove", "NAME", "pandas"]),
+        (["remove", "NAME", "pandas"], ["add", "NAME", "pandas>=2", "--no-check"]),
+        (["add", "NAME", "new>=2", "--no-check"], ["add", "NAME", "new<2", "--no-check"]),
+    ],
+    ids=["changed otherwise", "changed and removed", "removed and changed", "added otherwise"],
+)
+def test_a_conflict_is_not_settled_by_whoever_is_later(
+    ann: Machine, bob: Machine, ours: list[str], theirs: list[str], request: pytest.FixtureRequest
+) -> None:
+    """Nobody is asked without a terminal: the change fails, names both sides, and nothing is changed by it."""
+    name = f"conflict-{request.node.callspec.id.replace(' ', '-')}"
+    env(ann, "create", name, "pandas", "--shared", "--no-check")
+    ours, theirs = ([name if word == "NAME" else word for word in words] for words in (ours, theirs))
+    environ = race(ann, bob, *theirs)
+    command = [sys.executable, "-c", RACE, "env", *ours]
+    answer = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    )
+    assert (answer.returncode, answer.stdout) == (1, ""), answer.stderr
+    package = ours[2].partition(">")[0]
+    assert f"{package}: it was {'pandas' if package == 'pandas' else 'not there'}; yours is " in answer.stderr
+    assert [line["revision"] for line in log(ann, name)] == [1, 2]
+
+
+def test_a_conflict_is_asked_about_on_a_terminal(ann: Machine, bob: Machine) -> None:
+    env(ann, "create", "asked", "pandas", "--shared", "--no-check")
+    environ = race(ann, bob, "add", "asked", "pandas<2", "--no-check")
+    command = [sys.executable, "-c", RACE, "env", "add", "asked", "pandas>=2", "--no-check"]
+    with on_a_terminal(command, environ) as (process, terminal):
+        said = read_until(terminal, b"[y/N]: ")
+        assert b"yours is pandas>=2; theirs is pandas<2" in said
+        os.write(terminal, b"y\n")
+        read_until(terminal, b"")
+        assert process.wait(timeout=30) == 0
+    assert listing(ann, "asked") == ["pandas>=2"]
+
+
+# what becomes of an environment
+
+
+def test_rollback_copy_delete_and_make_again(ann: Machine) -> None:
+    """A rollback is a new revision; what is deleted leaves the list, is not picked, and goes on counting."""
+    env(ann, "create", "life", "one", "--no-check")
+    env(ann, "add", "life", "two", "--no-check")
+    assert env(ann, "rollback", "life", "1").strip() == "life@3"
+    assert listing(ann, "life") == ["one"]
+    assert env(ann, "rollback", "life", "1").strip() == "life@3", "it is just that"
+    assert "no revision 9" in env(ann, "rollback", "life", "9", expect=1)
+    assert env(ann, "copy", "life@2", "afterlife").strip() == "afterlife@1"
+    assert listing(ann, "afterlife") == ["one", "two"]
+    assert "Without a terminal, say --yes" in env(ann, "delete", "life", expect=2)
+    assert env(ann, "delete", "life", "--yes").strip() == "deleted  life"
+    assert "it was deleted" in env(ann, "show", "life", expect=1)
+    assert "it was deleted" in env(ann, "add", "life", "x", "--no-check", expect=1)
+    assert "deleted already" in env(ann, "delete", "life", "--yes", expect=1)
+    assert "life" not in names(ann)
+    assert "afterlife" in names(ann)
+    assert listing(ann, "life@2") == ["one", "two"], "a revision stays for who pins it"
+    assert env(ann, "create", "life", "three", "--no-check").strip() == "life@4"
+    assert listing(ann, "life") == ["three"]
+    assert [(line["revision"], line["by"], line["deleted"]) for line in log(ann, "life")] == [
+        *((1, "ann", True), (2, "ann", True), (3, "ann", True), (4, "ann", False)),
+    ]
+    assert "life" in names(ann)
+
+
+def names(who: Machine, *options: str) -> list[str]:
+    return [entry["name"] for entry in json.loads(env(who, "list", "--json", *options))]
+
+
+def test_one_deletes_all_that_is_ones_own(index: Server, tmp_path: Path, ann: Machine) -> None:
+    """The first seed's "Delete Environments": they are listed, then asked about; nobody else's go."""
+    eve = user(index, "eve", tmp_path / "eve")
+    for name in ("eve-one", "eve-two"):
+        env(eve, "create", name)
+    env(ann, "create", "not-eves", "--shared")
+    env(eve, "add", "not-eves", "x", "--no-check")
+    assert names(eve, "--mine") == ["eve-one", "eve-two"]
+    with on_a_terminal([*PPMCTL, "env", "delete", "--mine"], dict(eve.environ)) as (process, terminal):
+        said = read_until(terminal, b"[y/N]: ")
+        assert b"To be deleted: eve-one, eve-two" in said
+        os.write(terminal, b"y\n")
+        read_until(terminal, b"")
+        assert process.wait(timeout=60) == 0
+    assert names(eve, "--mine") == []
+    assert "not-eves" in names(eve)
+    assert env(eve, "delete", "--mine", "--yes") == ""
+
+
+def test_nobody_else_changes_what_is_not_shared(index: Server, ann: Machine, bob: Machine, tmp_path: Path) -> None:
+    """Exit code 4 and the index's reason; a reader can change nothing, an admin everything."""
+    env(ann, "create", "anns", "one", "--no-check")
+    for change in (["add", "anns", "x", "--no-check"], ["remove", "anns", "one"], ["delete", "anns", "--yes"]):
+        assert "belongs to ann" in env(bob, *change, expect=4)
+    reader = user(index, "reader", tmp_path / "reader", "reader")
+    assert "not allow" in env(reader, "add", "anns", "x", "--no-check", expect=4)
+    assert "not allow" in env(reader, "create", "readers", expect=4)
+    assert listing(reader, "anns") == ["one"]
+    assert env(bob, "copy", "anns", "bobs").strip() == "bobs@1", "what may be read may be gone on with"
+    admin = machine(tmp_path / "admin", index)
+    env(admin, "add", "anns", "two", "--no-check", PPMCTL_INDEX=index.url)
+    lines = [(line["by"], line["change"]) for line in log(ann, "anns")]
+    assert lines == [("ann", "create with one"), ("admin", "add two")]
+    assert listing(ann, "anns") == ["one", "two"]
+
+
+def test_two_thousand_requirements(ann: Machine, tmp_path: Path) -> None:
+    texts = [f"package-{number:04}>={number}" for number in range(2000)]
+    (tmp_path / "requirements.txt").write_text("\n".join(texts))
+    assert env(ann, "import", tmp_path / "requirements.txt", "--name", "large", "--no-check").strip() == "large@1"
+    env(ann, "add", "large", "another", "--no-check")
+    assert listing(ann, "large") == ["another", *texts]
+
+
+def test_what_is_imported_is_what_the_file_says(ann: Machine, index: Server, tmp_path: Path) -> None:
+    """A conda environment: what the index has is taken, what only conda has is named; again: only to replace."""
+    assert index.upload(wheels.wheel("imported", "1.0")).status_code == 200
+    (tmp_path / "environment.yml").write_text(
+        "name: from-conda\n"
+        "dependencies: [python=3.12, imported=1.0, unheard-of, {pip: ['imported-too @ https://host/x.whl']}]\n"
+    )
+    answer = subprocess.run(
+        [*PPMCTL, "env", "import", str(tmp_path / "environment.yml")],
+        env=dict(ann.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (answer.returncode, answer.stdout) == (0, "from-conda@1\n"), answer.stderr
+    assert "'python=3.12' was left out" in answer.stderr
+    assert "unheard-of was left out" in answer.stderr
+    assert listing(ann, "from-conda") == ["imported==1.0.*", "imported-too @ https://host/x.whl"]
+    (tmp_path / "requirements.txt").write_text("imported>=1\n")
+    again = ["import", tmp_path / "requirements.txt", "--name", "from-conda"]
+    assert "already" in env(ann, *again, expect=2)
+    assert env(ann, *again, "--replace").strip() == "from-conda@2"
+    assert listing(ann, "from-conda") == ["imported>=1"]
+    env(ann, "export", "from-conda", "--output", tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text().splitlines()[1:] == ["imported>=1"]
+    assert "not replaced" in env(ann, "export", "from-conda", "--output", tmp_path / "out.txt", expect=1)

@@ -58,6 +58,7 @@ IMPORTERS = {
     "requests_toolbelt": {"upload"},
     "rich": {"output"},
     "twine": {"check", "upload"},
+    "uv": {"environments.programs"},
 }
 LONGEST_MODULE = 350
 

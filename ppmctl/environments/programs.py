@@ -1,0 +1,165 @@
+"""uv and pip, run with one index and its credential, and with no other index. The only module that knows where uv is.
+
+The credential goes by a netrc file for their eyes alone, and to uv by its environment: never by argv or a URL.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ppmctl import files, netrc_file
+from ppmctl.address import Address
+from ppmctl.clients import IndexTarget, netrc
+from ppmctl.credential import SECRET_VARIABLES, Credential
+from ppmctl.errors import PpmError
+from ppmctl.extras import with_extra
+
+TIMEOUT = 3600  # seconds
+_TAIL = 40  # lines of what a program that failed has said
+_STDERR = 2
+_NAME = "ppm"  # of the index, for uv
+
+# What would have them ask another index, or install something else than was said. What they cache, and how they
+# reach the network, stays the user's.
+_LEFT_OUT = frozenset(
+    {
+        *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONSTRAINT", "PIP_PYPI_URL"),
+        *("PIP_REQUIREMENT", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT", "PIP_PYTHON", "PIP_NO_DEPS"),
+        *("PIP_PRE", "PIP_ONLY_BINARY", "PIP_NO_BINARY", "UV_NO_BINARY", "UV_NO_BUILD", "UV_SYSTEM_PYTHON"),
+        *("UV_INDEX", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX"),
+        *("UV_CONSTRAINT", "UV_OVERRIDE", "UV_INDEX_STRATEGY", "UV_PRERELEASE", "UV_RESOLUTION", "UV_CONFIG_FILE"),
+        *("UV_PYTHON", "UV_TARGET", "UV_PREFIX", "UV_NO_VERIFY_HASHES", "UV_EXCLUDE_NEWER", "UV_BUILD_CONSTRAINT"),
+        *("UV_OFFLINE", "UV_REQUIRE_HASHES", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME"),
+        *SECRET_VARIABLES,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """What uv and pip are run with. `folder` is for files that they are given, and goes with it."""
+
+    address: Address
+    folder: Path
+    environ: Mapping[str, str]
+
+    def uv_index(self) -> tuple[str, ...]:
+        """The options that name the index to uv."""
+        return ("--default-index", f"{_NAME}={self.address.simple}")
+
+    def pip_index(self) -> tuple[str, ...]:
+        """The options that name the index to pip."""
+        return ("--index-url", self.address.simple)
+
+    def write(self, name: str, text: str) -> Path:
+        """A file to be read by them."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def run(self, command: Sequence[str | Path], what: str, *, is_shown: bool) -> None:
+        """Run one of them; what it says goes to stderr as it comes, or into the PpmError that its failure is."""
+        try:
+            subprocess.run(
+                [str(part) for part in command],
+                check=True,
+                timeout=TIMEOUT,
+                env=dict(self.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=_STDERR if is_shown else subprocess.PIPE,
+                stderr=_STDERR if is_shown else subprocess.STDOUT,
+            )
+        except subprocess.CalledProcessError as exc:
+            said = "" if is_shown else f":\n{_tail(exc.stdout or b'')}"
+            raise PpmError(f"{what} failed{said or ', as was said above.'}") from exc
+        except subprocess.TimeoutExpired as exc:
+            raise PpmError(f"{what} was not done after {TIMEOUT // 60} minutes.") from exc
+        except OSError as exc:
+            raise PpmError(f"{command[0]} can't be run: {exc.strerror}.") from exc
+
+
+@contextmanager
+def programs(
+    address: Address, credential: Credential | None, *, environ: Mapping[str, str], home: Path
+) -> Iterator[Programs]:
+    """uv and pip for the index at `address`, while the block runs."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in _LEFT_OUT and not name.startswith(("UV_INDEX_", "PPMCTL_", "TWINE_"))
+    }
+    kept |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    kept |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    trusted = kept.get("REQUESTS_CA_BUNDLE")
+    if trusted and "SSL_CERT_FILE" not in kept:
+        kept["SSL_CERT_FILE"] = trusted  # as uv calls it
+    with tempfile.TemporaryDirectory(prefix="ppmctl-env-") as folder:
+        if credential is not None:
+            path = Path(folder) / "netrc"
+            line = netrc.render(IndexTarget(name=_NAME, address=address), credential)
+            files.create(path, _with_others(line, address, environ, home).encode())
+            kept |= {
+                "NETRC": str(path),
+                f"UV_INDEX_{_NAME.upper()}_USERNAME": credential.username,
+                f"UV_INDEX_{_NAME.upper()}_PASSWORD": credential.secret.reveal(),
+            }
+        yield Programs(address=address, folder=Path(folder), environ=kept)
+
+
+def find_uv() -> Path | None:
+    """uv, as PATH has it, or as the package of that name brings it; None where it is not here."""
+    if found := shutil.which("uv"):
+        return Path(found)
+    if importlib.util.find_spec("uv") is None:
+        return None
+    from uv import find_uv_bin
+
+    try:
+        return Path(find_uv_bin())
+    except FileNotFoundError:
+        return None
+
+
+def need_uv(what: str) -> Path:
+    """The same; PpmError with what to type where it is not here."""
+    found = find_uv()
+    if found is None:
+        raise PpmError(f"{what} needs uv, which is not here.", hint=f"Add it: {with_extra('environments')}")
+    return found
+
+
+def pip_for(python: Path) -> tuple[str, ...]:
+    """How pip is run to install for `python`; PpmError where neither that environment nor this one has it."""
+    has_own = (
+        subprocess.run([python, "-c", "import pip"], capture_output=True, timeout=60, check=False).returncode == 0
+    )
+    if has_own:
+        return (str(python), "-m", "pip")
+    if importlib.util.find_spec("pip") is not None:
+        return (sys.executable, "-m", "pip", "--python", str(python))
+    raise PpmError(
+        "There is no pip, neither in that environment nor here.", hint=f"Add uv: {with_extra('environments')}"
+    )
+
+
+def _with_others(line: str, address: Address, environ: Mapping[str, str], home: Path) -> str:
+    """The user's netrc, which other hosts of a list may need, with the line for the index."""
+    try:
+        others = Path(environ.get("NETRC") or home / ".netrc").read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        others = ""
+    return netrc_file.with_line(others, address.host, line) if others else f"{line}\n"
+
+
+def _tail(said: bytes) -> str:
+    lines = said.decode("utf-8", "replace").rstrip().splitlines()[-_TAIL:]
+    return "\n".join(f"    {line}" for line in lines)
