@@ -93,7 +93,7 @@ def conflict(conflicts: Iterable[Step]) -> PpmError:
     return PpmError(
         "The index has files of the same names with other content:\n    " + "\n    ".join(lines),
         hint="Nothing was uploaded. A published file never changes: raise the version and publish that. If it is the"
-        " same source, built again with other time stamps in it: publish the files of the first build.",
+        " same source, and its build is never twice the same: publish the files of the first build.",
     )
 
 

@@ -23,7 +23,7 @@ credential_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="A file with the credential, one line user:secret. Without it: PPMCTL_USERNAME and PPMCTL_TOKEN,"
-    " TWINE_USERNAME and TWINE_PASSWORD, `ppmctl login`, ~/.pypirc, ~/.netrc.",
+    " TWINE_USERNAME and TWINE_PASSWORD, `ppmctl login`, ~/.pypirc, the keyring, ~/.netrc.",
 )
 
 

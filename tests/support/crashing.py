@@ -43,12 +43,15 @@ class Plan:
     def environ(self) -> dict[str, str]:
         return {VARIABLE: str(self._path)}
 
-    def arm(self, event: str, pattern: str, *, count: int = 1) -> None:
-        """Kill before the `count`th `event` from now on whose path (for two, "from -> to") matches `pattern`."""
+    def arm(self, event: str, pattern: str, *, count: int = 1, by: signal.Signals = signal.SIGKILL) -> None:
+        """Kill before the `count`th `event` from now on whose path (for two, "from -> to") matches `pattern`.
+
+        `by` is another signal that the group is to get instead.
+        """
         assert event in EVENTS, event
         self._reached.unlink(missing_ok=True)
         written = self._path.with_name(self._path.name + ".new")
-        written.write_text(json.dumps({"event": event, "pattern": pattern, "count": count}))
+        written.write_text(json.dumps({"event": event, "pattern": pattern, "count": count, "by": by}))
         written.replace(self._path)
 
     def disarm(self) -> str:
@@ -92,7 +95,7 @@ class _Hook:
             if self._seen < plan["count"]:
                 return
             Path(self._plan + ".reached").write_text(f"{event} {operation}")
-            os.killpg(0, signal.SIGKILL)
+            os.killpg(0, plan["by"])
 
 
 def main() -> None:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-# What becomes of a request: it is answered 503 without the server, its connection ends before the server has it, or
-# after the server has done it.
-Trouble = Literal["503", "cut", "lost"]
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """Something that is done in the middle of a request, before the server has it or after; it gets no answer."""
+
+    act: Callable[[], object]
+    after: bool = False
+
+
+# What becomes of a request: nothing; it is answered 503 without the server, its connection ends before the server has
+# it, or after the server has done it.
+Trouble = Literal["none", "503", "cut", "lost"] | Act
 
 _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
 
@@ -43,11 +54,13 @@ class Recorder:
 
 
 @contextmanager
-def recording(port: int, *, troubles: Iterable[tuple[str, Trouble]] = ()) -> Iterator[Recorder]:
+def recording(
+    port: int, *, troubles: Iterable[tuple[str, Trouble]] = (), certificate: tuple[Path, Path] | None = None
+) -> Iterator[Recorder]:
     """Pass requests on to 127.0.0.1:`port`, unchanged, and record them.
 
     The first request whose method is the first of `troubles` meets it, and so on. A server that does not answer is a
-    503, as behind nginx.
+    503, as behind nginx. With a `certificate`, its chain and its key, it is https://localhost.
     """
     recorder = Recorder(url="")
     ahead = list(troubles)
@@ -58,6 +71,9 @@ def recording(port: int, *, troubles: Iterable[tuple[str, Trouble]] = ()) -> Ite
             trouble = ahead.pop(0)[1] if ahead and ahead[0][0] == self.command else None
             if trouble == "503":
                 self.refuse()
+                return
+            if isinstance(trouble, Act) and not trouble.after:
+                trouble.act()
                 return
             if trouble == "cut":
                 return  # HTTP/1.0: the connection ends
@@ -79,8 +95,10 @@ def recording(port: int, *, troubles: Iterable[tuple[str, Trouble]] = ()) -> Ite
                     answered_as=answer.getheader("Content-Type"),
                 )
             )
-            if trouble == "lost":
+            if trouble == "lost" or isinstance(trouble, Act):
                 upstream.close()
+                if isinstance(trouble, Act):
+                    trouble.act()
                 return
             self.send_response_only(answer.status, answer.reason)
             for name, value in answer.getheaders():
@@ -103,6 +121,11 @@ def recording(port: int, *, troubles: Iterable[tuple[str, Trouble]] = ()) -> Ite
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
         recorder.url = f"http://127.0.0.1:{listener.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            listener.socket = context.wrap_socket(listener.socket, server_side=True)
+            recorder.url = f"https://localhost:{listener.server_address[1]}"
         thread = threading.Thread(target=listener.serve_forever)
         thread.start()
         try:

@@ -1,0 +1,190 @@
+"""A publish that ends in the middle, by kill -9 or Ctrl-C, wherever that is, and the same command once more."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import crashing, wheels
+from support.clients import Machine, machine
+from support.evidence import until
+from support.recorder import Act, Trouble, recording
+from support.servers import PPMCTL, Server
+
+README = {"description_content_type": "text/markdown"}
+SIGNALS = [signal.SIGKILL, signal.SIGINT]
+
+# Builds itself, needs nothing, and writes the time of the build into what it makes, as setuptools does in sdists.
+BACKEND = """
+import gzip, io, os, pathlib, tarfile, time, zipfile
+
+NAME, WAIT = "{name}", pathlib.Path(r"{wait}")
+META = f"Metadata-Version: 2.1\\nName: {{NAME}}\\nVersion: 1.0\\nDescription-Content-Type: text/markdown\\n\\nx\\n"
+
+def build_sdist(folder, config_settings=None):
+    if WAIT.exists():
+        WAIT.with_name("reached").touch()
+        while WAIT.exists():
+            time.sleep(0.05)
+    with tarfile.open(os.path.join(folder, f"{{NAME}}-1.0.tar.gz"), "w:gz") as tar:
+        own = {{name: open(name).read() for name in ("pyproject.toml", "backend.py")}}
+        for name, content in {{"PKG-INFO": META, **own}}.items():
+            member = tarfile.TarInfo(f"{{NAME}}-1.0/{{name}}")
+            member.size, member.mtime = len(content), time.time()
+            tar.addfile(member, io.BytesIO(content.encode()))
+    return f"{{NAME}}-1.0.tar.gz"
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    info = f"{{NAME}}-1.0.dist-info"
+    members = {{f"{{NAME}}.py": "x = 1\\n", f"{{info}}/METADATA": META,
+               f"{{info}}/WHEEL": "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"}}
+    members[f"{{info}}/RECORD"] = "".join(f"{{name}},,\\n" for name in members) + f"{{info}}/RECORD,,\\n"
+    with zipfile.ZipFile(os.path.join(folder, f"{{NAME}}-1.0-py3-none-any.whl"), "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name, time.gmtime()[:6]), content)
+    return f"{{NAME}}-1.0-py3-none-any.whl"
+"""
+
+
+@pytest.fixture
+def user(tmp_path: Path, index: Server) -> Machine:
+    """A publisher's machine, with a folder of its own for what is temporary."""
+    there = machine(tmp_path / "home", index)
+    (tmp_path / "tmp").mkdir()
+    return Machine(home=there.home, environ={**there.environ, "TMPDIR": str(tmp_path / "tmp")})
+
+
+def project(folder: Path, name: str) -> Path:
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "1.0"\n'
+    )
+    (folder / "backend.py").write_text(BACKEND.format(name=name, wait=folder / "wait"))
+    return folder
+
+
+def dist(folder: Path, name: str) -> list[str]:
+    """A wheel and an sdist, which are sent in this order."""
+    top = f"{name}-1.0"
+    packed = {f"{top}/PKG-INFO": wheels.metadata(name, "1.0", **README), f"{top}/{name}.py": b""}
+    made = wheels.wheel(name, "1.0", **README), (f"{top}.tar.gz", wheels.tar_of(packed))
+    return [str(wheels.write(folder / "dist", one)) for one in made]
+
+
+class Running:
+    """A `ppmctl publish` in a process group of its own, as a shell starts it; its end is that of the group."""
+
+    def __init__(self, user: Machine, *arguments: str, index: str, **environ: str) -> None:
+        command = crashing.COMMAND if environ else PPMCTL
+        # what a shell runs in the background ignores Ctrl-C, and so would all that it starts
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                [*command, "publish", "--index", index, *arguments],
+                env={**user.environ, **environ},
+                cwd=user.home,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                process_group=0,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def end(self, by: signal.Signals) -> None:
+        os.killpg(self.process.pid, by)
+
+    def ended(self, by: signal.Signals) -> None:
+        """See that it ended as it should by this signal: nobody is told of a kill, and Ctrl-C is no failure."""
+        _out, said = self.process.communicate(timeout=60)
+        assert self.process.returncode == (-signal.SIGKILL if by is signal.SIGKILL else 130), said
+        assert "Traceback" not in said
+        assert by is signal.SIGKILL or said.rstrip().splitlines()[-1].startswith(("Interrupted.", "What was built"))
+
+
+def goes_on(user: Machine, index: Server, name: str, *arguments: str) -> list[str]:
+    """Run it again; what became of the wheel and the sdist, both of which the index has as this says."""
+    said = user.run(*PPMCTL, "publish", "--index", index.url, *arguments).output
+    found = re.findall(r"^(\w+) +(\S+) +([0-9a-f]{64})$", said, re.MULTILINE)
+    listed = {file["filename"]: file["hashes"]["sha256"] for file in index.page(name.replace("_", "-"))["files"]}
+    assert {filename: sha256 for _, filename, sha256 in found} == listed
+    assert len(listed) == 2
+    return [state for state, _, _ in found]
+
+
+@pytest.mark.parametrize("by", SIGNALS)
+def test_during_the_build(by: signal.Signals, user: Machine, index: Server, tmp_path: Path) -> None:
+    name = f"built-{by.name}".lower().replace("-", "_")
+    here = project(tmp_path / "project", name)
+    (here / "wait").touch()
+    running = Running(user, str(here), index=index.url)
+    until((here / "reached").exists, "the build runs")
+    running.end(by)
+    (here / "wait").unlink()
+    running.ended(by)
+    assert by is signal.SIGKILL or not list((tmp_path / "tmp").glob("ppmctl-*"))
+    assert index.get(f"/simple/built-{by.name.lower()}/").status_code == 404
+    assert goes_on(user, index, name, str(here)) == ["published", "published"]
+
+
+@pytest.mark.parametrize("by", SIGNALS)
+def test_during_the_check(by: signal.Signals, user: Machine, index: Server, tmp_path: Path) -> None:
+    name = f"checked_{by.name}".lower()
+    files = dist(tmp_path, name)
+    plan = crashing.Plan(tmp_path / "plan")
+    plan.arm("open", r"\.whl$", by=by)
+    Running(user, *files, index=index.url, **plan.environ).ended(by)
+    assert plan.disarm().startswith("open")
+    assert goes_on(user, index, name, *files) == ["published", "published"]
+
+
+# where it breaks: the requests that it sends until then, and what the next run has to do
+STAGES: dict[str, tuple[list[tuple[str, str]], bool, list[str]]] = {
+    "while comparing": ([("GET", "act")], False, ["published", "published"]),
+    "while the wheel is sent": ([("POST", "act")], False, ["published", "published"]),
+    "when the wheel has arrived": ([("POST", "act")], True, ["same", "published"]),
+    "before the wheel is seen": ([("POST", "none"), ("GET", "act")], False, ["same", "published"]),
+    "while the sdist is sent": ([("POST", "none"), ("POST", "act")], False, ["same", "published"]),
+    "when the sdist has arrived": ([("POST", "none"), ("POST", "act")], True, ["same", "same"]),
+}
+
+
+@pytest.mark.parametrize("by", SIGNALS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_between_the_first_request_and_the_last(
+    stage: str, by: signal.Signals, user: Machine, index: Server, tmp_path: Path
+) -> None:
+    requests, after, states = STAGES[stage]
+    name = f"{stage}-{by.name}".lower().replace(" ", "-").replace("-", "_")
+    files = dist(tmp_path, name)
+    running: list[Running] = []
+    act = Act(act=lambda: running[0].end(by), after=after)
+    troubles: list[tuple[str, Trouble]] = [(method, act if what == "act" else "none") for method, what in requests]
+    with recording(index.port, troubles=troubles) as front:
+        running.append(Running(user, *files, index=front.url))
+        running[0].ended(by)
+    assert goes_on(user, index, name, *files) == states
+
+
+def test_a_build_that_differs_in_its_times_is_the_same(user: Machine, index: Server, tmp_path: Path) -> None:
+    """A CI job is killed between two uploads, and begins anew: its second build has other bytes."""
+    here = project(tmp_path / "project", "anew")
+    running: list[Running] = []
+    troubles: list[tuple[str, Trouble]] = [
+        ("POST", "none"),
+        ("POST", Act(act=lambda: running[0].end(signal.SIGKILL))),
+    ]
+    with recording(index.port, troubles=troubles) as front:
+        running.append(Running(user, str(here), index=front.url))
+        running[0].ended(signal.SIGKILL)
+    assert goes_on(user, index, "anew", str(here)) == ["same", "published"]
+    backend = (here / "backend.py").read_text()
+    (here / "backend.py").write_text(backend.replace("x = 1", "x = 2"))
+    said = user.run(*PPMCTL, "publish", "--index", index.url, here, expect=1).output
+    assert "anew-1.0-py3-none-any.whl: here sha256" in said

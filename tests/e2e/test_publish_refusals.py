@@ -1,0 +1,246 @@
+"""Every way in which `ppmctl publish` says no: what it says, what to do about it, and the exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support import wheels
+from support.clients import flit_project, machine
+from support.servers import Server, ppmctl
+from twine.utils import DEFAULT_REPOSITORY
+
+from ppmctl.cli import run
+
+README = {"description_content_type": "text/markdown"}
+SECRET = "ppm_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A folder to be in, an index, and the user's own environment; what is tried may change all of them."""
+
+    folder: Path
+    index: Server
+    monkeypatch: pytest.MonkeyPatch
+
+    def wheel(self, name: str = "demo", version: str = "1.0", *, into: str = "dist", **more: object) -> str:
+        made = wheels.wheel(name, version, **{**README, **more})  # type: ignore[arg-type]  # fields and files alike
+        return str(wheels.write(self.folder / into, made))
+
+    def has(self, path: str) -> None:
+        """The index has this file already."""
+        file = Path(path)
+        assert self.index.upload((file.name, file.read_bytes())).status_code == 200
+
+    def environ(self, **variables: str) -> None:
+        for name, value in variables.items():
+            self.monkeypatch.setenv(name, value)
+
+    def user(self, name: str, *options: str) -> None:
+        """Be this user of the index."""
+        secret = ppmctl("user", "add", name, *options, "--root", str(self.index.root)).stdout.strip()
+        self.environ(PPMCTL_USERNAME=name, PPMCTL_TOKEN=secret)
+
+    def project(self, name: str, version: str = "1.0") -> str:
+        made = flit_project(self.folder / name, name, version)
+        text = (made / "pyproject.toml").read_text()
+        dynamic = 'dynamic = ["version", "description"]'
+        (made / "pyproject.toml").write_text(text.replace(dynamic, f'version = "{version}"\ndescription = "x"'))
+        return str(made)
+
+
+@pytest.fixture
+def place(tmp_path: Path, index: Server, monkeypatch: pytest.MonkeyPatch) -> Place:
+    there = machine(tmp_path / "home", index)
+    for name in [name for name in os.environ if name not in there.environ]:
+        monkeypatch.delenv(name)
+    for name, value in there.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PPMCTL_INDEX", index.url)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return Place(folder=tmp_path / "here", index=index, monkeypatch=monkeypatch)
+
+
+def two_of_a_name(place: Place) -> list[str]:
+    return [place.wheel(into="one"), place.wheel(into="two", summary="other")]
+
+
+def conflict(place: Place) -> list[str]:
+    place.has(place.wheel("clash", into="old"))
+    return [place.wheel("clash", summary="other")]
+
+
+def removed(place: Place) -> list[str]:
+    made = place.wheel("gone")
+    place.has(made)
+    ppmctl("package", "remove", "gone", "1.0", "--yes", "--root", str(place.index.root))
+    return [made]
+
+
+def archived(place: Place) -> list[str]:
+    place.has(place.wheel("closed"))
+    ppmctl("package", "status", "closed", "archived", "--root", str(place.index.root))
+    return [place.wheel("closed", "1.1")]
+
+
+def reader(place: Place) -> list[str]:
+    place.user("rita", "--role", "reader")
+    return [place.wheel()]
+
+
+def out_of_scope(place: Place) -> list[str]:
+    place.user("pia", "--role", "publisher", "--project", "acme-*")
+    return [place.wheel()]
+
+
+def without_credential(place: Place) -> list[str]:
+    (place.folder.parent / "home" / ".netrc").unlink()
+    return [place.wheel()]
+
+
+def with_variables(**variables: str) -> Callable[[Place], list[str]]:
+    def make(place: Place) -> list[str]:
+        place.environ(**variables)
+        return [place.wheel()]
+
+    return make
+
+
+def packed(name: str, content: bytes) -> Callable[[Place], list[str]]:
+    return lambda place: [place.wheel(files={name: content})]
+
+
+def not_built(place: Place) -> list[str]:
+    return ["--skip-build", place.project("unbuilt")]
+
+
+def of_another_version(place: Place) -> list[str]:
+    made = place.project("older", "2.0")
+    place.wheel("older", into="older/dist")
+    return ["--skip-build", made]
+
+
+def built_before(place: Place) -> list[str]:
+    made = place.project("stale")
+    place.wheel("stale", into="stale/dist", files={"stale.py": b"old"})
+    return ["--skip-build", made]
+
+
+def no_build(place: Place) -> list[str]:
+    made = Path(place.project("broken"))
+    (made / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "x"\nbackend-path = ["."]\n[project]\nname = "broken"\n'
+    )
+    (made / "x.py").write_text("raise SystemExit('the backend says why')\n")
+    return [str(made)]
+
+
+def public(place: Place) -> list[str]:
+    url = f"https://{urlsplit(DEFAULT_REPOSITORY).hostname}/"
+    return [place.wheel(classifier="Private :: Do Not Upload"), "--index", url]
+
+
+def nothing_listens(place: Place) -> list[str]:
+    return [place.wheel(), "--index", "http://127.0.0.1:1/"]
+
+
+# what is refused: how to get there, the exit code, a part of the message, a part of what to do
+REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
+    "no such path": (lambda _: ["missing"], 2, "There is nothing at missing", "files such as dist/*"),
+    "no project": (lambda _: [], 2, "neither a pyproject.toml nor a setup.py", "ppmctl publish dist/*"),
+    "two files of a name": (two_of_a_name, 2, "one name and different content", "only one of them"),
+    "no index": (with_variables(PPMCTL_INDEX=""), 2, "not said which index", "PPMCTL_INDEX"),
+    "an unknown index": (with_variables(PPMCTL_INDEX="x"), 2, "neither a URL nor a section", "Give the URL"),
+    "a secret in the URL": (
+        with_variables(PPMCTL_INDEX=f"https://u:{SECRET}@h/"),
+        2,
+        "a credential in it",
+        "~/.netrc",
+    ),
+    "authorities that are no file": (with_variables(TWINE_CERT="ca.pem"), 2, "TWINE_CERT names ca.pem", "PEM"),
+    "half a credential": (with_variables(PPMCTL_TOKEN=SECRET), 4, "PPMCTL_TOKEN is set, but not", "Set both"),
+    "no credential": (without_credential, 4, "asks for a credential", "PPMCTL_TOKEN"),
+    "a wrong credential": (
+        with_variables(PPMCTL_USERNAME="me", PPMCTL_TOKEN=SECRET),
+        4,
+        "does not accept the credential of 'me' (from PPMCTL_USERNAME and PPMCTL_TOKEN)",
+        "another token",
+    ),
+    "a reader": (reader, 4, "does not allow this to 'rita'", "Ask an administrator"),
+    "out of scope": (out_of_scope, 4, "'pia' (from PPMCTL_USERNAME and PPMCTL_TOKEN) to publish demo", "name right"),
+    "an index that is not there": (nothing_listens, 1, "Nothing listens at http://127.0.0.1:1", ""),
+    "no distribution": (
+        lambda place: [str(wheels.write(place.folder, ("x-1.0.zip", b"x")))],
+        1,
+        "x-1.0.zip is not a readable archive",
+        "",
+    ),
+    "another metadata": (lambda place: [place.wheel(meta=wheels.metadata("other", "1.0"))], 1, "not of 'demo'", ""),
+    "a README that is not what it says": (
+        lambda place: [
+            place.wheel(
+                meta=wheels.metadata("demo", "1.0", description_content_type="text/x-rst")
+                + b"\n.. image::\n\n====\nx\n=\n"
+            )
+        ],
+        1,
+        "can't be rendered",
+        "Mend the README",
+    ),
+    "a file of secrets": (
+        packed("demo/.env", b"A=1"),
+        1,
+        "demo/.env: a file for secrets",
+        "--allow-packed 'demo/.env'",
+    ),
+    "a token": (
+        packed("demo/x.py", f"T = '{SECRET}'".encode()),
+        1,
+        "demo/x.py: a token of a ppm index",
+        "leave it out",
+    ),
+    "a cache": (packed("demo/__pycache__/x.pyc", b"\0"), 1, "__pycache__ is no part of a project", "Delete it"),
+    "private, to the public index": (public, 1, "'Private :: Do Not Upload'", "Name your own index"),
+    "no build": (no_build, 1, "the backend says why", "python -m build"),
+    "nothing built": (not_built, 2, "There is nothing in", "leave out --skip-build"),
+    "another version built": (of_another_version, 2, "nothing of version 2.0, which the project has", "Build it"),
+    "built before a change": (built_before, 1, "built before the project was changed: stale.py", "dist/*"),
+    "a conflict": (conflict, 1, "clash-1.0-py3-none-any.whl: here sha256", "raise the version"),
+    "a removed file": (removed, 1, "was refused (409)", "raise the version"),
+    "an archived project": (archived, 4, "archived", "Ask an administrator"),
+    "a release of files": (
+        lambda place: ["--bump", "minor", place.wheel()],
+        2,
+        "are about one project",
+        "give its folder",
+    ),
+    "a release without a build": (
+        lambda place: ["--bump", "minor", "--skip-build", place.project("x")],
+        2,
+        "--skip-build builds nothing",
+        "one out",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_it_is_refused(what: str, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    arrange, code, message, advice = REFUSALS[what]
+    arguments = arrange(place)
+    capsys.readouterr()
+    assert run(["publish", *arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = err[err.index("ppmctl: ") :]
+    assert message in last
+    assert advice in last
+    assert SECRET not in err
+    assert "Traceback" not in err
+    for name in ("demo", "unbuilt", "older", "stale", "broken", "x"):
+        assert place.index.get(f"/simple/{name}/").status_code == 404
