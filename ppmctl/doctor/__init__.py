@@ -80,19 +80,19 @@ def examine(
 
 def walk(visit: Visit, checks: Sequence[Check]) -> Iterator[Finding]:
     """What `checks` find, one after the other."""
-    bad: set[str] = set()
+    because: dict[str, list[str]] = {}  # a check that failed, or was passed over → the checks that failed
     for check in checks:
-        if missing := [name for name in check.needs if name in bad]:
-            bad.add(check.name)
-            yield Finding(check.name, "skip", f"not tried, because of: {', '.join(missing)}")
+        if causes := dict.fromkeys(cause for name in check.needs for cause in because.get(name, ())):
+            because[check.name] = list(causes)
+            yield Finding(check.name, "skip", f"not tried, because of: {', '.join(causes)}")
             continue
         try:
             for finding in check.run(visit):
                 if finding.state == "fail":
-                    bad.add(check.name)
+                    because[check.name] = [check.name]
                 yield finding
         except PpmError as exc:
-            bad.add(check.name)
+            because[check.name] = [check.name]
             yield Finding(check.name, "fail", *_said(exc))
 
 

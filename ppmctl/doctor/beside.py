@@ -93,13 +93,13 @@ def hashes(volume: Volume) -> Iterator[Finding]:
         slow += 1
         each = f"{name} has a hash ({line.kind.name}) that takes {seconds * 1000:.0f} ms of processor time a request"
         yield Finding(
-            "hashes",
+            "htpasswd",
             "warn",
             f"{each}: nginx answers nobody else meanwhile",
             f"ppmctl user rotate {name} --root {volume.root}  issues a secret that is as safe and costs nothing.",
         )
     if not slow:
-        yield Finding("hashes", "ok", f"none of {len(known)} credentials takes long to try")
+        yield Finding("htpasswd", "ok", f"none of {len(known)} credentials takes long to try")
 
 
 def unfinished(volume: Volume) -> Iterator[Finding]:

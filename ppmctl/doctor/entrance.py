@@ -94,7 +94,7 @@ def _ask(visit: Visit, url: str) -> Answer:
 def _elsewhere(visit: Visit) -> str:
     """Where the index is instead, if it is near: what was forgotten or added when the URL was written."""
     address = visit.address
-    for base, simple in _near(address):
+    for base, simple in near(address):
         try:
             answer = _ask(visit, simple)
         except PpmError:
@@ -110,7 +110,8 @@ def _elsewhere(visit: Visit) -> str:
     return "Is the URL right? It is what pip has as its index URL, with or without /simple/: pip config list"
 
 
-def _near(address: Address) -> Iterator[tuple[str, str]]:
+def near(address: Address) -> Iterator[tuple[str, str]]:
+    """The URLs of indexes and of their lists that may have been meant, the likeliest first."""
     parts = urlsplit(address.base)
     root, names = f"{parts.scheme}://{parts.netloc}", [name for name in parts.path.split("/") if name]
     bases = ["/".join([root, *names[:end]]) for end in range(len(names), -1, -1)]

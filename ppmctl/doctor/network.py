@@ -21,7 +21,7 @@ _ANSWER = 1 << 16  # bytes; more than a proxy says before it lets through
 _SKEW, _MUCH_SKEW = timedelta(seconds=60), timedelta(minutes=5)
 
 
-class ProxyFailed(Exception):
+class ProxyFailed(OSError):
     """The proxy does not let through; in a few words why."""
 
 
@@ -156,7 +156,7 @@ def _date(visit: Visit) -> tuple[datetime | None, datetime]:
 
 
 def connection(visit: Visit) -> socket.socket:
-    """A connection to the index's port, through the proxy if there is one. OSError; ProxyFailed."""
+    """A connection to the index's port, through the proxy if there is one. OSError, among them ProxyFailed."""
     _scheme, host, port = origin(visit.address.base)
     host = host.strip("[]")
     between = proxy_to(visit.address.base)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pwd
@@ -13,13 +15,16 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import bcrypt
 import pytest
-from support import faulty, namespaces, servers, wheels
+from support import faulty, namespaces, servers, sshd, wheels
 from support.faulty import LIST, Said
 from support.servers import JSON, PPMCTL, Server, clean_environment, free_port, ppmctl
 from support.tls import Authority
+
+from ppmctl import cli
 
 ASKED = ("proxy", "tcp", "http", "clock", "url", "credential", "login", "places")
 OFFERED = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
@@ -46,18 +51,33 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with an empty home and no clients. `behind` is what doctor is started with."""
+    """Somebody with an empty home and no clients. `behind` is what doctor is started with.
+
+    Without it doctor runs in the test's process, which has loaded what it needs: as a process it is tried elsewhere.
+    """
 
     home: Path
     behind: tuple[str, ...] = ()
 
     def doctor(self, *arguments: str, expect: int, **more: str) -> Diagnosis:
-        command = [*self.behind, *PPMCTL, "doctor", *arguments, "--json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=self.environ(**more), stdin=subprocess.DEVNULL
-        )
-        assert (done.returncode, done.stderr) == (expect, ""), done.stdout + done.stderr
-        document = json.loads(done.stdout)
+        asked, environ = ("doctor", *arguments, "--json"), self.environ(**more)
+        if self.behind:
+            command = [*self.behind, *PPMCTL, *asked]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=120, env=environ, stdin=subprocess.DEVNULL
+            )
+            code, said, complained = done.returncode, done.stdout, done.stderr
+        else:
+            out, err = io.StringIO(), io.StringIO()
+            with (
+                patch.dict(os.environ, environ, clear=True),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                code = cli.run(list(asked))
+            said, complained = out.getvalue(), err.getvalue()
+        assert (code, complained) == (expect, ""), said + complained
+        document = json.loads(said)
         assert document["ok"] == (expect == 0)
         keys = ("check", "state", "found", "mend")
         return Diagnosis([tuple(each[key] for key in keys) for each in document["findings"]])
@@ -193,7 +213,7 @@ def test_a_host_without_an_address(user: User) -> None:
     state, found, mend = seen.of("dns")
     assert (state, found.startswith("no.such.invalid has no address")) == ("fail", True)
     assert "getent hosts no.such.invalid" in mend
-    assert seen.of("tls") == ("skip", "not tried, because of: tcp", "")
+    assert seen.of("tls") == seen.of("login") == ("skip", "not tried, because of: dns", "")
 
 
 def test_nothing_listens(user: User) -> None:
@@ -232,6 +252,18 @@ def test_a_clock_that_is_wrong(user: User, minutes: int, state: str) -> None:
         True,
     )
     assert "sudo timedatectl set-ntp true" in mend
+
+
+def test_plain_http_to_another_machine(index: Server, user: User) -> None:
+    """Linux takes 0.0.0.0 for this machine; ppm does not."""
+    url = f"http://0.0.0.0:{index.port}/"
+    seen = user.doctor(url, expect=0, **known(index))
+    state, found, mend = seen.of("http")
+    assert (state, "pip ignores such an index" in found) == ("warn", True)
+    assert "export PPMCTL_TRUSTED_HOST=0.0.0.0" in mend
+    assert "goes over plain HTTP" in seen.of("credential")[1]
+    trusted = user.doctor(url, expect=0, PPMCTL_TRUSTED_HOST="0.0.0.0", **known(index))  # noqa: S104 - it is asked
+    assert trusted.states("http", "credential") == {"http": "ok", "credential": "ok"}
 
 
 # TLS
@@ -378,11 +410,12 @@ def test_a_credential_that_is_wrong_or_has_expired(index: Server, user: User) ->
     assert (state, "does not accept the credential of" in found, "expired" in found) == ("fail", True, False)
     assert "It is wrong" in mend
     root = ["--root", str(index.root)]
-    secret = ppmctl("user", "add", "late", "--role", "reader", "--expires", "2s", *root).stdout.strip()
+    secret = ppmctl("user", "add", "late", "--role", "reader", "--expires", "2d", *root).stdout.strip()
     late = {"PPMCTL_USERNAME": "late", "PPMCTL_TOKEN": secret}
     soon = user.doctor(index.url, expect=0, **late).of("login")
     assert (soon[0], soon[1].endswith("that is soon")) == ("warn", True)
     assert "ppmctl user enable late --expires 90d" in soon[2]
+    user.run(f"ppmctl user enable late --expires 1s {shlex.join(root)}")
     until = time.monotonic() + 30
     while index.get("/simple/", auth=("late", secret)).status_code != 401:
         assert time.monotonic() < until
@@ -497,11 +530,26 @@ def test_beside_a_volume(index: Server, beside: dict[str, str], user: User) -> N
     """Without a URL, what is seen there alone; with one both."""
     seen = user.doctor("--root", str(index.root), expect=0, **beside)
     assert [check for check, *_ in seen.findings if check not in ("inodes", "certificate")] == [
-        *("volume", "disk", "hashes", "pending", "server"),
+        *("volume", "disk", "htpasswd", "pending", "server"),
     ]
     both = user.doctor(index.url, "--root", str(index.root), expect=0, **beside, **known(index))
     assert set(both.states("login", "server").values()) == {"ok"}
     assert user.doctor("--root", str(user.home), expect=1).of("volume")[2].endswith(f"ppmctl init --root {user.home}")
+
+
+def test_beside_a_volume_elsewhere(tmp_path: Path) -> None:
+    """`--on`: what is found there, on that machine's own disk."""
+    with sshd.running(tmp_path / "host") as host:
+        root = tmp_path / "root"
+        namespaces.run(PPMCTL, "init", "--root", str(root))
+        environ = host.environ()
+        command = [*PPMCTL, "doctor", "--root", str(root), "--json", "--on", host.target]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=environ, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == 1, done.stderr
+    found = {each["check"]: each["state"] for each in json.loads(done.stdout)["findings"]}
+    assert (found["volume"], found["disk"], found["server"]) == ("ok", "ok", "fail")
 
 
 def test_slow_hashes(index: Server, beside: dict[str, str], user: User, tmp_path: Path) -> None:
@@ -512,10 +560,10 @@ def test_slow_hashes(index: Server, beside: dict[str, str], user: User, tmp_path
     ppmctl("user", "add", "slow", "--role", "reader", *root)
     lines = [line for line in listed.read_text().splitlines() if not line.startswith("slow:")]
     listed.write_text("\n".join([*lines, (tmp_path / "htpasswd").read_text()]))
-    state, found, mend = user.doctor(*root, expect=0, **beside).of("hashes")
+    state, found, mend = user.doctor(*root, expect=0, **beside).of("htpasswd")
     assert (state, found.startswith("slow has a hash (bcrypt) that takes ")) == ("warn", True)
     user.run(mend.partition("  ")[0])
-    assert user.doctor(*root, expect=0, **beside).of("hashes")[0] == "ok"
+    assert user.doctor(*root, expect=0, **beside).of("htpasswd")[0] == "ok"
 
 
 def test_pages_that_may_be_old(index: Server, beside: dict[str, str], user: User) -> None:

@@ -66,7 +66,11 @@ def index(
         def log_message(self, *_arguments: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_arguments: Any) -> None:
+            """A client that does not trust it turns away: so it should."""
+
+    server = Server((host, 0), Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
