@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import click
 
 from ppmctl import output
+from ppmctl.cli import client_files
 from ppmctl.cli.target import credential_option, index_option
-from ppmctl.errors import CredentialError, PpmError, UsageError
+from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
     from ppmctl.address import Address
     from ppmctl.clients import Form, Here, IndexTarget, Scope, Snippet
-    from ppmctl.credential import Credential
-    from ppmctl.edits import Change
-    from ppmctl.written import Written
 
+_PUBLIC = 20  # a file with fewer authorities is not one of the public ones
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CLIENTS = (
     *("pip", "uv", "poetry", "pdm", "hatch", "pipenv", "twine"),
@@ -78,22 +77,24 @@ def client_config(
         raise UsageError("--write puts it in, --remove takes it out.", hint="Give one of them.")
     here = clients.Here(environ=os.environ, home=Path.home(), cwd=Path.cwd(), platform=sys.platform)
     if remove:
-        _remove(client, index, scope, here, dry_run)
+        client_files.remove(client, index, scope, here, dry_run)
         return
-    _demand_writable(client, write or dry_run)
+    if write or dry_run:
+        client_files.demand_writable(client)
     target = _target(index, name, ca, credential_file)
-    forms = _forms(client, target, form)
+    forms = _forms(client, target, form, must_know=write or dry_run)
     if not client:
         _overview(target, forms, here)
         return
     if write or dry_run:
         for each in client:
-            _write(each, target.with_form(forms[each]), scope, here, credential_file, dry_run)
-        return
-    for number, each in enumerate(client):
+            client_files.write(each, target.with_form(forms[each]), scope, here, credential_file, dry_run)
+    for number, each in enumerate(() if write or dry_run else client):
         if number:
             output.data("")
         _print(each, target.with_form(forms[each]), scope, here, credential_file)
+    if any(forms[each] == "single" for each in client if each in clients.FORMS):
+        _say_of_authorities(target)
 
 
 def _target(index: str | None, name: str | None, ca: Path | None, credential_file: Path | None) -> IndexTarget:
@@ -126,14 +127,16 @@ def _authorities(target: Address, ca: Path | None) -> str | None:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or None
 
 
-def _forms(clients_meant: tuple[str, ...], target: IndexTarget, given: Form | None) -> dict[str, Form]:
+def _forms(
+    clients_meant: tuple[str, ...], target: IndexTarget, given: Form | None, *, must_know: bool
+) -> dict[str, Form]:
     """The form for each client, or for all there are; the index is asked what it does only where that decides."""
     from ppmctl import clients
 
     installing = [client for client in clients_meant or clients.ALL if client in clients.FORMS]
     if given is not None and not installing:
         raise UsageError(f"--form is for who installs; {clients_meant[0]} has no such choice.")
-    passes_on = given is None and bool(installing) and _passes_on(target)
+    passes_on = given is None and bool(installing) and _passes_on(target, must_know=must_know)
     if clients_meant:
         return {client: clients.form_for(client, given=given, passes_on=passes_on) for client in clients_meant}
     return {
@@ -144,7 +147,18 @@ def _forms(clients_meant: tuple[str, ...], target: IndexTarget, given: Form | No
     }
 
 
-def _passes_on(target: IndexTarget) -> bool:
+def _say_of_authorities(target: IndexTarget) -> None:
+    """That a private authority alone is not enough, where names are passed on to an index that it did not sign."""
+    with contextlib.suppress(OSError):
+        if target.ca is not None and Path(target.ca).read_bytes().count(b"-----BEGIN CERTIFICATE") < _PUBLIC:
+            output.say(
+                f"{target.ca} is all that is trusted then (by pip 24.2 and later the system's too), and this index"
+                " passes other names on to the public one: let the file have the public authorities as well."
+            )
+
+
+def _passes_on(target: IndexTarget, *, must_know: bool) -> bool:
+    """Whether the index passes other names on. PpmError where it can't be asked, and that `must_know`."""
     from ppmctl import wellknown
     from ppmctl.transport import Transport
 
@@ -152,6 +166,8 @@ def _passes_on(target: IndexTarget) -> bool:
         with Transport(None, ca=target.ca) as transport:
             offer = wellknown.discover(target.address, transport)
     except PpmError as exc:
+        if must_know:
+            raise PpmError(exc.message, hint=f"{exc.hint} Or say which form: --form single".strip()) from exc
         output.say(
             f"The index can't be asked what it does with other names, so it is taken for one beside the public one;"
             f" or give --form. {exc.message}"
@@ -192,9 +208,10 @@ def _print(client: str, target: IndexTarget, scope: Scope | None, here: Here, cr
 
 
 def _overview(target: IndexTarget, forms: dict[str, Form], here: Here) -> None:
-    from ppmctl import clients
+    from ppmctl import clients, written
     from ppmctl.clients import places
 
+    known = written.read(os.environ, here.home)
     rows = []
     for client in _CLIENTS:
         where = "printed"
@@ -202,107 +219,20 @@ def _overview(target: IndexTarget, forms: dict[str, Form], here: Here) -> None:
             each = target.with_form(forms[client])
             where = here.shown(places.path(client, places.usual(client, each), here))
         form = forms[client] if client in clients.FORMS else ""
-        rows.append((client, form, where, f"ppmctl client-config {client}"))
-    output.table(("client", "form", "goes into", "prints it"), rows)
-    output.say(f"For {target.address.base}, called {target.name}.")
-
-
-def _demand_writable(clients_meant: tuple[str, ...], edits: bool) -> None:
-    from ppmctl.clients import places
-
-    others = [client for client in clients_meant if client not in places.WRITABLE]
-    if edits and (others or not clients_meant):
-        raise UsageError(
-            f"--write is for {', '.join(places.WRITABLE)}"
-            + (f"; {others[0]} is printed." if others else ": say which."),
-            hint=f"ppmctl client-config {(others or ['pip'])[0]}" + ("" if others else " --write"),
-        )
-
-
-def _write(
-    client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None, dry_run: bool
-) -> None:
-    import importlib
-
-    from ppmctl import edits, netrc_entry, written
-    from ppmctl.clients import places
-
-    where = scope or places.usual(client, target)
-    path = edits.real(places.path(client, where, here))
-    known = written.read(os.environ, here.home)
-    if unread := places.unread(client, here):
-        raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
-    if client == "netrc":
-        change = netrc_entry.write(path, target, _credential(target, credential_file), known)
-        said: tuple[str, ...] = (f"It is used for every port of {target.address.host}.",)
-    else:
-        change = edits.write(client, path, target, where, known)
-        module = importlib.import_module(f"ppmctl.clients.{client}")
-        said = module.says(target, where) if client == "uv" else module.says(target)
-    _apply(change, known, here, dry_run, f"{client}: {here.shown(path)}", target.username)
-    wins = [variable for variable in places.OVERRULE.get(client, ()) if here.environ.get(variable)]
-    for line in (*said, *(f"{variable} is set, and wins over the file." for variable in wins)):
-        output.say(line)
-
-
-def _apply(change: Change, known: Written, here: Here, dry_run: bool, what: str, username: str | None) -> None:
-    from ppmctl import edits
-
-    name = None if username is None else quote(username, safe="")
-    for line in change.diff(here.shown(change.path), name):
-        output.say(line)
-    for note in change.notes:
-        output.say(f"{what}: {note}")
-    if dry_run:
-        output.say(f"{what}: {'would be changed' if change.is_one else 'would stay as it is'}.")
-        return
-    edits.make(change, known)
-    backup = change.entry.backup if change.entry is not None and change.is_one else None
-    done = "unchanged" if not change.is_one else "deleted" if change.after is None else "written"
-    output.say(f"{what} {done}." + (f" As it was before: {backup}" if backup else ""))
-
-
-def _remove(
-    clients_meant: tuple[str, ...], index: str | None, scope: Scope | None, here: Here, dry_run: bool
-) -> None:
-    from ppmctl import address, edits, netrc_entry, written
-
-    known = written.read(os.environ, here.home)
-    base = None if index is None else address.resolve(index, environ=os.environ, home=here.home).base
-    found = [
-        entry
-        for entry in reversed(known.all)
-        if (not clients_meant or entry.client in clients_meant)
-        and (base is None or entry.index == base)
-        and (scope is None or entry.scope == scope)
-        and (entry.scope != "project" or Path(entry.file).parent == here.cwd.resolve())
-    ]
-    if not found:
-        output.say(
-            "Nothing of what ppmctl wrote is there" + (f" for {', '.join(clients_meant)}." if clients_meant else ".")
-        )
-    for entry in found:
-        known = written.read(os.environ, here.home)
-        change = (netrc_entry if entry.client == "netrc" else edits).remove(entry, known)
-        _apply(change, known, here, dry_run, f"{entry.client}: {here.shown(change.path)}", None)
-
-
-def _credential(target: IndexTarget, credential_file: Path | None) -> Credential:
-    from ppmctl import credential
-
-    found = credential.find(target.address, file=credential_file, environ=os.environ, home=Path.home())
-    if found is None:
-        raise CredentialError(
-            f"There is no credential for {target.address.base} here to make a line for .netrc of.",
-            hint=f"ppmctl login {target.address.base} --netrc  writes it. {credential.PLACES}",
-        )
-    return found
+        ours = any(entry.client == client and entry.index == target.address.base for entry in known.all)
+        can = "written" if ours else "--write" if client in places.WRITABLE else ""
+        rows.append((client, form, where, can))
+    output.table(("client", "form", "goes into", "written"), rows)
+    output.say(
+        f"For {target.address.base}, called {target.name}. ppmctl client-config CLIENT prints what goes there; with"
+        " --write it is put there, and with --remove taken out."
+    )
 
 
 def _print_netrc(target: IndexTarget, credential_file: Path | None) -> None:
     from ppmctl.clients import netrc
 
-    found = _credential(target, credential_file)
+    found = client_files.credential_for(target, credential_file)
     output.data(netrc.render(target, found))
     output.say(
         "It goes into ~/.netrc, which only you may read: (umask 077; ppmctl client-config netrc … >> ~/.netrc)."

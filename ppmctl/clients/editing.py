@@ -12,7 +12,7 @@ from ppmctl.clients.lines import Add, Body, Plan, undone
 _INI = {"pip": pip, "twine": twine}
 _WORD = r"[\w.\"'-]*"
 _KINDS = "passw|token|secret|api[-_]?key|private[-_]?key"
-_SECRET = re.compile(rf"(?i)^([-+ ]?(?:# \(ppmctl [^)]*\) )?\s*{_WORD}(?:{_KINDS}){_WORD}\s*[:=]).*")
+_SECRET = re.compile(rf"(?i)^([-+ ]?(?:# \(ppmctl [^)]*\) )?[#;\s]*{_WORD}(?:{_KINDS}){_WORD}\s*[:=]).*")
 _USERINFO = re.compile(r"//[^/@\s]*@")
 
 
@@ -36,6 +36,9 @@ def undo(client: str, body: Body, puts: Sequence[Add], mark: str) -> tuple[Body,
 
 
 def masked(line: str, known: str | None) -> str:
-    """A line of a diff as it may be shown: no password, and of a URL's user no more than the name that is known."""
-    line = _SECRET.sub(r"\1 ***", line)
+    """A line of a diff as it may be shown: no password, of a URL's user no more than the name that is known, and
+    nothing that a terminal obeys."""
+    line = _SECRET.sub(
+        r"\1 ***", "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line)
+    )
     return _USERINFO.sub(lambda found: found[0] if known and found[0] == f"//{known}@" else "//***@", line)

@@ -15,6 +15,7 @@ def block(target: IndexTarget, where: Scope) -> list[str]:
         "[[tool.uv.index]]" if in_project else "[[index]]",
         f"name = {toml(target.name)}",
         f"url = {toml(url)}",
+        f"publish-url = {toml(target.address.upload)}",
     ]
     if target.form == "single":
         lines.append("default = true")
@@ -49,6 +50,10 @@ def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:
             "uv takes a name from the first index that has it, and asks this one before the public one: a name that"
             " is not here yet is a stranger's to take there: dependency confusion. --form single is safe."
         )
+    said.append(
+        f"To publish: uv publish --index {target.name} --trusted-publishing never; the credential from ~/.netrc, or"
+        " UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD."
+    )
     if target.in_keyring:
         environment = f"UV_KEYRING_PROVIDER=subprocess UV_INDEX_{target.variable}_USERNAME={target.username}"
         said.append(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import configparser
 import netrc
+import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ppmctl import cli, clients
+from ppmctl import cli, clients, wellknown
 from ppmctl.address import Address, resolve
-from ppmctl.clients import Form, Here, IndexTarget, Scope, pip, places, twine, uv
+from ppmctl.clients import Form, Here, IndexTarget, Scope, editing, pip, places, twine, uv
 from ppmctl.clients import netrc as netrc_line
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.transport import Unreachable
+from ppmctl.wellknown import Offer
 
 HOME = Path("/nowhere")
+TEAM = "https://index.test/team"
 FOREIGN = (
     "UV_NO_CONFIG",
     *("NETRC", "PIP_CONFIG_FILE", "UV_CONFIG_FILE", "VIRTUAL_ENV", "XDG_CONFIG_HOME"),
@@ -71,14 +76,14 @@ def test_uv_for_a_user() -> None:
     text = uv.render(target(), "~/.config/uv/uv.toml", "user").text
     assert "uv.toml" in header(text)
     assert tomllib.loads(text) == {
-        "index": [{"name": "internal", "url": "https://index.test/team/simple/", "default": True}]
+        "index": [{"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "default": True}]
     }
 
 
 def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
     text = uv.render(target(form="explicit"), "pyproject.toml", "project").text
     assert "pyproject.toml" in header(text)
-    entry = {"name": "internal", "url": "https://index.test/team/simple/", "explicit": True}
+    entry = {"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "explicit": True}
     assert tomllib.loads(text) == {"tool": {"uv": {"index": [entry]}}}
 
 
@@ -136,7 +141,7 @@ def test_the_extra_form_warns_of_dependency_confusion(
     assert code == 0
     assert "https://index.test/simple/" in out
     assert ("ependency confusion" in err) is (form == "extra")
-    assert err.count("\n") == (form == "extra")
+    assert err.count("ependency confusion") == (form == "extra")
 
 
 @pytest.mark.parametrize("client", ["pip", "uv", "twine"])
@@ -311,3 +316,104 @@ def test_that_a_client_reads_no_file_is_said(
     monkeypatch.setenv(variable, value)
     code, _, err = run(capsys, client, "--index", "https://index.test", "--form", "single")
     assert (code, variable in err) == (0, True)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("offer", "form"),
+    [
+        (Offer(upstream="redirect", read_access="public"), "single"),
+        (Offer(upstream="none", read_access="authenticated"), "explicit"),
+        (None, "explicit"),
+    ],
+)
+def test_what_the_index_says_of_itself_decides_the_form(
+    offer: Offer | None, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wellknown, "discover", lambda _address, _transport: offer)
+    code, out, _ = run(capsys, "poetry", "--index", "https://index.test")
+    assert code == 0
+    assert tomllib.loads(out)["tool"]["poetry"]["source"][0]["priority"] == {"single": "primary"}.get(form, form)
+
+
+def test_without_an_answer_it_is_printed_for_an_index_beside_others_and_nothing_is_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_address: object, _transport: object) -> None:
+        raise Unreachable("Nothing listens there.")
+
+    monkeypatch.setattr(wellknown, "discover", fail)
+    code, out, err = run(capsys, "pip", "--index", "https://index.test")
+    assert (code, "extra-index-url" in out, "Nothing listens there" in err) == (0, True, True)
+    code, out, err = run(capsys, "pip", "--index", "https://index.test", "--write")
+    assert (code, out, "--form" in err) == (1, "", True)
+    assert not (home / ".config").exists()
+    code, _, _ = run(capsys, "pip", "--index", "https://index.test", "--write", "--form", "single")
+    assert code == 0
+
+
+@pytest.mark.parametrize("client", ["github", "gitlab"])
+def test_a_ci_job_writes_its_own_netrc(client: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The step is run as the service runs it; the secret is neither in the file that is committed nor an argument."""
+    _, out, _ = run(capsys, client, "--index", "https://index.test:8443", "--form", "single")
+    job = yaml.safe_load(out)
+    steps = job["jobs"]["release"]["steps"] if client == "github" else []
+    script = next((step["run"] for step in steps if "NETRC=" in step.get("run", "")), "")
+    script = script or "\n".join(job["default"]["before_script"])
+    environ = {
+        "PPMCTL_USERNAME": "ann+ci",
+        "PPMCTL_TOKEN": "ppm_secret",
+        "RUNNER_TEMP": str(home),
+        "GITHUB_ENV": str(home / "env"),
+        "CI_PROJECT_DIR": str(home / "checkout"),
+        "PATH": os.environ["PATH"],
+    }
+    done = subprocess.run(["bash", "-euxc", script], env=environ, capture_output=True, text=True, cwd=home)
+    assert done.returncode == 0, done.stderr
+    (path,) = [path for path in home.iterdir() if "netrc" in path.name]
+    assert netrc.netrc(str(path)).hosts == {"index.test": ("ann+ci", "", "ppm_secret")}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("form", ["single", "extra"])
+def test_hadolint_has_nothing_against_the_dockerfile(
+    form: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "ca.pem").write_text("a file\n")
+    arguments = ("--index", "https://index.test", "--form", form, "--ca", str(home / "ca.pem"))
+    _, out, _ = run(capsys, "docker", *arguments)
+    syntax, rest = out.split("\n", maxsplit=1)
+    hadolint = Path(sys.executable).with_name("hadolint")
+    said = subprocess.run(
+        [hadolint, "-"], input=f"{syntax}\nFROM python:3.13-slim\n{rest}", capture_output=True, text=True
+    )
+    assert (said.returncode, said.stdout) == (0, "")
+    assert "id=netrc,target=/root/.netrc" in rest
+    assert f"--secret id=ca,src={home}/ca.pem" in rest
+
+
+def test_a_private_authority_alone_is_remarked_on_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    arguments = ("--index", "https://index.test", "--ca", str(home / "ca.pem"))
+    _, _, err = run(capsys, "pip", "uv", *arguments, "--form", "single")
+    assert err.count("let the file have the public authorities") == 1
+    _, _, err = run(capsys, "pip", *arguments, "--form", "extra")
+    assert "let the file have the public authorities" not in err
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("+password = hunter2", "+password = ***"),
+        ("-# (ppmctl twine internal) password: hunter2", "-# (ppmctl twine internal) password: ***"),
+        (" # PASSWORD=hunter2", " # PASSWORD= ***"),
+        (' api-token = "hunter2"', " api-token = ***"),
+        (" index-url = https://me:hunter2@a.test/simple/", " index-url = https://***@a.test/simple/"),
+        (" index-url = https://hunter2@a.test/simple/", " index-url = https://***@a.test/simple/"),
+        ("+index-url = https://ann%2Bci@a.test/simple/", "+index-url = https://ann%2Bci@a.test/simple/"),
+        (" # \x1b[2Jgone\x07", " # ?[2Jgone?"),
+        (" timeout = 60", " timeout = 60"),
+    ],
+)
+def test_what_a_diff_shows(line: str, shown: str) -> None:
+    assert editing.masked(line, "ann%2Bci") == shown

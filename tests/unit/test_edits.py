@@ -22,6 +22,7 @@ from ppmctl.clients.lines import Unreadable
 
 URL = "https://index.test/team"
 SIMPLE = f"{URL}/simple/"
+UPLOAD = f"{URL}/legacy/"
 FORMS: dict[str, tuple[Form, ...]] = {
     "pip": ("single", "extra"),
     "uv": ("single", "extra", "explicit"),
@@ -205,7 +206,7 @@ def says(client: str, form: str, scope: tuple[str, ...], content: bytes) -> bool
     only = form != "single" or (
         "index-url" not in above and [i for i in above["index"] if i.get("default")] == [ours]
     )
-    return bool(ours == {"name": "internal", "url": SIMPLE, **flags}) and only
+    return bool(ours == {"name": "internal", "url": SIMPLE, "publish-url": UPLOAD, **flags}) and only
 
 
 @pytest.mark.parametrize(("client", "scope", "form", "where", "content"), cases())
@@ -352,7 +353,8 @@ def test_a_file_that_can_not_be_understood_is_refused_with_the_line(
             b'# (ppmctl uv internal) name = "o"\n'
             b'# (ppmctl uv internal) url = "https://o.test/"\n'
             b"# (ppmctl uv internal) default = true\n\n"
-            b'[[index]]\nname = "internal"\nurl = "https://new.test/"\ndefault = true\n',
+            b'[[index]]\nname = "internal"\nurl = "https://new.test/"\n'
+            b'publish-url = "https://index.test/team/legacy/"\ndefault = true\n',
             "is not there as it was",
             id="another URL in our table",
         ),
@@ -563,7 +565,7 @@ def test_a_keyring_and_an_authority_are_written_too(place: Place) -> None:
     assert read("pip", place.files[WHERE["pip"]])["global"] == {"index-url": named, "cert": f"{place.home}/ca.pem"}
     assert read("uv", place.files[WHERE["uv"]]) == {
         "keyring-provider": "subprocess",
-        "index": [{"name": "internal", "url": named, "default": True}],
+        "index": [{"name": "internal", "url": named, "publish-url": UPLOAD, "default": True}],
     }
     assert read("twine", place.files[WHERE["twine"]])["internal"] == {
         "repository": f"{URL}/legacy/",
