@@ -60,7 +60,8 @@ def examine(
         yield Finding("index", "fail", *_said(exc))
         return
     meant_by = said[1] if said else "what was typed"
-    yield Finding("index", "ok", f"{meant.base} is meant, by {meant_by}")
+    at = f"; {meant.section.source}, is about it" if meant.section else ""
+    yield Finding("index", "ok", f"{meant.base} is meant, by {meant_by}{at}")
     shown, unreadable = None, None
     try:
         shown = credential.find(meant, file=credential_file, environ=environ, home=home)

@@ -44,19 +44,23 @@ def _others(visit: Visit) -> Iterator[Finding]:
         if shown is None or any(_same(other, each) for each in tried):
             continue
         tried.append(other)
-        what = (
-            f"another secret of {other.username}" if other.username == shown.username else f"that of {other.username}"
-        )
+        is_same_user = other.username == shown.username
+        what = f"another secret of {other.username}" if is_same_user else f"that of {other.username}"
         said = f"{other.source}, has another credential ({what}) than {shown.source}, which ppmctl shows"
         mend = f"Take it out there, or write over it: ppmctl login {visit.address.base}/ --netrc"
-        with visit.transport(other) as transport:
-            is_refused = transport.request("GET", visit.address.simple, headers={"Accept": ACCEPT}).status == 401
-        if is_refused and _port(visit) and "machine" in other.source:
-            mend = f"netrc has no ports: its entry is for every index at {visit.address.host}. {mend}"
-        if is_refused:
-            yield Finding("places", "fail", f"{said}, and the index refuses it: pip, uv or twine may show it", mend)
-        else:
+        if not _is_refused(visit, other):
+            if _is_refused(visit, shown):
+                said, mend = f"{said}; the index takes this one", f"Take the other one out of {shown.source}."
             yield Finding("places", "warn", said, mend)
+            continue
+        if _port(visit) and "machine" in other.source:
+            mend = f"netrc has no ports: its entry is for every index at {visit.address.host}. {mend}"
+        yield Finding("places", "fail", f"{said}, and the index refuses it: pip, uv or twine may show it", mend)
+
+
+def _is_refused(visit: Visit, shown: Credential) -> bool:
+    with visit.transport(shown) as transport:
+        return transport.request("GET", visit.address.simple, headers={"Accept": ACCEPT}).status == 401
 
 
 def _files(visit: Visit) -> Iterator[Finding]:

@@ -441,6 +441,22 @@ def test_places_that_disagree(index: Server, user: User) -> None:
     assert not [each for each in seen.findings if secret in "".join(each)]
 
 
+def test_a_stale_credential_before_one_that_works(index: Server, user: User) -> None:
+    """ppmctl takes the first that it finds; doctor says which one is right."""
+    write_netrc(user.home, "127.0.0.1", index.user, index.secret)
+    section = user.home / ".pypirc"
+    section.write_text(f"[work]\nrepository = {index.url}/legacy/\nusername = {index.user}\npassword = stale\n")
+    section.chmod(0o600)
+    seen = user.doctor("work", expect=1)
+    assert seen.of("index")[1].endswith(f"{section}, section [work], is about it")
+    assert seen.of("login")[0] == "fail"
+    state, found, mend = seen.of("places")
+    assert (state, found.endswith("; the index takes this one")) == ("warn", True)
+    assert mend == f"Take the other one out of {section}, section [work]."
+    section.write_text(f"[work]\nrepository = {index.url}/legacy/\n")
+    assert user.doctor("work", expect=0).states("login", "places") == {"login": "ok", "places": "ok"}
+
+
 def test_a_netrc_that_others_can_read(index: Server, user: User) -> None:
     path = write_netrc(user.home, "127.0.0.1", index.user, index.secret, mode=0o644)
     state, found, mend = user.doctor(index.url, expect=0).of("places")
