@@ -27,8 +27,10 @@ class Page:
 
 
 class Listing:
-    """The environments that have a latest revision. The names are read again when a project came, each entry when
-    its environment changed."""
+    """The environments that are not deleted: neither archived nor without a latest revision.
+
+    Their names are read again when a project came, each entry when its environment changed.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -84,9 +86,9 @@ class Listing:
 
 
 def _summary(log: dict[str, Any]) -> dict[str, Any] | None:
-    """What the list says of an environment; None of one without a latest revision."""
+    """What the list says of an environment; None of one that was deleted."""
     latest = next((one for one in log["revisions"] if one["revision"] == log["latest"]), None)
-    if latest is None:
+    if latest is None or log["status"] == "archived":
         return None
-    about = {key: log[key] for key in ("name", "owner", "shared", "status", "requirements", "locked")}
+    about = {key: log[key] for key in ("name", "owner", "shared", "requirements", "locked")}
     return about | {key: latest[key] for key in ("revision", "by", "at", "change")}

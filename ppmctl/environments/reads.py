@@ -43,12 +43,12 @@ class Environments:
             case ["env", name]:
                 return reads.moved(request, f"/env/{_normal(name)}/")
             case ["env", name, ""]:
-                return self._file(request, name, LOG, LOG)
+                return self._file(request, name, "", LOG)
             case ["env", name, file] if file in FILES:
                 return self._file(request, name, file, f"{LATEST}/{file}")
             case ["env", name, number, file] if file in FILES and _NUMBER.fullmatch(number):
                 return self._file(request, name, f"{number}/{file}", f"{number}/{file}", cache=self._for_ever)
-        raise Refused(404, "There is nothing here; an environment's files are /env/NAME/ and /env/NAME/REVISION/")
+        raise Refused(404, "There is nothing here; docs/http.md has what is below /env/")
 
     def _list(self, request: Request) -> Response:
         limit = request.args.get("limit", str(_LIMIT))
@@ -62,7 +62,7 @@ class Environments:
     def _file(self, request: Request, name: str, asked: str, path: str, *, cache: str = "no-cache") -> Response:
         normal = _normal(name)
         if normal != name:
-            return reads.moved(request, f"/env/{normal}/{'' if asked == LOG else asked}")
+            return reads.moved(request, f"/env/{normal}/{asked}")
         top = self._store.volume.environment(name)
         if not top.is_dir() and self._store.has_project(PREFIX + name):
             self._store.refresh(PREFIX + name)  # index/ may be deleted at any time

@@ -274,19 +274,25 @@ def others() -> Iterator[Asked]:
     for path in (
         *(f"/env/there/{form}" for form in FORMS),
         *(f"/env/there/1/{form}" for form in FORMS),
-        *(f"/env/there/2/{form}" for form in FORMS),
         *(
             "/env/",
             "/env",
             "/env/?limit=1",
             "/env/?limit=0",
             "/env/there/",
+            "/env/there/",
             "/env/there",
             "/env/There/",
             "/env/nothing/",
         ),
-        *("/env/there/latest/env.json", "/env/there/log.json", "/env/there/3/env.json", "/env/there/01/env.json"),
-        *("/env/There/1/env.json", "/env/THERE/env.json", "/env/gone/", "/env/gone/env.json", "/env/gone/1/env.json"),
+        *("/env/there/latest/env.json", "/env/there/3/env.json", "/env/there/01/env.json"),
+        *(
+            "/env/There/1/env.json",
+            "/env/THERE/env.json",
+            "/env/gone/",
+            "/env/gone/env.json",
+            "/env/gone/1/env.json",
+        ),
         *("/env/nothing/env.json", "/env/there/1/", "/env/there/1", "/env/there/1/other.txt", "/env/there/other.txt"),
         *(
             "/env/there/1/env.json/",
@@ -294,9 +300,11 @@ def others() -> Iterator[Asked]:
             f"/env/{'x' * 61}/env.json",
         ),
         *("/env/ppm-env-there/env.json", "/env/shut/", "/env/shut/env.json", "/env/shut/1/env.json"),
-        "/simple/ppm-env-nothing/",
+        *("/env/there/2/pylock.toml", "/simple/ppm-env-nothing/"),
     ):
-        for method in ("GET", "HEAD", "POST", "PUT"):
+        yield Asked(path=path)
+    for path in ("/env/there/env.json", "/env/there/1/pylock.toml", "/env/there/", "/env/", "/env/nothing/env.json"):
+        for method in ("HEAD", "POST", "PUT"):
             yield Asked(path=path, method=method)
     for path in ("/healthz", "/health", "/answered-here/json", "/nothing/json", "/a/b/c", "/nothing", "/env", "/%E9"):
         yield Asked(path=path)

@@ -1,10 +1,18 @@
-"""Revisions of environments, made by the test as (filename, content), to be uploaded."""
+"""Revisions of environments, made by the test as (filename, content); and every way in which clients use one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ppmctl.environments.format import Revision, listed, to_wheel
+from support import wheels
+from support.clients import Installer, Machine
+from support.servers import Server
+
+VERSIONS = ("1.0", "2.0")
+PROJECT = "sea-maps"
+TEAM = "team"
 
 
 def revision(name: str, number: int, *requirements: str, **about: Any) -> tuple[str, bytes]:
@@ -12,3 +20,56 @@ def revision(name: str, number: int, *requirements: str, **about: Any) -> tuple[
     values = {"change": f"change {number}", "base": number - 1 or None} | about
     made = Revision(name=name, number=number, requirements=listed(requirements), **values)
     return made.filename, to_wheel(made)
+
+
+def fill(index: Server) -> None:
+    """Publish two versions of PROJECT, and TEAM: revision 1 wants the older and is locked, 2 any with an extra."""
+    for version in VERSIONS:
+        made = wheels.wheel(PROJECT, version, meta=wheels.metadata(PROJECT, version, provides_extra="draw"))
+        assert index.upload(made).status_code == 200
+    for made in (
+        revision(TEAM, 1, f"{PROJECT}==1.0", lock=lock(index)),
+        revision(TEAM, 2, f"{PROJECT}[draw]<2", lock=lock(index)),
+    ):
+        answer = index.upload(made)
+        assert answer.status_code == 200, answer.text
+
+
+def lock(index: Server) -> str:
+    """A pylock.toml (PEP 751) that has PROJECT 1.0 as the index has it."""
+    (file,) = (file for file in index.page(PROJECT)["files"] if "-1.0-" in file["filename"])
+    return (
+        'lock-version = "1.0"\n'
+        'created-by = "a test"\n\n'
+        f'[[packages]]\nname = "{PROJECT}"\nversion = "1.0"\n\n'
+        f'[[packages.wheels]]\nurl = "{index.url}/packages/{PROJECT}/{file["filename"]}"\n'
+        f'hashes = {{sha256 = "{file["hashes"]["sha256"]}"}}\n'
+    )
+
+
+def installs(index: Server, user: Machine, newest_pip: Path) -> dict[str, str | None]:
+    """Install TEAM in each way that pip and uv have, each in a new virtual environment: way → PROJECT's version.
+
+    `user` finds the index's credential by itself.
+    """
+    simple, base = f"{index.url}/simple/", f"{index.url}/env/{TEAM}"
+    found: dict[str, str | None] = {}
+    for name, library in (("pip", newest_pip), ("uv", None)):
+        for way, what, variables in (
+            ("package", [f"ppm-env-{TEAM}"], {}),
+            ("list", ["-r", f"{base}/requirements.txt"], {}),
+            ("pinned list", ["-r", f"{base}/1/requirements.txt"], {}),
+            ("constraint", [PROJECT], {f"{name.upper()}_CONSTRAINT": f"{base}/constraints.txt"}),
+        ):
+            home = user.home / f"{name} {way}".replace(" ", "-")
+            home.mkdir()
+            there = Machine(home=home, environ={**user.environ, **variables})
+            client = Installer(name=name, machine=there, library=library)
+            client.install(*what, index=simple)
+            found[f"{name} {way}"] = client.version(PROJECT)
+    home = user.home / "uv-lock"
+    home.mkdir()
+    client = Installer(name="uv", machine=Machine(home=home, environ=user.environ), library=None)
+    client.run("sync", f"{base}/pylock.toml")
+    found["uv lock"] = client.version(PROJECT)
+    return found

@@ -1,0 +1,345 @@
+"""Environments as the index serves and guards them: plain clients, owners, revisions, deletion, ten thousand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from support import environments, tracing, wheels
+from support.answers import Asked, Party, ask
+from support.clients import Machine
+from support.environments import revision
+from support.servers import Server, ppmctl
+from support.tracing import counted
+
+from ppmctl import folder
+from ppmctl.environments.format import FILES, Revision, from_wheel, to_wheel
+from ppmctl.folder import Record
+from ppmctl.volume import RECORD, Volume
+
+LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
+FOR_EVER = "max-age=31536000, immutable, private"
+
+
+@pytest.fixture(scope="module")
+def people(index: Server) -> dict[str, tuple[str, str]]:
+    """Credentials: an owner with a token, another, one whose scope has some environments, a reader, an admin."""
+    made = {"admin": index.auth}
+    for name, options in (
+        ("ann", ("--role", "publisher")),
+        ("bob", ("--role", "publisher")),
+        ("scoped", ("--role", "publisher", "--project", "ppm-env-data-*")),
+        ("reader", ("--role", "reader")),
+    ):
+        secret = ppmctl("user", "add", name, *options, "--root", str(index.root)).stdout.strip()
+        made[name] = (name, secret)
+    said = ppmctl("token", "create", "ann+laptop", "--role", "publisher", "--root", str(index.root)).stdout.strip()
+    made["ann+laptop"] = ("ann+laptop", said.rpartition(":")[2])
+    return made
+
+
+def audited(index: Server) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (index.root / "audit.jsonl").read_text().splitlines()]
+
+
+def form(index: Server, path: str, **options: Any) -> requests.Response:
+    return index.get(f"/env/{path}", **options)
+
+
+def text(index: Server, path: str) -> str:
+    answer = form(index, path)
+    assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+    return answer.text
+
+
+def change(index: Server, method: str, path: str, who: tuple[str, str], **body: Any) -> requests.Response:
+    return requests.request(method, f"{index.url}/api/packages/{path}", json=body or None, auth=who, timeout=60)
+
+
+# plain clients
+
+
+def test_pip_and_uv_install_it_in_every_way(
+    index: Server, new_machine: Callable[..., Machine], newest_pip: Path
+) -> None:
+    """Authenticated by netrc alone, and no tool of ours on their computer."""
+    environments.fill(index)
+    found = environments.installs(index, new_machine(index), newest_pip)
+    assert found == dict.fromkeys(found, "1.0")
+    assert len(found) == 9
+    nobody = new_machine()
+    said = nobody.run("pip", "--no-input", "install", "-r", f"{index.url}/env/team/requirements.txt", expect=1).output
+    assert "401" in said
+
+
+def test_what_each_file_is_served_as(index: Server) -> None:
+    for made in (revision("served", 1, "numpy", lock=LOCK), revision("served", 2, "numpy", "flask")):
+        assert index.upload(made).status_code == 200
+    for path in (*(f"served/1/{name}" for name in FILES), "served/requirements.txt", "served/"):
+        answer = form(index, path)
+        assert answer.status_code == 200, path
+        kind = "application/json" if path.endswith((".json", "/")) else "text/plain; charset=utf-8"
+        assert answer.headers["Content-Type"] == kind
+        assert answer.headers["Cache-Control"] == (FOR_EVER if "/1/" in path else "no-cache")
+        again = form(index, path, headers={"If-None-Match": answer.headers["ETag"]})
+        assert again.status_code == 304
+        assert form(index, path, auth=None).status_code == 401
+        assert form(index, path, auth=("admin", "ppm_wrong")).status_code == 401
+    assert form(index, "Served/1/env.json").headers["Location"] == "/env/served/1/env.json"
+    assert form(index, "served/pylock.toml").status_code == 404, "the latest is not locked"
+    assert form(index, "served/3/env.json").status_code == 404
+    assert form(index, "nowhere/env.json").status_code == 404
+
+
+def test_an_environments_name_is_never_sent_elsewhere(serve: Callable[..., Server]) -> None:
+    """Somebody may register ppm-env-NAME at the public index; whoever mistypes a name must not get that."""
+    server = serve()
+    assert server.get("/simple/ppm-env-nowhere/").status_code == 404
+    assert server.get("/simple/six/").status_code == 302
+
+
+# revisions
+
+
+def test_a_pinned_revision_never_changes(serve: Callable[..., Server]) -> None:
+    """Whatever happens to the others, and to it; and index/ may be deleted."""
+    index = serve()
+    name, made = revision("pinned", 1, "numpy==1.0", lock=LOCK)
+    assert index.upload((name, made)).status_code == 200
+    before = {file: form(index, f"pinned/1/{file}") for file in FILES}
+    assert index.upload(revision("pinned", 2, "numpy==2.0")).status_code == 200
+    assert text(index, "pinned/requirements.txt").splitlines() == ["# ppm-env-pinned, revision 2", "numpy==2.0"]
+    assert index.upload((name, to_wheel(other_list(made)))).status_code == 409
+    for number in ("1", "2"):
+        assert change(index, "PUT", f"ppm-env-pinned/{number}/yank", index.auth).status_code == 200
+    shutil.rmtree(index.root / "index")
+    for file, answer in before.items():
+        after = form(index, f"pinned/1/{file}")
+        assert (after.status_code, after.content) == (200, answer.content)
+        assert after.headers["ETag"] == answer.headers["ETag"]
+
+
+def other_list(made: bytes) -> Revision:
+    found = from_wheel(made)
+    return Revision(name=found.name, number=found.number, requirements=("evil",), change=found.change)
+
+
+def test_revisions_leave_no_gap_and_one_upload_wins(index: Server, people: dict[str, tuple[str, str]]) -> None:
+    first = index.upload(revision("counted", 2, "numpy"))
+    assert (first.status_code, first.text) == (409, "Revision 2 of counted leaves a gap: the next is 1\n")
+    for number in (1, 2):
+        made = [revision("counted", number, f"numpy=={number}.{other}") for other in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            codes = sorted(answer.status_code for answer in pool.map(index.upload, made))
+        assert codes == [200] + [409] * 7
+    assert index.upload(revision("counted", 4, "numpy")).status_code == 409
+    index_files = index.filenames("ppm-env-counted")
+    assert index_files == {f"ppm_env_counted-{number}-py3-none-any.whl" for number in (1, 2)}
+    # a number that was used and removed is not given again, and leaves no gap
+    assert change(index, "DELETE", "ppm-env-counted/2", index.auth).status_code == 200
+    assert index.upload(revision("counted", 2, "numpy")).status_code == 409
+    assert index.upload(revision("counted", 3, "numpy")).status_code == 200
+    assert text(index, "counted/requirements.txt").startswith("# ppm-env-counted, revision 3\n")
+
+
+def test_what_is_no_revision_is_refused(index: Server) -> None:
+    """400, and nothing is left: neither a file nor a name that is taken."""
+    good = revision("odd", 1, "numpy")
+    for made, why in (
+        (wheels.wheel("ppm-env-odd", "1"), "has no ppm-env/env.json"),
+        (wheels.wheel("ppm-env-odd", "1.0"), "has no ppm-env/env.json"),
+        (wheels.sdist("ppm-env-odd", "1"), "has no sdists"),
+        ((good[0], revision("odd", 1, "flask", change="x")[1][:-30]), "is not a readable archive"),
+        ((revision("odd", 2)[0], good[1]), "that of another distribution"),
+        ((good[0].replace("-1-", "-1-1-"), good[1]), "holds what belongs into"),
+        ((good[0].replace("ppm_env", "PPM_env"), good[1]), "holds what belongs into"),
+        (wheels.wheel("ppm-env-" + "x" * 61, "1"), "can't be the name of an environment"),
+    ):
+        answer = index.upload(made)
+        assert (answer.status_code, answer.text.count("\n")) == (400, 1), made[0]
+        assert why in answer.text, answer.text
+    assert not (index.root / "packages" / "ppm-env-odd").exists()
+    for name in ("../x", "..", "x" * 300, "%2e%2e", "x%2fy", "x%00", "x/../../..", "."):
+        for path in (f"{name}/env.json", f"{name}/1/env.json", f"{name}/"):
+            asked = Asked(path=f"/env/{path}")  # as it is, and not as a client library would have it
+            assert ask(Party(url=index.url, auth=index.auth), asked).status in (301, 404), path
+    assert index.upload(good).status_code == 200
+
+
+# owners
+
+
+def test_who_may_change_an_environment(index: Server, people: dict[str, tuple[str, str]]) -> None:
+    """Its owner by any token, and admins; others once it is shared; scopes go on top. Each refusal is 403."""
+
+    def may(who: str, name: str, number: int, **about: Any) -> bool:
+        answer = index.upload(revision(name, number, "numpy", **about), auth=people[who])
+        assert answer.status_code in (200, 403), answer.text
+        assert answer.text.count("\n") <= 1
+        return answer.status_code == 200
+
+    assert not may("reader", "data-ml", 1)
+    assert may("ann", "data-ml", 1)
+    assert may("ann+laptop", "data-ml", 2)
+    assert not may("bob", "data-ml", 3)
+    assert not may("scoped", "data-ml", 3)
+    assert may("admin", "data-ml", 3)
+    assert may("ann", "data-ml", 4, shared=True)
+    assert may("bob", "data-ml", 5, shared=True)
+    assert may("scoped", "data-ml", 6, shared=True)
+    assert not may("bob", "data-ml", 7), "whether it is shared is its owner's to say"
+    assert may("ann+laptop", "data-ml", 7)
+    assert not may("bob", "data-ml", 8, shared=True)
+    assert not may("scoped", "web", 1), "that is not in its scope"
+    assert may("scoped", "data-mine", 1)
+    assert not may("ann", "data-mine", 2)
+    refused = index.upload(revision("data-ml", 8), auth=people["bob"])
+    assert refused.text == "The environment data-ml belongs to ann, and is not shared\n"
+    last = audited(index)[-1]
+    assert (last["by"], last["action"], last["what"]) == ("bob", "publish", "ppm_env_data_ml-8-py3-none-any.whl")
+    assert last["result"] == refused.text.rstrip()
+
+
+def test_who_may_delete_an_environment(index: Server, people: dict[str, tuple[str, str]]) -> None:
+    """Yank, unyank and archive: its owner within the scope, anybody while it is shared, admins."""
+    for name, options in (("data-own", {}), ("data-all", {"shared": True})):
+        assert index.upload(revision(name, 1, "numpy", **options), auth=people["ann"]).status_code == 200
+    requests_of = (
+        ("PUT", "{}/1/yank", {"reason": "old"}),
+        ("DELETE", "{}/1/yank", {}),
+        ("PUT", "{}/status", {"status": "archived", "reason": "deleted"}),
+        ("PUT", "{}/status", {"status": "active"}),
+    )
+    for name, allowed in (
+        ("data-own", {"ann", "ann+laptop", "admin"}),
+        ("data-all", {"ann", "ann+laptop", "admin", "bob", "scoped"}),
+    ):
+        for who in ("ann", "ann+laptop", "bob", "scoped", "reader", "admin"):
+            codes = {
+                change(index, method, path.format(f"ppm-env-{name}"), people[who], **body).status_code
+                for method, path, body in requests_of
+            }
+            assert codes == ({200} if who in allowed else {403}), (name, who)
+    for status in ("quarantined", "deprecated"):
+        answer = change(index, "PUT", "ppm-env-data-own/status", people["ann"], status=status)
+        assert answer.status_code == 403
+        admin = change(index, "PUT", "ppm-env-data-own/status", index.auth, status=status)
+        assert admin.status_code == 200
+        answer = change(index, "PUT", "ppm-env-data-own/status", people["ann"], status="active")
+        assert answer.status_code == 403, "what an admin decided"
+        assert change(index, "PUT", "ppm-env-data-own/status", index.auth, status="active").status_code == 200
+    assert index.upload(wheels.wheel("ordinary", "1.0"), auth=people["ann"]).status_code == 200
+    assert change(index, "PUT", "ordinary/status", people["ann"], status="archived").status_code == 403
+    assert change(index, "DELETE", "ppm-env-data-own/1", people["ann"]).status_code == 403
+
+
+def test_deleted_and_made_again(index: Server, people: dict[str, tuple[str, str]]) -> None:
+    """It leaves the list and the latest, pinned revisions stay, and the next one goes on counting."""
+    ann = people["ann"]
+    for number in (1, 2):
+        assert index.upload(revision("again", number, f"numpy=={number}"), auth=ann).status_code == 200
+    assert "again" in listed(index)
+    assert change(index, "PUT", "ppm-env-again/status", ann, status="archived", reason="deleted").status_code == 200
+    assert "again" not in listed(index), "while its revisions are being yanked too"
+    for number in (1, 2):
+        assert change(index, "PUT", f"ppm-env-again/{number}/yank", ann, reason="deleted").status_code == 200
+    assert form(index, "again/requirements.txt").status_code == 404
+    assert text(index, "again/2/requirements.txt").endswith("numpy==2\n")
+    assert index.upload(revision("again", 3, "numpy==3"), auth=ann).status_code == 403, "it is archived"
+    assert change(index, "PUT", "ppm-env-again/status", people["bob"], status="active").status_code == 403
+    assert change(index, "PUT", "ppm-env-again/status", ann, status="active").status_code == 200
+    assert "again" not in listed(index)
+    assert index.upload(revision("again", 1, "numpy==3"), auth=ann).status_code == 409
+    assert index.upload(revision("again", 3, "numpy==3"), auth=ann).status_code == 200
+    assert text(index, "again/requirements.txt").endswith("numpy==3\n")
+    assert "again" in listed(index)
+    log = form(index, "again/").json()
+    assert [(one["revision"], one["by"], one["yanked"]) for one in log["revisions"]] == [
+        (1, "ann", "deleted"),
+        (2, "ann", "deleted"),
+        (3, "ann", False),
+    ]
+
+
+def listed(index: Server) -> set[str]:
+    return {entry["name"] for entry in form(index, "?limit=1000").json()["environments"]}
+
+
+def test_dropped_and_adopted_ones_belong_to_nobody(
+    index: Server, people: dict[str, tuple[str, str]], tmp_path: Path
+) -> None:
+    """Copied in they are revisions or stay outside; admins alone change them, until they are shared."""
+    wheels.write(tmp_path / "old", revision("adopted", 1, "numpy"))
+    wheels.write(tmp_path / "old", wheels.wheel("ppm-env-strange", "1.0"))
+    said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(index.root), expect=1)
+    assert "has no ppm-env/env.json" in said.stdout + said.stderr
+    assert form(index, "adopted/").json()["owner"] is None
+    assert index.upload(revision("adopted", 2, "numpy"), auth=people["ann"]).status_code == 403
+    assert index.upload(revision("adopted", 2, "numpy", shared=True)).status_code == 200
+    assert index.upload(revision("adopted", 3, "numpy", shared=True), auth=people["ann"]).status_code == 200
+    assert ppmctl("index", "check", "--root", str(index.root))
+
+
+# ten thousand
+
+
+def test_ten_thousand_are_listed_a_page_at_a_time(tmp_path: Path) -> None:
+    """What a page costs is its length: no folder is walked, no environment read that is not on it."""
+    traced = tracing.start(many(tmp_path / "many", 10_000), "--upstream", "none")
+    index = traced.server
+    os.utime(index.root / "packages", (0, 0))  # the last project came long ago
+    try:
+        first = traced.session.get(f"{index.url}/env/?limit=20", timeout=60).json()
+        assert [entry["name"] for entry in first["environments"]] == [f"e{number:05}" for number in range(20)]
+        assert first["after"] == "e00019"
+        last = traced.session.get(f"{index.url}/env/?limit=20&after=e09989", timeout=60).json()
+        assert [entry["name"] for entry in last["environments"]] == [
+            f"e{number:05}" for number in range(9990, 10_000)
+        ]
+        assert last["after"] is None
+        assert last["environments"][0]["owner"] == "ann"
+        with traced.request("index/env/e00019/log.json") as operations:
+            traced.session.get(f"{index.url}/env/?limit=20", timeout=60)
+        assert [str(found) for found in operations if found.call == "getdents64"] == []
+        assert counted(operations).total() < 60
+        for wrong in ("0", "1001", "x", "-1"):
+            assert traced.session.get(f"{index.url}/env/?limit={wrong}", timeout=60).status_code == 400
+        assert requests.get(f"{index.url}/env/", timeout=60).status_code == 401
+    finally:
+        index.kill()
+
+
+def many(root: Path, count: int) -> Path:
+    """A volume of so many environments of one revision: `e00000` and so on, without pages."""
+    volume = Volume(root=root)
+    volume.prepare()
+    content = revision("e", 1, "numpy")[1]  # of what it is, is not looked at when its pages are made
+    record = Record(
+        version="1",
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        upload_time=folder.now(),
+        uploaded_by="ann",
+        summary="Environment e, revision 1: made",
+    ).to_json()
+    source = root / "source"
+    source.write_bytes(content)
+    for number in range(count):
+        where = volume.project(f"ppm-env-e{number:05}")
+        where.mkdir()
+        path = where / f"ppm_env_e{number:05}-1-py3-none-any.whl"
+        os.link(source, path)
+        (where / (path.name + RECORD)).write_bytes(record)
+    source.unlink()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    volume.boot.parent.mkdir(parents=True, exist_ok=True)
+    volume.boot.write_text(boot)  # else all pages are made at the start
+    return root

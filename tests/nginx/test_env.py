@@ -1,0 +1,119 @@
+"""Environments over the nginx of a host: served from disk to plain clients over TLS, with the application stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import clients, environments
+from support.clients import Machine, machine
+from support.environments import revision
+from support.webserver import Site
+
+from ppmctl.environments.format import FILES
+
+LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
+FOR_EVER = "max-age=31536000, immutable"
+
+
+@pytest.fixture(scope="module")
+def filled(new_sites: Callable[..., Site]) -> Site:
+    site = new_sites(ppm_upstream="none")
+    environments.fill(site)
+    return site
+
+
+def user(site: Site, home: Path) -> Machine:
+    """Somebody who has a netrc, and trusts the site's certificate."""
+    there = machine(home)
+    netrc = there.home / ".netrc"
+    netrc.write_text(f"machine localhost login {site.user} password {site.secret}\n")
+    netrc.chmod(0o600)
+    trust = {"PIP_CERT": str(site.ca), "SSL_CERT_FILE": str(site.ca), "REQUESTS_CA_BUNDLE": str(site.ca)}
+    return Machine(home=there.home, environ={**there.environ, **trust})
+
+
+@pytest.mark.parametrize(
+    "tree", [13], indirect=True, ids=["Debian 13"], scope="session"
+)  # clients' time, not nginx's
+def test_pip_and_uv_install_it_without_the_application(filled: Site, tmp_path: Path) -> None:
+    with filled.without_application():
+        found = environments.installs(filled, user(filled, tmp_path / "home"), clients.pip_library())
+    assert found == dict.fromkeys(found, "1.0")
+    assert len(found) == 9
+
+
+def test_what_each_file_is_served_as(filled: Site) -> None:
+    """A revision for ever, the latest to be asked for again; to nobody without a credential."""
+    for made in (revision("served", 1, "numpy", lock=LOCK), revision("served", 2, "numpy", lock=LOCK)):
+        assert filled.upload(made).status_code == 200
+    with filled.without_application():
+        for path in (*(f"1/{name}" for name in FILES), *FILES, ""):
+            answer = filled.get(f"/env/served/{path}")
+            assert answer.status_code == 200
+            kind = "application/json" if not path or path.endswith("json") else "text/plain; charset=utf-8"
+            assert answer.headers["Content-Type"] == kind
+            assert answer.headers["Cache-Control"] == (
+                f"{FOR_EVER}, private" if path.startswith("1/") else "no-cache"
+            )
+            if path and not path.endswith("json"):
+                number = "1" if path.startswith("1/") else "2"
+                assert answer.text.startswith(f"# ppm-env-served, revision {number}\n")
+            again = filled.get(f"/env/served/{path}", headers={"If-None-Match": answer.headers["ETag"]})
+            assert again.status_code == 304
+            for auth in (None, ("admin", "ppm_wrong")):
+                assert filled.get(f"/env/served/{path}", auth=auth).status_code == 401
+        for path in ("3/env.json", "latest/env.json", "1/other.txt", ".latest"):
+            assert filled.get(f"/env/served/{path}").status_code in (404, 503), path
+
+
+def test_where_reads_are_public(new_site: Callable[..., Site]) -> None:
+    """Environments are too; but the name of none is sent nowhere: somebody may register it elsewhere."""
+    site = new_site(ppm_read_access="public", ppm_private_names=[])
+    assert site.upload(revision("open", 1, "numpy")).status_code == 200
+    with site.without_application():
+        for path, cache in (
+            ("1/env.json", f"{FOR_EVER}, public"),
+            ("env.json", "no-cache"),
+            ("", "no-cache"),
+        ):
+            answer = site.get(f"/env/open/{path}", auth=None)
+            assert (answer.status_code, answer.headers["Cache-Control"]) == (200, cache)
+        assert site.get("/simple/ppm-env-nowhere/", auth=None).status_code == 404
+        assert site.get("/simple/ppm-envy/", auth=None).status_code == 302
+    assert site.get("/env/", auth=None).json()["environments"][0]["name"] == "open"
+
+
+def test_the_latest_moves_and_what_was_deleted_is_built_again(filled: Site) -> None:
+    """A client that has the latest sees the next at once; a yank takes it back; index/ may go at any time."""
+    etag = '"none"'
+    seen = set()
+    for number in (1, 2, 3):  # of the same size, within the same second
+        assert filled.upload(revision("moves", number, f"numpy=={number}")).status_code == 200
+        answer = filled.get("/env/moves/requirements.txt", headers={"If-None-Match": etag})
+        assert (answer.status_code, answer.text.splitlines()[1:]) == (200, [f"numpy=={number}"])
+        etag = answer.headers["ETag"]
+        seen.add(etag)
+    assert len(seen) == 3
+    pinned = filled.get("/env/moves/3/requirements.txt")
+    assert filled.request("PUT", "/api/packages/ppm-env-moves/3/yank").status_code == 200
+    assert filled.get("/env/moves/requirements.txt").text.splitlines()[1:] == ["numpy==2"]
+    shutil.rmtree(filled.root / "index")
+    with filled.without_application():
+        assert filled.get("/env/moves/requirements.txt").status_code == 503
+        assert filled.get("/env/nowhere/requirements.txt").status_code == 404
+        assert filled.get("/env/moves/requirements.txt", auth=None).status_code == 401
+    shutil.rmtree(filled.root / "index" / "env", ignore_errors=True)
+    assert filled.get("/env/moves/requirements.txt").text.splitlines()[1:] == ["numpy==2"]
+    again = filled.get("/env/moves/3/requirements.txt")
+    assert (again.content, again.headers["ETag"]) == (pinned.content, pinned.headers["ETag"])
+
+
+def test_the_list_needs_a_credential_and_the_application(filled: Site) -> None:
+    names = [entry["name"] for entry in filled.get("/env/?limit=5").json()["environments"]]
+    assert environments.TEAM in names
+    assert filled.get("/env/", auth=None).status_code == 401
+    with filled.without_application():
+        assert filled.get("/env/").status_code == 503
