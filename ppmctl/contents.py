@@ -6,11 +6,13 @@ Nothing is unpacked, and of each member no more is read than its beginning.
 from __future__ import annotations
 
 import re
+import shlex
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path, PurePosixPath
 
 from ppmctl import archives, leaks
@@ -93,20 +95,36 @@ def members(path: Path) -> Iterator[Member]:
 
 
 def examine(
-    name: Filename, packed: Iterable[Member], *, tracking: Tracking | None = None, allowed: Sequence[str] = ()
+    name: Filename,
+    packed: Iterable[Member],
+    *,
+    tracking: Tracking | None = None,
+    allowed: Sequence[str] = (),
+    is_own: bool = True,
 ) -> Findings:
     """What is wrong with what is packed in the distribution `name`.
 
     `tracking` is of the folder that it was built from, None where git knows nothing of that. What matches a glob of
-    `allowed` is right, whatever it is.
+    `allowed` is right, whatever it is. Of what is not one's `own`, and can't be built better, caches are no more than
+    named.
     """
     refused: list[str] = []
+    warnings: list[str] = []
     names: dict[str, int] = {}
+    litter = []
     for member in packed:
         names[member.name] = member.size
-        if not _matches(member.name, allowed) and (what := _wrong(member)):
+        if _matches(member.name, allowed):
+            continue
+        if what := _secret(member):
             refused.append(f"{member.name}: {what}")
-    warnings: list[str] = []
+        elif what := leaks.litter(member.name):
+            if is_own:
+                refused.append(f"{member.name}: {what} is no part of a project")
+            else:
+                litter.append(member.name)
+    if litter:
+        warnings.append(f"{name.filename} has caches in it: {_some(litter)}.")
     sizes = {inner: (full, size) for full, size in names.items() if (inner := _inner(full, name)) is not None}
     roots = _roots(sizes, tracking) if name.kind == "wheel" and tracking else ("",)
     unknown = {inner: _untracked(inner, roots, tracking) for inner in sizes} if tracking else {}
@@ -119,7 +137,7 @@ def examine(
         elif unknown.get(inner) and not _GENERATED.fullmatch(inner):
             untracked.append(full)
         elif size > HUGE and tracking is None:
-            warnings.append(f"{name.filename} has {full} in it, {_megabytes(size)}.")
+            warnings.append(f"{name.filename} has {one_line(full)} in it, {_megabytes(size)}.")
     if untracked:
         warnings.append(f"{name.filename} has files in it that git does not track: {_some(untracked)}.")
     if name.kind == "wheel" and tracking and (missing := _missing(sizes, roots, tracking)):
@@ -133,12 +151,12 @@ def refusal(found: Iterable[tuple[str, str]], *, backend: str = "") -> PpmError:
     lines = [f"{filename}: {one_line(what)}" for filename, what in found[:_LISTED]]
     if len(found) > _LISTED:
         lines.append(f"and {len(found) - _LISTED} more")
-    member = found[0][1].partition(": ")[0]
+    member = shlex.quote(escape(found[0][1].partition(": ")[0]))
     place = next((where for start, where in _LEAVE_OUT if backend.startswith(start)), "the build backend's settings")
     return PpmError(
         "What is packed must not be published:\n    " + "\n    ".join(lines),
         hint=f"Nothing was uploaded. Delete it, or leave it out of what is packed: {place}."
-        f" If it is right as it is: --allow-packed '{member}' (a glob). A secret that others saw is to be replaced.",
+        f" If it is right as it is: --allow-packed {member} (a glob). A secret that others saw is to be replaced.",
     )
 
 
@@ -160,12 +178,8 @@ def stale(name: Filename, packed: Iterable[Member], folder: Path) -> list[str]:
     return changed
 
 
-def _wrong(member: Member) -> str:
-    if member.size and (what := leaks.secret_file(member.name)):
-        return what
-    if what := leaks.litter(member.name):
-        return f"{what} is no part of a project"
-    return leaks.secret(member.text)
+def _secret(member: Member) -> str:
+    return (leaks.secret_file(member.name) if member.size else "") or leaks.secret(member.text)
 
 
 def _inner(member: str, name: Filename) -> str | None:
@@ -224,7 +238,9 @@ def _matches(member: str, globs: Iterable[str]) -> bool:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return ", ".join(map(one_line, names[:_NAMED])) + (
+        f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    )
 
 
 def _megabytes(size: int) -> str:

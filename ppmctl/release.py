@@ -75,7 +75,11 @@ def collect(
     for found in _expand(tuple(paths), work, clean=clean, skip_build=skip_build, rehearse=rehearse):
         file = check(found.path)
         findings = contents.examine(
-            file.dist.name, contents.members(file.path), tracking=found.tracking, allowed=allowed
+            file.dist.name,
+            contents.members(file.path),
+            tracking=found.tracking,
+            allowed=allowed,
+            is_own=found.is_own,
         )
         refused += [(file.filename, what) for what in findings.refused]
         backend = backend or found.backend
@@ -92,11 +96,15 @@ def collect(
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """A distribution that is to be checked; what git and pyproject.toml say of the tree that it is from."""
+    """A distribution that is to be checked; what git and pyproject.toml say of the tree that it is from.
+
+    `is_own` is False for a file that was named: it may be anybody's.
+    """
 
     path: Path
     tracking: contents.Tracking | None = None
     backend: str = ""
+    is_own: bool = True
 
 
 def _expand(
@@ -112,7 +120,7 @@ def _expand(
             build.require_source_tree(path)
     for path in paths:
         if _is_file(path):
-            yield _Found(path=path)
+            yield _Found(path=path, is_own=False)
             continue
         with contextlib.ExitStack() as stack:
             if skip_build:

@@ -176,6 +176,17 @@ def test_a_version_that_is_there_with_other_content_is_a_conflict(publisher: Pub
     assert publisher.listed("feud") == before
 
 
+def test_a_release_is_refused_where_the_project_is_only_read(publisher: Publisher, tmp_path: Path) -> None:
+    made = project(tmp_path / "raised", "raised")
+    done = publisher.run(made, "--bump", "minor", "--tag", expect=2)
+    assert "/project can't be written to from here, and a release changes and commits it" in done.err
+    assert "raise the version and commit there" in done.err
+    assert publisher.listed("raised") == {}
+    rehearsed = publisher.run(made, "--bump", "minor", "--dry-run", expect=1)
+    assert '+version = "1.1"' in rehearsed.err
+    assert "1.1 is to be released" in rehearsed.err, "its backend has a version of its own"
+
+
 def test_two_clones_of_a_commit_give_the_same_files(publisher: Publisher, tmp_path: Path) -> None:
     """Their files have the times at which they were cloned, and builds write times into what they make."""
     origin = tmp_path / "origin"

@@ -64,6 +64,46 @@ def test_a_setuptools_project_without_a_pyproject_and_an_odd_name(
     assert len(index.filenames("zope-old-style")) == 2
 
 
+def test_what_git_tracks_is_compared_with_what_is_packed(user: Machine, index: Server, tmp_path: Path) -> None:
+    """A module that setuptools is not told of, and a file that only this machine has; also where a copy is built."""
+    project = tmp_path / "shop"
+    for name in ("shop/__init__.py", "shop/till/__init__.py", "shop/prices.txt", "README.md"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("")
+    (project / ".gitignore").write_text("*.txt\n")
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "shop"\nversion = "1.0"\nreadme = "README.md"\n'
+        '[tool.setuptools]\npackages = ["shop"]\npackage-data = {shop = ["*.txt"]}\n'
+    )
+    for command in (("init", "--quiet"), ("add", ".")):
+        subprocess.run(["git", *command], cwd=project, check=True, timeout=60)
+    said = publish(user, "--clean", "--dry-run", project)
+    assert "shop-1.0-py3-none-any.whl has files in it that git does not track: shop/prices.txt.\n" in said
+    assert "shop-1.0.tar.gz has files in it that git does not track: shop-1.0/shop/prices.txt.\n" in said
+    assert "shop-1.0-py3-none-any.whl lacks modules that git tracks: shop/till/__init__.py.\n" in said
+
+
+def test_what_is_built_already_is_published_as_it_is(user: Machine, index: Server, tmp_path: Path) -> None:
+    project = flit_project(tmp_path / "ready", "ready", "1.1")
+    module = (project / "ready.py").read_bytes()
+    made = [
+        wheels.write(project / "dist", wheels.wheel("ready", version, files={"ready.py": module}, **README))
+        for version in ("1.0", "1.1")
+    ]
+    said = publish(user, "--skip-build", project)
+    assert f"Taken from {project}/dist: {made[1].name}\n" in said
+    assert "Building" not in said
+    assert index.filenames("ready") == {made[1].name}
+
+
+def test_what_is_right_as_it_is_can_be_packed(user: Machine, index: Server, tmp_path: Path) -> None:
+    made = wheels.write(tmp_path, wheels.wheel("keyed", "1.0", files={"keyed/.env": b"A=1"}, **README))
+    publish(user, made, expect=1)
+    publish(user, made, "--allow-packed", "keyed/.env")
+    assert index.filenames("keyed") == {made.name}
+
+
 def test_a_dry_run_says_what_would_be_done_and_sends_nothing(user: Machine, index: Server, tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("rehearsal", "1.0", **README))
     done = ppmctl("publish", "--dry-run", "--json", str(path), env=user.environ)

@@ -132,6 +132,12 @@ def built_before(place: Place) -> list[str]:
     return ["--skip-build", made]
 
 
+def with_a_cache(place: Place) -> list[str]:
+    made = place.project("stale")
+    place.wheel("stale", into="stale/dist", files={"stale/__pycache__/x.pyc": b"\0"})
+    return ["--skip-build", made]
+
+
 def no_build(place: Place) -> list[str]:
     made = Path(place.project("broken"))
     (made / "pyproject.toml").write_text(
@@ -197,7 +203,7 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
         packed("demo/.env", b"A=1"),
         1,
         "demo/.env: a file for secrets",
-        "--allow-packed 'demo/.env'",
+        "--allow-packed demo/.env",
     ),
     "a token": (
         packed("demo/x.py", f"T = '{SECRET}'".encode()),
@@ -205,7 +211,7 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
         "demo/x.py: a token of a ppm index",
         "leave it out",
     ),
-    "a cache": (packed("demo/__pycache__/x.pyc", b"\0"), 1, "__pycache__ is no part of a project", "Delete it"),
+    "a cache": (with_a_cache, 1, "__pycache__ is no part of a project", "Delete it"),
     "private, to the public index": (public, 1, "'Private :: Do Not Upload'", "Name your own index"),
     "no build": (no_build, 1, "the backend says why", "python -m build"),
     "nothing built": (not_built, 2, "There is nothing in", "leave out --skip-build"),

@@ -42,9 +42,17 @@ def test_a_secret_is_refused_by_its_name_and_by_its_content(tmp_path: Path) -> N
     assert found.refused == ("demo/.env: a file for secrets", "demo/x.py: a token of a ppm index, line 2")
     error = contents.refusal([(WHEEL.filename, what) for what in found.refused], backend="hatchling.build")
     assert "    demo-1.0-py3-none-any.whl: demo/x.py: a token of a ppm index, line 2" in error.message
-    assert "--allow-packed 'demo/.env'" in error.hint
+    assert "--allow-packed demo/.env" in error.hint
     assert "[tool.hatch.build]" in error.hint
     assert "aB3dE5" not in error.message + error.hint
+
+
+def test_caches_are_refused_in_what_is_built_here_and_named_in_what_is_not() -> None:
+    packed = [Member(name=name, size=1, head=b"\0") for name in ("demo/a.py", "demo/__pycache__/a.pyc")]
+    refused = contents.examine(WHEEL, packed)
+    assert refused == Findings(refused=("demo/__pycache__/a.pyc: __pycache__ is no part of a project",))
+    named = contents.examine(WHEEL, packed, is_own=False)
+    assert named == Findings(warnings=(f"{WHEEL.filename} has caches in it: demo/__pycache__/a.pyc.",))
 
 
 def test_what_is_allowed_is_let_pass_and_nothing_else(tmp_path: Path) -> None:
