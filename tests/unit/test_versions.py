@@ -45,6 +45,14 @@ def test_each_step_from_each_kind_of_version(version: str) -> None:
     assert tuple(found) == RAISED[version]
 
 
+def test_the_documents_say_what_each_step_makes() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "publish.md").read_text()
+    rows = re.findall(r"^\| (\d\S*) \| (\S+) \| (\S+) \| (\S+) \| (\S+)[^|]* \|$", text, re.MULTILINE)
+    assert len(rows) == 9
+    for version, *expected in rows:
+        assert tuple(end for end in expected if not end.startswith("refused")) == tuple(filter(None, RAISED[version]))
+
+
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=4),
     st.sampled_from(["", "a1", "rc2", ".dev3", "b1.dev0", ".post1", "+x"]),
