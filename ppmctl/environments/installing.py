@@ -55,8 +55,11 @@ def _by_uv(uv: Path, python: Path, revision: Revision, tools: Programs, *, locke
     command: tuple[str | Path, ...] = (uv, "pip", "install", *(("--exact",) if exact else ()), "-r")
     if locked and exact:
         command = (uv, "pip", "sync", "--allow-empty-requirements")
-    source = _source(revision, tools, locked=locked)
-    tools.run((*command, source, "--python", python, *tools.uv_index()), f"To install {revision.name}", is_shown=True)
+    preview = ("--preview-features", "pylock") if locked else ()  # uv would warn of it
+    options = ("--python", python, *preview, *tools.uv_index())
+    tools.run(
+        (*command, _source(revision, tools, locked=locked), *options), f"To install {revision.name}", is_shown=True
+    )
 
 
 def _by_pip(python: Path, revision: Revision, tools: Programs, *, locked: bool, exact: bool) -> None:

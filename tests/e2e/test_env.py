@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import wheels
-from support.clients import Machine, machine, run
-from support.servers import PPMCTL, Server, ppmctl
+from support.clients import Machine, machine
+from support.envs import env, listing, log, user
+from support.servers import PPMCTL, Server
 from support.terminals import on_a_terminal, read_until
 
 # 25 changes by one process, each as the command line makes it; a line on stdout for each that is done
@@ -38,33 +38,6 @@ def ann(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
 @pytest.fixture(scope="module")
 def bob(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return user(index, "bob", tmp_path_factory.mktemp("bob"))
-
-
-def user(server: Server, name: str, home: Path, role: str = "publisher") -> Machine:
-    """The machine of somebody with a credential of that role: PPMCTL_INDEX and a netrc."""
-    secret = ppmctl("user", "add", name, "--role", role, "--root", str(server.root)).stdout.strip()
-    there = machine(home)
-    (there.home / ".netrc").write_text(f"machine 127.0.0.1 login {name} password {secret}\n")
-    (there.home / ".netrc").chmod(0o600)
-    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": server.url})
-
-
-def env(who: Machine, *arguments: str | Path, expect: int = 0, **options: Any) -> str:
-    return run(who, "env", *arguments, expect=expect, **options)
-
-
-def shown(who: Machine, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(env(who, "show", name, "--json"))
-    return found
-
-
-def listing(who: Machine, name: str) -> list[str]:
-    return list(shown(who, name)["requirements"])
-
-
-def log(who: Machine, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(env(who, "log", name, "--json"))
-    return found
 
 
 # one person

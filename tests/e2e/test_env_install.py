@@ -1,0 +1,231 @@
+"""`ppmctl env` with real resolvers and virtual environments: locked here, installed there, held to its hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import readme, wheels
+from support.clients import BIN, Machine
+from support.envs import env, listing, shown, user
+from support.servers import Server
+
+SEED = ("flask", "passlib", "flask-login")  # the first seed's example
+
+
+def upstream() -> tuple[str, ...]:
+    """The options that send the index on to the one that pip here is set up for."""
+    asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    configured = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+    return ("--upstream-url", configured.stdout.strip()) if configured.returncode == 0 else ()
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """What is in a virtual environment: versions by name."""
+    found = [
+        path.name.removesuffix(".dist-info").split("-")
+        for path in folder.glob("lib/python*/site-packages/*.dist-info")
+    ]
+    return {name.lower().replace("_", "-"): version for name, version in found}
+
+
+@pytest.fixture(scope="module")
+def carol(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return user(index, "carol", tmp_path_factory.mktemp("carol"))
+
+
+@pytest.fixture(scope="module")
+def reader(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Somebody else, elsewhere, who may only read."""
+    return user(index, "reader", tmp_path_factory.mktemp("reader"), "reader")
+
+
+@pytest.fixture(scope="module")
+def charts(index: Server, carol: Machine) -> None:
+    """Two projects with two releases, one of which needs the other; an environment of them, locked."""
+    for made in (
+        wheels.wheel("sea-charts", "1.0", requires_dist="salt-grains>=1"),
+        wheels.wheel("salt-grains", "1.0"),
+        wheels.wheel("left-over", "1.0"),
+    ):
+        assert index.upload(made).status_code == 200
+    env(carol, "create", "charts", "sea-charts", "--shared")
+    assert env(carol, "lock", "charts").strip() == "charts@2"
+    assert index.upload(wheels.wheel("salt-grains", "1.1")).status_code == 200
+
+
+def test_the_seeds_example_is_installed_for_real(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """As it is typed there, from an index that has none of it: through the redirect to the one that pip here is
+    set up for. Names are checked there; one that is nowhere is named. Then locked, and installed elsewhere."""
+    server = serve(*upstream())
+    dan = user(server, "dan", tmp_path / "dan")
+    (dan.home / "requirements.txt").write_text("\n".join(SEED))
+    assert "no project no-such-project-anywhere-ppm" in env(
+        dan, "create", "web", " ".join(SEED), "no-such-project-anywhere-ppm", expect=1
+    )
+    assert env(dan, "import", "requirements.txt", "--name", "web").strip() == "web@1"
+    for tool in ("uv", "pip"):
+        assert env(dan, "install", "web", "--into", tool, "--with", tool).strip() == tool
+        assert set(SEED) < set(installed(dan.home / tool))
+        dan.run(dan.home / tool / "bin" / "python", "-c", "import flask, flask_login, passlib.hash")
+        env(dan, "check", "web", "--into", tool)
+    assert env(dan, "lock", "web").strip() == "web@2"
+    eve = user(server, "eve", tmp_path / "eve", "reader")
+    env(eve, "install", "web", "--locked", "--exact")
+    assert installed(eve.home / ".venv") == {
+        name: version for name, version in installed(dan.home / "uv").items() if name not in ("pip", "setuptools")
+    }
+    env(eve, "check", "web", "--locked", "--exact")
+    assert env(dan, "outdated", "web", "--json") == "[]\n"
+
+
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+def test_a_lock_installs_elsewhere(charts: None, index: Server, reader: Machine, tool: str) -> None:
+    """What was locked, and not what is newest; what is there besides goes if that is wanted; `check` says so."""
+    folder = reader.home / f"locked-{tool}"
+    env(reader, "install", "charts", "--into", folder, "--with", tool)
+    assert installed(folder).items() >= {"sea-charts": "1.0", "salt-grains": "1.1"}.items()
+    assert "differs  salt-grains 1.1, not salt-grains==1.0" in env(
+        reader, "check", "charts", "--into", folder, "--locked", expect=1
+    )
+    env(reader, "create", "others", "left-over", expect=4)
+    reader.run(
+        *(BIN / "uv", "pip", "install", "--python", folder / "bin" / "python"),
+        *("--default-index", index.simple, "left-over"),
+    )
+    env(reader, "check", "charts", "--into", folder)
+    said = json.loads(
+        env(reader, "check", "charts", "--into", folder, "--exact", "--json", expect=1).partition("\n]")[0] + "]"
+    )
+    assert [(item["state"], item["name"]) for item in said] == [("extra", "left-over")]
+    env(reader, "install", "charts", "--into", folder, "--with", tool, "--locked", "--exact")
+    found = {name: version for name, version in installed(folder).items() if name not in ("pip", "setuptools")}
+    assert found == {"sea-charts": "1.0", "salt-grains": "1.0"}
+    env(reader, "check", "charts", "--into", folder, "--locked", "--exact")
+
+
+def test_a_lock_has_hashes_of_everything_and_no_secret(charts: None, index: Server, carol: Machine) -> None:
+    lock = env(carol, "show", "charts", "--format", "pylock")
+    assert lock.count("sha256 = ") == lock.count("url = ") == 2
+    netrc = (carol.home / ".netrc").read_text().split()
+    assert netrc[-1] not in lock
+    assert "@" not in lock
+    assert "carol" not in lock
+
+
+def test_what_a_new_lock_would_change(charts: None, carol: Machine) -> None:
+    """`outdated` names it; a lock after a change of the list leaves the rest; --upgrade takes it."""
+    env(carol, "copy", "charts@2", "older")
+    assert shown(carol, "older")["locked"], "the copy has the lock too"
+    assert env(carol, "outdated", "older").splitlines()[1].split() == ["salt-grains", "1.0", "1.1"]
+    env(carol, "add", "older", "left-over")
+    assert not shown(carol, "older")["locked"]
+    assert "not locked" in env(carol, "install", "older", "--locked", expect=2)
+    env(carol, "lock", "older")
+    pins = env(carol, "show", "older", "--format", "pylock")
+    assert 'name = "left-over"' in pins
+    assert "salt_grains-1.0-" in pins
+    env(carol, "lock", "older", "--upgrade")
+    assert "salt_grains-1.1-" in env(carol, "show", "older", "--format", "pylock")
+    assert env(carol, "lock", "older", "--upgrade").strip() == "older@4", "a lock that is the same is no revision"
+    env(carol, "rollback", "older", "1")
+    assert "salt_grains-1.0-" in env(carol, "show", "older", "--format", "pylock"), "its lock is that list's again"
+
+
+def test_a_list_without_a_solution_says_why(charts: None, carol: Machine) -> None:
+    env(carol, "create", "unsolvable", "salt-grains>=9")
+    said = env(carol, "lock", "unsolvable", expect=1)
+    assert "salt-grains" in said
+    assert shown(carol, "unsolvable")["revision"] == 1
+    assert "no revision" not in env(carol, "install", "unsolvable", expect=1)
+    assert "--python" not in env(carol, "lock", "unsolvable", "--python", "two", expect=2)
+
+
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+def test_a_tampered_file_is_refused(index: Server, carol: Machine, reader: Machine, tool: str) -> None:
+    """Somebody with the disk puts another wheel in place of a locked one, page and all: the client says no."""
+    name = f"precious-{tool}"
+    made = wheels.wheel(name, "1.0", files={"good.py": b"000000"})
+    assert index.upload(made).status_code == 200
+    env(carol, "create", name, name)
+    env(carol, "lock", name)
+    others = (wheels.wheel(name, "1.0", files={"evil.py": b"%d" % number})[1] for number in range(100_000, 110_000))
+    _replace(index, name, made[0], next(other for other in others if len(other) == len(made[1])))
+    folder = reader.home / f"tampered-{tool}"
+    said = env(reader, "install", name, "--into", folder, "--locked", "--with", tool, expect=1)
+    assert "hash" in said.lower()
+    assert name not in installed(folder)
+
+
+def test_a_tampered_revision_is_refused(index: Server, carol: Machine, reader: Machine) -> None:
+    """The list itself: its file is held against the hash on the index's page."""
+    env(carol, "create", "tampered", "one", "--no-check")
+    path = index.root / "packages" / "ppm-env-tampered" / "ppm_env_tampered-1-py3-none-any.whl"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    assert "sha256 differs" in env(reader, "show", "tampered", expect=1)
+    assert "sha256 differs" in env(carol, "add", "tampered", "two", "--no-check", expect=1)
+
+
+def test_a_lock_is_imported_as_it_is(charts: None, carol: Machine, reader: Machine) -> None:
+    env(carol, "export", "charts@2", "--output", carol.home / "pylock.toml")
+    assert env(carol, "import", carol.home / "pylock.toml", "--name", "from-lock").strip() == "from-lock@1"
+    assert [text.partition(";")[0] for text in listing(carol, "from-lock")] == ["salt-grains==1.0", "sea-charts==1.0"]
+    env(reader, "install", "from-lock", "--locked", "--into", reader.home / "from-lock")
+    assert installed(reader.home / "from-lock") == {"sea-charts": "1.0", "salt-grains": "1.0"}
+
+
+def test_where_it_is_installed(charts: None, reader: Machine) -> None:
+    """Never into a folder of something else; the active environment by --here, with none it says so."""
+    folder = reader.home / "full"
+    folder.mkdir()
+    (folder / "mine").write_text("mine")
+    assert "no virtual environment" in env(reader, "install", "charts", "--into", folder, expect=2)
+    assert "two places" in env(reader, "install", "charts", "--into", folder, "--here", expect=2)
+    assert "active" in env(reader, "install", "charts", "--here", expect=2)
+    assert "no virtual environment" in env(reader, "check", "charts", "--into", reader.home / "nowhere", expect=2)
+    env(reader, "install", "charts", "--into", reader.home / "here")
+    env(reader, "check", "charts", "--here", VIRTUAL_ENV=str(reader.home / "here"))
+    assert sorted(path.name for path in folder.iterdir()) == ["mine"]
+
+
+def _replace(index: Server, project: str, filename: str, content: bytes) -> None:
+    """What somebody can do who has the volume: other content, with a record and pages that agree with it."""
+    path = index.root / "packages" / project / filename
+    path.chmod(0o644)
+    path.write_bytes(content)
+    record = path.with_name(f"{filename}.upload")
+    values = json.loads(record.read_text())
+    values |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    record.chmod(0o644)
+    record.write_text(json.dumps(values))
+    subprocess.run(
+        [sys.executable, "-m", "ppmctl", "index", "rebuild", "--root", str(index.root)],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """docs/environments.md as it stands, pasted by somebody with a fresh virtual environment to use pip in."""
+    server = serve(*upstream())
+    dan = user(server, "dan", tmp_path / "dan")
+    dan.run(sys.executable, "-m", "venv", dan.home / "mine")
+    commands = [block for section in readme.blocks("docs/environments.md").values() for block in section]
+    assert len(commands) >= 7
+    path = f"{dan.home / 'mine' / 'bin'}:{dan.environ['PATH']}"
+    said = readme.paste(
+        "".join(commands).replace("http://127.0.0.1:8080", server.url), dan.home, {**dan.environ, "PATH": path}
+    )
+    assert "web@5\nweb@5\n" in said, "a lock, and one that would be the same"
+    assert set(SEED) < set(installed(dan.home / "mine"))
+    assert installed(dan.home / "mine")["ppm-env-web"] == "1"
+    assert set(SEED) < set(installed(dan.home / ".venv"))

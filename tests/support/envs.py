@@ -1,0 +1,39 @@
+"""People with a credential of an index, and what `ppmctl env` says to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from support.clients import Machine, machine, run
+from support.servers import Server, ppmctl
+
+
+def user(server: Server, name: str, home: Path, role: str = "publisher") -> Machine:
+    """The machine of somebody with a credential of that role: PPMCTL_INDEX and a netrc."""
+    secret = ppmctl("user", "add", name, "--role", role, "--root", str(server.root)).stdout.strip()
+    there = machine(home)
+    (there.home / ".netrc").write_text(f"machine 127.0.0.1 login {name} password {secret}\n")
+    (there.home / ".netrc").chmod(0o600)
+    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": server.url})
+
+
+def env(who: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -> str:
+    """What `ppmctl env` says to somebody; on stderr too where it fails."""
+    return run(who, "env", *arguments, expect=expect, **environ)
+
+
+def shown(who: Machine, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(env(who, "show", name, "--json"))
+    return found
+
+
+def listing(who: Machine, name: str) -> list[str]:
+    """The requirements of an environment."""
+    return list(shown(who, name)["requirements"])
+
+
+def log(who: Machine, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(env(who, "log", name, "--json"))
+    return found
