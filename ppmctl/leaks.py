@@ -28,7 +28,7 @@ _LONG = 30
 _TOKENS = tuple(
     (what, mark, re.compile(pattern))
     for what, mark, pattern in (
-        ("a token of a ppm index", b"ppm_", rb"\bppm_(?:join_)?(?P<body>[A-Za-z0-9_-]{20,})"),
+        ("a token of a ppm index", b"ppm_", rb"\bppm_(?P<body>[A-Za-z0-9_-]{43}|join_[A-Za-z0-9_-]{32})(?![\w-])"),
         ("a PyPI token", b"pypi-AgE", rb"\bpypi-AgE(?P<body>[A-Za-z0-9_-]{50,})"),
         ("a GitHub token", b"gh", rb"\bgh[pousr]_(?P<body>[A-Za-z0-9]{36,})\b"),
         ("a GitHub token", b"github_pat_", rb"\bgithub_pat_(?P<body>[A-Za-z0-9_]{40,})\b"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from twine.utils import DEFAULT_REPOSITORY
 from ppmctl.cli import run
 
 README = {"description_content_type": "text/markdown"}
-SECRET = "ppm_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9"
+SECRET = "ppm_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bD2fG4hJ6kL8nP0r"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,18 @@ def with_a_cache(place: Place) -> list[str]:
     return ["--skip-build", made]
 
 
+def big(place: Place) -> list[str]:
+    made = place.project("heavy")
+    data = os.urandom(11 << 20)
+    for path in (Path(made) / "heavy" / "__init__.py", Path(made) / "heavy" / "data.bin"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data if path.suffix == ".bin" else b"")
+    for command in (("init", "--quiet"), ("add", "heavy/__init__.py")):
+        subprocess.run(["git", *command], cwd=made, check=True, timeout=60)
+    place.wheel("heavy", into="heavy/dist", files={"heavy/__init__.py": b"", "heavy/data.bin": data})
+    return ["--skip-build", made]
+
+
 def no_build(place: Place) -> list[str]:
     made = Path(place.project("broken"))
     (made / "pyproject.toml").write_text(
@@ -181,6 +194,13 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
     "a reader": (reader, 4, "does not allow this to 'rita'", "Ask an administrator"),
     "out of scope": (out_of_scope, 4, "'pia' (from PPMCTL_USERNAME and PPMCTL_TOKEN) to publish demo", "name right"),
     "an index that is not there": (nothing_listens, 1, "Nothing listens at http://127.0.0.1:1", ""),
+    "no index at that URL": (
+        lambda place: [place.wheel(), "--index", f"{place.index.url}/nothing"],
+        1,
+        "There is no Simple API at",
+        "Is the URL right?",
+    ),
+    "big data that git does not track": (big, 1, "heavy/data.bin: 11 MB that git does not track", "--allow-packed"),
     "no distribution": (
         lambda place: [str(wheels.write(place.folder, ("x-1.0.zip", b"x")))],
         1,
@@ -248,5 +268,5 @@ def test_it_is_refused(what: str, place: Place, capsys: pytest.CaptureFixture[st
     assert advice in last
     assert SECRET not in err
     assert "Traceback" not in err
-    for name in ("demo", "unbuilt", "older", "stale", "broken", "x"):
+    for name in ("demo", "unbuilt", "older", "stale", "broken", "heavy", "x"):
         assert place.index.get(f"/simple/{name}/").status_code == 404

@@ -18,7 +18,7 @@ from ppmctl.dists import InvalidDistribution, parse_filename
 from ppmctl.errors import PpmError, UsageError
 
 WHEEL, SDIST = parse_filename("demo-1.0-py3-none-any.whl"), parse_filename("demo-1.0.tar.gz")
-TOKEN = b"TOKEN = 'ppm_" + b"aB3dE5gH7jK9mN1pQ3sT5vW7yZ9" + b"'\n"
+TOKEN = b"TOKEN = 'ppm_" + b"aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bD2fG4hJ6kL8nP0r" + b"'\n"
 
 
 def wheel(*names: str, size: int = 1, tracking: Tracking | None = None, allowed: tuple[str, ...] = ()) -> Findings:

@@ -27,7 +27,7 @@ def key(kind: str = "RSA ", *, newline: str = "\n", head: str = "") -> str:
     ("text", "what"),
     [
         (f"token = 'ppm_{made_up(43)}'", "a token of a ppm index, line 1"),
-        (f"\n\nppm_join_{made_up(43)}\n", "a token of a ppm index, line 3"),
+        (f"\n\nppm_join_{made_up(32)}\n", "a token of a ppm index, line 3"),
         (f"password = pypi-AgE{made_up(120)}", "a PyPI token"),
         (f"GH_TOKEN=ghp_{made_up(36)}", "a GitHub token"),
         (f"github_pat_{made_up(22)}_{made_up(59)}", "a GitHub token"),
@@ -57,6 +57,8 @@ def test_a_secret_is_found_and_not_repeated(text: str, what: str) -> None:
         "ppm_something_that_is_a_name_of_a_project = 1",
         "ppm_another_function_with_a_long_name()",
         "ppm_" + "x" * 43,
+        "file ppm_env_NAME-N-py3-none-any.whl",
+        f"ppm_{made_up(44)}",
         "ghp_" + "x" * 36,
         "ghp_" + "1234567890" * 4,
         "pypi-AgEIcHlwaS5vcmc...",
