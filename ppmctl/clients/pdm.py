@@ -24,9 +24,22 @@ def render(target: IndexTarget, place: str) -> Snippet:
             " explicit is safe."
         )
     base = target.address.base
-    said.append(f"The credential: ~/.netrc (ppmctl login {base} --netrc).")
-    publish = f"pdm publish --repository {sh(target.address.upload)} --username {sh(target.username or 'USER')}"
-    said.append(f"To publish: {publish}; in CI PDM_PUBLISH_USERNAME and PDM_PUBLISH_PASSWORD.")
+    where = f"ppmctl login {base} --netrc"
+    if target.in_keyring and target.username:
+        told = "" if name == "pypi" else f"{name}."
+        said.append(
+            "The secret is in the keyring, of which pdm asks for a name: pdm config"
+            f" pypi.{told}username {sh(target.username)}\nWithout that: {where}"
+        )
+    else:
+        said.append(f"The credential: ~/.netrc ({where}).")
+    upload, username = sh(target.address.upload), sh(target.username or "USER")
+    secret = (
+        "the secret is in the keyring"
+        if target.in_keyring
+        else f"the secret: keyring set {upload} {username}; in CI PDM_PUBLISH_PASSWORD"
+    )
+    said.append(f"To publish: pdm publish --repository {upload} --username {username}; {secret}.")
     if target.ca:
         said.append(
             f"The authorities, of this machine: pdm config pypi.{'' if name == 'pypi' else name + '.'}ca_certs"

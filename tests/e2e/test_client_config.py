@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 from support import clients, debian, recorder, rendering, servers, webserver, wheels
-from support.clients import BIN, Done, Machine
+from support.clients import BIN, Done, Machine, flit_project
 from support.recorder import Recorder
-from support.servers import PPMCTL, Server, ppmctl
+from support.servers import JSON, PPMCTL, Server, ppmctl
 from support.webserver import Site
 
 # What tells this machine's own authorities and settings to a client: a colleague's has none of it.
@@ -115,6 +115,10 @@ class Colleague(Machine):
         assert self.secret not in done.stdout + done.stderr
         return done.stdout, done.stderr
 
+    def write(self, *arguments: str) -> str:
+        """Have it put into the client's file; what else there is to know."""
+        return self.config(*arguments, "--write")[1]
+
     def paste(self, *arguments: str, instead: Mapping[str, str] | None = None) -> str:
         """Paste what was printed into the file that its first line names, below what is there; the rest of what was
         said. `instead` has what a person fills in."""
@@ -131,7 +135,7 @@ class Colleague(Machine):
 
     def told(self, said: str, command: str) -> list[str]:
         """The one command that begins so among what was said, as words."""
-        (found,) = re.findall(rf"{re.escape(command)}[^;\n]*", said)
+        (found,) = re.findall(rf"{re.escape(command)}[^;,\n]*", said)
         return shlex.split(found)
 
     def pyproject(self, more: str = "", version: str = "1.0") -> None:
@@ -141,6 +145,12 @@ class Colleague(Machine):
             f'[project]\nname = "{self.name}"\nversion = "{version}"\nrequires-python = ">=3.11"\ndependencies = []\n'
             + more
         )
+
+    def of_flit(self, version: str = "1.0") -> None:
+        """Make the project one that flit builds."""
+        made = flit_project(self.home / "flit", self.name, version)
+        for path in made.iterdir():
+            path.rename(self.work / path.name)
 
     def venv(self, folder: str) -> None:
         self.client("python", "-m", "venv", "--without-pip", folder)
@@ -209,21 +219,21 @@ def new_colleague(tmp_path: Path, bed: Bed) -> Iterator[NewColleague]:
 
 
 def install_with_pip(made: Colleague) -> None:
-    made.paste("pip")
+    made.write("pip")
     made.venv("venv")
     made.client("pip", "--python", "venv", "install", "acme-app")
     made.client("pip", "lock", "acme-app", "-o", "pylock.toml")
 
 
 def install_with_uv(made: Colleague) -> None:
-    made.paste("uv")
+    made.write("uv")
     made.pyproject()
     made.client("uv", "add", "acme-app", SSL_CERT_FILE=made.ca)
 
 
 def install_with_poetry(made: Colleague) -> None:
     made.pyproject()
-    said = made.paste("poetry")
+    said = made.write("poetry")
     made.client(*made.told(said, "poetry config certificates"))
     made.venv(".venv")
     made.client("poetry", "add", "acme-app", "-n")
@@ -232,9 +242,10 @@ def install_with_poetry(made: Colleague) -> None:
 def install_with_pdm(made: Colleague) -> None:
     made.pyproject()
     said = made.paste("pdm")
-    made.client(*made.told(said, "pdm config"))
+    for setting in ("pypi.ca_certs", *(["pypi.username"] if made.place == "keyring" else [])):
+        made.client(*made.told(said, f"pdm config {setting}"))
     made.venv(".venv")
-    made.client("pdm", "add", "acme-app", "--no-self", PDM_PYPI_USERNAME=made.name)
+    made.client("pdm", "add", "acme-app", "--no-self")
 
 
 def install_with_pipenv(made: Colleague) -> None:
@@ -247,7 +258,7 @@ def install_with_pipenv(made: Colleague) -> None:
 
 def install_with_hatch(made: Colleague) -> None:
     made.pyproject('[tool.hatch.envs.default]\nskip-install = true\ndependencies = ["acme-app"]\n')
-    made.paste("pip")
+    made.write("pip")
     made.client("hatch", "env", "create")
 
 
@@ -273,3 +284,189 @@ def test_one_index_for_everything(client: str, place: str, bed: Bed, new_colleag
     made = new_colleague(bed.redirecting, place)
     INSTALL[client](made)
     assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
+
+
+def published(site: Site, project: str) -> list[str]:
+    """The files of a project."""
+    answer = site.get(f"/simple/{project}/", headers={"Accept": JSON})
+    return [file["filename"] for file in answer.json()["files"]]
+
+
+# What each does to publish what is in dist/.
+
+
+def publish_with_twine(made: Colleague) -> None:
+    made.write("twine")
+    made.client("twine", "upload", "--non-interactive", "-r", "internal", "dist/*")
+
+
+def publish_with_uv(made: Colleague) -> None:
+    said = made.write("uv")
+    made.client(*made.told(said, "uv publish"), SSL_CERT_FILE=made.ca)
+
+
+def publish_with_poetry(made: Colleague) -> None:
+    said = made.write("poetry")
+    made.client(*made.told(said, "poetry config repositories"))
+    made.client(*made.told(said, "poetry config certificates"))
+    command = made.told(said, "poetry publish")
+    command.remove("--build")  # it was built
+    made.client(*command, "-n")
+
+
+def publish_with_pdm(made: Colleague) -> None:
+    said = made.paste("pdm")
+    made.venv(".venv")
+    made.client(*made.told(said, "pdm publish"), "--no-build", PDM_PUBLISH_CA_CERTS=made.ca)
+
+
+def publish_with_hatch(made: Colleague) -> None:
+    said = made.paste("hatch")
+    made.client(*made.told(said, "hatch publish"), "-n")
+
+
+def publish_with_flit(made: Colleague) -> None:
+    made.write("twine")
+    made.of_flit()
+    made.client("flit", "publish", "--no-use-vcs", "--repository", "internal", REQUESTS_CA_BUNDLE=made.ca)
+
+
+PUBLISH = {
+    "twine": publish_with_twine,
+    "uv": publish_with_uv,
+    "poetry": publish_with_poetry,
+    "pdm": publish_with_pdm,
+    "hatch": publish_with_hatch,
+    "flit": publish_with_flit,
+}
+
+
+@pytest.mark.parametrize(
+    ("client", "place"),
+    [
+        *[(client, "netrc") for client in ("uv", "poetry")],
+        *[(client, "keyring") for client in ("twine", "uv", "pdm", "hatch", "flit")],
+    ],
+)
+def test_publishing(client: str, place: str, bed: Bed, new_colleague: NewColleague) -> None:
+    """With what is in netrc or the keyring after a login; no password is asked for."""
+    made = new_colleague(bed.redirecting, place)
+    made.pyproject()
+    PUBLISH[client](made)
+    assert len(published(bed.redirecting, made.name)) == (2 if client == "flit" else 1)
+
+
+def test_an_environment_is_enough_for_all(bed: Bed, new_colleague: NewColleague) -> None:
+    """As in CI: variables, among them the secret, and no login; `eval` of what is printed sets up each client."""
+    made = new_colleague(bed.redirecting, "environment")
+    lines, _said = made.config("env")
+    secret = {"PPMCTL_USERNAME": made.name, "PPMCTL_TOKEN": made.secret}
+    done = made.run("bash", "-ec", f"{lines}\nenv -0", **secret).output
+    variables = dict(line.partition("=")[::2] for line in done.split("\0") if line)
+    made.venv("venv")
+    made.client("uv", "pip", "install", "--python", "venv", "acme-app", **variables)
+    assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
+    commands = {
+        "1.0": "twine upload --non-interactive dist/*",
+        "2.0": "uv publish",
+        "3.0": "poetry publish -n -r internal",
+        "4.0": "pdm publish --no-build",
+        "5.0": "hatch publish -n",
+    }
+    for version, command in commands.items():
+        made.pyproject(version=version)
+        made.client(*command.split(), **variables)
+        (made.work / "dist").rename(made.work / f"dist-{version}")
+    made.of_flit(version="6.0")
+    made.client("flit", "publish", "--no-use-vcs", **variables)
+    assert len(published(bed.redirecting, made.name)) == len(commands) + 2
+
+
+# Beside the public index, which is what there is where other names are not passed on.
+
+
+def test_pip_beside_the_public_index_takes_the_highest_version(bed: Bed, new_colleague: NewColleague) -> None:
+    """The one line that says so is true: a stranger's upload of the team's name wins. All else works."""
+    made = new_colleague(bed.alone, "netrc")
+    file = made.home / ".config" / "pip" / "pip.conf"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"[global]\n# the public index\nindex-url = {bed.public}\n")
+    said = made.write("pip")
+    assert "highest version anywhere wins" in said
+    assert f"extra-index-url = {bed.alone.url}/simple/" in file.read_text()
+    made.venv("venv")
+    made.client("pip", "--python", "venv", "install", "acme-app")
+    assert made.installed() == {"acme_app": "1.0", "acme_core": "99.0", "outer_dep": "1.0"}
+
+
+def explicit_with_uv(made: Colleague, public: str) -> None:
+    made.pyproject()
+    said = made.write("uv")
+    environ = {"SSL_CERT_FILE": made.ca, "UV_DEFAULT_INDEX": public}
+    command = made.told(said, "uv add --index")[:4]
+    assert "is the public index's, also where a stranger took it" in said
+    made.client("uv", "add", "acme-core", **environ)
+    assert made.installed() == {"acme_core": "99.0"}
+    made.client("uv", "remove", "acme-core", **environ)
+    made.client(*command, "acme-core", "acme-app", **environ)
+
+
+def explicit_with_poetry(made: Colleague, public: str) -> None:
+    made.pyproject(f'\n[[tool.poetry.source]]\nname = "public"\nurl = "{public}"\npriority = "primary"\n')
+    said = made.write("poetry")
+    made.client(*made.told(said, "poetry config certificates"))
+    made.venv(".venv")
+    command = made.told(said, "poetry add")[:4]
+    made.client(*command, "acme-core", "acme-app", "-n")
+
+
+def explicit_with_pdm(made: Colleague, public: str) -> None:
+    made.pyproject()
+    said = made.paste("pdm", instead={'"NAME", "NAME-*"': '"acme-*"'})
+    made.client(*made.told(said, "pdm config"))
+    made.venv(".venv")
+    made.client("pdm", "add", "acme-app", "--no-self", PDM_PYPI_URL=public)
+
+
+def explicit_with_pipenv(made: Colleague, public: str) -> None:
+    file = made.work / "Pipfile"
+    file.write_text(f'[[source]]\nname = "public"\nurl = "{public}"\nverify_ssl = true\n\n')
+    made.paste("pipenv")
+    made.venv(".venv")
+    with file.open("a") as more:
+        more.write("[packages]\n")
+        for name in ("acme-core", "acme-app"):
+            more.write(f'{name} = {{version = "*", index = "internal"}}\n')
+    made.client("pipenv", "install", PIP_CERT=made.ca, REQUESTS_CA_BUNDLE=made.ca, PIPENV_VENV_IN_PROJECT="1")
+
+
+EXPLICIT = {
+    "uv": explicit_with_uv,
+    "poetry": explicit_with_poetry,
+    "pdm": explicit_with_pdm,
+    "pipenv": explicit_with_pipenv,
+}
+
+
+@pytest.mark.parametrize("client", EXPLICIT)
+def test_an_index_for_its_own_packages_alone(client: str, bed: Bed, new_colleague: NewColleague) -> None:
+    """Where other names are not passed on, the default form sends the team's names there; no higher version wins."""
+    made = new_colleague(bed.alone, "netrc")
+    EXPLICIT[client](made, bed.public)
+    assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
+
+
+def test_a_secret_that_is_left_is_found(bed: Bed, new_colleague: NewColleague) -> None:
+    """What the tests above rely on: in plain text and in a header's form, in hidden and binary files too."""
+    made = new_colleague(bed.redirecting, "netrc")
+    planted = {
+        "work/a.lock": f"url = https://{made.name}:{made.secret}@localhost/simple/".encode(),
+        ".cache/x/y.bin": b"\0\xff" + base64.b64encode(f"{made.name}:{made.secret}".encode()),
+        "tmp/.z": b"password: " + base64.b64encode(made.secret.encode()),
+    }
+    for path, content in planted.items():
+        (made.home / path).parent.mkdir(parents=True, exist_ok=True)
+        (made.home / path).write_bytes(content)
+    assert made.leaks() == sorted([".netrc", *planted])
+    for path in planted:
+        (made.home / path).unlink()
