@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from support import clients, debian, recorder, rendering, servers, webserver, wheels
 from support.clients import BIN, Done, Machine, flit_project
 from support.recorder import Recorder
@@ -25,7 +26,12 @@ from support.webserver import Site
 # What tells this machine's own authorities and settings to a client: a colleague's has none of it.
 _FOREIGN = ("PIP_", "POETRY_", "PDM_", "PIPENV_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "UV_NO_CONFIG", "VIRTUALENV_")
 _KEYRING = "keyrings.alt.file.PlaintextKeyring"  # a keyring in a file, as there is no desktop here
-HOLDERS = {"netrc": [".netrc"], "keyring": ["data/python_keyring/keyring_pass.cfg"], "environment": []}
+HOLDERS = {
+    "netrc": [".netrc"],
+    "keyring": ["data/python_keyring/keyring_pass.cfg"],
+    "environment": [],
+    "job": ["runner/netrc"],
+}
 
 _numbers = itertools.count(1)
 
@@ -187,6 +193,7 @@ def new_colleague(tmp_path: Path, bed: Bed) -> Iterator[NewColleague]:
         environ = servers.clean_environment(home, UV_HTTP_RETRIES="0", COLUMNS="500", TERM="dumb")
         environ = {variable: value for variable, value in environ.items() if not variable.startswith(_FOREIGN)}
         environ |= {
+            "PPMCTL_INDEX": site.url,
             "XDG_DATA_HOME": str(home / "data"),
             "XDG_CACHE_HOME": str(home / "cache"),
             "TMPDIR": str(home / "tmp"),
@@ -200,9 +207,7 @@ def new_colleague(tmp_path: Path, bed: Bed) -> Iterator[NewColleague]:
             (home / folder).mkdir()
         added = ppmctl("user", "add", name, "--role", "publisher", "--root", str(site.root))
         made = Colleague(home=home, environ=environ, site=site, name=name, secret=added.stdout.strip(), place=place)
-        if place == "environment":
-            made.environ["PPMCTL_INDEX"] = site.url  # type: ignore[index]  # it was made right here
-        else:
+        if place in ("netrc", "keyring"):
             option = ("--netrc",) if place == "netrc" else ()
             login = ("login", site.url, *option)
             clients.run(made, *login, typed=f"{name}:{made.secret}\n", REQUESTS_CA_BUNDLE=made.ca)
@@ -380,6 +385,63 @@ def test_an_environment_is_enough_for_all(bed: Bed, new_colleague: NewColleague)
     made.of_flit(version="6.0")
     made.client("flit", "publish", "--no-use-vcs", **variables)
     assert len(published(bed.redirecting, made.name)) == len(commands) + 2
+
+
+# CI services: what is printed is run as their shells would.
+
+
+def of_job(made: Colleague) -> dict[str, str]:
+    """A project that needs acme-app, and a machine's variables, with a Python that has pip, build and twine."""
+    made.of_flit()
+    file = made.work / "pyproject.toml"
+    file.write_text(file.read_text().replace("dynamic =", 'dependencies = ["acme-app"]\ndynamic ='))
+    made.venv("../python")
+    (site_packages,) = (made.home / "python").glob("lib/*/site-packages")
+    (tools,) = BIN.parent.glob("lib/*/site-packages")
+    (site_packages / "tools.pth").write_text(f"{tools}\n")
+    (made.home / "runner").mkdir()
+    return {
+        "PATH": f"{made.home / 'python' / 'bin'}:{made.environ['PATH']}",
+        "PIP_CERT": made.ca,
+        "REQUESTS_CA_BUNDLE": made.ca,
+    }
+
+
+def test_a_workflow_of_github(bed: Bed, new_colleague: NewColleague) -> None:
+    """It installs and publishes; the secret is in the job's own netrc, which only its user may read."""
+    made = new_colleague(bed.redirecting, "job")
+    workflow = yaml.safe_load(made.config("github")[0])
+    exported = made.home / "runner" / "environment"
+    environ = {**of_job(made), "RUNNER_TEMP": str(exported.parent), "GITHUB_ENV": str(exported), **workflow["env"]}
+    secrets = {"PPMCTL_USERNAME": made.name, "PPMCTL_TOKEN": made.secret}
+    for step in workflow["jobs"]["release"]["steps"]:
+        own = {
+            name: re.sub(r"\$\{\{ secrets\.(\w+) \}\}", lambda match: secrets[match[1]], value)
+            for name, value in step.get("env", {}).items()
+        }
+        if "run" in step:
+            made.run("bash", "-eo", "pipefail", "-c", step["run"], cwd=made.work, **environ, **own)
+            environ |= dict(line.split("=", 1) for line in exported.read_text().splitlines())
+    assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
+    assert len(published(bed.redirecting, made.name)) == 2
+    assert (made.home / "runner" / "netrc").stat().st_mode & 0o777 == 0o600
+
+
+def test_jobs_of_gitlab(bed: Bed, new_colleague: NewColleague) -> None:
+    """They install and publish; the netrc is beside the checkout while they run, and gone afterwards."""
+    made = new_colleague(bed.redirecting, "environment")
+    jobs = yaml.safe_load(made.config("gitlab")[0])
+    secrets = {"PPMCTL_USERNAME": made.name, "PPMCTL_TOKEN": made.secret}
+    environ = {**of_job(made), "CI_PROJECT_DIR": str(made.work), **secrets, **jobs["variables"]}
+    for name in ("test", "publish"):
+        lines = [*jobs["default"]["before_script"], *jobs[name]["script"]]
+        own = {**environ, **jobs[name].get("variables", {})}
+        made.run("bash", "-eo", "pipefail", "-c", "\n".join(lines), cwd=made.work, **own)
+        assert made.leaks() == ["work.tmp-netrc"]
+        assert (made.home / "work.tmp-netrc").stat().st_mode & 0o777 == 0o600
+        made.run("bash", "-c", "\n".join(jobs["default"]["after_script"]), cwd=made.work, **own)
+    assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
+    assert len(published(bed.redirecting, made.name)) == 2
 
 
 # Beside the public index, which is what there is where other names are not passed on.
