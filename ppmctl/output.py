@@ -85,10 +85,14 @@ def fields(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def finding(state: str, label: str, text: str, remedy: str) -> None:
-    """Print what was looked at and found to stdout, and below it what mends it. A terminal obeys nothing in it."""
-    data(_printable(f"{state:4}  {label:{_LABEL}}  {text}"))
+    """Print what was looked at and found to stdout, and below it what mends it; a line each, whatever is in them."""
+    data(_one_line(f"{state:4}  {label:{_LABEL}}  {text}"))
     if remedy:
-        data(_printable(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
+        data(_one_line(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def error(exc: PpmError) -> None:

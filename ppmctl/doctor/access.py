@@ -9,7 +9,6 @@ from ppmctl import session
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError
 from ppmctl.session import Identity
-from ppmctl.simple import ACCEPT
 from ppmctl.transport import Answer, denied
 
 HIDDEN = "pip --no-input, as in CI, says of it no more than “No matching distribution found”"
@@ -37,8 +36,7 @@ def credential(visit: Visit) -> Iterator[Finding]:
 def login(visit: Visit) -> Iterator[Finding]:
     """What the index says to nobody, and to this credential."""
     address, found = visit.address, visit.credential
-    with visit.connect_as_nobody() as transport:
-        anonymous = transport.request("GET", address.simple, headers={"Accept": ACCEPT})
+    anonymous = visit.listed_to_nobody
     if anonymous.status == 401 and "basic" not in (asks := anonymous.headers.get("www-authenticate", "")).lower():
         yield Finding(
             "login",
@@ -51,11 +49,10 @@ def login(visit: Visit) -> Iterator[Finding]:
     if found is None:
         yield _nobody(visit, anonymous)
         return
+    if visit.listed.status in (401, 403):
+        yield _refused(visit, visit.listed)
+        return
     with visit.connect() as transport:
-        answer = transport.request("GET", address.simple, headers={"Accept": ACCEPT})
-        if answer.status in (401, 403):
-            yield _refused(visit, answer)
-            return
         try:
             identity = session.identify(address, transport)
         except CredentialError as exc:  # anybody may read, and this credential is nobody's

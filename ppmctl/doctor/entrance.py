@@ -17,7 +17,7 @@ _DENIED = (401, 403)
 
 def check(visit: Visit) -> Iterator[Finding]:
     """Follow what the list of projects leads to, then see whether it is one."""
-    hops = [_ask(visit, visit.address.simple)]
+    hops = [visit.listed]
     while hops[-1].location and len(hops) <= _MOST_REDIRECTS:
         if hops[-1].location in [each.url for each in hops]:
             break
@@ -76,7 +76,8 @@ def _moved(visit: Visit, hops: list[Answer]) -> Finding:
                 f"it redirects to {last.url}, which asks for a credential: clients show it to {here.netloc} alone",
                 use,
             )
-        return Finding("url", "warn", f"it redirects to another server: {last.url}", use)
+        followed = "pip and uv follow, ppmctl and uploads do not"
+        return Finding("url", "fail", f"it redirects to another server: {last.url}; {followed}", use)
     if last.status in _DENIED or is_index(last):
         return Finding("url", "warn", f"it redirects to {last.url}, once for each page", use)
     return Finding(

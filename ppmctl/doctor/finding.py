@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from ppmctl.address import Address
 from ppmctl.credential import Credential
 from ppmctl.errors import PpmError
-from ppmctl.transport import Transport
+from ppmctl.simple import ACCEPT
+from ppmctl.transport import Answer, Transport
 
 State = Literal["ok", "warn", "fail", "skip"]
 
@@ -55,3 +57,17 @@ class Visit:
     def connect_as_nobody(self) -> Transport:
         """A connection that shows none."""
         return self.transport(None)
+
+    @cached_property
+    def listed(self) -> Answer:
+        """What is answered to the credential, if there is one, that asks for the list of projects; asked once."""
+        if self.credential is None:
+            return self.listed_to_nobody
+        with self.connect() as transport:
+            return transport.request("GET", self.address.simple, headers={"Accept": ACCEPT})
+
+    @cached_property
+    def listed_to_nobody(self) -> Answer:
+        """What is answered to nobody who asks for the same."""
+        with self.connect_as_nobody() as transport:
+            return transport.request("GET", self.address.simple, headers={"Accept": ACCEPT})

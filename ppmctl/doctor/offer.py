@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from email import message_from_bytes
 
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.sample import Sample, ask, choose
@@ -13,6 +14,7 @@ from ppmctl.transport import Answer
 
 # for an index that has a thing not: it is old, and so is what it would have to be replaced with
 _BETTER = "ppmctl serve  offers it, and  ppmctl index adopt FOLDER  takes the files of another server's folder."
+_WITH_STATUS = ("1.4", "1.5")
 _LARGE = 1 << 14  # bytes of a page that are worth packing
 _METADATA = ".metadata"
 _UPLOADS = (200, 400, 401, 403, 411, 415, 422)  # how an index refuses an upload, and not that there is one
@@ -44,8 +46,9 @@ def _api(sample: Sample) -> Iterator[Finding]:
         )
         return
     version = _version(sample.json)
+    known = " with a status of projects (PEP 792)" if version in _WITH_STATUS else ""
     if html:
-        yield Finding("api", "ok", f"Simple API {version}, in JSON and in HTML")
+        yield Finding("api", "ok", f"Simple API {version}{known}, in JSON and in HTML")
     else:
         yield Finding(
             "api",
@@ -113,6 +116,10 @@ def _metadata(sample: Sample) -> Iterator[Finding]:
         what = f"{file.filename}{_METADATA} is not what the page has the hash of: pip fails"
     else:
         yield Finding("metadata", "ok", "wheels have their metadata beside them (PEP 658)")
+        wanted = message_from_bytes(answer.body).get("Requires-Python")
+        if wanted and file.requires_python is None:
+            what = f"{file.filename} needs Python {wanted}, and the page does not say so: clients try it on any other"
+            yield Finding("python", "warn", what, _BETTER)
         return
     yield Finding("metadata", "fail", what, "On the index's machine: ppmctl index check, and ppmctl index rebuild")
 

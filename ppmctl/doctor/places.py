@@ -49,7 +49,7 @@ def _others(visit: Visit) -> Iterator[Finding]:
         said = f"{other.source}, has another credential ({what}) than {shown.source}, which ppmctl shows"
         mend = f"Take it out there, or write over it: ppmctl login {visit.address.base}/ --netrc"
         if not _is_refused(visit, other):
-            if _is_refused(visit, shown):
+            if visit.listed.status == 401:
                 said, mend = f"{said}; the index takes this one", f"Take the other one out of {shown.source}."
             yield Finding("places", "warn", said, mend)
             continue

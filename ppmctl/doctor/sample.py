@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
-from ppmctl.simple import ACCEPT, Index, PageFile, ProjectPage, parse_page
+from ppmctl.simple import ACCEPT, PageFile, ProjectPage, parse_names, parse_page
 from ppmctl.transport import Answer, origin
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -54,8 +54,8 @@ class Sample:
 
 def choose(visit: Visit) -> Sample | None:
     """A project with a wheel, or else with any file, among the first; None where there is none."""
-    with visit.connect() as transport:
-        names = Index(visit.address, transport).names()
+    answer = visit.listed if not visit.listed.location else ask(visit, "GET", visit.address.simple)
+    names = parse_names(answer.body, content_type=answer.content_type, url=answer.url)
     second_best = None
     for name in names[:_MOST_PROJECTS]:
         sample = Sample(visit, name)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from unittest.mock import patch
 
@@ -374,6 +375,13 @@ def test_a_redirect_on_which_the_credential_is_lost(index: Server, user: User) -
     assert user.doctor(expect=0, PPMCTL_INDEX=f"{index.url}/", **known(index)).of("url")[0] == "ok"
 
 
+def test_a_redirect_to_another_server(user: User) -> None:
+    with faulty.index() as there, faulty.index({"/simple/": Said.moved(f"http://127.0.0.1:{there}/simple/")}) as port:
+        state, found, mend = user.doctor(f"http://localhost:{port}/", expect=1).of("url")
+    assert (state, found.endswith("pip and uv follow, ppmctl and uploads do not")) == ("fail", True)
+    assert f"ppmctl login http://127.0.0.1:{there}/" in mend
+
+
 @pytest.mark.parametrize("slip", ["simple/acme", "acme", "simple/simple", "pypi"])
 def test_a_slip_in_the_url(slip: str, index: Server, user: User) -> None:
     state, found, mend = user.doctor(f"{index.url}/{slip}", expect=1, **known(index)).of("url")
@@ -510,10 +518,11 @@ def test_a_file_that_is_listed_and_gone(tmp_path: Path, user: User) -> None:
 
 
 def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
+    evil = "acme-1.0.tar.gz\nok    login       \x1b[32mall is well"
     page = {
         "meta": {"api-version": "1.0"},
         "name": "acme",
-        "files": [{"filename": "acme-1.0.tar.gz", "url": "/acme-1.0.tar.gz", "hashes": {}}],
+        "files": [{"filename": evil, "url": "/acme-1.0.tar.gz", "hashes": {}}],
     }
     kept = {"Content-Type": JSON, "Cache-Control": "public, max-age=600"}
     listed = json.dumps({"meta": {"api-version": "1.0"}, "projects": [{"name": "acme"}]}).encode()
@@ -524,6 +533,10 @@ def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
     }
     with faulty.index(answers) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
+        command = [*PPMCTL, "doctor", f"http://127.0.0.1:{port}/"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=user.environ())
+    assert len([line for line in done.stdout.splitlines() if line.startswith("ok    login ")]) == 1
+    assert "\x1b" not in done.stdout
     state, found, mend = seen.of("pages")
     assert (state, "pages may be kept for 600 seconds" in found) == ("warn", True)
     assert "Cache-Control: no-cache" in mend
@@ -531,6 +544,25 @@ def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
     assert "Vary: Accept" in seen.of("vary")[2]
     assert seen.of("hashes")[0] == seen.of("times")[0] == "warn"
     assert "no hash of acme-1.0.tar.gz" in seen.of("hashes")[1]
+
+
+def test_a_page_that_says_less_than_the_file(user: User) -> None:
+    filename, content = wheels.wheel("acme", "1.0", requires_python=">=3.8")
+    metadata = wheels.metadata("acme", "1.0", requires_python=">=3.8")
+    said = {"Content-Type": "text/html"}
+    page = f'<a href="/{filename}#sha256={sha256(content).hexdigest()}" data-core-metadata="true">{filename}</a>'
+    answers = {
+        "/simple/": Said(body=b'<a href="acme/">acme</a>', headers=said),
+        "/simple/acme/": Said(body=page.encode(), headers=said),
+        f"/{filename}": Said(body=content),
+        f"/{filename}.metadata": Said(body=metadata),
+    }
+    with faulty.index(answers) as port:
+        seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
+    state, found, mend = seen.of("python")
+    assert (state, f"{filename} needs Python >=3.8, and the page does not say so" in found) == ("warn", True)
+    assert "ppmctl index adopt" in mend
+    assert seen.of("hashes")[0] == "ok"
 
 
 # beside the volume
