@@ -47,7 +47,6 @@ def _run(folder: Path, arguments: tuple[str, ...]) -> str:
         timeout=TIMEOUT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env={**os.environ, "LC_ALL": "C"},  # what is looked for in its words
     )
     return os.fsdecode(done.stdout).rstrip("\n")
 
@@ -72,6 +71,11 @@ class Repository:
     def branch(self) -> str:
         """The branch that is checked out; "" where HEAD is detached."""
         return ask(self.folder, "symbolic-ref", "--quiet", "--short", "HEAD") or ""
+
+    @property
+    def is_shallow(self) -> bool:
+        """Whether it is a clone that lacks the older commits, and with them their tags."""
+        return ask(self.folder, "rev-parse", "--is-shallow-repository") == "true"
 
     @property
     def prefix(self) -> str:

@@ -94,6 +94,7 @@ def _present(project: Project, asked: Asked, repository: Repository | None) -> t
         )
     last = repository.last_tag()
     if not last:
+        _require_tags(repository)
         return Version("0.0.0"), False
     named = _split(last, project.name)
     if named is None:
@@ -142,7 +143,18 @@ def _tag(repository: Repository, name: str, version: Version) -> str:
     habits = [found[0] for found in named if found is not None]
     if repository.prefix:  # one of several projects: its own tags, if it has any, bear its name
         habits = [habit for habit in habits if len(habit) > 1] or habits
+    if not habits:
+        _require_tags(repository)
     return f"{habits[0] if habits else 'v'}{version}"
+
+
+def _require_tags(repository: Repository) -> None:
+    """PpmError where it looks as if there were no tags because the clone lacks them."""
+    if repository.is_shallow:
+        raise PpmError(
+            f"{repository.folder} is a shallow clone without tags, so the last release can't be seen.",
+            hint="git fetch --unshallow --tags (in CI: check out with the whole history)",
+        )
 
 
 def _split(tag: str, name: str) -> tuple[str, Version] | None:

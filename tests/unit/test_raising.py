@@ -211,6 +211,20 @@ def test_a_project_without_commits(project: Path) -> None:
     assert "not committed: CHANGELOG.md, pyproject.toml." in refused(project)[0]
 
 
+def test_a_clone_that_lacks_the_tags(tagged: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{tagged}", str(clone))
+    message, hint = refused(clone)
+    assert "shallow clone without tags" in message
+    assert "git fetch --unshallow --tags" in hint
+    (clone / "pyproject.toml").write_text(PYPROJECT)
+    git(clone, "commit", "--quiet", "--all", "--message=x")
+    assert refused(clone)[0] == message
+    assert plan(clone, tag=False).edits
+    git(clone, "fetch", "--quiet", "--unshallow", "--tags")
+    assert plan(clone).tag == "v1.3.0"
+
+
 # what is changed
 
 
