@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl import logins
 from ppmctl.doctor.clients_values import (
     Client,
     Form,
@@ -23,17 +22,18 @@ from ppmctl.doctor.clients_values import (
     configure,
     found,
     hidden,
-    in_netrc,
     is_index,
     make_single,
+    only_in_keyring,
     run,
     variable,
 )
-from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.doctor.finding import Finding, State, Visit
 
 OLDEST = Version("22.2")  # the first that reads JSON, and that can tell what it would install
 _PIPS = 3  # how many are looked at
 _WEAKEST_FIRST = ("global", "user", "site", "env")  # as pip lays files over each other; then PIP_…
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _TRUE = ("y", "yes", "t", "true", "on", "1")
 
 
@@ -214,19 +214,17 @@ def _of_obstacles(client: Client, visit: Visit) -> Iterator[Finding]:
     off = client.setting("no-index")
     if off is not None and off.value.strip().lower() in _TRUE:
         yield Finding("pip", "fail", f"{client.called} asks no index at all, because of {off.place}", off.undo)
+    bundles = [setting for name in _BUNDLES if (setting := variable(visit.environ, name))]
     for name in ("cert", "client-cert"):
         setting = client.setting(name)
         if setting is not None and not _exists(setting.value, visit):
+            # a bundle of the environment is obeyed before pip's own
+            state: State = "warn" if bundles and name == "cert" else "fail"
             said = f"{client.called} is told by {setting.place} to use {setting.value}, which does not exist"
-            yield Finding("pip", "fail", said, setting.undo)
-    if client.setting("cert") is None:
-        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-            bundle = variable(visit.environ, name)
-            if bundle is not None:
-                if not _exists(bundle.value, visit):
-                    said = f"{client.called} trusts the certificates in {bundle.value} ({name}), which does not exist"
-                    yield Finding("pip", "fail", said, bundle.undo)
-                break
+            yield Finding("pip", state, said, setting.undo)
+    if bundles and not _exists(bundles[0].value, visit):
+        said = f"{client.called} is told by {bundles[0].name} to trust {bundles[0].value}, which does not exist"
+        yield Finding("pip", "fail", said, bundles[0].undo)
 
 
 def _exists(path: str, visit: Visit) -> bool:
@@ -258,25 +256,34 @@ def _of_trust(client: Client, visit: Visit) -> Iterator[Finding]:
 
 def _of_keyring(client: Client, visit: Visit) -> Iterator[Finding]:
     """Whether pip finds the secret of a login that is in the keyring."""
-    login = logins.read(visit.environ, visit.home).at(visit.address.base)
-    if login is None or not login.keyring or login.netrc or in_netrc(visit):
+    username = only_in_keyring(visit)
+    if not username:
         return
     netrc = f"ppmctl login {visit.address.base} --netrc"
     provider = client.setting("keyring-provider")
-    kind = provider.value.strip() if provider else "auto"
-    if provider is not None and kind == "disabled":
+    if provider is not None and provider.value.strip() == "disabled":
         said = f"{client.called} may not ask the keyring, which has the secret: {provider.place} disables it"
         yield Finding("pip", "fail", said, provider.undo)
         return
-    imports = kind in ("auto", "import") and run([*_python(client), "-c", "import keyring"], visit).code == 0
-    runs = kind in ("auto", "subprocess") and bool(found(("keyring",), visit.environ))
+    way = keyring(client, visit)
     ours = next(source.url for source in client.sources if source.is_ours)
-    if not imports and not runs:
-        said = f"{client.called} has no keyring to ask, and the secret of {login.username} is in the keyring alone"
+    if not way:
+        said = f"{client.called} has no keyring to ask, and the secret of {username} is in the keyring alone"
         yield Finding("pip", "fail", said, netrc)
-    elif not imports and "@" not in ours:
+    elif way == "subprocess" and "@" not in ours:
         said = f"{client.called} asks the command keyring by a name, and there is none in {hidden(ours)}"
-        yield Finding("pip", "fail", said, f"{configure('pip', visit)}; or {netrc}")
+        yield Finding("pip", "fail", said, configure("pip", visit))
+
+
+def keyring(client: Client, visit: Visit) -> str:
+    """How pip asks a keyring when somebody is there to be asked: import, subprocess, or "" where it can't."""
+    provider = client.setting("keyring-provider")
+    kind = provider.value.strip() if provider else "auto"
+    if kind in ("auto", "import") and run([*_python(client), "-c", "import keyring"], visit).code == 0:
+        return "import"
+    # pip does not run the command of its own environment, where it would have been imported
+    commands = [path for path in found(("keyring",), visit.environ) if path.parent != Path(client.command[0]).parent]
+    return "subprocess" if kind in ("auto", "subprocess") and commands else ""
 
 
 def _python(client: Client) -> tuple[str, ...]:

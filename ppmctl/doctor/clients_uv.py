@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ppmctl import logins
 from ppmctl.doctor.clients_values import (
     Client,
     Form,
@@ -20,10 +19,10 @@ from ppmctl.doctor.clients_values import (
     configure,
     found,
     hidden,
-    in_netrc,
     is_index,
     last_line,
     make_single,
+    only_in_keyring,
     run,
     variable,
 )
@@ -273,17 +272,18 @@ def _of_trust(client: Client, visit: Visit) -> Iterator[Finding]:
 
 def _of_keyring(client: Client, visit: Visit) -> Iterator[Finding]:
     """Whether uv finds the secret of a login that is in the keyring."""
-    login = logins.read(visit.environ, visit.home).at(visit.address.base)
-    if login is None or not login.keyring or login.netrc or in_netrc(visit):
+    username = only_in_keyring(visit)
+    if not username:
         return
-    netrc = f"ppmctl login {visit.address.base} --netrc"
     provider = client.setting("keyring-provider")
     ours = [source for source in client.sources if source.is_ours]
+    has_command = bool(found(("keyring",), visit.environ))
+    mend = configure("uv", visit) if has_command else f"ppmctl login {visit.address.base} --netrc"
     if provider is None or provider.value != "subprocess":
-        said = f"{client.called} asks no keyring, and the secret of {login.username} is in the keyring alone"
-        yield Finding("uv", "fail", said, f"{configure('uv', visit)}; or {netrc}")
-    elif not found(("keyring",), visit.environ):
-        yield Finding("uv", "fail", f"{client.called} finds no command keyring on PATH, which has the secret", netrc)
+        said = f"{client.called} asks no keyring, and the secret of {username} is in the keyring alone"
+        yield Finding("uv", "fail", said, mend)
+    elif not has_command:
+        yield Finding("uv", "fail", f"{client.called} finds no command keyring on PATH, which has the secret", mend)
     elif ours and "@" not in ours[0].url:
         said = f"{client.called} asks the keyring by a name, and there is none in {hidden(ours[0].url)}"
-        yield Finding("uv", "fail", said, f"{configure('uv', visit)}; or {netrc}")
+        yield Finding("uv", "fail", said, mend)

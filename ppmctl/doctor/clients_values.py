@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ppmctl import wellknown
+from ppmctl import logins, wellknown
 from ppmctl.address import Address, base_url
 from ppmctl.credential import SECRET_VARIABLES
 from ppmctl.doctor.finding import Visit
@@ -185,10 +185,13 @@ def make_single(client: str, visit: Visit) -> str:
     return command
 
 
-def in_netrc(visit: Visit) -> bool:
-    """Whether a netrc file has a credential for the index's host, which clients look for there."""
-    path = netrc_of(visit.environ, visit.home)
+def only_in_keyring(visit: Visit) -> str:
+    """Who is logged in to the index with a secret that a client finds in the keyring alone; ""."""
+    login = logins.read(visit.environ, visit.home).at(visit.address.base)
+    if login is None or not login.keyring or login.netrc:
+        return ""
     try:
-        return any(entry.host in (visit.address.host, "") for entry in entries(path.read_text(encoding="utf-8")))
+        text = netrc_of(visit.environ, visit.home).read_text(encoding="utf-8")
     except (OSError, UnicodeError):
-        return False
+        return login.username
+    return "" if any(entry.host in (visit.address.host, "") for entry in entries(text)) else login.username

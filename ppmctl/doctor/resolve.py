@@ -17,14 +17,26 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from ppmctl import transport
-from ppmctl.doctor import clients
+from ppmctl.doctor import clients, clients_pip
 from ppmctl.doctor.clients_pip import OLDEST
-from ppmctl.doctor.clients_values import Client, Ran, bare, configure, found, hidden, is_index, last_line, run
+from ppmctl.doctor.clients_values import (
+    Client,
+    Ran,
+    bare,
+    configure,
+    found,
+    hidden,
+    is_index,
+    last_line,
+    only_in_keyring,
+    run,
+)
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.simple import Index, ProjectPage
 
 PATIENCE = 60.0  # seconds for each client
 _LOOKED_AT = 10  # projects, for one that every client can be expected to install
+_WITH_PROVIDERS = Version("23.1")  # the first pip that can be told which keyring to ask
 _ANYWHERE = "-none-any.whl"
 _NOT_TRIED = ("poetry", "pdm", "pipenv")
 
@@ -101,7 +113,7 @@ def _resolve(client: Client, subject: Subject, visit: Visit) -> Finding:
         return Finding("resolve", "skip", f"not tried with {client.called}: {reason}")
     with tempfile.TemporaryDirectory(prefix="ppmctl-") as folder:
         report = Path(folder, "report.json")
-        command = _pip(client, name, report) if client.name == "pip" else _uv(client)
+        command = _pip(client, name, report, visit) if client.name == "pip" else _uv(client)
         no_questions = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_QUIET": "", "UV_HTTP_RETRIES": "0"}
         ran = run(command, visit, patience=PATIENCE, typed=f"{name}\n", **no_questions)
         got = None if ran.code != 0 else _reported(report) if client.name == "pip" else _compiled(ran.output, name)
@@ -124,17 +136,13 @@ def _not_tried(client: Client) -> str:
     return f"it asks no index, because of {off.place}" if off is not None else ""
 
 
-def _pip(client: Client, name: str, report: Path) -> list[str]:
-    harmless = [
-        "--dry-run",
-        "--no-deps",
-        "--ignore-installed",
-        "--no-input",
-        "--only-binary",
-        ":all:",
-        "--no-cache-dir",
-    ]
-    return [*client.command, "install", *harmless, "--retries", "0", "-vv", "--report", str(report), name]
+def _pip(client: Client, name: str, report: Path, visit: Visit) -> list[str]:
+    harmless = ["--dry-run", "--no-deps", "--ignore-installed", "--no-input", "--only-binary", ":all:"]
+    told = ["--no-cache-dir", "--retries", "0", "-vv", "--report", str(report)]
+    is_told = Version(client.version) >= _WITH_PROVIDERS and only_in_keyring(visit)
+    if is_told and (way := clients_pip.keyring(client, visit)):  # without questions pip asks none by itself
+        told += ["--keyring-provider", way]
+    return [*client.command, "install", *harmless, *told, name]
 
 
 def _uv(client: Client) -> list[str]:

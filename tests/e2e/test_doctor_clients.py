@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import subprocess
@@ -11,13 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support import clients, servers, wheels
+from support import clients, faulty, servers, wheels
 from support.clients import BIN, Machine
-from support.servers import PPMCTL, Server
+from support.faulty import Said
+from support.servers import JSON, PPMCTL, Server
+from support.tls import Authority
 
 # what an empty environment for clients has to keep their own files from being read
-MACHINES = ("PIP_CONFIG_FILE", "UV_NO_CONFIG", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+MACHINES = (
+    "PIP_CONFIG_FILE",
+    "UV_NO_CONFIG",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
 OURS = ("pip", "uv", "keyring", "secrets", "twine", "poetry", "pdm", "pipenv", "hatch", "resolve", "confusion")
+KEYRING = "keyrings.alt.file.PlaintextKeyring"
 OLDEST_PIP = "23.0.1"  # what Debian 12 ships
 
 
@@ -88,9 +100,9 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def doctor(self, expect: int) -> Findings:
+    def doctor(self, expect: int, url: str = "") -> Findings:
         """What it finds of the clients; its exit code is `expect`, and no secret is in what it says."""
-        command = [*PPMCTL, "doctor", self.index.url, "--json"]
+        command = [*PPMCTL, "doctor", url or self.index.url, "--json"]
         environ = {**self.machine.environ, **self.environ}
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=300, env=environ, cwd=self.home, stdin=subprocess.DEVNULL
@@ -264,7 +276,10 @@ def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
     found = desk.doctor(1)
     found.one("resolve", "skip", "uv", "for what a project sends there alone")
     mend = found.one("uv", "fail", "never asks this index", "explicit", "no [tool.uv.sources] names it")
-    assert mend == f"ppmctl client-config uv --index {desk.index.url} --form single --write"
+    named = desk.uv_toml.read_text()
+    desk.type(mend)
+    assert desk.doctor(0).bad() == []
+    desk.write(desk.uv_toml, named)
     desk.write(
         desk.home / "pyproject.toml",
         '[project]\nname = "mine"\nversion = "1"\nrequires-python = ">=3.11"\n[tool.uv.sources]\n'
@@ -300,25 +315,34 @@ def test_a_file_that_a_client_can_not_read(desk: Desk) -> None:
     desk.doctor(1).one("pip", "fail", f"it can't read {desk.pip_conf}, line 3")
 
 
-KEYRING = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
-
-
-def test_a_login_in_a_keyring_that_a_client_does_not_ask(desk: Desk) -> None:
-    """Neither pip's Python nor PATH has keyring, and uv is not told of it; then the keyring has forgotten it."""
+def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
+    """There is no keyring for them; then there is its command, of which they are not told; then it has forgotten."""
     (desk.home / ".netrc").unlink()
-    keyring = {**KEYRING, "XDG_DATA_HOME": str(desk.home / "data")}
-    desk.environ |= {**keyring, "PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
+    keyring = {"PYTHON_KEYRING_BACKEND": KEYRING, "XDG_DATA_HOME": str(desk.home / "data")}
+    known = {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
+    desk.environ |= keyring | known
     desk.type(f"ppmctl login {desk.index.url}")
+    desk.environ = dict(keyring)
     found = desk.doctor(1)
     found.one("keyring", "ok")
     mend = found.one("pip", "fail", "has no keyring to ask")
-    assert found.one("uv", "fail", "asks no keyring").endswith(mend)
-    desk.type(mend)
-    desk.environ = dict(keyring)
-    assert desk.doctor(0).bad() == []
+    assert found.one("uv", "fail", "asks no keyring") == mend == f"ppmctl login {desk.index.url} --netrc"
+    beside = desk.home / "bin"
+    beside.mkdir()
+    (beside / "keyring").symlink_to(BIN / "keyring")
+    keyring["PATH"] = desk.environ["PATH"] = f"{desk.machine.environ['PATH']}:{beside}"
+    found = desk.doctor(1)
+    found.one("resolve", "fail", "pip", "the index answers 401")
+    for client, words in (("pip", "asks the command keyring by a name"), ("uv", "asks no keyring")):
+        desk.type(found.one(client, "fail", words))
+    found = desk.doctor(0)
+    found.one("resolve", "ok", "pip")
+    found.one("resolve", "ok", "uv")
+    assert found.bad() == []
     (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
-    desk.environ |= {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
-    desk.type(desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}"))
+    gone = desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}")
+    desk.environ |= known
+    desk.type(gone)
     desk.environ = dict(keyring)
     assert desk.doctor(0).bad() == []
 
@@ -357,3 +381,61 @@ def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
     project = desk.home / "pyproject.toml"
     desk.write(project, project.read_text().replace("supplemental", "explicit") + 'include_packages = ["acme-*"]\n')
     assert desk.doctor(0).bad() == []
+
+
+def test_clients_that_do_not_know_the_index_yet(desk: Desk, stranger: Server) -> None:
+    """pip asks another one, or both, and uv the public one: they are told to ask this one alone."""
+    desk.write(desk.pip_conf, f"[global]\nindex-url = {stranger.simple}\ntimeout = 20\n")
+    desk.uv_toml.unlink()
+    found = desk.doctor(1)
+    told = [found.one("pip", "warn", "does not ask this index"), found.one("uv", "warn", "does not ask this index")]
+    found.one("resolve", "skip", "pip", "does not ask this index")
+    found.one("confusion", "fail", "acme-core", "takes them from there")
+    for mend in told:
+        desk.type(mend)
+    assert "timeout = 20\n" in desk.pip_conf.read_text()
+    assert desk.doctor(0).bad() == []
+    desk.write(desk.pip_conf, f"[global]\nindex-url = {stranger.simple}\nextra-index-url = {desk.index.simple}\n")
+    desk.type(desk.doctor(1).one("confusion", "fail", "acme-core"))
+    assert desk.doctor(0).bad() == []
+
+
+def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_path: Path) -> None:
+    """Each client has an authority list of its own; and one that trusts everybody is no better."""
+    authority = Authority()
+    ca = authority.write_root(tmp_path / "ca.pem")
+    strange = Authority().write_root(tmp_path / "strange.pem")
+    name, content = wheels.wheel("acme-core", "1.0")
+    listed = {"filename": name, "url": f"/files/{name}", "hashes": {"sha256": hashlib.sha256(content).hexdigest()}}
+    pages = {
+        "/simple/": {"meta": {"api-version": "1.0"}, "projects": [{"name": "acme-core"}]},
+        "/simple/acme-core/": {"meta": {"api-version": "1.0"}, "name": "acme-core", "files": [listed]},
+    }
+    answers = {
+        path: Said(body=json.dumps(page).encode(), headers={"Content-Type": JSON}) for path, page in pages.items()
+    }
+    answers[f"/files/{name}"] = Said(body=content)
+    with faulty.index(answers, certificate=authority.issue(tmp_path / "tls", "localhost")) as port:
+        url = f"https://localhost:{port}"
+        for path in (desk.pip_conf, desk.uv_toml):
+            desk.write(path, path.read_text().replace(desk.index.url, url))
+        conf = desk.pip_conf.read_text()
+        desk.environ["REQUESTS_CA_BUNDLE"] = str(ca)
+        found = desk.doctor(1, url)
+        found.one("resolve", "ok", "pip")
+        mend = found.one("resolve", "fail", "uv", "does not trust the certificate of localhost")
+        assert mend == f"export SSL_CERT_FILE={ca}"
+        desk.type(mend)
+        del desk.environ["REQUESTS_CA_BUNDLE"]
+        desk.write(desk.pip_conf, f"{conf}cert = {strange}\n")
+        found = desk.doctor(1, url)
+        found.one("resolve", "ok", "uv")
+        desk.type(found.one("resolve", "fail", "pip", "does not trust the certificate of localhost", f"{strange}"))
+        desk.doctor(0, url).one("resolve", "ok", "pip")
+        desk.write(desk.pip_conf, f"{conf}trusted-host = localhost\n")
+        desk.environ["UV_INSECURE_HOST"] = f"localhost:{port}"
+        found = desk.doctor(1, url)
+        desk.type(found.one("pip", "fail", "does not check who localhost is", f"trusted-host in {desk.pip_conf}"))
+        desk.type(found.one("uv", "fail", "does not check who localhost is", "UV_INSECURE_HOST"))
+        assert desk.pip_conf.read_text().split() == conf.split()
+        desk.doctor(0, url)
