@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,10 +40,12 @@ _TRUE = ("y", "yes", "t", "true", "on", "1")
 
 def learn(visit: Visit) -> Iterator[Client | Finding]:
     """Each pip with its configuration; a finding for one that does not work."""
-    for command in _commands(visit)[:_PIPS]:
-        said = run([*command, "--version"], visit)
+    commands = _commands(visit)[:_PIPS]
+    with ThreadPoolExecutor() as pool:
+        versions = pool.map(lambda command: run([*command, "--version"], visit), commands)
+        told_by = pool.map(lambda command: run([*command, "config", "debug"], visit), commands)
+    for command, said, told in zip(commands, versions, told_by, strict=True):
         version = re.search(r"^pip (\S+) from .*\(python (\S+)\)$", said.output, re.MULTILINE)
-        told = run([*command, "config", "debug"], visit)
         if version is None or told.code != 0:
             ran = said if version is None else told
             yield Finding(

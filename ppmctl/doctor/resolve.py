@@ -9,7 +9,8 @@ import json
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +88,8 @@ def check(visit: Visit) -> Iterator[Finding]:
         )
         yield Finding("resolve", "skip", said)
         return
-    for client in clients.learn(visit):
-        subject = next((subject for subject in subjects if subject.fits(client.python)), subjects[0])
-        yield _resolve(client, subject, visit)
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda client: _resolve(client, subjects, visit), clients.learn(visit))
     if others := [name for name in _NOT_TRIED if found((name,), visit.environ)]:
         yield Finding("resolve", "skip", f"not tried: {', '.join(others)}, which resolve a whole project of yours")
 
@@ -107,7 +107,8 @@ def _subjects(index: Index) -> list[Subject]:
     return subjects
 
 
-def _resolve(client: Client, subject: Subject, visit: Visit) -> Finding:
+def _resolve(client: Client, subjects: Sequence[Subject], visit: Visit) -> Finding:
+    subject = next((subject for subject in subjects if subject.fits(client.python)), subjects[0])
     name = subject.page.name
     if reason := _not_tried(client):
         return Finding("resolve", "skip", f"not tried with {client.called}: {reason}")
