@@ -35,7 +35,6 @@ OLDEST = Version("22.2")  # the first that reads JSON, and that can tell what it
 _PIPS = 3  # how many are looked at
 _WEAKEST_FIRST = ("global", "user", "site", "env")  # as pip lays files over each other; then PIP_…
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_TRUE = ("y", "yes", "t", "true", "on", "1")
 
 
 def learn(visit: Visit) -> Iterator[Client | Finding]:
@@ -108,6 +107,7 @@ def _settings(command: tuple[str, ...], told: str, visit: Visit) -> dict[str, li
                     undo = f"Take {name} out of [{section}] in {path}"
                     if is_written_to:
                         undo = shlex.join([*command, "config", f"--{kind}", "unset", f"{section}.{name}"])
+                        undo = undo if os.access(path, os.W_OK) else f"sudo {undo}"
                     written = Setting(name=name, value=value, file=path, undo=undo)
                     sections[section].setdefault(name, []).insert(0, written)
     settings: dict[str, list[Setting]] = {}
@@ -215,7 +215,7 @@ def _over(client: Client, visit: Visit) -> str:
 
 def _of_obstacles(client: Client, visit: Visit) -> Iterator[Finding]:
     off = client.setting("no-index")
-    if off is not None and off.value.strip().lower() in _TRUE:
+    if off is not None and off.is_true:
         yield Finding("pip", "fail", f"{client.called} asks no index at all, because of {off.place}", off.undo)
     bundles = [setting for name in _BUNDLES if (setting := variable(visit.environ, name))]
     for name in ("cert", "client-cert"):

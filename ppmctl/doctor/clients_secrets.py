@@ -17,8 +17,11 @@ _IN_PROJECTS = (
     *("requirements*.txt", "requirements/*.txt", "constraints*.txt", "Dockerfile", ".gitlab-ci.yml"),
     *("Pipfile.lock", "poetry.lock", "pdm.lock", "uv.lock", "pylock*.toml"),
 )
-# Not a name alone, which is no secret, and not ${VARIABLE}, which is where a secret is not.
-_WITH_SECRET = re.compile(r"https?://(?P<user>[^\s/@:\"'<>]*):(?P<secret>[^\s/@\"'<>]+)@(?P<host>[^\s/\"'<>]+)")
+_USERINFO = re.compile(r"https?://(?P<user>[^\s/@:\"'<>]*)(?::(?P<secret>[^\s/@\"'<>]*))?@(?P<host>[^\s/\"'<>]+)")
+# What stands for a secret in an example, or where a variable is to be.
+_PLACEHOLDER = re.compile(r".*[${}%].*|\*+|x+|\.+|pass(word)?|secret|(my|your)?[-_]?token|pw", re.IGNORECASE)
+# A name alone is none, unless it is one that only a machine would make.
+_TOKEN = re.compile(r"ppm_.+|(?=.*\d)(?=.*[A-Za-z])[\w.~-]{24,}")
 
 
 def check(clients: Iterable[Client], visit: Visit) -> Iterator[Finding]:
@@ -27,11 +30,10 @@ def check(clients: Iterable[Client], visit: Visit) -> Iterator[Finding]:
     for path in _files(clients, visit):
         looked_at += 1
         for number, line in enumerate(_lines(path), start=1):
-            for match in _WITH_SECRET.finditer(line):
-                if "$" in match["secret"] or match["secret"].strip("*") == "":
-                    continue
-                is_clean = False
-                yield _finding(path, number, match["host"], visit)
+            for match in _USERINFO.finditer(line):
+                if _is_secret(match["user"], match["secret"]):
+                    is_clean = False
+                    yield _finding(path, number, match["host"], visit)
     if is_clean and looked_at:
         files = "file" if looked_at == 1 else "files"
         yield Finding(
@@ -39,14 +41,20 @@ def check(clients: Iterable[Client], visit: Visit) -> Iterator[Finding]:
         )
 
 
+def _is_secret(user: str, secret: str | None) -> bool:
+    return not _PLACEHOLDER.fullmatch(secret) if secret else _TOKEN.fullmatch(user) is not None
+
+
 def _finding(path: Path, number: int, host: str, visit: Visit) -> Finding:
-    base = visit.address.base if host == urlsplit(visit.address.base).netloc else f"https://{host}/"
     taken_out = f"sed -i {shlex.quote(rf'{number}s#//[^/@ ]*@#//#g')} {shlex.quote(str(path))}"
+    then = f"  # then, with another secret: machine {host} in ~/.netrc"
+    if host == urlsplit(visit.address.base).netloc:
+        then = f"; ppmctl login {visit.address.base} --netrc  # with another secret: this one has been seen"
     return Finding(
         "secrets",
         "fail",
         f"{path}, line {number}: the URL of {host} has a credential in it, which is shown and copied with the file",
-        f"{taken_out}; ppmctl login {base} --netrc  # with another one: this one has been seen",
+        taken_out + then,
     )
 
 

@@ -196,7 +196,7 @@ def check(client: Client, visit: Visit) -> Iterator[Finding]:
     """What is to be said of uv."""
     yield _of_indexes(client, visit)
     off = client.setting("no-index")
-    if off is not None and off.value == "true":
+    if off is not None and off.is_true:
         yield Finding("uv", "fail", f"{client.called} asks no index at all, because of {off.place}", off.undo)
     if client.form != "none":
         yield from _of_trust(client, visit)

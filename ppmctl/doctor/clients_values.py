@@ -43,6 +43,11 @@ class Setting:
     undo: str
 
     @property
+    def is_true(self) -> bool:
+        """As pip and uv read a switch."""
+        return self.value.strip().lower() in ("y", "yes", "t", "true", "on", "1")
+
+    @property
     def place(self) -> str:
         return self.name if self.file is None else f"{self.name} in {self.file}"
 

@@ -22,6 +22,7 @@ from ppmctl.transport import Transport
 ASKED = 200  # names, each of which is a request to the other index
 _AT_ONCE = 4
 _SHOWN = 10
+_COMPARED = 20  # names that both have, whose pages are read
 _REDIRECTS = 3
 _OTHERS = 3  # indexes that are asked
 _DEFAULT = re.compile(r"\(\s*(?:by\s+)?default:?\s+<?(https?://[^\s>)]+)", re.IGNORECASE)
@@ -108,18 +109,21 @@ def _compare(visit: Visit, index: Index, names: list[str], other: Elsewhere, tol
     try:
         with output.progress(f"names at {other.host}", len(asked)) as step:
             both = _there(visit, other, asked, step)
-        strangers = [name for name in both if not _is_copy(visit, index, other, name)]
+        looked_at = both if len(both) <= _COMPARED else sorted(random.sample(both, _COMPARED))
+        copies = [name for name in looked_at if _is_copy(visit, index, other, name)]
     except PpmError as exc:
         said = f"not compared with {other.host} ({other.because}): {exc.message.rstrip('.')}"
         return Finding("confusion", "skip", said, exc.hint)
-    copies = f"; {len(both) - len(strangers)} are copies of what is there" if len(both) > len(strangers) else ""
-    if not strangers:
-        return Finding(
-            "confusion", "ok", f"of {of} none is somebody else's at {other.host} ({other.because}){copies}"
-        )
+    if len(copies) == len(looked_at):
+        of_both = f"; {len(both)} are copies of what is there" if both else ""
+        if len(looked_at) < len(both):
+            of_both = f"; {len(both)} are also there, and those of {len(looked_at)} that were looked at are copies"
+        said = f"of {of} none is somebody else's at {other.host} ({other.because}){of_both}"
+        return Finding("confusion", "ok", said)
+    strangers = [name for name in both if name not in copies]
     more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
     shown = ", ".join(strangers[:_SHOWN]) + more
-    said = f"of {of} {len(strangers)} are also at {other.host} ({other.because}): {shown}{copies}"
+    said = f"of {of} {len(strangers)} are also at {other.host} ({other.because}): {shown}"
     return _judge(visit, said, told)
 
 
@@ -188,5 +192,7 @@ def _is_copy(visit: Visit, index: Index, other: Elsewhere, name: str) -> bool:
     if ours is None or not ours.files or answer.status != 200:
         return False
     theirs = parse_page(answer.body, content_type=answer.content_type, url=answer.url)
-    known = {file.sha256 for file in theirs.files if file.sha256}
-    return all(file.sha256 in known for file in ours.files)
+    hashes = {file.sha256 for file in theirs.files if file.sha256}
+    names = {file.filename for file in theirs.files}
+    # where there is no hash to go by, the name has to do
+    return all(file.sha256 in hashes if file.sha256 and hashes else file.filename in names for file in ours.files)

@@ -134,7 +134,7 @@ def _not_tried(client: Client) -> str:
     if client.name == "pip" and Version(client.version) < OLDEST:
         return "it can't tell what it would install"
     off = client.setting("no-index")
-    return f"it asks no index, because of {off.place}" if off is not None else ""
+    return f"it asks no index, because of {off.place}" if off is not None and off.is_true else ""
 
 
 def _pip(client: Client, name: str, report: Path, visit: Visit) -> list[str]:
@@ -194,8 +194,8 @@ def explain(client: Client, subject: Subject, ran: Ran, visit: Visit) -> Finding
         return Finding("resolve", "fail", said, "Ask an administrator of the index for the right to it")
     if cause in ("tls", "bundle"):
         return _of_tls(client, visit)
-    if cause == "proxy":
-        setting = client.setting("proxy")
+    setting = client.setting("proxy")
+    if cause == "proxy" or (cause == "connection" and setting is not None):
         said = f"{client.called} does not get through its proxy{f', by {setting.place}' if setting else ''}"
         return Finding("resolve", "fail", said, setting.undo if setting else f"export NO_PROXY={host}")
     if cause == "plain":
@@ -238,5 +238,7 @@ def _reason(output: str) -> str:
 
 
 def _said(ran: Ran) -> str:
-    lines = [line for line in ran.output.splitlines() if re.match(r"ERROR:|error:|  cause:|Could not fetch", line)]
-    return last_line(Ran(code=ran.code, output=lines[-1] if lines else ran.output))
+    """The line that says most of what went wrong."""
+    lines = [line for line in ran.output.splitlines() if re.match(r"ERROR:|error:|  cause:", line)]
+    fetching = [line for line in ran.output.splitlines() if line.startswith("Could not fetch")]
+    return last_line(Ran(code=ran.code, output="\n".join(fetching or lines[-1:]) or ran.output))

@@ -226,6 +226,8 @@ def test_secrets_in_urls(desk: Desk) -> None:
     requirements, lock = desk.home / "requirements-dev.txt", desk.home / "uv.lock"
     desk.write(requirements, f"# of the team\n--index-url {desk.index.simple}\nacme-core\n")
     desk.write(lock, f'[[package]]\nsource = {{ registry = "{desk.index.simple}" }}\n')
+    harmless = "https://lena@host.test/simple/ https://${USER}:${TOKEN}@host.test/ https://user:password@host.test/\n"
+    desk.write(desk.home / "constraints.txt", harmless)
     clean = {path: path.read_text() for path in (requirements, lock, desk.pip_conf, desk.uv_toml)}
     for path, text in clean.items():
         desk.write(path, text.replace(desk.index.simple, secret_url))
@@ -439,3 +441,28 @@ def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_
         desk.type(found.one("uv", "fail", "does not check who localhost is", "UV_INSECURE_HOST"))
         assert desk.pip_conf.read_text().split() == conf.split()
         desk.doctor(0, url)
+
+
+def test_a_proxy_of_pips_own_and_a_python_that_is_too_old(desk: Desk) -> None:
+    name, content = wheels.wheel("acme-core", "1.0", requires_python=">=3.99")
+    hashes = {"sha256": hashlib.sha256(content).hexdigest()}
+    listed = {"filename": name, "url": f"/files/{name}", "hashes": hashes, "requires-python": ">=3.99"}
+    meta = {"api-version": "1.0"}
+    pages = {
+        "/simple/": {"meta": meta, "projects": [{"name": "acme-core"}]},
+        "/simple/acme-core/": {"meta": meta, "name": "acme-core", "files": [listed]},
+    }
+    kind = {"Content-Type": JSON}
+    answers = {path: Said(body=json.dumps(page).encode(), headers=kind) for path, page in pages.items()}
+    answers[f"/files/{name}"] = Said(body=content)
+    with faulty.index(answers) as port:
+        url = f"http://127.0.0.1:{port}"
+        for path in (desk.pip_conf, desk.uv_toml):
+            desk.write(path, path.read_text().replace(desk.index.url, url))
+        desk.environ["PIP_PROXY"] = "http://127.0.0.1:1"
+        found = desk.doctor(1, url)
+        desk.type(found.one("resolve", "fail", "pip", "does not get through its proxy, by PIP_PROXY"))
+        found = desk.doctor(0, url)
+        for client in ("pip", "uv"):
+            mend = found.one("resolve", "warn", f"acme-core is for Python >=3.99, and {client}")
+            assert mend.endswith("uv venv --python '>=3.99'")
