@@ -43,7 +43,12 @@ def named(text: str) -> str:
 
     if "@" in text:
         raise UsageError(f"{text!r}: a revision does not change.", hint="Give the name of the environment alone.")
-    return formats.normalise(text)
+    name = formats.normalise(text)
+    if name.startswith(formats.PREFIX):
+        raise UsageError(
+            f"{text!r} is what pip calls it.", hint=f"The environment's name is {name.removeprefix(formats.PREFIX)}."
+        )
+    return name
 
 
 def reference(text: str) -> tuple[str, int | None]:

@@ -130,7 +130,9 @@ def _wrong(text: str, exc: InvalidRequirement, where: str) -> UsageError:
     if text[end : end + 1] == ",":
         hint = "Several are separated by spaces."
     elif text.startswith("-"):
-        hint = "Options are not kept in an environment."
+        hint = "Options are not kept in an environment; ppmctl env import reads a requirements.txt."
+    elif "://" in text and "@" not in text.partition("://")[0]:
+        hint = "Write NAME @ URL, so that it is known what it is."
     return UsageError(
         _at(where, f"This is not a requirement (PEP 508): {why[:1].lower()}{why[1:]}.{pointed}"), hint=hint
     )

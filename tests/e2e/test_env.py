@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import wheels
 from support.clients import Machine, machine
 from support.envs import env, listing, log, user
+from support.evidence import until
 from support.servers import PPMCTL, Server
 from support.terminals import on_a_terminal, read_until
 
@@ -75,6 +78,8 @@ def test_a_list_is_made_changed_and_read(ann: Machine) -> None:
         (["create", "good", "x @ https://me:secret@host/x.whl"], 2, "credential"),
         (["add", "good", "-r", "x"], 2, "No such option"),
         (["add", "good@2", "x"], 2, "does not change"),
+        (["add", "good", "git+https://host/x"], 2, "NAME @ URL"),
+        (["add", "ppm-env-good", "x"], 2, "name is good"),
         (["show", "good@0"], 2, "whole number"),
         (["show", "good"], 1, "ppmctl env create good"),
         (["log", "good"], 1, "no environment good"),
@@ -89,15 +94,26 @@ def test_what_makes_no_sense_is_refused(ann: Machine, arguments: list[str], expe
 def test_names_are_those_of_the_index(ann: Machine, index: Server) -> None:
     """A name that the index has not is named, with what was perhaps meant; and nothing is made."""
     assert index.upload(wheels.wheel("sea-maps", "1.0")).status_code == 200
-    said = env(ann, "create", "charts", "sea-map", expect=1)
-    assert "no project sea-map" in said
-    assert "sea-maps?" in said
+    refused = ("create", "charts", "sea-map")
+    assert "no project sea-map" in env(ann, *refused, expect=1)
+    until(lambda: "Is it sea-map: sea-maps?" in env(ann, *refused, expect=1), "the list has followed", seconds=10)
     assert env(ann, "show", "charts", expect=1)
     assert env(ann, "create", "charts", "Sea.Maps>=1").strip() == "charts@1"
     assert "is there" in env(ann, "create", "charts", "sea-maps", expect=2).replace(
         "There is an environment", "is there"
     )
     assert "Is it sea-maps?" in env(ann, "remove", "charts", "sea-map", expect=1)
+
+
+def test_what_can_not_be_asked_for_is_said(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """The index that ours sends on to does not answer from here: that is said, and no reason to fail."""
+    server = serve("--upstream-url", "http://upstream.invalid/simple/")
+    dan = user(server, "dan", tmp_path / "dan")
+    command = [*PPMCTL, "env", "create", "far", "numpy"]
+    answer = subprocess.run(command, env=dict(dan.environ), capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, "far@1\n"), answer.stderr
+    assert "Not checked: numpy. " in answer.stderr
+    assert "upstream.invalid" in answer.stderr
 
 
 # several people at once
@@ -136,18 +152,19 @@ def test_many_at_once_lose_nothing(ann: Machine, bob: Machine) -> None:
 
 
 def test_one_of_many_dies(ann: Machine, bob: Machine) -> None:
-    """One of 4 is killed at some moment: what it had said is done is there, what others did is there, no gap."""
+    """One of 8 is killed at some moment: what it had said is done is there, what others did is there, no gap."""
     seed = int(os.environ.get("PPM_TEST_SEED") or random.randrange(1 << 32))
     print(f"PPM_TEST_SEED={seed}")
     chance = random.Random(seed)
     env(ann, "create", "mortal", "--shared")
-    wanted = [[f"q{worker}-{number}" for number in range(12)] for worker in range(4)]
+    wanted = [[f"q{worker}-{number}" for number in range(8)] for worker in range(8)]
     workers = [changing((ann, bob)[number % 2], "mortal", packages) for number, packages in enumerate(wanted)]
     victim = chance.randrange(len(workers))
     out = workers[victim].stdout
     assert out is not None
     said = ["".join(out.readline() for _ in range(2 * chance.randrange(6)))]  # a revision and its "done" are a change
-    chance.random()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # at any moment of the next one
+        workers[victim].wait(timeout=chance.uniform(0, 0.5))
     workers[victim].send_signal(signal.SIGKILL)
     said[0] += workers[victim].communicate(timeout=60)[0]
     for number, worker in enumerate(workers):
@@ -223,6 +240,30 @@ def test_a_conflict_is_not_settled_by_whoever_is_later(
     package = ours[2].partition(">")[0]
     assert f"{package}: it was {'pandas' if package == 'pandas' else 'not there'}; yours is " in answer.stderr
     assert [line["revision"] for line in log(ann, name)] == [1, 2]
+
+
+# the index takes a revision, and its answer never comes
+LOST = """
+import sys
+from ppmctl import cli
+from ppmctl.environments.remote import Remote
+from ppmctl.transport import Unreachable
+send = Remote._send
+def lose(self, revision, content):
+    Remote._send = send
+    send(self, revision, content)
+    raise Unreachable("The connection broke.")
+Remote._send = lose
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def test_an_answer_that_is_lost_makes_no_second_revision(ann: Machine) -> None:
+    env(ann, "create", "lost-answer")
+    command = [sys.executable, "-c", LOST, "env", "add", "lost-answer", "one", "--no-check"]
+    answer = subprocess.run(command, env=dict(ann.environ), capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, "lost-answer@2\n"), answer.stderr
+    assert [line["change"] for line in log(ann, "lost-answer")] == ["create", "add one"]
 
 
 def test_a_conflict_is_asked_about_on_a_terminal(ann: Machine, bob: Machine) -> None:
