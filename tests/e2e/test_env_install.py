@@ -41,8 +41,17 @@ def carol(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 @pytest.fixture(scope="module")
 def reader(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """Somebody else, elsewhere, who may only read."""
-    return user(index, "reader", tmp_path_factory.mktemp("reader"), "reader")
+    """Somebody else, elsewhere, who may only read: with a credential that pip and uv do not find by themselves, and
+    with pip and uv set up for an index that is not there."""
+    there = user(index, "reader", tmp_path_factory.mktemp("reader"), "reader")
+    (there.home / ".netrc").rename(there.home / "netrc-of-nobody")
+    _machine, _host, _login, name, _password, secret = (there.home / "netrc-of-nobody").read_text().split()
+    (there.home / "pip.conf").write_text("[global]\nno-index = true\nextra-index-url = http://127.0.0.1:9/simple\n")
+    other = {"PIP_CONFIG_FILE": str(there.home / "pip.conf"), "PIP_EXTRA_INDEX_URL": "http://127.0.0.1:9/simple"}
+    other |= {"UV_INDEX": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"}
+    return Machine(
+        home=there.home, environ={**there.environ, **other, "PPMCTL_USERNAME": name, "PPMCTL_TOKEN": secret}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +94,7 @@ def test_the_seeds_example_is_installed_for_real(serve: Callable[..., Server], t
 
 
 @pytest.mark.parametrize("tool", ["uv", "pip"])
-def test_a_lock_installs_elsewhere(charts: None, index: Server, reader: Machine, tool: str) -> None:
+def test_a_lock_installs_elsewhere(charts: None, index: Server, carol: Machine, reader: Machine, tool: str) -> None:
     """What was locked, and not what is newest; what is there besides goes if that is wanted; `check` says so."""
     folder = reader.home / f"locked-{tool}"
     env(reader, "install", "charts", "--into", folder, "--with", tool)
@@ -94,7 +103,7 @@ def test_a_lock_installs_elsewhere(charts: None, index: Server, reader: Machine,
         reader, "check", "charts", "--into", folder, "--locked", expect=1
     )
     env(reader, "create", "others", "left-over", expect=4)
-    reader.run(
+    carol.run(
         *(BIN / "uv", "pip", "install", "--python", folder / "bin" / "python"),
         *("--default-index", index.simple, "left-over"),
     )
@@ -107,6 +116,8 @@ def test_a_lock_installs_elsewhere(charts: None, index: Server, reader: Machine,
     found = {name: version for name, version in installed(folder).items() if name not in ("pip", "setuptools")}
     assert found == {"sea-charts": "1.0", "salt-grains": "1.0"}
     env(reader, "check", "charts", "--into", folder, "--locked", "--exact")
+    secret = reader.environ["PPMCTL_TOKEN"].encode()
+    assert [path for path in folder.rglob("*") if path.is_file() and secret in path.read_bytes()] == []
 
 
 def test_a_lock_has_hashes_of_everything_and_no_secret(charts: None, index: Server, carol: Machine) -> None:
