@@ -444,6 +444,22 @@ def test_jobs_of_gitlab(bed: Bed, new_colleague: NewColleague) -> None:
     assert len(published(bed.redirecting, made.name)) == 2
 
 
+def test_the_step_of_a_dockerfile(bed: Bed, new_colleague: NewColleague) -> None:
+    """What it runs installs; netrc and authorities are mounted for it alone, and nothing is set, copied or given."""
+    made = new_colleague(bed.redirecting, "netrc")
+    text, _said = made.config("docker")
+    assert set(re.findall(r"^[A-Z]+", text, re.MULTILINE)) == {"RUN"}
+    assert f'--secret id=netrc,src="$HOME/.netrc" --secret id=ca,src={made.ca} .' in text
+    step = text.partition("\nRUN ")[2].replace("\\\n", " ")
+    mounts = dict(re.findall(r"--mount=type=secret,id=(\w+),target=(\S+)", step))
+    assert mounts["netrc"] == "/root/.netrc"  # where it is in this home
+    command = re.sub(r"--mount=\S+", "", step).replace(mounts["ca"], made.ca)
+    made.venv("venv")
+    (made.work / "requirements.txt").write_text("acme-app\n")
+    made.client(*shlex.split(command.replace("pip install", "pip --python venv install")))
+    assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
+
+
 # Beside the public index, which is what there is where other names are not passed on.
 
 
