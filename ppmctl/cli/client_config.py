@@ -187,7 +187,7 @@ def _snippet(client: str, target: IndexTarget, scope: Scope | None, here: Here) 
             raise UsageError(f"--{scope} is for clients with a file of their own; {client} is none.")
         printed: Snippet = module.render(target)
         return printed
-    where = scope or places.usual(client, target)
+    where = places.meant(client, target, scope)
     place = here.shown(places.path(client, where, here))
     drawn: Snippet = module.render(target, place, where) if client == "uv" else module.render(target, place)
     return drawn
@@ -217,7 +217,7 @@ def _overview(target: IndexTarget, forms: dict[str, Form], here: Here) -> None:
         where = "printed"
         if client in places.SCOPES:
             each = target.with_form(forms[client])
-            where = here.shown(places.path(client, places.usual(client, each), here))
+            where = here.shown(places.path(client, places.meant(client, each, None), here))
         form = forms[client] if client in clients.FORMS else ""
         ours = any(entry.client == client and entry.index == target.address.base for entry in known.all)
         can = "written" if ours else "--write" if client in places.WRITABLE else ""

@@ -38,8 +38,10 @@ def write(
     from ppmctl import edits, netrc_entry, written
     from ppmctl.clients import places
 
-    where = scope or places.usual(client, target)
+    where = places.meant(client, target, scope)
     path = edits.real(places.path(client, where, here))
+    if where == "project" and not path.exists():
+        raise UsageError(f"There is no {path.name} here, or above.", hint="Go to a project's folder, or begin one.")
     known = written.read(os.environ, here.home)
     if unread := places.unread(client, here):
         raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
@@ -61,6 +63,8 @@ def remove(clients_meant: tuple[str, ...], index: str | None, scope: Scope | Non
     from ppmctl import address, edits, netrc_entry, written
 
     known = written.read(os.environ, here.home)
+    cwd = here.cwd.resolve()
+    projects = (cwd, *cwd.parents)
     base = None if index is None else address.resolve(index, environ=os.environ, home=here.home).base
     found = [
         entry
@@ -68,7 +72,7 @@ def remove(clients_meant: tuple[str, ...], index: str | None, scope: Scope | Non
         if (not clients_meant or entry.client in clients_meant)
         and (base is None or entry.index == base)
         and (scope is None or entry.scope == scope)
-        and (entry.scope != "project" or Path(entry.file).parent == here.cwd.resolve())
+        and (entry.scope != "project" or Path(entry.file).parent in projects)
     ]
     if not found:
         output.say(

@@ -1,4 +1,4 @@
-"""Where each client's own file is, by its own rules: pure but for one look whether a folder is there."""
+"""Where each client's own file is, by its own rules: pure but for a look at what is there."""
 
 from __future__ import annotations
 
@@ -30,22 +30,32 @@ OVERRULE = {
 }
 
 
-def usual(client: str, target: IndexTarget) -> Scope:
-    """The scope that is meant where none is said."""
-    if client == "uv" and target.form != "single":
+def meant(client: str, target: IndexTarget, given: Scope | None) -> Scope:
+    """The scope that is given, or is usual. UsageError where an index can't be known that way."""
+    if client == "uv" and target.form == "explicit" and given == "user":
+        raise UsageError(
+            "uv takes from an explicit index what a project sends there, and only if the project names the index.",
+            hint="--project, or another --form.",
+        )
+    if given is None and client == "uv" and target.form != "single":
         return "project"  # where the names are that are sent there
-    return SCOPES[client][0]
+    return given or SCOPES[client][0]
 
 
-def path(client: str, scope: Scope, here: Here, *, is_folder: Callable[[Path], bool] = Path.is_dir) -> Path:
-    """The file that `client` reads for `scope`. UsageError where it has none for that."""
+def path(client: str, scope: Scope, here: Here, *, is_there: Callable[[Path], bool] = Path.exists) -> Path:
+    """The file that `client` reads for `scope`; a project's in the current folder, or the next above that has one.
+
+    UsageError where it has none for that.
+    """
     if scope not in SCOPES.get(client, ()):
         known = ", ".join(f"--{each}" for each in SCOPES.get(client, ()))
         raise UsageError(f"{client} has no file of its own for --{scope}.", hint=f"It has: {known}." if known else "")
     if scope == "project":
-        return here.cwd / ("Pipfile" if client == "pipenv" else "pyproject.toml")
+        name = "Pipfile" if client == "pipenv" else "pyproject.toml"
+        found = (folder / name for folder in (here.cwd, *here.cwd.parents))
+        return next(filter(is_there, found), here.cwd / name)
     if client == "pip":
-        return _pip_of_venv(here) if scope == "venv" else _pip_of_user(here, is_folder)
+        return _pip_of_venv(here) if scope == "venv" else _pip_of_user(here, is_there)
     if client == "uv":
         named = here.environ.get("UV_CONFIG_FILE")
         return here.cwd / named if named else _roaming(here) / "uv" / "uv.toml"
@@ -70,13 +80,13 @@ def _pip_name(here: Here) -> str:
     return "pip.ini" if here.platform == "win32" else "pip.conf"
 
 
-def _pip_of_user(here: Here, is_folder: Callable[[Path], bool]) -> Path:
+def _pip_of_user(here: Here, is_there: Callable[[Path], bool]) -> Path:
     named = here.environ.get("PIP_CONFIG_FILE")
     if named and named != os.devnull:
         return here.cwd / named
     library = here.home / "Library" / "Application Support" / "pip"
     if here.platform == "darwin":  # where XDG_CONFIG_HOME means nothing to pip
-        return (library if is_folder(library) else here.home / ".config" / "pip") / "pip.conf"
+        return (library if is_there(library) else here.home / ".config" / "pip") / "pip.conf"
     return _roaming(here) / "pip" / _pip_name(here)
 
 

@@ -278,7 +278,7 @@ def test_where_a_client_looks(
 
 def test_pip_on_macos_looks_in_the_library_once_that_is_there(tmp_path: Path) -> None:
     here = Here(environ={}, home=tmp_path, cwd=tmp_path, platform="darwin")
-    found = places.path("pip", "user", here, is_folder=lambda _path: True)
+    found = places.path("pip", "user", here, is_there=lambda _path: True)
     assert found == tmp_path / "Library" / "Application Support" / "pip" / "pip.conf"
 
 

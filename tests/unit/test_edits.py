@@ -80,7 +80,7 @@ UV = {
     "a keyring": b'keyring-provider = "disabled"\n',
 }
 PYPROJECT = {
-    "no file": None,
+    "empty": b"",
     "a project": b"[project]\nname = \"x\" # y\nversion = '1'\ndependencies = [\n  'a', # b\n]\n\n[tool.x]\ny = 1\n",
     "tables of ours": b"[tool.uv]\ndev = 1\n[[tool.uv.index]]\nname = 'o'\nurl = 'https://o.test/'\ndefault = true\n"
     b"[tool.poetry]\nname = 'x'\n[[tool.poetry.source]]\nname = 'o'\nurl = 'https://o.test/'\npriority = 'primary'\n",
@@ -443,10 +443,20 @@ def test_two_indexes_and_two_clients_in_one_file(place: Place) -> None:
 
 
 def test_another_project_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of one's own it is the file above, as its clients find it; without one, nothing is made up."""
+    assert "no pyproject.toml here, or above" in place.write("poetry", form="explicit", expect=2)
+    assert "only if the project names the index" in place.write("uv", "--user", form="explicit", expect=2)
+    (place.home / WHERE["poetry"]).touch()
+    (place.home / "project" / "deep").mkdir()
+    monkeypatch.chdir(place.home / "project" / "deep")
     place.write("poetry", form="explicit")
+    assert "unchanged" in place.write("poetry", form="explicit")
     monkeypatch.chdir(place.home)
     assert "Nothing of what ppmctl wrote" in place.run("poetry", "--remove")
     assert "internal" in (place.home / WHERE["poetry"]).read_text()
+    monkeypatch.chdir(place.home / "project" / "deep")
+    place.run("poetry", "--remove")
+    assert (place.home / WHERE["poetry"]).read_text() == ""
 
 
 @pytest.mark.parametrize("name", ["pip.conf", "other/pip.conf"])
