@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ppmctl.address import Address
     from ppmctl.clients import Form, Here, IndexTarget, Scope, Snippet
 
+_USUAL = "internal"
+# What twine, pdm, poetry and hatch mean the public index by, or a section that is none.
+_TAKEN = ("pypi", "testpypi", "distutils", "server-login", "main", "test", "default")
 _PUBLIC = 20  # a file with fewer authorities is not one of the public ones
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CLIENTS = (
@@ -102,7 +105,11 @@ def _target(index: str | None, name: str | None, ca: Path | None, credential_fil
     from ppmctl.clients import IndexTarget
 
     target = address.resolve(index, environ=os.environ, home=Path.home())
-    name = name or (target.section.name if target.section else "internal")
+    if name is not None and name.lower() in _TAKEN:
+        raise UsageError(f"{name!r} is what some clients call another index.", hint="Give another --name.")
+    if name is None:
+        named = target.section.name if target.section else _USUAL
+        name = _USUAL if named.lower() in _TAKEN else named
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a name for an index: letters, digits, - and _ only.", hint="Give a --name."

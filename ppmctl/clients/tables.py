@@ -119,11 +119,11 @@ def proven(body: Body, edits: list[Add | Mute], notes: Sequence[str] = ()) -> Pl
     for each in reversed(puts):
         without_ours = cut(without_ours, each.at, each.at + len(each.texts))
     commented = [Mute(at=edit.at) for edit in edits if isinstance(edit, Mute)]
+    left = parsed(edited(body, commented, "# ")[0])
     expected = parsed(edited(body, commented, "# ")[0])
-    found = parsed(after)
     for each in puts:
         _merge(expected, tomllib.loads("\n".join(each.texts)))
-    if parsed(without_ours) != parsed(edited(body, commented, "# ")[0]) or found != expected:
+    if not _is_part(left, parsed(body)) or parsed(without_ours) != left or parsed(after) != expected:
         raise Unreadable("it can't be edited without changing something else.", hint="Edit it by hand.")
     return Plan(edits=tuple(edits), notes=tuple(notes))
 
@@ -136,6 +136,16 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
             into[name] = [*into.get(name, []), *value]
         else:
             into[name] = value
+
+
+def _is_part(some: Any, whole: Any) -> bool:
+    """Whether `whole` says all that `some` says, in the same places and order."""
+    if isinstance(some, dict) and isinstance(whole, dict):
+        return all(name in whole and _is_part(value, whole[name]) for name, value in some.items())
+    if isinstance(some, list) and isinstance(whole, list):
+        rest = iter(whole)
+        return all(any(value == other for other in rest) for value in some)
+    return bool(some == whole)
 
 
 def _same_place(url: object, other: str) -> bool:

@@ -188,6 +188,18 @@ def test_mistakes_of_usage(arguments: tuple[str, ...], said: str, capsys: pytest
     assert said in err
 
 
+@pytest.mark.parametrize("name", ["pypi", "PyPI", "testpypi", "distutils", "main"])
+def test_a_name_that_is_another_index_to_a_client_is_not_taken(
+    name: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, "twine", "--index", "https://index.test", "--name", name)
+    assert (code, "another index" in err) == (2, True)
+    if name != "distutils":
+        (home / ".pypirc").write_text(f"[{name}]\nrepository = https://index.test/legacy/\n")
+        _, out, _ = run(capsys, "twine", "--index", name)
+        assert "[internal]" in out
+
+
 def test_a_section_names_the_index(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / ".pypirc").write_text("[acme]\nrepository = https://index.test/legacy/\n")
     _, out, _ = run(capsys, "uv", "--form", "extra", "--index", "acme")

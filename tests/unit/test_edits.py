@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ppmctl import cli
 from ppmctl.address import resolve
-from ppmctl.clients import Form, IndexTarget, editing, lines
+from ppmctl.clients import Form, IndexTarget, editing, ini, lines, pip, tables
 from ppmctl.clients.lines import Unreadable
 
 URL = "https://index.test/team"
@@ -51,6 +51,7 @@ PIP = {
     "no global": b"[list]\nformat = columns",
     "a secret": b"[global]\nindex-url = https://me:hunter2@other.test/simple/\n",
     "blank lines at the end": b"[global]\ntimeout = 60\n\n\n\n",
+    "ours in a command's own": f"[x]\nextra-index-url = {SIMPLE}\nindex-url = {SIMPLE}\n[global]\npre = 1\n".encode(),
     "sections that look alike": b"[Global]\nindex-url = https://other.test/simple/\n[global ]\ntimeout = 1\n",
 }
 TWINE = {
@@ -442,6 +443,14 @@ def test_two_indexes_and_two_clients_in_one_file(place: Place) -> None:
     assert place.files == before
 
 
+def test_ours_is_indented_as_the_others_are(place: Place) -> None:
+    path = place.home / WHERE["pip"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"[global]\n  timeout = 1\n")
+    place.write("pip", form="single")
+    assert f"\n  index-url = {SIMPLE}\n" in path.read_text()
+
+
 def test_another_project_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """And of one's own it is the file above, as its clients find it; without one, nothing is made up."""
     assert "no pyproject.toml here, or above" in place.write("poetry", form="explicit", expect=2)
@@ -604,6 +613,31 @@ def test_what_wins_over_the_file_is_said(place: Place, monkeypatch: pytest.Monke
     assert "PIP_INDEX_URL is set, and wins over the file" in place.write("pip", form="single")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     assert "would not read what is written" in place.write("pip", form="single", expect=2)
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [(2, "  and more"), (1, "timeout = 2"), (1, "[other]"), (1, "[a")],
+)
+def test_an_edit_that_would_change_something_else_is_not_made(at: int, text: str) -> None:
+    """However it came to be planned."""
+    add = lines.Add(at=at, texts=(text,))
+    body = lines.read(b"[global]\ntimeout = 1\nproxy = x\n")
+    with pytest.raises(Unreadable):
+        ini.proven(ini.File(body, pip.normal), [add], pip.normal, {})
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [
+        [lines.Add(at=1, texts=("[other]",))],
+        [lines.Mute(at=2)],
+        [lines.Mute(at=2), lines.Add(at=4, texts=("[x]",))],
+    ],
+)
+def test_an_edit_that_would_move_a_key_to_another_table_is_not_made(planned: list[lines.Add | lines.Mute]) -> None:
+    with pytest.raises(Unreadable):
+        tables.proven(lines.read(b"a = 1\nb = 2\n[c]\nd = 3\n"), planned)
 
 
 COMMENT = st.sampled_from(["# a", "", "   # b", "; c"])
