@@ -11,9 +11,10 @@ BIN = $(VENV)/bin
 # PYTHON=… makes .venv with that Python, UPGRADE=… is explained at `lock`
 FIND_PYTHON = scripts/find-python $(PYTHON)
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
-# uv's own: what is locked is the same on every Python from the oldest, and says nothing of where it came from
+# uv's own: what is locked is the same on every Python from the oldest, and says nothing of where it came from; extras are
+# named, or the pip that a new .venv begins with takes a pin for another project's
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	$(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,$(UPGRADE:%=--upgrade-package=%)))
 
 BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires

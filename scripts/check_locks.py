@@ -31,7 +31,7 @@ LOCKS = {
     "dev": ("server", "remote", "hosts", "dev"),
 }
 
-_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>[^\\]+))?")
+_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;]+)(?: ; (?P<marker>[^\\]+))?")
 _OURS = "ppmctl (pyproject.toml)"
 
 
