@@ -21,6 +21,7 @@ from ppmctl.doctor.finding import Visit
 from ppmctl.doctor.places import netrc_of
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.netrc_file import entries
+from ppmctl.simple import Index, parse_names
 
 # How a program asks the visited index: as the only one; before others, which are not asked for what it has; for what
 # is named to come from it; beside others, of which the highest version wins; or not at all.
@@ -170,6 +171,14 @@ def variable(environ: Mapping[str, str], name: str) -> Setting | None:
 def configure(client: str, visit: Visit, *, form: str = "") -> str:
     """The command that makes a client ask the visited index."""
     return f"ppmctl client-config {client} --index {visit.address.base}{f' --form {form}' if form else ''} --write"
+
+
+def names(visit: Visit, index: Index) -> list[str]:
+    """The normalised names of the projects that the visited index has; it is asked for the list once."""
+    listed = visit.listed
+    if listed.status != 200:
+        return index.names()
+    return parse_names(listed.body, content_type=listed.content_type, url=listed.url)
 
 
 def passes_on(visit: Visit) -> bool | None:

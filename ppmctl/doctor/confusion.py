@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from ppmctl import output
 from ppmctl.credential import Credential, Secret
 from ppmctl.doctor import clients
-from ppmctl.doctor.clients_values import Client, bare, configure, is_index, run
+from ppmctl.doctor.clients_values import Client, bare, configure, is_index, names, run
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import PpmError
 from ppmctl.simple import ACCEPT, Index, parse_page
@@ -45,17 +45,17 @@ def check(visit: Visit) -> Iterator[Finding]:
     """Which names of this index another has too, and which client may take that one's."""
     with visit.connect() as connection:
         index = Index(visit.address, connection)
-        names = index.names()
+        projects = names(visit, index)
         upstream = _upstream(visit, connection)
         told = clients.learn(visit)
         others = _others(visit, told, upstream)
-        if not names:
+        if not projects:
             yield Finding("confusion", "skip", "not tried: the index has no project yet")
         elif not others:
             yield Finding("confusion", "skip", "not tried: no other index is known here")
         else:
             for other in others:
-                yield _compare(visit, index, names, other, told)
+                yield _compare(visit, index, projects, other, told)
 
 
 def _upstream(visit: Visit, connection: Transport) -> Elsewhere | None:
@@ -103,9 +103,9 @@ def _credential(url: str) -> Credential | None:
     return Credential(username=unquote(parts.username), secret=Secret(unquote(parts.password)), source="the URL")
 
 
-def _compare(visit: Visit, index: Index, names: list[str], other: Elsewhere, told: Sequence[Client]) -> Finding:
-    asked = names if len(names) <= ASKED else sorted(random.sample(names, ASKED))
-    of = f"{len(names)} names" if asked is names else f"{ASKED} of {len(names)} names, taken at random,"
+def _compare(visit: Visit, index: Index, projects: list[str], other: Elsewhere, told: Sequence[Client]) -> Finding:
+    asked = projects if len(projects) <= ASKED else sorted(random.sample(projects, ASKED))
+    of = f"{len(projects)} names" if asked is projects else f"{ASKED} of {len(projects)} names, taken at random,"
     try:
         with output.progress(f"names at {other.host}", len(asked)) as step:
             both = _there(visit, other, asked, step)
@@ -153,8 +153,8 @@ _WHY = {
 }
 
 
-def _there(visit: Visit, other: Elsewhere, names: Sequence[str], step: Callable[[int], None]) -> list[str]:
-    """Those of `names` that another index has."""
+def _there(visit: Visit, other: Elsewhere, asked: Sequence[str], step: Callable[[int], None]) -> list[str]:
+    """Those of `asked` that another index has."""
 
     def ask(part: Sequence[str]) -> list[str]:
         with visit.transport(other.credential) as connection:
@@ -166,7 +166,7 @@ def _there(visit: Visit, other: Elsewhere, names: Sequence[str], step: Callable[
             return found
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        parts = [names[start::_AT_ONCE] for start in range(_AT_ONCE)]
+        parts = [asked[start::_AT_ONCE] for start in range(_AT_ONCE)]
         return sorted(name for found in pool.map(ask, parts) for name in found)
 
 
@@ -193,6 +193,6 @@ def _is_copy(visit: Visit, index: Index, other: Elsewhere, name: str) -> bool:
         return False
     theirs = parse_page(answer.body, content_type=answer.content_type, url=answer.url)
     hashes = {file.sha256 for file in theirs.files if file.sha256}
-    names = {file.filename for file in theirs.files}
+    filenames = {file.filename for file in theirs.files}
     # where there is no hash to go by, the name has to do
-    return all(file.sha256 in hashes if file.sha256 and hashes else file.filename in names for file in ours.files)
+    return all(file.sha256 in hashes if file.sha256 and hashes else file.filename in filenames for file in ours.files)

@@ -29,6 +29,7 @@ from ppmctl.doctor.clients_values import (
     hidden,
     is_index,
     last_line,
+    names,
     only_in_keyring,
     run,
 )
@@ -58,6 +59,7 @@ _CAUSES = (
 class Subject:
     """The project that is resolved: one of which the index has a wheel for every platform."""
 
+    name: str  # as the list has it, checked: what a page calls itself could be an option of pip's, or a URL
     page: ProjectPage
     requires_python: str
 
@@ -81,7 +83,7 @@ class Got:
 def check(visit: Visit) -> Iterator[Finding]:
     """What comes of a resolve with each pip and uv."""
     with visit.connect() as connection:
-        subjects = _subjects(Index(visit.address, connection))
+        subjects = _subjects(visit, Index(visit.address, connection))
     if not subjects:
         said = (
             f"not tried: of its first {_LOOKED_AT} projects none has a wheel for every platform, and others run code"
@@ -94,13 +96,13 @@ def check(visit: Visit) -> Iterator[Finding]:
         yield Finding("resolve", "skip", f"not tried: {', '.join(others)}, which resolve a whole project of yours")
 
 
-def _subjects(index: Index) -> list[Subject]:
-    subjects = []
-    for name in index.names()[:_LOOKED_AT]:
+def _subjects(visit: Visit, index: Index) -> list[Subject]:
+    subjects: list[Subject] = []
+    for name in names(visit, index)[:_LOOKED_AT]:
         page = index.project(name)
         for file in page.files if page else ():
             if page is not None and file.filename.endswith(_ANYWHERE) and file.yanked is None:
-                subjects.append(Subject(page=page, requires_python=file.requires_python or ""))
+                subjects.append(Subject(name=name, page=page, requires_python=file.requires_python or ""))
                 break
         if subjects and not subjects[-1].requires_python:
             break
@@ -109,7 +111,7 @@ def _subjects(index: Index) -> list[Subject]:
 
 def _resolve(client: Client, subjects: Sequence[Subject], visit: Visit) -> Finding:
     subject = next((subject for subject in subjects if subject.fits(client.python)), subjects[0])
-    name = subject.page.name
+    name = subject.name
     if reason := _not_tried(client):
         return Finding("resolve", "skip", f"not tried with {client.called}: {reason}")
     with tempfile.TemporaryDirectory(prefix="ppmctl-") as folder:
@@ -182,9 +184,9 @@ def explain(client: Client, subject: Subject, ran: Ran, visit: Visit) -> Finding
     """Why a client did not find what the index has, from what it said, and what mends that in this client's terms."""
     if ran.code is None:
         again = f"ppmctl doctor {visit.address.base}"
-        return Finding("resolve", "warn", f"{client.called} did not resolve {subject.page.name}: {ran.output}", again)
+        return Finding("resolve", "warn", f"{client.called} did not resolve {subject.name}: {ran.output}", again)
     cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, ran.output)), "")
-    name, base, host = subject.page.name, visit.address.base, visit.address.host
+    name, base, host = subject.name, visit.address.base, visit.address.host
     if cause == "401":
         hides = ', and says only "No matching distribution found"' if client.name == "pip" else ""
         said = f"{client.called} finds no {name}: the index answers 401{_reason(ran.output)}{hides}"
@@ -204,7 +206,10 @@ def explain(client: Client, subject: Subject, ran: Ran, visit: Visit) -> Finding
     if cause == "python":
         said = f"{name} is for Python {subject.requires_python}, and {client.called} is for Python {client.python}"
         return Finding(
-            "resolve", "warn", said, f"With a Python that fits: uv venv --python '{subject.requires_python}'"
+            "resolve",
+            "warn",
+            said,
+            f"With a Python that fits: uv venv --python {shlex.quote(subject.requires_python)}",
         )
     if cause == "connection":
         said = f"{client.called} can't connect to {host}, though ppmctl can: {_said(ran)}"
@@ -221,9 +226,8 @@ def _of_tls(client: Client, visit: Visit) -> Finding:
     said = f"{client.called} does not trust the certificate of {host}, though ppmctl does, by {origin}"
     if client.name == "uv":
         by_variable = origin.isupper() and Path(bundle).is_file()
-        return Finding(
-            "resolve", "fail", said, f"export SSL_CERT_FILE={bundle}" if by_variable else "export UV_SYSTEM_CERTS=1"
-        )
+        mend = f"export SSL_CERT_FILE={shlex.quote(bundle)}" if by_variable else "export UV_SYSTEM_CERTS=1"
+        return Finding("resolve", "fail", said, mend)
     own = client.setting("cert")
     if own is not None:
         return Finding("resolve", "fail", f"{said}: {own.place} is {own.value}", own.undo)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
+import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from support import clients, faulty, servers, wheels
@@ -17,6 +21,8 @@ from support.clients import BIN, Machine
 from support.faulty import Said
 from support.servers import JSON, PPMCTL, Server
 from support.tls import Authority
+
+from ppmctl import cli
 
 # what an empty environment for clients has to keep their own files from being read
 MACHINES = (
@@ -100,17 +106,29 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def doctor(self, expect: int, url: str = "") -> Findings:
-        """What it finds of the clients; its exit code is `expect`, and no secret is in what it says."""
-        command = [*PPMCTL, "doctor", url or self.index.url, "--json"]
-        environ = {**self.machine.environ, **self.environ}
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env=environ, cwd=self.home, stdin=subprocess.DEVNULL
-        )
-        assert done.returncode == expect, done.stdout + done.stderr
-        assert self.index.secret not in done.stdout + done.stderr
-        found = json.loads(done.stdout)["findings"]
-        return Findings(all=found, machine=self.machine)
+    def doctor(self, expect: int, url: str = "", *, as_process: bool = False) -> Findings:
+        """What it finds of the clients; its exit code is `expect`, and no secret is in what it says.
+
+        It runs in the test's process, which has loaded what it needs, but where it is to be a process of its own.
+        """
+        asked, environ = ["doctor", url or self.index.url, "--json"], {**self.machine.environ, **self.environ}
+        if as_process:
+            command = [*PPMCTL, *asked]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ, cwd=self.home)
+            code, said, complained = done.returncode, done.stdout, done.stderr
+        else:
+            out, err = io.StringIO(), io.StringIO()
+            with (
+                patch.dict(os.environ, environ, clear=True),
+                contextlib.chdir(self.home),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                code = cli.run(asked)
+            said, complained = out.getvalue(), err.getvalue()
+        assert code == expect, said + complained
+        assert self.index.secret not in said + complained
+        return Findings(all=json.loads(said)["findings"], machine=self.machine)
 
     def type(self, mend: str) -> None:
         """Do what a mend says, as it stands; `unset` and `export` in the shell that all else is run from."""
@@ -160,7 +178,7 @@ def desk(tmp_path: Path, indexes: Indexes, newest_pip: Path) -> Desk:
 def test_all_is_well(pip: str, tmp_path: Path, indexes: Indexes) -> None:
     """Each client asks this index alone and finds a project; a copy of a public project is no stranger's."""
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library(pip))
-    found = desk.doctor(0)
+    found = desk.doctor(0, as_process=True)
     found.one("pip", "ok", "asks this index alone", str(desk.pip_conf))
     found.one("uv", "ok", "asks this index alone", str(desk.uv_toml))
     found.one("resolve", "ok", "pip", "finds acme-core 1.0 here")
@@ -325,7 +343,7 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
     desk.environ |= keyring | known
     desk.type(f"ppmctl login {desk.index.url}")
     desk.environ = dict(keyring)
-    found = desk.doctor(1)
+    found = desk.doctor(1, as_process=True)
     found.one("keyring", "ok")
     mend = found.one("pip", "fail", "has no keyring to ask")
     assert found.one("uv", "fail", "asks no keyring") == mend == f"ppmctl login {desk.index.url} --netrc"
@@ -333,20 +351,20 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
     beside.mkdir()
     (beside / "keyring").symlink_to(BIN / "keyring")
     keyring["PATH"] = desk.environ["PATH"] = f"{desk.machine.environ['PATH']}:{beside}"
-    found = desk.doctor(1)
+    found = desk.doctor(1, as_process=True)
     found.one("resolve", "fail", "pip", "the index answers 401")
     for client, words in (("pip", "asks the command keyring by a name"), ("uv", "asks no keyring")):
         desk.type(found.one(client, "fail", words))
-    found = desk.doctor(0)
+    found = desk.doctor(0, as_process=True)
     found.one("resolve", "ok", "pip")
     found.one("resolve", "ok", "uv")
     assert found.bad() == []
     (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
-    gone = desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}")
+    gone = desk.doctor(1, as_process=True).one("keyring", "fail", f"no secret of {desk.index.user}")
     desk.environ |= known
     desk.type(gone)
     desk.environ = dict(keyring)
-    assert desk.doctor(0).bad() == []
+    assert desk.doctor(0, as_process=True).bad() == []
 
 
 def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
@@ -447,10 +465,10 @@ def test_a_proxy_of_pips_own_and_a_python_that_is_too_old(desk: Desk) -> None:
     name, content = wheels.wheel("acme-core", "1.0", requires_python=">=3.99")
     hashes = {"sha256": hashlib.sha256(content).hexdigest()}
     listed = {"filename": name, "url": f"/files/{name}", "hashes": hashes, "requires-python": ">=3.99"}
-    meta = {"api-version": "1.0"}
+    meta = {"api-version": "1.0"}  # and a page that calls itself what pip would run
     pages = {
         "/simple/": {"meta": meta, "projects": [{"name": "acme-core"}]},
-        "/simple/acme-core/": {"meta": meta, "name": "acme-core", "files": [listed]},
+        "/simple/acme-core/": {"meta": meta, "name": "git+https://host.invalid/x", "files": [listed]},
     }
     kind = {"Content-Type": JSON}
     answers = {path: Said(body=json.dumps(page).encode(), headers=kind) for path, page in pages.items()}
