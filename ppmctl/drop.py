@@ -114,7 +114,7 @@ class Watcher:
                 raise PpmError(f"{path.name} changed while it was read")
             try:
                 if environment_of(dist.name.project) is not None:
-                    rules.check_next(self._store, dist.name, received.path)
+                    rules.check(dist.name, received.path)
                 self._store.put(received, dist, by=BY)
             except Refused:
                 if not self._store.holds(dist.name, received.sha256):
