@@ -56,10 +56,12 @@ def lock(
     uv resolves against the index and the one that it sends on to. `install --locked` takes just these files.
     """
     from ppmctl.environments import change, resolver
+    from ppmctl.environments import lock as locks
 
     name = named(name)
     with remote(index, credential_file) as environments, _tools(environments) as tools:
         before = _last_locked(environments, name)
+        old = before.lock if before is not None else None
         wanted = _wanted(before, python, platform)
         resolved: dict[tuple[str, ...], str] = {}
 
@@ -67,8 +69,9 @@ def lock(
             # once for each list: others may change it meanwhile
             if revision.requirements not in resolved:
                 output.say(f"Locking {output.count(len(revision.requirements), 'requirement')} for {_said(wanted)}")
-                keep = before.lock if before is not None and not upgrade else None
-                resolved[revision.requirements] = resolver.resolve(revision.requirements, wanted, tools, keep=keep)
+                text = resolver.resolve(revision.requirements, wanted, tools, keep=None if upgrade else old)
+                # an index may say more of a file at one time than at another: sizes, say
+                resolved[revision.requirements] = old if old and locks.is_same(old, text) else text
             return resolved[revision.requirements]
 
         done = change.change(

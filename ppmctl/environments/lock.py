@@ -93,6 +93,11 @@ def with_origin(text: str, *, python: str, platform: str) -> str:
     return f"{text.rstrip()}\n\n[tool.{_TABLE}]\n{said}"
 
 
+def is_same(before: str, after: str) -> bool:
+    """Whether two locks pin the same files for the same Pythons, whatever else they say of them."""
+    return read(before.encode(), where="The lock") == read(after.encode(), where="The new lock")
+
+
 def moves(before: Lock, after: Lock) -> list[Move]:
     """What is other in `after`, by name."""
     old, new = _versions(before), _versions(after)

@@ -198,6 +198,13 @@ def test_what_two_locks_differ_in() -> None:
     ]
 
 
+def test_a_lock_that_pins_the_same_is_the_same() -> None:
+    """An index may say more of a file at one time than at another."""
+    assert lock.is_same(LOCK, LOCK.replace("hashes =", "size = 3, hashes ="))
+    assert not lock.is_same(LOCK, LOCK.replace("a" * 64, "b" * 64))
+    assert not lock.is_same(LOCK, lock.with_origin(LOCK, python="3.12", platform=""))
+
+
 def test_a_lock_says_what_it_was_asked_for() -> None:
     said = lock.read(lock.with_origin(LOCK, python="3.12", platform="linux").encode(), where="it")
     assert (said.python, said.platform) == ("3.12", "linux")
