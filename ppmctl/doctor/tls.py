@@ -24,6 +24,7 @@ RENEW = (
 _FEW_DAYS = 14
 # X509_V_ERR_… of OpenSSL
 _NOT_YET, _EXPIRED, _SELF_SIGNED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 18, 62, 64
+_NO_ISSUER = (2, 19, 20, 21, 27)
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
 
 
@@ -137,6 +138,13 @@ def _untrusted(visit: Visit, exc: ssl.SSLCertVerificationError) -> Iterator[Find
         yield Finding("tls", "fail", f"its certificate is for {named}, not for {host}", mend)
     elif code == _SELF_SIGNED or (len(chain) == 1 and leaf.is_own_issuer):
         yield Finding("tls", "fail", "its certificate is self-signed: nobody vouches for it", _name_the_file(visit))
+    elif code not in _NO_ISSUER:  # such as what Python from 3.13 on is strict about
+        yield Finding(
+            "tls",
+            "fail",
+            f"its certificate is not as it has to be: {exc.verify_message}",
+            "On the index's machine: have it made anew, as RFC 5280 has it; Python from 3.13 on takes no other.",
+        )
     elif len(chain) == 1:
         yield Finding(
             "tls",

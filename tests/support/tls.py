@@ -84,5 +84,20 @@ class Authority:
             .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            # Python from 3.13 on takes none without
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.keys[name].public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.keys[issuer].public_key()), critical=False
+            )
         )
+        if ca:
+            nothing_else = dict.fromkeys(
+                (
+                    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+                    *("key_agreement", "encipher_only", "decipher_only"),
+                ),
+                False,
+            )
+            usage = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **nothing_else)
+            made = made.add_extension(usage, critical=True)
         return made.sign(self.keys[issuer], hashes.SHA256())
