@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from email import message_from_bytes
 
+from ppmctl import wellknown
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.sample import Sample, ask, choose
 from ppmctl.simple import NOT_SUCH_JSON
@@ -205,8 +206,12 @@ def _download(sample: Sample) -> Iterator[Finding]:
 
 
 def _uploads(visit: Visit) -> Iterator[Finding]:
-    """Whether there is something where uploads go: an empty one, by nobody, is refused, and leaves no trace."""
-    url = visit.address.upload
+    """Whether there is something where uploads go: ppm says so itself, others refuse an empty one of nobody's."""
+    url, usual = visit.address.upload, f"{visit.address.base}/legacy/"
+    with visit.connect_as_nobody() as transport:
+        if url == usual and wellknown.discover(visit.address, transport) is not None:
+            yield Finding("uploads", "ok", f"uploads go to {url}")
+            return
     refusal = _refusal(visit, url)
     if refusal in _UPLOADS:
         yield Finding("uploads", "ok", f"uploads go to {url}")

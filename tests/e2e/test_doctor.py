@@ -125,7 +125,9 @@ def write_netrc(home: Path, host: str, name: str, secret: str, *, mode: int = 0o
 
 
 def test_a_healthy_index(index: Server, user: User) -> None:
+    audited = (index.root / "audit.jsonl").read_bytes()
     seen = user.doctor(index.url, expect=0, **known(index))
+    assert (index.root / "audit.jsonl").read_bytes() == audited
     assert set(seen.states(*ASKED, *OFFERED).values()) == {"ok"}
     assert set(seen.states(*ASKED, *OFFERED)) == {*ASKED, *OFFERED}
     assert not {"fail", "warn"} & {state for _check, state, _found, _mend in seen.findings}
