@@ -192,7 +192,7 @@ THING = "some-thing==2.1" + HASH + DIRECT
 SHIM = "old-shim==1.0 ; python_full_version < '3.12'" + HASH + DIRECT
 SERVER = "# made by make lock\nbuilder==4.0" + HASH + SHIM + THING
 STEERER = "reacher==1.0" + HASH + DIRECT + "steerer==2.0" + HASH + DIRECT
-TESTER = "tester[more, most]==9.0" + HASH + "    # via\n    #   -c locks/server.txt\n    #   ppmctl (pyproject.toml)\n"
+TESTER = "tester[more]==9.0" + HASH + "    # via\n    #   -c locks/server.txt\n    #   ppmctl (pyproject.toml)\n"
 
 
 @pytest.fixture
