@@ -285,7 +285,7 @@ def keyring(client: Client, visit: Visit) -> str:
     if kind in ("auto", "import") and run([*_python(client), "-c", "import keyring"], visit).code == 0:
         return "import"
     # pip does not run the command of its own environment, where it would have been imported
-    commands = [path for path in found(("keyring",), visit.environ) if path.parent != Path(client.command[0]).parent]
+    commands = found(("keyring",), visit.environ, without=Path(client.command[0]).parent)
     return "subprocess" if kind in ("auto", "subprocess") and commands else ""
 
 

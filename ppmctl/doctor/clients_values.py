@@ -120,13 +120,16 @@ def is_index(url: str, address: Address) -> bool:
         return False
 
 
-def found(names: Sequence[str], environ: Mapping[str, str]) -> list[Path]:
-    """The programs by one of these names on PATH, one a folder; one that is in several places is one."""
+def found(names: Sequence[str], environ: Mapping[str, str], *, without: Path | None = None) -> list[Path]:
+    """The programs by one of these names on PATH, one a folder; one that is in several places is one.
+
+    Those in the folder `without` are passed over.
+    """
     programs: dict[Path, Path] = {}
     for folder in environ.get("PATH", "").split(os.pathsep):
         for name in names:
             path = Path(folder or ".", name)
-            if path.is_file() and os.access(path, os.X_OK):
+            if path.parent != without and path.is_file() and os.access(path, os.X_OK):
                 programs.setdefault(path.resolve(), path)
                 break
     return list(programs.values())
