@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ppmctl import keychain, logins
 from ppmctl.doctor import clients_others, clients_pip, clients_secrets, clients_uv
-from ppmctl.doctor.clients_values import Client, configure
+from ppmctl.doctor.clients_values import Client, take_up
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError
 
@@ -26,7 +26,7 @@ def _learnt(visit: Visit) -> list[Client | Finding]:
 def make_safe(client: Client, visit: Visit) -> str:
     """What keeps a client from taking another index's project of the same name."""
     if client.form == "none":
-        return configure(client.name, visit, form="single")
+        return take_up(client, visit, form="single")
     return clients_pip.make_safe(client, visit) if client.name == "pip" else clients_uv.make_safe(client, visit)
 
 

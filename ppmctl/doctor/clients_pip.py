@@ -27,6 +27,7 @@ from ppmctl.doctor.clients_values import (
     make_single,
     only_in_keyring,
     run,
+    take_up,
     variable,
 )
 from ppmctl.doctor.finding import Finding, State, Visit
@@ -182,7 +183,7 @@ def _of_indexes(client: Client, visit: Visit) -> Finding:
             " which has this index",
             "; ".join(setting.undo for setting in above),
         )
-    return Finding("pip", "warn", f"{client.called} does not ask this index, but {asks}", configure("pip", visit))
+    return Finding("pip", "warn", f"{client.called} does not ask this index, but {asks}", take_up(client, visit))
 
 
 def make_safe(client: Client, visit: Visit) -> str:

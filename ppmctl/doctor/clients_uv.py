@@ -24,6 +24,7 @@ from ppmctl.doctor.clients_values import (
     make_single,
     only_in_keyring,
     run,
+    take_up,
     variable,
 )
 from ppmctl.doctor.finding import Finding, Visit
@@ -221,7 +222,7 @@ def _of_indexes(client: Client, visit: Visit) -> Finding:
         above = client.settings["default"][0]
         said = f"{above.place} overrides {covered[0].place}, which has this index"
         return Finding("uv", "fail", f"{client.called} asks {asks}: {said}", above.undo)
-    return Finding("uv", "warn", f"{client.called} does not ask this index, but {asks}", configure("uv", visit))
+    return Finding("uv", "warn", f"{client.called} does not ask this index, but {asks}", take_up(client, visit))
 
 
 def make_safe(client: Client, visit: Visit) -> str:

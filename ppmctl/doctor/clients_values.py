@@ -176,6 +176,12 @@ def configure(client: str, visit: Visit, *, form: str = "") -> str:
     return f"ppmctl client-config {client} --index {visit.address.base}{f' --form {form}' if form else ''} --write"
 
 
+def take_up(client: Client, visit: Visit, *, form: str = "") -> str:
+    """What makes a client ask the visited index, also where variables have it ask others."""
+    undone = [source.setting.undo for source in client.others if source.setting and source.setting.file is None]
+    return "; ".join(dict.fromkeys([*undone, configure(client.name, visit, form=form)]))
+
+
 def names(visit: Visit, index: Index) -> list[str]:
     """The normalised names of the projects that the visited index has; it is asked for the list once."""
     listed = visit.listed

@@ -409,6 +409,7 @@ def test_clients_that_do_not_know_the_index_yet(desk: Desk, stranger: Server) ->
     """pip asks another one, or both, and uv the public one: they are told to ask this one alone."""
     desk.write(desk.pip_conf, f"[global]\nindex-url = {stranger.simple}\ntimeout = 20\n")
     desk.uv_toml.unlink()
+    desk.environ |= {"PIP_EXTRA_INDEX_URL": stranger.simple, "UV_INDEX": stranger.simple}
     found = desk.doctor(1)
     told = [found.one("pip", "warn", "does not ask this index"), found.one("uv", "warn", "does not ask this index")]
     found.one("resolve", "skip", "pip", "does not ask this index")
