@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from support import servers
 from support.servers import Server
 
 pytest_plugins = ["support.beds"]
+
+# What a shell runs in the background ignores Ctrl-C, and so would all that it starts; some tests type it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WITH_HOSTS = ("tests/hosts/", "tests/clients/")  # they share the hosts, which take a minute each
 
