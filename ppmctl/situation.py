@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from ppmctl import address, credential, release, transport
+from ppmctl import address, credential, transport
 from ppmctl.address import Address
+from ppmctl.publishing import release
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from ppmctl.cli.target import credential_option, index_option
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 
 if TYPE_CHECKING:
-    from ppmctl.plans import Plan
-    from ppmctl.publish import Report, Wish
+    from ppmctl.publishing.plans import Plan
+    from ppmctl.publishing.publish import Report, Wish
 
 
 @click.command()
@@ -71,8 +71,8 @@ def publish(
     alone, so the same command can be run again after it broke off; one that is there with other content stops
     everything before the first byte. Prints a line for each file: what became of it, its name, its sha256.
     """
-    from ppmctl.publish import Report
-    from ppmctl.publish import publish as run
+    from ppmctl.publishing.publish import Report
+    from ppmctl.publishing.publish import publish as run
 
     report = Report()
     wish: Wish | None = None
@@ -106,7 +106,7 @@ def publish(
 
 def _wish(index: str | None, credential_file: Path | None, **how: Any) -> Wish:
     from ppmctl import address, credential
-    from ppmctl.publish import Wish
+    from ppmctl.publishing.publish import Wish
 
     environ, home = os.environ, Path.home()
     target = address.resolve_for_upload(index, environ=environ, home=home)

@@ -135,7 +135,7 @@ class Remote:
             raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
 
     def _send(self, revision: Revision, content: bytes) -> Answer:
-        from ppmctl import upload
+        from ppmctl.publishing import upload
 
         fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
         answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)

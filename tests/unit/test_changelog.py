@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from ppmctl import changelog
 from ppmctl.errors import PpmError
+from ppmctl.publishing import changelog
 
 DAY = date(2026, 11, 21)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from support import wheels
 
-from ppmctl import contents, finished, rebuilt, tracked
-from ppmctl.contents import Findings, Member, Tracking
 from ppmctl.dists import InvalidDistribution, parse_filename
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.publishing import contents, finished, rebuilt, tracked
+from ppmctl.publishing.contents import Findings, Member, Tracking
 
 WHEEL, SDIST = parse_filename("demo-1.0-py3-none-any.whl"), parse_filename("demo-1.0.tar.gz")
 TOKEN = b"TOKEN = 'ppm_" + b"aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bD2fG4hJ6kL8nP0r" + b"'\n"

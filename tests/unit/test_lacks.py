@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppmctl import lacks
+from ppmctl.publishing import lacks
 
 GCC, GXX, RUST, PYTHON_H = "a C compiler", "a C++ compiler", "a Rust compiler", "Python's headers (Python.h)"
 

@@ -8,7 +8,7 @@ import string
 
 import pytest
 
-from ppmctl import leaks
+from ppmctl.publishing import leaks
 
 
 def made_up(length: int, letters: str = string.ascii_letters + string.digits) -> str:

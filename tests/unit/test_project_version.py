@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from ppmctl import project_version
 from ppmctl.errors import PpmError
+from ppmctl.publishing import project_version
 
 
 def backend(name: str, *requires: str) -> str:

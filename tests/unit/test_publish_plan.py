@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import sending
-from ppmctl.check import LocalFile
 from ppmctl.dists import Dist, parse_filename
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.patience import PATIENCE, PAUSES, Patience
-from ppmctl.plans import Plan, compare, make_plan
-from ppmctl.sending import Outcome, carry_out
+from ppmctl.publishing import sending
+from ppmctl.publishing.check import LocalFile
+from ppmctl.publishing.plans import Plan, compare, make_plan
+from ppmctl.publishing.sending import Outcome, carry_out
 from ppmctl.simple import PageFile, ProjectPage
 from ppmctl.transport import Answer, Unavailable, Unreachable
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from ppmctl import raising, unfinished
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.raising import Raise
+from ppmctl.publishing import raising, unfinished
+from ppmctl.publishing.raising import Raise
 
 DAY = date(2026, 11, 21)
 PYPROJECT = '[project]\nname = "demo"\nversion = "1.2.0"  # raised by a release\n'

@@ -11,10 +11,10 @@ import pytest
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from support import wheels
 
-from ppmctl import build, release, upload
-from ppmctl.check import check
 from ppmctl.dists import InvalidDistribution
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.publishing import build, release, upload
+from ppmctl.publishing.check import check
 from ppmctl.transport import Answer, Transport
 
 

@@ -35,8 +35,8 @@ from self_check.look import Look
 from self_check.pages import File, Unreadable
 from self_check.settings import PROJECT, Credential, Settings, example_of, is_private
 
-from ppmctl.check import check
 from ppmctl.cli import cli
+from ppmctl.publishing.check import check
 
 NOW = datetime(2027, 6, 1, tzinfo=UTC)
 SETTINGS = Settings(

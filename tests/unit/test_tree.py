@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import tree
 from ppmctl.errors import PpmError
+from ppmctl.publishing import tree
 
 IDENTITY = {
     **{

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from ppmctl import versions
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.publishing import versions
 
 # version → by major, minor, patch, pre; "" where that is refused
 RAISED = {

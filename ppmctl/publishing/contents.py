@@ -15,9 +15,10 @@ from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path, PurePosixPath
 
-from ppmctl import archives, leaks
+from ppmctl import archives
 from ppmctl.dists import Filename, InvalidDistribution, one_line
 from ppmctl.errors import PpmError
+from ppmctl.publishing import leaks
 
 READ = 1 << 20  # bytes of each member; secrets stand in small files
 BIG = 10 << 20  # bytes; of a file that git does not track

@@ -13,9 +13,9 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from ppmctl import versions
 from ppmctl.errors import PpmError
-from ppmctl.versions import Place
+from ppmctl.publishing import versions
+from ppmctl.publishing.versions import Place
 
 # What gives a project the version that git's tags have, by the name in build-system.requires.
 _BY_TAG = (

@@ -16,21 +16,22 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from ppmctl import output, rehearsal
+from ppmctl import output
 from ppmctl.address import Address
-from ppmctl.check import LocalFile, demand_leave
 from ppmctl.credential import Credential
 from ppmctl.dists import InvalidDistribution, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.patience import Patience
-from ppmctl.plans import Plan, compare, read
-from ppmctl.sending import Outcome, carry_out
+from ppmctl.publishing import rehearsal
+from ppmctl.publishing.check import LocalFile, demand_leave
+from ppmctl.publishing.plans import Plan, compare, read
+from ppmctl.publishing.sending import Outcome, carry_out
 from ppmctl.simple import Index, ProjectPage
 from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
 
 if TYPE_CHECKING:
-    from ppmctl.raising import Raise
-    from ppmctl.release import Workspace
+    from ppmctl.publishing.raising import Raise
+    from ppmctl.publishing.release import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def publish(wish: Wish, report: Report, *, agree: Agree = lambda _plan: None) ->
     and then the same call goes on with what is missing. What a release changes in the project is put back where it
     fails before the first byte was sent.
     """
-    from ppmctl import release, upload
+    from ppmctl.publishing import release, upload
 
     address, credential = wish.address, wish.credential
     with release.workspace() as work, Transport(credential, ca=wish.authorities) as transport:
@@ -143,7 +144,7 @@ def _begin(wish: Wish, index: Index) -> Raise | None:
     """The release that is asked for, with what the index has of the project; None if it is only to be published."""
     if not (wish.bump or wish.changelog or wish.tag):
         return None
-    from ppmctl import raising
+    from ppmctl.publishing import raising
 
     if len(wish.paths) != 1 or not wish.paths[0].is_dir():
         raise UsageError("--bump, --changelog and --tag are about one project: give its folder, or nothing.")
@@ -180,7 +181,7 @@ def _highest(page: ProjectPage) -> Version | None:
 
 def _files(wish: Wish, work: Workspace, raised: Raise | None) -> tuple[LocalFile, ...]:
     """What is to be published, built and checked. PpmError where it is not of the version that is released."""
-    from ppmctl import release
+    from ppmctl.publishing import release
 
     rehearse = None if raised is None or not wish.dry_run else partial(rehearsal.in_copy, raised)
     files = release.collect(
@@ -205,8 +206,9 @@ def _files(wish: Wish, work: Workspace, raised: Raise | None) -> tuple[LocalFile
 
 def _plan(wish: Wish, files: tuple[LocalFile, ...], index: Index, transport: Transport) -> Plan:
     """What the index makes of the files; CredentialError where it tells that they may not be published."""
-    from ppmctl import rebuilt, session
+    from ppmctl import session
     from ppmctl.download import Source
+    from ppmctl.publishing import rebuilt
 
     plan = rebuilt.settle(compare(files, index), Source(wish.address, transport))
     if plan.new:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ppmctl import git
-from ppmctl.contents import Tracking
+from ppmctl.publishing import git
+from ppmctl.publishing.contents import Tracking
 
 # Nothing is packed from there by the way of its own name, and there can be very much of it.
 _ELSEWHERE = (".venv", "venv", "node_modules", ".tox", ".nox", "__pycache__", "*.egg-info")

@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ppmctl import lacks
 from ppmctl.credential import SECRET_VARIABLES
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.files import whose
+from ppmctl.publishing import lacks
 
 TIMEOUT = 2 * 3600  # seconds; compiled packages take their time
 _TAIL = 30  # lines of its output that a failed build shows

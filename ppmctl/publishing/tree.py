@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ppmctl import git, output
+from ppmctl import output
 from ppmctl.errors import PpmError
 from ppmctl.files import whose
+from ppmctl.publishing import git
 
 # What is no part of a project wherever it stands; that of tools which mark theirs is known by the mark.
 _LEFT = ("__pycache__", ".tox", ".nox", ".eggs")

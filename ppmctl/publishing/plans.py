@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ppmctl.check import LocalFile
 from ppmctl.errors import PpmError
 from ppmctl.patience import Patience
+from ppmctl.publishing.check import LocalFile
 from ppmctl.simple import PageFile, ProjectPage
 from ppmctl.transport import Unavailable, Unreachable
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from ppmctl import contents, output, project_version
+from ppmctl import output
 from ppmctl.dists import Filename, InvalidDistribution, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.publishing import contents, project_version
 
 FOLDER = "dist"
 _NAMED = 3  # files in a message

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ppmctl import output
-from ppmctl.check import LocalFile
+from ppmctl.publishing.check import LocalFile
 from ppmctl.transport import Answer, Transport
 
 # The server hashes, checks and makes durable what it has received before it answers.

@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ppmctl import build, contents, finished, output, tracked, tree
-from ppmctl.check import LocalFile, check
+from ppmctl import output
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.publishing import build, contents, finished, tracked, tree
+from ppmctl.publishing.check import LocalFile, check
 
 # The folder that what is built is laid in, and stays in where it could not be uploaded; else a temporary one.
 VARIABLE = "PPMCTL_BUILDS"

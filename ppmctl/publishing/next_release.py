@@ -12,11 +12,11 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from ppmctl import changelog, versions
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.git import Repository
-from ppmctl.project_version import Project
-from ppmctl.unfinished import TEMPORARY, Asked, Edit, Note
+from ppmctl.publishing import changelog, versions
+from ppmctl.publishing.git import Repository
+from ppmctl.publishing.project_version import Project
+from ppmctl.publishing.unfinished import TEMPORARY, Asked, Edit, Note
 
 _NAMED = 3  # files in an error message
 # What builds, and a release that was killed, leave: no part of the project, though git is not told to ignore it.

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from ppmctl import git, next_release, project_version, unfinished, versions
 from ppmctl.errors import PpmError
-from ppmctl.git import Repository
-from ppmctl.project_version import Project
-from ppmctl.unfinished import Asked, Edit, Note, Notebook
+from ppmctl.publishing import git, next_release, project_version, unfinished, versions
+from ppmctl.publishing.git import Repository
+from ppmctl.publishing.project_version import Project
+from ppmctl.publishing.unfinished import Asked, Edit, Note, Notebook
 
 
 @dataclass(kw_only=True)

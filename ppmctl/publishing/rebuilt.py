@@ -17,7 +17,7 @@ from typing import IO
 from ppmctl import archives, dists, output
 from ppmctl.download import Source
 from ppmctl.errors import PpmError
-from ppmctl.plans import Plan, Step
+from ppmctl.publishing.plans import Plan, Step
 
 _LARGER = 1 << 20  # bytes; archives whose sizes differ by more are not of the same content
 _EXECUTABLE = 0o111

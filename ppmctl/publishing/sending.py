@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ppmctl.check import LocalFile
 from ppmctl.errors import PpmError
 from ppmctl.patience import Patience
-from ppmctl.plans import Lister, Plan, State, conflict, read, said, state_of
+from ppmctl.publishing.check import LocalFile
+from ppmctl.publishing.plans import Lister, Plan, State, conflict, read, said, state_of
 from ppmctl.transport import PASSING, Answer, Unreachable
 
 # How long an index may take to show what it has accepted. Ours shows it at once, one with a cache does not.

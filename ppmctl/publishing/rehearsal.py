@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ppmctl import git
 from ppmctl.errors import UsageError
-from ppmctl.raising import Raise
-from ppmctl.unfinished import Edit, Notebook
+from ppmctl.publishing import git
+from ppmctl.publishing.raising import Raise
+from ppmctl.publishing.unfinished import Edit, Notebook
 
 
 def diff(raised: Raise) -> str:
