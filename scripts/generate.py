@@ -6,15 +6,19 @@ python scripts/generate.py --check   fail, and name the file, where what is ther
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
 from ppmctl import accept
+from ppmctl.cli import cli
 
 ROOT = Path(__file__).parents[1]
 ROLES = ("base", "pypiserver", "credentials", "nginx", "letsencrypt")
@@ -78,9 +82,48 @@ def _about(option: dict[str, Any]) -> str:
     return " ".join(f"({kind}) {text}".split()).replace("|", "\\|")
 
 
+def commands() -> str:
+    """The reference of ppmctl's commands: of each what it promises, how it is called, and its options."""
+    lines = ["# The commands of ppmctl", "", f"<!-- Generated from ppmctl/cli/ {_BY}. -->", ""]
+    found = list(_commands(cli, click.Context(cli, info_name="ppmctl", **cli.context_settings)))
+    lines += [f"[{context.command_path}](#{context.command_path.replace(' ', '-')}) ·" for _, context in found[1:-1]]
+    lines += [f"[{found[-1][1].command_path}](#{found[-1][1].command_path.replace(' ', '-')})"]
+    for command, context in found:
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        lines += ["", f"## {context.command_path}", "", "```text", usage, "```", "", _help(command), ""]
+        options = [record for one in command.get_params(context) if (record := one.get_help_record(context))]
+        lines += ["| option | what it says |", "| --- | --- |"]
+        lines += [f"| `{option}` | {_cell(about)} |" for option, about in options]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    yield command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is None:
+                raise AssertionError(name)
+            yield from _commands(child, click.Context(child, info_name=name, parent=context))
+
+
+def _help(command: click.Command) -> str:
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    # \b: as it stands
+    return "\n\n".join(
+        f"```text\n{paragraph[1:].strip()}\n```" if paragraph.startswith("\b") else " ".join(paragraph.split())
+        for paragraph in paragraphs
+    )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 def generated() -> dict[Path, str | None]:
     """Each generated file with its text."""
     texts: dict[Path, str | None] = {ROOT / "roles" / "nginx" / "vars" / "accept.yml": accept_table()}
+    texts[ROOT / "docs" / "commands.md"] = commands()
     for role in ROLES:
         texts[ROOT / "roles" / role / "README.md"] = variables(role)
     return texts

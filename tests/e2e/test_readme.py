@@ -92,7 +92,7 @@ def test_every_command_runs_as_it_stands(up: Path, clone: Path, environment: dic
     listed = subprocess.run(
         ["bash", "-c", "ls .ppm/packages"], cwd=clone, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert listed == ["from-before", "ppm-hello"]
+    assert listed == ["from-before", "ppm-env-tools", "ppm-hello"]
 
 
 def test_the_printed_commands_work(up: Path, clone: Path, environment: dict[str, str]) -> None:

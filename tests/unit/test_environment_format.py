@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -214,3 +215,22 @@ def test_what_lacks_a_part_is_no_revision() -> None:
     for none in (b"", b"PK", b"\0" * 100):
         with pytest.raises(NotARevision):
             from_wheel(none)
+
+
+def test_what_was_published_can_be_read_for_good() -> None:
+    """The bytes of format 1: who changes how a revision is written makes a format 2, and goes on reading this one."""
+    revision = Revision(
+        name="ml-base",
+        number=7,
+        requirements=(
+            "numpy>=2",
+            'uvicorn[standard]==0.30; python_version >= "3.11"',
+            "x @ https://files.test/x.whl",
+        ),
+        change="add ü, x",
+        shared=True,
+        base=6,
+    )
+    with zipfile.ZipFile(io.BytesIO(to_wheel(revision))) as archive:
+        members = "".join(f"{name}\n{archive.read(name).decode()}\n" for name in archive.namelist())
+    assert hashlib.sha256(members.encode()).hexdigest() == "", members
