@@ -233,4 +233,7 @@ def test_what_was_published_can_be_read_for_good() -> None:
     )
     with zipfile.ZipFile(io.BytesIO(to_wheel(revision))) as archive:
         members = "".join(f"{name}\n{archive.read(name).decode()}\n" for name in archive.namelist())
-    assert hashlib.sha256(members.encode()).hexdigest() == "53434cc1fb438a9daa4db992da9a8b46df110d736d4cf2bce110cf340e3cbd60", members
+    assert (
+        hashlib.sha256(members.encode()).hexdigest()
+        == "53434cc1fb438a9daa4db992da9a8b46df110d736d4cf2bce110cf340e3cbd60"
+    ), members
