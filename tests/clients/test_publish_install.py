@@ -106,6 +106,34 @@ def test_a_filename_is_taken_once(
     assert seat("pip download -q --no-deps -d after taken && sha256sum after/*").split()[0] == before
 
 
+def test_an_environment_is_there_for_plain_clients_without_the_application(
+    index: Served, seat: Callable[..., str], ppmctl: Callable[..., str]
+) -> None:
+    """Made and locked by ppmctl; installed by each pip and by uv, in each way that they have."""
+    for version in ("1.0", "1.1", "2.0"):
+        index.upload(wheel("sea-maps", version))
+    ppmctl("env create team 'sea-maps==1.0'")
+    ppmctl("env add team 'sea-maps<2'")
+    ppmctl("env lock team")
+    base = f"{index.url}/env/team"
+    ways = (
+        ("ppm-env-team", "1.1"),
+        ("ppm-env-team==1", "1.0"),
+        (f"-r {base}/requirements.txt", "1.1"),
+        (f"-r {base}/1/requirements.txt", "1.0"),
+        ("sea-maps", "1.1"),
+    )
+    constraint = f"{base}/constraints.txt"
+    with index.reads_alone():
+        for program in ("pip", "pip-newest", "uv pip"):
+            for what, version in ways:
+                told = {"PIP_CONSTRAINT": constraint, "UV_CONSTRAINT": constraint} if what == "sea-maps" else {}
+                installed = seat(f"rm -rf t && {program} install -q --target t {what} && ls t", **told)
+                assert f"sea_maps-{version}.dist-info" in installed, (program, what)
+        installed = seat(f"rm -rf t && uv pip sync -q --target t {base}/pylock.toml && ls t")
+        assert "sea_maps-1.1.dist-info" in installed
+
+
 def test_a_large_upload(index: Served, seat: Callable[..., str], client: Client, tmp_path: Path) -> None:
     """Over nginx's default limit, over what may be in memory at once, and whole when it comes back."""
     path = large.wheel(tmp_path, "large", "1.0", size=LARGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -78,6 +79,14 @@ class Composed(Served):
 
     def restarts(self) -> int:
         return restarts(self.application)
+
+    @contextlib.contextmanager
+    def reads_alone(self) -> Iterator[None]:
+        self.compose.stop(APPLICATION)
+        try:
+            yield
+        finally:
+            self.compose.up()
 
     def up(self) -> None:
         """Bring it up; the first time it gets its admin."""

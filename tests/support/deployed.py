@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -83,6 +84,14 @@ class Deployed(Served):
 
     def restarts(self) -> int:
         return int(self.host.run("systemctl show -p NRestarts --value ppm.service").out)
+
+    @contextlib.contextmanager
+    def reads_alone(self) -> Iterator[None]:
+        self.host.run("systemctl stop ppm.socket ppm.service")
+        try:
+            yield
+        finally:
+            self.host.run("systemctl start ppm.socket ppm.service")
 
     def play(
         self,

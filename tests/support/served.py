@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,6 +64,11 @@ class Served(ABC):
     @abstractmethod
     def restarts(self) -> int:
         """How often the application has ended by itself, or was ended, and was started anew."""
+
+    @contextlib.contextmanager
+    def reads_alone(self) -> Iterator[None]:
+        """While this holds the application is stopped, where something else serves reads."""
+        yield
 
     @property
     def simple(self) -> str:
