@@ -38,7 +38,9 @@ def _where_options(command: Any) -> Any:
 @click.command()
 @click.argument("name")
 @click.option("--python", help="The oldest Python that it is for.  [default: as before, or the one here]")
-@click.option("--platform", help="The one platform that it is for, as uv names it.  [default: as before, or all]")
+@click.option(
+    "--platform", help="The one platform that it is for, as uv names it, or all.  [default: as before, or all]"
+)
 @click.option("--upgrade", is_flag=True, help="Take the newest of everything; else what was locked stays if it fits.")
 @index_options
 @json_option
@@ -222,9 +224,11 @@ def _wanted(before: Revision | None, python: str | None, platform: str | None) -
     from ppmctl.environments import resolver
 
     old = locks.read(before.lock.encode(), where="The lock") if before is not None and before.lock else None
+    if platform is None:
+        platform = old.platform if old is not None else ""
     return resolver.Wanted(
         python=python or (old.python if old is not None else "") or resolver.this_python(),
-        platform=platform if platform is not None else old.platform if old is not None else "",
+        platform="" if platform == "all" else platform,
     )
 
 

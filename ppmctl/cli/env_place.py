@@ -104,6 +104,9 @@ def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
 def report(changed: Changed, *, as_json: bool, nothing: str) -> None:
     """Print what came of a change: the revision on stdout; on stderr what is in it, or why there is none."""
     after = changed.after
+    if changed.left:
+        output.say(f"{', '.join(changed.left)}: what the other wanted stays.")
+        nothing = "Nothing else was to be changed."
     if as_json:
         output.as_json(
             {"name": after.name, "revision": after.number, "changed": changed.is_new, "change": after.change}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ppmctl.environments import format as formats
 from ppmctl.environments.format import MAX_CHANGE, Revision
-from ppmctl.environments.merging import Conflict, Groups, Merged, differences, merge
+from ppmctl.environments.merging import Conflict, Groups, differences, merge
 from ppmctl.environments.remote import History, Remote
 from ppmctl.environments.requirement import flat, normal
 from ppmctl.errors import PpmError, UsageError
@@ -30,11 +30,15 @@ Settle = Callable[[tuple[Conflict, ...]], frozenset[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """What came of a change: the latest revision, and the one it was made of; of nothing to do they are the same."""
+    """What came of a change: the latest revision, and the one it was made of; of nothing to do they are the same.
+
+    `left` are the names of what stays as somebody else wanted it meanwhile.
+    """
 
     before: Revision | None
     after: Revision
     races: int = 0
+    left: tuple[str, ...] = ()
 
     @property
     def is_new(self) -> bool:
@@ -99,23 +103,25 @@ def change(
     history, revision = latest(remote, name)
     base = normal(revision.requirements)
     ours = edit(base)
-    least = 0
+    least, left = 0, frozenset[str]()
     for races in range(MOST_RACES):
-        following = _following(revision, max(history.head + 1, least), ours, change)
+        following = _following(revision, max(history.head + 1, least), ours, _less(change, left))
         following = replace(following, lock=lock(following))
         if (following.requirements, following.lock) == (formats.listed(revision.requirements), revision.lock):
-            return Changed(before=revision, after=revision, races=races)
+            return Changed(before=revision, after=revision, races=races, left=tuple(sorted(left)))
         if not differences(base, ours) and following.lock is None:
-            return Changed(before=revision, after=revision, races=races)
+            return Changed(before=revision, after=revision, races=races, left=tuple(sorted(left)))
         if remote.publish(following):
-            return Changed(before=revision, after=following, races=races)
+            return Changed(before=revision, after=following, races=races, left=tuple(sorted(left)))
         sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1))))  # noqa: S311 - to come at another moment
         history, revision = latest(remote, name)
         # a number that nobody has and that is refused was a revision's which an admin removed
         least = following.number + 1 if history.head < following.number else 0
         theirs = normal(revision.requirements)
         merged = merge(base, ours, theirs)
-        ours = _settled(merged, settle)
+        taken = settle(merged.conflicts) if merged.conflicts else frozenset()
+        ours = merged.settled(taken)
+        left |= {conflict.name for conflict in merged.conflicts} - taken
         base = theirs
     raise PpmError(
         f"{name} could not be changed: others were faster {MOST_RACES} times.", hint="Nothing was changed. Try again."
@@ -133,9 +139,9 @@ def described(verb: str, texts: Iterable[str]) -> str:
     return clipped(f"{verb} {', '.join(texts)}")
 
 
-def clipped(change: str) -> str:
+def clipped(change: str, most: int = MAX_CHANGE) -> str:
     """The same, short enough for a revision."""
-    return change if len(change) <= MAX_CHANGE else f"{change[: MAX_CHANGE - 2].rstrip()} …"
+    return change if len(change) <= most else f"{change[: most - 2].rstrip()} …"
 
 
 def _following(revision: Revision, number: int, groups: Groups, change: str) -> Revision:
@@ -144,13 +150,15 @@ def _following(revision: Revision, number: int, groups: Groups, change: str) -> 
         number=number,
         requirements=formats.listed(flat(groups)),
         base=revision.number,
-        change=clipped(change),
+        change=change,
         lock=None,
     )
 
 
-def _settled(merged: Merged, settle: Settle) -> Groups:
-    return merged.settled(settle(merged.conflicts)) if merged.conflicts else merged.groups
+def _less(change: str, left: frozenset[str]) -> str:
+    """What a change does without what was left to somebody else: the log is to say what happened."""
+    without = clipped(f" (without {', '.join(sorted(left))})", MAX_CHANGE // 2) if left else ""
+    return f"{clipped(change, MAX_CHANGE - len(without))}{without}"
 
 
 def _is_there(name: str) -> UsageError:

@@ -279,6 +279,20 @@ def test_a_conflict_is_asked_about_on_a_terminal(ann: Machine, bob: Machine) -> 
     assert listing(ann, "asked") == ["pandas>=2"]
 
 
+def test_the_log_has_what_was_done_and_not_what_was_asked_for(ann: Machine, bob: Machine) -> None:
+    """Of two packages one is left to the other: the log names it as left, and so does the answer."""
+    env(ann, "create", "given-up", "pandas", "--shared", "--no-check")
+    environ = race(ann, bob, "add", "given-up", "pandas<2", "--no-check")
+    command = [sys.executable, "-c", RACE, "env", "add", "given-up", "pandas>=2", "flask", "--no-check"]
+    with on_a_terminal(command, environ) as (process, terminal):
+        read_until(terminal, b"[y/N]: ")
+        os.write(terminal, b"n\n")
+        assert b"pandas: what the other wanted stays." in read_until(terminal, b"")
+        assert process.wait(timeout=30) == 0
+    assert listing(ann, "given-up") == ["flask", "pandas<2"]
+    assert log(ann, "given-up")[-1]["change"] == "add pandas>=2, flask (without pandas)"
+
+
 # what becomes of an environment
 
 
