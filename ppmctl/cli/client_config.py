@@ -90,6 +90,9 @@ def client_config(
         _overview(target, forms, here)
         return
     if write or dry_run:
+        if len(client) > 1:  # all of it, or nothing
+            for each in client:
+                client_files.demand_change(each, target.with_form(forms[each]), scope, here)
         for each in client:
             client_files.write(each, target.with_form(forms[each]), scope, here, credential_file, dry_run)
     for number, each in enumerate(() if write or dry_run else client):

@@ -31,6 +31,28 @@ def demand_writable(clients_meant: tuple[str, ...]) -> None:
         )
 
 
+def demand_change(client: str, target: IndexTarget, scope: Scope | None, here: Here) -> None:
+    """UsageError or PpmError where `write` would refuse what the client's file is, or says; nothing is written."""
+    from ppmctl import edits, written
+
+    where, path = _meant(client, target, scope, here)
+    if client != "netrc":
+        edits.write(client, path, target, where, written.read(os.environ, here.home))
+
+
+def _meant(client: str, target: IndexTarget, scope: Scope | None, here: Here) -> tuple[Scope, Path]:
+    from ppmctl import edits
+    from ppmctl.clients import places
+
+    where = places.meant(client, target, scope)
+    path = edits.real(places.path(client, where, here))
+    if where == "project" and not path.exists():
+        raise UsageError(f"There is no {path.name} here, or above.", hint="Go to a project's folder, or begin one.")
+    if unread := places.unread(client, here):
+        raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
+    return where, path
+
+
 def write(
     client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None, dry_run: bool
 ) -> None:
@@ -38,13 +60,8 @@ def write(
     from ppmctl import edits, netrc_entry, written
     from ppmctl.clients import places
 
-    where = places.meant(client, target, scope)
-    path = edits.real(places.path(client, where, here))
-    if where == "project" and not path.exists():
-        raise UsageError(f"There is no {path.name} here, or above.", hint="Go to a project's folder, or begin one.")
+    where, path = _meant(client, target, scope, here)
     known = written.read(os.environ, here.home)
-    if unread := places.unread(client, here):
-        raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
     if client == "netrc":
         change = netrc_entry.write(path, target, credential_for(target, credential_file), known)
         said: tuple[str, ...] = (f"It is used for every port of {target.address.host}.",)

@@ -36,6 +36,8 @@ def says(target: IndexTarget) -> tuple[str, ...]:
             f" `keyring` on PATH. Without that: ppmctl login {target.address.base} --netrc (--no-input wants"
             " --keyring-provider import, or subprocess, too.)"
         )
+    else:
+        said.append(f"The credential: ~/.netrc (ppmctl login {target.address.base} --netrc).")
     if target.form == "extra":
         said.append(CONFUSION)
     return tuple(said)

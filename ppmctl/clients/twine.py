@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppmctl.address import base_url
-from ppmctl.clients import IndexTarget, Snippet, ini
+from ppmctl.clients import IndexTarget, Snippet, ini, sh
 from ppmctl.clients.lines import Add, Body, Mute, Plan, Unreadable
 from ppmctl.errors import UsageError
 
@@ -41,11 +41,22 @@ def render(target: IndexTarget, place: str) -> Snippet:
         f"[{target.name}]",
         *(f"{name} = {value}" for name, value in wanted(target).items()),
     ]
-    return Snippet(text="\n".join(lines), says=says(target))
+    return Snippet(text="\n".join(lines), says=_authorities(target))
 
 
 def says(target: IndexTarget) -> tuple[str, ...]:
     """What to know beside the file."""
+    secret = (
+        "the secret is in the keyring, where `ppmctl login` put it"
+        if target.in_keyring
+        else f"the secret: keyring set {sh(target.address.upload)} {sh(target.username or 'USER')}; in CI"
+        " TWINE_PASSWORD, FLIT_PASSWORD"
+    )
+    publish = f"twine upload --repository {target.name} dist/*, or flit publish --repository {target.name}"
+    return (f"To publish: {publish}; {secret}.", *_authorities(target))
+
+
+def _authorities(target: IndexTarget) -> tuple[str, ...]:
     if target.ca:
         return (f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}",)
     return ()

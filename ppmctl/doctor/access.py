@@ -56,9 +56,8 @@ def login(visit: Visit) -> Iterator[Finding]:
         try:
             identity = session.identify(address, transport)
         except CredentialError as exc:  # anybody may read, and this credential is nobody's
-            yield Finding(
-                "login", "fail", f"anybody may read, but {exc.message.rstrip('.')}: uploads fail", _again(visit)
-            )
+            found_wrong = f"anybody may read, but {exc.message.rstrip('.')}: uploads fail"
+            yield Finding("login", "fail", found_wrong, f"{exc.hint} {_again(visit)}".strip())
             return
     yield _known(visit, identity)
 

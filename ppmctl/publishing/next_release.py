@@ -110,7 +110,9 @@ def _require_progress(
             f"{new} is below {old}, the version that {project.name or project.folder} has.",
             hint=f"Raise it: --bump patch makes it {versions.raised(old, 'patch')}.",
         )
-    if asked.bump in versions.STEPS and is_released and not old.is_prerelease:
+    # a pre-release becomes the release as it is, and a dev release the pre-release; one more of its kind does not
+    is_next = old.is_prerelease and (old.is_devrelease, bool(old.pre)) != (new.is_devrelease, bool(new.pre))
+    if asked.bump in versions.STEPS and is_released and not is_next:
         raise PpmError(
             f"Nothing was committed since {old} was released.",
             hint=f"What is missing of it in the index: ppmctl publish. To release the same once more: --bump {new}",

@@ -703,3 +703,23 @@ def test_any_file_is_as_it_was_also_where_others_put_lines_between(
     except Unreadable:
         return  # it stands in a value of several lines
     assert editing.undo(client, changed, puts, mark) == (expected, ())
+
+
+@pytest.mark.parametrize("other", ["pip", "poetry"])
+def test_of_several_clients_all_are_written_or_none(place: Place, other: str) -> None:
+    """One that is refused is found before the first file is changed, whatever their order."""
+    pip_conf = place.home / ".config" / "pip" / "pip.conf"
+    if other == "pip":
+        pip_conf.parent.mkdir(parents=True)
+        pip_conf.write_text("[global]\ntimeout = 1\ntimeout = 2\n")
+    before = place.files
+    for clients in (("uv", "twine", other), (other, "uv", "twine")):
+        place.run(*clients, "--write", "--index", URL, "--form", "single", expect=1 if other == "pip" else 2)
+        assert place.files == before
+
+
+def test_who_wrote_it_is_told_what_to_type_next(place: Place) -> None:
+    assert f"ppmctl login {URL} --netrc" in place.write("pip", form="single")
+    said = place.write("twine")
+    assert "twine upload --repository internal" in said
+    assert f"keyring set {UPLOAD} USER" in said

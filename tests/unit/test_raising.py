@@ -96,6 +96,26 @@ def test_another_run_goes_on_instead_of_raising_twice(project: Path) -> None:
         plan(project, published="1.3.0")
 
 
+@pytest.mark.parametrize(
+    ("now", "more", "on"), [("1.3.0rc1", "1.3.0rc2", "1.3.0"), ("1.3.0.dev4", "1.3.0.dev5", "1.3.0")]
+)
+def test_a_pre_release_that_nothing_was_committed_after_is_not_counted_up(
+    project: Path, now: str, more: str, on: str
+) -> None:
+    """The same command twice is one release. The release itself is the next step, of the same content."""
+    first = plan(project, now, changelog=False)
+    first.apply()
+    first.keep([])
+    first.finish()
+    with pytest.raises(PpmError, match=f"Nothing was committed since {now} was released") as refused_for:
+        plan(project, "pre", published=now, changelog=False)
+    assert f"--bump {more}" in (refused_for.value.hint or "")
+    assert str(plan(project, more, published=now, changelog=False).new) == more
+    assert str(plan(project, "minor", published=now, changelog=False).new) == on
+    git(project, "commit", "--quiet", "--allow-empty", "--message=Mend")
+    assert str(plan(project, "pre", published=now, changelog=False).new) == more
+
+
 def test_another_command_does_not_go_on(project: Path) -> None:
     plan(project).apply()
     with pytest.raises(PpmError, match=r"A release of demo 1\.3\.0 has begun") as refused:
