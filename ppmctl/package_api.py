@@ -63,7 +63,7 @@ class PackageApi:
         api.attempt(request, "yank", f"{project} {release}")
         _demand(by.may("publish", project), by, f"yank releases of {project}")
         rules.demand_change(self._store, project, by)
-        reason = _reason(api.body(request, "reason"))
+        reason = rules.signed(_reason(api.body(request, "reason")), project, by)
         return self._done(request, by, "yank", project, self._store.yank(project, release, reason))
 
     def _unyank(self, request: Request, by: Access, project: str, release: str) -> Response:

@@ -176,13 +176,19 @@ def log(name: str, index: str | None, credential_file: Path | None, as_json: boo
         raise PpmError(f"There is no environment {named(name)}.", hint="Those that there are: ppmctl env list")
     if as_json:
         keys = {"revision": "revision", "by": "by", "time": "at", "change": "change", "deleted": "deleted"}
-        output.as_json([{key: getattr(line, field) for key, field in keys.items()} for line in lines])
+        output.as_json(
+            [
+                {key: getattr(line, field) for key, field in keys.items()} | {"reason": line.why or None}
+                for line in lines
+            ]
+        )
         return
     rows = [
-        (str(line.revision), line.by, seconds(line.at), f"{line.change}{' (deleted)' if line.deleted else ''}")
+        (str(line.revision), line.by, seconds(line.at), line.change, (line.why or "yes") if line.deleted else "")
         for line in lines
     ]
-    output.table(("REVISION", "BY", "TIME", "CHANGE"), rows)
+    width = 5 if any(line.deleted for line in lines) else 4
+    output.table(("REVISION", "BY", "TIME", "CHANGE", "DELETED")[:width], [row[:width] for row in rows])
 
 
 @click.command()

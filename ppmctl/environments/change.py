@@ -51,8 +51,10 @@ def latest(remote: Remote, name: str) -> tuple[History, Revision]:
     entry = history.latest if history is not None else None
     if history is None or entry is None:
         was = history is not None and bool(history.entries)
+        is_left = history is not None and any(entry.deleted is None for entry in history.entries)
+        said = f", it was {'archived' if is_left else 'deleted'}" if was else ""
         raise PpmError(
-            f"There is no environment {name}{', it was deleted' if was else ''}.",
+            f"There is no environment {name}{said}.",
             hint=f"Make it: ppmctl env create {name}" + (f"; what it had last: ppmctl env log {name}" if was else ""),
         )
     return history, remote.read(entry)

@@ -11,13 +11,17 @@ from ppmctl.dists import one_line
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One revision: by whom ("" where the index does not say), when (ISO 8601), what; whether it was deleted."""
+    """One revision: by whom ("" where the index does not say), when (ISO 8601), what; whether it was deleted.
+
+    `why` is why it was; of a deletion over HTTP also by whom and when.
+    """
 
     revision: int
     by: str
     at: str
     change: str
     deleted: bool
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,7 @@ def journal(values: Mapping[str, Any]) -> Journal:
                 at=one_line(line.get("at") or ""),
                 change=one_line(line.get("change") or ""),
                 deleted=line.get("yanked", False) is not False,
+                why=one_line(line["yanked"]) if isinstance(line.get("yanked"), str) else "",
             )
             for line in lines
         ),

@@ -189,6 +189,7 @@ class Remote:
                 at=f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time else "",
                 change=formats.change_of(dists.summary(self._source.metadata(entry.file) or b"")),
                 deleted=entry.deleted is not None,
+                why=entry.deleted or "",
             )
             for entry in (history.entries if history is not None else ())
         )

@@ -78,6 +78,13 @@ def demand_status(store: Store, project: str, by: Access) -> None:
     demand_change(store, project, by)
 
 
+def signed(reason: str, project: str, by: Access) -> str:
+    """Why a release is yanked; of an environment also by whom and when, which its log is to say for ever."""
+    if environment_of(project) is None:
+        return reason
+    return f"{reason} ({by.owner}, {folder.now().partition('.')[0]}Z)".lstrip()
+
+
 def _content(store: Store, project: str) -> Folder | None:
     return folder.read(store.volume, project) if environment_of(project) is not None else None
 

@@ -319,6 +319,7 @@ def test_rollback_copy_delete_and_make_again(ann: Machine) -> None:
     assert [(line["revision"], line["by"], line["deleted"]) for line in log(ann, "life")] == [
         *((1, "ann", True), (2, "ann", True), (3, "ann", True), (4, "ann", False)),
     ]
+    assert env(ann, "log", "life").count("This environment was deleted (ann, ") == 3
     assert "life" in names(ann)
 
 
