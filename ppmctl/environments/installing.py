@@ -68,6 +68,7 @@ def _by_pip(python: Path, revision: Revision, tools: Programs, *, locked: bool, 
     source = tools.folder / REQUIREMENTS
     if locked:
         found = lock.read((revision.lock or "").encode(), where=LOCK)
+        _see_that_it_is_for(python, found, revision)
         tools.write(REQUIREMENTS, "".join(f"{line}\n" for line in found.lines()))
         options = ("--require-hashes", "--no-deps")
     else:
@@ -80,6 +81,18 @@ def _by_pip(python: Path, revision: Revision, tools: Programs, *, locked: bool, 
         )
     if exact:
         _remove_the_rest(pip, python, revision, tools, locked=locked)
+
+
+def _see_that_it_is_for(python: Path, found: lock.Lock, revision: Revision) -> None:
+    """PpmError where a lock is for other Pythons: pip is told nothing of that, uv reads it in the lock."""
+    from packaging.specifiers import SpecifierSet
+
+    here = venv.content(python).environment["python_full_version"].rstrip("+")  # 3.13.0+ is not quite a release
+    if not SpecifierSet(found.requires_python).contains(here, prereleases=True):
+        raise PpmError(
+            f"The lock of revision {revision.number} is for Python {found.requires_python}, and this is {here}.",
+            hint=f"ppmctl env lock {revision.name} --python {'.'.join(here.split('.')[:2])}  locks it for this one.",
+        )
 
 
 def _remove_the_rest(pip: Sequence[str], python: Path, revision: Revision, tools: Programs, *, locked: bool) -> None:

@@ -193,6 +193,18 @@ def test_a_lock_is_imported_as_it_is(charts: None, carol: Machine, reader: Machi
     assert installed(reader.home / "from-lock") == {"sea-charts": "1.0", "salt-grains": "1.0"}
 
 
+def test_a_lock_for_other_pythons_is_not_installed(index: Server, carol: Machine) -> None:
+    """By pip neither, which can't read it in the lock as uv does."""
+    assert index.upload(wheels.wheel("of-newer", "1.0")).status_code == 200
+    env(carol, "create", "newer", "of-newer")
+    env(carol, "lock", "newer", "--python", "3.99")
+    folder = carol.home / "newer"
+    assert "for Python >=3.99" in env(
+        carol, "install", "newer", "--locked", "--with", "pip", "--into", folder, expect=1
+    )
+    assert "of-newer" not in installed(folder)
+
+
 def test_where_it_is_installed(charts: None, reader: Machine) -> None:
     """Never into a folder of something else; the active environment by --here, with none it says so."""
     folder = reader.home / "full"
