@@ -86,6 +86,8 @@ def import_(
                 settle=settle,
                 lock=change.lock_of(groups_of, lock),
             )
+            if shared and not done.after.shared:
+                output.say(f"{name} stays as it was made, not shared: --shared is for a new one.")
         else:
             done = change.create(environments, name, groups_of, change=said, shared=shared, lock=lock)
     report(done, as_json=as_json, nothing="It has just that already.")
