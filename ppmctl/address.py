@@ -114,7 +114,9 @@ def resolve(
         known = ", ".join(sections)
         raise UsageError(
             f"{wanted!r} is neither a URL nor a section of {path}.",
-            hint=f"It has: {known}." if known else f"Give the URL: {option}https://host/",
+            hint=f"It has: {known}. Or give the URL: {option}https://host/"
+            if known
+            else f"Give the URL: {option}https://host/",
         )
     section = sections[wanted]
     if section.repository is None:

@@ -154,7 +154,7 @@ def _json(wish: Wish | None, report: Report) -> dict[str, Any]:
                 "project": outcome.file.project,
                 "version": str(outcome.file.dist.name.version),
                 "sha256": outcome.sha256,
-                "size": outcome.file.size,
+                "size": outcome.size,
                 "state": outcome.state,
                 "url": outcome.url or None,
             }

@@ -25,7 +25,7 @@ from ppmctl.patience import Patience
 from ppmctl.publishing import rehearsal
 from ppmctl.publishing.check import LocalFile, demand_leave
 from ppmctl.publishing.plans import Plan, compare, read
-from ppmctl.publishing.sending import Outcome, carry_out
+from ppmctl.publishing.sending import Outcome, carry_out, here, there
 from ppmctl.simple import Index, ProjectPage
 from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
 
@@ -101,9 +101,11 @@ def publish(wish: Wish, report: Report, *, agree: Agree = lambda _plan: None) ->
             report.plan = plan = _plan(wish, files, index, transport)
             if wish.dry_run:
                 for step in plan.steps:
-                    url = step.listed.url if step.listed else ""
+                    listed = step.listed
                     report.outcomes.append(
-                        Outcome(file=step.file, state=step.state, url=url, sha256=step.file.sha256)
+                        there(step, listed)
+                        if listed and step.state == "same"
+                        else here(step.file, step.state, listed.url if listed else "")
                     )
                     yield report.outcomes[-1]
                 return

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ppmctl.errors import PpmError
 from ppmctl.patience import Patience
 from ppmctl.publishing.check import LocalFile
-from ppmctl.publishing.plans import Lister, Plan, State, conflict, read, said, state_of
+from ppmctl.publishing.plans import Lister, Plan, State, Step, conflict, read, said, state_of
+from ppmctl.simple import PageFile
 from ppmctl.transport import PASSING, Answer, Unreachable
 
 # How long an index may take to show what it has accepted. Ours shows it at once, one with a cache does not.
@@ -23,13 +24,15 @@ Sender = Callable[[LocalFile], Answer]
 class Outcome:
     """What became of a file: "published" by this run, or "same", there already; of a dry run, what would.
 
-    `url` is the file's in the index, "" where it has none yet; `sha256` is that of the file in the index, or here.
+    `url` is the file's in the index, "" where it has none yet; `sha256` and `size` are those of the file in the
+    index, or here.
     """
 
     file: LocalFile
     state: State
     url: str
     sha256: str
+    size: int
 
 
 def carry_out(
@@ -51,8 +54,7 @@ def carry_out(
         raise conflict(plan.conflicts)
     for number, step in enumerate(plan.steps):
         if step.listed is not None:
-            there = step.listed.sha256 or step.file.sha256
-            yield Outcome(file=step.file, state="same", url=step.listed.url, sha256=there)
+            yield there(step, step.listed)
             continue
         try:
             state = _upload(step.file, index, send, patience)
@@ -61,7 +63,19 @@ def carry_out(
             done = f"{number} of {len(plan.steps)} files are in the index."
             hint = exc.hint or "Run the same again: it goes on with what is missing."
             raise type(exc)(f"{exc.message} {done}", hint=hint) from exc
-        yield Outcome(file=step.file, state=state, url=url, sha256=step.file.sha256)
+        yield here(step.file, state, url)
+
+
+def there(step: Step, listed: PageFile) -> Outcome:
+    """That of a file that the index has already: it may have been built again since."""
+    size = step.file.size if listed.size is None else listed.size
+    sha256 = listed.sha256 or step.file.sha256
+    return Outcome(file=step.file, state="same", url=listed.url, sha256=sha256, size=size)
+
+
+def here(file: LocalFile, state: State, url: str) -> Outcome:
+    """That of a file whose bytes are those on this machine."""
+    return Outcome(file=file, state=state, url=url, sha256=file.sha256, size=file.size)
 
 
 def _upload(file: LocalFile, index: Lister, send: Sender, patience: Callable[[], Patience]) -> State:

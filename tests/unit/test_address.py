@@ -166,3 +166,10 @@ def test_sections_about_other_indexes_are_known(home: Path) -> None:
     """Who gave no credential is told of them."""
     assert resolve("bare", environ={}, home=home).others == ("internal", "reads", "none", "leaky")
     assert len(resolve("https://nobody.test", environ={}, home=home).others) == 5
+
+
+def test_a_host_alone_is_no_index_and_both_that_are_get_named(home: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve("index.test", environ={}, home=home)
+    assert "internal" in (refused.value.hint or "")
+    assert "--index https://host/" in (refused.value.hint or "")

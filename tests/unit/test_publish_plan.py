@@ -12,7 +12,7 @@ from ppmctl.errors import CredentialError, PpmError
 from ppmctl.patience import PATIENCE, PAUSES, Patience
 from ppmctl.publishing import sending
 from ppmctl.publishing.check import LocalFile
-from ppmctl.publishing.plans import Plan, compare, make_plan
+from ppmctl.publishing.plans import Plan, Step, compare, make_plan
 from ppmctl.publishing.sending import Outcome, carry_out
 from ppmctl.simple import PageFile, ProjectPage
 from ppmctl.transport import Answer, Unavailable, Unreachable
@@ -132,6 +132,15 @@ def test_what_is_new_is_sent_and_what_is_there_is_not() -> None:
     assert server.sent == [SDIST]
     assert outcomes[0].url == f"https://index.test/{ANY}"
     assert server.waits == []
+
+
+def test_of_what_is_there_the_size_and_the_hash_are_those_in_the_index() -> None:
+    """It may have been built again, from the same content."""
+    listed = PageFile(filename=ANY, url="https://index.test/x", sha256="cc", size=4711)
+    plan = Plan(steps=(Step(file=local(ANY), state="same", listed=listed),))
+    server = Server()
+    (outcome,) = carry_out(plan, server, server.send)
+    assert (outcome.sha256, outcome.size) == ("cc", 4711)
 
 
 def test_a_conflict_stops_it_before_the_first_byte() -> None:
