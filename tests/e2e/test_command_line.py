@@ -60,6 +60,22 @@ def test_a_shell_completes_commands_and_options(shell: str, typed: str, tmp_path
     assert TYPED[typed] in complete(typed, clean_environment(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("shell", "file"),
+    [
+        ("bash", ".local/share/bash-completion/completions/ppmctl"),
+        ("fish", ".config/fish/completions/ppmctl.fish"),
+    ],
+)
+def test_what_is_said_to_be_for_good_puts_it_where_the_shell_looks(shell: str, file: str, tmp_path: Path) -> None:
+    """As it is typed, on a new account without any such folder."""
+    environ = clean_environment(tmp_path)
+    done = ppmctl("completion", shell, env=environ)
+    typed = done.stderr.removeprefix("For good: ").strip()
+    subprocess.run([shell, "-c", typed], env=environ, capture_output=True, timeout=60, check=True)
+    assert (tmp_path / file).read_text() == done.stdout
+
+
 def test_what_is_in_force_is_shown_with_who_says_it(tmp_path: Path) -> None:
     """The order of the places is that of test_preferences; here the command as it is typed, without a secret."""
     home = tmp_path / "home"
