@@ -18,17 +18,24 @@ pytest_plugins = ["support.beds"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-WITH_HOSTS = ("tests/hosts/", "tests/clients/")  # they share the hosts, which take a minute each
+# What stays together, where two run side by side, since it shares what is made once: hosts, which take a minute each;
+# images, and port 8080, which the README names; installed Debian releases.
+TOGETHER = {
+    "hosts": ("tests/hosts/", "tests/clients/"),
+    "images": ("tests/docker/", "tests/e2e/test_readme.py"),
+    "nginx": ("tests/nginx/",),
+}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where two run side by side (`make test`), one has what needs hosts, and the other the rest, in its order."""
+    """Of two that run side by side each takes the next file, or what stays together; the largest first."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            return "hosts" if nodeid.startswith(WITH_HOSTS) else "others"
+            found = (name for name, paths in TOGETHER.items() if nodeid.startswith(paths))
+            return next(found, nodeid.partition("::")[0])
 
     return Lanes(config, log)
 

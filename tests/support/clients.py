@@ -43,10 +43,19 @@ def fetch(requirement: str, *options: str) -> Path:
     """
     folder = _DISTS / "_".join([requirement, *options]).replace("/", "_")
     if not folder.exists():
-        fetched = _fetch(requirement, *options)
-        fetched.parent.rename(folder)
+        _keep(_fetch(requirement, *options).parent, folder)
     (path,) = folder.iterdir()
     return path
+
+
+def _keep(made: Path, folder: Path) -> None:
+    """Have `made` as `folder`, unless somebody who runs beside this one was faster."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(made)
 
 
 def _fetch(requirement: str, *options: str) -> Path:
@@ -73,7 +82,7 @@ def pip_library(version: str = "") -> Path:
                 archive.extractall(unpacking)
         if version:
             (unpacking / "sitecustomize.py").write_text(_OLD_PIP_ON_NEW_PYTHON)
-        unpacking.rename(folder)
+        _keep(unpacking, folder)
     if not version:
         shutil.rmtree(wheel.parent)
     return folder
