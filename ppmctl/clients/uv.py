@@ -44,6 +44,7 @@ def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:
             f"Each package that is to come from it: uv add --index {target.name}={target.address.simple} NAME, or in"
             f' [tool.uv.sources] NAME = {{ index = "{target.name}" }}. A name without that line is the public'
             " index's, also where a stranger took it there: dependency confusion. --form single is safe."
+            " With UV_DEFAULT_INDEX or UV_INDEX set, uv add writes no such line."
         )
     elif target.form == "extra":
         said.append(

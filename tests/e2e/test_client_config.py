@@ -162,8 +162,8 @@ class Colleague(Machine):
         self.client("python", "-m", "venv", "--without-pip", folder)
 
     def installed(self) -> dict[str, str]:
-        """The versions of what is installed somewhere in the home."""
-        found = {path.stem for path in self.home.rglob("*.dist-info")}
+        """The versions of what is installed somewhere in the home; what uv unpacked into its cache is not."""
+        found = {path.stem for path in self.home.rglob("*.dist-info") if "uv-cache" not in path.parts}
         pairs = (name.rsplit("-", 1) for name in found if name.startswith(("acme_", "outer_")))
         return dict(pairs)
 
@@ -480,13 +480,18 @@ def test_pip_beside_the_public_index_takes_the_highest_version(bed: Bed, new_col
 def explicit_with_uv(made: Colleague, public: str) -> None:
     made.pyproject()
     said = made.write("uv")
-    environ = {"SSL_CERT_FILE": made.ca, "UV_DEFAULT_INDEX": public}
+    environ = {"SSL_CERT_FILE": made.ca}
+    settings = made.home / ".config" / "uv" / "uv.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'[[index]]\nurl = "{public}"\ndefault = true\n')
     command = made.told(said, "uv add --index")[:4]
     assert "is the public index's, also where a stranger took it" in said
     made.client("uv", "add", "acme-core", **environ)
     assert made.installed() == {"acme_core": "99.0"}
     made.client("uv", "remove", "acme-core", **environ)
     made.client(*command, "acme-core", "acme-app", **environ)
+    assert made.installed()["acme_core"] == "1.0"
+    made.client("uv", "sync", "--upgrade", **environ)  # what was written into the project holds by itself
 
 
 def explicit_with_poetry(made: Colleague, public: str) -> None:
