@@ -12,12 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from support import clients, faulty, servers, wheels
 from support.clients import BIN, Machine
+from support.evidence import until
 from support.faulty import Said
 from support.servers import JSON, PPMCTL, Server
 from support.tls import Authority
@@ -56,9 +58,16 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indexes]:
         assert ours.upload(made).ok
     for made in (wheels.wheel("copied", "1.0"), wheels.wheel("elsewhere", "1.0")):
         assert public.upload(made).ok
+    for index, name in ((ours, "acme-core"), (ours, "copied"), (public, "copied"), (public, "elsewhere")):
+        listed = partial(lists, index, name)
+        until(listed, f"{name} is in the list of all projects, which may follow within two seconds")
     yield Indexes(ours=ours, public=public)
     ours.kill()
     public.kill()
+
+
+def lists(index: Server, name: str) -> bool:
+    return name in {one["name"] for one in index.get("/simple/", headers={"Accept": JSON}).json()["projects"]}
 
 
 @dataclass
