@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,6 +24,11 @@ JSON = "application/vnd.pypi.simple.v1+json"
 # reaches the public index reaches it as this machine does.
 _FOREIGN = ("PIP_", "UV_", "TWINE_", "PPM_", "PPMCTL_", "FLIT_", "HATCH_", "NETRC", "PYTHONPATH", "VIRTUAL_ENV")
 _KEPT = ("PIP_CERT", "PIP_PROXY")
+
+
+_PORTS = range(20_000, 32_000)
+_PORTS_EACH = len(_PORTS) // 2
+_given: set[int] = set()
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
@@ -50,10 +56,19 @@ def ppmctl(*arguments: str, expect: int = 0, **options: Any) -> subprocess.Compl
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody else of these tests is given, also while its server is down.
+
+    It is below those that the kernel gives to clients, and those that run side by side (pytest-xdist) have each their
+    own: a server that is killed and started again finds its port as it was.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = _PORTS.start + worker * _PORTS_EACH
+    for port in random.sample(range(first, first + _PORTS_EACH), _PORTS_EACH):
+        with socket.socket() as probe:
+            if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
+                _given.add(port)
+                return port
+    raise AssertionError("no port is free")
 
 
 @dataclass(kw_only=True)
