@@ -30,10 +30,10 @@ if str(PLAYBOOKS) not in sys.path:
     sys.path.insert(0, str(PLAYBOOKS))
 
 from self_check import findings, session  # noqa: E402 - the package beside the playbook
-from self_check.client import PORTS  # noqa: E402 - as above
-from self_check.host import Done, Unreachable  # noqa: E402 - as above
-from self_check.probe import version_at  # noqa: E402 - as above
-from self_check.settings import Settings  # noqa: E402 - as above
+from self_check.client import PORTS  # noqa: E402 - the package beside the playbook
+from self_check.host import Done, Unreachable  # noqa: E402 - the package beside the playbook
+from self_check.probe import version_at  # noqa: E402 - the package beside the playbook
+from self_check.settings import Settings  # noqa: E402 - the package beside the playbook
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
