@@ -12,7 +12,7 @@ import pytest
 from support import servers
 from support.servers import Server
 
-pytest_plugins = ["support.beds"]
+pytest_plugins = ["support.beds", "support.timing"]
 
 # What a shell runs in the background ignores Ctrl-C, and so would all that it starts; some tests type it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
