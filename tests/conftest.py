@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,60 @@ pytest_plugins = ["support.beds", "support.timing"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What stays together, where two run side by side, since it shares what is made once: hosts, which take a minute each;
-# images, and port 8080, which the README names; installed Debian releases.
+# Tests that share what is made once for a session stay on one worker: hosts, which take a minute each; images, and
+# port 8080, which the README names; installed Debian releases. A group is started in this order, right after the unit
+# tests; single files follow, the largest first, and fill up the workers until the end.
 TOGETHER = {
-    "hosts": ("tests/hosts/", "tests/clients/"),
+    "deployed hosts": (
+        "tests/clients/",
+        "tests/hosts/test_attacks.py",
+        "tests/hosts/test_declared.py",
+        "tests/hosts/test_faults.py",
+        "tests/hosts/test_inventory.py",
+        "tests/hosts/test_self_check.py",
+        "tests/hosts/test_site.py",
+        "tests/hosts/test_state.py",
+        "tests/hosts/test_upgrade.py",
+    ),
+    "other hosts": ("tests/hosts/",),
     "images": ("tests/docker/", "tests/e2e/test_readme.py"),
     "nginx": ("tests/nginx/",),
 }
+FIRST = "tests/unit/"  # a fault that they show is seen within the first minute
+
+
+def _group(nodeid: str) -> str:
+    """Return the name of the group that a test belongs to, or its file."""
+    groups = (name for name, paths in TOGETHER.items() if nodeid.startswith(paths))
+    return next(groups, nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests into the order in which workers take them."""
+    groups = [_group(item.nodeid) for item in items]
+    size = Counter(groups)
+    named = list(TOGETHER)
+
+    def place(group: str) -> tuple[int, int]:
+        if group in TOGETHER:
+            return 1, named.index(group)
+        return (0 if group.startswith(FIRST) else 2), -size[group]
+
+    order = sorted(range(len(items)), key=lambda number: place(groups[number]))
+    items[:] = [items[number] for number in order]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Of two that run side by side each takes the next file, or what stays together; the largest first."""
+    """Let each worker take the next group or file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            found = (name for name, paths in TOGETHER.items() if nodeid.startswith(paths))
-            return next(found, nodeid.partition("::")[0])
+            return _group(nodeid)
 
+    config.option.loadscopereorder = False
     return Lanes(config, log)
 
 

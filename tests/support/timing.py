@@ -80,7 +80,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for report in reports
         if getattr(report, "when", None) in PHASES and hasattr(report, "processor_seconds")
     ]
-    wall, machine = (now - then for now, then in zip((time.monotonic(), _machine_seconds()), config.stash[_began], strict=True))
+    began, worked = config.stash[_began]
+    wall, machine = time.monotonic() - began, _machine_seconds() - worked
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps({"wall": wall, "machine": machine, "tests": measured}, indent=1))
     terminalreporter.write_sep("=", "where the time went")
     for line in table(measured, wall=wall, machine=machine):
