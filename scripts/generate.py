@@ -21,7 +21,7 @@ from ppmctl import accept
 from ppmctl.cli import cli
 
 ROOT = Path(__file__).parents[1]
-ROLES = ("base", "pypiserver", "credentials", "nginx", "letsencrypt")
+ROLES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
 _BY = "by `python scripts/generate.py`"
 
 
@@ -30,8 +30,8 @@ def accept_table() -> str:
     lines = [
         "---",
         f"# Generated from ppmctl/accept.py {_BY}.",
-        f'__nginx_accept_anything: "{accept.PLAIN_HTML.content_type}"',
-        "__nginx_accept:",
+        f'nginx_accept_anything: "{accept.PLAIN_HTML.content_type}"',
+        "nginx_accept:",
     ]
     for client, header, form in accept.TABLE:
         lines += [

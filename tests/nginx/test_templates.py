@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import filecmp
-import importlib.util
 import itertools
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,12 +14,13 @@ from support import rendering, webserver
 from support.debian import Tree
 from support.rendering import CHECKOUT, Directive
 
+from ansible_collections.ppm.index.plugins.plugin_utils import inventory_values
 from ppmctl import config, wellknown
 
 TLS = ("letsencrypt", "provided", "selfsigned", "none")
 READ_ACCESS = ("authenticated", "public")
 UPSTREAM = ("redirect", "none")
-ROLES = ("base", "credentials", "pypiserver", "nginx", "letsencrypt")
+ROLES = ("base", "release", "credentials", "pypiserver", "nginx", "letsencrypt")
 
 # What check_inventory lets pass, and what somebody may well have.
 HOSTILE: dict[str, dict[str, Any]] = {
@@ -57,18 +55,6 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "many connections": {"ppm_connections_per_address": 65535},
     "proxies": {"ppm_tls": "none", "ppm_trusted_proxies": ["10.0.0.0/8", "::1", "2001:db8::/32", "127.0.0.1"]},
 }
-
-
-@pytest.fixture(scope="session")
-def check_inventory() -> ModuleType:
-    path = CHECKOUT / "roles" / "base" / "action_plugins" / "check_inventory.py"
-    spec = importlib.util.spec_from_file_location("check_inventory", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
@@ -148,14 +134,14 @@ def test_nginx_takes_every_combination(
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nginx_takes_every_value_that_the_inventory_may_have(
-    name: str, hostile: dict[str, Path], tree: Tree, tmp_path: Path, check_inventory: ModuleType
+    name: str, hostile: dict[str, Path], tree: Tree, tmp_path: Path
 ) -> None:
     """What check_inventory lets pass is found to be wrong by nginx only when the host is half changed."""
     given = {
         key: value for key, value in rendering.variables(tree, **HOSTILE[name]).items() if key.startswith("ppm_")
     }
-    specs = check_inventory.read_specs(CHECKOUT / "roles", list(ROLES))
-    assert list(check_inventory.variable_problems(specs, given)) == []
+    specs = inventory_values.read_specs(CHECKOUT / "roles", list(ROLES))
+    assert list(inventory_values.variable_problems(specs, given)) == []
     webserver.check(hostile[name], tree, tmp_path, root=given.get("ppm_root", "/srv/ppm"))
 
 

@@ -30,7 +30,7 @@ def main() -> None:
         given |= loader.load_from_file(str((PLAYBOOK.parent / path).resolve()), trusted_as_template=True)
     for folder, extra in json.load(sys.stdin):
         variables = given | extra
-        files = Templar(loader=loader, variables=variables).template(variables["__nginx_files"])
+        files = Templar(loader=loader, variables=variables).template(variables["nginx_files"])
         for role, file in [*(("nginx", file) for file in files), ("pypiserver", "/etc/ppm/ppm.env")]:
             _render(
                 loader, variables, CHECKOUT / "roles" / role / "templates" / f"{file[1:]}.j2", Path(folder + file)

@@ -14,7 +14,7 @@ import pytest
 from support.tls import Authority
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = (ROOT / "docker" / "certbot", ROOT / "roles" / "letsencrypt" / "module_utils")
+FOLDERS = (ROOT / "docker" / "certbot", ROOT / "plugins" / "module_utils")
 MODULES = ("ppm_certificate", "schedule", "place", "keep")
 HOUR, DAY = 3600.0, 86400.0
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,8 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from ansible_collections.ppm.index.plugins.plugin_utils import inventory_values
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_files import file_problems
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_host import host_problems
+
 ROLES = Path(__file__).parents[2] / "roles"
-NAMES = ("base", "pypiserver", "credentials", "nginx", "letsencrypt")
+NAMES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
 DOMAIN = "packages.example.com"
 
 # What others than the administrator's editor may have put there: it must not become nginx's or systemd's syntax.
@@ -172,20 +174,9 @@ FORBIDDEN_ROOTS = (
 
 
 @pytest.fixture(scope="module")
-def plugin() -> ModuleType:
-    path = ROLES / "base" / "action_plugins" / "check_inventory.py"
-    spec = importlib.util.spec_from_file_location("check_inventory", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def problems(plugin: ModuleType) -> Callable[..., list[str]]:
+def problems() -> Callable[..., list[str]]:
     """What is wrong with the smallest inventory, all defaults, and `changed`; a value of None leaves one out."""
-    specs = plugin.read_specs(ROLES, NAMES)
+    specs = inventory_values.read_specs(ROLES, NAMES)
     values: dict[str, Any] = {}
     for name in NAMES:
         values |= yaml.safe_load((ROLES / name / "defaults" / "main.yml").read_text()) or {}
@@ -193,8 +184,8 @@ def problems(plugin: ModuleType) -> Callable[..., list[str]]:
 
     def find(changed: Mapping[str, Any]) -> list[str]:
         given = {name: value for name, value in {**values, **changed}.items() if value is not None}
-        given = {name: plugin._plain(specs.get(name, {}), value) for name, value in given.items()}
-        return list(plugin.variable_problems(specs, given))
+        given = {name: inventory_values.typed(specs.get(name, {}), value) for name, value in given.items()}
+        return list(inventory_values.variable_problems(specs, given))
 
     return find
 
@@ -222,13 +213,13 @@ def test_all_that_is_wrong_is_said_at_once(problems: Callable[..., list[str]]) -
 
 
 def test_a_renamed_variable_fails_with_its_new_name(
-    plugin: ModuleType, problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(plugin.RENAMED, "ppm_email", "ppm_acme_email")
+    monkeypatch.setitem(inventory_values.RENAMED, "ppm_email", "ppm_acme_email")
     assert problems({"ppm_email": "a@b.example"}) == [
         "ppm_email is now called ppm_acme_email: rename it in your inventory."
     ]
-    assert set(plugin.RENAMED.values()) <= set(plugin.read_specs(ROLES, NAMES))
+    assert set(inventory_values.RENAMED.values()) <= set(inventory_values.read_specs(ROLES, NAMES))
 
 
 @pytest.mark.parametrize("root", FORBIDDEN_ROOTS)
@@ -256,8 +247,8 @@ def test_no_value_becomes_syntax(name: str, problems: Callable[..., list[str]]) 
             assert repr(value)[1:-1] in found[0], "it is shown so that it can be seen"
 
 
-def test_every_text_that_reaches_the_host_is_among_those_that_are_attacked(plugin: ModuleType) -> None:
-    specs = plugin.read_specs(ROLES, NAMES)
+def test_every_text_that_reaches_the_host_is_among_those_that_are_attacked() -> None:
+    specs = inventory_values.read_specs(ROLES, NAMES)
     # what is declared of users reaches one program's stdin, in JSON
     texts = {
         name
@@ -268,7 +259,7 @@ def test_every_text_that_reaches_the_host_is_among_those_that_are_attacked(plugi
     assert texts - {"ppm_ca_certificates", "ppm_tls_certificate", "ppm_tls_key"} == TEXTS.keys() | LISTS.keys()
 
 
-def test_values_from_the_command_line_are_texts(plugin: ModuleType, problems: Callable[..., list[str]]) -> None:
+def test_values_from_the_command_line_are_texts(problems: Callable[..., list[str]]) -> None:
     assert problems({"ppm_threads": "8", "ppm_private_users": "no", "ppm_root_is_mount": "True"}) == []
     assert len(problems({"ppm_threads": "999", "ppm_private_users": "maybe"})) == 2
 
@@ -361,8 +352,8 @@ def provided(certificate: str = "good.pem", key: str = "key.pem") -> dict[str, s
     ],
     ids=str,
 )
-def test_files_that_are_right_pass(values: dict[str, Any], plugin: ModuleType, authority: Authority) -> None:
-    assert list(plugin.file_problems(values, authority.read)) == []
+def test_files_that_are_right_pass(values: dict[str, Any], authority: Authority) -> None:
+    assert list(file_problems(values, authority.read)) == []
 
 
 @pytest.mark.parametrize(
@@ -387,21 +378,19 @@ def test_files_that_are_right_pass(values: dict[str, Any], plugin: ModuleType, a
     ],
     ids=str,
 )
-def test_files_that_are_wrong_are_named(
-    values: dict[str, Any], said: str, plugin: ModuleType, authority: Authority
-) -> None:
-    (problem,) = plugin.file_problems(values, authority.read)
+def test_files_that_are_wrong_are_named(values: dict[str, Any], said: str, authority: Authority) -> None:
+    (problem,) = file_problems(values, authority.read)
     assert said in problem
     assert problem.startswith("ppm_")
 
 
-def test_a_chain_upside_down_is_seen(plugin: ModuleType, authority: Authority) -> None:
-    found = " ".join(plugin.file_problems(provided("reversed.pem"), authority.read))
+def test_a_chain_upside_down_is_seen(authority: Authority) -> None:
+    found = " ".join(file_problems(provided("reversed.pem"), authority.read))
     assert "not the key of ppm_tls_certificate's first certificate" in found
 
 
-def test_two_authorities_of_one_name_would_be_one_on_the_host(plugin: ModuleType, authority: Authority) -> None:
-    found = list(plugin.file_problems({"ppm_ca_certificates": ["ca.pem", "other/ca.pem"]}, authority.read))
+def test_two_authorities_of_one_name_would_be_one_on_the_host(authority: Authority) -> None:
+    found = list(file_problems({"ppm_ca_certificates": ["ca.pem", "other/ca.pem"]}, authority.read))
     assert found
     assert all("two files are called ca" in problem for problem in found)
 
@@ -437,8 +426,8 @@ VALUES = {"ppm_root": "/srv/ppm", "ppm_root_is_mount": False, "ppm_tls": "letsen
     ],
     ids=str,
 )
-def test_a_host_that_can_be_an_index_passes(host: dict[str, Any], values: dict[str, Any], plugin: ModuleType) -> None:
-    assert host_problems(plugin, host, values) == []
+def test_a_host_that_can_be_an_index_passes(host: dict[str, Any], values: dict[str, Any]) -> None:
+    assert problems_of_host(host, values) == []
 
 
 @pytest.mark.parametrize(
@@ -463,32 +452,32 @@ def test_a_host_that_can_be_an_index_passes(host: dict[str, Any], values: dict[s
     ],
     ids=str,
 )
-def test_what_a_host_lacks_is_said(
-    host: dict[str, Any], values: dict[str, Any], said: str, plugin: ModuleType
-) -> None:
-    (problem,) = host_problems(plugin, host, values)
+def test_what_a_host_lacks_is_said(host: dict[str, Any], values: dict[str, Any], said: str) -> None:
+    (problem,) = problems_of_host(host, values)
     assert said in problem
 
 
-def test_a_role_without_nginx_needs_no_port(plugin: ModuleType) -> None:
+def test_a_role_without_nginx_needs_no_port() -> None:
     values = {name: value for name, value in VALUES.items() if name != "ppm_tls"}
-    assert list(plugin.host_problems({**HOST, "listeners": {"80": "apache2"}}, values)) == []
+    assert list(host_problems({**HOST, "listeners": {"80": "apache2"}}, values)) == []
 
 
-def host_problems(plugin: ModuleType, host: dict[str, Any], values: dict[str, Any]) -> list[str]:
+def problems_of_host(host: dict[str, Any], values: dict[str, Any]) -> list[str]:
     volume = HOST["volume"] | host.get("volume", {})
-    return list(plugin.host_problems({**HOST, **host, "volume": volume}, {**VALUES, **values}))
+    return list(host_problems({**HOST, **host, "volume": volume}, {**VALUES, **values}))
 
 
-def test_containers_have_other_choices(plugin: ModuleType) -> None:
+def test_containers_have_other_choices() -> None:
     """No domain without TLS, no certificate of their own, and nothing that is set in vain."""
-    specs = plugin.read_specs(ROLES, NAMES)
+    specs = inventory_values.read_specs(ROLES, NAMES)
     defaults = {name: spec["default"] for name, spec in specs.items() if "default" in spec}
 
     def find(**changed: object) -> list[str]:
         instead = {"ppm_root": "say it in docker/.env.", "ppm_memory_max": "say it in a compose file."}
-        known, values = plugin.for_containers(specs, {**defaults, "ppm_domain": "", "ppm_tls": "none", **changed})
-        return [*plugin.ineffective(known, values, instead), *plugin.variable_problems(known, values)]
+        given = {**defaults, "ppm_domain": "", "ppm_tls": "none", **changed}
+        known, values = inventory_values.for_containers(specs, given)
+        found = inventory_values.ineffective(known, values, instead)
+        return [*found, *inventory_values.variable_problems(known, values)]
 
     assert find() == []
     assert find(ppm_domain=DOMAIN) == []

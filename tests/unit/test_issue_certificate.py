@@ -72,7 +72,7 @@ SAID = [
 
 @pytest.fixture(scope="module")
 def module() -> ModuleType:
-    path = Path(__file__).parents[2] / "roles" / "letsencrypt" / "module_utils" / "ppm_certificate.py"
+    path = Path(__file__).parents[2] / "plugins" / "module_utils" / "ppm_certificate.py"
     spec = importlib.util.spec_from_file_location("ppm_certificate", path)
     assert spec
     assert spec.loader

@@ -13,7 +13,7 @@ def name_pattern(glob: str) -> str:
 
 
 class FilterModule:
-    """ppm_name_pattern"""
+    """Filters: name_pattern."""
 
     def filters(self) -> dict[str, Callable[[str], str]]:
-        return {"ppm_name_pattern": name_pattern}
+        return {"name_pattern": name_pattern}

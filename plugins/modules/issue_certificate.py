@@ -9,7 +9,13 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ppm_certificate import NotIssued, check_name, issue, self_signed
+
+from ansible_collections.ppm.index.plugins.module_utils.ppm_certificate import (
+    NotIssued,
+    check_name,
+    issue,
+    self_signed,
+)
 
 DOCUMENTATION = """
 module: issue_certificate

@@ -16,13 +16,13 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = """
-name: ppm_release
+name: release
 short_description: the release that this checkout is
 description:
   - Packs what pip needs to install ppmctl; the same content gives the same archive and the same id.
 """
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).resolve().parents[2]
 _MTIME = 631152000  # 1990: the same for ever, and one that a wheel can hold
 _FILES = ("pyproject.toml", "README.md", "LICENSE")
 

@@ -1,0 +1,66 @@
+"""Rules for the users and tokens that an inventory declares (ppm_users, ppm_tokens)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any
+
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_types import EMAIL, GLOB, wrong_type
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_wording import CREDENTIAL_MUST_BE, KINDS, suggestion
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}(\+[A-Za-z0-9._-]{1,64})?", re.ASCII)
+_SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
+
+
+def credential_problems(variable: str, options: Mapping[str, Any], value: Any) -> Iterator[str]:
+    """Yield what is wrong with declared users or tokens. Only names are shown: any other value could be a secret."""
+    if not isinstance(value, list | tuple):
+        yield f"{variable}: it must be a list of mappings, such as [{{name: ann, role: reader}}]."
+        return
+    names = [entry.get("name") for entry in value if isinstance(entry, Mapping)]
+    for number, entry in enumerate(value, start=1):
+        where = f"{variable}, number {number}"
+        if not isinstance(entry, Mapping):
+            yield f"{where}: it must be a mapping with a name and a role."
+            continue
+        name = entry.get("name")
+        kind = "token" if variable == "ppm_tokens" else "user"
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or ("+" in name) != (kind == "token"):
+            yield f"{where}: its name must be {CREDENTIAL_MUST_BE[f'name of a {kind}']}."
+            continue
+        where += f" ({name})"
+        if names.count(name) > 1 and names.index(name) == number - 1:
+            yield f"{where}: the name is there twice."
+        if entry.get("role") is None and entry.get("state") != "absent":
+            yield f"{where}: its role is missing; one of {', '.join(options['role']['choices'])}."
+        for key, given in entry.items():
+            if key not in options or (kind == "token" and key == "email"):
+                hint = suggestion(str(key), options, f"there are {', '.join(options)}.")
+                yield f"{where}: {key} is not known; {hint}"
+            elif given is not None and (wanted := _wrong_part(key, options[key], given)):
+                yield f"{where}: its {key} must be {wanted}."
+
+
+def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
+    """Return what a value of an entry must be, or None if it is right."""
+    if key == "expires" and isinstance(given, date):  # as YAML has it without quotes
+        return None
+    if wrong_type(spec, given) is not None:
+        return " or ".join(spec["choices"]) if "choices" in spec else KINDS[spec["type"]]
+    fits = {
+        "secret": _SECRET.fullmatch,
+        "email": EMAIL.fullmatch,
+        "projects": lambda globs: all(GLOB.fullmatch(glob) for glob in globs),
+        "expires": _is_time,
+    }.get(key)
+    return CREDENTIAL_MUST_BE[key] if fits and not fits(given) else None
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

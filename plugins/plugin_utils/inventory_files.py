@@ -1,0 +1,80 @@
+"""Rules for the certificate files that an inventory names."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+_LEAST_RSA = 2048  # bits: OpenSSL takes no less
+
+
+def file_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[str]:
+    """Yield what is wrong with the files on the controlling machine that variables name."""
+    authorities = values.get("ppm_ca_certificates") or []
+    for path in authorities:
+        if sum(Path(other).stem == Path(path).stem for other in authorities) > 1:
+            yield f"ppm_ca_certificates: two files are called {Path(path).stem}, as the host would: rename one."
+        try:
+            x509.load_pem_x509_certificates(read(path))
+        except OSError as exc:
+            yield f"ppm_ca_certificates: {path} can't be read: {exc.strerror}."
+        except ValueError:
+            yield f"ppm_ca_certificates: {path} has no certificate in PEM."
+    if values.get("ppm_tls") == "provided":
+        yield from _certificate_problems(values, read)
+
+
+def _certificate_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[str]:
+    content = {}
+    for name in ("ppm_tls_certificate", "ppm_tls_key"):
+        try:
+            content[name] = read(values[name])
+        except OSError as exc:
+            yield f"{name}: {values[name]} can't be read: {exc.strerror}."
+    if len(content) < 2:
+        return
+    try:
+        certificate, *chain = x509.load_pem_x509_certificates(content["ppm_tls_certificate"])
+    except ValueError:
+        yield f"ppm_tls_certificate: {values['ppm_tls_certificate']} has no certificate in PEM."
+        return
+    try:
+        key = load_pem_private_key(content["ppm_tls_key"], password=None)
+    except (ValueError, TypeError):
+        yield f"ppm_tls_key: {values['ppm_tls_key']} has no private key in PEM without a passphrase."
+        return
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
+        yield "ppm_tls_key: it is not the key of ppm_tls_certificate's first certificate, which must be the host's."
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        yield f"ppm_tls_certificate: it ended on {certificate.not_valid_after_utc:%Y-%m-%d}; get a new one."
+    if certificate.not_valid_before_utc > datetime.now(UTC):
+        yield f"ppm_tls_certificate: it counts from {certificate.not_valid_before_utc:%Y-%m-%d} on; wait till then."
+    public = certificate.public_key()
+    if isinstance(public, RSAPublicKey) and public.key_size < _LEAST_RSA:
+        yield f"ppm_tls_certificate: nginx takes no RSA key of {public.key_size} bits; get one of {_LEAST_RSA}."
+    if any(one.issuer != next_one.subject for one, next_one in zip([certificate, *chain], chain, strict=False)):
+        yield "ppm_tls_certificate: it must be in order, each certificate followed by that of its issuer."
+    names = _names(certificate)
+    if not any(_covers(name, values["ppm_domain"]) for name in names):
+        listed = ", ".join(names) or "no name"
+        yield f"ppm_tls_certificate: it is for {listed}, and ppm_domain is {values['ppm_domain']}."
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
+
+
+def _covers(name: str, domain: str) -> bool:
+    return name == domain or (name.startswith("*.") and fnmatch.fnmatch(domain.partition(".")[2], name[2:]))

@@ -1,0 +1,70 @@
+"""What check_inventory prints: what each value must be, and how a missing or unknown variable is reported."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+KINDS = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
+
+# What a value must be where its type alone does not say it.
+MUST_BE = {
+    "ppm_domain": "a host name in small letters, such as packages.example.com",
+    "ppm_root": "an absolute path of letters, digits and . _ - /, such as /srv/ppm",
+    "ppm_max_upload_size": "a size such as 500M or 4G",
+    "ppm_memory_max": "a size of 128M or more, such as 512M or 2G",
+    "ppm_private_names": "a pattern of names, such as acme-*",
+    "ppm_upstream_url": "a URL without a credential, such as https://index.example/simple/",
+    "ppm_pip_index_url": "a URL without a credential, such as https://index.example/simple/",
+    "ppm_proxy_url": "a URL without a credential, such as https://index.example/simple/",
+    "ppm_acme_directory": "a URL without a credential, such as https://index.example/simple/",
+    "ppm_acme_email": "an e-mail address",
+    "ppm_no_proxy": "a host name or a network",
+    "ppm_trusted_proxies": "a network such as 10.0.0.0/8",
+}
+OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; this one has other uses"
+CREDENTIAL_MUST_BE = {
+    "name of a user": "letters, digits and . _ @ -",
+    "name of a token": "OWNER+PURPOSE, such as ci+deploy",
+    "secret": "32 to 200 random characters without spaces (openssl rand -hex 32)",
+    "email": "an e-mail address",
+    "projects": "patterns of names, such as acme-*",
+    "expires": "a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z",
+}
+
+
+def must_be(name: str, value: Any, wanted: str) -> str:
+    """Return the message for a value of the right type that does not fit."""
+    return f"{name} is {value!r}: it must be {wanted}."
+
+
+def renamed(name: str, new: str) -> str:
+    """Return the message for a variable that has another name now."""
+    return f"{name} is now called {new}: rename it in your inventory."
+
+
+def unknown(name: str, known: Collection[str]) -> str:
+    """Return the message for a variable that ppm does not have."""
+    return (
+        f"{name} is not a variable of ppm: {suggestion(name, known, 'roles/*/README.md list those that there are.')}"
+    )
+
+
+def suggestion(name: str, known: Collection[str], otherwise: str) -> str:
+    """Return a question for the nearest known name, or `otherwise`."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
+def missing(name: str, spec: Mapping[str, Any]) -> str:
+    """Return the message for a required variable without a value."""
+    description = spec["description"]
+    about = description if isinstance(description, str) else " ".join(description)
+    return f"{name} is missing: set it in your inventory. {about}"
+
+
+def report(problems: Collection[str], *, what: str) -> str:
+    """Return one text with all problems; `what` tells what was not done."""
+    listed = "\n".join(f"  - {problem}" for problem in problems)
+    return f"Nothing {what}. What is in the way:\n{listed}"
