@@ -1,8 +1,8 @@
-"""nginx's map of the index that other names are looked for in: the public one, as pypiserver has it by default."""
+"""Print nginx's map of the index that other names are looked for in: the public one, as pip has it by default."""
 
-from pypiserver.config import DEFAULTS
+from pip._internal.models.index import PyPI
 
 print(f"""\
 map "" $ppm_upstream_url {{
-    default "{DEFAULTS.FALLBACK_URL.rstrip("/")}/";
+    default "{PyPI.simple_url.rstrip("/")}/";
 }}""")
