@@ -23,7 +23,7 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help up ansible generate compose-config images compose-up compose-down host host-exec host-down \
-	test test-fast test-e2e test-hosts test-docker needs mutation lint lock bench clean
+	test test-fast test-e2e test-hosts test-docker needs mutation faults lint lock bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,9 @@ mutation: $(VENV)/.dev ## change the core in each small way, and count what unit
 	@[ -n "$(ARGS)" ] || rm -rf mutants
 	@$(BIN)/mutmut run --max-children 1 $(ARGS)
 	@$(BIN)/python scripts/mutation_rates.py
+
+faults: needs $(VENV)/.dev ## plant known faults in a copy, one by one: each is found by its test (ARGS=WORD for some)
+	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 needs:
 	@scripts/apt-needs tests/apt.txt
