@@ -301,7 +301,7 @@ def test_an_application_that_crashes_over_and_over(
     clients = [Stream("read", reads.ask, pause=0.03) for _ in range(2)]
     clients += [Stream("upload", one, pause=0.02) for one in uploads]
     clients += installs(client, index)
-    least = {"read": 300, "upload": 100}
+    least = {"read": 300, "upload": 100, "pip": 2, "uv": 2}
     row = during(f"crash of {APPLICATION}", partial(crashes, index, APPLICATION), clients, least=least)
     tell(figures, row, uploads)
     assert row.failures == ()
@@ -316,7 +316,8 @@ def test_a_web_server_that_crashes_over_and_over(
     uploads = [Uploads(index, f"uploaded-{number}", may_break=True) for number in range(3)]
     clients = [Stream("upload", one, pause=0.02) for one in uploads]
     clients += installs(client, index, PIP_RETRIES="8", UV_HTTP_RETRIES="8")
-    row = during(f"crash of {WEB}", partial(crashes, index, WEB), clients, least={"upload": 100})
+    least = {"upload": 100, "pip": 2, "uv": 2}
+    row = during(f"crash of {WEB}", partial(crashes, index, WEB), clients, least=least)
     tell(figures, row, uploads)
     assert row.failures == ()
     is_whole(index, [made for one in uploads for made in one.done])
