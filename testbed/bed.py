@@ -79,9 +79,9 @@ class Bed(Stay):
         with lease.turn():
             return images.image(self.engine, name, release)
 
-    def host(self, wanted: Wanted) -> Host:
-        """Make a bare host and wait until it is up."""
-        image = self.image("host", wanted.release)
+    def host(self, wanted: Wanted, *, snapshot: str = "") -> Host:
+        """Make a host, bare or with the disk of a snapshot of another, and wait until it is up."""
+        image = snapshot or self.image("host", wanted.release)
         return hosts.start(self.engine, image, wanted, network=self.network, lease=self.lease.name, key=self.key)
 
     def acme(self, *, names_lead_to: str = "", valid_seconds: int | None = None) -> Acme:
