@@ -158,7 +158,6 @@ def start(
     network: str,
     lease: str,
     aliases: tuple[str, ...] = (),
-    hostname: str = "",
     labels: dict[str, str] | None = None,
     **options: Any,
 ) -> Container:
@@ -170,7 +169,7 @@ def start(
     made = engine.api.containers.create(
         image,
         name=f"{lease}-{name}",
-        hostname=hostname or name,
+        hostname=aliases[0] if aliases else name,
         labels={**lease_labels(lease), **(labels or {})},
         detach=True,
         network=network,

@@ -23,7 +23,7 @@ SSH_PORT = 22
 class Wanted:
     """A host to be made. `tmpfs` maps folders to mount options (`size=20m`, `ro`): volumes that fill up or refuse.
 
-    It calls itself `domain`, and other containers find it by that name if `is_found`.
+    It calls itself `domain`, and other containers find it by that name, if `is_found`.
     """
 
     name: str
@@ -123,7 +123,6 @@ def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: st
         network=network,
         lease=lease,
         aliases=(wanted.domain,) if wanted.is_found else (),
-        hostname=wanted.domain,
         labels={DOMAIN: wanted.domain, RELEASE: str(wanted.release), USER: user},
         **options,
     )
