@@ -280,12 +280,17 @@ def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
         image("make-images", "ppm-testbed-images-3", "ppm-nginx:latest"),
         image("make-images-under-test", "ppm-testbed-images-3", "ppm-nginx:ppm-testbed-1-make"),
         image("elsewhere", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12-elsewhere", of="another"),
+        # a step of a build, before its label with the lease
+        {"Id": "step", "RepoTags": [], "Labels": {container.CACHE: place.of_this_cache()}},
     ]
     removed: list[str] = []
 
-    def images(*, filters: dict[str, str]) -> list[dict[str, object]]:
-        name, _, value = filters["label"].partition("=")
-        return [image for image in here if image["Labels"][name] == value]  # type: ignore[index]
+    def images(*, filters: dict[str, list[str]]) -> list[dict[str, object]]:
+        def has(labels: dict[str, str], label: str) -> bool:
+            name, _, value = label.partition("=")
+            return name in labels and value in ("", labels[name])
+
+        return [one for one in here if all(has(one["Labels"], label) for label in filters["label"])]  # type: ignore[arg-type]
 
     def remove(name: str) -> None:
         removed.append(name)
