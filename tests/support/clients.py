@@ -10,8 +10,9 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from support.servers import PPMCTL, Server, clean_environment
+from support.servers import PPMCTL, Server, clean_environment, run_ppmctl
 
 CACHE = Path(__file__).parents[2] / ".cache"
 BIN = Path(sys.executable).parent
@@ -130,17 +131,20 @@ class Machine:
 
     def run(self, *command: str | Path, expect: int | None = 0, cwd: Path | None = None, **environ: str) -> Done:
         """Run a command; fail, with all it said, unless it exits with `expect` (None: however it exits)."""
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=cwd or self.home,
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=300,
-        )
+        done: subprocess.CompletedProcess[str]
+        options: dict[str, Any] = {"cwd": cwd or self.home, "env": {**self.environ, **environ}, "timeout": 300}
+        if command[: len(PPMCTL)] == PPMCTL:
+            done = run_ppmctl([str(part) for part in command[len(PPMCTL) :]], merged=True, **options)
+        else:
+            done = subprocess.run(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                **options,
+            )
         said = " ".join(str(part) for part in command)
         assert expect is None or done.returncode == expect, f"{said} exited {done.returncode}:\n{done.stdout}"
         return Done(code=done.returncode, output=done.stdout)
@@ -255,13 +259,11 @@ def flit_project(folder: Path, name: str, version: str) -> Path:
 
 def run(there: Machine, *arguments: str | Path, expect: int = 0, typed: str | None = None, **environ: str) -> str:
     """ppmctl on somebody's machine, with `typed` on its stdin; what it said; on stderr too where it fails."""
-    done = subprocess.run(
-        [*PPMCTL, *(str(argument) for argument in arguments)],
+    done = run_ppmctl(
+        [str(argument) for argument in arguments],
         env={**there.environ, **environ},
         cwd=there.home,
         input=typed or "",
-        capture_output=True,
-        text=True,
         timeout=120,
     )
     assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
