@@ -89,6 +89,18 @@ def pip_library(version: str = "") -> Path:
     return folder
 
 
+def offline_builds() -> dict[str, str]:
+    """Return variables with which a build's pip finds flit_core, setuptools and setuptools-scm without an index."""
+    folder = _DISTS / "build-backends"
+    if not folder.exists():
+        fetching = _DISTS / f".fetching-{secrets.token_hex(6)}"
+        backends = ("flit_core>=3.12", "setuptools>=77", "setuptools-scm")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", str(fetching), *backends]
+        subprocess.run(command, check=True, timeout=300)
+        _keep(fetching, folder)
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Real:
     """Distributions of others, as the ordinary package index has them."""
