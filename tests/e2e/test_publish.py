@@ -56,35 +56,30 @@ def test_a_source_tree_is_built_published_and_found_the_same(user: Machine, inde
     assert re.findall(r"^same +(\S+) +(\w+)$", again, re.MULTILINE) == list(files.items())
 
 
-def test_a_setuptools_project_without_a_pyproject_and_an_odd_name(
+def test_an_old_setuptools_project_is_published_and_compared_with_what_git_tracks(
     user: Machine, index: Server, tmp_path: Path
 ) -> None:
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "setup.py").write_text(
-        "from setuptools import setup\nsetup(name='Zope.Old_Style', version='1.0+local.1', py_modules=[])\n"
-    )
-    publish(user, tmp_path / "old", **offline_builds())
-    assert len(index.filenames("zope-old-style")) == 2
+    """It has a setup.py alone and an odd name; one of its modules is not packed, and a file that git ignores is.
 
-
-def test_what_git_tracks_is_compared_with_what_is_packed(user: Machine, index: Server, tmp_path: Path) -> None:
-    """A module that setuptools is not told of, and a file that only this machine has; also where a copy is built."""
-    project = tmp_path / "shop"
+    Also where a copy is built.
+    """
+    project = tmp_path / "old"
     for name in ("shop/__init__.py", "shop/till/__init__.py", "shop/prices.txt", "README.md"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("")
     (project / ".gitignore").write_text("*.txt\n")
-    (project / "pyproject.toml").write_text(
-        '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "setuptools.build_meta"\n'
-        '[project]\nname = "shop"\nversion = "1.0"\nreadme = "README.md"\n'
-        '[tool.setuptools]\npackages = ["shop"]\npackage-data = {shop = ["*.txt"]}\n'
+    (project / "setup.py").write_text(
+        "from setuptools import setup\n"
+        "setup(name='Zope.Old_Style', version='1.0+local.1', packages=['shop'], package_data={'shop': ['*.txt']})\n"
     )
     for command in (("init", "--quiet"), ("add", ".")):
         subprocess.run(["git", *command], cwd=project, check=True, timeout=60)
-    said = publish(user, "--clean", "--dry-run", project, **offline_builds())
-    assert "shop-1.0-py3-none-any.whl has files in it that git does not track: shop/prices.txt.\n" in said
-    assert "shop-1.0.tar.gz has files in it that git does not track: shop-1.0/shop/prices.txt.\n" in said
-    assert "shop-1.0-py3-none-any.whl lacks modules that git tracks: shop/till/__init__.py.\n" in said
+    said = publish(user, "--clean", project, **offline_builds())
+    top = "zope_old_style-1.0+local.1"
+    assert index.filenames("zope-old-style") == {f"{top}-py3-none-any.whl", f"{top}.tar.gz"}
+    assert f"{top}-py3-none-any.whl has files in it that git does not track: shop/prices.txt.\n" in said
+    assert f"{top}.tar.gz has files in it that git does not track: {top}/shop/prices.txt.\n" in said
+    assert f"{top}-py3-none-any.whl lacks modules that git tracks: shop/till/__init__.py.\n" in said
 
 
 def test_what_is_built_already_is_published_as_it_is(user: Machine, index: Server, tmp_path: Path) -> None:
