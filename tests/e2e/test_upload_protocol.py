@@ -367,7 +367,7 @@ def test_an_upload_over_the_limit_is_refused(chunked: bool, limited: Server) -> 
         if status == 200:
             assert answer.status_code == 200, answer.text
         else:
-            assert_refused(answer, 413, "limit of 1048576 bytes")
+            assert_refused(answer, 413, "limit of 1048576 bytes (max_upload_size)")
             assert snapshot(limited) == before
 
 
@@ -420,6 +420,14 @@ def test_who_may_publish_and_remove(server: Server) -> None:
     assert ("admin", "remove", made[0], True) in said
     assert ("admin", "publish", made[0], False) in said
     assert any(by == "reader" and not done for by, _action, _what, done in said)
+
+
+def test_over_tcp_nobody_tells_where_a_request_comes_from(server: Server) -> None:
+    """The address in the audit is the connection's, whatever a header claims."""
+    made = wheels.wheel("origins", "1.0")
+    assert server.upload(made, headers={"X-Real-IP": "192.0.2.7"}).status_code == 200
+    line = json.loads((server.root / "audit.jsonl").read_text().splitlines()[-1])
+    assert (line["what"], line["from"]) == (made[0], "127.0.0.1")
 
 
 # names that are taken
