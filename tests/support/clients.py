@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import compileall
 import secrets
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +75,7 @@ def pip_library(version: str = "") -> Path:
     """A folder to put on PYTHONPATH that has pip of this version; the newest there is, if none is given."""
     # what was the newest may not be it any more, so that is asked for each time
     wheel = fetch(f"pip=={version}") if version else _fetch("pip")
-    folder = CACHE / f"{_DISTS.name}-{wheel.stem}"
+    folder = CACHE / f"{_DISTS.name}-{wheel.stem}-compiled"
     if not folder.exists():
         unpacking = folder.with_name(f".unpacking-{secrets.token_hex(6)}")
         parts = [wheel]
@@ -83,6 +86,7 @@ def pip_library(version: str = "") -> Path:
                 archive.extractall(unpacking)
         if version:
             (unpacking / "sitecustomize.py").write_text(_OLD_PIP_ON_NEW_PYTHON)
+        compileall.compile_dir(unpacking, quiet=2)  # clients write no bytecode: each would compile it again
         _keep(unpacking, folder)
     if not version:
         shutil.rmtree(wheel.parent)
@@ -191,7 +195,7 @@ class Installer:
     def run(self, command: str, *arguments: str | Path, expect: int | None = 0) -> Done:
         """Run a command of pip's, or `uv pip`."""
         if not self.python.exists():
-            self.machine.run(sys.executable, "-m", "venv", "--without-pip", self.machine.home / "venv")
+            venv.create(self.machine.home / "venv", symlinks=True)
         if self.library is None:
             return self.machine.run(
                 BIN / "uv", "pip", command, "--python", self.python, "--verbose", *arguments, expect=expect
@@ -203,8 +207,8 @@ class Installer:
         """The version of a project that is installed; None if it is not."""
         if not self.python.exists():
             return None
-        code = "import importlib.metadata as m, sys; print(*[d.version for d in m.distributions(name=sys.argv[1])])"
-        return self.machine.run(self.python, "-c", code, name).output.strip() or None
+        (packages,) = self.python.parents[1].glob("lib/python*/site-packages")
+        return " ".join(found.version for found in metadata.distributions(name=name, path=[str(packages)])) or None
 
 
 def publish(client: str, machine: Machine, server: Server, url: str, *files: Path, expect: int | None = 0) -> Done:

@@ -21,9 +21,10 @@ import threading
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 import ppmctl
 
@@ -45,18 +46,23 @@ def can_run(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> b
     return "serve" not in arguments[:1] and all(environ.get(name) == here.get(name) for name in of_start)
 
 
-def run(
+def run(arguments: Sequence[str], *, timeout: float = 600, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `ppmctl` as `subprocess.run` would, with text; options are those of `start`."""
+    return start(arguments, **options).wait(timeout)
+
+
+def start(
     arguments: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     input: str | None = None,  # noqa: A002 - as subprocess.run has it
-    timeout: float = 600,
     merged: bool = False,
-) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl` as `subprocess.run` would, with text; what goes to stderr is `merged` into stdout on request."""
+) -> Running:
+    """Start `ppmctl`; what goes to stderr is `merged` into stdout on request."""
     _import()
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes them
+    with tempfile.TemporaryFile() as given:
         given.write((input or "").encode())
         given.seek(0)
         with warnings.catch_warnings():
@@ -64,8 +70,33 @@ def run(
             process = os.fork()
         if process == 0:
             _become_ppmctl(arguments, env=env, cwd=cwd, streams=(given, out, out if merged else err))
-        code = _wait(process, timeout, arguments)
-        return subprocess.CompletedProcess([*arguments], code, _text(out), _text(err))
+    return Running(arguments=arguments, process=process, out=out, err=err)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A `ppmctl` that was started, and the files that have what it prints."""
+
+    arguments: Sequence[str]
+    process: int
+    out: IO[bytes]
+    err: IO[bytes]
+
+    def wait(self, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Wait for its end and return what it printed; kill it, and fail, after `timeout` seconds."""
+        with self.out, self.err:
+            descriptor, ended = os.pidfd_open(self.process), []
+            try:
+                ended, _, _ = select.select([descriptor], [], [], timeout)
+            finally:
+                os.close(descriptor)
+                if not ended:
+                    os.kill(self.process, signal.SIGKILL)
+                _, status = os.waitpid(self.process, 0)
+            if not ended:
+                raise subprocess.TimeoutExpired(["ppmctl", *self.arguments], timeout)
+            code = os.waitstatus_to_exitcode(status)
+            return subprocess.CompletedProcess([*self.arguments], code, _text(self.out), _text(self.err))
 
 
 @cache
@@ -76,21 +107,6 @@ def _import() -> None:
             importlib.import_module(module.name)
     for name in _LATER:
         importlib.import_module(name)
-
-
-def _wait(process: int, timeout: float, arguments: Sequence[str]) -> int:
-    """Return the exit code of a process, as subprocess has it; kill it after `timeout` seconds."""
-    descriptor, ended = os.pidfd_open(process), []
-    try:
-        ended, _, _ = select.select([descriptor], [], [], timeout)
-    finally:
-        os.close(descriptor)
-        if not ended:
-            os.kill(process, signal.SIGKILL)
-        _, status = os.waitpid(process, 0)
-    if not ended:
-        raise subprocess.TimeoutExpired(["ppmctl", *arguments], timeout)
-    return os.waitstatus_to_exitcode(status)
 
 
 def _text(stream: IO[bytes]) -> str:
@@ -118,6 +134,7 @@ def _become_ppmctl(
             warnings.simplefilter("ignore", category)
         for number, stream in enumerate(streams):
             os.dup2(stream.fileno(), number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what subprocess would not hand on
         sys.stdin = os.fdopen(0, encoding="utf-8")
         sys.stdout = os.fdopen(1, "w", encoding="utf-8")
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1)

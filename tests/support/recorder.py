@@ -132,7 +132,7 @@ def recording(
             context.load_cert_chain(*certificate)
             listener.socket = context.wrap_socket(listener.socket, server_side=True)
             recorder.url = f"https://localhost:{listener.server_address[1]}"
-        thread = threading.Thread(target=listener.serve_forever)
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
             yield recorder
