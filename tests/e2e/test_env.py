@@ -21,7 +21,7 @@ from support.recorder import Act, recording
 from support.servers import PPMCTL, Server, ppmctl
 from support.terminals import on_a_terminal, read_until
 
-# Changes by one process, each as the command line makes it; a line on stdout for each that is done
+# 25 changes by one process, each as the command line makes it; a line on stdout for each that is done
 CHANGES = """
 import sys
 from ppmctl import cli
@@ -135,20 +135,20 @@ def done(said: str) -> list[str]:
 
 
 def test_of_many_at_once_one_dies_and_nothing_is_lost(ann: Machine, bob: Machine) -> None:
-    """8 processes of two people add 10 packages each, and one is killed at some moment.
+    """8 processes of two people add 25 packages each, and one is killed at some moment.
 
     No change of the others failed or is lost, what the killed one had printed as done is there, and no number is
     missing.
     """
     chance = random.Random(evidence.seed())
     env(ann, "create", "many", "--shared")
-    wanted = [[f"p{worker}-{number}" for number in range(10)] for worker in range(8)]
+    wanted = [[f"p{worker}-{number}" for number in range(25)] for worker in range(8)]
     workers = [changing((ann, bob)[number % 2], "many", packages) for number, packages in enumerate(wanted)]
     victim = chance.randrange(len(workers))
     out = workers[victim].stdout
     assert out is not None
     # a revision and its "done" are a change
-    printed = "".join(out.readline() for _ in range(2 * chance.randrange(10)))
+    printed = "".join(out.readline() for _ in range(2 * chance.randrange(25)))
     with contextlib.suppress(subprocess.TimeoutExpired):  # at any moment of the next one
         workers[victim].wait(timeout=chance.uniform(0, 0.5))
     workers[victim].send_signal(signal.SIGKILL)
