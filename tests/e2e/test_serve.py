@@ -29,15 +29,6 @@ def test_the_first_admin_is_made_once(serve: Callable[..., Server]) -> None:
     server.kill()
 
 
-def test_a_new_user_is_known_at_once_and_a_removed_one_at_once_unknown(index: Server) -> None:
-    root = ["--root", str(index.root)]
-    secret = ppmctl("user", "add", "eve", "--role", "reader", *root).stdout.strip()
-    assert index.get("/simple/", auth=("eve", secret)).status_code == 200
-    assert index.upload(wheels.wheel("eves", "1.0"), auth=("eve", secret)).status_code == 403
-    ppmctl("user", "remove", "eve", *root)
-    assert index.get("/simple/", auth=("eve", secret)).status_code == 401
-
-
 def test_settings_come_from_the_environment_and_from_the_file(serve: Callable[..., Server], tmp_path: Path) -> None:
     root = tmp_path / "root"
     ppmctl("init", "--root", str(root))
