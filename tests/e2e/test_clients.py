@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,31 +49,32 @@ def put(server: Server, *made: tuple[str, bytes]) -> None:
 # publishing
 
 
-@pytest.mark.parametrize("path", UPLOAD_PATHS)
 @pytest.mark.parametrize("client", ["twine", "uv", "hatch", "curl"])
 def test_a_client_publishes_real_distributions(
-    client: str, path: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], real: Real
+    client: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], real: Real
 ) -> None:
-    """What people publish with works as it is: wheels, platform wheels, sdists, odd names, at any of our URLs."""
+    """What people publish with works as it is: wheels, platform wheels, sdists, odd names, at each of our URLs."""
     server = serve("--upstream", "none")
-    publish(client, new_machine(server), server, server.url + path, *real.all)
+    machine = new_machine(server)
+    for number, path in enumerate(UPLOAD_PATHS):
+        publish(client, machine, server, server.url + path, *real.all[number :: len(UPLOAD_PATHS)])
     for file in real.all:
         assert_published(server, file)
 
 
 @pytest.mark.parametrize("path", UPLOAD_PATHS)
 def test_flit_publishes_a_source_tree(
-    path: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], tmp_path: Path
+    path: str, index: Server, new_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
     """flit builds and uploads by itself, with a form of its own making."""
-    server = serve("--upstream", "none")
-    project = flit_project(tmp_path / "source", "made-by-flit", "1.0")
-    publish_with_flit(new_machine(), server, server.url + path, project)
+    name = f"made-by-flit-{UPLOAD_PATHS.index(path)}"
+    project = flit_project(tmp_path / "source", name, "1.0")
+    publish_with_flit(new_machine(), index, index.url + path, project)
     built_files = list((project / "dist").iterdir())
     assert sorted(built.suffix for built in built_files) == [".gz", ".whl"]
-    assert server.filenames("made-by-flit") == {built.name for built in built_files}
+    assert index.filenames(name) == {built.name for built in built_files}
     for built in built_files:
-        assert server.get(f"/packages/made-by-flit/{built.name}").content == built.read_bytes()
+        assert index.get(f"/packages/{name}/{built.name}").content == built.read_bytes()
 
 
 def test_uv_publishes_again_what_is_there(index: Server, new_machine: Callable[..., Machine], tmp_path: Path) -> None:
@@ -126,18 +128,27 @@ def test_an_sdist_is_built_with_the_public_index_behind(
 
 
 def test_without_a_credential_nothing_is_installed(filled: Server, new_installer: Callable[..., Installer]) -> None:
-    """Reads need a credential by default: an anonymous client installs nothing, whatever it calls the error."""
+    """Reads need a credential by default: an anonymous client is answered 401, whatever it calls the error."""
     installer = new_installer()
-    assert installer.install("six", index=filled.simple, expect=None).code != 0
+    with recording(filled.port) as recorder:
+        assert installer.install("six", index=f"{recorder.url}/simple/", expect=None).code != 0
+    assert {(exchange.path, exchange.status) for exchange in recorder.exchanges} == {("/simple/six/", 401)}
     assert installer.version("six") is None
 
 
-def test_a_credential_in_the_url_is_enough(filled: Server, new_installer: Callable[..., Installer]) -> None:
-    """Issued secrets need no quoting in a URL."""
+def test_a_credential_in_the_url_is_enough(
+    filled: Server, new_installer: Callable[..., Installer], real: Real
+) -> None:
+    """Issued secrets need no quoting in a URL: what the client sends is the credential, for page and file."""
     installer = new_installer()
-    url = filled.simple.replace("://", f"://{filled.user}:{filled.secret}@")
-    installer.install("six", index=url)
-    assert installer.version("six") is not None
+    with recording(filled.port) as recorder:
+        url = recorder.url.replace("://", f"://{filled.user}:{filled.secret}@")
+        installer.install("six", index=f"{url}/simple/")
+    assert installer.version("six") == real.pure.name.split("-")[1]
+    answered = {exchange.path: exchange for exchange in recorder.exchanges if exchange.status == 200}
+    assert {"/simple/six/", f"/packages/six/{real.pure.name}"} <= set(answered)
+    expected = b64encode(":".join(filled.auth).encode()).decode()
+    assert {exchange.headers["Authorization"] for exchange in answered.values()} == {f"Basic {expected}"}
 
 
 def test_requires_python_is_honoured(index: Server, new_installer: Callable[..., Installer]) -> None:

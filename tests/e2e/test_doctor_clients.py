@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
+from venv import create as make_venv
 
 import pytest
 from support import clients, faulty, servers, wheels
 from support.clients import BIN, Machine
 from support.evidence import until
 from support.faulty import Said
-from support.servers import JSON, PPMCTL, Server
+from support.servers import JSON, Server, run_ppmctl
 from support.tls import Authority
-
-from ppmctl import cli
 
 # what an empty environment for clients has to keep their own files from being read
 MACHINES = (
@@ -115,29 +108,13 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def doctor(self, expect: int, url: str = "", *, as_process: bool = False) -> Findings:
-        """What it finds of the clients; its exit code is `expect`, and no secret is in what it says.
-
-        It runs in the test's process, which has loaded what it needs, but where it is to be a process of its own.
-        """
-        asked, environ = ["doctor", url or self.index.url, "--json"], {**self.machine.environ, **self.environ}
-        if as_process:
-            command = [*PPMCTL, *asked]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ, cwd=self.home)
-            code, said, complained = done.returncode, done.stdout, done.stderr
-        else:
-            out, err = io.StringIO(), io.StringIO()
-            with (
-                patch.dict(os.environ, environ, clear=True),
-                contextlib.chdir(self.home),
-                contextlib.redirect_stdout(out),
-                contextlib.redirect_stderr(err),
-            ):
-                code = cli.run(asked)
-            said, complained = out.getvalue(), err.getvalue()
-        assert code == expect, said + complained
-        assert self.index.secret not in said + complained
-        return Findings(all=json.loads(said)["findings"], machine=self.machine)
+    def doctor(self, expect: int, url: str = "") -> Findings:
+        """Return what it finds of the clients; its exit code is `expect`, and no secret is in what it prints."""
+        asked = ["doctor", url or self.index.url, "--json"]
+        done = run_ppmctl(asked, env={**self.machine.environ, **self.environ}, cwd=self.home, timeout=300)
+        assert done.returncode == expect, done.stdout + done.stderr
+        assert self.index.secret not in done.stdout + done.stderr
+        return Findings(all=json.loads(done.stdout)["findings"], machine=self.machine)
 
     def type(self, mend: str) -> None:
         """Do what a mend says, as it stands; `unset` and `export` in the shell that all else is run from."""
@@ -156,7 +133,7 @@ def computer(home: Path, index: Server, library: Path) -> Desk:
     """pip and uv alone on PATH, set up as they should be; the credential is in a netrc."""
     made = clients.machine(home, index)
     venv = home / "venv"
-    made.run(sys.executable, "-m", "venv", "--without-pip", venv)
+    make_venv(venv, symlinks=True)
     install_pip(venv, library)
     for name in ("uv", "ppmctl"):
         (venv / "bin" / name).symlink_to(BIN / name)
@@ -187,7 +164,7 @@ def desk(tmp_path: Path, indexes: Indexes, newest_pip: Path) -> Desk:
 def test_all_is_well(pip: str, tmp_path: Path, indexes: Indexes) -> None:
     """Each client asks this index alone and finds a project; a copy of a public project is no stranger's."""
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library(pip))
-    found = desk.doctor(0, as_process=True)
+    found = desk.doctor(0)
     found.one("pip", "ok", "asks this index alone", str(desk.pip_conf))
     found.one("uv", "ok", "asks this index alone", str(desk.uv_toml))
     found.one("resolve", "ok", "pip", "finds acme-core 1.0 here")
@@ -320,7 +297,7 @@ def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
 
 def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest_pip: Path) -> None:
     other = desk.home / "other"
-    desk.machine.run(sys.executable, "-m", "venv", "--without-pip", other)
+    make_venv(other, symlinks=True)
     install_pip(other, newest_pip)
     desk.write(other / "pip.conf", f"[global]\nindex-url = {stranger.simple}\n")
     desk.environ["PATH"] = f"{desk.home / 'venv' / 'bin'}:{other / 'bin'}"
@@ -354,7 +331,7 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
     own = desk.home / "venv" / "bin" / "keyring"  # which pip does not run, being of the same environment
     own.symlink_to(BIN / "keyring")
     desk.environ = dict(keyring)
-    found = desk.doctor(1, as_process=True)
+    found = desk.doctor(1)
     found.one("keyring", "ok")
     assert found.one("pip", "fail", "has no keyring to ask") == f"ppmctl login {desk.index.url} --netrc"
     found.one("uv", "fail", "asks no keyring")
@@ -362,20 +339,20 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
     beside.mkdir()
     (beside / "keyring").symlink_to(BIN / "keyring")
     keyring["PATH"] = desk.environ["PATH"] = f"{desk.machine.environ['PATH']}:{beside}"
-    found = desk.doctor(1, as_process=True)
+    found = desk.doctor(1)
     found.one("resolve", "fail", "pip", "the index answers 401")
     for client, words in (("pip", "asks the command keyring by a name"), ("uv", "asks no keyring")):
         desk.type(found.one(client, "fail", words))
-    found = desk.doctor(0, as_process=True)
+    found = desk.doctor(0)
     found.one("resolve", "ok", "pip")
     found.one("resolve", "ok", "uv")
     assert found.bad() == []
     (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
-    gone = desk.doctor(1, as_process=True).one("keyring", "fail", f"no secret of {desk.index.user}")
+    gone = desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}")
     desk.environ |= known
     desk.type(gone)
     desk.environ = dict(keyring)
-    assert desk.doctor(0, as_process=True).bad() == []
+    assert desk.doctor(0).bad() == []
 
 
 def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:

@@ -47,6 +47,12 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 60) ->
         time.sleep(0.01)
 
 
+def is_waited_for(lock: Path) -> bool:
+    """Tell whether a process waits for the lock on this file, which somebody holds (proc_locks(5))."""
+    waiting = [line.split() for line in Path("/proc/locks").read_text().splitlines() if " -> " in line]
+    return lock.exists() and any(words[-3].endswith(f":{lock.stat().st_ino}") for words in waiting)
+
+
 def the_dead_let_go(root: Path, *, living: Collection[Server] = ()) -> None:
     """Wait until nobody but the `living` holds a folder in incoming/: who was killed may still wait for the disk."""
     groups = {server.process.pid for server in living}

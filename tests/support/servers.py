@@ -17,6 +17,7 @@ from typing import Any
 
 import requests
 
+from support import preloaded
 from support.warm import Process
 from support.warm import start as start_warm
 
@@ -51,9 +52,21 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     return kept | more
 
 
+def run_ppmctl(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `ppmctl` with options of `preloaded.run`, and with the start of an interpreter only where that matters.
+
+    A test of the start itself runs `PPMCTL` with subprocess.
+    """
+    if preloaded.can_run(arguments, options.get("env")):
+        return preloaded.run(arguments, **options)
+    errors = subprocess.STDOUT if options.pop("merged", False) else subprocess.PIPE
+    options = {"timeout": 600, "stdout": subprocess.PIPE, "stderr": errors, "text": True} | options
+    return subprocess.run([*PPMCTL, *arguments], **options)
+
+
 def ppmctl(*arguments: str, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl`; fail, with all it said, unless it exits with `expect`."""
-    done = subprocess.run([*PPMCTL, *arguments], capture_output=True, text=True, timeout=600, **options)
+    """Run `ppmctl`; fail, with all it printed, unless it exits with `expect`. Options are those of `run_ppmctl`."""
+    done = run_ppmctl(arguments, **options)
     assert done.returncode == expect, f"ppmctl {arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 
