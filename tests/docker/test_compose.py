@@ -384,7 +384,8 @@ def next_version(bed: Bed, images: str) -> Iterator[str]:
     names = [f"ppm-{service}" for service in (APPLICATION, WEB)]
     for name in names:
         recipe = io.BytesIO(f"FROM {name}:{images}\nLABEL version=next\n".encode())
-        bed.engine.api.images.build(fileobj=recipe, tag=f"{name}:{tag}", labels=lease_labels(bed.lease.name))
+        labels = lease_labels(bed.lease.name)
+        bed.engine.api.images.build(fileobj=recipe, tag=f"{name}:{tag}", labels=labels, rm=True, forcerm=True)
     yield tag
     for name in names:
         bed.engine.api.images.remove(f"{name}:{tag}", force=True)
