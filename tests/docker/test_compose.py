@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import os
 import random
@@ -383,8 +382,9 @@ def next_version(bed: Bed, images: str) -> Iterator[str]:
     tag = f"{images}-next"
     names = [f"ppm-{service}" for service in (APPLICATION, WEB)]
     for name in names:
-        recipe = io.BytesIO(f"FROM {name}:{images}\nLABEL version=next\n".encode())
-        bed.engine.api.images.build(fileobj=recipe, tag=f"{name}:{tag}", labels=lease_labels(bed.lease.name))
+        box = bed.engine.api.containers.create(f"{name}:{images}", labels=lease_labels(bed.lease.name))
+        box.commit(name, tag, changes=["LABEL version=next"])
+        box.remove()
     yield tag
     for name in names:
         bed.engine.api.images.remove(f"{name}:{tag}", force=True)
