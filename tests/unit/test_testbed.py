@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from testbed import compose, container, debian, deployment, engine, lease, machine, place, playbook
+from testbed import compose, container, debian, deployment, disposable, engine, lease, machine, place, playbook, ports
 from testbed.bed import Stay, sweep
 from testbed.engine import Engine
 from testbed.errors import BedError
+from testbed.hosts import Wanted
 from testbed.lease import Lease
 from testbed.playbook import Recap
 
@@ -260,6 +261,14 @@ def test_images_have_the_tag_that_the_user_says(monkeypatch: pytest.MonkeyPatch,
     assert deployment._deployment(stay).environment == {"PPM_TAG": "mine"}
     monkeypatch.delenv("PPM_TAG")
     assert deployment._deployment(stay).environment == {"PPM_TAG": "latest"}
+
+
+def test_the_port_of_make_host_leads_to_the_hosts_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Wanted] = []
+    monkeypatch.setattr(ports, "free", lambda wanted, *, first, hint: wanted or first)
+    for port in (9443, None):
+        disposable._new(SimpleNamespace(host=made.append), port)  # type: ignore[arg-type]
+    assert [host.ports for host in made] == [{443: 9443}, {443: 8443}]
 
 
 def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
