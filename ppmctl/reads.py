@@ -63,6 +63,8 @@ class Reader:
             case _:
                 return None
         if request.method not in {"GET", "HEAD"}:
+            if found is not None:
+                found.close()  # the file that it would have sent
             refused = Response("Only GET and HEAD work here\n", status=405, mimetype="text/plain")
             refused.headers["Allow"] = "GET, HEAD"
             return refused

@@ -79,9 +79,9 @@ class Bed(Stay):
         with lease.turn():
             return images.image(self.engine, name, release)
 
-    def host(self, wanted: Wanted) -> Host:
-        """Make a bare host and wait until it is up."""
-        image = self.image("host", wanted.release)
+    def host(self, wanted: Wanted, *, snapshot: str = "") -> Host:
+        """Make a host, bare or with the disk of a snapshot of another, and wait until it is up."""
+        image = snapshot or self.image("host", wanted.release)
         return hosts.start(self.engine, image, wanted, network=self.network, lease=self.lease.name, key=self.key)
 
     def acme(self, *, names_lead_to: str = "", valid_seconds: int | None = None) -> Acme:
@@ -151,7 +151,8 @@ def _make_network(engine: Engine, name: str) -> None:
 
 def sweep(engine: Engine, living: Collection[str]) -> None:
     """Remove the containers, networks, volumes and images of leases that have ended."""
-    ours = {"label": f"{CACHE}={of_this_cache()}"}
+    # the steps of an image that another process builds get their labels one by one: both have to be there
+    ours = {"label": [f"{CACHE}={of_this_cache()}", LEASE]}
     for box in engine.api.containers.list(all=True, filters=ours, ignore_removed=True):
         if box.labels[LEASE] not in living:
             with contextlib.suppress(Refusal):  # it goes already
@@ -167,7 +168,7 @@ def sweep(engine: Engine, living: Collection[str]) -> None:
     _sweep_images(engine, living, ours)
 
 
-def _sweep_images(engine: Engine, living: Collection[str], ours: dict[str, str]) -> None:
+def _sweep_images(engine: Engine, living: Collection[str], ours: dict[str, list[str]]) -> None:
     """Remove the tags of leases that have ended, and what such leases built that has no tag any more."""
     for image in engine.api.api.images(filters=ours):
         tags = [tag for tag in image["RepoTags"] or () if tag != _NO_TAG]

@@ -124,7 +124,8 @@ class Compose:
         """
         until = time.monotonic() + seconds
         found = self.containers()
-        for service, box in found.items() if not services else [(name, found[name]) for name in services]:
+        for service in services or sorted(found):  # nginx's check waits for the application too, and costs less
+            box = found[service]
             most = _state(box)["Restarts"] + TRIES
             while said := _ails(box):
                 state = _state(box)

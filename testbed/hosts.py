@@ -21,12 +21,16 @@ SSH_PORT = 22
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A host to be made. `tmpfs` maps folders to mount options (`size=20m`, `ro`): volumes that fill up or refuse."""
+    """A host to be made. `tmpfs` maps folders to mount options (`size=20m`, `ro`): volumes that fill up or refuse.
+
+    It calls itself `domain`, and other containers find it by that name, if `is_found`.
+    """
 
     name: str
     release: int = 13
     domain: str = "index.test"
     sudo: bool = False
+    is_found: bool = True
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[int, int] = field(default_factory=dict)  # its port → this machine's, on the loopback
 
@@ -80,6 +84,11 @@ class Host:
         self.box.restart()
         wait_until_up(self.box)
 
+    def snapshot(self) -> str:
+        """Return the id of an image of its disk, for `Bed.host`: another host begins with it, as after a reboot."""
+        self.run("sync")
+        return self.box.snapshot()
+
     def remove(self) -> None:
         self.box.remove()
 
@@ -113,7 +122,7 @@ def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: st
         name=wanted.name,
         network=network,
         lease=lease,
-        aliases=(wanted.domain,),
+        aliases=(wanted.domain,) if wanted.is_found else (),
         labels={DOMAIN: wanted.domain, RELEASE: str(wanted.release), USER: user},
         **options,
     )

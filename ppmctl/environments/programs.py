@@ -139,10 +139,9 @@ def need_uv(what: str) -> Path:
 
 def pip_for(python: Path) -> tuple[str, ...]:
     """How pip is run to install for `python`; PpmError where neither that environment nor this one has it."""
-    has_own = (
-        subprocess.run([python, "-c", "import pip"], capture_output=True, timeout=60, check=False).returncode == 0
-    )
-    if has_own:
+    # -I: a folder named pip that is here is not taken for the program
+    command = [python, "-I", "-c", "import pip"]
+    if subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0:
         return (str(python), "-m", "pip")
     if importlib.util.find_spec("pip") is not None:
         return (sys.executable, "-m", "pip", "--python", str(python))

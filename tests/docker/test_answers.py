@@ -53,10 +53,14 @@ def embedded(bed: Bed, images: str, index: Composed) -> Iterator[Party]:
 
 
 def test_compose_answers_as_the_embedded_server_does(index: Composed, embedded: Party) -> None:
-    """Which of the two a client meets must make no difference: the same client was tested against either."""
+    """Which of the two a client meets must make no difference: the same client was tested against either.
+
+    One configuration serves hosts and containers. tests/nginx asks for the whole table; here each path, method and
+    header is asked for once, since containers have other addresses, volumes and users.
+    """
     answers.fill(index, index.ppmctl)
     ca = index.ca if isinstance(index, Secured) else None
     here = Party(url=index.url.replace("127.0.0.1", "localhost"), auth=index.auth, ca=ca)
-    count, differences = answers.differences(here, embedded)
+    count, differences = answers.differences(here, embedded, answers.sample)
     assert not differences, "\n".join(["where they differ, nginx's answer first:", *differences])
-    assert count > 900
+    assert count > 250

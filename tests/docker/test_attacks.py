@@ -13,6 +13,7 @@ from support.secured import Secured
 
 WHEEL = wheels.wheel("attacked", "1.0")
 PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
+LARGE = {"traversal", "strangers", "poison"}
 HIDDEN = "head -qn 3 $(find credentials -type f) audit.jsonl packages/attacked/.status packages/attacked/*.upload"
 
 
@@ -36,7 +37,8 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Composed]:
 def test_every_attack_is_refused(attacked: Composed) -> None:
     """Also: 401 comes before anything else, and no secret that was sent to the wrong place is in a log.
 
-    Without a domain the index answers by any name, and with the same pages.
+    Without a domain the index answers by any name, and with the same pages. One configuration serves hosts and
+    containers: tests/nginx sends all rows of the largest groups to it, and here one row in eleven of them is enough.
     """
     secured = attacked if isinstance(attacked, Secured) else None
     hidden = attacked.look(HIDDEN).splitlines()
@@ -55,11 +57,13 @@ def test_every_attack_is_refused(attacked: Composed) -> None:
         never=(*(line.encode() for line in hidden if len(line) > 20), b"root:x:", b"planted in"),
     )
     assert len(target.never) > 5
-    outcomes = attacks.run(target)
+    rows = [row for number, row in enumerate(attacks.every(target)) if row.group not in LARGE or number % 11 == 0]
+    outcomes = attacks.run(target, rows)
     print(attacks.table(outcomes))
     wrong = attacks.wrong(outcomes)
     assert not wrong, attacks.table(wrong)
-    assert len(outcomes) > 1000
+    assert len(outcomes) > 500
+    assert {outcome.attack.group for outcome in outcomes} >= LARGE
     # what was refused last is in the log too, by now
     last = "/the-last-of-the-attacks"
     attacked.get(last)

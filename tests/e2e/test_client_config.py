@@ -10,7 +10,6 @@ import base64
 import itertools
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import yaml
 from support import clients, debian, recorder, rendering, servers, webserver, wheels
 from support.clients import BIN, Done, Machine, flit_project
 from support.recorder import Recorder
-from support.servers import JSON, PPMCTL, Server, ppmctl
+from support.servers import JSON, Server, ppmctl
 from support.webserver import Site
 
 # What tells this machine's own authorities and settings to a client: a colleague's has none of it.
@@ -108,16 +107,7 @@ class Colleague(Machine):
 
     def config(self, *arguments: str) -> tuple[str, str]:
         """What `ppmctl client-config` says: its output, and what there is to know beside it."""
-        done = subprocess.run(
-            [*PPMCTL, "client-config", *arguments, "--ca", self.ca],
-            env=dict(self.environ),
-            cwd=self.work,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
+        done = ppmctl("client-config", *arguments, "--ca", self.ca, env=self.environ, cwd=self.work)
         assert self.secret not in done.stdout + done.stderr
         return done.stdout, done.stderr
 

@@ -6,12 +6,13 @@ import hashlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support import clients, wheels
+from support import clients, servers, wheels
 from support.clients import BIN, Installer, Machine, Real, flit_project, publish, publish_with_flit
 from support.recorder import recording
 from support.servers import Server, ppmctl
@@ -48,31 +49,32 @@ def put(server: Server, *made: tuple[str, bytes]) -> None:
 # publishing
 
 
-@pytest.mark.parametrize("path", UPLOAD_PATHS)
 @pytest.mark.parametrize("client", ["twine", "uv", "hatch", "curl"])
 def test_a_client_publishes_real_distributions(
-    client: str, path: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], real: Real
+    client: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], real: Real
 ) -> None:
-    """What people publish with works as it is: wheels, platform wheels, sdists, odd names, at any of our URLs."""
+    """What people publish with works as it is: wheels, platform wheels, sdists, odd names, at each of our URLs."""
     server = serve("--upstream", "none")
-    publish(client, new_machine(server), server, server.url + path, *real.all)
+    machine = new_machine(server)
+    for number, path in enumerate(UPLOAD_PATHS):
+        publish(client, machine, server, server.url + path, *real.all[number :: len(UPLOAD_PATHS)])
     for file in real.all:
         assert_published(server, file)
 
 
 @pytest.mark.parametrize("path", UPLOAD_PATHS)
 def test_flit_publishes_a_source_tree(
-    path: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], tmp_path: Path
+    path: str, index: Server, new_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
     """flit builds and uploads by itself, with a form of its own making."""
-    server = serve("--upstream", "none")
-    project = flit_project(tmp_path / "source", "made-by-flit", "1.0")
-    publish_with_flit(new_machine(), server, server.url + path, project)
+    name = f"made-by-flit-{UPLOAD_PATHS.index(path)}"
+    project = flit_project(tmp_path / "source", name, "1.0")
+    publish_with_flit(new_machine(), index, index.url + path, project)
     built_files = list((project / "dist").iterdir())
     assert sorted(built.suffix for built in built_files) == [".gz", ".whl"]
-    assert server.filenames("made-by-flit") == {built.name for built in built_files}
+    assert index.filenames(name) == {built.name for built in built_files}
     for built in built_files:
-        assert server.get(f"/packages/made-by-flit/{built.name}").content == built.read_bytes()
+        assert index.get(f"/packages/{name}/{built.name}").content == built.read_bytes()
 
 
 def test_uv_publishes_again_what_is_there(index: Server, new_machine: Callable[..., Machine], tmp_path: Path) -> None:
@@ -109,35 +111,51 @@ def test_a_fresh_environment_gets_real_distributions(
     installer.machine.run(installer.python, "-c", "import six, zope.interface, ruamel.yaml, importlib_metadata")
 
 
-def test_an_sdist_is_built_with_the_public_index_behind(
-    serve: Callable[..., Server], new_installer: Callable[..., Installer], real: Real
-) -> None:
-    """A single index URL is enough: what an sdist needs to be built comes through the redirect."""
+@pytest.fixture(scope="module")
+def redirecting(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An index with an sdist in it; behind it is the public index that this machine's pip is set up for."""
     configured = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, timeout=60
     )
     options = ("--upstream-url", configured.stdout.strip()) if configured.returncode == 0 else ()
-    server = serve(*options)
+    server = servers.start(tmp_path_factory.mktemp("redirecting") / "root", options=options)
     assert server.upload((real.sdist_only.name, real.sdist_only.read_bytes())).status_code == 200
     assert server.get("/simple/setuptools/").status_code == 302
-    installer = new_installer(server)
-    installer.install("docopt", index=server.simple)
+    yield server
+    server.kill()
+
+
+def test_an_sdist_is_built_with_the_public_index_behind(
+    redirecting: Server, new_installer: Callable[..., Installer]
+) -> None:
+    """A single index URL is enough: what an sdist needs to be built comes through the redirect."""
+    installer = new_installer(redirecting)
+    installer.install("docopt", index=redirecting.simple)
     assert installer.version("docopt") == "0.6.2"
 
 
 def test_without_a_credential_nothing_is_installed(filled: Server, new_installer: Callable[..., Installer]) -> None:
-    """Reads need a credential by default: an anonymous client installs nothing, whatever it calls the error."""
+    """Reads need a credential by default: an anonymous client is answered 401, whatever it calls the error."""
     installer = new_installer()
-    assert installer.install("six", index=filled.simple, expect=None).code != 0
+    with recording(filled.port) as recorder:
+        assert installer.install("six", index=f"{recorder.url}/simple/", expect=None).code != 0
+    assert {(exchange.path, exchange.status) for exchange in recorder.exchanges} == {("/simple/six/", 401)}
     assert installer.version("six") is None
 
 
-def test_a_credential_in_the_url_is_enough(filled: Server, new_installer: Callable[..., Installer]) -> None:
-    """Issued secrets need no quoting in a URL."""
+def test_a_credential_in_the_url_is_enough(
+    filled: Server, new_installer: Callable[..., Installer], real: Real
+) -> None:
+    """Issued secrets need no quoting in a URL: what the client sends is the credential, for page and file."""
     installer = new_installer()
-    url = filled.simple.replace("://", f"://{filled.user}:{filled.secret}@")
-    installer.install("six", index=url)
-    assert installer.version("six") is not None
+    with recording(filled.port) as recorder:
+        url = recorder.url.replace("://", f"://{filled.user}:{filled.secret}@")
+        installer.install("six", index=f"{url}/simple/")
+    assert installer.version("six") == real.pure.name.split("-")[1]
+    answered = {exchange.path: exchange for exchange in recorder.exchanges if exchange.status == 200}
+    assert {"/simple/six/", f"/packages/six/{real.pure.name}"} <= set(answered)
+    expected = b64encode(":".join(filled.auth).encode()).decode()
+    assert {exchange.headers["Authorization"] for exchange in answered.values()} == {f"Basic {expected}"}
 
 
 def test_requires_python_is_honoured(index: Server, new_installer: Callable[..., Installer]) -> None:
@@ -154,23 +172,21 @@ def test_requires_python_is_honoured(index: Server, new_installer: Callable[...,
     assert [path for path in recorder.paths() if "pythonic-2.0" in path] == [], "the page says it, not the wheel"
 
 
-def test_a_yanked_release_is_skipped_unless_pinned(
-    serve: Callable[..., Server], new_installer: Callable[..., Installer]
-) -> None:
+def test_a_yanked_release_is_skipped_unless_pinned(index: Server, new_installer: Callable[..., Installer]) -> None:
     """PEP 592: resolvers skip it, who pins it still gets it with the reason, and unyank takes it back."""
-    server = serve("--upstream", "none")
-    put(server, wheels.wheel("yanky", "1.0"), wheels.wheel("yanky", "2.0"))
-    ppmctl("package", "yank", "yanky", "2.0", "--reason", "it <eats> data", "--root", str(server.root))
-    installer = new_installer(server)
-    installer.install("yanky", index=server.simple)
-    assert installer.version("yanky") == "1.0"
-    said = installer.install("yanky==2.0", index=server.simple).output
-    assert installer.version("yanky") == "2.0"
+    installer = new_installer(index)
+    name = f"yanky-{installer.name.replace(' ', '-')}"
+    put(index, wheels.wheel(name, "1.0"), wheels.wheel(name, "2.0"))
+    ppmctl("package", "yank", name, "2.0", "--reason", "it <eats> data", "--root", str(index.root))
+    installer.install(name, index=index.simple)
+    assert installer.version(name) == "1.0"
+    said = installer.install(f"{name}==2.0", index=index.simple).output
+    assert installer.version(name) == "2.0"
     assert "it <eats> data" in said
-    ppmctl("package", "unyank", "yanky", "2.0", "--root", str(server.root))
-    fresh = new_installer(server)
-    fresh.install("yanky", index=server.simple)
-    assert fresh.version("yanky") == "2.0"
+    ppmctl("package", "unyank", name, "2.0", "--root", str(index.root))
+    fresh = new_installer(index)
+    fresh.install(name, index=index.simple)
+    assert fresh.version(name) == "2.0"
 
 
 def test_odd_versions_and_names_install(index: Server, new_installer: Callable[..., Installer]) -> None:
@@ -249,23 +265,23 @@ def test_a_resolve_reads_metadata_and_no_wheel(
 
 
 def test_two_equally_long_changes_within_a_second_are_both_seen(
-    serve: Callable[..., Server], new_installer: Callable[..., Installer]
+    index: Server, new_installer: Callable[..., Installer]
 ) -> None:
     """A page's ETag is made of its size and whole seconds: a client with a cache must see every change."""
-    server = serve("--upstream", "none")
-    put(server, wheels.wheel("swift", "1.0"), wheels.wheel("swift", "1.1"))
-    installer = new_installer(server)
-    store = Store(Volume(root=server.root))
-    page = server.root / "index" / "simple" / "swift" / "index.json"
+    installer = new_installer(index)
+    name = f"swift-{installer.name.replace(' ', '-')}"
+    put(index, wheels.wheel(name, "1.0"), wheels.wheel(name, "1.1"))
+    store = Store(Volume(root=index.root))
+    page = index.root / "index" / "simple" / name / "index.json"
     sizes = []
 
     def swap(yanked: str, wanted: str) -> None:
-        store.unyank("swift", wanted)
-        store.yank("swift", yanked)
+        store.unyank(name, wanted)
+        store.yank(name, yanked)
         sizes.append(page.stat().st_size)
-        said = installer.install("--dry-run", "swift", index=server.simple).output
-        assert f"swift-{wanted}" in said or f"swift=={wanted}" in said, said
-        assert f"swift=={yanked}" not in said
+        said = installer.install("--dry-run", name, index=index.simple).output
+        assert f"{name}-{wanted}" in said or f"{name}=={wanted}" in said, said
+        assert f"{name}=={yanked}" not in said
 
     swap("1.0", "1.1")
     second = int(time.time())

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.servers import clean_environment, ppmctl
+from support import preloaded
+from support.servers import PPMCTL, clean_environment, ppmctl
 from support.terminals import on_a_terminal, read_until
 
 SECRET = "ppm_0123456789abcdef"
@@ -117,3 +118,27 @@ def test_the_settings_of_a_server_are_shown_with_who_says_them(tmp_path: Path) -
     assert found["private_names"] == (["acme-*"], f"private_names in {settings}")
     assert found["upstream"] == ("redirect", "its default")
     assert found["upstream_url"] == (None, "its default")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("config", "show", "--index", "http://127.0.0.1:9/"),
+        ("config", "show"),
+        ("login", "http://127.0.0.1:9"),
+        ("publish", "--no-such-option"),
+        ("index", "check", "--root", "root", "--json"),
+        ("user", "list", "--root", "root", "--on", "ssh://127.0.0.1:9"),
+    ],
+    ids=" ".join,
+)
+def test_ppmctl_in_a_fork_does_what_the_program_does(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Most tests leave out the start of the interpreter (`support.preloaded`); the rest has to be the same."""
+    environ = clean_environment(tmp_path / "home", HTTPS_PROXY="http://proxy.test:3128")
+    ppmctl("init", "--root", str(tmp_path / "root"))
+    options = {"env": environ, "cwd": tmp_path, "input": "me:secret\n"}
+    program = subprocess.run([*PPMCTL, *arguments], capture_output=True, text=True, timeout=60, **options)
+    fork = preloaded.run(arguments, **options)
+    assert (fork.returncode, fork.stdout, fork.stderr) == (program.returncode, program.stdout, program.stderr)
+    merged = preloaded.run(arguments, merged=True, **options)
+    assert sorted(merged.stdout.splitlines()) == sorted((program.stdout + program.stderr).splitlines())

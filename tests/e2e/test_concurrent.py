@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import pytest
 import requests
-from support import evidence, servers, streams
-from support.servers import JSON, Server, ppmctl
+from support import evidence, servers, streams, warm
+from support.servers import JSON, Server
 from support.slow import SlowUpload
 from support.streams import Made
 
@@ -29,8 +29,9 @@ Result = TypeVar("Result")
 @pytest.fixture(params=[1, 2], ids=["one-process", "two-processes"])
 def indexes(request: pytest.FixtureRequest, serve: Callable[..., Server]) -> list[Server]:
     """The servers of one volume."""
-    first = serve("--upstream", "none")
-    return [first, *(serve("--upstream", "none", port=servers.free_port()) for _ in range(1, request.param))]
+    first = serve("--upstream", "none", warm=True)
+    more = (serve("--upstream", "none", port=servers.free_port(), warm=True) for _ in range(1, request.param))
+    return [first, *more]
 
 
 def at_once(works: Collection[Callable[[], Result]]) -> list[Result]:
@@ -163,7 +164,7 @@ def test_yanks_beside_uploads(indexes: list[Server]) -> None:
 
     def yank_all() -> None:
         for file in first:
-            ppmctl("package", "yank", "beside", file.version, "--reason", "old", "--root", root)
+            warm.run("package", "yank", "beside", file.version, "--reason", "old", "--root", root)
 
     def upload_all() -> None:
         for file in more:
@@ -243,10 +244,10 @@ def test_dropped_files_are_taken_once(indexes: list[Server]) -> None:
 def test_both_processes_see_a_change_of_credentials_at_once(indexes: list[Server]) -> None:
     """A user that is added while the servers run can come in at once, at each; who is removed at none."""
     root = str(indexes[0].root)
-    secret = ppmctl("user", "add", "new+ci", "--role", "reader", "--root", root).stdout.split()[-1]
+    secret = warm.run("user", "add", "new+ci", "--role", "reader", "--root", root).stdout.split()[-1]
     for server in indexes:
         assert server.get("/simple/", auth=("new+ci", secret)).status_code == 200
-    ppmctl("user", "remove", "new+ci", "--root", root)
+    warm.run("user", "remove", "new+ci", "--root", root)
     for server in indexes:
         assert server.get("/simple/", auth=("new+ci", secret)).status_code == 401
 
@@ -267,7 +268,7 @@ def test_changes_within_a_second_are_all_seen(form: str, packed: str, index: Ser
     assert answer.headers.get("Content-Encoding", "identity") == packed
     seconds = []
     for reason in "abcdefgh":
-        ppmctl("package", "yank", project, "1.3", "--reason", reason, "--root", str(index.root))
+        warm.run("package", "yank", project, "1.3", "--reason", reason, "--root", str(index.root))
         seconds.append(int(time.time()))
         before, answer = answer, index.get(path, headers=headers | {"If-None-Match": answer.headers["ETag"]})
         assert answer.status_code == 200, f"{answer.status_code}: the page before {reason!r} passes for the new one"
@@ -304,10 +305,10 @@ def test_readers_never_see_a_failure(indexes: list[Server]) -> None:
         for turn in range(6):
             project = chance.choice(projects)
             version = next(iter(indexes[0].page(project)["versions"]))
-            ppmctl("package", "yank", project, version, "--reason", f"turn {turn}", "--root", root)
-            ppmctl("package", "status", project, "deprecated", "--reason", f"turn {turn}", "--root", root)
-            ppmctl("package", "unyank", project, version, "--root", root)
-            ppmctl("package", "status", project, "active", "--root", root)
+            warm.run("package", "yank", project, version, "--reason", f"turn {turn}", "--root", root)
+            warm.run("package", "status", project, "deprecated", "--reason", f"turn {turn}", "--root", root)
+            warm.run("package", "unyank", project, version, "--root", root)
+            warm.run("package", "status", project, "active", "--root", root)
 
     with evidence.readers(indexes, lambda: projects, threads=4):
         at_once([*(partial(publish, number) for number in range(3)), change])

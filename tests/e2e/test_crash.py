@@ -1,139 +1,187 @@
-"""kill -9 of the whole server, and of commands beside it: nothing acknowledged is lost, nothing is half there."""
+"""kill -9 of the whole server, and of commands beside it: nothing acknowledged is lost, nothing is half there.
+
+Each change is made once while its file operations are recorded (`support.crashing`). Then it is made again for each
+recorded operation that changes the disk, and killed right before that operation. What has to stand afterwards follows
+from the operation's place in the record: before the operation that commits the change nothing, after it all.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import itertools
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import requests
-from support import crashing, evidence, servers, streams
-from support.crashing import Plan
-from support.servers import Server, ppmctl
+from support import evidence, servers, streams, warm
+from support.crashing import Operation, Plan
+from support.servers import Server
 from support.slow import SlowUpload
 from support.streams import Made
 
-KILLS = 20  # inside each step
-LANES = 4  # so many servers at once
+from ppmctl import index
+from ppmctl.volume import Volume
 
-# Patterns have {project} and {file} for what is uploaded.
-_INCOMING = r"incoming/[0-9]+-[0-9a-f]+/[0-9a-f]+$"
+LANES = 4  # so many servers at once: most of the time goes by with waiting
+
+# The operations whose order makes a crash harmless, by the names that tests here have for them. Each record has to
+# have them in this order; a change that renames, moves or loses one is noticed, also where no crash shows it.
+PAGES = {
+    "pages-write-json": "open index/simple/{project}/.index.json.*.tmp",
+    "pages-write-html": "open index/simple/{project}/.index.html.*.tmp",
+    "page-json": "os.rename index/simple/{project}/.index.json.*.tmp -> index/simple/{project}/index.json",
+    "page-html": "os.rename index/simple/{project}/.index.html.*.tmp -> index/simple/{project}/index.html",
+}
+_PACKED = "index/simple/{project}/.index.html.gz.*.tmp"
+PACKED = {"page-html-packed": f"os.rename {_PACKED} -> index/simple/{{project}}/index.html.gz"}
+MARK = {"mark-pending": "open index/pending/{project}"}
+UNMARK = {"unmark": "os.remove index/pending/{project}"}
+AUDIT = {"audit": "open audit.jsonl"}
+
+# once a process, at its first upload
+OWN_FOLDER = {
+    "receive-own-folder": "os.mkdir incoming/*",
+    "receive-own-lock": "open incoming/*/.lock",
+}
+RECEIVE = {
+    "receive-file": "open incoming/*/*",
+    "inspect": "open incoming/*/* (2)",
+    "side-file-record": "open incoming/*/* (3)",
+    "side-file-metadata": "open incoming/*/* (4)",
+    "side-file-attestations": "open incoming/*/* (5)",
+    "lock": "open locks/*",
+    "tombstone-check-made": "open packages/{project}/.status",
+    **MARK,
+}
+NEW_PROJECT = {
+    "mark-root": "open index/pending/.root",
+    "make-project": "os.mkdir packages/{project}",
+}
+LINK = {
+    "place-metadata": "os.rename incoming/*/* -> packages/{project}/{file}.metadata",
+    "place-record": "os.rename incoming/*/* -> packages/{project}/{file}.upload",
+    "place-attestations": "os.rename incoming/*/* -> packages/{project}/{file}.attestations",
+    "link": "os.link incoming/*/* -> packages/{project}/{file}",
+}
+NEW_PROJECT_LINKED = {"linked-sync-packages": "open packages"}
+NEW_PAGES = {"pages-folder": "os.mkdir index/simple/{project}"}
+LINKED = {"linked-sync-project": "open packages/{project}"}
+UPLOADED = {**UNMARK, "unmarked-drop-incoming": "os.remove incoming/*/*", **AUDIT}
+UPLOAD_NEW = {
+    **OWN_FOLDER,
+    **RECEIVE,
+    **NEW_PROJECT,
+    **LINK,
+    **NEW_PROJECT_LINKED,
+    **LINKED,
+    **NEW_PAGES,
+    **PAGES,
+    **UPLOADED,
+}
+UPLOAD_KNOWN = {**RECEIVE, **LINK, **LINKED, **PAGES, **PACKED, **UPLOADED}
+ROOT_LIST = {  # another thread's
+    "root-writing": "open index/pending/.root-writing",
+    "root-mark-taken": "os.remove index/pending/.root",
+    "root-write": "open index/simple/.index.html.*.tmp",
+    "root-page-json": "os.rename index/simple/.index.json.*.tmp -> index/simple/index.json",
+    "root-page-html": "os.rename index/simple/.index.html.*.tmp -> index/simple/index.html",
+    "root-unmark": "os.remove index/pending/.root-writing",
+}
+REMOVE = {
+    **MARK,
+    "tombstone-write": "open packages/{project}/.{file}.removed.*.tmp",
+    "tombstone": "os.rename packages/{project}/.{file}.removed.*.tmp -> packages/{project}/{file}.removed",
+    "tombstone-sync": "open packages/{project}",
+    **PAGES,
+    "unlink-file": "os.remove packages/{project}/{file}",
+    "unlink-record": "os.remove packages/{project}/{file}.upload",
+    "unlink-metadata": "os.remove packages/{project}/{file}.metadata",
+    "unlink-attestations": "os.remove packages/{project}/{file}.attestations",
+    **UNMARK,
+    **AUDIT,
+}
+DROP = {
+    "take": "open incoming/*/*",
+    **MARK,
+    "link": LINK["link"],
+    **PAGES,
+    **UNMARK,
+    **AUDIT,
+    "leave": "os.remove drop/{file}",
+}
+SWEEP = {"sweep": "shutil.rmtree incoming/*"}
+MEND_LINKED = {
+    "page-json": PAGES["page-json"],
+    "page-html": PAGES["page-html"],
+    "mark-root": "os.utime index/pending/.root",
+    **UNMARK,
+    **SWEEP,
+}
+MEND_UNLINKED = {
+    "orphan-record": "os.remove packages/{project}/{file}.upload",
+    "orphan-metadata": "os.remove packages/{project}/{file}.metadata",
+    "empty-project": "os.rmdir packages/{project}",
+    **UNMARK,
+    **SWEEP,
+}
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """A moment of a change, right before a file operation, and what a crash at it leaves.
+class Point:
+    """Right before an operation; `done` is whether the change stands after a crash there."""
 
-    `done` is whether the change stands afterwards; None where the operation is not the change's own, so that
-    either is right. `new` is for what happens only to a project that is new, or only to one that is not.
+    operation: Operation
+    done: bool
+
+    def __str__(self) -> str:
+        return str(self.operation)
+
+
+def in_order(recorded: Iterable[Operation], expected: Mapping[str, str]) -> None:
+    """Fail unless the `expected` operations are recorded in this order; any others may stand between them."""
+    operations = [str(operation) for operation in recorded]
+    rest = iter(operations)
+    for name, operation in expected.items():
+        assert operation in rest, f"{name} ({operation}) is not where it has to be in:\n" + "\n".join(operations)
+
+
+def points_of(recorded: Sequence[Operation], order: Mapping[str, str], *, commit: str) -> list[Point]:
+    """Return the points of a change from the first operation of `order` on, which is in order.
+
+    `commit` is the name of the operation that makes it stand. The list of projects, which another thread writes, is
+    a part of the change; what the server's other threads do is not.
     """
-
-    name: str
-    event: str
-    pattern: str
-    done: bool | None
-    count: int = 1
-    new: bool | None = None
-
-    def arm(self, plan: Plan, made: Made) -> None:
-        pattern = self.pattern.replace("{project}", re.escape(made.project))
-        plan.arm(self.event, pattern.replace("{file}", re.escape(made.filename)), count=self.count)
-
-
-UPLOAD = (
-    Step(name="receive-own-folder", event="os.mkdir", pattern=r"incoming/[0-9]+-[0-9a-f]+$", done=False),
-    Step(name="receive-own-lock", event="open", pattern=r"incoming/[0-9]+-[0-9a-f]+/\.lock$", done=False),
-    Step(name="receive-file", event="open", pattern=_INCOMING, done=False),
-    Step(name="inspect", event="open", pattern=_INCOMING, count=2, done=False),
-    Step(name="side-file-record", event="open", pattern=_INCOMING, count=3, done=False),
-    Step(name="side-file-metadata", event="open", pattern=_INCOMING, count=4, done=False),
-    Step(name="side-file-attestations", event="open", pattern=_INCOMING, count=5, done=False),
-    Step(name="lock", event="open", pattern=r"locks/[0-9a-f]{2}$", done=False),
-    Step(name="tombstone-check-made", event="open", pattern=r"packages/{project}/\.status$", done=False),
-    Step(name="mark-pending", event="open", pattern=r"pending/{project}$", done=False),
-    Step(name="mark-root", event="open", pattern=r"pending/\.root$", done=False, new=True),
-    Step(name="make-project", event="os.mkdir", pattern=r"packages/{project}$", done=False, new=True),
-    Step(name="place-metadata", event="os.rename", pattern=r"{file}\.metadata$", done=False),
-    Step(name="place-record", event="os.rename", pattern=r"{file}\.upload$", done=False),
-    Step(name="place-attestations", event="os.rename", pattern=r"{file}\.attestations$", done=False),
-    Step(name="link", event="os.link", pattern=r"packages/{project}/{file}$", done=False),
-    Step(name="linked-sync-packages", event="open", pattern=r"packages$", done=True, new=True),
-    Step(name="linked-sync-project", event="open", pattern=r"packages/{project}$", done=True),
-    Step(name="pages-folder", event="os.mkdir", pattern=r"simple/{project}$", done=True, new=True),
-    Step(name="pages-write-json", event="open", pattern=r"simple/{project}/\.index\.json\.[^/]+$", done=True),
-    Step(name="pages-write-html", event="open", pattern=r"simple/{project}/\.index\.html\.[^/]+$", done=True),
-    Step(name="page-json", event="os.rename", pattern=r"simple/{project}/index\.json$", done=True),
-    Step(name="page-html", event="os.rename", pattern=r"simple/{project}/index\.html$", done=True),
-    Step(
-        name="page-html-packed", event="os.rename", pattern=r"simple/{project}/index\.html\.gz$", done=True, new=False
-    ),
-    Step(name="unmark", event="os.remove", pattern=r"pending/{project}$", done=True),
-    Step(name="unmarked-drop-incoming", event="os.remove", pattern=_INCOMING, done=True),
-    Step(name="audit", event="open", pattern=r"audit\.jsonl$", done=True),
-    Step(name="root-mark-taken", event="os.remove", pattern=r"pending/\.root$", done=None, new=True),
-    Step(name="root-write", event="open", pattern=r"simple/\.index\.html\.[^/]+$", done=None, new=True),
-    Step(name="root-page-json", event="os.rename", pattern=r"simple/index\.json$", done=None, new=True),
-    Step(name="root-page-html", event="os.rename", pattern=r"simple/index\.html$", done=None, new=True),
-    Step(name="root-unmark", event="os.remove", pattern=r"pending/\.root-writing$", done=None, new=True),
-)
-
-REMOVE = (
-    Step(name="mark-pending", event="open", pattern=r"pending/{project}$", done=False),
-    Step(name="tombstone-write", event="open", pattern=r"{project}/\.{file}\.removed\.[^/]+$", done=False),
-    Step(name="tombstone", event="os.rename", pattern=r"{file}\.removed$", done=False),
-    Step(name="tombstone-sync", event="open", pattern=r"packages/{project}$", done=True),
-    Step(name="page-json", event="os.rename", pattern=r"simple/{project}/index\.json$", done=True),
-    Step(name="page-html", event="os.rename", pattern=r"simple/{project}/index\.html$", done=True),
-    Step(name="unlink-file", event="os.remove", pattern=r"packages/{project}/{file}$", done=True),
-    Step(name="unlink-record", event="os.remove", pattern=r"{file}\.upload$", done=True),
-    Step(name="unlink-metadata", event="os.remove", pattern=r"{file}\.metadata$", done=True),
-    Step(name="unmark", event="os.remove", pattern=r"pending/{project}$", done=True),
-    Step(name="audit", event="open", pattern=r"audit\.jsonl$", done=True),
-)
-
-YANK = (
-    Step(name="mark-pending", event="open", pattern=r"pending/{project}$", done=False),
-    Step(name="reason-write", event="open", pattern=r"{project}/\.{file}\.yanked\.[^/]+$", done=False),
-    Step(name="reason", event="os.rename", pattern=r"{file}\.yanked$", done=False),
-    Step(name="page-json", event="os.rename", pattern=r"simple/{project}/index\.json$", done=True),
-    Step(name="page-html", event="os.rename", pattern=r"simple/{project}/index\.html$", done=True),
-    Step(name="unmark", event="os.remove", pattern=r"pending/{project}$", done=True),
-    Step(name="audit", event="open", pattern=r"audit\.jsonl$", done=True),
-)
-
-STATUS = (
-    Step(name="mark-pending", event="open", pattern=r"pending/{project}$", done=False),
-    Step(name="status", event="os.rename", pattern=r"{project}/\.status$", done=False),
-    Step(name="page-json", event="os.rename", pattern=r"simple/{project}/index\.json$", done=True),
-    Step(name="unmark", event="os.remove", pattern=r"pending/{project}$", done=True),
-)
-
-# `done` is whether the upload that start-up has to mend had been linked when the server died
-MEND = (
-    Step(name="lock", event="open", pattern=r"locks/[0-9a-f]{2}$", done=True),
-    Step(name="page-json", event="os.rename", pattern=r"simple/{project}/index\.json$", done=True),
-    Step(name="page-html", event="os.rename", pattern=r"simple/{project}/index\.html$", done=True),
-    Step(name="mark-root", event="os.utime", pattern=r"pending/\.root$", done=True),
-    Step(name="unmark", event="os.remove", pattern=r"pending/{project}$", done=True),
-    Step(name="sweep", event="shutil.rmtree", pattern=r"incoming/", done=True),
-    Step(name="orphan-record", event="os.remove", pattern=r"{file}\.upload$", done=False),
-    Step(name="orphan-metadata", event="os.remove", pattern=r"{file}\.metadata$", done=False),
-    Step(name="empty-project", event="os.rmdir", pattern=r"packages/{project}$", done=False),
-    Step(name="unmark-nothing", event="os.remove", pattern=r"pending/{project}$", done=False),
-)
+    at = [str(operation) for operation in recorded].index(order[commit])
+    thread = recorded[at].thread
+    own = [operation for operation in recorded if operation.thread == thread]
+    in_order(own, order)
+    begin = [str(operation) for operation in recorded].index(next(iter(order.values())))
+    points = [
+        Point(operation=operation, done=number > at)
+        for number, operation in enumerate(recorded)
+        if number >= begin and operation.changes and operation.thread in {thread, "root list"}
+    ]
+    print(f"{len(points)} points, {sum(not point.done for point in points)} of them before the commit")
+    return points
 
 
-def _named(steps: tuple[Step, ...]) -> Callable[..., object]:
-    return pytest.mark.parametrize("step", [pytest.param(step, id=step.name) for step in steps])
+def names(made: Made) -> dict[str, str]:
+    """Return what stands for an upload in recorded operations."""
+    return {"file": made.filename, "project": made.project}
 
 
 @dataclass(kw_only=True)
@@ -143,12 +191,32 @@ class Victim:
     server: Server
     plan: Plan
     chance: random.Random
+    published: list[Made] = field(default_factory=list)
+    _made: int = 0
 
-    def died(self, step: Step) -> None:
-        """It was killed, and at that step."""
-        assert self.server.process.wait(timeout=60) == -signal.SIGKILL, self.server.log.read_text()[-3000:]
+    def new(self, project: str, *, size: int = 1024) -> Made:
+        """Make a file of a version that is not there yet."""
+        self._made += 1
+        return streams.dist(self.chance, project, f"1.{self._made}", size=size)
+
+    def publish(self, made: Made, **options: object) -> None:
+        answer = self.server.upload(made.file, **options)  # type: ignore[arg-type]
+        assert answer.status_code == 200, answer.text
+        self.published.append(made)
+
+    def dies_in(self, change: Callable[[], requests.Response], point: Point, made: Made) -> None:
+        """Make a change, and see that it is killed at a point of it, and acknowledged only where it is done."""
+        self.plan.arm_at(point.operation, names(made))
+        answer = lost(change)
+        self.died(point.operation)
+        assert answer is None or (answer.status_code, point.done) == (200, True)
+
+    def died(self, operation: Operation) -> None:
+        """It was killed, and at that operation."""
+        code = self.server.process.wait(timeout=60)
         reached = self.plan.disarm()
-        assert reached.startswith(step.event), f"{step.name} was never reached"
+        assert code == -signal.SIGKILL, self.server.log.read_text()[-3000:]
+        assert reached.startswith(operation.event), f"{reached or 'nothing'} was reached"
 
     def start_again(self, *, living: Collection[Server] = ()) -> None:
         """Start it, and see that nothing half is left and that all agrees. Others may be at the same volume."""
@@ -157,39 +225,78 @@ class Victim:
         evidence.nothing_is_left(self.server.root)
         evidence.agrees(self.server.root)
 
+    def shows(self, project: str, *, server: Server | None = None) -> None:
+        """The project's pages, of this or another server of the volume, list what was published."""
+        expected = {made.filename: made.sha256 for made in self.published if made.project == project}
+        assert evidence.listing(server or self.server, project) == expected
+
+
+Victims = Callable[[str], Victim]
+
 
 @pytest.fixture
-def victims(serve: Callable[..., Server], tmp_path: Path) -> Callable[[str], Victim]:
+def victims(serve: Callable[..., Server], tmp_path: Path) -> Victims:
     """Make a victim, with a root of its own."""
 
     def make(name: str) -> Victim:
-        plan = Plan(tmp_path / f"{name}.plan")
-        server = serve("--upstream", "none", root=tmp_path / name, command=crashing.COMMAND, environ=plan.environ)
+        root = tmp_path / name
+        plan = Plan(tmp_path / f"{name}.plan", root=root)
+        server = serve("--upstream", "none", root=root, environ=plan.environ, warm=True)
         return Victim(server=server, plan=plan, chance=random.Random(name))
 
     return make
 
 
-def often(victims: Callable[[str], Victim], kill: Callable[[Victim, int], None], *, times: int = KILLS) -> None:
-    """Call `kill` so many times, on a few victims at once: most of the time goes by with waiting for a start."""
+def in_lanes(items: Iterable[Item], work: Callable[[Item], None], *, lanes: int = LANES) -> None:
+    """Call `work` for each item, a few of them at once. What fails names its item, and ends the others."""
+    left = deque(items)
 
-    def lane(first: int) -> None:
-        victim = victims(f"root{first}")
-        for number in range(first, times, LANES):
-            kill(victim, number)
+    def lane() -> None:
+        while left:
+            try:
+                item = left.popleft()
+            except IndexError:  # another lane took it
+                return
+            try:
+                work(item)
+            except BaseException as exc:
+                left.clear()
+                where = item if isinstance(item, tuple) else (item,)
+                exc.add_note(f"killed right before {', then '.join(map(str, where))}")
+                raise
 
-    with ThreadPoolExecutor(LANES) as pool:
-        lanes = [pool.submit(lane, first) for first in range(LANES)]
-    for done in lanes:
+    with ThreadPoolExecutor(lanes) as pool:
+        running = [pool.submit(lane) for _ in range(lanes)]
+    for done in running:
         done.result()
 
 
-def unanswered(server: Server, made: Made, **options: object) -> requests.Response | None:
-    """Upload, and lose the server meanwhile: the answer, if one still came."""
+def victims_die(
+    victims: Victims, items: Sequence[Item], kill: Callable[[Victim, Item], None], *, lanes: int = LANES
+) -> None:
+    """Call `kill` for each item with one of a few victims, which live at once."""
+    made = threading.local()
+    numbers = itertools.count()
+
+    def with_victim(item: Item) -> None:
+        if not hasattr(made, "victim"):
+            made.victim = victims(f"lane{next(numbers)}")
+        kill(made.victim, item)
+
+    in_lanes(items, with_victim, lanes=lanes)
+
+
+def lost(request: Callable[[], requests.Response]) -> requests.Response | None:
+    """Make a request, and lose the server meanwhile; return the answer, if one still came."""
     try:
-        return server.upload(made.file, **options)  # type: ignore[arg-type]
+        return request()
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         return None
+
+
+def upload(server: Server, made: Made) -> Callable[[], requests.Response]:
+    """Return what uploads `made` with all side files that there are."""
+    return lambda: server.upload(made.file, fields={"attestations": "[]"})
 
 
 def whole(server: Server, made: Made) -> None:
@@ -206,262 +313,427 @@ def is_taken(server: Server, made: Made) -> None:
     assert (other.status_code, "other content" in other.text) == (409, True), other.text
 
 
-@_named(UPLOAD)
-def test_killed_inside_an_upload(step: Step, victims: Callable[[str], Victim]) -> None:
-    """A crash at any operation of a commit leaves no file, or a whole one with its record on its page.
+def grow(victim: Victim, project: str) -> None:
+    """Publish so much of a project that all forms of its pages are there, the packed ones too."""
+    while len(victim.published) < 6:
+        victim.publish(victim.new(project))
+
+
+def recorded_upload(victim: Victim, made: Made) -> list[Operation]:
+    """Upload, and return the operations of that, until the list of projects is written."""
+    evidence.nothing_is_left(victim.server.root)
+    with victim.plan.recording(names(made)) as recorded:
+        assert upload(victim.server, made)().status_code == 200
+        evidence.nothing_is_left(victim.server.root)
+    return recorded
+
+
+@pytest.fixture
+def known_points(victims: Victims) -> list[Point]:
+    """The points of an upload into a project that is there."""
+    victim = victims("recorded")
+    grow(victim, "kno-wn")
+    recorded = recorded_upload(victim, victim.new("kno-wn"))
+    return points_of(recorded, UPLOAD_KNOWN, commit="link")
+
+
+@pytest.fixture
+def new_points(victims: Victims) -> list[Point]:
+    """The points of an upload that makes a project, the first one of its server."""
+    victim = victims("recorded")
+    recorded = recorded_upload(victim, victim.new("ne-w"))
+    in_order((operation for operation in recorded if operation.thread == "root list"), ROOT_LIST)
+    return points_of(recorded, UPLOAD_NEW, commit="link")
+
+
+def and_afterwards(points: Iterable[Point]) -> list[tuple[Point, str]]:
+    """Each point, with what is uploaded afterwards where the upload is not done: once the same bytes, once others."""
+    return [(point, then) for point in points for then in (("others",) if point.done else ("the same", "others"))]
+
+
+def after_the_crash(victim: Victim, made: Made, point: Point, then: str) -> None:
+    """An upload left no file, or a whole one with its record on its page; and its name never stays blocked."""
+    victim.start_again()
+    if point.done:
+        victim.published.append(made)
+    victim.shows(made.project)
+    if not point.done:
+        is_there = any(file.project == made.project for file in victim.published)
+        assert (victim.server.root / "packages" / made.project).exists() == is_there, "a project without a file"
+        if then == "others":  # nothing of the first attempt may be mixed into it
+            made = streams.dist(victim.chance, made.project, made.version)
+        victim.publish(made)
+        victim.shows(made.project)
+    assert evidence.served(victim.server, made.project, made.filename) == made.content
+    is_taken(victim.server, made)
+
+
+def test_killed_inside_an_upload_of_a_new_project(new_points: list[Point], victims: Victims) -> None:
+    """A crash at any operation of a commit leaves no file and no project, or a whole file that its page lists.
 
     Guards the order of the commit, what start-up mends, and that a name never stays blocked by a dead uploader.
     """
 
-    def kill(victim: Victim, number: int) -> None:
-        server, chance, project = victim.server, victim.chance, f"p{number}"
-        is_new = step.new if step.new is not None else number // LANES % 2 == 0
-        before = [] if is_new else [streams.dist(chance, project, f"0.{minor}") for minor in range(3)]
-        for earlier in before:
-            assert server.upload(earlier.file).status_code == 200
-        if step.name.startswith("receive-own"):  # made once a process, at its first upload
-            server.kill()
-            evidence.the_dead_let_go(server.root)
-            server.start_again()
-        if step.done is None:  # what comes then is this upload's
-            evidence.nothing_is_left(server.root)
-        made = streams.dist(chance, project, "1.0", size=streams.some_size(chance, largest=300_000))
+    def kill(victim: Victim, item: tuple[Point, str]) -> None:
+        point, then = item
+        made = victim.new(f"ne-w-{len(victim.published)}", size=streams.some_size(victim.chance, largest=100_000))
+        if str(point) in {*OWN_FOLDER.values(), "open locks/incoming"}:
+            victim.server.kill()
+            evidence.the_dead_let_go(victim.server.root)
+            victim.server.start_again()
+        evidence.nothing_is_left(victim.server.root)  # what the list of projects costs from here on is this upload's
+        victim.dies_in(upload(victim.server, made), point, made)
+        after_the_crash(victim, made, point, then)
 
-        step.arm(victim.plan, made)
-        answer = unanswered(server, made, fields={"attestations": "[]"})
-        victim.died(step)
-        victim.start_again()
-
-        listed = evidence.listing(server, project)
-        here = made.filename in listed
-        if answer is not None:
-            assert (answer.status_code, here, step.done) == (200, True, None)
-        assert step.done in {None, here}
-        assert set(listed) - {made.filename} == {earlier.filename for earlier in before}
-        assert bool(listed) == (server.root / "packages" / project).exists(), "a project that never had a file"
-        if not here:
-            if number % 3:  # other bytes than before: nothing of the first attempt may be mixed into it
-                made = streams.dist(chance, project, "1.0")
-            again = server.upload(made.file)
-            assert again.status_code == 200, again.text
-        for file in (*before, made):
-            whole(server, file)
-        is_taken(server, made)
-
-    often(victims, kill)
+    victims_die(victims, and_afterwards(new_points), kill)
 
 
-def test_killed_while_it_receives(victims: Callable[[str], Victim]) -> None:
+def test_killed_inside_an_upload_of_a_known_project(known_points: list[Point], victims: Victims) -> None:
+    """The same where the project has files, which stay on its pages: those are replaced, the packed ones too."""
+
+    def kill(victim: Victim, item: tuple[Point, str]) -> None:
+        point, then = item
+        grow(victim, "kno-wn")
+        made = victim.new("kno-wn", size=streams.some_size(victim.chance, largest=100_000))
+        victim.dies_in(upload(victim.server, made), point, made)
+        after_the_crash(victim, made, point, then)
+
+    victims_die(victims, and_afterwards(known_points), kill)
+
+
+def test_killed_while_it_receives(victims: Victims) -> None:
     """A server that dies in the middle of a body leaves nothing of it, and the upload works afterwards."""
 
-    def kill(victim: Victim, number: int) -> None:
-        server = victim.server
-        made = streams.dist(victim.chance, f"p{number}", "1.0", size=3 << 20)
-        with SlowUpload(server, made) as upload:
-            upload.send(0.2 + 0.7 * victim.chance.random())
+    def kill(victim: Victim, share: float) -> None:
+        server, made = victim.server, victim.new(f"share-{share}".replace(".", "-"), size=3 << 20)
+        with SlowUpload(server, made) as sending:
+            sending.send(share)
             evidence.until(lambda: _bytes_incoming(server.root), "a part of the body on disk")
             server.kill()
         victim.start_again()
-        assert evidence.listing(server, made.project) == {}
-        assert server.upload(made.file).status_code == 200
+        victim.shows(made.project)
+        victim.publish(made)
         whole(server, made)
 
-    often(victims, kill)
+    victims_die(victims, (0.2, 0.5, 0.8, 0.99), kill)
 
 
-@_named(REMOVE)
-def test_killed_inside_a_removal(step: Step, victims: Callable[[str], Victim]) -> None:
+def test_killed_inside_a_removal(victims: Victims) -> None:
     """A file whose removal died is whole and listed, or gone for good with its side files; never half of that."""
 
-    def kill(victim: Victim, number: int) -> None:
-        server, project = victim.server, f"p{number}"
-        kept, made = (streams.dist(victim.chance, project, version) for version in ("0.9", "1.0"))
-        for file in (kept, made):
-            assert server.upload(file.file).status_code == 200
+    def remove(victim: Victim, made: Made) -> Callable[[], requests.Response]:
+        form = {":action": "remove_pkg", "name": made.project, "version": made.version}
+        server = victim.server
+        return lambda: requests.post(server.url + "/", data=form, auth=server.auth, timeout=60)
 
-        step.arm(victim.plan, made)
-        form = {":action": "remove_pkg", "name": project, "version": "1.0"}
-        with pytest.raises(requests.ConnectionError):
-            requests.post(server.url + "/", data=form, auth=server.auth, timeout=60)
-        victim.died(step)
+    def published(victim: Victim) -> Made:
+        grow(victim, "remo-val")
+        made = victim.new("remo-val")
+        victim.publish(made, fields={"attestations": "[]"})
+        return made
+
+    def kill(victim: Victim, point: Point) -> None:
+        server, made = victim.server, published(victim)
+        victim.dies_in(remove(victim, made), point, made)
+        if point.done:
+            victim.published.remove(made)
         victim.start_again()
-
-        whole(server, kept)
-        if not step.done:
-            whole(server, made)
+        victim.shows(made.project)
+        if not point.done:
+            assert evidence.served(server, made.project, made.filename) == made.content
             is_taken(server, made)
             return
-        assert set(evidence.listing(server, project)) == {kept.filename}
-        assert server.get(f"/packages/{project}/{made.filename}").status_code == 404
+        assert server.get(f"/packages/{made.project}/{made.filename}").status_code == 404
         assert sorted(_beside(server.root, made)) == [made.filename + ".removed"]
         again = server.upload(made.file)
         assert (again.status_code, "was removed" in again.text) == (409, True), again.text
 
-    often(victims, kill)
+    victim = victims("recorded")
+    made = published(victim)
+    with victim.plan.recording(names(made)) as recorded:
+        assert remove(victim, made)().status_code == 200
+    victims_die(victims, points_of(recorded, REMOVE, commit="tombstone"), kill)
 
 
-@_named(YANK)
-def test_killed_inside_a_yank(step: Step, victims: Callable[[str], Victim]) -> None:
-    """A yank that died is on the page or is not there at all, and can be done again, also while a server runs."""
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A change by a command beside the server: its arguments, its order and what its project's page shows of it."""
+
+    arguments: tuple[str, ...]
+    commit: str
+    order: Mapping[str, str]
+    before: tuple[object, object]
+    after: tuple[object, object]
+    first: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "yank": Command(
+        arguments=("yank", "{project}", "{version}", "--reason", "bad"),
+        commit="reason",
+        order={
+            "lock": "open locks/*",
+            **MARK,
+            "reason-write": "open packages/{project}/.{file}.yanked.*.tmp",
+            "reason": "os.rename packages/{project}/.{file}.yanked.*.tmp -> packages/{project}/{file}.yanked",
+            **PAGES,
+            **UNMARK,
+            **AUDIT,
+        },
+        before=(False, "active"),
+        after=("bad", "active"),
+    ),
+    "unyank": Command(
+        first=("yank", "{project}", "{version}", "--reason", "bad"),
+        arguments=("unyank", "{project}", "{version}"),
+        commit="reason",
+        order={
+            "lock": "open locks/*",
+            **MARK,
+            "reason": "os.remove packages/{project}/{file}.yanked",
+            **PAGES,
+            **UNMARK,
+            **AUDIT,
+        },
+        before=("bad", "active"),
+        after=(False, "active"),
+    ),
+    "status": Command(
+        arguments=("status", "{project}", "archived"),
+        commit="status",
+        order={
+            "lock": "open locks/*",
+            **MARK,
+            "status": "os.rename packages/{project}/..status.*.tmp -> packages/{project}/.status",
+            **PAGES,
+            **UNMARK,
+            **AUDIT,
+        },
+        before=(False, "active"),
+        after=(False, "archived"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_inside_a_command(name: str, victims: Victims) -> None:
+    """A change whose command died is on the page and counts for uploads, or is not there at all.
+
+    It can be made again, also while a server runs.
+    """
+    command = COMMANDS[name]
     victim = victims("root")
-    server, made = victim.server, _some_projects(victim)
-    for file in made:
-        step.arm(victim.plan, file)
-        arguments = ("package", "yank", file.project, "1.0", "--reason", "bad", "--root", str(server.root))
-        _command_dies(victim, step, *arguments)
+    server = victim.server
+
+    def run(arguments: Iterable[str], made: Made, *, expect: int = 0) -> None:
+        typed = [argument.format(project=made.project, version=made.version) for argument in arguments]
+        warm.run("package", *typed, "--root", str(server.root), expect=expect, environ=victim.plan.environ)
+
+    def published(project: str) -> Made:
+        made = victim.new(project)
+        victim.publish(made)
+        if command.first:
+            run(command.first, made)
+        return made
+
+    made = published("com-mand")
+    evidence.nothing_is_left(server.root)
+    with victim.plan.recording(names(made)) as recorded:
+        run(command.arguments, made)
+    points = points_of(recorded, command.order, commit=command.commit)
+    changed = [published(f"com-mand-{number}") for number in range(len(points))]
+    evidence.nothing_is_left(server.root)
+    for point, made in zip(points, changed, strict=True):
+        victim.plan.arm_at(point.operation, names(made))
+        run(command.arguments, made, expect=-signal.SIGKILL)
+        assert victim.plan.disarm().startswith(point.operation.event)
+        index.write_root(Volume(root=server.root))  # the next one finds no marks of this one
     server.kill()
     victim.start_again()
-    for file in made:
-        (entry,) = server.page(file.project)["files"]
-        assert entry["yanked"] == ("bad" if step.done else False)
-        whole(server, file)
-    ppmctl("package", "yank", made[0].project, "1.0", "--reason", "worse", "--root", str(server.root))
-    assert server.page(made[0].project)["files"][0]["yanked"] == "worse"
-
-
-@_named(STATUS)
-def test_killed_inside_a_change_of_status(step: Step, victims: Callable[[str], Victim]) -> None:
-    """A status whose setting died is the old one or the new one, on the page and for uploads alike."""
-    victim = victims("root")
-    server, made = victim.server, _some_projects(victim)
-    for file in made:
-        step.arm(victim.plan, file)
-        _command_dies(victim, step, "package", "status", file.project, "archived", "--root", str(server.root))
-    server.kill()
-    victim.start_again()
-    for file in made:
-        state = "archived" if step.done else "active"
-        assert server.page(file.project)["project-status"] == {"status": state}
-        more = streams.dist(victim.chance, file.project, "2.0")
-        assert server.upload(more.file).status_code == (403 if step.done else 200)
-
-
-@_named(MEND)
-def test_killed_while_it_mends(step: Step, victims: Callable[[str], Victim]) -> None:
-    """A start-up that dies while it mends after a crash leaves the rest to the next one."""
-    crash = next(other for other in UPLOAD if other.name == ("page-json" if step.done else "link"))
-
-    def kill(victim: Victim, number: int) -> None:
-        server = victim.server
-        made = streams.dist(victim.chance, f"p{number}", "1.0")
-        crash.arm(victim.plan, made)
-        assert unanswered(server, made) is None
-        victim.died(crash)
-
-        step.arm(victim.plan, made)
-        evidence.the_dead_let_go(server.root)
-        with pytest.raises(AssertionError, match="did not come up"):
-            server.start_again()
-        assert victim.plan.disarm().startswith(step.event), f"{step.name} was never reached"
-        victim.start_again()
-
-        if not step.done:
-            assert evidence.listing(server, made.project) == {}
-            assert server.upload(made.file).status_code == 200
+    for point, made in zip(points, changed, strict=True):
+        page = server.page(made.project)
+        shown = (page["files"][0]["yanked"], page["project-status"]["status"])
+        assert shown == (command.after if point.done else command.before), f"killed right before {point}"
         whole(server, made)
-        is_taken(server, made)
+        takes_uploads = server.upload(victim.new(made.project).file).status_code == 200
+        assert takes_uploads == (shown[1] == "active")
+    run(command.arguments, changed[0])
+    page = server.page(changed[0].project)
+    assert (page["files"][0]["yanked"], page["project-status"]["status"]) == command.after
 
-    often(victims, kill, times=8)
+
+def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], tmp_path: Path) -> None:
+    """A start-up that dies, at any of its operations, leaves what it has not mended to the next one.
+
+    What it finds was left by two servers of one volume: one had linked its file, the other one had not. Each point
+    has a copy of that volume.
+    """
+    linked_by, other = victims("crashed"), Plan(tmp_path / "other.plan", root=tmp_path / "crashed")
+    root = tmp_path / "crashed"
+    port = servers.free_port()
+    server = serve("--upstream", "none", root=root, port=port, environ=other.environ, warm=True)
+    victims_of_one = (linked_by, Victim(server=server, plan=other, chance=random.Random(2)))
+    recorded = recorded_upload(linked_by, linked_by.new("ne-w"))
+    points = {str(point): point for point in points_of(recorded, UPLOAD_NEW, commit="link")}
+    linked, unlinked = linked_by.new("lin-ked"), linked_by.new("unlin-ked")
+    for victim, made, step in zip(
+        victims_of_one, (linked, unlinked), (PAGES["page-json"], LINK["link"]), strict=True
+    ):
+        victim.dies_in(upload(victim.server, made), points[step], made)
+    evidence.the_dead_let_go(root)
+
+    def copy(name: str) -> Victim:
+        shutil.copytree(root, tmp_path / name)
+        plan = Plan(tmp_path / f"{name}.plan", root=tmp_path / name)
+        there = {"root": tmp_path / name, "log": tmp_path / f"{name}.log", "environ": plan.environ}
+        server = dataclasses.replace(linked_by.server, port=servers.free_port(), **there)
+        return Victim(server=server, plan=plan, chance=random.Random(name))
+
+    def mends(victim: Victim) -> None:
+        victim.start_again()
+        try:
+            server = victim.server
+            assert evidence.listing(server, unlinked.project) == {}
+            assert server.upload(unlinked.file).status_code == 200
+            for made in (linked, unlinked):
+                whole(server, made)
+                is_taken(server, made)
+        finally:
+            victim.server.kill()
+
+    undisturbed = copy("recorded")
+    with undisturbed.plan.recording({}) as start_up:
+        mends(undisturbed)
+    load = [operation for operation in start_up if operation.thread == "MainThread"]
+    for made, order in ((linked, MEND_LINKED), (unlinked, MEND_UNLINKED)):
+        in_order(load, {name: operation.format(**names(made)) for name, operation in order.items()})
+
+    def kill(numbered: tuple[int, Operation]) -> None:
+        number, operation = numbered
+        victim = copy(f"copy{number}")
+        victim.plan.arm_at(operation, {})
+        with pytest.raises(AssertionError, match="did not come up"):
+            victim.server.start_again()
+        assert victim.plan.disarm().startswith(operation.event)
+        mends(victim)
+        shutil.rmtree(victim.server.root)
+
+    points = [operation for operation in load if operation.changes]
+    assert len(points) > 30
+    in_lanes(enumerate(points), kill)
 
 
-@pytest.mark.parametrize("name", ["place-record", "link", "linked-sync-project", "page-html", "unmark"])
 def test_one_of_two_killed_inside_an_upload(
-    name: str, victims: Callable[[str], Victim], serve: Callable[..., Server]
+    known_points: list[Point], victims: Victims, serve: Callable[..., Server]
 ) -> None:
     """What a dead process left half done is mended by the next change of the project, also another process's.
 
     Otherwise that change would take the mark back, and start-up would never look at the project again.
     """
-    step = next(step for step in UPLOAD if step.name == name)
-    victim = victims("root")
-    lives = serve("--upstream", "none", root=victim.server.root, port=servers.free_port())
-    for number in range(3):
-        first, made, last = (streams.dist(victim.chance, f"p{number}", version) for version in ("1.0", "2.0", "3.0"))
-        assert lives.upload(first.file).status_code == 200
-        step.arm(victim.plan, made)
-        assert unanswered(victim.server, made) is None
-        victim.died(step)
-        assert lives.upload(last.file).status_code == 200
-        evidence.agrees(lives.root)
-        expected = {first, last, made} if step.done else {first, last}
-        assert evidence.listing(lives, first.project) == {file.filename: file.sha256 for file in expected}
-        victim.start_again(living=[lives])
-        if not step.done:
-            assert lives.upload(made.file).status_code == 200
+    lives: dict[Path, Server] = {}
+
+    def kill(victim: Victim, point: Point) -> None:
+        root = victim.server.root
+        if root not in lives:
+            lives[root] = serve("--upstream", "none", root=root, port=servers.free_port(), warm=True)
+        grow(victim, "kno-wn")
+        made, last = victim.new("kno-wn"), victim.new("kno-wn")
+        victim.dies_in(upload(victim.server, made), point, made)
+        assert lives[root].upload(last.file).status_code == 200
+        victim.published += [last, made] if point.done else [last]
+        evidence.agrees(root)
+        victim.shows("kno-wn", server=lives[root])
+        victim.start_again(living=[lives[root]])
+        if not point.done:
+            victim.publish(made)
         is_taken(victim.server, made)
 
+    at = {str(point): number for number, point in enumerate(known_points)}
+    half_done = known_points[at[MARK["mark-pending"]] + 1 : at[UNMARK["unmark"]] + 1]
+    victims_die(victims, half_done, kill)
 
-def test_one_of_two_killed_inside_a_removal(victims: Callable[[str], Victim]) -> None:
-    """A file whose removal died before it was unlinked goes with the next change of its project."""
-    step = next(step for step in REMOVE if step.name == "unlink-file")
+
+def test_one_of_two_killed_inside_a_removal(victims: Victims) -> None:
+    """A file whose removal died is whole, or gone with the next change of its project."""
     victim = victims("root")
     server = victim.server
-    first, made, last = (streams.dist(victim.chance, "two", version) for version in ("1.0", "2.0", "3.0"))
-    for file in (first, made):
-        assert server.upload(file.file).status_code == 200
-    step.arm(victim.plan, made)
-    _command_dies(victim, step, "package", "remove", "two", "2.0", "--yes", "--root", str(server.root))
-    assert server.upload(last.file).status_code == 200
-    evidence.agrees(server.root)
-    assert server.get(f"/packages/two/{made.filename}").status_code == 404
-    assert set(evidence.listing(server, "two")) == {first.filename, last.filename}
+    grow(victim, "remo-val")
 
+    def published() -> tuple[Made, tuple[str, ...]]:
+        made = victim.new("remo-val")
+        victim.publish(made)
+        return made, ("package", "remove", made.project, made.version, "--yes", "--root", str(server.root))
 
-def test_killed_while_it_takes_a_dropped_file(victims: Callable[[str], Victim]) -> None:
-    """A file copied into drop/ is published once and leaves the folder, wherever the server dies meanwhile."""
-    steps = (
-        Step(name="take", event="open", pattern=_INCOMING, done=False),
-        Step(name="link", event="os.link", pattern=r"packages/{project}/{file}$", done=False),
-        Step(name="page", event="os.rename", pattern=r"simple/{project}/index\.html$", done=True),
-        Step(name="leave", event="os.remove", pattern=r"drop/{file}$", done=True),
-    )
-
-    def kill(victim: Victim, number: int) -> None:
-        server, step = victim.server, steps[number]
-        made = streams.dist(victim.chance, f"drop-{step.name}", "1.0", size=50_000)
-        step.arm(victim.plan, made)
-        (server.root / "drop" / made.filename).write_bytes(made.content)
-        victim.died(step)
-        evidence.the_dead_let_go(server.root)
-        server.start_again()
-        evidence.until(lambda: not os.listdir(server.root / "drop"), "an empty drop/")
-        evidence.nothing_is_left(server.root)
+    made, command = published()
+    with victim.plan.recording(names(made)) as recorded:
+        warm.run(*command, environ=victim.plan.environ)
+    victim.published.remove(made)
+    for point in points_of(recorded, {"lock": "open locks/*", **REMOVE}, commit="tombstone"):
+        made, command = published()
+        victim.plan.arm_at(point.operation, names(made))
+        warm.run(*command, environ=victim.plan.environ, expect=-signal.SIGKILL)
+        assert victim.plan.disarm().startswith(point.operation.event)
+        victim.publish(victim.new("remo-val"))
+        if point.done:
+            victim.published.remove(made)
         evidence.agrees(server.root)
-        whole(server, made)
-        is_taken(server, made)
-
-    often(victims, kill, times=len(steps))
+        victim.shows("remo-val")
+        assert server.get(f"/packages/remo-val/{made.filename}").status_code == (404 if point.done else 200)
 
 
-@dataclass
+def test_killed_while_it_takes_a_dropped_file(victims: Victims) -> None:
+    """A file copied into drop/ is published once and leaves the folder, wherever the server dies meanwhile.
+
+    An upload's operations follow one another here too: one of each stage is enough.
+    """
+
+    def drop(victim: Victim, made: Made) -> None:
+        (victim.server.root / "drop" / made.filename).write_bytes(made.content)
+
+    def is_taken_up(victim: Victim) -> None:
+        evidence.until(lambda: not os.listdir(victim.server.root / "drop"), "an empty drop/")
+        evidence.nothing_is_left(victim.server.root)
+
+    def kill(victim: Victim, point: Point) -> None:
+        made = victim.new("drop-ped", size=50_000)
+        victim.plan.arm_at(point.operation, names(made))
+        drop(victim, made)
+        victim.died(point.operation)
+        evidence.the_dead_let_go(victim.server.root)
+        victim.server.start_again()
+        is_taken_up(victim)
+        evidence.agrees(victim.server.root)
+        whole(victim.server, made)
+        is_taken(victim.server, made)
+
+    victim = victims("recorded")
+    made = victim.new("drop-ped")
+    with victim.plan.recording(names(made)) as recorded:
+        drop(victim, made)
+        is_taken_up(victim)
+    points = points_of(recorded, DROP, commit="link")
+    chosen = {DROP[name] for name in ("take", "link", "page-html", "unmark", "audit", "leave")}
+    victims_die(victims, [point for point in points if str(point) in chosen], kill, lanes=len(chosen))
+
+
+@dataclass(kw_only=True)
 class _Stream:
     """Uploads of several threads into one server until it dies: what was sent, and what was acknowledged."""
 
     server: Server
-    chance: random.Random
+    name: str
     sent: list[Made] = field(default_factory=list)
     acknowledged: list[Made] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
-    def run(self, threads: int) -> None:
-        """Start, kill at a random moment, and wait for the clients to see it."""
-        kill_after = self.chance.uniform(0, 0.5)
-        with ThreadPoolExecutor(threads) as pool:
-            clients = [pool.submit(self._upload, random.Random(self.chance.random())) for _ in range(threads)]
-            threading.Event().wait(kill_after)
-            self.server.kill()
-        for client in clients:
-            client.result()
-
-    def _upload(self, chance: random.Random) -> None:
+    def upload(self, chance: random.Random) -> None:
         while True:
-            project = f"stream-{chance.randrange(6)}"
+            project = f"{self.name}-{chance.randrange(6)}"
             kind = chance.choice(("wheel", "sdist"))
-            made = streams.dist(
-                chance, project, f"1.{chance.getrandbits(40)}", kind=kind, size=streams.some_size(chance)
-            )
+            size = streams.some_size(chance, largest=1 << 20)
+            made = streams.dist(chance, project, f"1.{chance.getrandbits(40)}", kind=kind, size=size)
             self.sent.append(made)
-            answer = unanswered(self.server, made)
+            answer = lost(upload(self.server, made))
             if answer is None:
                 return
             if answer.status_code == 200:
@@ -470,111 +742,67 @@ class _Stream:
                 self.refused.append(f"{made.filename}: {answer.status_code} {answer.text}")
 
 
-@dataclass
-class _Tally:
-    """What a stream of kills came to: how many there were, files sent, acknowledged, and cut off by a kill."""
-
-    kills: int = 0
-    sent: int = 0
-    acknowledged: int = 0
-    cut_off: int = 0
-    kept: int = 0
+KILLS = 30
 
 
-def test_killed_at_random_moments_of_a_stream_of_uploads(tmp_path: Path) -> None:
-    """200 times kill -9: every acknowledged file is there whole, none is half, every name can be had.
+def test_killed_at_random_moments_of_a_stream_of_uploads(new_points: list[Point], victims: Victims) -> None:
+    """Of 30 kills, each acknowledged file is there whole, none is half, every name can be had.
 
-    Guards whatever the table of steps does not foresee.
+    Guards whatever the points of one upload do not foresee: those of several uploads at once, some of one project.
+    Two of three kills are at an operation that was recorded, the others at any moment, also while the server starts.
     """
-    seed = evidence.seed()
-    with ThreadPoolExecutor(2) as pool:
-        lanes = [pool.submit(_lane, tmp_path / f"lane{number}", random.Random(seed + number)) for number in range(2)]
-    tallies = [lane.result() for lane in lanes]
-    print(*tallies, sep="\n")
-    assert sum(tally.kills for tally in tallies) >= 200
-    assert all(tally.acknowledged > 100 and tally.cut_off > 100 for tally in tallies), "the stream was none"
-
-
-def _lane(folder: Path, chance: random.Random) -> _Tally:
-    tally = _Tally()
-    for number in range(5):
-        server = servers.start(folder / f"root{number}", options=("--upstream", "none"))
-        try:
-            _kill_often(server, chance, tally, rounds=20)
-        finally:
-            server.kill()
-        shutil.rmtree(server.root)
-    return tally
-
-
-def _kill_often(server: Server, chance: random.Random, tally: _Tally, *, rounds: int) -> None:
+    chance = random.Random(evidence.seed())
+    victim = victims("root")
+    server, root = victim.server, victim.server.root
     hashes: dict[str, dict[str, str]] = {}
-    for _ in range(rounds):
-        stream = _Stream(server, chance)
-        stream.run(threads=4)
-        tally.kills += 1
-        if chance.random() < 0.2:  # and while it starts
-            _start_and_kill(server, chance.uniform(0, 0.25))
-            tally.kills += 1
-        evidence.the_dead_let_go(server.root)
-        server.start_again()
-        evidence.nothing_is_left(server.root)
-        evidence.agrees(server.root, hashes=False)
+    sent = cut_off = at_points = 0
+    for number in range(KILLS):
+        stream = _Stream(server=server, name=f"str-eam-{number // 2}")  # half of the time its projects are there
+        if number % 3:
+            point = chance.choice([point for point in new_points if str(point) not in OWN_FOLDER.values()])
+            victim.plan.arm_at(point.operation, {}, count=chance.randrange(1, 6))
+        with ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(stream.upload, random.Random(chance.random())) for _ in range(4)]
+            with contextlib.suppress(subprocess.TimeoutExpired):  # not every operation is made so often in a second
+                server.process.wait(timeout=chance.uniform(0, 0.4) if number % 3 == 0 else 1)
+            with contextlib.suppress(ProcessLookupError):
+                server.kill()
+        for client in clients:
+            client.result()
+        at_points += bool(victim.plan.disarm())
+        if number % 6 == 0:
+            _start_and_kill(server, chance.uniform(0, 0.2))
+        victim.start_again()
         assert not stream.refused, stream.refused
         listed = {project: evidence.listing(server, project) for project in {made.project for made in stream.sent}}
         for made in stream.sent:
-            acknowledged = made in stream.acknowledged
-            here = made.filename in listed[made.project]
-            assert here or not acknowledged, f"{made.filename} was acknowledged and is lost"
-            if not acknowledged:
-                tally.cut_off += 1
-                tally.kept += here
+            is_there = made.filename in listed[made.project]
+            if made in stream.acknowledged:
+                assert is_there, f"{made.filename} was acknowledged and is lost"
+            else:
+                cut_off += 1
                 again = server.upload(made.file)
-                assert again.status_code == (409 if here else 200), f"{made.filename}: {again.text}"
-                assert not here or "same content" in again.text
-            whole(server, made)
+                assert again.status_code == (409 if is_there else 200), f"{made.filename}: {again.text}"
+                assert not is_there or "same content" in again.text
+            assert evidence.served(server, made.project, made.filename) == made.content
             hashes.setdefault(made.project, {})[made.filename] = made.sha256
-        tally.sent += len(stream.sent)
-        tally.acknowledged += len(stream.acknowledged)
-    evidence.agrees(server.root)
+        sent += len(stream.sent)
+    print(f"{sent} files, of which {cut_off} were not acknowledged; {at_points} kills at an operation")
+    assert cut_off > KILLS, "the stream was none"
+    assert sent - cut_off > KILLS, "the stream was none"
+    assert at_points > KILLS // 4, "the operations were never reached"
     for project, expected in hashes.items():
         assert evidence.listing(server, project) == expected
-        for filename, digest in expected.items():
-            assert evidence.sha256((server.root / "packages" / project / filename).read_bytes()) == digest
+    evidence.agrees(root)
 
 
 def _start_and_kill(server: Server, after: float) -> None:
-    process = subprocess.Popen(
-        [*server.command, "serve", "--root", str(server.root), "--port", str(server.port), *server.options],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    arguments = ["serve", "--root", str(server.root), "--port", str(server.port), *server.options]
+    with open(os.devnull, "wb") as nowhere:
+        process = warm.start(arguments, environ=os.environ, stdout=nowhere, stderr=nowhere)
     threading.Event().wait(after)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=60)
-
-
-def _some_projects(victim: Victim) -> list[Made]:
-    made = [streams.dist(victim.chance, f"p{number}", "1.0") for number in range(KILLS)]
-    for file in made:
-        assert victim.server.upload(file.file).status_code == 200
-    evidence.nothing_is_left(victim.server.root)
-    return made
-
-
-def _command_dies(victim: Victim, step: Step, *arguments: str) -> None:
-    done = subprocess.run(
-        [*crashing.COMMAND, *arguments],
-        env={**os.environ, **victim.plan.environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        start_new_session=True,
-    )
-    assert done.returncode == -signal.SIGKILL, f"{arguments} exited {done.returncode}: {done.stderr}"
-    assert victim.plan.disarm().startswith(step.event), f"{step.name} was never reached"
 
 
 def _beside(root: Path, made: Made) -> Iterator[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.servers import PPMCTL
+from support import preloaded
 
 from ppmctl import access, accounts, credentials, parts
 from ppmctl.accounts import Actor
@@ -93,13 +92,9 @@ def test_processes_at_once_lose_no_change(before: Volume) -> None:
         accounts.create_token(before, ME, f"ops+old{number}", role="reader")
     commands = [["token", "create", f"ops+new{number}", "--role", "publisher"] for number in range(PROCESSES)]
     commands += [["token", "revoke", f"ops+old{number}"] for number in range(0, PROCESSES, 2)]
-    running = [
-        subprocess.Popen([*PPMCTL, *command, *root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    for process in running:
-        said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+    for process in [preloaded.start([*command, *root]) for command in commands]:
+        done = process.wait(timeout=120)
+        assert done.returncode == 0, done.stderr
     names = {"ops", "ops+laptop", *(f"ops+new{number}" for number in range(PROCESSES))}
     names |= {f"ops+old{number}" for number in range(1, PROCESSES, 2)}
     assert {each.access.name for each in accounts.accounts(before, owner="ops")} == names

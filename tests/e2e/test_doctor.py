@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import pwd
@@ -16,16 +14,13 @@ import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from unittest.mock import patch
 
 import bcrypt
 import pytest
 from support import faulty, namespaces, servers, sshd, wheels
 from support.faulty import LIST, Said
-from support.servers import JSON, PPMCTL, Server, clean_environment, free_port, ppmctl
+from support.servers import JSON, PPMCTL, Server, clean_environment, free_port, ppmctl, run_ppmctl
 from support.tls import Authority
-
-from ppmctl import cli
 
 ASKED = ("proxy", "tcp", "http", "clock", "url", "credential", "login", "places")
 OFFERED = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
@@ -52,10 +47,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with an empty home and no clients. `behind` is what doctor is started with.
-
-    Without it doctor runs in the test's process, which has loaded what it needs: as a process it is tried elsewhere.
-    """
+    """Somebody with an empty home and no clients. `behind` is the command that starts doctor, if one is needed."""
 
     home: Path
     behind: tuple[str, ...] = ()
@@ -67,16 +59,9 @@ class User:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=120, env=environ, stdin=subprocess.DEVNULL
             )
-            code, said, complained = done.returncode, done.stdout, done.stderr
         else:
-            out, err = io.StringIO(), io.StringIO()
-            with (
-                patch.dict(os.environ, environ, clear=True),
-                contextlib.redirect_stdout(out),
-                contextlib.redirect_stderr(err),
-            ):
-                code = cli.run(list(asked))
-            said, complained = out.getvalue(), err.getvalue()
+            done = run_ppmctl(asked, env=environ, timeout=120)
+        code, said, complained = done.returncode, done.stdout, done.stderr
         assert (code, complained) == (expect, ""), said + complained
         document = json.loads(said)
         assert document["ok"] == (expect == 0)
@@ -136,13 +121,13 @@ def test_a_healthy_index(index: Server, user: User) -> None:
 
 def test_what_a_person_reads(index: Server, user: User) -> None:
     """In columns, what mends it below; no secret, and nothing that a terminal obeys."""
-    command = [*PPMCTL, "doctor", index.url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=user.environ(**known(index)))
+    command = ["doctor", index.url]
+    done = run_ppmctl(command, env=user.environ(**known(index)))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert f"ok    index       {index.url} is meant, by what was typed" in lines
     assert index.secret not in done.stdout
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=user.environ())
+    done = run_ppmctl(command, env=user.environ())
     assert done.returncode == 1
     said = [line for line in done.stdout.splitlines() if line.startswith("fail  login       ")]
     (mend,) = [line for line in done.stdout.splitlines() if line.startswith(f"{'':18}→ ppmctl login {index.url}/")]
@@ -535,8 +520,7 @@ def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
     }
     with faulty.index(answers) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
-        command = [*PPMCTL, "doctor", f"http://127.0.0.1:{port}/"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=user.environ())
+        done = run_ppmctl(["doctor", f"http://127.0.0.1:{port}/"], env=user.environ())
     assert len([line for line in done.stdout.splitlines() if line.startswith("ok    login ")]) == 1
     assert "\x1b" not in done.stdout
     state, found, mend = seen.of("pages")

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
+from venv import create as make_venv
 
 import pytest
 from support import clients, faulty, servers, wheels
 from support.clients import BIN, Machine
 from support.evidence import until
 from support.faulty import Said
-from support.servers import JSON, PPMCTL, Server
+from support.servers import JSON, PPMCTL, Server, run_ppmctl
 from support.tls import Authority
-
-from ppmctl import cli
 
 # what an empty environment for clients has to keep their own files from being read
 MACHINES = (
@@ -115,29 +108,22 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def doctor(self, expect: int, url: str = "", *, as_process: bool = False) -> Findings:
-        """What it finds of the clients; its exit code is `expect`, and no secret is in what it says.
+    def has_only(self, *names: str) -> None:
+        """Take other clients off the machine: doctor asks each what it would do, which takes a while."""
+        venv = self.home / "venv"
+        (library,) = venv.glob("lib/python*/site-packages/pip.pth")
+        files = {"pip": (venv / "bin" / "pip", library), "uv": (venv / "bin" / "uv",)}
+        for name in files.keys() - names:
+            for path in files[name]:
+                path.unlink()
 
-        It runs in the test's process, which has loaded what it needs, but where it is to be a process of its own.
-        """
-        asked, environ = ["doctor", url or self.index.url, "--json"], {**self.machine.environ, **self.environ}
-        if as_process:
-            command = [*PPMCTL, *asked]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ, cwd=self.home)
-            code, said, complained = done.returncode, done.stdout, done.stderr
-        else:
-            out, err = io.StringIO(), io.StringIO()
-            with (
-                patch.dict(os.environ, environ, clear=True),
-                contextlib.chdir(self.home),
-                contextlib.redirect_stdout(out),
-                contextlib.redirect_stderr(err),
-            ):
-                code = cli.run(asked)
-            said, complained = out.getvalue(), err.getvalue()
-        assert code == expect, said + complained
-        assert self.index.secret not in said + complained
-        return Findings(all=json.loads(said)["findings"], machine=self.machine)
+    def doctor(self, expect: int, url: str = "") -> Findings:
+        """Return what it finds of the clients; its exit code is `expect`, and no secret is in what it prints."""
+        asked = ["doctor", url or self.index.url, "--json"]
+        done = run_ppmctl(asked, env={**self.machine.environ, **self.environ}, cwd=self.home, timeout=300)
+        assert done.returncode == expect, done.stdout + done.stderr
+        assert self.index.secret not in done.stdout + done.stderr
+        return Findings(all=json.loads(done.stdout)["findings"], machine=self.machine)
 
     def type(self, mend: str) -> None:
         """Do what a mend says, as it stands; `unset` and `export` in the shell that all else is run from."""
@@ -148,6 +134,8 @@ class Desk:
             elif words[0] == "export":
                 name, _, value = words[1].partition("=")
                 self.environ[name] = value
+            elif words[0] == "ppmctl":
+                self.machine.run(*PPMCTL, *words[1:], **self.environ)
             else:
                 self.machine.run("sh", "-c", part, **self.environ)
 
@@ -156,7 +144,7 @@ def computer(home: Path, index: Server, library: Path) -> Desk:
     """pip and uv alone on PATH, set up as they should be; the credential is in a netrc."""
     made = clients.machine(home, index)
     venv = home / "venv"
-    made.run(sys.executable, "-m", "venv", "--without-pip", venv)
+    make_venv(venv, symlinks=True)
     install_pip(venv, library)
     for name in ("uv", "ppmctl"):
         (venv / "bin" / name).symlink_to(BIN / name)
@@ -187,7 +175,7 @@ def desk(tmp_path: Path, indexes: Indexes, newest_pip: Path) -> Desk:
 def test_all_is_well(pip: str, tmp_path: Path, indexes: Indexes) -> None:
     """Each client asks this index alone and finds a project; a copy of a public project is no stranger's."""
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library(pip))
-    found = desk.doctor(0, as_process=True)
+    found = desk.doctor(0)
     found.one("pip", "ok", "asks this index alone", str(desk.pip_conf))
     found.one("uv", "ok", "asks this index alone", str(desk.uv_toml))
     found.one("resolve", "ok", "pip", "finds acme-core 1.0 here")
@@ -206,6 +194,7 @@ def test_a_variable_overrides_the_file(desk: Desk, indexes: Indexes) -> None:
 
 
 def test_the_file_of_an_environment_overrides_the_users(desk: Desk, indexes: Indexes) -> None:
+    desk.has_only("pip")
     own = desk.home / "venv" / "pip.conf"
     desk.write(own, f"[global]\nindex-url = {indexes.public.simple}\ntimeout = 20\n")
     desk.type(desk.doctor(1).one("pip", "fail", f"{own} overrides index-url", str(desk.pip_conf)))
@@ -285,6 +274,7 @@ def test_a_401_that_pip_hides(tmp_path: Path, indexes: Indexes) -> None:
 
 
 def test_pip_is_told_to_use_no_index_and_certificates_that_are_not_there(desk: Desk) -> None:
+    desk.has_only("pip")
     conf = desk.pip_conf.read_text()
     gone = desk.home / "gone.pem"
     desk.environ |= {"PIP_NO_INDEX": "1", "PIP_CERT": str(gone)}
@@ -301,6 +291,7 @@ def test_pip_is_told_to_use_no_index_and_certificates_that_are_not_there(desk: D
 
 def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
     """It is named, and explicit, in the user's file, where no source can send anything to it."""
+    desk.has_only("uv")
     desk.write(desk.uv_toml, desk.uv_toml.read_text().replace("default", "explicit"))
     found = desk.doctor(1)
     found.one("resolve", "skip", "uv", "for what a project sends there alone")
@@ -319,8 +310,9 @@ def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
 
 
 def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest_pip: Path) -> None:
+    desk.has_only("pip")
     other = desk.home / "other"
-    desk.machine.run(sys.executable, "-m", "venv", "--without-pip", other)
+    make_venv(other, symlinks=True)
     install_pip(other, newest_pip)
     desk.write(other / "pip.conf", f"[global]\nindex-url = {stranger.simple}\n")
     desk.environ["PATH"] = f"{desk.home / 'venv' / 'bin'}:{other / 'bin'}"
@@ -354,7 +346,7 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
     own = desk.home / "venv" / "bin" / "keyring"  # which pip does not run, being of the same environment
     own.symlink_to(BIN / "keyring")
     desk.environ = dict(keyring)
-    found = desk.doctor(1, as_process=True)
+    found = desk.doctor(1)
     found.one("keyring", "ok")
     assert found.one("pip", "fail", "has no keyring to ask") == f"ppmctl login {desk.index.url} --netrc"
     found.one("uv", "fail", "asks no keyring")
@@ -362,24 +354,25 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
     beside.mkdir()
     (beside / "keyring").symlink_to(BIN / "keyring")
     keyring["PATH"] = desk.environ["PATH"] = f"{desk.machine.environ['PATH']}:{beside}"
-    found = desk.doctor(1, as_process=True)
+    found = desk.doctor(1)
     found.one("resolve", "fail", "pip", "the index answers 401")
     for client, words in (("pip", "asks the command keyring by a name"), ("uv", "asks no keyring")):
         desk.type(found.one(client, "fail", words))
-    found = desk.doctor(0, as_process=True)
+    found = desk.doctor(0)
     found.one("resolve", "ok", "pip")
     found.one("resolve", "ok", "uv")
     assert found.bad() == []
     (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
-    gone = desk.doctor(1, as_process=True).one("keyring", "fail", f"no secret of {desk.index.user}")
+    gone = desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}")
     desk.environ |= known
     desk.type(gone)
     desk.environ = dict(keyring)
-    assert desk.doctor(0, as_process=True).bad() == []
+    assert desk.doctor(0).bad() == []
 
 
 def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library("22.1"))
+    desk.has_only("pip")
     found = desk.doctor(0)
     assert found.one("pip", "warn", "is older than 22.2").endswith("/pip install --upgrade pip")
     found.one("resolve", "skip", "pip 22.1", "can't tell what it would install")
@@ -387,6 +380,7 @@ def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
 
 def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
     """Where they are installed: what their files say of the index, and what overrides that."""
+    desk.has_only()
     for name in ("twine", "poetry", "pdm", "pipenv", "hatch"):
         (desk.home / "venv" / "bin" / name).symlink_to(BIN / name)
     found = desk.doctor(0)

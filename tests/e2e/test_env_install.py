@@ -13,7 +13,7 @@ import pytest
 from support import readme, wheels
 from support.clients import BIN, Machine
 from support.envs import env, listing, shown, user
-from support.servers import Server
+from support.servers import Server, ppmctl
 
 SEED = ("flask", "passlib", "flask-login")  # the first seed's example
 
@@ -32,6 +32,12 @@ def installed(folder: Path) -> dict[str, str]:
         for path in folder.glob("lib/python*/site-packages/*.dist-info")
     ]
     return {name.lower().replace("_", "-"): version for name, version in found}
+
+
+def without_pip(folder: Path) -> Path:
+    """Make a virtual environment for pip to install into from outside: one with a pip of its own takes seconds."""
+    subprocess.run([BIN / "uv", "venv", "--quiet", "--python", sys.executable, folder], check=True, timeout=60)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +84,7 @@ def test_the_seeds_example_is_installed_for_real(serve: Callable[..., Server], t
         dan, "create", "web", " ".join(SEED), "no-such-project-anywhere-ppm", expect=1
     )
     assert env(dan, "import", "requirements.txt", "--name", "web").strip() == "web@1"
+    without_pip(dan.home / "pip")
     for tool in ("uv", "pip"):
         assert env(dan, "install", "web", "--into", tool, "--with", tool).strip() == tool
         assert set(SEED) < set(installed(dan.home / tool))
@@ -167,7 +174,7 @@ def test_a_tampered_file_is_refused(index: Server, carol: Machine, reader: Machi
     env(carol, "lock", name)
     others = (wheels.wheel(name, "1.0", files={"evil.py": b"%d" % number})[1] for number in range(100_000, 110_000))
     _replace(index, name, made[0], next(other for other in others if len(other) == len(made[1])))
-    folder = reader.home / f"tampered-{tool}"
+    folder = without_pip(reader.home / f"tampered-{tool}")
     said = env(reader, "install", name, "--into", folder, "--locked", "--with", tool, expect=1)
     assert "hash" in said.lower()
     assert name not in installed(folder)
@@ -198,7 +205,7 @@ def test_a_lock_for_other_pythons_is_not_installed(index: Server, carol: Machine
     assert index.upload(wheels.wheel("of-newer", "1.0")).status_code == 200
     env(carol, "create", "newer", "of-newer")
     env(carol, "lock", "newer", "--python", "3.99")
-    folder = carol.home / "newer"
+    folder = without_pip(carol.home / "newer")
     assert "for Python >=3.99" in env(
         carol, "install", "newer", "--locked", "--with", "pip", "--into", folder, expect=1
     )
@@ -229,19 +236,14 @@ def _replace(index: Server, project: str, filename: str, content: bytes) -> None
     values |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     record.chmod(0o644)
     record.write_text(json.dumps(values))
-    subprocess.run(
-        [sys.executable, "-m", "ppmctl", "index", "rebuild", "--root", str(index.root)],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    ppmctl("index", "rebuild", "--root", str(index.root))
 
 
 def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: Path) -> None:
     """docs/environments.md as it stands, pasted by somebody with a fresh virtual environment to use pip in."""
     server = serve(*upstream())
     dan = user(server, "dan", tmp_path / "dan")
-    dan.run(sys.executable, "-m", "venv", dan.home / "mine")
+    dan.run(BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, dan.home / "mine")
     commands = [block for section in readme.blocks("docs/environments.md").values() for block in section]
     assert len(commands) >= 7
     path = f"{dan.home / 'mine' / 'bin'}:{dan.environ['PATH']}"

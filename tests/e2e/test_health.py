@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,14 +14,9 @@ from pathlib import Path
 import pytest
 from support import namespaces
 from support.evidence import until
-from support.servers import PPMCTL, Server, ppmctl, start
+from support.servers import PPMCTL, Server, ppmctl, run_ppmctl, start
 
-
-@pytest.fixture(scope="module")
-def path() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
-    yield folder / "ppm.sock"
-    shutil.rmtree(folder)
+from ppmctl import local
 
 
 class Local:
@@ -36,29 +32,50 @@ class Local:
             )
 
     def health(self, *, behind: tuple[str, ...] = ()) -> tuple[int, str]:
-        done = subprocess.run(
-            [*behind, *PPMCTL, "health"], capture_output=True, text=True, timeout=60, env=self.environ
-        )
+        if behind:
+            done = subprocess.run(
+                [*behind, *PPMCTL, "health"], capture_output=True, text=True, timeout=60, env=self.environ
+            )
+        else:
+            done = run_ppmctl(["health"], env=self.environ, timeout=60)
         (line,) = (done.stdout + done.stderr).splitlines()
         return done.returncode, line
 
     def until_healthy(self) -> None:
-        until(lambda: self.process.poll() is not None or self.health()[0] == 0, "health")
+        until(lambda: self.process.poll() is not None or local.is_healthy(str(self.path), timeout=5), "an answer")
         assert self.process.poll() is None, self.log.read_text()
+        assert self.health()[0] == 0
 
     def end(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=30)
 
 
-@pytest.fixture
-def served(tmp_path: Path, path: Path) -> Iterator[Local]:
-    made = Local(tmp_path / "root", path)
+@contextlib.contextmanager
+def serving(root: Path) -> Iterator[Local]:
+    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
+    made = Local(root, folder / "ppm.sock")
     try:
         made.until_healthy()
         yield made
     finally:
         made.end()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A server without users that tests share; what they change they change back."""
+    with serving(tmp_path_factory.mktemp("served") / "root") as made:
+        yield made
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Local]:
+    """A server that the test ends."""
+    with serving(tmp_path / "root") as made:
+        yield made
 
 
 def test_a_healthy_server_is_said_to_be_so_in_one_line(served: Local) -> None:
@@ -78,19 +95,28 @@ def test_over_tcp_and_with_public_reads_too(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_a_server_that_is_gone_or_does_not_answer(served: Local) -> None:
-    os.killpg(served.process.pid, signal.SIGSTOP)
-    code, line = served.health()
-    os.killpg(served.process.pid, signal.SIGCONT)
+def test_a_server_that_does_not_answer_or_is_gone(alone: Local) -> None:
+    """It does not answer, then it is killed, and a second one starts over what the first has left."""
+    os.killpg(alone.process.pid, signal.SIGSTOP)
+    code, line = alone.health()
+    os.killpg(alone.process.pid, signal.SIGCONT)
     assert code == 1
-    assert f"The server at unix:{served.path}" in line
-    assert served.health()[0] == 0
-    served.end()
-    assert served.health() == (1, f"ppmctl: The server at unix:{served.path} can't be used: Connection refused.")
-    served.path.unlink()
-    assert served.health() == (
+    assert f"The server at unix:{alone.path}" in line
+    assert alone.health()[0] == 0
+    alone.end()
+    assert alone.path.is_socket()
+    assert alone.health() == (1, f"ppmctl: The server at unix:{alone.path} can't be used: Connection refused.")
+    again = Local(alone.root, alone.path)
+    try:
+        again.until_healthy()
+        again.process.terminate()
+        assert again.process.wait(timeout=60) == 0
+    finally:
+        again.end()
+    assert not alone.path.exists()
+    assert alone.health() == (
         1,
-        f"ppmctl: The server at unix:{served.path} can't be used: No such file or directory.",
+        f"ppmctl: The server at unix:{alone.path} can't be used: No such file or directory.",
     )
 
 
@@ -119,8 +145,10 @@ def test_a_volume_that_has_become_read_only_or_full(served: Local) -> None:
 
 def test_settings_that_make_no_sense_are_one_line_and_1_too(served: Local) -> None:
     """2 is a container engine's own."""
-    (served.root / "ppm.yml").write_text("threads: many\n")
+    settings = served.root / "ppm.yml"
+    settings.write_text("threads: many\n")
     code, line = served.health()
+    settings.unlink()
     assert code == 1
     assert "threads in " in line
 
@@ -133,24 +161,10 @@ def test_the_socket_is_for_its_user_and_group_alone(served: Local) -> None:
     assert served.path.stat().st_mode & 0o777 == 0o660
 
 
-def test_a_server_starts_over_what_a_killed_one_left(served: Local, path: Path) -> None:
-    served.end()
-    assert path.is_socket()
-    again = Local(served.root, path)
-    try:
-        again.until_healthy()
-        again.process.terminate()
-        assert again.process.wait(timeout=60) == 0
-        assert not path.exists()
-    finally:
-        if again.process.poll() is None:
-            again.end()
-
-
-def test_a_second_server_leaves_the_first_its_socket(served: Local, path: Path) -> None:
-    second = Local(served.root, path)
+def test_a_second_server_leaves_the_first_its_socket(served: Local) -> None:
+    second = Local(served.root, served.path)
     assert second.process.wait(timeout=60) == 1
-    assert f"Can't listen at {path}: another server does." in served.log.read_text()
+    assert f"Can't listen at {served.path}: another server does." in served.log.read_text()
     assert served.health()[0] == 0
 
 

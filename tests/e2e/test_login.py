@@ -36,17 +36,8 @@ def run(
     there: Machine, *arguments: str | Path, expect: int = 0, said: str = "", **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """ppmctl on that machine, with `said` on its stdin."""
-    done = subprocess.run(
-        [*PPMCTL, *(str(argument) for argument in arguments)],
-        env={**there.environ, **environ},
-        cwd=there.home,
-        input=said,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done
+    words = (str(argument) for argument in arguments)
+    return ppmctl(*words, expect=expect, env={**there.environ, **environ}, cwd=there.home, input=said)
 
 
 def add(server: Server, name: str, role: str, *options: str) -> str:

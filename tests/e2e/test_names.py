@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import requests
@@ -200,22 +199,31 @@ def test_without_an_upstream_nothing_is_redirected(serve: Callable[..., Server])
     assert server.get("/simple/here/").status_code == 200
 
 
-def test_installers_do_not_see_the_same_name_elsewhere(
-    serve: Callable[..., Server], new_installer: Callable[..., Installer], tmp_path: Path
-) -> None:
-    """Dependency confusion, played through: the index behind has higher versions of our names."""
-    public = serve("--read-access", "public", "--upstream", "none", root=tmp_path / "public")
-    ours = serve("--upstream-url", public.simple, "--private-name", "acme-*", root=tmp_path / "ours")
+@pytest.fixture(scope="module")
+def confusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Our index; the one behind it has higher versions of our names."""
+    folder = tmp_path_factory.mktemp("confusing")
+    public = servers.start(folder / "public", options=("--read-access", "public", "--upstream", "none"))
+    ours = servers.start(folder / "ours", options=("--upstream-url", public.simple, "--private-name", "acme-*"))
     for name in ("team-tool", "removed-tool", "acme-tool", "public-lib"):
-        public.upload(wheels.wheel(name, "99.0"))
-    ours.upload(wheels.wheel("team-tool", "1.0", requires_dist="public-lib"))
-    ours.upload(wheels.wheel("removed-tool", "1.0"))
+        assert public.upload(wheels.wheel(name, "99.0")).ok
+    for made in (wheels.wheel("team-tool", "1.0", requires_dist="public-lib"), wheels.wheel("removed-tool", "1.0")):
+        assert ours.upload(made).ok
     ppmctl("package", "remove", "removed-tool", "1.0", "--yes", "--root", str(ours.root))
-    shutil.rmtree(ours.root / "index")
-    installer = new_installer(ours)
-    installer.install("team-tool", index=ours.simple)
+    yield ours
+    ours.kill()
+    public.kill()
+
+
+def test_installers_do_not_see_the_same_name_elsewhere(
+    confusing: Server, new_installer: Callable[..., Installer]
+) -> None:
+    """Dependency confusion, played through: also just after all pages were deleted."""
+    shutil.rmtree(confusing.root / "index")
+    installer = new_installer(confusing)
+    installer.install("team-tool", index=confusing.simple)
     assert installer.version("team-tool") == "1.0"
     assert installer.version("public-lib") == "99.0"
     for name in ("removed-tool", "acme-tool"):
-        assert installer.install(name, index=ours.simple, expect=None).code != 0
+        assert installer.install(name, index=confusing.simple, expect=None).code != 0
         assert installer.version(name) is None

@@ -479,8 +479,8 @@ def raw(server: Server, target: str, *, auth: bool = True) -> bytes:
     return answer
 
 
-def spellings(path: str) -> Iterator[str]:
-    """One path below the volume, as somebody would write it who wants what is not served."""
+def climbs(path: str) -> Iterator[str]:
+    """Yield ways to write one path below the volume that leave the folder which is served."""
     for up in ("..", "%2e%2e", ".%2e", "%252e%252e", "..%00", "..;", "%c0%ae%c0%ae"):
         for slash in ("/", "%2f", "%5c", "\\", "%252f"):
             climb = slash.join([up, up])
@@ -490,6 +490,10 @@ def spellings(path: str) -> Iterator[str]:
             yield f"/simple/{climb}{slash}{path}"
             yield f"/simple/web-page-s/{up}{slash}{climb}{slash}{path}"
             yield f"/{up}{slash}{path}"
+
+
+def spellings(path: str) -> Iterator[str]:
+    """Yield ways to write one path below the volume that name it as it is."""
     yield f"/{path}"
     yield f"//{path}"
     yield f"/./{path}"
@@ -508,7 +512,10 @@ def spellings(path: str) -> Iterator[str]:
 
 
 def test_only_distributions_their_metadata_and_pages_are_served(serve: Callable[..., Server]) -> None:
-    """Side files, marks, drop/, incoming/, credentials, locks: out of reach in whatever spelling."""
+    """Side files, marks, drop/, incoming/, credentials, locks: out of reach in whatever spelling.
+
+    One file of each folder is also climbed to.
+    """
     server = serve("--upstream", "none")
     server.upload(WHEEL, fields={"attestations": '["attested"]'})
     server.upload(YANKED)
@@ -537,9 +544,11 @@ def test_only_distributions_their_metadata_and_pages_are_served(serve: Callable[
     }
     secret = {path: content for path, content in secret.items() if path not in served}
     assert len(secret) > len(planted) + 6, "there is something to look for"
+    climbed_to = {path.rpartition("/")[0]: path for path in secret}.values()
+    assert len(climbed_to) > 6
     tried = 0
     for path, content in secret.items():
-        for target in spellings(path):
+        for target in (*spellings(path), *(climbs(path) if path in climbed_to else ())):
             head, _, body = raw(server, target).partition(b"\r\n\r\n")
             status = int(head.split()[1])
             assert content not in body, (status, target)

@@ -357,6 +357,7 @@ def test_a_version_that_is_git_s_is_tagged_before_the_build(
     user: Machine, index: Server, git: Git, tmp_path: Path
 ) -> None:
     """With setuptools-scm: tag and commit go where the build fails, and stay where it is published."""
+    builds = clients.offline_builds()
     project = tmp_path / "tags"
     (project / "src" / "tags").mkdir(parents=True)
     (project / "src" / "tags" / "__init__.py").touch()
@@ -374,13 +375,13 @@ def test_a_version_that_is_git_s_is_tagged_before_the_build(
         file.write("\n")
     git(project, "commit", "--quiet", "--all", "--message=More")
     assert "--bump minor --changelog --tag" in publish(user, project, "--bump", "minor", "--changelog", expect=2)
-    publish(user, project, *RELEASE, expect=1)
+    publish(user, project, *RELEASE, expect=1, **builds)
     assert (git(project, "tag"), git(project, "log", "-1", "--format=%s")) == ("1.2.0", "More")
     assert git(project, "status", "--porcelain") == ""
     text = (project / "pyproject.toml").read_text().replace(', "nothing @ file:///nonexistent"', "")
     (project / "pyproject.toml").write_text(text)
     git(project, "commit", "--quiet", "--all", "--message=Mended")
-    publish(user, project, *RELEASE)
+    publish(user, project, *RELEASE, **builds)
     assert index.filenames("tags") == {"tags-1.3.0-py3-none-any.whl", "tags-1.3.0.tar.gz"}
     assert git(project, "describe", "--dirty") == "1.3.0"
     assert git(project, "log", "-1", "--format=%s") == "Release 1.3.0"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
 import requests
-from support import wheels
+from support import servers, wheels
 from support.servers import Server
 
 
@@ -23,6 +23,14 @@ def filled(index: Server) -> Server:
     return index
 
 
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An index that everybody may read."""
+    server = servers.start(tmp_path_factory.mktemp("public") / "root", options=("--read-access", "public"))
+    yield server
+    server.kill()
+
+
 def test_search_by_xml_rpc(filled: Server) -> None:
     """What `pip search` and old tools ask; names that hold the word, with their versions."""
     url = filled.url.replace("://", f"://{filled.user}:{filled.secret}@")
@@ -36,11 +44,10 @@ def test_search_by_xml_rpc(filled: Server) -> None:
     ]
 
 
-def test_search_needs_what_reading_needs(filled: Server, serve: Callable[..., Server]) -> None:
+def test_search_needs_what_reading_needs(filled: Server, public: Server) -> None:
     """A search tells names: without a credential 401 here, an answer where reads are public."""
     body = xmlrpc.client.dumps(({"name": "x"},), "search")
     assert requests.post(f"{filled.url}/RPC2", data=body, timeout=60).status_code == 401
-    public = serve("--read-access", "public")
     assert requests.post(f"{public.url}/RPC2", data=body, timeout=60).status_code == 200
 
 
@@ -54,9 +61,8 @@ def test_a_search_that_makes_no_sense_is_refused(filled: Server) -> None:
         assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text)
 
 
-def test_a_search_is_short(serve: Callable[..., Server]) -> None:
+def test_a_search_is_short(public: Server) -> None:
     """pypiserver would keep any length of it in memory or on the disk, from anybody where reads are public."""
-    public = serve("--read-access", "public")
     large = xmlrpc.client.dumps(({"name": "x" * (1 << 20)},), "search").encode()
     assert requests.post(f"{public.url}/RPC2", data=large, timeout=60).status_code == 413
     chunked = requests.post(f"{public.url}/RPC2", data=iter([large]), timeout=60)

@@ -1,4 +1,4 @@
-"""The ground that the other tests of this folder stand on: hosts are what they claim, and nothing is left of them."""
+"""The testbed of the other tests of this folder: hosts are what they claim to be, and nothing is left of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from support import reach
+from support.deployed import Deployed
 
 from testbed import lease
 from testbed.acme import Acme
@@ -22,40 +23,6 @@ from testbed.errors import BedError
 from testbed.hosts import Host
 from testbed.playbook import Result
 
-# A web server with a certificate, by Ansible, as the roles do it and as small as it can be
-SITE = """\
-- hosts: ppm
-  become: true
-  gather_facts: false
-  tasks:
-    - name: Install
-      ansible.builtin.apt: {name: [nginx-light, certbot], update_cache: true, install_recommends: false}
-    - name: Trust
-      ansible.builtin.copy: {src: "{{ ca }}", dest: /etc/acme-ca.pem, mode: "0644"}
-    - name: Issue
-      ansible.builtin.command:
-        argv: [certbot, certonly, -n, --agree-tos, -m, a@example.com, --webroot, -w, /var/www/html,
-               -d, "{{ domain }}", --server, "{{ directory }}"]
-        creates: /etc/letsencrypt/live
-      environment: {REQUESTS_CA_BUNDLE: /etc/acme-ca.pem}
-    - name: Configure
-      ansible.builtin.copy:
-        dest: /etc/nginx/conf.d/site.conf
-        mode: "0644"
-        content: |
-          server {
-            listen 443 ssl;
-            server_name {{ domain }};
-            ssl_certificate /etc/letsencrypt/live/{{ domain }}/fullchain.pem;
-            ssl_certificate_key /etc/letsencrypt/live/{{ domain }}/privkey.pem;
-            location / { default_type text/plain; return 200 "$host $scheme $ssl_server_name"; }
-          }
-      notify: Reload
-  handlers:
-    - name: Reload
-      ansible.builtin.service: {name: nginx, state: reloaded}
-"""
-
 
 def in_another_process(script: str) -> subprocess.Popen[str]:
     """Run Python in a process of its own, in a session of its own."""
@@ -63,9 +30,16 @@ def in_another_process(script: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-@pytest.mark.parametrize("release", [12, 13])
-def test_a_host_is_a_bare_debian_with_systemd_and_ssh(release: int, new_host: Callable[..., Host]) -> None:
-    host = new_host(release)
+@pytest.fixture(scope="module")
+def hosts(new_shared_host: Callable[..., Host]) -> dict[int, Host]:
+    """A host of each release of Debian. Nothing is installed on them."""
+    volumes = {"/srv/small": "size=1m", "/srv/fixed": "ro"}
+    return {12: new_shared_host(12, sudo=True, tmpfs=volumes), 13: new_shared_host(13)}
+
+
+@pytest.mark.parametrize(("release", "user"), [(12, "admin"), (13, "root")])
+def test_a_host_is_a_bare_debian_with_systemd_and_ssh(release: int, user: str, hosts: dict[int, Host]) -> None:
+    host = hosts[release]
     assert f'VERSION_ID="{release}"' in host.run("cat /etc/os-release").out
     assert host.run("systemctl is-system-running").out == "running\n"
     listening = host.run("cat /proc/net/tcp /proc/net/tcp6").out.splitlines()
@@ -75,14 +49,12 @@ def test_a_host_is_a_bare_debian_with_systemd_and_ssh(release: int, new_host: Ca
     assert ports == {22}
     for program in ("nginx", "curl", "pip3", "certbot", "gcc"):
         assert host.run(f"command -v {program}", check=False).code
-    assert (
-        subprocess.run([*host.ssh(), "id -un"], capture_output=True, text=True, timeout=60, check=True).stdout
-        == "root\n"
-    )
+    done = subprocess.run([*host.ssh(), "id -un"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"{user}\n"
 
 
 @pytest.mark.parametrize("release", [12, 13])
-def test_a_service_can_be_confined_as_on_real_hardware(release: int, new_host: Callable[..., Host]) -> None:
+def test_a_service_can_be_confined_as_on_real_hardware(release: int, hosts: dict[int, Host]) -> None:
     """A sandbox that the container forbids would be switched off in tests, and never tried."""
     sandbox = """
         User=nobody PrivateUsers=yes ProtectProc=invisible ProcSubset=pid ProtectSystem=strict PrivateTmp=yes
@@ -90,7 +62,7 @@ def test_a_service_can_be_confined_as_on_real_hardware(release: int, new_host: C
         SystemCallFilter=@system-service CapabilityBoundingSet=
     """
     confined = " ".join(f"-p {setting}" for setting in sandbox.split())
-    host = new_host(release)
+    host = hosts[release]
     seen = host.run(
         f"systemd-run --quiet --wait --pipe {confined} sh -c 'cat /proc/self/uid_map; touch /etc/x'", check=False
     )
@@ -100,9 +72,9 @@ def test_a_service_can_be_confined_as_on_real_hardware(release: int, new_host: C
     assert host.allows_private_users()
 
 
-def test_a_services_limits_hold_and_are_no_other_hosts(new_host: Callable[..., Host]) -> None:
+def test_the_limits_of_a_service_hold_on_its_own_host(hosts: dict[int, Host]) -> None:
     """Hosts that share a tree of control groups remove each other's, and wait for each other's services to end."""
-    host, other = new_host(13), new_host(12)
+    host, other = hosts[13], hosts[12]
     host.run("systemd-run --unit=same sleep 600")
     assert other.run("systemctl status same.service", check=False).code == 4
     assert "same" not in other.run("find /sys/fs/cgroup -name '*.service'").out
@@ -116,8 +88,8 @@ def test_a_services_limits_hold_and_are_no_other_hosts(new_host: Callable[..., H
     assert host.run("systemctl is-active same.service").out == "active\n"
 
 
-def test_a_reboot_keeps_the_disk_and_clears_the_rest(new_host: Callable[..., Host]) -> None:
-    host = new_host()
+def test_a_reboot_keeps_the_disk_and_clears_the_rest(hosts: dict[int, Host]) -> None:
+    host = hosts[13]
     host.run("touch /srv/kept /tmp/gone /run/gone; cat /proc/sys/kernel/random/boot_id")
     before = host.run(
         "systemctl show -p UserspaceTimestampMonotonic --value systemd-journald; stat -c %Y /proc/1"
@@ -130,9 +102,19 @@ def test_a_reboot_keeps_the_disk_and_clears_the_rest(new_host: Callable[..., Hos
     )
 
 
-def test_ansible_comes_in_as_a_user_with_sudo(new_host: Callable[..., Host], play: Callable[..., Result]) -> None:
-    host = new_host(12, sudo=True)
-    assert host.user == "admin"
+def test_a_copy_begins_with_the_disk_of_a_host_and_is_not_found_by_its_name(
+    hosts: dict[int, Host], new_host: Callable[..., Host]
+) -> None:
+    host = hosts[13]
+    host.run("touch /srv/kept /run/gone")
+    copy = new_host(snapshot=host.snapshot(), domain=host.domain, is_found=False)
+    host.run("touch /srv/later")
+    assert copy.run("ls /srv/kept /run/gone /srv/later", check=False).out == "/srv/kept\n"
+    assert hosts[12].run(f"getent ahostsv4 {host.domain} | cut -d' ' -f1 | sort -u").out.split() == [host.address]
+
+
+def test_ansible_comes_in_as_a_user_with_sudo(hosts: dict[int, Host], play: Callable[..., Result]) -> None:
+    host = hosts[12]
     book = """\
     - hosts: ppm
       become: true
@@ -159,34 +141,28 @@ def test_ansible_comes_in_as_a_user_with_sudo(new_host: Callable[..., Host], pla
         refused.check()
 
 
-def test_volumes_fill_up_or_refuse(new_host: Callable[..., Host]) -> None:
-    host = new_host(tmpfs={"/srv/small": "size=1m", "/srv/fixed": "ro"})
+def test_volumes_fill_up_or_refuse(hosts: dict[int, Host]) -> None:
+    host = hosts[12]
     full = host.run("head -c 2M /dev/zero >/srv/small/file", check=False)
     assert "No space left on device" in full.err
     assert "Read-only file system" in host.run("touch /srv/fixed/file", check=False).err
 
 
 def test_a_certificate_is_issued_and_clients_trust_it(
-    acme: Acme, client: Client, new_host: Callable[..., Host], play: Callable[..., Result], tmp_path: Path
+    acme: Acme, client: Client, deployed: Callable[[int], Deployed]
 ) -> None:
-    host = new_host()
-    ca, root = tmp_path / "ca.pem", tmp_path / "root.pem"
-    ca.write_bytes(acme.ca())
-    root.write_bytes(acme.root())
-    play(SITE, host, ca=str(ca), domain=host.domain, directory=acme.directory)
-
-    url = f"https://{host.domain}/"
-    with reach.session(host.domain, lambda: host.address, root) as session:
-        assert session.get(url, timeout=10).text == f"{host.domain} https {host.domain}"
-        assert session.get(f"http://{host.domain}/", timeout=10).ok
-    with reach.session(host.domain, host.address) as session, pytest.raises(requests.exceptions.SSLError):
+    index = deployed(13)
+    url, address = f"{index.url}/healthz", index.host.address
+    with index.new_session() as session:
+        assert session.get(url, timeout=10).text == "ok\n"
+    with reach.session(index.domain, address) as session, pytest.raises(requests.exceptions.SSLError):
         session.get(url, timeout=10)
-    with reach.session("else.test", host.address, root) as session, pytest.raises(requests.exceptions.SSLError):
+    with reach.session("else.test", address, index.ca) as session, pytest.raises(requests.exceptions.SSLError):
         session.get("https://else.test/", timeout=10)
 
     assert "unable to get local issuer" in client.run(f"curl -sS {url}", check=False).err
     client.trust("pebble", acme.root())
-    assert client.run(f"curl -sS {url}").out == f"{host.domain} https {host.domain}"
+    assert client.run(f"curl -sS {url}").out == "ok\n"
 
 
 def test_a_client_has_debians_pip_and_the_newest_clients(client: Client) -> None:
@@ -206,9 +182,8 @@ def test_what_a_killed_process_left_is_swept(bed: Bed, tmp_path: Path) -> None:
         import time
         from pathlib import Path
         from testbed.bed import open_bed
-        from testbed.hosts import Wanted
         bed = open_bed({name!r}, Path({str(tmp_path)!r}))
-        bed.host(Wanted(name="left"))
+        bed.client("left")
         print("up", flush=True)
         time.sleep(600)
     """
@@ -232,9 +207,8 @@ def test_a_bed_that_is_kept_outlives_its_process_until_its_folder_goes(bed: Bed,
     script = f"""
         from pathlib import Path
         from testbed.bed import open_bed
-        from testbed.hosts import Wanted
         bed = open_bed({name!r}, Path({str(folder)!r}), keep=True)
-        bed.host(Wanted(name="left"))
+        bed.client("left")
         bed.let_go()
     """
     labels = {"label": f"ppm-testbed.lease=ppm-testbed-{name}"}
@@ -248,8 +222,8 @@ def test_a_bed_that_is_kept_outlives_its_process_until_its_folder_goes(bed: Bed,
     assert bed.engine.api.containers.list(all=True, filters=labels) == []
 
 
-def test_an_unplugged_host_is_not_reached(new_host: Callable[..., Host], client: Client) -> None:
-    host = new_host()
+def test_an_unplugged_host_is_not_reached(hosts: dict[int, Host], client: Client) -> None:
+    host = hosts[13]
     there = f"python3 -c 'import socket; print(socket.create_connection((\"{host.domain}\", 22), 3).recv(4))'"
     assert "SSH-" in client.run(there).out
     host.box.disconnect()

@@ -394,15 +394,28 @@ def fill(index: Server | Served, ppmctl: Callable[[str], object]) -> None:
     )
 
 
+Rows = Callable[[Party], Iterator[Asked]]
+
+
 def every(party: Party) -> Iterator[Asked]:
     """The whole table; the validators in it are those that `party` gives."""
     yield from (*pages(), *names(), *files(), *others(), *strangers(), *validators(party))
 
 
-def differences(one: Party, other: Party) -> tuple[int, list[str]]:
+def sample(party: Party) -> Iterator[Asked]:
+    """The rows that show a path, a method, a header, its value or a kind of user for the first time."""
+    seen: set[object] = set()
+    for asked in every(party):
+        parts = {("path", asked.path), ("method", asked.method), ("who", asked.who), *asked.headers.items()}
+        if not parts <= seen:
+            seen |= parts
+            yield asked
+
+
+def differences(one: Party, other: Party, rows: Rows = every) -> tuple[int, list[str]]:
     """How many requests both were asked, and where they answered otherwise, the first one's answer first."""
     found, count = [], 0
-    for asked in every(one):
+    for asked in rows(one):
         count += 1
         first, second = (what_counts(ask(party, asked), url=party.url, asked=asked) for party in (one, other))
         differing = [key for key in first if first[key] != second.get(key, first[key])]

@@ -6,6 +6,7 @@ Everything is in containers that go with the test, the module or the session tha
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import signal
@@ -96,44 +97,99 @@ def acme(bed: Bed) -> Acme:
     return bed.acme()
 
 
-def _maker(bed: Bed) -> Iterator[Callable[..., Host]]:
-    made: list[Host] = []
+class _Maker:
+    """Make hosts, each with a name and a domain of its own unless it is given one, and remove them."""
 
-    def make(release: int = 13, **wanted: object) -> Host:
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+        self._made: list[Host] = []
+
+    def __call__(self, release: int = 13, *, snapshot: str = "", **wanted: object) -> Host:
         number = next(_numbers)
         options = {"name": f"host{number}", "domain": f"index{number}.test"} | wanted
-        host = bed.host(Wanted(release=release, **options))  # type: ignore[arg-type]
-        made.append(host)
+        host = self._bed.host(Wanted(release=release, **options), snapshot=snapshot)  # type: ignore[arg-type]
+        self._made.append(host)
         _up.append(host)
         return host
 
-    yield make
-    for host in made:
+    def copy(self, index: Deployed, **wanted: object) -> Host:
+        """Make a host with the disk that site.yml left on another: its users, domain and certificate too."""
+        host = index.host
+        same = {"sudo": host.user != "root", "domain": host.domain}
+        return self(host.release, snapshot=index.snapshot, **(same | wanted))
+
+    def remove(self, host: Host) -> None:
+        self._made.remove(host)
         _up.remove(host)
         host.remove()
 
 
+@contextlib.contextmanager
+def _making(bed: Bed) -> Iterator[_Maker]:
+    maker = _Maker(bed)
+    yield maker
+    for host in list(maker._made):
+        maker.remove(host)
+
+
 @pytest.fixture(scope="session")
-def deployed(bed: Bed, acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Deployed]]:
+def _session_hosts(bed: Bed) -> Iterator[_Maker]:
+    with _making(bed) as maker:
+        yield maker
+
+
+@pytest.fixture(scope="session")
+def deployed(
+    _session_hosts: _Maker, acme: Acme, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Deployed]:
     """The host of a release of Debian that site.yml has made an index from bare: `deployed(13)`, for the session.
 
     Debian 12 is entered as a user with sudo, Debian 13 as root. Tests leave it as they found it: it runs the release
     of this checkout, with the variables that it was made with, and its files, users and services are all there.
+    What would take long to put back goes with `reset`, or happens to a copy (`new_deployed`).
     """
-    maker = _maker(bed)
-    new = next(maker)
     made: dict[int, Deployed] = {}
 
     def get(release: int) -> Deployed:
         if release not in made:
-            host = new(release, sudo=release == 12)
+            host = _session_hosts(release, sudo=release == 12)
             there = made[release] = deploy(host, acme, tmp_path_factory.mktemp(f"debian{release}"))
             took = [f"{run.seconds:.0f} s" for run in there.runs]
             _figures.append(f"Debian {release}: site.yml took {took[0]} from bare, {took[1]} for a second run")
         return made[release]
 
-    yield get
-    next(maker, None)
+    return get
+
+
+@pytest.fixture(scope="session")
+def reset(_session_hosts: _Maker) -> Callable[[Deployed], None]:
+    """Put a host of `deployed` back to how site.yml left it: `reset(index)`. It boots, and has another address."""
+
+    def put_back(index: Deployed) -> None:
+        name = index.host.name
+        _session_hosts.remove(index.host)
+        index.host = _session_hosts.copy(index, name=name)
+
+    return put_back
+
+
+@pytest.fixture
+def new_deployed(bed: Bed, deployed: Callable[[int], Deployed], tmp_path: Path) -> Iterator[Callable[..., Deployed]]:
+    """Make copies of `deployed(release)`, as site.yml left it, that go with the test: `new_deployed(13)`.
+
+    A copy has the same domain, certificate and users. Other containers find the session's host by that domain, unless
+    it is unplugged; the options are those of `testbed.hosts.Wanted` (`tmpfs={…}`).
+    """
+    with _making(bed) as new:
+
+        def make(release: int = 13, **wanted: object) -> Deployed:
+            of = deployed(release)
+            host = new.copy(of, is_found=False, **wanted)
+            folder = tmp_path / host.name
+            folder.mkdir()
+            return dataclasses.replace(of, host=host, folder=folder)
+
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -163,13 +219,15 @@ def new_host(bed: Bed) -> Iterator[Callable[..., Host]]:
 
     Each has a name and a domain of its own, unless it is given one; the options are those of `testbed.hosts.Wanted`.
     """
-    yield from _maker(bed)
+    with _making(bed) as new:
+        yield new
 
 
 @pytest.fixture(scope="module")
 def new_shared_host(bed: Bed) -> Iterator[Callable[..., Host]]:
     """The same, for hosts that the tests of a module share."""
-    yield from _maker(bed)
+    with _making(bed) as new:
+        yield new
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import compileall
 import secrets
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from support.servers import PPMCTL, Server, clean_environment
+from support.servers import PPMCTL, Server, clean_environment, run_ppmctl
 
 CACHE = Path(__file__).parents[2] / ".cache"
 BIN = Path(sys.executable).parent
@@ -41,7 +46,11 @@ def fetch(requirement: str, *options: str) -> Path:
 
     It is kept below `.cache/`, so that only the first run fetches it.
     """
-    folder = _DISTS / "_".join([requirement, *options]).replace("/", "_")
+    return _kept("_".join([requirement, *options]).replace("/", "_"), requirement, *options)
+
+
+def _kept(name: str, requirement: str, *options: str) -> Path:
+    folder = _DISTS / name
     if not folder.exists():
         _keep(_fetch(requirement, *options).parent, folder)
     (path,) = folder.iterdir()
@@ -69,9 +78,9 @@ def _fetch(requirement: str, *options: str) -> Path:
 
 def pip_library(version: str = "") -> Path:
     """A folder to put on PYTHONPATH that has pip of this version; the newest there is, if none is given."""
-    # what was the newest may not be it any more, so that is asked for each time
-    wheel = fetch(f"pip=={version}") if version else _fetch("pip")
-    folder = CACHE / f"{_DISTS.name}-{wheel.stem}"
+    # what was the newest may not be it any more, so that is asked for each day
+    wheel = fetch(f"pip=={version}") if version else _kept(f"pip-{datetime.now(UTC).date()}", "pip")
+    folder = CACHE / f"{_DISTS.name}-{wheel.stem}-compiled"
     if not folder.exists():
         unpacking = folder.with_name(f".unpacking-{secrets.token_hex(6)}")
         parts = [wheel]
@@ -82,10 +91,21 @@ def pip_library(version: str = "") -> Path:
                 archive.extractall(unpacking)
         if version:
             (unpacking / "sitecustomize.py").write_text(_OLD_PIP_ON_NEW_PYTHON)
+        compileall.compile_dir(unpacking, quiet=2)  # clients write no bytecode: each would compile it again
         _keep(unpacking, folder)
-    if not version:
-        shutil.rmtree(wheel.parent)
     return folder
+
+
+def offline_builds() -> dict[str, str]:
+    """Return variables with which a build's pip finds flit_core, setuptools and setuptools-scm without an index."""
+    folder = _DISTS / "build-backends"
+    if not folder.exists():
+        fetching = _DISTS / f".fetching-{secrets.token_hex(6)}"
+        backends = ("flit_core>=3.12", "setuptools>=77", "setuptools-scm")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", str(fetching), *backends]
+        subprocess.run(command, check=True, timeout=300)
+        _keep(fetching, folder)
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +150,20 @@ class Machine:
 
     def run(self, *command: str | Path, expect: int | None = 0, cwd: Path | None = None, **environ: str) -> Done:
         """Run a command; fail, with all it said, unless it exits with `expect` (None: however it exits)."""
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=cwd or self.home,
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=300,
-        )
+        done: subprocess.CompletedProcess[str]
+        options: dict[str, Any] = {"cwd": cwd or self.home, "env": {**self.environ, **environ}, "timeout": 300}
+        if command[: len(PPMCTL)] == PPMCTL:
+            done = run_ppmctl([str(part) for part in command[len(PPMCTL) :]], merged=True, **options)
+        else:
+            done = subprocess.run(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                **options,
+            )
         said = " ".join(str(part) for part in command)
         assert expect is None or done.returncode == expect, f"{said} exited {done.returncode}:\n{done.stdout}"
         return Done(code=done.returncode, output=done.stdout)
@@ -175,7 +198,7 @@ class Installer:
     def run(self, command: str, *arguments: str | Path, expect: int | None = 0) -> Done:
         """Run a command of pip's, or `uv pip`."""
         if not self.python.exists():
-            self.machine.run(sys.executable, "-m", "venv", "--without-pip", self.machine.home / "venv")
+            venv.create(self.machine.home / "venv", symlinks=True)
         if self.library is None:
             return self.machine.run(
                 BIN / "uv", "pip", command, "--python", self.python, "--verbose", *arguments, expect=expect
@@ -187,8 +210,8 @@ class Installer:
         """The version of a project that is installed; None if it is not."""
         if not self.python.exists():
             return None
-        code = "import importlib.metadata as m, sys; print(*[d.version for d in m.distributions(name=sys.argv[1])])"
-        return self.machine.run(self.python, "-c", code, name).output.strip() or None
+        (packages,) = self.python.parents[1].glob("lib/python*/site-packages")
+        return " ".join(found.version for found in metadata.distributions(name=name, path=[str(packages)])) or None
 
 
 def publish(client: str, machine: Machine, server: Server, url: str, *files: Path, expect: int | None = 0) -> Done:
@@ -255,13 +278,11 @@ def flit_project(folder: Path, name: str, version: str) -> Path:
 
 def run(there: Machine, *arguments: str | Path, expect: int = 0, typed: str | None = None, **environ: str) -> str:
     """ppmctl on somebody's machine, with `typed` on its stdin; what it said; on stderr too where it fails."""
-    done = subprocess.run(
-        [*PPMCTL, *(str(argument) for argument in arguments)],
+    done = run_ppmctl(
+        [str(argument) for argument in arguments],
         env={**there.environ, **environ},
         cwd=there.home,
         input=typed or "",
-        capture_output=True,
-        text=True,
         timeout=120,
     )
     assert done.returncode == expect, f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"

@@ -1,43 +1,81 @@
-"""`ppmctl`, killed in the middle of what it does: python tests/support/crashing.py serve …
+"""`ppmctl` that is killed right before a file operation, or records which ones it makes.
+
+    python tests/support/crashing.py serve …        or, cheaper, support.warm with the environment of a plan
 
 The variable CRASH_PLAN names a file. While it holds a plan, the process and its whole group get SIGKILL right
-before the file operation that the plan names, and the file beside it (`….reached`) says which that was.
-Nothing of ppmctl is replaced: an audit hook of the interpreter sees each operation before it is made.
+before the file operation that the plan names, and the file beside it (`….reached`) names that operation; or each
+operation is written down. Nothing of ppmctl is replaced: an audit hook of the interpreter sees each operation before
+it is made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 COMMAND = (sys.executable, str(Path(__file__).resolve()))
 VARIABLE = "CRASH_PLAN"
 
-# audit event → how many of its first arguments are paths
+# audit event → how many of its first arguments are paths, and where the folders stand that those may be relative to
 EVENTS = {
-    "open": 1,
-    "os.link": 2,
-    "os.mkdir": 1,
-    "os.remove": 1,
-    "os.rename": 2,
-    "os.rmdir": 1,
-    "os.utime": 1,
-    "shutil.rmtree": 1,
+    "open": (1, None),
+    "os.link": (2, 2),
+    "os.mkdir": (1, 2),
+    "os.remove": (1, 1),
+    "os.rename": (2, 2),
+    "os.rmdir": (1, 1),
+    "os.utime": (1, 3),
+    "shutil.rmtree": (1, 1),
 }
+# a name that differs each time: a process's folder, a file in it, a file that will be renamed
+_CHANCE = re.compile(r"(?<=[/.])(?:[0-9]+-)?[0-9a-f]{8,16}(?=[/. ]|$)")
+_STRIPE = re.compile(r"^locks/[0-9a-f]{2}$")  # of a project's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """An operation below a volume's root. In its path (of two, "from -> to") a star is what differs each time.
+
+    `number` counts equal operations from 1. Right before one that does not `change` anything, as a file that is read
+    or a folder that is there already, the disk is as right before the next one.
+    """
+
+    event: str
+    path: str
+    thread: str
+    changes: bool
+    number: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.path}" + (f" ({self.number})" if self.number > 1 else "")
+
+    def pattern(self, names: Mapping[str, str]) -> str:
+        """Return what `Plan.arm` kills at, with other names than when it was recorded: any, if not in `names`."""
+        pattern = re.escape(self.path).replace(r"\*", "[0-9a-f-]+")
+        named = re.sub(r"\\{(\w+)\\}", lambda found: re.escape(names.get(found[1], "")) or "[^/ ]+", pattern)
+        return f"^{named}$"
 
 
 class Plan:
-    """The plan that the processes with `environ` obey; armed and disarmed while they run."""
+    """The plan that the processes with `environ` obey; armed and disarmed while they run.
 
-    def __init__(self, path: Path) -> None:
+    Paths below `root` are relative to it, if there is one.
+    """
+
+    def __init__(self, path: Path, *, root: Path | None = None) -> None:
         self._path = path
+        self._root = root
         self._reached = path.with_name(path.name + ".reached")
+        self._recorded = path.with_name(path.name + ".recorded")
 
     @property
     def environ(self) -> dict[str, str]:
@@ -50,14 +88,45 @@ class Plan:
         """
         assert event in EVENTS, event
         self._reached.unlink(missing_ok=True)
-        written = self._path.with_name(self._path.name + ".new")
-        written.write_text(json.dumps({"event": event, "pattern": pattern, "count": count, "by": by}))
-        written.replace(self._path)
+        self._write({"event": event, "pattern": pattern, "count": count, "by": by})
+
+    def arm_at(self, operation: Operation, names: Mapping[str, str], *, count: int = 1) -> None:
+        """Kill before a recorded operation is made again (`count` times), with other names than when recorded."""
+        self.arm(operation.event, operation.pattern(names), count=operation.number - 1 + count)
 
     def disarm(self) -> str:
-        """Take the plan back; the operation that a process died before, or "" if none did."""
+        """Take the plan back; return the operation that a process died before, or "" if none did."""
         self._path.unlink(missing_ok=True)
         return self._reached.read_text() if self._reached.exists() else ""
+
+    @contextlib.contextmanager
+    def recording(self, names: Mapping[str, str]) -> Iterator[list[Operation]]:
+        """Record the operations below the root in the block; they are in the list at its end.
+
+        Where a path has one of the values of `names`, the operation has its key in braces.
+        """
+        assert self._root is not None, "operations of which volume?"
+        self._recorded.write_bytes(b"")
+        found: list[Operation] = []
+        self._write({"record": str(self._recorded)})
+        yield found
+        self._path.unlink()
+        seen: dict[tuple[str, str], int] = {}
+        for line in self._recorded.read_text().splitlines():
+            values = json.loads(line)
+            path = values.pop("path")
+            if path.startswith("/"):
+                continue  # elsewhere
+            for placeholder, name in names.items():
+                path = path.replace(name, "{" + placeholder + "}")
+            path = _STRIPE.sub("locks/*", _CHANCE.sub("*", path))
+            number = seen[values["event"], path] = seen.get((values["event"], path), 0) + 1
+            found.append(Operation(path=path, number=number, **values))
+
+    def _write(self, plan: dict[str, Any]) -> None:
+        written = self._path.with_name(self._path.name + ".new")
+        written.write_text(json.dumps({**plan, "root": str(self._root or "-")}))
+        written.replace(self._path)
 
 
 class _Hook:
@@ -73,12 +142,14 @@ class _Hook:
             return
         self._inside.busy = True  # what the hook itself does is no operation of the program
         try:
-            self._consider(event, arguments[: EVENTS[event]])
+            self._consider(event, arguments)
         finally:
             self._inside.busy = False
 
     def _consider(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not all(isinstance(argument, str | bytes | os.PathLike) for argument in arguments):
+        count, folder = EVENTS[event]
+        paths = arguments[:count]
+        if not all(isinstance(path, str | bytes | os.PathLike) for path in paths):
             return
         try:
             with open(self._plan, "rb") as file:
@@ -86,7 +157,18 @@ class _Hook:
         except FileNotFoundError:
             return
         plan = json.loads(text)
-        operation = " -> ".join(os.fsdecode(argument) for argument in arguments)
+        folders = arguments[folder : folder + count] if folder is not None else ()
+        below = f"{plan['root']}/"
+        operation = " -> ".join(
+            _absolute(path, *folders[n : n + 1]).removeprefix(below) for n, path in enumerate(paths)
+        )
+        if "record" in plan:
+            changes = _changes(event, _absolute(paths[0], *folders[:1]), arguments)
+            thread = threading.current_thread().name
+            line = {"event": event, "path": operation, "thread": thread, "changes": changes}
+            with open(plan["record"], "ab", buffering=0) as file:
+                file.write(json.dumps(line).encode() + b"\n")
+            return
         if event != plan["event"] or not re.search(plan["pattern"], operation):
             return
         with self._guard:
@@ -98,13 +180,40 @@ class _Hook:
             os.killpg(0, plan["by"])
 
 
+def _absolute(path: Any, folder: int | None = None) -> str:
+    """Return a path that may begin at `folder`, a descriptor."""
+    text = os.fsdecode(path)
+    is_relative = folder is not None and folder >= 0 and not text.startswith("/")
+    return f"{Path(f'/proc/self/fd/{folder}').readlink()}/{text}" if is_relative else text
+
+
+def _changes(event: str, path: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether an operation will change what is on the disk, times aside. What is in doubt does."""
+    match event:
+        case "open":  # one that is there and not written at once is a lock
+            flags = arguments[2]
+            return bool(flags & (os.O_WRONLY | os.O_TRUNC) or (flags & os.O_CREAT and not os.path.lexists(path)))
+        case "os.mkdir":
+            return not os.path.lexists(path)
+        case "os.remove" | "os.rmdir":
+            return os.path.lexists(path)
+        case "os.utime" | "shutil.rmtree":  # what the latter does follows, one by one
+            return False
+    return True
+
+
+def obey() -> None:
+    """Let this process obey its plan from now on."""
+    sys.addaudithook(_Hook(os.environ[VARIABLE]))
+
+
 def main() -> None:
     if os.getpgrp() != os.getpid():  # the group that is killed is this program's own, whoever started it
         os.setpgid(0, 0)
     sys.path.pop(0)  # the folder of this file, whose names are none of the program's
     from ppmctl.cli import main as ppmctl
 
-    sys.addaudithook(_Hook(os.environ[VARIABLE]))
+    obey()
     ppmctl()
 
 

@@ -32,7 +32,7 @@ class Deployed(Served):
     """An index on a host, behind nginx, with a certificate of the ACME server's; `user` and `secret` are an admin's.
 
     `ca` is the file with the root that the certificate leads to. `first` is the run of site.yml on the bare host,
-    `second` the one right after it.
+    `second` the one right after it; `snapshot` is the image of the disk that they left.
     """
 
     host: Host
@@ -42,6 +42,7 @@ class Deployed(Served):
     user: str = ""
     secret: str = ""
     runs: list[Result] = field(default_factory=list)
+    snapshot: str = ""
 
     @property
     def domain(self) -> str:
@@ -116,6 +117,7 @@ def deploy(host: Host, acme: Acme, folder: Path, **more: object) -> Deployed:
     made.ca.write_bytes(acme.root())
     made.runs = [made.play(), made.play()]
     made.user, _, made.secret = host.box.get(FIRST_CREDENTIAL).decode().strip().partition(":")
+    made.snapshot = host.snapshot()
     return made
 
 

@@ -1,24 +1,17 @@
-"""People with a credential of an index, and what `ppmctl env` says to them."""
+"""People with a credential of an index, and what `ppmctl env` prints for them."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from ppmctl import cli
 from support.clients import Machine, machine, run
 from support.servers import Server, ppmctl
 
 
 def user(server: Server, name: str, home: Path, role: str = "publisher") -> Machine:
-    """The machine of somebody with a credential of that role: PPMCTL_INDEX and a netrc."""
+    """Make the machine of a new user of that role: PPMCTL_INDEX and a netrc."""
     secret = ppmctl("user", "add", name, "--role", role, "--root", str(server.root)).stdout.strip()
     there = machine(home)
     (there.home / ".netrc").write_text(f"machine 127.0.0.1 login {name} password {secret}\n")
@@ -26,26 +19,9 @@ def user(server: Server, name: str, home: Path, role: str = "publisher") -> Mach
     return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": server.url})
 
 
-# what these start writes to the process's own stderr
-_APART = ("install", "lock", "outdated", "check")
-
-
 def env(who: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -> str:
-    """What `ppmctl env` says to somebody; on stderr too where it fails. In this process: there are many of them."""
-    if arguments[0] in _APART:
-        return run(who, "env", *arguments, expect=expect, **environ)
-    out, errors = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
-        for name in os.environ:
-            patch.delenv(name)
-        for name, value in {**who.environ, **environ}.items():
-            patch.setenv(name, value)
-        patch.chdir(who.home)
-        patch.setattr(sys, "stdin", io.StringIO())
-        code = cli.run(["env", *(str(argument) for argument in arguments)])
-    said = out.getvalue()
-    assert code == expect, f"{arguments} exited {code}:\n{said}\n{errors.getvalue()}"
-    return said if expect == 0 else said + errors.getvalue()
+    """Run `ppmctl env` and return what it printed; on stderr too where it fails."""
+    return run(who, "env", *arguments, expect=expect, **environ)
 
 
 def shown(who: Machine, name: str) -> dict[str, Any]:
@@ -54,7 +30,7 @@ def shown(who: Machine, name: str) -> dict[str, Any]:
 
 
 def listing(who: Machine, name: str) -> list[str]:
-    """The requirements of an environment."""
+    """Return the requirements of an environment."""
     return list(shown(who, name)["requirements"])
 
 

@@ -53,7 +53,7 @@ def foreign() -> Iterator[Foreign]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})  # its end waits so long
     thread.start()
     index.url = f"http://127.0.0.1:{server.server_port}"
     try:

@@ -49,7 +49,10 @@ def sdist(folder: Path, name: str, version: str, *, size: int) -> Path:
     """An sdist with a member of `size` bytes, in a gzip file that packs nothing."""
     top = f"{name}-{version}"
     path = folder / f"{top}.tar.gz"
-    with gzip.open(path, "wb", compresslevel=0) as packed, tarfile.open(fileobj=packed, mode="w|") as archive:
+    with (
+        gzip.open(path, "wb", compresslevel=0) as packed,
+        tarfile.open(fileobj=packed, mode="w|", bufsize=_BLOCK, copybufsize=_BLOCK) as archive,
+    ):
         metadata = wheels.write(folder, ("PKG-INFO", wheels.metadata(name, version)))
         archive.add(metadata, f"{top}/PKG-INFO")
         metadata.unlink()
@@ -123,7 +126,7 @@ def watched(server: Server) -> Iterator[Disk]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.02):
+        while not over.wait(0.05):
             seen.look(server)
 
     thread = threading.Thread(target=watch)

@@ -17,10 +17,14 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """Something that is done in the middle of a request, before the server has it or after; it gets no answer."""
+    """Something that is done in the middle of a request, before the server has it or after it.
+
+    The request gets no answer, unless it `is_passed_on`.
+    """
 
     act: Callable[[], object]
     after: bool = False
+    is_passed_on: bool = False
 
 
 # What becomes of a request: nothing; it is answered 503 without the server, its connection ends before the server has
@@ -74,7 +78,9 @@ def recording(
                 return
             if isinstance(trouble, Act) and not trouble.after:
                 trouble.act()
-                return
+                if not trouble.is_passed_on:
+                    return
+                trouble = None
             if trouble == "cut":
                 return  # HTTP/1.0: the connection ends
             kept = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
@@ -126,7 +132,7 @@ def recording(
             context.load_cert_chain(*certificate)
             listener.socket = context.wrap_socket(listener.socket, server_side=True)
             recorder.url = f"https://localhost:{listener.server_address[1]}"
-        thread = threading.Thread(target=listener.serve_forever)
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
             yield recorder

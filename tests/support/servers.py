@@ -17,6 +17,10 @@ from typing import Any
 
 import requests
 
+from support import preloaded
+from support.warm import Process
+from support.warm import start as start_warm
+
 PPMCTL = (sys.executable, "-m", "ppmctl")
 JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -48,9 +52,21 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     return kept | more
 
 
+def run_ppmctl(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `ppmctl` with options of `preloaded.run`, and with the start of an interpreter only where that matters.
+
+    A test of the start itself runs `PPMCTL` with subprocess.
+    """
+    if preloaded.can_run(arguments, options.get("env")):
+        return preloaded.run(arguments, **options)
+    errors = subprocess.STDOUT if options.pop("merged", False) else subprocess.PIPE
+    options = {"timeout": 600, "stdout": subprocess.PIPE, "stderr": errors, "text": True} | options
+    return subprocess.run([*PPMCTL, *arguments], **options)
+
+
 def ppmctl(*arguments: str, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl`; fail, with all it said, unless it exits with `expect`."""
-    done = subprocess.run([*PPMCTL, *arguments], capture_output=True, text=True, timeout=600, **options)
+    """Run `ppmctl`; fail, with all it printed, unless it exits with `expect`. Options are those of `run_ppmctl`."""
+    done = run_ppmctl(arguments, **options)
     assert done.returncode == expect, f"ppmctl {arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -77,13 +93,14 @@ class Server:
 
     root: Path
     port: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Process
     log: Path
     user: str = ""
     secret: str = ""
     options: tuple[str, ...] = ()
     command: tuple[str, ...] = PPMCTL
     environ: Mapping[str, str] = field(default_factory=dict)
+    warm: bool = False
 
     @property
     def url(self) -> str:
@@ -137,7 +154,14 @@ class Server:
 
     def start_again(self) -> None:
         """Start another process on the same volume and port."""
-        again = start(self.root, port=self.port, options=self.options, command=self.command, environ=self.environ)
+        again = start(
+            self.root,
+            port=self.port,
+            options=self.options,
+            command=self.command,
+            environ=self.environ,
+            warm=self.warm,
+        )
         self.process = again.process
 
 
@@ -149,21 +173,30 @@ def start(
     command: Sequence[str] = PPMCTL,
     environ: Mapping[str, str] | None = None,
     wait: float = 60,
+    warm: bool = False,
 ) -> Server:
-    """Serve the volume at `root` (made if needed, with a first admin) and wait until it answers."""
+    """Serve the volume at `root` (made if needed, with a first admin) and wait until it answers.
+
+    `warm` forks the server from a process that has imported its modules (`support.warm`), whatever `command` is.
+    """
     port = port or free_port()
     log = root.with_name(root.name + ".log")
     root.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [*command, "serve", "--root", str(root), "--port", str(port), "--first-credential", *options]
+    arguments = ["serve", "--root", str(root), "--port", str(port), "--first-credential", *options]
+    environment = {**os.environ, **(environ or {})}
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            env={**os.environ, **(environ or {})},
-        )
+        process: subprocess.Popen[bytes] | Process
+        if warm:
+            process = start_warm(arguments, environ=environment, stdout=output, stderr=output)
+        else:
+            process = subprocess.Popen(
+                [*command, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env=environment,
+            )
     server = Server(
         root=root,
         port=port,
@@ -172,6 +205,7 @@ def start(
         options=tuple(options),
         command=tuple(command),
         environ=dict(environ or {}),
+        warm=warm,
     )
     server_is_up(server, wait=wait)
     if (root / "first-credential").exists():

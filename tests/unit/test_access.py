@@ -32,6 +32,7 @@ def entry(name: str, role: str = "publisher", **more: object) -> Access:
         ("admin", (), None, "manage", "x", True),
         ("admin", ("acme-*",), None, "manage", "x", False),
         ("admin", ("acme-*",), None, "manage", None, False),
+        ("admin", ("?*",), None, "manage", None, False),
         ("admin", (), "2020-01-01T00:00:00+00:00", "read", None, False),
         ("admin", (), "2020-01-01T00:00:00Z", "read", None, False),
         ("admin", (), "2999-01-01T00:00:00.5Z", "manage", "x", True),
@@ -118,6 +119,10 @@ def test_what_a_new_token_would_have_more(wanted: Access, holder: Access, more: 
     ("duration", "moment"),
     [
         ("45s", "2027-03-01T12:00:45.250Z"),
+        ("59s", "2027-03-01T12:00:59.250Z"),
+        ("60s", "2027-03-01T12:01:00Z"),
+        ("90s", "2027-03-01T12:01:30Z"),
+        ("36500d", "2127-02-05T12:00:00Z"),
         ("10m", "2027-03-01T12:10:00Z"),
         ("12h", "2027-03-02T00:00:00Z"),
         ("90d", "2027-05-30T12:00:00Z"),
@@ -127,7 +132,9 @@ def test_durations(duration: str, moment: str) -> None:
     assert access.expiry(duration, now=NOW) == moment
 
 
-@pytest.mark.parametrize("duration", ["", "90", "d", "0s", "-1d", "1.5h", "1w", "9999999d", "1d ", "١d", "1D"])
+@pytest.mark.parametrize(
+    "duration", ["", "90", "d", "0s", "-1d", "1.5h", "1w", "36501d", "9999999d", "1d ", "١d", "1D"]
+)
 def test_what_is_no_duration(duration: str) -> None:
     with pytest.raises(UsageError, match="is not a duration"):
         access.expiry(duration, now=NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -175,3 +176,18 @@ def test_a_folder_in_which_a_web_server_was_first_is_a_new_volume(tmp_path: Path
     volume.prepare()
     assert volume.packages.is_dir()
     assert volume.bodies.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_line_that_does_not_fit_is_not_there(tmp_path: Path) -> None:
+    """Half of it would spoil the next one: docs/security.md. Here a limit of the process stands for a full disk."""
+    path = tmp_path / "lines"
+    files.append(path, b"first\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            files.append(path, b"second\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    files.append(path, b"third\n")
+    assert path.read_bytes() == b"first\nthird\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from typing import Any
 
@@ -89,8 +90,33 @@ def test_lines_that_name_nobody(text: str) -> None:
     assert htpasswd.parse(text) == htpasswd.Line(text=text)
 
 
+@pytest.mark.parametrize("name", [" ada", "ada ", "a\tb", "a\u200bb"])
+def test_a_name_that_the_web_server_would_read_otherwise_lets_nobody_in(name: str) -> None:
+    stored = ldap_sha1.hash("x")
+    assert htpasswd.parse(f"{name}:{stored}") == htpasswd.Line(text=f"{name}:{stored}", name=name, stored=stored)
+
+
+def test_what_follows_the_first_colon_is_the_hash() -> None:
+    found = htpasswd.parse("ada:x:y")
+    assert (found.name, found.stored, found.is_credential) == ("ada", "x:y", False)
+
+
+def test_hashes_are_loaded_only_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher's computer has no passlib, and loads nothing."""
+    htpasswd._hashes.cache_clear()
+    with monkeypatch.context() as lacks:
+        lacks.setitem(sys.modules, "passlib.context", None)
+        htpasswd.load()
+        with pytest.raises(ModuleNotFoundError):
+            htpasswd.hash_of("x")
+    htpasswd.load()
+    monkeypatch.setitem(sys.modules, "passlib.context", None)
+    assert htpasswd.is_secret_of("x", htpasswd.hash_of("x")), "it was loaded before"
+
+
 def test_the_cost_of_a_line_is_known_without_trying_it() -> None:
     """bcrypt of cost 31 would take days."""
+    htpasswd._sample.cache_clear()
     start = time.monotonic()
     cheap = htpasswd.parse(f"a:{bcrypt.using(rounds=4).hash('x')}")
     dear = htpasswd.parse(re.sub(r"\$04\$", "$31$", cheap.text))

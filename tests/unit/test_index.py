@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppmctl import index
+from ppmctl import files, index
 from ppmctl.folder import Folder, Record, Status, StoredFile
+from ppmctl.volume import ROOT_MARK, Volume
 
 
 def stored(filename: str, version: str, **changes: object) -> StoredFile:
@@ -154,4 +159,202 @@ def test_the_list_of_projects() -> None:
         "meta": {"api-version": "1.4"},
         "projects": [{"name": "a-c"}, {"name": "b"}],
     }
-    assert '<a href="a-c/">a-c</a>' in pages[index.HTML_PAGE].decode()
+    assert pages[index.HTML_PAGE].decode() == (
+        "<!DOCTYPE html>\n"
+        '<html lang="en">\n'
+        "  <head>\n"
+        '    <meta charset="utf-8">\n'
+        '    <meta name="pypi:repository-version" content="1.4">\n'
+        "    <title>Simple index</title>\n"
+        "  </head>\n"
+        "  <body>\n"
+        "    <h1>Simple index</h1>\n"
+        '    <a href="a-c/">a-c</a><br>\n'
+        '    <a href="b/">b</a><br>\n'
+        "  </body>\n"
+        "</html>\n"
+    )
+
+
+def test_the_html_of_a_project() -> None:
+    """Byte for byte: the page is derived, and one that differs is written again at each change."""
+    content = Folder(
+        project="x",
+        files=(
+            stored("x-1.0.tar.gz", "1.0", requires_python=">=3.9"),
+            stored("x-2.0-py3-none-any.whl", "2.0", core_metadata="cd" * 32, yanked="a & b"),
+        ),
+        status=Status(state="archived", reason="<old>"),
+    )
+    core = f'data-core-metadata="sha256={"cd" * 32}" data-dist-info-metadata="sha256={"cd" * 32}"'
+    assert index.html_page(content, content.files).decode() == (
+        "<!DOCTYPE html>\n"
+        '<html lang="en">\n'
+        "  <head>\n"
+        '    <meta charset="utf-8">\n'
+        '    <meta name="pypi:repository-version" content="1.4">\n'
+        '    <meta name="pypi:project-status" content="archived">\n'
+        '    <meta name="pypi:project-status-reason" content="&lt;old&gt;">\n'
+        "    <title>Links for x</title>\n"
+        "  </head>\n"
+        "  <body>\n"
+        "    <h1>Links for x</h1>\n"
+        f'    <a href="../../packages/x/x-1.0.tar.gz#sha256={"ab" * 32}" data-requires-python="&gt;=3.9">'
+        "x-1.0.tar.gz</a><br>\n"
+        f'    <a href="../../packages/x/x-2.0-py3-none-any.whl#sha256={"ab" * 32}" data-yanked="a &amp; b" {core}>'
+        "x-2.0-py3-none-any.whl</a><br>\n"
+        "  </body>\n"
+        "</html>\n"
+    )
+
+
+@pytest.mark.parametrize(("length", "is_packed"), [(1023, False), (1024, True)])
+def test_a_page_is_packed_from_a_kilobyte_on(length: int, is_packed: bool) -> None:
+    short = len(index.render_project(Folder(project="x", status=Status(reason="r")))[index.JSON_PAGE])
+    status = Status(reason="r" * (1 + length - short))
+    pages = index.render_project(Folder(project="x", status=status))
+    assert len(pages[index.JSON_PAGE]) == length
+    assert (index.JSON_PAGE + ".gz" in pages) is is_packed
+
+
+# on a volume
+
+
+def test_pages_are_written_where_they_differ(volume: Volume) -> None:
+    content = Folder(project="x", files=tuple(stored(f"x-{number}.tar.gz", f"{number}") for number in range(9)))
+    assert index.write_project(volume, content)
+    assert not index.write_project(volume, content)
+    pages = volume.pages("x")
+    assert sorted(path.name for path in pages.iterdir()) == [
+        *("index.html", "index.html.gz", "index.json", "index.json.gz"),
+    ]
+    rendered = index.render_project(content)
+    assert index.differences(pages, rendered) == []
+    (pages / "index.html").write_text("another")
+    (pages / "index.json").write_bytes(rendered["index.json"].replace(b"1.4", b"1.3"))
+    (pages / "index.json.gz").unlink()
+    assert index.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz"]
+    assert index.write_project(volume, content)
+    assert index.differences(pages, rendered) == []
+    # what is short again has no packed form any more
+    assert index.write_project(volume, Folder(project="x"))
+    assert sorted(path.name for path in pages.iterdir()) == ["index.html", "index.json"]
+    assert index.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz", "index.html.gz"]
+
+
+def test_a_page_of_the_future_still_moves_on(volume: Volume) -> None:
+    """nginx makes its ETag of the second: whatever the clock says, a page that changes has a later one."""
+    index.write_project(volume, Folder(project="x"))
+    path = volume.pages("x") / index.JSON_PAGE
+    os.utime(path, (4_000_000_000, 4_000_000_000))
+    index.write_project(volume, Folder(project="x", status=Status(state="archived")))
+    assert path.stat().st_mtime == 4_000_000_001
+    other = volume.pages("x") / index.HTML_PAGE
+    assert other.stat().st_mtime == 4_000_000_001
+
+
+def test_a_project_without_a_folder_has_no_pages(volume: Volume) -> None:
+    index.write_project(volume, Folder(project="x"))
+    index.refresh(volume, "x")
+    assert not volume.pages("x").exists()
+    volume.project("x").mkdir()
+    index.refresh(volume, "x")
+    assert json.loads((volume.pages("x") / index.JSON_PAGE).read_bytes())["files"] == []
+
+
+def test_projects_are_the_folders_that_are_not_hidden(volume: Volume) -> None:
+    (volume.packages / "x").mkdir()
+    (volume.packages / ".hidden").mkdir()
+    (volume.packages / "file").touch()
+    assert index.projects(volume) == ["x"]
+
+
+def test_marks_are_kept_in_a_folder_that_anybody_may_delete(volume: Volume) -> None:
+    shutil.rmtree(volume.pending)
+    assert index.marked(volume) == []
+    assert not index.root_is_marked(volume)
+    index.unmark(volume, "x")
+    for name in ("x", "a", "x"):
+        index.mark(volume, name)
+    assert index.marked(volume) == ["a", "x"]
+    assert not index.root_is_marked(volume)
+    index.mark(volume, ROOT_MARK)
+    assert index.root_is_marked(volume)
+    index.unmark(volume, "x")
+    assert index.marked(volume) == [ROOT_MARK, "a"]
+    shutil.rmtree(volume.root / "index")
+    index.mark(volume, "x")
+    assert index.marked(volume) == ["x"]
+
+
+def test_a_project_that_comes_while_the_list_is_written_marks_it_again(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark goes before the projects are read; another mark says until the end that a writer is at it."""
+    index.mark(volume, ROOT_MARK)
+    (volume.packages / "x").mkdir()
+    listed = index.projects
+
+    def read(of: Volume) -> list[str]:
+        found = listed(of)
+        marked.append(index.marked(volume))
+        index.mark(volume, ROOT_MARK)
+        return found
+
+    marked: list[list[str]] = []
+    monkeypatch.setattr(index, "projects", read)
+    index.write_root(volume)
+    assert marked == [[".root-writing"]]
+    assert index.marked(volume) == [ROOT_MARK]
+    assert b'"projects":[{"name":"x"}]' in (volume.simple / index.JSON_PAGE).read_bytes()
+
+
+def test_a_writer_of_the_list_that_died_leaves_nothing(volume: Volume) -> None:
+    left = files.temporary_name(volume.simple / index.JSON_PAGE)
+    left.touch()
+    index.write_root(volume)
+    assert left.exists(), "another one may be writing"
+    index.mark(volume, ".root-writing")
+    index.write_root(volume)
+    assert not left.exists()
+    assert index.marked(volume) == []
+
+
+@pytest.mark.parametrize("raised", [FileNotFoundError, FileExistsError])
+def test_what_somebody_deletes_meanwhile_is_written_again(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, raised: type[OSError]
+) -> None:
+    """For ten seconds, as long as somebody deletes index/ over and over; any other failure is one at once."""
+    clock = iter(range(100))
+    monkeypatch.setattr(index.time, "monotonic", lambda: next(clock))
+    replacement, failures = files.replacement, [raised] * 10
+
+    def fail(*arguments: object, **options: object) -> object:
+        if failures:
+            raise failures.pop()
+        return replacement(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(files, "replacement", fail)
+    assert index.write_project(volume, Folder(project="x"))
+    clock = iter(range(100))
+    failures[:] = [raised] * 11
+    with pytest.raises(raised):
+        index.write_project(volume, Folder(project="y"))
+    assert failures == []
+    failures[:] = [PermissionError]
+    with pytest.raises(PermissionError):
+        index.write_root(volume)
+
+
+def test_the_list_is_written_by_one_at_a_time(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two writers at once the one that read last writes last."""
+    held: list[bool] = []
+    listed: Callable[[Volume], list[str]] = index.projects
+
+    def read(of: Volume) -> list[str]:
+        held.append(files.try_lock(of.root_lock) is None)
+        return listed(of)
+
+    monkeypatch.setattr(index, "projects", read)
+    index.write_root(volume)
+    assert held == [True]

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from testbed import compose, container, debian, deployment, engine, lease, machine, place, playbook
+from testbed import compose, container, debian, deployment, disposable, engine, lease, machine, place, playbook, ports
 from testbed.bed import Stay, sweep
 from testbed.engine import Engine
 from testbed.errors import BedError
+from testbed.hosts import Wanted
 from testbed.lease import Lease
 from testbed.playbook import Recap
 
@@ -262,6 +263,14 @@ def test_images_have_the_tag_that_the_user_says(monkeypatch: pytest.MonkeyPatch,
     assert deployment._deployment(stay).environment == {"PPM_TAG": "latest"}
 
 
+def test_the_port_of_make_host_leads_to_the_hosts_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Wanted] = []
+    monkeypatch.setattr(ports, "free", lambda wanted, *, first, hint: wanted or first)
+    for port in (9443, None):
+        disposable._new(SimpleNamespace(host=made.append), port)  # type: ignore[arg-type]
+    assert [host.ports for host in made] == [{443: 9443}, {443: 8443}]
+
+
 def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
     """Of this cache alone: another one's leases are not known. What has a user's tag stays, whoever built it."""
 
@@ -280,12 +289,17 @@ def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
         image("make-images", "ppm-testbed-images-3", "ppm-nginx:latest"),
         image("make-images-under-test", "ppm-testbed-images-3", "ppm-nginx:ppm-testbed-1-make"),
         image("elsewhere", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12-elsewhere", of="another"),
+        # a step of a build, before its label with the lease
+        {"Id": "step", "RepoTags": [], "Labels": {container.CACHE: place.of_this_cache()}},
     ]
     removed: list[str] = []
 
-    def images(*, filters: dict[str, str]) -> list[dict[str, object]]:
-        name, _, value = filters["label"].partition("=")
-        return [image for image in here if image["Labels"][name] == value]  # type: ignore[index]
+    def images(*, filters: dict[str, list[str]]) -> list[dict[str, object]]:
+        def has(labels: dict[str, str], label: str) -> bool:
+            name, _, value = label.partition("=")
+            return name in labels and value in ("", labels[name])
+
+        return [one for one in here if all(has(one["Labels"], label) for label in filters["label"])]  # type: ignore[arg-type]
 
     def remove(name: str) -> None:
         removed.append(name)

@@ -1,0 +1,52 @@
+"""Print how many mutants of each module the unit tests killed, after `mutmut run`.
+
+    python scripts/mutation_rates.py
+
+A mutant is a module with one small change (a condition turned round, an argument left out). It is killed if a test
+fails or never ends with it. Exit code 1 where a module's rate is below its floor; 2 where a mutant was not tried.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+from mutmut.stats import status_by_exit_code
+
+# module → the least percentage that is killed. docs/mutation.md has the survivors: those that remain change nothing
+# that a user could see, or only the wording of a message.
+FLOORS: dict[str, int] = {}
+MUTANTS = Path("mutants/ppmctl")
+KILLED = ("killed", "timeout")
+
+
+def main() -> int:
+    statuses = {path.name.removesuffix(".py.meta"): read(path) for path in sorted(MUTANTS.glob("*.meta"))}
+    print(f"{'module':10} {'mutants':>8} {'killed':>8} {'survived':>9} {'untested':>9} {'rate':>7}")
+    low = False
+    for module, found in [*statuses.items(), ("all", sum(statuses.values(), Counter()))]:
+        killed, total = sum(found[status] for status in KILLED), found.total()
+        untested, waiting = found["no tests"], found["not checked"]
+        rate = 100 * killed / max(total, 1)
+        below = rate < FLOORS.get(module, 0)
+        low = low or below
+        print(
+            f"{module:10} {total:8} {killed:8} {total - killed - untested - waiting:9} {untested:9} {rate:6.1f}%"
+            f"{f'  below {FLOORS[module]} %' if below else ''}"
+        )
+    if not statuses or any(found["not checked"] for found in statuses.values()):
+        print("Not all mutants were tried: `make mutation` tries them.")
+        return 2
+    return int(low)
+
+
+def read(path: Path) -> Counter[str]:
+    """Return how many mutants of a module have each status."""
+    codes: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return Counter(status_by_exit_code[code] for code in codes.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""What the watcher of `drop/` takes, leaves and explains; each of its looks is called here, without time between."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+
+import pytest
+from support import wheels
+
+from ppmctl import folder
+from ppmctl.drop import Watcher
+from ppmctl.store import Store
+
+REJECTED = ".rejected"
+LOOKS = 3  # a file is taken by the third look that finds it unchanged
+
+
+@pytest.fixture
+def watcher(store: Store) -> Watcher:
+    return Watcher(store)
+
+
+def look(watcher: Watcher, times: int = LOOKS) -> list[str]:
+    """Return the names that were taken in so many looks."""
+    return [name for _ in range(times) for name in watcher.look()]
+
+
+def published(store: Store, project: str) -> set[str]:
+    return {file.filename for file in folder.read(store.volume, project).files}
+
+
+def test_a_growing_file_is_not_taken_early(store: Store, watcher: Watcher) -> None:
+    """Half of a wheel has no directory yet and half of an sdist may even look whole."""
+    for name, content in (wheels.wheel("slow", "1.0"), wheels.sdist("slow", "1.0")):
+        with (store.volume.drop / name).open("wb", buffering=0) as file:
+            for start in range(0, len(content), 100):
+                file.write(content[start : start + 100])
+                assert look(watcher, LOOKS - 1) == []
+        assert [path.name for path in store.volume.drop.iterdir()] == [name], "no reason is beside it"
+        assert look(watcher) == [name]
+        assert (store.volume.project("slow") / name).read_bytes() == content
+
+
+def test_a_file_that_is_replaced_by_another_of_its_length_is_looked_at_again(store: Store, watcher: Watcher) -> None:
+    name, content = wheels.wheel("swapped", "1.0")
+    path = wheels.write(store.volume.drop, (name, b"x" * len(content)))
+    look(watcher, LOOKS - 1)
+    arriving = path.with_name(".arriving")
+    arriving.write_bytes(content)
+    os.utime(arriving, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    arriving.replace(path)
+    assert look(watcher, LOOKS - 1) == []
+    assert look(watcher, 1) == [name]
+
+
+def test_a_strange_name_is_rejected_and_delays_no_other_file(
+    store: Store, watcher: Watcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Names of 255 bytes leave no room for an ending, and a name need not be text at all."""
+    drop = store.volume.drop
+    strange = ["a" * 251 + ".whl", "漢" * 83 + ".zip", os.fsdecode(b"\xff\xfe-1.0.tar.gz")]
+    for name in strange:
+        (drop / name).write_bytes(b"no archive")
+    wheels.write(drop, wheels.wheel("zebra", "1.0"))
+
+    def reasons() -> list[str]:
+        return sorted(path.read_text() for path in drop.iterdir() if path.name.endswith(REJECTED))
+
+    with caplog.at_level(logging.INFO):
+        assert look(watcher) == ["zebra-1.0-py3-none-any.whl"]
+        assert len(reasons()) == len(strange)
+        assert all("is not a filename for a distribution" in reason for reason in reasons())
+        lines = [json.loads(line) for line in store.volume.audit.read_text(encoding="utf-8").splitlines()]
+        assert {line["what"] for line in lines} >= set(strange)
+        assert look(watcher) == []
+        assert len(reasons()) == len(strange), "it looks again, and leaves the reasons where they are"
+        for name in strange:
+            (drop / name).unlink()
+        look(watcher, 1)
+        assert list(drop.iterdir()) == [], "the reasons go with what they are about"
+    assert caplog.records == []
+
+
+def test_hidden_files_folders_and_links_are_not_looked_at(store: Store, watcher: Watcher) -> None:
+    """Hidden names are what rsync and others write to, and folders are nobody's files."""
+    drop = store.volume.drop
+    name, content = wheels.wheel("hidden", "1.0")
+    (drop / f".{name}.Xy12z").write_bytes(content)
+    wheels.write(drop / "folder", wheels.wheel("nested", "1.0"))
+    (drop / "link-1.0.tar.gz").symlink_to("/etc/passwd")
+    beside = wheels.write(drop, wheels.wheel("beside", "1.0"))
+    assert look(watcher) == [beside.name]
+    assert sorted(path.name for path in drop.iterdir()) == sorted([f".{name}.Xy12z", "folder", "link-1.0.tar.gz"])
+    assert [path.name for path in store.volume.packages.iterdir()] == ["beside"]
+
+
+def test_a_broken_file_stays_with_its_reason_until_it_is_replaced(store: Store, watcher: Watcher) -> None:
+    """The reason lies beside it in words; a good one in its place is taken, and the reason goes."""
+    drop = store.volume.drop
+    name, content = wheels.wheel("broken", "1.0")
+    broken = {
+        name: (content[:-40], "not a readable archive"),
+        "other-1.0.tar.gz": (wheels.sdist("broken", "1.0")[1], "'broken'"),
+        "notes.txt": (b"Hello", "neither a wheel"),
+    }
+    for filename, (data, _reason) in broken.items():
+        (drop / filename).write_bytes(data)
+    assert look(watcher) == []
+    for filename, (data, reason) in broken.items():
+        beside = (drop / (filename + REJECTED)).read_text()
+        assert reason in beside
+        assert beside.count("\n") == 1
+        assert (drop / filename).read_bytes() == data
+    assert list(store.volume.packages.iterdir()) == []
+
+    arriving = drop / ".arriving"
+    arriving.write_bytes(content)
+    arriving.replace(drop / name)
+    assert look(watcher) == [name]
+    assert not (drop / (name + REJECTED)).exists()
+    assert published(store, "broken") == {name}
+
+    (drop / "notes.txt").unlink()
+    look(watcher, 1)
+    assert not (drop / ("notes.txt" + REJECTED)).exists(), "a reason goes with its file"
+
+
+def test_the_same_again_vanishes_and_another_of_the_name_stays(store: Store, watcher: Watcher) -> None:
+    """A sync that runs every night copies the same files; a different one of a name that is taken is named."""
+    made = wheels.wheel("taken", "1.0")
+    for _night in range(2):
+        path = wheels.write(store.volume.drop, made)
+        assert look(watcher) == [path.name]
+        assert list(store.volume.drop.iterdir()) == []
+    wheels.write(store.volume.drop, wheels.wheel("taken", "1.0", files={"taken.py": b"other"}))
+    assert look(watcher) == []
+    assert "other content" in path.with_name(path.name + REJECTED).read_text()
+    assert path.exists()
+    assert (store.volume.project("taken") / path.name).read_bytes() == made[1]

@@ -1,0 +1,419 @@
+"""What the embedded server answers from disk, request by request, without a server."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+from dataclasses import dataclass, replace
+
+import pytest
+from support import wheels
+from support.environments import revision
+from werkzeug.datastructures import Headers
+from werkzeug.http import http_date
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
+
+from ppmctl import accept, dists, wellknown
+from ppmctl.config import ServerSettings
+from ppmctl.errors import Refused
+from ppmctl.reads import Reader
+from ppmctl.store import Store
+
+UPSTREAM = "https://upstream.invalid/simple/"
+WHEEL = wheels.wheel("Web.Page_s", "1.0")
+SDIST = wheels.sdist("Web.Page_s", "1.0+local.1")
+PAGE, FILE = "/simple/web-page-s/", f"/packages/web-page-s/{WHEEL[0]}"
+JSON = accept.JSON.media_type
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Asker:
+    """Ask a reader for paths of one volume."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.settings = ServerSettings(
+            volume=store.volume,
+            host="127.0.0.1",
+            port=8080,
+            read_access="authenticated",
+            upstream="redirect",
+            upstream_url=None,
+            private_names=("acme-*", "billing"),
+            max_upload_size=1,
+            threads=1,
+        )
+
+    def with_settings(self, **changes: object) -> Asker:
+        other = Asker(self.store)
+        other.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
+        return other
+
+    def found(self, path: str, method: str = "GET", *, mounted_at: str = "", **headers: str) -> Answer | None:
+        """Return the answer to a request, with `If_Range=…` and the like as headers; None for pypiserver's paths."""
+        builder = EnvironBuilder(method=method, headers={name.replace("_", "-"): headers[name] for name in headers})
+        environ = builder.get_environ()
+        environ["PATH_INFO"], environ["SCRIPT_NAME"] = path, mounted_at
+        response = Reader(self.settings, self.store, upstream_url=UPSTREAM).answer(Request(environ))
+        if response is None:
+            return None
+        chunks, status, pairs = response.get_wsgi_response(environ)
+        body = b"".join(chunks)
+        response.close()
+        return Answer(status=int(status.split()[0]), headers=Headers(pairs), body=body)
+
+    def __call__(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        answer = self.found(path, method, **headers)
+        assert answer is not None, "this path is answered from disk"
+        return answer
+
+    def refusal(self, path: str, method: str = "GET", **headers: str) -> Refused:
+        with pytest.raises(Refused) as refused:
+            self.found(path, method, **headers)
+        return refused.value
+
+
+def put(store: Store, *made: tuple[str, bytes]) -> None:
+    for filename, content in made:
+        with store.area.new_file() as received:
+            received.write(content)
+            received.finish()
+            store.put(received, dists.inspect(received.path, filename), by="tester")
+
+
+@pytest.fixture
+def ask(store: Store) -> Asker:
+    """Ask an index that has one project with a wheel and an sdist."""
+    put(store, WHEEL, SDIST)
+    return Asker(store)
+
+
+# which path is what
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/packages/", "/web-page-s/json", "/legacy/", "/nothing", "/simpler/", "/packages", "/env/x/"]
+)
+def test_other_paths_are_left_to_pypiserver(ask: Asker, path: str) -> None:
+    assert ask.found(path) is None
+    assert ask.found(path, "POST") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/simple", 301, "/simple/"),
+        ("/simple/web-page-s", 301, PAGE),
+        ("/simple/Web.Page_s", 301, PAGE),
+        ("/simple/WEB--PAGE__S/", 301, PAGE),
+        ("/simple/Not.Here/", 301, "/simple/not-here/"),
+        ("/simple/not-here/", 302, f"{UPSTREAM}not-here/"),
+        ("/simple/my-acme-x/", 302, f"{UPSTREAM}my-acme-x/"),
+        ("/simple/billing-2/", 302, f"{UPSTREAM}billing-2/"),
+        ("/simple/ppm-environment/", 302, f"{UPSTREAM}ppm-environment/"),
+        (f"/packages/{WHEEL[0]}", 301, FILE),
+        (f"/packages/{WHEEL[0]}.metadata", 301, f"{FILE}.metadata"),
+        (f"/packages/{SDIST[0]}", 301, f"/packages/web-page-s/{SDIST[0].replace('+', '%2B')}"),
+    ],
+)
+def test_a_redirect_leads_there_and_is_asked_for_each_time(ask: Asker, path: str, status: int, location: str) -> None:
+    """A name that is published later is found then, so no cache may keep where it led before."""
+    for method in ("GET", "HEAD"):
+        answer = ask(path, method)
+        assert (answer.status, answer.headers["Location"]) == (status, location)
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert answer.body == (b"" if method == "HEAD" else f"{location}\n".encode())
+
+
+def test_a_redirect_stays_below_the_path_that_the_index_is_mounted_at(ask: Asker) -> None:
+    answer = ask("/simple/Web.Page_s", mounted_at="/pypi/", Host="evil.example", X_Forwarded_Host="evil.example")
+    assert answer.headers["Location"] == f"/pypi{PAGE}"
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/simple/-web/", "That is not a valid name of a project"),
+        ("/simple/wéb", "That is not a valid name of a project"),
+        ("/simple//", "There is nothing here; a project's page is /simple/NAME/"),
+        ("/simple/web-page-s/x", "There is nothing here; a project's page is /simple/NAME/"),
+        ("/simple/web-page-s/x/", "There is nothing here; a project's page is /simple/NAME/"),
+        ("/simple/acme-x/", "acme-x is a private name of this index, and nothing was published under it yet"),
+        ("/simple/billing/", "billing is a private name of this index, and nothing was published under it yet"),
+        # nor are environments, which everybody's index may have under these names
+        ("/simple/ppm-env-x/", "ppm-env-x is a private name of this index, and nothing was published under it yet"),
+        *(
+            (path, "There is no such file in this index")
+            for path in (
+                f"{FILE}.upload",
+                f"/packages/web-page-s/{SDIST[0]}.metadata",
+                "/packages/web-page-s/web_page_s-9.9.tar.gz",
+                "/packages/web-page-s/x-1.0.tar.gz",
+                f"/packages/Web.Page_s/{WHEEL[0]}",
+                f"/packages/not-here/{WHEEL[0]}",
+                f"/packages/web-page-s/x/{WHEEL[0]}",
+                "/packages/web-page-s/",
+                "/packages//x-1.0.tar.gz",
+                "/packages/x",
+                f"/packages/{WHEEL[0]}.upload",
+                "/packages/web_page_s-9.9.tar.gz",
+                "/packages/web-page-s/../web-page-s/.status",
+            )
+        ),
+    ],
+)
+def test_what_is_not_here_is_refused(ask: Asker, path: str, says: str) -> None:
+    for method in ("GET", "HEAD", "POST"):
+        refused = ask.refusal(path, method)
+        assert (refused.status, refused.message) == (404, says)
+
+
+def test_without_an_upstream_a_name_is_sent_nowhere(ask: Asker) -> None:
+    refused = ask.with_settings(upstream="none").refusal("/simple/not-here/")
+    assert (refused.status, refused.message) == (404, "There is no project not-here in this index")
+    assert ask.with_settings(upstream="none")(PAGE).status == 200
+
+
+@pytest.mark.parametrize("damage", ["a page", "a project's pages", "all pages"])
+def test_a_name_that_is_or_was_here_is_never_sent_elsewhere(ask: Asker, damage: str) -> None:
+    """Its pages are derived: they are written again, also those of a project whose files were all removed."""
+    ask.store.remove("web-page-s", "1.0")
+    volume = ask.store.volume
+    if damage == "a page":
+        (volume.pages("web-page-s") / "index.json").unlink()
+    else:
+        shutil.rmtree(volume.pages("web-page-s") if damage == "a project's pages" else volume.simple)
+    answer = ask(PAGE, Accept=JSON)
+    assert (answer.status, SDIST[0].encode() in answer.body) == (200, True)
+    ask.store.remove("web-page-s", SDIST[0])
+    shutil.rmtree(volume.simple)
+    assert b'"files":[]' in ask(PAGE, Accept=JSON).body
+
+
+def test_a_published_environment_has_a_page(ask: Asker) -> None:
+    put(ask.store, revision("team", 1, "six==1.17.0"))
+    assert ask("/simple/ppm-env-team/").status == 200
+
+
+@pytest.mark.parametrize("raised", [FileNotFoundError, FileExistsError])
+def test_pages_that_are_deleted_all_the_time_are_no_redirect(
+    ask: Asker, monkeypatch: pytest.MonkeyPatch, raised: type[OSError]
+) -> None:
+    """index/ may be deleted between the writing of a page and its reading, over and over: ask again, 503."""
+    tried = []
+
+    def write(*_arguments: object) -> None:
+        tried.append(1)
+        raise raised
+
+    monkeypatch.setattr(ask.store, "refresh", write)
+    monkeypatch.setattr(ask.store, "write_root", write)
+    shutil.rmtree(ask.store.volume.simple)
+    for path in ("/simple/", PAGE):
+        tried.clear()
+        refused = ask.refusal(path)
+        assert (refused.status, len(tried)) == (503, 50)
+        assert refused.message == "The pages of this index are being deleted; ask again in a moment"
+
+
+def test_a_page_that_comes_at_the_last_moment_is_answered(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    refresh, tried = ask.store.refresh, []
+
+    def write(project: str) -> None:
+        tried.append(project)
+        if len(tried) == 49:
+            refresh(project)
+
+    monkeypatch.setattr(ask.store, "refresh", write)
+    shutil.rmtree(ask.store.volume.pages("web-page-s"))
+    assert ask(PAGE).status == 200
+    assert tried == ["web-page-s"] * 49
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("path", ["/simple", "/simple/", PAGE, "/simple/not-here/", FILE, wellknown.PATH])
+def test_other_methods_are_refused(ask: Asker, method: str, path: str) -> None:
+    answer = ask(path, method)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert answer.body == b"Only GET and HEAD work here\n"
+
+
+def test_the_index_describes_itself(ask: Asker) -> None:
+    answer = ask(wellknown.PATH)
+    assert answer.body == wellknown.document(ask.settings)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+
+# pages
+
+
+@pytest.mark.parametrize("path", ["/simple/", PAGE])
+@pytest.mark.parametrize(
+    ("header", "content_type", "page"),
+    [
+        (JSON, JSON, "index.json"),
+        (accept.HTML.media_type, accept.HTML.media_type, "index.html"),
+        ("text/html", "text/html; charset=utf-8", "index.html"),
+        ("*/*", "text/html; charset=utf-8", "index.html"),
+        ("", "text/html; charset=utf-8", "index.html"),
+    ],
+)
+def test_a_page_has_the_form_that_is_asked_for(
+    ask: Asker, path: str, header: str, content_type: str, page: str
+) -> None:
+    ask.store.write_root()
+    answer = ask(path, **{"Accept": header} if header else {})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert "Content-Encoding" not in answer.headers
+    pages = ask.store.volume.pages("web-page-s") if path == PAGE else ask.store.volume.simple
+    assert answer.body == (pages / page).read_bytes()
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+
+
+def test_a_form_that_is_not_here_is_refused(ask: Asker) -> None:
+    refused = ask.refusal(PAGE, Accept="image/png")
+    known = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html"
+    assert (refused.status, refused.message) == (406, f"This page can be had as {known}")
+    # whether there is such a page comes first: a name elsewhere may be had in that form
+    assert ask("/simple/not-here/", Accept="image/png").status == 302
+
+
+@pytest.mark.parametrize(
+    ("encodings", "is_packed"),
+    [("gzip", True), ("br, gzip;q=0.001", True), ("*", True), ("gzip;q=0", False), ("br", False), ("", False)],
+)
+def test_a_long_page_is_sent_packed_to_a_client_that_takes_it(ask: Asker, encodings: str, is_packed: bool) -> None:
+    put(ask.store, *(wheels.wheel("long", f"{number}.0") for number in range(5)))
+    for form in (accept.JSON, accept.PLAIN_HTML):
+        plain = ask("/simple/long/", Accept=form.media_type)
+        answer = ask("/simple/long/", Accept=form.media_type, Accept_Encoding=encodings)
+        assert answer.headers.get("Content-Encoding") == ("gzip" if is_packed else None)
+        assert answer.headers["Content-Type"] == plain.headers["Content-Type"]
+        assert (gzip.decompress(answer.body) if is_packed else answer.body) == plain.body
+        assert answer.headers["Content-Length"] == str(len(answer.body))
+        assert (answer.headers["ETag"] == plain.headers["ETag"]) is not is_packed
+        again = ask("/simple/long/", Accept=form.media_type, Accept_Encoding=encodings, Range="bytes=0-9")
+        assert (again.status, again.body) == (200, answer.body), "a page is always whole"
+        assert "Accept-Ranges" not in again.headers
+
+
+def test_a_short_page_is_sent_as_it_is(ask: Asker) -> None:
+    shutil.rmtree(ask.store.volume.packages / "web-page-s")
+    put(ask.store, wheels.sdist("short", "1.0"))
+    answer = ask("/simple/short/", Accept=JSON, Accept_Encoding="gzip")
+    assert answer.status == 200
+    assert "Content-Encoding" not in answer.headers
+    assert answer.body.startswith(b"{")
+
+
+# files
+
+
+@pytest.mark.parametrize(("access", "shared"), [("authenticated", "private"), ("public", "public")])
+def test_a_file_is_kept_for_ever(ask: Asker, access: str, shared: str) -> None:
+    """A published file never changes; a cache that several users share may keep it only if reads are public."""
+    for path, content in ((FILE, WHEEL[1]), (f"{FILE}.metadata", wheels.metadata("Web.Page_s", "1.0"))):
+        answer = ask.with_settings(read_access=access)(path)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/octet-stream")
+        assert answer.headers["Cache-Control"] == f"max-age=31536000, immutable, {shared}"
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        assert hashlib.sha256(answer.body).digest() == hashlib.sha256(content).digest()
+
+
+def test_validators_are_those_that_nginx_makes(ask: Asker) -> None:
+    """A client that is moved from one to the other keeps its cache."""
+    entry = ask.store.volume.file("web-page-s", WHEEL[0]).stat()
+    answer = ask(FILE)
+    assert answer.headers["ETag"] == f'"{int(entry.st_mtime):x}-{entry.st_size:x}"'
+    assert answer.headers["Last-Modified"] == http_date(int(entry.st_mtime))
+
+
+@pytest.mark.parametrize("path", [PAGE, FILE])
+def test_what_a_client_has_is_not_sent_again(ask: Asker, path: str) -> None:
+    first = ask(path)
+    etag, modified = first.headers["ETag"], first.headers["Last-Modified"]
+    for condition in (
+        {"If_None_Match": etag},
+        {"If_None_Match": f'"other", W/{etag}'},
+        {"If_None_Match": "*"},
+        {"If_Modified_Since": modified},
+    ):
+        for method in ("GET", "HEAD"):
+            again = ask(path, method, **condition)
+            assert (again.status, again.body) == (304, b"")
+            assert again.headers["ETag"] == etag
+            assert again.headers["Cache-Control"] == first.headers["Cache-Control"]
+    for condition in (
+        {"If_None_Match": '"other"'},
+        {"If_None_Match": '"other"', "If_Modified_Since": modified},
+        {"If_Modified_Since": "Mon, 01 Jan 2001 00:00:00 GMT"},
+    ):
+        assert ask(path, **condition).body == first.body
+
+
+SIZE = len(WHEEL[1])
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-9", 0, 10),
+        ("BYTES=0-9 ", 0, 10),
+        (f"bytes={SIZE - 5}-", SIZE - 5, SIZE),
+        ("bytes=-7", SIZE - 7, SIZE),
+        (f"bytes=10-{SIZE + 100}", 10, SIZE),
+    ],
+)
+def test_a_part_of_a_file(ask: Asker, asked: str, start: int, stop: int) -> None:
+    part = ask(FILE, Range=asked)
+    assert (part.status, part.body) == (206, WHEEL[1][start:stop])
+    assert part.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{SIZE}"
+    assert part.headers["Content-Length"] == str(stop - start)
+    head = ask(FILE, "HEAD", Range=asked)
+    assert head.body == b""
+
+
+@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=5-2", "bytes=x-"])
+def test_a_part_that_is_not_there_is_refused(ask: Asker, asked: str) -> None:
+    answer = ask(FILE, Range=asked)
+    assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{SIZE}")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert answer.body == b"The file ends before the range that was asked for\n"
+
+
+@pytest.mark.parametrize("asked", ["lines=1-2", "bytes=0-1,5-6", "xbytes=0-9", ""])
+def test_a_range_that_does_not_count_gets_the_whole(ask: Asker, asked: str) -> None:
+    """RFC 9110, section 14.2: one in another unit, or of several parts, is ignored, as nginx does."""
+    answer = ask(FILE, Range=asked)
+    assert (answer.status, answer.body) == (200, WHEEL[1])
+
+
+def test_a_part_on_condition_is_of_the_same_file(ask: Asker) -> None:
+    """RFC 9110, section 13.1.5: a download goes on only if a strong validator says that nothing changed."""
+    whole = ask(FILE)
+    for same in (whole.headers["ETag"], whole.headers["Last-Modified"]):
+        assert ask(FILE, Range="bytes=0-9", If_Range=same).body == WHEEL[1][:10]
+    for other in ('"other"', "Mon, 01 Jan 2001 00:00:00 GMT", f"W/{whole.headers['ETag']}"):
+        answer = ask(FILE, Range="bytes=0-9", If_Range=other)
+        assert (answer.status, answer.body) == (200, WHEEL[1])
+
+
+def test_head_tells_the_length_and_sends_nothing(ask: Asker) -> None:
+    for path in (PAGE, FILE):
+        got, head = ask(path), ask(path, "HEAD")
+        assert head.body == b""
+        for header in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control"):
+            assert head.headers.get(header) == got.headers.get(header), (path, header)
