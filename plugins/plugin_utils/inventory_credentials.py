@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -49,13 +49,13 @@ def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
         return None
     if wrong_type(spec, given) is not None:
         return " or ".join(spec["choices"]) if "choices" in spec else KINDS[spec["type"]]
-    fits = {
+    forms: dict[str, Callable[[Any], object]] = {
         "secret": _SECRET.fullmatch,
         "email": EMAIL.fullmatch,
         "projects": lambda globs: all(GLOB.fullmatch(glob) for glob in globs),
         "expires": _is_time,
-    }.get(key)
-    return CREDENTIAL_MUST_BE[key] if fits and not fits(given) else None
+    }
+    return CREDENTIAL_MUST_BE[key] if key in forms and not forms[key](given) else None
 
 
 def _is_time(text: str) -> bool:
