@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support import clients, wheels
+from support import clients, servers, wheels
 from support.clients import BIN, Installer, Machine, Real, flit_project, publish, publish_with_flit
 from support.recorder import recording
 from support.servers import Server, ppmctl
@@ -111,19 +111,26 @@ def test_a_fresh_environment_gets_real_distributions(
     installer.machine.run(installer.python, "-c", "import six, zope.interface, ruamel.yaml, importlib_metadata")
 
 
-def test_an_sdist_is_built_with_the_public_index_behind(
-    serve: Callable[..., Server], new_installer: Callable[..., Installer], real: Real
-) -> None:
-    """A single index URL is enough: what an sdist needs to be built comes through the redirect."""
+@pytest.fixture(scope="module")
+def redirecting(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An index with an sdist in it; behind it is the public index that this machine's pip is set up for."""
     configured = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, timeout=60
     )
     options = ("--upstream-url", configured.stdout.strip()) if configured.returncode == 0 else ()
-    server = serve(*options)
+    server = servers.start(tmp_path_factory.mktemp("redirecting") / "root", options=options)
     assert server.upload((real.sdist_only.name, real.sdist_only.read_bytes())).status_code == 200
     assert server.get("/simple/setuptools/").status_code == 302
-    installer = new_installer(server)
-    installer.install("docopt", index=server.simple)
+    yield server
+    server.kill()
+
+
+def test_an_sdist_is_built_with_the_public_index_behind(
+    redirecting: Server, new_installer: Callable[..., Installer]
+) -> None:
+    """A single index URL is enough: what an sdist needs to be built comes through the redirect."""
+    installer = new_installer(redirecting)
+    installer.install("docopt", index=redirecting.simple)
     assert installer.version("docopt") == "0.6.2"
 
 
@@ -165,23 +172,21 @@ def test_requires_python_is_honoured(index: Server, new_installer: Callable[...,
     assert [path for path in recorder.paths() if "pythonic-2.0" in path] == [], "the page says it, not the wheel"
 
 
-def test_a_yanked_release_is_skipped_unless_pinned(
-    serve: Callable[..., Server], new_installer: Callable[..., Installer]
-) -> None:
+def test_a_yanked_release_is_skipped_unless_pinned(index: Server, new_installer: Callable[..., Installer]) -> None:
     """PEP 592: resolvers skip it, who pins it still gets it with the reason, and unyank takes it back."""
-    server = serve("--upstream", "none")
-    put(server, wheels.wheel("yanky", "1.0"), wheels.wheel("yanky", "2.0"))
-    ppmctl("package", "yank", "yanky", "2.0", "--reason", "it <eats> data", "--root", str(server.root))
-    installer = new_installer(server)
-    installer.install("yanky", index=server.simple)
-    assert installer.version("yanky") == "1.0"
-    said = installer.install("yanky==2.0", index=server.simple).output
-    assert installer.version("yanky") == "2.0"
+    installer = new_installer(index)
+    name = f"yanky-{installer.name.replace(' ', '-')}"
+    put(index, wheels.wheel(name, "1.0"), wheels.wheel(name, "2.0"))
+    ppmctl("package", "yank", name, "2.0", "--reason", "it <eats> data", "--root", str(index.root))
+    installer.install(name, index=index.simple)
+    assert installer.version(name) == "1.0"
+    said = installer.install(f"{name}==2.0", index=index.simple).output
+    assert installer.version(name) == "2.0"
     assert "it <eats> data" in said
-    ppmctl("package", "unyank", "yanky", "2.0", "--root", str(server.root))
-    fresh = new_installer(server)
-    fresh.install("yanky", index=server.simple)
-    assert fresh.version("yanky") == "2.0"
+    ppmctl("package", "unyank", name, "2.0", "--root", str(index.root))
+    fresh = new_installer(index)
+    fresh.install(name, index=index.simple)
+    assert fresh.version(name) == "2.0"
 
 
 def test_odd_versions_and_names_install(index: Server, new_installer: Callable[..., Installer]) -> None:
@@ -260,23 +265,23 @@ def test_a_resolve_reads_metadata_and_no_wheel(
 
 
 def test_two_equally_long_changes_within_a_second_are_both_seen(
-    serve: Callable[..., Server], new_installer: Callable[..., Installer]
+    index: Server, new_installer: Callable[..., Installer]
 ) -> None:
     """A page's ETag is made of its size and whole seconds: a client with a cache must see every change."""
-    server = serve("--upstream", "none")
-    put(server, wheels.wheel("swift", "1.0"), wheels.wheel("swift", "1.1"))
-    installer = new_installer(server)
-    store = Store(Volume(root=server.root))
-    page = server.root / "index" / "simple" / "swift" / "index.json"
+    installer = new_installer(index)
+    name = f"swift-{installer.name.replace(' ', '-')}"
+    put(index, wheels.wheel(name, "1.0"), wheels.wheel(name, "1.1"))
+    store = Store(Volume(root=index.root))
+    page = index.root / "index" / "simple" / name / "index.json"
     sizes = []
 
     def swap(yanked: str, wanted: str) -> None:
-        store.unyank("swift", wanted)
-        store.yank("swift", yanked)
+        store.unyank(name, wanted)
+        store.yank(name, yanked)
         sizes.append(page.stat().st_size)
-        said = installer.install("--dry-run", "swift", index=server.simple).output
-        assert f"swift-{wanted}" in said or f"swift=={wanted}" in said, said
-        assert f"swift=={yanked}" not in said
+        said = installer.install("--dry-run", name, index=index.simple).output
+        assert f"{name}-{wanted}" in said or f"{name}=={wanted}" in said, said
+        assert f"{name}=={yanked}" not in said
 
     swap("1.0", "1.1")
     second = int(time.time())

@@ -16,7 +16,7 @@ from support import clients, faulty, servers, wheels
 from support.clients import BIN, Machine
 from support.evidence import until
 from support.faulty import Said
-from support.servers import JSON, Server, run_ppmctl
+from support.servers import JSON, PPMCTL, Server, run_ppmctl
 from support.tls import Authority
 
 # what an empty environment for clients has to keep their own files from being read
@@ -108,6 +108,15 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
+    def has_only(self, *names: str) -> None:
+        """Take other clients off the machine: doctor asks each what it would do, which takes a while."""
+        venv = self.home / "venv"
+        (library,) = venv.glob("lib/python*/site-packages/pip.pth")
+        files = {"pip": (venv / "bin" / "pip", library), "uv": (venv / "bin" / "uv",)}
+        for name in files.keys() - names:
+            for path in files[name]:
+                path.unlink()
+
     def doctor(self, expect: int, url: str = "") -> Findings:
         """Return what it finds of the clients; its exit code is `expect`, and no secret is in what it prints."""
         asked = ["doctor", url or self.index.url, "--json"]
@@ -125,6 +134,8 @@ class Desk:
             elif words[0] == "export":
                 name, _, value = words[1].partition("=")
                 self.environ[name] = value
+            elif words[0] == "ppmctl":
+                self.machine.run(*PPMCTL, *words[1:], **self.environ)
             else:
                 self.machine.run("sh", "-c", part, **self.environ)
 
@@ -183,6 +194,7 @@ def test_a_variable_overrides_the_file(desk: Desk, indexes: Indexes) -> None:
 
 
 def test_the_file_of_an_environment_overrides_the_users(desk: Desk, indexes: Indexes) -> None:
+    desk.has_only("pip")
     own = desk.home / "venv" / "pip.conf"
     desk.write(own, f"[global]\nindex-url = {indexes.public.simple}\ntimeout = 20\n")
     desk.type(desk.doctor(1).one("pip", "fail", f"{own} overrides index-url", str(desk.pip_conf)))
@@ -262,6 +274,7 @@ def test_a_401_that_pip_hides(tmp_path: Path, indexes: Indexes) -> None:
 
 
 def test_pip_is_told_to_use_no_index_and_certificates_that_are_not_there(desk: Desk) -> None:
+    desk.has_only("pip")
     conf = desk.pip_conf.read_text()
     gone = desk.home / "gone.pem"
     desk.environ |= {"PIP_NO_INDEX": "1", "PIP_CERT": str(gone)}
@@ -278,6 +291,7 @@ def test_pip_is_told_to_use_no_index_and_certificates_that_are_not_there(desk: D
 
 def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
     """It is named, and explicit, in the user's file, where no source can send anything to it."""
+    desk.has_only("uv")
     desk.write(desk.uv_toml, desk.uv_toml.read_text().replace("default", "explicit"))
     found = desk.doctor(1)
     found.one("resolve", "skip", "uv", "for what a project sends there alone")
@@ -296,6 +310,7 @@ def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
 
 
 def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest_pip: Path) -> None:
+    desk.has_only("pip")
     other = desk.home / "other"
     make_venv(other, symlinks=True)
     install_pip(other, newest_pip)
@@ -357,6 +372,7 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
 
 def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library("22.1"))
+    desk.has_only("pip")
     found = desk.doctor(0)
     assert found.one("pip", "warn", "is older than 22.2").endswith("/pip install --upgrade pip")
     found.one("resolve", "skip", "pip 22.1", "can't tell what it would install")
@@ -364,6 +380,7 @@ def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
 
 def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
     """Where they are installed: what their files say of the index, and what overrides that."""
+    desk.has_only()
     for name in ("twine", "poetry", "pdm", "pipenv", "hatch"):
         (desk.home / "venv" / "bin" / name).symlink_to(BIN / name)
     found = desk.doctor(0)

@@ -11,6 +11,7 @@ import venv
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,11 @@ def fetch(requirement: str, *options: str) -> Path:
 
     It is kept below `.cache/`, so that only the first run fetches it.
     """
-    folder = _DISTS / "_".join([requirement, *options]).replace("/", "_")
+    return _kept("_".join([requirement, *options]).replace("/", "_"), requirement, *options)
+
+
+def _kept(name: str, requirement: str, *options: str) -> Path:
+    folder = _DISTS / name
     if not folder.exists():
         _keep(_fetch(requirement, *options).parent, folder)
     (path,) = folder.iterdir()
@@ -73,8 +78,8 @@ def _fetch(requirement: str, *options: str) -> Path:
 
 def pip_library(version: str = "") -> Path:
     """A folder to put on PYTHONPATH that has pip of this version; the newest there is, if none is given."""
-    # what was the newest may not be it any more, so that is asked for each time
-    wheel = fetch(f"pip=={version}") if version else _fetch("pip")
+    # what was the newest may not be it any more, so that is asked for each day
+    wheel = fetch(f"pip=={version}") if version else _kept(f"pip-{datetime.now(UTC).date()}", "pip")
     folder = CACHE / f"{_DISTS.name}-{wheel.stem}-compiled"
     if not folder.exists():
         unpacking = folder.with_name(f".unpacking-{secrets.token_hex(6)}")
@@ -88,8 +93,6 @@ def pip_library(version: str = "") -> Path:
             (unpacking / "sitecustomize.py").write_text(_OLD_PIP_ON_NEW_PYTHON)
         compileall.compile_dir(unpacking, quiet=2)  # clients write no bytecode: each would compile it again
         _keep(unpacking, folder)
-    if not version:
-        shutil.rmtree(wheel.parent)
     return folder
 
 
