@@ -125,7 +125,7 @@ def values(directive: Directive, name: str) -> list[str]:
 def test_the_playbook_renders_what_these_tests_render(tree: Tree, tmp_path: Path) -> None:
     """The tests render many configurations in one process; playbooks/render.yml is what users and images have.
 
-    These settings are unusual ones: what the images have, with the defaults, is compared by tests/unit/test_scripts.py.
+    The settings are unusual ones; tests/unit/test_scripts.py compares what the images have, with the defaults.
     """
     settings: dict[str, Any] = {}
     for more in HOSTILE.values():
