@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import certifi
@@ -191,9 +190,8 @@ def test_the_challenge_is_served(filled: Site) -> None:
         assert reply.statuses[0] in (301, 403, 404), path
 
 
-def test_a_certificate_may_be_exchanged_while_it_serves(new_site: Callable[..., Site]) -> None:
+def test_a_certificate_may_be_exchanged_while_it_serves(site: Site) -> None:
     """A renewal is a reload: the old connection goes on, and a new one has the new certificate."""
-    site = new_site()
 
     def served() -> str:
         return ssl.get_server_certificate(("localhost", site.port), timeout=60)
@@ -209,6 +207,7 @@ def test_a_certificate_may_be_exchanged_while_it_serves(new_site: Callable[..., 
     assert served() in (site.places.tls / "fullchain.pem").read_text()
 
 
+@debian.only(13)
 def test_ppmctl_trusts_whom_the_system_trusts(filled: Site, tmp_path: Path) -> None:
     """A company's authority is told to a machine once; what is told to requests alone counts in place of it."""
     bare = {name: value for name, value in clean_environment(tmp_path).items() if name not in CA_VARIABLES}
