@@ -194,6 +194,11 @@ class Victim:
     published: list[Made] = field(default_factory=list)
     _made: int = 0
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a command that dies where the plan says."""
+        return {**os.environ, **self.plan.environ}
+
     def new(self, project: str, *, size: int = 1024) -> Made:
         """Make a file of a version that is not there yet."""
         self._made += 1
@@ -527,7 +532,7 @@ def test_killed_inside_a_command(name: str, victims: Victims) -> None:
 
     def run(arguments: Iterable[str], made: Made, *, expect: int = 0) -> None:
         typed = [argument.format(project=made.project, version=made.version) for argument in arguments]
-        warm.run("package", *typed, "--root", str(server.root), expect=expect, environ=victim.plan.environ)
+        warm.run("package", *typed, "--root", str(server.root), expect=expect, environ=victim.environ)
 
     def published(project: str) -> Made:
         made = victim.new(project)
@@ -666,12 +671,12 @@ def test_one_of_two_killed_inside_a_removal(victims: Victims) -> None:
 
     made, command = published()
     with victim.plan.recording(names(made)) as recorded:
-        warm.run(*command, environ=victim.plan.environ)
+        warm.run(*command, environ=victim.environ)
     victim.published.remove(made)
     for point in points_of(recorded, {"lock": "open locks/*", **REMOVE}, commit="tombstone"):
         made, command = published()
         victim.plan.arm_at(point.operation, names(made))
-        warm.run(*command, environ=victim.plan.environ, expect=-signal.SIGKILL)
+        warm.run(*command, environ=victim.environ, expect=-signal.SIGKILL)
         assert victim.plan.disarm().startswith(point.operation.event)
         victim.publish(victim.new("remo-val"))
         if point.done:
