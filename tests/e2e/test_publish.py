@@ -184,10 +184,13 @@ def test_a_release_gets_through_while_the_index_is_killed_over_and_over(
         restarts[-1].start()
 
     troubles = [("POST", Act(act=crash, is_passed_on=True))] * 3
-    with recording(server.port, troubles=troubles) as front:
-        said = publish(machine(tmp_path / "home", server), *files, PPMCTL_INDEX=front.url)
+    try:
+        with recording(server.port, troubles=troubles) as front:
+            said = publish(machine(tmp_path / "home", server), *files, PPMCTL_INDEX=front.url)
+    finally:
+        for under_way in restarts:
+            under_way.join()  # or its server outlives a test that fails
     assert len(restarts) == 3
-    restarts[-1].join()
     assert len(re.findall(r"^published ", said, re.MULTILINE)) == len(files)
     assert "Trying again" in said, "the index was never down when it mattered"
     assert server.filenames("steadfast") == {file.name for file in files}
