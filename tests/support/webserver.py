@@ -249,13 +249,15 @@ def openssl_environment(tree: Tree) -> dict[str, str]:
     return {**os.environ, "OPENSSL_CONF": str(tree.root / "etc" / "ssl" / "openssl.cnf")}
 
 
-def make_certificate(tree: Tree, ca: Path, folder: Path) -> None:
-    """A new certificate for DOMAIN in `folder`, as certbot leaves one, by the authority in `ca`, made if needed."""
-    key = ca.with_suffix(".key")
+EC = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+
+
+def make_certificate(tree: Tree, ca: Path, folder: Path, *, key: Sequence[str] = EC) -> None:
+    """Make a certificate for DOMAIN in `folder`, as certbot leaves one, by the authority in `ca`, made if needed."""
+    ca_key = ca.with_suffix(".key")
     plain = ca.with_suffix(".cnf")
     plain.write_text("[req]\ndistinguished_name = name\n[name]\n")
-    new = [*tree.openssl, "req", "-config", str(plain), "-x509", "-days", "10", "-newkey", "ec", "-nodes"]
-    new += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    new = [*tree.openssl, "req", "-config", str(plain), "-x509", "-days", "10", "-nodes", "-newkey"]
 
     def run(*arguments: str | Path) -> None:
         command = [*new, *map(str, arguments)]
@@ -263,8 +265,8 @@ def make_certificate(tree: Tree, ca: Path, folder: Path) -> None:
 
     own = ["-subj", "/CN=An authority of a test", "-addext", "basicConstraints=critical,CA:TRUE"]
     if not ca.exists():
-        run(*own, "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", key, "-out", ca)
-    leaf = ["-CA", ca, "-CAkey", key, "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
+        run(*EC, *own, "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", ca_key, "-out", ca)
+    leaf = [*key, "-CA", ca, "-CAkey", ca_key, "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
     leaf += ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"]
     run(*leaf, "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem")
 
