@@ -300,5 +300,5 @@ def _wait(condition: Any, process: subprocess.Popen[bytes], complain: Any) -> No
         with contextlib.suppress(requests.ConnectionError):
             if condition():
                 return
-        time.sleep(0.05)
+        time.sleep(0.02)
     raise AssertionError(complain())
