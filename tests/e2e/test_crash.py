@@ -613,9 +613,10 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
     for made, order in ((linked, MEND_LINKED), (unlinked, MEND_UNLINKED)):
         in_order(load, {name: operation.format(**names(made)) for name, operation in order.items()})
 
-    def kill(numbered: tuple[int, Operation]) -> None:
-        number, operation = numbered
-        victim = copy(f"copy{number}")
+    numbers = itertools.count()
+
+    def kill(operation: Operation) -> None:
+        victim = copy(f"copy{next(numbers)}")
         victim.plan.arm_at(operation, {})
         with pytest.raises(AssertionError, match="did not come up"):
             victim.server.start_again()
@@ -625,7 +626,7 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
 
     points = [operation for operation in load if operation.changes]
     assert len(points) > 30
-    in_lanes(enumerate(points), kill)
+    in_lanes(points, kill)
 
 
 def test_one_of_two_killed_inside_an_upload(
