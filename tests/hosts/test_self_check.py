@@ -16,7 +16,12 @@ PLAYBOOK = CHECKOUT / "playbooks" / "self_check.yml"
 PROJECT = "ppm-self-check"
 SECRET = r"ppm_[A-Za-z0-9_-]{40}"
 KEEP, BRING_BACK = "cp -a /etc/nginx /root/nginx-kept", "rm -r /etc/nginx; mv /root/nginx-kept /etc/nginx"
-RELOAD = "nginx -t && systemctl reload nginx && sleep 1"
+# ends when no worker serves any more that did before
+WORKERS = "pgrep -xf 'nginx: worker process'"
+RELOAD = (
+    f"nginx -t && old=$({WORKERS}) && systemctl reload nginx"
+    f' && while {WORKERS} | grep -qxF "$old"; do sleep 0.05; done'
+)
 
 
 @pytest.fixture(scope="module")
