@@ -5,6 +5,8 @@ HOST = 127.0.0.1
 PORT = 8080
 ARGS =
 HOST_PORT =
+# Tests wait for half of their time: two more than there are cores.
+WORKERS = $(shell echo $$(($$(nproc) + 2)))
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -59,7 +61,7 @@ compose-config: $(VENV)/.hosts ## render docker/settings.yml (see settings.yml.e
 	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
 
 test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
-	@exec $(BIN)/pytest --numprocesses 2 $(ARGS) tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
+	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
 
 test-fast: $(VENV)/.dev ## the unit tests alone: seconds, no sockets
 	@exec $(BIN)/pytest $(ARGS) tests/unit

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urldefrag, urljoin, urlsplit
@@ -16,6 +17,8 @@ from ppmctl.credential import PLACES, Credential
 from ppmctl.errors import CredentialError, PpmError
 
 if TYPE_CHECKING:
+    import ssl
+
     import requests
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -187,19 +190,24 @@ def _trusting_the_system() -> requests.adapters.HTTPAdapter:
     pip and curl do; a company's own authority is there. SSL_CERT_FILE and SSL_CERT_DIR count, as OpenSSL has it.
     """
     from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
+            context = _system_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+            host, pool = super().build_connection_pool_key_attributes(*args, **options)
+            return host, {**pool, "ssl_context": context}
+
+    return Adapter()
+
+
+@cache
+def _system_context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """Return what has the authorities of this system, which takes 20 ms to load."""
     from urllib3.util.ssl_ import create_urllib3_context
 
     context = create_urllib3_context()
     context.load_default_certs()
-
-    class Adapter(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **options: Any) -> None:
-            super().init_poolmanager(*args, ssl_context=context, **options)
-
-        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-            return super().proxy_manager_for(*args, ssl_context=context, **options)
-
-    return Adapter()
+    return context
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import servers
-from support.servers import Server
+
+if TYPE_CHECKING:
+    from support.servers import Server  # imported where it is used: a unit test starts sooner without it
 
 pytest_plugins = ["support.beds", "support.timing"]
 
 # What a shell runs in the background ignores Ctrl-C, and so would all that it starts; some tests type it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Keep compiled code: the tests are compiled for long (pytest rewrites their asserts), and they start many processes.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Tests that share what is made once for a session stay on one worker: hosts, which take a minute each; images, and
 # port 8080, which the README names; installed Debian releases. A group is started in this order, right after the unit
@@ -79,6 +86,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start servers that end with the test: `serve()`, `serve("--upstream", "none")`, `serve(root=…)`."""
+    from support import servers
+
     started: list[Server] = []
 
     def start(*options: str, root: Path | None = None, **more: object) -> Server:
@@ -95,6 +104,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that the tests of a module share; each uses names of its own. It sends nothing elsewhere."""
+    from support import servers
+
     server = servers.start(tmp_path_factory.mktemp("index") / "root", options=("--upstream", "none"))
     yield server
     with contextlib.suppress(ProcessLookupError):

@@ -140,7 +140,7 @@ def need_uv(what: str) -> Path:
 def pip_for(python: Path) -> tuple[str, ...]:
     """How pip is run to install for `python`; PpmError where neither that environment nor this one has it."""
     # -I: a folder named pip that is here is not taken for the program
-    command = [python, "-I", "-c", "import pip"]
+    command = [str(python), "-I", "-c", "import pip"]
     if subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0:
         return (str(python), "-m", "pip")
     if importlib.util.find_spec("pip") is not None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ppmctl.errors import PpmError
@@ -77,7 +78,7 @@ class Repository:
         """Whether it is a clone that lacks the older commits, and with them their tags."""
         return ask(self.folder, "rev-parse", "--is-shallow-repository") == "true"
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """The project's folder below the top of the repository, with a slash at its end; "" where it is the top."""
         return ask(self.folder, "rev-parse", "--show-prefix") or ""
@@ -95,8 +96,11 @@ class Repository:
         """The files of the project, or of `files`, that are not as committed; ignored ones are not among them."""
         form = ("--literal-pathspecs", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--")
         listed = tell(self.folder, *form, *(str(path) for path in files or (".",)))
-        top = Path(tell(self.folder, "rev-parse", "--show-toplevel"))
-        return sorted(top / entry[3:] for entry in listed.split("\0") if entry)
+        return sorted(self._top / entry[3:] for entry in listed.split("\0") if entry)
+
+    @cached_property
+    def _top(self) -> Path:
+        return Path(tell(self.folder, "rev-parse", "--show-toplevel"))
 
     def files(self) -> list[Path]:
         """The files of the project that git tracks."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from flit_core import buildapi
 from support import servers
 from support.composed import Composed
 from support.deployed import Deployed
@@ -14,10 +15,12 @@ from support.served import Embedded, Served
 from testbed.bed import Bed
 from testbed.clients import Client
 from testbed.container import HOST
+from testbed.place import CHECKOUT
 
 RELEASES = {"debian13": 13, "debian12": 12}
 COMPOSED = {"compose": "composed", "compose, TLS": "secured"}
 INDEXES = ("embedded", *COMPOSED, *RELEASES)
+TOOLS = "tools"  # a virtual environment of the client's, which stays while another index is tested
 
 
 @pytest.fixture(scope="module", params=INDEXES)
@@ -35,6 +38,12 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     else:
         deployed: Callable[[int], Deployed] = request.getfixturevalue("deployed")
         yield deployed(RELEASES[kind])
+
+
+@pytest.fixture
+def turn(request: pytest.FixtureRequest) -> int:
+    """The number of the index: tests vary with it what is the same for every index."""
+    return INDEXES.index(request.node.callspec.params["index"])
 
 
 @pytest.fixture(scope="session")
@@ -55,17 +64,35 @@ def client_at(bed: Bed) -> Iterator[Callable[..., Client]]:
 
 @pytest.fixture(scope="module")
 def client(index: Served, client_at: Callable[..., Client]) -> Client:
-    """A machine with Debian 12's pip and the newest pip, uv and twine, where somebody else's things were."""
+    """A machine with Debian 12's pip and the newest pip, uv and twine, without files of the tests before."""
     made = client_at(index)
     if index.authority:
         made.trust("index", index.authority)
-    made.run("find . -mindepth 1 -delete")
+    made.run(f"find . -mindepth 1 -maxdepth 1 ! -name {TOOLS} -exec rm -rf {{}} +")
     return made
 
 
 @pytest.fixture(scope="module")
+def ppmctl(
+    index: Served, seat: Callable[..., str], client: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., str]:
+    """Run this checkout's `ppmctl` as `seat` does.
+
+    The first index that a machine is used for provides it: what it requires comes by the redirect.
+    """
+    if client.run(f"test -x {TOOLS}/bin/ppmctl", check=False).code:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(CHECKOUT)
+            folder = tmp_path_factory.mktemp("tool")
+            tool = folder / buildapi.build_wheel(str(folder))
+        assert index.upload((tool.name, tool.read_bytes())).status_code == 200
+        seat(f"uv venv -q {TOOLS} && uv pip install -q --python {TOOLS} ppmctl")
+    return lambda command, **options: seat(f"{TOOLS}/bin/ppmctl {command}", **options)
+
+
+@pytest.fixture(scope="module")
 def seat(index: Served, client: Client) -> Callable[..., str]:
-    """Run a command where a user of the index sits: one index URL, one netrc file, no retries; returns what it said.
+    """Run a command as a user of the index does: one index URL, one netrc file, no retries; returns what it printed.
 
     `code` is the exit code that is expected of it, or None.
     """

@@ -7,18 +7,16 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from support import composed, evidence, planted, servers
 from support.composed import OWNER, Composed
-from support.deployed import Deployed, settings
+from support.deployed import ROOT, Deployed
 from support.load import Reads
 from support.served import Embedded, Served
 
-from testbed.acme import Acme
-from testbed.hosts import Host
-
-_VOLUME = "/root/volume.tar"
+_VOLUME, _OWN = "/root/volume.tar", "/root/own"
 
 
 def give(folder: Path, uid: int, gid: int) -> None:
@@ -38,6 +36,23 @@ def embedded(folder: Path, auth: tuple[str, str]) -> Iterator[Embedded]:
         yield Embedded(server=server)
     finally:
         server.stop()
+
+
+@contextmanager
+def on_a_host(index: Deployed, folder: Path, auth: tuple[str, str]) -> Iterator[Deployed]:
+    """A host's index on a copy of the volume in `folder`. Its own volume is put back afterwards."""
+    move = "find {} -mindepth 1 -maxdepth 1 -exec mv -t {} -- {{}} +"
+    stop = "systemctl stop ppm.socket ppm.service"
+    index.host.run(f"{stop} && mkdir {_OWN} && {move.format(ROOT, _OWN)}")
+    try:
+        index.host.box.put(_VOLUME, packed(folder))
+        index.host.run(f"tar -C {ROOT} -xpf {_VOLUME} && chown -R ppm:ppm {ROOT}")
+        index.play()
+        yield replace(index, user=auth[0], secret=auth[1])
+    finally:
+        empty = f"find {ROOT} -mindepth 1 -delete"
+        index.host.run(f"{stop} && {empty} && {move.format(_OWN, ROOT)} && rmdir {_OWN} && rm -f {_VOLUME}")
+        index.host.run("systemctl start ppm.socket ppm.service")
 
 
 def see(index: Served, kept: dict[str, str]) -> None:
@@ -61,7 +76,7 @@ def published(index: Served) -> dict[str, str]:
 
 
 def test_from_compose_to_embedded_to_a_host_and_back(
-    new_compose: Callable[..., Composed], new_host: Callable[..., Host], acme: Acme, tmp_path: Path
+    new_compose: Callable[..., Composed], deployed: Callable[[int], Deployed], tmp_path: Path
 ) -> None:
     folder = tmp_path / "volume"
     there = new_compose(environment=composed.settings_of(folder))
@@ -74,21 +89,14 @@ def test_from_compose_to_embedded_to_a_host_and_back(
     with embedded(folder, there.auth) as index:
         see(index, kept)
 
-    host = new_host()
-    made = Deployed(host=host, folder=tmp_path, ca=tmp_path / "root.pem", variables=settings(host, acme, tmp_path))
-    made.ca.write_bytes(acme.root())
-    made.play()
-    host.run("systemctl stop ppm.socket ppm.service && rm -rf /srv/ppm/* /srv/ppm/.[!.]*")
-    host.box.put(_VOLUME, packed(folder))
-    host.run(f"tar -C /srv/ppm -xpf {_VOLUME} && chown -R ppm:ppm /srv/ppm")
-    made.play()
-    made.user, made.secret = there.auth
-    see(made, kept)
-    host.run(f"systemctl stop ppm.socket ppm.service && tar -C /srv/ppm -cf {_VOLUME} .")
+    with on_a_host(deployed(13), folder, there.auth) as made:
+        see(made, kept)
+        made.host.run(f"systemctl stop ppm.socket ppm.service && tar -C {ROOT} -cf {_VOLUME} .")
+        volume = made.host.box.get(_VOLUME)
 
     again = tmp_path / "again"
     environment = composed.settings_of(again)
-    with tarfile.open(fileobj=io.BytesIO(host.box.get(_VOLUME))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(volume)) as tar:
         tar.extractall(again, filter="data")
     give(again, *OWNER)
     back = new_compose(environment=environment, up=False)

@@ -112,23 +112,19 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: 
     # again: nothing is started anew
     made(checkout, "compose-up")
     assert containers(bed, project) == there
-    assert ask(checkout, "/simple/ppm-hello/").status_code == 200
-
-    # down and up, on another port: the data, and who may in, are as they were
-    assert "make compose-down ARGS=--volumes" in made(checkout, "compose-down").stdout
-    assert containers(bed, project) == {}
-    assert not (folder / "url").exists()
-    other = free_port()
-    made(checkout, "compose-up", f"HOST_PORT={other}")
-    assert (folder / "url").read_text() == f"http://localhost:{other}\n"
     assert (folder / "credential").read_text() == f"{user}:{secret}\n"
     assert ask(checkout, "/simple/ppm-hello/").status_code == 200
 
-    # a lost credential is replaced
+    # down and up, on another port: the data are as they were; a lost credential is replaced
+    assert "make compose-down ARGS=--volumes" in made(checkout, "compose-down").stdout
+    assert containers(bed, project) == {}
+    assert not (folder / "url").exists()
     (folder / "credential").unlink()
-    assert "gets another" in made(checkout, "compose-up").stderr
+    other = free_port()
+    assert "gets another" in made(checkout, "compose-up", f"HOST_PORT={other}").stderr
+    assert (folder / "url").read_text() == f"http://localhost:{other}\n"
     assert (folder / "credential").read_text() != f"{user}:{secret}\n"
-    assert ask(checkout).status_code == 200
+    assert ask(checkout, "/simple/ppm-hello/").status_code == 200
 
     # a port that is taken is named; what runs goes on
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -183,7 +183,8 @@ def test_a_service_of_compose_is_found_by_its_name(
         f'services:\n  {lone}:\n    image: "ppm-pypiserver:${{PPM_TAG}}"\n    command: [sleep, infinity]\n'
         "    volumes: [lone:/srv/ppm]\n    init: true\n    healthcheck: {disable: true}\nvolumes:\n  lone:\n"
     )
-    index = new_compose(files=(compose.FILE, more))
+    index = new_compose(files=(compose.FILE, more), up=False)
+    index.compose.up("--no-deps", "pypiserver", lone)
     none = on(index, tmp_path, lone, "user", "list", "--json", expect=1)
     assert "There is no volume at /srv/ppm." in none.stderr
     ambiguous = on(index, tmp_path, "pypiserver", "user", "list", expect=1)

@@ -16,9 +16,7 @@ from support import composed, readme
 from testbed import compose, debian, lease, ports
 from testbed.bed import Bed
 
-SETTINGS = """\
-ppm_private_names: [acme-*]
-"""
+SETTING = "ppm_private_names: [acme-*]"
 
 
 @pytest.fixture
@@ -29,14 +27,14 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, str]]:
-    """One with `docker compose`, pip, and an editor that writes settings; a deployment with a name of its own."""
+    """One with `docker compose`, pip, and an editor that adds a setting; a deployment with a name of its own."""
     ports.free(8080, first=8080, hint="the README names it: free it")
     with lease.turn():
         debian.base(bed.engine, 13)
     folder = tmp_path / "bin"
     folder.mkdir()
     editor = folder / "editor"
-    editor.write_text(f'#!/bin/sh\nset -e\ntest -f "$1"\ncat > "$1" <<\'END\'\n{SETTINGS}END\n')
+    editor.write_text(f'#!/bin/sh\nset -e\ntest -f "$1"\necho "{SETTING}" >> "$1"\n')
     editor.chmod(0o755)
     plugins = tmp_path / "docker" / "cli-plugins"
     plugins.mkdir(parents=True)
@@ -66,6 +64,7 @@ def test_every_command_runs_as_it_stands(checkout: Path, environment: dict[str, 
         assert path.stat().st_uid == os.geteuid()
     text = "\n".join(said)
     assert re.search(r"^ppm_[A-Za-z0-9_-]{43}$", text, re.MULTILINE), "the new user's secret is printed"
+    assert "COMPOSE_FILE=compose.yml:local/compose.yml\n" in (checkout / "docker" / ".env").read_text()
     assert "acme-*" in (checkout / "docker" / "local" / "nginx/etc/nginx/ppm/http.conf").read_text()
     ignored = readme.paste("git init -q . && git add -A && git ls-files docker", checkout, environment).split()
     kept = [name for name in ignored if name.startswith(("docker/local", "docker/settings.yml", "docker/.env"))]

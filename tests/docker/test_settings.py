@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support import checkout as copies
-from support.tls import Authority
+
+from testbed.bed import Bed
+from testbed.compose import Compose
 
 VENV = Path(sys.executable).parents[1]
 
@@ -48,41 +50,21 @@ def test_without_settings_it_says_what_to_type(checkout: Path) -> None:
     assert "cp docker/settings.yml.example docker/settings.yml" in done.stderr
 
 
-def test_it_is_done_once_and_leaves_the_rest_of_env(checkout: Path) -> None:
-    settings = "ppm_domain: packages.example\nppm_tls: letsencrypt\nppm_acme_email: a@packages.example\n"
-    (checkout / "docker" / ".env").write_text("PPM_TAG=mine\nCOMPOSE_FILE=compose.yml\n")
-    assert configure(checkout, settings).returncode == 0
-    env = (checkout / "docker" / ".env").read_text()
-    assert env == "PPM_TAG=mine\nCOMPOSE_FILE=compose.yml:compose.tls.yml:local/compose.yml\n"
-    site = (checkout / "docker" / "local" / "nginx/etc/nginx/ppm/site.conf").read_text()
+def test_every_line_of_the_example_can_be_set_and_the_rest_of_env_stays(checkout: Path, bed: Bed) -> None:
+    docker = checkout / "docker"
+    example = (docker / "settings.yml.example").read_text().splitlines()
+    settings = "\n".join(line.removeprefix("# ") for line in example if line.removeprefix("# ").startswith("ppm_"))
+    (docker / ".env").write_text("PPM_TAG=mine\nCOMPOSE_FILE=compose.yml\n")
+    done = configure(checkout, settings)
+    assert done.returncode == 0, done.stdout
+    files = "compose.yml:compose.tls.yml:local/compose.yml"
+    assert (docker / ".env").read_text() == f"PPM_TAG=mine\nCOMPOSE_FILE={files}\n"
+    site = (docker / "local" / "nginx/etc/nginx/ppm/site.conf").read_text()
     assert "listen 8443 ssl" in site
-    assert "server_name packages.example;" in site
-    again = configure(checkout, settings)
-    assert again.returncode == 0
-    assert "changed=0" in again.stdout
+    assert "server_name packages.example.com;" in site
 
-
-def test_the_example_is_a_file_of_settings(checkout: Path) -> None:
-    """As it stands, and with every line of it that is commented out but what only one kind of certificate needs."""
-    example = (checkout / "docker" / "settings.yml.example").read_text()
-    assert configure(checkout, example).returncode == 0
-    assert "COMPOSE_FILE=compose.yml:local/compose.yml" in (checkout / "docker" / ".env").read_text()
-    said = [line.removeprefix("# ") for line in example.splitlines() if line.removeprefix("# ").startswith("ppm_")]
-    done = configure(checkout, "\n".join(said))
-    assert done.returncode == 0, done.stdout
-
-
-def test_a_key_is_given_to_who_nginx_runs_as(checkout: Path, tmp_path: Path) -> None:
-    """By root; anybody else is told the command."""
-    chain, key = Authority().issue(tmp_path / "pair", "packages.example")
-    said = f"ppm_domain: packages.example\nppm_tls: provided\nppm_tls_certificate: {chain}\nppm_tls_key: {key}\n"
-    (checkout / "docker" / ".env").write_text("PPM_UID=4321\n")
-    done = configure(checkout, said)
-    assert done.returncode == 0, done.stdout
-    copied = checkout / "docker" / "local" / "tls" / "privkey.pem"
-    assert copied.stat().st_mode & 0o777 == 0o600
-    if os.geteuid() == 0:
-        assert copied.stat().st_uid == 4321
-        assert "chown" not in done.stdout
-    else:
-        assert f"sudo chown 4321 {copied}" in " ".join(done.stdout.split())
+    # the publisher finds the index as everybody does
+    compose = Compose(engine=bed.engine, project="settings", files=tuple(docker / name for name in files.split(":")))
+    for given, expected in (("", "https://packages.example.com/"), ("https://other.test/", "https://other.test/")):
+        said = compose.but(PPMCTL_INDEX=given, COMPOSE_PROFILES="publish").call("config", "--format", "json").out
+        assert json.loads(said)["services"]["publisher"]["environment"]["PPMCTL_INDEX"] == expected

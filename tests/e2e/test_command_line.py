@@ -125,7 +125,7 @@ def test_the_settings_of_a_server_are_shown_with_who_says_them(tmp_path: Path) -
     [
         ("config", "show", "--index", "http://127.0.0.1:9/"),
         ("config", "show"),
-        ("login", "http://127.0.0.1:9"),
+        ("login", "http://127.0.0.1:9", "--netrc"),
         ("publish", "--no-such-option"),
         ("index", "check", "--root", "root", "--json"),
         ("user", "list", "--root", "root", "--on", "ssh://127.0.0.1:9"),

@@ -194,6 +194,11 @@ class Victim:
     published: list[Made] = field(default_factory=list)
     _made: int = 0
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a command that dies where the plan says."""
+        return {**os.environ, **self.plan.environ}
+
     def new(self, project: str, *, size: int = 1024) -> Made:
         """Make a file of a version that is not there yet."""
         self._made += 1
@@ -527,7 +532,7 @@ def test_killed_inside_a_command(name: str, victims: Victims) -> None:
 
     def run(arguments: Iterable[str], made: Made, *, expect: int = 0) -> None:
         typed = [argument.format(project=made.project, version=made.version) for argument in arguments]
-        warm.run("package", *typed, "--root", str(server.root), expect=expect, environ=victim.plan.environ)
+        warm.run("package", *typed, "--root", str(server.root), expect=expect, environ=victim.environ)
 
     def published(project: str) -> Made:
         made = victim.new(project)
@@ -608,9 +613,10 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
     for made, order in ((linked, MEND_LINKED), (unlinked, MEND_UNLINKED)):
         in_order(load, {name: operation.format(**names(made)) for name, operation in order.items()})
 
-    def kill(numbered: tuple[int, Operation]) -> None:
-        number, operation = numbered
-        victim = copy(f"copy{number}")
+    numbers = itertools.count()
+
+    def kill(operation: Operation) -> None:
+        victim = copy(f"copy{next(numbers)}")
         victim.plan.arm_at(operation, {})
         with pytest.raises(AssertionError, match="did not come up"):
             victim.server.start_again()
@@ -620,7 +626,7 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
 
     points = [operation for operation in load if operation.changes]
     assert len(points) > 30
-    in_lanes(enumerate(points), kill)
+    in_lanes(points, kill)
 
 
 def test_one_of_two_killed_inside_an_upload(
@@ -666,12 +672,12 @@ def test_one_of_two_killed_inside_a_removal(victims: Victims) -> None:
 
     made, command = published()
     with victim.plan.recording(names(made)) as recorded:
-        warm.run(*command, environ=victim.plan.environ)
+        warm.run(*command, environ=victim.environ)
     victim.published.remove(made)
     for point in points_of(recorded, {"lock": "open locks/*", **REMOVE}, commit="tombstone"):
         made, command = published()
         victim.plan.arm_at(point.operation, names(made))
-        warm.run(*command, environ=victim.plan.environ, expect=-signal.SIGKILL)
+        warm.run(*command, environ=victim.environ, expect=-signal.SIGKILL)
         assert victim.plan.disarm().startswith(point.operation.event)
         victim.publish(victim.new("remo-val"))
         if point.done:

@@ -148,15 +148,19 @@ def test_a_broken_publish_is_gone_on_with(serve: Callable[..., Server], tmp_path
 
 
 def test_an_upload_is_repeated_until_it_is_seen_in_the_index(user: Machine, index: Server, tmp_path: Path) -> None:
-    """The index is busy, a connection breaks, and an answer is lost after the file was taken: the next is 409."""
-    file = wheels.write(tmp_path, wheels.wheel("patient", "1.0", **README))
-    troubles: list[tuple[str, Trouble]] = [("GET", "503"), ("POST", "503"), ("POST", "cut"), ("POST", "lost")]
-    with recording(index.port, troubles=troubles) as front:
-        said = publish(user, file, PPMCTL_INDEX=front.url)
-    assert re.search(rf"^published +{file.name} ", said, re.MULTILINE)
-    assert said.count("Trying again in") == len(troubles)
-    assert [exchange.status for exchange in front.exchanges if exchange.method == "POST"] == [200, 409]
-    assert index.filenames("patient") == {file.name}
+    """The index is busy, a connection breaks, and an answer is lost after the file was taken: the next is 409.
+
+    Each happens to another file, since the pauses of one grow.
+    """
+    files = [wheels.write(tmp_path, wheels.wheel("patient", version, **README)) for version in ("1.0", "1.1", "1.2")]
+    answered: tuple[str, Trouble] = ("POST", "none")
+    troubles: list[tuple[str, Trouble]] = [("GET", "503"), ("POST", "503"), answered, ("POST", "cut"), answered]
+    with recording(index.port, troubles=[*troubles, ("POST", "lost")]) as front:
+        said = publish(user, *files, PPMCTL_INDEX=front.url)
+    assert re.findall(r"^published +(\S+) ", said, re.MULTILINE) == [file.name for file in files]
+    assert said.count("Trying again in 1 s") == 4
+    assert [exchange.status for exchange in front.exchanges if exchange.method == "POST"] == [200, 200, 200, 409]
+    assert index.filenames("patient") == {file.name for file in files}
 
 
 def test_a_release_gets_through_while_the_index_is_killed_over_and_over(
@@ -180,10 +184,13 @@ def test_a_release_gets_through_while_the_index_is_killed_over_and_over(
         restarts[-1].start()
 
     troubles = [("POST", Act(act=crash, is_passed_on=True))] * 3
-    with recording(server.port, troubles=troubles) as front:
-        said = publish(machine(tmp_path / "home", server), *files, PPMCTL_INDEX=front.url)
+    try:
+        with recording(server.port, troubles=troubles) as front:
+            said = publish(machine(tmp_path / "home", server), *files, PPMCTL_INDEX=front.url)
+    finally:
+        for under_way in restarts:
+            under_way.join()  # or its server outlives a test that fails
     assert len(restarts) == 3
-    restarts[-1].join()
     assert len(re.findall(r"^published ", said, re.MULTILINE)) == len(files)
     assert "Trying again" in said, "the index was never down when it mattered"
     assert server.filenames("steadfast") == {file.name for file in files}

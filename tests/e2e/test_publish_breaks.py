@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
-from support import crashing, wheels
+from support import crashing, warm, wheels
 from support.clients import Machine, machine
 from support.evidence import until
 from support.recorder import Act, Trouble, recording
-from support.servers import PPMCTL, Server
+from support.servers import Server
 
 README = {"description_content_type": "text/markdown"}
 SIGNALS = [signal.SIGKILL, signal.SIGINT]
@@ -29,7 +28,7 @@ def build_sdist(folder, config_settings=None):
     if WAIT.exists():
         WAIT.with_name("reached").touch()
         while WAIT.exists():
-            time.sleep(0.05)
+            time.sleep(0.01)
     with tarfile.open(os.path.join(folder, f"{{NAME}}-1.0.tar.gz"), "w:gz") as tar:
         own = {{name: open(name).read() for name in ("pyproject.toml", "backend.py")}}
         for name, content in {{"PKG-INFO": META, **own}}.items():
@@ -80,38 +79,40 @@ class Running:
     """A `ppmctl publish` in a process group of its own, as a shell starts it; its end is that of the group."""
 
     def __init__(self, user: Machine, *arguments: str, index: str, **environ: str) -> None:
-        command = crashing.COMMAND if environ else PPMCTL
-        # what a shell runs in the background ignores Ctrl-C, and so would all that it starts
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            self.process = subprocess.Popen(
-                [*command, "publish", "--index", index, *arguments],
-                env={**user.environ, **environ},
-                cwd=user.home,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                process_group=0,
+        self._printed = user.home / "printed"
+        with self._printed.open("wb") as printed:
+            self.process = warm.start(
+                ["publish", "--index", index, *arguments],
+                environ={**user.environ, **environ},
+                stdout=printed,
+                stderr=printed,
+                folder=user.home,
             )
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def end(self, by: signal.Signals) -> None:
         os.killpg(self.process.pid, by)
 
     def ended(self, by: signal.Signals) -> None:
         """See that it ended as it should by this signal: nobody is told of a kill, and Ctrl-C is no failure."""
-        _out, said = self.process.communicate(timeout=60)
-        assert self.process.returncode == (-signal.SIGKILL if by is signal.SIGKILL else 130), said
-        assert "Traceback" not in said
-        assert by is signal.SIGKILL or said.rstrip().splitlines()[-1].startswith(("Interrupted.", "What was built"))
+        code = self.process.wait(timeout=60)
+        printed = self._printed.read_text()
+        assert code == (-signal.SIGKILL if by is signal.SIGKILL else 130), printed
+        assert "Traceback" not in printed
+        last = printed.rstrip().splitlines()[-1:]
+        assert by is signal.SIGKILL or last[0].startswith(("Interrupted.", "What was built"))
+
+
+def publish(user: Machine, index: Server, *arguments: str, expect: int = 0) -> str:
+    """Publish without disturbance; return what it printed."""
+    command = ("publish", "--index", index.url, *arguments)
+    done = warm.run(*command, expect=expect, environ=user.environ, folder=user.home)
+    return done.stdout + done.stderr
 
 
 def goes_on(user: Machine, index: Server, name: str, *arguments: str) -> list[str]:
-    """Run it again; what became of the wheel and the sdist, both of which the index has as this says."""
-    said = user.run(*PPMCTL, "publish", "--index", index.url, *arguments).output
-    found = re.findall(r"^(\w+) +(\S+) +([0-9a-f]{64})$", said, re.MULTILINE)
+    """Run it again; return what became of the wheel and the sdist, both of which the index has as this prints."""
+    printed = publish(user, index, *arguments)
+    found = re.findall(r"^(\w+) +(\S+) +([0-9a-f]{64})$", printed, re.MULTILINE)
     listed = {file["filename"]: file["hashes"]["sha256"] for file in index.page(name.replace("_", "-"))["files"]}
     assert {filename: sha256 for _, filename, sha256 in found} == listed
     assert len(listed) == 2
@@ -186,5 +187,5 @@ def test_a_build_that_differs_in_its_times_is_the_same(user: Machine, index: Ser
     assert goes_on(user, index, "anew", str(here)) == ["same", "published"]
     backend = (here / "backend.py").read_text()
     (here / "backend.py").write_text(backend.replace("x = 1", "x = 2"))
-    said = user.run(*PPMCTL, "publish", "--index", index.url, here, expect=1).output
-    assert "anew-1.0-py3-none-any.whl: here sha256" in said
+    printed = publish(user, index, str(here), expect=1)
+    assert "anew-1.0-py3-none-any.whl: here sha256" in printed

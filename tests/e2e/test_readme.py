@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,12 +38,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A new user's: an empty home, but for an old pypiserver folder at its usual place."""
+    """A new user's: an empty home, but for an old pypiserver folder at its usual place, and this user's pip cache."""
     home = tmp_path_factory.mktemp("home")
     wheels.write(home / "packages", wheels.wheel("from-before", "1.0"))
     foreign = ("PPM", "TWINE_", "UV_", "MAKE", "MFLAGS", "ARGS", "NETRC", "VIRTUAL_ENV", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {"HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    ask = [sys.executable, "-m", "pip", "cache", "dir"]
+    cache = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return kept | {"HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_CACHE_DIR": cache}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from support.servers import PPMCTL, Server, ppmctl
 
 
 def test_the_first_admin_is_made_once(serve: Callable[..., Server]) -> None:
-    server = serve()
+    server = serve(warm=False)
     first = server.secret
     assert server.get("/simple/").status_code == 200
     assert first not in server.log.read_text()
@@ -33,7 +33,7 @@ def test_settings_come_from_the_environment_and_from_the_file(serve: Callable[..
     root = tmp_path / "root"
     ppmctl("init", "--root", str(root))
     (root / "ppm.yml").write_text("upstream_url: https://mirror.example/simple\nprivate_names: [acme-*]\n")
-    server = serve(root=root, environ={"PPM_READ_ACCESS": "public"})
+    server = serve(root=root, environ={"PPM_READ_ACCESS": "public"}, warm=False)
     answer = server.get("/simple/other/", auth=None)
     assert (answer.status_code, answer.headers["Location"]) == (302, "https://mirror.example/simple/other/")
     assert server.get("/simple/acme-x/", auth=None).status_code == 404
@@ -55,7 +55,7 @@ def test_a_taken_port_is_named_at_once(serve: Callable[..., Server], tmp_path: P
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly(serve: Callable[..., Server], number: signal.Signals) -> None:
-    server = serve()
+    server = serve(warm=False)
     assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
     os.killpg(server.process.pid, number)
     assert server.process.wait(timeout=60) == 0
@@ -81,7 +81,7 @@ def is_served(server: Server) -> bool:
 
 def test_an_upload_under_way_is_ended_before_the_server_ends(serve: Callable[..., Server]) -> None:
     """SIGTERM is what systemd and Docker send: what a client is sending must not be lost."""
-    server = serve()
+    server = serve(warm=False)
     name, content = wheels.wheel("slow", "1.0", files={"noise": os.urandom(300_000)})
     prepared = requests.Request(
         "POST",
@@ -111,7 +111,7 @@ def test_an_upload_under_way_is_ended_before_the_server_ends(serve: Callable[...
 
 def test_another_start_after_a_worker_died(serve: Callable[..., Server]) -> None:
     """The worker alone is killed: its master makes another, which mends and serves."""
-    server = serve("--upstream", "none")
+    server = serve("--upstream", "none", warm=False)
     assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     assert len(children) == 1

@@ -24,7 +24,7 @@ PLAYBOOK = """\
   gather_facts: false
   roles: [credentials]
 """
-DECLARE = "credentials : Have the users and tokens that the inventory declares"
+DECLARE = "credentials : Apply the declared users and tokens"
 TIMER = "/run/systemd/system/ppm-prune.timer.d/often.conf"
 HASHES = "sort /srv/ppm/credentials/htpasswd /srv/ppm/credentials/access.yml"
 
@@ -36,12 +36,12 @@ def index(deployed: Callable[[int], Deployed]) -> Deployed:
 
 @pytest.fixture
 def declare(index: Deployed, tmp_path: Path) -> Callable[..., Result]:
-    """Run the role with these users and tokens."""
+    """Run the role with these users and tokens; the roles that it depends on have run with the host."""
     path = tmp_path / "credentials.yml"
     path.write_text(PLAYBOOK)
 
-    def run(*arguments: str, expect: int = 0, **lists: object) -> Result:
-        return index.play(path, *arguments, expect=expect, **lists)
+    def run(*, expect: int = 0, **lists: object) -> Result:
+        return index.play(path, "--start-at-task", "credentials : *", expect=expect, **lists)
 
     return run
 
@@ -79,22 +79,22 @@ def test_the_inventory_declares_users_and_tokens(index: Deployed, declare: Calla
             assert "ann@example.com" in index.ppmctl("user show decl-ann 2>&1")
             assert before.strip().splitlines()[0] in index.host.run(HASHES).out
 
-            again = declare("--start-at-task", DECLARE, **declared)
+            again = declare(**declared)
             assert (again.host.changed, again.changed) == (0, ())
             assert status(index, ("decl-hand", mine)) == 200
 
             other_way = [{"name": "decl-hand", "role": "admin", "secret": secret}]
-            clash = declare("--start-at-task", DECLARE, expect=2, ppm_users=other_way)
+            clash = declare(expect=2, ppm_users=other_way)
             assert "decl-hand was made by unix:root, not by a list, and is not touched." in clash.output
             assert status(index, ("decl-hand", mine)) == 200
 
             for run in (first, again, clash):
                 assert secret not in run.output
                 assert other not in run.output
-            said = index.host.run("journalctl --no-pager -b; cat /srv/ppm/audit.jsonl").out
-            assert secret not in said
-            assert other not in said
-            assert '"action": "token apply"' in said
+            logs = index.host.run("journalctl --no-pager -b; cat /srv/ppm/audit.jsonl").out
+            assert secret not in logs
+            assert other not in logs
+            assert '"action": "token apply"' in logs
         finally:
             index.ppmctl("user remove decl-ann; ppmctl user remove decl-ci")
         assert index.host.run(HASHES).out == before, "what others made is as it was"
@@ -141,7 +141,7 @@ def test_the_first_admin_came_with_the_host(index: Deployed) -> None:
     """Made where there was none; the runs since have made no other one."""
     assert index.host.box.get(FIRST_CREDENTIAL).decode().strip() == f"{index.user}:{index.secret}"
     assert status(index, index.auth) == 200
-    assert "credentials : Make the first admin, where there is none" in index.first.changed
+    assert "credentials : Make the first admin if there is no admin" in index.first.changed
 
 
 def test_the_units_that_prune(index: Deployed) -> None:

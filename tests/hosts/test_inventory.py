@@ -1,16 +1,21 @@
-"""What stops before anything was changed, and what a dry run leaves behind: on hosts that are bare, and stay it."""
+"""What stops before anything was changed, and what a dry run leaves behind: on hosts that are bare, and stay so."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.deployed import SITE, Deployed, files, settings
+import yaml
+from support.deployed import SITE, files, settings
 
+from testbed import playbook
 from testbed.acme import Acme
 from testbed.hosts import Host
+from testbed.playbook import Result
 
 # What a look at a host leaves: of logs, of sudo and of Ansible's own.
 PASSING = (
@@ -19,147 +24,191 @@ PASSING = (
 )
 
 
-@pytest.fixture(scope="module", params=[13, 12], ids=["debian13", "debian12"])
-def bare(
-    request: pytest.FixtureRequest,
-    new_shared_host: Callable[..., Host],
-    acme: Acme,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Deployed:
-    """A bare host that nothing has been changed on, to come in as root, or as a user with sudo."""
+@pytest.fixture(scope="module")
+def bare(new_shared_host: Callable[..., Host]) -> dict[int, Host]:
+    """A bare host of each release that nothing has been changed on: to come in as root, or as a user with sudo."""
     volumes = {"/srv/small": "size=20m", "/srv/fixed": "ro"}
-    host = new_shared_host(request.param, sudo=request.param == 12, tmpfs=volumes)
-    folder = tmp_path_factory.mktemp("bare")
-    return Deployed(host=host, folder=folder, ca=folder / "none", variables=settings(host, acme, folder))
+    return {release: new_shared_host(release, sudo=release == 12, tmpfs=volumes) for release in (13, 12)}
+
+
+@pytest.fixture
+def site(acme: Acme, tmp_path: Path) -> Callable[..., Result]:
+    """Run site.yml once for several hosts, or for one that the inventory has under several names.
+
+    `named` maps a name in the inventory to the host and what it sets besides; a value of None leaves a variable out.
+    """
+
+    def run(named: Mapping[str, tuple[Host, Mapping[str, object]]], *arguments: str, expect: int) -> Result:
+        boxes = {host.name: host for host, _ in named.values()}
+        needed = {name: host.variables() | settings(host, acme, tmp_path) for name, host in boxes.items()}
+        hosts = {}
+        for name, (host, more) in named.items():
+            values = needed[host.name] | more
+            hosts[name] = {key: value for key, value in values.items() if value is not None}
+        inventory = tmp_path / "inventory.yml"
+        inventory.write_text(yaml.safe_dump({"ppm": {"hosts": hosts}}))
+        result = playbook.run(SITE, inventory, *arguments)
+        assert result.code == expect, f"ansible-playbook exited {result.code}, not {expect}:\n{result.output}"
+        return result
+
+    return run
 
 
 @contextlib.contextmanager
-def untouched(host: Host) -> Iterator[None]:
+def untouched(*hosts: Host) -> Iterator[None]:
     """Fail if a package, a file, a user or a unit is another one afterwards."""
 
-    def look() -> dict[str, str]:
-        found = files(host, "/", leave_out=PASSING)
-        return found | {"packages": host.run("dpkg-query -W; systemctl list-unit-files --no-legend").out}
+    def look() -> dict[tuple[str, str], str]:
+        found = {}
+        for host in hosts:
+            there = files(host, "/", leave_out=PASSING)
+            there["packages"] = host.run("dpkg-query -W; systemctl list-unit-files --no-legend").out
+            found |= {(host.name, path): what for path, what in there.items()}
+        return found
 
     before = look()
     yield
     after = look()
-    assert {
-        path: (before.get(path), after.get(path)) for path in before | after if before.get(path) != after.get(path)
-    } == {}
+    changed = {path for path in before | after if before.get(path) != after.get(path)}
+    assert {path: (before.get(path), after.get(path)) for path in changed} == {}
 
 
-def refused(index: Deployed, *arguments: str, **variables: object) -> str:
-    """What site.yml says when it stops at its first look."""
-    result = index.play(SITE, *arguments, expect=2, **variables)
-    assert result.host.failed == 1
-    assert result.host.changed == 0
-    assert "Nothing was changed on this host. What is in the way:" in result.output
-    return result.output
-
-
-def test_a_dry_run_on_a_bare_host_shows_all_and_changes_nothing(bare: Deployed) -> None:
-    with untouched(bare.host):
-        result = bare.play(SITE, "--check", "--diff")
+def test_a_dry_run_on_a_bare_host_shows_all_and_changes_nothing(
+    bare: dict[int, Host], site: Callable[..., Result]
+) -> None:
+    host = bare[13]
+    with untouched(host):
+        result = site({host.name: (host, {})}, "--check", "--diff", expect=0)
     assert result.host.failed == 0
     assert result.host.changed > 10
-    for shown in (
-        "/etc/nginx/ppm/site.conf",
-        "/etc/systemd/system/ppm.service",
-        f"server_name {bare.domain};",
-        "certbot",
-    ):
-        assert shown in result.output
+    shown = ("/etc/nginx/ppm/site.conf", "/etc/systemd/system/ppm.service", f"server_name {host.domain};", "certbot")
+    assert [text for text in shown if text not in result.output] == []
 
 
-def test_what_is_wrong_with_the_inventory_is_said_at_once(bare: Deployed) -> None:
-    with untouched(bare.host):
-        said = refused(
-            bare,
-            ppm_domain="packages.test; }",
-            ppm_privat_names=["acme-*"],
-            ppm_threads="many",
-            ppm_upstream_url='https://index.example/"; include /etc/shadow; #',
-            ppm_root="/srv/ppm\nExecStart=/bin/sh",
-            ppm_tls_certificate="{{ undefined_elsewhere }}",
-        )
-    for problem in (
-        "ppm_domain is 'packages.test; }': it must be a host name",
-        "ppm_privat_names is not a variable of ppm: did you mean ppm_private_names?",
-        "ppm_threads is 'many': it must be a whole number",
-        "ppm_upstream_url is ",
-        "nExecStart=/bin/sh': it must be an absolute path",
-        "ppm_tls_certificate: its value can't be made out: 'undefined_elsewhere' is undefined",
-    ):
-        assert problem in said
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """What an inventory sets for a host with the release `debian`, and each problem that is named."""
+
+    debian: int = 13
+    problems: tuple[str, ...]
+    values: dict[str, object] = field(default_factory=dict)
 
 
-def test_a_missing_variable_is_named_with_what_it_is(bare: Deployed) -> None:
-    left_out = ("ppm_domain", "ppm_acme_email")
-    with untouched(bare.host):
-        result = bare.play(expect=2, leave_out=left_out)
-    assert (
-        "ppm_domain is missing: set it in your inventory. The name that clients reach the index by." in result.output
-    )
-    assert "ppm_acme_email is missing: set it in your inventory" in result.output
-
-
-def test_files_that_cant_be_read_are_named(bare: Deployed, tmp_path: Path) -> None:
-    no_certificate = tmp_path / "text.pem"
-    no_certificate.write_text("text")
-    with untouched(bare.host):
-        said = refused(
-            bare, ppm_tls="provided", ppm_tls_certificate=str(no_certificate), ppm_tls_key="/nowhere/key.pem"
-        )
-    assert "ppm_tls_key: /nowhere/key.pem can't be read: there is no such file." in said
-
-
-# What is done to the host and undone, what the variables say of it, and what is said.
-HOSTS: dict[str, tuple[str, str, dict[str, object], str]] = {
-    "a full volume": ("", "", {"ppm_root": "/srv/small/ppm"}, "/srv/small has 20 MB free, 512 MB"),
-    "a read-only volume": ("", "", {"ppm_root": "/srv/fixed/ppm"}, "/srv/fixed is mounted read-only; mount it to be"),
-    "a volume that is a file": (
-        "touch /srv/file",
-        "rm /srv/file",
-        {"ppm_root": "/srv/file/ppm"},
-        "/srv/file is not a folder",
+# Commands after which a host can't become an index, each with its repair; every name of the host has all its faults.
+FAULTS = {
+    13: (
+        ("touch /srv/file", "rm /srv/file"),
+        ("systemd-run --unit=other --collect python3 -m http.server 80", "systemctl stop other"),
+        (
+            "cp -p /usr/lib/os-release /root/kept; sed -i 's/VERSION_ID=.*/VERSION_ID=\"11\"/' /usr/lib/os-release",
+            "cp -p /root/kept /usr/lib/os-release; rm /root/kept",
+        ),
     ),
-    "a volume that is not mounted": ("", "", {"ppm_root_is_mount": True}, "nothing is mounted at /srv/ppm"),
-    "a port that is taken": (
-        "systemd-run --unit=other --collect python3 -m http.server 80",
-        "systemctl stop other",
-        {},
-        "Port 80 is taken by python3: stop it",
+    12: (
+        (
+            "cp -p /usr/lib/os-release /root/kept; sed -i s/=debian/=ubuntu/ /usr/lib/os-release",
+            "cp -p /root/kept /usr/lib/os-release; rm /root/kept",
+        ),
     ),
-    "another system": (
-        "cp -p /usr/lib/os-release /root/kept; sed -i s/=debian/=ubuntu/ /usr/lib/os-release",
-        "cp -p /root/kept /usr/lib/os-release; rm /root/kept",
-        {},
-        "This host is not a Debian 12 or 13 that runs systemd",
+}
+NOT_DEBIAN = "This host is not a Debian 12 or 13 that runs systemd"
+OLD = (NOT_DEBIAN, "Port 80 is taken by python3: stop it")
+SECRET = "x" * 40
+WRONG_VALUES: dict[str, object] = {
+    "ppm_domain": "packages.test; }",
+    "ppm_privat_names": ["acme-*"],
+    "ppm_threads": "many",
+    "ppm_upstream_url": 'https://index.example/"; include /etc/shadow; #',
+    "ppm_root": "/srv/ppm\nExecStart=/bin/sh",
+    "ppm_tls_certificate": "{{ undefined_elsewhere }}",
+}
+NAMED = (
+    "ppm_tls_certificate: its value can't be made out: 'undefined_elsewhere' is undefined",
+    "ppm_privat_names is not a variable of ppm: did you mean ppm_private_names?",
+    "ppm_domain is 'packages.test; }': it must be a host name",
+    "ppm_threads is 'many': it must be a whole number",
+    "ppm_root is '/srv/ppm\\nExecStart=/bin/sh': it must be an absolute path",
+    "ppm_upstream_url is ",
+)
+REFUSALS = {
+    "the-host-itself": Refused(problems=OLD),
+    "a-full-volume": Refused(
+        values={"ppm_root": "/srv/small/ppm"},
+        problems=(*OLD, "ppm_root is /srv/small/ppm: /srv/small has 20 MB free"),
     ),
-    "another release": (
-        "cp -p /usr/lib/os-release /root/kept; sed -i 's/VERSION_ID=.*/VERSION_ID=\"11\"/' /usr/lib/os-release",
-        "cp -p /root/kept /usr/lib/os-release; rm /root/kept",
-        {},
-        "This host is not a Debian 12 or 13",
+    "a-read-only-volume": Refused(
+        values={"ppm_root": "/srv/fixed/ppm"},
+        problems=(*OLD, "ppm_root is /srv/fixed/ppm: /srv/fixed is mounted read-only"),
+    ),
+    "a-volume-that-is-a-file": Refused(
+        values={"ppm_root": "/srv/file/ppm"}, problems=(*OLD, "ppm_root is /srv/file/ppm: /srv/file is not a folder")
+    ),
+    "a-volume-that-is-not-mounted": Refused(
+        values={"ppm_root_is_mount": True}, problems=(*OLD, "ppm_root_is_mount: nothing is mounted at /srv/ppm")
+    ),
+    "another-system": Refused(debian=12, problems=(NOT_DEBIAN,)),
+    "no-root": Refused(
+        debian=12,
+        values={"ansible_become": False},
+        problems=(NOT_DEBIAN, "ansible_become: the tasks do not run as root; use become, or root as ansible_user"),
+    ),
+    "wrong-values": Refused(values=WRONG_VALUES, problems=NAMED),
+    "wrong-values-12": Refused(debian=12, values=WRONG_VALUES, problems=NAMED),
+    "wrong-users": Refused(
+        values={
+            "ppm_users": [{"name": "ann", "role": "king", "secret": SECRET, "expires": "2999-01-31"}],
+            "ppm_tokens": [{"name": "ann+ci", "role": "reader", "secret": SECRET, "projects": ["acme-*"]}],
+        },
+        problems=("ppm_users, number 1 (ann): its role must be reader or publisher or admin.",),
+    ),
+    "no-values": Refused(
+        values={"ppm_domain": None, "ppm_acme_email": None},
+        problems=(
+            "ppm_domain is missing: set it in your inventory. The name that clients reach the index by.",
+            "ppm_acme_email is missing: set it in your inventory",
+        ),
+    ),
+    "no-files": Refused(
+        values={
+            "ppm_tls": "provided",
+            "ppm_tls_certificate": "text.pem",
+            "ppm_tls_key": "/nowhere/key.pem",
+        },
+        problems=("ppm_tls_key: /nowhere/key.pem can't be read: there is no such file.",),
     ),
 }
 
 
-@pytest.mark.parametrize("what", HOSTS)
-@pytest.mark.parametrize("bare", [13], ids=["debian13"], indirect=True)
-def test_a_host_that_cant_be_an_index_is_left_alone(what: str, bare: Deployed) -> None:
-    before, after, variables, said = HOSTS[what]
-    bare.host.run(before or "true")
+def test_what_cant_become_an_index_is_left_alone_and_all_reasons_are_named(
+    bare: dict[int, Host], site: Callable[..., Result]
+) -> None:
+    """All in one run: a host has several names in the inventory, each with other variables."""
     try:
-        with untouched(bare.host):
-            assert said in refused(bare, **variables)
+        for release, faults in FAULTS.items():
+            for command, _ in faults:
+                bare[release].run(command)
+        with untouched(*bare.values()):
+            result = site({name: (bare[one.debian], one.values) for name, one in REFUSALS.items()}, expect=2)
     finally:
-        bare.host.run(after or "true")
+        for release, faults in FAULTS.items():
+            for _, command in faults:
+                bare[release].run(command)
+    assert {name: (recap.failed, recap.changed) for name, recap in result.hosts.items()} == dict.fromkeys(
+        REFUSALS, (1, 0)
+    )
+    assert SECRET not in result.output
+    for name, refused in REFUSALS.items():
+        found = problems(result, name)
+        assert len(found) == len(refused.problems), (name, found)
+        for problem in refused.problems:
+            assert any(one.startswith(problem) for one in found), (name, problem, found)
 
 
-@pytest.mark.parametrize("bare", [12], ids=["debian12"], indirect=True)
-def test_who_may_not_change_the_host_is_told(bare: Deployed) -> None:
-    with untouched(bare.host):
-        said = refused(bare, "-e", "ansible_become=false")
-    assert "the tasks do not run as root; use become, or root as ansible_user" in said
+def problems(result: Result, name: str) -> list[str]:
+    """Return what site.yml names as in the way on a host."""
+    (failed,) = re.findall(
+        rf"^fatal: \[{name}\]: FAILED! =>.*?Nothing was changed on this host\. What is in the way:\n(.*?)^\S",
+        result.output,
+        re.MULTILINE | re.DOTALL,
+    )
+    return [" ".join(one.split()) for one in re.split(r"^ +- ", failed, flags=re.MULTILINE)[1:]]

@@ -1,32 +1,135 @@
-"""The README's part on hosts, by one who pastes block after block: every command as it stands."""
+"""The README's part on hosts, and what `make host` prints, by one who pastes it: every command as it stands."""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import subprocess
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from support import checkout as copies
 from support import readme
+from support.servers import clean_environment, free_port
 
 from testbed.acme import Acme
+from testbed.bed import Bed
 from testbed.hosts import Host
 
+TO_SEE_IT, *YOURS = readme.blocks()["On a host"]
+FOREIGN = ("ANSIBLE", "MAKE", "MFLAGS", "ARGS", "VIRTUAL_ENV", "PPM", "HOST_PORT")
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Path]:
-    """What somebody gets who clones this checkout; its .venv is made by the commands."""
-    folder = copies.copy(tmp_path / "ppm")
+
+@pytest.fixture(scope="module")
+def environ() -> dict[str, str]:
+    """The environment of the commands, without settings that their user does not have."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Iterator[Path]:
+    """What one gets who clones this checkout. Its .venv is made by the commands; its host goes with the module."""
+    folder = copies.copy(tmp_path_factory.mktemp("clone") / "ppm")
     yield folder
-    subprocess.run(["make", "host-down"], cwd=folder, capture_output=True, timeout=300, check=False)
+    subprocess.run(["make", "host-down"], cwd=folder, env=environ, capture_output=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(checkout: Path, environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run shell commands in the checkout; the test fails unless `code` is their exit code."""
+
+    def run(commands: str, *, code: int = 0, env: Mapping[str, str] = environ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["bash", "-euc", commands],
+            cwd=checkout,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=840,
+            check=False,
+        )
+        assert done.returncode == code, f"{commands}\nexited {done.returncode}:\n{done.stdout}\n{done.stderr[-8000:]}"
+        return done
+
+    return run
+
+
+def containers(bed: Bed, lease: str) -> list[str]:
+    """Return the names of the containers of a lease that run."""
+    return sorted(box.name for box in bed.engine.api.containers.list(filters={"label": f"ppm-testbed.lease={lease}"}))
+
+
+def test_make_host(
+    checkout: Path, bed: Bed, run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    up, look, down = TO_SEE_IT.splitlines()
+    first = run(up)
+    assert "Active: active (running)" in run(look).stdout
+    folder = checkout / ".host"
+
+    # what it leaves for scripts
+    url = (folder / "url").read_text().strip()
+    assert re.fullmatch(r"https://localhost:\d+", url)
+    user, secret = (folder / "credential").read_text().strip().split(":")
+    assert stat.S_IMODE((folder / "credential").stat().st_mode) == 0o600
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = str(folder / "ca.pem")
+        assert session.get(f"{url}/simple/", timeout=30).status_code == 401
+        assert session.get(f"{url}/simple/", auth=(user, secret), timeout=30).status_code == 200
+    lease = (folder / "key.pub").read_text().split()[-1]  # the key is called by the lease
+    assert containers(bed, lease) == [f"{lease}-acme", f"{lease}-host"]
+
+    # what it prints: the commands are those that are indented
+    assert secret not in first.stdout + first.stderr
+    script = textwrap.dedent(
+        "\n".join(line for line in first.stdout.splitlines() if line.startswith("    ") or not line)
+    )
+    assert len(re.findall("ppm-hello|examples/hello", script)) == 2
+    done = run(script, env=clean_environment(tmp_path / "home"))
+    assert "published  ppm_hello-1.0-py3-none-any.whl" in done.stdout
+    assert "Successfully installed ppm-hello-1.0" in done.stdout
+
+    # a command in it: as it is typed, its output and its exit code
+    typed = """make host-exec CMD='echo "$(id -un)" '\\''$HOME'\\'' "$((6 * 7))"; echo complaint >&2; exit 3'"""
+    done = run(typed, code=2)
+    assert (done.stdout, done.stderr.splitlines()[0]) == ("root $HOME 42\n", "complaint")
+    assert "Error 3" in done.stderr
+    assert "No command" in run("make host-exec", code=2).stderr
+
+    # again, after this machine was restarted: the same host, and an ACME server with another root
+    credential, trusted = (folder / "credential").read_text(), (folder / "ca.pem").read_bytes()
+    run("make host-exec CMD='rm /srv/ppm/first-credential'")
+    for name in containers(bed, lease):
+        bed.engine.api.containers.get(name).stop(timeout=20)
+    assert "make host" in run("make host-exec CMD=true", code=2).stderr
+    again = run(up)
+    assert re.search(r"^host +: .*changed=0 ", again.stderr, re.MULTILINE)
+    assert (folder / "url").read_text() == f"{url}\n"
+    assert (folder / "credential").read_text() == credential
+    assert (folder / "ca.pem").read_bytes() == trusted
+    answer = requests.get(f"{url}/simple/ppm-hello/", auth=(user, secret), verify=str(folder / "ca.pem"), timeout=30)
+    assert answer.status_code == 200
+    assert "on port" in run(f"make host HOST_PORT={free_port()}", code=2).stderr
+
+    # and nothing is left
+    run(down)
+    assert not folder.exists()
+    of_lease = {"label": f"ppm-testbed.lease={lease}"}
+    assert bed.engine.api.containers.list(all=True, filters=of_lease) == []
+    assert bed.engine.api.networks.list(filters=of_lease) == []
+    assert run(down).stdout == ""
+    assert "make host" in run("make host-exec CMD=true", code=2).stderr
 
 
 @pytest.fixture
-def editor(tmp_path: Path, checkout: Path, acme: Acme, new_host: Callable[..., Host]) -> Path:
+def editor(tmp_path: Path, acme: Acme, new_host: Callable[..., Host]) -> Path:
     """An administrator: writes into the two files what they have, and what a laboratory's network needs besides."""
     host = new_host(13, domain="packages.test")
     authority = tmp_path / "authority.pem"
@@ -37,10 +140,10 @@ def editor(tmp_path: Path, checkout: Path, acme: Acme, new_host: Callable[..., H
     written.mkdir()
     reached = {"packages.test": host.variables()}
     (written / "hosts.yml").write_text(yaml.safe_dump({"ppm": {"hosts": reached}}))
-    said = {"ppm_domain": "packages.test", "ppm_acme_email": "admin@example.com"}
-    said |= {"ppm_acme_directory": acme.directory, "ppm_ca_certificates": [str(authority)]}
-    said |= {"self_check_address": host.address, "self_check_ca_certificates": str(root)}
-    (written / "vars.yml").write_text(yaml.safe_dump(said))
+    variables = {"ppm_domain": "packages.test", "ppm_acme_email": "admin@example.com"}
+    variables |= {"ppm_acme_directory": acme.directory, "ppm_ca_certificates": [str(authority)]}
+    variables |= {"self_check_address": host.address, "self_check_ca_certificates": str(root)}
+    (written / "vars.yml").write_text(yaml.safe_dump(variables))
     script = tmp_path / "editor"
     script.write_text(
         f'#!/bin/sh\nset -e\ntest -f "$1"; test -f "$2"\ncp {written}/hosts.yml "$1"\ncp {written}/vars.yml "$2"\n'
@@ -49,16 +152,15 @@ def editor(tmp_path: Path, checkout: Path, acme: Acme, new_host: Callable[..., H
     return script
 
 
-def test_every_command_runs_as_it_stands(checkout: Path, editor: Path, tmp_path: Path) -> None:
-    foreign = ("ANSIBLE", "MAKE", "MFLAGS", "ARGS", "VIRTUAL_ENV", "PPM")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    environ |= {"EDITOR": str(editor)}
-    said = {}
-    for block in readme.blocks()["On a host"]:
+def test_from_a_bare_host_to_an_index_and_to_a_newer_release_and_back(
+    checkout: Path, editor: Path, environ: dict[str, str]
+) -> None:
+    printed = []
+    for block in YOURS:
         if "upgrade.yml" in block:  # a newer checkout
             module = checkout / "ppmctl" / "__init__.py"
             module.write_text(module.read_text() + "\n# newer\n")
-        said[block] = readme.paste(block, checkout, environ)
-    text = "\n".join(said.values())
+        printed.append(readme.paste(block, checkout, environ | {"EDITOR": str(editor)}))
+    text = "\n".join(printed)
     assert re.search(r"^ppm_[A-Za-z0-9_-]{43}$", text, re.MULTILINE), "the new user's secret is printed"
     assert text.count("Serves: ") == 2

@@ -1,6 +1,6 @@
-"""Each role by itself, in a playbook that has nothing but it; certificates from each source, and why one is not got.
+"""Each role by itself, in a playbook that has nothing but it; certificates of each source, and why there is none.
 
-In the order of the file: a role comes to a host that has what the ones before it left.
+In the order of the file: each role runs on a host that has what the ones before it left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from testbed.hosts import Host
 from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
-ROLE = """\
+PLAY = """\
 - name: {role} alone
   hosts: ppm
   become: true
@@ -36,16 +36,20 @@ ROLE = """\
 
 @dataclass(kw_only=True)
 class Single(Deployed):
-    """A host that roles come to one by one."""
+    """A host on which roles run one by one."""
 
-    def role(self, name: str, *arguments: str, expect: int = 0, again: bool = False, **variables: object) -> Result:
-        """Run one role; with `again` a second time, which has to change nothing."""
+    def role(self, name: str, *arguments: str, expect: int = 0, **variables: object) -> Result:
+        """Run one role."""
         path = self.folder / f"{name}.yml"
-        path.write_text(ROLE.format(role=name))
-        result = self.play(path, *arguments, expect=expect, **variables)
-        if again:
-            assert self.play(path, *arguments, **variables).changed == ()
-        return result
+        path.write_text(PLAY.format(role=name))
+        return self.play(path, *arguments, expect=expect, **variables)
+
+    def certificate_tasks(self, *arguments: str, expect: int = 0, **variables: object) -> Result:
+        """Run letsencrypt without the roles that it depends on, which have run and would change nothing."""
+        source = self.host.run("cat /etc/ppm/tls/source", check=False).out.strip()
+        known = {"certificate": source, "packages": ["certbot"]}
+        begin = ("--start-at-task", "letsencrypt : *", "-e", json.dumps({"base_host": known}))
+        return self.role("letsencrypt", *begin, *arguments, expect=expect, **variables)
 
     def workers(self) -> tuple[str, str]:
         """The processes of nginx: the one that is started, and those that a reload replaces."""
@@ -97,20 +101,22 @@ def test_pypiserver(app: Single) -> None:
 
 
 def test_credentials(app: Single) -> None:
-    made = app.role("credentials")
-    assert made.changed[-1] == "credentials : Make the first admin, where there is none"
+    made = app.role("credentials", "--start-at-task", "credentials : *")  # what it depends on has just run
+    first = "credentials : Make the first admin if there is no admin"
+    assert made.changed == (first,)
     user, _, secret = app.host.run("cat /srv/ppm/first-credential").out.strip().partition(":")
     assert secret.startswith("ppm_")
     assert secret not in made.output
     assert user in app.host.run("ppmctl user list").out
-    # it is read and deleted; another run does not make another
+    # the administrator reads and deletes it; another run makes no other admin
     app.host.run("rm /srv/ppm/first-credential /srv/ppm/netrc")
-    assert app.role("credentials").changed == ()
+    again = app.role("credentials", "--start-at-task", first)
+    assert (again.host.ok, again.changed) == (1, ())
     assert app.host.run("ls /srv/ppm/first-credential", check=False).code
 
 
 def test_nginx(web: Single, tmp_path: Path) -> None:
-    """It starts without a certificate, on one of its own that nobody takes for real."""
+    """It starts without a certificate, on a temporary one of its own that no client trusts."""
     web.role("nginx")
     assert web.host.run("nginx -t 2>&1 | tail -1").out.endswith("test is successful\n")
     with pytest.raises(requests.exceptions.SSLError):
@@ -127,7 +133,10 @@ def test_nginx(web: Single, tmp_path: Path) -> None:
 
 def test_a_certificate_of_the_hosts_own(web: Single, tmp_path: Path) -> None:
     before = web.workers()
-    web.role("letsencrypt", again=True, ppm_tls="selfsigned", ppm_acme_email="")
+    given = {"ppm_tls": "selfsigned", "ppm_acme_email": ""}
+    made, again = web.certificate_tasks(**given), web.certificate_tasks(**given)
+    assert made.changed == ("letsencrypt : Make the certificate", "nginx : Reload nginx")
+    assert again.changed == ()
     root = tmp_path / "own.pem"
     root.write_bytes(web.host.box.get("/etc/ppm/tls/fullchain.pem"))
     assert certificate(web, root=root).domains == [web.domain]
@@ -136,52 +145,7 @@ def test_a_certificate_of_the_hosts_own(web: Single, tmp_path: Path) -> None:
     assert web.host.run("command -v certbot", check=False).code, "nothing is installed that it does not need"
 
 
-def test_a_certificate_that_is_provided_and_its_successor(web: Single, tmp_path: Path) -> None:
-    """With its chain; the next one, its key under ansible-vault, is taken up by a reload."""
-    authority = Authority()
-    root = authority.write_root(tmp_path / "root.pem")
-    chain, key = authority.issue(web.folder / "first", web.domain)
-    given = {"ppm_tls": "provided", "ppm_tls_certificate": str(chain), "ppm_tls_key": str(key)}
-    web.role("letsencrypt", **given)
-    first = certificate(web, root=root)
-    assert web.host.run("stat -Lc '%a %U' /etc/ppm/tls/privkey.pem").out == "600 root\n"
-
-    chain, key = authority.issue(web.folder / "second", web.domain)
-    password = tmp_path / "password"
-    password.write_text("of the vault\n")
-    vault = {**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(password)}
-    encrypt(key, vault)
-    before = web.workers()
-    given = {"ppm_tls": "provided", "ppm_tls_certificate": "second/chain.pem", "ppm_tls_key": "second/key.pem"}
-    result = web.role("letsencrypt", "--vault-password-file", str(password), again=True, **given)
-    assert result.changed == ("letsencrypt : Bring the certificate and its key", "nginx : Reload nginx")
-    assert "PRIVATE KEY" not in result.output
-    eventually(lambda: certificate(web, root=root), lambda found: found.serial != first.serial)
-    after = web.workers()
-    assert after[0] == before[0]
-    assert after[1] != before[1]
-
-
-def encrypt(path: Path, environ: dict[str, str]) -> None:
-    command = [str(Path(sys.executable).parent / "ansible-vault"), "encrypt", str(path)]
-    subprocess.run(command, check=True, env=environ, capture_output=True, timeout=60)
-    assert path.read_text().startswith("$ANSIBLE_VAULT")
-
-
-def test_no_tls_behind_a_proxy_that_has_it(web: Single) -> None:
-    given = {"ppm_tls": "none", "ppm_trusted_proxies": ["0.0.0.0/0"], "ppm_acme_email": ""}
-    web.role("letsencrypt", again=True, **given)
-    eventually(lambda: web.host.run("cat /proc/net/tcp").out, lambda said: " 00000000:01BB " not in said)
-    url = f"http://{web.domain}"
-    assert web.session.get(f"{url}/healthz", timeout=20).text == "ok\n"
-    assert web.session.get(f"{url}/simple/", timeout=20).status_code == 401
-    assert "Strict-Transport-Security" not in web.session.get(f"{url}/simple/", timeout=20).headers
-    web.session.get(f"{url}/simple/", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=20)
-    last = json.loads(web.host.run("tail -1 /var/log/nginx/access.log").out)
-    assert last["client"] == "203.0.113.9"
-
-
-# Why there is no certificate, and what is said: a domain, whether it is looked at first, another authority.
+# Why there is no certificate, and the message: a domain, whether the host looks at it first, another authority.
 # `{other}` is a host with another server, `{web}` the host itself.
 REFUSALS = {
     "no DNS": ("nowhere.test", True, "", "nowhere.test has no address in the DNS that this host asks"),
@@ -204,15 +168,14 @@ REFUSALS = {
 
 
 def test_why_there_is_no_certificate(web: Single, app: Single, acme: Acme, tmp_path: Path) -> None:
-    """All of them in one play: a visit to the host for each would be minutes."""
-    web.role("letsencrypt", ppm_tls="selfsigned", ppm_acme_email="")
+    """All reasons in one run, by the role's module; then one by the role. The host serves on as before."""
     web.host.run("apt-get install -y -qq --no-install-recommends certbot")
     app.host.run("systemd-run --unit=other --collect python3 -m http.server 80")
     names = {"web": web.domain, "other": app.domain}
-    tasks = [
+    tasks: list[dict[str, object]] = [
         {
             "name": name,
-            "issue_certificate": {
+            "ppm.index.issue_certificate": {
                 "domain": domain.format(**names),
                 "email": "admin@example.com",
                 "directory": directory.format(**names) or acme.directory,
@@ -225,46 +188,88 @@ def test_why_there_is_no_certificate(web: Single, app: Single, acme: Acme, tmp_p
         }
         for number, (name, (domain, first, directory, _)) in enumerate(REFUSALS.items())
     ]
-    said = (
-        "{{ {" + ", ".join(f"'{name}': result{number}.msg" for number, name in enumerate(REFUSALS)) + "} | to_json }}"
-    )
-    tasks.append({"name": "Keep", "copy": {"content": said, "dest": "/root/said.json", "mode": "0600"}})
-    for folder in ("library", "module_utils"):
-        (tmp_path / folder).symlink_to(CHECKOUT / "roles" / "letsencrypt" / folder)
+    content = ", ".join(f"'{name}': result{number}.msg" for number, name in enumerate(REFUSALS))
+    keep = {"content": "{{ {" + content + "} | to_json }}", "dest": "/root/messages.json", "mode": "0600"}
+    tasks.append({"name": "Keep", "copy": keep})
     book = tmp_path / "refusals.yml"
     book.write_text(json.dumps([{"hosts": "ppm", "become": True, "gather_facts": False, "tasks": tasks}]))
     before = certificate_files(web)
     web.play(book)
     app.host.run("systemctl stop other.service")
-
-    messages = json.loads(web.host.run("cat /root/said.json; rm /root/said.json").out)
+    messages = json.loads(web.host.run("cat /root/messages.json; rm /root/messages.json").out)
     for name, (domain, _, _, meaning) in REFUSALS.items():
         assert messages[name].startswith(f"No certificate for {domain.format(**names)}: "), name
         assert meaning.format(**names) in messages[name], f"{name}: {messages[name]}"
+
+    refused = web.certificate_tasks(expect=2, ppm_domain="nowhere.test")
+    assert "No certificate for nowhere.test: nowhere.test has no address in the DNS" in refused.output
     assert certificate_files(web) == before
     assert web.host.run("ls /var/lib/ppm/acme/.well-known/acme-challenge").out == "", "no probe is left"
+    assert web.host.run("systemctl is-active nginx").out == "active\n"
 
 
 def certificate_files(index: Deployed) -> str:
     return index.host.run("ls -l /etc/ppm/tls; cat /etc/ppm/tls/source").out
 
 
-def test_a_certificate_after_one_that_was_refused(web: Single) -> None:
-    """What served goes on, and the next run gets it."""
-    domain = "elsewhere.test"
-    refused = web.role("letsencrypt", expect=2, ppm_domain=domain)
-    assert f"No certificate for {domain}: {domain} has no address in the DNS" in refused.output
-    assert web.host.run("systemctl is-active nginx").out == "active\n"
-    assert "CN=" in web.host.run("openssl x509 -noout -subject -in /etc/ppm/tls/fullchain.pem").out.replace(" ", "")
-
+def test_a_certificate_of_an_authority_after_one_that_was_refused(web: Single) -> None:
     web.role("letsencrypt")
     assert eventually(lambda: issuer(web), lambda found: "Pebble" in found)
     timer = web.host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer").out
     assert timer == "enabled\nactive\n"
 
 
-def issuer(index: Deployed) -> str:
+def issuer(index: Deployed, root: Path | None = None) -> str:
+    """Return who issued the certificate that is served, or why it does not lead to the root."""
     try:
-        return certificate(index).issuer
+        return certificate(index, root=root).issuer
     except ssl.SSLCertVerificationError as exc:
         return str(exc)
+
+
+def test_a_certificate_that_is_provided_and_its_successor(web: Single, tmp_path: Path) -> None:
+    """With its chain; the next one, its key under ansible-vault, is served after a reload."""
+    authority = Authority()
+    root = authority.write_root(tmp_path / "root.pem")
+    chain, key = authority.issue(web.folder / "first", web.domain)
+    before = web.workers()
+    web.certificate_tasks(ppm_tls="provided", ppm_tls_certificate=str(chain), ppm_tls_key=str(key))
+    eventually(lambda: issuer(web, root), lambda found: "Issuing" in found)
+    first = certificate(web, root=root)
+    assert web.host.run("stat -c '%F %a %U' /etc/ppm/tls/privkey.pem").out == "regular file 600 root\n"
+
+    chain, key = authority.issue(web.folder / "second", web.domain)
+    password = tmp_path / "password"
+    password.write_text("of the vault\n")
+    encrypt(key, password)
+    between = web.workers()
+    given = {"ppm_tls": "provided", "ppm_tls_certificate": "second/chain.pem", "ppm_tls_key": "second/key.pem"}
+    runs = [web.certificate_tasks("--vault-password-file", str(password), **given) for _ in range(2)]
+    brought, reloaded = "letsencrypt : Copy the certificate and its key", "nginx : Reload nginx"
+    assert [run.changed for run in runs] == [(brought, reloaded), ()]
+    assert "PRIVATE KEY" not in runs[0].output
+    second = eventually(lambda: certificate(web, root=root), lambda found: found.serial != first.serial)
+    assert second.domains == [web.domain]
+    after = web.workers()
+    assert before[0] == between[0] == after[0]
+    assert after[1] != between[1]
+
+
+def encrypt(path: Path, password: Path) -> None:
+    command = [str(Path(sys.executable).parent / "ansible-vault"), "encrypt", str(path)]
+    environ = {**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(password)}
+    subprocess.run(command, check=True, env=environ, capture_output=True, timeout=60)
+    assert path.read_text().startswith("$ANSIBLE_VAULT")
+
+
+def test_no_tls_behind_a_proxy_that_has_it(web: Single) -> None:
+    given = {"ppm_tls": "none", "ppm_trusted_proxies": ["0.0.0.0/0"], "ppm_acme_email": ""}
+    web.role("letsencrypt", **given)
+    eventually(lambda: web.host.run("cat /proc/net/tcp").out, lambda open_: " 00000000:01BB " not in open_)
+    url = f"http://{web.domain}"
+    assert web.session.get(f"{url}/healthz", timeout=20).text == "ok\n"
+    assert web.session.get(f"{url}/simple/", timeout=20).status_code == 401
+    assert "Strict-Transport-Security" not in web.session.get(f"{url}/simple/", timeout=20).headers
+    web.session.get(f"{url}/simple/", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=20)
+    last = json.loads(web.host.run("tail -1 /var/log/nginx/access.log").out)
+    assert last["client"] == "203.0.113.9"

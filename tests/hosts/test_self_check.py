@@ -16,7 +16,12 @@ PLAYBOOK = CHECKOUT / "playbooks" / "self_check.yml"
 PROJECT = "ppm-self-check"
 SECRET = r"ppm_[A-Za-z0-9_-]{40}"
 KEEP, BRING_BACK = "cp -a /etc/nginx /root/nginx-kept", "rm -r /etc/nginx; mv /root/nginx-kept /etc/nginx"
-RELOAD = "nginx -t && systemctl reload nginx && sleep 1"
+# ends when no worker serves any more that did before
+WORKERS = "pgrep -xf 'nginx: worker process'"
+RELOAD = (
+    f"nginx -t && old=$({WORKERS}) && systemctl reload nginx"
+    f' && while {WORKERS} | grep -qxF "$old"; do sleep 0.05; done'
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_all_that_is_wrong_is_said_at_once(index: Deployed) -> None:
     """A list of packages that is open to everybody, a header that is gone, and a page that clients may keep."""
     edits = (
         "sed -i /Strict-Transport-Security/d /etc/nginx/ppm/headers.conf",
-        "sed -i 's/^location = .simple.*/&\\n    auth_basic off;/' /etc/nginx/ppm/index.conf",
+        "sed -i 's/^location = .simple.*/&\\n    auth_basic off;/' /etc/nginx/ppm/locations/pages.conf",
         "sed -i s/no-cache/max-age=600/ /etc/nginx/ppm/page.conf",
     )
     with broken(index, f"{KEEP}; {' && '.join(edits)} && {RELOAD}", f"{BRING_BACK}; {RELOAD}"):

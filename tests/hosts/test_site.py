@@ -1,6 +1,6 @@
 """From bare Debian to an index by one playbook; then changed, renewed and rebooted. Its clients are in tests/clients.
 
-The hosts are the session's. What a test changes about one it puts back.
+The hosts are the session's. A test puts back what it changes.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> No
         host.run("systemctl start certbot.service")
         renewed = eventually(lambda: certificate(index), lambda found: found.serial != before.serial)
 
-        # a broken site of somebody else's: nginx goes on with what it has, and somebody is told
+        # a broken site of another service: nginx keeps its configuration, and the journal has the error
         host.run("echo 'server {' > /etc/nginx/conf.d/broken.conf; systemctl start certbot.service")
-        said = host.run("journalctl -p err -n 40 --no-pager").out
-        assert "broken.conf" in said
-        assert "systemctl reload nginx" in said
+        journal = host.run("journalctl -p err -n 40 --no-pager").out
+        assert "broken.conf" in journal
+        assert "systemctl reload nginx" in journal
         assert certificate(index) == renewed
         assert host.run("systemctl is-active nginx.service").out == "active\n"
     finally:
@@ -56,35 +56,15 @@ def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> No
     eventually(lambda: certificate(index), lambda found: found.serial != renewed.serial)
 
 
-# What a variable changes: tasks, by their names; files; and what a client sees of it.
-CHANGES: list[tuple[dict[str, object], set[str], set[str]]] = [
-    (
-        {"ppm_hsts_max_age": 600},
-        {"nginx : Write the configuration", "nginx : Reload nginx"},
-        {"/etc/nginx/ppm/headers.conf"},
-    ),
-    (
-        {"ppm_max_upload_size": "1M"},
-        {
-            *("nginx : Write the configuration", "nginx : Reload nginx"),
-            "pypiserver : Write the settings, the units and the command",
-            "pypiserver : Start the application, now and with the host",
-        },
-        {"/etc/nginx/ppm/index.conf", "/etc/ppm/ppm.env"},
-    ),
-    (
-        {"ppm_private_names": ["six", "acme-*"]},
-        {
-            *("nginx : Write the configuration", "nginx : Reload nginx"),
-            "pypiserver : Write the settings, the units and the command",
-            "pypiserver : Start the application, now and with the host",
-        },
-        {"/etc/nginx/ppm/http.conf", "/etc/ppm/ppm.env"},
-    ),
-]
+WRITE, RELOAD = "nginx : Write the configuration", "nginx : Reload nginx"
+SETTINGS = "pypiserver : Write settings, units and the command ppmctl"
+START = "pypiserver : Start and enable the application"
 
 
-def test_a_variable_changes_what_it_should_and_nothing_else(deployed: Callable[[int], Deployed]) -> None:
+def test_a_variable_changes_what_it_should_and_nothing_else(
+    deployed: Callable[[int], Deployed], reset: Callable[[Deployed], None]
+) -> None:
+    """Some are of nginx alone, some of the application too; one that is set no more has no effect any more."""
     index = deployed(13)
     host = index.host
     where = ("/etc", "/opt", "/usr/local", "/srv/ppm", "/var/lib/ppm", "/root")
@@ -98,40 +78,48 @@ def test_a_variable_changes_what_it_should_and_nothing_else(deployed: Callable[[
             host.run(f"{main} nginx.service").out,
         )
 
-    before, given = look(), {}
-    original = before[0]
-    for changed, tasks, paths in CHANGES:
-        given |= changed
-        if changed is CHANGES[-1][0]:
-            shown = index.play(SITE, "--check", "--diff", **given)
-            assert set(shown.changed) | {"nginx : Reload nginx"} == tasks
-            assert look() == before, "--check changes nothing"
-            assert {path for path in paths if f"before: {path}\n" in shown.output} == paths
+    def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+        assert after.keys() == before.keys()
+        return {path for path in after if after[path] != before[path]}
 
-        result = index.play(**given)
-        after = look()
-        assert set(result.changed) == tasks
-        assert {path for path in after[0] if after[0][path] != before[0].get(path)} == paths
-        assert after[0].keys() == before[0].keys()
-        assert (after[1] == before[1]) == ("/etc/ppm/ppm.env" not in paths), (
-            "the application restarts only if it has to"
-        )
-        assert after[2] == before[2], "nginx is reloaded, never restarted"
-        before = after
+    def digest(found: dict[str, str]) -> str:
+        return found["/etc/nginx/ppm/headers.conf"].split()[-1]
 
-    assert index.get("/simple/").headers["Strict-Transport-Security"] == "max-age=600"
-    big = index.upload(wheel("too-big", "1.0", files={"too_big.py": secrets.token_bytes(2 << 20)}))
-    assert big.status_code == 413
-    assert "1M (ppm_max_upload_size)" in big.text
-    for name in ("six", "acme-secret"):
-        assert index.get(f"/simple/{name}/").status_code == 404
-    assert index.get("/simple/idna/").status_code == 302
+    of_both = {"ppm_max_upload_size": "1M", "ppm_private_names": ["six", "acme-*"]}
+    of_nginx = {"ppm_hsts_max_age": 600}
+    names = ("headers", "http", "locations/answers", "locations/application")
+    paths = {f"/etc/nginx/ppm/{name}.conf" for name in names} | {"/etc/ppm/ppm.env"}
+    first, first_application, first_nginx = look()
+    try:
+        shown = index.play(SITE, "--check", "--diff", **of_both, **of_nginx)
+        assert set(shown.changed) | {RELOAD} == {WRITE, RELOAD, SETTINGS, START}
+        assert {path for path in paths if f"before: {path}\n" in shown.output} == paths
+        assert look() == (first, first_application, first_nginx), "--check changes nothing"
 
-    index.play()
-    back = look()[0]
-    assert {path: what.split()[-1] for path, what in back.items() if what[0] == "f"} == {
-        path: what.split()[-1] for path, what in original.items() if what[0] == "f"
-    }
+        result = index.play(**of_both, **of_nginx)
+        second, second_application, second_nginx = look()
+        assert set(result.changed) == {WRITE, RELOAD, SETTINGS, START}
+        assert changed(first, second) == paths
+        assert second_application != first_application
+        assert second_nginx == first_nginx, "nginx is reloaded, never restarted"
+        assert index.get("/simple/").headers["Strict-Transport-Security"] == "max-age=600"
+
+        result = index.play(**of_both)
+        third, third_application, third_nginx = look()
+        assert set(result.changed) == {WRITE, RELOAD}
+        assert changed(second, third) == {"/etc/nginx/ppm/headers.conf"}
+        assert digest(third) == digest(first) != digest(second)
+        assert third_application == second_application, "the application restarts only if it has to"
+        assert third_nginx == first_nginx
+
+        big = index.upload(wheel("too-big", "1.0", files={"too_big.py": secrets.token_bytes(2 << 20)}))
+        assert big.status_code == 413
+        assert "1M (ppm_max_upload_size)" in big.text
+        for name in ("six", "acme-secret"):
+            assert index.get(f"/simple/{name}/").status_code == 404
+        assert index.get("/simple/idna/").status_code == 302
+    finally:
+        reset(index)
     assert index.get("/simple/six/").status_code == 302
 
 

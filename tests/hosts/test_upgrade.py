@@ -1,8 +1,10 @@
-"""Another release, there and back, a reload, a renewal: nobody notices. What does not work is not switched to."""
+"""Another release, there and back, a reload, a renewal: nobody notices. What does not work is not switched to.
+
+The tests take the host as the one before left it, since each upgrade takes its time; it is put back after the last.
+"""
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +14,7 @@ import pytest
 from support import checkout as copies
 from support import planted, streams
 from support.deployed import Deployed
-from support.load import Row, Stream, during, table
+from support.load import Row, Stream, failures, one_of_several, running, table
 
 from testbed import playbook
 from testbed.acme import Acme
@@ -20,16 +22,20 @@ from testbed.clients import Client
 from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
-REQUESTS = 1000  # at least, in each event
+REQUESTS = 1000  # at least, in all events
+LEAST = {"request": 100, "pip": 2, "uv": 2}  # in each
 RELEASES = "/opt/ppm/releases"
+RELOAD = "for _ in 1 2 3 4 5 6 7 8 9 10; do nginx -q -t && systemctl reload nginx && sleep 0.5 || exit 1; done"
 RENEW = (
     "REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt"
     " certbot renew --quiet --force-renewal --no-random-sleep-on-renew"
 )
+FAULT = "import nothing_of_that_name"  # the self-check finds it
+DYING = 'import os, sys\nif "NOTIFY_SOCKET" in os.environ:\n    sys.exit("it dies as a service")'  # and not this
 
 
 def checkout(folder: Path, **changes: str) -> Path:
-    """A copy of this checkout that is another release, and has another unit for it.
+    """Return a copy of this checkout that is another release, and has another unit for it.
 
     `server="…"` puts statements at the beginning of ppmctl/server.py.
     """
@@ -63,7 +69,7 @@ def run(index: Deployed, path: Path, *, expect: int) -> Result:
 
 
 def link(index: Deployed, name: str) -> str:
-    return index.host.run(f"basename $(readlink /opt/ppm/{name})").out.strip()
+    return index.host.run(f'basename "$(readlink /opt/ppm/{name})"').out.strip()
 
 
 def installed(index: Deployed) -> list[str]:
@@ -71,25 +77,35 @@ def installed(index: Deployed) -> list[str]:
 
 
 def started(index: Deployed) -> str:
-    """Which process the application is."""
+    """Return which process the application is."""
     return index.host.run("systemctl show -p MainPID -p ExecMainStartTimestampMonotonic ppm.service").out
 
 
+def units(index: Deployed) -> str:
+    """Return what the service is started with."""
+    return index.host.run("sha256sum /etc/systemd/system/ppm.* /etc/ppm/ppm.env /usr/local/bin/ppmctl").out
+
+
+def serving(index: Deployed) -> dict[str, str]:
+    """Return what serves, and what it would be rolled back to."""
+    links = {name: link(index, name) for name in ("current", "previous")}
+    return {**links, "process": started(index), "units": units(index)}
+
+
 def is_up(index: Deployed) -> None:
+    """Fail unless an upload succeeds, and the units are active."""
     planted.upload(planted.wire(index), planted.fresh("upgraded"))
     assert index.host.run("systemctl is-active ppm.socket ppm.service").out == "active\nactive\n"
 
 
 @pytest.fixture(scope="module")
-def index(deployed: Callable[[int], Deployed]) -> Iterator[Deployed]:
+def index(deployed: Callable[[int], Deployed], reset: Callable[[Deployed], None]) -> Iterator[Deployed]:
     made = deployed(13)
     planted.plant(made)
-    for number in range(3):
-        planted.upload(planted.wire(made), planted.fresh(f"streamed-{number}"))
-    before = link(made, "current")
+    for project in ("upgraded", *(f"streamed-{number}" for number in range(3))):
+        planted.upload(planted.wire(made), planted.fresh(project))
     yield made
-    if link(made, "current") != before:
-        upgrade(made)
+    reset(made)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +120,20 @@ def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with a release that does not work, for two reasons."""
+    return checkout(tmp_path_factory.mktemp("broken") / "release", app=FAULT, **{"cli/serve": DYING})
+
+
+@pytest.fixture(scope="module")
+def refused(index: Deployed, broken: Path) -> tuple[Result, dict[str, str], dict[str, str]]:
+    """The first attempt to switch to the broken release, and what served before and after it."""
+    before = serving(index)
+    result = upgrade(index, broken, expect=2)
+    return result, before, serving(index)
+
+
+@pytest.fixture(scope="module")
 def rows(figures: list[str]) -> Iterator[list[Row]]:
     made: list[Row] = []
     yield made
@@ -111,7 +141,7 @@ def rows(figures: list[str]) -> Iterator[list[Row]]:
 
 
 def everybody(index: Deployed, user: Client) -> list[Stream]:
-    """Those who install and upload while something happens, none of whom tries a second time."""
+    """Return those who install and upload while something happens, none of whom tries a second time."""
     wire = planted.wire(index)
     reads = planted.reads(index)
     chance = random.Random()
@@ -144,25 +174,53 @@ def everybody(index: Deployed, user: Client) -> list[Stream]:
     ]
 
 
-@pytest.mark.parametrize("event", ["upgrade.yml", "rollback.yml", "reload of nginx", "renewal"])
-def test_nobody_notices(event: str, index: Deployed, another: Path, user: Client, rows: list[Row]) -> None:
-    """No request, upload or install fails, of clients that try once."""
-    releases = itertools.cycle([another, CHECKOUT])
-    happens: dict[str, Callable[[], object]] = {
-        "upgrade.yml": lambda: upgrade(index, next(releases)),
-        "rollback.yml": lambda: rollback(index),
-        "reload of nginx": lambda: index.host.run("nginx -q -t && systemctl reload nginx && sleep 2"),
-        "renewal": lambda: renew(index),
-    }
-    if event == "rollback.yml" and link(index, "previous") not in installed(index):
-        upgrade(index, another)
-    row = during(event, happens[event], everybody(index, user), least={"request": REQUESTS, "pip": 2, "uv": 2})
-    rows.append(row)
-    print(*table([row]), sep="\n")
-    assert row.failures == ()
-    assert row.done["upload"] >= 10
+def test_a_release_that_fails_its_self_check_is_not_switched_to(
+    index: Deployed, refused: tuple[Result, dict[str, str], dict[str, str]]
+) -> None:
+    """The process of the old one is not even restarted."""
+    result, before, after = refused
+    assert "nothing_of_that_name" in result.output, result.output
+    assert f"{before['current']}, serves on" in printed(result), result.output
+    assert "run playbooks/upgrade.yml again" in printed(result), result.output
+    assert after == before
     is_up(index)
+
+
+@pytest.mark.usefixtures("refused")
+def test_nobody_notices(index: Deployed, another: Path, broken: Path, user: Client, rows: list[Row]) -> None:
+    """No request, upload or install fails, of clients that try once, whatever happens to the host."""
+    clients = everybody(index, user)
+
+    def happens(name: str, event: Callable[[], object]) -> None:
+        rows.append(row := one_of_several(name, event, clients, least=LEAST))
+        print(*table([row]), sep="\n")
+        assert row.failures == ()
+        is_up(index)
+
+    with running(clients):
+        happens("upgrade.yml that fails", lambda: upgrade_that_dies(index, broken))
+        old = link(index, "current")
+        happens("upgrade.yml", lambda: upgrade(index, another))
+        new = link(index, "current")
+        assert (new != old, link(index, "previous")) == (True, old)
+        happens("rollback.yml", lambda: there_and_back(index))
+        happens("10 reloads of nginx", lambda: index.host.run(RELOAD))
+        happens("renewal", lambda: renew(index))
+    assert failures(clients) == ()
+    done = {kind: sum(row.done[kind] for row in rows) for kind in rows[0].done}
+    assert done["request"] >= REQUESTS
+    assert done["upload"] >= 50
     index.host.run("ppmctl index check")
+
+
+def there_and_back(index: Deployed) -> None:
+    """Roll back twice: to the release before, and from there to the one that serves now."""
+    new, old = link(index, "current"), link(index, "previous")
+    assert f"Serves: {old} (before: {new})" in printed(rollback(index))
+    assert (link(index, "current"), link(index, "previous")) == (old, new)
+    is_up(index)
+    rollback(index)
+    assert (link(index, "current"), link(index, "previous")) == (new, old)
 
 
 def renew(index: Deployed) -> None:
@@ -176,84 +234,44 @@ def renew(index: Deployed) -> None:
     assert index.host.run("openssl x509 -in /etc/ppm/tls/fullchain.pem").out == served
 
 
-# releases that do not work
-
-
-def test_a_release_that_fails_its_self_check_is_not_switched_to(index: Deployed, tmp_path: Path) -> None:
-    """The old one is not even started anew."""
-    broken = checkout(tmp_path / "broken", app="import nothing_of_that_name")
-    before = link(index, "current"), link(index, "previous"), started(index), units(index)
-    refused = upgrade(index, broken, expect=2)
-    assert "nothing_of_that_name" in refused.output, refused.output
-    assert f"{before[0]}, serves on" in said(refused), refused.output
-    assert "run playbooks/upgrade.yml again" in said(refused), refused.output
-    assert (link(index, "current"), link(index, "previous"), started(index), units(index)) == before
-    is_up(index)
-
-
-def test_a_release_that_does_not_come_up_is_switched_back(
-    index: Deployed, user: Client, rows: list[Row], tmp_path: Path
-) -> None:
-    """What passes by itself may fail as a service. Who uploads meanwhile waits for the old one."""
-    dying = 'import os, sys\nif "NOTIFY_SOCKET" in os.environ:\n    sys.exit("it dies as a service")'
-    broken = checkout(tmp_path / "broken", **{"cli/serve": dying})
+def upgrade_that_dies(index: Deployed, broken: Path) -> None:
+    """Switch to a release that passes its self-check and then does not come up: the old one is switched back to."""
+    index.host.run(f"sed -i '/^{FAULT}$/d' {RELEASES}/*/venv/lib/python3*/site-packages/ppmctl/app.py")
     before = link(index, "current"), link(index, "previous"), units(index)
-    results: list[Result] = []
-    row = during(
-        "upgrade.yml that fails",
-        lambda: results.append(upgrade(index, broken, expect=2)),
-        everybody(index, user),
-        least={},
-    )
-    rows.append(row)
-    assert row.failures == ()
-    (refused,) = results
-    assert f"{before[0]}, serves on" in said(refused), refused.output
-    assert "it dies as a service" in said(refused), refused.output
+    refused = upgrade(index, broken, expect=2)
+    assert f"{before[0]}, serves on" in printed(refused), refused.output
+    assert "it dies as a service" in printed(refused), refused.output
     assert (link(index, "current"), link(index, "previous"), units(index)) == before
+
+
+def test_an_installed_release_is_switched_to_and_again_changes_nothing(index: Deployed, another: Path) -> None:
+    """Releases that are neither running nor the way back are removed."""
+    if link(index, "previous") not in installed(index):
+        upgrade(index, another)
+    before = link(index, "current")
+    back = upgrade(index)
+    assert f"(before: {before};" in printed(back)
+    assert "release : Make the release's Python environment" not in back.changed
+    assert link(index, "previous") == before
+    assert installed(index) == sorted([link(index, "current"), before])
     is_up(index)
 
-
-def test_the_same_release_again_changes_nothing(index: Deployed, another: Path) -> None:
-    upgrade(index, another)
-    before = started(index)
-    again = upgrade(index, another)
+    process = started(index)
+    again = upgrade(index)
     assert (again.host.changed, again.changed) == (0, ())
     assert "Already served" in again.output
-    assert started(index) == before
+    assert started(index) == process
 
 
-def test_rollback_goes_back_and_forth_between_the_two_releases_that_are_kept(index: Deployed, another: Path) -> None:
-    upgrade(index, another)
-    upgrade(index)
-    new, old = link(index, "current"), link(index, "previous")
-    assert installed(index) == sorted([new, old])
-    assert f"Serves: {old} (before: {new})" in said(rollback(index))
-    assert (link(index, "current"), link(index, "previous")) == (old, new)
-    is_up(index)
-    rollback(index)
-    assert (link(index, "current"), link(index, "previous")) == (new, old)
-    is_up(index)
-    assert installed(index) == sorted([new, old])
+def test_rollback_with_nothing_to_go_back_to_is_refused(index: Deployed) -> None:
+    index.host.run("rm -f /opt/ppm/previous")
+    before = serving(index)
+    refused = rollback(index, expect=2)
+    assert "There is no release on this host to go back to" in printed(refused), refused.output
+    assert "playbooks/upgrade.yml" in printed(refused)
+    assert serving(index) == before
 
 
-def test_rollback_with_nothing_to_go_back_to_says_so(index: Deployed) -> None:
-    before = link(index, "current"), started(index)
-    index.host.run("mv /opt/ppm/previous /opt/ppm/aside")
-    try:
-        refused = rollback(index, expect=2)
-    finally:
-        index.host.run("mv /opt/ppm/aside /opt/ppm/previous")
-    assert "There is no release on this host to go back to" in said(refused), refused.output
-    assert "playbooks/upgrade.yml" in said(refused)
-    assert (link(index, "current"), started(index)) == before
-
-
-def units(index: Deployed) -> str:
-    """What the service is started with."""
-    return index.host.run("sha256sum /etc/systemd/system/ppm.* /etc/ppm/ppm.env /usr/local/bin/ppmctl").out
-
-
-def said(result: Result) -> str:
-    """What Ansible said, without its line breaks."""
+def printed(result: Result) -> str:
+    """Return what Ansible printed, without its line breaks."""
     return " ".join(result.output.split())

@@ -22,19 +22,33 @@ Rendered = Callable[..., Path]
 Sites = Callable[..., Site]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests of a release one after the other, and those of a file: they share sites."""
+
+    def order(item: pytest.Item) -> tuple[int, Path, int]:
+        return item.callspec.params["tree"], item.path, item.location[1] or 0  # type: ignore[attr-defined]
+
+    places = [place for place, item in enumerate(items) if "tree" in getattr(item, "fixturenames", ())]
+    tests = sorted((items[place] for place in places), key=order)
+    for place, item in zip(places, tests, strict=True):
+        items[place] = item
+
+
 @pytest.fixture(scope="session", params=[12, 13], ids=["Debian 12", "Debian 13"])
 def tree(request: pytest.FixtureRequest) -> Tree:
-    """Each test runs with the nginx of both releases."""
+    """Run a test with the nginx of both releases, unless it is for one (`debian.only`)."""
     release: int = request.param
     return debian.tree(release)
 
 
 @pytest.fixture(scope="session")
 def rendered(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """The folder with the configuration for some settings, rendered once: `rendered(ppm_upstream="none")`."""
+    """Return the folder with the configuration for some settings over the usual ones: `rendered(ppm_tls="none")`."""
     made: dict[str, Path] = {}
 
     def get(**settings: Any) -> Path:
+        settings = USUAL | settings
         key = json.dumps(settings, sort_keys=True)
         if key not in made:
             folder = tmp_path_factory.mktemp("rendered")
@@ -47,9 +61,7 @@ def rendered(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
 
 def _factory(tree: Tree, rendered: Rendered, new_folder: Callable[[], Path], started: list[Site]) -> Sites:
     def start(*, faster: dict[str, str] | None = None, options: tuple[str, ...] = (), **settings: Any) -> Site:
-        site = webserver.start(
-            rendered(**{**USUAL, **settings}), tree, new_folder() / "root", faster=faster, options=options
-        )
+        site = webserver.start(rendered(**settings), tree, new_folder() / "root", faster=faster, options=options)
         started.append(site)
         return site
 
@@ -74,7 +86,10 @@ def new_sites(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathF
         site.close()
 
 
-@pytest.fixture(scope="module")
-def site(new_sites: Sites) -> Site:
-    """A site with an ordinary inventory's settings, which the tests of a module share."""
-    return new_sites()
+@pytest.fixture(scope="session")
+def site(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with an ordinary inventory's settings, for the session: each test uses names of its own."""
+    started: list[Site] = []
+    yield _factory(tree, rendered, lambda: tmp_path_factory.mktemp("site"), started)()
+    for site in started:
+        site.close()

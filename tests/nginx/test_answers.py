@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
-import pytest
-from support import answers, servers
+from support import answers, debian, servers
 from support.answers import Party
 from support.servers import ppmctl
 from support.webserver import Site
@@ -18,7 +17,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@debian.with_each("name", {12: ["ordinary", "alone"], 13: ["ordinary", "public"]})
 def test_nginx_answers_as_the_embedded_server_does(name: str, new_site: Callable[..., Site]) -> None:
     """Which of the two a client meets must make no difference: the same client was tested against either."""
     site = new_site(**SETTINGS[name])

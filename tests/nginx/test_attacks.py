@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from support import attacks, raw, wheels
+from support import attacks, debian, raw, wheels
 from support.evidence import until
 from support.raw import Target
 from support.servers import ppmctl
@@ -78,12 +77,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("tree", "name"),
-    [(12, "ordinary"), (13, "ordinary"), (13, "public"), (12, "behind a proxy")],
-    ids=lambda value: f"Debian {value}" if isinstance(value, int) else value,
-    indirect=["tree"],
-)
+@debian.with_each("name", {12: ["ordinary", "behind a proxy"], 13: ["ordinary", "public"]})
 def test_every_attack_is_refused(name: str, new_site: Callable[..., Site], tmp_path: Path) -> None:
     """The table of attacks; and no secret in a log that was sent where it does not belong."""
     site = new_site(**SETTINGS[name])
@@ -113,9 +107,8 @@ def test_slow_clients_are_cut_off(new_site: Callable[..., Site]) -> None:
     assert site.get("/simple/attacked/").status_code == 200
 
 
-def test_the_address_in_the_audit_is_the_clients_own(new_site: Callable[..., Site]) -> None:
+def test_the_address_in_the_audit_is_the_clients_own(site: Site) -> None:
     """Whoever publishes can't say that somebody else did, from elsewhere."""
-    site = new_site()
     claims = {"X-Real-IP": "192.0.2.66", "X-Forwarded-For": "192.0.2.66", "Forwarded": "for=192.0.2.66"}
     assert site.upload(wheels.wheel("audited", "1.0"), headers=claims).status_code == 200
     (line,) = [line for line in (site.root / "audit.jsonl").read_text().splitlines() if "audited" in line]
@@ -124,6 +117,7 @@ def test_the_address_in_the_audit_is_the_clients_own(new_site: Callable[..., Sit
     assert "192.0.2.66" not in site.access_log()
 
 
+@debian.only(12)
 def test_a_trusted_proxy_says_who_the_client_is(new_site: Callable[..., Site]) -> None:
     """Behind a proxy, all clients would be one address otherwise, in the audit and for the limit of connections."""
     site = new_site(ppm_tls="none", ppm_trusted_proxies=["127.0.0.0/8", "::1"])
@@ -134,6 +128,7 @@ def test_a_trusted_proxy_says_who_the_client_is(new_site: Callable[..., Site]) -
     assert "https://localhost/" in site.get("/", headers=claims).text
 
 
+@debian.only(13)
 def test_connections_of_one_address_have_a_limit(new_site: Callable[..., Site]) -> None:
     """The next one is told so in a line, and when others have ended it goes on."""
     site = new_site(ppm_connections_per_address=2)

@@ -6,13 +6,14 @@ import json
 import subprocess
 from pathlib import Path
 
-from support import wheels
+from support import debian, wheels
 from support.servers import PPMCTL, clean_environment
 from support.webserver import Site
 
 _FOREIGN = ("_PROXY", "_CA_BUNDLE", "_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
+@debian.only(12)
 def test_a_deployed_index_is_healthy(site: Site, tmp_path: Path) -> None:
     """All that is looked at is as it should be; only the certificate, of ten days, is about to end."""
     assert site.upload(wheels.wheel("by-doctor", "1.0", requires_python=">=3.8")).status_code == 200

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import clients, environments
+from support import clients, debian, environments
 from support.clients import Machine, machine
 from support.environments import revision
 from support.webserver import Site
@@ -35,9 +35,7 @@ def user(site: Site, home: Path) -> Machine:
     return Machine(home=there.home, environ={**there.environ, **trust})
 
 
-@pytest.mark.parametrize(
-    "tree", [13], indirect=True, ids=["Debian 13"], scope="session"
-)  # clients' time, not nginx's
+@debian.only(13)
 def test_pip_and_uv_install_it_without_the_application(filled: Site, tmp_path: Path) -> None:
     with filled.without_application():
         found = environments.installs(filled, user(filled, tmp_path / "home"), clients.pip_library())
@@ -69,6 +67,7 @@ def test_what_each_file_is_served_as(filled: Site) -> None:
             assert filled.get(f"/env/served/{path}").status_code in (404, 503), path
 
 
+@debian.only(12)
 def test_where_reads_are_public(new_site: Callable[..., Site]) -> None:
     """Environments are too; but the name of none is sent nowhere: somebody may register it elsewhere."""
     site = new_site(ppm_read_access="public", ppm_private_names=[])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
-import requests
 from support.rendering import UPSTREAM
-from support.webserver import Site
+from support.webserver import Site, environment
 
-from ppmctl.config import server_settings
+from ppmctl.config import ServerSettings, server_settings
 
 PATTERNS = (
     *("acme-*", "Billing", "team.[a-c]*", "x[!0-9]?", "exact_Name", "*-internal", "a*b*c", "q[b]", "[z-a]never"),
@@ -37,24 +37,41 @@ NAMES = (
 )
 
 
-def test_the_patterns_mean_what_they_mean_to_the_application(new_site: Callable[..., Site], tmp_path: Path) -> None:
+Configured = Callable[..., tuple[Site, ServerSettings]]
+
+
+@pytest.fixture
+def configured(own_site: Site, rendered: Callable[..., Path], tmp_path: Path) -> Configured:
+    """Return the site with nginx configured by some settings, and what the application reads from them."""
+
+    def configure(**settings: Any) -> tuple[Site, ServerSettings]:
+        folder = rendered(**settings)
+        own_site.configure(folder)
+        return own_site, server_settings(tmp_path, environ=environment(folder))
+
+    return configure
+
+
+@pytest.fixture(scope="module")
+def own_site(new_sites: Callable[..., Site]) -> Site:
+    return new_sites()
+
+
+def test_the_patterns_mean_what_they_mean_to_the_application(configured: Configured) -> None:
     """A pattern that nginx takes otherwise sends a private name to the public index, to whoever squats there."""
-    site = new_site(ppm_private_names=list(PATTERNS))
-    settings = server_settings(tmp_path, environ=site.environ)
+    site, settings = configured(ppm_private_names=list(PATTERNS))
     assert len(settings.private_names) == len(PATTERNS)
     wrong = []
-    with requests.Session() as session:
-        session.auth, session.verify, session.trust_env = site.auth, str(site.ca), False
-        for name in NAMES:
-            answer = session.get(f"{site.url}/simple/{name}/", allow_redirects=False, timeout=60)
-            if name.endswith("-"):  # no name in its normalised form
-                assert answer.status_code == 404, name
-                continue
-            is_private = any(fnmatchcase(name, glob) for glob in settings.private_names)
-            location = None if is_private else f"{UPSTREAM}{name}/"
-            if (answer.status_code, answer.headers.get("Location")) != (404 if is_private else 302, location):
-                wrong.append(f"{name}: {answer.status_code} {answer.headers.get('Location')}, private: {is_private}")
-        private = [name for name in NAMES if any(fnmatchcase(name, glob) for glob in settings.private_names)]
+    for name in NAMES:
+        answer = site.get(f"/simple/{name}/")
+        if name.endswith("-"):  # no name in its normalised form
+            assert answer.status_code == 404, name
+            continue
+        is_private = any(fnmatchcase(name, glob) for glob in settings.private_names)
+        location = None if is_private else f"{UPSTREAM}{name}/"
+        if (answer.status_code, answer.headers.get("Location")) != (404 if is_private else 302, location):
+            wrong.append(f"{name}: {answer.status_code} {answer.headers.get('Location')}, private: {is_private}")
+    private = [name for name in NAMES if any(fnmatchcase(name, glob) for glob in settings.private_names)]
     assert wrong == []
     assert 15 < len(private) < len(NAMES) - 15, "the test has names of both kinds"
 
@@ -68,20 +85,18 @@ def test_the_patterns_mean_what_they_mean_to_the_application(new_site: Callable[
         ("http://upstream.invalid:8080/a%20b/~c/(d)/e-f//", "http://upstream.invalid:8080/a%20b/~c/(d)/e-f/"),
     ],
 )
-def test_a_name_from_elsewhere_is_redirected_to_its_page(
-    new_site: Callable[..., Site], url: str, expected: str, tmp_path: Path
-) -> None:
+def test_a_name_from_elsewhere_is_redirected_to_its_page(configured: Configured, url: str, expected: str) -> None:
     """One slash, and nothing but the name added."""
-    site = new_site(ppm_upstream_url=url)
+    site, settings = configured(ppm_upstream_url=url)
     answer = site.get("/simple/some-name/")
     assert (answer.status_code, answer.headers["Location"]) == (302, f"{expected}some-name/")
     assert answer.headers["Cache-Control"] == "no-cache"
-    assert server_settings(tmp_path, environ=site.environ).upstream_url == expected
+    assert settings.upstream_url == expected
 
 
-def test_the_public_index_is_the_default(new_site: Callable[..., Site]) -> None:
+def test_the_public_index_is_the_default(configured: Configured) -> None:
     """As for the embedded server: whatever index pypiserver itself falls back to."""
-    site = new_site(ppm_upstream_url="")
+    site, _settings = configured(ppm_upstream_url="")
     answer = site.get("/simple/some-name/")
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("https://")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import wheels
+from support import debian, wheels
 from support.clients import Machine, machine, run
 from support.servers import ppmctl
 from support.webserver import Site
@@ -31,6 +31,7 @@ def someone(site: Site, home: Path, name: str, role: str) -> Machine:
     return Machine(home=there.home, environ={**there.environ, **credential, "PPMCTL_INDEX": site.url})
 
 
+@debian.only(12)
 def test_packages_over_nginx(site: Site, tmp_path: Path) -> None:
     reader = someone(site, tmp_path, "reader", "reader")
     publisher = someone(site, tmp_path, "publisher", "publisher")

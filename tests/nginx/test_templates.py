@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import rendering, webserver
+from support import debian, rendering, webserver
 from support.debian import Tree
 from support.rendering import CHECKOUT, Directive
 
@@ -107,12 +107,15 @@ def values(directive: Directive, name: str) -> list[str]:
     return [" ".join(found.arguments) for found in directive.walk() if found.name == name]
 
 
+@debian.only(13)
 def test_the_playbook_renders_what_these_tests_render(tree: Tree, tmp_path: Path) -> None:
-    """The tests render many configurations in one process; playbooks/render.yml is what users and images have."""
+    """The tests render many configurations in one process; playbooks/render.yml is what users and images have.
+
+    The settings are unusual ones; tests/unit/test_scripts.py compares what the images have, with the defaults.
+    """
     settings: dict[str, Any] = {}
-    if tree.release == 13:  # a rendering takes 8 seconds, so each release has one
-        for more in HOSTILE.values():
-            settings |= more
+    for more in HOSTILE.values():
+        settings |= more
     variables = rendering.variables(tree, **settings)
     rendering.render([(tmp_path / "ours", variables)])
     rendering.render_with_the_playbook(tmp_path / "theirs", variables)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import requests
+from support import debian
 from support.servers import ppmctl
 from support.webserver import Site
 
 
-@pytest.mark.parametrize("read_access", ["authenticated", "public"])
+@debian.with_each("read_access", {12: ["authenticated"], 13: ["public"]})
 def test_tokens_and_invites_behind_nginx(read_access: str, new_site: Callable[..., Site]) -> None:
     """Whoever may read: an invite's exchange alone goes without a credential, and nothing below or beside it."""
     site = new_site(ppm_read_access=read_access)

@@ -6,14 +6,13 @@ acts on is.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import itertools
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +21,7 @@ from ppmctl import accept, wellknown
 from support import wheels
 from support.environments import revision
 from support.evidence import until
-from support.raw import basic
+from support.raw import basic, trusting
 from support.served import Served
 from support.servers import JSON, Server
 
@@ -65,6 +64,15 @@ class Party:
     auth: tuple[str, str]
     ca: Path | None = None
 
+    @cached_property
+    def connection(self) -> http.client.HTTPConnection:
+        """The connection of all requests, which opens by itself after either side has closed it."""
+        parts = urlsplit(self.url)
+        if self.ca:
+            context = trusting(self.ca.read_text())
+            return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=60, context=context)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -74,14 +82,8 @@ class Answer:
 
 
 def ask(party: Party, asked: Asked) -> Answer:
-    """The answer, without anything that a client library does by itself."""
-    parts = urlsplit(party.url)
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=party.ca)
-        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=60, context=context)
-    else:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    """Return the answer, without anything that a client library does by itself."""
+    connection = party.connection
     user, secret = party.auth
     name, secret = {
         "admin": (user, secret),
@@ -89,17 +91,19 @@ def ask(party: Party, asked: Asked) -> Answer:
         "unknown": ("unknown", secret),
         "nobody": ("", ""),
     }[asked.who]
-    with contextlib.closing(connection):
-        connection.putrequest(asked.method, asked.path, skip_accept_encoding=True)
-        if name:
-            connection.putheader("Authorization", basic(name, secret))
-        if asked.method in {"POST", "PUT", "PATCH"}:
-            connection.putheader("Content-Length", "0")
-        for header, value in asked.headers.items():
-            connection.putheader(header, value)
-        connection.endheaders()
-        answer = connection.getresponse()
-        return Answer(status=answer.status, headers=answer.headers, body=answer.read())
+    connection.putrequest(asked.method, asked.path, skip_accept_encoding=True)
+    if name:
+        connection.putheader("Authorization", basic(name, secret))
+    if asked.method in {"POST", "PUT", "PATCH"}:
+        connection.putheader("Content-Length", "0")
+    for header, value in asked.headers.items():
+        connection.putheader(header, value)
+    connection.endheaders()
+    with connection.getresponse() as response:
+        answer = Answer(status=response.status, headers=response.headers, body=response.read())
+    if not party.ca:  # one without TLS costs little, and a server may close it while nothing is asked
+        connection.close()
+    return answer
 
 
 def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
@@ -422,4 +426,6 @@ def differences(one: Party, other: Party, rows: Rows = every) -> tuple[int, list
         if differing:
             said = [f"{key} {first[key]!r} {second[key]!r}" for key in differing]
             found.append(f"{asked}: {', '.join(said)}")
+    for party in (one, other):
+        party.connection.close()
     return count, found

@@ -14,21 +14,19 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import composed as composing
-from support import secured as securing
-from support.composed import Composed
-from support.deployed import Deployed, deploy
-from support.secured import Secured
-from testbed import playbook
-from testbed.acme import Acme
-from testbed.bed import Bed, open_bed
-from testbed.clients import Client
-from testbed.hosts import Host, Wanted
-from testbed.playbook import Result
+if TYPE_CHECKING:  # every run of pytest loads this plugin; the SDK of Docker is imported by the fixtures that need it
+    from support.composed import Composed
+    from support.deployed import Deployed
+    from support.secured import Secured
+    from testbed.acme import Acme
+    from testbed.bed import Bed
+    from testbed.clients import Client
+    from testbed.hosts import Host
+    from testbed.playbook import Result
 
 _numbers = itertools.count(1)
 _up: list[Host] = []
@@ -54,6 +52,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             with contextlib.suppress(Exception):  # the failure matters, not what can't be said about it
                 journal = host.run("journalctl --no-pager -b -p warning -n 40; systemctl --failed", check=False)
                 report.sections.append((f"{host.name} ({host.domain})", journal.out))
+        from support import composed as composing
+
         for index in composing.there:
             with contextlib.suppress(Exception):  # as above
                 report.sections.append((index.compose.project, index.compose.logs()[-6000:]))
@@ -86,6 +86,8 @@ def figures() -> list[str]:
 @pytest.fixture(scope="session")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """An engine and a network, for the session."""
+    from testbed.bed import open_bed
+
     made = open_bed(f"tests-{os.getpid()}", tmp_path_factory.mktemp("bed"))
     yield made
     made.close()
@@ -105,6 +107,8 @@ class _Maker:
         self._made: list[Host] = []
 
     def __call__(self, release: int = 13, *, snapshot: str = "", **wanted: object) -> Host:
+        from testbed.hosts import Wanted
+
         number = next(_numbers)
         options = {"name": f"host{number}", "domain": f"index{number}.test"} | wanted
         host = self._bed.host(Wanted(release=release, **options), snapshot=snapshot)  # type: ignore[arg-type]
@@ -148,6 +152,8 @@ def deployed(
     of this checkout, with the variables that it was made with, and its files, users and services are all there.
     What would take long to put back goes with `reset`, or happens to a copy (`new_deployed`).
     """
+    from support.deployed import deploy
+
     made: dict[int, Deployed] = {}
 
     def get(release: int) -> Deployed:
@@ -198,6 +204,8 @@ def composed(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) ->
 
     Tests leave it as they found it: up, with its users, and with the variables that it was made with.
     """
+    from support import composed as composing
+
     began = time.monotonic()
     maker = composing.maker(bed, images, tmp_path_factory.mktemp("composed"))
     made = next(maker)()
@@ -209,6 +217,8 @@ def composed(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def secured(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """The same with a domain, a certificate and other settings that somebody has, for the session."""
+    from support import secured as securing
+
     private = ["acme-*", "Billing"]
     yield from securing.deploy(bed, images, tmp_path_factory.mktemp("secured"), ppm_private_names=private)
 
@@ -251,6 +261,8 @@ def client(new_client: Callable[..., Client]) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def images(bed: Bed) -> Iterator[str]:
     """The tag of the images of docker/, built from this checkout for the session."""
+    from support import composed as composing
+
     tag = bed.lease.name
     began = time.monotonic()
     composing.build(bed, tag)
@@ -266,6 +278,8 @@ def new_compose(bed: Bed, images: str, tmp_path: Path) -> Iterator[Callable[...,
     Each has a project and a port of its own. `new_compose(up=False)` starts nothing, `environment` is what
     docker/.env would say, `files` are compose files.
     """
+    from support import composed as composing
+
     yield from composing.maker(bed, images, tmp_path)
 
 
@@ -274,6 +288,8 @@ def new_shared_compose(
     bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Composed]]:
     """The same, for indexes that the tests of a module share."""
+    from support import composed as composing
+
     yield from composing.maker(bed, images, tmp_path_factory.mktemp("compose"))
 
 
@@ -283,6 +299,8 @@ def play(tmp_path: Path) -> Callable[..., Result]:
 
     The test fails unless `expect` is its exit code. `arguments` are ansible-playbook's (`("--check", "--diff")`).
     """
+
+    from testbed import playbook
 
     def run(
         path: Path | str, *hosts: Host, expect: int = 0, arguments: tuple[str, ...] = (), **variables: object

@@ -33,6 +33,8 @@ EVENTS = {
     "os.remove": (1, 1),
     "os.rename": (2, 2),
     "os.rmdir": (1, 1),
+    "os.symlink": (2, 2),
+    "os.truncate": (1, None),
     "os.utime": (1, 3),
     "shutil.rmtree": (1, 1),
 }

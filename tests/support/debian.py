@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 from testbed import packages
 
@@ -27,10 +31,8 @@ class Tree:
     root: Path
 
     def command(self, path: str) -> list[str]:
-        """The command that runs the program at `path` of the release, with the release's own libraries."""
-        (loader,) = (found for found in self.root.glob("**/ld-linux*.so.*") if not found.is_symlink())
-        libraries = sorted({str(found.parent) for found in self.root.glob("**/*-linux-gnu*/*.so*")})
-        return [str(loader), "--library-path", ":".join(libraries), str(self.root / path)]
+        """Return the command that runs the program at `path` of the release, with the release's own libraries."""
+        return [*_loader(self.root), str(self.root / path)]
 
     @property
     def nginx(self) -> list[str]:
@@ -49,14 +51,43 @@ class Tree:
         return self.root / "etc" / "nginx" / "mime.types"
 
     def versions(self) -> dict[str, str]:
-        """The versions of nginx and of the OpenSSL that it runs with."""
-        said = subprocess.run([*self.nginx, "-V"], capture_output=True, text=True, check=True, timeout=60).stderr
-        found = re.search(r"nginx/([0-9.]+)", said), re.search(r"(?:running with|built with) OpenSSL ([0-9.]+)", said)
-        assert all(found), said
-        nginx, openssl = (match[1] for match in found if match)
-        return {"nginx": nginx, "openssl": openssl}
+        """Return the versions of nginx and of the OpenSSL that it runs with."""
+        return dict(zip(("nginx", "openssl"), _versions(self), strict=True))
 
 
+@cache
+def _loader(root: Path) -> list[str]:
+    (loader,) = (found for found in root.glob("**/ld-linux*.so.*") if not found.is_symlink())
+    libraries = sorted({str(found.parent) for found in root.glob("**/*-linux-gnu*/*.so*")})
+    return [str(loader), "--library-path", ":".join(libraries)]
+
+
+@cache
+def _versions(tree: Tree) -> tuple[str, str]:
+    output = subprocess.run([*tree.nginx, "-V"], capture_output=True, text=True, check=True, timeout=60).stderr
+    nginx = re.search(r"nginx/([0-9.]+)", output)
+    openssl = re.search(r"(?:running with|built with) OpenSSL ([0-9.]+)", output)
+    assert nginx, output
+    assert openssl, output
+    return nginx[1], openssl[1]
+
+
+def only(release: int) -> pytest.MarkDecorator:
+    """Run a test of tests/nginx with one release: its subject is a client, or the application behind nginx."""
+    return pytest.mark.parametrize("tree", [release], indirect=True, ids=_name, scope="session")
+
+
+def with_each(argument: str, values: Mapping[int, Sequence[str]]) -> pytest.MarkDecorator:
+    """Run a test of tests/nginx with values of an argument, each with the releases that have it."""
+    pairs = [(release, value) for release in values for value in values[release]]
+    return pytest.mark.parametrize(("tree", argument), pairs, indirect=["tree"], ids=_name, scope="session")
+
+
+def _name(value: int | str) -> str:
+    return f"Debian {value}" if isinstance(value, int) else value
+
+
+@cache
 def tree(release: int) -> Tree:
     """The newest nginx of Debian `release`, from this machine's mirror; a week old at most, where that answers."""
     return Tree(release=release, root=packages.unpacked(release, _PACKAGES[release], below=CACHE))

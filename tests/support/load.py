@@ -224,13 +224,39 @@ class Row:
 
 def during(name: str, event: Callable[[], object], streams: Sequence[Stream], *, least: Mapping[str, int]) -> Row:
     """Let `event` happen under the streams, again until so many of each kind were under way in it."""
-    times = 0
     with running(streams):
-        begin = end = time.monotonic()
-        while not times or any(_count(streams, kind, begin, end) < number for kind, number in least.items()):
-            event()
-            times += 1
-            end = time.monotonic()
+        times, begin, end = _repeat(event, streams, least)
+    return _row(name, streams, times, begin, end)
+
+
+def one_of_several(
+    name: str, event: Callable[[], object], streams: Sequence[Stream], *, least: Mapping[str, int]
+) -> Row:
+    """Do the same with streams that are running, and go on running: the next event is theirs too.
+
+    The row has every failure so far. What was under way at the end of the event fails later, if it does.
+    """
+    return _row(name, streams, *_repeat(event, streams, least))
+
+
+def failures(streams: Sequence[Stream]) -> tuple[str, ...]:
+    return tuple(failure for stream in streams for failure in stream.failures)
+
+
+def _repeat(
+    event: Callable[[], object], streams: Sequence[Stream], least: Mapping[str, int]
+) -> tuple[int, float, float]:
+    """Return how often it happened, and when that began and ended."""
+    times = 0
+    begin = end = time.monotonic()
+    while not times or any(_count(streams, kind, begin, end) < number for kind, number in least.items()):
+        event()
+        times += 1
+        end = time.monotonic()
+    return times, begin, end
+
+
+def _row(name: str, streams: Sequence[Stream], times: int, begin: float, end: float) -> Row:
     kinds = sorted({stream.kind for stream in streams})
     spans = {
         kind: [span for stream in streams if stream.kind == kind for span in stream.during(begin, end)]
@@ -241,9 +267,9 @@ def during(name: str, event: Callable[[], object], streams: Sequence[Stream], *,
         times=times,
         seconds=end - begin,
         done={kind: len(spans[kind]) for kind in kinds},
-        failed={kind: sum(len(stream.failures) for stream in streams if stream.kind == kind) for kind in kinds},
-        longest={kind: max(after - before for before, after in spans[kind]) for kind in kinds},
-        failures=tuple(failure for stream in streams for failure in stream.failures),
+        failed={kind: len(failures([stream for stream in streams if stream.kind == kind])) for kind in kinds},
+        longest={kind: max((after - before for before, after in spans[kind]), default=0.0) for kind in kinds},
+        failures=failures(streams),
     )
 
 

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 PATIENCE = 15.0  # seconds; who has not answered by then hangs
@@ -82,6 +83,12 @@ def request(target: Target, line: str, *headers: str, auth: str | None = "", clo
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
+@cache
+def trusting(root: str | None) -> ssl.SSLContext:
+    """Return what trusts a root (PEM), or the system's; a context costs more than a handshake."""
+    return ssl.create_default_context(cadata=root)
+
+
 def connect(
     target: Target, *, sni: str | None = "", plain: bool = False, tls: ssl.SSLContext | None = None
 ) -> socket.socket:
@@ -90,8 +97,9 @@ def connect(
     connection = socket.create_connection((target.address, port), timeout=PATIENCE)
     if plain or not target.has_tls:
         return connection
-    context = tls or ssl.create_default_context(cafile=target.ca)
+    context = tls or trusting(target.ca.read_text() if target.ca else None)
     if sni != "":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     try:

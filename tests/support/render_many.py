@@ -1,14 +1,16 @@
 """What playbooks/render.yml does, for many settings in one process: Ansible's own engine on the role's own templates.
 
-Run as a script, in the checkout; reads from stdin a JSON list of [folder, extra variables], and writes nginx's files
-and the application's environment. The playbook takes 8 seconds for one folder, since a module of Ansible is a process
-of its own for each file; a test compares the two.
+Run as a script, in the checkout. It reads lines of JSON, [folder, extra variables], and writes nginx's files and the
+application's environment; for each line it answers one, null or the problem. ROLE in a folder stands for the role's
+name, as for render_to. The playbook takes 8 seconds for one folder, since a module of Ansible is a process of its own
+for each file; a test compares the two.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,25 @@ def main() -> None:
     given = dict(play["vars"]) | {"playbook_dir": str(PLAYBOOK.parent)}
     for path in _task(play, "ansible.builtin.include_vars")["loop"]:
         given |= loader.load_from_file(str((PLAYBOOK.parent / path).resolve()), trusted_as_template=True)
-    for folder, extra in json.load(sys.stdin):
-        variables = given | extra
-        files = Templar(loader=loader, variables=variables).template(variables["nginx_files"])
-        for role, file in [*(("nginx", file) for file in files), ("pypiserver", "/etc/ppm/ppm.env")]:
-            _render(
-                loader, variables, CHECKOUT / "roles" / role / "templates" / f"{file[1:]}.j2", Path(folder + file)
-            )
+    given["__render_files"] = {"nginx": given["nginx_files"], "pypiserver": ["/etc/ppm/ppm.env"]}
+    containers = loader.load_from_file(str(PLAYBOOK.parent / "vars" / "containers.yml"), trusted_as_template=True)
+    for line in sys.stdin:
+        folder, extra = json.loads(line)
+        try:
+            more = containers if extra.get("render_for") == "containers" else {}
+            _render_all(loader, given | more | extra, folder)
+        except Exception:
+            print(json.dumps(traceback.format_exc()[-4000:]), flush=True)
+        else:
+            print("null", flush=True)
+
+
+def _render_all(loader: DataLoader, variables: dict[str, Any], folder: str) -> None:
+    wanted = Templar(loader=loader, variables=variables).template(variables["__render_files"])
+    for role, files in wanted.items():
+        for file in files:
+            template = CHECKOUT / "roles" / role / "templates" / f"{file[1:]}.j2"
+            _render(loader, variables, template, Path(folder.replace("ROLE", role) + file))
 
 
 def _task(play: dict[str, Any], module: str) -> dict[str, Any]:

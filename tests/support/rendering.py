@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import pwd
@@ -11,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from support.debian import Tree
-from testbed import playbook
+if TYPE_CHECKING:
+    from support.debian import Tree
 
 CHECKOUT = Path(__file__).parents[2]
 UPSTREAM = "http://upstream.invalid/simple/"
@@ -31,21 +33,31 @@ def variables(tree: Tree, *, ipv6: bool = True, **settings: Any) -> Variables:
 
 
 def render(wanted: Sequence[tuple[Path, Variables]]) -> None:
-    """Render the configuration into each folder, with each one's variables, in one go."""
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("render_many.py")],
-        cwd=CHECKOUT,
-        env=_environment(),
-        input=json.dumps([(str(folder), dict(variables)) for folder, variables in wanted]),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"The templates can't be rendered:\n{done.stderr[-4000:]}"
+    """Render the configuration into each folder, with each one's variables; see render_many.py."""
+    process = _renderer()
+    assert process.stdin
+    assert process.stdout
+    for folder, variables in wanted:
+        process.stdin.write(json.dumps([str(folder), dict(variables)]) + "\n")
+        process.stdin.flush()
+        problem = json.loads(process.stdout.readline() or '"The renderer ended."')
+        assert not problem, f"The templates can't be rendered:\n{problem}"
+
+
+@cache
+def _renderer() -> subprocess.Popen[str]:
+    """Start the process that renders for all tests, since Ansible takes half a second to be imported."""
+    command = [sys.executable, Path(__file__).with_name("render_many.py")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=_environment(), **pipes)
+    atexit.register(process.communicate)  # it ends with its stdin
+    return process
 
 
 def render_with_the_playbook(folder: Path, variables: Variables) -> None:
     """Render as users and the images do: with playbooks/render.yml."""
+    from testbed import playbook
+
     extra = {**variables, "render_to": str(folder)}
     playbook.run(CHECKOUT / "playbooks" / "render.yml", Path("localhost,"), variables=extra).check()
 

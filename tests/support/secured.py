@@ -46,12 +46,17 @@ class Secured(Composed):
         return made
 
 
-def configure(checkout: Path, settings: dict[str, object]) -> tuple[Path, ...]:
-    """Write docker/settings.yml of a checkout and run `make compose-config` there; the compose files in use then."""
+def configure(checkout: Path, settings: dict[str, object]) -> str:
+    """Write docker/settings.yml of a checkout and run `make compose-config` there; return what it printed."""
     (checkout / "docker" / "settings.yml").write_text(json.dumps(settings))
     command = ["make", f"VENV={VENV}", "-o", f"{VENV}/.hosts", "compose-config"]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def files_in_use(checkout: Path) -> tuple[Path, ...]:
+    """Return the compose files that `make compose-config` named."""
     (said,) = [
         line.removeprefix("COMPOSE_FILE=")
         for line in (checkout / "docker" / ".env").read_text().splitlines()
@@ -67,12 +72,12 @@ def deploy(bed: Bed, images: str, folder: Path, **settings: object) -> Iterator[
     chain, key = authority.issue(folder / "certificate", DOMAIN)
     ca = authority.write_root(folder / "root.pem")
     needed = {"ppm_domain": DOMAIN, "ppm_tls": "provided", "ppm_tls_certificate": str(chain), "ppm_tls_key": str(key)}
-    files = configure(own, needed | settings)
+    configure(own, needed | settings)
     (own / "docker" / "local" / "tls" / "privkey.pem").chmod(0o644)  # the containers' user is another one
     port, tls_port = free_port(), free_port()
     environment = {"PPM_HTTP_LISTEN": f"127.0.0.1:{port}", "PPM_HTTPS_LISTEN": f"127.0.0.1:{tls_port}"}
     maker: Iterator[Callable[..., Composed]] = composed.maker(bed, images, folder)
-    plain = next(maker)(files=files, up=False, environment=environment)
+    plain = next(maker)(files=files_in_use(own), up=False, environment=environment)
     made = Secured(
         compose=plain.compose,
         port=port,

@@ -31,7 +31,6 @@ _KEPT = ("PIP_CERT", "PIP_PROXY")
 
 
 _PORTS = range(20_000, 32_000)
-_PORTS_EACH = len(_PORTS) // 2
 _given: set[int] = set()
 
 
@@ -78,8 +77,9 @@ def free_port() -> int:
     own: a server that is killed and started again finds its port as it was.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = _PORTS.start + worker * _PORTS_EACH
-    for port in random.sample(range(first, first + _PORTS_EACH), _PORTS_EACH):
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = _PORTS[worker::workers]
+    for port in random.sample(own, len(own)):
         with socket.socket() as probe:
             if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
                 _given.add(port)
@@ -173,12 +173,15 @@ def start(
     command: Sequence[str] = PPMCTL,
     environ: Mapping[str, str] | None = None,
     wait: float = 60,
-    warm: bool = False,
+    warm: bool | None = None,
 ) -> Server:
     """Serve the volume at `root` (made if needed, with a first admin) and wait until it answers.
 
-    `warm` forks the server from a process that has imported its modules (`support.warm`), whatever `command` is.
+    `warm` forks the server from a process that has imported its modules (`support.warm`), whatever `command` is. By
+    default that is done unless `command` or `environ` is about the start itself.
     """
+    if warm is None:
+        warm = tuple(command) == PPMCTL and not any(name.startswith("PYTHON") for name in environ or {})
     port = port or free_port()
     log = root.with_name(root.name + ".log")
     root.parent.mkdir(parents=True, exist_ok=True)

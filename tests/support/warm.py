@@ -28,10 +28,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-# What `ppmctl` imports when it is asked for: that of a server, and of the commands beside a volume.
+# What `ppmctl` imports when it is asked for: that of a server, of the commands beside a volume and of a publish.
 _MODULES = (
-    *("cli", "cli.index", "cli.package", "cli.serve", "cli.token", "cli.user"),
-    *("first_admin", "mend", "rebuild", "server", "verify"),
+    *(f"ppmctl.cli.{name}" for name in ("index", "package", "publish", "serve", "token", "user")),
+    *(f"ppmctl.{name}" for name in ("download", "first_admin", "mend", "rebuild", "server", "session", "verify")),
+    *(
+        f"ppmctl.publishing.{name}"
+        for name in ("build", "check", "contents", "finished", "publish", "rebuilt", "upload")
+    ),
+    *("encodings.cp437", "encodings.idna", "readme_renderer.rst", "requests_toolbelt", "rich.console"),
+    *("twine.commands.check", "twine.package"),
 )
 _MOST = 1 << 17  # bytes of a request; the environment is most of it
 
@@ -78,32 +84,45 @@ class Process:
 
 
 def start(
-    arguments: Sequence[str], *, environ: Mapping[str, str], stdout: IO[Any] | int, stderr: IO[Any] | int
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    stdout: IO[Any],
+    stderr: IO[Any],
+    folder: Path | None = None,
 ) -> Process:
-    """Run `ppmctl` with `arguments`; nothing is on its standard input. Files are open files or descriptors.
+    """Run `ppmctl` with `arguments` in `folder` (else in this process's); nothing is on its standard input.
 
     Where `environ` has the variable of a plan (`crashing`), the process obeys that plan.
     """
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    request = json.dumps({"arguments": list(arguments), "environ": dict(environ), "folder": str(Path.cwd())}).encode()
+    asked = {"arguments": list(arguments), "environ": dict(environ), "folder": str(folder or Path.cwd())}
+    request = json.dumps(asked).encode()
     assert len(request) < _MOST, "an environment that is too large"
-    files = [file if isinstance(file, int) else file.fileno() for file in (stdout, stderr)]
     with its:
-        socket.send_fds(_origin(), [request], [its.fileno(), *files])
+        socket.send_fds(_origin(), [request], [its.fileno(), stdout.fileno(), stderr.fileno()])
     mine.settimeout(60)
     return Process(int(_received(mine)), mine)
 
 
 def run(
-    *arguments: str, expect: int = 0, environ: Mapping[str, str] | None = None, timeout: float = 60
+    *arguments: str,
+    expect: int = 0,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl` to its end; fail, with all it printed, unless it exits with `expect` (-N: by signal N)."""
+    """Run `ppmctl` to its end; fail, with all it printed, unless it exits with `expect` (-N: by signal N).
+
+    `environ` is its whole environment, `folder` where it runs; this process's, if left out.
+    """
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        process = start(arguments, environ={**os.environ, **(environ or {})}, stdout=stdout, stderr=stderr)
+        environ = os.environ if environ is None else environ
+        process = start(arguments, environ=environ, stdout=stdout, stderr=stderr, folder=folder)
         code = process.wait(timeout)
         stdout.seek(0)
         stderr.seek(0)
-        done = subprocess.CompletedProcess([*arguments], code, stdout.read(), stderr.read())
+        done = subprocess.CompletedProcess(["ppmctl", *arguments], code, stdout.read(), stderr.read())
     assert code == expect, f"ppmctl {arguments} exited {code}:\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -191,9 +210,10 @@ def main() -> None:
     import crashing
 
     sys.path.pop(0)  # the folder of this file, whose names are none of the program's
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell runs this in the background
     os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported
     for module in _MODULES:
-        importlib.import_module(f"ppmctl.{module}")
+        importlib.import_module(module)
     from ppmctl.cli import main as ppmctl
 
     gc.collect()

@@ -33,6 +33,11 @@ class Site(Server):
     nginx: subprocess.Popen[bytes]
     has_tls: bool
     environ: Mapping[str, str] = field(default_factory=dict)
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def __post_init__(self) -> None:
+        self.session.trust_env = False
+        self.session.verify = str(self.ca)
 
     @property
     def url(self) -> str:
@@ -43,15 +48,18 @@ class Site(Server):
         return self.places.folder / "ca.pem"
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return super().get(path, **({"verify": str(self.ca)} | options))
+        return self.request("GET", path, **options)
 
-    def upload(self, made: tuple[str, bytes], **options: Any) -> requests.Response:
-        return super().upload(made, **({"verify": str(self.ca)} | options))
+    def upload(
+        self, made: tuple[str, bytes], *, path: str = "/", fields: Mapping[str, str] | None = None, **options: Any
+    ) -> requests.Response:
+        form = {":action": "file_upload", "protocol_version": "1"} | dict(fields or {})
+        return self.request("POST", path, data=form, files={"content": made}, **({"timeout": 120} | options))
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """A request as the admin, without following redirects."""
-        options = {"auth": self.auth, "timeout": 60, "allow_redirects": False, "verify": str(self.ca)} | options
-        return requests.request(method, self.url + path, **options)
+        """Send a request as the admin, without following redirects, over a connection that is kept."""
+        options = {"auth": self.auth, "timeout": 60, "allow_redirects": False} | options
+        return self.session.request(method, self.url + path, **options)
 
     def access_log(self) -> str:
         return (self.places.logs / "access.log").read_text(errors="replace")
@@ -74,13 +82,18 @@ class Site(Server):
         return [path for path in found if path.startswith(f"{folder}/")]
 
     def reload(self) -> None:
-        """Let nginx take up its files again, and wait until new workers are there."""
+        """Let nginx read its files again, and wait until new workers have taken over."""
         before = self._workers()
         self.nginx.send_signal(signal.SIGHUP)
         until = time.monotonic() + 30
-        while not set(self._workers()) - set(before):
+        while not (now := set(self._workers())) or now & set(before):
             assert time.monotonic() < until, f"nginx did not reload:\n{self.error_log()}"
-            time.sleep(0.05)
+            time.sleep(0.01)
+
+    def configure(self, rendered: Path) -> None:
+        """Let nginx serve with another configuration; the application keeps its own settings."""
+        rendering.place(rendered, self.tree, self.places, faster={})
+        self.reload()
 
     def _workers(self) -> list[str]:
         return Path(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children").read_text().split()
@@ -118,6 +131,7 @@ class Site(Server):
 
     def close(self) -> None:
         """End nginx and the application."""
+        self.session.close()
         with contextlib.suppress(ProcessLookupError):
             self.kill()
         self.nginx.send_signal(signal.SIGQUIT if self.nginx.poll() is None else 0)
@@ -235,13 +249,15 @@ def openssl_environment(tree: Tree) -> dict[str, str]:
     return {**os.environ, "OPENSSL_CONF": str(tree.root / "etc" / "ssl" / "openssl.cnf")}
 
 
-def make_certificate(tree: Tree, ca: Path, folder: Path) -> None:
-    """A new certificate for DOMAIN in `folder`, as certbot leaves one, by the authority in `ca`, made if needed."""
-    key = ca.with_suffix(".key")
+EC = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+
+
+def make_certificate(tree: Tree, ca: Path, folder: Path, *, key: Sequence[str] = EC) -> None:
+    """Make a certificate for DOMAIN in `folder`, as certbot leaves one, by the authority in `ca`, made if needed."""
+    ca_key = ca.with_suffix(".key")
     plain = ca.with_suffix(".cnf")
     plain.write_text("[req]\ndistinguished_name = name\n[name]\n")
-    new = [*tree.openssl, "req", "-config", str(plain), "-x509", "-days", "10", "-newkey", "ec", "-nodes"]
-    new += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    new = [*tree.openssl, "req", "-config", str(plain), "-x509", "-days", "10", "-nodes", "-newkey"]
 
     def run(*arguments: str | Path) -> None:
         command = [*new, *map(str, arguments)]
@@ -249,8 +265,8 @@ def make_certificate(tree: Tree, ca: Path, folder: Path) -> None:
 
     own = ["-subj", "/CN=An authority of a test", "-addext", "basicConstraints=critical,CA:TRUE"]
     if not ca.exists():
-        run(*own, "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", key, "-out", ca)
-    leaf = ["-CA", ca, "-CAkey", key, "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
+        run(*EC, *own, "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", ca_key, "-out", ca)
+    leaf = [*key, "-CA", ca, "-CAkey", ca_key, "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
     leaf += ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"]
     run(*leaf, "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem")
 
@@ -284,5 +300,5 @@ def _wait(condition: Any, process: subprocess.Popen[bytes], complain: Any) -> No
         with contextlib.suppress(requests.ConnectionError):
             if condition():
                 return
-        time.sleep(0.05)
+        time.sleep(0.02)
     raise AssertionError(complain())

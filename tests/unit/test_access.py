@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -78,12 +79,36 @@ def test_tokens_made_in_a_circle_let_nobody_in() -> None:
     assert not found["o+a"].may("read")
     assert not found["o+b"].may("read")
     assert not held({"o": entry("o"), "o+a": entry("o+a", by="o+a")})["o+a"].may("read")
+    makers = {"o+a": "o+b", "o+b": "o+c", "o+c": "o+a"}
+    of_three = held({"o": entry("o")} | {name: entry(name, by=by) for name, by in makers.items()})
+    assert not any(of_three[name].may("read") for name in makers)
 
 
 def test_what_is_left_of_a_token() -> None:
     owner = entry("o", "reader", projects=("a-*",), expires="2028-01-01T00:00:00Z")
     left = held({"o": owner, "o+x": entry("o+x", "admin", expires="2029-01-01T00:00:00Z")})["o+x"].effective
     assert (left.role, left.projects, left.expires) == ("reader", ("a-*",), "2028-01-01T00:00:00Z")
+
+
+def test_a_token_ends_with_its_owner() -> None:
+    end = datetime(2999, 1, 1, tzinfo=UTC)
+    token = held({"o": entry("o", expires=access.stamp(end)), "o+x": entry("o+x")})["o+x"]
+    assert token.is_live(end - timedelta(seconds=1))
+    assert not token.is_live(end)
+
+
+def test_the_form_for_programs() -> None:
+    found = entry("o+x", projects=("a-*",), expires="2028-01-01T00:00:00Z", email="ada@example.org", by="o")
+    assert found.as_values() == {
+        "name": "o+x",
+        "owner": "o",
+        "role": "publisher",
+        "projects": ["a-*"],
+        "expires": "2028-01-01T00:00:00Z",
+        "created": "",
+        "disabled": False,
+        "email": "ada@example.org",
+    }
 
 
 @pytest.mark.parametrize(
@@ -95,6 +120,7 @@ def test_what_is_left_of_a_token() -> None:
         (entry("o+x"), entry("o", projects=("a-*",)), "the projects * (o has a-*)"),
         (entry("o+x", projects=("a-b", "a-c*")), entry("o", projects=("a-*",)), ""),
         (entry("o+x", projects=("a-b", "b")), entry("o", projects=("a-*",)), "the projects b (o has a-*)"),
+        (entry("o+x", projects=("b", "c")), entry("o", projects=("a", "d")), "the projects b, c (o has a, d)"),
         # one letter is not any number of them, though the pattern matches the other as it is written
         (entry("o+x", projects=("a-*",)), entry("o", projects=("a-?",)), "the projects a-* (o has a-?)"),
         (entry("o+x", projects=("a-?",)), entry("o", projects=("a-?",)), ""),
@@ -140,6 +166,19 @@ def test_what_is_no_duration(duration: str) -> None:
         access.expiry(duration, now=NOW)
 
 
+def test_a_moment_is_written_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the zone of the moment, and of the machine."""
+    moment = datetime(2027, 3, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert access.stamp(moment) == "2027-03-01T10:00:00Z"
+        assert access.stamp(moment, fine=True) == "2027-03-01T10:00:00.000Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_a_credential_is_over_at_its_moment() -> None:
     found = entry("x", expires=access.expiry("10m", now=NOW))
     end = NOW.replace(microsecond=0) + timedelta(minutes=10)
@@ -166,3 +205,19 @@ def test_what_is_no_address(email: str) -> None:
     with pytest.raises(UsageError):
         access.check_email(email)
     assert access.check_email("ada@example.org") == "ada@example.org"
+
+
+def test_refusals_say_what_is_allowed() -> None:
+    with pytest.raises(UsageError) as refused:
+        access.check_name("a" * 90)
+    assert refused.value.message == (
+        f"{'a' * 80!r} can't be the name of a credential: letters, digits, and . _ @ - ; a purpose after one +;"
+        " 64 characters each at most."
+    )
+    with pytest.raises(UsageError) as refused:
+        access.check_role("root")
+    assert (refused.value.message, refused.value.hint) == (
+        "'root' is not a role.",
+        "One of: reader, publisher, admin.",
+    )
+    assert [access.check_role(role) for role in access.ROLES] == list(access.ROLES)

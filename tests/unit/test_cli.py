@@ -59,12 +59,12 @@ def test_help_loads_nothing_slow() -> None:
 
 
 WITHOUT_A_SERVER = """
-import sys
+import json, sys
 for name in ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug"):
     sys.modules[name] = None
 from ppmctl import cli, targets
 targets.run = lambda target, arguments, environ: print(*arguments) or 7
-sys.exit(cli.run(sys.argv[1:]))
+json.dump([cli.run(typed) for typed in json.loads(sys.argv[1])], open(sys.argv[2], "w"))
 """
 
 
@@ -72,19 +72,20 @@ def test_who_administers_from_elsewhere_needs_nothing_of_a_server(tmp_path: Path
     """`ppmctl[remote]` alone: each command can be run over there; here it says what it lacks, and is no bug."""
     Volume(root=tmp_path).prepare()
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", WITHOUT_A_SERVER, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    def run(*typed: str) -> tuple[list[int], str]:
+        codes = tmp_path / "codes"
+        lines = json.dumps([line.split() for line in typed])
+        command = [sys.executable, "-c", WITHOUT_A_SERVER, lines, str(codes)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return json.loads(codes.read_text()), done.stderr
 
-    for typed in (["user", "list"], ["token", "list"], ["user", "invite", "ann"], ["index", "check"], ["serve"]):
-        done = run(*typed, "--on", "ssh://x")
-        assert (done.returncode, done.stderr) == (7, "")
-    for typed in (["user", "add", "ann", "--role", "reader"], ["serve"]):
-        done = run(*typed, "--root", str(tmp_path))
-        assert done.returncode == 1
-        assert "what a server needs" in done.stderr
-        assert f"{sys.executable} -m pip install --editable" in done.stderr
-        assert "[server]" in done.stderr
+    there = ("user list", "token list", "user invite ann", "index check", "serve")
+    assert run(*(f"{line} --on ssh://x" for line in there)) == ([7] * 5, "")
+    codes, errors = run(*(f"{line} --root {tmp_path}" for line in ("user add ann --role reader", "serve")))
+    assert codes == [1, 1]
+    assert errors.count("what a server needs") == 2
+    assert errors.count(f"{sys.executable} -m pip install --editable") == 2
+    assert errors.count("[server]") == 2
 
 
 def test_serve_has_an_option_for_each_setting() -> None:

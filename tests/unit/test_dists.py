@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -388,6 +389,11 @@ BAD_SDISTS = {
                 (member("./x-1.0//up", tarfile.SYMTYPE, "x"), member("x-1.0/./up/pwned")),
             ),
             (
+                "at the top",
+                "up/pwned",
+                (member("up", tarfile.SYMTYPE, "x"), member("up/pwned")),
+            ),
+            (
                 "a hard link",
                 "x-1.0/up/pwned",
                 (member("x-1.0/up", tarfile.SYMTYPE, "x"), member("h", tarfile.LNKTYPE, "x-1.0/up/pwned")),
@@ -493,7 +499,7 @@ def test_a_wheel_s_own_folder_may_be_written_otherwise(tmp_path: Path, filename:
 
 
 def test_a_wheel_s_own_folder_without_a_version_is_that_of_another(tmp_path: Path) -> None:
-    for info in ("x.dist-info", "x-.dist-info", "x-one.dist-info"):
+    for info in ("x.dist-info", "x-.dist-info", "x-one.dist-info", "x-y-1.0.dist-info"):
         made = wheels.zip_of({f"{info}/{name}": b"" for name in ("METADATA", "WHEEL", "RECORD")})
         with pytest.raises(InvalidDistribution) as refusal:
             inspect(tmp_path, (WHEEL, made))
@@ -527,6 +533,41 @@ def test_limits_are_the_last_that_passes(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(archives, "BOMB_RATIO", 1)
     with pytest.raises(InvalidDistribution, match="more than 1 times its size"):
         inspect(tmp_path, sdist)
+
+
+def test_a_wheel_may_have_others_in_it(tmp_path: Path) -> None:
+    """Vendored packages keep their own .dist-info, below a package."""
+    made = wheels.wheel("x", "1.0", files={"x/_vendor/y-2.0.dist-info/METADATA": b"Name: y", "x/": b""})
+    assert inspect(tmp_path, made).name.project == "x"
+
+
+@pytest.mark.parametrize("size", [0, 40 << 20], ids=["behind the end", "metadata"])
+def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> None:
+    end = bytes(0 if size else archives.BOMB_FLOOR)
+    content = gzip.compress(gzip.decompress(tar_with(member("y-1.0/PKG-INFO", size=size))) + end)
+    path = wheels.write(tmp_path, ("x-1.0.tar.gz", content))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidDistribution):
+            dists.inspect(path, path.name)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < archives.BOMB_FLOOR, "the metadata alone may be 16 MB, three times while they are joined"
+
+
+@pytest.mark.parametrize("raised", [ValueError("why\nso"), UnicodeError("why so"), LookupError("why so")])
+def test_metadata_that_can_t_be_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception) -> None:
+    """Nothing is known that packaging can't read; what it may raise is not the client's to see as a bug."""
+
+    def fails(_metadata: bytes) -> None:
+        raise raised
+
+    monkeypatch.setattr(dists, "parse_email", fails)
+    assert dists.core_metadata(b"") == {}
+    with pytest.raises(InvalidDistribution) as refusal:
+        inspect(tmp_path, wheels.wheel("x", "1.0"))
+    assert refusal.value.message == f"{WHEEL} has metadata that can't be parsed: why so."
 
 
 def test_a_disk_that_fails_is_no_broken_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

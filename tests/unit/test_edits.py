@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppmctl import cli
@@ -675,6 +675,7 @@ TOML = st.builds(
 
 
 @pytest.mark.parametrize(("client", "files"), [("pip", INI), ("uv", TOML)])
+@settings(max_examples=50, deadline=None)  # each runs the command several times
 @given(st.data())
 def test_any_file_is_as_it_was_also_where_others_put_lines_between(
     client: str, files: Any, data: st.DataObject

@@ -31,25 +31,33 @@ def _own_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / ".gitconfig").write_text(
-        "[user]\nname = Ada\nemail = ada@example.test\nuseConfigOnly = true\n"
+        "[user]\nname = Ada\nemail = ada@example.test\nuseConfigOnly = true\n[maintenance]\nauto = false\n"
     )
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str, **environ: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    options: dict[str, Any] = {"env": environ} if environ else {}
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, **options).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one commit, for each test to copy."""
+    made = tmp_path_factory.mktemp("begun")
+    (made / "pyproject.toml").write_text(PYPROJECT)
+    (made / "CHANGELOG.md").write_text(CHANGELOG)
+    ada = {f"GIT_{role}_{what}": "ada@example.test" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "GIT_CONFIG_NOSYSTEM": "1"}
+    git(made, "init", "--quiet", "--initial-branch=main", "--template=", **clean)
+    git(made, "add", ".", **clean)
+    git(made, "commit", "--quiet", "--message=Begin", **clean, **ada)
+    return made
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    made = tmp_path / "demo"
-    made.mkdir()
-    (made / "pyproject.toml").write_text(PYPROJECT)
-    (made / "CHANGELOG.md").write_text(CHANGELOG)
-    git(made, "init", "--quiet", "--initial-branch=main")
-    git(made, "add", ".")
-    git(made, "commit", "--quiet", "--message=Begin")
-    return made
+def project(begun: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(begun, tmp_path / "demo")
 
 
 def plan(project: Path, bump: str | None = "minor", *, published: str = "", **options: Any) -> Raise:

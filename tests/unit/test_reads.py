@@ -177,6 +177,15 @@ def test_what_is_not_here_is_refused(ask: Asker, path: str, says: str) -> None:
         assert (refused.status, refused.message) == (404, says)
 
 
+def test_only_a_project_s_own_distributions_are_sent(ask: Asker) -> None:
+    """Whatever else somebody has put into its folder by hand."""
+    for name in ("x-1.0.tar.gz", "notes.txt", f"{SDIST[0]}.yanked"):
+        (ask.store.volume.project("web-page-s") / name).write_text("by hand")
+        assert ask.refusal(f"/packages/web-page-s/{name}").status == 404
+    (ask.store.volume.packages / "Web.Page_s").symlink_to("web-page-s")
+    assert ask.refusal(f"/packages/Web.Page_s/{WHEEL[0]}").status == 404
+
+
 def test_without_an_upstream_a_name_is_sent_nowhere(ask: Asker) -> None:
     refused = ask.with_settings(upstream="none").refusal("/simple/not-here/")
     assert (refused.status, refused.message) == (404, "There is no project not-here in this index")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ class Recorded(Transport):
 
     def request(self, method: str, url: str, **_options: Any) -> Answer:
         self.asked.append((method, url))
-        return self.answers.get(url, answer(404))
+        return replace(self.answers.get(url, answer(404)), url=url)
 
 
 def answer(status: int, body: bytes = b"", *, location: str = "", content_type: str = JSON) -> Answer:
@@ -133,15 +134,18 @@ def index(answers: Mapping[str, Answer], credential: Credential | None = OPS) ->
 def test_the_name_is_normalised_and_the_page_read() -> None:
     url = f"{BASE}/simple/de-mo/"
     reader, transport = index({url: answer(200, FULL)})
-    assert reader.project("De._Mo") is not None
+    assert reader.project("De._Mo") == read(FULL)
     assert transport.asked == [("GET", url)]
 
 
 def test_a_redirect_within_the_index_is_followed() -> None:
-    reader, _ = index(
-        {URL: answer(301, location=f"{BASE}/simple/demo/x/"), f"{BASE}/simple/demo/x/": answer(200, FULL)}
-    )
-    assert reader.project("demo") is not None
+    """Links of the page are relative to where it is in the end."""
+    there = f"{BASE}/simple/deeper/demo/"
+    reader, transport = index({URL: answer(301, location=there), there: answer(200, FULL)})
+    page = reader.project("demo")
+    assert transport.asked == [("GET", URL), ("GET", there)]
+    assert page == simple.parse_page(FULL, content_type=JSON, url=there)
+    assert page.files[0].url == f"{BASE}/simple/packages/demo/demo-1.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_a_put_leaves_the_file_its_record_its_metadata_and_pages(store: Store) -
     record = put(store, made)
     where = store.volume.project("my-pkg")
     assert sorted(path.name for path in where.iterdir()) == [made[0], made[0] + ".metadata", made[0] + ".upload"]
+    assert {path.stat().st_mode & 0o777 for path in where.iterdir()} == {0o644}, "the web server reads them too"
     assert (where / made[0]).read_bytes() == made[1]
     assert json.loads((where / (made[0] + ".upload")).read_bytes()) == {
         "version": "1.0",

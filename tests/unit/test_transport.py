@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import ssl
 from http.client import RemoteDisconnected
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from requests.exceptions import ChunkedEncodingError, InvalidURL, ProxyError, ReadTimeout, SSLError
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, ProtocolError
 
@@ -223,3 +224,28 @@ def test_what_a_link_means(target: str, expected: str) -> None:
     assert transport.absolute(URL, target) == expected
     with pytest.raises(PpmError, match="is not a URL"):
         transport.absolute(URL, "http://[")
+
+
+def test_authorities_are_loaded_once_and_only_for_https(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The system's are a few hundred, and some commands make a dozen sessions; those for plain HTTP need none."""
+    for variable in os.environ:
+        if variable.upper().endswith(("_PROXY", "_CA_BUNDLE")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
+    loaded: list[ssl.SSLContext] = []
+    used: list[ssl.SSLContext | None] = []
+
+    def connect(connection: HTTPConnection, *_arguments: object, **_options: object) -> None:
+        used.append(getattr(connection, "ssl_context", None))
+        raise refused()
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda context: loaded.append(context))
+    monkeypatch.setattr(HTTPConnection, "connect", connect)
+    monkeypatch.setattr(HTTPSConnection, "connect", connect)
+    for proxy in ("", "http://proxy.test:3128"):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        for url in ("http://index.test/", URL, URL.upper()):
+            with Transport(None) as connection, pytest.raises(PpmError):
+                connection.request("GET", url)
+    assert len(loaded) == 1
+    assert used == [None, loaded[0], loaded[0]] * 2

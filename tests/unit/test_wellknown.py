@@ -59,8 +59,10 @@ def test_what_is_said_is_read(tmp_path: Path, upstream: Any, read: Any) -> None:
     assert transport.asked == [("GET", "https://index.test/team/.well-known/ppm.json")]
 
 
-def test_what_a_later_index_adds_is_passed_over() -> None:
-    assert wellknown.parse(json.dumps({**WHOLE, "search": "/search"}).encode()) is not None
+def test_what_a_later_index_adds_is_ignored() -> None:
+    for upstream, read in (("redirect", "authenticated"), ("none", "public")):
+        later = {**WHOLE, "upstream": upstream, "read": read, "search": "/search", "uploads": {"limit": 5}}
+        assert wellknown.parse(json.dumps(later).encode()) == Offer(upstream=upstream, read_access=read)
 
 
 @pytest.mark.parametrize("status", [204, 301, 302, 401, 403, 404, 405, 410])
