@@ -21,7 +21,6 @@ from support.tls import Authority
 
 from testbed.acme import Acme
 from testbed.hosts import Host
-from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
 PLAY = """\
