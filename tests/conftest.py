@@ -32,6 +32,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 TOGETHER = {
     "deployed hosts": (
         "tests/clients/",
+        "tests/docker/test_data.py",
         "tests/hosts/test_attacks.py",
         "tests/hosts/test_declared.py",
         "tests/hosts/test_faults.py",

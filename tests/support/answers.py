@@ -91,16 +91,20 @@ def ask(party: Party, asked: Asked) -> Answer:
         "unknown": ("unknown", secret),
         "nobody": ("", ""),
     }[asked.who]
-    connection.putrequest(asked.method, asked.path, skip_accept_encoding=True)
-    if name:
-        connection.putheader("Authorization", basic(name, secret))
-    if asked.method in {"POST", "PUT", "PATCH"}:
-        connection.putheader("Content-Length", "0")
-    for header, value in asked.headers.items():
-        connection.putheader(header, value)
-    connection.endheaders()
-    with connection.getresponse() as response:
-        answer = Answer(status=response.status, headers=response.headers, body=response.read())
+    try:
+        connection.putrequest(asked.method, asked.path, skip_accept_encoding=True)
+        if name:
+            connection.putheader("Authorization", basic(name, secret))
+        if asked.method in {"POST", "PUT", "PATCH"}:
+            connection.putheader("Content-Length", "0")
+        for header, value in asked.headers.items():
+            connection.putheader(header, value)
+        connection.endheaders()
+        with connection.getresponse() as response:
+            answer = Answer(status=response.status, headers=response.headers, body=response.read())
+    except (OSError, http.client.HTTPException):
+        connection.close()  # the next request opens it again
+        raise
     if not party.ca:  # one without TLS costs little, and a server may close it while nothing is asked
         connection.close()
     return answer
