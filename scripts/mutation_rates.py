@@ -15,9 +15,8 @@ from pathlib import Path
 
 from mutmut.stats import status_by_exit_code
 
-# module → the least percentage that is killed. docs/mutation.md has the survivors: those that remain change nothing
-# that a user could see, or only the wording of a message.
-FLOORS: dict[str, int] = {}
+# module → the least percentage of its mutants that the unit tests kill: what they killed before the suite was made faster.
+FLOORS = {"access": 87, "archives": 84, "commit": 86, "dists": 80, "htpasswd": 75, "index": 81, "store": 81}
 MUTANTS = Path("mutants/ppmctl")
 KILLED = ("killed", "timeout")
 
