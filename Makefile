@@ -91,7 +91,7 @@ lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, hadolint, yamllint, ansible-
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	git ls-files -z 'scripts/*.py' 'docker/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
+	git ls-files -z plugins/module_utils 'scripts/*.py' 'docker/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
 	cd collections && git -C .. ls-files -z 'plugins/*.py' | sed -z 's|^|ansible_collections/ppm/index/|' | MYPYPATH=. xargs -0 ../$(BIN)/mypy --config-file ../pyproject.toml --explicit-package-bases
 	git ls-files -z --cached --others --exclude-standard -- ':!*.j2' | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
 	$(BIN)/hadolint docker/*/Dockerfile testbed/images/*/Dockerfile
