@@ -66,7 +66,10 @@ def test_a_client_without_the_right_prints_what_is_wrong(
     assert "401 " in seat(f"twine upload {made}", code=1, TWINE_PASSWORD="ppm_wrong")
     assert "401" in seat(f"uv publish {made}", code=2, UV_PUBLISH_PASSWORD="ppm_wrong")
     for program in PROGRAMS:
-        assert "401 " in seat(install(f"NETRC=/dev/null {program}", "for-readers"), code=1)
+        printed = seat(install(f"NETRC=/dev/null {program}", "for-readers"), code=1)
+        assert "for_readers-1.0.dist-info" not in printed, printed
+        assert "for-readers" in printed, "it names what it could not install"
+    assert "401 " in seat("uv pip install --target t for-readers", code=1, NETRC="/dev/null")
     assert index.get("/simple/refused/").status_code == 302, "nothing of it is left"
     index.ppmctl("user remove only-reads")
 

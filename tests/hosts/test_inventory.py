@@ -15,6 +15,7 @@ from support.deployed import SITE, files, settings
 from testbed import playbook
 from testbed.acme import Acme
 from testbed.hosts import Host
+from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
 # What a look at a host leaves: of logs, of sudo and of Ansible's own.
@@ -171,7 +172,7 @@ REFUSALS = {
     "no-files": Refused(
         values={
             "ppm_tls": "provided",
-            "ppm_tls_certificate": "text.pem",
+            "ppm_tls_certificate": str(CHECKOUT / "README.md"),  # it can be read, and is none
             "ppm_tls_key": "/nowhere/key.pem",
         },
         problems=("ppm_tls_key: /nowhere/key.pem can't be read: there is no such file.",),

@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ppmctl import __version__
 
@@ -256,12 +257,21 @@ def test_the_locks_are_in_step_with_pyproject() -> None:
 
 
 def test_the_images_are_of_this_version() -> None:
-    files = sorted((ROOT / "docker").glob("*/Dockerfile"))
-    label = re.compile(r'^ +org\.opencontainers\.image\.version="([^"]*)"', re.MULTILINE)
-    assert len(files) >= 4
-    assert {path.parent.name: label.findall(path.read_text()) for path in files} == {
-        path.parent.name: [__version__] for path in files
+    """The compose files pass the version; each Dockerfile takes it for the label."""
+    for path in sorted((ROOT / "docker").glob("*/Dockerfile")):
+        text = path.read_text()
+        assert text.count('org.opencontainers.image.version="${VERSION}"') == 1, path
+        assert text.index("ARG VERSION\n") < text.index("${VERSION}"), path
+    builds = {
+        name: service["build"]
+        for file in ("compose.yml", "compose.tls.yml")
+        for name, service in yaml.safe_load((ROOT / "docker" / file).read_text())["services"].items()
+        if "build" in service
     }
+    assert {build["dockerfile"].split("/")[1] for build in builds.values()} == {
+        path.parent.name for path in (ROOT / "docker").glob("*/Dockerfile")
+    }
+    assert {name: build["args"]["VERSION"] for name, build in builds.items()} == dict.fromkeys(builds, __version__)
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
