@@ -466,7 +466,7 @@ def test_an_index_that_is_down_is_exit_1(publisher: Publisher, tmp_path: Path) -
 
 
 def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publisher, tmp_path: Path) -> None:
-    """Built anew it would have other content, and be in conflict with the half that is there.
+    """A second build would have other content, and conflict with the file that is in the index.
 
     Ctrl-C ends the minute in which it would try again.
     """

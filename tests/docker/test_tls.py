@@ -379,7 +379,7 @@ def test_certificates_of_a_minute_are_renewed_by_themselves(short: tuple[Encrypt
     assert index.certbot("id", "-u").out == "4321\n"
     index.says("nginx", "the new one is served", times=3, seconds=4 * _SHORT)
     eventually(index.is_served, bool, seconds=_SHORT)
-    acme.box.remove()  # what is said of that comes when the next one is due
+    acme.box.remove()  # the service reports it when the next one is due
 
 
 # files of one's own

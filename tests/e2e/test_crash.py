@@ -568,7 +568,7 @@ def test_killed_inside_a_command(name: str, victims: Victims) -> None:
 
 
 def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], tmp_path: Path) -> None:
-    """A start-up that dies, at any of its operations, leaves what it has not mended to the next one.
+    """A start-up that dies, at any of its operations, leaves what it has not repaired to the next one.
 
     What it finds was left by two servers of one volume: one had linked its file, the other one had not. Each point
     has a copy of that volume.
@@ -594,7 +594,7 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
         server = dataclasses.replace(linked_by.server, port=servers.free_port(), **there)
         return Victim(server=server, plan=plan, chance=random.Random(name))
 
-    def mends(victim: Victim) -> None:
+    def recovers(victim: Victim) -> None:
         victim.start_again()
         try:
             server = victim.server
@@ -608,7 +608,7 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
 
     undisturbed = copy("recorded")
     with undisturbed.plan.recording({}) as start_up:
-        mends(undisturbed)
+        recovers(undisturbed)
     load = [operation for operation in start_up if operation.thread == "MainThread"]
     for made, order in ((linked, MEND_LINKED), (unlinked, MEND_UNLINKED)):
         in_order(load, {name: operation.format(**names(made)) for name, operation in order.items()})
@@ -621,7 +621,7 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
         with pytest.raises(AssertionError, match="did not come up"):
             victim.server.start_again()
         assert victim.plan.disarm().startswith(operation.event)
-        mends(victim)
+        recovers(victim)
         shutil.rmtree(victim.server.root)
 
     points = [operation for operation in load if operation.changes]

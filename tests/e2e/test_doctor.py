@@ -75,14 +75,14 @@ class User:
         kept = {name: value for name, value in plain.items() if not name.upper().endswith(foreign)}
         return {**kept, "PATH": "/usr/sbin:/sbin", **more}
 
-    def run(self, mend: str, **more: str) -> None:
-        """Type what mends it; a shell is needed unless it is `ppmctl` alone."""
+    def run(self, command: str, **more: str) -> None:
+        """Type the command that repairs it; a shell is needed unless it is `ppmctl` alone."""
         environ = self.environ(**more)
-        if mend.startswith("ppmctl "):
-            ppmctl(*shlex.split(mend)[1:], env=environ)
+        if command.startswith("ppmctl "):
+            ppmctl(*shlex.split(command)[1:], env=environ)
             return
         environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        done = subprocess.run(["sh", "-c", mend], capture_output=True, text=True, timeout=60, env=environ)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, env=environ)
         assert done.returncode == 0, done.stderr
 
 

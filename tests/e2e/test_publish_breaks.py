@@ -174,8 +174,8 @@ def test_between_the_first_request_and_the_last(
 
 
 def test_a_build_that_differs_in_its_times_is_the_same(user: Machine, index: Server, tmp_path: Path) -> None:
-    """A CI job is killed between two uploads, and begins anew: its second build has other bytes."""
-    here = project(tmp_path / "project", "anew")
+    """A CI job is killed between two uploads, and begins again: its second build has other bytes."""
+    here = project(tmp_path / "project", "again")
     running: list[Running] = []
     troubles: list[tuple[str, Trouble]] = [
         ("POST", "none"),
@@ -184,8 +184,8 @@ def test_a_build_that_differs_in_its_times_is_the_same(user: Machine, index: Ser
     with recording(index.port, troubles=troubles) as front:
         running.append(Running(user, str(here), index=front.url))
         running[0].ended(signal.SIGKILL)
-    assert goes_on(user, index, "anew", str(here)) == ["same", "published"]
+    assert goes_on(user, index, "again", str(here)) == ["same", "published"]
     backend = (here / "backend.py").read_text()
     (here / "backend.py").write_text(backend.replace("x = 1", "x = 2"))
     printed = publish(user, index, str(here), expect=1)
-    assert "anew-1.0-py3-none-any.whl: here sha256" in printed
+    assert "again-1.0-py3-none-any.whl: here sha256" in printed
