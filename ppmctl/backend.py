@@ -36,7 +36,7 @@ _WELCOME = """<!DOCTYPE html>
 """
 
 
-class StoreBackend(Backend):  # type: ignore[misc]  # pypiserver is untyped
+class StoreBackend(Backend):
     """pypiserver's storage, kept in our store. What it takes through `add_package` comes from `uploads`."""
 
     def __init__(self, config: Any, store: Store) -> None:

@@ -45,7 +45,7 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     _Server(settings, service).run()
 
 
-class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn is untyped
+class _Arbiter(Arbiter):
     def spawn_worker(self) -> int:
         """A signal that ends the server while a worker is born waits until the worker can hear it.
 
@@ -59,7 +59,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn is untyped
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
+class _Worker(ThreadWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
@@ -72,7 +72,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+class _Server(BaseApplication):
     def __init__(self, settings: ServerSettings, service: Service) -> None:
         self._settings = settings
         self._service = service

@@ -29,14 +29,14 @@ VARIABLES = frozenset(
 if str(PLAYBOOKS) not in sys.path:
     sys.path.insert(0, str(PLAYBOOKS))
 
-from self_check import findings, session  # noqa: E402 - the package beside the playbook
-from self_check.client import PORTS  # noqa: E402 - the package beside the playbook
-from self_check.host import Done, Unreachable  # noqa: E402 - the package beside the playbook
-from self_check.probe import version_at  # noqa: E402 - the package beside the playbook
-from self_check.settings import Settings  # noqa: E402 - the package beside the playbook
+from self_check import findings, session
+from self_check.client import PORTS
+from self_check.host import Done, Unreachable
+from self_check.probe import version_at
+from self_check.settings import Settings
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
+class ActionModule(ActionBase):
     """Arguments: `address`, `ca_certificates`, `python`, `scheme`, as in the playbook.
 
     Returns `report` (for people) and `wrong` (which checks say that something is, "" for none). It never fails

@@ -25,7 +25,7 @@ from ansible_collections.ppm.index.plugins.plugin_utils.inventory_wording import
 ROLES = Path(__file__).parents[2] / "roles"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible is untyped
+class ActionModule(ActionBase):
     """Takes roles (whose specs count) and packages (to look for on the host); returns `host`, as probe_host.
 
     With `instead` it is about containers, and no host is looked at: it names variables that have no effect there,

@@ -14,7 +14,7 @@ description: Taken from the pypiserver or the pip that Ansible's own Python has.
 """
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]  # ansible is untyped
+class LookupModule(LookupBase):
     def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[str]:
         for find in (_of_pypiserver, _of_pip):
             try:

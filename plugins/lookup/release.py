@@ -27,7 +27,7 @@ _MTIME = 631152000  # 1990: the same for ever, and one that a wheel can hold
 _FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]  # ansible is untyped
+class LookupModule(LookupBase):
     """A dictionary: id, version, archive (a path on the controlling machine), lock (likewise)."""
 
     def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[dict[str, str]]:
