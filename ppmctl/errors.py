@@ -36,6 +36,27 @@ class CredentialError(PpmError):
     exit_code = EXIT_CREDENTIALS
 
 
+class Interrupted(PpmError):
+    """The user stopped the command."""
+
+    exit_code = EXIT_INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted.")
+
+
+class Bug(PpmError):
+    """An exception that nothing expected."""
+
+    exit_code = EXIT_BUG
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(
+            f"This is a bug in ppm: {type(cause).__name__}: {cause}",
+            hint="`ppmctl -v …` shows where; please report it with that.",
+        )
+
+
 class Refused(PpmError):
     """The index refuses a request, and nothing of it is left behind.
 

@@ -1,4 +1,8 @@
-"""The only printer: data goes to stdout, talk to stderr, progress bars to a terminal alone."""
+"""The only printer: results go to stdout, notes and errors to stderr, progress bars to a terminal alone.
+
+On a terminal a result is aligned and coloured (NO_COLOR is obeyed), sizes are in kB and MB and times in the local
+zone. Anywhere else the same result is plain, with sizes in bytes and times in UTC.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,23 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any
 
 from ppmctl.errors import PpmError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 _LABEL = 10  # characters of the names of what is looked at
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+class Bytes(int):
+    """A number of bytes in a table: 12.3 kB on a terminal, else 12345."""
+
+
+Cell = str | int | Bytes | datetime | None  # None is shown as a dash
 
 
 def data(text: str) -> None:
@@ -23,15 +39,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def is_seen() -> bool:
-    """Whether stderr is a terminal: somebody reads it as it comes."""
-    return sys.stderr is not None and sys.stderr.isatty()
+def stderr_is_terminal() -> bool:
+    """Whether a person may watch stderr."""
+    return _is_terminal(sys.stderr)
 
 
-def event(text: str) -> None:
-    """Print a line to stderr of what a progress bar shows, where there is none: without a terminal."""
-    if not is_seen():
-        say(text)
+def _is_terminal(stream: IO[str] | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def raw(piece: bytes, *, error: bool) -> None:
@@ -51,13 +65,44 @@ def as_json(value: Any) -> None:
     )
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, talk: bool = False) -> None:
-    """Print `rows` under `header` to stdout, in columns as wide as their widest cell; `talk` to stderr."""
-    lines = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for line in lines:
+def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, talk: bool = False) -> None:
+    """Print `rows` under `header` in aligned columns to stdout, with `talk` to stderr."""
+    stream = sys.stderr if talk else sys.stdout
+    is_terminal = _is_terminal(stream)
+    lines = [[_cell(cell, is_terminal=is_terminal) for cell in row] for row in rows]
+    if is_terminal:
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        for name in header:
+            shown.add_column(name, overflow="fold")
+        for line in lines:
+            shown.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in line))
+        _console(stream).print(shown)
+        return
+    widths = [max(len(line[column]) for line in [list(header), *lines]) for column in range(len(header))]
+    for line in [list(header), *lines]:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         (say if talk else data)(text)
+
+
+def _console(stream: IO[str]) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+def _cell(cell: Cell, *, is_terminal: bool) -> str:
+    """The text of a cell, on one line."""
+    if cell is None:
+        return "-"
+    if isinstance(cell, datetime):
+        moment = cell.astimezone() if is_terminal else cell.astimezone(UTC)
+        return f"{moment:%Y-%m-%d %H:%M}" if is_terminal else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    if isinstance(cell, Bytes) and is_terminal:
+        return size(cell)
+    return _one_line(str(cell))
 
 
 def count(number: int, noun: str) -> str:
@@ -76,27 +121,45 @@ def size(number: int) -> str:
     return f"{number / 1_000_000_000:.1f} GB"
 
 
-def fields(rows: Iterable[tuple[str, str]]) -> None:
-    """Print labels with what each stands for to stdout, a line each."""
-    rows = list(rows)
-    width = max((len(label) for label, _text in rows), default=0) + 1
-    for label, text in rows:
-        data(f"{label + ':':{width}} {text}")
+def fields(rows: Iterable[tuple[str, Cell]]) -> None:
+    """Print labels, each with its value, to stdout, a line each."""
+    is_terminal = _is_terminal(sys.stdout)
+    lines = [(label, _cell(cell, is_terminal=is_terminal)) for label, cell in rows]
+    width = max((len(label) for label, _text in lines), default=0) + 1
+    for label, text in lines:
+        _print(f"{label + ':':{width}}", "bold", f" {text}")
 
 
 def finding(state: str, label: str, text: str, remedy: str) -> None:
-    """Print what was looked at and found to stdout, and below it what mends it; a line each, whatever is in them."""
-    data(_one_line(f"{state:4}  {label:{_LABEL}}  {text}"))
+    """Print a check's state, name and finding to stdout, and below it the remedy, a line each."""
+    _print(f"{state:4}", _COLOURS.get(state, ""), _one_line(f"  {label:{_LABEL}}  {text}"))
     if remedy:
         data(_one_line(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
+
+
+def _print(start: str, style: str, rest: str) -> None:
+    """Print a line to stdout whose `start` has a `style` on a terminal."""
+    if not _is_terminal(sys.stdout):
+        data(start + rest)
+        return
+    from rich.text import Text
+
+    _console(sys.stdout).print(Text(start, style=style) + Text(rest), soft_wrap=True)
 
 
 def _one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def error(exc: PpmError) -> None:
-    """Print a failure to stderr: the cause, then what to do. Nothing in it is obeyed by a terminal."""
+def error(exc: PpmError, *, in_json: bool = False) -> None:
+    """Print a failure: the cause, then what to do. To stderr for a person, where a terminal obeys nothing in it.
+
+    With `in_json` to stdout, in the one form that docs/commands.md describes.
+    """
+    if in_json:
+        cause = {"message": exc.message, "hint": exc.hint or None, "exit_code": exc.exit_code}
+        as_json({"error": cause})
+        return
     say(f"ppmctl: {_printable(exc.message)}")
     if exc.hint:
         say(f"        {_printable(exc.hint)}")
@@ -107,15 +170,14 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def progress(label: str, total: int | None = None, *, unit: str = "files") -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int | None = None, unit: str = "files") -> Iterator[Callable[[int], None]]:
     """Show a progress bar on stderr while the block runs; the yielded function advances it by a number.
 
     `unit` is "files" or "bytes". Without a terminal nothing is shown.
     """
-    if not is_seen():
+    if not stderr_is_terminal():
         yield lambda _step: None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -127,6 +189,6 @@ def progress(label: str, total: int | None = None, *, unit: str = "files") -> It
 
     amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda step: bar.advance(task, step)

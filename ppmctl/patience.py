@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ppmctl import output
+from ppmctl import events
 from ppmctl.errors import PpmError
 
 PATIENCE = 60.0  # seconds from the first failure on; what is down for longer is a matter for a person
@@ -37,6 +37,6 @@ class Patience:
         if now - self._since + pause > PATIENCE:
             return False
         self._failures += 1
-        output.say(f"{failure.message} Trying again in {pause:.0f} s.")
+        events.note(f"{failure.message} Trying again in {pause:.0f} s.")
         self._sleep(pause)
         return True

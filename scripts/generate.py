@@ -82,9 +82,26 @@ def _about(option: dict[str, Any]) -> str:
     return " ".join(f"({kind}) {text}".split()).replace("|", "\\|")
 
 
+# what all commands have in common
+_ANSWERS = (
+    "Results go to stdout; notes, questions, errors and progress bars go to stderr. On a terminal a result is",
+    "aligned and coloured ([`NO_COLOR`](https://no-color.org) is obeyed), sizes are in kB and MB and times in the",
+    "local zone. In a pipe the same result is plain: sizes in bytes, times in UTC.",
+    "",
+    "With `--json` a command prints one JSON document on stdout: its result, or, where it fails, the error:",
+    "",
+    "```json",
+    '{"error": {"message": "what failed, on what", "hint": "what to do or type next, or null", "exit_code": 1}}',
+    "```",
+    "",
+    "The exit code is the same with and without `--json`: 0 done, 1 failed, 2 wrong usage, 3 a bug in ppm, 4 a",
+    "credential is missing, wrong or has not the right that is needed, 130 interrupted.",
+)
+
+
 def commands() -> str:
     """The reference of ppmctl's commands: of each what it promises, how it is called, and its options."""
-    lines = ["# The commands of ppmctl", "", f"<!-- Generated from ppmctl/cli/ {_BY}. -->", ""]
+    lines = ["# The commands of ppmctl", "", f"<!-- Generated from ppmctl/cli/ {_BY}. -->", "", *_ANSWERS, ""]
     found = list(_commands(cli, click.Context(cli, info_name="ppmctl", **cli.context_settings)))
     lines += [f"[{context.command_path}](#{context.command_path.replace(' ', '-')}) ·" for _, context in found[1:-1]]
     lines += [f"[{found[-1][1].command_path}](#{found[-1][1].command_path.replace(' ', '-')})"]

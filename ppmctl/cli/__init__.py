@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from ppmctl import __version__, output
-from ppmctl.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, PpmError
+from ppmctl import __version__, events, output
+from ppmctl.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, Bug, Interrupted, PpmError, UsageError
 from ppmctl.extras import with_extra
 
 # command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
@@ -77,29 +77,33 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run `ppmctl` with `arguments`; its exit code."""
     verbose = bool({"-v", "--verbose"} & set(arguments[:1]))
+    in_json = "--json" in arguments
+    events.listen(events.Listener(note=output.say, progress=output.progress))
     try:
         outcome: Any = cli.main(args=arguments, prog_name="ppmctl", standalone_mode=False)
     except PpmError as exc:
         if verbose:
             output.say(traceback.format_exc())
-        output.error(exc)
+        output.error(exc, in_json=in_json)
         return exc.exit_code
     except click.ClickException as exc:
-        exc.show()
+        if in_json:
+            output.error(UsageError(exc.format_message()), in_json=True)
+        else:
+            exc.show()
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
-        output.say("Interrupted.")
+        output.error(Interrupted(), in_json=in_json)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return 0
     except Exception as exc:
         if isinstance(exc, ModuleNotFoundError) and (exc.name or "").partition(".")[0] in _OF_SERVERS:
-            output.error(_no_server(exc))
+            output.error(_no_server(exc), in_json=in_json)
             return EXIT_FAILED
         if verbose:
             output.say(traceback.format_exc())
-        output.say(f"ppmctl: This is a bug in ppm: {type(exc).__name__}: {exc}")
-        output.say("        `ppmctl -v …` shows where; please report it with that.")
+        output.error(Bug(exc), in_json=in_json)
         return EXIT_BUG
     return outcome if isinstance(outcome, int) else 0
 

@@ -14,11 +14,11 @@ from ppmctl.cli.issue import (
     described,
     duration,
     hand_over,
-    json_option,
     output_option,
     projects_option,
     values,
 )
+from ppmctl.cli.options import json_option
 from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import UsageError
 

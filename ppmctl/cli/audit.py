@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.volume import find_volume, root_option
 
 
@@ -15,7 +16,7 @@ from ppmctl.cli.volume import find_volume, root_option
 @click.option("--since", metavar="TIME", help="From then on: so long ago (30m, 12h, 90d), or a date or time (UTC).")
 @click.option("--user", metavar="NAME", help="What NAME or one of NAME's tokens did, and what was done to them.")
 @click.option("--project", metavar="NAME", help="What was done to the project NAME.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: the lines as they were written.")
+@json_option
 def audit(root: Path, since: str | None, user: str | None, project: str | None, as_json: bool) -> None:
     """Print who changed what, when and from where, and what was refused. Runs beside the index's volume.
 

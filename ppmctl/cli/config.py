@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.target import VolumeFolder, credential_option, index_option, on_option
 
 
@@ -28,7 +29,7 @@ def config() -> None:
     help="Print the settings of the server of this volume, in place of those for talking to an index.",
 )
 @on_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(index: str | None, credential_file: Path | None, root: Path | None, as_json: bool) -> None:
     """Print each value in force, and where it comes from: a flag, a variable, a file, or the default.
 

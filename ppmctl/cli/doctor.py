@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import place_options
 from ppmctl.cli.volume import find_volume, there
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("url", required=False)
 @place_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def doctor(url: str | None, index: str | None, credential_file: Path | None, root: Path | None, as_json: bool) -> int:
     """Try all that stands between here and the index at URL, in the order in which a user would meet it.
 

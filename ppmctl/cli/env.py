@@ -12,13 +12,13 @@ from ppmctl.cli import env_here, env_views, env_whole
 from ppmctl.cli.env_place import (
     asked,
     check_option,
-    json_option,
     named,
     remote,
     report,
     settle,
     shared_option,
 )
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import index_options
 from ppmctl.errors import PpmError
 

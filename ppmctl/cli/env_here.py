@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ppmctl import output
-from ppmctl.cli.env_place import found, json_option, named, remote, report, settle
+from ppmctl.cli.env_place import found, named, remote, report, settle
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import index_options
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 

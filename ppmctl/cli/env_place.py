@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ppmctl.environments.remote import Entry, Remote
     from ppmctl.environments.requirement import Requirement
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 check_option = click.option(
     "--no-check", is_flag=True, help="Do not ask whether the index, or the one that it sends on to, has the names."
 )

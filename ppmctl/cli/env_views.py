@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppmctl import output
-from ppmctl.cli.env_place import found, json_option, named, remote
+from ppmctl.cli.env_place import found, named, remote
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import index_options
 from ppmctl.errors import PpmError, UsageError
 

@@ -14,7 +14,6 @@ from ppmctl.cli.env_place import (
     asked,
     check_option,
     found,
-    json_option,
     named,
     reference,
     remote,
@@ -23,6 +22,7 @@ from ppmctl.cli.env_place import (
     shared_option,
 )
 from ppmctl.cli.env_views import owner_of
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import index_options
 from ppmctl.errors import PpmError, UsageError
 

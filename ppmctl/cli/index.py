@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.volume import open_store, root_option, there
 from ppmctl.errors import EXIT_FAILED, PpmError
 
@@ -40,7 +41,7 @@ def rebuild(root: Path) -> int:
 @index.command()
 @root_option
 @click.option("--quick", is_flag=True, help="Compare sizes alone; do not read the files to take their hashes.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def check(root: Path, quick: bool, as_json: bool) -> int:
     """Compare pages, side files and hashes with the folders, and name every difference. Exit 1 if there is one."""
     from ppmctl.verify import check as run

@@ -13,7 +13,8 @@ from ppmctl import files
 from ppmctl import output as printer
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
-from ppmctl.cli.issue import expires_option, json_option, projects_option
+from ppmctl.cli.issue import expires_option, projects_option
+from ppmctl.cli.options import json_option
 from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume

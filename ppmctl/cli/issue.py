@@ -42,7 +42,6 @@ expires_option = click.option(
     callback=duration,
     help="How long it lets in: 45s, 10m, 12h or 90d. Without it for ever.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @contextlib.contextmanager

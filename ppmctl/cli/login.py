@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import connected, index_options
 from ppmctl.cli.target import credential_option
 from ppmctl.errors import CredentialError, PpmError, UsageError
@@ -133,7 +134,7 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
 
 @click.command()
 @index_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> None:
     """Print who one is at an index: the name, the role, for which projects, until when. Exits with 4 if nobody."""
     from ppmctl import session

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import connected, index_options, place_options, volume_meant
 from ppmctl.cli.volume import find_volume, open_store, there
 from ppmctl.errors import PpmError, UsageError
@@ -33,9 +34,6 @@ def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -
     return text
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 @click.group()
 def package() -> None:
     """List, show, search and download packages; yank, unyank or remove them; set a project's status.
@@ -47,7 +45,7 @@ def package() -> None:
 
 @package.command("list")
 @place_options
-@_json_option
+@json_option
 def list_(root: Path | None, index: str | None, credential_file: Path | None, as_json: bool) -> None:
     """Print the names of all projects of an index, one a line."""
     with _shelves(root, index, credential_file) as browser:
@@ -63,7 +61,7 @@ def list_(root: Path | None, index: str | None, credential_file: Path | None, as
 @click.argument("project")
 @click.argument("version", required=False)
 @place_options
-@_json_option
+@json_option
 def show(
     project: str,
     version: str | None,
@@ -87,7 +85,7 @@ def show(
 @click.argument("words", nargs=-1, required=True)
 @click.option("--limit", type=click.IntRange(1), default=_FOUND, show_default=True, help="Show so many at most.")
 @place_options
-@_json_option
+@json_option
 def search(
     words: tuple[str, ...],
     limit: int,
@@ -125,7 +123,7 @@ def search(
     help="The folder for the files; by default this one.",
 )
 @index_options
-@_json_option
+@json_option
 def download(
     project: str,
     version: str | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     help="Packed files that are right though they look like a secret, a cache or something forgotten.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask before the first upload; only a terminal is asked.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def publish(
     paths: tuple[Path, ...],
     index: str | None,
@@ -122,12 +123,12 @@ def _wish(index: str | None, credential_file: Path | None, **how: Any) -> Wish:
 def _agree(plan: Plan, *, yes: bool) -> None:
     """Show what will be done; where somebody is there to say so, only once they have. PpmError if they say no."""
     new = [step.file for step in plan.new]
-    if not output.is_seen():
+    if not output.stderr_is_terminal():
         there = len(plan.steps) - len(new)
         amount = output.size(sum(file.size for file in new))
         output.say(f"Uploading {output.count(len(new), 'file')}, {amount}{f'; {there} are there' if there else ''}")
         return
-    rows = [(step.file.filename, step.state, output.size(step.file.size)) for step in plan.steps]
+    rows = [(step.file.filename, step.state, output.Bytes(step.file.size)) for step in plan.steps]
     output.table(("FILE", "STATE", "SIZE"), rows, talk=True)
     asked = not yes and sys.stdin is not None and sys.stdin.isatty()
     if asked and not click.confirm(f"Upload {output.count(len(new), 'file')}?", err=True):

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from ppmctl import __version__, output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.volume import open_volume, root_option
 from ppmctl.errors import PpmError
 
 
 @click.command("self-check")
 @root_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def self_check(root: Path, as_json: bool) -> None:
     """Try whether this release works here, before it is switched to: run it as the server's user.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import json_option
 from ppmctl.cli.place import connected, place_options, volume_meant
 from ppmctl.cli.volume import find_volume, there
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @place_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def stats(root: Path | None, index: str | None, credential_file: Path | None, as_json: bool) -> None:
     """Count an index's projects, files and bytes, and what was uploaded in which month.
 
@@ -52,8 +54,8 @@ def _of_index(index: str | None, credential_file: Path | None) -> Statistics:
 
 
 def _print(found: Statistics) -> None:
-    size = "unknown" if found.size is None else str(found.size)
-    output.fields([("Projects", str(len(found.holdings))), ("Files", str(found.files)), ("Bytes", size)])
+    size = "unknown" if found.size is None else output.Bytes(found.size)
+    output.fields([("Projects", len(found.holdings)), ("Files", found.files), ("Size", size)])
     for header, counts in (
         (("MONTH", "UPLOADS"), found.uploads),
         (("PUBLISHER", "UPLOADS"), found.publishers),
@@ -62,19 +64,19 @@ def _print(found: Statistics) -> None:
     ):
         if counts:
             output.data("")
-            output.table(header, [(name, str(count)) for name, count in sorted(counts.items())])
+            output.table(header, sorted(counts.items()))
     if found.holdings:
         output.data("")
         output.table(
-            ("PROJECT", "LATEST", "RELEASES", "FILES", "BYTES", "UPLOADED"),
+            ("PROJECT", "LATEST", "RELEASES", "FILES", "SIZE", "UPLOADED"),
             [
                 (
                     holding.name,
-                    holding.version or "-",
-                    str(holding.versions),
-                    str(holding.files),
-                    "-" if holding.size is None else str(holding.size),
-                    holding.uploaded[:10] or "-",
+                    holding.version or None,
+                    holding.versions,
+                    holding.files,
+                    None if holding.size is None else output.Bytes(holding.size),
+                    datetime.fromisoformat(holding.uploaded) if holding.uploaded else None,
                 )
                 for holding in found.holdings
             ],

@@ -11,7 +11,8 @@ import click
 from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
-from ppmctl.cli.issue import expires_option, hand_over, json_option, output_option, projects_option, table, values
+from ppmctl.cli.issue import expires_option, hand_over, output_option, projects_option, table, values
+from ppmctl.cli.options import json_option
 from ppmctl.cli.volume import find_volume, open_volume, root_option, there
 from ppmctl.volume import Volume
 

@@ -16,12 +16,12 @@ from ppmctl.cli.invite import invite
 from ppmctl.cli.issue import (
     expires_option,
     hand_over,
-    json_option,
     output_option,
     projects_option,
     table,
     values,
 )
+from ppmctl.cli.options import json_option
 from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from ppmctl import output
+from ppmctl import events
 from ppmctl.credential import Credential, Secret
 from ppmctl.doctor import clients
 from ppmctl.doctor.clients_values import Client, bare, configure, is_index, names, run
@@ -107,7 +107,7 @@ def _compare(visit: Visit, index: Index, projects: list[str], other: Elsewhere, 
     asked = projects if len(projects) <= ASKED else sorted(random.sample(projects, ASKED))
     of = f"{len(projects)} names" if asked is projects else f"{ASKED} of {len(projects)} names, taken at random,"
     try:
-        with output.progress(f"names at {other.host}", len(asked)) as step:
+        with events.progress(f"names at {other.host}", len(asked)) as step:
             both = _there(visit, other, asked, step)
         looked_at = both if len(both) <= _COMPARED else sorted(random.sample(both, _COMPARED))
         copies = [name for name in looked_at if _is_copy(visit, index, other, name)]

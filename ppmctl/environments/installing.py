@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ppmctl import output
+from ppmctl import events
 from ppmctl.environments import agreement, lock, programs, venv
 from ppmctl.environments.format import LOCK, REQUIREMENTS, Revision
 from ppmctl.environments.programs import Programs
@@ -42,7 +42,7 @@ def install(
     python = venv.python_of(folder)
     is_new = python is None
     if python is None:
-        output.say(f"Making the virtual environment {folder}")
+        events.note(f"Making the virtual environment {folder}")
         python = venv.make(folder, uv=uv, environ=tools.environ)
     if uv is not None:
         _by_uv(uv, python, revision, tools, locked=locked, exact=exact)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from ppmctl import output
+from ppmctl import events
 from ppmctl.dists import Filename, InvalidDistribution, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import contents, project_version
@@ -44,7 +44,7 @@ def find(project: Path) -> tuple[Path, ...]:
                 f"{path} was built before the project was changed: {', '.join(changed[:_NAMED])}{more}.",
                 hint=f"Leave out --skip-build. To publish the files as they are: ppmctl publish {FOLDER}/*",
             )
-    output.say(f"Taken from {folder}: {', '.join(sorted(name.filename for name in taken.values()))}")
+    events.note(f"Taken from {folder}: {', '.join(sorted(name.filename for name in taken.values()))}")
     return tuple(sorted(taken))
 
 

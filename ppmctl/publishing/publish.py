@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from ppmctl import output
+from ppmctl import events
 from ppmctl.address import Address
 from ppmctl.credential import Credential
 from ppmctl.dists import InvalidDistribution, normalise, parse_filename
@@ -166,9 +166,9 @@ def _begin(wish: Wish, index: Index) -> Raise | None:
     published = _highest(page) if page is not None else None
     raised = raising.plan(project, bump=wish.bump, changelog=wish.changelog, tag=wish.tag, published=published)
     for line in (*raised.warnings, *raised.said()):
-        output.say(line)
-    if (wish.dry_run or output.is_seen()) and (changes := rehearsal.diff(raised)):
-        output.say(changes)
+        events.note(line)
+    if changes := rehearsal.diff(raised):
+        events.note(changes)
     return raised
 
 
@@ -196,7 +196,7 @@ def _files(wish: Wish, work: Workspace, raised: Raise | None) -> tuple[LocalFile
     )
     for file in files:
         for warning in file.warnings:
-            output.say(warning)
+            events.note(warning)
         demand_leave(file, wish.address.host)
         if raised is not None and file.dist.name.version != raised.new:
             raise PpmError(
@@ -223,6 +223,6 @@ def _introduce(wish: Wish) -> None:
     who = f"as {credential.username} (from {credential.source})" if credential else "without a credential"
     if credential is None and address.section is None and address.others:
         who += f" (~/.pypirc is about other indexes; by its sections' names: --index {' or '.join(address.others)})"
-    output.say(f"{'Comparing with' if wish.dry_run else 'Publishing to'} {address.base} {who}")
+    events.note(f"{'Comparing with' if wish.dry_run else 'Publishing to'} {address.base} {who}")
     if credential and address.is_overheard:
-        output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
+        events.note("Warning: this is plain HTTP; whoever listens on the way can read the credential.")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from ppmctl import archives, dists, output
+from ppmctl import archives, dists, events
 from ppmctl.download import Source
 from ppmctl.errors import PpmError
 from ppmctl.publishing.plans import Plan, Step
@@ -45,7 +45,7 @@ def _settled(step: Step, source: Source, folder: Path) -> Step:
             return step
     except (PpmError, *archives.UNREADABLE):
         return step  # what can't be compared is a conflict
-    output.say(
+    events.note(
         f"{step.file.filename} was built again from the same content; the file that is in the index stays"
         f" (sha256 {listed.sha256})."
     )

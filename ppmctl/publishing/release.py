@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ppmctl import output
+from ppmctl import events
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import build, contents, finished, tracked, tree
 from ppmctl.publishing.check import LocalFile, check
@@ -47,7 +47,7 @@ def workspace() -> Iterator[Workspace]:
         if work.keep and work.built:
             # Built once more, the files may differ in a time stamp, and would be in conflict with these.
             built = " ".join(shlex.quote(str(path)) for path in work.built)
-            output.say(f"What was built is kept. To go on with the same files: ppmctl publish {built}")
+            events.note(f"What was built is kept. To go on with the same files: ppmctl publish {built}")
         else:
             shutil.rmtree(work.folder, ignore_errors=True)
 
@@ -143,7 +143,7 @@ def _expand(
 def _built(source: Path, work: Workspace, environ: Mapping[str, str], *, shown: Path) -> tuple[Path, ...]:
     into = work.folder / str(len(work.built))
     into.mkdir()
-    output.say(f"Building {shown.resolve()} in {into}")
+    events.note(f"Building {shown.resolve()} in {into}")
     built = build.build(source, into, environ=environ, shown=shown)
     work.built += built
     return built

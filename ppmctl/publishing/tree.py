@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ppmctl import output
+from ppmctl import events
 from ppmctl.errors import PpmError
 from ppmctl.files import whose
 from ppmctl.publishing import git
@@ -79,7 +79,7 @@ def _copy_repository(root: Path, target: Path) -> bool:
         hint = f"In a container, mount it too, read-only, at the same path: -v {main}:{main}:ro"
     else:
         hint = "In a container, mount the repository that this is a part of, and name this folder in it."
-    output.say(
+    events.note(
         f"Warning: {root} is a worktree or a submodule of a git repository that is not here, {named}:"
         f" this build has no git. Where the version or the list of files comes from git it fails. {hint}"
     )

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from ppmctl import output
+from ppmctl import events, output
 from ppmctl.publishing.check import LocalFile
 from ppmctl.transport import Answer, Transport
 
@@ -24,8 +24,8 @@ def send(file: LocalFile, url: str, transport: Transport) -> Answer:
     with file.path.open("rb") as content:
         fields = [*form(file), ("content", (file.filename, content, "application/octet-stream"))]
         encoder = MultipartEncoder(fields)
-        output.event(f"Uploading {file.filename}, {output.size(file.size)}")
-        with output.progress(file.filename, encoder.len, unit="bytes") as advance:
+        events.note(f"Uploading {file.filename}, {output.size(file.size)}")
+        with events.progress(file.filename, encoder.len, unit="bytes") as advance:
             shown = 0
 
             def show(monitor: Any) -> None:

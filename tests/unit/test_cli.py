@@ -192,7 +192,7 @@ def test_an_interruption_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     monkeypatch.setattr(cli.cli, "main", interrupt)
     assert cli.run(["serve"]) == 130
-    assert capsys.readouterr().err == "Interrupted.\n"
+    assert capsys.readouterr().err == "ppmctl: Interrupted.\n"
 
 
 def test_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,113 @@
+"""What is printed: for people on a terminal, exact anywhere else, and errors as JSON where that is asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+
+import pytest
+
+from ppmctl import cli, output
+from ppmctl.errors import CredentialError
+
+MOMENT = datetime(2026, 3, 1, 22, 30, 5, tzinfo=UTC)
+ROWS = [("a.whl", output.Bytes(46_415_120), MOMENT), ("long-name.whl", None, None)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Terminal()
+
+
+def test_a_table_in_a_pipe_is_plain_and_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("FILE", "SIZE", "UPLOADED"), ROWS)
+    assert capsys.readouterr().out == (
+        "FILE           SIZE      UPLOADED\n"
+        "a.whl          46415120  2026-03-01T22:30:05Z\n"
+        "long-name.whl  -         -\n"
+    )
+
+
+def test_a_table_on_a_terminal_has_units_the_local_time_and_colour(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+
+    time.tzset()
+    try:
+        with redirect_stdout(terminal):
+            output.table(("FILE", "SIZE", "UPLOADED"), ROWS)
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+    shown = terminal.getvalue()
+    assert "46.4 MB" in shown
+    assert "2026-03-02 07:30" in shown
+    assert "\x1b[1m" in shown
+
+
+def test_no_color_is_obeyed(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with redirect_stdout(terminal):
+        output.table(("FILE",), [("ok",)])
+        output.finding("fail", "tls", "expired", "renew it")
+        output.fields([("Projects", 3)])
+    assert "expired" in terminal.getvalue()
+    assert "\x1b[3" not in terminal.getvalue()
+
+
+def test_a_long_name_is_not_cut_on_a_narrow_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    with redirect_stdout(terminal):
+        output.table(("FILE", "SIZE"), [("x" * 40, output.Bytes(1))])
+    assert terminal.getvalue().count("x") == 40
+
+
+def test_a_terminal_obeys_nothing_in_a_cell(terminal: Terminal) -> None:
+    with redirect_stdout(terminal):
+        output.table(("A",), [("\x1b[2J\x07evil",)])
+        output.fields([("A", "\x1b[2Jevil")])
+    assert terminal.getvalue().count("evil") == 2
+    assert "\x1b[2J" not in terminal.getvalue()
+    assert "\x07" not in terminal.getvalue()
+
+
+def test_an_error_with_json_is_one_document_on_stdout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_options: object) -> None:
+        raise CredentialError("No.", hint="ppmctl login")
+
+    monkeypatch.setattr(cli.cli, "main", fail)
+    assert cli.run(["whoami", "--json"]) == 4
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"error": {"message": "No.", "hint": "ppmctl login", "exit_code": 4}}
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("x"), 3)])
+def test_json_has_every_other_end_too(
+    raised: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_options: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(cli.cli, "main", fail)
+    assert cli.run(["stats", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == code
+
+
+def test_a_wrong_option_with_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stats", "--json", "--nonsense"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["message"] == "No such option '--nonsense'."
