@@ -17,10 +17,10 @@ from ppmctl import catalogue, dists
 from ppmctl.catalogue import Holding
 from ppmctl.dists import InvalidDistribution, one_line
 from ppmctl.download import Downloaded, Source
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import PpmError, Unreachable, UsageError
 from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile, ProjectPage
 from ppmctl.stats import Statistics, of_holdings
-from ppmctl.transport import Transport, Unreachable
+from ppmctl.transport import Transport
 
 SUMMARIES = 100  # projects whose pages a search reads, two requests each
 _COMPARED = 20_000  # names, which takes a second
@@ -79,7 +79,7 @@ class Browser:
     def __init__(self, index: Index, transport: Transport) -> None:
         self._index = index
         self._transport = transport
-        self._source = Source(index.address, transport)
+        self._source = Source(transport)
 
     def names(self) -> list[str]:
         """The normalised names of all projects."""

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from ppmctl import files
-from ppmctl.address import Address
 from ppmctl.errors import PpmError
 from ppmctl.simple import PageFile
-from ppmctl.transport import Answer, Transport, denied, origin
+from ppmctl.transport import Transport, failed
 
-_MAX_REDIRECTS = 5
 _MAX_METADATA = 16 << 20  # bytes
 # What an index calls a file must not lead out of the folder that it is put into, nor hide there.
 _FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]{0,250}", re.ASCII)
@@ -37,10 +35,9 @@ class Downloaded:
 
 
 class Source:
-    """The files of the index at `address`. Its credential is shown to that server alone, wherever a page leads."""
+    """The files of an index, on its server or wherever its pages lead."""
 
-    def __init__(self, address: Address, transport: Transport) -> None:
-        self._address = address
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def download(self, file: PageFile, folder: Path, *, step: Callable[[int], None]) -> Downloaded:
@@ -123,23 +120,10 @@ class Source:
         return Downloaded(path=path, sha256=digest.hexdigest(), state="downloaded", is_verified=verified)
 
     def _receive(self, url: str, sink: Sink) -> None:
-        with Transport(None) as stranger:
-            for _ in range(_MAX_REDIRECTS + 1):
-                own = origin(url) == origin(self._address.base)
-                answer = (self._transport if own else stranger).receive(url, sink)
-                if not answer.location:
-                    return self._judge(answer, own=own)
-                if origin(url)[0] == "https" and origin(answer.location)[0] != "https":
-                    raise PpmError(f"{url} redirects to plain HTTP: {answer.location}.")
-                url = answer.location
-        raise PpmError(f"{url} redirects over and over.")
-
-    def _judge(self, answer: Answer, *, own: bool) -> None:
-        if answer.status == 200:
-            return
-        if own and answer.status in (401, 403):
-            raise denied(answer, self._transport.credential, base=self._address.base)
-        raise PpmError(f"{answer.url} answered {answer.status}: {answer.says}.")
+        transport = self._transport
+        answer = transport.followed(url, lambda there: transport.checked(transport.receive(there, sink)))
+        if answer.status != 200:
+            raise failed(answer)
 
 
 def _compare(path: Path, expected: str, *, is_verified: bool) -> Downloaded:

@@ -36,6 +36,20 @@ class CredentialError(PpmError):
     exit_code = EXIT_CREDENTIALS
 
 
+class Unreachable(PpmError):
+    """No answer came: the connection could not be made, broke, or took too long. It may work the next time."""
+
+    retry_after = ""
+
+
+class Unavailable(Unreachable):
+    """An answer came that says no more than "not now"; `retry_after` is its header, or ""."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class Interrupted(PpmError):
     """The user stopped the command."""
 

@@ -59,5 +59,5 @@ def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple
     found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
     if found is not None and target.is_overheard:
         output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
-    with Transport(found) as transport:
+    with Transport(found, target.base) as transport:
         yield target, transport

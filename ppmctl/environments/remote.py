@@ -19,11 +19,11 @@ from ppmctl.download import Source
 from ppmctl.environments import format as formats
 from ppmctl.environments.format import Revision
 from ppmctl.environments.journal import Journal, Line, journal
-from ppmctl.errors import InvalidDistribution, PpmError
+from ppmctl.errors import InvalidDistribution, PpmError, Unavailable, Unreachable
 from ppmctl.packages import RemotePackages
 from ppmctl.patience import Patience
 from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile
-from ppmctl.transport import PASSING, Answer, Transport, Unavailable, Unreachable, denied
+from ppmctl.transport import Answer, Transport, failed
 
 _T = TypeVar("_T")
 
@@ -87,7 +87,7 @@ class Remote:
         self.address = address
         self.transport = transport
         self.index = Index(address, transport)
-        self._source = Source(address, transport)
+        self._source = Source(transport)
         self._packages = RemotePackages(address, transport)
         self._patience = patience
 
@@ -132,19 +132,14 @@ class Remote:
                 return True
             if answer.status == 409:
                 return again and self._is_there(revision, hashlib.sha256(content).hexdigest())
-            raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
+            raise failed(answer, f"{revision.filename} was refused")
 
     def _send(self, revision: Revision, content: bytes) -> Answer:
         from ppmctl.publishing import upload
 
         fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
         answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
-        if answer.status in (401, 403):
-            raise denied(answer, self.transport.credential, base=self.address.base)
-        if answer.status in PASSING:
-            said = f"{revision.filename} could not be uploaded ({answer.status}): {answer.says}."
-            raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
-        return answer
+        return self.transport.checked(answer, f"{revision.filename} could not be uploaded")
 
     def _is_there(self, revision: Revision, sha256: str) -> bool:
         """Whether what has the revision's number is this very file: an upload arrived, and its answer was lost."""
@@ -209,16 +204,8 @@ class Remote:
     def _get(self, path: str) -> Any:
         """What the index has at `path`, read from JSON; None where it has nothing there."""
 
-        def ask() -> Answer:
-            answer = self.transport.request("GET", self.address.base + path, headers={"Accept": "application/json"})
-            if answer.status in (401, 403):
-                raise denied(answer, self.transport.credential, base=self.address.base)
-            if answer.status in PASSING:
-                said = f"{answer.url} answered {answer.status}: {answer.says}."
-                raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
-            return answer
-
-        answer = self._sat_out(ask)
+        url, headers = self.address.base + path, {"Accept": "application/json"}
+        answer = self._sat_out(lambda: self.transport.ask("GET", url, headers=headers))
         if answer.status in (404, 405, 410):
             return None
         try:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, Unavailable, Unreachable
 from ppmctl.patience import Patience
 from ppmctl.publishing.check import LocalFile
 from ppmctl.simple import PageFile, ProjectPage
-from ppmctl.transport import Unavailable, Unreachable
 
 State = Literal["new", "same", "conflict", "published"]
 

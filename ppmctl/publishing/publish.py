@@ -20,14 +20,14 @@ from ppmctl import events
 from ppmctl.address import Address
 from ppmctl.credential import Credential
 from ppmctl.dists import InvalidDistribution, normalise, parse_filename
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import PpmError, Unavailable, UsageError
 from ppmctl.patience import Patience
 from ppmctl.publishing import rehearsal
 from ppmctl.publishing.check import LocalFile, demand_leave
 from ppmctl.publishing.plans import Plan, compare, read
 from ppmctl.publishing.sending import Outcome, carry_out, here, there
 from ppmctl.simple import Index, ProjectPage
-from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
+from ppmctl.transport import PASSING, Answer, Transport, denied
 
 if TYPE_CHECKING:
     from ppmctl.publishing.raising import Raise
@@ -89,7 +89,7 @@ def publish(wish: Wish, report: Report, *, agree: Agree = lambda _plan: None) ->
     from ppmctl.publishing import release, upload
 
     address, credential = wish.address, wish.credential
-    with release.workspace() as work, Transport(credential, ca=wish.authorities) as transport:
+    with release.workspace() as work, Transport(credential, address.base, ca=wish.authorities) as transport:
         index = Index(address, transport)
         _introduce(wish)
         raised = report.raised = _begin(wish, index)
@@ -212,7 +212,7 @@ def _plan(wish: Wish, files: tuple[LocalFile, ...], index: Index, transport: Tra
     from ppmctl.download import Source
     from ppmctl.publishing import rebuilt
 
-    plan = rebuilt.settle(compare(files, index), Source(wish.address, transport))
+    plan = rebuilt.settle(compare(files, index), Source(transport))
     if plan.new:
         session.may_publish(wish.address, transport, sorted({step.file.project for step in plan.new}))
     return plan

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, Unreachable
 from ppmctl.patience import Patience
 from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plans import Lister, Plan, State, Step, conflict, read, said, state_of
 from ppmctl.simple import PageFile
-from ppmctl.transport import PASSING, Answer, Unreachable
+from ppmctl.transport import PASSING, Answer
 
 # How long an index may take to show what it has accepted. Ours shows it at once, one with a cache does not.
 LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look
