@@ -27,7 +27,7 @@ from ppmctl.publishing.check import LocalFile, demand_leave
 from ppmctl.publishing.plans import Plan, compare, read
 from ppmctl.publishing.sending import Outcome, carry_out, here, there
 from ppmctl.simple import Index, ProjectPage
-from ppmctl.transport import PASSING, Answer, Transport, denied
+from ppmctl.transport import PASSING, Answer, Transport
 
 if TYPE_CHECKING:
     from ppmctl.publishing.raising import Raise
@@ -120,7 +120,7 @@ def publish(wish: Wish, report: Report, *, agree: Agree = lambda _plan: None) ->
                 answer = upload.send(file, address.upload, transport)
                 taken = answer.status < 300 or answer.status in PASSING
                 may_have_arrived = taken or bool(report.published)
-                return _permitted(answer, credential, address)
+                return answer if answer.status in PASSING else transport.checked(answer)
 
             for outcome in carry_out(plan, index, send):
                 report.outcomes.append(outcome)
@@ -134,12 +134,6 @@ def publish(wish: Wish, report: Report, *, agree: Agree = lambda _plan: None) ->
             # a release has kept its files already
             work.keep = may_have_arrived and raised is None
             raise
-
-
-def _permitted(answer: Answer, credential: Credential | None, address: Address) -> Answer:
-    if answer.status in (401, 403):
-        raise denied(answer, credential, base=address.base)
-    return answer
 
 
 def _begin(wish: Wish, index: Index) -> Raise | None:
