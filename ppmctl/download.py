@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ppmctl import files
+from ppmctl import events, files
 from ppmctl.errors import PpmError
-from ppmctl.simple import PageFile
+from ppmctl.project_page import PageFile
 from ppmctl.transport import Transport, failed
 
 _MAX_METADATA = 16 << 20  # bytes
@@ -25,13 +25,11 @@ Sink = Callable[[bytes], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Downloaded:
-    """A file that is here now: "downloaded" by this call, or "same", here already. `is_verified` is False where the
-    index has no hash of it."""
+    """A file that is here now: "downloaded" by this call, or "same", here already."""
 
     path: Path
     sha256: str
     state: Literal["downloaded", "same"]
-    is_verified: bool
 
 
 class Source:
@@ -40,8 +38,8 @@ class Source:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def download(self, file: PageFile, folder: Path, *, step: Callable[[int], None]) -> Downloaded:
-        """Put `file` into `folder`; `step` is told of bytes as they come.
+    def download(self, file: PageFile, folder: Path) -> Downloaded:
+        """Put `file` into `folder`.
 
         PpmError where another file has the name, where what came is not what the index's page says, and as
         `Transport.receive`; nothing is left then.
@@ -51,9 +49,9 @@ class Source:
         path = folder / file.filename
         try:
             if file.sha256 is not None and path.exists():
-                return _compare(path, file.sha256, is_verified=True)
+                return _compare(path, file.sha256)
             folder.mkdir(parents=True, exist_ok=True)
-            return self._download(file, path, step)
+            return self._download(file, path)
         except OSError as exc:
             raise PpmError(f"{path} can't be written: {exc.strerror or exc}.") from exc
 
@@ -85,12 +83,12 @@ class Source:
             raise PpmError(f"{what} is not what the index's page says: its sha256 differs.")
         return content
 
-    def _download(self, file: PageFile, path: Path, step: Callable[[int], None]) -> Downloaded:
+    def _download(self, file: PageFile, path: Path) -> Downloaded:
         temporary, digest, size = files.temporary_name(path), hashlib.sha256(), 0
         algorithm, expected = ("sha256", file.sha256) if file.sha256 else file.other_hash or ("sha256", None)
         told = hashlib.new(algorithm, usedforsecurity=False)
         try:
-            with temporary.open("xb") as target:
+            with temporary.open("xb") as target, events.progress(file.filename, file.size, unit="bytes") as step:
 
                 def keep(piece: bytes) -> None:
                     nonlocal size
@@ -109,15 +107,16 @@ class Source:
                 raise _differs(file, f"it has {size} bytes, the index's page says {file.size}")
             if expected is not None and told.hexdigest() != expected:
                 raise _differs(file, f"its {algorithm} is {told.hexdigest()}, the index's page says {expected}")
-            verified = expected is not None
+            if expected is None:
+                events.note(f"{file.filename}: the index has no hash to compare it with.")
             try:
                 os.link(temporary, path)  # unlike a rename, it never replaces what is there, or came meanwhile
             except FileExistsError:
-                return _compare(path, digest.hexdigest(), is_verified=verified)
+                return _compare(path, digest.hexdigest())
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-        return Downloaded(path=path, sha256=digest.hexdigest(), state="downloaded", is_verified=verified)
+        return Downloaded(path=path, sha256=digest.hexdigest(), state="downloaded")
 
     def _receive(self, url: str, sink: Sink) -> None:
         transport = self._transport
@@ -126,7 +125,7 @@ class Source:
             raise failed(answer)
 
 
-def _compare(path: Path, expected: str, *, is_verified: bool) -> Downloaded:
+def _compare(path: Path, expected: str) -> Downloaded:
     try:
         with path.open("rb") as there:
             sha256 = hashlib.file_digest(there, "sha256").hexdigest()
@@ -137,7 +136,7 @@ def _compare(path: Path, expected: str, *, is_verified: bool) -> Downloaded:
             f"{path} is there already, with other content (sha256 {sha256}, in the index {expected}).",
             hint="Move it away, or name another folder with --dest.",
         )
-    return Downloaded(path=path, sha256=sha256, state="same", is_verified=is_verified)
+    return Downloaded(path=path, sha256=sha256, state="same")
 
 
 def _differs(file: PageFile, how: str) -> PpmError:

@@ -15,6 +15,7 @@ from ppmctl.errors import PpmError
 from ppmctl.volume import RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
+MAX_REASON = 500  # characters of the reason for a yank or a status
 CLOSED = frozenset({"archived", "quarantined"})  # they take no uploads (PEP 792)
 
 MAX_SUMMARY = 500
@@ -108,6 +109,11 @@ class Folder:
     removed: tuple[str, ...] = ()
     unrecorded: tuple[str, ...] = ()
     names: frozenset[str] = field(default_factory=frozenset)
+
+
+def is_reason(text: str) -> bool:
+    """Whether `text` may be the reason for a yank or a status: one line that any page can show."""
+    return len(text) <= MAX_REASON and text.isprintable()
 
 
 def now() -> str:

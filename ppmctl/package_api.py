@@ -15,10 +15,8 @@ from ppmctl.credentials import Access
 from ppmctl.dists import is_name, normalise
 from ppmctl.environments import rules
 from ppmctl.errors import Refused
-from ppmctl.folder import STATUSES
+from ppmctl.folder import MAX_REASON, STATUSES, is_reason
 from ppmctl.store import NotHere, Store
-
-MAX_REASON = 500  # characters
 
 
 class PackageApi:
@@ -115,7 +113,7 @@ def _project(name: str) -> str:
 
 def _reason(body: dict[str, Any]) -> str:
     reason = body.get("reason") or ""
-    if not isinstance(reason, str) or len(reason) > MAX_REASON or not reason.isprintable():
+    if not isinstance(reason, str) or not is_reason(reason):
         raise Refused(400, f"The reason is one line of text, of {MAX_REASON} characters at most")
     return reason
 

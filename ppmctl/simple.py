@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from ppmctl.address import Address
 from ppmctl.dists import is_name, normalise, one_line
 from ppmctl.errors import PpmError
+from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.transport import Answer, Transport, absolute, failed
 
 # As pip sends it, so that every index has an answer to it.
@@ -23,40 +23,6 @@ _OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # th
 _GONE = (404, 410)
 # How a document that somebody else wrote can be something else than was expected.
 NOT_SUCH_JSON = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PageFile:
-    """A file as a page lists it. `url` is absolute, `size` in bytes; None is what the page does not say.
-
-    `other_hash` is an algorithm of hashlib's and the digest, for a page that has no sha256.
-    `yanked` is the reason, "" if there is none, and None if the file is not yanked; `core_metadata` is the
-    sha256 of the metadata, "" if they are there without one, and None if they are not there.
-    """
-
-    filename: str
-    url: str
-    sha256: str | None = None
-    other_hash: tuple[str, str] | None = None
-    size: int | None = None
-    upload_time: datetime | None = None
-    requires_python: str | None = None
-    yanked: str | None = None
-    core_metadata: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProjectPage:
-    """A project's page. `versions` is empty where the page is HTML, which does not list them."""
-
-    name: str
-    files: tuple[PageFile, ...]
-    versions: tuple[str, ...] = ()
-    status: str = "active"
-    status_reason: str = ""
-
-    def file(self, filename: str) -> PageFile | None:
-        return next((file for file in self.files if file.filename == filename), None)
 
 
 class Index:

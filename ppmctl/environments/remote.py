@@ -22,7 +22,8 @@ from ppmctl.environments.journal import Journal, Line, journal
 from ppmctl.errors import InvalidDistribution, PpmError, Unavailable, Unreachable
 from ppmctl.packages import RemotePackages
 from ppmctl.patience import Patience
-from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile
+from ppmctl.project_page import PageFile
+from ppmctl.simple import NOT_SUCH_JSON, Index
 from ppmctl.transport import Answer, Transport, failed
 
 _T = TypeVar("_T")

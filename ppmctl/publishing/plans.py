@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 from ppmctl.errors import PpmError, Unavailable, Unreachable
 from ppmctl.patience import Patience
+from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.publishing.check import LocalFile
-from ppmctl.simple import PageFile, ProjectPage
 
 State = Literal["new", "same", "conflict", "published"]
 

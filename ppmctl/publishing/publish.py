@@ -22,11 +22,12 @@ from ppmctl.credential import Credential
 from ppmctl.dists import InvalidDistribution, normalise, parse_filename
 from ppmctl.errors import PpmError, Unavailable, UsageError
 from ppmctl.patience import Patience
+from ppmctl.project_page import ProjectPage
 from ppmctl.publishing import rehearsal
 from ppmctl.publishing.check import LocalFile, demand_leave
 from ppmctl.publishing.plans import Plan, compare, read
 from ppmctl.publishing.sending import Outcome, carry_out, here, there
-from ppmctl.simple import Index, ProjectPage
+from ppmctl.simple import Index
 from ppmctl.transport import PASSING, Answer, Transport
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ def _settled(step: Step, source: Source, folder: Path) -> Step:
     if listed.size is not None and abs(listed.size - step.file.size) > _LARGER:
         return step
     try:
-        there = source.download(listed, folder, step=lambda _bytes: None).path
+        there = source.download(listed, folder).path
         dists.inspect(there, step.file.filename)
         if not same_content(step.file.path, there):
             return step

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ppmctl.errors import PpmError, Unreachable
 from ppmctl.patience import Patience
+from ppmctl.project_page import PageFile
 from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plans import Lister, Plan, State, Step, conflict, read, said, state_of
-from ppmctl.simple import PageFile
 from ppmctl.transport import PASSING, Answer
 
 # How long an index may take to show what it has accepted. Ours shows it at once, one with a cache does not.

@@ -27,6 +27,7 @@ CORE = (
         "archives",
         "dists",
         "environments.format",
+        "project_page",
         "folder",
         "environments.layout",
         "index",

@@ -13,7 +13,8 @@ import pytest
 from ppmctl import address, simple
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import CredentialError, PpmError
-from ppmctl.simple import Index, ProjectPage
+from ppmctl.project_page import ProjectPage
+from ppmctl.simple import Index
 from ppmctl.transport import Answer, Transport
 
 BASE = "https://index.test/team"
