@@ -9,6 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
+from ppmctl import files
 from ppmctl.environments.format import PREFIX
 from ppmctl.environments.layout import LOG
 from ppmctl.store import Store
@@ -66,15 +67,12 @@ class Listing:
 
     def _entry(self, name: str) -> dict[str, Any] | None:
         path = self._store.volume.environment(name) / LOG
-        try:
-            entry = os.stat(path)
-        except FileNotFoundError:
+        state = files.identity(path)
+        if state is None:
             self._store.refresh(PREFIX + name)
-            try:
-                entry = os.stat(path)
-            except FileNotFoundError:  # nothing in it is a revision
+            state = files.identity(path)
+            if state is None:  # nothing in it is a revision
                 return None
-        state = (entry.st_ino, entry.st_mtime_ns, entry.st_size)
         kept = self._kept.get(name)
         if kept is None or kept[0] != state:
             try:
