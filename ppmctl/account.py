@@ -17,13 +17,19 @@ State = Literal["active", "disabled", "expired", "no secret"]
 class NotAllowed(CredentialError):
     """Who asks has not the right to this change."""
 
+    status = 403
+
 
 class Unknown(PpmError):
     """There is no such credential."""
 
+    status = 404
+
 
 class Taken(PpmError):
     """There is such a credential already."""
+
+    status = 409
 
 
 @dataclass(frozen=True, kw_only=True)

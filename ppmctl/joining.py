@@ -19,6 +19,8 @@ _TOKENS = 100  # of one purpose: laptop, laptop-2, …
 class Void(PpmError):
     """The code is none, or was used, or has expired, or its user may not come in: which of them is not said."""
 
+    status = 403
+
     def __init__(self) -> None:
         super().__init__("This code does not work, or not any more: an invite holds once and for 48 hours.")
 
