@@ -17,6 +17,7 @@ class PpmError(Exception):
     """
 
     exit_code = EXIT_FAILED
+    status = 500  # of HTTP, where a server meets it
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -28,6 +29,7 @@ class UsageError(PpmError):
     """The command or the settings make no sense; nothing was tried."""
 
     exit_code = EXIT_USAGE
+    status = 400
 
 
 class CredentialError(PpmError):
