@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
-from ppmctl import access, audit, credentials, htpasswd
+from ppmctl import access, credentials, htpasswd
 from ppmctl.access import Access
-from ppmctl.account import Actor
+from ppmctl.account import Actor, granted, require_scope
 from ppmctl.errors import UsageError
 from ppmctl.htpasswd import Line
 from ppmctl.volume import Volume
@@ -56,8 +56,7 @@ def take(
         projects=access.check_projects(projects),
         by=actor.name,
     )
-    if pattern.role == "admin" and pattern.projects:
-        raise UsageError("An admin manages the whole index; projects are for publishers.")
+    require_scope(pattern)
     seen: set[str] = set()
     done: list[Taken] = []
     with credentials.changing(volume) as change:
@@ -83,9 +82,7 @@ def take(
                 change.put_hash(line.name, line.stored)
     for each in () if dry_run else done:
         if not each.refused:
-            scope = f" of {' '.join(pattern.projects)}" if pattern.projects else ""
-            what = f"{each.name} as {role}{scope}, {each.kind}"
-            audit.write(volume, action="user import", by=actor.name, origin=actor.origin, what=what, result="done")
+            actor.record(volume, "user import", f"{granted(replace(pattern, name=each.name))}, {each.kind}")
     return tuple(done)
 
 
