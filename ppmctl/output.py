@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _LABEL = 10  # characters of the names of what is looked at
-_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_COLOURS = {
+    **dict.fromkeys(("ok", "active", "done"), "green"),
+    **dict.fromkeys(("warn", "disabled", "no secret", "differs", "extra"), "yellow"),
+    **dict.fromkeys(("fail", "expired", "missing"), "bold red"),
+}
 
 
 class Bytes(int):
@@ -29,14 +33,16 @@ class Bytes(int):
 Cell = str | int | Bytes | datetime | None  # None is shown as a dash
 
 
-def data(text: str) -> None:
-    """Print `text` and a newline to stdout: what a script may read."""
-    print(text, flush=True)
+def data(*lines: str) -> None:
+    """Print lines to stdout: what a script may read."""
+    for line in lines:
+        print(line, flush=True)
 
 
-def say(text: str) -> None:
-    """Print `text` and a newline to stderr: what a person may read."""
-    print(text, file=sys.stderr, flush=True)
+def say(*lines: str) -> None:
+    """Print lines to stderr: what a person may read."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 def stderr_is_terminal() -> bool:
@@ -103,6 +109,14 @@ def _cell(cell: Cell, *, is_terminal: bool) -> str:
     if isinstance(cell, Bytes) and is_terminal:
         return size(cell)
     return _one_line(str(cell))
+
+
+def moment(text: str | None) -> Cell:
+    """Return a time in ISO 8601 as a cell; text that is no time stays text."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return text
 
 
 def count(number: int, noun: str) -> str:
@@ -173,7 +187,8 @@ def _printable(text: str) -> str:
 def progress(label: str, total: int | None = None, unit: str = "files") -> Iterator[Callable[[int], None]]:
     """Show a progress bar on stderr while the block runs; the yielded function advances it by a number.
 
-    `unit` is "files" or "bytes". Without a terminal nothing is shown.
+    `unit` is "files" or "bytes". Without a total the bar shows how long it has taken; without a terminal there is
+    no bar.
     """
     if not stderr_is_terminal():
         yield lambda _step: None
@@ -183,12 +198,18 @@ def progress(label: str, total: int | None = None, unit: str = "files") -> Itera
         DownloadColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
-    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+    amounts: tuple[ProgressColumn, ...] = (TimeElapsedColumn(),)
+    if total is not None:
+        amounts = (DownloadColumn() if unit == "bytes" else MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amounts)
+    # rich would print on stderr what goes to stdout meanwhile: no harm where both are one terminal
+    is_shared = _is_terminal(sys.stdout)
+    with Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=is_shared) as bar:
         task = bar.add_task(label, total=total)
         yield lambda step: bar.advance(task, step)
