@@ -57,10 +57,6 @@ class Done:
     name: str
     what: str
 
-    def as_values(self) -> dict[str, object]:
-        """The form that `--json` has of it."""
-        return {"name": self.name, "what": self.what}
-
 
 def parse(text: str) -> tuple[Wanted, ...]:
     """The list in YAML or JSON: its users, then its tokens. UsageError says where it is wrong, and no secret."""

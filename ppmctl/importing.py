@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ppmctl import access, credentials, htpasswd
@@ -26,10 +26,6 @@ class Taken:
     kind: str
     milliseconds: float
     refused: str
-
-    def as_values(self) -> dict[str, object]:
-        """The form that `--json` has of it."""
-        return {**asdict(self), "milliseconds": round(self.milliseconds, 3)}
 
 
 def parse(text: str) -> tuple[tuple[int, Line], ...]:
@@ -69,7 +65,7 @@ def take(
                     number=number,
                     name=line.name or "?",
                     kind=line.kind.name if line.kind else "?",
-                    milliseconds=milliseconds,
+                    milliseconds=round(milliseconds, 3),
                     refused=refused,
                 )
             )

@@ -10,7 +10,10 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ppmctl.errors import PpmError
@@ -30,7 +33,7 @@ class Bytes(int):
     """A number of bytes in a table: 12.3 kB on a terminal, else 12345."""
 
 
-Cell = str | int | Bytes | datetime | None  # None is shown as a dash
+Cell = str | int | Bytes | bool | datetime | None  # None is shown as a dash
 
 
 def data(*lines: str) -> None:
@@ -64,11 +67,22 @@ def raw(piece: bytes, *, error: bool) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print `value` to stdout as one JSON document; in its strings what is not printable is an escape."""
-    written = json.dumps(value, indent=2, ensure_ascii=False)
+    """Print `value` to stdout as one JSON document; in its strings what is not printable is an escape.
+
+    A dataclass is an object with its fields, a path a string.
+    """
+    written = json.dumps(value, indent=2, ensure_ascii=False, default=_json)
     data(
         "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in written)
     )
+
+
+def _json(value: Any) -> Any:
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields_of(value)}
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(value)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, talk: bool = False) -> None:
@@ -101,8 +115,8 @@ def _console(stream: IO[str]) -> Console:
 
 def _cell(cell: Cell, *, is_terminal: bool) -> str:
     """The text of a cell, on one line."""
-    if cell is None:
-        return "-"
+    if cell is None or isinstance(cell, bool):
+        return "-" if cell is None else "yes" if cell else "no"
     if isinstance(cell, datetime):
         moment = cell.astimezone() if is_terminal else cell.astimezone(UTC)
         return f"{moment:%Y-%m-%d %H:%M}" if is_terminal else f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ppmctl import output
 from ppmctl.cli.options import Answer, answers, volume_option
 from ppmctl.cli.place import index_options
 from ppmctl.cli.target import on_option
+from ppmctl.cli.volume import there
 
 
 @click.group()
@@ -30,25 +32,16 @@ def show(index: str | None, credential_file: Path | None, root: Path | None) -> 
     They are those of the commands that talk to an index, such as publish; with --root, and without --index, those of
     that volume's server. No secret is printed, and no request is made.
     """
-    rows = _of_server(root) if root is not None and index is None else _of_client(index, credential_file)
-    return Answer(
-        [{"name": name, "value": value, "origin": origin} for name, value, origin in rows],
-        lambda: output.table(("setting", "value", "from"), [(name, _text(value), by) for name, value, by in rows]),
-    )
-
-
-def _of_client(index: str | None, credential_file: Path | None) -> list[tuple[str, Any, str]]:
+    from ppmctl import config as settings
     from ppmctl import situation
 
-    found = situation.facts(index, file=credential_file, environ=os.environ, home=Path.home())
-    return [(fact.name, fact.value or None, fact.origin) for fact in found]
-
-
-def _of_server(root: Path) -> list[tuple[str, Any, str]]:
-    from ppmctl import config as settings
-    from ppmctl.cli.volume import there
-
-    return [(one.setting.name, one.value, one.origin) for one in settings.values_of(there(root))]
+    facts: Sequence[settings.Value | situation.Fact]
+    if root is not None and index is None:
+        facts = settings.values_of(there(root))
+    else:
+        facts = tuple(situation.facts(index, file=credential_file, environ=os.environ, home=Path.home()))
+    shown = [(fact.name, _text(fact.value), fact.origin) for fact in facts]
+    return Answer(facts, lambda: output.table(("setting", "value", "from"), shown))
 
 
 def _text(value: Any) -> str | None:

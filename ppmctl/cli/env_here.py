@@ -128,7 +128,7 @@ def install(
         output.say(f"{revision.name}@{revision.number} is in {folder}.")
         output.data(str(folder))
 
-    value = {"name": revision.name, "revision": revision.number, "folder": str(folder), "locked": locked}
+    value = {"name": revision.name, "revision": revision.number, "folder": folder, "locked": locked}
     return Answer(value, show)
 
 

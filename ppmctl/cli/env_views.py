@@ -26,15 +26,17 @@ _FORMATS = ("requirements", "constraints", "yaml", "pylock", "json")
 @of_index
 def list_(environments: Remote, mine: bool) -> Answer:
     """List the environments of the index, each with its owner and its last change."""
-    found = list(environments.listing(owner_of(environments) if mine else None))
+    values = [_values(entry) for entry in environments.listing(owner_of(environments) if mine else None)]
 
     def show() -> None:
-        if found:
+        if values:
             header = ("NAME", "REVISION", "OWNER", "SHARED", "PACKAGES", "LOCKED", "CHANGED", "BY")
-            output.table(header, [_row(entry) for entry in found])
-        output.say(f"{output.count(len(found), 'environment')}.")
+            keys = ("name", "revision", "owner", "shared", "requirements", "locked")
+            rows = [(*(one[key] for key in keys), output.moment(one["time"]), one["by"]) for one in values]
+            output.table(header, rows)
+        output.say(f"{output.count(len(values), 'environment')}.")
 
-    return Answer([listed(entry) for entry in found], show)
+    return Answer(values, show)
 
 
 def owner_of(environments: Remote) -> str:
@@ -44,7 +46,7 @@ def owner_of(environments: Remote) -> str:
     return session.identify(environments.address, environments.transport).name.partition("+")[0]
 
 
-def listed(entry: Journal) -> dict[str, Any]:
+def _values(entry: Journal) -> dict[str, Any]:
     last = entry.changed
     return {
         "name": entry.name,
@@ -57,17 +59,6 @@ def listed(entry: Journal) -> dict[str, Any]:
         "by": last.by or None if last else None,
         "change": last.change if last else None,
     }
-
-
-def _row(entry: Journal) -> tuple[output.Cell, ...]:
-    last = entry.changed
-    changed = (output.moment(last.at), last.by) if last else (None, None)
-    shared, locked = _yes(entry.shared), _yes(entry.locked)
-    return (entry.name, entry.latest, entry.owner, shared, entry.requirements, locked, *changed)
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 @click.command()
@@ -87,8 +78,8 @@ def show(environments: Remote, name: str, form: str | None) -> Answer:
         ("Revision", f"{revision.number}{' (deleted)' if entry.deleted is not None else ''}"),
         ("Time", entry.time),
         ("Change", revision.change),
-        ("Shared", _yes(revision.shared)),
-        ("Locked", _yes(revision.lock is not None)),
+        ("Shared", revision.shared),
+        ("Locked", revision.lock is not None),
         ("Install", f"pip install {revision.project}=={revision.number}"),
         ("Packages", " ".join(shlex.quote(text) for text in revision.requirements)),
     )
@@ -147,8 +138,7 @@ def diff(environments: Remote, name: str, other: str) -> Answer:
         if not changes:
             output.say("They have the same.")
 
-    value = [{"name": item.name, "before": list(item.before), "after": list(item.after)} for item in changes]
-    return Answer(value, show)
+    return Answer(changes, show)
 
 
 @click.command()
@@ -206,7 +196,7 @@ def export(environments: Remote, name: str, form: str | None, output_file: Path,
             raise PpmError(f"{output_file} is there already; it is not replaced.", hint="--force replaces it.")
     except OSError as exc:
         raise PpmError(f"{output_file} can't be written: {exc.strerror}.") from exc
-    value = {"name": revision.name, "revision": revision.number, "format": kind, "file": str(output_file)}
+    value = {"name": revision.name, "revision": revision.number, "format": kind, "file": output_file}
     return Answer(value, lambda: output.data(str(output_file)))
 
 

@@ -36,6 +36,6 @@ def health(root: Path, **flags: Any) -> Answer:
         # one line, and 1 whatever it is: a container engine takes these two alone
         raise PpmError(f"{exc.message} {exc.hint}".strip()) from exc
     return Answer(
-        {"ok": True, "root": str(volume.root)},
+        {"ok": True, "root": volume.root},
         lambda: output.data(f"ok: the server of {volume.root} answers, shows a page, and can write its volume"),
     )

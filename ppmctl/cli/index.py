@@ -37,13 +37,7 @@ def rebuild(root: Path) -> Answer:
         projects, recorded = output.count(done.projects, "project"), output.count(len(done.recorded), "file")
         output.data(f"{projects}, {done.written} with new pages, {recorded} recorded.")
 
-    value = {
-        "projects": done.projects,
-        "written": done.written,
-        "recorded": done.recorded,
-        "problems": done.problems,
-    }
-    return Answer(value, show, exit_code=EXIT_FAILED if done.problems else 0)
+    return Answer(done, show, exit_code=EXIT_FAILED if done.problems else 0)
 
 
 @index.command()
@@ -63,8 +57,7 @@ def check(root: Path, quick: bool) -> Answer:
         output.data(*(f"{item.where} {item.what}  ({item.mend})" for item in found))
         output.say(f"{output.count(projects, 'project')}, {output.count(len(found), 'difference')}.")
 
-    value = [{"where": item.where, "what": item.what, "mend": item.mend} for item in found]
-    return Answer(value, show, exit_code=EXIT_FAILED if found else 0)
+    return Answer(found, show, exit_code=EXIT_FAILED if found else 0)
 
 
 @index.command()
@@ -103,9 +96,4 @@ def adopt(folder: Path, root: Path, hard_links: bool) -> Answer:
         output.data(*(f"left  {left.path}: {left.reason}" for left in done.left))
         output.say(f"{len(done.taken)} files taken, {len(done.same)} were here, {len(done.left)} left.")
 
-    value = {
-        "taken": done.taken,
-        "same": done.same,
-        "left": [{"path": str(left.path), "reason": left.reason} for left in done.left],
-    }
-    return Answer(value, show, exit_code=EXIT_FAILED if done.left else 0)
+    return Answer(done, show, exit_code=EXIT_FAILED if done.left else 0)

@@ -117,7 +117,7 @@ def handed_over(values: dict[str, Any], name: str, secret: Secret, path: Path | 
         if path is None:
             output.data(secret.reveal())
 
-    return Answer({**values, **({name: secret.reveal()} if path is None else {"output": str(path)})}, show)
+    return Answer({**values, **({name: secret.reveal()} if path is None else {"output": path})}, show)
 
 
 def described(account: Account) -> str:

@@ -84,7 +84,7 @@ def init(root: Path) -> Answer:
     made = files.create(volume.settings, settings_file().encode(), mode=0o644)
     told = f"is there to be edited; ppmctl serve --root {root} serves it."
     told = told if made else "was there already and stays as it is."
-    value = {"root": str(volume.root), "settings": str(volume.settings), "made": made}
+    value = {"root": volume.root, "settings": volume.settings, "made": made}
     return Answer(value, lambda: output.say(f"{volume.settings} {told}"))
 
 

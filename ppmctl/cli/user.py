@@ -73,11 +73,11 @@ def first(root: Path, hosts: tuple[str, ...]) -> Answer:
 
     volume = open_volume(root)
     made = first_admin.make(volume, actor(), hosts=hosts or first_admin.LOOPBACK)
-    paths = [str(path) for path in [volume.first_credential] if path.exists()]
+    paths = [path for path in [volume.first_credential] if path.exists()]
 
     def show() -> None:
         output.say("The first admin was made; the secret is in:" if made else "There is an admin; nothing to do.")
-        output.data(*paths)
+        output.data(*map(str, paths))
 
     return Answer({"made": made, "path": paths[0] if paths else None}, show)
 
@@ -99,7 +99,7 @@ def apply_(file: Path, dry_run: bool, root: Path) -> Answer:
     wanted = declare.parse(_text(file, "The list"))  # as who typed it, who may be root with a file of root's
     done = declare.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
     told = [f"{each.name}: {each.what}" for each in done] or ["Everything is as the list says."]
-    return Answer([each.as_values() for each in done], lambda: output.say(*told))
+    return Answer(done, lambda: output.say(*told))
 
 
 def _text(file: Path, what: str) -> str:
@@ -191,7 +191,7 @@ def import_(
     result = f"would be {noun}" if dry_run else f"{noun} now"
     rows = [(each.number, each.name, each.kind, f"{each.milliseconds:.2f}", each.refused or result) for each in taken]
     return Answer(
-        [each.as_values() for each in taken],
+        taken,
         lambda: output.table(("LINE", "NAME", "HASH", "MS A REQUEST", "RESULT"), rows),
         exit_code=EXIT_FAILED if any(each.refused for each in taken) else 0,
     )
