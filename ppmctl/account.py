@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Required, TypedDict
 
+from ppmctl import audit
 from ppmctl.access import ROLES, Access, exceeds
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change, Known
-from ppmctl.errors import CredentialError, PpmError
+from ppmctl.errors import CredentialError, PpmError, UsageError
+from ppmctl.volume import Volume
 
 State = Literal["active", "disabled", "expired", "no secret"]
 
@@ -43,6 +45,24 @@ class Actor:
     name: str
     origin: str
     access: Access | None = None
+
+    def record(self, volume: Volume, action: str, what: str, result: str = "done") -> None:
+        """Write a line of the audit: what the actor did, or why it failed."""
+        audit.write(volume, action=action, by=self.name, origin=self.origin, what=what, result=result)
+
+
+class Grant(TypedDict, total=False):
+    """What a new credential is for: `expires` is a moment as `access.expiry` returns it, None for never."""
+
+    role: Required[str]
+    projects: Sequence[str]
+    expires: str | None
+
+
+class UserGrant(Grant, total=False):
+    """What a new user is for, with an e-mail address."""
+
+    email: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +98,13 @@ class Issued:
 Deliver = Callable[[Issued], None]
 
 
-def demand_admin(actor: Actor) -> None:
+def require_admin(actor: Actor) -> None:
     """NotAllowed for an actor over HTTP who is no admin."""
     if actor.access is not None and not actor.access.may("manage"):
         raise NotAllowed(f"The credential {actor.access.name} is not an admin's.")
 
 
-def demand(change: Change, actor: Actor, name: str) -> Access:
+def require_entry(change: Change, actor: Actor, name: str) -> Access:
     """The credential `name`, if the actor may change it. Whether there is one is not told to who may not.
 
     Over HTTP that is itself, or a token of its own owner that has no more right: role, projects and time.
@@ -99,7 +119,7 @@ def demand(change: Change, actor: Actor, name: str) -> Access:
     return entry
 
 
-def demand_live(entry: Access) -> None:
+def require_live(entry: Access) -> None:
     """PpmError where the credential would let nobody in, with what stands in the way."""
     if entry.disabled:
         raise PpmError(f"{entry.name} is disabled.", hint=f"ppmctl user enable {entry.name}")
@@ -141,6 +161,31 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
     return [change.access[token.owner]]
 
 
+def narrowed(token: Access, holder: Access) -> Access:
+    """Return the token with the holder's projects and expiry where it has none of its own.
+
+    NotAllowed where it would have more right than the holder.
+    """
+    limit = holder.effective
+    if token.role != "reader":
+        token = replace(token, projects=token.projects or limit.projects)
+    token = replace(token, expires=token.expires or limit.expires)
+    require_within(token, holder)
+    return token
+
+
+def require_within(token: Access, holder: Access) -> None:
+    """Raise NotAllowed where the token would have more right than the holder."""
+    if more := exceeds(token, holder):
+        raise NotAllowed(f"{token.name} would have more right than {holder.name} has: {more}.")
+
+
+def require_scope(entry: Access) -> None:
+    """Raise UsageError for an admin of some projects."""
+    if entry.role == "admin" and entry.projects:
+        raise UsageError("An admin manages the whole index; projects are for publishers.")
+
+
 def as_account(known: Known, name: str) -> Account:
     """The credential `name`, which is known."""
     entry = known.access[name]
@@ -171,17 +216,17 @@ def noun(name: str) -> str:
     return "token" if "+" in name else "user"
 
 
-def said(name: str, role: str, projects: Sequence[str], expires: str | None) -> str:
-    """What was to be made, in the words of the audit."""
-    globs = tuple(projects)
-    return until(f"{name} as {role}{f' of {chr(32).join(globs)}' if globs else ''}", expires)
+def requested(name: str, grant: Grant) -> str:
+    """Return what is to be made, in the words of the audit."""
+    scope = f" of {' '.join(grant['projects'])}" if grant.get("projects") else ""
+    return until(f"{name} as {grant['role']}{scope}", grant.get("expires"))
 
 
 def granted(entry: Access) -> str:
-    """What was made, in the same words."""
-    return said(entry.name, entry.role, entry.projects, entry.expires)
+    """Return what was made, in the same words."""
+    return requested(entry.name, {"role": entry.role, "projects": entry.projects, "expires": entry.expires})
 
 
 def until(what: str, expires: str | None) -> str:
-    """`what`, and how long."""
+    """Return `what`, and how long."""
     return f"{what} until {expires}" if expires else what

@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Unpack
 
 from ppmctl import access, audit, credentials, htpasswd, invites
 from ppmctl.access import Access
@@ -22,18 +23,23 @@ from ppmctl.account import (
     Account,
     Actor,
     Deliver,
+    Grant,
     Issued,
     NotAllowed,
     Taken,
     Unknown,
+    UserGrant,
     as_account,
-    demand,
-    demand_admin,
-    demand_live,
     granted,
     holders_of,
+    narrowed,
     noun,
-    said,
+    requested,
+    require_admin,
+    require_entry,
+    require_live,
+    require_scope,
+    require_within,
     taken,
     unknown,
     until,
@@ -43,7 +49,7 @@ from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
 
-__all__ = ["Account", "Actor", "Deliver", "Issued", "NotAllowed", "Taken", "Unknown"]
+__all__ = ["Account", "Actor", "Deliver", "Issued", "NotAllowed", "Taken", "Unknown", "noun"]
 
 
 def accounts(volume: Volume, *, owner: str | None = None) -> tuple[Account, ...]:
@@ -61,51 +67,29 @@ def account(volume: Volume, name: str) -> Account:
     return as_account(known, name)
 
 
-def create_user(
-    volume: Volume,
-    actor: Actor,
-    name: str,
-    *,
-    role: str,
-    projects: Sequence[str] = (),
-    expires: str | None = None,
-    email: str | None = None,
-    deliver: Deliver | None = None,
-) -> Issued:
-    """Make the user `name`; an actor over HTTP must be an admin. Taken if there is one with a secret.
+def resting_on(volume: Volume, account: Account) -> tuple[Account, ...]:
+    """Return the tokens that can't be stronger than `account`: a user's, or those made with a token."""
+    name = account.access.name
+    held = accounts(volume, owner=account.access.owner)
+    return tuple(each for each in held if each.access.name != name and each.access.stands_on(name))
 
-    `expires` is a moment as `access.expiry` gives it, or None for never.
-    """
-    with _changing(volume, actor, "user add", said(name, role, projects, expires)) as change:
-        _put_user(change, actor, name, role, projects, expires, email)
+
+def create_user(
+    volume: Volume, actor: Actor, name: str, *, deliver: Deliver | None = None, **grant: Unpack[UserGrant]
+) -> Issued:
+    """Make the user `name`; an actor over HTTP must be an admin. Taken if there is one with a secret."""
+    with _adding(volume, actor, name, grant, requested(name, grant)) as change:
         return _issue(change, name, deliver)
 
 
-def prepare_user(
-    volume: Volume,
-    actor: Actor,
-    name: str,
-    *,
-    role: str,
-    projects: Sequence[str] = (),
-    expires: str | None = None,
-    email: str | None = None,
-) -> Account:
+def prepare_user(volume: Volume, actor: Actor, name: str, **grant: Unpack[UserGrant]) -> Account:
     """Make the user `name` as `create_user` does, but without a secret: somebody else gets it, by `rotate`."""
-    with _changing(volume, actor, "user add", f"{said(name, role, projects, expires)}, no secret") as change:
-        _put_user(change, actor, name, role, projects, expires, email)
+    with _adding(volume, actor, name, grant, f"{requested(name, grant)}, no secret") as change:
         return as_account(change.known(), name)
 
 
 def create_token(
-    volume: Volume,
-    actor: Actor,
-    name: str,
-    *,
-    role: str,
-    projects: Sequence[str] = (),
-    expires: str | None = None,
-    deliver: Deliver | None = None,
+    volume: Volume, actor: Actor, name: str, *, deliver: Deliver | None = None, **grant: Unpack[Grant]
 ) -> Issued:
     """Make the token `name`, `owner+purpose`. NotAllowed where it would have more right than its owner has.
 
@@ -113,11 +97,10 @@ def create_token(
     `expires`, they are those of whom it can't exceed. A token that a token made is gone with it. Beside the volume an
     owner that is not there is made too: without a secret, with the rights of its tokens, and gone with the last.
     """
-    wanted_said = said(name, role, projects, expires)
     with _changing(
-        volume, actor, "token create", wanted_said, done=lambda change: granted(change.access[name])
+        volume, actor, "token create", requested(name, grant), done=lambda change: granted(change.access[name])
     ) as change:
-        wanted = _new(actor, name, role, projects, expires)
+        wanted = _new(actor, name, grant)
         if not wanted.is_token:
             raise UsageError(f"{name!r} is no token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
         holders = holders_of(change, actor, wanted)  # first: whether somebody else has such a token is not told
@@ -126,12 +109,7 @@ def create_token(
         for holder in holders:
             if not holder.is_live():
                 raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
-            limit = holder.effective
-            if wanted.role != "reader":
-                wanted = replace(wanted, projects=wanted.projects or limit.projects)
-            wanted = replace(wanted, expires=wanted.expires or limit.expires)
-            if more := access.exceeds(wanted, holder):
-                raise NotAllowed(f"{name} would have more right than {holder.name} has: {more}.")
+            wanted = narrowed(wanted, holder)
         change.put(wanted)
         return _issue(change, name, deliver)
 
@@ -144,9 +122,9 @@ def rotate(
     The old secret holds for no request more. PpmError for a disabled one, and for an expired one without `expires`.
     """
     with _changing(volume, actor, f"{noun(name)} rotate", until(name, expires)) as change:
-        entry = demand(change, actor, name)
+        entry = require_entry(change, actor, name)
         change.put(replace(entry, expires=expires or entry.expires, has_tokens_only=False))
-        demand_live(change.access[name])
+        require_live(change.access[name])
         return _issue(change, name, deliver)
 
 
@@ -166,18 +144,17 @@ def change(
     globs = None if projects is None else tuple(projects)
     values = [role or "", f"projects {' '.join(globs) or '*'}" if globs is not None else "", email or ""]
     with _changing(volume, actor, f"{noun(name)} change", f"{name} to {', '.join(filter(None, values))}") as change:
-        demand_admin(actor)
-        entry = demand(change, actor, name)
+        require_admin(actor)
+        entry = require_entry(change, actor, name)
         changed = replace(
             entry,
             role=entry.role if role is None else access.check_role(role),
             projects=entry.projects if globs is None else access.check_projects(globs),
             email=entry.email if email is None else access.check_email(email),
         )
-        _check_scope(changed)
+        require_scope(changed)
         for holder in entry.holders:
-            if more := access.exceeds(replace(changed, expires=holder.effective.expires), holder):
-                raise NotAllowed(f"{name} would have more right than {holder.name} has: {more}.")
+            require_within(replace(changed, expires=holder.effective.expires), holder)
         change.put(changed)
         return as_account(change.known(), name)
 
@@ -188,9 +165,9 @@ def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
     The names that were let in before and are no more.
     """
     with _changing(volume, actor, f"{noun(name)} disable", name) as change:
-        demand_admin(actor)
+        require_admin(actor)
         before = change.known()
-        change.put(replace(demand(change, actor, name), disabled=True))
+        change.put(replace(require_entry(change, actor, name), disabled=True))
         held = (entry for entry in change.access.values() if entry.stands_on(name))
         out = tuple(sorted(entry.name for entry in held if entry.name in before.hashes))
     _audit_others(volume, actor, "disable", name, out)
@@ -203,10 +180,10 @@ def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = Non
     The tokens of a user come back with it, but for those that are disabled or expired themselves.
     """
     with _changing(volume, actor, f"{noun(name)} enable", until(name, expires)) as change:
-        demand_admin(actor)
-        entry = demand(change, actor, name)
+        require_admin(actor)
+        entry = require_entry(change, actor, name)
         change.put(replace(entry, disabled=False, expires=expires or entry.expires))
-        demand_live(change.access[name])
+        require_live(change.access[name])
         change.restore(each for each, held in change.access.items() if held.stands_on(name))
         return as_account(change.known(), name)
 
@@ -218,7 +195,7 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
     """
     with _changing(volume, actor, f"{noun(name)} {'revoke' if '+' in name else 'remove'}", name) as change:
         if name in change.access:
-            demand(change, actor, name)
+            require_entry(change, actor, name)
         elif name not in change.named or actor.access is not None:
             raise unknown(name)
         gone = {name, *_tokens(change, name)}
@@ -259,21 +236,30 @@ def _changing(
         raise
     finally:
         if result == "done" or actor.access is None:
-            audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result=result)
+            actor.record(volume, action, what, result)
+
+
+@contextlib.contextmanager
+def _adding(volume: Volume, actor: Actor, name: str, grant: UserGrant, what: str) -> Iterator[Change]:
+    """Yield a change that has the new user; `what` is its line of the audit."""
+    with _changing(volume, actor, "user add", what) as change:
+        require_admin(actor)
+        user = replace(_new(actor, name, grant), email=access.check_email(grant.get("email")))
+        if user.is_token:
+            hint = f"ppmctl token create {name} --role {user.role}"
+            raise UsageError(f"{name!r} is a token's name, no user's.", hint=hint)
+        known = change.known()
+        if name in change.named and (name not in known.access or name in known.hashes or name in known.parked):
+            raise taken(name)
+        change.put(user)
+        yield change
 
 
 def _audit_others(volume: Volume, actor: Actor, verb: str, name: str, names: Iterable[str]) -> None:
     """What was done to these with `name`."""
     for other in sorted(set(names) - {name}):
         does = "revoke" if verb == "remove" and "+" in other else verb
-        audit.write(
-            volume,
-            action=f"{noun(other)} {does}",
-            by=actor.name,
-            origin=actor.origin,
-            what=f"{other} with {name}",
-            result="done",
-        )
+        actor.record(volume, f"{noun(other)} {does}", f"{other} with {name}")
 
 
 def _audit_pruned(volume: Volume, change: Change) -> None:
@@ -291,42 +277,18 @@ def _issue(change: Change, name: str, deliver: Deliver | None) -> Issued:
     return issued
 
 
-def _put_user(
-    change: Change,
-    actor: Actor,
-    name: str,
-    role: str,
-    projects: Sequence[str],
-    expires: str | None,
-    email: str | None,
-) -> None:
-    demand_admin(actor)
-    user = replace(_new(actor, name, role, projects, expires), email=access.check_email(email))
-    if user.is_token:
-        raise UsageError(f"{name!r} is a token's name, no user's.", hint=f"ppmctl token create {name} --role {role}")
-    known = change.known()
-    if name in change.named and (name not in known.access or name in known.hashes or name in known.parked):
-        raise taken(name)
-    change.put(user)
-
-
-def _new(actor: Actor, name: str, role: str, projects: Sequence[str], expires: str | None) -> Access:
+def _new(actor: Actor, name: str, grant: Grant) -> Access:
     access.check_name(name)
     entry = Access(
         name=name,
-        role=access.check_role(role),
+        role=access.check_role(grant["role"]),
         created=access.stamp(datetime.now(UTC)),
-        projects=access.check_projects(projects),
-        expires=expires,
+        projects=access.check_projects(grant.get("projects", ())),
+        expires=grant.get("expires"),
         by=actor.name if actor.access is None else actor.access.name,
     )
-    _check_scope(entry)
+    require_scope(entry)
     return entry
-
-
-def _check_scope(entry: Access) -> None:
-    if entry.role == "admin" and entry.projects:
-        raise UsageError("An admin manages the whole index; projects are for publishers.")
 
 
 def _tokens(change: Change, owner: str) -> set[str]:

@@ -195,7 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
 class Value:
     """A setting with its value, parsed, and where that came from; None by its default where it has none."""
 
-    setting: Setting
+    name: str
     value: Any
     origin: str
 
@@ -208,7 +208,7 @@ def server_settings(
     `flags` are by name; None and empty lists count as not given. UsageError names the setting, where its
     value came from, and what is wrong with it.
     """
-    values = {found.setting.name: found.value for found in values_of(root, flags=flags, environ=environ)}
+    values = {found.name: found.value for found in values_of(root, flags=flags, environ=environ)}
     return ServerSettings(volume=Volume(root=root.absolute()), **values)
 
 
@@ -231,9 +231,9 @@ def _value(setting: Setting, given: Any, environ: Mapping[str, str], written: Ma
     elif written.get(setting.name) is not None:
         value, origin = written[setting.name], f"{setting.name} in {path}"
     elif value is None:
-        return Value(setting=setting, value=None, origin=origin)
+        return Value(name=setting.name, value=None, origin=origin)
     try:
-        return Value(setting=setting, value=setting.parse(value), origin=origin)
+        return Value(name=setting.name, value=setting.parse(value), origin=origin)
     except ValueError as exc:
         raise UsageError(f"{origin} is {value!r}: {exc}.", hint="ppmctl serve --help") from exc
 

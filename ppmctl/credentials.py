@@ -201,16 +201,17 @@ class Change:
 
 
 @contextlib.contextmanager
-def changing(volume: Volume) -> Iterator[Change]:
+def changing(volume: Volume, *, dry_run: bool = False) -> Iterator[Change]:
     """Change the credentials in the block, alone among all processes; nothing is written where it raises.
 
-    OSError where they can't be written.
+    Nor is anything with `dry_run`. OSError where they can't be written.
     """
     with files.lock(volume.credentials_lock):
         files.drop_temporaries(volume.credentials)
         change = Change(volume)
         yield change
-        change.write()
+        if not dry_run:
+            change.write()
 
 
 def known(volume: Volume) -> Known:

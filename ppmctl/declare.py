@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, time
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import yaml
 
-from ppmctl import access, audit, credentials, htpasswd
+from ppmctl import access, credentials, events, htpasswd
 from ppmctl.access import Access, Role
-from ppmctl.account import Actor, NotAllowed
+from ppmctl.account import Actor, narrowed, noun
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
@@ -57,10 +57,6 @@ class Done:
     name: str
     what: str
 
-    def as_values(self) -> dict[str, object]:
-        """The form that `--json` has of it."""
-        return {"name": self.name, "what": self.what}
-
 
 def parse(text: str) -> tuple[Wanted, ...]:
     """The list in YAML or JSON: its users, then its tokens. UsageError says where it is wrong, and no secret."""
@@ -98,23 +94,19 @@ def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bo
     """
     done: list[Done] = []
     try:
-        with credentials.changing(volume) as change:
+        with (
+            credentials.changing(volume, dry_run=dry_run) as change,
+            events.progress("Credentials", len(wanted)) as step,
+        ):
             for each in wanted:
                 done += _absent(change, each.name) if each.state == "absent" else _put(change, each)
+                step(1)
             _restore(change, done)
-            if dry_run:
-                _stop()
-    except _Enough:
-        return tuple(done)
     except PpmError as exc:
-        audit.write(
-            volume, action="user apply", by=actor.name, origin=actor.origin, what="a list", result=exc.message
-        )
+        actor.record(volume, "user apply", "a list", exc.message)
         raise
-    for one in done:
-        action = f"{'token' if '+' in one.name else 'user'} apply"
-        what = f"{one.name}: {one.what}"
-        audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result="done")
+    for one in () if dry_run else done:
+        actor.record(volume, f"{noun(one.name)} apply", f"{one.name}: {one.what}")
     return tuple(done)
 
 
@@ -126,18 +118,10 @@ def given_back(volume: Volume, name: str) -> str:
     return f"{name} is declared by a list: change it there too, or the next run puts it back."
 
 
-class _Enough(Exception):
-    """Nothing is to be written."""
-
-
-def _stop() -> NoReturn:
-    raise _Enough
-
-
 def _absent(change: Change, name: str) -> Iterator[Done]:
     if name not in change.named:
         return
-    _demand_own(change, name)
+    _require_own(change, name)
     gone = sorted(each for each in change.named if each == name or each.startswith(f"{name}+"))
     gone += [each for each, entry in change.access.items() if entry.stands_on(name) and each not in gone]
     change.drop(gone)
@@ -146,7 +130,7 @@ def _absent(change: Change, name: str) -> Iterator[Done]:
 
 
 def _put(change: Change, wanted: Wanted) -> Iterator[Done]:
-    _demand_own(change, wanted.name)
+    _require_own(change, wanted.name)
     before = change.access.get(wanted.name)
     entry = Access(
         name=wanted.name,
@@ -173,7 +157,7 @@ def _put(change: Change, wanted: Wanted) -> Iterator[Done]:
         yield Done(name=wanted.name, what="made" if before is None else what)
 
 
-def _demand_own(change: Change, name: str) -> None:
+def _require_own(change: Change, name: str) -> None:
     entry = change.access.get(name)
     if entry is None and name in change.named:
         raise PpmError(
@@ -195,13 +179,7 @@ def _beside_owner(change: Change, token: Access) -> Access:
             f"The token {token.name} has no owner: there is no user {token.owner}.",
             hint=f"Declare the user {token.owner} too; it needs no secret.",
         )
-    limit = owner.effective
-    if token.role != "reader":
-        token = replace(token, projects=token.projects or limit.projects)
-    token = replace(token, expires=token.expires or limit.expires)
-    if more := access.exceeds(token, owner):
-        raise NotAllowed(f"{token.name} would have more right than {owner.name} has: {more}.")
-    return token
+    return narrowed(token, owner)
 
 
 def _restore(change: Change, done: Sequence[Done]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from ppmctl import access, audit, credentials, files, htpasswd
+from ppmctl import access, credentials, files, htpasswd
 from ppmctl.access import Access
 from ppmctl.account import Actor
 from ppmctl.errors import PpmError, UsageError
@@ -46,6 +46,5 @@ def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBA
         if NAME not in admins or not known.access[NAME].is_live():  # else it is somebody's, but for the secret
             change.put(Access(name=NAME, role="admin", created=access.stamp(datetime.now(UTC)), by=actor.name))
         change.put_hash(NAME, htpasswd.hash_of(secret))
-    what = f"{NAME} as admin, the first"
-    audit.write(volume, action="user add", by=actor.name, origin=actor.origin, what=what, result="done")
+    actor.record(volume, "user add", f"{NAME} as admin, the first")
     return True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from ppmctl import access, audit, credentials, htpasswd
+from ppmctl import access, credentials, htpasswd
 from ppmctl.access import Access
-from ppmctl.account import Actor
+from ppmctl.account import Actor, granted, require_scope
 from ppmctl.errors import UsageError
 from ppmctl.htpasswd import Line
 from ppmctl.volume import Volume
@@ -26,10 +26,6 @@ class Taken:
     kind: str
     milliseconds: float
     refused: str
-
-    def as_values(self) -> dict[str, object]:
-        """The form that `--json` has of it."""
-        return {**asdict(self), "milliseconds": round(self.milliseconds, 3)}
 
 
 def parse(text: str) -> tuple[tuple[int, Line], ...]:
@@ -56,8 +52,7 @@ def take(
         projects=access.check_projects(projects),
         by=actor.name,
     )
-    if pattern.role == "admin" and pattern.projects:
-        raise UsageError("An admin manages the whole index; projects are for publishers.")
+    require_scope(pattern)
     seen: set[str] = set()
     done: list[Taken] = []
     with credentials.changing(volume) as change:
@@ -70,7 +65,7 @@ def take(
                     number=number,
                     name=line.name or "?",
                     kind=line.kind.name if line.kind else "?",
-                    milliseconds=milliseconds,
+                    milliseconds=round(milliseconds, 3),
                     refused=refused,
                 )
             )
@@ -83,9 +78,7 @@ def take(
                 change.put_hash(line.name, line.stored)
     for each in () if dry_run else done:
         if not each.refused:
-            scope = f" of {' '.join(pattern.projects)}" if pattern.projects else ""
-            what = f"{each.name} as {role}{scope}, {each.kind}"
-            audit.write(volume, action="user import", by=actor.name, origin=actor.origin, what=what, result="done")
+            actor.record(volume, "user import", f"{granted(replace(pattern, name=each.name))}, {each.kind}")
     return tuple(done)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ppmctl import accounts, audit, credentials, files, invites
-from ppmctl.account import Actor, Issued, Taken, demand_live, unknown
+from ppmctl import accounts, credentials, files, invites
+from ppmctl.account import Actor, Issued, Taken, require_live, unknown
 from ppmctl.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.invites import Invite
@@ -58,10 +58,10 @@ def invite(
         entry = credentials.read_access(volume.access).get(name)
         if entry is None:
             raise unknown(name)
-        demand_live(entry)
+        require_live(entry)
         made = invites.new(entry, code, by=actor.name)
         invites.put(volume, made)
-    _audit(volume, actor, "user invite", f"{name} until {made.expires}")
+    actor.record(volume, "user invite", f"{name} until {made.expires}")
     return made, Secret(code)
 
 
@@ -72,7 +72,7 @@ def withdraw(volume: Volume, actor: Actor, name: str) -> bool:
         was_open = user is not None and invites.of_user(volume, user) is not None
         invites.drop(volume, {name})
     if was_open:
-        _audit(volume, actor, "user invite", f"{name} withdrawn")
+        actor.record(volume, "user invite", f"{name} withdrawn")
     return was_open
 
 
@@ -107,10 +107,6 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
             continue
         except accounts.NotAllowed as exc:  # disabled or expired since
             raise Void from exc
-        _audit(volume, actor, "user join", f"{name} by an invite of {found.by}")
+        actor.record(volume, "user join", f"{name} by an invite of {found.by}")
         return issued
     raise UsageError(f"{owner.name} has {_TOKENS} tokens for {purpose!r}: say another purpose.")
-
-
-def _audit(volume: Volume, actor: Actor, action: str, what: str) -> None:
-    audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result="done")

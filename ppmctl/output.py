@@ -10,7 +10,10 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ppmctl.errors import PpmError
@@ -19,24 +22,30 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _LABEL = 10  # characters of the names of what is looked at
-_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_COLOURS = {
+    **dict.fromkeys(("ok", "active", "done"), "green"),
+    **dict.fromkeys(("warn", "disabled", "no secret", "differs", "extra"), "yellow"),
+    **dict.fromkeys(("fail", "expired", "missing"), "bold red"),
+}
 
 
 class Bytes(int):
     """A number of bytes in a table: 12.3 kB on a terminal, else 12345."""
 
 
-Cell = str | int | Bytes | datetime | None  # None is shown as a dash
+Cell = str | int | Bytes | bool | datetime | None  # None is shown as a dash
 
 
-def data(text: str) -> None:
-    """Print `text` and a newline to stdout: what a script may read."""
-    print(text, flush=True)
+def data(*lines: str) -> None:
+    """Print lines to stdout: what a script may read."""
+    for line in lines:
+        print(line, flush=True)
 
 
-def say(text: str) -> None:
-    """Print `text` and a newline to stderr: what a person may read."""
-    print(text, file=sys.stderr, flush=True)
+def say(*lines: str) -> None:
+    """Print lines to stderr: what a person may read."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 def stderr_is_terminal() -> bool:
@@ -58,11 +67,22 @@ def raw(piece: bytes, *, error: bool) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print `value` to stdout as one JSON document; in its strings what is not printable is an escape."""
-    written = json.dumps(value, indent=2, ensure_ascii=False)
+    """Print `value` to stdout as one JSON document; in its strings what is not printable is an escape.
+
+    A dataclass is an object with its fields, a path a string.
+    """
+    written = json.dumps(value, indent=2, ensure_ascii=False, default=_json)
     data(
         "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in written)
     )
+
+
+def _json(value: Any) -> Any:
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields_of(value)}
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(value)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, talk: bool = False) -> None:
@@ -95,14 +115,22 @@ def _console(stream: IO[str]) -> Console:
 
 def _cell(cell: Cell, *, is_terminal: bool) -> str:
     """The text of a cell, on one line."""
-    if cell is None:
-        return "-"
+    if cell is None or isinstance(cell, bool):
+        return "-" if cell is None else "yes" if cell else "no"
     if isinstance(cell, datetime):
         moment = cell.astimezone() if is_terminal else cell.astimezone(UTC)
         return f"{moment:%Y-%m-%d %H:%M}" if is_terminal else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(cell, Bytes) and is_terminal:
         return size(cell)
     return _one_line(str(cell))
+
+
+def moment(text: str | None) -> Cell:
+    """Return a time in ISO 8601 as a cell; text that is no time stays text."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return text
 
 
 def count(number: int, noun: str) -> str:
@@ -173,7 +201,8 @@ def _printable(text: str) -> str:
 def progress(label: str, total: int | None = None, unit: str = "files") -> Iterator[Callable[[int], None]]:
     """Show a progress bar on stderr while the block runs; the yielded function advances it by a number.
 
-    `unit` is "files" or "bytes". Without a terminal nothing is shown.
+    `unit` is "files" or "bytes". Without a total the bar shows how long it has taken; without a terminal there is
+    no bar.
     """
     if not stderr_is_terminal():
         yield lambda _step: None
@@ -183,12 +212,18 @@ def progress(label: str, total: int | None = None, unit: str = "files") -> Itera
         DownloadColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
-    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+    amounts: tuple[ProgressColumn, ...] = (TimeElapsedColumn(),)
+    if total is not None:
+        amounts = (DownloadColumn() if unit == "bytes" else MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amounts)
+    # rich would print on stderr what goes to stdout meanwhile: no harm where both are one terminal
+    is_shared = _is_terminal(sys.stdout)
+    with Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=is_shared) as bar:
         task = bar.add_task(label, total=total)
         yield lambda step: bar.advance(task, step)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ppmctl import address, credential, transport
@@ -15,10 +16,10 @@ from ppmctl.publishing import release
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A value by name, and in words where it comes from; "" is what there is none of."""
+    """A value by name, None where there is none, and in words where it comes from."""
 
     name: str
-    value: str
+    value: Any
     origin: str
 
 
@@ -33,9 +34,9 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
     yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
     found = credential.find(target, file=file, environ=environ, home=home)
     if found is None:
-        yield Fact(name="credential", value="", origin="none of the places that it is looked for in")
+        yield Fact(name="credential", value=None, origin="none of the places that it is looked for in")
     else:
-        yield Fact(name="credential", value=found.username, origin=found.source)
+        yield Fact(name="credential", value=found.username or None, origin=found.source)
     yield _certificates(target, environ)
     yield _proxy(target)
     if target.is_trusted:
@@ -46,7 +47,7 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
 
 def _certificates(target: Address, environ: Mapping[str, str]) -> Fact:
     if not target.is_encrypted:
-        return Fact(name="certificates", value="", origin="plain HTTP has none")
+        return Fact(name="certificates", value=None, origin="plain HTTP has none")
     path, origin = transport.authorities(environ)
     return Fact(name="certificates", value=path, origin=origin)
 
@@ -54,7 +55,7 @@ def _certificates(target: Address, environ: Mapping[str, str]) -> Fact:
 def _proxy(target: Address) -> Fact:
     proxy = transport.proxy(target.base)
     if proxy is None:
-        return Fact(name="proxy", value="", origin="none for this host")
+        return Fact(name="proxy", value=None, origin="none for this host")
     parts = urlsplit(proxy)
     host = parts.netloc.rpartition("@")[2]
     scheme = urlsplit(target.base).scheme.upper()

@@ -6,12 +6,13 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ppmctl import access
 from ppmctl.dists import InvalidDistribution, is_name, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
@@ -19,8 +20,6 @@ from ppmctl.volume import Volume
 # The actions whose `what` starts with a file or a project; that of the others starts with a credential.
 ON_PACKAGES = frozenset({"publish", "yank", "unyank", "remove", "status", "write"})
 
-_DURATION = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _ATTEMPTS = 10  # to list the files while they are being rotated
 
 
@@ -101,15 +100,13 @@ def parse(line: bytes) -> Entry | None:
 
 def moment(text: str, *, now: datetime) -> datetime:
     """What `--since` says: so long ago (30m, 12h, 90d), or a date or time in ISO 8601, UTC if it says no zone."""
-    found = _DURATION.fullmatch(text)
+    with suppress(UsageError, OverflowError):
+        return now - access.span(text)
     try:
-        if found:
-            return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
         said = datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as exc:
-        raise UsageError(
-            f"{text!r} is neither a time nor how long ago.", hint="Like 12h, 90d, 2026-11-21 or 2026-11-21T09:30Z."
-        ) from exc
+    except ValueError as exc:
+        hint = "Like 12h, 90d, 2026-11-21 or 2026-11-21T09:30Z."
+        raise UsageError(f"{text!r} is neither a time nor how long ago.", hint=hint) from exc
     return said.replace(tzinfo=UTC) if said.tzinfo is None else said.astimezone(UTC)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ppmctl import __version__, events, output
-from ppmctl.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, Bug, Interrupted, PpmError, UsageError
+from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError
 from ppmctl.extras import with_extra
 
 # command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
@@ -81,31 +81,32 @@ def run(arguments: list[str]) -> int:
     events.listen(events.Listener(note=output.say, progress=output.progress))
     try:
         outcome: Any = cli.main(args=arguments, prog_name="ppmctl", standalone_mode=False)
-    except PpmError as exc:
-        if verbose:
-            output.say(traceback.format_exc())
-        output.error(exc, in_json=in_json)
-        return exc.exit_code
-    except click.ClickException as exc:
-        if in_json:
-            output.error(UsageError(exc.format_message()), in_json=True)
-        else:
-            exc.show()
-        return exc.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        output.error(Interrupted(), in_json=in_json)
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         return 0
-    except Exception as exc:
-        if isinstance(exc, ModuleNotFoundError) and (exc.name or "").partition(".")[0] in _OF_SERVERS:
-            output.error(_no_server(exc), in_json=in_json)
-            return EXIT_FAILED
-        if verbose:
+    except (Exception, KeyboardInterrupt) as exc:
+        if isinstance(exc, click.ClickException) and not in_json:
+            exc.show()
+            return exc.exit_code
+        error = _error(exc)
+        if verbose and not isinstance(error, Interrupted):
             output.say(traceback.format_exc())
-        output.error(Bug(exc), in_json=in_json)
-        return EXIT_BUG
+        output.error(error, in_json=in_json)
+        return error.exit_code
     return outcome if isinstance(outcome, int) else 0
+
+
+def _error(exc: Exception | KeyboardInterrupt) -> PpmError:
+    """Return what an exception says to a user, with its exit code."""
+    if isinstance(exc, PpmError):
+        return exc
+    if isinstance(exc, click.ClickException):
+        kind = UsageError if exc.exit_code == EXIT_USAGE else PpmError
+        return kind(exc.format_message())
+    if isinstance(exc, (click.Abort, KeyboardInterrupt)):
+        return Interrupted()
+    if isinstance(exc, ModuleNotFoundError) and (exc.name or "").partition(".")[0] in _OF_SERVERS:
+        return _no_server(exc)
+    return Bug(exc)
 
 
 def _no_server(exc: ModuleNotFoundError) -> PpmError:

@@ -1,7 +1,8 @@
-"""`ppmctl user change`, `disable`, `enable`, `rotate` and `remove`."""
+"""`ppmctl user change`, `disable`, `enable`, `rotate` and `remove`, and `ppmctl token revoke`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,27 +11,13 @@ import click
 from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
-from ppmctl.cli.issue import (
-    described,
-    duration,
-    hand_over,
-    output_option,
-    projects_option,
-    values,
-)
-from ppmctl.cli.options import json_option
+from ppmctl.cli.issue import described, end_of, issue, more_time_option, output_option, projects_option, values
+from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
     from ppmctl.volume import Volume
-
-_expires_option = click.option(
-    "--expires",
-    metavar="DURATION",
-    callback=duration,
-    help="How long it lets in from now on: 45s, 10m, 12h or 90d. Without it as long as before.",
-)
 
 
 @click.command()
@@ -39,17 +26,11 @@ _expires_option = click.option(
 @projects_option
 @click.option("--all-projects", is_flag=True, help="A publisher of all projects from now on.")
 @click.option("--email", metavar="ADDRESS", help="The user's e-mail address.")
-@json_option
+@answers
 @root_option
 def change(
-    name: str,
-    role: str | None,
-    projects: tuple[str, ...],
-    all_projects: bool,
-    email: str | None,
-    as_json: bool,
-    root: Path,
-) -> None:
+    name: str, role: str | None, projects: tuple[str, ...], all_projects: bool, email: str | None, root: Path
+) -> Answer:
     """Change what the user or token NAME may do. It keeps its secret; a user's tokens are held to it at once.
 
     How long it lets in is changed by `enable --expires` and `rotate --expires`.
@@ -65,117 +46,122 @@ def change(
         )
     globs = projects or (() if all_projects else None)
     volume = open_volume(there(root))
-    with _Admins(volume):
-        changed = accounts.change(volume, actor(), name, role=role, projects=globs, email=email)
-        if as_json:
-            output.as_json(values(changed))
-        else:
-            output.say(described(changed))
+    had_admin = _has_admin(volume)
+    changed = accounts.change(volume, actor(), name, role=role, projects=globs, email=email)
+    return Answer(values(changed), lambda: output.say(described(changed)), notes=_no_admin(volume, had_admin))
 
 
 @click.command()
 @click.argument("name")
-@json_option
+@answers
 @root_option
-def disable(name: str, as_json: bool, root: Path) -> None:
+def disable(name: str, root: Path) -> Answer:
     """Let the user or token NAME in no more, nor a user's tokens, from now on; `enable` takes it back."""
-    from ppmctl import accounts, declare
+    from ppmctl import accounts
 
-    volume = open_volume(there(root))
-    with _Admins(volume):
-        shut = list(dict.fromkeys([name, *accounts.disable(volume, actor(), name)]))
-        if as_json:
-            output.as_json({"disabled": shut})
-        else:
-            for each in shut:
-                output.say(f"{each} is disabled.")
-        if note := declare.given_back(volume, name):
-            output.say(note)
+    def shut(volume: Volume) -> Iterable[str]:
+        return dict.fromkeys([name, *accounts.disable(volume, actor(), name)])
+
+    return let_in_no_more(root, name, "disabled", shut, lambda each: f"{each} is disabled.")
 
 
 @click.command()
 @click.argument("name")
-@_expires_option
-@json_option
+@more_time_option
+@answers
 @root_option
-def enable(name: str, expires: str | None, as_json: bool, root: Path) -> None:
+def enable(name: str, expires: str | None, root: Path) -> Answer:
     """Let the disabled user or token NAME in again, with the secret that it had; an expired one with --expires.
 
     With --expires one that lets in already does so as long as that says. Tokens come back with their user.
     """
-    from ppmctl import access, accounts
+    from ppmctl import accounts
 
-    until = access.expiry(expires) if expires else None
     volume = open_volume(there(root))
-    enabled = accounts.enable(volume, actor(), name, expires=until)
-    if as_json:
-        output.as_json(values(enabled))
-        return
-    output.say(described(enabled))
-    held = (each for each in accounts.accounts(volume, owner=enabled.access.owner) if each.access.stands_on(name))
-    back = [each.access.name for each in held if each.state == "active" and each.access.name != name]
-    for each in back:
-        output.say(f"{each} is let in.")
+    enabled = accounts.enable(volume, actor(), name, expires=end_of(expires))
+    others = accounts.resting_on(volume, enabled)
+    back = [each.access.name for each in others if each.state == "active"]
+    told = [described(enabled), *(f"{each} is let in." for each in back)]
     if enabled.state == "no secret" and not back:
         joins = "" if enabled.access.is_token else f"; ppmctl user invite {name}  gives a token"
-        output.say(f"It has no secret: ppmctl user rotate {name}  gives it one{joins}.")
+        told.append(f"It has no secret: ppmctl user rotate {name}  gives it one{joins}.")
+    return Answer(values(enabled), lambda: output.say(*told))
 
 
 @click.command()
 @click.argument("name")
-@_expires_option
-@output_option
-@json_option
+@more_time_option
+@output_option()
+@answers
 @root_option
-def rotate(name: str, expires: str | None, output: Path | None, as_json: bool, root: Path) -> None:
+def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> Answer:
     """Give the user or token NAME another secret, and print it, once. The old one lets nobody in any more."""
-    from ppmctl import access, accounts
+    from ppmctl import accounts
 
-    until = access.expiry(expires) if expires else None
-    hand_over(
-        lambda deliver: accounts.rotate(open_volume(there(root)), actor(), name, expires=until, deliver=deliver),
-        path=output,
-        as_json=as_json,
+    return issue(
+        output,
+        lambda deliver: accounts.rotate(
+            open_volume(there(root)), actor(), name, expires=end_of(expires), deliver=deliver
+        ),
     )
 
 
 @click.command()
 @click.argument("name")
-@json_option
+@answers
 @root_option
-def remove(name: str, as_json: bool, root: Path) -> None:
+def remove(name: str, root: Path) -> Answer:
     """Remove the user NAME and its tokens: from the next request on, their secrets let nobody in."""
-    from ppmctl import accounts, declare
+    from ppmctl import accounts
+
+    return let_in_no_more(
+        root,
+        name,
+        "removed",
+        lambda volume: accounts.remove(volume, actor(), name),
+        lambda each: f"{each} is no {accounts.noun(each)} any more.",
+    )
+
+
+@click.command()
+@click.argument("name", metavar="OWNER+PURPOSE")
+@answers
+@root_option
+def revoke(name: str, root: Path) -> Answer:
+    """Revoke a token, and those that were made with it: from the next request on they let nobody in."""
+    from ppmctl import accounts
+
+    def revoked(volume: Volume) -> Iterable[str]:
+        if "+" in name:
+            return accounts.remove(volume, actor(), name)
+        accounts.account(volume, name)  # there is such a user
+        hint = f"ppmctl user remove {name}  removes it with its tokens."
+        raise UsageError(f"{name!r} is a user, no token.", hint=hint)
+
+    return let_in_no_more(root, name, "revoked", revoked, lambda each: f"{each} is revoked.")
+
+
+def let_in_no_more(
+    root: Path, name: str, state: str, act: Callable[[Volume], Iterable[str]], told: Callable[[str], str]
+) -> Answer:
+    """Have `act` shut credentials out, `name` among them; the answer has their names below `state`."""
+    from ppmctl import declare
 
     volume = open_volume(there(root))
-    note = declare.given_back(volume, name)
-    with _Admins(volume):
-        gone = accounts.remove(volume, actor(), name)
-        if as_json:
-            output.as_json({"removed": list(gone)})
-        else:
-            for each in gone:
-                output.say(f"{each} is no {'token' if '+' in each else 'user'} any more.")
-        if note:
-            output.say(note)
+    declared, had_admin = declare.given_back(volume, name), _has_admin(volume)
+    names = list(act(volume))
+    notes = [*_no_admin(volume, had_admin), *([declared] if declared else [])]
+    return Answer({state: names}, lambda: output.say(*map(told, names)), notes=notes)
 
 
-class _Admins:
-    """Says at its end if what was done has let the last admin in no more: beside the volume another can be made."""
+def _has_admin(volume: Volume) -> bool:
+    from ppmctl import accounts
 
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
-        self._were_there = self._are_there()
+    found = accounts.accounts(volume)
+    return any(each.state == "active" and each.access.effective.role == "admin" for each in found)
 
-    def _are_there(self) -> bool:
-        from ppmctl import accounts
 
-        found = accounts.accounts(self._volume)
-        return any(each.state == "active" and each.access.effective.role == "admin" for each in found)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, *_exc: object) -> None:
-        if kind is None and self._were_there and not self._are_there():
-            output.say("No admin is let in any more: ppmctl user add NAME --role admin  makes one.")
+def _no_admin(volume: Volume, had_admin: bool) -> list[str]:
+    """Return what to do if the last admin is let in no more: on the server another can be made."""
+    lacks = had_admin and not _has_admin(volume)
+    return ["No admin is let in any more: ppmctl user add NAME --role admin  makes one."] if lacks else []

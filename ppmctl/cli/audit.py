@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import json_option
+from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, root_option
 
 
@@ -16,8 +16,8 @@ from ppmctl.cli.volume import find_volume, root_option
 @click.option("--since", metavar="TIME", help="From then on: so long ago (30m, 12h, 90d), or a date or time (UTC).")
 @click.option("--user", metavar="NAME", help="What NAME or one of NAME's tokens did, and what was done to them.")
 @click.option("--project", metavar="NAME", help="What was done to the project NAME.")
-@json_option
-def audit(root: Path, since: str | None, user: str | None, project: str | None, as_json: bool) -> None:
+@answers
+def audit(root: Path, since: str | None, user: str | None, project: str | None) -> Answer:
     """Print who changed what, when and from where, and what was refused. Runs beside the index's volume.
 
     Reads ROOT/audit.jsonl and what was rotated (audit.jsonl.1, .2.gz, …), oldest first.
@@ -29,19 +29,12 @@ def audit(root: Path, since: str | None, user: str | None, project: str | None, 
 
     start = trail.moment(since, now=datetime.now(UTC)) if since else None
     found = trail.read(find_volume(root), since=start, user=user, project=project)
-    if found.broken:
-        output.say(f"{found.broken} lines make no sense and were passed over.")
-    if as_json:
-        output.as_json([entry.values for entry in found.entries])
-        return
-    header = ("TIME", "WHO", "FROM", "ACTION", "WHAT", "RESULT")
-    output.table(
-        header,
-        [
-            (
-                f"{entry.time:%Y-%m-%d %H:%M:%S}",
-                *(one_line(text) or "-" for text in (entry.by, entry.origin, entry.action, entry.what, entry.result)),
-            )
-            for entry in found.entries
-        ],
+    rows = [
+        (each.time, *(one_line(text) or None for text in (each.by, each.origin, each.action, each.what, each.result)))
+        for each in found.entries
+    ]
+    return Answer(
+        [entry.values for entry in found.entries],
+        lambda: output.table(("TIME", "WHO", "FROM", "ACTION", "WHAT", "RESULT"), rows),
+        notes=[f"{found.broken} lines make no sense and were passed over."] if found.broken else [],
     )

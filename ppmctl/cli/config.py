@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import json_option
-from ppmctl.cli.target import VolumeFolder, credential_option, index_option, on_option
+from ppmctl.cli.options import Answer, answers, volume_option
+from ppmctl.cli.place import index_options
+from ppmctl.cli.target import on_option
+from ppmctl.cli.volume import there
 
 
 @click.group()
@@ -19,46 +22,29 @@ def config() -> None:
 
 
 @config.command()
-@index_option
-@credential_option
-@click.option(
-    "--root",
-    envvar="PPM_ROOT",
-    show_envvar=True,
-    type=VolumeFolder(),
-    help="Print the settings of the server of this volume, in place of those for talking to an index.",
-)
+@index_options
+@volume_option("Print the settings of the server of this volume, in place of those for talking to an index.")
 @on_option
-@json_option
-def show(index: str | None, credential_file: Path | None, root: Path | None, as_json: bool) -> None:
+@answers
+def show(index: str | None, credential_file: Path | None, root: Path | None) -> Answer:
     """Print each value in force, and where it comes from: a flag, a variable, a file, or the default.
 
     They are those of the commands that talk to an index, such as publish; with --root, and without --index, those of
     that volume's server. No secret is printed, and no request is made.
     """
-    rows = _of_server(root) if root is not None and index is None else _of_client(index, credential_file)
-    if as_json:
-        output.as_json([{"name": name, "value": value, "origin": origin} for name, value, origin in rows])
-        return
-    output.table(("setting", "value", "from"), [(name, _text(value), origin) for name, value, origin in rows])
-
-
-def _of_client(index: str | None, credential_file: Path | None) -> list[tuple[str, Any, str]]:
+    from ppmctl import config as settings
     from ppmctl import situation
 
-    found = situation.facts(index, file=credential_file, environ=os.environ, home=Path.home())
-    return [(fact.name, fact.value or None, fact.origin) for fact in found]
+    facts: Sequence[settings.Value | situation.Fact]
+    if root is not None and index is None:
+        facts = settings.values_of(there(root))
+    else:
+        facts = tuple(situation.facts(index, file=credential_file, environ=os.environ, home=Path.home()))
+    shown = [(fact.name, _text(fact.value), fact.origin) for fact in facts]
+    return Answer(facts, lambda: output.table(("setting", "value", "from"), shown))
 
 
-def _of_server(root: Path) -> list[tuple[str, Any, str]]:
-    from ppmctl import config as settings
-    from ppmctl.cli.volume import there
-
-    values = settings.values_of(there(root))
-    return [(one.setting.name, one.value, one.origin) for one in values]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    return ", ".join(value) or "-" if isinstance(value, (tuple, list)) else str(value)
+def _text(value: Any) -> str | None:
+    if isinstance(value, (tuple, list)):
+        value = ", ".join(value) or None
+    return None if value is None else str(value)

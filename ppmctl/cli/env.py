@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,19 +12,30 @@ from ppmctl.cli import env_here, env_views, env_whole
 from ppmctl.cli.env_place import (
     asked,
     check_option,
-    named,
-    remote,
+    name_argument,
+    of_index,
+    once,
     report,
     settle,
     shared_option,
 )
-from ppmctl.cli.options import json_option
-from ppmctl.cli.place import index_options
+from ppmctl.cli.options import Answer
 from ppmctl.errors import PpmError
 
 if TYPE_CHECKING:
     from ppmctl.environments.merging import Groups
+    from ppmctl.environments.remote import Remote
     from ppmctl.environments.requirement import Requirement
+
+
+def _parsed(_context: click.Context, _parameter: click.Parameter, packages: tuple[str, ...]) -> list[Requirement]:
+    from ppmctl.environments.requirement import parse_words
+
+    return parse_words(packages)
+
+
+def _packages_argument(metavar: str, *, required: bool) -> Callable[[Any], Any]:
+    return click.argument("packages", metavar=metavar, nargs=-1, required=required, callback=_parsed)
 
 
 @click.group()
@@ -42,61 +53,39 @@ for _command in (*env_views.COMMANDS, *env_whole.COMMANDS, *env_here.COMMANDS):
 
 
 @env.command()
-@click.argument("name")
-@click.argument("packages", metavar="[PKG]...", nargs=-1)
+@name_argument
+@_packages_argument("[PKG]...", required=False)
 @shared_option
 @check_option
-@index_options
-@json_option
-def create(
-    name: str,
-    packages: tuple[str, ...],
-    shared: bool,
-    no_check: bool,
-    index: str | None,
-    credential_file: Path | None,
-    as_json: bool,
-) -> None:
+@of_index
+def create(environments: Remote, name: str, packages: list[Requirement], shared: bool, no_check: bool) -> Answer:
     """Make the environment NAME, with PKG in it: requirements as pip takes them, or none yet.
 
     Whoever makes it owns it: others may install it, and change it if it is --shared.
     """
     from ppmctl.environments import change
-    from ppmctl.environments.requirement import group
 
-    name, requirements = named(name), _typed(packages)
-    with remote(index, credential_file) as environments:
-        if not no_check:
-            asked(environments, requirements)
-        texts = [requirement.text for requirement in requirements]
-        said = change.described("create with", texts) if texts else "create"
-        done = change.create(environments, name, group(requirements), change=said, shared=shared)
-    report(done, as_json=as_json, nothing="")
+    groups = once(packages)
+    if not no_check:
+        asked(environments, packages)
+    texts = [package.text for package in packages]
+    said = change.described("create with", texts) if texts else "create"
+    return report(change.create(environments, name, groups, change=said, shared=shared))
 
 
 @env.command()
-@click.argument("name")
-@click.argument("packages", metavar="PKG...", nargs=-1, required=True)
+@name_argument
+@_packages_argument("PKG...", required=True)
 @check_option
-@index_options
-@json_option
-def add(
-    name: str,
-    packages: tuple[str, ...],
-    no_check: bool,
-    index: str | None,
-    credential_file: Path | None,
-    as_json: bool,
-) -> None:
+@of_index
+def add(environments: Remote, name: str, packages: list[Requirement], no_check: bool) -> Answer:
     """Add PKG to the environment NAME: numpy, 'numpy>=2', 'uvicorn[standard]', 'x @ https://host/x.whl'.
 
     What is required of the same package already is replaced. Several that differ in their marker are kept together.
     """
     from ppmctl.environments import change
-    from ppmctl.environments.requirement import group
 
-    name, requirements = named(name), _typed(packages)
-    added = group(requirements)
+    added = once(packages)
 
     def edit(groups: Groups) -> Groups:
         for project, texts in added.items():
@@ -104,28 +93,22 @@ def add(
                 output.say(f"{', '.join(groups[project])} is replaced by {', '.join(texts)}.")
         return {**groups, **added}
 
-    with remote(index, credential_file) as environments:
-        if not no_check:
-            asked(environments, requirements)
-        said = change.described("add", [text for texts in added.values() for text in texts])
-        done = change.change(environments, name, edit, change=said, settle=settle)
-    report(done, as_json=as_json, nothing="All of that is in it already.")
+    if not no_check:
+        asked(environments, packages)
+    said = change.described("add", [text for texts in added.values() for text in texts])
+    done = change.change(environments, name, edit, change=said, settle=settle)
+    return report(done, nothing="All of that is in it already.")
 
 
 @env.command()
-@click.argument("name")
-@click.argument("packages", metavar="PKG...", nargs=-1, required=True)
-@index_options
-@json_option
-def remove(
-    name: str, packages: tuple[str, ...], index: str | None, credential_file: Path | None, as_json: bool
-) -> None:
+@name_argument
+@_packages_argument("PKG...", required=True)
+@of_index
+def remove(environments: Remote, name: str, packages: list[Requirement]) -> Answer:
     """Take PKG, by their names, out of the environment NAME."""
     from ppmctl.environments import change
-    from ppmctl.environments.requirement import parse_words
 
-    name = named(name)
-    gone = sorted({requirement.name for requirement in parse_words(packages)})
+    gone = sorted({package.name for package in packages})
 
     def edit(groups: Groups) -> Groups:
         missing = [project for project in gone if project not in groups]
@@ -135,19 +118,8 @@ def remove(
             )
         return {project: texts for project, texts in groups.items() if project not in gone}
 
-    with remote(index, credential_file) as environments:
-        done = change.change(environments, name, edit, change=change.described("remove", gone), settle=settle)
-    report(done, as_json=as_json, nothing="None of that is in it.")
-
-
-def _typed(packages: tuple[str, ...]) -> list[Requirement]:
-    """What was typed; of one package twice, the later counts, which is said."""
-    from ppmctl.environments.requirement import doubles, parse_words
-
-    requirements = parse_words(packages)
-    for before, after in doubles(requirements):
-        output.say(f"{before.text} and {after.text} are about one package: {after.text} counts.")
-    return requirements
+    done = change.change(environments, name, edit, change=change.described("remove", gone), settle=settle)
+    return report(done, nothing="None of that is in it.")
 
 
 def _similar(missing: list[str], names: list[str]) -> str:

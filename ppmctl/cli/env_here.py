@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ppmctl import output
-from ppmctl.cli.env_place import found, named, remote, report, settle
-from ppmctl.cli.options import json_option
-from ppmctl.cli.place import index_options
+from ppmctl.cli.env_place import found, name_argument, of_index, report, revision_argument, settle
+from ppmctl.cli.options import Answer
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 
 if TYPE_CHECKING:
@@ -37,99 +36,81 @@ def _where_options(command: Any) -> Any:
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @click.option("--python", help="The oldest Python that it is for.  [default: as before, or the one here]")
 @click.option(
     "--platform", help="The one platform that it is for, as uv names it, or all.  [default: as before, or all]"
 )
 @click.option("--upgrade", is_flag=True, help="Take the newest of everything; else what was locked stays if it fits.")
-@index_options
-@json_option
-def lock(
-    name: str,
-    python: str | None,
-    platform: str | None,
-    upgrade: bool,
-    index: str | None,
-    credential_file: Path | None,
-    as_json: bool,
-) -> None:
+@of_index
+def lock(environments: Remote, name: str, python: str | None, platform: str | None, upgrade: bool) -> Answer:
     """Lock NAME: find the versions and hashes of all that its list needs, and keep them in a new revision.
 
     uv resolves against the index and the one that it sends on to. `install --locked` takes just these files.
     """
-    from ppmctl.environments import change, resolver
+    from ppmctl.environments import change
     from ppmctl.environments import lock as locks
 
-    name = named(name)
-    with remote(index, credential_file) as environments, _tools(environments) as tools:
-        before = _last_locked(environments, name)
-        old = before.lock if before is not None else None
-        wanted = _wanted(before, python, platform)
-        resolved: dict[tuple[str, ...], str] = {}
+    before = _last_locked(environments, name)
+    old = before.lock if before is not None else None
+    wanted = _wanted(before, python, platform)
+    resolved: dict[tuple[str, ...], str] = {}
+    said = f"Python {wanted.python} on {wanted.platform or 'all platforms'}"
 
-        def locked(revision: Revision) -> str:
-            # once for each list: others may change it meanwhile
-            if revision.requirements not in resolved:
-                output.say(f"Locking {output.count(len(revision.requirements), 'requirement')} for {_said(wanted)}")
-                text = resolver.resolve(revision.requirements, wanted, tools, keep=None if upgrade else old)
-                # an index may say more of a file at one time than at another: sizes, say
-                resolved[revision.requirements] = old if old and locks.is_same(old, text) else text
-            return resolved[revision.requirements]
+    def locked(revision: Revision) -> str:
+        # once for each list: others may change it meanwhile
+        if revision.requirements not in resolved:
+            output.say(f"Locking {output.count(len(revision.requirements), 'requirement')} for {said}")
+            text = _resolved(revision, wanted, tools, keep=None if upgrade else old)
+            # an index may say more of a file at one time than at another: sizes, say
+            resolved[revision.requirements] = old if old and locks.is_same(old, text) else text
+        return resolved[revision.requirements]
 
+    with _tools(environments) as tools:
         done = change.change(
-            environments, name, lambda groups: groups, change=f"lock for {_said(wanted)}", settle=settle, lock=locked
+            environments, name, lambda groups: groups, change=f"lock for {said}", settle=settle, lock=locked
         )
-    report(done, as_json=as_json, nothing="A new lock would be the same.")
+    return report(done, nothing="A new lock would be the same.")
 
 
 @click.command()
-@click.argument("name")
-@index_options
-@json_option
-def outdated(name: str, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+@name_argument
+@of_index
+def outdated(environments: Remote, name: str) -> Answer:
     """Show what a new lock of NAME would change: a line a package."""
-    from ppmctl.environments import change, resolver
+    from ppmctl.environments import change
     from ppmctl.environments import lock as locks
 
-    name = named(name)
-    with remote(index, credential_file) as environments, _tools(environments) as tools:
-        _history, latest = change.latest(environments, name)
-        before = _last_locked(environments, name)
-        if before is None or before.lock is None:
-            raise PpmError(f"{name} was never locked, so nothing is out of date.", hint=f"ppmctl env lock {name}")
-        if before.number != latest.number:
-            output.say(f"The last lock is that of revision {before.number}; the list is that of {latest.number}.")
-        new = resolver.resolve(latest.requirements, _wanted(before, None, None), tools)
+    _history, latest = change.latest(environments, name)
+    before = _last_locked(environments, name)
+    if before is None or before.lock is None:
+        raise PpmError(f"{name} was never locked, so nothing is out of date.", hint=f"ppmctl env lock {name}")
+    if before.number != latest.number:
+        output.say(f"The last lock is that of revision {before.number}; the list is that of {latest.number}.")
+    with _tools(environments) as tools:
+        new = _resolved(latest, _wanted(before, None, None), tools)
     old = locks.read(before.lock.encode(), where="The lock")
     moves = locks.moves(old, locks.read(new.encode(), where="The new lock"))
-    if as_json:
-        output.as_json(
-            [{"name": move.name, "locked": move.before or None, "new": move.after or None} for move in moves]
-        )
-        return
-    if moves:
-        output.table(("NAME", "LOCKED", "NEW"), [(move.name, move.before, move.after) for move in moves])
-    output.say(f"{output.count(len(moves), 'package')} would change." if moves else "Nothing would change.")
+
+    def show() -> None:
+        if moves:
+            output.table(("NAME", "LOCKED", "NEW"), [(move.name, move.before, move.after) for move in moves])
+        output.say(f"{output.count(len(moves), 'package')} would change." if moves else "Nothing would change.")
+
+    value = [{"name": move.name, "locked": move.before or None, "new": move.after or None} for move in moves]
+    return Answer(value, show)
 
 
 @click.command()
-@click.argument("name", metavar="NAME[@REV]")
+@revision_argument
 @_where_options
 @click.option("--locked", is_flag=True, help="Just the versions of its lock, each file held against its hash.")
 @click.option("--exact", is_flag=True, help="Remove what is there besides.")
 @click.option("--with", "by", type=click.Choice(["uv", "pip"]), help="What installs.  [default: uv if it is here]")
-@index_options
+@of_index
 def install(
-    name: str,
-    into: Path | None,
-    here: bool,
-    locked: bool,
-    exact: bool,
-    by: str | None,
-    index: str | None,
-    credential_file: Path | None,
-) -> None:
+    environments: Remote, name: str, into: Path | None, here: bool, locked: bool, exact: bool, by: str | None
+) -> Answer:
     """Install NAME into a virtual environment, which is made where it is not there; prints its folder.
 
     Everything comes from the index and the one that it sends on to, whatever else pip and uv are set up for.
@@ -137,32 +118,27 @@ def install(
     from ppmctl.environments import installing
 
     folder = _folder(into, here=here)
-    with remote(index, credential_file) as environments, _tools(environments) as tools:
-        _entry, revision = found(environments, name)
-        if revision.lock and not locked:
-            output.say(f"Revision {revision.number} is locked: --locked installs just what was locked.")
-        done = installing.install(revision, folder, tools, locked=locked, exact=exact, by=cast("By | None", by))
-    output.say(f"{revision.name}@{revision.number} is in {done.folder}.")
-    output.data(str(done.folder))
+    _entry, revision = found(environments, name)
+    if revision.lock and not locked:
+        output.say(f"Revision {revision.number} is locked: --locked installs just what was locked.")
+    with _tools(environments) as tools:
+        installing.install(revision, folder, tools, locked=locked, exact=exact, by=cast("By | None", by))
+
+    def show() -> None:
+        output.say(f"{revision.name}@{revision.number} is in {folder}.")
+        output.data(str(folder))
+
+    value = {"name": revision.name, "revision": revision.number, "folder": folder, "locked": locked}
+    return Answer(value, show)
 
 
 @click.command()
-@click.argument("name", metavar="NAME[@REV]")
+@revision_argument
 @_where_options
 @click.option("--locked", is_flag=True, help="Hold it against the versions of the lock.")
 @click.option("--exact", is_flag=True, help="Name what is there besides, too.")
-@index_options
-@json_option
-def check(
-    name: str,
-    into: Path | None,
-    here: bool,
-    locked: bool,
-    exact: bool,
-    index: str | None,
-    credential_file: Path | None,
-    as_json: bool,
-) -> int:
+@of_index
+def check(environments: Remote, name: str, into: Path | None, here: bool, locked: bool, exact: bool) -> Answer:
     """Does a virtual environment agree with NAME? Prints what is missing, differs or is too much, and is 1 then."""
     from ppmctl.environments import agreement, venv
     from ppmctl.environments import lock as locks
@@ -172,24 +148,34 @@ def check(
     if python is None:
         hint = f"ppmctl env install {name} --into {folder}"
         raise UsageError(f"There is no virtual environment {folder}.", hint=hint)
-    with remote(index, credential_file) as environments:
-        _entry, revision = found(environments, name)
+    _entry, revision = found(environments, name)
     if locked and revision.lock is None:
         raise UsageError(f"Revision {revision.number} is not locked.", hint=f"ppmctl env lock {revision.name}")
     held = locks.read(revision.lock.encode(), where="The lock") if locked and revision.lock else None
     differences = agreement.compare(revision.requirements, venv.content(python), lock=held, exact=exact)
-    if as_json:
-        keys = ("state", "name", "wanted", "found", "why")
-        output.as_json([{key: getattr(item, key) or None for key in keys} for item in differences])
-    else:
+    agrees = "agrees with" if not differences else "differs from"
+
+    def show() -> None:
         for item in differences:
             there = f"{item.name} {item.found}".rstrip() if item.found else ""
             wanted = f"{item.wanted}{f' (for {item.why})' if item.why else ''}"
             said = f"{there}, not {wanted}" if there and item.wanted else there or wanted
             output.data(f"{item.state:7}  {said}")
-    agrees = "agrees with" if not differences else "differs from"
-    output.say(f"{folder} {agrees} {revision.name}@{revision.number}.")
-    return EXIT_FAILED if differences else 0
+
+    keys = ("state", "name", "wanted", "found", "why")
+    return Answer(
+        [{key: getattr(item, key) or None for key in keys} for item in differences],
+        show,
+        exit_code=EXIT_FAILED if differences else 0,
+        notes=[f"{folder} {agrees} {revision.name}@{revision.number}."],
+    )
+
+
+def _resolved(revision: Revision, wanted: Wanted, tools: Programs, *, keep: str | None = None) -> str:
+    from ppmctl.environments import resolver
+
+    with output.progress(f"Locking {revision.name}"):
+        return resolver.resolve(revision.requirements, wanted, tools, keep=keep)
 
 
 @contextmanager
@@ -231,10 +217,6 @@ def _wanted(before: Revision | None, python: str | None, platform: str | None) -
         python=python or (old.python if old is not None else "") or resolver.this_python(),
         platform="" if platform == "all" else platform,
     )
-
-
-def _said(wanted: Wanted) -> str:
-    return f"Python {wanted.python} on {wanted.platform or 'all platforms'}"
 
 
 COMMANDS = (lock, outdated, install, check)

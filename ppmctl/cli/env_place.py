@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.place import connected
+from ppmctl.cli.options import Answer, answers
+from ppmctl.cli.place import connected, index_options
 from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,17 +28,22 @@ check_option = click.option(
 shared_option = click.option("--shared", is_flag=True, help="Let every publisher change it, not its owner alone.")
 
 
-@contextmanager
-def remote(index: str | None, credential_file: Path | None) -> Iterator[Remote]:
-    """The environments of the index that is meant."""
-    from ppmctl.environments.remote import Remote
+def of_index(command: Callable[..., Answer]) -> Callable[..., int]:
+    """Call a command with the environments of the index that its options name, and print its answer."""
 
-    with connected(index, credential_file) as (address, transport):
-        yield Remote(address, transport)
+    @wraps(command)
+    def called(*, index: str | None, credential_file: Path | None, **options: Any) -> Answer:
+        from ppmctl.environments.remote import Remote
+
+        with connected(index, credential_file) as (address, transport):
+            return command(Remote(address, transport), **options)
+
+    answered: Callable[..., int] = index_options(answers(called))
+    return answered
 
 
 def named(text: str) -> str:
-    """The normalised name of an environment; UsageError for what is none, and for NAME@REV."""
+    """Return the normalised name of an environment; UsageError for what can't be one, and for NAME@REV."""
     from ppmctl.environments import format as formats
 
     if "@" in text:
@@ -50,8 +56,14 @@ def named(text: str) -> str:
     return name
 
 
+# an environment that is changed: its name alone
+name_argument = click.argument("name", callback=lambda _context, _parameter, text: named(text))
+# one that is read: the latest revision, or the one that is named
+revision_argument = click.argument("name", metavar="NAME[@REV]")
+
+
 def reference(text: str) -> tuple[str, int | None]:
-    """NAME or NAME@REV as a name and a number; UsageError for what is neither."""
+    """Return NAME or NAME@REV as a name and a number; UsageError for what is neither."""
     name, at, number = text.partition("@")
     if at and not (number.isascii() and number.isdecimal() and int(number) > 0):
         raise UsageError(
@@ -61,7 +73,7 @@ def reference(text: str) -> tuple[str, int | None]:
 
 
 def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
-    """The revision that NAME (the latest) or NAME@REV means; PpmError where there is none."""
+    """Return the revision that NAME (the latest) or NAME@REV means; PpmError where there is none."""
     from ppmctl.environments import change
 
     name, number = reference(text)
@@ -78,11 +90,21 @@ def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
     from ppmctl.environments import known
 
     names = sorted({requirement.name for requirement in requirements if not requirement.url})
-    answer = known.look_up(names, environments.index, environments.transport)
+    with output.progress("Names"):
+        answer = known.look_up(names, environments.index, environments.transport)
     if answer.unsure:
         output.say(f"Not checked: {', '.join(name for name, _why in answer.unsure)}. {answer.unsure[0][1]}")
     if answer.missing:
         raise answer.error()
+
+
+def once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
+    """Return the requirements by package; of two about one package the later counts, which is reported."""
+    from ppmctl.environments.requirement import doubles, group
+
+    for before, after in doubles(requirements):
+        output.say(f"{before.text} and {after.text} are about one package: {after.text} counts.")
+    return group(requirements)
 
 
 def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
@@ -100,24 +122,23 @@ def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
     return frozenset(ours)
 
 
-def report(changed: Changed, *, as_json: bool, nothing: str) -> None:
-    """Print what came of a change: the revision on stdout; on stderr what is in it, or why there is none."""
-    after = changed.after
+def report(changed: Changed, *, nothing: str = "") -> Answer:
+    """Return what came of a change: the revision; for people also what is in it, or why there is no new one."""
+    after, told = changed.after, []
     if changed.left:
         output.say(f"{', '.join(changed.left)}: what the other wanted stays.")
         nothing = "Nothing else was to be changed."
-    if as_json:
-        output.as_json(
-            {"name": after.name, "revision": after.number, "changed": changed.is_new, "change": after.change}
-        )
-        return
     if not changed.is_new:
-        output.say(f"{nothing} Revision {after.number} is the latest.")
-    else:
-        if changed.races:
-            output.say(
-                f"Others changed it meanwhile ({output.count(changed.races, 'time')}); their changes are in it."
-            )
-        if changed.before is not None and changed.before.lock and not after.lock:
-            output.say(f"The lock was of revision {changed.before.number}: ppmctl env lock {after.name}")
-    output.data(f"{after.name}@{after.number}")
+        told.append(f"{nothing} Revision {after.number} is the latest.")
+    elif changed.races:
+        races = output.count(changed.races, "time")
+        told.append(f"Others changed it meanwhile ({races}); their changes are in it.")
+    if changed.is_new and changed.before is not None and changed.before.lock and not after.lock:
+        told.append(f"The lock was of revision {changed.before.number}: ppmctl env lock {after.name}")
+
+    def show() -> None:
+        output.say(*told)
+        output.data(f"{after.name}@{after.number}")
+
+    value = {"name": after.name, "revision": after.number, "changed": changed.is_new, "change": after.change}
+    return Answer(value, show)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.env_place import found, named, remote
-from ppmctl.cli.options import json_option
-from ppmctl.cli.place import index_options
+from ppmctl.cli.env_place import found, name_argument, of_index, revision_argument
+from ppmctl.cli.options import Answer
 from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
@@ -23,19 +23,20 @@ _FORMATS = ("requirements", "constraints", "yaml", "pylock", "json")
 
 @click.command("list")
 @click.option("--mine", is_flag=True, help="Those alone that are one's own.")
-@index_options
-@json_option
-def list_(mine: bool, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+@of_index
+def list_(environments: Remote, mine: bool) -> Answer:
     """List the environments of the index, each with its owner and its last change."""
-    with remote(index, credential_file) as environments:
-        found = list(environments.listing(owner_of(environments) if mine else None))
-    if as_json:
-        output.as_json([listed(entry) for entry in found])
-        return
-    header = ("NAME", "REVISION", "OWNER", "SHARED", "PACKAGES", "LOCKED", "CHANGED", "BY")
-    if found:
-        output.table(header, [_row(entry) for entry in found])
-    output.say(f"{output.count(len(found), 'environment')}.")
+    values = [_values(entry) for entry in environments.listing(owner_of(environments) if mine else None)]
+
+    def show() -> None:
+        if values:
+            header = ("NAME", "REVISION", "OWNER", "SHARED", "PACKAGES", "LOCKED", "CHANGED", "BY")
+            keys = ("name", "revision", "owner", "shared", "requirements", "locked")
+            rows = [(*(one[key] for key in keys), output.moment(one["time"]), one["by"]) for one in values]
+            output.table(header, rows)
+        output.say(f"{output.count(len(values), 'environment')}.")
+
+    return Answer(values, show)
 
 
 def owner_of(environments: Remote) -> str:
@@ -45,7 +46,7 @@ def owner_of(environments: Remote) -> str:
     return session.identify(environments.address, environments.transport).name.partition("+")[0]
 
 
-def listed(entry: Journal) -> dict[str, Any]:
+def _values(entry: Journal) -> dict[str, Any]:
     last = entry.changed
     return {
         "name": entry.name,
@@ -60,58 +61,36 @@ def listed(entry: Journal) -> dict[str, Any]:
     }
 
 
-def _row(entry: Journal) -> tuple[str, ...]:
-    last = entry.changed
-    yes = {True: "yes", False: "no"}
-    changed = (seconds(last.at), last.by) if last else ("", "")
-    about = (str(entry.latest), entry.owner, yes[entry.shared], str(entry.requirements), yes[entry.locked])
-    return (entry.name, *about, *changed)
-
-
 @click.command()
-@click.argument("name", metavar="NAME[@REV]")
+@revision_argument
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="Print it as a file of that kind.")
-@index_options
-@json_option
-def show(name: str, form: str | None, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+@of_index
+def show(environments: Remote, name: str, form: str | None) -> Answer:
     """Show what is in an environment, on one line that can be put behind `pip install`; or as a file."""
-    with remote(index, credential_file) as environments:
-        entry, revision = found(environments, name)
-    if as_json or form == "json":
-        output.as_json(as_values(entry, revision))
-    elif form is not None:
-        output.data(rendered(revision, form).rstrip("\n"))
-    else:
-        _fields(entry, revision)
-
-
-def _fields(entry: Entry, revision: Revision) -> None:
-    import shlex
-
-    output.fields(
-        (
-            ("Name", revision.name),
-            ("Revision", f"{revision.number}{' (deleted)' if entry.deleted is not None else ''}"),
-            ("Time", time_of(entry)),
-            ("Change", revision.change),
-            ("Shared", "yes" if revision.shared else "no"),
-            ("Locked", "yes" if revision.lock else "no"),
-            ("Install", f"pip install {revision.project}=={revision.number}"),
-            ("Packages", " ".join(shlex.quote(text) for text in revision.requirements)),
-        )
+    entry, revision = found(environments, name)
+    value = as_values(entry, revision)
+    if form == "json":
+        return Answer(value, lambda: output.as_json(value))
+    if form is not None:
+        return Answer(value, lambda: output.data(rendered(revision, form).rstrip("\n")))
+    fields = (
+        ("Name", revision.name),
+        ("Revision", f"{revision.number}{' (deleted)' if entry.deleted is not None else ''}"),
+        ("Time", entry.time),
+        ("Change", revision.change),
+        ("Shared", revision.shared),
+        ("Locked", revision.lock is not None),
+        ("Install", f"pip install {revision.project}=={revision.number}"),
+        ("Packages", " ".join(shlex.quote(text) for text in revision.requirements)),
     )
-
-
-def time_of(entry: Entry) -> str:
-    """When a revision came, in ISO 8601; ""."""
-    return f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time is not None else ""
+    return Answer(value, lambda: output.fields(fields))
 
 
 def as_values(entry: Entry, revision: Revision) -> dict[str, Any]:
     return {
         "name": revision.name,
         "revision": revision.number,
-        "time": time_of(entry) or None,
+        "time": f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time is not None else None,
         "change": revision.change,
         "base": revision.base,
         "shared": revision.shared,
@@ -141,59 +120,57 @@ def rendered(revision: Revision, kind: str) -> str:
 
 
 @click.command()
-@click.argument("name", metavar="NAME[@REV]")
+@revision_argument
 @click.argument("other", metavar="OTHER[@REV]")
-@index_options
-@json_option
-def diff(name: str, other: str, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+@of_index
+def diff(environments: Remote, name: str, other: str) -> Answer:
     """Show what OTHER has and NAME has not (+), the other way round (-), and what differs (~)."""
     from ppmctl.environments.merging import differences
     from ppmctl.environments.requirement import normal
 
-    with remote(index, credential_file) as environments:
-        before, after = (normal(found(environments, text)[1].requirements) for text in (name, other))
+    before, after = (normal(found(environments, text)[1].requirements) for text in (name, other))
     changes = differences(before, after)
-    if as_json:
-        output.as_json(
-            [{"name": item.name, "before": list(item.before), "after": list(item.after)} for item in changes]
-        )
-        return
-    for item in changes:
-        old, new = ", ".join(item.before), ", ".join(item.after)
-        output.data(f"~ {old} → {new}" if old and new else f"+ {new}" if new else f"- {old}")
-    if not changes:
-        output.say("They have the same.")
+
+    def show() -> None:
+        for item in changes:
+            old, new = ", ".join(item.before), ", ".join(item.after)
+            output.data(f"~ {old} → {new}" if old and new else f"+ {new}" if new else f"- {old}")
+        if not changes:
+            output.say("They have the same.")
+
+    return Answer(changes, show)
 
 
 @click.command()
-@click.argument("name")
-@index_options
-@json_option
-def log(name: str, index: str | None, credential_file: Path | None, as_json: bool) -> None:
+@name_argument
+@of_index
+def log(environments: Remote, name: str) -> Answer:
     """Show who changed the environment NAME when, and what: a line a revision, the oldest first."""
-    with remote(index, credential_file) as environments:
-        lines = environments.lines(named(name))
+    lines = environments.lines(name)
     if not lines:
-        raise PpmError(f"There is no environment {named(name)}.", hint="Those that there are: ppmctl env list")
-    if as_json:
-        keys = {"revision": "revision", "by": "by", "time": "at", "change": "change", "deleted": "deleted"}
-        output.as_json(
-            [
-                {key: getattr(line, field) for key, field in keys.items()} | {"reason": line.why or None}
-                for line in lines
-            ]
-        )
-        return
+        raise PpmError(f"There is no environment {name}.", hint="Those that there are: ppmctl env list")
     rows = [
-        (str(line.revision), line.by, seconds(line.at), line.change, (line.why or "yes") if line.deleted else "")
+        (line.revision, line.by, output.moment(line.at), line.change, (line.why or "yes") if line.deleted else "")
         for line in lines
     ]
     width = 5 if any(line.deleted for line in lines) else 4
-    output.table(("REVISION", "BY", "TIME", "CHANGE", "DELETED")[:width], [row[:width] for row in rows])
+    value = [
+        {
+            "revision": line.revision,
+            "by": line.by,
+            "time": line.at,
+            "change": line.change,
+            "deleted": line.deleted,
+            "reason": line.why or None,
+        }
+        for line in lines
+    ]
+    header = ("REVISION", "BY", "TIME", "CHANGE", "DELETED")[:width]
+    return Answer(value, lambda: output.table(header, [row[:width] for row in rows]))
 
 
 @click.command()
-@click.argument("name", metavar="NAME[@REV]")
+@revision_argument
 @click.option("--format", "form", type=click.Choice(_FORMATS[:-1]), help="By default what the file's name says.")
 @click.option(
     "--output",
@@ -204,16 +181,14 @@ def log(name: str, index: str | None, credential_file: Path | None, as_json: boo
     help="The file to write; one that is there is not replaced.",
 )
 @click.option("--force", is_flag=True, help="Replace it all the same.")
-@index_options
-def export(
-    name: str, form: str | None, output_file: Path, force: bool, index: str | None, credential_file: Path | None
-) -> None:
+@of_index
+def export(environments: Remote, name: str, form: str | None, output_file: Path, force: bool) -> Answer:
     """Write an environment to a file: requirements.txt, constraints.txt, environment.yml or pylock.toml."""
     from ppmctl import files
 
     kind = form or _kind(output_file)
-    with remote(index, credential_file) as environments:
-        content = rendered(found(environments, name)[1], kind).encode()
+    revision = found(environments, name)[1]
+    content = rendered(revision, kind).encode()
     try:
         if force:
             files.write_atomic(output_file, content)
@@ -221,12 +196,8 @@ def export(
             raise PpmError(f"{output_file} is there already; it is not replaced.", hint="--force replaces it.")
     except OSError as exc:
         raise PpmError(f"{output_file} can't be written: {exc.strerror}.") from exc
-    output.data(str(output_file))
-
-
-def seconds(time: str) -> str:
-    """A time in ISO 8601, without what is below a second."""
-    return f"{time.partition('.')[0].removesuffix('Z')}Z" if time else ""
+    value = {"name": revision.name, "revision": revision.number, "format": kind, "file": output_file}
+    return Answer(value, lambda: output.data(str(output_file)))
 
 
 def _kind(path: Path) -> str:

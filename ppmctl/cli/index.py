@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import json_option
+from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import open_store, root_option, there
 from ppmctl.errors import EXIT_FAILED, PpmError
 
@@ -19,7 +19,8 @@ def index() -> None:
 
 @index.command()
 @root_option
-def rebuild(root: Path) -> int:
+@answers
+def rebuild(root: Path) -> Answer:
     """Make the pages again where they differ, and records for files that have none.
 
     Everything below ROOT/index may be deleted beforehand: it is all derived.
@@ -29,20 +30,21 @@ def rebuild(root: Path) -> int:
     store = open_store(root)
     with output.progress("Projects", len(store.projects())) as step:
         done = run(store, step=step)
-    for path in done.recorded:
-        output.say(f"recorded  {path}")
-    for problem in done.problems:
-        output.say(f"left      {problem}")
-    projects, recorded = output.count(done.projects, "project"), output.count(len(done.recorded), "file")
-    output.data(f"{projects}, {done.written} with new pages, {recorded} recorded.")
-    return EXIT_FAILED if done.problems else 0
+
+    def show() -> None:
+        output.say(*(f"recorded  {path}" for path in done.recorded))
+        output.say(*(f"left      {problem}" for problem in done.problems))
+        projects, recorded = output.count(done.projects, "project"), output.count(len(done.recorded), "file")
+        output.data(f"{projects}, {done.written} with new pages, {recorded} recorded.")
+
+    return Answer(done, show, exit_code=EXIT_FAILED if done.problems else 0)
 
 
 @index.command()
 @root_option
 @click.option("--quick", is_flag=True, help="Compare sizes alone; do not read the files to take their hashes.")
-@json_option
-def check(root: Path, quick: bool, as_json: bool) -> int:
+@answers
+def check(root: Path, quick: bool) -> Answer:
     """Compare pages, side files and hashes with the folders, and name every difference. Exit 1 if there is one."""
     from ppmctl.verify import check as run
 
@@ -50,13 +52,12 @@ def check(root: Path, quick: bool, as_json: bool) -> int:
     projects = len(store.projects())
     with output.progress("Projects", projects) as step:
         found = list(run(store, hashes=not quick, step=step))
-    if as_json:
-        output.as_json([{"where": item.where, "what": item.what, "mend": item.mend} for item in found])
-    else:
-        for item in found:
-            output.data(f"{item.where} {item.what}  ({item.mend})")
+
+    def show() -> None:
+        output.data(*(f"{item.where} {item.what}  ({item.mend})" for item in found))
         output.say(f"{output.count(projects, 'project')}, {output.count(len(found), 'difference')}.")
-    return EXIT_FAILED if found else 0
+
+    return Answer(found, show, exit_code=EXIT_FAILED if found else 0)
 
 
 @index.command()
@@ -67,7 +68,8 @@ def check(root: Path, quick: bool, as_json: bool) -> int:
     is_flag=True,
     help="Link instead of copying. The old server then writes into the same files: stop it for good first.",
 )
-def adopt(folder: Path, root: Path, hard_links: bool) -> int:
+@answers
+def adopt(folder: Path, root: Path, hard_links: bool) -> Answer:
     """Take the wheels and sdists of an existing pypiserver FOLDER, flat or nested, into the index.
 
     The folder is only read. Each file that is left is named with the reason. It can be run again: what is
@@ -89,7 +91,9 @@ def adopt(folder: Path, root: Path, hard_links: bool) -> int:
         ) from exc
     finally:
         store.area.close()
-    for left in done.left:
-        output.data(f"left  {left.path}: {left.reason}")
-    output.say(f"{len(done.taken)} files taken, {len(done.same)} were here, {len(done.left)} left.")
-    return EXIT_FAILED if done.left else 0
+
+    def show() -> None:
+        output.data(*(f"left  {left.path}: {left.reason}" for left in done.left))
+        output.say(f"{len(done.taken)} files taken, {len(done.same)} were here, {len(done.left)} left.")
+
+    return Answer(done, show, exit_code=EXIT_FAILED if done.left else 0)

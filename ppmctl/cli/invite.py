@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ppmctl import files
 from ppmctl import output as printer
 from ppmctl.access import ROLES
 from ppmctl.cli.actor import actor
-from ppmctl.cli.issue import expires_option, projects_option
-from ppmctl.cli.options import json_option
+from ppmctl.cli.issue import end_of, expires_option, handed_over, output_option, projects_option, secret_file
+from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.volume import Volume
+
+if TYPE_CHECKING:
+    from ppmctl.volume import Volume
 
 
 @click.command()
@@ -26,58 +25,33 @@ from ppmctl.volume import Volume
 @click.option("--email", metavar="ADDRESS", help="The new user's e-mail address, to be kept with it.")
 @projects_option
 @expires_option
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the code to FILE in place of stdout. FILE is born with mode 0600.",
-)
+@output_option("the code to FILE")
 @click.option("--withdraw", is_flag=True, help="Make the invite void that was made before.")
-@json_option
+@answers
 @root_option
-def invite(
-    name: str,
-    role: str | None,
-    email: str | None,
-    projects: tuple[str, ...],
-    expires: str | None,
-    output: Path | None,
-    withdraw: bool,
-    as_json: bool,
-    root: Path,
-) -> None:
+def invite(name: str, expires: str | None, output: Path | None, withdraw: bool, root: Path, **grant: Any) -> Answer:
     """Print a code with which the user NAME gets a token of its own; it works once, and for 48 hours.
 
     The colleague types `ppmctl login URL --invite`; no secret travels. A user that is not there is made, with --role
     and without a secret. A new invite makes an earlier one of that user void. --expires is about the user.
     """
-    from ppmctl import access, joining
+    from ppmctl import joining
 
     if withdraw:
-        if role or email or projects or expires or output:
+        if output or expires or any(grant.values()):
             raise UsageError("--withdraw makes an invite void, and changes nothing else.")
-        _withdraw(open_volume(there(root)), name)
-        return
-    until = access.expiry(expires) if expires else None
-    with _file(output) as write:
+        return _withdraw(open_volume(there(root)), name)
+    with secret_file(output) as write:
         volume = open_volume(root)
-        _demand_time(volume, name)
-        made, code = joining.invite(volume, actor(), name, role=role, projects=projects, expires=until, email=email)
-        if write is not None:
-            write(code.reveal())
-    if as_json:
-        shown = {"code": code.reveal()} if output is None else {"output": str(output)}
-        printer.as_json({"name": name, **shown, "expires": made.expires})
-        return
-    said = f"{name} is invited until {made.expires}: ppmctl login URL --invite"
-    if output is None:
-        printer.say(f"{said}  asks for this code, once:")
-        printer.data(code.reveal())
-    else:
-        printer.say(f"{said}  asks for the code, once; it is in {output}.")
+        _require_time(volume, name)
+        made, code = joining.invite(volume, actor(), name, expires=end_of(expires), **grant)
+        write(code.reveal())
+    told = f"{name} is invited until {made.expires}: ppmctl login URL --invite  asks for"
+    told += f" the code, once; it is in {output}." if output else " this code, once:"
+    return handed_over({"name": name, "expires": made.expires}, "code", code, output, told)
 
 
-def _demand_time(volume: Volume, name: str) -> None:
+def _require_time(volume: Volume, name: str) -> None:
     from ppmctl import accounts
 
     for each in accounts.accounts(volume, owner=name):
@@ -86,35 +60,10 @@ def _demand_time(volume: Volume, name: str) -> None:
             raise PpmError(f"{name} has expired.", hint=hint)
 
 
-def _withdraw(volume: Volume, name: str) -> None:
+def _withdraw(volume: Volume, name: str) -> Answer:
     from ppmctl import accounts, joining
 
     accounts.account(volume, name)  # there is such a user
     if not joining.withdraw(volume, actor(), name):
         raise PpmError(f"There is no open invite of {name!r}.", hint=f"ppmctl user show {name}")
-    printer.say(f"The invite of {name} is void.")
-
-
-@contextlib.contextmanager
-def _file(path: Path | None) -> Iterator[Callable[[str], None] | None]:
-    """What writes a code to `path`, which is made before there is one; it goes again where none was written."""
-    if path is None:
-        yield None
-        return
-    descriptor, is_new = files.born(path)
-
-    def write(code: str) -> None:
-        try:
-            os.write(descriptor, f"{code}\n".encode())
-            os.fsync(descriptor)
-        except OSError as exc:
-            os.ftruncate(descriptor, 0)
-            hint = "Invite again: that makes this one void."
-            raise PpmError(f"{path} can't be written: {exc.strerror}.", hint=hint) from exc
-
-    try:
-        yield write
-    finally:
-        if is_new and not os.fstat(descriptor).st_size:
-            path.unlink(missing_ok=True)
-        os.close(descriptor)
+    return Answer({"withdrawn": name}, lambda: printer.say(f"The invite of {name} is void."))

@@ -1,10 +1,10 @@
-"""What the commands share that issue a secret: how it is handed over, once."""
+"""What the commands share that issue a secret, and those that show credentials."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,34 @@ import click
 
 from ppmctl import files, output
 from ppmctl.accounts import Account, Deliver, Issued
+from ppmctl.cli.options import Answer
+from ppmctl.credential import Secret
+from ppmctl.errors import PpmError
 
 
-def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """The duration, if it is one: an empty one, of a variable that is not set, is none, and not for ever."""
-    if value is not None:
-        from ppmctl import access
+def _duration(_context: click.Context, _parameter: click.Parameter, duration: str | None) -> str | None:
+    """Check a duration where it is typed.
 
-        access.expiry(value)
-    return value
+    Reject an empty one, so that an unset shell variable doesn't create a credential that never expires.
+    """
+    if duration is not None:
+        end_of(duration)
+    return duration
 
 
-output_option = click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the secret to FILE, one line user:secret, in place of stdout. FILE is born with mode 0600.",
-)
+def end_of(duration: str | None) -> str | None:
+    """Return when something that lasts `duration` from now on is over; None for what lasts for ever."""
+    from ppmctl import access
+
+    return None if duration is None else access.expiry(duration)
+
+
+def _expires_option(about: str, otherwise: str) -> Callable[[Any], Any]:
+    """Return the option `--expires`, with what it is about, and what holds without it."""
+    shown = f"{about}: 45s, 10m, 12h or 90d. Without it {otherwise}."
+    return click.option("--expires", metavar="DURATION", callback=_duration, help=shown)
+
+
 projects_option = click.option(
     "--project",
     "projects",
@@ -36,38 +47,44 @@ projects_option = click.option(
     multiple=True,
     help="Projects that a publisher may publish, such as 'acme-*'. May be repeated; without it all.",
 )
-expires_option = click.option(
-    "--expires",
-    metavar="DURATION",
-    callback=duration,
-    help="How long it lets in: 45s, 10m, 12h or 90d. Without it for ever.",
-)
+expires_option = _expires_option("How long it lets in", "for ever")
+more_time_option = _expires_option("How long it lets in from now on", "as long as before")
+
+
+def output_option(about: str = "the secret to FILE, one line user:secret,") -> Callable[[Any], Any]:
+    """Return the option `--output`: the file that a secret is written to."""
+    return click.option(
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help=f"Write {about} in place of stdout. FILE is born with mode 0600.",
+    )
 
 
 @contextlib.contextmanager
-def receiver(path: Path | None) -> Iterator[Deliver | None]:
-    """What takes a secret that is issued in the block: the file `path`, or nothing where there is none.
+def secret_file(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what writes a line with a secret to the file `path`; without a path it does nothing.
 
-    The file is made before anything else, so that it is who types the command that makes it. It is on the disk before
-    the secret lets anybody in; where none was issued it goes again. UsageError where it can't be made.
+    The file is made before anything else, so that its owner is the user who types the command. A line is on the disk
+    when the call returns. Where the block fails, the file is removed: its secret would let nobody in.
     """
     if path is None:
-        yield None
+        yield lambda _line: None
         return
     descriptor, is_new = files.born(path)
-    written = False
 
-    def deliver(issued: Issued) -> None:
-        nonlocal written
-        os.write(descriptor, f"{issued.line}\n".encode())
-        os.fsync(descriptor)
-        written = True
+    def write(line: str) -> None:
+        try:
+            os.write(descriptor, f"{line}\n".encode())
+            os.fsync(descriptor)
+        except OSError as exc:
+            hint = "Do it again with another file; an invite that was made is void then."
+            raise PpmError(f"{path} can't be written: {exc.strerror}.", hint=hint) from exc
 
     try:
-        yield deliver
+        yield write
     except BaseException:
-        if written:
-            os.ftruncate(descriptor, 0)  # it would be a secret that lets nobody in
+        os.ftruncate(descriptor, 0)
         if is_new:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -76,24 +93,35 @@ def receiver(path: Path | None) -> Iterator[Deliver | None]:
         os.close(descriptor)
 
 
-def hand_over(make: Callable[[Deliver | None], Issued], *, path: Path | None, as_json: bool) -> None:
-    """Have `make` issue a secret, and print or write it."""
-    with receiver(path) as deliver:
-        issued = make(deliver)
-    given: dict[str, Any] = issued.account.as_values()
-    said = described(issued.account)
-    if as_json:
-        shown = {"secret": issued.secret.reveal()} if path is None else {"output": str(path)}
-        output.as_json({**given, **shown})
-    elif path is None:
-        output.say(f"{said} This is the secret; it is shown once:")
-        output.data(issued.secret.reveal())
-    else:
-        output.say(f"{said} The secret is in {path}, as user:secret.")
+def issue(path: Path | None, make: Callable[[Deliver], Issued]) -> Answer:
+    """Have `make` issue a secret, and write it to `path`, or show it once."""
+    with secret_file(path) as write:
+        issued = make(lambda issued: write(issued.line))
+    told = described(issued.account)
+    return handed_over(
+        issued.account.as_values(),
+        "secret",
+        issued.secret,
+        path,
+        f"{told} The secret is in {path}, as user:secret."
+        if path
+        else f"{told} This is the secret; it is shown once:",
+    )
+
+
+def handed_over(values: dict[str, Any], name: str, secret: Secret, path: Path | None, told: str) -> Answer:
+    """Return the answer that has a secret: below `name`, or the file that it is in; `told` is printed before it."""
+
+    def show() -> None:
+        output.say(told)
+        if path is None:
+            output.data(secret.reveal())
+
+    return Answer({**values, **({name: secret.reveal()} if path is None else {"output": path})}, show)
 
 
 def described(account: Account) -> str:
-    """A credential in a sentence."""
+    """Return a sentence about a credential."""
     access = account.access
     scope = f" of {' '.join(access.projects)}" if access.projects else ""
     until = f" until {access.expires}" if access.expires else ""
@@ -101,25 +129,21 @@ def described(account: Account) -> str:
 
 
 def values(account: Account) -> dict[str, Any]:
-    """A credential as `--json` has it, and the HTTP API in a list: with how it is."""
+    """Return a credential as `--json` has it, and the HTTP API in a list: with its state."""
     return {**account.as_values(), "state": account.state}
 
 
-def table(accounts: tuple[Account, ...]) -> None:
+def table(accounts: Sequence[Account]) -> None:
     """Print credentials in columns."""
-    header = ("NAME", "ROLE", "PROJECTS", "STATE", "EXPIRES", "CREATED", "BY")
-    output.table(
-        header,
-        [
-            (
-                each.access.name,
-                each.access.role,
-                " ".join(each.access.projects) or ("-" if each.access.role == "reader" else "*"),
-                each.state,
-                each.access.expires or "never",
-                each.access.created,
-                each.access.by or "-",
-            )
-            for each in accounts
-        ],
-    )
+    rows = []
+    for account in accounts:
+        access = account.access
+        projects = " ".join(access.projects) or (None if access.role == "reader" else "*")
+        times = output.moment(access.expires) or "never", output.moment(access.created)
+        rows.append((access.name, access.role, projects, account.state, *times, access.by))
+    output.table(("NAME", "ROLE", "PROJECTS", "STATE", "EXPIRES", "CREATED", "BY"), rows)
+
+
+def listed(accounts: Sequence[Account]) -> Answer:
+    """Return the answer that has credentials in a table."""
+    return Answer([values(each) for each in accounts], lambda: table(accounts))

@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from ppmctl import output
-from ppmctl.cli.target import VolumeFolder, credential_option, index_option, on_option
+from ppmctl.cli.options import volume_option
+from ppmctl.cli.target import credential_option, index_option, on_option
 from ppmctl.cli.volume import find_volume, open_store, there
 from ppmctl.errors import UsageError
 
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
     from ppmctl.store import Store
     from ppmctl.transport import Transport
 
-_root_option = click.option(
-    "--root",
-    envvar="PPM_ROOT",
-    show_envvar=True,
-    type=VolumeFolder(),
-    help="The folder of the index's volume, if that is here.",
-)
+_root_option = volume_option("The folder of the index's volume, if that is here.")
 
 
 def index_options(command: Any) -> Any:

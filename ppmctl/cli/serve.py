@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ppmctl import output
+from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, open_volume, root_option
-from ppmctl.config import SETTINGS, ServerSettings, server_settings, settings_file
+from ppmctl.config import SETTINGS, ServerSettings, Setting, server_settings, settings_file
 
 
-def _settings_options(command: Any) -> Any:
-    for setting in reversed(SETTINGS):
-        shown = "" if setting.default in (None, ()) else f" Default: {setting.default}."
-        command = click.option(
-            setting.option,
-            setting.name,
-            metavar=setting.metavar,
-            multiple=setting.many,
-            help=f"{setting.help}{shown} [{setting.variable}]",
-        )(command)
-    return command
+def settings_options(about: Callable[[Setting], str], names: Collection[str] | None = None) -> Callable[[Any], Any]:
+    """Return the options of a server's settings, or of those with these names; `about` is the help of each."""
+
+    def give(command: Any) -> Any:
+        for setting in reversed(SETTINGS):
+            if names is None or setting.name in names:
+                shown = f"{about(setting)} [{setting.variable}]"
+                option = click.option(
+                    setting.option, setting.name, metavar=setting.metavar, multiple=setting.many, help=shown
+                )
+                command = option(command)
+        return command
+
+    return give
+
+
+def _about(setting: Setting) -> str:
+    return setting.help if setting.default in (None, ()) else f"{setting.help} Default: {setting.default}."
 
 
 @click.command()
@@ -32,7 +41,7 @@ def _settings_options(command: Any) -> Any:
 @click.option(
     "--first-credential", is_flag=True, help="Make a first admin where there is none, and print what to type."
 )
-@_settings_options
+@settings_options(_about)
 def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     """Serve the index in the folder ROOT, which is made if it is not there.
 
@@ -66,15 +75,17 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
 
 @click.command()
 @root_option
-def init(root: Path) -> None:
+@answers
+def init(root: Path) -> Answer:
     """Make a volume in the folder ROOT, with a ppm.yml that explains each setting."""
     from ppmctl import files
 
     volume = open_volume(root)
-    if files.create(volume.settings, settings_file().encode(), mode=0o644):
-        output.say(f"{volume.settings} is there to be edited; ppmctl serve --root {root} serves it.")
-    else:
-        output.say(f"{volume.settings} was there already and stays as it is.")
+    made = files.create(volume.settings, settings_file().encode(), mode=0o644)
+    told = f"is there to be edited; ppmctl serve --root {root} serves it."
+    told = told if made else "was there already and stays as it is."
+    value = {"root": volume.root, "settings": volume.settings, "made": made}
+    return Answer(value, lambda: output.say(f"{volume.settings} {told}"))
 
 
 def _print_commands(settings: ServerSettings, *, made: bool) -> None:

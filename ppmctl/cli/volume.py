@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppmctl import htpasswd
-from ppmctl.cli.target import VolumeFolder, on_option
+from ppmctl.cli.options import volume_option
+from ppmctl.cli.target import on_option
 from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
 if TYPE_CHECKING:
     from ppmctl.store import Store
 
-_root_option = click.option(
-    "--root",
-    required=True,
-    envvar="PPM_ROOT",
-    show_envvar=True,
-    type=VolumeFolder(),  # whose it is is said by the volume
-    help="The folder of the index's volume.",
-)
+_root_option = volume_option("The folder of the index's volume.", required=True)
 
 
 def root_option(command: Any) -> Any:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,28 @@ def test_the_settings_of_a_server_are_shown_with_who_says_them(tmp_path: Path) -
     assert found["private_names"] == (["acme-*"], f"private_names in {settings}")
     assert found["upstream"] == ("redirect", "its default")
     assert found["upstream_url"] == (None, "its default")
+
+
+@pytest.mark.parametrize("no_color", ["", "1"], ids=["colour", "no colour"])
+def test_a_result_and_an_error_on_a_terminal(no_color: str, tmp_path: Path) -> None:
+    """Coloured states and local times for a person; in a pipe the same result is plain, and its times are UTC."""
+    environ = clean_environment(tmp_path, TZ="EAST-9", NO_COLOR=no_color)
+    where = ("--root", str(tmp_path / "root"))
+    ppmctl("user", "add", "ann", "--role", "reader", *where, env=environ)
+    created = json.loads(ppmctl("user", "list", "--json", *where, env=environ).stdout)[0]["created"]
+    piped = ppmctl("user", "list", *where, env=environ).stdout
+    assert created in piped
+    assert "\x1b" not in piped
+    with on_a_terminal([*PPMCTL, "user", "list", *where], environ) as (process, terminal):
+        shown = read_until(terminal, b"").decode()
+        assert process.wait(timeout=30) == 0
+    local = datetime.fromisoformat(created) + timedelta(hours=9)
+    assert f"{local:%Y-%m-%d %H:%M}" in shown
+    assert created not in shown
+    assert ("\x1b[32mactive" in shown) is not bool(no_color)
+    with on_a_terminal([*PPMCTL, "user", "show", "bob", *where], environ) as (process, terminal):
+        assert "ppmctl: There is no credential 'bob'.\r\n" in read_until(terminal, b"").decode()
+        assert process.wait(timeout=30) == 1
 
 
 @pytest.mark.parametrize(

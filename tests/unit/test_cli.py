@@ -30,6 +30,15 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 ALL = dict(commands(cli.cli))
+# the commands without --json, each with the reason
+WITHOUT_JSON = {
+    "completion": "it prints a script for a shell",
+    "serve": "it runs until a signal, and logs",
+    **dict.fromkeys(("login", "logout"), "a conversation with a person"),
+    **dict.fromkeys(
+        ("client-config", "package yank", "package unyank", "package remove", "package status"), "not yet"
+    ),
+}
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -39,6 +48,17 @@ def test_every_command_and_every_option_says_what_it_is_for(path: tuple[str, ...
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name not in {"help", "version"}:
             assert parameter.help, f"{' '.join(path)} {parameter.opts}"
+
+
+def test_every_command_that_prints_a_result_has_json() -> None:
+    lacking = {
+        " ".join(path)
+        for path, command in ALL.items()
+        if not isinstance(command, click.Group)
+        and "--json" not in [name for each in command.params for name in each.opts]
+    }
+    assert lacking <= WITHOUT_JSON.keys()
+    assert WITHOUT_JSON.keys() <= {" ".join(path) for path in ALL}
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -186,7 +206,9 @@ def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_interruption_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(**_options: object) -> None:
         raise KeyboardInterrupt
 
@@ -254,7 +276,7 @@ def test_changes_of_users_say_what_they_did(tmp_path: Path, capsys: pytest.Captu
 
 def test_an_expired_user_is_invited_with_more_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(tmp_path / "root")]
-    assert cli.run(["user", "invite", "ann", "--role", "reader", "--expires", "1s", *root]) == 0
+    assert cli.run(["user", "invite", "ann", "--role", "reader", "--expires", "1h", *root]) == 0
     access = tmp_path / "root" / "credentials" / "access.yml"
     access.write_text(re.sub(r"20[0-9T:.-]+Z", "2020-01-01T00:00:00Z", access.read_text()))
     capsys.readouterr()

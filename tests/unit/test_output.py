@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import time
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from ppmctl import cli, output
+from ppmctl.adopt import Left
+from ppmctl.credential import Secret
 from ppmctl.errors import CredentialError
 
 MOMENT = datetime(2026, 3, 1, 22, 30, 5, tzinfo=UTC)
@@ -81,6 +84,41 @@ def test_a_terminal_obeys_nothing_in_a_cell(terminal: Terminal) -> None:
     assert terminal.getvalue().count("evil") == 2
     assert "\x1b[2J" not in terminal.getvalue()
     assert "\x07" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("total", [2, None])
+def test_what_is_printed_beside_a_progress_bar_reaches_the_pipe(terminal: Terminal, total: int | None) -> None:
+    """rich would print it where the bar is."""
+    piped = io.StringIO()
+    with redirect_stderr(terminal), redirect_stdout(piped), output.progress("Reading", total) as step:
+        output.data("a.whl")
+        step(1)
+    assert piped.getvalue() == "a.whl\n"
+    assert "Reading" in terminal.getvalue()
+    assert "a.whl" not in terminal.getvalue()
+
+
+def test_a_time_that_is_none_stays_text() -> None:
+    assert output.moment("2026-03-01T22:30:05Z") == MOMENT
+    assert output.moment("long ago") == "long ago"
+    assert output.moment("") is None
+
+
+def test_json_has_dataclasses_and_paths_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    output.as_json([Left(path=Path("a\x1b"), reason="no wheel")])
+    assert capsys.readouterr().out.split() == [
+        "[",
+        "{",
+        '"path":',
+        '"a\\u001b",',
+        '"reason":',
+        '"no',
+        'wheel"',
+        "}",
+        "]",
+    ]
+    with pytest.raises(TypeError):
+        output.as_json({"secret": Secret("ppm_x")})
 
 
 def test_an_error_with_json_is_one_document_on_stdout(

@@ -218,6 +218,12 @@ def test_one_module_of_the_testbed_knows_docker() -> None:
 # what only one place does
 
 
+# the functions of output that print
+PRINTERS = {"data", "say", "raw", "as_json", "table", "fields", "finding", "error", "progress"}
+# a runner of commands on other machines passes on what they print
+PASSES_ON = {"relay"}
+
+
 def test_only_output_prints() -> None:
     wrong = [
         f"{name}: {ast.unparse(node)}"
@@ -226,6 +232,32 @@ def test_only_output_prints() -> None:
         for node in nodes(tree)
         if (isinstance(node, ast.Call) and name_of(node) in ("print", "pprint", "click.echo", "click.secho"))
         or (isinstance(node, ast.Attribute) and name_of(node) in ("sys.stdout", "sys.stderr"))
+    ]
+    assert wrong == []
+
+
+def test_only_the_command_line_has_output_print() -> None:
+    assert {node.name for node in modules()["output"].body if isinstance(node, ast.FunctionDef)} >= PRINTERS
+    printers = {f"output.{name}" for name in PRINTERS}
+    wrong = [
+        f"{name}: {ast.unparse(node)}"
+        for name, tree in modules().items()
+        if name.split(".")[0] not in ("cli", *PASSES_ON)
+        for node in nodes(tree)
+        if (isinstance(node, ast.Attribute) and name_of(node) in printers)
+        or (isinstance(node, ast.ImportFrom) and node.module == "ppmctl.output")
+    ]
+    assert wrong == [], "ppmctl.events reports notes and progress"
+
+
+def test_only_the_command_line_asks() -> None:
+    questions = ("input", "sys.stdin", "click.prompt", "click.confirm", "getpass.getpass")
+    wrong = [
+        f"{name}: {ast.unparse(node)}"
+        for name, tree in modules().items()
+        if name.split(".")[0] not in ("cli", *PASSES_ON)
+        for node in nodes(tree)
+        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in questions
     ]
     assert wrong == []
 
