@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import json_option
+from ppmctl.cli.options import Answer, answers, json_option
 from ppmctl.cli.place import Place, connected, index_options, pass_place
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.folder import MAX_REASON, STATUSES, is_reason
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ppmctl.store import Store
 
 _FOUND = 100  # projects that a search shows
+_KEYS = ("name", "version", "summary")
 
 
 def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
@@ -38,55 +39,49 @@ def package() -> None:
 
 @package.command("list")
 @pass_place
-@json_option
-def list_(place: Place, as_json: bool) -> None:
+@answers
+def list_(place: Place) -> Answer:
     """Print the names of all projects of an index, one a line."""
     with place.query() as query:
         names = query.names()
-    if as_json:
-        output.as_json(names)
-        return
-    for name in names:
-        output.data(name)
+    return Answer(names, lambda: output.data(*names))
 
 
 @package.command()
 @click.argument("project")
 @click.argument("version", required=False)
 @pass_place
-@json_option
-def show(place: Place, project: str, version: str | None, as_json: bool) -> None:
+@answers
+def show(place: Place, project: str, version: str | None) -> Answer:
     """Show PROJECT: what its latest release (or VERSION) says of itself, and all releases."""
     from ppmctl.cli import project as rendered
 
     with place.query() as query:
         found = query.project(project, version)
-    if as_json:
-        output.as_json(rendered.as_values(found))
-    else:
-        rendered.show(found)
+    return Answer(rendered.as_values(found), lambda: rendered.show(found))
 
 
 @package.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--limit", type=click.IntRange(1), default=_FOUND, show_default=True, help="Show so many at most.")
 @pass_place
-@json_option
-def search(place: Place, words: tuple[str, ...], limit: int, as_json: bool) -> None:
+@answers
+def search(place: Place, words: tuple[str, ...], limit: int) -> Answer:
     """Find the projects that have all WORDS in their name or summary.
 
     Of an index that ppm does not serve, the pages of all projects are read; with over 100, only names are searched.
     """
     with place.query() as query:
         found = query.search(" ".join(words), limit=limit)
-    if as_json:
-        keys = ("name", "version", "summary")
-        output.as_json([{key: getattr(item, key) or None for key in keys} for item in found])
-        return
-    if found:
-        output.table(("NAME", "LATEST", "SUMMARY"), [(item.name, item.version, item.summary) for item in found])
-    more = " or more (--limit)" if len(found) == limit else ""
-    output.say(f"{output.count(len(found), 'project')}{more}.")
+    rows = [(item.name, item.version, item.summary) for item in found]
+
+    def show() -> None:
+        if rows:
+            output.table(("NAME", "LATEST", "SUMMARY"), rows)
+        more = " or more (--limit)" if len(found) == limit else ""
+        output.say(f"{output.count(len(found), 'project')}{more}.")
+
+    return Answer([dict(zip(_KEYS, [text or None for text in row], strict=True)) for row in rows], show)
 
 
 @package.command()
@@ -126,8 +121,8 @@ def download(
             if file.yanked is not None:
                 output.say(f"{_shown(file.filename)} is yanked{f': {_shown(file.yanked)}' if file.yanked else '.'}")
             here = projects.download(file, dest)
-            done.append({"path": str(here.path), "sha256": here.sha256, "state": here.state})
-            if not as_json:
+            done.append(here)
+            if not as_json:  # at once: a later file may fail
                 output.data(f"{here.state:10}  {here.path}  {here.sha256}")
     if as_json:
         output.as_json(done)
@@ -138,24 +133,24 @@ def download(
 @click.argument("version")
 @click.option("--reason", default="", callback=_one_line, help="Why, for the people whose resolver skips it.")
 @pass_place
-@json_option
-def yank(place: Place, project: str, version: str, reason: str, as_json: bool) -> None:
+@answers
+def yank(place: Place, project: str, version: str, reason: str) -> Answer:
     """Yank VERSION of PROJECT (or one file of it): resolvers skip it, who pins it still gets it (PEP 592)."""
     name = _name(project)
     with place.packages() as packages:
-        _report(packages, "yank", name, packages.yank(name, version, reason), as_json=as_json)
+        return _changed(packages, "yank", name, packages.yank(name, version, reason))
 
 
 @package.command()
 @click.argument("project")
 @click.argument("version")
 @pass_place
-@json_option
-def unyank(place: Place, project: str, version: str, as_json: bool) -> None:
+@answers
+def unyank(place: Place, project: str, version: str) -> Answer:
     """Take the yank of VERSION of PROJECT (or of one file of it) back."""
     name = _name(project)
     with place.packages() as packages:
-        _report(packages, "unyank", name, packages.unyank(name, version), as_json=as_json)
+        return _changed(packages, "unyank", name, packages.unyank(name, version))
 
 
 @package.command()
@@ -163,8 +158,8 @@ def unyank(place: Place, project: str, version: str, as_json: bool) -> None:
 @click.argument("version")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_place
-@json_option
-def remove(place: Place, project: str, version: str, yes: bool, as_json: bool) -> None:
+@answers
+def remove(place: Place, project: str, version: str, yes: bool) -> Answer:
     """Remove VERSION of PROJECT (or one file of it) for good; the names of its files can't be used again."""
     name = _name(project)
     with place.packages() as packages:
@@ -173,7 +168,7 @@ def remove(place: Place, project: str, version: str, yes: bool, as_json: bool) -
                 f"{project} {version} will be gone, and its file names can't be used again. To yank is milder."
             )
             _confirm(name)
-        _report(packages, "remove", name, packages.remove(name, version), as_json=as_json)
+        return _changed(packages, "remove", name, packages.remove(name, version))
 
 
 @package.command()
@@ -181,8 +176,8 @@ def remove(place: Place, project: str, version: str, yes: bool, as_json: bool) -
 @click.argument("state", required=False, type=click.Choice(STATUSES))
 @click.option("--reason", default="", callback=_one_line, help="Why, for the people who install it.")
 @pass_place
-@json_option
-def status(place: Place, project: str, state: str | None, reason: str, as_json: bool) -> None:
+@answers
+def status(place: Place, project: str, state: str | None, reason: str) -> Answer:
     """Show or set PROJECT's status (PEP 792).
 
     archived takes no uploads; quarantined takes none and hides all files; deprecated is a word of warning.
@@ -197,10 +192,8 @@ def status(place: Place, project: str, state: str | None, reason: str, as_json: 
             found = packages.set_status(name, state, reason)
             _audit(packages, "status", f"{name} {state}")
         now, why = found.state, found.reason
-    if as_json:
-        output.as_json({"project": name, "status": now, "reason": why})
-    else:
-        output.data(f"{_shown(now)}  {_shown(why)}".rstrip())
+    line = f"{_shown(now)}  {_shown(why)}".rstrip()
+    return Answer({"project": name, "status": now, "reason": why}, lambda: output.data(line))
 
 
 def _confirm(project: str) -> None:
@@ -234,23 +227,17 @@ def _shown(text: str) -> str:
     return one_line(text)
 
 
-def _report(
-    packages: Store | RemotePackages, action: str, project: str, filenames: list[str], *, as_json: bool
-) -> None:
+def _changed(packages: Store | RemotePackages, action: str, project: str, filenames: list[str]) -> Answer:
     for filename in filenames:
         _audit(packages, action, filename)
-        if not as_json:
-            output.data(f"{action}  {_shown(filename)}")
-    if as_json:
-        output.as_json({"project": project, "action": action, "files": filenames})
+    lines = [f"{action}  {_shown(filename)}" for filename in filenames]
+    return Answer({"project": project, "action": action, "files": filenames}, lambda: output.data(*lines))
 
 
 def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
-    from ppmctl import audit
     from ppmctl.store import Store
 
     if isinstance(packages, Store):  # else the server does it
         from ppmctl.cli.actor import actor
 
-        by = actor()
-        audit.write(packages.volume, action=action, by=by.name, origin=by.origin, what=what, result="done")
+        actor().record(packages.volume, action, what)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import json_option
+from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.place import Place, pass_place
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @pass_place
-@json_option
-def stats(place: Place, as_json: bool) -> None:
+@answers
+def stats(place: Place) -> Answer:
     """Count an index's projects, files and bytes, and what was uploaded in which month.
 
     Beside the volume (--root) also who uploaded, and from the audit what was changed and refused; over HTTP (--index)
@@ -25,10 +25,7 @@ def stats(place: Place, as_json: bool) -> None:
     """
     with place.query() as query:
         found = query.statistics()
-    if as_json:
-        output.as_json(found.to_json())
-    else:
-        _print(found)
+    return Answer(found.to_json(), lambda: _print(found))
 
 
 def _print(found: Statistics) -> None:
