@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ppmctl import dists, folder
+from ppmctl import dists, events, folder
 from ppmctl.dists import InvalidDistribution
 from ppmctl.environments import rules
 from ppmctl.environments.format import environment_of
@@ -50,32 +50,31 @@ class Adopted:
     left: list[Left] = field(default_factory=list)
 
 
-def find(source: Path) -> list[Path]:
-    """The files below `source`, by name. PpmError where it is no folder or can't be read."""
-    if not source.is_dir():
-        raise PpmError(f"{source} is not a folder.", hint="Give the folder that pypiserver serves.")
-    return sorted(_walk(source))
-
-
-def adopt(store: Store, source: Path, found: list[Path], *, hard_links: bool, step: Callable[[int], None]) -> Adopted:
-    """Publish the files `found` below `source`, each with its mtime as upload time; `step` counts them.
+def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
+    """Publish the files below `source`, by name, each with its mtime as upload time.
 
     They are copied (blocks shared where the file system can), or with `hard_links` linked. The source is
     only read. A file that is here already with the same content is passed over, so it can be run again.
+    PpmError where `source` is no folder, or the volume's.
     """
+    if not source.is_dir():
+        raise PpmError(f"{source} is not a folder.", hint="Give the folder that pypiserver serves.")
     _refuse_inside(store, source)
+    if hard_links:
+        events.note("Linked files are shared with the old folder: whoever changes one there changes it here.")
     done = Adopted()
     changed: set[str] = set()
+    found = sorted(_walk(source))
     try:
-        for path in found:
-            try:
-                project = _take(store, path, hard_links=hard_links, done=done)
-                changed.add(project)
-            except Refused as exc:
-                done.left.append(Left(path=path, reason=exc.message))
-            except InvalidDistribution as exc:
-                done.left.append(Left(path=path, reason=_about(path.name) or exc.message))
-            step(1)
+        with events.progress("Files", len(found)) as step:
+            for path in found:
+                try:
+                    changed.add(_take(store, path, hard_links=hard_links, done=done))
+                except Refused as exc:
+                    done.left.append(Left(path=path, reason=exc.message))
+                except InvalidDistribution as exc:
+                    done.left.append(Left(path=path, reason=_about(path.name) or exc.message))
+                step(1)
     finally:
         for project in sorted(changed):
             store.refresh(project)

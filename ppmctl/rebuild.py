@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ppmctl import dists, files, folder, index
+from ppmctl import dists, events, files, folder, index
 from ppmctl.environments.format import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, Record
@@ -27,20 +26,21 @@ class Rebuilt:
     problems: list[str] = field(default_factory=list)
 
 
-def rebuild(store: Store, *, step: Callable[[int], None]) -> Rebuilt:
-    """Bring all pages after their folders; `step` is told of each project that is done.
+def rebuild(store: Store) -> Rebuilt:
+    """Bring all pages after their folders.
 
     Incremental: pages are written where they differ, and a file is hashed only where it has no record. A
     server may run meanwhile; each project is locked while its turn lasts.
     """
     done = Rebuilt()
     projects = store.projects()
-    for project in projects:
-        try:
-            _project(store, project, done)
-        except (PpmError, OSError) as exc:
-            done.problems.append(f"{project}: {exc}")
-        step(1)
+    with events.progress("Projects", len(projects)) as step:
+        for project in projects:
+            try:
+                _project(store, project, done)
+            except (PpmError, OSError) as exc:
+                done.problems.append(f"{project}: {exc}")
+            step(1)
     _drop_strays(store.volume, set(projects))
     store.write_root()
     return done

@@ -145,7 +145,7 @@ class _Server(BaseApplication):
             if before == current:
                 return
             if before:
-                done = rebuild.rebuild(self._store, step=lambda _step: None)
+                done = rebuild.rebuild(self._store)
                 log.warning(
                     "The machine was started anew: of %d projects %d had old pages.", done.projects, done.written
                 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import dists, folder, index
+from ppmctl import dists, events, folder, index
 from ppmctl.dists import InvalidDistribution
 from ppmctl.environments import layout
 from ppmctl.environments.format import environment_of
@@ -34,8 +34,8 @@ class Difference:
     mend: str = REBUILD
 
 
-def check(store: Store, *, hashes: bool, step: Callable[[int], None]) -> Iterator[Difference]:
-    """Compare pages, side files and hashes with the folders; `step` is told of each project that is done.
+def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
+    """Compare pages, side files and hashes with the folders.
 
     Without `hashes` the files' content is not read, only their sizes compared.
     """
@@ -46,13 +46,14 @@ def check(store: Store, *, hashes: bool, step: Callable[[int], None]) -> Iterato
             what="is not in a project's folder, so no page lists it",
             mend="move it away and run: ppmctl index adopt",
         )
-    for project in projects:
-        with store.locked(project):
-            found = list(_project(store.volume, project))
-        yield from found
-        if hashes:  # without the lock: it takes long, and what is published does not change
-            yield from _contents(store, project)
-        step(1)
+    with events.progress("Projects", len(projects)) as step:
+        for project in projects:
+            with store.locked(project):
+                found = list(_project(store.volume, project))
+            yield from found
+            if hashes:  # without the lock: it takes long, and what is published does not change
+                yield from _contents(store, project)
+            step(1)
     for stray in stray_pages(store.volume, set(projects)):
         yield Difference(where=_below(store.volume, stray), what="are pages of a project that is not here")
     for name in _root_differences(store):

@@ -28,8 +28,7 @@ def rebuild(root: Path) -> Answer:
     from ppmctl.rebuild import rebuild as run
 
     store = open_store(root)
-    with output.progress("Projects", len(store.projects())) as step:
-        done = run(store, step=step)
+    done = run(store)
 
     def show() -> None:
         output.say(*(f"recorded  {path}" for path in done.recorded))
@@ -50,8 +49,7 @@ def check(root: Path, quick: bool) -> Answer:
 
     store = open_store(there(root))
     projects = len(store.projects())
-    with output.progress("Projects", projects) as step:
-        found = list(run(store, hashes=not quick, step=step))
+    found = list(run(store, hashes=not quick))
 
     def show() -> None:
         output.data(*(f"{item.where} {item.what}  ({item.mend})" for item in found))
@@ -78,12 +76,8 @@ def adopt(folder: Path, root: Path, hard_links: bool) -> Answer:
     from ppmctl import adopt as adopting
 
     store = open_store(root)
-    found = adopting.find(folder)
-    if hard_links:
-        output.say("Linked files are shared with the old folder: whoever changes one there changes it here.")
     try:
-        with output.progress("Files", len(found)) as step:
-            done = adopting.adopt(store, folder, found, hard_links=hard_links, step=step)
+        done = adopting.adopt(store, folder, hard_links=hard_links)
     except OSError as exc:
         raise PpmError(
             f"Adopting {folder} stopped: {exc.strerror} ({exc.filename}).",

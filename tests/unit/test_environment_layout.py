@@ -52,7 +52,7 @@ def latest(store: Store, file: str = "requirements.txt") -> str:
 
 
 def differences(store: Store) -> list[str]:
-    return [found.where for found in verify.check(store, hashes=True, step=lambda _count: None)]
+    return [found.where for found in verify.check(store, hashes=True)]
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_deleted_and_built_again_it_is_the_same(filled: Store) -> None:
     filled.yank("ppm-env-ml", "3")
     before = tree(top(filled))
     shutil.rmtree(filled.volume.environments)
-    rebuild.rebuild(filled, step=lambda _count: None)
+    rebuild.rebuild(filled)
     after = tree(top(filled))
     log_of = {"log.json"}  # its mtime is when it was written
     assert {path: value for path, value in after.items() if path not in log_of} == {
@@ -170,14 +170,14 @@ def test_deleted_and_built_again_it_is_the_same(filled: Store) -> None:
 def test_a_difference_is_named_and_a_rebuild_mends_it(filled: Store, path: str, spoil: Any) -> None:
     spoil(top(filled) / path)
     assert differences(filled) == [f"index/env/ml/{path}"]
-    rebuild.rebuild(filled, step=lambda _count: None)
+    rebuild.rebuild(filled)
     assert differences(filled) == []
 
 
 def test_files_of_an_environment_that_is_not_here_go(filled: Store) -> None:
     shutil.copytree(top(filled), top(filled, "stranger"), symlinks=True)
     assert differences(filled) == ["index/env/stranger"]
-    rebuild.rebuild(filled, step=lambda _count: None)
+    rebuild.rebuild(filled)
     assert not top(filled, "stranger").exists()
 
 
