@@ -290,10 +290,22 @@ def test_a_certificate_that_is_not_for_now_or_here(
     days: int, domain: str, state: str, found: str, mend: str, authority: Authority, tmp_path: Path, user: User
 ) -> None:
     ca = authority.write_root(tmp_path / "ca.pem")
-    with faulty.index(certificate=authority.issue(tmp_path / "tls", domain, days=days)) as port:
+    with faulty.index(certificate=authority.issue(tmp_path / "tls", domain, days=days, age=60)) as port:
         expect = int(state == "fail")
         seen = user.doctor(f"https://localhost:{port}/", expect=expect, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
     assert (seen[0], found in seen[1], mend in seen[2]) == (state, True, True), seen
+
+
+def test_all_that_is_wrong_with_a_certificate_is_said_at_once(
+    authority: Authority, tmp_path: Path, user: User
+) -> None:
+    """Nobody trusts its authority, it has expired, and it is for another host."""
+    with faulty.index(certificate=authority.issue(tmp_path / "tls", "index.example", days=-3)) as port:
+        seen = user.doctor(f"https://localhost:{port}/", expect=1)
+    found = [each[2] for each in seen.findings if each[0] == "tls"]
+    assert [
+        words in said for words, said in zip(("expired on", "not for localhost", "Root"), found, strict=True)
+    ] == ([True] * 3), found
 
 
 def test_a_certificate_without_the_one_between(authority: Authority, tmp_path: Path, user: User) -> None:
