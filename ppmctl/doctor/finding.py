@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ppmctl.address import Address
 from ppmctl.credential import Credential
+from ppmctl.doctor.expected import Expected
 from ppmctl.errors import PpmError
 from ppmctl.simple import ACCEPT
 from ppmctl.transport import Answer, Transport
@@ -37,7 +38,9 @@ class Visit:
 
     `meant_by` is where it stands that this index is meant. `credential` is the one that ppmctl shows, None if there
     is none, or none that can be read: then `unreadable` says why. `transport` makes connections, which show the
-    credential they are made with, or none.
+    credential they are made with, or none. `at` is the address that is connected to, "" to ask the DNS for it.
+    `expected` is what the index is meant to be, None if that is not known; `publish` the version of the probe to
+    publish, "" for none, and `python` has the pip that installs it.
     """
 
     address: Address
@@ -48,7 +51,23 @@ class Visit:
     cwd: Path
     unreadable: PpmError | None = None
     transport: Callable[[Credential | None], Transport] = Transport
+    at: str = ""
+    expected: Expected | None = None
+    publish: str = ""
+    python: str = ""
     remembered: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def promised(self) -> Expected:
+        """Return what the index is meant to be, for checks that are made only if that is known."""
+        if self.expected is None:
+            raise ValueError("it is not known what the index is meant to be")
+        return self.expected
+
+    def get(self, path: str, credential: Credential | None, **headers: str) -> Answer:
+        """Return what is answered at a path of the index to that credential, or to nobody."""
+        with self.transport(credential) as transport:
+            return transport.request("GET", f"{self.address.base}{path}", headers=headers)
 
     def connect(self) -> Transport:
         """A connection that shows the credential, if there is one."""

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
+from ppmctl.probe import PROJECT
 from ppmctl.simple import ACCEPT, PageFile, ProjectPage, parse_names, parse_page
 from ppmctl.transport import Answer, origin
 
@@ -53,7 +54,9 @@ class Sample:
 
 
 def choose(visit: Visit) -> Sample | None:
-    """A project with a wheel, or else with any file, among the first; None where there is none."""
+    """The probe's project, if that was published; else one with a wheel, or any file; None where there is none."""
+    if "probe" in visit.remembered:
+        return Sample(visit, PROJECT)
     answer = visit.listed if not visit.listed.location else ask(visit, "GET", visit.address.simple)
     names = parse_names(answer.body, content_type=answer.content_type, url=answer.url)
     second_best = None

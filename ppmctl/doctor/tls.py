@@ -10,7 +10,7 @@ from typing import Any
 
 from ppmctl.doctor import x509
 from ppmctl.doctor.finding import Finding, State, Visit
-from ppmctl.doctor.network import connection
+from ppmctl.doctor.network import anybody, shaken
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
 from ppmctl.transport import authorities, causes
@@ -50,7 +50,7 @@ def check(visit: Visit) -> Iterator[Finding]:
         raise
     said = f"its certificate is trusted (by {path}, from {by})" if by.isupper() else "its certificate is trusted"
     try:
-        yield _days(_chain(visit)[0], said)
+        yield _days(sent_chain(visit)[0], said)
     except (OSError, ValueError):  # one that is written in a way of its own
         yield Finding("tls", "ok", said)
 
@@ -84,20 +84,9 @@ def _days(found: Certificate, what: str, *, check: str = "tls") -> Finding:
     return Finding(check, "ok", f"{what}, for {left} days")
 
 
-def _shake_hands(visit: Visit, context: ssl.SSLContext) -> ssl.SSLSocket:
-    line = connection(visit)
-    try:
-        return context.wrap_socket(line, server_hostname=visit.address.host)
-    except BaseException:
-        line.close()
-        raise
-
-
-def _chain(visit: Visit) -> list[Certificate]:
-    """The certificates that the server sends, its own first, whether they are trusted or not."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with _shake_hands(visit, context) as line:
+def sent_chain(visit: Visit) -> list[Certificate]:
+    """Return the certificates that the server sends, its own first, whether they are trusted or not."""
+    with shaken(visit, anybody()) as line:
         # public from Python 3.13 on; before, it is there below
         public: Any = getattr(line, "get_unverified_chain", None)
         below: Any = getattr(getattr(line, "_sslobj", None), "get_unverified_chain", None)
@@ -113,7 +102,7 @@ def _chain(visit: Visit) -> list[Certificate]:
 def _untrusted(visit: Visit, exc: ssl.SSLCertVerificationError) -> Iterator[Finding]:
     host, code = visit.address.host, exc.verify_code
     try:
-        chain = _chain(visit)
+        chain = sent_chain(visit)
     except (OSError, ValueError):
         yield Finding("tls", "fail", f"its certificate is not trusted: {exc.verify_message}", _name_the_file(visit))
         return
