@@ -133,7 +133,8 @@ def examine(
         try:
             yield from walk(visit, [check for check in checks if check.when(visit)])
         except BaseException:  # an interrupt too must not leave what was published
-            list(publish.remove(visit))
+            with contextlib.suppress(PpmError, OSError):
+                publish.take_away(visit)
             raise
 
 

@@ -140,15 +140,24 @@ def remove(visit: Visit) -> Iterator[Finding]:
         for version in visit.expected.removed:
             yield _gone(visit, version)
         return
-    for version in visit.remembered.get("stored", ()):
-        with visit.connect() as transport:
-            answer = transport.request("DELETE", f"{visit.address.base}/api/packages/{PROJECT}/{version}")
-        if answer.status == 200:
+    for version, status in take_away(visit).items():
+        if status == 200:
             yield _gone(visit, version)
         else:
-            said = f"{PROJECT} {version} stays: this credential may not remove it ({answer.status})"
+            said = f"{PROJECT} {version} stays: this credential may not remove it ({status})"
             by_hand = f"On the index's machine: ppmctl package remove {PROJECT} {version} --yes"
             yield Finding("removed", "warn", said, by_hand)
+
+
+def take_away(visit: Visit) -> dict[str, int]:
+    """Remove what was published, as far as this credential may; return by version what that is answered."""
+    answered = {}
+    with visit.connect() as transport:
+        while stored := visit.remembered.get("stored"):
+            version, _ = stored.popitem()
+            url = f"{visit.address.base}/api/packages/{PROJECT}/{version}"
+            answered[version] = transport.request("DELETE", url).status
+    return answered
 
 
 def _upload(visit: Visit, made: Probe, shown: Credential | None) -> Answer:
