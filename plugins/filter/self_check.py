@@ -49,20 +49,27 @@ def _findings(results: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """What each command found; one that could not be run is a finding too, if the host can be worked on."""
     can_work = _is_done(results["lent"])
     for doctor in results["doctors"]:
-        try:
-            yield from json.loads(doctor.get("stdout", ""))["findings"]
-        except (ValueError, KeyError):
-            if not doctor.get("skipped") and (can_work or not doctor.get("unreachable")):
-                yield _finding("doctor", "fail", f"it could not be run: {_said(doctor)}")
+        said = _document(doctor)
+        if "findings" in said:
+            yield from said["findings"]
+        elif not doctor.get("skipped") and (can_work or not doctor.get("unreachable")):
+            why = said.get("error", {}).get("message") or f"it could not be run: {_said(doctor)}"
+            yield _finding("doctor", "fail", why)
     release = results["release"]
     if _is_done(release):
         yield _finding("self-check", "ok", "the release works on the host")
     elif can_work:
-        try:
-            said = json.loads(release.get("stdout", ""))
-            yield _finding("self-check", "fail", said["message"], said["hint"])
-        except (ValueError, KeyError):
-            yield _finding("self-check", "fail", _said(release))
+        said = _document(release)
+        yield _finding("self-check", "fail", said.get("message") or _said(release), said.get("hint") or "")
+
+
+def _document(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object that a command printed, {} if it printed something else."""
+    try:
+        found = json.loads(result.get("stdout", ""))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _return(results: Mapping[str, Any], token: str) -> Iterator[dict[str, str]]:

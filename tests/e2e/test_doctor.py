@@ -138,6 +138,20 @@ def test_what_a_person_reads(index: Server, user: User) -> None:
     assert "--netrc" in mend
 
 
+def test_a_release_goes_in_and_out(index: Server, user: User) -> None:
+    """By an admin; what a publisher can't remove is named, with the command that does."""
+    seen = user.doctor(index.url, "--publish", "1.1", expect=0, **known(index))
+    kinds = ("refusals", "publish", "immutable", "listed", "page", "download", "reader", "revoked", "install")
+    assert set(seen.states(*kinds, "removed").values()) == {"ok"}
+    assert len(seen.states(*kinds, "removed")) == len(kinds) + 1
+    assert index.get("/simple/ppm-self-check/", headers={"Accept": JSON}).json()["files"] == []
+    made = ppmctl("user", "add", "probing", "--role", "publisher", "--root", str(index.root)).stdout.strip()
+    publisher = {"PPMCTL_USERNAME": "probing", "PPMCTL_TOKEN": made}
+    state, found, mend = user.doctor(index.url, "--publish", "1.2", expect=0, **publisher).of("removed")
+    assert (state, "1.2 stays" in found) == ("warn", True)
+    ppmctl(*shlex.split(mend.partition("ppmctl ")[2]), "--root", str(index.root))
+
+
 @pytest.mark.parametrize("kind", ["pypiserver", "a folder"])
 def test_another_index_is_said_to_be_old_not_broken(kind: str, tmp_path: Path, user: User) -> None:
     """As people have them: a bare pypiserver, and a static folder."""
