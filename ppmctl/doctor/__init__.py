@@ -70,6 +70,7 @@ CHECKS: tuple[Check, ...] = (
     Check(name="strangers", run=front.strangers, needs=("tcp",), when=_is_host),
     Check(name="url", run=entrance.check, needs=("tcp", "tls"), promises=True),
     Check(name="promises", run=promises.check, needs=("url",), when=_is_host),
+    Check(name="anonymous", run=promises.anonymous, needs=("url",), when=_is_host),
     Check(name="refusals", run=publish.refusals, needs=("url",), when=_may_publish),
     Check(name="credential", run=access.credential),
     Check(name="login", run=access.login, needs=("url", "credential")),
@@ -84,6 +85,12 @@ CHECKS: tuple[Check, ...] = (
     Check(name="resolve", run=resolve.check, needs=("login",), when=_is_users),
     Check(name="confusion", run=confusion.check, needs=("login",), when=_is_users),
     Check(name="removed", run=publish.remove, when=_may_publish),
+)
+# What is tried of a release before it serves anybody (`ppmctl.selfcheck`), and of a probe that was removed again.
+RELEASE = tuple(
+    replace(check, needs=())
+    for check in CHECKS
+    if check.name in ("anonymous", "refusals", "publish", "reader", "api")
 )
 REMOVED = (Check(name="removed", run=publish.remove),)
 

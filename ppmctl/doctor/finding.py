@@ -13,7 +13,7 @@ from ppmctl.credential import Credential
 from ppmctl.doctor.expected import Expected
 from ppmctl.errors import PpmError
 from ppmctl.simple import ACCEPT
-from ppmctl.transport import Answer, Transport
+from ppmctl.transport import Answer, Transport, origin
 
 State = Literal["ok", "warn", "fail", "skip"]
 
@@ -64,10 +64,19 @@ class Visit:
             raise ValueError("it is not known what the index is meant to be")
         return self.expected
 
-    def get(self, path: str, credential: Credential | None, **headers: str) -> Answer:
-        """Return what is answered at a path of the index to that credential, or to nobody."""
-        with self.transport(credential) as transport:
-            return transport.request("GET", f"{self.address.base}{path}", headers=headers)
+    def request(self, method: str, url: str, shown: Credential | None, **options: Any) -> Answer:
+        """Return what is answered to that credential, or to nobody; `url` may be a path of the index."""
+        with self.transport(shown) as transport:
+            return transport.request(method, f"{self.address.base}{url}" if url[:1] == "/" else url, **options)
+
+    def get(self, url: str, shown: Credential | None, **headers: str) -> Answer:
+        """Return what a GET is answered."""
+        return self.request("GET", url, shown, headers=headers)
+
+    def ask(self, method: str, url: str, **headers: str) -> Answer:
+        """Return what a client is answered that shows its credential to the index's own server alone."""
+        shown = self.credential if origin(url) == origin(self.address.base) else None
+        return self.request(method, url, shown, headers={"Accept": ACCEPT, **headers})
 
     def connect(self) -> Transport:
         """A connection that shows the credential, if there is one."""
@@ -80,13 +89,9 @@ class Visit:
     @cached_property
     def listed(self) -> Answer:
         """What is answered to the credential, if there is one, that asks for the list of projects; asked once."""
-        if self.credential is None:
-            return self.listed_to_nobody
-        with self.connect() as transport:
-            return transport.request("GET", self.address.simple, headers={"Accept": ACCEPT})
+        return self.listed_to_nobody if self.credential is None else self.ask("GET", self.address.simple)
 
     @cached_property
     def listed_to_nobody(self) -> Answer:
         """What is answered to nobody who asks for the same."""
-        with self.connect_as_nobody() as transport:
-            return transport.request("GET", self.address.simple, headers={"Accept": ACCEPT})
+        return self.get(self.address.simple, None, Accept=ACCEPT)

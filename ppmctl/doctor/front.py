@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import ssl
 import warnings
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.network import anybody, listening, shaken
 from ppmctl.doctor.tls import sent_chain
 from ppmctl.errors import PpmError
-from ppmctl.transport import CONNECT_TIMEOUT
+from ppmctl.transport import Answer
 
 STRANGER = "stranger.invalid"  # a name that no host has (RFC 6761)
 _STRANGERS = f"{SITE} If it is another site of this host that answers: it must not be nginx's default_server."
@@ -32,19 +31,19 @@ def port_80(visit: Visit) -> Iterator[Finding]:
     if reached.state == "fail":
         return
     for path in ("/", "/simple/", "/healthz"):
-        status, to = _plainly(visit, "GET", path)
-        if status not in (301, 308) or to != f"https://{host}{path}":
-            said = f"http://{host}{path} is answered {status}{f' to {to}' if to else ''}, not 301 to https"
+        answer = _plainly(visit, "GET", path)
+        if answer.status not in (301, 308) or answer.location != f"https://{host}{path}":
+            said = f"http://{host}{path} is answered {answer.status} {answer.location}, not 301 to https"
             yield Finding("redirect", "fail", said, SITE)
             break
     else:
         yield Finding("redirect", "ok", f"http://{host}/ sends everything to https, and serves nothing else")
-    status, _to = _plainly(visit, "POST", "/")
+    status = _plainly(visit, "POST", "/").status
     if status not in (403, 405):
         said = f"an upload without TLS is answered {status}, not 403: a secret could go over it"
         yield Finding("redirect", "fail", said, SITE)
     if expected.tls == "letsencrypt":
-        status, _to = _plainly(visit, "GET", _CHALLENGE)
+        status = _plainly(visit, "GET", _CHALLENGE).status
         if status == 404:
             yield Finding("challenges", "ok", "nginx answers an authority's challenges itself, on port 80")
         else:
@@ -58,7 +57,7 @@ def strangers(visit: Visit) -> Iterator[Finding]:
     shown = []
     if not visit.address.is_encrypted or (expected.has_own_tls and not urlsplit(visit.address.base).port):
         try:
-            status, _to = _plainly(visit, "GET", "/healthz", host=STRANGER)
+            status = _plainly(visit, "GET", "/healthz", host=STRANGER).status
             shown.append(f"http://{STRANGER}/ is answered {status}")
         except PpmError:  # no answer, as it should be
             pass
@@ -118,18 +117,10 @@ def _own_certificate(visit: Visit, pem: str) -> Finding:
     )
 
 
-def _plainly(visit: Visit, method: str, path: str, *, host: str = "") -> tuple[int, str]:
-    """Return the status and the Location of an answer on the plain port, without a proxy; PpmError if none comes."""
-    port = 80 if visit.address.is_encrypted else urlsplit(visit.address.base).port or 80
-    asked = http.client.HTTPConnection(visit.address.host, port, timeout=CONNECT_TIMEOUT)
-    try:
-        asked.request(method, path, headers={"Host": host or visit.address.host, "Connection": "close"})
-        answer = asked.getresponse()
-        return answer.status, answer.getheader("Location", "")
-    except (OSError, http.client.HTTPException) as exc:
-        raise PpmError(f"{method} http://{visit.address.host}:{port}{path} is not answered ({exc}).") from exc
-    finally:
-        asked.close()
+def _plainly(visit: Visit, method: str, path: str, *, host: str = "") -> Answer:
+    """Return what is answered on the plain port to nobody; `host` is another one to ask for."""
+    where = visit.address.base.replace("https://", "http://", 1)
+    return visit.request(method, f"{where}{path}", None, headers={"Host": host} if host else {})
 
 
 def _speaks(visit: Visit, version: ssl.TLSVersion) -> bool | None:

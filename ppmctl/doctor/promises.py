@@ -47,7 +47,6 @@ def check(visit: Visit) -> Iterator[Finding]:
     else:
         yield unexpected("health", answer, "200 (ok) for /healthz")
     yield _headers(expected, visit.get(f"/simple/{PROJECT}/", None))
-    yield _anonymous(visit, expected)
     if not expected.is_public:
         names = ["", *([visit.credential.username] if visit.credential else [])]
         for answer in (visit.get("/simple/", wrong_secret(name)) for name in names):
@@ -57,6 +56,26 @@ def check(visit: Visit) -> Iterator[Finding]:
                 break
         else:
             yield Finding("secret", "ok", "a wrong secret is answered 401")
+
+
+def anonymous(visit: Visit) -> Iterator[Finding]:
+    """401 whatever is asked for, before anything tells what is here; or 200 where everybody may read."""
+    expected = visit.promised
+    if expected.is_public:
+        answer = visit.listed_to_nobody
+        if answer.status == 200:
+            yield Finding("anonymous", "ok", "everybody may read, as ppm_read_access says")
+        else:
+            yield unexpected("anonymous", answer, "200, as ppm_read_access is public")
+        return
+    file = f"/packages/{PROJECT}/{MODULE}-1.0-py3-none-any.whl"
+    paths = [f"/simple/{name}" for name in ("", f"{PROJECT}/", f"{expected.free_name()}/")]
+    for path in (*paths, file, f"{file}.upload", "/"):
+        answer = visit.get(path, None)
+        if not _is_challenge(answer):
+            yield unexpected("anonymous", answer, f"401 for {path} without a credential")
+            return
+    yield Finding("anonymous", "ok", "401 without a credential, whatever is asked for")
 
 
 def names(visit: Visit) -> Iterator[Finding]:
@@ -104,22 +123,6 @@ def _headers(expected: Expected, answer: Answer) -> Finding:
     if faults:
         return Finding("headers", "fail", f"on an answer {answer.status}: {'; '.join(faults)}", SITE)
     return Finding("headers", "ok", f"as they should be, on an answer {answer.status} too")
-
-
-def _anonymous(visit: Visit, expected: Expected) -> Finding:
-    """401 whatever is asked for, before anything tells what is here; or 200 where everybody may read."""
-    if expected.is_public:
-        answer = visit.listed_to_nobody
-        if answer.status == 200:
-            return Finding("anonymous", "ok", "everybody may read, as ppm_read_access says")
-        return unexpected("anonymous", answer, "200, as ppm_read_access is public")
-    file = f"/packages/{PROJECT}/{MODULE}-1.0-py3-none-any.whl"
-    paths = [f"/simple/{name}" for name in ("", f"{PROJECT}/", f"{expected.free_name()}/")]
-    for path in (*paths, file, f"{file}.upload", "/"):
-        answer = visit.get(path, None)
-        if not _is_challenge(answer):
-            return unexpected("anonymous", answer, f"401 for {path} without a credential")
-    return Finding("anonymous", "ok", "401 without a credential, whatever is asked for")
 
 
 def _elsewhere(visit: Visit, expected: Expected, name: str, answer: Answer) -> Finding:

@@ -72,19 +72,18 @@ def check(visit: Visit) -> Iterator[Finding]:
 
 def reader(visit: Visit) -> Iterator[Finding]:
     """A reader's token reads and may not upload; once it is revoked it does neither."""
-    with visit.connect() as transport:
-        body = json.dumps({"name": f"reader-{secrets.token_hex(4)}", "role": "reader", "expires": "10m"})
-        url, headers = f"{visit.address.base}/api/tokens", {"Content-Type": "application/json"}
-        answer = transport.request("POST", url, headers=headers, data=body)
-        if answer.status != 201:
-            yield unexpected("reader", answer, "201 for a reader's token")
-            return
-        made = json.loads(answer.body)
-        shown = Credential(username=made["name"], secret=Secret(made["secret"]), source="the index")
-        try:
-            yield _as_reader(visit, shown)
-        finally:
-            revoked = transport.request("DELETE", f"{url}/{shown.username}")
+    body = json.dumps({"name": f"reader-{secrets.token_hex(4)}", "role": "reader", "expires": "10m"})
+    headers = {"Content-Type": "application/json"}
+    answer = visit.request("POST", "/api/tokens", visit.credential, headers=headers, data=body)
+    if answer.status != 201:
+        yield unexpected("reader", answer, "201 for a reader's token")
+        return
+    made = json.loads(answer.body)
+    shown = Credential(username=made["name"], secret=Secret(made["secret"]), source="the index")
+    try:
+        yield _as_reader(visit, shown)
+    finally:
+        revoked = visit.request("DELETE", f"/api/tokens/{shown.username}", visit.credential)
     answers = [visit.get("/simple/", shown), _upload(visit, probe.make(f"{visit.publish}.post1"), shown)]
     if visit.expected is not None and visit.expected.is_public:
         del answers[0]
@@ -152,19 +151,17 @@ def remove(visit: Visit) -> Iterator[Finding]:
 def take_away(visit: Visit) -> dict[str, int]:
     """Remove what was published, as far as this credential may; return by version what that is answered."""
     answered = {}
-    with visit.connect() as transport:
-        while stored := visit.remembered.get("stored"):
-            version, _ = stored.popitem()
-            url = f"{visit.address.base}/api/packages/{PROJECT}/{version}"
-            answered[version] = transport.request("DELETE", url).status
+    while stored := visit.remembered.get("stored"):
+        version, _ = stored.popitem()
+        url = f"/api/packages/{PROJECT}/{version}"
+        answered[version] = visit.request("DELETE", url, visit.credential).status
     return answered
 
 
 def _upload(visit: Visit, made: Probe, shown: Credential | None) -> Answer:
     form = made.form
-    with visit.transport(shown) as transport:
-        headers = {"Content-Type": form.content_type}
-        answer = transport.request("POST", f"{visit.address.base}/", headers=headers, data=form.to_string())
+    headers = {"Content-Type": form.content_type}
+    answer = visit.request("POST", "/", shown, headers=headers, data=form.to_string())
     if answer.status == 200:
         visit.remembered.setdefault("stored", {})[made.version] = None
     return answer

@@ -8,8 +8,8 @@ from functools import cached_property
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
 from ppmctl.probe import PROJECT
-from ppmctl.simple import ACCEPT, PageFile, ProjectPage, parse_names, parse_page
-from ppmctl.transport import Answer, origin
+from ppmctl.simple import PageFile, ProjectPage, parse_names, parse_page
+from ppmctl.transport import Answer
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"
@@ -74,11 +74,9 @@ def choose(visit: Visit) -> Sample | None:
 
 
 def ask(visit: Visit, method: str, url: str, headers: dict[str, str] | None = None) -> Answer:
-    """One request, and those that it is redirected to; the credential goes to the index's own server alone."""
+    """One request, and those that it is redirected to."""
     for _ in range(5):
-        is_own = origin(url) == origin(visit.address.base)
-        with visit.connect() if is_own else visit.connect_as_nobody() as transport:
-            answer = transport.request(method, url, headers={"Accept": ACCEPT, **(headers or {})})
+        answer = visit.ask(method, url, **(headers or {}))
         if not answer.location:
             break
         url = answer.location

@@ -125,7 +125,7 @@ def test_numbers_of_an_inventory_may_be_texts() -> None:
 
 
 def test_an_index_that_asks_everybody_for_a_credential_is_well() -> None:
-    assert of(promises.check(visit_of(closed)), "anonymous").state == "ok"
+    assert of(promises.anonymous(visit_of(closed)), "anonymous").state == "ok"
 
 
 @pytest.mark.parametrize("open_path", ["/simple/", f"/simple/{PROJECT}/", "/", "upload"])
@@ -133,18 +133,18 @@ def test_each_place_that_asks_for_no_credential_is_found(open_path: str) -> None
     def reply(method: str, path: str, is_signed: bool) -> Answer:
         return answer(200) if path.endswith(open_path) else closed(method, path, is_signed)
 
-    found = of(promises.check(visit_of(reply)), "anonymous")
+    found = of(promises.anonymous(visit_of(reply)), "anonymous")
     assert (found.state, "instead of 401 for /" in found.found) == ("fail", True)
 
 
 def test_a_refusal_without_a_challenge_is_none() -> None:
     """Clients ask their users, or look into their netrc, for a challenge alone."""
-    assert of(promises.check(visit_of(lambda *_: answer(401))), "anonymous").state == "fail"
+    assert of(promises.anonymous(visit_of(lambda *_: answer(401))), "anonymous").state == "fail"
 
 
 def test_public_reads_are_as_the_inventory_says() -> None:
-    assert of(promises.check(visit_of(lambda *_: answer(200), read_access="public")), "anonymous").state == "ok"
-    assert of(promises.check(visit_of(lambda *_: CHALLENGE, read_access="public")), "anonymous").state == "fail"
+    assert of(promises.anonymous(visit_of(lambda *_: answer(200), read_access="public")), "anonymous").state == "ok"
+    assert of(promises.anonymous(visit_of(lambda *_: CHALLENGE, read_access="public")), "anonymous").state == "fail"
 
 
 def test_a_wrong_secret_that_lets_in_is_found() -> None:
