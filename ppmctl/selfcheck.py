@@ -8,37 +8,34 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
+import functools
 import http.client
-import io
-import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ppmctl import accounts, credentials, local
+from ppmctl import accounts, credentials, doctor, local
 from ppmctl.account import Actor
+from ppmctl.accounts import Issued
+from ppmctl.address import Address
 from ppmctl.config import server_settings, unknown_variables
+from ppmctl.credential import Credential
+from ppmctl.doctor.expected import Expected
+from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
-from ppmctl.volume import METADATA, Volume
-
-PROJECT = "ppm-self-check"
+from ppmctl.transport import READ_TIMEOUT, Answer, Transport
+from ppmctl.volume import Volume
 
 _USER = "self-check"
 _FOREIGN = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # the real server's, as its service manager set them
 _START_PATIENCE = 60.0  # seconds
 _STOP_PATIENCE = 75.0
-_ANSWER_PATIENCE = 60.0
-_JSON = "application/vnd.pypi.simple.v1+json"
-_HTML = "application/vnd.pypi.simple.v1+html"
 
 
 class SelfCheckError(PpmError):
@@ -47,19 +44,6 @@ class SelfCheckError(PpmError):
     def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
         super().__init__(message, hint=hint)
         self.log = log
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """A small wheel that no index has."""
-
-    filename: str
-    content: bytes
-    metadata: bytes
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
 
 
 def check(volume: Volume, environ: Mapping[str, str]) -> None:
@@ -104,7 +88,7 @@ def _check_server(folder: Path, environ: Mapping[str, str]) -> None:
         volume.prepare()
         issued = accounts.create_user(volume, Actor(name=_USER, origin="here"), _USER, role="admin")
         with _served(volume, folder / "s", log, environ) as address:
-            _use(address, issued.line, make_probe())
+            _use(address, issued)
     except PpmError as exc:
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         raise SelfCheckError(exc.message, hint=exc.hint, log=said) from exc
@@ -152,77 +136,53 @@ def _wait(process: subprocess.Popen[bytes], address: str) -> None:
     raise PpmError(f"The server did not answer within {_START_PATIENCE:.0f} seconds.")
 
 
-def _use(address: str, credential: str, probe: Probe) -> None:
-    """Upload the probe and read it back in each form; what is not as it should be is named."""
-    page, file = f"/simple/{PROJECT}/", f"/packages/{PROJECT}/{probe.filename}"
-    known = {"Authorization": f"Basic {base64.b64encode(credential.encode()).decode()}"}
-    _ask(address, "GET", "/simple/", expect=401)
-    body, content_type = _form(probe)
-    _ask(address, "POST", "/", {**known, "Content-Type": content_type}, body, expect=200)
-    listed = _ask(address, "GET", page, {**known, "Accept": _JSON}, expect=200)
-    _compare(f"{page} (JSON)", _listed(listed), (probe.filename, probe.sha256))
-    listed = _ask(address, "GET", page, {**known, "Accept": _HTML}, expect=200)
-    _compare(f"{page} (HTML)", f"{probe.filename}#sha256={probe.sha256}" in listed.decode("utf-8", "replace"), True)
-    _compare(file, _ask(address, "GET", file, known, expect=200), probe.content)
-    _compare(file + METADATA, _ask(address, "GET", file + METADATA, known, expect=200), probe.metadata)
-    _ask(address, "GET", file, expect=401)
-
-
-def _ask(
-    address: str,
-    method: str,
-    path: str,
-    headers: Mapping[str, str] | None = None,
-    body: bytes | None = None,
-    *,
-    expect: int,
-) -> bytes:
-    connection = local.Connection(address, timeout=_ANSWER_PATIENCE)
-    try:
-        connection.request(method, path, body, dict(headers or {}))
-        answer = connection.getresponse()
-        content = answer.read()
-    except (OSError, http.client.HTTPException) as exc:
-        raise PpmError(f"{method} {path} was not answered: {exc or type(exc).__name__}.") from exc
-    finally:
-        connection.close()
-    if answer.status != expect:
-        raise PpmError(f"{method} {path} was answered with {answer.status} {answer.reason}, not with {expect}.")
-    return content
-
-
-def _listed(page: bytes) -> object:
-    try:
-        (file,) = json.loads(page)["files"]
-        return file["filename"], file["hashes"]["sha256"]
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _compare(what: str, got: object, expected: object) -> None:
-    if got != expected:
-        raise PpmError(f"{what} is not what was uploaded.")
-
-
-def make_probe() -> Probe:
-    """A probe, whose content is another one each time."""
-    info = f"{PROJECT.replace('-', '_')}-1.0.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: 1.0\nSummary: {secrets.token_hex(16)}\n".encode()
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as wheel:
-        wheel.writestr(f"{info}/METADATA", metadata)
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "".join(f"{info}/{name},,\n" for name in ("METADATA", "WHEEL", "RECORD")))
-    filename = f"{PROJECT.replace('-', '_')}-1.0-py3-none-any.whl"
-    return Probe(filename=filename, content=content.getvalue(), metadata=metadata)
-
-
-def _form(probe: Probe) -> tuple[bytes, str]:
-    """An upload as clients send it: its body and its Content-Type."""
-    boundary = secrets.token_hex(16)
-    action = 'Content-Disposition: form-data; name=":action"\r\n\r\nfile_upload'
-    file = f'Content-Disposition: form-data; name="content"; filename="{probe.filename}"\r\n\r\n'
-    head = f"--{boundary}\r\n{action}\r\n--{boundary}\r\n{file}"
-    return head.encode() + probe.content + f"\r\n--{boundary}--\r\n".encode(), (
-        f"multipart/form-data; boundary={boundary}"
+def _use(address: str, issued: Issued) -> None:
+    """Publish the probe and read it back, as `ppmctl doctor` does; PpmError says what is not as it should be."""
+    shown = Credential(username=_USER, secret=issued.secret, source="this check")
+    visit = Visit(
+        address=Address(base="http://localhost", upload="http://localhost/legacy/"),
+        meant_by="",
+        credential=shown,
+        environ={},
+        home=Path(),
+        cwd=Path(),
+        transport=functools.partial(_Local, address),
+        expected=Expected(tls="none", read_access="authenticated", upstream="none"),
+        publish="1.0",
     )
+    for finding in doctor.walk(visit, doctor.RELEASE):
+        if finding.state != "ok":
+            raise PpmError(f"{finding.found}.")
+
+
+class _Local(Transport):
+    """Requests to the server at a Unix socket."""
+
+    def __init__(self, socket: str, credential: Credential | None, home: str) -> None:
+        super().__init__(credential, home)
+        self._socket = socket
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Any = None,
+        read_timeout: float = READ_TIMEOUT,
+    ) -> Answer:
+        """Send one request and read the whole answer; PpmError where none comes."""
+        sent, path = dict(headers or {}), url.removeprefix("http://localhost")
+        if self.credential is not None:
+            pair = f"{self.credential.username}:{self.credential.secret.reveal()}".encode()
+            sent["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        connection = local.Connection(self._socket, timeout=read_timeout)
+        try:
+            connection.request(method, path, data, sent)
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(url=url, status=answer.status, reason=answer.reason, headers=named, body=answer.read())
+        except (OSError, http.client.HTTPException) as exc:
+            raise PpmError(f"{method} {path} was not answered: {exc or type(exc).__name__}.") from exc
+        finally:
+            connection.close()

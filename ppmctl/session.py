@@ -89,8 +89,7 @@ def may_publish(address: Address, transport: Transport, projects: Iterable[str])
 def join(address: Address, code: Secret, *, purpose: str) -> Credential:
     """Exchange an invite's code for a token of one's own. CredentialError where the code does not work."""
     with Transport(None) as transport:
-        values = {"code": code.reveal(), "purpose": purpose}
-        answer = transport.request("POST", f"{address.base}/api/join", values=values)
+        answer = transport.ask("POST", f"{address.base}/api/join", values={"code": code.reveal(), "purpose": purpose})
     name, secret = answer.values.get("name"), answer.values.get("secret")
     if isinstance(name, str) and isinstance(secret, str):
         return Credential(username=name, secret=Secret(secret), source="the invite")

@@ -112,16 +112,13 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         data: Any = None,
-        values: Any = None,
         read_timeout: float = READ_TIMEOUT,
     ) -> Answer:
-        """Send one request, with `data` or with `values` as JSON, and read the whole answer, whatever its status.
+        """Send one request and read the whole answer, whatever its status.
 
         Unreachable where none came; PpmError where it is of no use to try again (TLS, proxy, a bad URL), or it has no
         end in sight.
         """
-        if values is not None:
-            headers, data = {"Content-Type": "application/json", **(headers or {})}, json.dumps(values)
         try:
             with self._send(method, url, read_timeout, headers=headers, data=data) as response:
                 return _answer(response, url, body=_read(response, url, _MAX_ANSWER))
@@ -153,7 +150,10 @@ class Transport:
 
     def ask(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, values: Any = None) -> Answer:
         """Send one request, with `values` as JSON; the answer as of `checked`."""
-        return self.checked(self.request(method, url, headers=headers, values=values))
+        data = None if values is None else json.dumps(values)
+        if data is not None:
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        return self.checked(self.request(method, url, headers=headers, data=data))
 
     def checked(self, answer: Answer, what: str = "") -> Answer:
         """Return `answer`, or raise what its status means whatever was asked: CredentialError for a 401 or 403 of

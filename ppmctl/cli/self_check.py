@@ -16,7 +16,7 @@ from ppmctl.errors import PpmError
 @click.command("self-check")
 @root_option
 @json_option
-def self_check(root: Path, as_json: bool) -> None:
+def self_check(root: Path, as_json: bool) -> int:
     """Try whether this release works here, before it is switched to: run it as the server's user.
 
     It reads the settings (PPM_… variables and ROOT/ppm.yml), tries that the volume can be used (a server may run
@@ -30,13 +30,16 @@ def self_check(root: Path, as_json: bool) -> None:
         selfcheck.check(volume, os.environ)
     except PpmError as exc:
         log = exc.log if isinstance(exc, selfcheck.SelfCheckError) else ""
-        if as_json:
-            said = {"ok": False, "message": exc.message, "hint": exc.hint, "log": log}
-            output.as_json({"version": __version__, "root": str(root), **said})
-        elif log:
-            output.say(f"What the server said:\n{log}")
-        raise
+        if not as_json:
+            if log:
+                output.say(f"What the server said:\n{log}")
+            raise
+        output.error(exc)  # for people; the document has the log besides
+        said = {"ok": False, "message": exc.message, "hint": exc.hint, "log": log}
+        output.as_json({"version": __version__, "root": str(root), **said})
+        return exc.exit_code
     if as_json:
         output.as_json({"version": __version__, "root": str(volume.root), "ok": True})
     else:
         output.data(f"ppm {__version__} works here: it can use {volume.root}, and served a probe as it was uploaded.")
+    return 0

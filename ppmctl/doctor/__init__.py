@@ -1,46 +1,98 @@
 """`ppmctl doctor`: is all well between here and an index? Each thing that a user would meet is tried, in that order.
 
-A check is a function in a module of its own subject, from a Visit to what it finds. It never changes anything.
+A check is a function in a module of its own subject, from a Visit to what it finds. It changes nothing, but for
+publish, which is made only when asked.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ppmctl import address, credential
-from ppmctl.doctor import access, clients, confusion, entrance, network, offer, places, resolve, tls
+from ppmctl.doctor import (
+    access,
+    clients,
+    confusion,
+    entrance,
+    front,
+    network,
+    offer,
+    places,
+    promises,
+    publish,
+    resolve,
+    tls,
+)
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError, PpmError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A check by its name, which its findings have. It is passed over where one of `needs` has failed."""
+    """A check by its name, which its findings have. It is passed over where one of `needs` has failed.
+
+    It is made `when` that says so. What another index merely lacks is a fault of one that `promises` it.
+    """
 
     name: str
     run: Callable[[Visit], Iterator[Finding]]
     needs: tuple[str, ...] = ()
+    when: Callable[[Visit], bool] = lambda _visit: True
+    promises: bool = False
+
+
+def _is_host(visit: Visit) -> bool:
+    return visit.expected is not None
+
+
+def _is_users(visit: Visit) -> bool:
+    return visit.expected is None
+
+
+def _may_publish(visit: Visit) -> bool:
+    return bool(visit.publish)
 
 
 # In the order in which a user would meet what they find.
 CHECKS: tuple[Check, ...] = (
     Check(name="proxy", run=network.proxy),
     Check(name="dns", run=network.names),
-    Check(name="tcp", run=network.tcp, needs=("proxy", "dns")),
+    Check(name="port 80", run=front.port_80, needs=("dns",), when=_is_host, promises=True),
+    Check(name="tcp", run=network.tcp, needs=("proxy", "dns"), promises=True),
     Check(name="http", run=network.encryption),
     Check(name="clock", run=network.clock, needs=("tcp",)),
     Check(name="tls", run=tls.check, needs=("tcp",)),
-    Check(name="url", run=entrance.check, needs=("tcp", "tls")),
+    Check(name="handshakes", run=front.handshakes, needs=("tcp",), when=_is_host),
+    Check(name="strangers", run=front.strangers, needs=("tcp",), when=_is_host),
+    Check(name="url", run=entrance.check, needs=("tcp", "tls"), promises=True),
+    Check(name="promises", run=promises.check, needs=("url",), when=_is_host),
+    Check(name="anonymous", run=promises.anonymous, needs=("url",), when=_is_host),
+    Check(name="refusals", run=publish.refusals, needs=("url",), when=_may_publish),
     Check(name="credential", run=access.credential),
     Check(name="login", run=access.login, needs=("url", "credential")),
-    Check(name="places", run=places.check, needs=("url",)),
-    Check(name="api", run=offer.check, needs=("login",)),
-    Check(name="clients", run=clients.check),
-    Check(name="resolve", run=resolve.check, needs=("login",)),
-    Check(name="confusion", run=confusion.check, needs=("login",)),
+    Check(name="places", run=places.check, needs=("url",), when=_is_users),
+    Check(name="names", run=promises.names, needs=("login",), when=_is_host),
+    Check(name="publish", run=publish.check, needs=("login",), when=_may_publish),
+    Check(name="reader", run=publish.reader, needs=("publish",), when=_may_publish),
+    Check(name="side files", run=promises.side_files, needs=("login",), when=_is_host),
+    Check(name="api", run=offer.check, needs=("login",), promises=True),
+    Check(name="install", run=publish.install, needs=("publish",), when=_may_publish),
+    Check(name="clients", run=clients.check, when=_is_users),
+    Check(name="resolve", run=resolve.check, needs=("login",), when=_is_users),
+    Check(name="confusion", run=confusion.check, needs=("login",), when=_is_users),
+    Check(name="removed", run=publish.remove, when=_may_publish),
 )
+# What is tried of a release before it serves anybody (`ppmctl.selfcheck`), and of a probe that was removed again.
+RELEASE = tuple(
+    replace(check, needs=())
+    for check in CHECKS
+    if check.name in ("anonymous", "refusals", "publish", "reader", "api")
+)
+REMOVED = (Check(name="removed", run=publish.remove),)
 
 
 def examine(
@@ -51,8 +103,12 @@ def examine(
     home: Path,
     cwd: Path,
     checks: Sequence[Check] = CHECKS,
+    **more: Any,
 ) -> Iterator[Finding]:
-    """What is found of the index that `index` names, or that the environment or a login means; as it is found."""
+    """What is found of the index that `index` names, or that the environment or a login means; as it is found.
+
+    `more` is what a Visit has besides.
+    """
     try:
         meant = address.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
         said = None if index else address.said(environ=environ, home=home, cwd=cwd)
@@ -61,7 +117,6 @@ def examine(
         return
     meant_by = said[1] if said else "what was typed"
     at = f"; {meant.section.source}, is about it" if meant.section else ""
-    yield Finding("index", "ok", f"{meant.base} is meant, by {meant_by}{at}")
     shown, unreadable = None, None
     try:
         shown = credential.find(meant, file=credential_file, environ=environ, home=home)
@@ -75,8 +130,19 @@ def examine(
         environ=environ,
         home=home,
         cwd=cwd,
+        **more,
     )
-    yield from walk(visit, checks)
+    if visit.expected and visit.expected.removed:
+        checks = REMOVED
+    else:
+        yield Finding("index", "ok", f"{meant.base} is meant, by {meant_by}{at}")
+    with network.leading(meant.host, visit.at) if visit.at else contextlib.nullcontext():
+        try:
+            yield from walk(visit, [check for check in checks if check.when(visit)])
+        except BaseException:  # an interrupt too must not leave what was published
+            with contextlib.suppress(PpmError, OSError):
+                publish.take_away(visit)
+            raise
 
 
 def walk(visit: Visit, checks: Sequence[Check]) -> Iterator[Finding]:
@@ -89,12 +155,15 @@ def walk(visit: Visit, checks: Sequence[Check]) -> Iterator[Finding]:
             continue
         try:
             for finding in check.run(visit):
-                if finding.state == "fail":
+                if finding.state == "warn" and check.promises and visit.expected:
+                    finding = replace(finding, state="fail")
+                if finding.state == "fail" or (finding.state == "skip" and check.name == "login"):
                     because[check.name] = [check.name]
                 yield finding
-        except PpmError as exc:
+        except (PpmError, OSError) as exc:
             because[check.name] = [check.name]
-            yield Finding(check.name, "fail", *_said(exc))
+            said = _said(exc) if isinstance(exc, PpmError) else (f"the connection broke: {exc}", "")
+            yield Finding(check.name, "fail", *said)
 
 
 def _said(exc: PpmError) -> tuple[str, str]:

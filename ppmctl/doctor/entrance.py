@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from ppmctl.address import Address
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import PpmError
-from ppmctl.simple import ACCEPT, is_index
+from ppmctl.simple import is_index
 from ppmctl.transport import Answer, origin
 
 _MOST_REDIRECTS = 10
@@ -21,7 +21,7 @@ def check(visit: Visit) -> Iterator[Finding]:
     while hops[-1].location and len(hops) <= _MOST_REDIRECTS:
         if hops[-1].location in [each.url for each in hops]:
             break
-        hops.append(_ask(visit, hops[-1].location))
+        hops.append(visit.ask("GET", hops[-1].location))
     last = hops[-1]
     if last.location:
         way = " → ".join([*(each.url for each in hops[:3]), last.location])
@@ -85,19 +85,12 @@ def _moved(visit: Visit, hops: list[Answer]) -> Finding:
     )
 
 
-def _ask(visit: Visit, url: str) -> Answer:
-    # the credential is for the index's own server, over what it was given for
-    is_own = origin(url) == origin(visit.address.base)
-    with visit.connect() if is_own else visit.connect_as_nobody() as transport:
-        return transport.request("GET", url, headers={"Accept": ACCEPT})
-
-
 def _elsewhere(visit: Visit) -> str:
     """Where the index is instead, if it is near: what was forgotten or added when the URL was written."""
     address = visit.address
     for base, simple in near(address):
         try:
-            answer = _ask(visit, simple)
+            answer = visit.ask("GET", simple)
         except PpmError:
             continue
         if not is_index(answer):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ppmctl.address import Address
 from ppmctl.credential import Credential
+from ppmctl.doctor.expected import Expected
 from ppmctl.errors import PpmError
 from ppmctl.simple import ACCEPT
 from ppmctl.transport import Answer, Transport
@@ -37,7 +38,9 @@ class Visit:
 
     `meant_by` is where it stands that this index is meant. `credential` is the one that ppmctl shows, None if there
     is none, or none that can be read: then `unreadable` says why. `transport` makes connections, which show the
-    credential that they are made with to the server of a URL alone, or none.
+    credential that they are made with to one server alone, or none. `at` is the address that is connected to, ""
+    to ask the DNS for it. `expected` is what the index is meant to be, None if that is not known; `publish` the
+    version of the probe to publish, "" for none, and `python` has the pip that installs it.
     """
 
     address: Address
@@ -48,7 +51,34 @@ class Visit:
     cwd: Path
     unreadable: PpmError | None = None
     transport: Callable[[Credential | None, str], Transport] = Transport
+    at: str = ""
+    expected: Expected | None = None
+    publish: str = ""
+    python: str = ""
     remembered: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def promised(self) -> Expected:
+        """Return what the index is meant to be, for checks that are made only if that is known."""
+        if self.expected is None:
+            raise ValueError("it is not known what the index is meant to be")
+        return self.expected
+
+    def request(self, method: str, url: str, shown: Credential | None, **options: Any) -> Answer:
+        """Return what is answered to that credential, or to nobody; `url` may be a path of the index.
+
+        Another server than the index's is shown no credential.
+        """
+        with self.transport(shown, self.address.base) as transport:
+            return transport.request(method, f"{self.address.base}{url}" if url[:1] == "/" else url, **options)
+
+    def get(self, url: str, shown: Credential | None, **headers: str) -> Answer:
+        """Return what a GET is answered."""
+        return self.request("GET", url, shown, headers=headers)
+
+    def ask(self, method: str, url: str, **headers: str) -> Answer:
+        """Return what a client is answered that shows its credential to the index's own server alone."""
+        return self.request(method, url, self.credential, headers={"Accept": ACCEPT, **headers})
 
     def connect(self) -> Transport:
         """A connection that shows the credential, if there is one."""
@@ -61,13 +91,9 @@ class Visit:
     @cached_property
     def listed(self) -> Answer:
         """What is answered to the credential, if there is one, that asks for the list of projects; asked once."""
-        if self.credential is None:
-            return self.listed_to_nobody
-        with self.connect() as transport:
-            return transport.request("GET", self.address.simple, headers={"Accept": ACCEPT})
+        return self.listed_to_nobody if self.credential is None else self.ask("GET", self.address.simple)
 
     @cached_property
     def listed_to_nobody(self) -> Answer:
         """What is answered to nobody who asks for the same."""
-        with self.connect_as_nobody() as transport:
-            return transport.request("GET", self.address.simple, headers={"Accept": ACCEPT})
+        return self.get(self.address.simple, None, Accept=ACCEPT)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.utils
+import errno
 import http.client
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ppmctl.doctor.finding import Finding, Visit
@@ -17,6 +21,7 @@ from ppmctl.transport import proxy as proxy_to
 
 _PROXY_PORTS = {"http": 80, "https": 443}
 _PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)  # as a machine without IPv6 has it
 _ANSWER = 1 << 16  # bytes; more than a proxy says before it lets through
 _SKEW, _MUCH_SKEW = timedelta(seconds=60), timedelta(minutes=5)
 
@@ -52,6 +57,9 @@ def proxy(visit: Visit) -> Iterator[Finding]:
 def names(visit: Visit) -> Iterator[Finding]:
     """DNS: whether the index's host has an address. Where a proxy is in between, it is the one that asks."""
     host = visit.address.host
+    if visit.at:
+        yield Finding("dns", "ok", f"not asked: --address says {visit.at}")
+        return
     if proxy_to(visit.address.base) is not None:
         yield Finding("dns", "ok", f"the proxy looks {host} up")
         return
@@ -71,21 +79,66 @@ def names(visit: Visit) -> Iterator[Finding]:
 
 
 def tcp(visit: Visit) -> Iterator[Finding]:
-    """Whether something listens."""
-    _scheme, host, port = origin(visit.address.base)
+    """Whether something listens, at each address that the name has."""
+    yield listening(visit, origin(visit.address.base)[2], check="tcp")
+
+
+def listening(visit: Visit, port: int, *, check: str) -> Finding:
+    """Find whether something listens at a port of the index's host; each of its addresses is tried."""
+    host, tried = visit.address.host, _tried(visit, port)
+    wrong = {to: exc for to, exc in tried.items() if exc and not (":" in to and exc.errno in _NO_ROUTE)}
+    if wrong and any(exc is None for exc in tried.values()):
+        said = "; ".join(f"{to}: {_why(exc)}" for to, exc in wrong.items())
+        mend = "Take away the DNS record of an address that it no longer has; or see what is between: a firewall."
+        return Finding(check, "warn", f"{host} does not answer at port {port} of all its addresses ({said})", mend)
+    exc = next((exc for exc in (wrong or tried).values() if exc), None)
+    if exc is None or not (wrong or all(tried.values())):
+        return Finding(check, "ok", f"{host} answers at port {port}")
+    here = " Here, ppmctl serve --root DIR  starts one." if visit.address.is_loopback else ""
+    mend = (
+        f"Is the index started, and the port right?{here}"
+        if isinstance(exc, ConnectionRefusedError)
+        else f"A firewall, a VPN that is off, or a wrong address: nc -vz {host} {port}  tries it alone."
+    )
+    return Finding(check, "fail", f"{host} does not answer at port {port}: {_why(exc)}", mend)
+
+
+def _tried(visit: Visit, port: int) -> dict[str, OSError | None]:
+    """Return why each address of the index's host can't be connected to, None for one that can."""
+    host = visit.address.host
     try:
-        connection(visit).close()
+        if proxy_to(visit.address.base) is not None:
+            connection(visit).close()
+            return {host: None}
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as exc:
-        refused = isinstance(exc, ConnectionRefusedError)
-        here = " Here, ppmctl serve --root DIR  starts one." if visit.address.is_loopback else ""
-        mend = (
-            f"Is the index started, and the port right?{here}"
-            if refused
-            else f"A firewall, a VPN that is off, or a wrong address: nc -vz {host} {port}  tries it alone."
-        )
-        yield Finding("tcp", "fail", f"{host} does not answer at port {port}: {_why(exc)}", mend)
-    else:
-        yield Finding("tcp", "ok", f"{host} answers at port {port}")
+        return {host: exc}
+    tried: dict[str, OSError | None] = {}
+    for to in dict.fromkeys(str(entry[4][0]) for entry in found):
+        try:
+            socket.create_connection((to, port), timeout=CONNECT_TIMEOUT).close()
+            tried[to] = None
+        except OSError as exc:
+            tried[to] = exc
+    return tried
+
+
+@contextlib.contextmanager
+def leading(host: str, at: str) -> Iterator[None]:
+    """Have this process take `at` for the address of `host`, while the block lasts.
+
+    requests, urllib3 and http.client know no other way: a connection by the address would be one to another name.
+    """
+    ask = socket.getaddrinfo
+
+    def answer(name: Any, *arguments: Any, **options: Any) -> Any:
+        return ask(at if name == host else name, *arguments, **options)
+
+    socket.getaddrinfo = answer  # type: ignore[assignment]  # it takes what the real one takes
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = ask
 
 
 def encryption(visit: Visit) -> Iterator[Finding]:
@@ -129,15 +182,9 @@ def clock(visit: Visit) -> Iterator[Finding]:
 
 def _date(visit: Visit) -> tuple[datetime | None, datetime]:
     """What time an answer says it is, and what time it is here. No secret is sent: nobody is trusted yet."""
-    import ssl
-
-    scheme, host, _port = origin(visit.address.base)
+    _scheme, host, _port = origin(visit.address.base)
     try:
-        line: socket.socket = connection(visit)
-        if scheme == "https":
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            line = context.wrap_socket(line, server_hostname=host.strip("[]"))
+        line = shaken(visit, anybody()) if visit.address.is_encrypted else connection(visit)
         asked = http.client.HTTPConnection(host, timeout=CONNECT_TIMEOUT)
         asked.sock = line
         try:
@@ -174,6 +221,23 @@ def connection(visit: Visit) -> socket.socket:
         line.close()
         raise
     return line
+
+
+def shaken(visit: Visit, context: ssl.SSLContext, *, name: str | None = None) -> ssl.SSLSocket:
+    """Return a finished handshake with what answers for the index's host, or for `name`; "" names none."""
+    line = connection(visit)
+    try:
+        return context.wrap_socket(line, server_hostname=visit.address.host if name is None else name or None)
+    except BaseException:
+        line.close()
+        raise
+
+
+def anybody() -> ssl.SSLContext:
+    """Return what shakes hands with any server; nothing that is secret may go there."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _go_through(line: socket.socket, where: str, user: str | None, password: str | None) -> None:

@@ -7,9 +7,10 @@ from functools import cached_property
 
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
+from ppmctl.probe import PROJECT
 from ppmctl.project_page import PageFile, ProjectPage
-from ppmctl.simple import ACCEPT, parse_names, parse_page
-from ppmctl.transport import Answer, origin
+from ppmctl.simple import parse_names, parse_page
+from ppmctl.transport import Answer
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"
@@ -54,7 +55,9 @@ class Sample:
 
 
 def choose(visit: Visit) -> Sample | None:
-    """A project with a wheel, or else with any file, among the first; None where there is none."""
+    """The probe's project, if that was published; else one with a wheel, or any file; None where there is none."""
+    if "probe" in visit.remembered:
+        return Sample(visit, PROJECT)
     answer = visit.listed if not visit.listed.location else ask(visit, "GET", visit.address.simple)
     names = parse_names(answer.body, content_type=answer.content_type, url=answer.url)
     second_best = None
@@ -72,11 +75,9 @@ def choose(visit: Visit) -> Sample | None:
 
 
 def ask(visit: Visit, method: str, url: str, headers: dict[str, str] | None = None) -> Answer:
-    """One request, and those that it is redirected to; the credential goes to the index's own server alone."""
+    """One request, and those that it is redirected to."""
     for _ in range(5):
-        is_own = origin(url) == origin(visit.address.base)
-        with visit.connect() if is_own else visit.connect_as_nobody() as transport:
-            answer = transport.request(method, url, headers={"Accept": ACCEPT, **(headers or {})})
+        answer = visit.ask(method, url, **(headers or {}))
         if not answer.location:
             break
         url = answer.location

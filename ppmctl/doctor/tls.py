@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,8 +10,8 @@ from typing import Any
 
 from ppmctl.connection_errors import causes
 from ppmctl.doctor import x509
-from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.doctor.network import connection
+from ppmctl.doctor.finding import Finding, State, Visit
+from ppmctl.doctor.network import anybody, shaken
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
 from ppmctl.transport import authorities
@@ -22,9 +21,8 @@ RENEW = (
     "On the index's machine: systemctl start certbot.service  renews it (ppm_tls: letsencrypt); files of your own"
     " (ppm_tls: provided) are replaced, and site.yml run again."
 )
-_FEW_DAYS = 14
 # X509_V_ERR_… of OpenSSL
-_NOT_YET, _EXPIRED, _SELF_SIGNED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 18, 62, 64
+_OF_TIME, _OF_NAME, _SELF_SIGNED = (9, 10), (62, 64), 18
 _NO_ISSUER = (2, 19, 20, 21, 27)
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
 
@@ -53,7 +51,7 @@ def check(visit: Visit) -> Iterator[Finding]:
         raise
     said = f"its certificate is trusted (by {path}, from {by})" if by.isupper() else "its certificate is trusted"
     try:
-        yield _days(_chain(visit)[0], said)
+        yield _days(sent_chain(visit)[0], said)
     except (OSError, ValueError):  # one that is written in a way of its own
         yield Finding("tls", "ok", said)
 
@@ -76,29 +74,20 @@ def beside(path: Path = PLACE) -> Iterator[Finding]:
 
 
 def _days(found: Certificate, what: str, *, check: str = "tls") -> Finding:
-    left = (found.ends - datetime.now(UTC)).days
+    now = datetime.now(UTC)
+    left = (found.ends - now).days
     until = f"{found.ends:%Y-%m-%d}"
     if left < 0:
         return Finding(check, "fail", f"{what}, and expired on {until}", RENEW)
-    if left < _FEW_DAYS:
-        return Finding(check, "warn", f"{what}, and expires in {left} days, on {until}", RENEW)
+    if found.is_late(now):
+        state: State = "fail" if found.is_last_moment(now) else "warn"
+        return Finding(check, state, f"{what}, and expires in {left} days, on {until}: it was not renewed", RENEW)
     return Finding(check, "ok", f"{what}, for {left} days")
 
 
-def _shake_hands(visit: Visit, context: ssl.SSLContext) -> ssl.SSLSocket:
-    line = connection(visit)
-    try:
-        return context.wrap_socket(line, server_hostname=visit.address.host)
-    except BaseException:
-        line.close()
-        raise
-
-
-def _chain(visit: Visit) -> list[Certificate]:
-    """The certificates that the server sends, its own first, whether they are trusted or not."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with _shake_hands(visit, context) as line:
+def sent_chain(visit: Visit) -> list[Certificate]:
+    """Return the certificates that the server sends, its own first, whether they are trusted or not."""
+    with shaken(visit, anybody()) as line:
         # public from Python 3.13 on; before, it is there below
         public: Any = getattr(line, "get_unverified_chain", None)
         below: Any = getattr(getattr(line, "_sslobj", None), "get_unverified_chain", None)
@@ -114,29 +103,20 @@ def _chain(visit: Visit) -> list[Certificate]:
 def _untrusted(visit: Visit, exc: ssl.SSLCertVerificationError) -> Iterator[Finding]:
     host, code = visit.address.host, exc.verify_code
     try:
-        chain = _chain(visit)
+        chain = sent_chain(visit)
     except (OSError, ValueError):
         yield Finding("tls", "fail", f"its certificate is not trusted: {exc.verify_message}", _name_the_file(visit))
         return
     leaf, last = chain[0], chain[-1]
-    now = datetime.now(UTC)
-    if code == _EXPIRED:
-        old = next((each for each in chain if each.ends < now), leaf)
-        whose = "its certificate" if old is leaf else f"the certificate of {old.subject}, which vouches for it,"
-        yield Finding("tls", "fail", f"{whose} expired on {old.ends:%Y-%m-%d}", RENEW)
-    elif code == _NOT_YET:
-        yield Finding(
-            "tls",
-            "fail",
-            f"its certificate begins on {leaf.begins:%Y-%m-%d}, and here it is {now:%Y-%m-%d}",
-            "If that is not today: sudo timedatectl set-ntp true",
-        )
-    elif code in (_OTHER_HOST, _OTHER_ADDRESS):
-        named = ", ".join(leaf.hosts) or leaf.subject
-        right = next((name for name in leaf.hosts if "*" not in name and not _is_address(name)), "")
-        use = f"Use https://{right}/ if that is the index; or have" if right else "Have"
-        mend = f"{use} a certificate made that names {host}: ppm_domain in the inventory, and site.yml again."
-        yield Finding("tls", "fail", f"its certificate is for {named}, not for {host}", mend)
+    # OpenSSL names the first fault alone; a new certificate should not be made for one of two
+    if code not in _OF_TIME:
+        yield from _out_of_time(chain[:1])
+    if code in _OF_NAME or not _is_for(leaf, host):
+        yield _other_host(leaf, host)
+    if code in _OF_TIME:
+        yield from _out_of_time(chain)
+    elif code in _OF_NAME:
+        return
     elif code == _SELF_SIGNED or (len(chain) == 1 and leaf.is_own_issuer):
         yield Finding("tls", "fail", "its certificate is self-signed: nobody vouches for it", _name_the_file(visit))
     elif code not in _NO_ISSUER:  # such as what Python from 3.13 on is strict about
@@ -164,6 +144,36 @@ def _untrusted(visit: Visit, exc: ssl.SSLCertVerificationError) -> Iterator[Find
         )
 
 
+def _out_of_time(chain: list[Certificate]) -> Iterator[Finding]:
+    """Find the first certificate that has expired, or begins later."""
+    leaf, now = chain[0], datetime.now(UTC)
+    if leaf.begins > now:
+        yield Finding(
+            "tls",
+            "fail",
+            f"its certificate begins on {leaf.begins:%Y-%m-%d}, and here it is {now:%Y-%m-%d}",
+            "If that is not today: sudo timedatectl set-ntp true",
+        )
+    for old in [each for each in chain if each.ends < now][:1]:
+        whose = "its certificate" if old is leaf else f"the certificate of {old.subject}, which vouches for it,"
+        yield Finding("tls", "fail", f"{whose} expired on {old.ends:%Y-%m-%d}", RENEW)
+
+
+def _other_host(leaf: Certificate, host: str) -> Finding:
+    named = ", ".join(leaf.hosts) or leaf.subject
+    right = next((name for name in leaf.hosts if "*" not in name), "")
+    use = f"Use https://{right}/ if that is the index; or have" if right else "Have"
+    mend = f"{use} a certificate made that names {host}: ppm_domain in the inventory, and site.yml again."
+    return Finding("tls", "fail", f"its certificate is for {named}, not for {host}", mend)
+
+
+def _is_for(leaf: Certificate, host: str) -> bool:
+    """Return whether the certificate names the host, as far as that can be told: a * stands for one label."""
+    if not leaf.hosts or ":" in host or host[-1:].isdigit():  # an address, which is not among the names
+        return True
+    return host in leaf.hosts or f"*.{host.partition('.')[2]}" in leaf.hosts
+
+
 def _name_the_file(visit: Visit) -> str:
     path, by = authorities(visit.environ)
     now = f" It is now {path}." if by.isupper() else ""
@@ -183,11 +193,3 @@ def _no_tls(visit: Visit, exc: ssl.SSLError) -> Finding:
         f"no TLS connection: {exc.reason or exc.strerror or exc}",
         f"What the server offers: openssl s_client -connect {visit.address.host}:443",
     )
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

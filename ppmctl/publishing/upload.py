@@ -43,15 +43,20 @@ def send_wheel(filename: str, content: bytes, fields: dict[str, str], url: str, 
 
     Nothing is shown. Unreachable as in `Transport.request`.
     """
+    encoder = wheel_form(filename, content, fields)
+    headers = {"Content-Type": encoder.content_type}
+    return transport.request("POST", url, headers=headers, data=encoder, read_timeout=READ_TIMEOUT)
+
+
+def wheel_form(filename: str, content: bytes, fields: dict[str, str]) -> Any:
+    """Return the form that a small wheel is posted in, a MultipartEncoder; `fields` are of its metadata."""
     from requests_toolbelt import MultipartEncoder
 
     beside = {"filetype": "bdist_wheel", "pyversion": "py3", ":action": "file_upload", "protocol_version": "1"}
     digest = {"sha256_digest": hashlib.sha256(content).hexdigest()}
-    encoder = MultipartEncoder(
+    return MultipartEncoder(
         [*(fields | beside | digest).items(), ("content", (filename, content, "application/octet-stream"))]
     )
-    headers = {"Content-Type": encoder.content_type}
-    return transport.request("POST", url, headers=headers, data=encoder, read_timeout=READ_TIMEOUT)
 
 
 def form(file: LocalFile) -> list[tuple[str, str]]:

@@ -138,6 +138,20 @@ def test_what_a_person_reads(index: Server, user: User) -> None:
     assert "--netrc" in mend
 
 
+def test_a_release_goes_in_and_out(index: Server, user: User) -> None:
+    """By an admin; what a publisher can't remove is named, with the command that does."""
+    seen = user.doctor(index.url, "--publish", "1.1", expect=0, **known(index))
+    kinds = ("refusals", "publish", "immutable", "listed", "page", "download", "reader", "revoked", "install")
+    assert set(seen.states(*kinds, "removed").values()) == {"ok"}
+    assert len(seen.states(*kinds, "removed")) == len(kinds) + 1
+    assert index.get("/simple/ppm-self-check/", headers={"Accept": JSON}).json()["files"] == []
+    made = ppmctl("user", "add", "probing", "--role", "publisher", "--root", str(index.root)).stdout.strip()
+    publisher = {"PPMCTL_USERNAME": "probing", "PPMCTL_TOKEN": made}
+    state, found, mend = user.doctor(index.url, "--publish", "1.2", expect=0, **publisher).of("removed")
+    assert (state, "1.2 stays" in found) == ("warn", True)
+    ppmctl(*shlex.split(mend.partition("ppmctl ")[2]), "--root", str(index.root))
+
+
 @pytest.mark.parametrize("kind", ["pypiserver", "a folder"])
 def test_another_index_is_said_to_be_old_not_broken(kind: str, tmp_path: Path, user: User) -> None:
     """As people have them: a bare pypiserver, and a static folder."""
@@ -290,10 +304,22 @@ def test_a_certificate_that_is_not_for_now_or_here(
     days: int, domain: str, state: str, found: str, mend: str, authority: Authority, tmp_path: Path, user: User
 ) -> None:
     ca = authority.write_root(tmp_path / "ca.pem")
-    with faulty.index(certificate=authority.issue(tmp_path / "tls", domain, days=days)) as port:
+    with faulty.index(certificate=authority.issue(tmp_path / "tls", domain, days=days, age=60)) as port:
         expect = int(state == "fail")
         seen = user.doctor(f"https://localhost:{port}/", expect=expect, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
     assert (seen[0], found in seen[1], mend in seen[2]) == (state, True, True), seen
+
+
+def test_all_that_is_wrong_with_a_certificate_is_said_at_once(
+    authority: Authority, tmp_path: Path, user: User
+) -> None:
+    """Nobody trusts its authority, it has expired, and it is for another host."""
+    with faulty.index(certificate=authority.issue(tmp_path / "tls", "index.example", days=-3)) as port:
+        seen = user.doctor(f"https://localhost:{port}/", expect=1)
+    found = [each[2] for each in seen.findings if each[0] == "tls"]
+    assert [
+        words in said for words, said in zip(("expired on", "not for localhost", "Root"), found, strict=True)
+    ] == ([True] * 3), found
 
 
 def test_a_certificate_without_the_one_between(authority: Authority, tmp_path: Path, user: User) -> None:

@@ -150,30 +150,30 @@ SABOTAGE = {
     ),
     "it lets everybody in": (
         "import ppmctl.app as a; a.Index._authenticated = lambda *_, **__: a._ANONYMOUS",
-        "GET /simple/ was answered with 200 OK, not with 401",
+        "200 (OK) instead of 401 for /simple/ without a credential",
     ),
     "it takes no uploads": (
         "import ppmctl.store as s; s.Store.put = None",
-        "POST / was answered with 500",
+        "instead of 200 for a publisher's upload",
     ),
     "its JSON is wrong": (
         "import ppmctl.index as i; i.json_page = lambda *_: b'{}'",
-        "(JSON) is not what was uploaded",
+        "/simple/ppm-self-check/ is not a page of a Simple API",
     ),
     "its HTML is wrong": (
         "import ppmctl.index as i; i.html_page = lambda *_: b''",
-        "(HTML) is not what was uploaded",
+        "the page in HTML: ppm_self_check-1.0-py3-none-any.whl is not on it",
     ),
     "its files are wrong": (
         "import ppmctl.reads as r; r.Reader._file = lambda *_: r.Response('x')",
-        ".whl is not what was uploaded",
+        "the file is not what was uploaded",
     ),
     "its metadata are wrong": (
         (
             "import ppmctl.reads as r; f = r.Reader._file;"
             " r.Reader._file = lambda s, q, p, n: r.Response('x') if n.endswith('data') else f(s, q, p, n)"
         ),
-        ".metadata is not what was uploaded",
+        ".metadata is not what the page has the hash of",
     ),
     "it dies on a request": (
         "import os, ppmctl.app as a; a.Index._authenticated = lambda *_, **__: os.killpg(0, 9)",

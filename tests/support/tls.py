@@ -51,11 +51,14 @@ class Authority:
         path.write_bytes(self.root.public_bytes(serialization.Encoding.PEM))
         return path
 
-    def issue(self, folder: Path, domain: str, *, days: int = 30) -> tuple[Path, Path]:
-        """Files with the certificate and its chain, and with its key; it ends in so many days, or has ended."""
+    def issue(self, folder: Path, domain: str, *, days: int = 30, age: int = 0) -> tuple[Path, Path]:
+        """Files with the certificate and its chain, and with its key; it ends in so many days, or has ended.
+
+        `age`: how many days ago it was issued.
+        """
         folder.mkdir()
         self.keys[domain] = ec.generate_private_key(ec.SECP256R1())
-        return self._write(folder, domain, self._sign(domain, "Issuing", days=days), self.issuing)
+        return self._write(folder, domain, self._sign(domain, "Issuing", days=days, age=age), self.issuing)
 
     def issue_itself(self, folder: Path, domain: str) -> tuple[Path, Path]:
         """The same for one that nobody but itself vouches for."""
@@ -70,7 +73,7 @@ class Authority:
         key.write_bytes(self.keys[domain].private_bytes(*form))
         return chain, key
 
-    def _sign(self, name: str, issuer: str, *, ca: bool = False, days: int = 30) -> x509.Certificate:
+    def _sign(self, name: str, issuer: str, *, ca: bool = False, days: int = 30, age: int = 0) -> x509.Certificate:
         now = datetime.now(UTC)
         ends = now + timedelta(days=days, minutes=1)
         common = {each: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer)}
@@ -80,7 +83,7 @@ class Authority:
             .issuer_name(common[issuer])
             .public_key(self.keys[name].public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(min(now, ends) - timedelta(hours=1))
+            .not_valid_before(min(now, ends) - timedelta(days=age, hours=1))
             .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)

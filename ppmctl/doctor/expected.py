@@ -1,0 +1,84 @@
+"""What an index is meant to be, as the inventory of its host has it: `ppmctl doctor --expect`."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import get_args
+
+from ppmctl.dists import normalise
+from ppmctl.errors import UsageError
+from ppmctl.wellknown import ReadAccess, Upstream
+
+_CHOICES = {
+    "tls": ("letsencrypt", "provided", "selfsigned", "none"),
+    "read_access": get_args(ReadAccess),
+    "upstream": get_args(Upstream),
+}
+SITE = "Run site.yml again, which puts that right; with --check --diff it shows first what differs."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Values of variables of the inventory, without their ppm_ (roles/*/README.md), and the host's own certificate.
+
+    `certificate` is what the host has for nginx, PEM, or "" if that is not known; `removed` are versions of the probe
+    (`ppmctl.probe`) that were published and removed again: then nothing else is looked at.
+    """
+
+    tls: str
+    read_access: str
+    upstream: str
+    upstream_url: str = ""
+    private_names: tuple[str, ...] = ()
+    hsts_max_age: int = 0
+    certificate: str = ""
+    removed: tuple[str, ...] = ()
+
+    @property
+    def has_own_tls(self) -> bool:
+        """Return whether the host's own nginx speaks TLS, and not a proxy in front of it."""
+        return self.tls != "none"
+
+    @property
+    def is_public(self) -> bool:
+        """Return whether everybody may read."""
+        return self.read_access == "public"
+
+    def is_private(self, name: str) -> bool:
+        """Return whether a normalised name is one that is never looked for elsewhere."""
+        return any(fnmatchcase(name, normalise(glob)) for glob in self.private_names)
+
+    def free_name(self) -> str:
+        """Return a name that nobody has, and that is not private as long as any is not."""
+        names = [f"{start}{secrets.token_hex(8)}" for start in "abcdefghijklmnopqrstuvwxyz"]
+        return next((name for name in names if not self.is_private(name)), names[0])
+
+    def private_examples(self) -> dict[str, str]:
+        """Return for each glob of private names one that nobody has; none for a glob that leaves no room."""
+        examples = {}
+        for glob in self.private_names:
+            name = re.sub(r"\[(!?)(.)[^]]*\]", lambda match: "z" if match[1] else match[2], glob)
+            name = normalise(name.replace("?", "x").replace("*", f"x{secrets.token_hex(4)}x")).strip("-")
+            if "*" in glob and self.is_private(name):
+                examples[glob] = name
+        return examples
+
+
+def parse(text: str) -> Expected:
+    """Return what a JSON object says; UsageError if it has other keys or values."""
+    try:
+        values = json.loads(text)
+        values |= {name: tuple(map(str, values.get(name, ()))) for name in ("private_names", "removed")}
+        values["hsts_max_age"] = int(values.get("hsts_max_age", 0))
+        found = Expected(**values)
+    except (ValueError, TypeError, AttributeError) as exc:
+        known = ", ".join(field.name for field in fields(Expected))
+        raise UsageError(f"--expect is not a JSON object that says what the index is: {exc}.", hint=known) from exc
+    for name, choices in _CHOICES.items():
+        if getattr(found, name) not in choices:
+            raise UsageError(f"{name} is {getattr(found, name)!r}: it must be {' or '.join(choices)}.")
+    return found

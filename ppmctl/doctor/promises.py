@@ -1,0 +1,146 @@
+"""What site.yml promises of an index: who gets in and who does not, headers on refusals, where other names lead."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+
+from ppmctl.credential import Credential, Secret
+from ppmctl.doctor.expected import SITE, Expected
+from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.probe import MODULE, PROJECT
+from ppmctl.transport import Answer
+
+_STATUSES = {
+    500: "The server's error log says why (on the host: tail /var/log/nginx/error.log; journalctl -u ppm.service).",
+    507: "The volume is full. On the host: df -h and df -i on ppm_root; make room, or a larger volume.",
+    429: "ppm_connections_per_address is too small for this address, or something here asks without end.",
+}
+_APPLICATION = (
+    "The application does not do its part. On the host: systemctl status ppm.socket ppm.service, journalctl -u"
+    " ppm.service; systemctl restart ppm.socket ppm.service  starts it again."
+)
+CREDENTIALS = "On the host, credentials/htpasswd and access.yml in ppm_root are what nginx and the application read."
+
+
+def unexpected(check: str, answer: Answer, wanted: str, mend: str = SITE) -> Finding:
+    """Find that an answer is not the one that was promised; what its status says is broken comes before `mend`."""
+    if answer.status in (502, 503, 504):
+        mend = _APPLICATION
+    said = f"{answer.status} ({answer.says}) instead of {wanted}"
+    return Finding(check, "fail", said, _STATUSES.get(answer.status, mend))
+
+
+def wrong_secret(name: str = "") -> Credential:
+    """Return a credential that was never issued."""
+    user = name or f"{PROJECT}+{secrets.token_hex(4)}"
+    return Credential(username=user, secret=Secret(f"ppm_{secrets.token_urlsafe(32)}"), source="nowhere")
+
+
+def check(visit: Visit) -> Iterator[Finding]:
+    """What is promised to whoever asks, and to whoever asks with a wrong secret."""
+    expected = visit.promised
+    answer = visit.get("/healthz", None)
+    if answer.status == 200 and answer.body.strip() == b"ok":
+        yield Finding("health", "ok", "/healthz says ok to everybody")
+    else:
+        yield unexpected("health", answer, "200 (ok) for /healthz")
+    yield _headers(expected, visit.get(f"/simple/{PROJECT}/", None))
+    if not expected.is_public:
+        names = ["", *([visit.credential.username] if visit.credential else [])]
+        for answer in (visit.get("/simple/", wrong_secret(name)) for name in names):
+            if not _is_challenge(answer):
+                mend = SITE if answer.status == 200 else CREDENTIALS
+                yield unexpected("secret", answer, "401 for a wrong secret", mend)
+                break
+        else:
+            yield Finding("secret", "ok", "a wrong secret is answered 401")
+
+
+def anonymous(visit: Visit) -> Iterator[Finding]:
+    """401 whatever is asked for, before anything tells what is here; or 200 where everybody may read."""
+    expected = visit.promised
+    if expected.is_public:
+        answer = visit.listed_to_nobody
+        if answer.status == 200:
+            yield Finding("anonymous", "ok", "everybody may read, as ppm_read_access says")
+        else:
+            yield unexpected("anonymous", answer, "200, as ppm_read_access is public")
+        return
+    file = f"/packages/{PROJECT}/{MODULE}-1.0-py3-none-any.whl"
+    paths = [f"/simple/{name}" for name in ("", f"{PROJECT}/", f"{expected.free_name()}/")]
+    for path in (*paths, file, f"{file}.upload", "/"):
+        answer = visit.get(path, None)
+        if not _is_challenge(answer):
+            yield unexpected("anonymous", answer, f"401 for {path} without a credential")
+            return
+    yield Finding("anonymous", "ok", "401 without a credential, whatever is asked for")
+
+
+def names(visit: Visit) -> Iterator[Finding]:
+    """Names that are not here are looked for where the inventory says, and private ones nowhere."""
+    expected = visit.promised
+    name = expected.free_name()
+    yield _elsewhere(visit, expected, name, visit.get(f"/simple/{name}/", visit.credential))
+    examples = expected.private_examples()
+    for glob, example in examples.items():
+        answer = visit.get(f"/simple/{example}/", visit.credential)
+        if answer.status != 404:
+            to = f"; it is sent to {answer.location}" if answer.location else ""
+            yield unexpected("private", answer, f"404 for /simple/{example}/ ({glob} in ppm_private_names){to}")
+            return
+    yield Finding("private", "ok", f"404 for what is not here yet ({', '.join(examples) or 'no pattern to try'})")
+
+
+def side_files(visit: Visit) -> Iterator[Finding]:
+    """What lies beside the packages on the volume is nobody's to read."""
+    wheel = f"/packages/{PROJECT}/{MODULE}-{visit.publish or '1.0'}-py3-none-any.whl"
+    beside = [f"{wheel}.{kind}" for kind in ("upload", "yanked", "removed", "attestations")]
+    others = [f"/packages/{PROJECT}/.status", "/credentials/htpasswd", "/credentials/access.yml"]
+    for path in [*beside, *others, "/packages/%2e%2e/credentials/htpasswd"]:
+        answer = visit.get(path, visit.credential)
+        if answer.status not in (400, 403, 404):
+            yield unexpected("side files", answer, f"404 for {path}")
+            return
+    yield Finding("side files", "ok", "what lies beside the packages is not served (404)")
+
+
+def _headers(expected: Expected, answer: Answer) -> Finding:
+    """What protects browsers stands on refusals too, and nothing tells which version of nginx this is."""
+    faults = []
+    if expected.has_own_tls:
+        said = answer.headers.get("strict-transport-security", "")
+        match = re.search(r'max-age="?(\d+)', said)
+        if expected.hsts_max_age and match is None:
+            faults.append("no Strict-Transport-Security (ppm_hsts_max_age)")
+        elif (int(match[1]) if match else 0) != expected.hsts_max_age:
+            faults.append(f"Strict-Transport-Security is {said!r}, and ppm_hsts_max_age {expected.hsts_max_age}")
+        if re.search(r"\d", server := answer.headers.get("server", "")):
+            faults.append(f"Server tells its version: {server}")
+    if answer.headers.get("x-content-type-options") != "nosniff":
+        faults.append("no X-Content-Type-Options: nosniff")
+    if faults:
+        return Finding("headers", "fail", f"on an answer {answer.status}: {'; '.join(faults)}", SITE)
+    return Finding("headers", "ok", f"as they should be, on an answer {answer.status} too")
+
+
+def _elsewhere(visit: Visit, expected: Expected, name: str, answer: Answer) -> Finding:
+    if expected.upstream == "none" or expected.is_private(name):
+        if answer.status == 404:
+            return Finding("upstream", "ok", "404 for other names, as ppm_upstream or ppm_private_names says")
+        return unexpected("upstream", answer, f"404 for /simple/{name}/ (ppm_upstream, ppm_private_names)")
+    target, base = answer.location, expected.upstream_url.rstrip("/")
+    if answer.status != 302:
+        return unexpected("upstream", answer, f"302 for /simple/{name}/, as ppm_upstream is redirect")
+    if (base and target != f"{base}/{name}/") or not re.fullmatch(rf"https?://[^/]+/(.*/)?{name}/", target):
+        said = f"/simple/{name}/ is sent to {target!r} instead of {base or 'the public index'}"
+        return Finding("upstream", "fail", said, SITE)
+    if target.partition("://")[2].startswith(f"{visit.address.base.partition('://')[2]}/"):
+        said = f"/simple/{name}/ is sent to this index itself"
+        return Finding("upstream", "fail", said, "Put right ppm_upstream_url, and run site.yml.")
+    return Finding("upstream", "ok", f"other names are sent to {target.removesuffix(name + '/')}")
+
+
+def _is_challenge(answer: Answer) -> bool:
+    return answer.status == 401 and answer.headers.get("www-authenticate", "").lower().startswith("basic")
