@@ -24,6 +24,11 @@ class PpmError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def phrase(self) -> str:
+        """The message without its full stop, to be part of a longer sentence."""
+        return self.message.rstrip(".")
+
 
 class UsageError(PpmError):
     """The command or the settings make no sense; nothing was tried."""

@@ -100,6 +100,6 @@ def _beside(root: Path) -> Iterator[Finding]:
     try:
         volume = find_volume(there(root))
     except PpmError as exc:
-        yield Finding("volume", "fail", exc.message.rstrip("."), exc.hint)
+        yield Finding("volume", "fail", exc.phrase, exc.hint)
         return
     yield from beside.check(volume, os.environ)

@@ -167,4 +167,4 @@ def walk(visit: Visit, checks: Sequence[Check]) -> Iterator[Finding]:
 
 
 def _said(exc: PpmError) -> tuple[str, str]:
-    return exc.message.rstrip("."), exc.hint
+    return exc.phrase, exc.hint

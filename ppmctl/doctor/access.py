@@ -19,7 +19,7 @@ def credential(visit: Visit) -> Iterator[Finding]:
     """Which credential ppmctl shows, and where it stands."""
     found, problem = visit.credential, visit.unreadable
     if problem is not None:
-        yield Finding("credential", "fail", problem.message.rstrip("."), problem.hint)
+        yield Finding("credential", "fail", problem.phrase, problem.hint)
     elif found is None:
         yield Finding("credential", "ok", f"none is there for {visit.address.base}")
     elif visit.address.is_overheard:
@@ -56,11 +56,11 @@ def login(visit: Visit) -> Iterator[Finding]:
         try:
             identity = session.identify(address, transport)
         except CredentialError as exc:  # anybody may read, and this credential is nobody's
-            found_wrong = f"anybody may read, but {exc.message.rstrip('.')}: uploads fail"
+            found_wrong = f"anybody may read, but {exc.phrase}: uploads fail"
             yield Finding("login", "fail", found_wrong, f"{exc.hint} {_again(visit)}".strip())
             return
         except Unavailable as exc:  # the web server lets in, and goes on reading
-            said = f"{found.username} may read; the application does not say more: {exc.message.rstrip('.')}"
+            said = f"{found.username} may read; the application does not say more: {exc.phrase}"
             yield Finding("login", "warn", said, "On the index's machine: systemctl status ppm.socket ppm.service")
             return
     yield _known(visit, identity)
@@ -87,10 +87,8 @@ def _nobody(visit: Visit, anonymous: Answer) -> Finding:
 def _refused(visit: Visit, answer: Answer) -> Finding:
     said = denied(answer, visit.credential, base=visit.address.base)
     if answer.status == 403:
-        return Finding("login", "fail", said.message.rstrip("."), said.hint)
-    return Finding(
-        "login", "fail", f"{said.message.rstrip('.')} (401); {HIDDEN}", f"{said.hint} {_again(visit)}".strip()
-    )
+        return Finding("login", "fail", said.phrase, said.hint)
+    return Finding("login", "fail", f"{said.phrase} (401); {HIDDEN}", f"{said.hint} {_again(visit)}".strip())
 
 
 def _again(visit: Visit) -> str:

@@ -125,7 +125,7 @@ def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             "server",
             "fail",
-            exc.message.rstrip("."),
+            exc.phrase,
             exc.hint
             or "On a host: systemctl restart ppm.service, and journalctl -u ppm.service  says why it stopped;"
             f" by hand: ppmctl serve --root {volume.root}",

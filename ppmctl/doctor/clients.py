@@ -63,9 +63,7 @@ def _of_login(visit: Visit) -> Iterator[Finding]:
     try:
         gone = [service for service in login.keyring if not keychain.find(service, login.username)]
     except CredentialError as exc:
-        yield Finding(
-            "keyring", "fail", exc.message.rstrip("."), f"ppmctl login {visit.address.base} --netrc  does without it"
-        )
+        yield Finding("keyring", "fail", exc.phrase, f"ppmctl login {visit.address.base} --netrc  does without it")
         return
     if gone:
         said = f"the keyring has no secret of {login.username} for {gone[0]} any more, where ppmctl login put it"

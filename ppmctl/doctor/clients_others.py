@@ -109,7 +109,7 @@ def _twine(visit: Visit) -> Iterator[Finding]:
     try:
         sections = read_sections(path)
     except UsageError as exc:
-        yield Finding("twine", "fail", exc.message.rstrip("."), exc.hint or f"Mend {path}")
+        yield Finding("twine", "fail", exc.phrase, exc.hint or f"Mend {path}")
         return
     over = variable(visit.environ, "TWINE_REPOSITORY_URL")
     ours = [section for section in sections.values() if is_index(section.repository or "", visit.address)]

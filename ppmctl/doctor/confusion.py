@@ -112,7 +112,7 @@ def _compare(visit: Visit, index: Index, projects: list[str], other: Elsewhere, 
         looked_at = both if len(both) <= _COMPARED else sorted(random.sample(both, _COMPARED))
         copies = [name for name in looked_at if _is_copy(visit, index, other, name)]
     except PpmError as exc:
-        said = f"not compared with {other.host} ({other.because}): {exc.message.rstrip('.')}"
+        said = f"not compared with {other.host} ({other.because}): {exc.phrase}"
         return Finding("confusion", "skip", said, exc.hint)
     if len(copies) == len(looked_at):
         of_both = f"; {len(both)} are copies of what is there" if both else ""
