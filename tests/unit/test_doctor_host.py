@@ -51,7 +51,8 @@ class Standin:
         self.reply, self.credential = reply, credential
 
     def request(self, method: str, url: str, **_options: Any) -> Answer:
-        found = self.reply(method, url.removeprefix("https://index.test"), self.credential is not None)
+        is_signed = self.credential is not None and url.startswith("https://index.test/")
+        found = self.reply(method, url.removeprefix("https://index.test"), is_signed)
         return replace(found, url=url)
 
     def __enter__(self) -> Self:
@@ -69,7 +70,7 @@ def visit_of(reply: Reply, **expects: Any) -> Visit:
         environ={},
         home=Path(),
         cwd=Path(),
-        transport=lambda credential: Standin(reply, credential),  # type: ignore[arg-type, return-value]  # as one
+        transport=lambda credential, _home: Standin(reply, credential),  # type: ignore[arg-type, return-value]  # as one
         expected=replace(HOST, **expects),
         publish=VERSION,
     )
@@ -348,7 +349,7 @@ def test_what_was_published_goes_also_where_it_is_interrupted(monkeypatch: pytes
         home=Path("/nowhere"),
         cwd=Path("/nowhere"),
         checks=[doctor.Check(name="publish", run=interrupted)],
-        transport=lambda credential: Standin(reply, credential),
+        transport=lambda credential, _home: Standin(reply, credential),
         publish=VERSION,
     )
     with pytest.raises(KeyboardInterrupt):
