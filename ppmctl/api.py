@@ -74,6 +74,6 @@ def routes(*rules: tuple[str, str, str]) -> Map:
 
 def not_allowed(*allowed: str) -> Response:
     """405, with the methods that work."""
-    refused = Response(f"Only {', '.join(allowed)} work here\n", status=405, mimetype="text/plain")
+    refused = Response(f"Only {' and '.join(allowed)} work here\n", status=405, mimetype="text/plain")
     refused.headers["Allow"] = ", ".join(allowed)
     return refused

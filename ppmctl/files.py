@@ -34,6 +34,24 @@ def identity(path: Path | str) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
+def holds(path: Path, content: bytes | None) -> bool:
+    """Whether the file at `path` has this content; None means that there is no file."""
+    try:
+        size = path.stat().st_size
+        # most files that differ have another size, and are not read
+        return content is not None and size == len(content) and path.read_bytes() == content
+    except (FileNotFoundError, NotADirectoryError):
+        return content is None
+
+
+def changed_at(path: Path) -> int:
+    """When the file at `path` was changed, in whole seconds since the epoch; -1 where there is none."""
+    try:
+        return int(path.stat().st_mtime)
+    except FileNotFoundError:
+        return -1
+
+
 def whose(path: Path) -> str:
     """Who may read `path` and who asks, for whoever was refused it; "" where that is not why."""
     try:

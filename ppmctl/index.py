@@ -166,18 +166,8 @@ def differences(pages: Path, rendered: Mapping[str, bytes]) -> list[str]:
     return [
         name
         for name in (JSON_PAGE, HTML_PAGE, JSON_PAGE + PACKED, HTML_PAGE + PACKED)
-        if not _holds(pages / name, rendered.get(name))
+        if not files.holds(pages / name, rendered.get(name))
     ]
-
-
-def _holds(path: Path, content: bytes | None) -> bool:
-    """Whether the file at `path` has this content; None means that there is no file."""
-    try:
-        size = os.stat(path).st_size
-        # most pages that differ have another size, and are not read
-        return content is not None and size == len(content) and path.read_bytes() == content
-    except FileNotFoundError:
-        return content is None
 
 
 def _write_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
@@ -201,7 +191,7 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
         return False
     pages.mkdir(parents=True, exist_ok=True)
     # nginx's ETag is made of whole seconds and the size: a client that has the old page must see another one.
-    mtime = max(int(time.time()), 1 + max((_mtime(pages / name) for name in different), default=0))
+    mtime = max(int(time.time()), 1 + max((files.changed_at(pages / name) for name in different), default=0))
     # All are written before one is replaced: a disk that fills up now leaves every page as it was.
     with contextlib.ExitStack() as written:
         replacements = {
@@ -215,13 +205,6 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
             else:
                 (pages / name).unlink(missing_ok=True)
     return True
-
-
-def _mtime(path: Path) -> int:
-    try:
-        return int(path.stat().st_mtime)
-    except FileNotFoundError:
-        return -1
 
 
 def _pages(as_json: bytes, as_html: bytes) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from ppmctl import accept, wellknown
+from ppmctl import accept, api, wellknown
 from ppmctl.config import ServerSettings
 from ppmctl.dists import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
 from ppmctl.environments.format import environment_of
@@ -25,6 +25,7 @@ from ppmctl.volume import METADATA
 
 _FOR_EVER = "max-age=31536000, immutable"
 _VARY = "Accept, Accept-Encoding"
+_NO_FILE = "There is no such file in this index"
 _ATTEMPTS = 50  # to write and read a page that somebody deletes meanwhile
 
 
@@ -59,15 +60,13 @@ class Reader:
             case ["packages", filename] if filename:
                 found = self._flat(request, filename)
             case ["packages", _, *_]:
-                raise Refused(404, "There is no such file in this index")
+                raise Refused(404, _NO_FILE)
             case _:
                 return None
         if request.method not in {"GET", "HEAD"}:
             if found is not None:
                 found.close()  # the file that it would have sent
-            refused = Response("Only GET and HEAD work here\n", status=405, mimetype="text/plain")
-            refused.headers["Allow"] = "GET, HEAD"
-            return refused
+            return api.not_allowed("GET", "HEAD")
         return found
 
     def _project(self, request: Request, name: str) -> Response:
@@ -133,28 +132,29 @@ class Reader:
         return send(request, response, path, in_parts=False)
 
     def _file(self, request: Request, project: str, filename: str) -> Response:
-        try:
-            name = parse_filename(filename.removesuffix(METADATA))
-        except InvalidDistribution as exc:
-            raise Refused(404, "There is no such file in this index") from exc
-        if not is_normalised(project) or name.project != project:
-            raise Refused(404, "There is no such file in this index")
+        if not is_normalised(project) or _project_of(filename) != project:
+            raise Refused(404, _NO_FILE)
         response = Response(content_type="application/octet-stream")
         response.headers["Cache-Control"] = self._file_cache
         try:
             return send(request, response, self._store.volume.file(project, filename), in_parts=True)
         except FileNotFoundError as exc:
-            raise Refused(404, "There is no such file in this index") from exc
+            raise Refused(404, _NO_FILE) from exc
 
     def _flat(self, request: Request, filename: str) -> Response:
         """The URL that a pypiserver with a flat folder gave out, which lock files may still hold."""
-        try:
-            project = parse_filename(filename.removesuffix(METADATA)).project
-        except InvalidDistribution as exc:
-            raise Refused(404, "There is no such file in this index") from exc
+        project = _project_of(filename)
         if not self._store.has_file(project, filename):
-            raise Refused(404, "There is no such file in this index")
+            raise Refused(404, _NO_FILE)
         return moved(request, f"/packages/{project}/{quote(filename)}")
+
+
+def _project_of(filename: str) -> str:
+    """The project that a file, or the metadata of one, belongs to. Refused, 404, for another name."""
+    try:
+        return parse_filename(filename.removesuffix(METADATA)).project
+    except InvalidDistribution as exc:
+        raise Refused(404, _NO_FILE) from exc
 
 
 def for_ever(settings: ServerSettings) -> str:
