@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 
-from ppmctl import dists, folder, index, stats, trail
+from ppmctl import dists, files, folder, index, stats, trail
 from ppmctl.dists import one_line
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder
@@ -13,8 +12,6 @@ from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.stats import Holding, Statistics
 from ppmctl.store import Store
 from ppmctl.volume import METADATA
-
-_SETTLED = 2_000_000_000  # nanoseconds: two changes within one tick of a file system's clock have the same time
 
 
 class Catalogue:
@@ -66,7 +63,7 @@ class Catalogue:
             holding = self._read(name)
         except (PpmError, OSError):  # removed meanwhile, or damaged: `index check` is who says that
             return None
-        if time.time_ns() - changed > _SETTLED:
+        if files.is_settled(changed):
             self._kept[name] = (changed, holding)
         return holding
 
@@ -74,10 +71,10 @@ class Catalogue:
         content = self._store.read(name)
         page = _page(content)
         records = {file.filename: file.record for file in content.files}
-        files = page.latest.files if page.latest is not None else ()
-        summary = next((text for file in files if (text := records[file.filename].summary) is not None), None)
+        latest = page.latest.files if page.latest is not None else ()
+        summary = next((text for file in latest if (text := records[file.filename].summary) is not None), None)
         if summary is None:  # published before records had it
-            found = (self.metadata(file) for file in files)
+            found = (self.metadata(file) for file in latest)
             summary = next((dists.summary(metadata) for metadata in found if metadata is not None), "")
         publishers = [records[file.filename].uploaded_by for file in page.files]
         return Holding.of(page, summary=one_line(summary)[: folder.MAX_SUMMARY], publishers=publishers)

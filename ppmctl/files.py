@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ppmctl.errors import UsageError
 _FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks, copy on write
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TEMPORARY = ".tmp"
+_TICK = 2_000_000_000  # nanoseconds, of the slowest clock
 _MAX_NAME = 255  # bytes of a file's name, in every file system that a volume may be on
 
 
@@ -32,6 +34,14 @@ def identity(path: Path | str) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def is_settled(changed: int) -> bool:
+    """Whether what changed at that time, in nanoseconds since the epoch, would have another time if it changed now.
+
+    Two changes within one tick of a file system's clock have the same.
+    """
+    return time.time_ns() - changed > _TICK
 
 
 def holds(path: Path, content: bytes | None) -> bool:

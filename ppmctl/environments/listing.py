@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ from ppmctl.store import Store
 
 MAX_LIMIT = 1000
 _LOOKED_AT = 1000  # environments that one request looks at, for the few that it wants
-_SETTLED = 2_000_000_000  # nanoseconds: two changes within one tick of a file system's clock have the same time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ class Listing:
         changed = os.stat(packages).st_mtime_ns
         if self._names[0] != changed:
             names = sorted(name.removeprefix(PREFIX) for name in os.listdir(packages) if name.startswith(PREFIX))
-            self._names = (changed if time.time_ns() - changed > _SETTLED else -1, names)
+            self._names = (changed if files.is_settled(changed) else -1, names)
         return self._names[1]
 
     def _entry(self, name: str) -> dict[str, Any] | None:
