@@ -49,7 +49,7 @@ def check(visit: Visit) -> Iterator[Finding]:
     yield _headers(expected, visit.get(f"/simple/{PROJECT}/", None))
     if not expected.is_public:
         names = ["", *([visit.credential.username] if visit.credential else [])]
-        for answer in (visit.get("/simple/", wrong_secret(name)) for name in names):
+        for answer in (visit.get(f"/simple/{PROJECT}/", wrong_secret(name)) for name in names):
             if not _is_challenge(answer):
                 mend = SITE if answer.status == 200 else CREDENTIALS
                 yield unexpected("secret", answer, "401 for a wrong secret", mend)

@@ -84,7 +84,7 @@ def reader(visit: Visit) -> Iterator[Finding]:
         yield _as_reader(visit, shown)
     finally:
         revoked = visit.request("DELETE", f"/api/tokens/{shown.username}", visit.credential)
-    answers = [visit.get("/simple/", shown), _upload(visit, probe.make(f"{visit.publish}.post1"), shown)]
+    answers = [visit.get(f"/simple/{PROJECT}/", shown), _upload(visit, probe.make(f"{visit.publish}.post1"), shown)]
     if visit.expected is not None and visit.expected.is_public:
         del answers[0]
     mend = f"On the host: ppmctl token revoke {shown.username}; systemctl restart ppm.service"

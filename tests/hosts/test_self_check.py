@@ -55,7 +55,10 @@ def broken(index: Deployed, command: str, mend: str) -> Iterator[None]:
 def test_nothing_is_wrong_with_what_site_yml_made_and_nothing_is_left(
     release: int, deployed: Callable[[int], Deployed]
 ) -> None:
-    """Nothing but a project without files, nor of a run that was killed; the secrets are in no log, however much Ansible is asked to say."""
+    """Nothing but a project without files, also of a run that was killed.
+
+    The secrets are in no log, however much Ansible is asked to say.
+    """
     index = deployed(release)
     before = index.host.run("ppmctl user list --json").out
     # what a run left that was killed
