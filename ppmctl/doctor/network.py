@@ -57,8 +57,8 @@ def proxy(visit: Visit) -> Iterator[Finding]:
 def names(visit: Visit) -> Iterator[Finding]:
     """DNS: whether the index's host has an address. Where a proxy is in between, it is the one that asks."""
     host = visit.address.host
-    if visit.at:
-        yield Finding("dns", "ok", f"not asked: --address says {visit.at}")
+    if visit.expected and visit.expected.address:
+        yield Finding("dns", "ok", f"not asked: the address is to be {visit.expected.address}")
         return
     if proxy_to(visit.address.base) is not None:
         yield Finding("dns", "ok", f"the proxy looks {host} up")
@@ -125,14 +125,14 @@ def _tried(visit: Visit, port: int) -> dict[str, OSError | None]:
 
 @contextlib.contextmanager
 def leading(host: str, at: str) -> Iterator[None]:
-    """Have this process take `at` for the address of `host`, while the block lasts.
+    """Have this process take `at`, if it is not "", for the address of `host`, while the block lasts.
 
     requests, urllib3 and http.client know no other way: a connection by the address would be one to another name.
     """
     ask = socket.getaddrinfo
 
     def answer(name: Any, *arguments: Any, **options: Any) -> Any:
-        return ask(at if name == host else name, *arguments, **options)
+        return ask(at if at and name == host else name, *arguments, **options)
 
     socket.getaddrinfo = answer  # type: ignore[assignment]  # it takes what the real one takes
     try:
