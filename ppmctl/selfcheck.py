@@ -147,8 +147,7 @@ def _use(address: str, issued: Issued) -> None:
         home=Path(),
         cwd=Path(),
         transport=functools.partial(_Local, address),
-        expected=Expected(tls="none", read_access="authenticated", upstream="none"),
-        publish="1.0",
+        expected=Expected(tls="none", read_access="authenticated", upstream="none", publish="1.0"),
     )
     for finding in doctor.walk(visit, doctor.RELEASE):
         if finding.state != "ok":

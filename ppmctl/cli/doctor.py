@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("url", required=False)
 @place_options
-@click.option("--address", "at", metavar="ADDRESS", default="", help="Connect there, instead of asking the DNS.")
-@click.option(
-    "--publish",
-    metavar="VERSION",
-    default="",
-    help="Also publish that version of the project ppm-self-check, read it back, install it with pip, and remove it.",
-)
-@click.option(
-    "--python", metavar="PROGRAM", default="", help="The Python whose pip installs it, if not ppmctl's own."
-)
 @click.option(
     "--expect",
     metavar="JSON",
@@ -42,26 +32,20 @@ if TYPE_CHECKING:
 )
 @json_option
 def doctor(
-    url: str | None,
-    index: str | None,
-    credential_file: Path | None,
-    root: Path | None,
-    expect: str,
-    as_json: bool,
-    **more: str,
+    url: str | None, index: str | None, credential_file: Path | None, root: Path | None, expect: str, as_json: bool
 ) -> int:
     """Try all that stands between here and the index at URL, in the order in which a user would meet it.
 
     Each line says what was found, and the one below it what mends it. Any index with a Simple API will do. With
     --root, or with --on beside a volume elsewhere, also what is seen there alone: the disk, slow hashes, the server.
 
-    Nothing is changed or uploaded without --publish. Exits with 1 if something does not work.
+    Nothing is changed or uploaded, unless --expect asks for it. Exits with 1 if something does not work.
     """
     if url and index:
         raise UsageError("URL and --index are two ways to name an index.", hint="Give one of them.")
     failed = False
     findings: list[Finding] = []
-    for finding in _found(url or index, credential_file, root, expect, more):
+    for finding in _found(url or index, credential_file, root, expect):
         failed = failed or finding.state == "fail"
         if not as_json:  # each as it is found: some wait for what does not answer
             is_same = bool(findings) and finding.mend == findings[-1].mend != ""
@@ -72,9 +56,7 @@ def doctor(
     return EXIT_FAILED if failed else 0
 
 
-def _found(
-    index: str | None, credential_file: Path | None, root: Path | None, expect: str, more: Mapping[str, Any]
-) -> Iterator[Finding]:
+def _found(index: str | None, credential_file: Path | None, root: Path | None, expect: str) -> Iterator[Finding]:
     from ppmctl import address, doctor
     from ppmctl.doctor import expected
 
@@ -87,7 +69,6 @@ def _found(
             home=home,
             cwd=cwd,
             expected=expected.parse(expect) if expect else None,
-            **more,
         )
     if root is not None:
         yield from _beside(root)

@@ -1,16 +1,14 @@
 """`ppmctl doctor`: is all well between here and an index? Each thing that a user would meet is tried, in that order.
 
 A check is a function in a module of its own subject, from a Visit to what it finds. It changes nothing, but for
-publish, which is made only when asked.
+publish, which is made only where it is asked for.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ppmctl import address, credential
 from ppmctl.doctor import (
@@ -27,6 +25,7 @@ from ppmctl.doctor import (
     resolve,
     tls,
 )
+from ppmctl.doctor.expected import Expected
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError, PpmError
 
@@ -54,7 +53,7 @@ def _is_users(visit: Visit) -> bool:
 
 
 def _may_publish(visit: Visit) -> bool:
-    return bool(visit.publish)
+    return visit.expected is not None and bool(visit.expected.publish)
 
 
 # In the order in which a user would meet what they find.
@@ -70,7 +69,6 @@ CHECKS: tuple[Check, ...] = (
     Check(name="strangers", run=front.strangers, needs=("tcp",), when=_is_host),
     Check(name="url", run=entrance.check, needs=("tcp", "tls"), promises=True),
     Check(name="promises", run=promises.check, needs=("url",), when=_is_host),
-    Check(name="anonymous", run=promises.anonymous, needs=("url",), when=_is_host),
     Check(name="refusals", run=publish.refusals, needs=("url",), when=_may_publish),
     Check(name="credential", run=access.credential),
     Check(name="login", run=access.login, needs=("url", "credential")),
@@ -78,13 +76,13 @@ CHECKS: tuple[Check, ...] = (
     Check(name="names", run=promises.names, needs=("login",), when=_is_host),
     Check(name="publish", run=publish.check, needs=("login",), when=_may_publish),
     Check(name="reader", run=publish.reader, needs=("publish",), when=_may_publish),
+    Check(name="anonymous", run=promises.anonymous, needs=("url",), when=_is_host),
     Check(name="side files", run=promises.side_files, needs=("login",), when=_is_host),
     Check(name="api", run=offer.check, needs=("login",), promises=True),
     Check(name="install", run=publish.install, needs=("publish",), when=_may_publish),
     Check(name="clients", run=clients.check, when=_is_users),
     Check(name="resolve", run=resolve.check, needs=("login",), when=_is_users),
     Check(name="confusion", run=confusion.check, needs=("login",), when=_is_users),
-    Check(name="removed", run=publish.remove, when=_may_publish),
 )
 # What is tried of a release before it serves anybody (`ppmctl.selfcheck`), and of a probe that was removed again.
 RELEASE = tuple(
@@ -92,7 +90,7 @@ RELEASE = tuple(
     for check in CHECKS
     if check.name in ("anonymous", "refusals", "publish", "reader", "api")
 )
-REMOVED = (Check(name="removed", run=publish.remove),)
+REMOVED = (Check(name="removed", run=publish.removed),)
 
 
 def examine(
@@ -102,13 +100,9 @@ def examine(
     environ: Mapping[str, str],
     home: Path,
     cwd: Path,
-    checks: Sequence[Check] = CHECKS,
-    **more: Any,
+    expected: Expected | None = None,
 ) -> Iterator[Finding]:
-    """What is found of the index that `index` names, or that the environment or a login means; as it is found.
-
-    `more` is what a Visit has besides.
-    """
+    """What is found of the index that `index` names, or that the environment or a login means; as it is found."""
     try:
         meant = address.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
         said = None if index else address.said(environ=environ, home=home, cwd=cwd)
@@ -130,19 +124,13 @@ def examine(
         environ=environ,
         home=home,
         cwd=cwd,
-        **more,
+        expected=expected,
     )
-    if visit.expected and visit.expected.removed:
-        checks = REMOVED
-    else:
+    checks = REMOVED if expected and expected.removed else CHECKS
+    if checks is CHECKS:
         yield Finding("index", "ok", f"{meant.base} is meant, by {meant_by}{at}")
-    with network.leading(meant.host, visit.at) if visit.at else contextlib.nullcontext():
-        try:
-            yield from walk(visit, [check for check in checks if check.when(visit)])
-        except BaseException:  # an interrupt too must not leave what was published
-            with contextlib.suppress(PpmError, OSError):
-                publish.take_away(visit)
-            raise
+    with network.leading(meant.host, expected.address if expected else ""):
+        yield from walk(visit, [check for check in checks if check.when(visit)])
 
 
 def walk(visit: Visit, checks: Sequence[Check]) -> Iterator[Finding]:

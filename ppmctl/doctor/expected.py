@@ -23,10 +23,11 @@ SITE = "Run site.yml again, which puts that right; with --check --diff it shows 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Values of variables of the inventory, without their ppm_ (roles/*/README.md), and the host's own certificate.
+    """Values of variables of the inventory, without their ppm_ (roles/*/README.md), and how they are tried.
 
-    `certificate` is what the host has for nginx, PEM, or "" if that is not known; `removed` are versions of the probe
-    (`ppmctl.probe`) that were published and removed again: then nothing else is looked at.
+    `certificate` is what the host has for nginx, PEM, or "" if that is not known. `address` is connected to, "" to
+    ask the DNS. `publish` is the version of the probe (`ppmctl.probe`) to publish, "" for none; `python` has the pip
+    that installs it, "" for ppmctl's own. `removed` are versions that were removed again: then nothing else is tried.
     """
 
     tls: str
@@ -36,6 +37,9 @@ class Expected:
     private_names: tuple[str, ...] = ()
     hsts_max_age: int = 0
     certificate: str = ""
+    address: str = ""
+    publish: str = ""
+    python: str = ""
     removed: tuple[str, ...] = ()
 
     @property

@@ -38,9 +38,8 @@ class Visit:
 
     `meant_by` is where it stands that this index is meant. `credential` is the one that ppmctl shows, None if there
     is none, or none that can be read: then `unreadable` says why. `transport` makes connections, which show the
-    credential that they are made with to one server alone, or none. `at` is the address that is connected to, ""
-    to ask the DNS for it. `expected` is what the index is meant to be, None if that is not known; `publish` the
-    version of the probe to publish, "" for none, and `python` has the pip that installs it.
+    credential that they are made with to one server alone, or none. `expected` is what the index is meant to be, None
+    if that is not known.
     """
 
     address: Address
@@ -51,10 +50,7 @@ class Visit:
     cwd: Path
     unreadable: PpmError | None = None
     transport: Callable[[Credential | None, str], Transport] = Transport
-    at: str = ""
     expected: Expected | None = None
-    publish: str = ""
-    python: str = ""
     remembered: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -22,7 +22,7 @@ from ppmctl.transport import proxy as proxy_to
 _PROXY_PORTS = {"http": 80, "https": 443}
 _PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)  # as a machine without IPv6 has it
-_ANSWER = 1 << 16  # bytes; more than a proxy says before it lets through
+_REFUSED = "Tunnel connection failed: "  # as http.client has it
 _SKEW, _MUCH_SKEW = timedelta(seconds=60), timedelta(minutes=5)
 
 
@@ -57,8 +57,8 @@ def proxy(visit: Visit) -> Iterator[Finding]:
 def names(visit: Visit) -> Iterator[Finding]:
     """DNS: whether the index's host has an address. Where a proxy is in between, it is the one that asks."""
     host = visit.address.host
-    if visit.at:
-        yield Finding("dns", "ok", f"not asked: --address says {visit.at}")
+    if visit.expected and visit.expected.address:
+        yield Finding("dns", "ok", f"not asked: the address is to be {visit.expected.address}")
         return
     if proxy_to(visit.address.base) is not None:
         yield Finding("dns", "ok", f"the proxy looks {host} up")
@@ -125,14 +125,14 @@ def _tried(visit: Visit, port: int) -> dict[str, OSError | None]:
 
 @contextlib.contextmanager
 def leading(host: str, at: str) -> Iterator[None]:
-    """Have this process take `at` for the address of `host`, while the block lasts.
+    """Have this process take `at`, if it is not "", for the address of `host`, while the block lasts.
 
     requests, urllib3 and http.client know no other way: a connection by the address would be one to another name.
     """
     ask = socket.getaddrinfo
 
     def answer(name: Any, *arguments: Any, **options: Any) -> Any:
-        return ask(at if name == host else name, *arguments, **options)
+        return ask(at if at and name == host else name, *arguments, **options)
 
     socket.getaddrinfo = answer  # type: ignore[assignment]  # it takes what the real one takes
     try:
@@ -212,15 +212,21 @@ def connection(visit: Visit) -> socket.socket:
     parts = urlsplit(between)
     if parts.scheme not in _PROXY_PORTS:
         raise ProxyFailed(f"a {parts.scheme} proxy can't be tried here")
-    line = socket.create_connection(
-        (parts.hostname or "", parts.port or _PROXY_PORTS[parts.scheme]), timeout=CONNECT_TIMEOUT
+    tunnel = http.client.HTTPConnection(
+        parts.hostname or "", parts.port or _PROXY_PORTS[parts.scheme], timeout=CONNECT_TIMEOUT
     )
+    known = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+    basic = {"Proxy-Authorization": f"Basic {base64.b64encode(known).decode()}"}
+    tunnel.set_tunnel(host, port, basic if parts.username is not None else {})
     try:
-        _go_through(line, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", parts.username, parts.password)
-    except BaseException:
-        line.close()
-        raise
-    return line
+        tunnel.connect()
+    except OSError as exc:
+        if not str(exc).startswith(_REFUSED):
+            raise
+        raise ProxyFailed(str(exc).removeprefix(_REFUSED)) from exc
+    except http.client.HTTPException as exc:
+        raise ProxyFailed("it says nothing that makes sense") from exc
+    return tunnel.sock
 
 
 def shaken(visit: Visit, context: ssl.SSLContext, *, name: str | None = None) -> ssl.SSLSocket:
@@ -238,23 +244,6 @@ def anybody() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
-
-
-def _go_through(line: socket.socket, where: str, user: str | None, password: str | None) -> None:
-    asked = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
-    if user is not None:
-        known = base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
-        asked.append(f"Proxy-Authorization: Basic {known}")
-    line.sendall("\r\n".join([*asked, "", ""]).encode())
-    answer = b""
-    while b"\r\n\r\n" not in answer and len(answer) < _ANSWER:
-        piece = line.recv(4096)
-        if not piece:
-            break
-        answer += piece
-    status = answer.partition(b"\r\n")[0].decode("latin-1").split(" ", 1)
-    if len(status) < 2 or not status[1].startswith("2"):
-        raise ProxyFailed(status[1] if len(status) > 1 else "it says nothing that makes sense")
 
 
 def _variable(visit: Visit, url: str) -> str:

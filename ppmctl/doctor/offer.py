@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from email import message_from_bytes
 
 from ppmctl import wellknown
+from ppmctl.doctor.expected import SITE
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.sample import Sample, ask, choose
 from ppmctl.simple import NOT_SUCH_JSON
@@ -189,6 +190,11 @@ def _download(sample: Sample) -> Iterator[Finding]:
             "On the index's machine: what ends TLS in front of it has to send X-Forwarded-Proto: https.",
         )
         return
+    whole = ask(sample.visit, "GET", file.url, plain) if "probe" in sample.visit.remembered else None
+    if whole and hashlib.sha256(whole.body).hexdigest() != file.sha256:
+        what = f"{file.filename} is not what the page has the hash of: clients refuse it"
+        yield Finding("files", "fail", what, "On the index's machine: ppmctl index check")
+        return
     head = ask(sample.visit, "HEAD", file.url, plain)
     lacks = [*([] if head.status == 200 else ["HEAD"]), *([] if part.status == 206 else ["Range"])]
     size = head.headers.get("content-length", "")
@@ -201,6 +207,8 @@ def _download(sample: Sample) -> Iterator[Finding]:
     elif "immutable" not in (kept := part.headers.get("cache-control", "")) and "max-age" not in kept:
         what = "files may not be kept (no Cache-Control: max-age): they are asked for again"
         yield Finding("files", "warn", what, _BETTER)
+    elif (expected := sample.visit.expected) and ("public" if expected.is_public else "private") not in kept:
+        yield Finding("files", "fail", f"caches of others may keep files, or not (Cache-Control: {kept})", SITE)
     else:
         yield Finding("files", "ok", "files can be had in parts (Range, HEAD), and kept")
 

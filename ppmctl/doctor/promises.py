@@ -49,7 +49,7 @@ def check(visit: Visit) -> Iterator[Finding]:
     yield _headers(expected, visit.get(f"/simple/{PROJECT}/", None))
     if not expected.is_public:
         names = ["", *([visit.credential.username] if visit.credential else [])]
-        for answer in (visit.get("/simple/", wrong_secret(name)) for name in names):
+        for answer in (visit.get(f"/simple/{PROJECT}/", wrong_secret(name)) for name in names):
             if not _is_challenge(answer):
                 mend = SITE if answer.status == 200 else CREDENTIALS
                 yield unexpected("secret", answer, "401 for a wrong secret", mend)
@@ -68,7 +68,7 @@ def anonymous(visit: Visit) -> Iterator[Finding]:
         else:
             yield unexpected("anonymous", answer, "200, as ppm_read_access is public")
         return
-    file = f"/packages/{PROJECT}/{MODULE}-1.0-py3-none-any.whl"
+    file = f"/packages/{PROJECT}/{MODULE}-{expected.publish or '1.0'}-py3-none-any.whl"
     paths = [f"/simple/{name}" for name in ("", f"{PROJECT}/", f"{expected.free_name()}/")]
     for path in (*paths, file, f"{file}.upload", "/"):
         answer = visit.get(path, None)
@@ -95,7 +95,7 @@ def names(visit: Visit) -> Iterator[Finding]:
 
 def side_files(visit: Visit) -> Iterator[Finding]:
     """What lies beside the packages on the volume is nobody's to read."""
-    wheel = f"/packages/{PROJECT}/{MODULE}-{visit.publish or '1.0'}-py3-none-any.whl"
+    wheel = f"/packages/{PROJECT}/{MODULE}-{visit.promised.publish or '1.0'}-py3-none-any.whl"
     beside = [f"{wheel}.{kind}" for kind in ("upload", "yanked", "removed", "attestations")]
     others = [f"/packages/{PROJECT}/.status", "/credentials/htpasswd", "/credentials/access.yml"]
     for path in [*beside, *others, "/packages/%2e%2e/credentials/htpasswd"]:

@@ -139,17 +139,21 @@ def test_what_a_person_reads(index: Server, user: User) -> None:
 
 
 def test_a_release_goes_in_and_out(index: Server, user: User) -> None:
-    """By an admin; what a publisher can't remove is named, with the command that does."""
-    seen = user.doctor(index.url, "--publish", "1.1", expect=0, **known(index))
-    kinds = ("refusals", "publish", "immutable", "listed", "page", "download", "reader", "revoked", "install")
-    assert set(seen.states(*kinds, "removed").values()) == {"ok"}
-    assert len(seen.states(*kinds, "removed")) == len(kinds) + 1
-    assert index.get("/simple/ppm-self-check/", headers={"Accept": JSON}).json()["files"] == []
-    made = ppmctl("user", "add", "probing", "--role", "publisher", "--root", str(index.root)).stdout.strip()
-    publisher = {"PPMCTL_USERNAME": "probing", "PPMCTL_TOKEN": made}
-    state, found, mend = user.doctor(index.url, "--publish", "1.2", expect=0, **publisher).of("removed")
-    assert (state, "1.2 stays" in found) == ("warn", True)
-    ppmctl(*shlex.split(mend.partition("ppmctl ")[2]), "--root", str(index.root))
+    """Of an index that is meant to be served without nginx; pip is without this user's settings."""
+    mine = {"PIP_NO_INDEX": "1", "PIP_INDEX_URL": "http://nowhere.invalid/simple/"}
+    meant = {"tls": "none", "read_access": "authenticated", "upstream": "none", "publish": "1.1"}
+    expect = ("--expect", json.dumps(meant))
+    seen = user.doctor(index.url.replace("127.0.0.1", "localhost"), *expect, expect=1, **mine, **known(index))
+    kinds = ("refusals", "publish", "immutable", "listed", "page", "reader", "revoked", "install", "files")
+    assert set(seen.states(*kinds).values()) == {"ok"}
+    assert len(seen.states(*kinds)) == len(kinds)
+    assert set(seen.bad) == {"strangers", "headers"}, "which nginx sees to"
+    for state, code in (("fail", 1), ("ok", 0)):
+        gone = json.dumps({**meant, "removed": ["1.1"], "address": "127.0.0.1"})
+        seen = user.doctor(f"http://index.test:{index.port}/", "--expect", gone, expect=code, **known(index))
+        assert [(check, found) for check, found, *_ in seen.findings] == [("removed", state)]
+        if state == "fail":
+            ppmctl("package", "remove", "ppm-self-check", "1.1", "--yes", "--root", str(index.root))
 
 
 @pytest.mark.parametrize("kind", ["pypiserver", "a folder"])

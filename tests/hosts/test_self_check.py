@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.deployed import Deployed
 
+from ppmctl import probe
 from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
@@ -54,14 +55,22 @@ def broken(index: Deployed, command: str, mend: str) -> Iterator[None]:
 def test_nothing_is_wrong_with_what_site_yml_made_and_nothing_is_left(
     release: int, deployed: Callable[[int], Deployed]
 ) -> None:
-    """Nothing but a project without files; the secrets are in no log, however much Ansible is asked to say."""
+    """Nothing but a project without files, also of a run that was killed.
+
+    The secrets are in no log, however much Ansible is asked to say.
+    """
     index = deployed(release)
     before = index.host.run("ppmctl user list --json").out
+    # what a run left that was killed
+    index.host.run("ppmctl token create ppm-self-check+killed --role publisher --expires 1s")
+    killed = probe.make("1000000000.1")
+    assert index.upload((killed.filename, killed.content)).status_code in (200, 409)
     result = look(index, "-vvvv")
-    assert re.search(r"^ +(\d+) checks: \1 ok$", result.output, re.MULTILINE), result.output
+    assert re.search(r"^ +\d+ checks: \d+ ok, 1 not tried$", result.output, re.MULTILINE), result.output
+    assert re.search(r"^ +not tried certificate +/etc/ppm/tls/", result.output, re.MULTILINE), "root's alone"
     for check in ("port 80", "challenges", "tls", "nginx", "versions", "http2", "strangers", "headers", "anonymous"):
         assert re.search(rf"^ +ok +{check}  ", result.output, re.MULTILINE), check
-    for check in ("reader", "revoked", "immutable", "download", "removed", "upstream", "server", "self-check"):
+    for check in ("reader", "revoked", "immutable", "files", "removed", "upstream", "server", "self-check"):
         assert re.search(rf"^ +ok +{check}  ", result.output, re.MULTILINE), check
     assert "pip installs it from this index alone" in result.output
     assert index.host.run("ppmctl user list --json").out == before

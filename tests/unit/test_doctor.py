@@ -103,6 +103,23 @@ def test_the_days_that_a_certificate_beside_has_left(
     assert next(tls.beside(tmp_path / "other")).state == "fail"
 
 
+def test_a_certificate_of_tomorrow_is_a_matter_of_clocks() -> None:
+    begins = datetime.now(UTC) + timedelta(days=1)
+    later = Certificate(
+        der=b"",
+        subject="",
+        issuer="",
+        begins=begins,
+        ends=begins + timedelta(days=90),
+        hosts=("index.example", "*.example.org"),
+        is_own_issuer=False,
+    )
+    (found,) = tls._out_of_time([later])
+    assert (found.state, "timedatectl" in found.mend) == ("fail", True)
+    named = {host: tls._is_for(later, host) for host in ("index.example", "a.example.org", "a.b.example.org", "x")}
+    assert named == {"index.example": True, "a.example.org": True, "a.b.example.org": False, "x": False}
+
+
 # what is an index
 
 
