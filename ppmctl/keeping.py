@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ppmctl import files, keychain, logins, netrc_file
+from ppmctl import files, keychain, logins, netrc_file, user_dirs
 from ppmctl.address import Address
 from ppmctl.clients import IndexTarget, netrc
 from ppmctl.credential import Credential
@@ -146,8 +146,7 @@ def _host(login: Login) -> str:
 
 
 def _netrc_path(environ: Mapping[str, str], home: Path) -> Path:
-    path = Path(environ["NETRC"]) if environ.get("NETRC") else home / ".netrc"
-    return path.resolve()  # of a link what it leads to: that is written
+    return user_dirs.netrc(environ, home).resolve()  # of a link what it leads to: that is written
 
 
 def _read(path: Path) -> str | None:

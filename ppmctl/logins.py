@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ppmctl import files
+from ppmctl import files, user_dirs
 from ppmctl.errors import UsageError
 
 
@@ -67,8 +67,7 @@ class Logins:
 
 def read(environ: Mapping[str, str], home: Path) -> Logins:
     """What is remembered. UsageError where the file is not one that ppmctl wrote."""
-    config = Path(environ.get("XDG_CONFIG_HOME") or "")
-    path = (config if config.is_absolute() else home / ".config") / "ppmctl" / "logins.json"
+    path = user_dirs.own(environ, home) / "logins.json"
     try:
         written = json.loads(path.read_bytes())
         return Logins(path=path, all=tuple(_login(values) for values in written["logins"]))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ppmctl import user_dirs
 from ppmctl.clients import Here, IndexTarget, Scope
 from ppmctl.errors import UsageError
 
@@ -62,8 +63,7 @@ def path(client: str, scope: Scope, here: Here, *, is_there: Callable[[Path], bo
     if client == "hatch":
         return _hatch(here)
     if client == "netrc":
-        named = here.environ.get("NETRC")
-        return here.cwd / named if named else here.home / ".netrc"
+        return here.cwd / user_dirs.netrc(here.environ, here.home)
     return here.home / ".pypirc"
 
 
@@ -103,8 +103,7 @@ def _roaming(here: Here) -> Path:
     """The folder of a user's configuration."""
     if here.platform == "win32":
         return Path(here.environ.get("APPDATA") or here.home / "AppData" / "Roaming")
-    config = Path(here.environ.get("XDG_CONFIG_HOME") or "")
-    return config if config.is_absolute() else here.home / ".config"
+    return user_dirs.config(here.environ, here.home)
 
 
 def _hatch(here: Here) -> Path:
