@@ -5,15 +5,12 @@ It is `logins.json` in `ppmctl/` below the user's folder of configuration (XDG_C
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ppmctl import files, user_dirs
-from ppmctl.errors import UsageError
+from ppmctl import user_dirs, user_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,28 +52,13 @@ class Logins:
         self._write([login for login in self.all if login.index != index])
 
     def _write(self, logins: list[Login]) -> None:
-        if not logins:
-            self.path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.path.parent.rmdir()
-            return
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = json.dumps({"logins": [asdict(login) for login in logins]}, indent=2)
-        files.write_atomic(self.path, f"{text}\n".encode(), mode=0o600)
+        user_record.write(self.path, "logins", logins)
 
 
 def read(environ: Mapping[str, str], home: Path) -> Logins:
-    """What is remembered. UsageError where the file is not one that ppmctl wrote."""
+    """Return what is remembered. Raise UsageError where the file is not one that ppmctl wrote."""
     path = user_dirs.own(environ, home) / "logins.json"
-    try:
-        written = json.loads(path.read_bytes())
-        return Logins(path=path, all=tuple(_login(values) for values in written["logins"]))
-    except (FileNotFoundError, NotADirectoryError):
-        return Logins(path=path)
-    except OSError as exc:
-        raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=files.whose(path)) from exc
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise UsageError(f"{path} is not as ppmctl writes it.", hint="Delete it, and log in again.") from exc
+    return Logins(path=path, all=user_record.read(path, "logins", _login, hint=", and log in again."))
 
 
 def _login(values: Any) -> Login:

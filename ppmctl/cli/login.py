@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ppmctl.address import Address
     from ppmctl.credential import Credential, Secret
     from ppmctl.logins import Login
+    from ppmctl.session import Identity
 
 _MAX_LINE = 4096  # characters of a credential or a code that comes from elsewhere
 
@@ -45,6 +47,7 @@ _http_option = click.option(
 @credential_option
 @click.option("--netrc", is_flag=True, help="Put it into ~/.netrc (or NETRC) too, which pip, uv and curl read.")
 @_http_option
+@json_option
 def login(
     url: str | None,
     invite: str | None,
@@ -53,6 +56,7 @@ def login(
     credential_file: Path | None,
     netrc: bool,
     allow_http: bool,
+    as_json: bool,
 ) -> None:
     """Log in to the index at URL: try a credential, keep it, and mean this index wherever none is named.
 
@@ -81,16 +85,20 @@ def login(
     except PpmError:
         if invite is not None:
             output.say("The invite was exchanged, and the credential can't be kept. It is shown once:")
-            output.data(f"{found.username}:{found.secret.reveal()}")
+            (output.say if as_json else output.data)(f"{found.username}:{found.secret.reveal()}")
         raise
-    output.say(f"{identity.said} Kept in {_said(kept)}.")
+    if as_json:
+        output.as_json({"index": target.base, **_values(identity), "kept_in": _kept_in(kept)})
+    else:
+        output.say(f"{identity.said} Kept in {_said(kept)}.")
 
 
 @click.command()
 @click.argument("url", required=False)
 @click.option("--revoke", is_flag=True, help="Revoke the token on the index too, and those that were made with it.")
 @_http_option
-def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
+@json_option
+def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> None:
     """Take the credential for the index at URL out of where `login` put it, and mean that index no more.
 
     Without URL: the index of the last login.
@@ -108,6 +116,7 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
         raise PpmError(
             f"Nobody is logged in to {target.base} here.", hint=f"There are logins at: {others}." if others else ""
         )
+    revoked: Sequence[str] = ()
     if revoke:
         _demand_private(target, allow_http)
         plain = f"ppmctl logout{f' {url}' if url else ''}  forgets it here, without revoking it."
@@ -119,17 +128,23 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
         found = credential.from_login(target, os.environ, Path.home())
         if found is None:
             raise CredentialError(
-                f"The token of {kept.username} is not where it was kept: {_said(kept)}.", hint=plain
+                f"The token of {kept.username} is not where it was kept: {_said(kept)}.",
+                hint=plain,
             )
         try:
             with Transport(found) as transport:
                 revoked = session.revoke(target, transport, found.username)
         except CredentialError as exc:
             raise CredentialError(exc.message, hint=plain) from exc
-        for name in revoked:
-            output.say(f"{name} is revoked.")
+        if not as_json:
+            for name in revoked:
+                output.say(f"{name} is revoked.")
     keeping.forget(target, kept, environ=os.environ, home=Path.home())
-    output.say(f"{kept.username} is logged out of {target.base}; taken out of {_said(kept)}.")
+    if as_json:
+        gone = {"revoked": list(revoked), "taken_out_of": _kept_in(kept)}
+        output.as_json({"index": target.base, "name": kept.username, **gone})
+    else:
+        output.say(f"{kept.username} is logged out of {target.base}; taken out of {_said(kept)}.")
 
 
 @click.command()
@@ -143,8 +158,7 @@ def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> No
         identity = session.identify(address, transport)
         source = transport.credential.source if transport.credential is not None else ""
     if as_json:
-        unknown: dict[str, object] = {"name": identity.name, "role": None, "projects": [], "expires": None}
-        output.as_json({"index": address.base, "source": source, **(identity.values or unknown)})
+        output.as_json({"index": address.base, "source": source, **_values(identity)})
         return
     output.data(identity.said)
     output.say(f"At {address.base}, by the credential from {source}.")
@@ -244,3 +258,12 @@ def _machine() -> str:
 
 def _said(kept: Login) -> str:
     return " and ".join([*(["the keyring"] if kept.keyring else []), *([kept.netrc] if kept.netrc else [])])
+
+
+def _kept_in(kept: Login) -> dict[str, object]:
+    return {"keyring": bool(kept.keyring), "netrc": kept.netrc}
+
+
+def _values(identity: Identity) -> dict[str, object]:
+    unknown: dict[str, object] = {"name": identity.name, "role": None, "projects": [], "expires": None}
+    return identity.values or unknown

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from ppmctl import files, netrc_file, user_dirs
 from ppmctl.address import Address
-from ppmctl.clients import IndexTarget, netrc
 from ppmctl.credential import SECRET_VARIABLES, Credential
 from ppmctl.errors import PpmError
 from ppmctl.extras import with_extra
@@ -105,7 +104,7 @@ def programs(
     with tempfile.TemporaryDirectory(prefix="ppmctl-env-") as folder:
         if credential is not None:
             path = Path(folder) / "netrc"
-            line = netrc.render(IndexTarget(name=_NAME, address=address), credential)
+            line = netrc_file.line(address.host, credential)
             files.create(path, _with_others(line, address, environ, home).encode())
             kept |= {
                 "NETRC": str(path),

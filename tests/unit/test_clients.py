@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import netrc
 import os
 import subprocess
@@ -13,10 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ppmctl import cli, clients, wellknown
+from ppmctl import cli, clients, file_edit, netrc_file, wellknown
 from ppmctl.address import Address, resolve
-from ppmctl.clients import Form, Here, IndexTarget, Scope, editing, pip, places, twine, uv
-from ppmctl.clients import netrc as netrc_line
+from ppmctl.clients import Form, Here, IndexTarget, Scope, pip, places, twine, uv
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.transport import Unreachable
@@ -103,7 +103,7 @@ def test_twine(username: str | None, tmp_path: Path) -> None:
 
 def test_netrc(tmp_path: Path) -> None:
     credential = Credential(username="ops+ci", secret=Secret("ppm_s3-cr_et"), source="a test")
-    line = netrc_line.render(target("https://index.test:8443"), credential)
+    line = netrc_file.line("index.test", credential)
     (tmp_path / "netrc").write_text(line + "\n")
     assert netrc.netrc(str(tmp_path / "netrc")).hosts == {"index.test": ("ops+ci", "", "ppm_s3-cr_et")}
 
@@ -112,7 +112,7 @@ def test_netrc(tmp_path: Path) -> None:
 def test_netrc_refuses_what_programs_read_differently(secret: str) -> None:
     credential = Credential(username="ops", secret=Secret(secret), source="a test")
     with pytest.raises(PpmError, match="can't stand in a") as caught:
-        netrc_line.render(target(), credential)
+        netrc_file.line("index.test", credential)
     assert secret not in caught.value.message
 
 
@@ -255,6 +255,30 @@ def test_without_a_client_there_is_an_overview(capsys: pytest.CaptureFixture[str
     code, out, _ = run(capsys, "--index", "https://index.test", "--form", "single")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[1:]] == list(clients.ALL)
+
+
+def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For several clients, and without one the overview; an error is one document too."""
+    index = ("--index", "https://index.test", "--form", "single", "--json")
+    code, out, _ = run(capsys, "pip", "env", *index)
+    printed = json.loads(out)
+    assert (code, printed["index"], printed["name"]) == (0, "https://index.test", "internal")
+    of_pip, of_env = printed["clients"]
+    assert (of_pip["client"], of_pip["form"], of_env["file"]) == ("pip", "single", None)
+    assert of_pip["file"] == str(home / ".config" / "pip" / "pip.conf")
+    assert "index-url = https://index.test/simple/" in of_pip["text"]
+    assert any("--netrc" in note for note in of_pip["notes"])
+    code, out, _ = run(capsys, *index)
+    known = {each["client"]: each for each in json.loads(out)["clients"]}
+    assert list(known) == list(clients.ALL)
+    assert (known["uv"]["is_writable"], known["pdm"]["is_writable"], known["uv"]["is_written"]) == (
+        True,
+        False,
+        False,
+    )
+    assert known["docker"]["file"] is None
+    code, out, _ = run(capsys, "pdm", "--write", *index)
+    assert (code, json.loads(out)["error"]["exit_code"]) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -428,4 +452,4 @@ def test_a_private_authority_alone_is_remarked_on_once(home: Path, capsys: pytes
     ],
 )
 def test_what_a_diff_shows(line: str, shown: str) -> None:
-    assert editing.masked(line, "ann%2Bci") == shown
+    assert file_edit.masked(line, "ann%2Bci") == shown

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "ppmctl"
 TESTBED = ROOT / "testbed"
 
 # The lowest modules; each may import those before it.
-GROUND = ("errors", "files", "user_dirs", "owners", "volume")
+GROUND = ("errors", "files", "user_dirs", "user_record", "owners", "volume")
 # What commands and the server stand on: these import each other (in one direction) and the ground.
 CORE = (
     *(
