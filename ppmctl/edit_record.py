@@ -26,8 +26,8 @@ class Entry:
     file: str
     index: str
     name: str
-    scope: str
-    form: str
+    scope: str = "user"
+    form: str = ""
     wanted: str = ""
     puts: tuple[tuple[int, tuple[str, ...]], ...] = ()
     created: bool = False
@@ -55,6 +55,14 @@ class EditRecord:
         """Return what a file has of ours, for whichever client."""
         return tuple(entry for entry in self.all if entry.file == str(file))
 
+    def entry(self, client: str, path: Path, index: str, name: str, *, is_new: bool, **more: Any) -> Entry:
+        """Return the entry for an edit of a file; what was made for the file is known to its earlier entries."""
+        ours = self.of_file(path)
+        missing = {str(folder) for each in (path, self.path) for folder in each.parents if not folder.exists()}
+        folders = ours[0].folders if ours else tuple(sorted(missing))
+        created = is_new or any(other.created for other in ours)
+        return Entry(client=client, file=str(path), index=index, name=name, created=created, folders=folders, **more)
+
     def changed(self, entry: Entry | None, gone: tuple[Entry, ...]) -> EditRecord:
         """Return the record with `entry`, last, and without `gone`, once it is on disk. Raise OSError."""
         left = {each.key for each in self.all} - {each.key for each in (*gone, *([entry] if entry else []))}
@@ -68,11 +76,6 @@ class EditRecord:
         with contextlib.suppress(OSError):
             self.backups.rmdir()
         user_record.write(self.path, "written", self.all)
-
-
-def missing_folders(*paths: Path) -> tuple[str, ...]:
-    """Return the folders of these files that are not there, the outermost first."""
-    return tuple(sorted({str(folder) for path in paths for folder in path.parents if not folder.exists()}))
 
 
 def read(environ: Mapping[str, str], home: Path) -> EditRecord:

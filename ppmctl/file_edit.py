@@ -15,7 +15,7 @@ from pathlib import Path
 from ppmctl import files, user_file
 from ppmctl.clients import IndexTarget, Scope, lines, pip, poetry, twine, uv
 from ppmctl.clients.lines import Add, Unreadable
-from ppmctl.edit_record import EditRecord, Entry, missing_folders
+from ppmctl.edit_record import EditRecord, Entry
 from ppmctl.errors import PpmError
 
 CLIENTS = {"pip": pip, "uv": uv, "poetry": poetry, "twine": twine}
@@ -64,7 +64,9 @@ class Change:
 def write(client: str, path: Path, target: IndexTarget, scope: Scope, record: EditRecord) -> Change:
     """Return what has to happen that a client's file says what `target` is. Raise PpmError."""
     before = user_file.content(path)
-    wanted = json.dumps(_wanted(target))
+    wanted = json.dumps(
+        [target.name, target.address.upload, target.form, target.username, target.in_keyring, target.ca]
+    )
     earlier = [
         entry
         for entry in record.of_file(path)
@@ -86,17 +88,16 @@ def write(client: str, path: Path, target: IndexTarget, scope: Scope, record: Ed
         return Change(path=path, before=before, after=after, gone=gone, notes=notes)
     backup = record.backups / f"{path.name.lstrip('.')}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
     ours = record.of_file(path)
-    entry = Entry(
-        client=client,
-        file=str(path),
-        index=target.address.base,
-        name=target.name,
+    entry = record.entry(
+        client,
+        path,
+        target.address.base,
+        target.name,
+        is_new=before is None,
         scope=scope,
         form=target.form,
         wanted=wanted,
         puts=tuple((put.at, put.texts) for put in puts),
-        created=before is None or any(other.created for other in ours),
-        folders=ours[0].folders if ours else missing_folders(path, record.path),
         backup=ours[0].backup if ours else None if before is None else str(backup),
     )
     return Change(path=path, before=before, after=after, entry=entry, gone=gone, notes=notes)
@@ -153,17 +154,6 @@ def masked(line: str, known: str | None) -> str:
         r"\1 ***", "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line)
     )
     return _USERINFO.sub(lambda found: found[0] if known and found[0] == f"//{known}@" else "//***@", line)
-
-
-def _wanted(target: IndexTarget) -> dict[str, object]:
-    return {
-        "name": target.name,
-        "upload": target.address.upload,
-        "form": target.form,
-        "username": target.username,
-        "keyring": target.in_keyring,
-        "ca": target.ca,
-    }
 
 
 def _undone(entry: Entry, body: lines.Body) -> tuple[lines.Body, tuple[str, ...]]:

@@ -45,14 +45,11 @@ class Logins:
 
     def put(self, login: Login) -> None:
         """Have `login` on disk, in place of another at that index, as the last one."""
-        self._write([*(other for other in self.all if other.index != login.index), login])
+        user_record.write(self.path, "logins", [*(each for each in self.all if each.index != login.index), login])
 
     def drop(self, index: str) -> None:
         """Have no login at `index` on disk; without any, no file and no folder."""
-        self._write([login for login in self.all if login.index != index])
-
-    def _write(self, logins: list[Login]) -> None:
-        user_record.write(self.path, "logins", logins)
+        user_record.write(self.path, "logins", [login for login in self.all if login.index != index])
 
 
 def read(environ: Mapping[str, str], home: Path) -> Logins:

@@ -8,7 +8,7 @@ from ppmctl import netrc_file, user_file
 from ppmctl.address import Address
 from ppmctl.clients import IndexTarget
 from ppmctl.credential import Credential
-from ppmctl.edit_record import EditRecord, Entry, missing_folders
+from ppmctl.edit_record import EditRecord, Entry
 from ppmctl.file_edit import Change
 from ppmctl.logins import Logins
 
@@ -23,19 +23,9 @@ def write(path: Path, target: IndexTarget, credential: Credential, record: EditR
     there = netrc_file.entry_of(netrc_file.read(path), host)
     if there and (there.login, there.password) == (credential.username, credential.secret.reveal()):
         return Change(path=path, before=before, after=before, notes=("It says so already.",))
-    of_file = record.of_file(path)
-    ours = [entry.name for entry in of_file if entry.index == target.address.base]
+    ours = [entry.name for entry in record.of_file(path) if entry.index == target.address.base]
     netrc_file.require_free(path, target.address, known, by=ours)
-    entry = Entry(
-        client="netrc",
-        file=str(path),
-        index=target.address.base,
-        name=credential.username,
-        scope="user",
-        form="",
-        folders=of_file[0].folders if of_file else missing_folders(path, record.path),
-        created=before is None or any(other.created for other in of_file),
-    )
+    entry = record.entry("netrc", path, target.address.base, credential.username, is_new=before is None)
     shown = (f"+machine {host} login {credential.username} password ***",)
     return Change(path=path, before=before, after=after, entry=entry, shows=shown, mode=netrc_file.MODE)
 

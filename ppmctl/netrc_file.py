@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ppmctl.logins import Logins
 MODE = 0o600
 
 _WORD = re.compile(r'"(?:\\.|[^"\\])*"|\S+')
-_VALUES = {"login": "login", "user": "login", "account": "account", "password": "password"}
+_VALUES = ("login", "user", "account", "password")
 # Quoting is read differently by each program, so nothing that would need it goes in.
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
 
@@ -30,7 +30,6 @@ class Entry:
 
     host: str
     login: str = ""
-    account: str = ""
     password: str = field(default="", repr=False)
     start: int
     end: int
@@ -47,7 +46,7 @@ def entries(text: str) -> Iterator[Entry]:
             position = _line_end(text, position)
         elif word[0] in ("machine", "default", "macdef"):
             if host is not None:
-                yield Entry(host=host, start=start, end=end, **values)
+                yield _entry(host, values, start, end)
             host, values, start = None, {}, word.start()
             if word[0] == "macdef":  # until an empty line
                 blank = re.compile(r"\n[ \t]*\r?\n").search(text, position)
@@ -58,10 +57,15 @@ def entries(text: str) -> Iterator[Entry]:
                 host, end = _plain(name[0]), name.end()
                 position = end
         elif word[0] in _VALUES and (value := _WORD.search(text, position)):
-            values[_VALUES[word[0]]] = _plain(value[0])
+            values[word[0]] = _plain(value[0])
             position = end = value.end()
     if host is not None:
-        yield Entry(host=host, start=start, end=end, **values)
+        yield _entry(host, values, start, end)
+
+
+def _entry(host: str, values: Mapping[str, str], start: int, end: int) -> Entry:
+    login = values.get("login") or values.get("user", "")
+    return Entry(host=host, login=login, password=values.get("password", ""), start=start, end=end)
 
 
 def entry_of(text: str, host: str) -> Entry | None:
@@ -100,7 +104,9 @@ def require_free(path: Path, address: Address, known: Logins, *, by: Collection[
     whose = f"the login at {owner}" if owner else repr(entry.login)
     raise UsageError(
         f"{path} has an entry for {address.host} already, of {whose}; it can have one for a host.",
-        hint=f"ppmctl logout {owner}" if owner else "Take that entry out, or keep the credential elsewhere.",
+        hint=f"ppmctl logout {owner}"
+        if owner
+        else f"Take that entry out, or use the keyring: ppmctl login {address.base}",
     )
 
 

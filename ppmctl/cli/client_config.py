@@ -79,7 +79,7 @@ def client_config(
     here = Here(environ=os.environ, home=Path.home(), cwd=Path.cwd(), platform=sys.platform)
     if remove:
         edited = client_files.remove(client, index, scope, here, is_tried=dry_run)
-        if not _report(edited, as_json=as_json):
+        if not _report(edited, here, as_json=as_json):
             said = f" for {', '.join(client)}." if client else "."
             output.say(f"Nothing of what ppmctl wrote is there{said}")
         return
@@ -93,22 +93,22 @@ def client_config(
         return
     if write or dry_run:
         edited = client_files.write(targets, scope, here, credential_file, is_tried=not write or dry_run)
-        _report(edited, as_json=as_json)
+        _report(edited, here, as_json=as_json)
     else:
         _print([_printed(each, targets[each], scope, here, credential_file) for each in client], target, as_json)
     if any(forms[each] == "single" for each in client if each in clients.FORMS):
         _say_of_authorities(target)
 
 
-def _report(edited: Iterable[client_files.Edited], *, as_json: bool) -> int:
+def _report(edited: Iterable[dict[str, Any]], here: Here, *, as_json: bool) -> int:
     """Print what was done to each file; how many they are."""
     done = []
     for each in edited:
         done.append(each)
         if not as_json:
-            each.show()
+            client_files.show(each, here)
     if as_json:
-        output.as_json([each.values for each in done])
+        output.as_json(done)
     return len(done)
 
 
@@ -229,24 +229,19 @@ def _print(printed: list[dict[str, Any]], target: IndexTarget, as_json: bool) ->
 def _overview(target: IndexTarget, targets: Mapping[str, IndexTarget], here: Here, *, as_json: bool) -> None:
     record = edit_record.read(os.environ, here.home)
     ours = {entry.client for entry in record.all if entry.index == target.address.base}
+    known: list[dict[str, Any]] = []
     rows = []
     for client, each in targets.items():
-        has_file = client in places.SCOPES
-        where = here.shown(places.path(client, places.meant(client, each, None), here)) if has_file else "printed"
-        can = "written" if client in ours else "--write" if client in places.WRITABLE else ""
-        rows.append((client, each.form if client in clients.FORMS else "", where, can))
+        path = places.path(client, places.meant(client, each, None), here) if client in places.SCOPES else None
+        form = each.form if client in clients.FORMS else None
+        is_written, is_writable = client in ours, client in places.WRITABLE
+        file = None if path is None else str(path)
+        can_be = {"is_writable": is_writable, "is_written": is_written}
+        known.append({"client": client, "form": form, "file": file, **can_be})
+        can = "written" if is_written else "--write" if is_writable else ""
+        rows.append((client, form or "", "printed" if path is None else here.shown(path), can))
     if as_json:
-        values = [
-            {
-                "client": client,
-                "form": form or None,
-                "file": where if client in places.SCOPES else None,
-                "is_writable": bool(can),
-                "is_written": can == "written",
-            }
-            for client, form, where, can in rows
-        ]
-        output.as_json({"index": target.address.base, "name": target.name, "clients": values})
+        output.as_json({"index": target.address.base, "name": target.name, "clients": known})
         return
     output.table(("client", "form", "goes into", "written"), rows)
     output.say(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,47 +16,19 @@ from ppmctl.errors import CredentialError, UsageError
 from ppmctl.file_edit import Change
 
 
-@dataclass(frozen=True, kw_only=True)
-class Edited:
-    """A client's file that was edited, or would be: the diff as it may be shown, and what there is to know."""
-
-    client: str
-    file: str
-    change: Change
-    is_tried: bool
-    diff: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def backup(self) -> str | None:
-        """Where the file is as it was before, if it was changed and is kept."""
-        entry = self.change.entry
-        return entry.backup if entry is not None and self.change.is_one and not self.is_tried else None
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What a script may read."""
-        return {
-            "client": self.client,
-            "file": str(self.change.path),
-            "outcome": self.change.done,
-            "dry_run": self.is_tried,
-            "diff": list(self.diff),
-            "backup": self.backup,
-            "notes": [*self.change.notes, *self.notes],
-        }
-
-    def show(self) -> None:
-        """Print it for a person."""
-        what = f"{self.client}: {self.file}"
-        for line in (*self.diff, *(f"{what}: {note}" for note in self.change.notes)):
-            output.say(line)
-        if self.is_tried:
-            output.say(f"{what}: {'would be changed' if self.change.is_one else 'would stay as it is'}.")
-        else:
-            output.say(f"{what} {self.change.done}." + (f" As it was before: {self.backup}" if self.backup else ""))
-        for line in self.notes:
-            output.say(line)
+def show(edited: Mapping[str, Any], here: Here) -> None:
+    """Print for a person what was done to a client's file."""
+    what, backup = f"{edited['client']}: {here.shown(Path(edited['file']))}", edited["backup"]
+    for line in edited["diff"]:
+        output.say(line)
+    if not edited["dry_run"]:
+        output.say(f"{what} {edited['outcome']}." + (f" As it was before: {backup}" if backup else ""))
+    elif edited["outcome"] == "unchanged":
+        output.say(f"{what}: would stay as it is.")
+    else:
+        output.say(f"{what}: would be changed.")
+    for line in edited["notes"]:
+        output.say(line)
 
 
 def demand_writable(clients_meant: tuple[str, ...]) -> None:
@@ -78,7 +49,7 @@ def write(
     credential_file: Path | None,
     *,
     is_tried: bool,
-) -> Iterator[Edited]:
+) -> Iterator[dict[str, Any]]:
     """Put what each client needs into its file; with `is_tried` only look what would be done.
 
     Raise UsageError or PpmError before the first file is changed where one of them can't be.
@@ -88,16 +59,38 @@ def write(
     for client, target in targets.items():
         record = _record(here)
         change, notes = _planned(client, target, scope, here, credential_file, record)
-        if not is_tried:
-            file_edit.make(change, record)
-        shown, name = here.shown(change.path), target.username and quote(target.username, safe="")
         wins = [
-            f"{name} is set, and wins over the file."
-            for name in places.OVERRULE.get(client, ())
-            if here.environ.get(name)
+            f"{variable} is set, and wins over the file."
+            for variable in places.OVERRULE.get(client, ())
+            if here.environ.get(variable)
         ]
-        diff = tuple(change.diff(shown, name))
-        yield Edited(client=client, file=shown, change=change, is_tried=is_tried, diff=diff, notes=(*notes, *wins))
+        name = target.username and quote(target.username, safe="")
+        yield _made(client, change, record, here, is_tried=is_tried, name=name, notes=(*notes, *wins))
+
+
+def _made(
+    client: str,
+    change: Change,
+    record: EditRecord,
+    here: Here,
+    *,
+    is_tried: bool,
+    name: str | None = None,
+    notes: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Make a change, unless `is_tried`; return what was done. The diff shows no other name in URLs than `name`."""
+    if not is_tried:
+        file_edit.make(change, record)
+    backup = change.entry.backup if change.entry is not None and change.is_one and not is_tried else None
+    return {
+        "client": client,
+        "file": str(change.path),
+        "outcome": change.done,
+        "dry_run": is_tried,
+        "diff": list(change.diff(here.shown(change.path), name)),
+        "backup": backup,
+        "notes": [*(f"{client}: {note}" for note in change.notes), *notes],
+    }
 
 
 def _planned(
@@ -124,7 +117,7 @@ def _planned(
 
 def remove(
     clients_meant: tuple[str, ...], index: str | None, scope: Scope | None, here: Here, *, is_tried: bool
-) -> Iterator[Edited]:
+) -> Iterator[dict[str, Any]]:
     """Take what was put there for these clients, or for all, out again; with `is_tried` only look what would be."""
     cwd = here.cwd.resolve()
     base = None if index is None else address.resolve(index, environ=os.environ, home=here.home).base
@@ -138,11 +131,7 @@ def remove(
             continue
         record = _record(here)
         change = (netrc_edit if entry.client == "netrc" else file_edit).remove(entry, record)
-        if not is_tried:
-            file_edit.make(change, record)
-        shown = here.shown(change.path)
-        diff = tuple(change.diff(shown, None))
-        yield Edited(client=entry.client, file=shown, change=change, is_tried=is_tried, diff=diff)
+        yield _made(entry.client, change, record, here, is_tried=is_tried)
 
 
 def _record(here: Here) -> EditRecord:

@@ -70,6 +70,11 @@ class IniEdit(Edit):
         return found
 
     @classmethod
+    def check(cls, body: Body) -> None:
+        """Raise Unreadable where the program would stop."""
+        cls.parse(body)
+
+    @classmethod
     def of_ours(cls, body: Body, put: Add) -> Collection[int]:
         """Return the lines of `put`, together or each by itself; a header stays if others have options below it."""
         alone = [find(body, Add(at=put.at, texts=(text,))) for text in put.texts if text.strip()]

@@ -169,14 +169,10 @@ def _parsed_piece(texts: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def _path(header: Mapping[str, Any]) -> Path:
-    names: list[str] = []
-    found: Any = header
-    while found:
-        if isinstance(found, list):
-            found = found[0]
-            continue
-        (name,) = found
-        names.append(name)
-        found = found[name]
-    return tuple(names)
+def _path(values: dict[str, Any]) -> Path:
+    """Return the path that a header, parsed by itself, names."""
+    names: Path = ()
+    while values:
+        ((name, below),) = values.items()
+        names, values = (*names, name), below[0] if isinstance(below, list) else below
+    return names
