@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,8 +102,7 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
 
     Without URL: the index of the last login.
     """
-    from ppmctl import credential, keeping, logins, session
-    from ppmctl.transport import Transport
+    from ppmctl import keeping, logins
 
     known = logins.read(os.environ, Path.home())
     if not known.all:
@@ -116,35 +114,37 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
         raise PpmError(
             f"Nobody is logged in to {target.base} here.", hint=f"There are logins at: {others}." if others else ""
         )
-    revoked: Sequence[str] = ()
-    if revoke:
-        _demand_private(target, allow_http)
-        plain = f"ppmctl logout{f' {url}' if url else ''}  forgets it here, without revoking it."
-        if "+" not in kept.username:
-            raise UsageError(
-                f"{kept.username} is a user, whose own secret only an admin takes away.",
-                hint="On the index's machine: ppmctl user rotate. Without --revoke it is forgotten here alone.",
-            )
-        found = credential.from_login(target, os.environ, Path.home())
-        if found is None:
-            raise CredentialError(
-                f"The token of {kept.username} is not where it was kept: {_said(kept)}.",
-                hint=plain,
-            )
-        try:
-            with Transport(found) as transport:
-                revoked = session.revoke(target, transport, found.username)
-        except CredentialError as exc:
-            raise CredentialError(exc.message, hint=plain) from exc
-        if not as_json:
-            for name in revoked:
-                output.say(f"{name} is revoked.")
+    revoked = _revoke(target, kept, f"ppmctl logout{f' {url}' if url else ''}", allow_http) if revoke else ()
+    for name in () if as_json else revoked:
+        output.say(f"{name} is revoked.")
     keeping.forget(target, kept, environ=os.environ, home=Path.home())
     if as_json:
         gone = {"revoked": list(revoked), "taken_out_of": _kept_in(kept)}
         output.as_json({"index": target.base, "name": kept.username, **gone})
     else:
         output.say(f"{kept.username} is logged out of {target.base}; taken out of {_said(kept)}.")
+
+
+def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tuple[str, ...]:
+    """Revoke a login's token on the index; the names of what was revoked with it. `command` logs out without that."""
+    from ppmctl import credential, session
+    from ppmctl.transport import Transport
+
+    _demand_private(target, allow_http)
+    plain = f"{command}  forgets it here, without revoking it."
+    if "+" not in kept.username:
+        raise UsageError(
+            f"{kept.username} is a user, whose own secret only an admin takes away.",
+            hint="On the index's machine: ppmctl user rotate. Without --revoke it is forgotten here alone.",
+        )
+    found = credential.from_login(target, os.environ, Path.home())
+    if found is None:
+        raise CredentialError(f"The token of {kept.username} is not where it was kept: {_said(kept)}.", hint=plain)
+    try:
+        with Transport(found) as transport:
+            return session.revoke(target, transport, found.username)
+    except CredentialError as exc:
+        raise CredentialError(exc.message, hint=plain) from exc
 
 
 @click.command()

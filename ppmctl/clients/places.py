@@ -59,7 +59,7 @@ def path(client: str, scope: Scope, here: Here, *, is_there: Callable[[Path], bo
         return _pip_of_venv(here) if scope == "venv" else _pip_of_user(here, is_there)
     if client == "uv":
         named = here.environ.get("UV_CONFIG_FILE")
-        return here.cwd / named if named else _roaming(here) / "uv" / "uv.toml"
+        return here.cwd / named if named else _config(here) / "uv" / "uv.toml"
     if client == "hatch":
         return _hatch(here)
     if client == "netrc":
@@ -76,10 +76,6 @@ def unread(client: str, here: Here) -> str | None:
     return None
 
 
-def _pip_name(here: Here) -> str:
-    return "pip.ini" if here.platform == "win32" else "pip.conf"
-
-
 def _pip_of_user(here: Here, is_there: Callable[[Path], bool]) -> Path:
     named = here.environ.get("PIP_CONFIG_FILE")
     if named and named != os.devnull:
@@ -87,7 +83,7 @@ def _pip_of_user(here: Here, is_there: Callable[[Path], bool]) -> Path:
     library = here.home / "Library" / "Application Support" / "pip"
     if here.platform == "darwin":  # where XDG_CONFIG_HOME means nothing to pip
         return (library if is_there(library) else here.home / ".config" / "pip") / "pip.conf"
-    return _roaming(here) / "pip" / _pip_name(here)
+    return _config(here) / "pip" / "pip.conf"
 
 
 def _pip_of_venv(here: Here) -> Path:
@@ -96,13 +92,10 @@ def _pip_of_venv(here: Here) -> Path:
         raise UsageError(
             "No virtual environment is active: VIRTUAL_ENV is not set.", hint="Activate it: . .venv/bin/activate"
         )
-    return here.cwd / venv / _pip_name(here)
+    return here.cwd / venv / "pip.conf"
 
 
-def _roaming(here: Here) -> Path:
-    """The folder of a user's configuration."""
-    if here.platform == "win32":
-        return Path(here.environ.get("APPDATA") or here.home / "AppData" / "Roaming")
+def _config(here: Here) -> Path:
     return user_dirs.config(here.environ, here.home)
 
 
@@ -111,4 +104,4 @@ def _hatch(here: Here) -> Path:
         return here.cwd / named
     if here.platform == "darwin":
         return here.home / "Library" / "Application Support" / "hatch" / "config.toml"
-    return _roaming(here) / "hatch" / "config.toml"
+    return _config(here) / "hatch" / "config.toml"
