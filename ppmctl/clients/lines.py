@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 from ppmctl.errors import PpmError
@@ -31,7 +32,7 @@ class Body:
     lines: tuple[str, ...] = ()
     bom: str = ""
 
-    @property
+    @cached_property
     def texts(self) -> list[str]:
         """The lines without their ends."""
         return [line.rstrip("\r\n") for line in self.lines]

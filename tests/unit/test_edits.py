@@ -563,6 +563,23 @@ def test_the_netrc_entry_of_somebody_else_stays(place: Place) -> None:
     assert place.files == before
 
 
+def test_a_login_at_another_index_of_the_host_keeps_its_netrc_entry(place: Place) -> None:
+    """Netrc has one entry for a host; that of a login at this index is replaced."""
+    path = place.home / ".netrc"
+    path.write_bytes(b"machine index.test login ann password ppm_of_login\n")
+    (place.home / "credential").write_text("ann:ppm_secret\n")
+    folder = place.home / ".config" / "ppmctl"
+    folder.mkdir(parents=True)
+    credential = ("--credential-file", str(place.home / "credential"))
+    for index, expect in (("https://index.test/other", 2), (URL, 0)):
+        login = {"index": index, "username": "ann", "netrc": str(path)}
+        (folder / "logins.json").write_text(json.dumps({"logins": [login]}))
+        err = place.write("netrc", *credential, expect=expect)
+        assert ("of the login at https://index.test/other" in err) == (expect == 2)
+        assert b"ppm_of_login" in path.read_bytes() or expect == 0
+    assert path.read_bytes() == b"machine index.test login ann password ppm_secret\n"
+
+
 def test_a_new_secret_takes_the_place_of_the_one_that_was_written(place: Place) -> None:
     for secret in ("ppm_one", "ppm_two"):
         (place.home / "credential").write_text(f"ann:{secret}\n")
