@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl import files, user_file
-from ppmctl.clients import IndexTarget, Scope, lines, pip, poetry, twine, uv
+from ppmctl.clients import IndexTarget, Scope, Snippet, lines, pip, poetry, twine, uv
 from ppmctl.clients.lines import Add, Unreadable
 from ppmctl.edit_record import EditRecord, Entry
 from ppmctl.errors import PpmError
@@ -59,6 +59,12 @@ class Change:
             return
         for line in difflib.unified_diff(_texts(self.before), _texts(self.after), old, new, lineterm=""):
             yield masked(line, known)
+
+
+def printed(client: str, target: IndexTarget, place: str, where: Scope) -> Snippet:
+    """Return what to paste into a client's file: what is put into an empty one, below the name of the file."""
+    made, _puts = CLIENTS[client].plan(lines.Body(), target, where).made("")
+    return Snippet(text=f"# {place}\n{made.plain.strip()}", says=CLIENTS[client].says(target, where))
 
 
 def write(client: str, path: Path, target: IndexTarget, scope: Scope, record: EditRecord) -> Change:

@@ -13,14 +13,13 @@ from typing import Any
 
 import click
 
-from ppmctl import address, clients, credential, edit_record, logins, netrc_file, output, wellknown
+from ppmctl import address, clients, credential, edit_record, file_edit, logins, netrc_file, output
 from ppmctl.address import Address
 from ppmctl.cli import client_files
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
 from ppmctl.clients import Form, Here, IndexTarget, Scope, places
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.transport import Transport
 
 _USUAL = "internal"
 # What twine, pdm, poetry and hatch mean the public index by, or a section that is none.
@@ -151,13 +150,13 @@ def _forms(
     if given is not None and not installing:
         raise UsageError(f"--form is for who installs; {clients_meant[0]} has no such choice.")
     passes_on = given is None and bool(installing) and _passes_on(target, must_know=must_know)
-    if clients_meant:
-        return {client: clients.form_for(client, given=given, passes_on=passes_on) for client in clients_meant}
     return {
         client: clients.form_for(
-            client, given=given if given in clients.FORMS.get(client, ()) else None, passes_on=passes_on
+            client,
+            given=given if clients_meant or given in clients.FORMS.get(client, ()) else None,
+            passes_on=passes_on,
         )
-        for client in clients.ALL
+        for client in clients_meant or clients.ALL
     }
 
 
@@ -173,6 +172,9 @@ def _say_of_authorities(target: IndexTarget) -> None:
 
 def _passes_on(target: IndexTarget, *, must_know: bool) -> bool:
     """Whether the index passes other names on. PpmError where it can't be asked, and that `must_know`."""
+    from ppmctl import wellknown
+    from ppmctl.transport import Transport
+
     try:
         with Transport(None, ca=target.ca) as transport:
             offer = wellknown.discover(target.address, transport)
@@ -200,16 +202,18 @@ def _printed(
         )
         file = str(places.path(client, "user", here))
         return printed | {"file": file, "text": netrc_file.line(target.address.host, found), "notes": [note]}
-    module = importlib.import_module(f"ppmctl.clients.{client}")
-    if client in places.SCOPES:
+    if client not in places.SCOPES:
+        if scope is not None:
+            raise UsageError(f"--{scope} is for clients with a file of their own; {client} is none.")
+        snippet = importlib.import_module(f"ppmctl.clients.{client}").render(target)
+    else:
         where = places.meant(client, target, scope)
         path = places.path(client, where, here)
-        snippet = module.render(target, here.shown(path), *([where] if client == "uv" else []))
         printed["file"] = str(path)
-    elif scope is not None:
-        raise UsageError(f"--{scope} is for clients with a file of their own; {client} is none.")
-    else:
-        snippet = module.render(target)
+        if client in file_edit.CLIENTS:
+            snippet = file_edit.printed(client, target, here.shown(path), where)
+        else:
+            snippet = importlib.import_module(f"ppmctl.clients.{client}").render(target, here.shown(path))
     unread = places.unread(client, here)
     return printed | {"text": snippet.text, "notes": [*([unread] if unread else []), *snippet.says]}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Scope, Snippet
+from ppmctl.clients import IndexTarget, Scope
 from ppmctl.clients.ini import IniEdit
 from ppmctl.clients.lines import Body
 
@@ -20,12 +20,6 @@ def wanted(target: IndexTarget) -> dict[str, str]:
     if target.ca:
         options["cert"] = target.ca
     return options
-
-
-def render(target: IndexTarget, place: str) -> Snippet:
-    """A `[global]` section for pip.conf."""
-    lines = [f"# {place}", "[global]", *(f"{name} = {value}" for name, value in wanted(target).items())]
-    return Snippet(text="\n".join(lines), says=says(target))
 
 
 def says(target: IndexTarget, _where: Scope = "user") -> tuple[str, ...]:

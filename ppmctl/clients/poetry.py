@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import Form, IndexTarget, Scope, Snippet, sh
+from ppmctl.clients import Form, IndexTarget, Scope, sh
 from ppmctl.clients.lines import Body
-from ppmctl.clients.tables import TomlEdit, written
+from ppmctl.clients.tables import TomlEdit
 
 _PRIORITY: dict[Form, str] = {"single": "primary", "extra": "supplemental", "explicit": "explicit"}
 
@@ -15,11 +15,6 @@ _SOURCES = ("tool", "poetry", "source")
 def source(target: IndexTarget) -> dict[str, str | bool]:
     """Return what the index's table says."""
     return {"name": target.name, "url": target.address.simple, "priority": _PRIORITY[target.form]}
-
-
-def render(target: IndexTarget, place: str) -> Snippet:
-    """A `[[tool.poetry.source]]`."""
-    return Snippet(text="\n".join([f"# {place}", *written(_SOURCES, source(target))]), says=says(target))
 
 
 def says(target: IndexTarget, _where: Scope = "project") -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppmctl.address import base_url
-from ppmctl.clients import IndexTarget, Scope, Snippet, sh
+from ppmctl.clients import IndexTarget, Scope, sh
 from ppmctl.clients.ini import IniEdit
 from ppmctl.clients.lines import Body, Unreadable
 from ppmctl.errors import UsageError
@@ -22,29 +22,6 @@ def wanted(target: IndexTarget) -> dict[str, str]:
     return options
 
 
-def render(target: IndexTarget, place: str) -> Snippet:
-    """A .pypirc with one index to upload to, without a password."""
-    where = (
-        ["the password is in the keyring, where `ppmctl login` put it"]
-        if target.in_keyring
-        else [
-            "the password into TWINE_PASSWORD, or a keyring:",
-            f"# keyring set {target.address.upload} {target.username or 'USER'}",
-        ]
-    )
-    lines = [
-        f"# {place}, for twine upload --repository {target.name}; {where[0]}",
-        *where[1:],
-        "[distutils]",
-        "index-servers =",
-        *(f"    {name}" for name in (*IMPLIED, target.name)),
-        "",
-        f"[{target.name}]",
-        *(f"{name} = {value}" for name, value in wanted(target).items()),
-    ]
-    return Snippet(text="\n".join(lines), says=_authorities(target))
-
-
 def says(target: IndexTarget, _where: Scope = "user") -> tuple[str, ...]:
     """What to know beside the file."""
     secret = (
@@ -54,13 +31,8 @@ def says(target: IndexTarget, _where: Scope = "user") -> tuple[str, ...]:
         " TWINE_PASSWORD, FLIT_PASSWORD"
     )
     publish = f"twine upload --repository {target.name} dist/*, or flit publish --repository {target.name}"
-    return (f"To publish: {publish}; {secret}.", *_authorities(target))
-
-
-def _authorities(target: IndexTarget) -> tuple[str, ...]:
-    if target.ca:
-        return (f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}",)
-    return ()
+    authorities = [f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}"] if target.ca else []
+    return (f"To publish: {publish}; {secret}.", *authorities)
 
 
 File = IniEdit

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import Form, IndexTarget, Scope, Snippet, toml
+from ppmctl.clients import Form, IndexTarget, Scope
 from ppmctl.clients.lines import Body, Unreadable
-from ppmctl.clients.tables import TomlEdit, lookup, parsed, written
+from ppmctl.clients.tables import TomlEdit, lookup, parsed
 
 _ABOVE: dict[Scope, tuple[str, ...]] = {"user": (), "project": ("tool", "uv")}
 _FLAGS: dict[Form, dict[str, str | bool]] = {"single": {"default": True}, "explicit": {"explicit": True}}
@@ -21,13 +21,6 @@ def index(target: IndexTarget, where: Scope) -> dict[str, str | bool]:
 def top(target: IndexTarget, where: Scope) -> dict[str, str]:
     """Return the keys of uv.toml itself."""
     return {"keyring-provider": "subprocess"} if target.in_keyring and where == "user" else {}
-
-
-def render(target: IndexTarget, place: str, where: Scope) -> Snippet:
-    """A user's `[[index]]`, or a project's."""
-    keys = [f"{name} = {toml(value)}" for name, value in top(target, where).items()]
-    text = "\n".join([f"# {place}", *keys, *written((*_ABOVE[where], "index"), index(target, where))])
-    return Snippet(text=text, says=says(target, where))
 
 
 def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ def test_what_client_config_prints_finds_that_keyring(index: Server, there: Mach
     there.run(sys.executable, "-m", "venv", "--without-pip", there.home / "venv")
     uv = (BIN / "uv", "pip", "install", "--reinstall", "--python", there.home / "venv", "pats")
     there.run(*uv, "--config-file", there.home / "uv.conf", **asks)
-    assert "in the keyring" in printed["twine"].stdout
+    assert "in the keyring" in printed["twine"].stderr
     assert printed["netrc"].stdout == f"machine 127.0.0.1 login pat+desk password {secret}\n"
     beside = run(there, "client-config", "uv", "--form", "explicit")
     (there.home / "pyproject.toml").write_text(

@@ -16,9 +16,10 @@ import yaml
 
 from ppmctl import cli, clients, file_edit, netrc_file, wellknown
 from ppmctl.address import Address, resolve
-from ppmctl.clients import Form, Here, IndexTarget, Scope, pip, places, twine, uv
+from ppmctl.clients import Form, Here, IndexTarget, Scope, places
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.file_edit import printed
 from ppmctl.transport import Unreachable
 from ppmctl.wellknown import Offer
 
@@ -53,7 +54,7 @@ def header(text: str) -> str:
 
 @pytest.mark.parametrize(("form", "key"), [("single", "index-url"), ("extra", "extra-index-url")])
 def test_pip(form: Form, key: str) -> None:
-    text = pip.render(target(form=form), "~/.config/pip/pip.conf").text
+    text = printed("pip", target(form=form), "~/.config/pip/pip.conf", "user").text
     assert "pip.conf" in header(text)
     assert dict(ini(text)["global"]) == {key: "https://index.test/team/simple/"}
 
@@ -69,11 +70,11 @@ def test_pip(form: Form, key: str) -> None:
     ],
 )
 def test_pip_trusts_a_host_only_where_it_must(url: str, trusted: str | None) -> None:
-    assert ini(pip.render(target(url), "pip.conf").text)["global"].get("trusted-host") == trusted
+    assert ini(printed("pip", target(url), "pip.conf", "user").text)["global"].get("trusted-host") == trusted
 
 
 def test_uv_for_a_user() -> None:
-    text = uv.render(target(), "~/.config/uv/uv.toml", "user").text
+    text = printed("uv", target(), "~/.config/uv/uv.toml", "user").text
     assert "uv.toml" in header(text)
     assert tomllib.loads(text) == {
         "index": [{"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "default": True}]
@@ -81,7 +82,7 @@ def test_uv_for_a_user() -> None:
 
 
 def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
-    text = uv.render(target(form="explicit"), "pyproject.toml", "project").text
+    text = printed("uv", target(form="explicit"), "pyproject.toml", "project").text
     assert "pyproject.toml" in header(text)
     entry = {"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "explicit": True}
     assert tomllib.loads(text) == {"tool": {"uv": {"index": [entry]}}}
@@ -91,7 +92,7 @@ def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
 def test_twine(username: str | None, tmp_path: Path) -> None:
     from twine.utils import get_repository_from_config
 
-    text = twine.render(target(username=username), "~/.pypirc").text
+    text = printed("twine", target(username=username), "~/.pypirc", "user").text
     assert ".pypirc" in header(text)
     (tmp_path / ".pypirc").write_text(text)
     config = get_repository_from_config(str(tmp_path / ".pypirc"), "internal")
@@ -261,9 +262,9 @@ def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str])
     """For several clients, and without one the overview; an error is one document too."""
     index = ("--index", "https://index.test", "--form", "single", "--json")
     code, out, _ = run(capsys, "pip", "env", *index)
-    printed = json.loads(out)
-    assert (code, printed["index"], printed["name"]) == (0, "https://index.test", "internal")
-    of_pip, of_env = printed["clients"]
+    document = json.loads(out)
+    assert (code, document["index"], document["name"]) == (0, "https://index.test", "internal")
+    of_pip, of_env = document["clients"]
     assert (of_pip["client"], of_pip["form"], of_env["file"]) == ("pip", "single", None)
     assert of_pip["file"] == str(home / ".config" / "pip" / "pip.conf")
     assert "index-url = https://index.test/simple/" in of_pip["text"]
