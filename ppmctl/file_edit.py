@@ -92,18 +92,21 @@ def write(client: str, path: Path, target: IndexTarget, scope: Scope, record: Ed
         if not earlier:
             return Change(path=path, before=before, after=before, notes=(*notes, "It says so already."))
         return Change(path=path, before=before, after=after, gone=gone, notes=notes)
-    backup = record.backups / f"{path.name.lstrip('.')}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    backup = (
+        record.path.with_name("backups")
+        / f"{path.name.lstrip('.')}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    )
     ours = record.of_file(path)
-    entry = record.entry(
-        client,
-        path,
-        target.address.base,
-        target.name,
-        is_new=before is None,
+    entry = Entry(
+        client=client,
+        file=str(path),
+        index=target.address.base,
+        name=target.name,
         scope=scope,
         form=target.form,
         wanted=wanted,
         puts=tuple((put.at, put.texts) for put in puts),
+        created=before is None or any(other.created for other in ours),
         backup=ours[0].backup if ours else None if before is None else str(backup),
     )
     return Change(path=path, before=before, after=after, entry=entry, gone=gone, notes=notes)
@@ -134,17 +137,15 @@ def make(change: Change, record: EditRecord) -> None:
     try:
         if entry is not None:
             if entry.backup is not None and not record.of_file(path):
-                _keep(Path(entry.backup), change.before or b"")
-            record.changed(entry, change.gone)
+                Path(entry.backup).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                files.write_atomic(Path(entry.backup), change.before or b"", mode=0o600, sync=True)
+            record.changed(change.gone, entry)
         if change.is_one:
             user_file.replace(path, change.after, mode=change.mode)
         if entry is None and change.gone:
-            is_last = set(record.of_file(path)) <= set(change.gone)
-            if is_last:
-                _drop_backups(change)
-            record.changed(None, change.gone)
-            if is_last:
-                _drop_folders(change)
+            _drop_backups(change, record)
+            record.changed(change.gone)
+            _drop_folders(change, record)
     except (OSError, PpmError) as exc:
         with contextlib.suppress(OSError):
             record.save()
@@ -179,21 +180,18 @@ def _texts(content: bytes | None) -> list[str]:
     return [] if content is None else content.decode("utf-8", "replace").splitlines()
 
 
-def _keep(backup: Path, content: bytes) -> None:
-    backup.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files.write_atomic(backup, content, mode=0o600, sync=True)
-
-
-def _drop_backups(change: Change) -> None:
+def _drop_backups(change: Change, record: EditRecord) -> None:
     """Delete the backup of a file that is again as it was."""
-    for entry in change.gone:
-        if entry.backup is not None and user_file.content(Path(entry.backup)) == change.after:
-            Path(entry.backup).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for entry in change.gone:
+            if entry.backup is not None and user_file.content(Path(entry.backup)) == change.after:
+                Path(entry.backup).unlink(missing_ok=True)
+        record.path.with_name("backups").rmdir()
 
 
-def _drop_folders(change: Change) -> None:
-    """Delete the folders that were made, as far as nobody else has put something into them."""
-    for entry in change.gone:
-        for folder in reversed(entry.folders):
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()
+def _drop_folders(change: Change, record: EditRecord) -> None:
+    """Delete the folders of configuration that are empty without a file that was deleted."""
+    with contextlib.suppress(OSError):
+        for folder in change.path.parents if change.after is None else ():
+            if folder.is_relative_to(record.path.parents[1]):
+                folder.rmdir()

@@ -75,7 +75,7 @@ def keep(
                 undo.callback(_store_again, service, login.username, keychain.find(service, login.username))
                 keychain.store(service, login.username, credential.secret.reveal())
         try:
-            known.put(login)
+            known.changed([earlier] if earlier else [], login)
         except OSError as exc:
             raise user_file.unwritable(known.path, exc) from exc
         undo.pop_all()
@@ -100,7 +100,7 @@ def _store_again(service: str, username: str, secret: str | None) -> None:
 def forget(address: Address, login: Login, *, environ: Mapping[str, str], home: Path) -> None:
     """Take the login's secret out of where it was put, and remember the index no more."""
     _take_out(address, login)
-    logins.read(environ, home).drop(login.index)
+    logins.read(environ, home).changed([login])
 
 
 def _take_out(address: Address, login: Login, *, but: Login | None = None) -> None:

@@ -6,11 +6,12 @@ It is `logins.json` in `ppmctl/` below the user's folder of configuration (XDG_C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ppmctl import user_dirs, user_record
+from ppmctl import user_dirs
+from ppmctl.user_record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +29,8 @@ class Login:
     netrc_is_new: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Logins:
+class Logins(Record[Login]):
     """All of a user's logins, the last one last: that index is meant where none is named."""
-
-    path: Path
-    all: tuple[Login, ...] = field(default=())
 
     @property
     def latest(self) -> Login | None:
@@ -43,19 +40,10 @@ class Logins:
         """The login at an index, or None."""
         return next((login for login in self.all if login.index == index), None)
 
-    def put(self, login: Login) -> None:
-        """Have `login` on disk, in place of another at that index, as the last one."""
-        user_record.write(self.path, "logins", [*(each for each in self.all if each.index != login.index), login])
-
-    def drop(self, index: str) -> None:
-        """Have no login at `index` on disk; without any, no file and no folder."""
-        user_record.write(self.path, "logins", [login for login in self.all if login.index != index])
-
 
 def read(environ: Mapping[str, str], home: Path) -> Logins:
     """Return what is remembered. Raise UsageError where the file is not one that ppmctl wrote."""
-    path = user_dirs.own(environ, home) / "logins.json"
-    return Logins(path=path, all=user_record.read(path, "logins", _login, hint=", and log in again."))
+    return Logins.read(user_dirs.own(environ, home) / "logins.json", _login, hint=", and log in again.")
 
 
 def _login(values: Any) -> Login:

@@ -23,11 +23,18 @@ def write(path: Path, target: IndexTarget, credential: Credential, record: EditR
     there = netrc_file.entry_of(netrc_file.read(path), host)
     if there and (there.login, there.password) == (credential.username, credential.secret.reveal()):
         return Change(path=path, before=before, after=before, notes=("It says so already.",))
-    ours = [entry.name for entry in record.of_file(path) if entry.index == target.address.base]
-    netrc_file.require_free(path, target.address, known, by=ours)
-    entry = record.entry("netrc", path, target.address.base, credential.username, is_new=before is None)
+    earlier = record.of_file(path)
+    gone = tuple(each for each in earlier if each.index == target.address.base)
+    netrc_file.require_free(path, target.address, known, by=[each.name for each in gone])
+    entry = Entry(
+        client="netrc",
+        file=str(path),
+        index=target.address.base,
+        name=credential.username,
+        created=before is None or any(each.created for each in earlier),
+    )
     shown = (f"+machine {host} login {credential.username} password ***",)
-    return Change(path=path, before=before, after=after, entry=entry, shows=shown, mode=netrc_file.MODE)
+    return Change(path=path, before=before, after=after, entry=entry, gone=gone, shows=shown, mode=netrc_file.MODE)
 
 
 def remove(entry: Entry, record: EditRecord) -> Change:
