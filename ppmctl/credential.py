@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ppmctl import logins
+from ppmctl import logins, user_dirs
 from ppmctl.errors import CredentialError
 from ppmctl.files import whose
 
@@ -155,7 +155,7 @@ def _from_keyring(address: Address, environ: Mapping[str, str]) -> Credential | 
 
 
 def _from_netrc(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:
-    return _in_netrc(address, Path(environ["NETRC"]) if environ.get("NETRC") else home / ".netrc")
+    return _in_netrc(address, user_dirs.netrc(environ, home))
 
 
 def _in_netrc(address: Address, path: Path) -> Credential | None:

@@ -1,13 +1,27 @@
-"""A netrc file as text: one host's entry put in or taken out, and every other byte left as it is."""
+"""A netrc file: one host's entry put in or taken out, and every other byte left as it is.
+
+`login --netrc` and `client-config netrc --write` both edit it by the functions here.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ppmctl import user_file
+from ppmctl.address import Address
+from ppmctl.credential import Credential
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.logins import Logins
+
+MODE = 0o600
 
 _WORD = re.compile(r'"(?:\\.|[^"\\])*"|\S+')
 _VALUES = ("login", "user", "account", "password")
+# Quoting is read differently by each program, so nothing that would need it goes in.
+_PLAIN = re.compile(r"[^\s\"'\\#]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,23 +29,25 @@ class Entry:
     """The entry of `host` ("" for the default), from `start` to `end` of the text."""
 
     host: str
-    login: str
+    login: str = ""
+    password: str = field(default="", repr=False)
     start: int
     end: int
 
 
 def entries(text: str) -> Iterator[Entry]:
-    """The entries, in their order. Comments and macros are none."""
+    """Yield the entries in their order. Comments and macros are none."""
     host: str | None = None
-    login, start, end, position = "", 0, 0, 0
+    values: dict[str, str] = {}
+    start, end, position = 0, 0, 0
     while word := _WORD.search(text, position):
         position = word.end()
         if word[0].startswith("#"):
             position = _line_end(text, position)
         elif word[0] in ("machine", "default", "macdef"):
             if host is not None:
-                yield Entry(host=host, login=login, start=start, end=end)
-            host, login, start = None, "", word.start()
+                yield _entry(host, values, start, end)
+            host, values, start = None, {}, word.start()
             if word[0] == "macdef":  # until an empty line
                 blank = re.compile(r"\n[ \t]*\r?\n").search(text, position)
                 position = blank.end() if blank else len(text)
@@ -41,21 +57,78 @@ def entries(text: str) -> Iterator[Entry]:
                 host, end = _plain(name[0]), name.end()
                 position = end
         elif word[0] in _VALUES and (value := _WORD.search(text, position)):
-            if word[0] in ("login", "user"):
-                login = _plain(value[0])
+            values[word[0]] = _plain(value[0])
             position = end = value.end()
     if host is not None:
-        yield Entry(host=host, login=login, start=start, end=end)
+        yield _entry(host, values, start, end)
+
+
+def _entry(host: str, values: Mapping[str, str], start: int, end: int) -> Entry:
+    login = values.get("login") or values.get("user", "")
+    return Entry(host=host, login=login, password=values.get("password", ""), start=start, end=end)
+
+
+def entry_of(text: str, host: str) -> Entry | None:
+    """Return the entry that programs use for a host."""
+    return next((entry for entry in entries(text) if entry.host == host), None)
+
+
+def read(path: Path) -> str:
+    """Return the text of a netrc file, which may be missing. Raise PpmError where it can't be read."""
+    return (user_file.content(path) or b"").decode("utf-8", "surrogateescape")
+
+
+def line(host: str, credential: Credential) -> str:
+    """Return the line of an entry, with the secret in it. Raise PpmError where netrc can't hold its characters."""
+    words = (host, credential.username, credential.secret.reveal())
+    if not all(_PLAIN.fullmatch(word) for word in words):
+        raise PpmError(
+            f"The credential of {credential.username!r} can't stand in a .netrc with its spaces, quotes, # or \\.",
+            hint="An issued secret has none of them: ppmctl user add",
+        )
+    return "machine {} login {} password {}".format(*words)
+
+
+def require_free(path: Path, address: Address, known: Logins, *, by: Collection[str]) -> None:
+    """Raise UsageError where the host's entry is another's: netrc has one for a host, whatever its ports and paths.
+
+    An entry of a user in `by` may be replaced, unless it is of a login at another index.
+    """
+    entry = entry_of(read(path), address.host)
+    if entry is None:
+        return
+    logins = (login for login in known.all if (login.netrc, login.username) == (str(path), entry.login))
+    owner = next((login.index for login in logins if Address(base=login.index, upload="").host == entry.host), None)
+    if owner == address.base or (owner is None and entry.login in by):
+        return
+    whose = f"the login at {owner}" if owner else repr(entry.login)
+    raise UsageError(
+        f"{path} has an entry for {address.host} already, of {whose}; it can have one for a host.",
+        hint=f"ppmctl logout {owner}"
+        if owner
+        else f"Take that entry out, or use the keyring: ppmctl login {address.base}",
+    )
+
+
+def with_entry(path: Path, host: str, credential: Credential) -> bytes:
+    """Return the content of a netrc file with the credential for a host."""
+    return with_line(read(path), host, line(host, credential)).encode("utf-8", "surrogateescape")
+
+
+def without_entry(path: Path, host: str, login: str, *, is_ours: bool) -> bytes | None:
+    """Return the content of a netrc file without an entry; None for no file, where it `is_ours` and has no other."""
+    left = without(read(path), host, login)
+    return None if is_ours and not left.strip() else left.encode("utf-8", "surrogateescape")
 
 
 def with_line(text: str, host: str, line: str) -> str:
-    """The text with `line` for `host`: in place of its entry, or before all others (a default ends them)."""
-    found = next((entry for entry in entries(text) if entry.host == host), None)
+    """Return the text with `line` for `host`: instead of its entry, or before all others (a default ends them)."""
+    found = entry_of(text, host)
     return f"{line}\n{text}" if found is None else text[: found.start] + line + text[found.end :]
 
 
 def without(text: str, host: str, login: str) -> str:
-    """The text without the entry of `host` for `login`, and without its line if nothing else is on that."""
+    """Return the text without the entry of `host` for `login`, and without its line if nothing else is on that."""
     found = next((entry for entry in entries(text) if (entry.host, entry.login) == (host, login)), None)
     if found is None:
         return text

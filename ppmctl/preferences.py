@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ppmctl import user_dirs
 from ppmctl.errors import UsageError
 from ppmctl.files import whose
 
@@ -53,8 +54,7 @@ def _files(environ: Mapping[str, str], home: Path, cwd: Path) -> Iterator[tuple[
         if (path := folder / "pyproject.toml").is_file():
             yield "project", path
             break
-    config = Path(environ.get("XDG_CONFIG_HOME") or "")
-    yield "user", (config if config.is_absolute() else home / ".config") / "ppmctl" / "config.toml"
+    yield "user", user_dirs.own(environ, home) / "config.toml"
     yield "system", SYSTEM
 
 

@@ -54,7 +54,7 @@ def identify(address: Address, transport: Transport) -> Identity:
     if answer.status != 200:
         to = f"It points to {answer.location}: is that the index?" if answer.location else ""
         raise failed(answer, hint=to or "Is it the URL of an index?")
-    with Transport(None) as nobody:
+    with Transport(None, address.base) as nobody:
         is_open = nobody.request("GET", address.simple).status == 200
     return Identity(name=credential.username, is_proven=not is_open)
 
@@ -88,7 +88,7 @@ def may_publish(address: Address, transport: Transport, projects: Iterable[str])
 
 def join(address: Address, code: Secret, *, purpose: str) -> Credential:
     """Exchange an invite's code for a token of one's own. CredentialError where the code does not work."""
-    with Transport(None) as transport:
+    with Transport(None, "") as transport:  # without a home: a 403 is about the code, and about no credential
         answer = transport.ask("POST", f"{address.base}/api/join", values={"code": code.reveal(), "purpose": purpose})
     name, secret = answer.values.get("name"), answer.values.get("secret")
     if isinstance(name, str) and isinstance(secret, str):

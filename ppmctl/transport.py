@@ -78,8 +78,8 @@ class Answer:
 class Transport:
     """Requests with the credential for one index, or with none. No other server is shown the credential."""
 
-    def __init__(self, credential: Credential | None, home: str = "", *, ca: str | None = None) -> None:
-        """`home` is the URL of the credential's index; `ca` a file of authorities to trust in place of the usual."""
+    def __init__(self, credential: Credential | None, home: str, *, ca: str | None = None) -> None:
+        """`home` is the URL of the index, "" for none; `ca` a file of authorities to trust in place of the usual."""
         import requests
 
         self.credential = credential

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import address, clients, credential, edit_record, file_edit, logins, netrc_file, output
+from ppmctl.address import Address
 from ppmctl.cli import client_files
+from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
+from ppmctl.clients import Form, Here, IndexTarget, Scope, places
 from ppmctl.errors import PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.address import Address
-    from ppmctl.clients import Form, Here, IndexTarget, Scope, Snippet
 
 _USUAL = "internal"
 # What twine, pdm, poetry and hatch mean the public index by, or a section that is none.
 _TAKEN = ("pypi", "testpypi", "distutils", "server-login", "main", "test", "default")
 _PUBLIC = 20  # a file with fewer authorities is not one of the public ones
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_CLIENTS = (
-    *("pip", "uv", "poetry", "pdm", "hatch", "pipenv", "twine"),
-    *("netrc", "env", "docker", "github", "gitlab"),
-)
 
 
 @click.command("client-config")
-@click.argument("client", type=click.Choice(_CLIENTS), nargs=-1)
+@click.argument("client", type=click.Choice(clients.ALL), nargs=-1)
 @index_option
 @click.option(
     "--form",
@@ -58,6 +55,7 @@ _CLIENTS = (
 @click.option("--remove", is_flag=True, help="Take out again what --write put in.")
 @click.option("--dry-run", is_flag=True, help="Show the diff, and change nothing.")
 @credential_option
+@json_option
 def client_config(
     client: tuple[str, ...],
     index: str | None,
@@ -69,44 +67,51 @@ def client_config(
     remove: bool,
     dry_run: bool,
     credential_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Print what each CLIENT needs to use an index, and where that goes; or, with --write, put it there.
 
     Without a CLIENT: what there is for which. netrc prints the line with the secret, which pip, uv and curl read.
     """
-    from ppmctl import clients
-
     if write and remove:
         raise UsageError("--write puts it in, --remove takes it out.", hint="Give one of them.")
-    here = clients.Here(environ=os.environ, home=Path.home(), cwd=Path.cwd(), platform=sys.platform)
+    here = Here(environ=os.environ, home=Path.home(), cwd=Path.cwd(), platform=sys.platform)
     if remove:
-        client_files.remove(client, index, scope, here, dry_run)
+        edited = client_files.remove(client, index, scope, here, is_tried=dry_run)
+        if not _report(edited, here, as_json=as_json):
+            said = f" for {', '.join(client)}." if client else "."
+            output.say(f"Nothing of what ppmctl wrote is there{said}")
         return
     if write or dry_run:
         client_files.demand_writable(client)
     target = _target(index, name, ca, credential_file)
     forms = _forms(client, target, form, must_know=write or dry_run)
+    targets = {each: target.with_form(forms[each]) for each in client or clients.ALL}
     if not client:
-        _overview(target, forms, here)
+        _overview(target, targets, here, as_json=as_json)
         return
     if write or dry_run:
-        if len(client) > 1:  # all of it, or nothing
-            for each in client:
-                client_files.demand_change(each, target.with_form(forms[each]), scope, here)
-        for each in client:
-            client_files.write(each, target.with_form(forms[each]), scope, here, credential_file, dry_run)
-    for number, each in enumerate(() if write or dry_run else client):
-        if number:
-            output.data("")
-        _print(each, target.with_form(forms[each]), scope, here, credential_file)
+        edited = client_files.write(targets, scope, here, credential_file, is_tried=not write or dry_run)
+        _report(edited, here, as_json=as_json)
+    else:
+        _print([_printed(each, targets[each], scope, here, credential_file) for each in client], target, as_json)
     if any(forms[each] == "single" for each in client if each in clients.FORMS):
         _say_of_authorities(target)
 
 
-def _target(index: str | None, name: str | None, ca: Path | None, credential_file: Path | None) -> IndexTarget:
-    from ppmctl import address, credential, logins
-    from ppmctl.clients import IndexTarget
+def _report(edited: Iterable[dict[str, Any]], here: Here, *, as_json: bool) -> int:
+    """Print what was done to each file; how many they are."""
+    done = []
+    for each in edited:
+        done.append(each)
+        if not as_json:
+            client_files.show(each, here)
+    if as_json:
+        output.as_json(done)
+    return len(done)
 
+
+def _target(index: str | None, name: str | None, ca: Path | None, credential_file: Path | None) -> IndexTarget:
     target = address.resolve(index, environ=os.environ, home=Path.home())
     if name is not None and name.lower() in _TAKEN:
         raise UsageError(f"{name!r} is what some clients call another index.", hint="Give another --name.")
@@ -141,19 +146,17 @@ def _forms(
     clients_meant: tuple[str, ...], target: IndexTarget, given: Form | None, *, must_know: bool
 ) -> dict[str, Form]:
     """The form for each client, or for all there are; the index is asked what it does only where that decides."""
-    from ppmctl import clients
-
     installing = [client for client in clients_meant or clients.ALL if client in clients.FORMS]
     if given is not None and not installing:
         raise UsageError(f"--form is for who installs; {clients_meant[0]} has no such choice.")
     passes_on = given is None and bool(installing) and _passes_on(target, must_know=must_know)
-    if clients_meant:
-        return {client: clients.form_for(client, given=given, passes_on=passes_on) for client in clients_meant}
     return {
         client: clients.form_for(
-            client, given=given if given in clients.FORMS.get(client, ()) else None, passes_on=passes_on
+            client,
+            given=given if clients_meant or given in clients.FORMS.get(client, ()) else None,
+            passes_on=passes_on,
         )
-        for client in clients.ALL
+        for client in clients_meant or clients.ALL
     }
 
 
@@ -173,7 +176,7 @@ def _passes_on(target: IndexTarget, *, must_know: bool) -> bool:
     from ppmctl.transport import Transport
 
     try:
-        with Transport(None, ca=target.ca) as transport:
+        with Transport(None, target.address.base, ca=target.ca) as transport:
             offer = wellknown.discover(target.address, transport)
     except PpmError as exc:
         if must_know:
@@ -186,65 +189,66 @@ def _passes_on(target: IndexTarget, *, must_know: bool) -> bool:
     return offer is not None and offer.upstream == "redirect"
 
 
-def _snippet(client: str, target: IndexTarget, scope: Scope | None, here: Here) -> Snippet:
-    import importlib
-
-    from ppmctl.clients import places
-
-    module = importlib.import_module(f"ppmctl.clients.{client}")
+def _printed(
+    client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None
+) -> dict[str, Any]:
+    """Return what is printed for a client: the text to paste, the file it goes into, and what there is to know."""
+    printed = {"client": client, "form": target.form if client in clients.FORMS else None, "file": None}
+    if client == "netrc":
+        found = client_files.credential_for(target, credential_file)
+        note = (
+            "It goes into ~/.netrc, which only you may read: (umask 077; ppmctl client-config netrc … >> ~/.netrc)."
+            f" It is used for every port of {target.address.host}."
+        )
+        file = str(places.path(client, "user", here))
+        return printed | {"file": file, "text": netrc_file.line(target.address.host, found), "notes": [note]}
     if client not in places.SCOPES:
         if scope is not None:
             raise UsageError(f"--{scope} is for clients with a file of their own; {client} is none.")
-        printed: Snippet = module.render(target)
-        return printed
-    where = places.meant(client, target, scope)
-    place = here.shown(places.path(client, where, here))
-    drawn: Snippet = module.render(target, place, where) if client == "uv" else module.render(target, place)
-    return drawn
+        snippet = importlib.import_module(f"ppmctl.clients.{client}").render(target)
+    else:
+        where = places.meant(client, target, scope)
+        path = places.path(client, where, here)
+        printed["file"] = str(path)
+        if client in file_edit.CLIENTS:
+            snippet = file_edit.printed(client, target, here.shown(path), where)
+        else:
+            snippet = importlib.import_module(f"ppmctl.clients.{client}").render(target, here.shown(path))
+    unread = places.unread(client, here)
+    return printed | {"text": snippet.text, "notes": [*([unread] if unread else []), *snippet.says]}
 
 
-def _print(client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None) -> None:
-    from ppmctl.clients import places
-
-    if client == "netrc":
-        _print_netrc(target, credential_file)
+def _print(printed: list[dict[str, Any]], target: IndexTarget, as_json: bool) -> None:
+    if as_json:
+        output.as_json({"index": target.address.base, "name": target.name, "clients": printed})
         return
-    snippet = _snippet(client, target, scope, here)
-    output.data(snippet.text)
-    if unread := places.unread(client, here):
-        output.say(unread)
-    for line in snippet.says:
-        output.say(line)
+    for number, each in enumerate(printed):
+        if number:
+            output.data("")
+        output.data(each["text"])
+        for note in each["notes"]:
+            output.say(note)
 
 
-def _overview(target: IndexTarget, forms: dict[str, Form], here: Here) -> None:
-    from ppmctl import clients, written
-    from ppmctl.clients import places
-
-    known = written.read(os.environ, here.home)
+def _overview(target: IndexTarget, targets: Mapping[str, IndexTarget], here: Here, *, as_json: bool) -> None:
+    record = edit_record.read(os.environ, here.home)
+    ours = {entry.client for entry in record.all if entry.index == target.address.base}
+    known: list[dict[str, Any]] = []
     rows = []
-    for client in _CLIENTS:
-        where = "printed"
-        if client in places.SCOPES:
-            each = target.with_form(forms[client])
-            where = here.shown(places.path(client, places.meant(client, each, None), here))
-        form = forms[client] if client in clients.FORMS else ""
-        ours = any(entry.client == client and entry.index == target.address.base for entry in known.all)
-        can = "written" if ours else "--write" if client in places.WRITABLE else ""
-        rows.append((client, form, where, can))
+    for client, each in targets.items():
+        path = places.path(client, places.meant(client, each, None), here) if client in places.SCOPES else None
+        form = each.form if client in clients.FORMS else None
+        is_written, is_writable = client in ours, client in places.WRITABLE
+        file = None if path is None else str(path)
+        can_be = {"is_writable": is_writable, "is_written": is_written}
+        known.append({"client": client, "form": form, "file": file, **can_be})
+        can = "written" if is_written else "--write" if is_writable else ""
+        rows.append((client, form or "", "printed" if path is None else here.shown(path), can))
+    if as_json:
+        output.as_json({"index": target.address.base, "name": target.name, "clients": known})
+        return
     output.table(("client", "form", "goes into", "written"), rows)
     output.say(
         f"For {target.address.base}, called {target.name}. ppmctl client-config CLIENT prints what goes there; with"
         " --write it is put there, and with --remove taken out."
-    )
-
-
-def _print_netrc(target: IndexTarget, credential_file: Path | None) -> None:
-    from ppmctl.clients import netrc
-
-    found = client_files.credential_for(target, credential_file)
-    output.data(netrc.render(target, found))
-    output.say(
-        "It goes into ~/.netrc, which only you may read: (umask 077; ppmctl client-config netrc … >> ~/.netrc)."
-        f" It is used for every port of {target.address.host}."
     )

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import quote
 
-from ppmctl import output
+from ppmctl import address, credential, edit_record, file_edit, logins, netrc_edit, output, user_file
+from ppmctl.clients import Here, IndexTarget, Scope, places
+from ppmctl.credential import Credential
+from ppmctl.edit_record import EditRecord
 from ppmctl.errors import CredentialError, UsageError
+from ppmctl.file_edit import Change
 
-if TYPE_CHECKING:
-    from ppmctl.clients import Here, IndexTarget, Scope
-    from ppmctl.credential import Credential
-    from ppmctl.edits import Change
-    from ppmctl.written import Written
+
+def show(edited: Mapping[str, Any], here: Here) -> None:
+    """Print for a person what was done to a client's file."""
+    what, backup = f"{edited['client']}: {here.shown(Path(edited['file']))}", edited["backup"]
+    for line in edited["diff"]:
+        output.say(line)
+    if not edited["dry_run"]:
+        output.say(f"{what} {edited['outcome']}." + (f" As it was before: {backup}" if backup else ""))
+    elif edited["outcome"] == "unchanged":
+        output.say(f"{what}: would stay as it is.")
+    else:
+        output.say(f"{what}: would be changed.")
+    for line in edited["notes"]:
+        output.say(line)
 
 
 def demand_writable(clients_meant: tuple[str, ...]) -> None:
-    """UsageError where one of the clients has no file that is edited, or none is said."""
-    from ppmctl.clients import places
-
+    """Raise UsageError where one of the clients has no file that is edited, or none is named."""
     others = [client for client in clients_meant if client not in places.WRITABLE]
     if others or not clients_meant:
         raise UsageError(
@@ -31,80 +42,104 @@ def demand_writable(clients_meant: tuple[str, ...]) -> None:
         )
 
 
-def demand_change(client: str, target: IndexTarget, scope: Scope | None, here: Here) -> None:
-    """UsageError or PpmError where `write` would refuse what the client's file is, or says; nothing is written."""
-    from ppmctl import edits, written
+def write(
+    targets: Mapping[str, IndexTarget],
+    scope: Scope | None,
+    here: Here,
+    credential_file: Path | None,
+    *,
+    is_tried: bool,
+) -> Iterator[dict[str, Any]]:
+    """Put what each client needs into its file; with `is_tried` only look what would be done.
 
-    where, path = _meant(client, target, scope, here)
-    if client != "netrc":
-        edits.write(client, path, target, where, written.read(os.environ, here.home))
+    Raise UsageError or PpmError before the first file is changed where one of them can't be.
+    """
+    for client, target in targets.items():
+        _planned(client, target, scope, here, credential_file, _record(here))
+    for client, target in targets.items():
+        record = _record(here)
+        change, notes = _planned(client, target, scope, here, credential_file, record)
+        wins = [
+            f"{variable} is set, and wins over the file."
+            for variable in places.OVERRULE.get(client, ())
+            if here.environ.get(variable)
+        ]
+        name = target.username and quote(target.username, safe="")
+        yield _made(client, change, record, here, is_tried=is_tried, name=name, notes=(*notes, *wins))
 
 
-def _meant(client: str, target: IndexTarget, scope: Scope | None, here: Here) -> tuple[Scope, Path]:
-    from ppmctl import edits
-    from ppmctl.clients import places
+def _made(
+    client: str,
+    change: Change,
+    record: EditRecord,
+    here: Here,
+    *,
+    is_tried: bool,
+    name: str | None = None,
+    notes: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Make a change, unless `is_tried`; return what was done. The diff shows no other name in URLs than `name`."""
+    if not is_tried:
+        file_edit.make(change, record)
+    backup = change.entry.backup if change.entry is not None and change.is_one and not is_tried else None
+    return {
+        "client": client,
+        "file": str(change.path),
+        "outcome": change.done,
+        "dry_run": is_tried,
+        "diff": list(change.diff(here.shown(change.path), name)),
+        "backup": backup,
+        "notes": [*(f"{client}: {note}" for note in change.notes), *notes],
+    }
 
+
+def _planned(
+    client: str,
+    target: IndexTarget,
+    scope: Scope | None,
+    here: Here,
+    credential_file: Path | None,
+    record: EditRecord,
+) -> tuple[Change, tuple[str, ...]]:
+    """Return what is to be done to a client's file, and what to know beside it."""
     where = places.meant(client, target, scope)
-    path = edits.real(places.path(client, where, here))
+    path = user_file.real(places.path(client, where, here))
     if where == "project" and not path.exists():
         raise UsageError(f"There is no {path.name} here, or above.", hint="Go to a project's folder, or begin one.")
     if unread := places.unread(client, here):
         raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
-    return where, path
-
-
-def write(
-    client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None, dry_run: bool
-) -> None:
-    """Put what a client needs into its file; with `dry_run` show that alone."""
-    from ppmctl import edits, netrc_entry, written
-    from ppmctl.clients import places
-
-    where, path = _meant(client, target, scope, here)
-    known = written.read(os.environ, here.home)
     if client == "netrc":
-        change = netrc_entry.write(path, target, credential_for(target, credential_file), known)
-        said: tuple[str, ...] = (f"It is used for every port of {target.address.host}.",)
-    else:
-        change = edits.write(client, path, target, where, known)
-        module = importlib.import_module(f"ppmctl.clients.{client}")
-        said = module.says(target, where) if client == "uv" else module.says(target)
-    _apply(change, known, here, dry_run, f"{client}: {here.shown(path)}", target.username)
-    wins = [variable for variable in places.OVERRULE.get(client, ()) if here.environ.get(variable)]
-    for line in (*said, *(f"{variable} is set, and wins over the file." for variable in wins)):
-        output.say(line)
+        found = credential_for(target, credential_file)
+        change = netrc_edit.write(path, target, found, record, logins.read(here.environ, here.home))
+        return change, (f"It is used for every port of {target.address.host}.",)
+    return file_edit.write(client, path, target, where, record), file_edit.CLIENTS[client].says(target, where)
 
 
-def remove(clients_meant: tuple[str, ...], index: str | None, scope: Scope | None, here: Here, dry_run: bool) -> None:
-    """Take what was put there for these clients, or for all, out again."""
-    from ppmctl import address, edits, netrc_entry, written
-
-    known = written.read(os.environ, here.home)
+def remove(
+    clients_meant: tuple[str, ...], index: str | None, scope: Scope | None, here: Here, *, is_tried: bool
+) -> Iterator[dict[str, Any]]:
+    """Take what was put there for these clients, or for all, out again; with `is_tried` only look what would be."""
     cwd = here.cwd.resolve()
-    projects = (cwd, *cwd.parents)
     base = None if index is None else address.resolve(index, environ=os.environ, home=here.home).base
-    found = [
-        entry
-        for entry in reversed(known.all)
-        if (not clients_meant or entry.client in clients_meant)
-        and (base is None or entry.index == base)
-        and (scope is None or entry.scope == scope)
-        and (entry.scope != "project" or Path(entry.file).parent in projects)
-    ]
-    if not found:
-        output.say(
-            "Nothing of what ppmctl wrote is there" + (f" for {', '.join(clients_meant)}." if clients_meant else ".")
-        )
-    for entry in found:
-        known = written.read(os.environ, here.home)
-        change = (netrc_entry if entry.client == "netrc" else edits).remove(entry, known)
-        _apply(change, known, here, dry_run, f"{entry.client}: {here.shown(change.path)}", None)
+    for entry in reversed(_record(here).all):
+        if (
+            (clients_meant and entry.client not in clients_meant)
+            or (base is not None and entry.index != base)
+            or (scope is not None and entry.scope != scope)
+            or (entry.scope == "project" and Path(entry.file).parent not in (cwd, *cwd.parents))
+        ):
+            continue
+        record = _record(here)
+        change = (netrc_edit if entry.client == "netrc" else file_edit).remove(entry, record)
+        yield _made(entry.client, change, record, here, is_tried=is_tried)
+
+
+def _record(here: Here) -> EditRecord:
+    return edit_record.read(here.environ, here.home)
 
 
 def credential_for(target: IndexTarget, credential_file: Path | None) -> Credential:
-    """The credential for a netrc. CredentialError where there is none."""
-    from ppmctl import credential
-
+    """Return the credential for a netrc. Raise CredentialError where there is none."""
     found = credential.find(target.address, file=credential_file, environ=os.environ, home=Path.home())
     if found is None:
         raise CredentialError(
@@ -112,20 +147,3 @@ def credential_for(target: IndexTarget, credential_file: Path | None) -> Credent
             hint=f"ppmctl login {target.address.base} --netrc  writes it. {credential.PLACES}",
         )
     return found
-
-
-def _apply(change: Change, known: Written, here: Here, dry_run: bool, what: str, username: str | None) -> None:
-    from ppmctl import edits
-
-    name = None if username is None else quote(username, safe="")
-    for line in change.diff(here.shown(change.path), name):
-        output.say(line)
-    for note in change.notes:
-        output.say(f"{what}: {note}")
-    if dry_run:
-        output.say(f"{what}: {'would be changed' if change.is_one else 'would stay as it is'}.")
-        return
-    edits.make(change, known)
-    backup = change.entry.backup if change.entry is not None and change.is_one else None
-    done = "unchanged" if not change.is_one else "deleted" if change.after is None else "written"
-    output.say(f"{what} {done}." + (f" As it was before: {backup}" if backup else ""))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ppmctl.address import Address
     from ppmctl.credential import Credential, Secret
     from ppmctl.logins import Login
+    from ppmctl.session import Identity
 
 _MAX_LINE = 4096  # characters of a credential or a code that comes from elsewhere
 
@@ -45,6 +46,7 @@ _http_option = click.option(
 @credential_option
 @click.option("--netrc", is_flag=True, help="Put it into ~/.netrc (or NETRC) too, which pip, uv and curl read.")
 @_http_option
+@json_option
 def login(
     url: str | None,
     invite: str | None,
@@ -53,6 +55,7 @@ def login(
     credential_file: Path | None,
     netrc: bool,
     allow_http: bool,
+    as_json: bool,
 ) -> None:
     """Log in to the index at URL: try a credential, keep it, and mean this index wherever none is named.
 
@@ -81,22 +84,25 @@ def login(
     except PpmError:
         if invite is not None:
             output.say("The invite was exchanged, and the credential can't be kept. It is shown once:")
-            output.data(f"{found.username}:{found.secret.reveal()}")
+            (output.say if as_json else output.data)(f"{found.username}:{found.secret.reveal()}")
         raise
-    output.say(f"{identity.said} Kept in {_said(kept)}.")
+    if as_json:
+        output.as_json({"index": target.base, **_values(identity), "kept_in": _kept_in(kept)})
+    else:
+        output.say(f"{identity.said} Kept in {_said(kept)}.")
 
 
 @click.command()
 @click.argument("url", required=False)
 @click.option("--revoke", is_flag=True, help="Revoke the token on the index too, and those that were made with it.")
 @_http_option
-def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
+@json_option
+def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> None:
     """Take the credential for the index at URL out of where `login` put it, and mean that index no more.
 
     Without URL: the index of the last login.
     """
-    from ppmctl import credential, keeping, logins, session
-    from ppmctl.transport import Transport
+    from ppmctl import keeping, logins
 
     known = logins.read(os.environ, Path.home())
     if not known.all:
@@ -108,28 +114,37 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
         raise PpmError(
             f"Nobody is logged in to {target.base} here.", hint=f"There are logins at: {others}." if others else ""
         )
-    if revoke:
-        _demand_private(target, allow_http)
-        plain = f"ppmctl logout{f' {url}' if url else ''}  forgets it here, without revoking it."
-        if "+" not in kept.username:
-            raise UsageError(
-                f"{kept.username} is a user, whose own secret only an admin takes away.",
-                hint="On the index's machine: ppmctl user rotate. Without --revoke it is forgotten here alone.",
-            )
-        found = credential.from_login(target, os.environ, Path.home())
-        if found is None:
-            raise CredentialError(
-                f"The token of {kept.username} is not where it was kept: {_said(kept)}.", hint=plain
-            )
-        try:
-            with Transport(found, target.base) as transport:
-                revoked = session.revoke(target, transport, found.username)
-        except CredentialError as exc:
-            raise CredentialError(exc.message, hint=plain) from exc
-        for name in revoked:
-            output.say(f"{name} is revoked.")
+    revoked = _revoke(target, kept, f"ppmctl logout{f' {url}' if url else ''}", allow_http) if revoke else ()
+    for name in () if as_json else revoked:
+        output.say(f"{name} is revoked.")
     keeping.forget(target, kept, environ=os.environ, home=Path.home())
-    output.say(f"{kept.username} is logged out of {target.base}; taken out of {_said(kept)}.")
+    if as_json:
+        gone = {"revoked": list(revoked), "taken_out_of": _kept_in(kept)}
+        output.as_json({"index": target.base, "name": kept.username, **gone})
+    else:
+        output.say(f"{kept.username} is logged out of {target.base}; taken out of {_said(kept)}.")
+
+
+def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tuple[str, ...]:
+    """Revoke a login's token on the index; the names of what was revoked with it. `command` logs out without that."""
+    from ppmctl import credential, session
+    from ppmctl.transport import Transport
+
+    _demand_private(target, allow_http)
+    plain = f"{command}  forgets it here, without revoking it."
+    if "+" not in kept.username:
+        raise UsageError(
+            f"{kept.username} is a user, whose own secret only an admin takes away.",
+            hint="On the index's machine: ppmctl user rotate. Without --revoke it is forgotten here alone.",
+        )
+    found = credential.from_login(target, os.environ, Path.home())
+    if found is None:
+        raise CredentialError(f"The token of {kept.username} is not where it was kept: {_said(kept)}.", hint=plain)
+    try:
+        with Transport(found, target.base) as transport:
+            return session.revoke(target, transport, found.username)
+    except CredentialError as exc:
+        raise CredentialError(exc.message, hint=plain) from exc
 
 
 @click.command()
@@ -143,8 +158,7 @@ def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> No
         identity = session.identify(address, transport)
         source = transport.credential.source if transport.credential is not None else ""
     if as_json:
-        unknown: dict[str, object] = {"name": identity.name, "role": None, "projects": [], "expires": None}
-        output.as_json({"index": address.base, "source": source, **(identity.values or unknown)})
+        output.as_json({"index": address.base, "source": source, **_values(identity)})
         return
     output.data(identity.said)
     output.say(f"At {address.base}, by the credential from {source}.")
@@ -244,3 +258,12 @@ def _machine() -> str:
 
 def _said(kept: Login) -> str:
     return " and ".join([*(["the keyring"] if kept.keyring else []), *([kept.netrc] if kept.netrc else [])])
+
+
+def _kept_in(kept: Login) -> dict[str, object]:
+    return {"keyring": bool(kept.keyring), "netrc": kept.netrc}
+
+
+def _values(identity: Identity) -> dict[str, object]:
+    unknown: dict[str, object] = {"name": identity.name, "role": None, "projects": [], "expires": None}
+    return identity.values or unknown

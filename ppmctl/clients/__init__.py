@@ -119,7 +119,9 @@ def sh(words: str) -> str:
     return shlex.quote(words)
 
 
-def toml(value: str) -> str:
-    """A text as a TOML string."""
+def toml(value: str | bool) -> str:
+    """A text as a TOML string, or a truth value."""
+    if isinstance(value, bool):
+        return str(value).lower()
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'

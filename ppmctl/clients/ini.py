@@ -4,173 +4,114 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import replace
 
-from ppmctl.clients.lines import Add, Body, Mute, Plan, Unreadable, cut, edited, find, is_header, says_something
+from ppmctl.clients.lines import Add, Body, Edit, Statement, Unreadable, find, is_header, says_something
 
-Normal = Callable[[str], str]
 Values = dict[str, dict[str, str]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """An option, from the line `start` up to `stop`; `indent` is what stands before its name."""
+class IniEdit(Edit):
+    """An edit of a file that its program can read; `values` are those that the program sees."""
 
-    name: str
-    start: int
-    stop: int
-    indent: str
+    def __init__(self, body: Body) -> None:
+        super().__init__(body)
+        self.values = self.parse(body)
+        self._new: dict[str, list[tuple[str, ...]]] = {}
 
+    @staticmethod
+    def normal(name: str) -> str:
+        """Return the name of an option as the program has it."""
+        return name.lower()
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A section: the line of its header, and its options in their order."""
+    @classmethod
+    def parse(cls, body: Body) -> Values:
+        """Return all options by section and name, DEFAULT as a section.
 
-    name: str
-    header: int
-    options: list[Option] = field(default_factory=list)
+        Raise Unreadable with the line where the program would stop.
+        """
+        parser = configparser.RawConfigParser(default_section="\0")
+        parser.optionxform = cls.normal  # type: ignore[assignment,method-assign]  # how configparser has it done
+        try:
+            parser.read_string(body.plain)
+        except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as exc:
+            raise Unreadable("what stands there is there twice; its client stops at that.", line=exc.lineno) from None
+        except configparser.MissingSectionHeaderError as exc:
+            raise Unreadable("there is no [section] before it.", line=exc.lineno) from None
+        except configparser.ParsingError as exc:
+            raise Unreadable("it is neither a [section] nor name = value.", line=exc.errors[0][0]) from None
+        except (configparser.Error, AttributeError) as exc:
+            raise Unreadable(f"configparser can't read it ({type(exc).__name__}).") from None
+        return {section: dict(parser.items(section)) for section in parser.sections()}
 
-    def option(self, name: str) -> Option | None:
-        return next((option for option in self.options if option.name == name), None)
-
-    @property
-    def end(self) -> int:
-        """The line after its last option."""
-        return self.options[-1].stop if self.options else self.header + 1
-
-
-class File:
-    """A file that its client can read; `values` are those that the client sees. Unreadable, with the line."""
-
-    def __init__(self, body: Body, normal: Normal) -> None:
-        self.body = body
-        self.values = values(body, normal)
-        self.sections = _scanned(body, normal)
-        seen = {(section.name, option.name) for section in self.sections for option in section.options}
-        if seen != {(section, name) for section, options in self.values.items() for name in options}:
+    @classmethod
+    def scan(cls, body: Body) -> list[Statement]:
+        """Return the options and headers by configparser's rules: what is indented more goes on with the option."""
+        values = cls.parse(body)
+        found: list[Statement] = []
+        for number, text in enumerate(body.texts):
+            if not says_something(text):
+                continue
+            indent = text[: len(text) - len(text.lstrip())]
+            last = found[-1] if found else Statement(start=0, stop=0, section="")
+            if last.values and len(indent) > len(last.indent):
+                found[-1] = replace(last, stop=number + 1)
+                continue
+            if header := re.match(r"\[(.+)\]", text.strip()):
+                found.append(Statement(start=number, stop=number + 1, section=header[1]))
+                continue
+            name = cls.normal(re.split(r"[=:]", text.strip(), maxsplit=1)[0].rstrip())
+            value = {name: values.get(last.section, {}).get(name)}
+            found.append(Statement(start=number, stop=number + 1, section=last.section, values=value, indent=indent))
+        seen = {(each.section, name) for each in found for name in each.values}
+        if seen != {(section, name) for section, options in values.items() for name in options}:
             raise Unreadable("its sections can't be told apart for sure.", hint="Edit it by hand.")
+        return found
 
-    def section(self, name: str) -> Section | None:
-        return next((section for section in self.sections if section.name == name), None)
+    @classmethod
+    def check(cls, body: Body) -> None:
+        """Raise Unreadable where the program would stop."""
+        cls.parse(body)
 
-    def set_one(self, section: Section, name: str, value: str) -> list[Add | Mute]:
-        """The edits for an option that has one value: in place of another, which is commented out."""
-        if self.values[section.name].get(name) == value:
-            return []
-        there = section.option(name)
-        if there is None:
-            indent = section.options[-1].indent if section.options else ""
-            return [Add(at=section.end, texts=(f"{indent}{name} = {value}",))]
-        texts = self.body.texts
-        muted = [Mute(at=at) for at in range(there.start, there.stop) if says_something(texts[at])]
-        return [Add(at=there.start, texts=(f"{there.indent}{name} = {value}",)), *muted]
+    @classmethod
+    def of_ours(cls, body: Body, put: Add) -> Collection[int]:
+        """Return the lines of `put`, together or each by itself; a header stays if others have options below it."""
+        alone = [find(body, Add(at=put.at, texts=(text,))) for text in put.texts if text.strip()]
+        ours = set(find(body, put)) or {number for found in alone for number in found}
+        header = next((number for number in ours if is_header(body.texts[number])), None)
+        if header is not None:
+            below = [text for at, text in enumerate(body.texts) if at > header and at not in ours]
+            following = next(filter(says_something, below), "[")
+            if not is_header(following):
+                return {number for number in ours if number > header}
+        return ours
 
-    def put_into(self, section: Section, name: str, value: str) -> list[Add | Mute]:
-        """The edits for an option that has several values: one more line of it."""
-        there = section.option(name)
-        if there is None:
-            return self.set_one(section, name, value)
-        if value in self.values[section.name][name].split():
-            return []
-        return [Add(at=there.stop, texts=(f"{there.indent}    {value}",))]
+    def put(self, section: str, *lines: str) -> None:
+        """Put lines after the last option of a section, which is made at the end of the file if it isn't there."""
+        there = [each for each in self.statements if each.section == section]
+        if there:
+            self.add(there[-1].stop, *(there[-1].indent + line for line in lines))
+        else:
+            self._new.setdefault(section, []).append(lines)
 
-    def new_section(self, name: str, *lines: str) -> Add:
-        """The edit for a section at the end."""
-        blank = [""] if self.body.lines else []
-        return Add(at=len(self.body.lines), texts=(*blank, f"[{name}]", *lines))
+    def set(self, section: str, name: str, value: str, *, is_list: bool = False) -> None:
+        """Set an option: one more line of a list, or instead of another value, which is commented out."""
+        self.touched.add((section, name))
+        now = self.values.get(section, {}).get(name)
+        there = next((each for each in self.statements if each.section == section and name in each.values), None)
+        if now is None or there is None:
+            self.put(section, f"{name} = {value}")
+        elif is_list and value not in now.split():
+            self.add(there.stop, f"{there.indent}    {value}")
+        elif not is_list and value != now:
+            self.add(there.start, f"{there.indent}{name} = {value}")
+            self.mute(there.start, there.stop)
 
-
-def values(body: Body, normal: Normal) -> Values:
-    """All options by section and name, DEFAULT as a section. Unreadable, with the line, as the client would stop."""
-    parser = configparser.RawConfigParser(default_section="\0")
-    parser.optionxform = normal  # type: ignore[assignment,method-assign]  # how configparser has it done
-    try:
-        parser.read_string(body.plain)
-    except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as exc:
-        raise Unreadable("what stands there is there twice; its client stops at that.", line=exc.lineno) from None
-    except configparser.MissingSectionHeaderError as exc:
-        raise Unreadable("there is no [section] before it.", line=exc.lineno) from None
-    except configparser.ParsingError as exc:
-        raise Unreadable("it is neither a [section] nor name = value.", line=exc.errors[0][0]) from None
-    except (configparser.Error, AttributeError) as exc:
-        raise Unreadable(f"configparser can't read it ({type(exc).__name__}).") from None
-    return {section: dict(parser.items(section)) for section in parser.sections()}
-
-
-def same_but_for(before: Values, after: Values, touched: Mapping[tuple[str, str], object]) -> bool:
-    """Whether only the options that are named by section and name differ."""
-
-    def others(found: Values) -> dict[tuple[str, str], str]:
-        flat = {(section, name): text for section, options in found.items() for name, text in options.items()}
-        return {place: text for place, text in flat.items() if place not in touched}
-
-    return others(before) == others(after)
-
-
-def take(body: Body, put: Add) -> Body | None:
-    """The file without the lines that were put in; a section's header stays while others have options there."""
-    texts = put.texts
-    at = find(body, texts, put.at)
-    if at is None and not texts[0].strip():
-        texts = texts[1:]
-        at = find(body, texts, put.at)
-    if at is not None:
-        stop = at + len(texts)
-        header = next((at + offset for offset, text in enumerate(texts) if is_header(text)), None)
-        if header is not None and _goes_on(body, stop):
-            return cut(body, header + 1, stop)
-        return cut(body, at, stop)
-    return _take_each(body, put)
-
-
-def _take_each(body: Body, put: Add) -> Body | None:
-    found = False
-    for text in reversed(put.texts):
-        at = find(body, (text,), put.at) if text.strip() else None
-        if at is None or (is_header(text) and _goes_on(body, at + 1)):
-            continue
-        found = True
-        body = cut(body, at, at + 1)
-    return body if found else None
-
-
-def _goes_on(body: Body, at: int) -> bool:
-    """Whether the section has something from the line `at` on."""
-    following = next((text for text in body.texts[at:] if says_something(text)), "[")
-    return not is_header(following)
-
-
-def _scanned(body: Body, normal: Normal) -> list[Section]:
-    """The sections with their lines, by configparser's rules: what is indented more goes on with the option."""
-    sections: list[Section] = []
-    option: tuple[str, int, str] | None = None  # its name, first line, indentation
-    for number, text in enumerate(body.texts):
-        if not says_something(text):
-            continue
-        indent = text[: len(text) - len(text.lstrip())]
-        if option is not None and len(indent) > len(option[2]):
-            known = sections[-1].options
-            known[-1] = Option(name=option[0], start=option[1], stop=number + 1, indent=option[2])
-            continue
-        if header := re.match(r"\[(.+)\]", text.strip()):
-            sections.append(Section(name=header[1], header=number))
-            option = None
-        elif sections:
-            option = (normal(re.split(r"[=:]", text.strip(), maxsplit=1)[0].rstrip()), number, indent)
-            sections[-1].options.append(Option(name=option[0], start=number, stop=number + 1, indent=indent))
-    return sections
-
-
-def proven(
-    file: File,
-    edits: list[Add | Mute],
-    normal: Normal,
-    touched: Mapping[tuple[str, str], object],
-    notes: Sequence[str] = (),
-) -> Plan:
-    """The edits as a plan, once it is sure that they touch no other options. Unreadable if not."""
-    after, _ = edited(file.body, edits, "# ")
-    if not same_but_for(file.values, values(after, normal), touched):
-        raise Unreadable("it can't be edited without changing something else.", hint="Edit it by hand.")
-    return Plan(edits=tuple(edits), notes=tuple(notes))
+    def finish(self) -> IniEdit:
+        """Return the edit with the new sections. Raise Unreadable if it would change something else."""
+        for section, (first, *more) in self._new.items():
+            self.append(f"[{section}]", *first)
+            for lines in more:
+                self.add(len(self.body.lines), *lines)
+        return self.proven()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ppmctl import user_dirs
 from ppmctl.clients import Here, IndexTarget, Scope
 from ppmctl.errors import UsageError
 
@@ -58,12 +59,11 @@ def path(client: str, scope: Scope, here: Here, *, is_there: Callable[[Path], bo
         return _pip_of_venv(here) if scope == "venv" else _pip_of_user(here, is_there)
     if client == "uv":
         named = here.environ.get("UV_CONFIG_FILE")
-        return here.cwd / named if named else _roaming(here) / "uv" / "uv.toml"
+        return here.cwd / named if named else _config(here) / "uv" / "uv.toml"
     if client == "hatch":
         return _hatch(here)
     if client == "netrc":
-        named = here.environ.get("NETRC")
-        return here.cwd / named if named else here.home / ".netrc"
+        return here.cwd / user_dirs.netrc(here.environ, here.home)
     return here.home / ".pypirc"
 
 
@@ -76,10 +76,6 @@ def unread(client: str, here: Here) -> str | None:
     return None
 
 
-def _pip_name(here: Here) -> str:
-    return "pip.ini" if here.platform == "win32" else "pip.conf"
-
-
 def _pip_of_user(here: Here, is_there: Callable[[Path], bool]) -> Path:
     named = here.environ.get("PIP_CONFIG_FILE")
     if named and named != os.devnull:
@@ -87,7 +83,7 @@ def _pip_of_user(here: Here, is_there: Callable[[Path], bool]) -> Path:
     library = here.home / "Library" / "Application Support" / "pip"
     if here.platform == "darwin":  # where XDG_CONFIG_HOME means nothing to pip
         return (library if is_there(library) else here.home / ".config" / "pip") / "pip.conf"
-    return _roaming(here) / "pip" / _pip_name(here)
+    return _config(here) / "pip" / "pip.conf"
 
 
 def _pip_of_venv(here: Here) -> Path:
@@ -96,15 +92,11 @@ def _pip_of_venv(here: Here) -> Path:
         raise UsageError(
             "No virtual environment is active: VIRTUAL_ENV is not set.", hint="Activate it: . .venv/bin/activate"
         )
-    return here.cwd / venv / _pip_name(here)
+    return here.cwd / venv / "pip.conf"
 
 
-def _roaming(here: Here) -> Path:
-    """The folder of a user's configuration."""
-    if here.platform == "win32":
-        return Path(here.environ.get("APPDATA") or here.home / "AppData" / "Roaming")
-    config = Path(here.environ.get("XDG_CONFIG_HOME") or "")
-    return config if config.is_absolute() else here.home / ".config"
+def _config(here: Here) -> Path:
+    return user_dirs.config(here.environ, here.home)
 
 
 def _hatch(here: Here) -> Path:
@@ -112,4 +104,4 @@ def _hatch(here: Here) -> Path:
         return here.cwd / named
     if here.platform == "darwin":
         return here.home / "Library" / "Application Support" / "hatch" / "config.toml"
-    return _roaming(here) / "hatch" / "config.toml"
+    return _config(here) / "hatch" / "config.toml"

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import Form, IndexTarget, Snippet, sh, tables, toml
-from ppmctl.clients.lines import Body, Plan
+from ppmctl.clients import Form, IndexTarget, Scope, sh
+from ppmctl.clients.lines import Body
+from ppmctl.clients.tables import TomlEdit
 
 _PRIORITY: dict[Form, str] = {"single": "primary", "extra": "supplemental", "explicit": "explicit"}
 
 
-def block(target: IndexTarget) -> list[str]:
-    """The lines of the source's table."""
-    return [
-        "[[tool.poetry.source]]",
-        f"name = {toml(target.name)}",
-        f"url = {toml(target.address.simple)}",
-        f"priority = {toml(_PRIORITY[target.form])}",
-    ]
+_SOURCES = ("tool", "poetry", "source")
 
 
-def render(target: IndexTarget, place: str) -> Snippet:
-    """A `[[tool.poetry.source]]`."""
-    return Snippet(text="\n".join([f"# {place}", *block(target)]), says=says(target))
+def source(target: IndexTarget) -> dict[str, str | bool]:
+    """Return what the index's table says."""
+    return {"name": target.name, "url": target.address.simple, "priority": _PRIORITY[target.form]}
 
 
-def says(target: IndexTarget) -> tuple[str, ...]:
+def says(target: IndexTarget, _where: Scope = "project") -> tuple[str, ...]:
     """What to know beside the file."""
     said = []
     if target.form == "explicit":
@@ -48,6 +42,11 @@ def says(target: IndexTarget) -> tuple[str, ...]:
     return tuple(said)
 
 
-def plan(body: Body, target: IndexTarget) -> Plan:
-    """What makes a pyproject.toml know the index."""
-    return tables.proven(body, tables.put(body, ("tool", "poetry", "source"), block(target)))
+File = TomlEdit
+
+
+def plan(body: Body, target: IndexTarget, _where: Scope) -> TomlEdit:
+    """Return the edit for a pyproject.toml."""
+    edit = File(body)
+    edit.put(_SOURCES, source(target))
+    return edit.proven()

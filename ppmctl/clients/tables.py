@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from ppmctl.clients.lines import Add, Body, Mute, Plan, Unreadable, cut, edited, find, is_header, says_something
+from ppmctl.clients import toml
+from ppmctl.clients.lines import Add, Body, Edit, Statement, Unreadable, find, is_header, says_something
 
 Path = tuple[str, ...]
 
@@ -16,32 +18,20 @@ _USERINFO = re.compile(r"//[^/@]*@")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statement:
-    """A header or a key with its value, from the line `start` up to `stop`."""
-
-    start: int
-    stop: int
-    header: bool
-    parsed: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table as it is written: from the line `start`, its header's, up to `stop`; () for the file's own keys."""
+    """A table as it is written: from the line `start`, its header's, up to `stop`; () for the file's own keys.
+
+    `values` are its own keys; what stands in tables below it is not among them.
+    """
 
     path: Path
     start: int
     stop: int
-    keys: tuple[Statement, ...]
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """Its own keys; what stands in tables below it is not among them."""
-        return {name: value for key in self.keys for name, value in key.parsed.items()}
+    values: dict[str, Any]
 
 
 def parsed(body: Body) -> dict[str, Any]:
-    """What the file says. Unreadable, with the line."""
+    """Return what the file says. Raise Unreadable with the line."""
     try:
         return tomllib.loads(body.plain)
     except tomllib.TOMLDecodeError as exc:
@@ -52,21 +42,8 @@ def parsed(body: Body) -> dict[str, Any]:
         raise Unreadable("it is nested too deeply.") from None
 
 
-def tables(body: Body) -> list[Table]:
-    """The tables as they are written, in their order; the file's own keys are the first. Unreadable."""
-    parsed(body)
-    found: list[Table] = [Table(path=(), start=0, stop=0, keys=())]
-    for each in _statements(body):
-        if each.header:
-            found.append(Table(path=_path(each.parsed), start=each.start, stop=each.stop, keys=()))
-        else:
-            last = found[-1]
-            found[-1] = Table(path=last.path, start=last.start, stop=each.stop, keys=(*last.keys, each))
-    return found
-
-
 def lookup(values: Mapping[str, Any], path: Path) -> Any:
-    """What stands at `path`, or None."""
+    """Return what stands at `path`, or None."""
     found: Any = values
     for name in path:
         if not isinstance(found, dict) or name not in found:
@@ -75,140 +52,127 @@ def lookup(values: Mapping[str, Any], path: Path) -> Any:
     return found
 
 
-def muted(body: Body, start: int, stop: int) -> list[Add | Mute]:
-    """The edits that comment out what the lines from `start` up to `stop` say."""
-    return [Mute(at=at) for at in range(start, stop) if body.texts[at].strip()]
+class TomlEdit(Edit):
+    """An edit of a file that is TOML."""
+
+    @classmethod
+    def scan(cls, body: Body) -> list[Statement]:
+        """Return the headers and keys, each with the path of its table."""
+        parsed(body)
+        found: list[Statement] = []
+        path: Path = ()
+        for start, stop, values in _pieces(body.texts):
+            if is_header(body.texts[start]):
+                path, values = _path(values), {}
+            found.append(Statement(start=start, stop=stop, section=path, values=values))
+        return found
+
+    @classmethod
+    def of_ours(cls, body: Body, put: Add) -> Collection[int]:
+        """Return the lines of `put`; of a table of the same place, name and URL also what others wrote into it."""
+        if put.header is None:
+            return find(body, put)
+        wanted = tomllib.loads("\n".join(text for text in put.texts if text != put.header))
+        for table in tables(cls.scan(body)):
+            is_same = all(table.values.get(name) == wanted[name] for name in ("name", "url"))
+            if is_same and body.texts[table.start].strip() == put.header:
+                is_blank = table.start > 0 and not body.texts[table.start - 1].strip() and not put.texts[0].strip()
+                return range(table.start - is_blank, table.stop)
+        return ()
+
+    def set_top(self, name: str, value: str) -> None:
+        """Set one of the file's own keys, instead of another value, which is commented out."""
+        top = [each for each in self.statements if not each.section]
+        there = [each for each in top if name in each.values]
+        if any(each.values == {name: value} for each in there):
+            return
+        blank = [] if top or not self.body.lines else [""]
+        self.add(top[-1].stop if top else 0, f"{name} = {toml(value)}", *blank)
+        for each in there:
+            self.mute(each.start, each.stop)
+
+    def mute_key(self, path: Path, name: str) -> None:
+        """Comment out a key of a table."""
+        for each in self.statements:
+            if each.section == path and name in each.values:
+                self.mute(each.start, each.stop)
+
+    def put(
+        self,
+        path: Path,
+        ours: dict[str, Any],
+        is_replaced: Callable[[dict[str, Any]], bool] = lambda _values: False,
+    ) -> list[dict[str, Any]]:
+        """Put a table at the end of the array at `path`; return the other tables that are left there.
+
+        Those of its name, and those that `is_replaced`, are commented out. Raise Unreadable where that name is
+        another URL's, or the array is not written as tables.
+        """
+        name = ".".join(path)
+        there = [table for table in tables(self.statements) if table.path == path]
+        if (lookup(parsed(self.body), path) or []) != [table.values for table in there]:
+            raise Unreadable(f"{name} is not written as [[{name}]].", hint="Write it so, or paste what is printed.")
+        left = []
+        for table in there:
+            has_name = table.values.get("name") == ours["name"]
+            if has_name and not _is_same_place(table.values.get("url"), ours["url"]):
+                raise Unreadable(
+                    f"{ours['name']!r} is another index there.",
+                    line=table.start + 1,
+                    hint="Call this one --name OTHER.",
+                )
+            if table.values != ours and (has_name or is_replaced(table.values)):
+                self.mute(table.start, table.stop)
+            elif table.values != ours:
+                left.append(table.values)
+        if all(table.values != ours for table in there):
+            self.append(*written(path, ours))
+        return left
 
 
-def appended(body: Body, lines: list[str]) -> Add:
-    """The edit that puts a table at the end."""
-    return Add(at=len(body.lines), texts=(*([""] if body.lines else []), *lines))
+def written(path: Path, values: Mapping[str, str | bool]) -> list[str]:
+    """Return the lines of a table of the array at `path`."""
+    return [f"[[{'.'.join(path)}]]", *(f"{name} = {toml(value)}" for name, value in values.items())]
 
 
-def put(
-    body: Body, path: Path, lines: list[str], in_place_of: Callable[[dict[str, Any]], bool] = lambda _values: False
-) -> list[Add | Mute]:
-    """The edits that have a table of the array at `path` as `lines` are, in place of what has its name and of others.
-
-    Unreadable where that name is another URL's, or the array is not written as tables.
-    """
-    ours = lookup(tomllib.loads("\n".join(lines)), path)[0]
-    there = lookup(parsed(body), path) or []
-    written = [table for table in tables(body) if table.path == path]
-    if there != [table.values for table in written]:
-        raise Unreadable(
-            f"{'.'.join(path)} is not written as [[{'.'.join(path)}]].", hint="Write it so, or paste what is printed."
-        )
-    edits: list[Add | Mute] = []
-    for table in written:
-        if table.values.get("name") == ours["name"] and not _same_place(table.values.get("url"), ours["url"]):
-            raise Unreadable(
-                f"{ours['name']!r} is another index there.", line=table.start + 1, hint="Call this one --name OTHER."
-            )
-        if table.values != ours and (table.values.get("name") == ours["name"] or in_place_of(table.values)):
-            edits += muted(body, table.start, table.stop)
-    if ours not in there:
-        edits.append(appended(body, lines))
-    return edits
+def tables(statements: list[Statement]) -> Iterator[Table]:
+    """Yield the tables as they are written, in their order; the file's own keys are none."""
+    starts = [number for number, each in enumerate(statements) if each.section and not each.values]
+    for start, stop in pairwise([*starts, len(statements)]):
+        own = statements[start:stop]
+        values = {name: value for each in own for name, value in each.values.items()}
+        yield Table(path=own[0].section, start=own[0].start, stop=own[-1].stop, values=values)
 
 
-def proven(body: Body, edits: list[Add | Mute], notes: Sequence[str] = ()) -> Plan:
-    """The edits as a plan, once it is sure that what they leave alone says the same. Unreadable if not."""
-    after, puts = edited(body, edits, "# ")
-    without_ours = after
-    for each in reversed(puts):
-        without_ours = cut(without_ours, each.at, each.at + len(each.texts))
-    commented = [Mute(at=edit.at) for edit in edits if isinstance(edit, Mute)]
-    left = parsed(edited(body, commented, "# ")[0])
-    expected = parsed(edited(body, commented, "# ")[0])
-    for each in puts:
-        _merge(expected, tomllib.loads("\n".join(each.texts)))
-    if not _is_part(left, parsed(body)) or parsed(without_ours) != left or parsed(after) != expected:
-        raise Unreadable("it can't be edited without changing something else.", hint="Edit it by hand.")
-    return Plan(edits=tuple(edits), notes=tuple(notes))
-
-
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for name, value in more.items():
-        if isinstance(value, dict):
-            _merge(into.setdefault(name, {}), value)
-        elif isinstance(value, list):
-            into[name] = [*into.get(name, []), *value]
-        else:
-            into[name] = value
-
-
-def _is_part(some: Any, whole: Any) -> bool:
-    """Whether `whole` says all that `some` says, in the same places and order."""
-    if isinstance(some, dict) and isinstance(whole, dict):
-        return all(name in whole and _is_part(value, whole[name]) for name, value in some.items())
-    if isinstance(some, list) and isinstance(whole, list):
-        rest = iter(whole)
-        return all(any(value == other for other in rest) for value in some)
-    return bool(some == whole)
-
-
-def _same_place(url: object, other: str) -> bool:
+def _is_same_place(url: object, other: str) -> bool:
     return isinstance(url, str) and _USERINFO.sub("//", url).rstrip("/") == _USERINFO.sub("//", other).rstrip("/")
 
 
-def take(body: Body, put: Add) -> Body | None:
-    """The file without the lines that were put in; of a table of ours, with what others wrote into it."""
-    texts = put.texts
-    at = find(body, texts, put.at)
-    if at is None and not texts[0].strip():
-        texts = texts[1:]
-        at = find(body, texts, put.at)
-    if not any(map(is_header, texts)):
-        return None if at is None else cut(body, at, at + len(texts))
-    table = _ours(body, tuple(filter(str.strip, texts)))
-    if table is None:
-        return None
-    start = table.start
-    if start and not put.texts[0].strip() and not body.texts[start - 1].strip():
-        start -= 1
-    return cut(body, start, table.stop)
-
-
-def _ours(body: Body, texts: tuple[str, ...]) -> Table | None:
-    """The table that these lines were written as: of the same place, name and URL."""
-    written = tomllib.loads("\n".join(texts))
-    for table in tables(body):
-        if not table.path or body.texts[table.start].strip() != texts[0]:
-            continue
-        ours = lookup(written, table.path)[0]
-        if all(table.values.get(name) == ours[name] for name in ("name", "url")):
-            return table
-    return None
-
-
-def _statements(body: Body) -> Iterator[Statement]:
-    number, texts = 0, body.texts
+def _pieces(texts: list[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield what stands in the file piece by piece: its first line, the line after its last, and what it says."""
+    number = 0
     while number < len(texts):
-        if not says_something(texts[number]):
-            number += 1
+        start, number = number, number + 1
+        if not says_something(texts[start]):
             continue
-        start, piece = number, ""
-        while True:  # a value may go on over several lines; the first that is whole is all of it
-            piece += f"{texts[number]}\n"
+        while (values := _parsed_piece(texts[start:number])) is None:  # a value may go on over several lines
+            if number == len(texts):
+                raise Unreadable("it goes on to the end of the file.", line=start + 1)
             number += 1
-            try:
-                found = tomllib.loads(piece)
-                break
-            except tomllib.TOMLDecodeError:
-                if number == len(texts):
-                    raise Unreadable("it goes on to the end of the file.", line=start + 1) from None
-        yield Statement(start=start, stop=number, header=is_header(texts[start]), parsed=found)
+        yield start, number, values
 
 
-def _path(header: Mapping[str, Any]) -> Path:
-    names: list[str] = []
-    found: Any = header
-    while found:
-        if isinstance(found, list):
-            found = found[0]
-            continue
-        (name,) = found
-        names.append(name)
-        found = found[name]
-    return tuple(names)
+def _parsed_piece(texts: list[str]) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads("\n".join((*texts, "")))
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _path(values: dict[str, Any]) -> Path:
+    """Return the path that a header, parsed by itself, names."""
+    names: Path = ()
+    while values:
+        ((name, below),) = values.items()
+        names, values = (*names, name), below[0] if isinstance(below, list) else below
+    return names

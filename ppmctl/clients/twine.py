@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ppmctl.address import base_url
-from ppmctl.clients import IndexTarget, Snippet, ini, sh
-from ppmctl.clients.lines import Add, Body, Mute, Plan, Unreadable
+from ppmctl.clients import IndexTarget, Scope, sh
+from ppmctl.clients.ini import IniEdit
+from ppmctl.clients.lines import Body, Unreadable
 from ppmctl.errors import UsageError
 
 # What twine means by a file without index-servers; with one, it knows no others than those it names.
@@ -21,30 +22,7 @@ def wanted(target: IndexTarget) -> dict[str, str]:
     return options
 
 
-def render(target: IndexTarget, place: str) -> Snippet:
-    """A .pypirc with one index to upload to, without a password."""
-    where = (
-        ["the password is in the keyring, where `ppmctl login` put it"]
-        if target.in_keyring
-        else [
-            "the password into TWINE_PASSWORD, or a keyring:",
-            f"# keyring set {target.address.upload} {target.username or 'USER'}",
-        ]
-    )
-    lines = [
-        f"# {place}, for twine upload --repository {target.name}; {where[0]}",
-        *where[1:],
-        "[distutils]",
-        "index-servers =",
-        *(f"    {name}" for name in (*IMPLIED, target.name)),
-        "",
-        f"[{target.name}]",
-        *(f"{name} = {value}" for name, value in wanted(target).items()),
-    ]
-    return Snippet(text="\n".join(lines), says=_authorities(target))
-
-
-def says(target: IndexTarget) -> tuple[str, ...]:
+def says(target: IndexTarget, _where: Scope = "user") -> tuple[str, ...]:
     """What to know beside the file."""
     secret = (
         "the secret is in the keyring, where `ppmctl login` put it"
@@ -53,55 +31,31 @@ def says(target: IndexTarget) -> tuple[str, ...]:
         " TWINE_PASSWORD, FLIT_PASSWORD"
     )
     publish = f"twine upload --repository {target.name} dist/*, or flit publish --repository {target.name}"
-    return (f"To publish: {publish}; {secret}.", *_authorities(target))
+    authorities = [f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}"] if target.ca else []
+    return (f"To publish: {publish}; {secret}.", *authorities)
 
 
-def _authorities(target: IndexTarget) -> tuple[str, ...]:
-    if target.ca:
-        return (f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}",)
-    return ()
+File = IniEdit
 
 
-def normal(name: str) -> str:
-    """The name of an option, as configparser has it."""
-    return name.lower()
-
-
-def plan(body: Body, target: IndexTarget) -> Plan:
-    """What makes a .pypirc know the index. Unreadable where its name is another index's there."""
-    file = ini.File(body, normal)
-    edits: list[Add | Mute] = []
-    options = wanted(target)
-    section = file.section(target.name)
-    if section is not None and not _is_about(file.values[target.name].get("repository"), target):
+def plan(body: Body, target: IndexTarget, _where: Scope) -> IniEdit:
+    """Return the edit for a .pypirc. Raise Unreadable where the index's name is another index's there."""
+    edit = File(body)
+    if target.name in edit.values and not _is_about(edit.values[target.name].get("repository"), target):
+        header = next(each for each in edit.statements if each.section == target.name)
         raise Unreadable(
-            f"[{target.name}] is about another index.", line=section.header + 1, hint="Call this one --name OTHER."
+            f"[{target.name}] is about another index.", line=header.start + 1, hint="Call this one --name OTHER."
         )
-    distutils = file.section("distutils")
-    if distutils is not None and distutils.option("index-servers"):
-        edits += file.put_into(distutils, "index-servers", target.name)
-    else:
-        servers = [("index-servers =", *(f"    {name}" for name in IMPLIED)), (f"    {target.name}",)]
-        if distutils is None:
-            edits.append(file.new_section("distutils", *servers[0]))
-        else:
-            edits.append(Add(at=distutils.end, texts=servers[0]))
-        edits.append(Add(at=edits[-1].at, texts=servers[1]))
-    if section is None:
-        lines = [f"{name} = {value}" for name, value in options.items()]
-        at = len(body.lines)
-        edits.append(
-            Add(at=at, texts=(*([""] if body.lines or distutils is None else []), f"[{target.name}]", *lines))
-        )
-    else:
-        for name, value in options.items():
-            edits += file.set_one(section, name, value)
-    touched: dict[tuple[str, str], object] = {(target.name, name): None for name in options}
-    return ini.proven(file, edits, normal, {**touched, ("distutils", "index-servers"): None}, _notes(body))
-
-
-def _notes(body: Body) -> tuple[str, ...]:
-    return ("It starts with a byte order mark, at which twine stops: save it without one.",) if body.bom else ()
+    if "index-servers" in edit.values.get("distutils", {}):
+        edit.set("distutils", "index-servers", target.name, is_list=True)
+    else:  # twice, so that the first can stay when others have put more names below
+        edit.put("distutils", "index-servers =", *(f"    {name}" for name in IMPLIED))
+        edit.put("distutils", f"    {target.name}")
+    for name, value in wanted(target).items():
+        edit.set(target.name, name, value)
+    if body.bom:
+        edit.notes.append("It starts with a byte order mark, at which twine stops: save it without one.")
+    return edit.finish()
 
 
 def _is_about(repository: str | None, target: IndexTarget) -> bool:

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Scope, Snippet, tables, toml
-from ppmctl.clients.lines import Add, Body, Mute, Plan, Unreadable
+from ppmctl.clients import Form, IndexTarget, Scope
+from ppmctl.clients.lines import Body, Unreadable
+from ppmctl.clients.tables import TomlEdit, lookup, parsed
+
+_ABOVE: dict[Scope, tuple[str, ...]] = {"user": (), "project": ("tool", "uv")}
+_FLAGS: dict[Form, dict[str, str | bool]] = {"single": {"default": True}, "explicit": {"explicit": True}}
 
 
-def block(target: IndexTarget, where: Scope) -> list[str]:
-    """The lines of the index's table."""
-    in_project = where == "project"
+def index(target: IndexTarget, where: Scope) -> dict[str, str | bool]:
+    """Return what the index's table says."""
     # a project is its team's: nobody's name is in it
-    url = target.address.simple if in_project else target.simple
-    lines = [
-        "[[tool.uv.index]]" if in_project else "[[index]]",
-        f"name = {toml(target.name)}",
-        f"url = {toml(url)}",
-        f"publish-url = {toml(target.address.upload)}",
-    ]
-    if target.form == "single":
-        lines.append("default = true")
-    elif target.form == "explicit":
-        lines.append("explicit = true")
-    return lines
+    url = target.address.simple if where == "project" else target.simple
+    values: dict[str, str | bool] = {"name": target.name, "url": url, "publish-url": target.address.upload}
+    return values | _FLAGS.get(target.form, {})
 
 
 def top(target: IndexTarget, where: Scope) -> dict[str, str]:
-    """The keys of uv.toml itself, as TOML."""
-    return {"keyring-provider": '"subprocess"'} if target.in_keyring and where == "user" else {}
-
-
-def render(target: IndexTarget, place: str, where: Scope) -> Snippet:
-    """A user's `[[index]]`, or a project's."""
-    keys = [f"{name} = {value}" for name, value in top(target, where).items()]
-    text = "\n".join([f"# {place}", *keys, *block(target, where)])
-    return Snippet(text=text, says=says(target, where))
+    """Return the keys of uv.toml itself."""
+    return {"keyring-provider": "subprocess"} if target.in_keyring and where == "user" else {}
 
 
 def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:
@@ -70,42 +57,31 @@ def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:
     return tuple(said)
 
 
-def check(body: Body) -> None:
-    """Unreadable where uv would stop: no TOML, or two indexes that are both the default."""
-    found = tables.parsed(body)
-    for path in (("index",), ("tool", "uv", "index")):
-        there = tables.lookup(found, path)
-        defaults = [each for each in there if each.get("default") is True] if isinstance(there, list) else []
-        if len(defaults) > 1:
-            raise Unreadable("two indexes are the default.")
+class File(TomlEdit):
+    """A uv.toml, or a pyproject.toml."""
+
+    @classmethod
+    def check(cls, body: Body) -> None:
+        """Raise Unreadable where uv would stop: no TOML, or two indexes that are both the default."""
+        values = parsed(body)
+        for above in _ABOVE.values():
+            there = lookup(values, (*above, "index"))
+            defaults = [each for each in there if each.get("default") is True] if isinstance(there, list) else []
+            if len(defaults) > 1:
+                raise Unreadable("two indexes are the default.")
 
 
-def plan(body: Body, target: IndexTarget, where: Scope) -> Plan:
-    """What makes a uv.toml or a pyproject.toml know the index: an only one in place of another."""
-    above: tables.Path = ("tool", "uv") if where == "project" else ()
-    single = target.form == "single"
-    edits: list[Add | Mute] = []
-    written = tables.tables(body)
-    for table in written:
-        if table.path == above and single:
-            for key in table.keys:
-                if "index-url" in key.parsed:
-                    edits += tables.muted(body, key.start, key.stop)
+def plan(body: Body, target: IndexTarget, where: Scope) -> TomlEdit:
+    """Return the edit for a uv.toml or a pyproject.toml: an only index instead of another."""
+    above, is_single = _ABOVE[where], target.form == "single"
+    edit = File(body)
+    if is_single:
+        edit.mute_key(above, "index-url")
     for name, value in top(target, where).items():
-        keys = [key for key in written[0].keys if name in key.parsed]
-        if any(key.parsed == {name: value.strip('"')} for key in keys):
-            continue
-        blank = [] if written[0].keys or not body.lines else [""]
-        edits.append(Add(at=written[0].stop, texts=(f"{name} = {value}", *blank)))
-        for key in keys:
-            edits += tables.muted(body, key.start, key.stop)
-
-    def in_place_of(values: dict[str, object]) -> bool:
-        return single and values.get("default") is True
-
-    edits += tables.put(body, (*above, "index"), block(target, where), in_place_of)
-    others = [table for table in written if table.path == (*above, "index") and not in_place_of(table.values)]
-    notes = []
-    if single and any(table.values.get("name") != target.name for table in others):
-        notes.append("It has other indexes too, which uv asks first, in their order.")
-    return tables.proven(body, edits, notes)
+        edit.set_top(name, value)
+    others = edit.put(
+        (*above, "index"), index(target, where), lambda values: is_single and values.get("default") is True
+    )
+    if is_single and others:
+        edit.notes.append("It has other indexes too, which uv asks first, in their order.")
+    return edit.proven()

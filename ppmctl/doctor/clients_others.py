@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ppmctl import user_dirs
 from ppmctl.address import read_sections
 from ppmctl.doctor.clients_values import Setting, configure, found, hidden, is_index, variable
 from ppmctl.doctor.finding import Finding, Visit
@@ -59,7 +60,10 @@ def _pdm(visit: Visit) -> Iterator[Finding]:
             said += " beside others, and takes the highest version of any, also of a name of yours at another index"
             yield Finding("pdm", "warn", said, configure("pdm", visit, form="explicit"))
         return
-    files = [_folder(visit) / "pdm" / "config.toml", *([project.with_name("pdm.toml")] if project else [])]
+    files = [
+        user_dirs.config(visit.environ, visit.home) / "pdm" / "config.toml",
+        *([project.with_name("pdm.toml")] if project else []),
+    ]
     urls = [
         Setting(name="pypi.url", value=url, file=path, undo=f"pdm config --delete pypi.url  # {path}")
         for path in files
@@ -148,11 +152,6 @@ def _no_project(name: str, visit: Visit) -> Finding:
 def _project(visit: Visit, filename: str) -> Path | None:
     folders = (visit.cwd, *visit.cwd.parents)
     return next((folder / filename for folder in folders if (folder / filename).is_file()), None)
-
-
-def _folder(visit: Visit) -> Path:
-    config = Path(visit.environ.get("XDG_CONFIG_HOME") or "")
-    return config if config.is_absolute() else visit.home / ".config"
 
 
 def _backend(project: Path) -> str:

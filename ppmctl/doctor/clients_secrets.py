@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ppmctl import user_dirs
 from ppmctl.doctor.clients_values import Client
 from ppmctl.doctor.finding import Finding, Visit
 
@@ -59,7 +60,7 @@ def _finding(path: Path, number: int, host: str, visit: Visit) -> Finding:
 
 
 def _files(clients: Iterable[Client], visit: Visit) -> list[Path]:
-    config = Path(visit.environ.get("XDG_CONFIG_HOME") or visit.home / ".config")
+    config = user_dirs.config(visit.environ, visit.home)
     files = [setting.file for client in clients for chain in client.settings.values() for setting in chain]
     known = [visit.home / ".pypirc", config / "pypoetry" / "config.toml", config / "pdm" / "config.toml"]
     here = [path for pattern in _IN_PROJECTS for path in sorted(visit.cwd.glob(pattern))]

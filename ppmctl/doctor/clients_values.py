@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ppmctl import logins, wellknown
+from ppmctl import logins, user_dirs, wellknown
 from ppmctl.address import Address, base_url
 from ppmctl.credential import SECRET_VARIABLES
 from ppmctl.doctor.finding import Visit
-from ppmctl.doctor.places import netrc_of
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.netrc_file import entries
 from ppmctl.simple import Index, parse_names
@@ -214,7 +213,7 @@ def only_in_keyring(visit: Visit) -> str:
     if login is None or not login.keyring or login.netrc:
         return ""
     try:
-        text = netrc_of(visit.environ, visit.home).read_text(encoding="utf-8")
+        text = user_dirs.netrc(visit.environ, visit.home).read_text(encoding="utf-8")
     except (OSError, UnicodeError):
         return login.username
     return "" if any(entry.host in (visit.address.host, "") for entry in entries(text)) else login.username

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from ppmctl import credential
+from ppmctl import credential, user_dirs
 from ppmctl.credential import Credential
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError
@@ -25,11 +24,6 @@ def check(visit: Visit) -> Iterator[Finding]:
         yield from found
     elif visit.credential is not None:
         yield Finding("places", "ok", "no other place has another credential, and nobody else can read them")
-
-
-def netrc_of(environ: Mapping[str, str], home: Path) -> Path:
-    """The netrc file that clients read."""
-    return Path(environ["NETRC"]) if environ.get("NETRC") else home / ".netrc"
 
 
 def _others(visit: Visit) -> Iterator[Finding]:
@@ -65,7 +59,7 @@ def _is_refused(visit: Visit, shown: Credential) -> bool:
 def _files(visit: Visit) -> Iterator[Finding]:
     if os.name != "posix":
         return
-    for path in (netrc_of(visit.environ, visit.home), visit.home / ".pypirc"):
+    for path in (user_dirs.netrc(visit.environ, visit.home), visit.home / ".pypirc"):
         try:
             entry = path.stat()
         except OSError:

@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import files, netrc_file
+from ppmctl import files, netrc_file, user_dirs
 from ppmctl.address import Address
-from ppmctl.clients import IndexTarget, netrc
 from ppmctl.credential import SECRET_VARIABLES, Credential
 from ppmctl.errors import PpmError
 from ppmctl.extras import with_extra
@@ -105,7 +104,7 @@ def programs(
     with tempfile.TemporaryDirectory(prefix="ppmctl-env-") as folder:
         if credential is not None:
             path = Path(folder) / "netrc"
-            line = netrc.render(IndexTarget(name=_NAME, address=address), credential)
+            line = netrc_file.line(address.host, credential)
             files.create(path, _with_others(line, address, environ, home).encode())
             kept |= {
                 "NETRC": str(path),
@@ -153,7 +152,7 @@ def pip_for(python: Path) -> tuple[str, ...]:
 def _with_others(line: str, address: Address, environ: Mapping[str, str], home: Path) -> str:
     """The user's netrc, which other hosts of a list may need, with the line for the index."""
     try:
-        others = Path(environ.get("NETRC") or home / ".netrc").read_text(encoding="utf-8")
+        others = user_dirs.netrc(environ, home).read_text(encoding="utf-8")
     except (OSError, UnicodeError):
         others = ""
     return netrc_file.with_line(others, address.host, line) if others else f"{line}\n"

@@ -87,6 +87,13 @@ def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
     assert "lena-maps" in run(there, "package", "list").stdout
     assert "taken out of the keyring and" in run(there, "logout").stderr
     assert files(there) == before
+    kept = json.loads(run(there, "login", index.url, "--json", "--netrc", said=f"lena:{secret}\n").stdout)
+    assert (kept["index"], kept["name"], kept["role"]) == (index.url, "lena", "publisher")
+    assert kept["kept_in"] == {"keyring": True, "netrc": str(netrc)}
+    gone = json.loads(run(there, "logout", "--json").stdout)
+    places = {"keyring": True, "netrc": str(netrc)}
+    assert gone == {"index": index.url, "name": "lena", "revoked": [], "taken_out_of": places}
+    assert files(there) == before
     assert not (there.home / ".config" / "ppmctl").exists()
     for service in (f"{index.url}/simple/", f"{index.url}/legacy/"):
         assert secret not in in_keyring(there, service, "lena")
@@ -133,7 +140,7 @@ def test_what_client_config_prints_finds_that_keyring(index: Server, there: Mach
     there.run(sys.executable, "-m", "venv", "--without-pip", there.home / "venv")
     uv = (BIN / "uv", "pip", "install", "--reinstall", "--python", there.home / "venv", "pats")
     there.run(*uv, "--config-file", there.home / "uv.conf", **asks)
-    assert "in the keyring" in printed["twine"].stdout
+    assert "in the keyring" in printed["twine"].stderr
     assert printed["netrc"].stdout == f"machine 127.0.0.1 login pat+desk password {secret}\n"
     beside = run(there, "client-config", "uv", "--form", "explicit")
     (there.home / "pyproject.toml").write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import netrc
 import os
 import subprocess
@@ -13,12 +14,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ppmctl import cli, clients, wellknown
+from ppmctl import cli, clients, file_edit, netrc_file, wellknown
 from ppmctl.address import Address, resolve
-from ppmctl.clients import Form, Here, IndexTarget, Scope, editing, pip, places, twine, uv
-from ppmctl.clients import netrc as netrc_line
+from ppmctl.clients import Form, Here, IndexTarget, Scope, places
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import PpmError, Unreachable, UsageError
+from ppmctl.file_edit import printed
 from ppmctl.wellknown import Offer
 
 HOME = Path("/nowhere")
@@ -52,7 +53,7 @@ def header(text: str) -> str:
 
 @pytest.mark.parametrize(("form", "key"), [("single", "index-url"), ("extra", "extra-index-url")])
 def test_pip(form: Form, key: str) -> None:
-    text = pip.render(target(form=form), "~/.config/pip/pip.conf").text
+    text = printed("pip", target(form=form), "~/.config/pip/pip.conf", "user").text
     assert "pip.conf" in header(text)
     assert dict(ini(text)["global"]) == {key: "https://index.test/team/simple/"}
 
@@ -68,11 +69,11 @@ def test_pip(form: Form, key: str) -> None:
     ],
 )
 def test_pip_trusts_a_host_only_where_it_must(url: str, trusted: str | None) -> None:
-    assert ini(pip.render(target(url), "pip.conf").text)["global"].get("trusted-host") == trusted
+    assert ini(printed("pip", target(url), "pip.conf", "user").text)["global"].get("trusted-host") == trusted
 
 
 def test_uv_for_a_user() -> None:
-    text = uv.render(target(), "~/.config/uv/uv.toml", "user").text
+    text = printed("uv", target(), "~/.config/uv/uv.toml", "user").text
     assert "uv.toml" in header(text)
     assert tomllib.loads(text) == {
         "index": [{"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "default": True}]
@@ -80,7 +81,7 @@ def test_uv_for_a_user() -> None:
 
 
 def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
-    text = uv.render(target(form="explicit"), "pyproject.toml", "project").text
+    text = printed("uv", target(form="explicit"), "pyproject.toml", "project").text
     assert "pyproject.toml" in header(text)
     entry = {"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "explicit": True}
     assert tomllib.loads(text) == {"tool": {"uv": {"index": [entry]}}}
@@ -90,7 +91,7 @@ def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
 def test_twine(username: str | None, tmp_path: Path) -> None:
     from twine.utils import get_repository_from_config
 
-    text = twine.render(target(username=username), "~/.pypirc").text
+    text = printed("twine", target(username=username), "~/.pypirc", "user").text
     assert ".pypirc" in header(text)
     (tmp_path / ".pypirc").write_text(text)
     config = get_repository_from_config(str(tmp_path / ".pypirc"), "internal")
@@ -102,7 +103,7 @@ def test_twine(username: str | None, tmp_path: Path) -> None:
 
 def test_netrc(tmp_path: Path) -> None:
     credential = Credential(username="ops+ci", secret=Secret("ppm_s3-cr_et"), source="a test")
-    line = netrc_line.render(target("https://index.test:8443"), credential)
+    line = netrc_file.line("index.test", credential)
     (tmp_path / "netrc").write_text(line + "\n")
     assert netrc.netrc(str(tmp_path / "netrc")).hosts == {"index.test": ("ops+ci", "", "ppm_s3-cr_et")}
 
@@ -111,7 +112,7 @@ def test_netrc(tmp_path: Path) -> None:
 def test_netrc_refuses_what_programs_read_differently(secret: str) -> None:
     credential = Credential(username="ops", secret=Secret(secret), source="a test")
     with pytest.raises(PpmError, match="can't stand in a") as caught:
-        netrc_line.render(target(), credential)
+        netrc_file.line("index.test", credential)
     assert secret not in caught.value.message
 
 
@@ -256,6 +257,30 @@ def test_without_a_client_there_is_an_overview(capsys: pytest.CaptureFixture[str
     assert [line.split()[0] for line in out.splitlines()[1:]] == list(clients.ALL)
 
 
+def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For several clients, and without one the overview; an error is one document too."""
+    index = ("--index", "https://index.test", "--form", "single", "--json")
+    code, out, _ = run(capsys, "pip", "env", *index)
+    document = json.loads(out)
+    assert (code, document["index"], document["name"]) == (0, "https://index.test", "internal")
+    of_pip, of_env = document["clients"]
+    assert (of_pip["client"], of_pip["form"], of_env["file"]) == ("pip", "single", None)
+    assert of_pip["file"] == str(home / ".config" / "pip" / "pip.conf")
+    assert "index-url = https://index.test/simple/" in of_pip["text"]
+    assert any("--netrc" in note for note in of_pip["notes"])
+    code, out, _ = run(capsys, *index)
+    known = {each["client"]: each for each in json.loads(out)["clients"]}
+    assert list(known) == list(clients.ALL)
+    assert (known["uv"]["is_writable"], known["pdm"]["is_writable"], known["uv"]["is_written"]) == (
+        True,
+        False,
+        False,
+    )
+    assert known["docker"]["file"] is None
+    code, out, _ = run(capsys, "pdm", "--write", *index)
+    assert (code, json.loads(out)["error"]["exit_code"]) == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("client", "scope", "environ", "platform", "path"),
     [
@@ -266,12 +291,9 @@ def test_without_a_client_there_is_an_overview(capsys: pytest.CaptureFixture[str
         ("pip", "user", {"PIP_CONFIG_FILE": "/dev/null"}, "linux", "home/.config/pip/pip.conf"),
         ("pip", "user", {"PIP_CONFIG_FILE": "p.conf"}, "linux", "project/p.conf"),
         ("pip", "user", {"XDG_CONFIG_HOME": "/x"}, "darwin", "home/.config/pip/pip.conf"),
-        ("pip", "user", {"APPDATA": "/roaming"}, "win32", "/roaming/pip/pip.ini"),
         ("pip", "venv", {"VIRTUAL_ENV": "/venv"}, "linux", "/venv/pip.conf"),
-        ("pip", "venv", {"VIRTUAL_ENV": "/venv"}, "win32", "/venv/pip.ini"),
         ("uv", "user", {"XDG_CONFIG_HOME": "/x"}, "darwin", "/x/uv/uv.toml"),
         ("uv", "user", {"UV_CONFIG_FILE": "/u.toml"}, "linux", "/u.toml"),
-        ("uv", "user", {"APPDATA": "/roaming"}, "win32", "/roaming/uv/uv.toml"),
         ("uv", "project", {"UV_CONFIG_FILE": "/u.toml"}, "linux", "project/pyproject.toml"),
         ("poetry", "project", {}, "linux", "project/pyproject.toml"),
         ("pipenv", "project", {}, "linux", "project/Pipfile"),
@@ -427,4 +449,4 @@ def test_a_private_authority_alone_is_remarked_on_once(home: Path, capsys: pytes
     ],
 )
 def test_what_a_diff_shows(line: str, shown: str) -> None:
-    assert editing.masked(line, "ann%2Bci") == shown
+    assert file_edit.masked(line, "ann%2Bci") == shown

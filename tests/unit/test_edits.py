@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from ppmctl import cli
 from ppmctl.address import resolve
-from ppmctl.clients import Form, IndexTarget, editing, ini, lines, pip, tables
+from ppmctl.clients import Form, IndexTarget, lines, pip
 from ppmctl.clients.lines import Unreadable
+from ppmctl.clients.tables import TomlEdit
+from ppmctl.file_edit import CLIENTS
 
 URL = "https://index.test/team"
 SIMPLE = f"{URL}/simple/"
@@ -561,6 +563,23 @@ def test_the_netrc_entry_of_somebody_else_stays(place: Place) -> None:
     assert place.files == before
 
 
+def test_a_login_at_another_index_of_the_host_keeps_its_netrc_entry(place: Place) -> None:
+    """Netrc has one entry for a host; that of a login at this index is replaced."""
+    path = place.home / ".netrc"
+    path.write_bytes(b"machine index.test login ann password ppm_of_login\n")
+    (place.home / "credential").write_text("ann:ppm_secret\n")
+    folder = place.home / ".config" / "ppmctl"
+    folder.mkdir(parents=True)
+    credential = ("--credential-file", str(place.home / "credential"))
+    for index, expect in (("https://index.test/other", 2), (URL, 0)):
+        login = {"index": index, "username": "ann", "netrc": str(path)}
+        (folder / "logins.json").write_text(json.dumps({"logins": [login]}))
+        err = place.write("netrc", *credential, expect=expect)
+        assert ("of the login at https://index.test/other" in err) == (expect == 2)
+        assert b"ppm_of_login" in path.read_bytes() or expect == 0
+    assert path.read_bytes() == b"machine index.test login ann password ppm_secret\n"
+
+
 def test_a_new_secret_takes_the_place_of_the_one_that_was_written(place: Place) -> None:
     for secret in ("ppm_one", "ppm_two"):
         (place.home / "credential").write_text(f"ann:{secret}\n")
@@ -621,23 +640,25 @@ def test_what_wins_over_the_file_is_said(place: Place, monkeypatch: pytest.Monke
 )
 def test_an_edit_that_would_change_something_else_is_not_made(at: int, text: str) -> None:
     """However it came to be planned."""
-    add = lines.Add(at=at, texts=(text,))
-    body = lines.read(b"[global]\ntimeout = 1\nproxy = x\n")
+    edit = pip.File(lines.read(b"[global]\ntimeout = 1\nproxy = x\n"))
+    edit.add(at, text)
     with pytest.raises(Unreadable):
-        ini.proven(ini.File(body, pip.normal), [add], pip.normal, {})
+        edit.finish()
 
 
 @pytest.mark.parametrize(
-    "planned",
-    [
-        [lines.Add(at=1, texts=("[other]",))],
-        [lines.Mute(at=2)],
-        [lines.Mute(at=2), lines.Add(at=4, texts=("[x]",))],
-    ],
+    ("added", "muted"), [([(1, "[other]")], []), ([], [2]), ([(4, "[x]")], [2]), ([(1, "b = 3")], [])]
 )
-def test_an_edit_that_would_move_a_key_to_another_table_is_not_made(planned: list[lines.Add | lines.Mute]) -> None:
+def test_an_edit_that_would_move_a_key_to_another_table_is_not_made(
+    added: list[tuple[int, str]], muted: list[int]
+) -> None:
+    edit = TomlEdit(lines.read(b"a = 1\nb = 2\n[c]\nd = 3\n"))
+    for at, text in added:
+        edit.add(at, text)
+    for at in muted:
+        edit.mute(at, at + 1)
     with pytest.raises(Unreadable):
-        tables.proven(lines.read(b"a = 1\nb = 2\n[c]\nd = 3\n"), planned)
+        edit.proven()
 
 
 COMMENT = st.sampled_from(["# a", "", "   # b", "; c"])
@@ -685,25 +706,26 @@ def test_any_file_is_as_it_was_also_where_others_put_lines_between(
     form: Form = data.draw(st.sampled_from(["single", "extra"]))
     target = IndexTarget(name="internal", address=resolve(URL, environ={}, home=Path("/nowhere")), form=form)
     try:
-        plan = editing.plan(client, before, target, "user")
+        edit = CLIENTS[client].plan(before, target, "user")
     except Unreadable:
         return  # sections that are there twice
     mark = lines.marker(client, "internal")
-    after, puts = lines.edited(before, plan.edits, mark)
-    assert editing.plan(client, after, target, "user").edits == ()
+    after, puts = edit.made(mark)
+    assert CLIENTS[client].plan(after, target, "user").is_empty
     assert says(client, form, (), after.written())
-    assert editing.undo(client, after, puts, mark) == (before, ())
+    form_of_file = CLIENTS[client].File
+    assert lines.undone(form_of_file, after, puts, mark) == (before, ())
     inside = {at for put in puts for at in range(put.at + 1, put.at + len(put.texts))}
     at = data.draw(st.sampled_from([at for at in range(len(after.lines) + 1) if at not in inside]))
     earlier = at - sum(len(put.texts) for put in puts if put.at < at)
-    theirs = lines.Line(text="# of somebody else", end=end)
+    theirs = f"# of somebody else{end}"
     changed = replace(after, lines=(*after.lines[:at], theirs, *after.lines[at:]))
     expected = replace(before, lines=(*before.lines[:earlier], theirs, *before.lines[earlier:]))
     try:
-        editing.plan(client, changed, target, "user")
+        CLIENTS[client].plan(changed, target, "user")
     except Unreadable:
         return  # it stands in a value of several lines
-    assert editing.undo(client, changed, puts, mark) == (expected, ())
+    assert lines.undone(form_of_file, changed, puts, mark) == (expected, ())
 
 
 @pytest.mark.parametrize("other", ["pip", "poetry"])
@@ -717,6 +739,31 @@ def test_of_several_clients_all_are_written_or_none(place: Place, other: str) ->
     for clients in (("uv", "twine", other), (other, "uv", "twine")):
         place.run(*clients, "--write", "--index", URL, "--form", "single", expect=1 if other == "pip" else 2)
         assert place.files == before
+
+
+def test_what_is_done_to_files_in_json(place: Place) -> None:
+    """Written, written again and removed: one document each, with what there is to know, and no secret."""
+    path = place.home / WHERE["pip"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"[global]\nindex-url = https://me:hunter2@other.test/simple/\n")
+
+    def run(*arguments: str) -> Any:
+        assert cli.run(["client-config", *arguments, "--index", URL, "--json"]) == 0
+        out = place.capsys.readouterr().out
+        assert "hunter" not in out
+        return json.loads(out)
+
+    (tried,) = run("pip", "--form", "single", "--dry-run")
+    assert (tried["outcome"], tried["dry_run"], tried["backup"]) == ("written", True, None)
+    assert b"hunter2" in path.read_bytes()
+    pip_conf, pypirc = run("pip", "twine", "--form", "single", "--write")
+    assert (pip_conf["client"], pip_conf["file"], pip_conf["outcome"]) == ("pip", str(path), "written")
+    assert f"+index-url = {SIMPLE}" in tried["diff"]
+    assert Path(pip_conf["backup"]).exists()
+    assert any("To publish" in note for note in pypirc["notes"])
+    assert [each["outcome"] for each in run("pip", "--form", "extra", "--write")] == ["written"]
+    assert {each["client"]: each["outcome"] for each in run("--remove")} == {"pip": "written", "twine": "deleted"}
+    assert run("--remove") == []
 
 
 def test_who_wrote_it_is_told_what_to_type_next(place: Place) -> None:

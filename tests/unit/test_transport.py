@@ -115,7 +115,7 @@ def test_a_request_raises_what_explain_says(monkeypatch: pytest.MonkeyPatch) -> 
         raise requests.exceptions.ReadTimeout("slow")
 
     monkeypatch.setattr(requests.Session, "request", fail)
-    with Transport(None) as transport, pytest.raises(PpmError, match="too long"):
+    with Transport(None, "") as transport, pytest.raises(PpmError, match="too long"):
         transport.request("GET", URL)
 
 
@@ -175,7 +175,10 @@ def status(code: int, url: str = URL) -> Answer:
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
 def test_what_passes_is_raised_as_such(code: int) -> None:
-    with Transport(None) as there, pytest.raises(Unavailable, match=f"x.whl was refused \\({code}\\): why") as caught:
+    with (
+        Transport(None, "") as there,
+        pytest.raises(Unavailable, match=f"x.whl was refused \\({code}\\): why") as caught,
+    ):
         there.checked(status(code), "x.whl was refused")
     assert caught.value.retry_after == "7"
     assert "Try again" in caught.value.hint
@@ -320,7 +323,7 @@ def test_authorities_are_loaded_once_and_only_for_https(monkeypatch: pytest.Monk
     for proxy in ("", "http://proxy.test:3128"):
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         for url in ("http://index.test/", URL, URL.upper()):
-            with Transport(None) as connection, pytest.raises(PpmError):
+            with Transport(None, "") as connection, pytest.raises(PpmError):
                 connection.request("GET", url)
     assert len(loaded) == 1
     assert used == [None, loaded[0], loaded[0]] * 2

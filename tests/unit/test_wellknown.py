@@ -33,7 +33,7 @@ class Saying(Transport):
     """A transport to a server that answers everything in one way."""
 
     def __init__(self, status: int = 200, body: bytes = b"", error: PpmError | None = None) -> None:
-        super().__init__(None)
+        super().__init__(None, HERE.base)
         self.status, self.body, self.error = status, body, error
         self.asked: list[tuple[str, str]] = []
 

@@ -1,0 +1,22 @@
+"""Where a user's configuration is: the folder, and the netrc file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def config(environ: Mapping[str, str], home: Path) -> Path:
+    """Return XDG_CONFIG_HOME or ~/.config; a relative path is ignored, as the XDG specification says."""
+    folder = Path(environ.get("XDG_CONFIG_HOME") or "")
+    return folder if folder.is_absolute() else home / ".config"
+
+
+def own(environ: Mapping[str, str], home: Path) -> Path:
+    """Return ppmctl's own folder."""
+    return config(environ, home) / "ppmctl"
+
+
+def netrc(environ: Mapping[str, str], home: Path) -> Path:
+    """Return the path of the netrc file that clients read: NETRC or ~/.netrc."""
+    return Path(environ.get("NETRC") or home / ".netrc")

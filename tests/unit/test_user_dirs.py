@@ -1,0 +1,42 @@
+"""Where a user's configuration is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from platformdirs.macos import MacOS
+
+from ppmctl import user_dirs
+from ppmctl.clients import Here, places
+
+HOME = Path("/home/ann")
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({}, "/home/ann/.config"),
+        ({"XDG_CONFIG_HOME": ""}, "/home/ann/.config"),
+        ({"XDG_CONFIG_HOME": "/x"}, "/x"),
+        ({"XDG_CONFIG_HOME": "relative"}, "/home/ann/.config"),
+    ],
+)
+def test_the_folder_of_configuration(environ: dict[str, str], folder: str) -> None:
+    assert user_dirs.config(environ, HOME) == Path(folder)
+    assert user_dirs.own(environ, HOME) == Path(folder, "ppmctl")
+
+
+@pytest.mark.parametrize(
+    ("environ", "path"), [({}, "/home/ann/.netrc"), ({"NETRC": ""}, "/home/ann/.netrc"), ({"NETRC": "/n"}, "/n")]
+)
+def test_netrc(environ: dict[str, str], path: str) -> None:
+    assert user_dirs.netrc(environ, HOME) == Path(path)
+
+
+def test_platformdirs_has_another_folder_than_uv_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And than ppmctl's own since its first release; and it reads this process' environment alone."""
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert "Application Support" in MacOS(appname="uv").user_config_dir
+    here = Here(environ={}, home=HOME, cwd=HOME, platform="darwin")
+    assert places.path("uv", "user", here) == HOME / ".config" / "uv" / "uv.toml"
