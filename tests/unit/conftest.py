@@ -14,15 +14,6 @@ from ppmctl.store import Store
 from ppmctl.volume import Volume
 
 
-def pytest_collection_finish() -> None:
-    """Let a generated example take its time: the machine may be slow. Files without any do not import hypothesis."""
-    if "hypothesis" in sys.modules:
-        from hypothesis import settings
-
-        settings.register_profile("ppm", deadline=None)
-        settings.load_profile("ppm")
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep hypothesis's plugin from importing hypothesis for a summary of nothing, which takes half a second."""
     if "hypothesis" not in sys.modules:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from support.generated import given, st
 
 from ppmctl.environments import requirement
 from ppmctl.environments.merging import Conflict, Groups, differences, merge
