@@ -19,9 +19,9 @@ from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 if TYPE_CHECKING:
     from ppmctl.environments.format import Revision
     from ppmctl.environments.installing import By
-    from ppmctl.environments.programs import Programs
     from ppmctl.environments.remote import Remote
     from ppmctl.environments.resolver import Wanted
+    from ppmctl.environments.tools import Tools
 
 _LOOKED_AT = 50  # revisions, for one that is locked
 
@@ -101,15 +101,16 @@ def outdated(name: str, index: str | None, credential_file: Path | None, as_json
         if before.number != latest.number:
             output.say(f"The last lock is that of revision {before.number}; the list is that of {latest.number}.")
         new = resolver.resolve(latest.requirements, _wanted(before, None, None), tools)
-    old = locks.read(before.lock.encode(), where="The lock")
-    moves = locks.moves(old, locks.read(new.encode(), where="The new lock"))
+    old = locks.read(before.lock, where="The lock")
+    moves = [
+        (move.name, ", ".join(move.before), ", ".join(move.after))
+        for move in locks.moves(old, locks.read(new, where="The new lock"))
+    ]
     if as_json:
-        output.as_json(
-            [{"name": move.name, "locked": move.before or None, "new": move.after or None} for move in moves]
-        )
+        output.as_json([{"name": name, "locked": old or None, "new": new or None} for name, old, new in moves])
         return
     if moves:
-        output.table(("NAME", "LOCKED", "NEW"), [(move.name, move.before, move.after) for move in moves])
+        output.table(("NAME", "LOCKED", "NEW"), moves)
     output.say(f"{output.count(len(moves), 'package')} would change." if moves else "Nothing would change.")
 
 
@@ -141,9 +142,9 @@ def install(
         _entry, revision = found(environments, name)
         if revision.lock and not locked:
             output.say(f"Revision {revision.number} is locked: --locked installs just what was locked.")
-        done = installing.install(revision, folder, tools, locked=locked, exact=exact, by=cast("By | None", by))
-    output.say(f"{revision.name}@{revision.number} is in {done.folder}.")
-    output.data(str(done.folder))
+        installing.install(revision, folder, tools, locked=locked, exact=exact, by=cast("By | None", by))
+    output.say(f"{revision.name}@{revision.number} is in {folder}.")
+    output.data(str(folder))
 
 
 @click.command()
@@ -176,7 +177,7 @@ def check(
         _entry, revision = found(environments, name)
     if locked and revision.lock is None:
         raise UsageError(f"Revision {revision.number} is not locked.", hint=f"ppmctl env lock {revision.name}")
-    held = locks.read(revision.lock.encode(), where="The lock") if locked and revision.lock else None
+    held = locks.read(revision.lock, where="The lock") if locked and revision.lock else None
     differences = agreement.compare(revision.requirements, venv.content(python), lock=held, exact=exact)
     if as_json:
         keys = ("state", "name", "wanted", "found", "why")
@@ -193,12 +194,12 @@ def check(
 
 
 @contextmanager
-def _tools(environments: Remote) -> Iterator[Programs]:
-    from ppmctl.environments import programs
+def _tools(environments: Remote) -> Iterator[Tools]:
+    from ppmctl.environments import tools
 
     credential = environments.transport.credential
-    with programs.programs(environments.address, credential, environ=os.environ, home=Path.home()) as tools:
-        yield tools
+    with tools.tools(environments.address, credential, environ=os.environ, home=Path.home()) as found:
+        yield found
 
 
 def _folder(into: Path | None, *, here: bool) -> Path:
@@ -224,7 +225,7 @@ def _wanted(before: Revision | None, python: str | None, platform: str | None) -
     from ppmctl.environments import lock as locks
     from ppmctl.environments import resolver
 
-    old = locks.read(before.lock.encode(), where="The lock") if before is not None and before.lock else None
+    old = locks.read(before.lock, where="The lock") if before is not None and before.lock else None
     if platform is None:
         platform = old.platform if old is not None else ""
     return resolver.Wanted(

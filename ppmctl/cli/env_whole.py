@@ -27,8 +27,8 @@ from ppmctl.cli.place import index_options
 from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
+    from ppmctl.environments.imported import Imported
     from ppmctl.environments.remote import Remote
-    from ppmctl.environments.sources import Imported
 
 
 @click.command("import")
@@ -57,10 +57,10 @@ def import_(
 
     What an environment can't keep is named with its line.
     """
-    from ppmctl.environments import change, sources
+    from ppmctl.environments import change, importers
     from ppmctl.environments.requirement import doubles, group
 
-    imported = sources.read(file, extras=extras, groups=groups)
+    imported = importers.read(file, extras=extras, groups=groups)
     if not (name or imported.name):
         raise UsageError("What is the environment to be called?", hint="Say it with --name.")
     name = named(name or imported.name)
@@ -75,7 +75,6 @@ def import_(
             requirements = imported.requirements
         groups_of = group(requirements)
         said = change.clipped(f"import {file.name}")
-        lock = imported.lock.decode() if imported.lock is not None else None
         history = environments.history(name) if replace else None
         if history is not None and history.latest is not None:
             done = change.change(
@@ -84,12 +83,12 @@ def import_(
                 lambda _groups: groups_of,
                 change=said,
                 settle=settle,
-                lock=change.lock_of(groups_of, lock),
+                lock=change.lock_of(groups_of, imported.lock),
             )
             if shared and not done.after.shared:
                 output.say(f"{name} stays as it was made, not shared: --shared is for a new one.")
         else:
-            done = change.create(environments, name, groups_of, change=said, shared=shared, lock=lock)
+            done = change.create(environments, name, groups_of, change=said, shared=shared, lock=imported.lock)
     report(done, as_json=as_json, nothing="It has just that already.")
 
 
@@ -103,7 +102,7 @@ def _checked(environments: Remote, imported: Imported) -> Imported:
     answer = known.look_up(sorted(imported.guessed), environments.index, environments.transport)
     for name in answer.missing:
         output.say(f"{name} was left out: conda has it, the index has not (--no-check takes it as it is).")
-    left = tuple(found for found in imported.requirements if found.name not in answer.missing)
+    left = [found for found in imported.requirements if found.name not in answer.missing]
     return replace(imported, requirements=left)
 
 
@@ -168,8 +167,6 @@ def delete(names: tuple[str, ...], mine: bool, yes: bool, index: str | None, cre
 
     Its revisions stay in the log. Made again, it goes on counting.
     """
-    from ppmctl.environments import removal
-
     if bool(names) == mine:
         raise UsageError(
             "Which environments are to be deleted?", hint="Give their names, or --mine for all of one's own."
@@ -187,7 +184,7 @@ def delete(names: tuple[str, ...], mine: bool, yes: bool, index: str | None, cre
             _confirm(wanted)
         for name in wanted:
             with output.progress(name) as step:
-                count = removal.delete(environments, name, step=step)
+                count = environments.delete(name, step=step)
             output.data(f"deleted  {name}")
             output.say(f"{output.count(count, 'revision')} of {name} can still be installed by number.")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ppmctl.environments import format as formats
 from ppmctl.environments.format import MAX_CHANGE, Revision
-from ppmctl.environments.merging import Conflict, Groups, differences, merge
+from ppmctl.environments.merging import Conflict, Groups, merge
 from ppmctl.environments.remote import History, Remote
 from ppmctl.environments.requirement import flat, normal
 from ppmctl.errors import PpmError, UsageError
@@ -107,13 +107,19 @@ def change(
     ours = edit(base)
     least, left = 0, frozenset[str]()
     for races in range(MOST_RACES):
-        following = _following(revision, max(history.head + 1, least), ours, _less(change, left))
+        following = replace(
+            revision,
+            number=max(history.head + 1, least),
+            requirements=formats.listed(flat(ours)),
+            base=revision.number,
+            change=_less(change, left),
+            lock=None,
+        )
         following = replace(following, lock=lock(following))
-        if (following.requirements, following.lock) == (formats.listed(revision.requirements), revision.lock):
-            return Changed(before=revision, after=revision, races=races, left=tuple(sorted(left)))
-        if not differences(base, ours) and following.lock is None:
-            return Changed(before=revision, after=revision, races=races, left=tuple(sorted(left)))
-        if remote.publish(following):
+        is_same = (following.requirements, following.lock) == (formats.listed(revision.requirements), revision.lock)
+        if is_same or (base == ours and following.lock is None):
+            following = revision
+        if following is revision or remote.publish(following):
             return Changed(before=revision, after=following, races=races, left=tuple(sorted(left)))
         sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1))))  # noqa: S311 - to come at another moment
         history, revision = latest(remote, name)
@@ -144,17 +150,6 @@ def described(verb: str, texts: Iterable[str]) -> str:
 def clipped(change: str, most: int = MAX_CHANGE) -> str:
     """The same, short enough for a revision."""
     return change if len(change) <= most else f"{change[: most - 2].rstrip()} …"
-
-
-def _following(revision: Revision, number: int, groups: Groups, change: str) -> Revision:
-    return replace(
-        revision,
-        number=number,
-        requirements=formats.listed(flat(groups)),
-        base=revision.number,
-        change=change,
-        lock=None,
-    )
 
 
 def _less(change: str, left: frozenset[str]) -> str:

@@ -24,7 +24,8 @@ from typing import Any
 
 from ppmctl import files
 from ppmctl.environments import format as formats
-from ppmctl.environments.format import ABOUT, NotARevision, environment_of
+from ppmctl.environments.format import ABOUT, environment_of
+from ppmctl.environments.wheel import NotARevision, read_forms
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.volume import Volume
 
@@ -60,7 +61,7 @@ def is_shared(volume: Volume, content: Folder) -> bool:
     """Whether the newest revision, yanked or not, says that everybody may change the environment."""
     for issue in reversed(issues(content)):
         with contextlib.suppress(NotARevision, FileNotFoundError):
-            forms = formats.read_forms(volume.file(content.project, issue.file.filename))
+            forms = read_forms(volume.file(content.project, issue.file.filename))
             return json.loads(forms[ABOUT]).get("shared") is True
     return False
 
@@ -183,7 +184,6 @@ def _show(plan: _Plan, replacements: list[tuple[Path, Path]]) -> bool:
 
 def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> bytes:
     forms = (_forms(volume, content, latest) if latest is not None else None) or {}
-    listing = forms.get(formats.REQUIREMENTS, b"").decode(errors="replace")
     values: dict[str, Any] = {
         "name": name,
         "project": content.project,
@@ -192,7 +192,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> by
         "status": content.status.state,
         "reason": content.status.reason,
         "latest": None if latest is None else latest.number,
-        "requirements": sum(1 for line in listing.split("\n") if line and not line.startswith("#")),
+        "requirements": len(formats.listing(forms.get(formats.REQUIREMENTS, b""))),
         "locked": formats.LOCK in forms,
         "revisions": [
             {
@@ -211,7 +211,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> by
 def _forms(volume: Volume, content: Folder, issue: Issue) -> dict[str, bytes] | None:
     """What a revision's wheel carries; None of a file that has the name of one and is none (it was adopted, say)."""
     try:
-        return formats.read_forms(volume.file(content.project, issue.file.filename))
+        return read_forms(volume.file(content.project, issue.file.filename))
     except (NotARevision, FileNotFoundError):
         return None
 

@@ -1,4 +1,4 @@
-"""The environments that an index has, over HTTP: read a revision, publish the next one, archive, take up again.
+"""The environments that an index has, over HTTP: read a revision, publish the next one, delete, take up again.
 
 What is published is never replaced: of two uploads of one revision the index takes one and answers 409 to the other.
 """
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from ppmctl import dists
@@ -19,16 +19,16 @@ from ppmctl.download import Source
 from ppmctl.environments import format as formats
 from ppmctl.environments.format import Revision
 from ppmctl.environments.journal import Journal, Line, journal
+from ppmctl.environments.wheel import from_wheel, to_wheel
 from ppmctl.errors import InvalidDistribution, PpmError
 from ppmctl.packages import RemotePackages
 from ppmctl.patience import Patience
 from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile
 from ppmctl.transport import PASSING, Answer, Transport, Unavailable, Unreachable, denied
 
-_T = TypeVar("_T")
-
 _AT_ONCE = 1000  # environments of a list
 _MAX_WHEEL = 32 << 20  # bytes
+_DELETED = "This environment was deleted"  # the reason that is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Remote:
 
     def history(self, name: str) -> History | None:
         """The revisions of the environment `name`, or None where the index never had it."""
-        page = self._sat_out(lambda: self.index.project(formats.PREFIX + name))
+        page = self._patience().sit_out(lambda: self.index.project(formats.PREFIX + name))
         if page is None:
             return None
         entries = []
@@ -113,44 +113,31 @@ class Remote:
 
     def read(self, entry: Entry) -> Revision:
         """A revision as it was published. PpmError where the file is not what the index's page says, or is none."""
-        content = self._sat_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL))
-        return formats.from_wheel(content)
+        content = self._patience().sit_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL))
+        return from_wheel(content)
 
     def publish(self, revision: Revision) -> bool:
         """Publish the next revision; False where somebody else was faster and has its number."""
-        content = formats.to_wheel(revision)
-        patience, again = self._patience(), False
-        while True:
-            try:
-                answer = self._send(revision, content)
-            except Unreachable as exc:
-                again = True  # it may have arrived
-                if not patience.wait(exc, retry_after=exc.retry_after):
-                    raise
-                continue
-            if answer.status == 200:
-                return True
-            if answer.status == 409:
-                return again and self._is_there(revision, hashlib.sha256(content).hexdigest())
-            raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
-
-    def _send(self, revision: Revision, content: bytes) -> Answer:
         from ppmctl.publishing import upload
 
-        fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
-        answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
-        if answer.status in (401, 403):
-            raise denied(answer, self.transport.credential, base=self.address.base)
-        if answer.status in PASSING:
-            said = f"{revision.filename} could not be uploaded ({answer.status}): {answer.says}."
-            raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
-        return answer
+        content, attempts = to_wheel(revision), 0
 
-    def _is_there(self, revision: Revision, sha256: str) -> bool:
-        """Whether what has the revision's number is this very file: an upload arrived, and its answer was lost."""
-        history = self.history(revision.name)
-        found = [entry for entry in history.entries if entry.number == revision.number] if history else []
-        return any(entry.file.sha256 == sha256 for entry in found)
+        def send() -> Answer:
+            nonlocal attempts
+            attempts += 1
+            fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
+            answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
+            return self._judged(answer, f"{revision.filename} could not be uploaded ({answer.status})")
+
+        answer = self._patience().sit_out(send, Unreachable)
+        if answer.status == 200:
+            return True
+        if answer.status != 409:
+            raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
+        # after several attempts it may be this very file: one of them arrived, and its answer was lost
+        history = self.history(revision.name) if attempts > 1 else None
+        own = (revision.number, hashlib.sha256(content).hexdigest())
+        return history is not None and own in [(entry.number, entry.file.sha256) for entry in history.entries]
 
     def journal(self, name: str) -> Journal | None:
         """Who changed an environment when, and what; None where the index never had it, or keeps no such record."""
@@ -194,31 +181,44 @@ class Remote:
             for entry in (history.entries if history is not None else ())
         )
 
-    def archive(self, name: str, reason: str) -> None:
-        """Have an environment take no more revisions, and leave lists."""
-        self._sat_out(lambda: self._packages.set_status(formats.PREFIX + name, "archived", reason))
-
     def take_up(self, name: str) -> None:
         """Have an environment that was archived take revisions again."""
-        self._sat_out(lambda: self._packages.set_status(formats.PREFIX + name, "active"))
+        self._set_status(name, "active")
 
-    def yank(self, name: str, number: int, reason: str) -> None:
-        """Have no resolver pick a revision; who pins it still gets it."""
-        self._sat_out(lambda: self._packages.yank(formats.PREFIX + name, str(number), reason))
+    def delete(self, name: str, *, step: Callable[[int], None]) -> int:
+        """Delete an environment, and return how many revisions it had; `step` is told of each that is done.
+
+        No resolver picks it and no list has it; a revision that is pinned can still be installed. It takes no
+        revisions from the first moment on, so that no change slips in between. Run again, it continues where it
+        broke off. PpmError where there is none.
+        """
+        history = self.history(name)
+        if history is None or not history.entries:
+            raise PpmError(f"There is no environment {name}.", hint="Those that there are: ppmctl env list")
+        if history.is_archived and all(entry.deleted is not None for entry in history.entries):
+            raise PpmError(f"The environment {name} was deleted already.")
+        self._set_status(name, "archived", _DELETED)
+        history = self.history(name) or history  # with what came until it was closed
+        left = [entry.number for entry in history.entries if entry.deleted is None]
+        for number in left:
+            self._yank(name, number)
+            step(1)
+        return len(left)
+
+    def _set_status(self, name: str, state: str, reason: str = "") -> None:
+        self._patience().sit_out(lambda: self._packages.set_status(formats.PREFIX + name, state, reason))
+
+    def _yank(self, name: str, number: int) -> None:
+        self._patience().sit_out(lambda: self._packages.yank(formats.PREFIX + name, str(number), _DELETED))
 
     def _get(self, path: str) -> Any:
         """What the index has at `path`, read from JSON; None where it has nothing there."""
 
         def ask() -> Answer:
             answer = self.transport.request("GET", self.address.base + path, headers={"Accept": "application/json"})
-            if answer.status in (401, 403):
-                raise denied(answer, self.transport.credential, base=self.address.base)
-            if answer.status in PASSING:
-                said = f"{answer.url} answered {answer.status}: {answer.says}."
-                raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
-            return answer
+            return self._judged(answer, f"{answer.url} answered {answer.status}")
 
-        answer = self._sat_out(ask)
+        answer = self._patience().sit_out(ask)
         if answer.status in (404, 405, 410):
             return None
         try:
@@ -226,17 +226,17 @@ class Remote:
         except NOT_SUCH_JSON as exc:
             raise self._no_record() from exc
 
+    def _judged(self, answer: Answer, failure: str) -> Answer:
+        """Return the answer; CredentialError where it asks for another credential, Unavailable where it may pass."""
+        if answer.status in (401, 403):
+            raise denied(answer, self.transport.credential, base=self.address.base)
+        if answer.status in PASSING:
+            hint = "Try again in a moment."
+            raise Unavailable(f"{failure}: {answer.says}.", hint=hint, retry_after=answer.retry_after)
+        return answer
+
     def _no_record(self) -> PpmError:
         return PpmError(
             f"The index at {self.address.base} has no record of environments that can be read.",
             hint="Is it an index that ppm serves, of this version?",
         )
-
-    def _sat_out(self, ask: Callable[[], _T]) -> _T:
-        patience = self._patience()
-        while True:
-            try:
-                return ask()
-            except Unavailable as exc:
-                if not patience.wait(exc, retry_after=exc.retry_after):
-                    raise

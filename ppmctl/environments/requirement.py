@@ -19,8 +19,6 @@ MAX_LENGTH = 2000  # characters of one requirement
 _WITHOUT_SECRETS = "~/.netrc, or what the version control system has for it, is the place for a credential."
 # a part between spaces that can't stand alone
 _CLAUSE = re.compile(r"^[<>=!~@;,]|[<>=!~@;,]$|^(?:and|or|in|not)$")
-# the user of git+ssh://git@host/ is no secret
-_USER_ALONE = ("ssh", "git+ssh", "hg+ssh", "svn+ssh", "bzr+ssh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def parse(text: str, *, where: str = "") -> Requirement:
     except InvalidRequirement as exc:
         raise _wrong(stripped, exc, where) from exc
     if found.url is not None:
-        _see_that_it_is_no_secret(found.url, where)
+        _refuse_secret(found.url, where)
     try:
         formats.requirement(str(found))  # what a shared list can't carry, whatever PEP 508 says
     except UsageError as exc:
@@ -138,13 +136,12 @@ def _wrong(text: str, exc: InvalidRequirement, where: str) -> UsageError:
     )
 
 
-def _see_that_it_is_no_secret(url: str, where: str) -> None:
+def _refuse_secret(url: str, where: str) -> None:
     try:
-        parts = urlsplit(url)
-        user, password = parts.username, parts.password
+        urlsplit(url)
     except ValueError as exc:
         raise UsageError(_at(where, f"The URL of a requirement makes no sense: {one_line(exc)}.")) from None
-    if password is not None or (user is not None and parts.scheme not in _USER_ALONE):
+    if formats.has_credential(url):
         raise UsageError(
             _at(where, "A requirement has a URL with a credential in it, which whoever installs it would see."),
             hint=f"Leave out everything before the @. {_WITHOUT_SECRETS}",

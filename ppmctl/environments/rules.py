@@ -13,7 +13,8 @@ from ppmctl.access import Access
 from ppmctl.dists import Filename
 from ppmctl.environments import format as formats
 from ppmctl.environments import layout
-from ppmctl.environments.format import NotARevision, Revision, environment_of
+from ppmctl.environments.format import Revision, environment_of
+from ppmctl.environments.wheel import NotARevision, from_wheel
 from ppmctl.errors import Refused, UsageError
 from ppmctl.folder import Folder
 from ppmctl.store import Store
@@ -61,7 +62,7 @@ def check(name: Filename, wheel: Path) -> Revision:
         raise Refused(400, f"{name.project} is an environment: its revisions are wheels, and it has no sdists")
     try:
         formats.normalise(environment)
-        revision = formats.from_wheel(wheel)
+        revision = from_wheel(wheel)
     except UsageError as exc:
         raise Refused(400, exc.message) from exc
     except NotARevision as exc:

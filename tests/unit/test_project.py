@@ -27,6 +27,7 @@ CORE = (
         "archives",
         "dists",
         "environments.format",
+        "environments.wheel",
         "folder",
         "environments.layout",
         "index",
@@ -58,7 +59,7 @@ IMPORTERS = {
     "requests_toolbelt": {"publishing.upload"},
     "rich": {"output"},
     "twine": {"publishing.check", "publishing.upload"},
-    "uv": {"environments.programs"},
+    "uv": {"environments.tools"},
 }
 LONGEST_MODULE = 350
 
