@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_BUG = 3
 EXIT_CREDENTIALS = 4
 EXIT_INTERRUPTED = 130
+
+
+def some(names: Iterable[str], most: int = 3, separator: str = ", ") -> str:
+    """Return names for a message, no more than `most`, and how many more there are: a, b, c and 4 more."""
+    listed = list(names)
+    return separator.join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 class PpmError(Exception):

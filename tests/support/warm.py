@@ -34,7 +34,7 @@ _MODULES = (
     *(f"ppmctl.{name}" for name in ("download", "first_admin", "mend", "rebuild", "server", "session", "verify")),
     *(
         f"ppmctl.publishing.{name}"
-        for name in ("build", "check", "contents", "finished", "publish", "rebuilt", "upload")
+        for name in ("build", "check", "contents", "existing_dist", "publish", "same_content", "upload")
     ),
     *("encodings.cp437", "encodings.idna", "readme_renderer.rst", "requests_toolbelt", "rich.console"),
     *("twine.commands.check", "twine.package"),

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from ppmctl import events, output
 from ppmctl.store import Store
 from ppmctl.volume import Volume
 
@@ -36,6 +37,12 @@ def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "bind", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _shown_events() -> None:
+    """Show what code reports, as the command line does: a test reads it from stderr, alone or after others."""
+    events.listen(events.Listener(note=output.say, progress=output.progress))
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import pytest
 from ppmctl.dists import Dist, parse_filename
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.patience import PATIENCE, PAUSES, Patience
-from ppmctl.publishing import sending
+from ppmctl.publishing import plan as plans
 from ppmctl.publishing.check import LocalFile
-from ppmctl.publishing.plans import Plan, Step, compare, make_plan
-from ppmctl.publishing.sending import Outcome, carry_out
+from ppmctl.publishing.plan import Plan, Step, carry_out, compare, make_plan
 from ppmctl.simple import PageFile, ProjectPage
 from ppmctl.transport import Answer, Unavailable, Unreachable
 
@@ -115,12 +114,12 @@ class Server:
     def patience(self) -> Patience:
         return Patience(sleep=self.waits.append, clock=lambda: sum(self.waits))
 
-    def run(self, *files: LocalFile) -> Iterator[Outcome]:
+    def run(self, *files: LocalFile) -> Iterator[Step]:
         plan = compare(files, self, patience=self.patience)
         return carry_out(plan, self, self.send, patience=self.patience, sleep=self.waits.append)
 
 
-def done(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+def done(outcomes: Iterable[Step]) -> list[tuple[str, str]]:
     return [(outcome.file.filename, outcome.state) for outcome in outcomes]
 
 
@@ -154,7 +153,7 @@ def test_a_conflict_stops_it_before_the_first_byte() -> None:
 
 def test_a_second_run_after_a_broken_one_goes_on() -> None:
     server = Server(answer(200), answer(507, "No space"))
-    outcomes: list[Outcome] = []
+    outcomes: list[Step] = []
     with pytest.raises(PpmError, match=r"refused \(507\): No space\. 1 of 2 files are in the index") as caught:
         outcomes.extend(server.run(local(ANY), local(SDIST)))
     assert "Run the same again" in caught.value.hint
@@ -286,7 +285,7 @@ def test_an_index_that_shows_it_late_is_waited_for() -> None:
     late = [None, None, BROKEN, page(), page((ANY, "aa"))]
     server = Server(lists=late)
     assert done(server.run(local(ANY))) == [(ANY, "published")]
-    assert server.waits == [sending.LOOKS[1], PAUSES[0], *sending.LOOKS[2:3]]
+    assert server.waits == [plans.LOOKS[1], PAUSES[0], *plans.LOOKS[2:3]]
 
 
 @pytest.mark.parametrize(("listed", "said"), [(None, "not in the index after"), (BROKEN, "The connection broke")])

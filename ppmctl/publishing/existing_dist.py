@@ -9,11 +9,10 @@ from packaging.version import Version
 
 from ppmctl import events
 from ppmctl.dists import Filename, InvalidDistribution, normalise, parse_filename
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import contents, project_version
 
 FOLDER = "dist"
-_NAMED = 3  # files in a message
 
 
 def find(project: Path) -> tuple[Path, ...]:
@@ -39,9 +38,8 @@ def find(project: Path) -> tuple[Path, ...]:
         )
     for path, name in taken.items():
         if changed := contents.stale(name, contents.members(path), project):
-            more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
             raise PpmError(
-                f"{path} was built before the project was changed: {', '.join(changed[:_NAMED])}{more}.",
+                f"{path} was built before the project was changed: {some(changed)}.",
                 hint=f"Leave out --skip-build. To publish the files as they are: ppmctl publish {FOLDER}/*",
             )
     events.note(f"Taken from {folder}: {', '.join(sorted(name.filename for name in taken.values()))}")
