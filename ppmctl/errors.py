@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -21,7 +22,8 @@ class PpmError(Exception):
     """A failure whose cause is known.
 
     `message` is one line that names what failed and on what; `hint` is what to do or type next, or "".
-    The command line prints both and exits with `exit_code`; a traceback is shown only with `-v`.
+    The command line prints both and exits with `exit_code`; a traceback is shown only with `-v`. `done` is what was
+    done before it failed, which is printed with the error as JSON.
     """
 
     exit_code = EXIT_FAILED
@@ -30,6 +32,7 @@ class PpmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.done: dict[str, Any] = {}
 
 
 class UsageError(PpmError):

@@ -12,7 +12,7 @@ import click
 from ppmctl import output
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
-from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
+from ppmctl.errors import EXIT_FAILED, Interrupted, PpmError, UsageError
 
 if TYPE_CHECKING:
     from ppmctl.publishing.plan import Plan
@@ -93,10 +93,9 @@ def publish(
             if not as_json:
                 output.data(f"{outcome.state:9}  {outcome.file.filename}  {outcome.sha256}")
     except (PpmError, KeyboardInterrupt, click.Abort) as exc:
-        if as_json:
-            message, hint = (exc.message, exc.hint) if isinstance(exc, PpmError) else ("Interrupted.", "")
-            output.as_json({**_json(request, report), "error": {"message": message, "hint": hint}})
-        raise
+        error = exc if isinstance(exc, PpmError) else Interrupted()
+        error.done = _json(request, report)
+        raise error from exc
     if as_json:
         output.as_json(_json(request, report))
     if report.push:

@@ -118,7 +118,9 @@ def requirement(text: str) -> Requirement:
     if parsed.url is not None and has_credential(parsed.url):
         shown = re.sub(r"//[^/@]*@", "//***@", text)
         raise UsageError(
-            f"{shown!r} has a credential in its URL, which everybody who reads the environment would see."
+            f"{shown!r} has a credential in its URL, which everybody who reads the environment would see.",
+            hint="Leave out everything before the @. ~/.netrc, or what the version control system has for it, is the"
+            " place for a credential.",
         )
     return parsed
 

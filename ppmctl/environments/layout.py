@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from typing import Any
 
 from ppmctl import files
 from ppmctl.environments import format as formats
-from ppmctl.environments.format import ABOUT, environment_of
+from ppmctl.environments.format import ABOUT, NUMBER, environment_of
 from ppmctl.environments.wheel import NotARevision, read_forms
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.volume import Volume
@@ -60,8 +59,8 @@ def owner(content: Folder) -> str | None:
 def is_shared(volume: Volume, content: Folder) -> bool:
     """Whether the newest revision, yanked or not, says that everybody may change the environment."""
     for issue in reversed(issues(content)):
-        with contextlib.suppress(NotARevision, FileNotFoundError):
-            forms = read_forms(volume.file(content.project, issue.file.filename))
+        forms = _forms(volume, content, issue)
+        if forms is not None:
             return json.loads(forms[ABOUT]).get("shared") is True
     return False
 
@@ -101,7 +100,7 @@ def drop_temporaries(volume: Volume, project: str) -> None:
     name = environment_of(project)
     if name is not None:
         top = volume.environment(name)
-        for folder in (top, *_folders(top)):
+        for folder in (top, *(path for path in _entries(top) if NUMBER.fullmatch(path.name))):
             files.drop_temporaries(folder)
 
 
@@ -242,7 +241,3 @@ def _entries(folder: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return [folder / name for name in os.listdir(folder) if not name.startswith(".")]
     return []
-
-
-def _folders(top: Path) -> list[Path]:
-    return [path for path in _entries(top) if re.fullmatch(r"[0-9]+", path.name)]

@@ -66,22 +66,16 @@ class Listing:
 
     def _entry(self, name: str) -> dict[str, Any] | None:
         path = self._store.volume.environment(name) / LOG
+        if not path.exists():
+            self._store.refresh(PREFIX + name)
         try:
             entry = os.stat(path)
-        except FileNotFoundError:
-            self._store.refresh(PREFIX + name)
-            try:
-                entry = os.stat(path)
-            except FileNotFoundError:  # nothing in it is a revision
-                return None
-        state = (entry.st_ino, entry.st_mtime_ns, entry.st_size)
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != state:
-            try:
-                kept = (state, _summary(json.loads(path.read_bytes())))
-            except FileNotFoundError:
-                return None
-            self._kept[name] = kept
+            state = (entry.st_ino, entry.st_mtime_ns, entry.st_size)
+            kept = self._kept.get(name)
+            if kept is None or kept[0] != state:
+                kept = self._kept[name] = (state, _summary(json.loads(path.read_bytes())))
+        except FileNotFoundError:  # nothing in it is a revision
+            return None
         return kept[1]
 
 

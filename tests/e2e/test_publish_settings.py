@@ -209,6 +209,6 @@ def test_json_is_one_document_whatever_happens(environ: dict[str, str], index: S
     failed = said(clash, expect=1)
     assert failed["plan"] == [{**plan[0], "state": "conflict", "size": clash.stat().st_size}]
     assert failed["files"] == []
-    assert set(failed["error"]) == {"message", "hint"}  # type: ignore[call-overload]  # an object
+    assert set(failed["error"]) == {"message", "hint", "exit_code"}  # type: ignore[call-overload]  # an object
     assert said("missing", expect=2)["plan"] == []
     assert said(made, expect=2, PPMCTL_INDEX="nowhere")["index"] is None
