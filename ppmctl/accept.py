@@ -61,10 +61,9 @@ TABLE: tuple[tuple[str, str, Form], ...] = (
 )
 _KNOWN = {header: form for _client, header, form in TABLE}
 
-_NAMES = {
-    JSON: (JSON.media_type, "application/vnd.pypi.simple.latest+json"),
-    HTML: (HTML.media_type, "application/vnd.pypi.simple.latest+html"),
-    PLAIN_HTML: (PLAIN_HTML.media_type,),
+_OTHER_NAMES = {
+    "application/vnd.pypi.simple.latest+json": JSON.media_type,
+    "application/vnd.pypi.simple.latest+html": HTML.media_type,
 }
 # Where a client likes two forms as much: what it names, JSON first; where it takes anything, what a browser shows.
 _BY_NAME = (JSON, HTML, PLAIN_HTML)
@@ -80,36 +79,23 @@ def negotiate(header: str) -> Form | None:
 
 
 def weigh(header: str) -> Form | None:
-    """What `negotiate` says by the rules of RFC 9110, section 12.5.1, whoever sends it."""
-    ranges = [_parse(part) for part in header.split(",") if part.strip()]
-    best: tuple[float, int, int] | None = None
-    chosen = None
-    for form in _BY_NAME:
-        match = max((_match(form, name, quality) for name, quality in ranges), default=(0, 0.0))
-        precision, quality = match
-        order = _BY_WILDCARD if precision == 1 else _BY_NAME
-        weight = (quality, precision, -order.index(form))
-        if quality > 0 and (best is None or weight > best):
-            best, chosen = weight, form
-    return chosen
+    """What `negotiate` says by the rules of RFC 9110, section 12.5.1, whoever sends it.
 
+    werkzeug's `best_match` is not asked: it gives text/html to a client that sends "text/html;q=0, */*".
+    """
+    from werkzeug.http import parse_accept_header  # not above: `ppmctl health` needs the forms alone
 
-def _match(form: Form, name: str, quality: float) -> tuple[int, float]:
-    """How precisely a media range means this form (0: not at all), and how much it is liked."""
-    if name in _NAMES[form]:
-        return 3, quality
-    if name == form.media_type.partition("/")[0] + "/*":
-        return 2, quality
-    return (1, quality) if name == "*/*" else (0, 0.0)
+    liked: dict[str, float] = {}
+    for sent, quality in parse_accept_header(header):  # of one name, the best liked first
+        name = sent.partition(";")[0].lower()
+        liked.setdefault(_OTHER_NAMES.get(name, name), quality)
 
+    def weight(form: Form) -> tuple[float, int, int]:
+        """How much it is liked, by the most precise range that means it, and how precise that is."""
+        ranges = ("*/*", f"{form.media_type.partition('/')[0]}/*", form.media_type)
+        precision = max((number for number, name in enumerate(ranges) if name in liked), default=0)
+        order = _BY_WILDCARD if precision == 0 else _BY_NAME
+        return liked.get(ranges[precision], 0.0), precision, -order.index(form)
 
-def _parse(part: str) -> tuple[str, float]:
-    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-    for parameter in parameters:
-        key, _, value = parameter.partition("=")
-        if key.strip() == "q":
-            try:
-                return name, min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return name, 0.0
-    return name, 1.0
+    best = max(_BY_NAME, key=weight)
+    return best if weight(best)[0] > 0 else None

@@ -17,13 +17,19 @@ State = Literal["active", "disabled", "expired", "no secret"]
 class NotAllowed(CredentialError):
     """Who asks has not the right to this change."""
 
+    status = 403
+
 
 class Unknown(PpmError):
     """There is no such credential."""
 
+    status = 404
+
 
 class Taken(PpmError):
     """There is such a credential already."""
+
+    status = 409
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +112,22 @@ def demand_live(entry: Access) -> None:
         raise PpmError(
             f"{entry.name} has expired, or lacks its owner.", hint="--expires DURATION gives it more time."
         )
+
+
+def demand_within(wanted: Access, holder: Access) -> None:
+    """NotAllowed where `wanted` has more right than `holder`."""
+    if more := exceeds(wanted, holder):
+        raise NotAllowed(f"{wanted.name} would have more right than {holder.name} has: {more}.")
+
+
+def limited(token: Access, holder: Access) -> Access:
+    """The token with the projects and the expiry of `holder` where it has none; NotAllowed as of `demand_within`."""
+    limit = holder.effective
+    if token.role != "reader":
+        token = replace(token, projects=token.projects or limit.projects)
+    token = replace(token, expires=token.expires or limit.expires)
+    demand_within(token, holder)
+    return token
 
 
 def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import audit
@@ -53,8 +54,26 @@ def answer(values: Any, *, status: int = 200) -> Response:
     return response
 
 
-def not_allowed(allowed: str) -> Response:
+def dispatch(api: object, routes: Map, request: Request, *arguments: Any) -> Response:
+    """The answer of the method of `api` that is the route's endpoint, or 405 with what works. Refused: 404."""
+    try:
+        endpoint, values = routes.bind("").match(request.path, method=request.method)
+    except MethodNotAllowed as exc:
+        return not_allowed(*sorted(exc.valid_methods or ()))
+    except NotFound as exc:
+        raise Refused(404, f"There is nothing at {one_line(request.path)}") from exc
+    found: Response = getattr(api, endpoint)(request, *arguments, **values)
+    return found
+
+
+def routes(*rules: tuple[str, str, str]) -> Map:
+    """Routes for `dispatch`: method, path and endpoint of each. A slash more or fewer is another path."""
+    made = (Rule(path, methods=[method], endpoint=endpoint) for method, path, endpoint in rules)
+    return Map(made, merge_slashes=False)
+
+
+def not_allowed(*allowed: str) -> Response:
     """405, with the methods that work."""
-    refused = Response(f"Only {allowed} work here\n", status=405, mimetype="text/plain")
-    refused.headers["Allow"] = allowed
+    refused = Response(f"Only {', '.join(allowed)} work here\n", status=405, mimetype="text/plain")
+    refused.headers["Allow"] = ", ".join(allowed)
     return refused

@@ -156,6 +156,8 @@ def _as_refusal(request: Request, exc: Exception) -> Refused:
     """What a client is told of a failure; what an administrator has to know goes into the log."""
     if isinstance(exc, Refused):
         return exc
+    if isinstance(exc, PpmError) and exc.status != PpmError.status:
+        return Refused(exc.status, exc.message)
     if isinstance(exc, OSError) and files.is_out_of_space(exc):
         return uploads.out_of_space()
     log.error("%s %s failed", request.method, request.path, exc_info=exc)

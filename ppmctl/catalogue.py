@@ -1,64 +1,62 @@
-"""What a volume holds, a few words and numbers a project: for searches and statistics."""
+"""The projects of a volume: their pages, searches and numbers, for the server and for commands beside the volume."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from datetime import datetime
 
-from packaging.version import Version
-
-from ppmctl import dists, folder
-from ppmctl.dists import normalise, one_line
+from ppmctl import dists, folder, stats, trail
+from ppmctl.dists import one_line
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, StoredFile
+from ppmctl.project_page import PageFile, ProjectPage
+from ppmctl.stats import Holding, Statistics
 from ppmctl.store import Store
-from ppmctl.volume import METADATA, Volume
+from ppmctl.volume import METADATA
 
 _SETTLED = 2_000_000_000  # nanoseconds: two changes within one tick of a file system's clock have the same time
 
 
-@dataclass(frozen=True, kw_only=True)
-class Holding:
-    """A project in a few words and numbers. `version` and `summary` are its latest release's, "" if there is none.
-
-    `size` is in bytes, None if somebody else's index does not say all of them; `uploads` are the files by month
-    ("2026-11"), `publishers` by who published them.
-    """
-
-    name: str
-    version: str = ""
-    summary: str = ""
-    versions: int = 0
-    files: int = 0
-    size: int | None = 0
-    uploaded: str = ""
-    uploads: Mapping[str, int] = field(default_factory=dict)
-    publishers: Mapping[str, int] = field(default_factory=dict)
-
-
 class Catalogue:
-    """The holdings of a volume; a project is read again when its folder has changed."""
+    """The projects of a volume; a project's holding is read again when its folder has changed."""
 
     def __init__(self, store: Store) -> None:
+        self.where = f"the volume at {store.volume.root}"
+        self.names = store.projects
         self._store = store
         self._kept: dict[str, tuple[int, Holding]] = {}
 
+    def project(self, name: str) -> ProjectPage | None:
+        """The page of the project `name`; None where it never was."""
+        content = folder.read(self._store.volume, name)
+        return _page(content) if content is not None else None
+
+    def metadata(self, file: PageFile) -> bytes | None:
+        """The core metadata of a file, or None where there are none."""
+        if file.core_metadata is None:
+            return None
+        project = dists.parse_filename(file.filename).project
+        try:
+            return self._store.volume.side_file(project, file.filename, METADATA).read_bytes()
+        except OSError:
+            return None
+
     def holdings(self) -> list[Holding]:
         """All projects, by name; one without files that can be had is among them."""
-        found = (self._holding(name) for name in self._store.projects())
+        found = (self._holding(name) for name in self.names())
         return [holding for holding in found if holding is not None]
-
-    def filenames(self) -> list[str]:
-        """The names of all files that are here, also of projects that hide theirs."""
-        found = (folder.read(self._store.volume, name) for name in self._store.projects())
-        return [file.filename for content in found if content is not None for file in content.files]
 
     def search(self, text: str) -> list[Holding]:
         """The projects whose name or summary has every word of `text`."""
-        return search(text, self.holdings())
+        return stats.search(text, self.holdings())
+
+    def statistics(self) -> Statistics:
+        """All numbers, with those of the audit."""
+        read = (folder.read(self._store.volume, name) for name in self.names())
+        # also of projects that hide theirs
+        here = [file.filename for content in read if content is not None for file in content.files]
+        return stats.of_volume(self.holdings(), here, trail.read(self._store.volume).entries)
 
     def _holding(self, name: str) -> Holding | None:
         try:
@@ -66,74 +64,45 @@ class Catalogue:
             kept = self._kept.get(name)
             if kept is not None and kept[0] == changed:
                 return kept[1]
-            holding = _holding_of(self._store.volume, self._store.read(name))
+            holding = self._read(name)
         except (PpmError, OSError):  # removed meanwhile, or damaged: `index check` is who says that
             return None
         if time.time_ns() - changed > _SETTLED:
             self._kept[name] = (changed, holding)
         return holding
 
-
-def search(text: str, holdings: Iterable[Holding]) -> list[Holding]:
-    """Those that have every word of `text`: first in the name, then in the summary alone; each by name."""
-    words = text.casefold().split()
-
-    def is_in(words: Iterable[str], text: str) -> bool:
-        return all(word in text or (normalise(word) or word) in text for word in words)
-
-    found = [
-        (not is_in(words, holding.name), holding.name, holding)
-        for holding in holdings
-        if is_in(words, f"{holding.name} {holding.summary.casefold()}")
-    ]
-    return [holding for *_order, holding in sorted(found, key=lambda item: item[:2])]
+    def _read(self, name: str) -> Holding:
+        content = self._store.read(name)
+        page = _page(content)
+        records = {file.filename: file.record for file in content.files}
+        files = page.latest.files if page.latest is not None else ()
+        summary = next((text for file in files if (text := records[file.filename].summary) is not None), None)
+        if summary is None:  # published before records had it
+            found = (self.metadata(file) for file in files)
+            summary = next((dists.summary(metadata) for metadata in found if metadata is not None), "")
+        publishers = [records[file.filename].uploaded_by for file in page.files]
+        return Holding.of(page, summary=one_line(summary)[: folder.MAX_SUMMARY], publishers=publishers)
 
 
-def latest(versions: Mapping[str, bool]) -> str | None:
-    """The version that an installer takes, of those that are `versions` → whether it is yanked; None of none.
-
-    The newest that is neither yanked nor a pre-release; if there is none such, not yanked; else the newest.
-    """
-    return max(
-        versions,
-        key=lambda version: (
-            not versions[version] and not Version(version).is_prerelease,
-            not versions[version],
-            Version(version),
-        ),
-        default=None,
-    )
-
-
-def _holding_of(volume: Volume, content: Folder) -> Holding:
-    listed = () if content.status.state == "quarantined" else content.files
-    yanked: dict[str, bool] = {}
-    for file in listed:
-        version = file.record.version
-        yanked[version] = yanked.get(version, True) and file.yanked is not None
-    version = latest(yanked) or ""
-    return Holding(
+def _page(content: Folder) -> ProjectPage:
+    hidden = content.status.state == "quarantined"
+    return ProjectPage(
         name=content.project,
-        version=version,
-        summary=_summary(volume, content.project, [file for file in listed if file.record.version == version]),
-        versions=len(yanked),
-        files=len(listed),
-        size=sum(file.record.size for file in listed),
-        uploaded=max((file.record.upload_time for file in listed), default=""),
-        uploads=Counter(file.record.upload_time[:7] for file in listed),
-        publishers=Counter(file.record.uploaded_by for file in listed),
+        files=() if hidden else tuple(_file(content.project, file) for file in content.files),
+        status=content.status.state,
+        status_reason=content.status.reason,
     )
 
 
-def _summary(volume: Volume, project: str, release: list[StoredFile]) -> str:
-    for file in release:
-        if file.record.summary is not None:
-            return one_line(file.record.summary)
-    for file in release:  # published before records had it
-        if file.record.core_metadata is not None:
-            try:
-                metadata = volume.side_file(project, file.filename, METADATA).read_bytes()
-            except OSError:
-                continue
-            return one_line(dists.summary(metadata))[: folder.MAX_SUMMARY]
-    return ""
+def _file(project: str, file: StoredFile) -> PageFile:
+    record = file.record
+    return PageFile(
+        filename=file.filename,
+        url=f"packages/{project}/{file.filename}",
+        sha256=record.sha256,
+        size=record.size,
+        upload_time=datetime.fromisoformat(record.upload_time),
+        requires_python=record.requires_python,
+        yanked=file.yanked,
+        core_metadata=record.core_metadata,
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,7 +72,7 @@ class Credentials:
             try:
                 hashes = read_htpasswd(self._volume.htpasswd)
                 access = read_access(self._volume.access)
-                if _identity(self._volume.htpasswd) != current[0]:
+                if files.identity(self._volume.htpasswd) != current[0]:
                     # changed meanwhile: a secret that was replaced must not meet the rights of the next
                     after = read_htpasswd(self._volume.htpasswd)
                     hashes = {name: stored for name, stored in hashes.items() if after.get(name) == stored}
@@ -85,7 +84,7 @@ class Credentials:
             self._hashes, self._access, self._seen = hashes, access, current
 
     def _identity(self) -> tuple[object, object]:
-        return _identity(self._volume.htpasswd), _identity(self._volume.access)
+        return files.identity(self._volume.htpasswd), files.identity(self._volume.access)
 
 
 class Change:
@@ -202,16 +201,17 @@ class Change:
 
 
 @contextlib.contextmanager
-def changing(volume: Volume) -> Iterator[Change]:
+def changing(volume: Volume, *, dry_run: bool = False) -> Iterator[Change]:
     """Change the credentials in the block, alone among all processes; nothing is written where it raises.
 
-    OSError where they can't be written.
+    Of a `dry_run` neither. OSError where they can't be written.
     """
     with files.lock(volume.credentials_lock):
         files.drop_temporaries(volume.credentials)
         change = Change(volume)
         yield change
-        change.write()
+        if not dry_run:
+            change.write()
 
 
 def known(volume: Volume) -> Known:
@@ -280,11 +280,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return ""
-
-
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    try:
-        entry = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return entry.st_ino, entry.st_mtime_ns, entry.st_size

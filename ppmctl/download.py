@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ppmctl import files
-from ppmctl.address import Address
+from ppmctl import events, files
 from ppmctl.errors import PpmError
-from ppmctl.simple import PageFile
-from ppmctl.transport import Answer, Transport, denied, origin
+from ppmctl.project_page import PageFile
+from ppmctl.transport import Transport, failed
 
-_MAX_REDIRECTS = 5
 _MAX_METADATA = 16 << 20  # bytes
 # What an index calls a file must not lead out of the folder that it is put into, nor hide there.
 _FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]{0,250}", re.ASCII)
@@ -27,24 +25,21 @@ Sink = Callable[[bytes], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Downloaded:
-    """A file that is here now: "downloaded" by this call, or "same", here already. `is_verified` is False where the
-    index has no hash of it."""
+    """A file that is here now: "downloaded" by this call, or "same", here already."""
 
     path: Path
     sha256: str
     state: Literal["downloaded", "same"]
-    is_verified: bool
 
 
 class Source:
-    """The files of the index at `address`. Its credential is shown to that server alone, wherever a page leads."""
+    """The files of an index, on its server or wherever its pages lead."""
 
-    def __init__(self, address: Address, transport: Transport) -> None:
-        self._address = address
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def download(self, file: PageFile, folder: Path, *, step: Callable[[int], None]) -> Downloaded:
-        """Put `file` into `folder`; `step` is told of bytes as they come.
+    def download(self, file: PageFile, folder: Path) -> Downloaded:
+        """Put `file` into `folder`.
 
         PpmError where another file has the name, where what came is not what the index's page says, and as
         `Transport.receive`; nothing is left then.
@@ -54,9 +49,9 @@ class Source:
         path = folder / file.filename
         try:
             if file.sha256 is not None and path.exists():
-                return _compare(path, file.sha256, is_verified=True)
+                return _compare(path, file.sha256)
             folder.mkdir(parents=True, exist_ok=True)
-            return self._download(file, path, step)
+            return self._download(file, path)
         except OSError as exc:
             raise PpmError(f"{path} can't be written: {exc.strerror or exc}.") from exc
 
@@ -88,12 +83,12 @@ class Source:
             raise PpmError(f"{what} is not what the index's page says: its sha256 differs.")
         return content
 
-    def _download(self, file: PageFile, path: Path, step: Callable[[int], None]) -> Downloaded:
+    def _download(self, file: PageFile, path: Path) -> Downloaded:
         temporary, digest, size = files.temporary_name(path), hashlib.sha256(), 0
         algorithm, expected = ("sha256", file.sha256) if file.sha256 else file.other_hash or ("sha256", None)
         told = hashlib.new(algorithm, usedforsecurity=False)
         try:
-            with temporary.open("xb") as target:
+            with temporary.open("xb") as target, events.progress(file.filename, file.size, unit="bytes") as step:
 
                 def keep(piece: bytes) -> None:
                     nonlocal size
@@ -112,37 +107,25 @@ class Source:
                 raise _differs(file, f"it has {size} bytes, the index's page says {file.size}")
             if expected is not None and told.hexdigest() != expected:
                 raise _differs(file, f"its {algorithm} is {told.hexdigest()}, the index's page says {expected}")
-            verified = expected is not None
+            if expected is None:
+                events.note(f"{file.filename}: the index has no hash to compare it with.")
             try:
                 os.link(temporary, path)  # unlike a rename, it never replaces what is there, or came meanwhile
             except FileExistsError:
-                return _compare(path, digest.hexdigest(), is_verified=verified)
+                return _compare(path, digest.hexdigest())
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-        return Downloaded(path=path, sha256=digest.hexdigest(), state="downloaded", is_verified=verified)
+        return Downloaded(path=path, sha256=digest.hexdigest(), state="downloaded")
 
     def _receive(self, url: str, sink: Sink) -> None:
-        with Transport(None) as stranger:
-            for _ in range(_MAX_REDIRECTS + 1):
-                own = origin(url) == origin(self._address.base)
-                answer = (self._transport if own else stranger).receive(url, sink)
-                if not answer.location:
-                    return self._judge(answer, own=own)
-                if origin(url)[0] == "https" and origin(answer.location)[0] != "https":
-                    raise PpmError(f"{url} redirects to plain HTTP: {answer.location}.")
-                url = answer.location
-        raise PpmError(f"{url} redirects over and over.")
-
-    def _judge(self, answer: Answer, *, own: bool) -> None:
-        if answer.status == 200:
-            return
-        if own and answer.status in (401, 403):
-            raise denied(answer, self._transport.credential, base=self._address.base)
-        raise PpmError(f"{answer.url} answered {answer.status}: {answer.says}.")
+        transport = self._transport
+        answer = transport.followed(url, lambda there: transport.checked(transport.receive(there, sink)))
+        if answer.status != 200:
+            raise failed(answer)
 
 
-def _compare(path: Path, expected: str, *, is_verified: bool) -> Downloaded:
+def _compare(path: Path, expected: str) -> Downloaded:
     try:
         with path.open("rb") as there:
             sha256 = hashlib.file_digest(there, "sha256").hexdigest()
@@ -153,7 +136,7 @@ def _compare(path: Path, expected: str, *, is_verified: bool) -> Downloaded:
             f"{path} is there already, with other content (sha256 {sha256}, in the index {expected}).",
             hint="Move it away, or name another folder with --dest.",
         )
-    return Downloaded(path=path, sha256=sha256, state="same", is_verified=is_verified)
+    return Downloaded(path=path, sha256=sha256, state="same")
 
 
 def _differs(file: PageFile, how: str) -> PpmError:

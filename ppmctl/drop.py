@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl import audit, dists, files
@@ -23,27 +21,13 @@ _EVERY = 1.0  # seconds between two looks
 _UNCHANGED_LOOKS = 2  # so many looks without a change, and a file is taken to be whole
 
 
-@dataclass(frozen=True, kw_only=True)
-class _State:
-    """What tells whether a file changed."""
-
-    inode: int
-    size: int
-    modified: int
-
-    @classmethod
-    def of(cls, path: Path) -> _State:
-        entry = path.stat()
-        return cls(inode=entry.st_ino, size=entry.st_size, modified=entry.st_mtime_ns)
-
-
 class Watcher:
     """Looks into `drop/` and takes what has stopped changing; what it can't take stays, its reason beside it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._folder = store.volume.drop
-        self._seen: dict[str, tuple[_State, int]] = {}
+        self._seen: dict[str, tuple[object, int]] = {}
 
     def run(self) -> None:
         """Look for ever, but only while no other process of this index does."""
@@ -60,16 +44,14 @@ class Watcher:
 
     def look(self) -> list[str]:
         """Look once; the names that were taken."""
-        found: dict[str, _State] = {}
+        found: dict[str, object] = {}
         with os.scandir(self._folder) as entries:
             names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
         for name in sorted(names):
             if name.startswith(".") or name.endswith(REJECTED):
                 continue
-            try:
-                found[name] = _State.of(self._folder / name)
-            except FileNotFoundError:
-                continue
+            if (state := files.identity(self._folder / name)) is not None:
+                found[name] = state
         taken = [name for name, state in found.items() if self._is_ready(name, state) and self._take(name, state)]
         self._seen = {name: seen for name, seen in self._seen.items() if name in found and name not in taken}
         reasons = {files.with_ending(name, REJECTED) for name in names if not name.endswith(REJECTED)}
@@ -78,13 +60,13 @@ class Watcher:
                 (self._folder / name).unlink(missing_ok=True)
         return taken
 
-    def _is_ready(self, name: str, state: _State) -> bool:
+    def _is_ready(self, name: str, state: object) -> bool:
         before, looks = self._seen.get(name, (None, 0))
         looks = looks + 1 if before == state else 0
         self._seen[name] = (state, looks)
         return looks == _UNCHANGED_LOOKS  # once: a file that was rejected is tried again when it changes
 
-    def _take(self, name: str, state: _State) -> bool:
+    def _take(self, name: str, state: object) -> bool:
         path = self._folder / name
         beside = path.with_name(files.with_ending(path.name, REJECTED))
         reason = ""
@@ -102,15 +84,14 @@ class Watcher:
             files.write_atomic(beside, f"{reason}\n".encode(errors="backslashreplace"))
             return False
         beside.unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            if _State.of(path) == state:  # else it was replaced meanwhile, and is another file to be taken
-                path.unlink()
+        if files.identity(path) == state:  # else it was replaced meanwhile, and is another file to be taken
+            path.unlink(missing_ok=True)
         return True
 
-    def _publish(self, path: Path, state: _State) -> None:
+    def _publish(self, path: Path, state: object) -> None:
         with self._store.area.take(path) as received:
             dist = dists.inspect(received.path, path.name)
-            if _State.of(path) != state:
+            if files.identity(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
             try:
                 if environment_of(dist.name.project) is not None:

@@ -27,6 +27,7 @@ class PpmError(Exception):
     """
 
     exit_code = EXIT_FAILED
+    status = 500  # of HTTP, where a server meets it
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -39,12 +40,27 @@ class UsageError(PpmError):
     """The command or the settings make no sense; nothing was tried."""
 
     exit_code = EXIT_USAGE
+    status = 400
 
 
 class CredentialError(PpmError):
     """A credential is missing, wrong, or has not the right that is needed."""
 
     exit_code = EXIT_CREDENTIALS
+
+
+class Unreachable(PpmError):
+    """No answer came: the connection could not be made, broke, or took too long. It may work the next time."""
+
+    retry_after = ""
+
+
+class Unavailable(Unreachable):
+    """An answer came that says no more than "not now"; `retry_after` is its header, or ""."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class Interrupted(PpmError):

@@ -25,6 +25,15 @@ def is_out_of_space(exc: OSError) -> bool:
     return exc.errno in _NO_SPACE
 
 
+def identity(path: Path | str) -> tuple[int, int, int] | None:
+    """What is another after each change of the file at `path`; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def whose(path: Path) -> str:
     """Who may read `path` and who asks, for whoever was refused it; "" where that is not why."""
     try:

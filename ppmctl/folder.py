@@ -11,10 +11,12 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from ppmctl import files
 from ppmctl.errors import PpmError
 from ppmctl.volume import RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
+MAX_REASON = 500  # characters of the reason for a yank or a status
 CLOSED = frozenset({"archived", "quarantined"})  # they take no uploads (PEP 792)
 
 MAX_SUMMARY = 500
@@ -110,6 +112,11 @@ class Folder:
     names: frozenset[str] = field(default_factory=frozenset)
 
 
+def is_reason(text: str) -> bool:
+    """Whether `text` may be the reason for a yank or a status: one line that any page can show."""
+    return len(text) <= MAX_REASON and text.isprintable()
+
+
 def now() -> str:
     """The time, as records have it: UTC, microseconds, Z (PEP 700)."""
     return timestamp(datetime.now(UTC))
@@ -164,12 +171,11 @@ def read_record(volume: Volume, project: str, filename: str) -> Record:
 
 
 def _read_record(path: str) -> Record:
-    entry = os.stat(path)
-    return _record(path, entry.st_ino, entry.st_mtime_ns, entry.st_size)
+    return _record(path, files.identity(path))
 
 
 @lru_cache(maxsize=_RECORDS_KEPT)
-def _record(path: str, _inode: int, _mtime: int, _size: int) -> Record:
+def _record(path: str, _identity: object) -> Record:
     # A record never changes, so a page with a thousand files costs a stat for each and not a read and a parse.
     with open(path, "rb") as file:
         return Record.from_json(file.read(), where=path)

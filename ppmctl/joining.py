@@ -19,6 +19,8 @@ _TOKENS = 100  # of one purpose: laptop, laptop-2, …
 class Void(PpmError):
     """The code is none, or was used, or has expired, or its user may not come in: which of them is not said."""
 
+    status = 403
+
     def __init__(self) -> None:
         super().__init__("This code does not work, or not any more: an invite holds once and for 48 hours.")
 
@@ -59,7 +61,7 @@ def invite(
         demand_live(entry)
         made = invites.new(entry, code, by=actor.name)
         invites.put(volume, made)
-    _audit(volume, actor, "user invite", f"{name} until {made.expires}")
+    audit.done(volume, actor, "user invite", f"{name} until {made.expires}")
     return made, Secret(code)
 
 
@@ -70,7 +72,7 @@ def withdraw(volume: Volume, actor: Actor, name: str) -> bool:
         was_open = user is not None and invites.of_user(volume, user) is not None
         invites.drop(volume, {name})
     if was_open:
-        _audit(volume, actor, "user invite", f"{name} withdrawn")
+        audit.done(volume, actor, "user invite", f"{name} withdrawn")
     return was_open
 
 
@@ -105,10 +107,6 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
             continue
         except accounts.NotAllowed as exc:  # disabled or expired since
             raise Void from exc
-        _audit(volume, actor, "user join", f"{name} by an invite of {found.by}")
+        audit.done(volume, actor, "user join", f"{name} by an invite of {found.by}")
         return issued
     raise UsageError(f"{owner.name} has {_TOKENS} tokens for {purpose!r}: say another purpose.")
-
-
-def _audit(volume: Volume, actor: Actor, action: str, what: str) -> None:
-    audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result="done")

@@ -9,16 +9,26 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import api, audit, stats
+from ppmctl import api, audit
+from ppmctl.account import Actor
 from ppmctl.catalogue import Catalogue
 from ppmctl.credentials import Access
 from ppmctl.dists import is_name, normalise
 from ppmctl.environments import rules
 from ppmctl.errors import Refused
-from ppmctl.folder import STATUSES
-from ppmctl.store import NotHere, Store
+from ppmctl.folder import MAX_REASON, STATUSES, is_reason
+from ppmctl.stats import of_holdings
+from ppmctl.store import Store
 
-MAX_REASON = 500  # characters
+_RELEASE = "/api/packages/<project>/<release>"
+_ROUTES = api.routes(
+    ("GET", "/api/packages", "search"),
+    ("GET", "/api/stats", "stats"),
+    ("PUT", "/api/packages/<project>/status", "status"),
+    ("PUT", f"{_RELEASE}/yank", "yank"),
+    ("DELETE", f"{_RELEASE}/yank", "unyank"),
+    ("DELETE", _RELEASE, "remove"),
+)
 
 
 class PackageApi:
@@ -29,55 +39,47 @@ class PackageApi:
         self._catalogue = Catalogue(store)
 
     def answer(self, request: Request, by: Access) -> Response | None:
-        """The response, or None for what is somebody else's to answer. Refused: 400, 403, 404, 405, 411, 413."""
-        path = request.path.split("/")[1:]
-        if path[:2] not in (["api", "packages"], ["api", "stats"]):
+        """The response, or None for what is somebody else's to answer.
+
+        Refused, or an error with its status: 400, 403, 404, 405, 411, 413.
+        """
+        if request.path.split("/")[1:3] not in (["api", "packages"], ["api", "stats"]):
             return None
-        try:
-            return self._answer(request, by, path)
-        except NotHere as exc:
-            raise Refused(404, exc.message) from exc
+        return api.dispatch(self, _ROUTES, request, by)
 
-    def _answer(self, request: Request, by: Access, path: list[str]) -> Response:
-        match (request.method, *path):
-            case ("GET" | "HEAD", "api", "packages"):
-                return self._search(request)
-            case ("GET" | "HEAD", "api", "stats"):
-                return api.answer(stats.of_holdings(self._catalogue.holdings()).to_json())
-            case ("PUT", "api", "packages", project, "status"):
-                return self._status(request, by, _project(project))
-            case ("PUT", "api", "packages", project, release, "yank"):
-                return self._yank(request, by, _project(project), release)
-            case ("DELETE", "api", "packages", project, release, "yank"):
-                return self._unyank(request, by, _project(project), release)
-            case ("DELETE", "api", "packages", project, release) if release != "status":
-                return self._remove(request, by, _project(project), release)
-        return _not_allowed(path)
+    def stats(self, _request: Request, _by: Access) -> Response:
+        """The numbers that a reader may know."""
+        return api.answer(of_holdings(self._catalogue.holdings()).to_json())
 
-    def _search(self, request: Request) -> Response:
+    def search(self, request: Request, _by: Access) -> Response:
+        """The projects that have all words of `q`."""
         found = self._catalogue.search(request.args.get("q", ""))
         projects = [{"name": item.name, "version": item.version or None, "summary": item.summary} for item in found]
         return api.answer({"projects": projects})
 
-    def _yank(self, request: Request, by: Access, project: str, release: str) -> Response:
-        api.attempt(request, "yank", f"{project} {release}")
-        _demand(by.may("publish", project), by, f"yank releases of {project}")
-        rules.demand_change(self._store, project, by)
+    def yank(self, request: Request, by: Access, project: str, release: str) -> Response:
+        """Yank a release, or one of its files."""
+        project = self._changeable(request, by, "yank", project, release)
         reason = rules.signed(_reason(api.body(request, "reason")), project, by)
         return self._done(request, by, "yank", project, self._store.yank(project, release, reason))
 
-    def _unyank(self, request: Request, by: Access, project: str, release: str) -> Response:
-        api.attempt(request, "unyank", f"{project} {release}")
-        _demand(by.may("publish", project), by, f"unyank releases of {project}")
-        rules.demand_change(self._store, project, by)
+    def unyank(self, request: Request, by: Access, project: str, release: str) -> Response:
+        """Take a yank back."""
+        project = self._changeable(request, by, "unyank", project, release)
         return self._done(request, by, "unyank", project, self._store.unyank(project, release))
 
-    def _remove(self, request: Request, by: Access, project: str, release: str) -> Response:
+    def remove(self, request: Request, by: Access, project: str, release: str) -> Response:
+        """Remove a release, or one of its files, for good."""
+        project = _project(project)
+        if release == "status":
+            return api.not_allowed("PUT")
         api.attempt(request, "remove", f"{project} {release}")
         _demand(by.may("manage", project), by, f"remove releases of {project}: it is not an admin's")
         return self._done(request, by, "remove", project, self._store.remove(project, release))
 
-    def _status(self, request: Request, by: Access, project: str) -> Response:
+    def status(self, request: Request, by: Access, project: str) -> Response:
+        """Set a project's status."""
+        project = _project(project)
         api.attempt(request, "status", project)
         is_admin = by.may("manage", project)
         if not is_admin:
@@ -91,14 +93,22 @@ class PackageApi:
         self._audit(request, by, "status", f"{project} {state}")
         return api.answer({"project": project, "status": found.state, "reason": found.reason})
 
+    def _changeable(self, request: Request, by: Access, action: str, name: str, release: str) -> str:
+        """The normalised name of a project whose releases `by` may yank and unyank."""
+        project = _project(name)
+        api.attempt(request, action, f"{project} {release}")
+        _demand(by.may("publish", project), by, f"{action} releases of {project}")
+        rules.demand_change(self._store, project, by)
+        return project
+
     def _done(self, request: Request, by: Access, action: str, project: str, filenames: list[str]) -> Response:
         for filename in filenames:
             self._audit(request, by, action, filename)
         return api.answer({"project": project, "action": action, "files": filenames})
 
     def _audit(self, request: Request, by: Access, action: str, what: str) -> None:
-        origin = request.remote_addr or ""
-        audit.write(self._store.volume, action=action, by=by.name, origin=origin, what=what, result="done")
+        actor = Actor(name=by.name, origin=request.remote_addr or "")
+        audit.done(self._store.volume, actor, action, what)
 
 
 def _demand(allowed: bool, by: Access, what: str) -> None:
@@ -115,21 +125,6 @@ def _project(name: str) -> str:
 
 def _reason(body: dict[str, Any]) -> str:
     reason = body.get("reason") or ""
-    if not isinstance(reason, str) or len(reason) > MAX_REASON or not reason.isprintable():
+    if not isinstance(reason, str) or not is_reason(reason):
         raise Refused(400, f"The reason is one line of text, of {MAX_REASON} characters at most")
     return reason
-
-
-def _not_allowed(path: list[str]) -> Response:
-    match path[1:]:
-        case ["packages"] | ["stats"]:
-            allowed = "GET, HEAD"
-        case ["packages", _, "status"]:
-            allowed = "PUT"
-        case ["packages", _, _, "yank"]:
-            allowed = "PUT, DELETE"
-        case ["packages", _, release] if release:
-            allowed = "DELETE"
-        case _:
-            raise Refused(404, "There is nothing here; docs/http.md has what is below /api/packages")
-    return api.not_allowed(allowed)

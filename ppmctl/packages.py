@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import quote
 
 from ppmctl.address import Address
 from ppmctl.errors import PpmError
 from ppmctl.folder import Status
-from ppmctl.simple import NOT_SUCH_JSON
-from ppmctl.transport import PASSING, Transport, Unavailable, denied
+from ppmctl.transport import Transport, failed
 
 
 class RemotePackages:
@@ -24,7 +22,7 @@ class RemotePackages:
 
     def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
         """Yank a release or one of its files; the filenames."""
-        return self._files("PUT", project, version_or_filename, "yank", body={"reason": reason})
+        return self._files("PUT", project, version_or_filename, "yank", values={"reason": reason})
 
     def unyank(self, project: str, version_or_filename: str) -> list[str]:
         """Take a yank back; the filenames."""
@@ -36,41 +34,29 @@ class RemotePackages:
 
     def set_status(self, project: str, state: str, reason: str = "") -> Status:
         """Set a project's status (PEP 792)."""
-        values = self._change("PUT", project, "status", body={"status": state, "reason": reason})
+        values = self._change("PUT", project, "status", values={"status": state, "reason": reason})
         return Status(state=str(values.get("status")), reason=str(values.get("reason", "")))
 
-    def _files(self, method: str, project: str, *path: str, body: dict[str, Any] | None = None) -> list[str]:
-        filenames = self._change(method, project, *path, body=body).get("files")
+    def _files(self, method: str, project: str, *path: str, values: dict[str, Any] | None = None) -> list[str]:
+        filenames = self._change(method, project, *path, values=values).get("files")
         if not isinstance(filenames, list):
-            raise self._not_ours("it answered with something else")
+            raise self._not_ours()
         return [str(filename) for filename in filenames]
 
-    def _change(self, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _change(self, method: str, *path: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
         if any("/" in part or part in ("", ".", "..") for part in path):  # a path of its own, on the way
             raise PpmError(f"{path[0]} has no release or file {path[1]!r}.")
-        url = "/".join(
-            [f"{self._address.base}/api/packages", *(quote(part, safe="", errors="replace") for part in path)]
-        )
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        answer = self._transport.request(method, url, headers=headers, data=json.dumps(body) if body else None)
-        if answer.status in (401, 403):
-            raise denied(answer, self._transport.credential, base=self._address.base)
+        quoted = "/".join(quote(part, safe="", errors="replace") for part in path)
+        answer = self._transport.ask(method, f"{self._address.base}/api/packages/{quoted}", values=values)
         if answer.status != 200:
-            said = f"The index at {self._address.base} refused this ({answer.status}): {answer.says}."
-            if answer.status in PASSING:
-                raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
-            hint = "" if answer.status not in (404, 405) else "Is it an index that ppm serves?"
-            raise PpmError(said, hint=hint if "text/plain" not in answer.content_type else "")
-        try:
-            values = json.loads(answer.body)
-        except NOT_SUCH_JSON as exc:
-            raise self._not_ours("it answered with something else") from exc
-        if not isinstance(values, dict):
-            raise self._not_ours("it answered with something else")
-        return values
+            is_ours = answer.content_type == "text/plain" or answer.status not in (404, 405)
+            raise failed(answer, hint="" if is_ours else "Is it an index that ppm serves?")
+        if not answer.values:
+            raise self._not_ours()
+        return answer.values
 
-    def _not_ours(self, why: str) -> PpmError:
+    def _not_ours(self) -> PpmError:
         return PpmError(
-            f"The index at {self._address.base} is not one that ppm serves: {why}.",
+            f"The index at {self._address.base} is not one that ppm serves: it answered with something else.",
             hint="Of another index's packages ppmctl can list, show, search and download.",
         )

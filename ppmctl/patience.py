@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ppmctl import events
-from ppmctl.errors import PpmError
-from ppmctl.transport import Unavailable, Unreachable
+from ppmctl.errors import PpmError, Unavailable, Unreachable
 
 _T = TypeVar("_T")
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from datetime import UTC, datetime
 
-from ppmctl import accounts, credentials
+from ppmctl import accounts, credentials, files
 from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
@@ -49,14 +48,7 @@ class Pruner:
         return pruned
 
     def _identity(self) -> object:
-        found = []
-        for path in (self._volume.htpasswd, self._volume.access):
-            try:
-                entry = os.stat(path)
-                found.append((entry.st_ino, entry.st_mtime_ns, entry.st_size))
-            except FileNotFoundError:
-                found.append((0, 0, 0))
-        return found
+        return files.identity(self._volume.htpasswd), files.identity(self._volume.access)
 
 
 def _next(volume: Volume) -> datetime | None:

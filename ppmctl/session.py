@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +11,7 @@ from urllib.parse import quote
 from ppmctl.address import Address
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import CredentialError, PpmError
-from ppmctl.transport import PASSING, Answer, Transport, Unavailable, denied
+from ppmctl.transport import Transport, denied, failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +44,16 @@ def identify(address: Address, transport: Transport) -> Identity:
     An index that ppm does not serve is asked for its list of projects instead.
     """
     credential = transport.credential
-    answer = transport.request("GET", f"{address.base}/api/whoami")
-    _demand_sense(answer, credential, address)
+    answer = transport.ask("GET", f"{address.base}/api/whoami")
     if credential is None:
         raise denied(answer, None, base=address.base)
-    values = _object(answer) if answer.status == 200 else None
-    if values is not None and isinstance(values.get("name"), str) and "role" in values:
+    values = answer.values
+    if isinstance(values.get("name"), str) and "role" in values:
         return Identity(name=values["name"], values=values)
-    answer = transport.request("GET", address.simple)
-    _demand_sense(answer, credential, address)
+    answer = transport.ask("GET", address.simple)
     if answer.status != 200:
         to = f"It points to {answer.location}: is that the index?" if answer.location else ""
-        raise _refused(answer, address, hint=to or "Is it the URL of an index?")
+        raise failed(answer, hint=to or "Is it the URL of an index?")
     with Transport(None) as nobody:
         is_open = nobody.request("GET", address.simple).status == 200
     return Identity(name=credential.username, is_proven=not is_open)
@@ -69,11 +66,10 @@ def may_publish(address: Address, transport: Transport, projects: Iterable[str])
     """
     credential = transport.credential
     try:
-        answer = None if credential is None else transport.request("GET", f"{address.base}/api/whoami")
+        values = {} if credential is None else transport.request("GET", f"{address.base}/api/whoami").values
     except PpmError:
         return
-    values = _object(answer) if answer is not None and answer.status == 200 else None
-    if credential is None or values is None or not isinstance(globs := values.get("projects"), list):
+    if credential is None or not isinstance(globs := values.get("projects"), list):
         return
     who = f"{credential.username!r} (from {credential.source})"
     if values.get("role") == "reader":
@@ -92,52 +88,25 @@ def may_publish(address: Address, transport: Transport, projects: Iterable[str])
 
 def join(address: Address, code: Secret, *, purpose: str) -> Credential:
     """Exchange an invite's code for a token of one's own. CredentialError where the code does not work."""
-    body = json.dumps({"code": code.reveal(), "purpose": purpose})
     with Transport(None) as transport:
-        answer = transport.request(
-            "POST", f"{address.base}/api/join", headers={"Content-Type": "application/json"}, data=body
-        )
-    values = _object(answer) if answer.status == 201 else None
-    if values is not None and isinstance(values.get("name"), str) and isinstance(values.get("secret"), str):
-        return Credential(username=values["name"], secret=Secret(values["secret"]), source="the invite")
+        values = {"code": code.reveal(), "purpose": purpose}
+        answer = transport.request("POST", f"{address.base}/api/join", values=values)
+    name, secret = answer.values.get("name"), answer.values.get("secret")
+    if isinstance(name, str) and isinstance(secret, str):
+        return Credential(username=name, secret=Secret(secret), source="the invite")
     if answer.status == 403:
         raise CredentialError(
             f"The index at {address.base} does not take this code: it is wrong, was used, withdrawn or has expired.",
             hint="Ask for another one; on the index's machine: ppmctl user invite NAME",
         )
     # a 400 is one that knows invites, and says what is wrong with this one
-    raise _refused(
-        answer, address, hint="" if answer.status == 400 else "Only an index that ppm serves knows invites."
-    )
+    raise failed(answer, hint="" if answer.status == 400 else "Only an index that ppm serves knows invites.")
 
 
 def revoke(address: Address, transport: Transport, name: str) -> tuple[str, ...]:
     """Revoke the token `name`; the names of what was revoked with it. CredentialError without the right to it."""
-    answer = transport.request("DELETE", f"{address.base}/api/tokens/{quote(name, safe='')}")
-    _demand_sense(answer, transport.credential, address)
-    values = _object(answer) if answer.status == 200 else None
-    if values is None or not isinstance(values.get("revoked"), list):
-        raise _refused(answer, address, hint="Without --revoke it is forgotten here, and goes on working.")
-    return tuple(map(str, values["revoked"]))
-
-
-def _demand_sense(answer: Answer, credential: Credential | None, address: Address) -> None:
-    if answer.status in (401, 403):
-        raise denied(answer, credential, base=address.base)
-    if answer.status in PASSING:
-        raise _refused(answer, address)
-
-
-def _refused(answer: Answer, address: Address, *, hint: str = "") -> PpmError:
-    said = f"The index at {address.base} refused this ({answer.status}): {answer.says}."
-    if answer.status in PASSING:
-        return Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
-    return PpmError(said, hint=hint)
-
-
-def _object(answer: Answer) -> dict[str, Any] | None:
-    try:
-        values = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
+    answer = transport.ask("DELETE", f"{address.base}/api/tokens/{quote(name, safe='')}")
+    revoked = answer.values.get("revoked")
+    if not isinstance(revoked, list):
+        raise failed(answer, hint="Without --revoke it is forgotten here, and goes on working.")
+    return tuple(map(str, revoked))

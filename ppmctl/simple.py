@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -13,7 +12,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from ppmctl.address import Address
 from ppmctl.dists import is_name, normalise, one_line
 from ppmctl.errors import PpmError
-from ppmctl.transport import PASSING, Answer, Transport, Unavailable, absolute, denied
+from ppmctl.project_page import PageFile, ProjectPage
+from ppmctl.transport import Answer, Transport, absolute, failed
 
 # As pip sends it, so that every index has an answer to it.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
@@ -23,41 +23,6 @@ _OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # th
 _GONE = (404, 410)
 # How a document that somebody else wrote can be something else than was expected.
 NOT_SUCH_JSON = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-_MAX_REDIRECTS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class PageFile:
-    """A file as a page lists it. `url` is absolute, `size` in bytes; None is what the page does not say.
-
-    `other_hash` is an algorithm of hashlib's and the digest, for a page that has no sha256.
-    `yanked` is the reason, "" if there is none, and None if the file is not yanked; `core_metadata` is the
-    sha256 of the metadata, "" if they are there without one, and None if they are not there.
-    """
-
-    filename: str
-    url: str
-    sha256: str | None = None
-    other_hash: tuple[str, str] | None = None
-    size: int | None = None
-    upload_time: datetime | None = None
-    requires_python: str | None = None
-    yanked: str | None = None
-    core_metadata: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProjectPage:
-    """A project's page. `versions` is empty where the page is HTML, which does not list them."""
-
-    name: str
-    files: tuple[PageFile, ...]
-    versions: tuple[str, ...] = ()
-    status: str = "active"
-    status_reason: str = ""
-
-    def file(self, filename: str) -> PageFile | None:
-        return next((file for file in self.files if file.filename == filename), None)
 
 
 class Index:
@@ -90,25 +55,15 @@ class Index:
 
     def _page(self, url: str) -> Answer | None:
         """A page, or that it is not here; None where the index sends elsewhere."""
-        answer = self._get(url)
-        for _ in range(_MAX_REDIRECTS):
-            if not answer.location:
-                break
-            if not self._is_own(answer.location):
-                return None
-            answer = self._get(answer.location)
-        if answer.status != 200 and answer.status not in _GONE:
-            said, hint = f"{answer.url} answered {answer.status}: {answer.says}.", "The index's own log may say why."
-            if answer.status in PASSING:
-                raise Unavailable(said, hint=hint, retry_after=answer.retry_after)
-            raise PpmError(said, hint=hint)
-        return answer
-
-    def _get(self, url: str) -> Answer:
         # a page that a cache on the way has kept would hide what was published a moment ago
-        answer = self._transport.request("GET", url, headers={"Accept": ACCEPT, "Cache-Control": "no-cache"})
-        if answer.status in (401, 403):
-            raise denied(answer, self._transport.credential, base=self.address.base)
+        headers = {"Accept": ACCEPT, "Cache-Control": "no-cache"}
+        answer = self._transport.followed(
+            url, lambda page: self._transport.ask("GET", page, headers=headers), may_follow=self._is_own
+        )
+        if answer.location:
+            return None
+        if answer.status != 200 and answer.status not in _GONE:
+            raise failed(answer, hint="The index's own log may say why.")
         return answer
 
     def _is_own(self, location: str) -> bool:

@@ -1,15 +1,84 @@
-"""Numbers about an index: projects, files, bytes, and what came when."""
+"""Numbers about an index: of each project, of all, and what came when."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from ppmctl.catalogue import Holding
 from ppmctl.dists import is_name, normalise, one_line
+from ppmctl.folder import timestamp
+from ppmctl.project_page import ProjectPage, total
 from ppmctl.trail import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """A project in a few words and numbers. `version` and `summary` are its latest release's, "" if there is none.
+
+    `size` is in bytes, None if another index does not say all of them; `uploads` are the files by month ("2026-11"),
+    `publishers` by who published them.
+    """
+
+    name: str
+    version: str = ""
+    summary: str = ""
+    versions: int = 0
+    files: int = 0
+    size: int | None = 0
+    uploaded: datetime | None = None
+    uploads: Mapping[str, int] = field(default_factory=dict)
+    publishers: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, page: ProjectPage, *, summary: str = "", publishers: Iterable[str] = ()) -> Holding:
+        """A project's page in numbers."""
+        latest = page.latest
+        times = [file.upload_time.astimezone(UTC) for file in page.files if file.upload_time is not None]
+        return cls(
+            name=page.name,
+            version=str(latest.version) if latest is not None else "",
+            summary=summary,
+            versions=len(page.releases),
+            files=len(page.files),
+            size=total(file.size for file in page.files),
+            uploaded=max(times, default=None),
+            uploads=Counter(f"{time:%Y-%m}" for time in times),
+            publishers=Counter(publishers),
+        )
+
+    @classmethod
+    def from_json(cls, values: Any) -> Holding:
+        """A project as `/api/packages` or `/api/stats` has it; an error of NOT_SUCH_JSON if it is something else."""
+        if not is_name(values["name"]):
+            raise ValueError(f"{values['name']!r} is not a name of a project")
+        size, uploaded = values.get("bytes"), values.get("uploaded")
+        return cls(
+            name=normalise(values["name"]),
+            version=one_line(values["version"] or ""),
+            summary=one_line(values.get("summary") or ""),
+            versions=int(values.get("versions", 0)),
+            files=int(values.get("files", 0)),
+            size=None if size is None else int(size),
+            uploaded=datetime.fromisoformat(uploaded).astimezone(UTC) if uploaded else None,
+        )
+
+
+def search(text: str, holdings: Iterable[Holding]) -> list[Holding]:
+    """Those that have every word of `text`: first in the name, then in the summary alone; each by name."""
+    words = text.casefold().split()
+
+    def is_in(words: Iterable[str], text: str) -> bool:
+        return all(word in text or (normalise(word) or word) in text for word in words)
+
+    found = [
+        (not is_in(words, holding.name), holding.name, holding)
+        for holding in holdings
+        if is_in(words, f"{holding.name} {holding.summary.casefold()}")
+    ]
+    return [holding for *_order, holding in sorted(found, key=lambda item: item[:2])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +101,7 @@ class Statistics:
     @property
     def size(self) -> int | None:
         """Bytes; None where the index does not say all sizes."""
-        sizes = [holding.size for holding in self.holdings]
-        return None if None in sizes else sum(size or 0 for size in sizes)
+        return total(holding.size for holding in self.holdings)
 
     def to_json(self) -> dict[str, Any]:
         """As `/api/stats` and `--json` have it."""
@@ -49,7 +117,7 @@ class Statistics:
                     "versions": holding.versions,
                     "files": holding.files,
                     "bytes": holding.size,
-                    "uploaded": holding.uploaded or None,
+                    "uploaded": timestamp(holding.uploaded) if holding.uploaded is not None else None,
                 }
                 for holding in self.holdings
             ],
@@ -59,22 +127,9 @@ class Statistics:
 
     @classmethod
     def from_json(cls, values: Any) -> Statistics:
-        """What `/api/stats` said; ValueError, KeyError, TypeError or AttributeError if it is something else."""
-        holdings = tuple(
-            Holding(
-                name=normalise(project["name"]),
-                version=one_line(project["version"] or ""),
-                versions=int(project["versions"]),
-                files=int(project["files"]),
-                size=None if project["bytes"] is None else int(project["bytes"]),
-                uploaded=one_line(project["uploaded"] or ""),
-            )
-            for project in values["by_project"]
-        )
-        if not all(is_name(holding.name) for holding in holdings):
-            raise ValueError("a project's name is none")
+        """What `/api/stats` said; an error of NOT_SUCH_JSON if it is something else."""
         uploads = {one_line(month): int(count) for month, count in values["uploads"].items()}
-        return cls(holdings=holdings, uploads=uploads)
+        return cls(holdings=tuple(map(Holding.from_json, values["by_project"])), uploads=uploads)
 
 
 def of_holdings(holdings: Iterable[Holding]) -> Statistics:

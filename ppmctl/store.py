@@ -28,6 +28,8 @@ from ppmctl.volume import ROOT_MARK, TOMBSTONE, YANKED, Volume
 class NotHere(PpmError):
     """There is no such project, release or file in the index."""
 
+    status = 404
+
 
 class Store:
     """The distributions of one index on its volume. Any number of threads and processes may use it at once."""

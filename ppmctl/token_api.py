@@ -13,13 +13,20 @@ from werkzeug.wrappers import Request, Response
 
 from ppmctl import access, accounts, api, joining
 from ppmctl.account import unknown
-from ppmctl.accounts import Actor, Issued, NotAllowed, Taken, Unknown
+from ppmctl.accounts import Actor, Issued, NotAllowed
 from ppmctl.credentials import Access
-from ppmctl.errors import Refused, UsageError
+from ppmctl.errors import UsageError
 from ppmctl.volume import Volume
 
 JOIN = "/api/join"
 MAX_TOKENS = 100  # of one owner, that are made over HTTP
+
+_ROUTES = api.routes(
+    ("GET", "/api/whoami", "whoami"),
+    ("GET", "/api/tokens", "tokens"),
+    ("POST", "/api/tokens", "create"),
+    ("DELETE", "/api/tokens/<name>", "revoke"),
+)
 
 
 class TokenApi:
@@ -34,38 +41,21 @@ class TokenApi:
         return request.path.split("/")[1:3] in (["api", "whoami"], ["api", "tokens"])
 
     def answer(self, request: Request, by: Access) -> Response:
-        """The response. Refused: 400, 403, 404, 405, 409, 411, 413."""
-        try:
-            return self._answer(request, by)
-        except UsageError as exc:
-            raise Refused(400, exc.message) from exc
-        except NotAllowed as exc:
-            raise Refused(403, exc.message) from exc
-        except Unknown as exc:
-            raise Refused(404, exc.message) from exc
-        except Taken as exc:
-            raise Refused(409, exc.message) from exc
+        """The response. Refused, or an error with its status: 400, 403, 404, 405, 409, 411, 413."""
+        return api.dispatch(self, _ROUTES, request, by)
 
-    def _answer(self, request: Request, by: Access) -> Response:
-        match (request.method, *request.path.split("/")[2:]):
-            case ("GET" | "HEAD", "whoami"):
-                return api.answer(_left(by).as_values())
-            case ("GET" | "HEAD", "tokens"):
-                found = accounts.accounts(self._volume, owner=by.owner)
-                return api.answer({"tokens": [{**each.as_values(), "state": each.state} for each in found]})
-            case ("POST", "tokens"):
-                return self._create(request, by)
-            case ("DELETE", "tokens", name) if name:
-                return self._revoke(request, by, name)
-            case (_, "whoami"):
-                return api.not_allowed("GET, HEAD")
-            case (_, "tokens"):
-                return api.not_allowed("GET, HEAD, POST")
-            case (_, "tokens", name) if name:
-                return api.not_allowed("DELETE")
-        raise Refused(404, "There is nothing here; docs/http.md has what is below /api/tokens")
+    def whoami(self, _request: Request, by: Access) -> Response:
+        """Who `by` is, and what is left of it beside its owner. Projects are about publishing: a reader has none."""
+        left = by.effective
+        return api.answer((replace(left, projects=()) if left.role == "reader" else left).as_values())
 
-    def _create(self, request: Request, by: Access) -> Response:
+    def tokens(self, _request: Request, by: Access) -> Response:
+        """The credentials of `by`'s owner."""
+        found = accounts.accounts(self._volume, owner=by.owner)
+        return api.answer({"tokens": [{**each.as_values(), "state": each.state} for each in found]})
+
+    def create(self, request: Request, by: Access) -> Response:
+        """A new token, with the one time that its secret is said."""
         api.attempt(request, "token create", by.owner)
         body = api.body(request, "name", "role", "projects", "expires")
         name = text(body, "name", "the token's purpose, such as laptop")
@@ -84,7 +74,8 @@ class TokenApi:
         )
         return created(issued)
 
-    def _revoke(self, request: Request, by: Access, name: str) -> Response:
+    def revoke(self, request: Request, by: Access, name: str) -> Response:
+        """What was revoked: a token, with those that were made with it."""
         name = name if "+" in name else f"{by.owner}+{name}"
         api.attempt(request, "token revoke", name)
         if name.partition("+")[0] != by.owner and not by.may("manage"):
@@ -99,14 +90,9 @@ def join(request: Request, volume: Volume) -> Response:
         return api.not_allowed("POST")
     api.attempt(request, "user join", request.path)
     body = api.body(request, "code", "purpose")
-    try:
-        code = text(body, "code", "that of the invite")
-        purpose = text(body, "purpose", "what the token is for, such as laptop") if "purpose" in body else "login"
-        return created(joining.join(volume, request.remote_addr or "", code, purpose=purpose))
-    except UsageError as exc:
-        raise Refused(400, exc.message) from exc
-    except joining.Void as exc:
-        raise Refused(403, exc.message) from exc
+    code = text(body, "code", "that of the invite")
+    purpose = text(body, "purpose", "what the token is for, such as laptop") if "purpose" in body else "login"
+    return created(joining.join(volume, request.remote_addr or "", code, purpose=purpose))
 
 
 def created(issued: Issued) -> Response:
@@ -121,12 +107,6 @@ def text(body: dict[str, Any], key: str, what: str) -> str:
         lack = f"The body's {key!r} is no text" if key in body else f"The body lacks {key!r}"
         raise UsageError(f"{lack}: {what}.")
     return found
-
-
-def _left(by: Access) -> Access:
-    """What a credential may do now, beside its owner. Projects are about publishing: a reader has none."""
-    left = by.effective
-    return replace(left, projects=()) if left.role == "reader" else left
 
 
 def _globs(body: dict[str, Any]) -> list[str]:

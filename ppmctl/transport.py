@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urldefrag, urljoin, urlsplit
+from urllib.parse import quote, urldefrag, urljoin
 
 from ppmctl import __version__
-from ppmctl.address import is_loopback
+from ppmctl.connection_errors import explain
 from ppmctl.credential import PLACES, Credential
-from ppmctl.errors import CredentialError, PpmError
+from ppmctl.errors import CredentialError, PpmError, Unavailable
 
 if TYPE_CHECKING:
     import ssl
@@ -25,30 +25,16 @@ CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
 
 _PORTS = {"http": 80, "https": 443}
-_IN_CONTAINER = Path("/.dockerenv")  # Docker's mark
-_MAX_REASON = 500  # characters
+_LONGEST = 500  # characters of what an index says that are shown
 _CHUNK = 1 << 16  # bytes
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # each in place of all others, as requests has it
 _MAX_ANSWER = 128 << 20  # bytes; the list of projects of the largest index there is has a third of it
 _MAX_REFUSAL = 1 << 20
+_MAX_REDIRECTS = 5
 
 
 # Answers after which the same request may work in a moment: the server is busy, restarting or being mended.
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
-
-
-class Unreachable(PpmError):
-    """No answer came: the connection could not be made, broke, or took too long. It may work the next time."""
-
-    retry_after = ""
-
-
-class Unavailable(Unreachable):
-    """An answer came that says no more than "not now" (PASSING); `retry_after` is its header, or ""."""
-
-    def __init__(self, message: str, *, hint: str = "", retry_after: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +63,27 @@ class Answer:
         """Why, in the index's words: the first line of a text body, or the reason of the status line."""
         text = self.body[:4096].decode("utf-8", "replace").strip() if self.content_type == "text/plain" else ""
         said = (text or self.reason or "no reason given").splitlines()[0]
-        return "".join(character for character in said if character.isprintable())[:_MAX_REASON].rstrip(".")
+        return "".join(character for character in said if character.isprintable())[:_LONGEST].rstrip(".")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The JSON object of a 200 or 201; empty where the answer is something else."""
+        try:
+            values = json.loads(self.body) if self.status in (200, 201) else None
+        except (ValueError, RecursionError):
+            return {}
+        return values if isinstance(values, dict) else {}
 
 
 class Transport:
-    """Requests to one index with one credential, or with none. It follows no redirects, so the credential stays."""
+    """Requests with the credential for one index, or with none. No other server is shown the credential."""
 
-    def __init__(self, credential: Credential | None, *, ca: str | None = None) -> None:
-        """`ca` is a file of authorities to trust, in place of those that the environment names."""
+    def __init__(self, credential: Credential | None, home: str = "", *, ca: str | None = None) -> None:
+        """`home` is the URL of the credential's index; `ca` a file of authorities to trust in place of the usual."""
         import requests
 
         self.credential = credential
+        self._home = home
         self._ca = ca
         self._session = requests.Session()
         self._session.auth = self._authenticate
@@ -95,11 +91,15 @@ class Transport:
         if ca is None and not any(os.environ.get(variable) for variable in _CA_VARIABLES):
             self._session.mount("https://", _trusting_the_system())
 
+    def is_home(self, url: str) -> bool:
+        """Whether a request to `url` goes to the server of the index."""
+        return bool(self._home) and origin(url) == origin(self._home)
+
     def _authenticate(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         # Set also where there is no credential: requests would go and read a .netrc by itself.
         from requests.auth import HTTPBasicAuth
 
-        if self.credential is None:
+        if self.credential is None or not self.is_home(request.url or ""):
             return request
         username, secret = self.credential.username, self.credential.secret.reveal()
         signed: requests.PreparedRequest = HTTPBasicAuth(username.encode(), secret.encode())(request)
@@ -112,24 +112,18 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         data: Any = None,
+        values: Any = None,
         read_timeout: float = READ_TIMEOUT,
     ) -> Answer:
-        """Send one request and read the whole answer, whatever its status.
+        """Send one request, with `data` or with `values` as JSON, and read the whole answer, whatever its status.
 
         Unreachable where none came; PpmError where it is of no use to try again (TLS, proxy, a bad URL), or it has no
         end in sight.
         """
+        if values is not None:
+            headers, data = {"Content-Type": "application/json", **(headers or {})}, json.dumps(values)
         try:
-            with self._session.request(
-                method,
-                url,
-                headers=dict(headers or {}),
-                data=data,
-                timeout=(CONNECT_TIMEOUT, read_timeout),
-                allow_redirects=False,
-                stream=True,
-                verify=self._ca,
-            ) as response:
+            with self._send(method, url, read_timeout, headers=headers, data=data) as response:
                 return _answer(response, url, body=_read(response, url, _MAX_ANSWER))
         except OSError as exc:  # as all of requests' are, and what it says of a list of authorities that is not there
             raise explain(exc, url) from exc
@@ -142,14 +136,7 @@ class Transport:
         import requests
 
         try:
-            with self._session.get(
-                url,
-                headers={"Accept-Encoding": "identity"},
-                timeout=(CONNECT_TIMEOUT, read_timeout),
-                allow_redirects=False,
-                stream=True,
-                verify=self._ca,
-            ) as response:
+            with self._send("GET", url, read_timeout, headers={"Accept-Encoding": "identity"}) as response:
                 if response.status_code != 200:
                     return _answer(response, url, body=_read(response, url, _MAX_REFUSAL))
                 for chunk in response.iter_content(_CHUNK):
@@ -157,6 +144,42 @@ class Transport:
                 return _answer(response, url, body=b"")
         except requests.RequestException as exc:
             raise explain(exc, url) from exc
+
+    def _send(self, method: str, url: str, read_timeout: float, **more: Any) -> requests.Response:
+        timeout = (CONNECT_TIMEOUT, read_timeout)
+        return self._session.request(
+            method, url, timeout=timeout, allow_redirects=False, stream=True, verify=self._ca, **more
+        )
+
+    def ask(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, values: Any = None) -> Answer:
+        """Send one request, with `values` as JSON; the answer as of `checked`."""
+        return self.checked(self.request(method, url, headers=headers, values=values))
+
+    def checked(self, answer: Answer, what: str = "") -> Answer:
+        """Return `answer`, or raise what its status means whatever was asked: CredentialError for a 401 or 403 of
+        the index, Unavailable for PASSING (as of `failed`)."""
+        if answer.status in (401, 403) and self.is_home(answer.url):
+            raise denied(answer, self.credential, base=self._home)
+        if answer.status in PASSING:
+            raise failed(answer, what)
+        return answer
+
+    @staticmethod
+    def followed(
+        url: str, send: Callable[[str], Answer], *, may_follow: Callable[[str], bool] = lambda _location: True
+    ) -> Answer:
+        """Send a request to `url` and to where its answers point; the first answer that is not followed.
+
+        PpmError for a circle, and for a redirect from HTTPS to HTTP.
+        """
+        for _ in range(_MAX_REDIRECTS + 1):
+            answer = send(url)
+            if not answer.location or not may_follow(answer.location):
+                return answer
+            if origin(url)[0] == "https" and origin(answer.location)[0] != "https":
+                raise PpmError(f"{url} redirects to plain HTTP: {answer.location}.")
+            url = answer.location
+        raise PpmError(f"{url} redirects over and over.")
 
     def __enter__(self) -> Self:
         return self
@@ -231,15 +254,23 @@ def absolute(base: str, target: str) -> str:
     try:
         url, _fragment = urldefrag(urljoin(base, target))
     except ValueError as exc:
-        raise PpmError(f"{base} names what is not a URL: {target[:_MAX_REASON]!r}.") from exc
-    if url.isprintable() and " " not in url:
-        return url
-    return "".join(_visible(letter) for letter in url)
-
-
-def _visible(letter: str) -> str:
+        raise PpmError(f"{base} names what is not a URL: {target[:_LONGEST]!r}.") from exc
     # as requests sends it, and a terminal may see it
-    return letter if letter.isprintable() and letter != " " else quote(letter, errors="replace")
+    return "".join(
+        letter if letter.isprintable() and letter != " " else quote(letter, errors="replace") for letter in url
+    )
+
+
+def failed(answer: Answer, what: str = "", *, hint: str = "") -> PpmError:
+    """The error for an answer that is of no use; Unavailable where the same request may work in a moment.
+
+    `what` is what failed, such as "x.whl was refused"; if it is left out, the error names the URL.
+    """
+    said = f"{what} ({answer.status})" if what else f"{answer.url} answered {answer.status}"
+    if answer.status not in PASSING:
+        return PpmError(f"{said}: {answer.says}.", hint=hint)
+    hint = "Try again in a moment; the index's own log may say why."
+    return Unavailable(f"{said}: {answer.says}.", hint=hint, retry_after=answer.retry_after)
 
 
 def denied(answer: Answer, credential: Credential | None, *, base: str) -> CredentialError:
@@ -258,49 +289,6 @@ def denied(answer: Answer, credential: Credential | None, *, base: str) -> Crede
         f"The index at {base} does not allow this to {who}: {answer.says}.",
         hint="Ask an administrator of the index, or use another credential.",
     )
-
-
-def explain(exc: Exception, url: str) -> PpmError:
-    """The failure of a request to `url` as a cause and a remedy."""
-    import ssl
-
-    import requests
-    from urllib3.exceptions import NameResolutionError
-
-    parts = urlsplit(url)
-    where, host = f"{parts.scheme}://{parts.netloc}", parts.hostname
-    if isinstance(exc, requests.exceptions.SSLError):
-        untrusted = [cause for cause in causes(exc) if isinstance(cause, ssl.SSLCertVerificationError)]
-        if untrusted:
-            return PpmError(
-                f"The certificate of {where} is not trusted: {untrusted[0].verify_message.rstrip('.')}.",
-                hint="With a certificate authority of your own, name its file: REQUESTS_CA_BUNDLE=/path/ca.pem",
-            )
-        return PpmError(
-            f"No TLS connection to {where}: {_cause(exc)}.", hint="Is it HTTPS that is spoken at that host and port?"
-        )
-    if isinstance(exc, requests.exceptions.ProxyError):
-        return PpmError(
-            f"The proxy to {where} does not work: {_cause(exc)}.",
-            hint=f"See HTTPS_PROXY and HTTP_PROXY; NO_PROXY={host} goes without it.",
-        )
-    if isinstance(exc, requests.exceptions.Timeout):
-        return Unreachable(f"{where} took too long to answer.", hint="Is it up, and reachable from here?")
-    if isinstance(exc, requests.ConnectionError):
-        if any(isinstance(cause, NameResolutionError) for cause in causes(exc)):
-            hint = "Is its name right? Is there a network?"
-            if "." not in (host or ""):
-                hint += " A container's name leads to it while it runs, for containers on a network with it."
-            return Unreachable(f"The host {host} has no address.", hint=hint)
-        if any(isinstance(cause, ConnectionRefusedError) for cause in causes(exc)):
-            hint = "Is the index started, and is the port right? Here, `ppmctl serve --root DIR` starts one."
-            if _IN_CONTAINER.exists() and is_loopback(host or ""):
-                hint = f"This is a container, and {host} is itself: name the index as it is seen from here."
-            return Unreachable(f"Nothing listens at {where}.", hint=hint)
-        return Unreachable(f"The connection to {where} failed: {_cause(exc)}.")
-    if isinstance(exc, requests.exceptions.ChunkedEncodingError):
-        return Unreachable(f"The connection to {where} broke before the answer was whole.")
-    return PpmError(f"The request to {where} failed: {_cause(exc)}.")
 
 
 def _answer(response: requests.Response, url: str, *, body: bytes) -> Answer:
@@ -328,22 +316,3 @@ def _read(response: requests.Response, url: str, limit: int) -> bytes:
 def _location(response: requests.Response, url: str) -> str:
     target = response.headers.get("Location")
     return absolute(url, target) if target and response.is_redirect else ""
-
-
-def causes(exc: BaseException) -> list[BaseException]:
-    """`exc` and what it comes from: requests and urllib3 hold causes in `reason`, in arguments, and as __cause__."""
-    found: list[BaseException] = []
-    waiting: list[object] = [exc]
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, BaseException) and cause not in found:
-            found.append(cause)
-            waiting += [getattr(cause, "reason", None), cause.__cause__, cause.__context__, *cause.args]
-    return found
-
-
-def _cause(exc: BaseException) -> str:
-    """The innermost cause, which is the one that a person can act on, on one line."""
-    inner = [cause for cause in causes(exc) if isinstance(cause, OSError) and cause.strerror]
-    said = inner[-1].strerror if inner else causes(exc)[-1]
-    return " ".join(str(said).split())[:_MAX_REASON].rstrip(".")

@@ -6,6 +6,7 @@ the client sent agree → it is the wheel or sdist that its name says → the st
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -13,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
@@ -51,6 +51,11 @@ class Upload:
     received: list[IncomingFile] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        """Who sent it, for the audit."""
+        return self.by.name
+
+    @property
     def action(self) -> str:
         """What the client wants: the form's `:action`; a form with a file and no action uploads it."""
         return self.fields.get(":action") or ("file_upload" if self.content is not None else "")
@@ -79,33 +84,31 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
         max_form_parts=MAX_FIELDS,
         silent=False,
     )
-    try:
-        metered = {**request.environ, "wsgi.input": _Metered(request.environ["wsgi.input"], upload)}
-        _stream, form, sent = parser.parse_from_environ(metered)
-        upload.fields = _plain(form)
-        content = _only(sent.getlist("content"))
-        if content is not None:
+    with contextlib.ExitStack() as failing:
+        failing.callback(upload.close)
+        try:
+            metered = {**request.environ, "wsgi.input": _Metered(request.environ["wsgi.input"], upload)}
+            _stream, form, sent = parser.parse_from_environ(metered)
+        except RequestEntityTooLarge as exc:
+            if request.content_length is not None:  # then the whole is known not to be
+                limits = f"{MAX_FIELDS} fields and {MAX_FIELD >> 20} MB of text"
+                raise Refused(413, f"The form's fields are over the limit of {limits}") from exc
+            raise too_large(max_size) from exc
+        except ClientDisconnected as exc:
+            raise Refused(400, "The upload broke off before its end") from exc
+        except TimeoutError as exc:
+            raise Refused(408, "The upload stopped arriving") from exc
+        except ValueError as exc:
+            broken = "The upload broke off before its end, or is not a form (multipart/form-data)"
+            raise Refused(400, broken) from exc
+        upload.fields = form.to_dict()
+        contents = sent.getlist("content")
+        if len(contents) > 1:
+            raise Refused(400, "The form has more than one file in its field 'content'; send a form for each")
+        for content in contents:
             upload.content = next(file for file in upload.received if id(file) == id(content.stream))
             upload.filename = content.filename or ""
-    except RequestEntityTooLarge as exc:
-        upload.close()
-        if request.content_length is not None:  # then the whole is known not to be
-            raise Refused(
-                413, f"The form's fields are over the limit of {MAX_FIELDS} fields and {MAX_FIELD >> 20} MB of text"
-            ) from exc
-        raise too_large(max_size) from exc
-    except ClientDisconnected as exc:
-        upload.close()
-        raise Refused(400, "The upload broke off before its end") from exc
-    except TimeoutError as exc:
-        upload.close()
-        raise Refused(408, "The upload stopped arriving") from exc
-    except ValueError as exc:
-        upload.close()
-        raise Refused(400, "The upload broke off before its end, or is not a form (multipart/form-data)") from exc
-    except BaseException:
-        upload.close()
-        raise
+        failing.pop_all()
     return upload
 
 
@@ -143,17 +146,13 @@ def publish(store: Store, upload: Upload) -> None:
     if is_environment:
         rules.demand_revision(store, name, upload.content.path, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
-    _audit(store, upload, action="publish", what=name.filename)
+    audit.done(store.volume, upload, "publish", name.filename)
 
 
 def remove(store: Store, project: str, filename: str, upload: Upload) -> None:
     """Remove a file for good."""
     store.remove(project, filename)
-    _audit(store, upload, action="remove", what=filename)
-
-
-def _audit(store: Store, upload: Upload, *, action: str, what: str) -> None:
-    audit.write(store.volume, action=action, by=upload.by.name, origin=upload.origin, what=what, result="done")
+    audit.done(store.volume, upload, "remove", filename)
 
 
 def drain(request: Request, max_size: int) -> None:
@@ -178,16 +177,6 @@ def too_large(max_size: int) -> Refused:
 
 def out_of_space() -> Refused:
     return Refused(507, "The index has no space left; nothing was stored, try again when there is some")
-
-
-def _only(sent: list[FileStorage]) -> FileStorage | None:
-    if len(sent) > 1:
-        raise Refused(400, "The form has more than one file in its field 'content'; send a form for each")
-    return sent[0] if sent else None
-
-
-def _plain(form: MultiDict[str, str]) -> dict[str, str]:
-    return {key: form[key] for key in form}
 
 
 def _name(upload: Upload) -> Filename:

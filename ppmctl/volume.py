@@ -23,15 +23,46 @@ ROOT_MARK = ".root"
 _LOCK_STRIPES = 256
 
 
+class _Below:
+    """A path below the root of a volume, as an attribute of the volume."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __get__(self, volume: Volume, _owner: type[Volume]) -> Path:
+        return volume.root.joinpath(*self._names)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Volume:
     """One index's files below `root`, all on one file system. Only `check` reads here, only `prepare` writes."""
 
     root: Path
 
-    @property
-    def packages(self) -> Path:
-        return self.root / "packages"
+    packages = _Below("packages")
+    drop = _Below("drop")
+    incoming = _Below("incoming")
+    bodies = _Below("bodies")  # uploads that are still arriving at a web server in front: nobody else's to read
+    simple = _Below("index", "simple")
+    environments = _Below("index", "env")
+    pending = _Below("index", "pending")
+    boot = _Below("index", "boot")  # the boot of the machine that the pages were last known to be sound in
+    locks = _Below("locks")
+    root_lock = _Below("locks", "root")
+    incoming_lock = _Below("locks", "incoming")
+    probe_lock = _Below("locks", "probe")
+    drop_lock = _Below("locks", "drop")
+    credentials_lock = _Below("locks", "credentials")
+    credentials = _Below("credentials")
+    htpasswd = _Below("credentials", "htpasswd")
+    access = _Below("credentials", "access.yml")
+    disabled = _Below("credentials", "disabled")
+    parts = _Below("credentials", "nginx")  # what nginx reads of the credentials; ppmctl.parts says how
+    invites = _Below("credentials", "invites")
+    first_credential = _Below("first-credential")
+    first_netrc = _Below("netrc")
+    audit = _Below("audit.jsonl")
+    settings = _Below("ppm.yml")
 
     def project(self, project: str) -> Path:
         """The folder of a project; `project` is a normalised name."""
@@ -47,117 +78,22 @@ class Volume:
     def status(self, project: str) -> Path:
         return self.packages / project / ".status"
 
-    @property
-    def drop(self) -> Path:
-        return self.root / "drop"
-
-    @property
-    def incoming(self) -> Path:
-        return self.root / "incoming"
-
-    @property
-    def bodies(self) -> Path:
-        """Where a web server in front holds uploads that are still arriving: its own, and nobody else's to read."""
-        return self.root / "bodies"
-
-    @property
-    def simple(self) -> Path:
-        return self.root / "index" / "simple"
-
     def pages(self, project: str) -> Path:
         """The folder of a project's pages."""
         return self.simple / project
-
-    @property
-    def environments(self) -> Path:
-        return self.root / "index" / "env"
 
     def environment(self, name: str) -> Path:
         """The folder of what `/env/` serves of an environment; ppmctl.environments.layout has what is in it."""
         return self.environments / name
 
-    @property
-    def pending(self) -> Path:
-        return self.root / "index" / "pending"
-
     def mark(self, project: str) -> Path:
         """While this is there, the project's pages may be older than its folder."""
         return self.pending / project
-
-    @property
-    def boot(self) -> Path:
-        """The boot of the machine that the pages were last known to be sound in."""
-        return self.root / "index" / "boot"
-
-    @property
-    def locks(self) -> Path:
-        return self.root / "locks"
 
     def lock(self, project: str) -> Path:
         """The lock that a change of `project` holds: one of a fixed number, so that none is ever swept."""
         stripe = hashlib.sha256(project.encode()).digest()[0] % _LOCK_STRIPES
         return self.locks / f"{stripe:02x}"
-
-    @property
-    def root_lock(self) -> Path:
-        return self.locks / "root"
-
-    @property
-    def incoming_lock(self) -> Path:
-        return self.locks / "incoming"
-
-    @property
-    def probe_lock(self) -> Path:
-        return self.locks / "probe"
-
-    @property
-    def drop_lock(self) -> Path:
-        return self.locks / "drop"
-
-    @property
-    def credentials(self) -> Path:
-        return self.root / "credentials"
-
-    @property
-    def htpasswd(self) -> Path:
-        return self.credentials / "htpasswd"
-
-    @property
-    def access(self) -> Path:
-        return self.credentials / "access.yml"
-
-    @property
-    def disabled(self) -> Path:
-        return self.credentials / "disabled"
-
-    @property
-    def parts(self) -> Path:
-        """What nginx reads of the credentials; ppmctl.parts says how."""
-        return self.credentials / "nginx"
-
-    @property
-    def invites(self) -> Path:
-        return self.credentials / "invites"
-
-    @property
-    def credentials_lock(self) -> Path:
-        return self.locks / "credentials"
-
-    @property
-    def first_credential(self) -> Path:
-        return self.root / "first-credential"
-
-    @property
-    def first_netrc(self) -> Path:
-        return self.root / "netrc"
-
-    @property
-    def audit(self) -> Path:
-        return self.root / "audit.jsonl"
-
-    @property
-    def settings(self) -> Path:
-        return self.root / "ppm.yml"
 
     def check(self) -> None:
         """See that this process may use what is there of the volume, and change nothing.

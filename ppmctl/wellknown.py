@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ppmctl.errors import CredentialError
 from ppmctl.simple import NOT_SUCH_JSON
-from ppmctl.transport import PASSING, Transport, Unavailable
+from ppmctl.transport import Transport
 
 if TYPE_CHECKING:
     from ppmctl.address import Address
@@ -65,8 +66,8 @@ def discover(address: Address, transport: Transport) -> Offer | None:
     The question needs no credential: hand in a transport without one. Unreachable and PpmError as in
     `Transport.request`; Unavailable where the index may say it in a moment: that must not pass for "nothing".
     """
-    answer = transport.request("GET", f"{address.base}{PATH}", headers={"Accept": "application/json"})
-    if answer.status in PASSING:
-        said = f"{answer.url} answered {answer.status}: {answer.says}."
-        raise Unavailable(said, hint="Try again in a moment.", retry_after=answer.retry_after)
+    try:
+        answer = transport.ask("GET", f"{address.base}{PATH}", headers={"Accept": "application/json"})
+    except CredentialError:
+        return None
     return parse(answer.body) if answer.status == 200 else None

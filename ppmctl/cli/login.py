@@ -73,7 +73,7 @@ def login(
     else:
         found = _given(credential_file, username)
     try:
-        with Transport(found) as transport:
+        with Transport(found, target.base) as transport:
             identity = session.identify(target, transport)
         kept = keeping.keep(
             target, found, in_keyring=in_keyring, in_netrc=in_netrc, environ=os.environ, home=Path.home()
@@ -122,7 +122,7 @@ def logout(url: str | None, revoke: bool, allow_http: bool) -> None:
                 f"The token of {kept.username} is not where it was kept: {_said(kept)}.", hint=plain
             )
         try:
-            with Transport(found) as transport:
+            with Transport(found, target.base) as transport:
                 revoked = session.revoke(target, transport, found.username)
         except CredentialError as exc:
             raise CredentialError(exc.message, hint=plain) from exc

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,14 @@ from click.core import ParameterSource
 
 from ppmctl import output
 from ppmctl.cli.target import VolumeFolder, credential_option, index_option, on_option
+from ppmctl.cli.volume import find_volume, open_store, there
 from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
     from ppmctl.address import Address
+    from ppmctl.packages import RemotePackages
+    from ppmctl.query import Query
+    from ppmctl.store import Store
     from ppmctl.transport import Transport
 
 _root_option = click.option(
@@ -59,5 +65,50 @@ def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple
     found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
     if found is not None and target.is_overheard:
         output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
-    with Transport(found) as transport:
+    with Transport(found, target.base) as transport:
         yield target, transport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The volume at `root`, or else the index that `index` and `credential_file` say."""
+
+    root: Path | None
+    index: str | None
+    credential_file: Path | None
+
+    @contextmanager
+    def query(self) -> Iterator[Query]:
+        """What answers questions about the projects that are here."""
+        from ppmctl.query import Query, SimpleApi
+
+        if self.root is not None:
+            from ppmctl.catalogue import Catalogue
+            from ppmctl.store import Store
+
+            yield Query(Catalogue(Store(find_volume(there(self.root)))))
+            return
+        with connected(self.index, self.credential_file) as (address, transport):
+            yield Query(SimpleApi(address, transport))
+
+    @contextmanager
+    def packages(self) -> Iterator[Store | RemotePackages]:
+        """What changes the packages that are here."""
+        if self.root is not None:
+            yield open_store(there(self.root))
+            return
+        from ppmctl.packages import RemotePackages
+
+        with connected(self.index, self.credential_file) as (address, transport):
+            yield RemotePackages(address, transport)
+
+
+def pass_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `place_options`, as one argument: the Place that they mean."""
+
+    @place_options
+    @functools.wraps(command)
+    def with_place(root: Path | None, index: str | None, credential_file: Path | None, **others: Any) -> None:
+        command(Place(root=volume_meant(root, index), index=index, credential_file=credential_file), **others)
+
+    return with_place  # type: ignore[no-any-return]  # as all decorators that add options

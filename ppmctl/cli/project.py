@@ -8,7 +8,7 @@ from ppmctl import output
 from ppmctl.dists import one_line
 
 if TYPE_CHECKING:
-    from ppmctl.browse import Project
+    from ppmctl.query import Project
 
 
 def as_values(found: Project) -> dict[str, object]:
@@ -18,7 +18,7 @@ def as_values(found: Project) -> dict[str, object]:
         "name": found.page.name,
         "status": found.page.status,
         "status_reason": found.page.status_reason,
-        "version": found.release.version if found.release is not None else None,
+        "version": str(found.release.version) if found.release is not None else None,
         "summary": meta.get("summary"),
         "requires_python": meta.get("requires_python"),
         "requires_dist": meta.get("requires_dist", []),
@@ -27,8 +27,8 @@ def as_values(found: Project) -> dict[str, object]:
         "urls": meta.get("project_urls", {}),
         "releases": [
             {
-                "version": release.version,
-                "uploaded": release.uploaded or None,
+                "version": str(release.version),
+                "uploaded": f"{release.uploaded:%Y-%m-%dT%H:%M:%SZ}" if release.uploaded is not None else None,
                 "bytes": release.size,
                 "yanked": release.is_yanked and (release.reason or True),
                 "files": [
@@ -36,7 +36,7 @@ def as_values(found: Project) -> dict[str, object]:
                     for file in release.files
                 ],
             }
-            for release in found.releases
+            for release in found.page.releases
         ],
     }
 
@@ -47,27 +47,27 @@ def show(found: Project) -> None:
     status = found.page.status + (f": {found.page.status_reason}" if found.page.status_reason else "")
     said = [
         ("Name", found.page.name),
-        ("Version", found.release.version if found.release is not None else ""),
+        ("Version", str(found.release.version) if found.release is not None else ""),
         ("Summary", meta.get("summary") or ""),
         ("Status", status if found.page.status != "active" else ""),
         ("Python", meta.get("requires_python") or ""),
         ("License", meta.get("license_expression") or meta.get("license") or ""),
         ("Author", meta.get("author") or meta.get("author_email") or ""),
-        *((f"{label}", url) for label, url in meta.get("project_urls", {}).items()),
+        *((label, url) for label, url in meta.get("project_urls", {}).items()),
         *(("Requires", needed) for needed in meta.get("requires_dist", [])),
     ]
     output.fields([(one_line(label), one_line(text)) for label, text in said if text])
     output.data("")
     output.table(
-        ("RELEASE", "UPLOADED", "FILES", "BYTES", ""),
+        ("RELEASE", "UPLOADED", "FILES", "SIZE", ""),
         [
             (
-                release.version,
-                release.uploaded[:10] or "-",
-                str(len(release.files)),
-                "-" if release.size is None else str(release.size),
+                str(release.version),
+                release.uploaded,
+                len(release.files),
+                None if release.size is None else output.Bytes(release.size),
                 f"yanked{f': {release.reason}' if release.reason else ''}" if release.is_yanked else "",
             )
-            for release in found.releases
+            for release in found.page.releases
         ],
     )

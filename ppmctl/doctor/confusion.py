@@ -157,7 +157,7 @@ def _there(visit: Visit, other: Elsewhere, asked: Sequence[str], step: Callable[
     """Those of `asked` that another index has."""
 
     def ask(part: Sequence[str]) -> list[str]:
-        with visit.transport(other.credential) as connection:
+        with visit.transport(other.credential, other.simple) as connection:
             found = []
             for name in part:
                 if _has(connection, other, name):
@@ -187,7 +187,7 @@ def _has(connection: Transport, other: Elsewhere, name: str) -> bool:
 def _is_copy(visit: Visit, index: Index, other: Elsewhere, name: str) -> bool:
     """Whether each file that this index has of a project is one that the other has of it, as in a mirror."""
     ours = index.project(name)
-    with visit.transport(other.credential) as connection:
+    with visit.transport(other.credential, other.simple) as connection:
         answer = connection.request("GET", f"{other.simple}{name}/", headers={"Accept": ACCEPT})
     if ours is None or not ours.files or answer.status != 200:
         return False

@@ -37,7 +37,7 @@ class Visit:
 
     `meant_by` is where it stands that this index is meant. `credential` is the one that ppmctl shows, None if there
     is none, or none that can be read: then `unreadable` says why. `transport` makes connections, which show the
-    credential they are made with, or none.
+    credential that they are made with to the server of a URL alone, or none.
     """
 
     address: Address
@@ -47,16 +47,16 @@ class Visit:
     home: Path
     cwd: Path
     unreadable: PpmError | None = None
-    transport: Callable[[Credential | None], Transport] = Transport
+    transport: Callable[[Credential | None, str], Transport] = Transport
     remembered: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def connect(self) -> Transport:
         """A connection that shows the credential, if there is one."""
-        return self.transport(self.credential)
+        return self.transport(self.credential, self.address.base)
 
     def connect_as_nobody(self) -> Transport:
         """A connection that shows none."""
-        return self.transport(None)
+        return self.transport(None, self.address.base)
 
     @cached_property
     def listed(self) -> Answer:

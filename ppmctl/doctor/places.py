@@ -59,7 +59,7 @@ def _others(visit: Visit) -> Iterator[Finding]:
 
 
 def _is_refused(visit: Visit, shown: Credential) -> bool:
-    with visit.transport(shown) as transport:
+    with visit.transport(shown, visit.address.base) as transport:
         return transport.request("GET", visit.address.simple, headers={"Accept": ACCEPT}).status == 401
 
 

@@ -34,7 +34,8 @@ from ppmctl.doctor.clients_values import (
     run,
 )
 from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.simple import Index, ProjectPage
+from ppmctl.project_page import ProjectPage
+from ppmctl.simple import Index
 
 PATIENCE = 60.0  # seconds for each client
 _LOOKED_AT = 10  # projects, for one that every client can be expected to install

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
-from ppmctl.simple import ACCEPT, PageFile, ProjectPage, parse_names, parse_page
+from ppmctl.project_page import PageFile, ProjectPage
+from ppmctl.simple import ACCEPT, parse_names, parse_page
 from ppmctl.transport import Answer, origin
 
 JSON = "application/vnd.pypi.simple.v1+json"

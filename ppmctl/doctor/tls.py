@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ppmctl.connection_errors import causes
 from ppmctl.doctor import x509
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.network import connection
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
-from ppmctl.transport import authorities, causes
+from ppmctl.transport import authorities
 
 PLACE = Path("/etc/ppm/tls/fullchain.pem")  # where site.yml has it, whoever issued it
 RENEW = (

@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ppmctl.errors import PpmError
+from ppmctl.errors import CredentialError, PpmError, Unavailable
 from ppmctl.simple import ACCEPT, Index
-from ppmctl.transport import Transport, denied, origin
+from ppmctl.transport import Answer, Transport
 
 _FEW = 5  # names that are asked for one by one; for more, the list of all is read first
 _AT_ONCE = 8
 _COMPARED = 20_000  # names, which takes a second
-_MAX_REDIRECTS = 5
 _FOUND, _MISSING = 200, (404, 410)
 
 
@@ -67,30 +66,28 @@ def _ask(names: Sequence[str], index: Index, transport: Transport) -> Iterable[s
 
 def _ask_in_turn(names: Sequence[str], index: Index, transport: Transport) -> list[tuple[str, str | None]]:
     # a connection of one's own: they are not shared between threads
-    with Transport(transport.credential) as own, Transport(None) as stranger:
-        return [(name, _ask_for(name, index, own, stranger)) for name in names]
+    with Transport(transport.credential, index.address.base) as own:
+        return [(name, _ask_for(f"{index.address.simple}{name}/", own)) for name in names]
 
 
-def _ask_for(name: str, index: Index, own: Transport, stranger: Transport) -> str | None:
-    url = f"{index.address.simple}{name}/"
-    home = origin(index.address.base)
+def _ask_for(url: str, transport: Transport) -> str | None:
+    def ask(there: str) -> Answer:
+        return transport.ask("HEAD", there, headers={"Accept": ACCEPT})
+
     try:
-        for _ in range(_MAX_REDIRECTS):
-            # the credential is for the index's own server
-            is_own = origin(url) == home
-            answer = (own if is_own else stranger).request("HEAD", url, headers={"Accept": ACCEPT})
-            if is_own and answer.status in (401, 403):
-                raise denied(answer, own.credential, base=index.address.base)
-            if not answer.location:
-                break
-            url = answer.location
-    except PpmError as exc:
-        if origin(url) == home:
-            raise
+        answer = ask(url)
+    except Unavailable as exc:
         return exc.message
+    if answer.location:
+        try:
+            answer = transport.followed(answer.location, ask)
+        except CredentialError:
+            raise
+        except PpmError as exc:  # of another server
+            return exc.message
     if answer.status == _FOUND:
         return None
-    return "" if answer.status in _MISSING else f"{url} answered {answer.status}."
+    return "" if answer.status in _MISSING else f"{answer.url} answered {answer.status}."
 
 
 def _suggest(missing: Sequence[str], names: Iterable[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
+from ppmctl import files
 from ppmctl.environments.format import PREFIX
 from ppmctl.environments.layout import LOG
 from ppmctl.store import Store
@@ -66,15 +67,17 @@ class Listing:
 
     def _entry(self, name: str) -> dict[str, Any] | None:
         path = self._store.volume.environment(name) / LOG
-        if not path.exists():
+        state = files.identity(path)
+        if state is None:
             self._store.refresh(PREFIX + name)
+            state = files.identity(path)
+        if state is None:  # nothing in it is a revision
+            return None
+        kept = self._kept.get(name)
         try:
-            entry = os.stat(path)
-            state = (entry.st_ino, entry.st_mtime_ns, entry.st_size)
-            kept = self._kept.get(name)
             if kept is None or kept[0] != state:
                 kept = self._kept[name] = (state, _summary(json.loads(path.read_bytes())))
-        except FileNotFoundError:  # nothing in it is a revision
+        except FileNotFoundError:
             return None
         return kept[1]
 

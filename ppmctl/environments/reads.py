@@ -32,7 +32,7 @@ class Environments:
         if path[0] != "env":
             return None
         if request.method not in {"GET", "HEAD"}:
-            return api.not_allowed("GET, HEAD")
+            return api.not_allowed("GET", "HEAD")
         match path:
             case ["env"]:
                 return reads.moved(request, "/env/")

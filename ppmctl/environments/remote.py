@@ -20,11 +20,12 @@ from ppmctl.environments import format as formats
 from ppmctl.environments.format import Revision
 from ppmctl.environments.journal import Journal, Line, journal
 from ppmctl.environments.wheel import from_wheel, to_wheel
-from ppmctl.errors import InvalidDistribution, PpmError
+from ppmctl.errors import InvalidDistribution, PpmError, Unreachable
 from ppmctl.packages import RemotePackages
 from ppmctl.patience import Patience
-from ppmctl.simple import NOT_SUCH_JSON, Index, PageFile
-from ppmctl.transport import PASSING, Answer, Transport, Unavailable, Unreachable, denied
+from ppmctl.project_page import PageFile
+from ppmctl.simple import NOT_SUCH_JSON, Index
+from ppmctl.transport import Answer, Transport, failed
 
 _AT_ONCE = 1000  # environments of a list
 _MAX_WHEEL = 32 << 20  # bytes
@@ -87,7 +88,7 @@ class Remote:
         self.address = address
         self.transport = transport
         self.index = Index(address, transport)
-        self._source = Source(address, transport)
+        self._source = Source(transport)
         self._packages = RemotePackages(address, transport)
         self._patience = patience
 
@@ -127,13 +128,13 @@ class Remote:
             attempts += 1
             fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
             answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
-            return self._judged(answer, f"{revision.filename} could not be uploaded ({answer.status})")
+            return self.transport.checked(answer, f"{revision.filename} could not be uploaded")
 
         answer = self._patience().sit_out(send, Unreachable)
         if answer.status == 200:
             return True
         if answer.status != 409:
-            raise PpmError(f"{revision.filename} was refused ({answer.status}): {answer.says}.")
+            raise failed(answer, f"{revision.filename} was refused")
         # after several attempts it may be this very file: one of them arrived, and its answer was lost
         history = self.history(revision.name) if attempts > 1 else None
         own = (revision.number, hashlib.sha256(content).hexdigest())
@@ -214,26 +215,14 @@ class Remote:
     def _get(self, path: str) -> Any:
         """What the index has at `path`, read from JSON; None where it has nothing there."""
 
-        def ask() -> Answer:
-            answer = self.transport.request("GET", self.address.base + path, headers={"Accept": "application/json"})
-            return self._judged(answer, f"{answer.url} answered {answer.status}")
-
-        answer = self._patience().sit_out(ask)
+        url, headers = self.address.base + path, {"Accept": "application/json"}
+        answer = self._patience().sit_out(lambda: self.transport.ask("GET", url, headers=headers))
         if answer.status in (404, 405, 410):
             return None
         try:
             return json.loads(answer.body) if answer.status == 200 else {}
         except NOT_SUCH_JSON as exc:
             raise self._no_record() from exc
-
-    def _judged(self, answer: Answer, failure: str) -> Answer:
-        """Return the answer; CredentialError where it asks for another credential, Unavailable where it may pass."""
-        if answer.status in (401, 403):
-            raise denied(answer, self.transport.credential, base=self.address.base)
-        if answer.status in PASSING:
-            hint = "Try again in a moment."
-            raise Unavailable(f"{failure}: {answer.says}.", hint=hint, retry_after=answer.retry_after)
-        return answer
 
     def _no_record(self) -> PpmError:
         return PpmError(

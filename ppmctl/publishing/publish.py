@@ -21,14 +21,15 @@ from ppmctl.dists import InvalidDistribution, normalise, parse_filename
 from ppmctl.download import Source
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.patience import Patience
+from ppmctl.project_page import ProjectPage
 from ppmctl.publishing import project_version, release_flow, same_content, upload
 from ppmctl.publishing.check import LocalFile, require_leave
 from ppmctl.publishing.plan import Plan, Step, carry_out, compare
 from ppmctl.publishing.release_flow import Release
 from ppmctl.publishing.release_state import Wanted
 from ppmctl.publishing.workspace import Workspace, workspace
-from ppmctl.simple import Index, ProjectPage
-from ppmctl.transport import PASSING, Answer, Transport, denied
+from ppmctl.simple import Index
+from ppmctl.transport import PASSING, Answer, Transport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,21 +77,20 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
     fails before the first byte was sent.
     """
     how = {"clean": request.clean, "skip_build": request.skip_build, "allowed": request.allowed}
-    with workspace(**how) as work, Transport(request.credential, ca=request.authorities) as transport:
+    address = request.address
+    with workspace(**how) as work, Transport(request.credential, address.base, ca=request.authorities) as transport:
         _introduce(request)
-        index = Index(request.address, transport)
+        index = Index(address, transport)
         release = report.release = _begin(request, index)
         may_have_arrived = False
 
         def send(file: LocalFile) -> Answer:
             nonlocal may_have_arrived
             may_have_arrived = True
-            answer = upload.send(file, request.address.upload, transport)
+            answer = upload.send(file, address.upload, transport)
             has_arrived = any(step.state == "published" for step in report.outcomes)
             may_have_arrived = has_arrived or answer.status < 300 or answer.status in PASSING
-            if answer.status in (401, 403):
-                raise denied(answer, request.credential, base=request.address.base)
-            return answer
+            return answer if answer.status in PASSING else transport.checked(answer)
 
         try:
             if release is not None and request.dry_run:
@@ -98,9 +98,9 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
             elif release is not None:
                 release.apply()
             files = _files(request, work, release)
-            report.plan = plan = same_content.settle(compare(files, index), Source(request.address, transport))
+            report.plan = plan = same_content.settle(compare(files, index), Source(transport))
             if plan.new:
-                session.may_publish(request.address, transport, sorted({step.file.project for step in plan.new}))
+                session.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
             if plan.new and not plan.conflicts and not request.dry_run:
                 agree(plan)
                 if release is not None:

@@ -37,8 +37,7 @@ def _settled(step: Step, source: Source, folder: Path) -> Step:
     if listed.size is not None and abs(listed.size - step.file.size) > _LARGER:
         return step
     try:
-        with events.progress(f"Comparing {step.file.filename}", listed.size, unit="bytes") as advance:
-            there = source.download(listed, folder, step=advance).path
+        there = source.download(listed, folder).path
         dists.inspect(there, step.file.filename)
         if not same_content(step.file.path, there):
             return step

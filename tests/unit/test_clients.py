@@ -18,8 +18,7 @@ from ppmctl.address import Address, resolve
 from ppmctl.clients import Form, Here, IndexTarget, Scope, editing, pip, places, twine, uv
 from ppmctl.clients import netrc as netrc_line
 from ppmctl.credential import Credential, Secret
-from ppmctl.errors import PpmError, UsageError
-from ppmctl.transport import Unreachable
+from ppmctl.errors import PpmError, Unreachable, UsageError
 from ppmctl.wellknown import Offer
 
 HOME = Path("/nowhere")

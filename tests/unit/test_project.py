@@ -28,6 +28,7 @@ CORE = (
         "dists",
         "environments.format",
         "environments.wheel",
+        "project_page",
         "folder",
         "environments.layout",
         "index",
@@ -43,7 +44,7 @@ CORE = (
         "parts",
         "credentials",
     ),
-    *("preferences", "address", "credential", "keychain", "logins", "transport", "simple"),
+    *("preferences", "address", "credential", "keychain", "logins", "connection_errors", "transport", "simple"),
 )
 # A third-party system → the modules that may know it. What its next version breaks is to be found there.
 IMPORTERS = {
@@ -55,7 +56,7 @@ IMPORTERS = {
     "paramiko": {"ssh"},
     "passlib": {"htpasswd"},
     "pypiserver": {"backend"},
-    "requests": {"transport"},
+    "requests": {"connection_errors", "transport"},
     "requests_toolbelt": {"publishing.upload"},
     "rich": {"output"},
     "twine": {"publishing.check", "publishing.upload"},

@@ -13,7 +13,8 @@ import pytest
 from ppmctl import address, simple
 from ppmctl.credential import Credential, Secret
 from ppmctl.errors import CredentialError, PpmError
-from ppmctl.simple import Index, ProjectPage
+from ppmctl.project_page import ProjectPage
+from ppmctl.simple import Index
 from ppmctl.transport import Answer, Transport
 
 BASE = "https://index.test/team"
@@ -111,7 +112,7 @@ class Recorded(Transport):
     """Answers from a table of URL → answer; whatever is not in it is 404."""
 
     def __init__(self, answers: Mapping[str, Answer], credential: Credential | None = OPS) -> None:
-        super().__init__(credential)
+        super().__init__(credential, BASE)
         self.answers = answers
         self.asked: list[tuple[str, str]] = []
 
@@ -168,7 +169,7 @@ def test_what_the_index_sends_elsewhere_for_is_not_here(elsewhere: str) -> None:
 
 def test_a_circle_of_redirects_ends() -> None:
     reader, _ = index({URL: answer(302, location=URL)})
-    with pytest.raises(PpmError, match="302"):
+    with pytest.raises(PpmError, match="over and over"):
         reader.project("demo")
 
 

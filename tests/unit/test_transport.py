@@ -17,10 +17,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, ProtocolError
 
-from ppmctl import transport
+from ppmctl import connection_errors, transport
+from ppmctl.connection_errors import explain
 from ppmctl.credential import Credential, Secret
-from ppmctl.errors import PpmError
-from ppmctl.transport import Answer, Transport, Unreachable, denied, explain
+from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
+from ppmctl.transport import Answer, Transport, denied
 
 URL = "https://index.test:8443/simple/demo/"
 CONNECTION = HTTPConnection("index.test")
@@ -95,9 +96,9 @@ def test_in_a_container_localhost_is_the_container(
     host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     exc = chain(requests.ConnectionError("x"), refused())
-    monkeypatch.setattr(transport, "_IN_CONTAINER", tmp_path / "no")
+    monkeypatch.setattr(connection_errors, "_IN_CONTAINER", tmp_path / "no")
     assert "ppmctl serve" in explain(exc, f"http://{host}:8080/").hint
-    monkeypatch.setattr(transport, "_IN_CONTAINER", tmp_path)
+    monkeypatch.setattr(connection_errors, "_IN_CONTAINER", tmp_path)
     assert f"{host} is itself" in explain(exc, f"http://{host}:8080/").hint
     assert "ppmctl serve" in explain(exc, "http://index.test:8080/").hint
 
@@ -138,12 +139,86 @@ def test_what_is_sent_is_the_credential_or_nothing(
         return response
 
     monkeypatch.setattr(requests.Session, "send", answer)
-    with Transport(credential) as transport:
+    with Transport(credential, URL) as transport:
         got = transport.request("GET", URL)
     assert (got.status, got.location) == (302, "https://index.test:8443/simple/other/")
     expected = None if credential is None else "Basic " + base64.b64encode("ops:pä:ss".encode()).decode()
     header = sent[0].headers.get("Authorization")
     assert (header.decode() if isinstance(header, bytes) else header) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["http://index.test:8443/", "https://index.test/", "https://index.test:8443@thief.test/"]
+)
+@pytest.mark.parametrize("home", [URL, ""])
+def test_no_other_server_is_shown_the_credential(url: str, home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a redirect or a link of a page leads; and without a home nobody is shown it."""
+    sent: list[requests.PreparedRequest] = []
+
+    def fail(_self: object, request: requests.PreparedRequest, **_options: object) -> None:
+        sent.append(request)
+        raise requests.exceptions.ReadTimeout("slow")
+
+    monkeypatch.setattr(requests.Session, "send", fail)
+    with Transport(Credential(username="ops", secret=Secret("x"), source="a test"), home) as there:
+        with pytest.raises(Unreachable):
+            there.request("GET", url)
+        with pytest.raises(Unreachable):
+            there.receive(url, lambda _bytes: None)
+    assert [request.headers.get("Authorization") for request in sent] == [None, None]
+
+
+def status(code: int, url: str = URL) -> Answer:
+    headers = {"content-type": "text/plain", "retry-after": "7"}
+    return Answer(url=url, status=code, reason="", headers=headers, body=b"why")
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_what_passes_is_raised_as_such(code: int) -> None:
+    with Transport(None) as there, pytest.raises(Unavailable, match=f"x.whl was refused \\({code}\\): why") as caught:
+        there.checked(status(code), "x.whl was refused")
+    assert caught.value.retry_after == "7"
+    assert "Try again" in caught.value.hint
+
+
+def test_401_and_403_are_about_the_credential_of_the_index_alone() -> None:
+    with Transport(None, URL) as there:
+        for code in (401, 403):
+            with pytest.raises(CredentialError, match="none was found"):
+                there.checked(status(code))
+            assert there.checked(status(code, "https://files.test/")).status == code
+        for code in (200, 302, 400, 404, 409):
+            assert there.checked(status(code)).status == code
+
+
+@pytest.mark.parametrize(
+    ("hops", "expected"),
+    [
+        ({"https://a/": "https://b/", "https://b/": "https://a/"}, "over and over"),
+        ({"https://a/": "http://b/"}, "plain HTTP"),
+    ],
+)
+def test_redirects_that_are_not_followed(hops: dict[str, str], expected: str) -> None:
+    def send(url: str) -> Answer:
+        return Answer(url=url, status=302, reason="", headers={}, body=b"", location=hops[url])
+
+    with pytest.raises(PpmError, match=expected):
+        Transport.followed("https://a/", send)
+    assert Transport.followed("https://a/", send, may_follow=lambda _url: False).location == hops["https://a/"]
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "values"),
+    [
+        (200, b'{"a": 1}', {"a": 1}),
+        (404, b'{"a": 1}', {}),
+        (200, b"[]", {}),
+        (201, b"{", {}),
+        (200, b"[" * 100_000, {}),
+    ],
+)
+def test_the_json_object_of_an_answer(code: int, body: bytes, values: dict[str, int]) -> None:
+    assert Answer(url=URL, status=code, reason="", headers={}, body=body).values == values
 
 
 @pytest.mark.parametrize(

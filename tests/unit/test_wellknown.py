@@ -10,8 +10,8 @@ import pytest
 
 from ppmctl import config, wellknown
 from ppmctl.address import Address
-from ppmctl.errors import PpmError
-from ppmctl.transport import Answer, Transport, Unavailable, Unreachable
+from ppmctl.errors import PpmError, Unavailable, Unreachable
+from ppmctl.transport import Answer, Transport
 from ppmctl.wellknown import Offer
 
 WHOLE = {
