@@ -20,7 +20,7 @@ from ppmctl.environments import format as formats
 from ppmctl.environments.format import Revision
 from ppmctl.environments.journal import Journal, Line, journal
 from ppmctl.environments.wheel import from_wheel, to_wheel
-from ppmctl.errors import InvalidDistribution, PpmError, Unreachable
+from ppmctl.errors import PpmError, Unreachable
 from ppmctl.packages import RemotePackages
 from ppmctl.patience import Patience
 from ppmctl.project_page import PageFile
@@ -97,20 +97,10 @@ class Remote:
         page = self._patience().sit_out(lambda: self.index.project(formats.PREFIX + name))
         if page is None:
             return None
-        entries = []
-        for file in page.files:
-            try:
-                filename = dists.parse_filename(file.filename)
-            except InvalidDistribution:
-                continue
-            version = str(filename.version)
-            if filename.kind == "wheel" and version.isdecimal():
-                entries.append(Entry(number=int(version), file=file, deleted=file.yanked))
-        return History(
-            name=name,
-            entries=tuple(sorted(entries, key=lambda entry: entry.number)),
-            is_archived=page.status == "archived",
-        )
+        numbered = ((formats.number_of(name, file.filename), file) for file in page.files)
+        entries = [Entry(number=number, file=file, deleted=file.yanked) for number, file in numbered if number]
+        entries.sort(key=lambda entry: entry.number)
+        return History(name=name, entries=tuple(entries), is_archived=page.status == "archived")
 
     def read(self, entry: Entry) -> Revision:
         """A revision as it was published. PpmError where the file is not what the index's page says, or is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 
 from packaging.version import Version
@@ -28,12 +28,18 @@ def find(project: Path) -> tuple[Path, ...]:
         raise UsageError(
             f"There is nothing in {folder} to publish.", hint="Build it first, or leave out --skip-build, which does."
         )
-    version = version or _only(found, folder)
+    versions = sorted({name.version for name in found.values()})
+    listed = ", ".join(map(str, versions))
+    if version is None and len({(name.project, name.version) for name in found.values()}) > 1:
+        raise UsageError(
+            f"The version is not written in pyproject.toml, and {folder} has {listed}: which is meant can't be told.",
+            hint=f"Name the files: ppmctl publish {FOLDER}/FILE …",
+        )
+    version = version or versions[0]
     taken = {path: name for path, name in found.items() if name.version == version}
     if not taken:
-        others = ", ".join(sorted({str(name.version) for name in found.values()}))
         raise UsageError(
-            f"{folder} has nothing of version {version}, which the project has now; it has {others}.",
+            f"{folder} has nothing of version {version}, which the project has now; it has {listed}.",
             hint="Build it first, or leave out --skip-build, which does.",
         )
     for path, name in taken.items():
@@ -57,24 +63,7 @@ def _said(project: Path) -> tuple[str, Version | None]:
 
 def _distributions(folder: Path) -> dict[Path, Filename]:
     found = {}
-    try:
-        listed = sorted(os.listdir(folder))
-    except OSError:
-        return {}
-    for filename in listed:
-        try:
-            found[folder / filename] = parse_filename(filename)
-        except InvalidDistribution:
-            continue  # a build leaves other files too, such as .gitignore
+    for path in sorted(folder.glob("*")):
+        with contextlib.suppress(InvalidDistribution):  # a build leaves other files too, such as .gitignore
+            found[path] = parse_filename(path.name)
     return found
-
-
-def _only(found: dict[Path, Filename], folder: Path) -> Version:
-    versions = sorted({name.version for name in found.values()})
-    if len({(name.project, name.version) for name in found.values()}) > 1:
-        raise UsageError(
-            f"The version is not written in pyproject.toml, and {folder} has"
-            f" {', '.join(map(str, versions))}: which is meant can't be told.",
-            hint=f"Name the files: ppmctl publish {FOLDER}/FILE …",
-        )
-    return versions[0]

@@ -6,22 +6,18 @@ stops it before the first byte; when it broke off, the same call again finds "sa
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.version import Version
-
 from ppmctl import events, session
 from ppmctl.address import Address
 from ppmctl.credential import Credential
-from ppmctl.dists import InvalidDistribution, normalise, parse_filename
+from ppmctl.dists import normalise
 from ppmctl.download import Source
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.patience import Patience
-from ppmctl.project_page import ProjectPage
 from ppmctl.publishing import project_version, release_flow, same_content, upload
 from ppmctl.publishing.check import LocalFile, require_leave
 from ppmctl.publishing.plan import Plan, Step, carry_out, compare
@@ -140,20 +136,12 @@ def _begin(request: Request, index: Index) -> Release | None:
     project = project_version.read(folder)
     name = normalise(project.name)
     page = Patience().sit_out(lambda: index.project(name)) if name else None
-    release = release_flow.plan(project, wanted, _highest(page) if page is not None else None)
+    releases = page.releases if page is not None else ()
+    release = release_flow.plan(project, wanted, releases[0].version if releases else None)
     for line in (*release.warnings, *release.summary(), release.diff()):
         if line:
             events.note(line)
     return release
-
-
-def _highest(page: ProjectPage) -> Version | None:
-    """Return the highest version that the index has a file of."""
-    found = []
-    for file in page.files:
-        with contextlib.suppress(InvalidDistribution):
-            found.append(parse_filename(file.filename).version)
-    return max(found, default=None)
 
 
 def _files(request: Request, work: Workspace, release: Release | None) -> tuple[LocalFile, ...]:

@@ -30,7 +30,7 @@ _BIGGEST = 1 << 20  # bytes of a file that is looked at
 def decide(
     project: Project, wanted: Wanted, repository: Repository | None, published: Version | None, day: date
 ) -> State:
-    """What is to be changed. UsageError, PpmError as `raising.plan` says."""
+    """Return what is to be changed. UsageError, PpmError as of `release_flow.plan`."""
     if repository is not None:
         require_clean(repository)
     elif wanted.tag:

@@ -46,12 +46,11 @@ def raised(version: Version, by: str) -> Version:
         return parse(by)
     if by == "pre":
         return _counted(version)
-    at = STEPS.index(by)
-    if version.is_prerelease and version.post is None and not any(version.release[at + 1 :]):
-        return _version(version.epoch, version.release)
-    release = [*version.release, *[0] * (at + 1 - len(version.release))]
-    release[at:] = [release[at] + 1, *[0] * (len(release) - at - 1)]
-    return _version(version.epoch, release)
+    at, release = STEPS.index(by), list(version.release)
+    if not version.is_prerelease or version.post is not None or any(release[at + 1 :]):
+        release += [0] * (at + 1 - len(release))
+        release[at:] = [release[at] + 1, *[0] * (len(release) - at - 1)]
+    return version.__replace__(release=tuple(release), pre=None, post=None, dev=None, local=None)
 
 
 def _counted(version: Version) -> Version:
@@ -61,15 +60,9 @@ def _counted(version: Version) -> Version:
             hint=f"Name the first one: --bump {raised(version, 'minor')}rc1",
         )
     if version.pre is None:
-        return _version(version.epoch, version.release, f".dev{(version.dev or 0) + 1}")
+        return version.__replace__(dev=(version.dev or 0) + 1, local=None)
     letter, number = version.pre
-    if version.dev is None:
-        number += 1
-    return _version(version.epoch, version.release, f"{letter}{number}")
-
-
-def _version(epoch: int, release: Sequence[int], end: str = "") -> Version:
-    return Version((f"{epoch}!" if epoch else "") + ".".join(str(part) for part in release) + end)
+    return version.__replace__(pre=(letter, number + (version.dev is None)), dev=None, local=None)
 
 
 @dataclass(frozen=True, kw_only=True)
