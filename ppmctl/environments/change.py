@@ -64,13 +64,17 @@ def create(
     remote: Remote, name: str, groups: Groups, *, change: str, shared: bool, lock: str | None = None
 ) -> Changed:
     """Publish the first revision of an environment; of one that was deleted, the next. PpmError where it is there."""
-    history = remote.history(name)
-    if history is not None and history.latest is not None:
-        raise _is_there(name)
-    if history is not None and history.is_archived:
-        remote.take_up(name)
-    first = history.head + 1 if history is not None else 1
-    for number in range(first, first + MOST_RACES):
+    number = 0
+    for _ in range(MOST_RACES):
+        history = remote.history(name)
+        if history is not None and history.latest is not None:
+            raise UsageError(
+                f"There is an environment {name} already.",
+                hint=f"ppmctl env show {name}  shows it; ppmctl env add  adds to it.",
+            )
+        if history is not None and history.is_archived:
+            remote.take_up(name)
+        number = 1 + max(number, history.head if history is not None else 0)
         revision = Revision(
             name=name,
             number=number,
@@ -81,9 +85,6 @@ def create(
         )
         if remote.publish(revision):
             return Changed(before=None, after=revision)
-        history = remote.history(name)
-        if history is not None and history.latest is not None:
-            raise _is_there(name)
     raise PpmError(f"No number of {name} is free.")
 
 
@@ -156,13 +157,6 @@ def _less(change: str, left: frozenset[str]) -> str:
     """What a change does without what was left to somebody else: the log is to say what happened."""
     without = clipped(f" (without {', '.join(sorted(left))})", MAX_CHANGE // 2) if left else ""
     return f"{clipped(change, MAX_CHANGE - len(without))}{without}"
-
-
-def _is_there(name: str) -> UsageError:
-    return UsageError(
-        f"There is an environment {name} already.",
-        hint=f"ppmctl env show {name}  shows it; ppmctl env add  adds to it.",
-    )
 
 
 def refuse(conflicts: tuple[Conflict, ...]) -> frozenset[str]:

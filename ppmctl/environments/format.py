@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -145,16 +145,15 @@ def listed(requirements: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda text: (found[text], text)))
 
 
-def parse_lock(text: str, *, where: str = "The lock") -> tuple[dict[str, Any], Pylock]:
-    """Return the values of a pylock.toml (PEP 751), as TOML and as read; UsageError where `text` is none."""
+def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
+    """Read a pylock.toml (PEP 751); UsageError where `text` is none."""
     from packaging.pylock import Pylock, PylockValidationError
 
     if len(text.encode(errors="surrogatepass")) > MAX_LOCK:
         raise UsageError(f"{where} is over {MAX_LOCK >> 20} MB.")
     try:
         text.encode()
-        values = tomllib.loads(text)
-        return values, Pylock.from_dict(values)
+        return Pylock.from_dict(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UnicodeEncodeError, PylockValidationError, RecursionError) as exc:
         raise UsageError(f"{where} is no pylock.toml (PEP 751): {' '.join(str(exc).split())}.") from exc
 

@@ -54,15 +54,10 @@ def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Impo
         raise UsageError(f"{path} is not TOML: {one_line(exc)}.") from exc
     project = values.get("project")
     if not isinstance(project, dict):
-        if groups and "dependency-groups" in values:
-            project = {"name": "", "dependencies": []}
-        else:
-            hint = (
-                "Poetry's own table is not read: `poetry export` writes a requirements.txt."
-                if "tool" in values
-                else ""
-            )
-            raise UsageError(f"{path} has no [project] table.", hint=hint)
+        if not groups or "dependency-groups" not in values:
+            poetry = "Poetry's own table is not read: `poetry export` writes a requirements.txt."
+            raise UsageError(f"{path} has no [project] table.", hint=poetry if "tool" in values else "")
+        project = {}
     if "dependencies" in project.get("dynamic", ()):
         raise UsageError(
             f"{path} leaves its dependencies to the build (dynamic).", hint="Import the file they are in."

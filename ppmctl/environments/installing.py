@@ -51,13 +51,13 @@ def install(
 
 def _by_pip(python: Path, revision: Revision, lock: Lock | None, using: Tools, *, exact: bool) -> None:
     pip = tools.pip_for(python)
-    lines, options = list(revision.requirements), list[str]()
+    lines, options = list(revision.requirements), ["--index-url", using.address.simple]
     if lock is not None:
         _require_python(python, lock, revision)
-        lines, options = list(lock.lines()), ["--require-hashes", "--no-deps"]
+        lines, options = list(lock.lines()), [*options, "--require-hashes", "--no-deps"]
     if lines:
         source = using.write(REQUIREMENTS, lines)
-        command: tuple[str | Path, ...] = (*pip, "install", *options, "-r", source, *using.pip_index())
+        command: tuple[str | Path, ...] = (*pip, "install", *options, "-r", source)
         tools.run(command, f"To install {revision.name}", environ=using.environ, is_shown=True)
     extra = agreement.extras(revision.requirements, venv.content(python), lock=lock) if exact else []
     if extra:

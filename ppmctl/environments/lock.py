@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from packaging.pylock import Package, PackageSdist, PackageWheel
@@ -16,6 +16,7 @@ from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import PpmError, UsageError
 
 _TABLE = "ppm"  # of [tool]
+_URL = re.compile(r"[A-Za-z][\w.+-]*://[^\s\"']+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,13 @@ class Lock:
 
 def read(text: str, *, where: str) -> Lock:
     """Read a pylock.toml. UsageError where it is none, names files of one machine, or has a credential in a URL."""
-    values, found = parse_lock(text, where=where)
-    _refuse_secrets(values, where)
-    ours = values.get("tool", {}).get(_TABLE, {})
+    found = parse_lock(text, where=where)
+    for url in filter(has_credential, _URL.findall(text)):
+        raise UsageError(
+            f"{where} has a URL at {urlsplit(url).hostname} with a credential in it, which everybody would see.",
+            hint="Lock without credentials in URLs: netrc is the place for them.",
+        )
+    ours = (found.tool or {}).get(_TABLE, {})
     return Lock(
         pins=tuple(_pin(package, where) for package in found.packages),
         requires_python=str(found.requires_python or ""),
@@ -119,13 +124,3 @@ def _pin(package: Package, where: str) -> Pin:
         url=url,
         hashes=tuple(sorted({digest for digest in hashes if digest})),
     )
-
-
-def _refuse_secrets(value: Any, where: str) -> None:
-    if isinstance(value, str) and "://" in value and has_credential(value):
-        raise UsageError(
-            f"{where} has a URL at {urlsplit(value).hostname} with a credential in it, which everybody would see.",
-            hint="Lock without credentials in URLs: netrc is the place for them.",
-        )
-    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        _refuse_secrets(item, where)

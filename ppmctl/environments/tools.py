@@ -56,10 +56,6 @@ class Tools:
         """Return the options that name the index to uv."""
         return ("--default-index", f"{_NAME}={self.address.simple}")
 
-    def pip_index(self) -> tuple[str, ...]:
-        """Return the options that name the index to pip."""
-        return ("--index-url", self.address.simple)
-
     def write(self, name: str, text: str | Iterable[str]) -> Path:
         """Write a file for them to read: a text, or lines."""
         path = self.folder / name

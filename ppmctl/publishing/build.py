@@ -28,9 +28,11 @@ _TRACEBACK = re.compile(
 _MARKS = ("pyproject.toml", "setup.py")
 
 
-def require_source_tree(path: Path) -> None:
-    """UsageError unless `path` is the folder of a project that can be built."""
+def is_source_tree(path: Path) -> bool:
+    """Return whether `path` is the folder of a project that can be built; UsageError where it is no file either."""
     try:
+        if path.is_file():
+            return False
         if not path.exists():
             raise UsageError(f"There is nothing at {path}.", hint="Give a project's folder, or files such as dist/*")
         is_tree = any((path / mark).is_file() for mark in _MARKS)
@@ -41,6 +43,7 @@ def require_source_tree(path: Path) -> None:
             f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",
             hint="Give the folder of a project, or files that are built already: ppmctl publish dist/*",
         )
+    return True
 
 
 def source_date(project: Path) -> str:
@@ -55,11 +58,10 @@ def build(source: Path, into: Path, *, shown: Path | None = None) -> tuple[Path,
     """Build the tree at `source` in environments of its own: the wheel is built from the sdist, as installers do.
 
     The two files in `into` are the result. The build gets this process's environment, without what is secret in it,
-    and SOURCE_DATE_EPOCH. Messages call the tree `shown`. UsageError where `source` is no source tree; PpmError with
-    the end of the build's output where it fails, which names what it lacked if it was a compiler or the like.
+    and SOURCE_DATE_EPOCH. Messages call the tree `shown`. PpmError with the end of the build's output
+    where it fails, which names what it lacked if it was a compiler or the like.
     """
     shown = (shown or source).resolve()
-    require_source_tree(source)
     # As a program of its own: what a backend prints, breaks or leaves in memory stays there.
     # -P: a folder named build beside the project is not taken for the program.
     command = [sys.executable, "-P", "-m", "build", "--outdir", str(into), str(source.absolute())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol
@@ -74,20 +74,13 @@ class Plan:
 def compare(files: Iterable[LocalFile], index: Lister, *, patience: Callable[[], Patience] = Patience) -> Plan:
     """Read the index's pages of the projects that `files` are of, and plan.
 
-    An index that says "not now" is waited for. One that does not answer at all is not: its URL may be wrong.
-    """
-    files = tuple(files)
-    projects = sorted({file.project for file in files})
-    return make_plan(files, {name: patience().sit_out(partial(index.project, name)) for name in projects})
-
-
-def make_plan(files: Iterable[LocalFile], pages: Mapping[str, ProjectPage | None]) -> Plan:
-    """Return what to do with each of `files`, given the index's page of each project (None: it has none).
-
     Wheels go first, as with twine: whoever looks between two uploads finds a wheel or not yet the version,
-    and never only an sdist to build. Within that the order is that of the names.
+    and never only an sdist to build. Within that the order is that of the names. An index that says "not now" is
+    waited for. One that does not answer at all is not: its URL may be wrong.
     """
     ordered = sorted(files, key=lambda file: (file.dist.name.kind == "sdist", file.filename))
+    names = sorted({file.project for file in ordered})
+    pages = {name: patience().sit_out(partial(index.project, name)) for name in names}
     return Plan(steps=tuple(_step(file, pages[file.project]) for file in ordered))
 
 

@@ -138,12 +138,7 @@ def in_lock(path: Path, name: str) -> Place | None:
 
 def in_toml(*keys: str) -> Reader:
     """Of a TOML file, the string that these keys lead to."""
-
-    def read(content: bytes) -> tuple[str, object]:
-        data = tomllib.loads(content.decode("utf-8"))
-        return _taken(data, keys), data
-
-    return read
+    return partial(_toml, keys)
 
 
 def in_ini(section: str, key: str) -> Reader:
@@ -176,6 +171,11 @@ def in_text(content: bytes) -> tuple[str, object]:
     text = content.decode("utf-8")
     version = text.strip()
     return version, text.partition(version)[::2]
+
+
+def _toml(keys: Sequence[str], content: bytes) -> tuple[str, object]:
+    data = tomllib.loads(content.decode("utf-8"))
+    return _taken(data, keys), data
 
 
 def _taken(data: dict[str, Any], keys: Sequence[str]) -> str:

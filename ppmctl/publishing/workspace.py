@@ -45,10 +45,7 @@ class Workspace:
         UsageError for a path that is neither a source tree nor a file, or two different files of one name;
         PpmError where a build fails, or what must not be published is packed; InvalidDistribution.
         """
-        trees = [(path, not _is_file(path)) for path in paths]
-        for path, is_tree in trees:  # all of them first: a build can take long
-            if is_tree:
-                build.require_source_tree(path)
+        trees = [(path, build.is_source_tree(path)) for path in paths]  # all of them first: a build can take long
         files: dict[str, LocalFile] = {}
         refused: list[tuple[str, str]] = []
         backend = ""
@@ -128,11 +125,3 @@ def _backend(project: Path) -> str:
         return str(written.get("build-system", {}).get("build-backend", "setuptools"))
     except (OSError, ValueError, AttributeError):
         return ""
-
-
-def _is_file(path: Path) -> bool:
-    """Return whether it is a file that can be seen; `build.require_source_tree` reports one that can't."""
-    try:
-        return path.is_file()
-    except PermissionError:
-        return False

@@ -13,7 +13,7 @@ from ppmctl.patience import PATIENCE, PAUSES, Patience
 from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.publishing import plan as plans
 from ppmctl.publishing.check import LocalFile
-from ppmctl.publishing.plan import Plan, Step, carry_out, compare, make_plan
+from ppmctl.publishing.plan import Plan, Step, carry_out, compare
 from ppmctl.transport import Answer
 
 SDIST, ANY, LINUX = "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0-cp311-cp311-linux_x86_64.whl"
@@ -29,12 +29,20 @@ def page(*files: tuple[str, str | None]) -> ProjectPage:
     return ProjectPage(name="demo", files=listed)
 
 
+def planned(files: Iterable[LocalFile], pages: dict[str, ProjectPage | None]) -> Plan:
+    class Pages:
+        def project(self, name: str) -> ProjectPage | None:
+            return pages[name]
+
+    return compare(files, Pages())
+
+
 def states(plan: Plan) -> list[tuple[str, str]]:
     return [(step.file.filename, step.state) for step in plan.steps]
 
 
 def test_what_is_not_there_is_new_and_what_is_there_is_the_same_or_a_conflict() -> None:
-    plan = make_plan(
+    plan = planned(
         [local(SDIST), local(ANY), local(LINUX)],
         {"demo": page((ANY, "aa"), (LINUX, "bb"), ("demo-0.9.tar.gz", "aa"))},
     )
@@ -43,18 +51,18 @@ def test_what_is_not_there_is_new_and_what_is_there_is_the_same_or_a_conflict() 
 
 
 def test_a_project_that_is_not_there_is_new() -> None:
-    assert states(make_plan([local(ANY)], {"demo": None})) == [(ANY, "new")]
+    assert states(planned([local(ANY)], {"demo": None})) == [(ANY, "new")]
 
 
 def test_a_file_that_can_t_be_compared_is_a_conflict() -> None:
     """An index may give another digest, or none: that it is the same can't be said, so it is not."""
-    plan = make_plan([local(ANY)], {"demo": page((ANY, None))})
+    plan = planned([local(ANY)], {"demo": page((ANY, None))})
     assert states(plan) == [(ANY, "conflict")]
 
 
 def test_wheels_go_before_every_sdist() -> None:
     files = [local("a-1.0.tar.gz"), local(SDIST), local(ANY), local("zed-2-py3-none-any.whl")]
-    plan = make_plan(files, dict.fromkeys(("a", "demo", "zed")))
+    plan = planned(files, dict.fromkeys(("a", "demo", "zed"), None))
     assert [name for name, _ in states(plan)] == [ANY, "zed-2-py3-none-any.whl", "a-1.0.tar.gz", SDIST]
 
 
