@@ -150,7 +150,8 @@ class _Plan:
         if issues(content):
             log = _log(volume, content, name, latest)
             if not _holds(top / LOG, log):
-                wanted[top / LOG] = (log, max(int(time.time()), 1 + _mtime(top / LOG)))
+                before = files.identity(top / LOG)
+                wanted[top / LOG] = (log, max(int(time.time()), 1 + before[1] // 1_000_000_000 if before else 0))
         kept = {LOG, LATEST, *(str(issue.number) for issue in laid_out)} if issues(content) else set()
         surplus += [path for path in _entries(top) if path.name not in kept]
         return cls(
@@ -220,13 +221,6 @@ def _holds(path: Path, content: bytes) -> bool:
         return path.stat().st_size == len(content) and path.read_bytes() == content
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def _mtime(path: Path) -> int:
-    try:
-        return int(path.stat().st_mtime)
-    except FileNotFoundError:
-        return -1
 
 
 def _target(link: Path) -> str | None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -192,15 +193,13 @@ class Remote:
         history = self.history(name) or history  # with what came until it was closed
         left = [entry.number for entry in history.entries if entry.deleted is None]
         for number in left:
-            self._yank(name, number)
+            yank = partial(self._packages.yank, formats.PREFIX + name, str(number), _DELETED)
+            self._patience().sit_out(yank)
             step(1)
         return len(left)
 
     def _set_status(self, name: str, state: str, reason: str = "") -> None:
         self._patience().sit_out(lambda: self._packages.set_status(formats.PREFIX + name, state, reason))
-
-    def _yank(self, name: str, number: int) -> None:
-        self._patience().sit_out(lambda: self._packages.yank(formats.PREFIX + name, str(number), _DELETED))
 
     def _get(self, path: str) -> Any:
         """What the index has at `path`, read from JSON; None where it has nothing there."""

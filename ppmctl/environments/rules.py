@@ -48,7 +48,8 @@ def check_next(store: Store, name: Filename, wheel: Path) -> Revision:
     """
     revision = check(name, wheel)
     content = _content(store, name.project) or Folder(project=name.project)
-    used = {issue.number for issue in layout.issues(content)} | _removed(content, revision.name)
+    removed = (formats.number_of(revision.name, filename) for filename in content.removed)
+    used = {*(issue.number for issue in layout.issues(content)), *filter(None, removed)}
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
         raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")
@@ -92,8 +93,3 @@ def _content(store: Store, project: str) -> Folder | None:
 
 def _is_its_owner(content: Folder, by: Access) -> bool:
     return by.may("manage", content.project) or by.owner == layout.owner(content)
-
-
-def _removed(content: Folder, environment: str) -> set[int]:
-    numbers = (formats.number_of(environment, filename) for filename in content.removed)
-    return {number for number in numbers if number is not None}

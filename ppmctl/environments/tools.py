@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,14 +123,11 @@ def find_uv() -> Path | None:
     """uv, as PATH has it, or as the package of that name brings it; None where it is not here."""
     if found := shutil.which("uv"):
         return Path(found)
-    if importlib.util.find_spec("uv") is None:
-        return None
-    from uv import find_uv_bin
+    with suppress(ImportError, FileNotFoundError):
+        from uv import find_uv_bin
 
-    try:
         return Path(find_uv_bin())
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def need_uv(what: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,12 @@ class _Reading:
         module = str(_table(self._tool, "flit", "module").get("name") or self.name.replace("-", "_"))
         if not module:
             module = str(_table(self._tool, "flit", "metadata").get("module", ""))
-        inner = module.replace(".", "/")
-        for source in (self._folder, self._folder / "src"):
-            # as flit has it: of several the first of these
-            for file in ("__init__.py", "version.py", "_version.py", "__version__.py"):
-                if found := self._python(source / inner / file, "__version__"):
-                    return found
-            if found := self._python(source / f"{inner}.py", "__version__"):
-                return found
-        return None
+        # as flit has it: of several the first of these
+        files = ("/__init__.py", "/version.py", "/_version.py", "/__version__.py", ".py")
+        sources = (self._folder, self._folder / "src")
+        return self._first(
+            (source / f"{module.replace('.', '/')}{end}" for source in sources for end in files), "__version__"
+        )
 
     def _hatch(self) -> Place | None:
         config = _table(self._tool, "hatch", "version")
@@ -172,11 +169,8 @@ class _Reading:
     def _attribute(self, dotted: str) -> Place | None:
         module, _, name = dotted.rpartition(".")
         inner = module.replace(".", "/")
-        for source in self._sources():
-            for path in (source / f"{inner}.py", source / inner / "__init__.py"):
-                if found := self._python(path, name):
-                    return found
-        return None
+        ends = (".py", "/__init__.py")
+        return self._first((source / f"{inner}{end}" for source in self._sources() for end in ends), name)
 
     def _sources(self) -> Iterator[Path]:
         """The folders that packages may be in."""
@@ -203,10 +197,13 @@ class _Reading:
                     if not node.level and inner.pop(0) != path.parent.name:
                         continue
                     top = path.parents[max(node.level - 1, 0)].joinpath(*inner)
-                    for other in (top.with_suffix(".py"), top / "__init__.py"):
-                        if found := self._python(other, alias.name, further - 1):
-                            return found
+                    others = (top.with_suffix(".py"), top / "__init__.py")
+                    if found := self._first(others, alias.name, further - 1):
+                        return found
         return None
+
+    def _first(self, paths: Iterable[Path], name: str, further: int = _FURTHER) -> Place | None:
+        return next((found for path in paths if (found := self._python(path, name, further))), None)
 
     def _text(self, name: str) -> str:
         try:
