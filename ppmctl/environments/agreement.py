@@ -87,13 +87,9 @@ def _problem(requirement: Requirement, there: Installed | None, why: str) -> Dis
     name, wanted = normalise(requirement.name), str(requirement)
     if there is None:
         return Disagreement(state="missing", name=name, wanted=wanted, why=why)
-    if requirement.url is not None:
-        differs = not there.url or _place(there.url) != _place(requirement.url)
-    else:
-        differs = not _holds(requirement, there.version)
-    if differs:
-        return Disagreement(state="differs", name=name, wanted=wanted, found=there.url or there.version, why=why)
-    return None
+    if _place(there.url) == _place(requirement.url) if requirement.url else _holds(requirement, there.version):
+        return None
+    return Disagreement(state="differs", name=name, wanted=wanted, found=there.url or there.version, why=why)
 
 
 def _parsed(texts: Iterable[str]) -> list[Requirement]:

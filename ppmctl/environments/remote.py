@@ -6,12 +6,11 @@ What is published is never replaced: of two uploads of one revision the index ta
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from ppmctl import dists
@@ -27,6 +26,8 @@ from ppmctl.patience import Patience
 from ppmctl.project_page import PageFile
 from ppmctl.simple import NOT_SUCH_JSON, Index
 from ppmctl.transport import Answer, Transport, failed
+
+_T = TypeVar("_T")
 
 _AT_ONCE = 1000  # environments of a list
 _MAX_WHEEL = 32 << 20  # bytes
@@ -133,27 +134,18 @@ class Remote:
 
     def journal(self, name: str) -> Journal | None:
         """Who changed an environment when, and what; None where the index never had it, or keeps no such record."""
-        values = self._get(f"/env/{name}/")
-        try:
-            return None if values is None else journal(values)
-        except NOT_SUCH_JSON as exc:
-            raise self._no_record() from exc
+        return self._get(f"/env/{name}/", journal)
 
     def listing(self, owner: str | None = None) -> Iterator[Journal]:
         """The environments that there are, by name: all, or those of `owner`; each with its last change alone."""
         asked = {"limit": str(_AT_ONCE)} | ({"owner": owner} if owner is not None else {})
         after: str | None = ""
         while after is not None:
-            values = self._get(f"/env/?{urlencode(asked | {'after': after})}")
-            try:
-                found = [journal(entry) for entry in values["environments"]]
-                following = values["after"]
-            except NOT_SUCH_JSON as exc:
-                raise self._no_record() from exc
+            found, following = self._get(f"/env/?{urlencode(asked | {'after': after})}", _page) or ([], "")
             yield from (entry for entry in found if entry.latest is not None)
-            if following is not None and not after < str(following):
+            if following is not None and not after < following:
                 raise self._no_record()
-            after = following if following is None else str(following)
+            after = following
 
     def lines(self, name: str) -> tuple[Line, ...]:
         """The same record, or where the index keeps none, what its page and the revisions say: nobody's name then."""
@@ -201,15 +193,14 @@ class Remote:
     def _set_status(self, name: str, state: str, reason: str = "") -> None:
         self._patience().sit_out(lambda: self._packages.set_status(formats.PREFIX + name, state, reason))
 
-    def _get(self, path: str) -> Any:
-        """What the index has at `path`, read from JSON; None where it has nothing there."""
-
+    def _get(self, path: str, read: Callable[[dict[str, Any]], _T]) -> _T | None:
+        """Return what `read` makes of the JSON that the index has at `path`; None where it has nothing there."""
         url, headers = self.address.base + path, {"Accept": "application/json"}
         answer = self._patience().sit_out(lambda: self.transport.ask("GET", url, headers=headers))
         if answer.status in (404, 405, 410):
             return None
         try:
-            return json.loads(answer.body) if answer.status == 200 else {}
+            return read(answer.values)
         except NOT_SUCH_JSON as exc:
             raise self._no_record() from exc
 
@@ -218,3 +209,8 @@ class Remote:
             f"The index at {self.address.base} has no record of environments that can be read.",
             hint="Is it an index that ppm serves, of this version?",
         )
+
+
+def _page(values: dict[str, Any]) -> tuple[list[Journal], str | None]:
+    after = values["after"]
+    return [journal(entry) for entry in values["environments"]], None if after is None else str(after)

@@ -222,17 +222,16 @@ def _missing(inner: Iterable[str], roots: Sequence[str], tracking: Tracking) -> 
     """The modules that git tracks in packages that the wheel has, and the wheel has not."""
     there = set(inner)
     packages = {name.partition("/")[0] for name in there if "/" in name and name.endswith((".py", *_COMPILED))}
+    longest_first = sorted(roots, key=len, reverse=True)
     missing = []
     for tracked in sorted(tracking.tracked):
         if not (tracked.endswith(".py") or PurePosixPath(tracked).name == "py.typed"):
             continue
-        for root in sorted(roots, key=len, reverse=True):
-            name = tracked.removeprefix(root)
-            if tracked.startswith(root) and name.partition("/")[0] in packages and "/" in name:
-                parts = PurePosixPath(name).parts
-                if name not in there and not _NO_MODULES & set(parts) and parts[-1] != "conftest.py":
-                    missing.append(tracked)
-                break
+        names = [tracked.removeprefix(root) for root in longest_first if tracked.startswith(root)]
+        name = next((name for name in names if "/" in name and name.partition("/")[0] in packages), "")
+        parts = PurePosixPath(name).parts
+        if name and name not in there and not _NO_MODULES & set(parts) and parts[-1] != "conftest.py":
+            missing.append(tracked)
     return missing
 
 
