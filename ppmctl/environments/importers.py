@@ -44,7 +44,7 @@ def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) 
 
 def _pylock(path: Path) -> Imported:
     text = read_text(path)
-    return Imported(requirements=lock.read(text, where=str(path)).requirements, lock=text)
+    return Imported(requirements=[parse(pin.text) for pin in lock.read(text, where=str(path)).pins], lock=text)
 
 
 def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Imported:

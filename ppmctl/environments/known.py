@@ -88,5 +88,4 @@ def _suggest(missing: Sequence[str], names: Iterable[str]) -> dict[str, str]:
     names = [name for name in names if not name.startswith("ppm-env-")]
     if len(names) > _COMPARED:
         return {}
-    close = {name: get_close_matches(name, names, n=1, cutoff=0.75) for name in missing[:5]}
-    return {name: found[0] for name, found in close.items() if found}
+    return {one: close for one in missing[:5] for close in get_close_matches(one, names, n=1, cutoff=0.75)}

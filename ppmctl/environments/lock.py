@@ -12,7 +12,6 @@ from packaging.pylock import Package, PackageSdist, PackageWheel
 from ppmctl.dists import one_line
 from ppmctl.environments.format import has_credential, parse_lock
 from ppmctl.environments.merging import Difference, differences
-from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import PpmError, UsageError
 
 _TABLE = "ppm"  # of [tool]
@@ -47,10 +46,6 @@ class Lock:
     requires_python: str
     python: str = ""
     platform: str = ""
-
-    @property
-    def requirements(self) -> list[Requirement]:
-        return [parse(pin.text) for pin in self.pins]
 
     def lines(self) -> Iterator[str]:
         """It as lines of a requirements.txt, each with its hashes. PpmError where a package has none."""

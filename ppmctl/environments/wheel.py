@@ -91,11 +91,8 @@ def read_forms(wheel: Path) -> dict[str, bytes]:
 
     NotARevision where it does not have those that each revision has.
     """
-    forms: dict[str, bytes] = {}
-    for name, content in _read(wheel).items():
-        folder, _, form = name.rpartition("/")
-        if form in FILES and folder.endswith(f".dist-info/{_FOLDER}"):
-            forms[form] = content
+    named = {name.partition(f".dist-info/{_FOLDER}/")[2]: content for name, content in _read(wheel).items()}
+    forms = {form: named[form] for form in FILES if form in named}
     if not forms.keys() >= set(FILES) - {LOCK}:
         raise NotARevision(f"{_NONE}: it lacks a form of the list.")
     return forms

@@ -137,11 +137,11 @@ def examine(
         if _matches(full, allowed) or full.endswith(_COMPILED):
             continue
         if unknown.get(inner) and size > BIG:
-            refused.append(f"{full}: {_megabytes(size)} that git does not track")
+            refused.append(f"{full}: {size >> 20} MB that git does not track")
         elif unknown.get(inner) and not _GENERATED.fullmatch(inner):
             untracked.append(full)
         elif size > HUGE and tracking is None:
-            warnings.append(f"{name.filename} has {one_line(full)} in it, {_megabytes(size)}.")
+            warnings.append(f"{name.filename} has {one_line(full)} in it, {size >> 20} MB.")
     if untracked:
         warnings.append(f"{name.filename} has files in it that git does not track: {some(map(one_line, untracked))}.")
     if name.kind == "wheel" and tracking and (missing := _missing(sizes, roots, tracking)):
@@ -238,7 +238,3 @@ def _missing(inner: Iterable[str], roots: Sequence[str], tracking: Tracking) -> 
 def _matches(member: str, globs: Iterable[str]) -> bool:
     """Whether a glob means the member: by its whole name, or in an sdist without the folder at its top."""
     return any(fnmatchcase(member, glob) or fnmatchcase(member.partition("/")[2], glob) for glob in globs)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size >> 20} MB"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from packaging.version import Version
-
 from ppmctl import events
 from ppmctl.dists import Filename, InvalidDistribution, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError, some
@@ -22,8 +20,16 @@ def find(project: Path) -> tuple[Path, ...]:
     of the project were changed.
     """
     folder = project.resolve() / FOLDER
-    own, version = _said(project)
-    found = {path: name for path, name in _distributions(folder).items() if own in ("", name.project)}
+    own, version = "", None
+    with contextlib.suppress(PpmError):  # what is not written plainly is told by the files' names
+        written = project_version.read(project.resolve())
+        own, version = normalise(written.name), written.place.version if written.place is not None else None
+    found: dict[Path, Filename] = {}
+    for path in sorted(folder.glob("*")):
+        with contextlib.suppress(InvalidDistribution):  # a build leaves other files too, such as .gitignore
+            name = parse_filename(path.name)
+            if own in ("", name.project):
+                found[path] = name
     if not found:
         raise UsageError(
             f"There is nothing in {folder} to publish.", hint="Build it first, or leave out --skip-build, which does."
@@ -50,20 +56,3 @@ def find(project: Path) -> tuple[Path, ...]:
             )
     events.note(f"Taken from {folder}: {', '.join(sorted(name.filename for name in taken.values()))}")
     return tuple(sorted(taken))
-
-
-def _said(project: Path) -> tuple[str, Version | None]:
-    """The normalised name of the project and its version, as far as it says them itself: "", None."""
-    try:
-        found = project_version.read(project.resolve())
-        return normalise(found.name), found.place.version if found.place is not None else None
-    except PpmError:
-        return "", None
-
-
-def _distributions(folder: Path) -> dict[Path, Filename]:
-    found = {}
-    for path in sorted(folder.glob("*")):
-        with contextlib.suppress(InvalidDistribution):  # a build leaves other files too, such as .gitignore
-            found[path] = parse_filename(path.name)
-    return found
