@@ -7,7 +7,7 @@ more right than its owner has at that moment, nor than the token it was made wit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -185,12 +185,6 @@ def check_projects(globs: Iterable[str]) -> tuple[str, ...]:
             raise UsageError(f"{glob!r} is not a name of projects, such as acme-*: letters, digits, - and * ? [ ].")
         found.append(normalised)
     return tuple(dict.fromkeys(found))
-
-
-def check_scope(role: Role, projects: Sequence[str]) -> None:
-    """UsageError for an admin with projects."""
-    if role == "admin" and projects:
-        raise UsageError("An admin manages the whole index; projects are for publishers.")
 
 
 def expiry(duration: str, *, now: datetime | None = None) -> str:

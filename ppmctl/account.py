@@ -114,22 +114,6 @@ def demand_live(entry: Access) -> None:
         )
 
 
-def demand_within(wanted: Access, holder: Access) -> None:
-    """NotAllowed where `wanted` has more right than `holder`."""
-    if more := exceeds(wanted, holder):
-        raise NotAllowed(f"{wanted.name} would have more right than {holder.name} has: {more}.")
-
-
-def limited(token: Access, holder: Access) -> Access:
-    """The token with the projects and the expiry of `holder` where it has none; NotAllowed as of `demand_within`."""
-    limit = holder.effective
-    if token.role != "reader":
-        token = replace(token, projects=token.projects or limit.projects)
-    token = replace(token, expires=token.expires or limit.expires)
-    demand_within(token, holder)
-    return token
-
-
 def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
     """Whom the new `token` may not exceed. Its owner is made, or made wider, where that is the actor's to do."""
     owner = change.access.get(token.owner)

@@ -30,10 +30,8 @@ from ppmctl.account import (
     demand,
     demand_admin,
     demand_live,
-    demand_within,
     granted,
     holders_of,
-    limited,
     noun,
     said,
     taken,
@@ -128,7 +126,12 @@ def create_token(
         for holder in holders:
             if not holder.is_live():
                 raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
-            wanted = limited(wanted, holder)
+            limit = holder.effective
+            if wanted.role != "reader":
+                wanted = replace(wanted, projects=wanted.projects or limit.projects)
+            wanted = replace(wanted, expires=wanted.expires or limit.expires)
+            if more := access.exceeds(wanted, holder):
+                raise NotAllowed(f"{name} would have more right than {holder.name} has: {more}.")
         change.put(wanted)
         return _issue(change, name, deliver)
 
@@ -171,9 +174,10 @@ def change(
             projects=entry.projects if globs is None else access.check_projects(globs),
             email=entry.email if email is None else access.check_email(email),
         )
-        access.check_scope(changed.role, changed.projects)
+        _check_scope(changed)
         for holder in entry.holders:
-            demand_within(replace(changed, expires=holder.effective.expires), holder)
+            if more := access.exceeds(replace(changed, expires=holder.effective.expires), holder):
+                raise NotAllowed(f"{name} would have more right than {holder.name} has: {more}.")
         change.put(changed)
         return as_account(change.known(), name)
 
@@ -262,7 +266,14 @@ def _audit_others(volume: Volume, actor: Actor, verb: str, name: str, names: Ite
     """What was done to these with `name`."""
     for other in sorted(set(names) - {name}):
         does = "revoke" if verb == "remove" and "+" in other else verb
-        audit.done(volume, actor, f"{noun(other)} {does}", f"{other} with {name}")
+        audit.write(
+            volume,
+            action=f"{noun(other)} {does}",
+            by=actor.name,
+            origin=actor.origin,
+            what=f"{other} with {name}",
+            result="done",
+        )
 
 
 def _audit_pruned(volume: Volume, change: Change) -> None:
@@ -309,8 +320,13 @@ def _new(actor: Actor, name: str, role: str, projects: Sequence[str], expires: s
         expires=expires,
         by=actor.name if actor.access is None else actor.access.name,
     )
-    access.check_scope(entry.role, entry.projects)
+    _check_scope(entry)
     return entry
+
+
+def _check_scope(entry: Access) -> None:
+    if entry.role == "admin" and entry.projects:
+        raise UsageError("An admin manages the whole index; projects are for publishers.")
 
 
 def _tokens(change: Change, owner: str) -> set[str]:

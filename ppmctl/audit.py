@@ -15,7 +15,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ppmctl import files, folder
 from ppmctl.dists import one_line
@@ -70,21 +70,6 @@ def write(volume: Volume, *, action: str, by: str, origin: str, what: str, resul
         files.append(volume.audit, written.encode() + b"\n")
     except OSError as exc:
         log.error("%s can't be written (%s): %s", volume.audit, exc.strerror, written)
-
-
-class Author(Protocol):
-    """Who changed something, and from where."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def origin(self) -> str: ...
-
-
-def done(volume: Volume, author: Author, action: str, what: str) -> None:
-    """Append the line of a change that `author` made."""
-    write(volume, action=action, by=author.name, origin=author.origin, what=what, result="done")
 
 
 def _printable(text: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime
 
-from ppmctl import dists, folder, stats, trail
+from ppmctl import dists, folder, index, stats, trail
 from ppmctl.dists import one_line
 from ppmctl.errors import PpmError
-from ppmctl.folder import Folder, StoredFile
+from ppmctl.folder import Folder
 from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.stats import Holding, Statistics
 from ppmctl.store import Store
@@ -85,24 +84,6 @@ class Catalogue:
 
 
 def _page(content: Folder) -> ProjectPage:
-    hidden = content.status.state == "quarantined"
-    return ProjectPage(
-        name=content.project,
-        files=() if hidden else tuple(_file(content.project, file) for file in content.files),
-        status=content.status.state,
-        status_reason=content.status.reason,
-    )
-
-
-def _file(project: str, file: StoredFile) -> PageFile:
-    record = file.record
-    return PageFile(
-        filename=file.filename,
-        url=f"packages/{project}/{file.filename}",
-        sha256=record.sha256,
-        size=record.size,
-        upload_time=datetime.fromisoformat(record.upload_time),
-        requires_python=record.requires_python,
-        yanked=file.yanked,
-        core_metadata=record.core_metadata,
-    )
+    # as an index shows it, so that the answers are the same
+    values = index.page_values(content, index.listed_files(content))
+    return ProjectPage.from_json(values, lambda url: url.removeprefix("../../"))

@@ -201,17 +201,16 @@ class Change:
 
 
 @contextlib.contextmanager
-def changing(volume: Volume, *, dry_run: bool = False) -> Iterator[Change]:
+def changing(volume: Volume) -> Iterator[Change]:
     """Change the credentials in the block, alone among all processes; nothing is written where it raises.
 
-    Of a `dry_run` neither. OSError where they can't be written.
+    OSError where they can't be written.
     """
     with files.lock(volume.credentials_lock):
         files.drop_temporaries(volume.credentials)
         change = Change(volume)
         yield change
-        if not dry_run:
-            change.write()
+        change.write()
 
 
 def known(volume: Volume) -> Known:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, time
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import yaml
 
 from ppmctl import access, audit, credentials, htpasswd
 from ppmctl.access import Access, Role
-from ppmctl.account import Actor, limited, noun
+from ppmctl.account import Actor, NotAllowed
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
@@ -98,17 +98,23 @@ def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bo
     """
     done: list[Done] = []
     try:
-        with credentials.changing(volume, dry_run=dry_run) as change:
+        with credentials.changing(volume) as change:
             for each in wanted:
                 done += _absent(change, each.name) if each.state == "absent" else _put(change, each)
             _restore(change, done)
+            if dry_run:
+                _stop()
+    except _Enough:
+        return tuple(done)
     except PpmError as exc:
         audit.write(
             volume, action="user apply", by=actor.name, origin=actor.origin, what="a list", result=exc.message
         )
         raise
-    for one in () if dry_run else done:
-        audit.done(volume, actor, f"{noun(one.name)} apply", f"{one.name}: {one.what}")
+    for one in done:
+        action = f"{'token' if '+' in one.name else 'user'} apply"
+        what = f"{one.name}: {one.what}"
+        audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result="done")
     return tuple(done)
 
 
@@ -118,6 +124,14 @@ def given_back(volume: Volume, name: str) -> str:
     if entry is None or entry.by != DECLARED:
         return ""
     return f"{name} is declared by a list: change it there too, or the next run puts it back."
+
+
+class _Enough(Exception):
+    """Nothing is to be written."""
+
+
+def _stop() -> NoReturn:
+    raise _Enough
 
 
 def _absent(change: Change, name: str) -> Iterator[Done]:
@@ -181,7 +195,13 @@ def _beside_owner(change: Change, token: Access) -> Access:
             f"The token {token.name} has no owner: there is no user {token.owner}.",
             hint=f"Declare the user {token.owner} too; it needs no secret.",
         )
-    return limited(token, owner)
+    limit = owner.effective
+    if token.role != "reader":
+        token = replace(token, projects=token.projects or limit.projects)
+    token = replace(token, expires=token.expires or limit.expires)
+    if more := access.exceeds(token, owner):
+        raise NotAllowed(f"{token.name} would have more right than {owner.name} has: {more}.")
+    return token
 
 
 def _restore(change: Change, done: Sequence[Done]) -> None:
@@ -213,12 +233,12 @@ def _wanted(written: Any, *, is_token: bool) -> Wanted:
     projects = given.get("projects", [])
     if not isinstance(projects, list) or not all(isinstance(glob, str) for glob in projects):
         raise UsageError("its projects are no list of texts, such as [acme-*].")
-    role = access.check_role(given["role"])
-    access.check_scope(role, projects)
+    if given["role"] == "admin" and projects:
+        raise UsageError("an admin manages the whole index; projects are for publishers.")
     return Wanted(
         name=name,
         state=state,
-        role=role,
+        role=access.check_role(given["role"]),
         projects=access.check_projects(projects),
         expires=_moment(given.get("expires")),
         email=access.check_email(given.get("email")),

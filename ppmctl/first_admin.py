@@ -47,5 +47,5 @@ def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBA
             change.put(Access(name=NAME, role="admin", created=access.stamp(datetime.now(UTC)), by=actor.name))
         change.put_hash(NAME, htpasswd.hash_of(secret))
     what = f"{NAME} as admin, the first"
-    audit.done(volume, actor, "user add", what)
+    audit.write(volume, action="user add", by=actor.name, origin=actor.origin, what=what, result="done")
     return True

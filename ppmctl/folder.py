@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -47,16 +47,7 @@ class Record:
     summary: str | None = None
 
     def to_json(self) -> bytes:
-        values = {
-            "version": self.version,
-            "size": self.size,
-            "sha256": self.sha256,
-            "upload-time": self.upload_time,
-            "uploaded-by": self.uploaded_by,
-            "requires-python": self.requires_python,
-            "core-metadata": self.core_metadata,
-            "summary": self.summary,
-        }
+        values = {name.replace("_", "-"): value for name, value in vars(self).items()}
         return json.dumps(values, indent=1).encode() + b"\n"
 
     @classmethod
@@ -65,16 +56,9 @@ class Record:
         try:
             values: dict[str, Any] = json.loads(text)
             Version(values["version"])
-            return cls(
-                version=values["version"],
-                size=int(values["size"]),
-                sha256=values["sha256"],
-                upload_time=values["upload-time"],
-                uploaded_by=values["uploaded-by"],
-                requires_python=values.get("requires-python"),
-                core_metadata=values.get("core-metadata"),
-                summary=values.get("summary"),
-            )
+            keys = {each.name: each.name.replace("_", "-") for each in fields(cls)}
+            given = {name: values[key] for name, key in keys.items() if key in values}
+            return cls(**{**given, "size": int(values["size"])})
         except (ValueError, KeyError, TypeError, InvalidVersion) as exc:
             raise BrokenRecord(f"{where} is not the record of an upload.", hint="ppmctl index rebuild") from exc
 

@@ -56,10 +56,11 @@ def take(
         projects=access.check_projects(projects),
         by=actor.name,
     )
-    access.check_scope(pattern.role, pattern.projects)
+    if pattern.role == "admin" and pattern.projects:
+        raise UsageError("An admin manages the whole index; projects are for publishers.")
     seen: set[str] = set()
     done: list[Taken] = []
-    with credentials.changing(volume, dry_run=dry_run) as change:
+    with credentials.changing(volume) as change:
         named = change.named
         for number, line in lines:
             milliseconds = htpasswd.cost(line) * 1000
@@ -75,15 +76,16 @@ def take(
             )
             if not refused:
                 seen.add(line.name)
-        taken = [line for (_number, line), each in zip(lines, done, strict=True) if not each.refused]
-        change.put(*(replace(pattern, name=line.name) for line in taken))
-        for line in taken:
-            change.put_hash(line.name, line.stored)
+        if not dry_run:
+            taken = [line for (_number, line), each in zip(lines, done, strict=True) if not each.refused]
+            change.put(*(replace(pattern, name=line.name) for line in taken))
+            for line in taken:
+                change.put_hash(line.name, line.stored)
     for each in () if dry_run else done:
         if not each.refused:
             scope = f" of {' '.join(pattern.projects)}" if pattern.projects else ""
             what = f"{each.name} as {role}{scope}, {each.kind}"
-            audit.done(volume, actor, "user import", what)
+            audit.write(volume, action="user import", by=actor.name, origin=actor.origin, what=what, result="done")
     return tuple(done)
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,8 +37,13 @@ _GZIP_LEVEL = 3  # hashes hardly pack: level 5 takes twice the time for 6 % less
 
 def render_project(content: Folder) -> dict[str, bytes]:
     """The pages of a project by file name. They depend on `content` alone."""
-    listed = () if content.status.state == "quarantined" else content.files
+    listed = listed_files(content)
     return _pages(json_page(content, listed), html_page(content, listed))
+
+
+def listed_files(content: Folder) -> tuple[StoredFile, ...]:
+    """The files of a project that its pages list."""
+    return () if content.status.state == "quarantined" else content.files
 
 
 def render_root(projects: Iterable[str]) -> dict[str, bytes]:
@@ -51,7 +56,11 @@ def render_root(projects: Iterable[str]) -> dict[str, bytes]:
 
 def json_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
     """A project's page in JSON (PEP 691)."""
-    listed = tuple(listed)
+    return _json(page_values(content, tuple(listed)))
+
+
+def page_values(content: Folder, listed: Sequence[StoredFile]) -> dict[str, Any]:
+    """What a project's page in JSON says."""
     page: dict[str, Any] = {
         "meta": {"api-version": API_VERSION},
         "name": content.project,
@@ -61,7 +70,7 @@ def json_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
     }
     if content.status.reason:
         page["project-status"]["reason"] = content.status.reason
-    return _json(page)
+    return page
 
 
 def html_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:

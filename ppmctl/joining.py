@@ -61,7 +61,7 @@ def invite(
         demand_live(entry)
         made = invites.new(entry, code, by=actor.name)
         invites.put(volume, made)
-    audit.done(volume, actor, "user invite", f"{name} until {made.expires}")
+    _audit(volume, actor, "user invite", f"{name} until {made.expires}")
     return made, Secret(code)
 
 
@@ -72,7 +72,7 @@ def withdraw(volume: Volume, actor: Actor, name: str) -> bool:
         was_open = user is not None and invites.of_user(volume, user) is not None
         invites.drop(volume, {name})
     if was_open:
-        audit.done(volume, actor, "user invite", f"{name} withdrawn")
+        _audit(volume, actor, "user invite", f"{name} withdrawn")
     return was_open
 
 
@@ -107,6 +107,10 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
             continue
         except accounts.NotAllowed as exc:  # disabled or expired since
             raise Void from exc
-        audit.done(volume, actor, "user join", f"{name} by an invite of {found.by}")
+        _audit(volume, actor, "user join", f"{name} by an invite of {found.by}")
         return issued
     raise UsageError(f"{owner.name} has {_TOKENS} tokens for {purpose!r}: say another purpose.")
+
+
+def _audit(volume: Volume, actor: Actor, action: str, what: str) -> None:
+    audit.write(volume, action=action, by=actor.name, origin=actor.origin, what=what, result="done")

@@ -10,7 +10,6 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import api, audit
-from ppmctl.account import Actor
 from ppmctl.catalogue import Catalogue
 from ppmctl.credentials import Access
 from ppmctl.dists import is_name, normalise
@@ -107,8 +106,8 @@ class PackageApi:
         return api.answer({"project": project, "action": action, "files": filenames})
 
     def _audit(self, request: Request, by: Access, action: str, what: str) -> None:
-        actor = Actor(name=by.name, origin=request.remote_addr or "")
-        audit.done(self._store.volume, actor, action, what)
+        origin = request.remote_addr or ""
+        audit.write(self._store.volume, action=action, by=by.name, origin=origin, what=what, result="done")
 
 
 def _demand(allowed: bool, by: Access, what: str) -> None:

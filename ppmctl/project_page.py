@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
 from ppmctl.dists import InvalidDistribution, one_line, parse_filename
 from ppmctl.errors import PpmError
+
+_OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # the strongest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,25 @@ class PageFile:
     requires_python: str | None = None
     yanked: str | None = None
     core_metadata: str | None = None
+
+    @classmethod
+    def from_json(cls, values: Any, link: Callable[[str], str]) -> PageFile:
+        """A file as a page in JSON has it (PEP 691), its URL made absolute by `link`."""
+        hashes = {algorithm: digest.lower() for algorithm, digest in values["hashes"].items() if digest}
+        yanked, time, size = (values.get(key) for key in ("yanked", "upload-time", "size"))
+        # the older name is from before PEP 714; some indexes know no other
+        metadata = values.get("core-metadata", values.get("dist-info-metadata"))
+        return cls(
+            filename=str(values["filename"]),
+            url=link(values["url"]),
+            sha256=hashes.get("sha256"),
+            other_hash=next(((name, hashes[name]) for name in _OTHER_HASHES if name in hashes), None),
+            size=None if size is None else int(size),
+            upload_time=None if time is None else datetime.fromisoformat(time).astimezone(UTC),
+            requires_python=values.get("requires-python"),
+            yanked=yanked if isinstance(yanked, str) else "" if yanked else None,
+            core_metadata=None if not metadata else metadata.get("sha256", "") if isinstance(metadata, dict) else "",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +91,18 @@ class ProjectPage:
     versions: tuple[str, ...] = ()
     status: str = "active"
     status_reason: str = ""
+
+    @classmethod
+    def from_json(cls, values: Any, link: Callable[[str], str]) -> ProjectPage:
+        """A page in JSON as values; `link` makes the URL of a file absolute. An error of NOT_SUCH_JSON otherwise."""
+        status = values.get("project-status", {})
+        return cls(
+            name=str(values["name"]),
+            versions=tuple(values.get("versions", ())),
+            status=str(status.get("status", "active")),
+            status_reason=str(status.get("reason", "")),
+            files=tuple(PageFile.from_json(file, link) for file in values["files"]),
+        )
 
     def file(self, filename: str) -> PageFile | None:
         return next((file for file in self.files if file.filename == filename), None)

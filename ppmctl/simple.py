@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -12,14 +10,13 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from ppmctl.address import Address
 from ppmctl.dists import is_name, normalise, one_line
 from ppmctl.errors import PpmError
-from ppmctl.project_page import PageFile, ProjectPage
+from ppmctl.project_page import ProjectPage
 from ppmctl.transport import Answer, Transport, absolute, failed
 
 # As pip sends it, so that every index has an answer to it.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 _JSON = ("application/vnd.pypi.simple.v1+json", "application/json")
 _HTML = ("application/vnd.pypi.simple.v1+html", "text/html")
-_OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # the strongest first
 _GONE = (404, 410)
 # How a document that somebody else wrote can be something else than was expected.
 NOT_SUCH_JSON = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -92,11 +89,13 @@ def parse_page(body: bytes, *, content_type: str, url: str) -> ProjectPage:
     """Read a project's page that came from `url` as `content_type`; PpmError says why it is none."""
     if content_type in _JSON:
         try:
-            return _from_json(json.loads(body), url)
+            values = json.loads(body)
+            _check_version(str(values["meta"]["api-version"]), url)
+            return ProjectPage.from_json(values, lambda target: absolute(url, target))
         except NOT_SUCH_JSON as exc:
             raise PpmError(f"{url} is not a page of a Simple API: {type(exc).__name__}: {exc}.") from exc
     if content_type in _HTML:
-        return _from_html(body.decode("utf-8", "replace"), url)
+        return ProjectPage.from_json(_html_values(body.decode("utf-8", "replace"), url), str)
     raise _no_page(content_type, url)
 
 
@@ -142,61 +141,34 @@ def is_index(answer: Answer) -> bool:
     return bool(names) and len(projects) * 2 > len(links) if links else b"simple" in answer.body.lower()
 
 
-def _from_json(page: Any, url: str) -> ProjectPage:
-    _check_version(str(page["meta"]["api-version"]), url)
-    status = page.get("project-status", {})
-    return ProjectPage(
-        name=str(page["name"]),
-        versions=tuple(page.get("versions", ())),
-        status=str(status.get("status", "active")),
-        status_reason=str(status.get("reason", "")),
-        files=tuple(_json_file(file, url) for file in page["files"]),
-    )
-
-
-def _json_file(file: Any, url: str) -> PageFile:
-    yanked = file.get("yanked", False)
-    # the older name is from before PEP 714; some indexes know no other
-    metadata = file.get("core-metadata", file.get("dist-info-metadata", False))
-    time = file.get("upload-time")
-    size = file.get("size")
-    return PageFile(
-        filename=str(file["filename"]),
-        url=absolute(url, file["url"]),
-        sha256=_digest(file["hashes"], "sha256"),
-        other_hash=_other_hash(file["hashes"]),
-        size=None if size is None else int(size),
-        upload_time=None if time is None else datetime.fromisoformat(time).astimezone(UTC),
-        requires_python=file.get("requires-python"),
-        yanked=None if yanked is False else yanked if isinstance(yanked, str) else "",
-        core_metadata=None if not metadata else metadata.get("sha256", "") if isinstance(metadata, dict) else "",
-    )
-
-
-def _from_html(text: str, url: str) -> ProjectPage:
+def _html_values(text: str, url: str) -> dict[str, Any]:
+    """A page in HTML as the same page in JSON would be, with absolute URLs."""
     reader = _read_html(text, url)
     base = absolute(url, reader.base)
-    return ProjectPage(
-        name=urlsplit(url).path.rstrip("/").rpartition("/")[2],
-        files=tuple(_html_file(anchor, base) for anchor in reader.anchors if anchor.get("href")),
-        status=reader.meta.get("pypi:project-status", "active"),
-        status_reason=reader.meta.get("pypi:project-status-reason", ""),
-    )
+    return {
+        "name": urlsplit(url).path.rstrip("/").rpartition("/")[2],
+        "project-status": {
+            "status": reader.meta.get("pypi:project-status", "active"),
+            "reason": reader.meta.get("pypi:project-status-reason", ""),
+        },
+        "files": [_html_file(anchor, base) for anchor in reader.anchors if anchor.get("href")],
+    }
 
 
-def _html_file(anchor: dict[str, str], base: str) -> PageFile:
+def _html_file(anchor: dict[str, str], base: str) -> dict[str, Any]:
     target = absolute(base, anchor["href"])
     algorithm, _, digest = urldefrag(anchor["href"]).fragment.partition("=")
     metadata = anchor.get("data-core-metadata", anchor.get("data-dist-info-metadata"))
-    return PageFile(
-        filename=unquote(urlsplit(target).path.rpartition("/")[2]),
-        url=target,
-        sha256=_digest({algorithm: digest}, "sha256"),
-        other_hash=_other_hash({algorithm: digest}),
-        requires_python=anchor.get("data-requires-python"),
-        yanked=anchor.get("data-yanked"),
-        core_metadata=None if metadata is None else metadata.removeprefix("sha256=").removeprefix("true"),
-    )
+    return {
+        "filename": unquote(urlsplit(target).path.rpartition("/")[2]),
+        "url": target,
+        "hashes": {algorithm: digest},
+        "requires-python": anchor.get("data-requires-python"),
+        "yanked": anchor.get("data-yanked"),
+        "core-metadata": {"sha256": metadata.removeprefix("sha256=").removeprefix("true")}
+        if metadata is not None
+        else None,
+    }
 
 
 def _read_html(text: str, url: str) -> _PageReader:
@@ -232,13 +204,3 @@ def _check_version(version: str, url: str) -> None:
             f"{url} speaks version {one_line(version)} of the Simple API; ppmctl knows version 1.",
             hint="Is there a newer ppmctl?",
         )
-
-
-def _digest(hashes: Mapping[str, str], algorithm: str) -> str | None:
-    digest = hashes.get(algorithm)
-    return digest.lower() if digest else None
-
-
-def _other_hash(hashes: Mapping[str, str]) -> tuple[str, str] | None:
-    found = ((algorithm, _digest(hashes, algorithm)) for algorithm in _OTHER_HASHES)
-    return next(((algorithm, digest) for algorithm, digest in found if digest is not None), None)

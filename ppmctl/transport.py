@@ -33,7 +33,7 @@ _MAX_REFUSAL = 1 << 20
 _MAX_REDIRECTS = 5
 
 
-# Answers after which the same request may work in a moment: the server is busy, restarting or being mended.
+# Answers after which the same request may work in a moment: the server is busy, restarting or being repaired.
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 

@@ -51,11 +51,6 @@ class Upload:
     received: list[IncomingFile] = field(default_factory=list)
 
     @property
-    def name(self) -> str:
-        """Who sent it, for the audit."""
-        return self.by.name
-
-    @property
     def action(self) -> str:
         """What the client wants: the form's `:action`; a form with a file and no action uploads it."""
         return self.fields.get(":action") or ("file_upload" if self.content is not None else "")
@@ -146,13 +141,17 @@ def publish(store: Store, upload: Upload) -> None:
     if is_environment:
         rules.demand_revision(store, name, upload.content.path, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
-    audit.done(store.volume, upload, "publish", name.filename)
+    _audit(store, upload, action="publish", what=name.filename)
 
 
 def remove(store: Store, project: str, filename: str, upload: Upload) -> None:
     """Remove a file for good."""
     store.remove(project, filename)
-    audit.done(store.volume, upload, "remove", filename)
+    _audit(store, upload, action="remove", what=filename)
+
+
+def _audit(store: Store, upload: Upload, *, action: str, what: str) -> None:
+    audit.write(store.volume, action=action, by=upload.by.name, origin=upload.origin, what=what, result="done")
 
 
 def drain(request: Request, max_size: int) -> None:

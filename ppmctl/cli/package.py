@@ -252,4 +252,5 @@ def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
     if isinstance(packages, Store):  # else the server does it
         from ppmctl.cli.actor import actor
 
-        audit.done(packages.volume, actor(), action, what)
+        by = actor()
+        audit.write(packages.volume, action=action, by=by.name, origin=by.origin, what=what, result="done")

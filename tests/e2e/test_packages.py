@@ -212,6 +212,26 @@ def test_yank_unyank_status_and_remove_over_http(filled: Server, reader: Machine
     assert [line["result"] == "done" for line in lines] == [True] * 5 + [False]
 
 
+def test_each_change_as_json_is_the_same_here_and_over_http(filled: Server, reader: Machine) -> None:
+    """The document of /api/packages, and no line of text beside it."""
+    name, content = wheels.wheel("as-json", "1.0")
+    assert filled.upload((name, content)).status_code == 200
+    http = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
+    beside = {"PPM_ROOT": str(filled.root)}
+    for place in (http, beside):
+        for action in ("yank", "unyank"):
+            said = json.loads(run(reader, "package", action, "As.Json", "1.0", "--json", **place))
+            assert said == {"project": "as-json", "action": action, "files": [name]}
+        status = {"project": "as-json", "status": "deprecated", "reason": "old"}
+        change = ("package", "status", "as-json", "deprecated", "--reason", "old", "--json")
+        assert json.loads(run(reader, *change, **place)) == status
+        assert json.loads(run(reader, "package", "status", "As.Json", "--json", **place)) == status
+        refused = json.loads(run(reader, "package", "yank", "as-json", "9", "--json", expect=1, **place))
+        assert "as-json has no release or file '9'" in refused["error"]["message"]
+    removed = json.loads(run(reader, "package", "remove", "as-json", "1.0", "--yes", "--json", **http))
+    assert removed == {"project": "as-json", "action": "remove", "files": [name]}
+
+
 CHANGES = (
     ("PUT", "/api/packages/{project}/1.0/yank", "yank"),
     ("DELETE", "/api/packages/{project}/1.0/yank", "unyank"),

@@ -195,7 +195,7 @@ def user(**values: Any) -> str:
         (user(name=7), "its name is no text"),
         (user(role=None), "its role is missing"),
         (user(role="king"), "'king' is not a role"),
-        (user(role="admin", projects=["x"]), "An admin manages the whole index"),
+        (user(role="admin", projects=["x"]), "an admin manages the whole index"),
         (user(projects="acme-*"), "its projects are no list"),
         (user(projects=["ü"]), "is not a name of projects"),
         (user(email="x"), "is not an e-mail address"),
