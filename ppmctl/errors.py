@@ -12,10 +12,10 @@ EXIT_CREDENTIALS = 4
 EXIT_INTERRUPTED = 130
 
 
-def some(names: Iterable[str], most: int = 3, separator: str = ", ") -> str:
+def some(names: Iterable[str], most: int = 3) -> str:
     """Return names for a message, no more than `most`, and how many more there are: a, b, c and 4 more."""
     listed = list(names)
-    return separator.join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 class PpmError(Exception):

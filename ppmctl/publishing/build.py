@@ -58,8 +58,8 @@ def build(source: Path, into: Path, *, shown: Path | None = None) -> tuple[Path,
     """Build the tree at `source` in environments of its own: the wheel is built from the sdist, as installers do.
 
     The two files in `into` are the result. The build gets this process's environment, without what is secret in it,
-    and SOURCE_DATE_EPOCH. Messages call the tree `shown`. PpmError with the end of the build's output
-    where it fails, which names what it lacked if it was a compiler or the like.
+    and SOURCE_DATE_EPOCH. Messages call the tree `shown`. PpmError with the end of the build's output where it fails,
+    which names what it lacked if it was a compiler or the like.
     """
     shown = (shown or source).resolve()
     # As a program of its own: what a backend prints, breaks or leaves in memory stays there.
@@ -68,12 +68,7 @@ def build(source: Path, into: Path, *, shown: Path | None = None) -> tuple[Path,
     # The backend is the project's code and that of its build requirements: they get no secrets of ours.
     inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
     # unbuffered, or what went wrong stands before what led to it; wide, or names are broken in two
-    environ = {
-        "SOURCE_DATE_EPOCH": source_date(source),
-        **inherited,
-        "PYTHONUNBUFFERED": "1",
-        "COLUMNS": "1000",
-    }
+    environ = {"SOURCE_DATE_EPOCH": source_date(source), **inherited, "PYTHONUNBUFFERED": "1", "COLUMNS": "1000"}
     with events.progress(f"Building {shown.name}"), tempfile.TemporaryFile() as output:
         try:
             subprocess.run(
