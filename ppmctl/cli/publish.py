@@ -92,10 +92,13 @@ def publish(
         for outcome in run(request, report, agree=lambda plan: _agree(plan, yes=yes)):
             if not as_json:
                 output.data(f"{outcome.state:9}  {outcome.file.filename}  {outcome.sha256}")
-    except (PpmError, KeyboardInterrupt, click.Abort) as exc:
-        error = exc if isinstance(exc, PpmError) else Interrupted()
-        error.done = _json(request, report)
-        raise error from exc
+    except PpmError as exc:
+        exc.done = _json(request, report)
+        raise
+    except (KeyboardInterrupt, click.Abort) as exc:
+        interrupted = Interrupted()
+        interrupted.done = _json(request, report)
+        raise interrupted from exc
     if as_json:
         output.as_json(_json(request, report))
     if report.push:
