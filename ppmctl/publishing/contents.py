@@ -131,14 +131,14 @@ def examine(
         warnings.append(f"{name.filename} has caches in it: {some(map(one_line, litter))}.")
     sizes = {inner: (full, size) for full, size in names.items() if (inner := _inner(full, name)) is not None}
     roots = _roots(sizes, tracking) if name.kind == "wheel" and tracking else ("",)
-    unknown = {inner: _untracked(inner, roots, tracking) for inner in sizes} if tracking else {}
     untracked = []
     for inner, (full, size) in sizes.items():
         if _matches(full, allowed) or full.endswith(_COMPILED):
             continue
-        if unknown.get(inner) and size > BIG:
+        is_unknown = tracking is not None and _untracked(inner, roots, tracking)
+        if is_unknown and size > BIG:
             refused.append(f"{full}: {size >> 20} MB that git does not track")
-        elif unknown.get(inner) and not _GENERATED.fullmatch(inner):
+        elif is_unknown and not _GENERATED.fullmatch(inner):
             untracked.append(full)
         elif size > HUGE and tracking is None:
             warnings.append(f"{name.filename} has {one_line(full)} in it, {size >> 20} MB.")
@@ -214,8 +214,8 @@ def _roots(inner: Iterable[str], tracking: Tracking) -> tuple[str, ...]:
 
 
 def _untracked(inner: str, roots: Sequence[str], tracking: Tracking) -> bool:
-    names = [f"{root}{inner}" for root in roots]
-    return not any(name in tracking.tracked for name in names) and any(name in tracking.others for name in names)
+    names = {f"{root}{inner}" for root in roots}
+    return not names & tracking.tracked and not names.isdisjoint(tracking.others)
 
 
 def _missing(inner: Iterable[str], roots: Sequence[str], tracking: Tracking) -> list[str]:
