@@ -132,6 +132,22 @@ def test_a_failed_build_shows_its_end_and_gets_no_secrets(tmp_path: Path, monkey
     assert "s3cret" not in caught.value.message
 
 
+@pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("4711", "4711")])
+def test_a_build_gets_a_date_unless_it_has_one(
+    given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport os, sys\nsys.exit('date ' + os.environ['SOURCE_DATE_EPOCH'])\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    if given:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    with pytest.raises(PpmError, match=f"date {expected}"):
+        build.build(tmp_path, tmp_path)
+
+
 def test_a_failed_build_names_what_it_lacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").touch()
     program = tmp_path / "python"
