@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_BUG = 3
@@ -9,11 +12,18 @@ EXIT_CREDENTIALS = 4
 EXIT_INTERRUPTED = 130
 
 
+def some(names: Iterable[str], most: int = 3) -> str:
+    """Return names for a message, no more than `most`, and how many more there are: a, b, c and 4 more."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
 class PpmError(Exception):
     """A failure whose cause is known.
 
     `message` is one line that names what failed and on what; `hint` is what to do or type next, or "".
-    The command line prints both and exits with `exit_code`; a traceback is shown only with `-v`.
+    The command line prints both and exits with `exit_code`; a traceback is shown only with `-v`. `done` is what was
+    done before it failed, which is printed with the error as JSON.
     """
 
     exit_code = EXIT_FAILED
@@ -23,6 +33,7 @@ class PpmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.done: dict[str, Any] = {}
 
     @property
     def phrase(self) -> str:

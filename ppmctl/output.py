@@ -186,7 +186,7 @@ def error(exc: PpmError, *, in_json: bool = False) -> None:
     """
     if in_json:
         cause = {"message": exc.message, "hint": exc.hint or None, "exit_code": exc.exit_code}
-        as_json({"error": cause})
+        as_json({**exc.done, "error": cause})
         return
     say(f"ppmctl: {_printable(exc.message)}")
     if exc.hint:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from ppmctl import events
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, Unavailable, Unreachable
+
+_T = TypeVar("_T")
 
 PATIENCE = 60.0  # seconds from the first failure on; what is down for longer is a matter for a person
 PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt; the last one over and over
@@ -40,3 +43,12 @@ class Patience:
         events.note(f"{failure.message} Trying again in {pause:.0f} s.")
         self._sleep(pause)
         return True
+
+    def sit_out(self, ask: Callable[[], _T], trouble: type[Unreachable] = Unavailable) -> _T:
+        """Return what `ask` returns. While it raises `trouble`, ask again; at the end of the patience raise that."""
+        while True:
+            try:
+                return ask()
+            except trouble as exc:
+                if not self.wait(exc, retry_after=exc.retry_after):
+                    raise

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ppmctl import address, credential, transport
 from ppmctl.address import Address
-from ppmctl.publishing import release
+from ppmctl.publishing import workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,10 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
     yield _proxy(target)
     if target.is_trusted:
         yield Fact(name="plain HTTP", value=f"right for {target.host}", origin=address.TRUSTED)
-    builds = environ.get(release.VARIABLE)
-    yield Fact(name="builds", value=builds or tempfile.gettempdir(), origin=release.VARIABLE if builds else "TMPDIR")
+    builds = environ.get(workspace.VARIABLE)
+    yield Fact(
+        name="builds", value=builds or tempfile.gettempdir(), origin=workspace.VARIABLE if builds else "TMPDIR"
+    )
 
 
 def _certificates(target: Address, environ: Mapping[str, str]) -> Fact:

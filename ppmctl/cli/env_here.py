@@ -18,9 +18,9 @@ from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 if TYPE_CHECKING:
     from ppmctl.environments.format import Revision
     from ppmctl.environments.installing import By
-    from ppmctl.environments.programs import Programs
     from ppmctl.environments.remote import Remote
     from ppmctl.environments.resolver import Wanted
+    from ppmctl.environments.tools import Tools
 
 _LOOKED_AT = 50  # revisions, for one that is locked
 
@@ -89,16 +89,18 @@ def outdated(environments: Remote, name: str) -> Answer:
         output.say(f"The last lock is that of revision {before.number}; the list is that of {latest.number}.")
     with _tools(environments) as tools:
         new = _resolved(latest, _wanted(before, None, None), tools)
-    old = locks.read(before.lock.encode(), where="The lock")
-    moves = locks.moves(old, locks.read(new.encode(), where="The new lock"))
+    old = locks.read(before.lock, where="The lock")
+    moves = [
+        (move.name, ", ".join(move.before), ", ".join(move.after))
+        for move in locks.moves(old, locks.read(new, where="The new lock"))
+    ]
 
     def show() -> None:
         if moves:
-            output.table(("NAME", "LOCKED", "NEW"), [(move.name, move.before, move.after) for move in moves])
+            output.table(("NAME", "LOCKED", "NEW"), moves)
         output.say(f"{output.count(len(moves), 'package')} would change." if moves else "Nothing would change.")
 
-    value = [{"name": move.name, "locked": move.before or None, "new": move.after or None} for move in moves]
-    return Answer(value, show)
+    return Answer([{"name": name, "locked": old or None, "new": new or None} for name, old, new in moves], show)
 
 
 @click.command()
@@ -151,7 +153,7 @@ def check(environments: Remote, name: str, into: Path | None, here: bool, locked
     _entry, revision = found(environments, name)
     if locked and revision.lock is None:
         raise UsageError(f"Revision {revision.number} is not locked.", hint=f"ppmctl env lock {revision.name}")
-    held = locks.read(revision.lock.encode(), where="The lock") if locked and revision.lock else None
+    held = locks.read(revision.lock, where="The lock") if locked and revision.lock else None
     differences = agreement.compare(revision.requirements, venv.content(python), lock=held, exact=exact)
     agrees = "agrees with" if not differences else "differs from"
 
@@ -171,7 +173,7 @@ def check(environments: Remote, name: str, into: Path | None, here: bool, locked
     )
 
 
-def _resolved(revision: Revision, wanted: Wanted, tools: Programs, *, keep: str | None = None) -> str:
+def _resolved(revision: Revision, wanted: Wanted, tools: Tools, *, keep: str | None = None) -> str:
     from ppmctl.environments import resolver
 
     with output.progress(f"Locking {revision.name}"):
@@ -179,12 +181,12 @@ def _resolved(revision: Revision, wanted: Wanted, tools: Programs, *, keep: str 
 
 
 @contextmanager
-def _tools(environments: Remote) -> Iterator[Programs]:
-    from ppmctl.environments import programs
+def _tools(environments: Remote) -> Iterator[Tools]:
+    from ppmctl.environments import tools
 
     credential = environments.transport.credential
-    with programs.programs(environments.address, credential, environ=os.environ, home=Path.home()) as tools:
-        yield tools
+    with tools.tools(environments.address, credential, environ=os.environ, home=Path.home()) as found:
+        yield found
 
 
 def _folder(into: Path | None, *, here: bool) -> Path:
@@ -210,7 +212,7 @@ def _wanted(before: Revision | None, python: str | None, platform: str | None) -
     from ppmctl.environments import lock as locks
     from ppmctl.environments import resolver
 
-    old = locks.read(before.lock.encode(), where="The lock") if before is not None and before.lock else None
+    old = locks.read(before.lock, where="The lock") if before is not None and before.lock else None
     if platform is None:
         platform = old.platform if old is not None else ""
     return resolver.Wanted(

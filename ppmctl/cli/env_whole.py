@@ -30,10 +30,10 @@ from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
     from ppmctl.environments.change import Changed
+    from ppmctl.environments.imported import Imported
     from ppmctl.environments.merging import Groups
     from ppmctl.environments.remote import Remote
     from ppmctl.environments.requirement import Requirement
-    from ppmctl.environments.sources import Imported
 
 
 @click.command("import")
@@ -59,23 +59,22 @@ def import_(
 
     What an environment can't keep is named with its line.
     """
-    from ppmctl.environments import change, sources
+    from ppmctl.environments import change, importers
 
-    imported = sources.read(file, extras=extras, groups=groups)
+    imported = importers.read(file, extras=extras, groups=groups)
     if not (name or imported.name):
         raise UsageError("What is the environment to be called?", hint="Say it with --name.")
     name = named(name or imported.name)
     output.say(*imported.notes)
     kept = once(imported.requirements if no_check else _checked(environments, imported))
     said = change.clipped(f"import {file.name}")
-    lock = imported.lock.decode() if imported.lock is not None else None
     history = environments.history(name) if replace else None
     if history is not None and history.latest is not None:
-        done = _become(environments, name, kept, said, lock)
+        done = _become(environments, name, kept, said, imported.lock)
         if shared and not done.after.shared:
             output.say(f"{name} stays as it was made, not shared: --shared is for a new one.")
     else:
-        done = change.create(environments, name, kept, change=said, shared=shared, lock=lock)
+        done = change.create(environments, name, kept, change=said, shared=shared, lock=imported.lock)
     return report(done, nothing="It has just that already.")
 
 
@@ -147,8 +146,6 @@ def delete(environments: Remote, names: tuple[str, ...], mine: bool, yes: bool) 
 
     Its revisions stay in the log. Made again, it goes on counting.
     """
-    from ppmctl.environments import removal
-
     if bool(names) == mine:
         raise UsageError(
             "Which environments are to be deleted?", hint="Give their names, or --mine for all of one's own."
@@ -165,7 +162,7 @@ def delete(environments: Remote, names: tuple[str, ...], mine: bool, yes: bool) 
     done = []
     for name in wanted:
         with output.progress(name) as step:
-            count = removal.delete(environments, name, step=step)
+            count = environments.delete(name, step=step)
         # at once: the next one may fail
         output.say(f"{name} is deleted; {output.count(count, 'revision')} can still be installed by number.")
         done.append({"name": name, "revisions": count})

@@ -12,11 +12,11 @@ import click
 from ppmctl import output
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
-from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
+from ppmctl.errors import EXIT_FAILED, Interrupted, PpmError, UsageError
 
 if TYPE_CHECKING:
-    from ppmctl.publishing.plans import Plan
-    from ppmctl.publishing.publish import Report, Wish
+    from ppmctl.publishing.plan import Plan
+    from ppmctl.publishing.publish import Report, Request
 
 
 @click.command()
@@ -74,40 +74,41 @@ def publish(
     """
     from ppmctl.publishing.publish import Report
     from ppmctl.publishing.publish import publish as run
+    from ppmctl.publishing.release_state import Wanted
 
     report = Report()
-    wish: Wish | None = None
+    request: Request | None = None
     try:
-        wish = _wish(
+        request = _request(
             index,
             credential_file,
             paths=paths or (Path(),),
             dry_run=dry_run,
-            bump=bump,
-            changelog=changelog,
-            tag=tag,
+            release=Wanted(bump=bump, changelog=changelog, tag=tag) if bump or changelog or tag else None,
             skip_build=skip_build,
             clean=clean,
             allowed=allowed,
         )
-        for outcome in run(wish, report, agree=lambda plan: _agree(plan, yes=yes)):
+        for outcome in run(request, report, agree=lambda plan: _agree(plan, yes=yes)):
             if not as_json:
                 output.data(f"{outcome.state:9}  {outcome.file.filename}  {outcome.sha256}")
-    except (PpmError, KeyboardInterrupt, click.Abort) as exc:
-        if as_json:
-            message, hint = (exc.message, exc.hint) if isinstance(exc, PpmError) else ("Interrupted.", "")
-            output.as_json({**_json(wish, report), "error": {"message": message, "hint": hint}})
+    except PpmError as exc:
+        exc.done = _json(request, report)
         raise
+    except (KeyboardInterrupt, click.Abort) as exc:
+        interrupted = Interrupted()
+        interrupted.done = _json(request, report)
+        raise interrupted from exc
     if as_json:
-        output.as_json(_json(wish, report))
+        output.as_json(_json(request, report))
     if report.push:
         output.say(f"To push it: {report.push}")
     return EXIT_FAILED if any(outcome.state == "conflict" for outcome in report.outcomes) else 0
 
 
-def _wish(index: str | None, credential_file: Path | None, **how: Any) -> Wish:
+def _request(index: str | None, credential_file: Path | None, **how: Any) -> Request:
     from ppmctl import address, credential
-    from ppmctl.publishing.publish import Wish
+    from ppmctl.publishing.publish import Request
 
     environ, home = os.environ, Path.home()
     target = address.resolve_for_upload(index, environ=environ, home=home)
@@ -117,7 +118,7 @@ def _wish(index: str | None, credential_file: Path | None, **how: Any) -> Wish:
         raise UsageError(
             f"TWINE_CERT names {authorities}, which is no file.", hint="It is a PEM file of authorities."
         )
-    return Wish(address=target, credential=found, authorities=authorities, **how)
+    return Request(address=target, credential=found, authorities=authorities, **how)
 
 
 def _agree(plan: Plan, *, yes: bool) -> None:
@@ -135,16 +136,16 @@ def _agree(plan: Plan, *, yes: bool) -> None:
         raise PpmError("Nothing was uploaded: it was not confirmed.", hint="--yes uploads without a question.")
 
 
-def _json(wish: Wish | None, report: Report) -> dict[str, Any]:
+def _json(request: Request | None, report: Report) -> dict[str, Any]:
     versions = {str(step.file.dist.name.version) for step in report.plan.steps} if report.plan else set()
-    credential, raised = wish.credential if wish else None, report.raised
+    credential, release = request.credential if request else None, report.release
     is_finished = report.push is not None
     return {
-        "index": wish.address.base if wish else None,
+        "index": request.address.base if request else None,
         "username": credential.username if credential else None,
         "version": versions.pop() if len(versions) == 1 else None,
-        "tag": (raised.tag or None) if raised else None,
-        "commit": (raised.repository.head or None) if raised and raised.repository and is_finished else None,
+        "tag": (release.state.tag or None) if release else None,
+        "commit": (release.repository.head or None) if release and release.repository and is_finished else None,
         "plan": [
             {"filename": step.file.filename, "state": step.state, "size": step.file.size}
             for step in (report.plan.steps if report.plan else ())

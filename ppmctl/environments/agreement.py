@@ -29,89 +29,67 @@ class Disagreement:
 
 
 def compare(requirements: Iterable[str], content: Content, *, lock: Lock | None, exact: bool) -> list[Disagreement]:
-    """What is missing or differs; with `exact` what is there besides, too. With `lock` its versions alone will do."""
-    walk = _Walk(content)
-    walk.require([(Requirement(text), "") for text in requirements])
-    found = walk.found
-    if lock is not None:
-        found = _held_against(lock, content)
+    """Return what is missing or differs, by name; with `exact` also what else is installed.
+
+    With `lock` the versions in it are required, instead of those that the list allows.
+    """
+    problems, needed = _walk(requirements, content) if lock is None else _held_against(lock, content)
     if exact:
-        needed = walk.needed if lock is None else {pin.name for pin in lock.pins}
-        found = [*found, *extras(content, needed)]
-    return sorted(found, key=lambda item: item.name)
+        problems += _extras(content, needed)
+    return sorted(problems, key=lambda item: item.name)
 
 
-def needed(requirements: Iterable[str], content: Content) -> set[str]:
-    """The names of what is on a list, and of what that needs in turn, as far as it is installed."""
-    walk = _Walk(content)
-    walk.require([(Requirement(text), "") for text in requirements])
-    return walk.needed
+def extras(requirements: Iterable[str], content: Content, *, lock: Lock | None) -> list[str]:
+    """Return the names of what is installed and needed neither by the list nor, if it is given, by the lock."""
+    needed = _walk(requirements, content)[1] if lock is None else _held_against(lock, content)[1]
+    return [item.name for item in _extras(content, needed)]
 
 
-def extras(content: Content, needed: Iterable[str]) -> list[Disagreement]:
-    """What is installed and not `needed`."""
-    left = sorted(set(content.installed) - set(needed) - TOOLS)
+def _extras(content: Content, needed: set[str]) -> list[Disagreement]:
+    left = sorted(set(content.installed) - needed - TOOLS)
     return [Disagreement(state="extra", name=name, wanted="", found=content.installed[name].version) for name in left]
 
 
-class _Walk:
-    """From requirement to requirement, as far as what is installed says."""
-
-    def __init__(self, content: Content) -> None:
-        self._content = content
-        self._seen: set[tuple[str, str]] = set()
-        self.found: list[Disagreement] = []
-        self.needed: set[str] = set()
-
-    def require(self, wanted: list[tuple[Requirement, str]]) -> None:
-        waiting = [(requirement, why, "") for requirement, why in wanted]
-        while waiting:
-            requirement, why, extra = waiting.pop()
-            if requirement.marker and not requirement.marker.evaluate({**self._content.environment, "extra": extra}):
-                continue
-            waiting += self._one(requirement, why)
-
-    def _one(self, requirement: Requirement, why: str) -> list[tuple[Requirement, str, str]]:
+def _walk(requirements: Iterable[str], content: Content) -> tuple[list[Disagreement], set[str]]:
+    """Return what disagrees, and the names of what is needed, from requirement to requirement as installed."""
+    waiting = [(Requirement(text), "", "") for text in requirements]
+    problems: list[Disagreement] = []
+    needed: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        requirement, why, extra = waiting.pop()
+        if not _applies(requirement, content, extra):
+            continue
         name = normalise(requirement.name)
-        self.needed.add(name)
-        there = self._content.installed.get(name)
-        problem = _problem(requirement, there, why)
-        if problem is not None and problem not in self.found:
-            self.found.append(problem)
-        if there is None:
-            return []
-        following = []
-        for extra in ("", *sorted(requirement.extras)):
-            if (name, extra) not in self._seen:
-                self._seen.add((name, extra))
-                following += [(other, name, extra) for other in _parsed(there.requires)]
-        return following
+        needed.add(name)
+        installed = content.installed.get(name)
+        problem = _problem(requirement, installed, why)
+        if problem is not None and problem not in problems:
+            problems.append(problem)
+        if installed is not None:
+            asked = [key for of in ("", *sorted(requirement.extras)) if (key := (name, of)) not in seen]
+            seen.update(asked)
+            waiting += [(other, name, of) for _name, of in asked for other in _parsed(installed.requires)]
+    return problems, needed
+
+
+def _held_against(lock: Lock, content: Content) -> tuple[list[Disagreement], set[str]]:
+    pinned = [requirement for pin in lock.pins if _applies(requirement := Requirement(pin.text), content)]
+    problems = (_problem(one, content.installed.get(normalise(one.name)), "") for one in pinned)
+    return [problem for problem in problems if problem is not None], {pin.name for pin in lock.pins}
+
+
+def _applies(requirement: Requirement, content: Content, extra: str = "") -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({**content.environment, "extra": extra})
 
 
 def _problem(requirement: Requirement, there: Installed | None, why: str) -> Disagreement | None:
     name, wanted = normalise(requirement.name), str(requirement)
     if there is None:
         return Disagreement(state="missing", name=name, wanted=wanted, why=why)
-    if requirement.url is not None:
-        differs = bool(there.url) and _place(there.url) != _place(requirement.url)
-        differs = differs or not there.url
-    else:
-        differs = not _holds(requirement, there.version)
-    if differs:
-        return Disagreement(state="differs", name=name, wanted=wanted, found=there.url or there.version, why=why)
-    return None
-
-
-def _held_against(lock: Lock, content: Content) -> list[Disagreement]:
-    found = []
-    for pin in lock.pins:
-        requirement = Requirement(pin.text)
-        if requirement.marker and not requirement.marker.evaluate({**content.environment, "extra": ""}):
-            continue
-        problem = _problem(requirement, content.installed.get(pin.name), "")
-        if problem is not None:
-            found.append(problem)
-    return found
+    if _place(there.url) == _place(requirement.url) if requirement.url else _holds(requirement, there.version):
+        return None
+    return Disagreement(state="differs", name=name, wanted=wanted, found=there.url or there.version, why=why)
 
 
 def _parsed(texts: Iterable[str]) -> list[Requirement]:

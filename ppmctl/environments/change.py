@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ppmctl.environments import format as formats
 from ppmctl.environments.format import MAX_CHANGE, Revision
-from ppmctl.environments.merging import Conflict, Groups, differences, merge
+from ppmctl.environments.merging import Conflict, Groups, merge
 from ppmctl.environments.remote import History, Remote
 from ppmctl.environments.requirement import flat, normal
 from ppmctl.errors import PpmError, UsageError
@@ -64,13 +64,17 @@ def create(
     remote: Remote, name: str, groups: Groups, *, change: str, shared: bool, lock: str | None = None
 ) -> Changed:
     """Publish the first revision of an environment; of one that was deleted, the next. PpmError where it is there."""
-    history = remote.history(name)
-    if history is not None and history.latest is not None:
-        raise _is_there(name)
-    if history is not None and history.is_archived:
-        remote.take_up(name)
-    first = history.head + 1 if history is not None else 1
-    for number in range(first, first + MOST_RACES):
+    number = 0
+    for _ in range(MOST_RACES):
+        history = remote.history(name)
+        if history is not None and history.latest is not None:
+            raise UsageError(
+                f"There is an environment {name} already.",
+                hint=f"ppmctl env show {name}  shows it; ppmctl env add  adds to it.",
+            )
+        if history is not None and history.is_archived:
+            remote.take_up(name)
+        number = 1 + max(number, history.head if history is not None else 0)
         revision = Revision(
             name=name,
             number=number,
@@ -81,9 +85,6 @@ def create(
         )
         if remote.publish(revision):
             return Changed(before=None, after=revision)
-        history = remote.history(name)
-        if history is not None and history.latest is not None:
-            raise _is_there(name)
     raise PpmError(f"No number of {name} is free.")
 
 
@@ -107,13 +108,19 @@ def change(
     ours = edit(base)
     least, left = 0, frozenset[str]()
     for races in range(MOST_RACES):
-        following = _following(revision, max(history.head + 1, least), ours, _less(change, left))
+        following = replace(
+            revision,
+            number=max(history.head + 1, least),
+            requirements=formats.listed(flat(ours)),
+            base=revision.number,
+            change=_less(change, left),
+            lock=None,
+        )
         following = replace(following, lock=lock(following))
-        if (following.requirements, following.lock) == (formats.listed(revision.requirements), revision.lock):
-            return Changed(before=revision, after=revision, races=races, left=tuple(sorted(left)))
-        if not differences(base, ours) and following.lock is None:
-            return Changed(before=revision, after=revision, races=races, left=tuple(sorted(left)))
-        if remote.publish(following):
+        is_same = (following.requirements, following.lock) == (formats.listed(revision.requirements), revision.lock)
+        if is_same or (base == ours and following.lock is None):
+            following = revision
+        if following is revision or remote.publish(following):
             return Changed(before=revision, after=following, races=races, left=tuple(sorted(left)))
         sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1))))  # noqa: S311 - to come at another moment
         history, revision = latest(remote, name)
@@ -146,28 +153,10 @@ def clipped(change: str, most: int = MAX_CHANGE) -> str:
     return change if len(change) <= most else f"{change[: most - 2].rstrip()} …"
 
 
-def _following(revision: Revision, number: int, groups: Groups, change: str) -> Revision:
-    return replace(
-        revision,
-        number=number,
-        requirements=formats.listed(flat(groups)),
-        base=revision.number,
-        change=change,
-        lock=None,
-    )
-
-
 def _less(change: str, left: frozenset[str]) -> str:
     """What a change does without what was left to somebody else: the log is to say what happened."""
     without = clipped(f" (without {', '.join(sorted(left))})", MAX_CHANGE // 2) if left else ""
     return f"{clipped(change, MAX_CHANGE - len(without))}{without}"
-
-
-def _is_there(name: str) -> UsageError:
-    return UsageError(
-        f"There is an environment {name} already.",
-        hint=f"ppmctl env show {name}  shows it; ppmctl env add  adds to it.",
-    )
 
 
 def refuse(conflicts: tuple[Conflict, ...]) -> frozenset[str]:

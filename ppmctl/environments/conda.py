@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ppmctl.dists import normalise, one_line
+from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
 
@@ -18,79 +19,54 @@ _SPEC = re.compile(r"(?:[\w./-]+::)?(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?\s
 _EXACT = re.compile(r"=?=?(?P<version>[\w.!+*]+)(?:=[\w.*]+)?")
 
 
-@dataclass(kw_only=True)
-class CondaFile:
-    """What it asks for. Of `guessed` it is not sure that a Python index has them; `notes` are for people."""
-
-    name: str = ""
-    requirements: tuple[Requirement, ...] = ()
-    guessed: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(kw_only=True)
-class _Reading:
-    where: str
-    requirements: list[Requirement] = field(default_factory=list)
-    guessed: set[str] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
-
-
-def read(text: str, where: str) -> CondaFile:
-    """Read the text of the file `where`; UsageError says what is wrong."""
+def read(path: Path) -> Imported:
+    """Read the file at `path`; UsageError says what is wrong."""
     import yaml
 
     try:
-        values = yaml.safe_load(text)
+        values = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, RecursionError) as exc:
-        raise UsageError(f"{where} is not YAML: {one_line(exc)}.") from exc
+        raise UsageError(f"{path} is not YAML: {one_line(exc)}.") from exc
     listed = values.get("dependencies") if isinstance(values, dict) else None
     if not isinstance(listed, list):
-        raise UsageError(f"{where} has no list of dependencies.", hint="Is it an environment.yml?")
-    reading = _Reading(where=where)
+        raise UsageError(f"{path} has no list of dependencies.", hint="Is it an environment.yml?")
+    found = Imported(name=str(values.get("name") or ""))
     for entry in listed:
         if isinstance(entry, str):
-            _conda(entry, reading)
+            _conda(entry, found, path)
         elif isinstance(entry, dict) and set(entry) == {"pip"} and isinstance(entry["pip"], list):
-            _pip(entry["pip"], reading)
+            _pip(entry["pip"], found, path)
         else:
-            raise UsageError(f"{where}: {one_line(entry)!r} is neither a package nor a list for pip.")
+            raise UsageError(f"{path}: {one_line(entry)!r} is neither a package nor a list for pip.")
     if values.get("channels"):
-        reading.notes.append(f"{where}: its channels were left out: what is installed comes from the index.")
-    return CondaFile(
-        name=str(values.get("name") or ""),
-        requirements=tuple(reading.requirements),
-        guessed=frozenset(reading.guessed - {_.name for _ in reading.requirements if _.name not in reading.guessed}),
-        notes=tuple(reading.notes),
-    )
+        found.notes.append(f"{path}: its channels were left out: what is installed comes from the index.")
+    return found
 
 
-def _pip(listed: list[Any], reading: _Reading) -> None:
+def _pip(listed: list[Any], found: Imported, path: Path) -> None:
     for text in map(str, listed):
         if text.startswith("-"):
             option = re.split(r"[\s=]", text)[0]
-            reading.notes.append(f"{reading.where}: {option} of its pip section was left out.")
+            found.notes.append(f"{path}: {option} of its pip section was left out.")
             continue
-        reading.requirements.append(parse(text, where=f"{reading.where}, pip"))
+        found.requirements.append(parse(text, where=f"{path}, pip"))
 
 
-def _conda(entry: str, reading: _Reading) -> None:
-    found = _SPEC.fullmatch(entry.strip())
-    if found is None or found["name"].startswith("_"):
-        reading.notes.append(f"{reading.where}: {one_line(entry)!r} was left out: only conda has it.")
-        return
-    name = found["name"]
+def _conda(entry: str, found: Imported, path: Path) -> None:
+    spec = _SPEC.fullmatch(entry.strip())
+    name = spec["name"] if spec is not None else "_"
+    requirement, why = None, "only conda has it"
     if normalise(name) in _NOT_PYTHON or name.startswith(("lib", "r-")):
-        reading.notes.append(f"{reading.where}: {one_line(entry)!r} was left out: it is no package of Python's.")
-        return
-    requirement = _translated(name, (found["version"] + found["rest"]).strip())
+        why = "it is no package of Python's"
+    elif spec is not None and not name.startswith("_"):
+        requirement, why = _translated(name, (spec["version"] + spec["rest"]).strip()), "only conda understands it"
     if requirement is None:
-        reading.notes.append(f"{reading.where}: {one_line(entry)!r} was left out: only conda understands it.")
+        found.notes.append(f"{path}: {one_line(entry)!r} was left out: {why}.")
         return
-    reading.requirements.append(requirement)
-    reading.guessed.add(requirement.name)
+    found.requirements.append(requirement)
+    found.guessed.add(requirement.name)
     if requirement.text != entry:
-        reading.notes.append(f"{reading.where}: {one_line(entry)!r} became {requirement.text!r}.")
+        found.notes.append(f"{path}: {one_line(entry)!r} became {requirement.text!r}.")
 
 
 def _translated(name: str, version: str) -> Requirement | None:

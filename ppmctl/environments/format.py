@@ -1,29 +1,22 @@
-"""A revision of a shared environment ⇄ the wheel that it is stored as. Pure.
-
-The wheel `ppm_env_NAME-N-py3-none-any.whl` holds no code: its Requires-Dist are the list (METADATA 2.4), and its
-.dist-info has the list in the forms that clients read (FILES). A format's bytes are fixed: a wheel is a revision if
-it is, member for member, what its own values make; so what anybody reads of it says the same.
-"""
+"""A revision of a shared environment, and the forms of its list that clients read (FILES). Pure."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import json
 import re
 import tomllib
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from ppmctl.errors import InvalidDistribution, UsageError
+from ppmctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from packaging.pylock import Pylock
 
 PREFIX = "ppm-env-"
 FORMAT = 1
@@ -36,19 +29,10 @@ REQUIREMENTS, CONSTRAINTS, CONDA = "requirements.txt", "constraints.txt", "envir
 LOCK, ABOUT = "pylock.toml", "env.json"
 FILES = (REQUIREMENTS, CONSTRAINTS, CONDA, LOCK, ABOUT)  # LOCK in locked revisions alone
 
-_FOLDER = "ppm-env"
-_NONE = "It is not the revision of an environment"
 _MAX_REQUIREMENT = 2_000  # characters
-_MAX_MEMBER = 32 << 20  # bytes
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
-_NUMBER = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
+NUMBER = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
 _EXTRAS = re.compile(r"^([A-Za-z0-9._-]+)\s*\[[^\]]*\]\s*")
-_WHEEL = b"Wheel-Version: 1.0\nGenerator: ppmctl\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip archive can name
-
-
-class NotARevision(InvalidDistribution):
-    """A wheel is not the revision of an environment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +61,13 @@ class Revision:
             raise UsageError(f"Revision {self.number} can't be made of revision {self.base}.")
         if not isinstance(self.shared, bool):
             raise UsageError("An environment is shared or not: true or false.")
-        if (
-            not 0 < len(self.change) <= MAX_CHANGE
-            or not self.change.isprintable()
-            or self.change.strip() != self.change
-        ):
+        is_line = self.change.isprintable() and self.change.strip() == self.change
+        if not is_line or not 0 < len(self.change) <= MAX_CHANGE:
             raise UsageError(f"What a revision changes is said in one line of {MAX_CHANGE} characters at most.")
         if listed(self.requirements) != self.requirements:
             raise UsageError("The requirements of a revision are in order, and none is there twice.")
         if self.lock is not None:
-            check_lock(self.lock)
+            parse_lock(self.lock)
 
     @property
     def project(self) -> str:
@@ -95,7 +76,7 @@ class Revision:
     @property
     def filename(self) -> str:
         """The name of its wheel."""
-        return f"{_distribution(self.name)}-{self.number}-py3-none-any.whl"
+        return f"{distribution(self.name)}-{self.number}-py3-none-any.whl"
 
     @property
     def summary(self) -> str:
@@ -134,9 +115,23 @@ def requirement(text: str) -> Requirement:
         raise UsageError(f"{text!r} is not a requirement: {str(exc).partition(chr(10))[0]}.") from exc
     if not text.isprintable() or "\\" in text or re.search(r"\s#", text):
         raise UsageError(f"{text!r} would be read as something else in a requirements.txt.")
-    if parsed.url is not None:
-        _refuse_secret(text, parsed.url)
+    if parsed.url is not None and has_credential(parsed.url):
+        shown = re.sub(r"//[^/@]*@", "//***@", text)
+        raise UsageError(
+            f"{shown!r} has a credential in its URL, which everybody who reads the environment would see.",
+            hint="Leave out everything before the @. ~/.netrc, or what the version control system has for it, is the"
+            " place for a credential.",
+        )
     return parsed
+
+
+def has_credential(url: str) -> bool:
+    """Return whether a URL has a secret in it: a password, or a user of HTTP, which may be a token."""
+    try:
+        parts = urlsplit(url)
+        return parts.password is not None or (parts.scheme.endswith(("http", "https")) and parts.username is not None)
+    except ValueError:
+        return False
 
 
 def listed(requirements: Iterable[str]) -> tuple[str, ...]:
@@ -150,22 +145,22 @@ def listed(requirements: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda text: (found[text], text)))
 
 
-def check_lock(text: str) -> None:
-    """UsageError where `text` is no pylock.toml (PEP 751)."""
+def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
+    """Read a pylock.toml (PEP 751); UsageError where `text` is none."""
     from packaging.pylock import Pylock, PylockValidationError
 
     if len(text.encode(errors="surrogatepass")) > MAX_LOCK:
-        raise UsageError(f"The lock is over {MAX_LOCK >> 20} MB.")
+        raise UsageError(f"{where} is over {MAX_LOCK >> 20} MB.")
     try:
         text.encode()
-        Pylock.from_dict(tomllib.loads(text))
+        return Pylock.from_dict(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UnicodeEncodeError, PylockValidationError, RecursionError) as exc:
-        raise UsageError(f"The lock is no pylock.toml (PEP 751): {' '.join(str(exc).split())}.") from exc
+        raise UsageError(f"{where} is no pylock.toml (PEP 751): {' '.join(str(exc).split())}.") from exc
 
 
 def rendered(revision: Revision) -> dict[str, bytes]:
     """The forms of the list by file name, those of FILES that the revision has."""
-    head = _head(revision.name, revision.number)
+    head = file_head(revision.name, revision.number)
     found = {
         REQUIREMENTS: head + _lines(revision.requirements),
         CONSTRAINTS: head + _lines(constraints(revision.requirements)),
@@ -188,100 +183,23 @@ def constraints(requirements: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def to_wheel(revision: Revision) -> bytes:
-    """The wheel of a revision; the same bytes for the same values."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in _members(revision).items():
-            member = zipfile.ZipInfo(name, _EPOCH)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.create_system = 3
-            member.external_attr = 0o100644 << 16
-            archive.writestr(member, content)
-    return buffer.getvalue()
-
-
-def from_wheel(wheel: Path | bytes) -> Revision:
-    """The revision in a wheel. NotARevision where it holds something else, or anything besides."""
-    members = _read(wheel)
-    infos = [name for name in members if name.endswith(f".dist-info/{_FOLDER}/{ABOUT}")]
-    if len(infos) != 1:
-        raise NotARevision(f"{_NONE}: it has no {_FOLDER}/{ABOUT} in its .dist-info.")
-    folder = infos[0].removesuffix(ABOUT)
-    try:
-        about = json.loads(members[infos[0]])
-        if about["format"] != FORMAT:
-            raise NotARevision(
-                f"It has the format {str(about['format'])[:20]!r} of an environment, and not {FORMAT}."
-            )
-        lock = members.get(folder + LOCK)
-        revision = Revision(
-            name=about["name"],
-            number=about["revision"],
-            requirements=_listing(members.get(folder + REQUIREMENTS, b"")),
-            change=about["change"],
-            shared=about["shared"],
-            base=about["base"],
-            lock=None if lock is None else lock.decode().removeprefix(_head(about["name"], about["revision"])),
-        )
-    except UsageError as exc:
-        raise NotARevision(f"{_NONE}: {exc.message}") from exc
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise NotARevision(f"{_NONE}: its {ABOUT} makes no sense.") from exc
-    expected = _members(revision)
-    for name in sorted({*expected, *members}):
-        if expected.get(name) != members.get(name):
-            raise NotARevision(f"{_NONE}: its {name[:100]!r} is not what its {ABOUT} and its {REQUIREMENTS} make.")
-    return revision
-
-
-def read_forms(wheel: Path) -> dict[str, bytes]:
-    """The forms of the list that a wheel carries, by file name, byte for byte, of a wheel that was checked before.
-
-    NotARevision where it does not have those that each revision has.
-    """
-    forms: dict[str, bytes] = {}
-    for name, content in _read(wheel).items():
-        folder, _, form = name.rpartition("/")
-        if form in FILES and folder.endswith(f".dist-info/{_FOLDER}"):
-            forms[form] = content
-    if not forms.keys() >= set(FILES) - {LOCK}:
-        raise NotARevision(f"{_NONE}: it lacks a form of the list.")
-    return forms
-
-
 def number_of(name: str, filename: str) -> int | None:
     """The revision of the environment `name` that has this filename; None where none can have it."""
-    number = filename.removeprefix(f"{_distribution(name)}-").removesuffix("-py3-none-any.whl")
-    if not _NUMBER.fullmatch(number) or filename != f"{_distribution(name)}-{number}-py3-none-any.whl":
-        return None
-    return int(number)
+    found = re.fullmatch(rf"{re.escape(distribution(name))}-({NUMBER.pattern})-py3-none-any\.whl", filename)
+    return int(found[1]) if found else None
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and _NUMBER.fullmatch(str(value)) is not None
+    return isinstance(value, int) and not isinstance(value, bool) and NUMBER.fullmatch(str(value)) is not None
 
 
-def _distribution(name: str) -> str:
+def distribution(name: str) -> str:
+    """Return how filenames write the project of an environment."""
     return (PREFIX + name).replace("-", "_")
 
 
-def _refuse_secret(text: str, url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        has_secret = parts.password is not None or (
-            parts.scheme.endswith(("http", "https")) and parts.username is not None
-        )
-    except ValueError:
-        has_secret = False
-    if has_secret:
-        shown = re.sub(r"//[^/@]*@", "//***@", text)
-        raise UsageError(
-            f"{shown!r} has a credential in its URL, which everybody who reads the environment would see."
-        )
-
-
-def _head(name: str, number: int) -> str:
+def file_head(name: str, number: int) -> str:
+    """Return the first line of each file of a revision."""
     # each file says what it is of: two that were read one after the other may be of two revisions
     return f"# {PREFIX}{name}, revision {number}\n"
 
@@ -290,8 +208,9 @@ def _lines(texts: Iterable[str]) -> str:
     return "".join(f"{text}\n" for text in texts)
 
 
-def _listing(content: bytes) -> tuple[str, ...]:
-    return tuple(line for line in content.decode().split("\n") if line and not line.startswith("#"))
+def listing(content: bytes) -> tuple[str, ...]:
+    """Return the requirements in the bytes of REQUIREMENTS."""
+    return tuple(line for line in content.decode(errors="replace").split("\n") if line and not line.startswith("#"))
 
 
 def _conda(revision: Revision) -> str:
@@ -302,7 +221,7 @@ def _conda(revision: Revision) -> str:
 
 
 def _about(revision: Revision) -> str:
-    values: dict[str, Any] = {
+    values = {
         "format": FORMAT,
         "name": revision.name,
         "revision": revision.number,
@@ -311,37 +230,3 @@ def _about(revision: Revision) -> str:
         "change": revision.change,
     }
     return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
-
-
-def _metadata(revision: Revision) -> bytes:
-    requires = "".join(f"Requires-Dist: {text}\n" for text in revision.requirements)
-    head = (
-        f"Metadata-Version: 2.4\nName: {revision.project}\nVersion: {revision.number}\nSummary: {revision.summary}\n"
-    )
-    return (head + requires).encode()
-
-
-def _members(revision: Revision) -> dict[str, bytes]:
-    info = f"{_distribution(revision.name)}-{revision.number}.dist-info"
-    members = {f"{info}/METADATA": _metadata(revision), f"{info}/WHEEL": _WHEEL}
-    members |= {f"{info}/{_FOLDER}/{name}": content for name, content in rendered(revision).items()}
-    record = "".join(f"{name},sha256={_digest(content)},{len(content)}\n" for name, content in members.items())
-    return members | {f"{info}/RECORD": f"{record}{info}/RECORD,,\n".encode()}
-
-
-def _digest(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-
-
-def _read(wheel: Path | bytes) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(wheel) if isinstance(wheel, bytes) else wheel) as archive:
-            listing = archive.infolist()
-            names = {member.filename for member in listing}
-            if len(names) != len(listing) or len(listing) > len(FILES) + 3:
-                raise NotARevision(f"{_NONE}: it holds more than one does.")
-            if sum(member.file_size for member in listing) > _MAX_MEMBER:
-                raise NotARevision(f"{_NONE}: it holds over {_MAX_MEMBER >> 20} MB.")
-            return {member.filename: archive.read(member) for member in listing}
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as exc:
-        raise NotARevision(f"It is no wheel: {' '.join(str(exc).split())[:200]}.") from exc

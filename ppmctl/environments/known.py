@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 
 from ppmctl.errors import CredentialError, PpmError, Unavailable
 from ppmctl.simple import ACCEPT, Index
@@ -43,31 +44,24 @@ def look_up(names: Sequence[str], index: Index, transport: Transport) -> Known:
         all_names = index.names()
         here = set(all_names)
         left = [name for name in left if name not in here]
-    missing, unsure = [], []
-    for name, why in zip(left, _ask(left, index, transport), strict=True):
-        if why == "":
-            missing.append(name)
-        elif why is not None:
-            unsure.append((name, why))
+    answers = _ask(left, index, transport)
+    missing = [name for name in left if answers[name] == ""]
+    unsure = [(name, why) for name in left if (why := answers[name])]
     suggestions = _suggest(missing, index.names() if all_names is None and missing else all_names or ())
     return Known(missing=tuple(missing), unsure=tuple(unsure), suggestions=suggestions)
 
 
-def _ask(names: Sequence[str], index: Index, transport: Transport) -> Iterable[str | None]:
-    """For each name: None where it is there, "" where it is not, else why that is not known."""
-    if not names:
-        return ()
+def _ask(names: Sequence[str], index: Index, transport: Transport) -> dict[str, str | None]:
+    """Return for each name None where it is there, "" where it is not, else why that is not known."""
+
+    def ask_in_turn(part: Sequence[str]) -> list[tuple[str, str | None]]:
+        # a connection of one's own: they are not shared between threads
+        with Transport(transport.credential, index.address.base) as own:
+            return [(name, _ask_for(f"{index.address.simple}{name}/", own)) for name in part]
+
     parts = [names[start::_AT_ONCE] for start in range(min(_AT_ONCE, len(names)))]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        answers = pool.map(lambda part: _ask_in_turn(part, index, transport), parts)
-        found = {name: answer for some in answers for name, answer in some}
-    return [found[name] for name in names]
-
-
-def _ask_in_turn(names: Sequence[str], index: Index, transport: Transport) -> list[tuple[str, str | None]]:
-    # a connection of one's own: they are not shared between threads
-    with Transport(transport.credential, index.address.base) as own:
-        return [(name, _ask_for(f"{index.address.simple}{name}/", own)) for name in names]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(chain.from_iterable(pool.map(ask_in_turn, parts)))
 
 
 def _ask_for(url: str, transport: Transport) -> str | None:
@@ -94,5 +88,4 @@ def _suggest(missing: Sequence[str], names: Iterable[str]) -> dict[str, str]:
     names = [name for name in names if not name.startswith("ppm-env-")]
     if len(names) > _COMPARED:
         return {}
-    close = {name: get_close_matches(name, names, n=1, cutoff=0.75) for name in missing[:5]}
-    return {name: found[0] for name, found in close.items() if found}
+    return {one: close for one in missing[:5] for close in get_close_matches(one, names, n=1, cutoff=0.75)}

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,8 @@ from typing import Any
 
 from ppmctl import files
 from ppmctl.environments import format as formats
-from ppmctl.environments.format import ABOUT, NotARevision, environment_of
+from ppmctl.environments.format import ABOUT, NUMBER, environment_of
+from ppmctl.environments.wheel import NotARevision, read_forms
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.volume import Volume
 
@@ -59,8 +59,8 @@ def owner(content: Folder) -> str | None:
 def is_shared(volume: Volume, content: Folder) -> bool:
     """Whether the newest revision, yanked or not, says that everybody may change the environment."""
     for issue in reversed(issues(content)):
-        with contextlib.suppress(NotARevision, FileNotFoundError):
-            forms = formats.read_forms(volume.file(content.project, issue.file.filename))
+        forms = _forms(volume, content, issue)
+        if forms is not None:
             return json.loads(forms[ABOUT]).get("shared") is True
     return False
 
@@ -100,7 +100,7 @@ def drop_temporaries(volume: Volume, project: str) -> None:
     name = environment_of(project)
     if name is not None:
         top = volume.environment(name)
-        for folder in (top, *_folders(top)):
+        for folder in (top, *(path for path in _entries(top) if NUMBER.fullmatch(path.name))):
             files.drop_temporaries(folder)
 
 
@@ -150,7 +150,8 @@ class _Plan:
         if issues(content):
             log = _log(volume, content, name, latest)
             if not _holds(top / LOG, log):
-                wanted[top / LOG] = (log, max(int(time.time()), 1 + _mtime(top / LOG)))
+                before = files.identity(top / LOG)
+                wanted[top / LOG] = (log, max(int(time.time()), 1 + before[1] // 1_000_000_000 if before else 0))
         kept = {LOG, LATEST, *(str(issue.number) for issue in laid_out)} if issues(content) else set()
         surplus += [path for path in _entries(top) if path.name not in kept]
         return cls(
@@ -183,7 +184,6 @@ def _show(plan: _Plan, replacements: list[tuple[Path, Path]]) -> bool:
 
 def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> bytes:
     forms = (_forms(volume, content, latest) if latest is not None else None) or {}
-    listing = forms.get(formats.REQUIREMENTS, b"").decode(errors="replace")
     values: dict[str, Any] = {
         "name": name,
         "project": content.project,
@@ -192,7 +192,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> by
         "status": content.status.state,
         "reason": content.status.reason,
         "latest": None if latest is None else latest.number,
-        "requirements": sum(1 for line in listing.split("\n") if line and not line.startswith("#")),
+        "requirements": len(formats.listing(forms.get(formats.REQUIREMENTS, b""))),
         "locked": formats.LOCK in forms,
         "revisions": [
             {
@@ -211,7 +211,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> by
 def _forms(volume: Volume, content: Folder, issue: Issue) -> dict[str, bytes] | None:
     """What a revision's wheel carries; None of a file that has the name of one and is none (it was adopted, say)."""
     try:
-        return formats.read_forms(volume.file(content.project, issue.file.filename))
+        return read_forms(volume.file(content.project, issue.file.filename))
     except (NotARevision, FileNotFoundError):
         return None
 
@@ -221,13 +221,6 @@ def _holds(path: Path, content: bytes) -> bool:
         return path.stat().st_size == len(content) and path.read_bytes() == content
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def _mtime(path: Path) -> int:
-    try:
-        return int(path.stat().st_mtime)
-    except FileNotFoundError:
-        return -1
 
 
 def _target(link: Path) -> str | None:
@@ -242,7 +235,3 @@ def _entries(folder: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return [folder / name for name in os.listdir(folder) if not name.startswith(".")]
     return []
-
-
-def _folders(top: Path) -> list[Path]:
-    return [path for path in _entries(top) if re.fullmatch(r"[0-9]+", path.name)]

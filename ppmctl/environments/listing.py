@@ -69,15 +69,14 @@ class Listing:
         if state is None:
             self._store.refresh(PREFIX + name)
             state = files.identity(path)
-            if state is None:  # nothing in it is a revision
-                return None
+        if state is None:  # nothing in it is a revision
+            return None
         kept = self._kept.get(name)
-        if kept is None or kept[0] != state:
-            try:
-                kept = (state, _summary(json.loads(path.read_bytes())))
-            except FileNotFoundError:
-                return None
-            self._kept[name] = kept
+        try:
+            if kept is None or kept[0] != state:
+                kept = self._kept[name] = (state, _summary(json.loads(path.read_bytes())))
+        except FileNotFoundError:
+            return None
         return kept[1]
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
-from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock, PylockValidationError
+from packaging.pylock import Package, PackageSdist, PackageWheel
 
 from ppmctl.dists import one_line
-from ppmctl.environments.requirement import Requirement, parse
+from ppmctl.environments.format import has_credential, parse_lock
+from ppmctl.environments.merging import Difference, differences
 from ppmctl.errors import PpmError, UsageError
 
 _TABLE = "ppm"  # of [tool]
+_URL = re.compile(r"[A-Za-z][\w.+-]*://[^\s\"']+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,6 @@ class Lock:
     python: str = ""
     platform: str = ""
 
-    @property
-    def requirements(self) -> tuple[Requirement, ...]:
-        return tuple(parse(pin.text) for pin in self.pins)
-
     def lines(self) -> Iterator[str]:
         """It as lines of a requirements.txt, each with its hashes. PpmError where a package has none."""
         for pin in self.pins:
@@ -61,24 +58,15 @@ class Lock:
             yield " ".join([pin.text, *(f"--hash=sha256:{digest}" for digest in pin.hashes)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """A package whose versions in two locks are not the same; "" is none."""
-
-    name: str
-    before: str
-    after: str
-
-
-def read(content: bytes, *, where: str) -> Lock:
+def read(text: str, *, where: str) -> Lock:
     """Read a pylock.toml. UsageError where it is none, names files of one machine, or has a credential in a URL."""
-    try:
-        values = tomllib.loads(content.decode("utf-8"))
-        found = Pylock.from_dict(values)
-    except (UnicodeError, tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as exc:
-        raise UsageError(f"{where} is no lock file (PEP 751): {one_line(exc)}.") from exc
-    _see_that_it_has_no_secret(values, where)
-    ours = values.get("tool", {}).get(_TABLE, {})
+    found = parse_lock(text, where=where)
+    for url in filter(has_credential, _URL.findall(text)):
+        raise UsageError(
+            f"{where} has a URL at {urlsplit(url).hostname} with a credential in it, which everybody would see.",
+            hint="Lock without credentials in URLs: netrc is the place for them.",
+        )
+    ours = (found.tool or {}).get(_TABLE, {})
     return Lock(
         pins=tuple(_pin(package, where) for package in found.packages),
         requires_python=str(found.requires_python or ""),
@@ -95,24 +83,19 @@ def with_origin(text: str, *, python: str, platform: str) -> str:
 
 def is_same(before: str, after: str) -> bool:
     """Whether two locks pin the same files for the same Pythons, whatever else they say of them."""
-    return read(before.encode(), where="The lock") == read(after.encode(), where="The new lock")
+    return read(before, where="The lock") == read(after, where="The new lock")
 
 
-def moves(before: Lock, after: Lock) -> list[Move]:
-    """What is other in `after`, by name."""
-    old, new = _versions(before), _versions(after)
-    return [
-        Move(name=name, before=old.get(name, ""), after=new.get(name, ""))
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]
+def moves(before: Lock, after: Lock) -> list[Difference]:
+    """Return the packages whose versions are not the same in two locks, by name."""
+    return differences(_versions(before), _versions(after))
 
 
-def _versions(lock: Lock) -> dict[str, str]:
+def _versions(lock: Lock) -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
     for pin in lock.pins:
         found.setdefault(pin.name, set()).add(pin.url or pin.version)
-    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+    return {name: tuple(sorted(versions)) for name, versions in found.items()}
 
 
 def _pin(package: Package, where: str) -> Pin:
@@ -136,22 +119,3 @@ def _pin(package: Package, where: str) -> Pin:
         url=url,
         hashes=tuple(sorted({digest for digest in hashes if digest})),
     )
-
-
-def _see_that_it_has_no_secret(value: Any, where: str) -> None:
-    if isinstance(value, str) and "://" in value:
-        try:
-            parts = urlsplit(value)
-        except ValueError:
-            return
-        if parts.password is not None or (parts.scheme in ("http", "https") and parts.username is not None):
-            raise UsageError(
-                f"{where} has a URL at {parts.hostname} with a credential in it, which everybody would see.",
-                hint="Lock without credentials in URLs: netrc is the place for them.",
-            )
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            _see_that_it_has_no_secret(item, where)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _see_that_it_has_no_secret(item, where)

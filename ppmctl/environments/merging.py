@@ -28,11 +28,8 @@ class Merged:
 
     def settled(self, ours: frozenset[str]) -> dict[str, tuple[str, ...]]:
         """The list with our side of the conflicts about the names `ours`."""
-        found = dict(self.groups)
-        for conflict in self.conflicts:
-            if conflict.name in ours:
-                _put(found, conflict.name, conflict.ours)
-        return found
+        taken = {conflict.name: conflict.ours for conflict in self.conflicts if conflict.name in ours}
+        return _without_empty({**self.groups, **taken})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +52,8 @@ def merge(base: Groups, ours: Groups, theirs: Groups) -> Merged:
         was, mine, other = base.get(name, ()), ours.get(name, ()), theirs.get(name, ())
         if mine not in (was, other) and other != was:
             conflicts.append(Conflict(name=name, base=was, ours=mine, theirs=other))
-        _put(found, name, mine if other == was else other)
-    return Merged(groups=found, conflicts=tuple(conflicts))
+        found[name] = mine if other == was else other
+    return Merged(groups=_without_empty(found), conflicts=tuple(conflicts))
 
 
 def differences(before: Groups, after: Groups) -> list[Difference]:
@@ -68,8 +65,5 @@ def differences(before: Groups, after: Groups) -> list[Difference]:
     ]
 
 
-def _put(groups: dict[str, tuple[str, ...]], name: str, texts: tuple[str, ...]) -> None:
-    if texts:
-        groups[name] = texts
-    else:
-        groups.pop(name, None)
+def _without_empty(groups: Groups) -> dict[str, tuple[str, ...]]:
+    return {name: texts for name, texts in groups.items() if texts}

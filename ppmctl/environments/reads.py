@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from werkzeug.wrappers import Request, Response
@@ -10,14 +9,13 @@ from werkzeug.wrappers import Request, Response
 from ppmctl import api, reads
 from ppmctl.config import ServerSettings
 from ppmctl.environments import format as formats
-from ppmctl.environments.format import FILES, PREFIX
+from ppmctl.environments.format import FILES, NUMBER, PREFIX
 from ppmctl.environments.layout import LATEST, LOG
 from ppmctl.environments.listing import MAX_LIMIT, Listing
 from ppmctl.errors import Refused, UsageError
 from ppmctl.store import Store
 
 _LIMIT = 100
-_NUMBER = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
 
 
 class Environments:
@@ -46,13 +44,13 @@ class Environments:
                 return self._file(request, name, "", LOG)
             case ["env", name, file] if file in FILES:
                 return self._file(request, name, file, f"{LATEST}/{file}")
-            case ["env", name, number, file] if file in FILES and _NUMBER.fullmatch(number):
+            case ["env", name, number, file] if file in FILES and NUMBER.fullmatch(number):
                 return self._file(request, name, f"{number}/{file}", f"{number}/{file}", cache=self._for_ever)
         raise Refused(404, "There is nothing here; docs/http.md has what is below /env/")
 
     def _list(self, request: Request) -> Response:
         limit = request.args.get("limit", str(_LIMIT))
-        if not _NUMBER.fullmatch(limit) or int(limit) > MAX_LIMIT:
+        if not NUMBER.fullmatch(limit) or int(limit) > MAX_LIMIT:
             raise Refused(400, f"The limit is a whole number, of {MAX_LIMIT} at most")
         page = self._listing.page(
             after=request.args.get("after", ""), limit=int(limit), owner=request.args.get("owner")

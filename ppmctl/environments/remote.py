@@ -1,4 +1,4 @@
-"""The environments that an index has, over HTTP: read a revision, publish the next one, archive, take up again.
+"""The environments that an index has, over HTTP: read a revision, publish the next one, delete, take up again.
 
 What is published is never replaced: of two uploads of one revision the index takes one and answers 409 to the other.
 """
@@ -6,10 +6,10 @@ What is published is never replaced: of two uploads of one revision the index ta
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -19,7 +19,8 @@ from ppmctl.download import Source
 from ppmctl.environments import format as formats
 from ppmctl.environments.format import Revision
 from ppmctl.environments.journal import Journal, Line, journal
-from ppmctl.errors import InvalidDistribution, PpmError, Unavailable, Unreachable
+from ppmctl.environments.wheel import from_wheel, to_wheel
+from ppmctl.errors import PpmError, Unreachable
 from ppmctl.packages import RemotePackages
 from ppmctl.patience import Patience
 from ppmctl.project_page import PageFile
@@ -30,6 +31,7 @@ _T = TypeVar("_T")
 
 _AT_ONCE = 1000  # environments of a list
 _MAX_WHEEL = 32 << 20  # bytes
+_DELETED = "This environment was deleted"  # the reason that is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,83 +96,56 @@ class Remote:
 
     def history(self, name: str) -> History | None:
         """The revisions of the environment `name`, or None where the index never had it."""
-        page = self._sat_out(lambda: self.index.project(formats.PREFIX + name))
+        page = self._patience().sit_out(lambda: self.index.project(formats.PREFIX + name))
         if page is None:
             return None
-        entries = []
-        for file in page.files:
-            try:
-                filename = dists.parse_filename(file.filename)
-            except InvalidDistribution:
-                continue
-            version = str(filename.version)
-            if filename.kind == "wheel" and version.isdecimal():
-                entries.append(Entry(number=int(version), file=file, deleted=file.yanked))
-        return History(
-            name=name,
-            entries=tuple(sorted(entries, key=lambda entry: entry.number)),
-            is_archived=page.status == "archived",
-        )
+        numbered = ((formats.number_of(name, file.filename), file) for file in page.files)
+        entries = [Entry(number=number, file=file, deleted=file.yanked) for number, file in numbered if number]
+        entries.sort(key=lambda entry: entry.number)
+        return History(name=name, entries=tuple(entries), is_archived=page.status == "archived")
 
     def read(self, entry: Entry) -> Revision:
         """A revision as it was published. PpmError where the file is not what the index's page says, or is none."""
-        content = self._sat_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL))
-        return formats.from_wheel(content)
+        content = self._patience().sit_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL))
+        return from_wheel(content)
 
     def publish(self, revision: Revision) -> bool:
         """Publish the next revision; False where somebody else was faster and has its number."""
-        content = formats.to_wheel(revision)
-        patience, again = self._patience(), False
-        while True:
-            try:
-                answer = self._send(revision, content)
-            except Unreachable as exc:
-                again = True  # it may have arrived
-                if not patience.wait(exc, retry_after=exc.retry_after):
-                    raise
-                continue
-            if answer.status == 200:
-                return True
-            if answer.status == 409:
-                return again and self._is_there(revision, hashlib.sha256(content).hexdigest())
-            raise failed(answer, f"{revision.filename} was refused")
-
-    def _send(self, revision: Revision, content: bytes) -> Answer:
         from ppmctl.publishing import upload
 
-        fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
-        answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
-        return self.transport.checked(answer, f"{revision.filename} could not be uploaded")
+        content, attempts = to_wheel(revision), 0
 
-    def _is_there(self, revision: Revision, sha256: str) -> bool:
-        """Whether what has the revision's number is this very file: an upload arrived, and its answer was lost."""
-        history = self.history(revision.name)
-        found = [entry for entry in history.entries if entry.number == revision.number] if history else []
-        return any(entry.file.sha256 == sha256 for entry in found)
+        def send() -> Answer:
+            nonlocal attempts
+            attempts += 1
+            fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
+            answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
+            return self.transport.checked(answer, f"{revision.filename} could not be uploaded")
+
+        answer = self._patience().sit_out(send, Unreachable)
+        if answer.status == 200:
+            return True
+        if answer.status != 409:
+            raise failed(answer, f"{revision.filename} was refused")
+        # after several attempts it may be this very file: one of them arrived, and its answer was lost
+        history = self.history(revision.name) if attempts > 1 else None
+        own = (revision.number, hashlib.sha256(content).hexdigest())
+        return history is not None and own in [(entry.number, entry.file.sha256) for entry in history.entries]
 
     def journal(self, name: str) -> Journal | None:
         """Who changed an environment when, and what; None where the index never had it, or keeps no such record."""
-        values = self._get(f"/env/{name}/")
-        try:
-            return None if values is None else journal(values)
-        except NOT_SUCH_JSON as exc:
-            raise self._no_record() from exc
+        return self._get(f"/env/{name}/", journal)
 
     def listing(self, owner: str | None = None) -> Iterator[Journal]:
         """The environments that there are, by name: all, or those of `owner`; each with its last change alone."""
         asked = {"limit": str(_AT_ONCE)} | ({"owner": owner} if owner is not None else {})
         after: str | None = ""
         while after is not None:
-            values = self._get(f"/env/?{urlencode(asked | {'after': after})}")
-            try:
-                found = [journal(entry) for entry in values["environments"]]
-                following = values["after"]
-            except NOT_SUCH_JSON as exc:
-                raise self._no_record() from exc
+            found, following = self._get(f"/env/?{urlencode(asked | {'after': after})}", _page) or ([], "")
             yield from (entry for entry in found if entry.latest is not None)
-            if following is not None and not after < str(following):
+            if following is not None and not after < following:
                 raise self._no_record()
-            after = following if following is None else str(following)
+            after = following
 
     def lines(self, name: str) -> tuple[Line, ...]:
         """The same record, or where the index keeps none, what its page and the revisions say: nobody's name then."""
@@ -190,27 +165,42 @@ class Remote:
             for entry in (history.entries if history is not None else ())
         )
 
-    def archive(self, name: str, reason: str) -> None:
-        """Have an environment take no more revisions, and leave lists."""
-        self._sat_out(lambda: self._packages.set_status(formats.PREFIX + name, "archived", reason))
-
     def take_up(self, name: str) -> None:
         """Have an environment that was archived take revisions again."""
-        self._sat_out(lambda: self._packages.set_status(formats.PREFIX + name, "active"))
+        self._set_status(name, "active")
 
-    def yank(self, name: str, number: int, reason: str) -> None:
-        """Have no resolver pick a revision; who pins it still gets it."""
-        self._sat_out(lambda: self._packages.yank(formats.PREFIX + name, str(number), reason))
+    def delete(self, name: str, *, step: Callable[[int], None]) -> int:
+        """Delete an environment, and return how many revisions it had; `step` is told of each that is done.
 
-    def _get(self, path: str) -> Any:
-        """What the index has at `path`, read from JSON; None where it has nothing there."""
+        No resolver picks it and no list has it; a revision that is pinned can still be installed. It takes no
+        revisions from the first moment on, so that no change slips in between. Run again, it continues where it
+        broke off. PpmError where there is none.
+        """
+        history = self.history(name)
+        if history is None or not history.entries:
+            raise PpmError(f"There is no environment {name}.", hint="Those that there are: ppmctl env list")
+        if history.is_archived and all(entry.deleted is not None for entry in history.entries):
+            raise PpmError(f"The environment {name} was deleted already.")
+        self._set_status(name, "archived", _DELETED)
+        history = self.history(name) or history  # with what came until it was closed
+        left = [entry.number for entry in history.entries if entry.deleted is None]
+        for number in left:
+            yank = partial(self._packages.yank, formats.PREFIX + name, str(number), _DELETED)
+            self._patience().sit_out(yank)
+            step(1)
+        return len(left)
 
+    def _set_status(self, name: str, state: str, reason: str = "") -> None:
+        self._patience().sit_out(lambda: self._packages.set_status(formats.PREFIX + name, state, reason))
+
+    def _get(self, path: str, read: Callable[[dict[str, Any]], _T]) -> _T | None:
+        """Return what `read` makes of the JSON that the index has at `path`; None where it has nothing there."""
         url, headers = self.address.base + path, {"Accept": "application/json"}
-        answer = self._sat_out(lambda: self.transport.ask("GET", url, headers=headers))
+        answer = self._patience().sit_out(lambda: self.transport.ask("GET", url, headers=headers))
         if answer.status in (404, 405, 410):
             return None
         try:
-            return json.loads(answer.body) if answer.status == 200 else {}
+            return read(answer.values)
         except NOT_SUCH_JSON as exc:
             raise self._no_record() from exc
 
@@ -220,11 +210,7 @@ class Remote:
             hint="Is it an index that ppm serves, of this version?",
         )
 
-    def _sat_out(self, ask: Callable[[], _T]) -> _T:
-        patience = self._patience()
-        while True:
-            try:
-                return ask()
-            except Unavailable as exc:
-                if not patience.wait(exc, retry_after=exc.retry_after):
-                    raise
+
+def _page(values: dict[str, Any]) -> tuple[list[Journal], str | None]:
+    after = values["after"]
+    return [journal(entry) for entry in values["environments"]], None if after is None else str(after)

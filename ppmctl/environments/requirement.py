@@ -16,11 +16,8 @@ from ppmctl.environments import format as formats
 from ppmctl.errors import UsageError
 
 MAX_LENGTH = 2000  # characters of one requirement
-_WITHOUT_SECRETS = "~/.netrc, or what the version control system has for it, is the place for a credential."
 # a part between spaces that can't stand alone
 _CLAUSE = re.compile(r"^[<>=!~@;,]|[<>=!~@;,]$|^(?:and|or|in|not)$")
-# the user of git+ssh://git@host/ is no secret
-_USER_ALONE = ("ssh", "git+ssh", "hg+ssh", "svn+ssh", "bzr+ssh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +51,20 @@ def parse(text: str, *, where: str = "") -> Requirement:
         found = Parsed(stripped)
     except InvalidRequirement as exc:
         raise _wrong(stripped, exc, where) from exc
-    if found.url is not None:
-        _see_that_it_is_no_secret(found.url, where)
     try:
+        urlsplit(found.url or "")
         formats.requirement(str(found))  # what a shared list can't carry, whatever PEP 508 says
+    except ValueError as exc:
+        raise UsageError(_at(where, f"The URL of a requirement makes no sense: {one_line(exc)}.")) from None
     except UsageError as exc:
         raise UsageError(_at(where, exc.message), hint=exc.hint) from exc
-    return _of(found)
+    return Requirement(
+        name=normalise(found.name),
+        text=str(found),
+        marker=str(found.marker) if found.marker is not None else "",
+        url=found.url or "",
+        extras=tuple(sorted(found.extras)),
+    )
 
 
 def parse_words(words: Iterable[str], *, where: str = "") -> list[Requirement]:
@@ -110,16 +114,6 @@ def _parse_word(word: str, where: str) -> list[Requirement]:
         return [parse(part, where=where) for part in parts]
 
 
-def _of(found: Parsed) -> Requirement:
-    return Requirement(
-        name=normalise(found.name),
-        text=str(found),
-        marker=str(found.marker) if found.marker is not None else "",
-        url=found.url or "",
-        extras=tuple(sorted(found.extras)),
-    )
-
-
 def _wrong(text: str, exc: InvalidRequirement, where: str) -> UsageError:
     cause: Any = exc.__cause__  # packaging's ParserSyntaxError, which is not exported
     why = str(getattr(cause, "message", "") or one_line(exc))
@@ -136,19 +130,6 @@ def _wrong(text: str, exc: InvalidRequirement, where: str) -> UsageError:
     return UsageError(
         _at(where, f"This is not a requirement (PEP 508): {why[:1].lower()}{why[1:]}.{pointed}"), hint=hint
     )
-
-
-def _see_that_it_is_no_secret(url: str, where: str) -> None:
-    try:
-        parts = urlsplit(url)
-        user, password = parts.username, parts.password
-    except ValueError as exc:
-        raise UsageError(_at(where, f"The URL of a requirement makes no sense: {one_line(exc)}.")) from None
-    if password is not None or (user is not None and parts.scheme not in _USER_ALONE):
-        raise UsageError(
-            _at(where, "A requirement has a URL with a credential in it, which whoever installs it would see."),
-            hint=f"Leave out everything before the @. {_WITHOUT_SECRETS}",
-        )
 
 
 def _at(where: str, sentence: str) -> str:

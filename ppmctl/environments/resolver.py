@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ppmctl.environments import lock, programs
+from ppmctl.environments import lock
 from ppmctl.environments.format import LOCK
-from ppmctl.environments.programs import Programs
+from ppmctl.environments.tools import Tools, need_uv, run
 from ppmctl.errors import PpmError, UsageError
 
 _PYTHON = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", re.ASCII)
@@ -38,38 +38,31 @@ def this_python() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def resolve(requirements: Sequence[str], wanted: Wanted, tools: Programs, *, keep: str | None = None) -> str:
+def resolve(requirements: Sequence[str], wanted: Wanted, tools: Tools, *, keep: str | None = None) -> str:
     """The text of a pylock.toml for `requirements`; versions that the lock `keep` has stay where they fit.
 
     PpmError with uv's words where there is no solution; UsageError where the result names a file of this machine, or
     has a credential in it.
     """
-    uv = programs.need_uv("A lock")
-    source = tools.write("requirements.in", "".join(f"{text}\n" for text in requirements))
+    uv = need_uv("A lock")
+    source = tools.write("requirements.in", requirements)
     target = tools.folder / LOCK
     target.unlink(missing_ok=True)
     if keep is not None:
         target.write_text(keep, encoding="utf-8")
     scope = ("--python-platform", wanted.platform) if wanted.platform else ("--universal",)
-    tools.run(
+    run(
         (
             *(uv, "pip", "compile", source, "--format", "pylock.toml", "--output-file", target),
             *("--python", sys.executable, "--python-version", wanted.python, *scope),
             *("--no-header", "--no-annotate", "--quiet", *tools.uv_index()),
         ),
         "To lock it",
-        is_shown=False,
+        environ=tools.environ,
     )
     text = target.read_text(encoding="utf-8")
-    _see_that_all_have_hashes(text)
-    return lock.with_origin(text, python=wanted.python, platform=wanted.platform)
-
-
-def _see_that_all_have_hashes(text: str) -> None:
-    bare = [
-        pin.name
-        for pin in lock.read(text.encode(), where="The lock").pins
-        if not pin.hashes and not pin.url.startswith(("git+", "hg+", "svn+", "bzr+"))
-    ]
+    pins = lock.read(text, where="The lock").pins
+    bare = [pin.name for pin in pins if not pin.hashes and not pin.url.startswith(("git+", "hg+", "svn+", "bzr+"))]
     if bare:
         raise PpmError(f"The index has no hash of {', '.join(bare)}, so that can't be locked.")
+    return lock.with_origin(text, python=wanted.python, platform=wanted.platform)

@@ -13,7 +13,8 @@ from ppmctl.access import Access
 from ppmctl.dists import Filename
 from ppmctl.environments import format as formats
 from ppmctl.environments import layout
-from ppmctl.environments.format import NotARevision, Revision, environment_of
+from ppmctl.environments.format import Revision, environment_of
+from ppmctl.environments.wheel import NotARevision, from_wheel
 from ppmctl.errors import Refused, UsageError
 from ppmctl.folder import Folder
 from ppmctl.store import Store
@@ -47,7 +48,8 @@ def check_next(store: Store, name: Filename, wheel: Path) -> Revision:
     """
     revision = check(name, wheel)
     content = _content(store, name.project) or Folder(project=name.project)
-    used = {issue.number for issue in layout.issues(content)} | _removed(content, revision.name)
+    removed = (formats.number_of(revision.name, filename) for filename in content.removed)
+    used = {*(issue.number for issue in layout.issues(content)), *filter(None, removed)}
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
         raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")
@@ -61,7 +63,7 @@ def check(name: Filename, wheel: Path) -> Revision:
         raise Refused(400, f"{name.project} is an environment: its revisions are wheels, and it has no sdists")
     try:
         formats.normalise(environment)
-        revision = formats.from_wheel(wheel)
+        revision = from_wheel(wheel)
     except UsageError as exc:
         raise Refused(400, exc.message) from exc
     except NotARevision as exc:
@@ -91,8 +93,3 @@ def _content(store: Store, project: str) -> Folder | None:
 
 def _is_its_owner(content: Folder, by: Access) -> bool:
     return by.may("manage", content.project) or by.owner == layout.owner(content)
-
-
-def _removed(content: Folder, environment: str) -> set[int]:
-    numbers = (formats.number_of(environment, filename) for filename in content.removed)
-    return {number for number in numbers if number is not None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl.dists import normalise
+from ppmctl.environments.tools import Tools, run
 from ppmctl.errors import PpmError, UsageError
 
 DEFAULT = Path(".venv")
 _MARKS = ("pyvenv.cfg", "conda-meta")
-_TIMEOUT = 300  # seconds
 
 # Runs in that environment, whatever its Python is: what markers ask for (PEP 508), and what is installed.
 _ASK = """
@@ -82,12 +81,12 @@ def python_of(folder: Path) -> Path | None:
     return python.absolute()
 
 
-def make(folder: Path, *, uv: Path | None, environ: Mapping[str, str]) -> Path:
+def make(folder: Path, *, uv: Path | None, tools: Tools) -> Path:
     """Make one in `folder`, of the Python that runs here; its Python. PpmError with what went wrong."""
-    command = [sys.executable, "-m", "venv", str(folder)]
+    command: tuple[str | Path, ...] = (sys.executable, "-m", "venv", folder)
     if uv is not None:
-        command = [str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)]
-    _run(command, f"{folder} can't be made into a virtual environment", environ)
+        command = (uv, "venv", "--quiet", "--python", sys.executable, folder)
+    run(command, f"To make {folder} a virtual environment", environ=tools.environ)
     python = python_of(folder)
     if python is None:
         raise PpmError(f"{folder} can't be made into a virtual environment.")
@@ -96,8 +95,7 @@ def make(folder: Path, *, uv: Path | None, environ: Mapping[str, str]) -> Path:
 
 def content(python: Path) -> Content:
     """What is in the environment of `python`."""
-    said = _run([str(python), "-I", "-c", _ASK], f"{python} can't say what it has", None)
-    values: dict[str, Any] = json.loads(said)
+    values: dict[str, Any] = json.loads(run((python, "-I", "-c", _ASK), f"To ask {python} what it has"))
     found = [
         Installed(
             name=normalise(one["name"]),
@@ -118,21 +116,3 @@ def _url(text: str | None) -> str:
         return f"{vcs['vcs']}+{values['url']}@{vcs['commit_id']}" if vcs else str(values.get("url", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
-
-
-def _run(command: list[str], what: str, environ: Mapping[str, str] | None) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            stdin=subprocess.DEVNULL,
-            env=None if environ is None else dict(environ),
-        )
-    except subprocess.CalledProcessError as exc:
-        raise PpmError(f"{what}: {(exc.stderr or exc.stdout).strip()[-2000:]}") from exc
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise PpmError(f"{what}: {exc}.") from exc
-    return done.stdout

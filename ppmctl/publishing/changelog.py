@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from textwrap import indent
 
 from packaging.version import InvalidVersion, Version
 
@@ -51,7 +52,7 @@ def find(project: Path) -> Path:
     if not with_ranks:
         raise PpmError(
             f"{project} has no changelog: no CHANGELOG.md, CHANGES.md, HISTORY.md or NEWS.md, nor one in .rst.",
-            hint=f"Write CHANGELOG.md, or leave out --changelog. It begins so:\n{_indented(_EXAMPLE)}",
+            hint=f"Write CHANGELOG.md, or leave out --changelog. It begins so:\n{indent(_EXAMPLE, '    ')}",
         )
     return min(with_ranks)[-1]
 
@@ -72,30 +73,23 @@ def released(content: bytes, version: Version, day: date, *, name: str, tag: str
     headings = list(_headings(lines, is_rst=name.lower().endswith(".rst")))
     unreleased = next((one for one in headings if _UNRELEASED.fullmatch(one.title)), None)
     there = any(_version(one.title) == version for one in headings)
+    is_empty = unreleased is None or not _says_something(lines, headings, unreleased)
+    if there and is_empty:
+        return content
     if unreleased is None:
-        if there:
-            return content
         raise PpmError(
-            f"{name} has no section Unreleased.", hint=f"Add one, with what is new:\n{_indented(_EXAMPLE)}"
+            f"{name} has no section Unreleased.", hint=f"Add one, with what is new:\n{indent(_EXAMPLE, '    ')}"
         )
-    end = next((one.at for one in headings if one.at > unreleased.at and one.level <= unreleased.level), len(lines))
-    is_empty = not _says_something(lines, headings, unreleased.at + unreleased.lines, end)
-    if there and not is_empty:
+    if there:
         raise PpmError(
             f"{name} has a section for {version} already, and another for what is unreleased.",
             hint=f"Move what {version} brings into its section, or raise the version further.",
         )
-    if there:
-        return content
     if is_empty:
         raise PpmError(
             f"{name} says nothing under Unreleased.", hint=f"Write there what {version} brings, and commit it."
         )
     return "".join(_rewritten(lines, headings, unreleased, version, day, tag)).encode()
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
 def _headings(lines: list[str], *, is_rst: bool) -> Iterator[_Heading]:
@@ -129,11 +123,12 @@ def _version(title: str) -> Version | None:
         return None
 
 
-def _says_something(lines: list[str], headings: list[_Heading], start: int, end: int) -> bool:
-    """Whether a line between `start` and `end` says what is new: no blank, heading, link or comment does."""
+def _says_something(lines: list[str], headings: list[_Heading], section: _Heading) -> bool:
+    """Return whether a line of a section tells what is new: no blank, heading, link or comment does."""
+    end = next((one.at for one in headings if one.at > section.at and one.level <= section.level), len(lines))
     titles = {one.at + more for one in headings for more in range(one.lines)}
     comment = False
-    for at in range(start, end):
+    for at in range(section.at + section.lines, end):
         bare = lines[at].strip()
         if comment or bare.startswith("<!--"):
             comment = "-->" not in bare

@@ -50,7 +50,7 @@ def check(path: Path) -> LocalFile:
     return LocalFile(path=path, dist=dist, sha256=sha256, size=size, warnings=_twine_check(path))
 
 
-def demand_leave(file: LocalFile, host: str) -> None:
+def require_leave(file: LocalFile, host: str) -> None:
     """PpmError where `file` is private by its classifiers, and `host` is the public index's: it must not leave.
 
     The classifier `Private :: Do Not Upload` is there for that, and says nothing of an index of one's own.

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from ppmctl import archives
 from ppmctl.dists import Filename, InvalidDistribution, one_line
-from ppmctl.errors import PpmError
-from ppmctl.publishing import leaks
+from ppmctl.errors import PpmError, some
+from ppmctl.publishing import secret_patterns
+from ppmctl.publishing.git import Tracking
 
 READ = 1 << 20  # bytes of each member; secrets stand in small files
 BIG = 10 << 20  # bytes; of a file that git does not track
 HUGE = 100 << 20  # of any file
-_NAMED = 3  # members in a warning
 _LISTED = 20  # in a refusal
+_EXECUTABLE = 0o111
 
 # Made by a build, and so in no repository; what is compiled is also large by right.
 _COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".lib", ".exe")
@@ -60,15 +62,6 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracking:
-    """What git says of a project's folder: the files there that it tracks, and those that it does not, ignored ones
-    too. Names are relative to the folder, with `/`."""
-
-    tracked: frozenset[str]
-    others: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Findings:
     """`refused`: what must not be published, as "member: what it is". `warnings` are for people."""
 
@@ -77,22 +70,32 @@ class Findings:
 
 
 def members(path: Path) -> Iterator[Member]:
-    """The files in the archive at `path`, in its order. InvalidDistribution where it can't be read."""
+    """Yield the files in the archive at `path`, in its order. InvalidDistribution where it can't be read."""
     try:
-        if path.name.endswith(".tar.gz"):
-            with tarfile.open(path, "r|gz") as tar:
-                for item in tar:
-                    content = tar.extractfile(item) if item.isfile() else None
-                    if content is not None:
-                        yield Member(name=item.name, size=item.size, head=content.read(READ))
-        else:
-            with zipfile.ZipFile(path) as archive:
-                for info in archive.infolist():
-                    if not info.is_dir():
-                        with archive.open(info) as file:
-                            yield Member(name=info.filename, size=info.file_size, head=file.read(READ))
+        for name, size, _form, content in opened(path):
+            if content is not None:
+                yield Member(name=name, size=size, head=content.read(READ))
     except archives.UNREADABLE as exc:
         raise InvalidDistribution(f"{path.name} is not a readable archive: {one_line(exc)}.") from exc
+
+
+def opened(path: Path) -> Iterator[tuple[str, int, object, IO[bytes] | None]]:
+    """Yield each member of an archive that is no folder: name, size, form and content, which a link has not.
+
+    The form says whether it is executable, and what it links to. archives.UNREADABLE.
+    """
+    if path.name.endswith(".tar.gz"):
+        with tarfile.open(path, "r|gz") as tar:
+            for item in tar:
+                if not item.isdir():
+                    form = (item.type, item.linkname, bool(item.mode & _EXECUTABLE))
+                    yield item.name, item.size, form, tar.extractfile(item) if item.isfile() else None
+        return
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                with archive.open(info) as content:
+                    yield info.filename, info.file_size, bool(info.external_attr >> 16 & _EXECUTABLE), content
 
 
 def examine(
@@ -119,30 +122,30 @@ def examine(
             continue
         if what := _secret(member):
             refused.append(f"{member.name}: {what}")
-        elif what := leaks.litter(member.name):
+        elif what := secret_patterns.litter(member.name):
             if is_own:
                 refused.append(f"{member.name}: {what} is no part of a project")
             else:
                 litter.append(member.name)
     if litter:
-        warnings.append(f"{name.filename} has caches in it: {_some(litter)}.")
+        warnings.append(f"{name.filename} has caches in it: {some(map(one_line, litter))}.")
     sizes = {inner: (full, size) for full, size in names.items() if (inner := _inner(full, name)) is not None}
     roots = _roots(sizes, tracking) if name.kind == "wheel" and tracking else ("",)
-    unknown = {inner: _untracked(inner, roots, tracking) for inner in sizes} if tracking else {}
     untracked = []
     for inner, (full, size) in sizes.items():
         if _matches(full, allowed) or full.endswith(_COMPILED):
             continue
-        if unknown.get(inner) and size > BIG:
-            refused.append(f"{full}: {_megabytes(size)} that git does not track")
-        elif unknown.get(inner) and not _GENERATED.fullmatch(inner):
+        is_unknown = tracking is not None and _untracked(inner, roots, tracking)
+        if is_unknown and size > BIG:
+            refused.append(f"{full}: {size >> 20} MB that git does not track")
+        elif is_unknown and not _GENERATED.fullmatch(inner):
             untracked.append(full)
         elif size > HUGE and tracking is None:
-            warnings.append(f"{name.filename} has {one_line(full)} in it, {_megabytes(size)}.")
+            warnings.append(f"{name.filename} has {one_line(full)} in it, {size >> 20} MB.")
     if untracked:
-        warnings.append(f"{name.filename} has files in it that git does not track: {_some(untracked)}.")
+        warnings.append(f"{name.filename} has files in it that git does not track: {some(map(one_line, untracked))}.")
     if name.kind == "wheel" and tracking and (missing := _missing(sizes, roots, tracking)):
-        warnings.append(f"{name.filename} lacks modules that git tracks: {_some(missing)}.")
+        warnings.append(f"{name.filename} lacks modules that git tracks: {some(map(one_line, missing))}.")
     return Findings(refused=tuple(refused), warnings=tuple(warnings))
 
 
@@ -180,7 +183,7 @@ def stale(name: Filename, packed: Iterable[Member], folder: Path) -> list[str]:
 
 
 def _secret(member: Member) -> str:
-    return (leaks.secret_file(member.name) if member.size else "") or leaks.secret(member.text)
+    return (secret_patterns.secret_file(member.name) if member.size else "") or secret_patterns.secret(member.text)
 
 
 def _inner(member: str, name: Filename) -> str | None:
@@ -211,38 +214,27 @@ def _roots(inner: Iterable[str], tracking: Tracking) -> tuple[str, ...]:
 
 
 def _untracked(inner: str, roots: Sequence[str], tracking: Tracking) -> bool:
-    names = [f"{root}{inner}" for root in roots]
-    return not any(name in tracking.tracked for name in names) and any(name in tracking.others for name in names)
+    names = {f"{root}{inner}" for root in roots}
+    return not names & tracking.tracked and not names.isdisjoint(tracking.others)
 
 
 def _missing(inner: Iterable[str], roots: Sequence[str], tracking: Tracking) -> list[str]:
     """The modules that git tracks in packages that the wheel has, and the wheel has not."""
     there = set(inner)
     packages = {name.partition("/")[0] for name in there if "/" in name and name.endswith((".py", *_COMPILED))}
+    longest_first = sorted(roots, key=len, reverse=True)
     missing = []
     for tracked in sorted(tracking.tracked):
         if not (tracked.endswith(".py") or PurePosixPath(tracked).name == "py.typed"):
             continue
-        for root in sorted(roots, key=len, reverse=True):
-            name = tracked.removeprefix(root)
-            if tracked.startswith(root) and name.partition("/")[0] in packages and "/" in name:
-                parts = PurePosixPath(name).parts
-                if name not in there and not _NO_MODULES & set(parts) and parts[-1] != "conftest.py":
-                    missing.append(tracked)
-                break
+        names = [tracked.removeprefix(root) for root in longest_first if tracked.startswith(root)]
+        name = next((name for name in names if "/" in name and name.partition("/")[0] in packages), "")
+        parts = PurePosixPath(name).parts
+        if name and name not in there and not _NO_MODULES & set(parts) and parts[-1] != "conftest.py":
+            missing.append(tracked)
     return missing
 
 
 def _matches(member: str, globs: Iterable[str]) -> bool:
     """Whether a glob means the member: by its whole name, or in an sdist without the folder at its top."""
     return any(fnmatchcase(member, glob) or fnmatchcase(member.partition("/")[2], glob) for glob in globs)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(one_line, names[:_NAMED])) + (
-        f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size >> 20} MB"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ppmctl.errors import PpmError
 
+# Nothing is packed from there by the way of its own name, and there can be very much of it.
+_ELSEWHERE = (".venv", "venv", "node_modules", ".tox", ".nox", "__pycache__", "*.egg-info")
 TIMEOUT = 600  # seconds; a hook may run a project's tests
 _TAIL = 20  # lines of what git, or a hook, said
 
@@ -96,7 +98,7 @@ class Repository:
         """The files of the project, or of `files`, that are not as committed; ignored ones are not among them."""
         form = ("--literal-pathspecs", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--")
         listed = tell(self.folder, *form, *(str(path) for path in files or (".",)))
-        return sorted(self._top / entry[3:] for entry in listed.split("\0") if entry)
+        return sorted(self._top / entry[3:] for entry in _split(listed))
 
     @cached_property
     def _top(self) -> Path:
@@ -105,7 +107,7 @@ class Repository:
     def files(self) -> list[Path]:
         """The files of the project that git tracks."""
         listed = tell(self.folder, "ls-files", "-z", "--", ".")
-        return [self.folder / name for name in listed.split("\0") if name]
+        return [self.folder / name for name in _split(listed)]
 
     def unidentified(self) -> str:
         """Why git would not know who commits; "" where it does."""
@@ -180,3 +182,28 @@ def repository(folder: Path) -> Repository | None:
     repository = Repository(folder=folder)
     tell(folder, "rev-parse", "--is-inside-work-tree")
     return None if ask(folder, "check-ignore", "--quiet", ".") is not None else repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """The files of a folder that git tracks, and those that it does not, ignored ones too.
+
+    Names are relative to the folder, with `/`.
+    """
+
+    tracked: frozenset[str]
+    others: frozenset[str]
+
+
+def tracking(project: Path) -> Tracking | None:
+    """Return what git tracks of the folder `project`; None where it is in no repository, or git tracks none of it."""
+    tracked = ask(project, "ls-files", "-z", "--recurse-submodules")
+    if not tracked:
+        return None
+    left = [part for name in _ELSEWHERE for part in ("--exclude", name)]
+    others = ask(project, "ls-files", "-z", "--others", *left) or ""
+    return Tracking(tracked=frozenset(_split(tracked)), others=frozenset(_split(others)))
+
+
+def _split(listed: str) -> list[str]:
+    return [name for name in listed.split("\0") if name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,15 @@ def read(folder: Path) -> Project:
         data = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as exc:
         raise PpmError(f"{path} can't be read: {exc}.") from exc
-    name, place, tool = _Reading(folder, data).find()
+    reading = _Reading(folder, data)
+    tool = reading.tool()
+    place = reading.place() if not tool else None
     if place is None and not tool:
         raise PpmError(
             f"{folder}: it can't be found out where this project says its version.",
             hint="Raise it by hand and commit that; then publish without --bump, --changelog and --tag.",
         )
-    return Project(folder=folder, name=name, place=place, tool=tool)
+    return Project(folder=folder, name=reading.name, place=place, tool=tool)
 
 
 class _Reading:
@@ -68,28 +70,27 @@ class _Reading:
         system = _table(data, "build-system")
         self._backend = str(system.get("build-backend", "setuptools"))
         self._required = {name for text in system.get("requires", ()) if (name := _name(str(text)))}
+        self._poetry = _table(self._tool, "poetry")
+        self.name = str(self._project.get("name") or self._poetry.get("name") or "") or self._setup("name")
 
-    def find(self) -> tuple[str, Place | None, str]:
-        """The project's name, where the version stands, and what reads it from git's tags."""
-        poetry = _table(self._tool, "poetry")
-        name = str(self._project.get("name") or poetry.get("name") or "")
+    def place(self) -> Place | None:
+        """Return where the version stands."""
         if "version" in self._project:
-            return name, self._toml("project", "version"), ""
-        if tool := self._by_tag():
-            return name or self._setup("name"), None, tool
-        if "version" in poetry:
-            return name, self._toml("tool", "poetry", "version"), ""
+            return self._toml("project", "version")
+        if "version" in self._poetry:
+            return self._toml("tool", "poetry", "version")
         if self._backend.startswith("flit"):
-            return name, self._flit(name), ""
+            return self._flit()
         if self._backend.startswith("hatchling"):
-            return name, self._hatch(), ""
+            return self._hatch()
         if self._backend.startswith("pdm"):
-            return name, self._matched(_table(self._tool, "pdm", "version"), _PDM), ""
-        if self._backend.startswith("setuptools"):
-            return name or self._setup("name"), self._setuptools(), ""
-        return name, None, ""
+            return self._matched(_table(self._tool, "pdm", "version"), _PDM)
+        return self._setuptools() if self._backend.startswith("setuptools") else None
 
-    def _by_tag(self) -> str:
+    def tool(self) -> str:
+        """Return what reads the version from git's tags; "" where none does."""
+        if "version" in self._project:
+            return ""
         if self._backend.startswith("hatchling"):
             source = _table(self._tool, "hatch", "version").get("source", "regex")
             return {"vcs": "hatch-vcs"}.get(source, source if source in _BY_TAG else "")
@@ -107,19 +108,16 @@ class _Reading:
         table = ".".join(keys[:-1])
         return versions.place(self._folder / "pyproject.toml", f"pyproject.toml [{table}]", versions.in_toml(*keys))
 
-    def _flit(self, name: str) -> Place | None:
-        module = str(_table(self._tool, "flit", "module").get("name") or name.replace("-", "_"))
+    def _flit(self) -> Place | None:
+        module = str(_table(self._tool, "flit", "module").get("name") or self.name.replace("-", "_"))
         if not module:
             module = str(_table(self._tool, "flit", "metadata").get("module", ""))
-        inner = module.replace(".", "/")
-        for source in (self._folder, self._folder / "src"):
-            # as flit has it: of several the first of these
-            for file in ("__init__.py", "version.py", "_version.py", "__version__.py"):
-                if found := self._python(source / inner / file, "__version__"):
-                    return found
-            if found := self._python(source / f"{inner}.py", "__version__"):
-                return found
-        return None
+        # as flit has it: of several the first of these
+        files = ("/__init__.py", "/version.py", "/_version.py", "/__version__.py", ".py")
+        sources = (self._folder, self._folder / "src")
+        return self._first(
+            (source / f"{module.replace('.', '/')}{end}" for source in sources for end in files), "__version__"
+        )
 
     def _hatch(self) -> Place | None:
         config = _table(self._tool, "hatch", "version")
@@ -171,11 +169,8 @@ class _Reading:
     def _attribute(self, dotted: str) -> Place | None:
         module, _, name = dotted.rpartition(".")
         inner = module.replace(".", "/")
-        for source in self._sources():
-            for path in (source / f"{inner}.py", source / inner / "__init__.py"):
-                if found := self._python(path, name):
-                    return found
-        return None
+        ends = (".py", "/__init__.py")
+        return self._first((source / f"{inner}{end}" for source in self._sources() for end in ends), name)
 
     def _sources(self) -> Iterator[Path]:
         """The folders that packages may be in."""
@@ -202,10 +197,13 @@ class _Reading:
                     if not node.level and inner.pop(0) != path.parent.name:
                         continue
                     top = path.parents[max(node.level - 1, 0)].joinpath(*inner)
-                    for other in (top.with_suffix(".py"), top / "__init__.py"):
-                        if found := self._python(other, alias.name, further - 1):
-                            return found
+                    others = (top.with_suffix(".py"), top / "__init__.py")
+                    if found := self._first(others, alias.name, further - 1):
+                        return found
         return None
+
+    def _first(self, paths: Iterable[Path], name: str, further: int = _FURTHER) -> Place | None:
+        return next((found for path in paths if (found := self._python(path, name, further))), None)
 
     def _text(self, name: str) -> str:
         try:

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,11 @@ def raised(version: Version, by: str) -> Version:
         return parse(by)
     if by == "pre":
         return _counted(version)
-    at = STEPS.index(by)
-    if version.is_prerelease and version.post is None and not any(version.release[at + 1 :]):
-        return _version(version.epoch, version.release)
-    release = [*version.release, *[0] * (at + 1 - len(version.release))]
-    release[at:] = [release[at] + 1, *[0] * (len(release) - at - 1)]
-    return _version(version.epoch, release)
+    at, release = STEPS.index(by), list(version.release)
+    if not version.is_prerelease or version.post is not None or any(release[at + 1 :]):
+        release += [0] * (at + 1 - len(release))
+        release[at:] = [release[at] + 1, *[0] * (len(release) - at - 1)]
+    return version.__replace__(release=tuple(release), pre=None, post=None, dev=None, local=None)
 
 
 def _counted(version: Version) -> Version:
@@ -60,15 +60,9 @@ def _counted(version: Version) -> Version:
             hint=f"Name the first one: --bump {raised(version, 'minor')}rc1",
         )
     if version.pre is None:
-        return _version(version.epoch, version.release, f".dev{(version.dev or 0) + 1}")
+        return version.__replace__(dev=(version.dev or 0) + 1, local=None)
     letter, number = version.pre
-    if version.dev is None:
-        number += 1
-    return _version(version.epoch, version.release, f"{letter}{number}")
-
-
-def _version(epoch: int, release: Sequence[int], end: str = "") -> Version:
-    return Version((f"{epoch}!" if epoch else "") + ".".join(str(part) for part in release) + end)
+    return version.__replace__(pre=(letter, number + (version.dev is None)), dev=None, local=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +99,10 @@ def place(path: Path, label: str, read: Reader) -> Place | None:
     Every place with that text is tried: the right one is that whose change is the change of that value alone.
     """
     content = path.read_bytes()
-    try:
-        text, rest = read(content)
-    except (KeyError, ValueError):
-        return None
+    text, rest = _tried(read, content) or ("", None)
     for match in re.finditer(re.escape(text.encode()), content) if text else ():
         start, end = match.span()
-        if _reads(read, content[:start] + _PROBE.encode() + content[end:], (_PROBE, rest)):
+        if _tried(read, content[:start] + _PROBE.encode() + content[end:]) == (_PROBE, rest):
             return Place(path=path, content=content, start=start, end=end, label=label)
     return None
 
@@ -130,11 +121,11 @@ def matched(path: Path, label: str, pattern: re.Pattern[str], group: str | int) 
     return Place(path=path, content=content, start=start, end=start + len(match[group].encode()), label=label)
 
 
-def _reads(read: Reader, content: bytes, expected: tuple[str, object]) -> bool:
+def _tried(read: Reader, content: bytes) -> tuple[str, object] | None:
     try:
-        return read(content) == expected
+        return read(content)
     except (KeyError, ValueError):
-        return False
+        return None
 
 
 def in_lock(path: Path, name: str) -> Place | None:
@@ -147,12 +138,7 @@ def in_lock(path: Path, name: str) -> Place | None:
 
 def in_toml(*keys: str) -> Reader:
     """Of a TOML file, the string that these keys lead to."""
-
-    def read(content: bytes) -> tuple[str, object]:
-        data = tomllib.loads(content.decode("utf-8"))
-        return _taken(data, keys), data
-
-    return read
+    return partial(_toml, keys)
 
 
 def in_ini(section: str, key: str) -> Reader:
@@ -172,20 +158,12 @@ def in_ini(section: str, key: str) -> Reader:
 
 def in_python(name: str) -> Reader:
     """Of a module, the string that is assigned to `name` at its top."""
-
-    def read(content: bytes) -> tuple[str, object]:
-        return _constant(content, lambda tree: _assigned(tree, name))
-
-    return read
+    return partial(_constant, lambda tree: _assigned(tree, name))
 
 
 def in_setup(key: str) -> Reader:
     """Of setup.py, the string that is given to setup() as `key`."""
-
-    def read(content: bytes) -> tuple[str, object]:
-        return _constant(content, lambda tree: _given(tree, key))
-
-    return read
+    return partial(_constant, lambda tree: _given(tree, key))
 
 
 def in_text(content: bytes) -> tuple[str, object]:
@@ -193,6 +171,11 @@ def in_text(content: bytes) -> tuple[str, object]:
     text = content.decode("utf-8")
     version = text.strip()
     return version, text.partition(version)[::2]
+
+
+def _toml(keys: Sequence[str], content: bytes) -> tuple[str, object]:
+    data = tomllib.loads(content.decode("utf-8"))
+    return _taken(data, keys), data
 
 
 def _taken(data: dict[str, Any], keys: Sequence[str]) -> str:
@@ -208,16 +191,13 @@ def _taken(data: dict[str, Any], keys: Sequence[str]) -> str:
     return value
 
 
-def _constant(content: bytes, find: Callable[[ast.Module], Iterator[ast.expr]]) -> tuple[str, object]:
+def _constant(find: Callable[[ast.Module], Iterator[ast.expr]], content: bytes) -> tuple[str, object]:
     content.decode("utf-8")
     try:
         tree = ast.parse(content)
     except SyntaxError as exc:
         raise ValueError(str(exc)) from exc
-    found = list(find(tree))
-    if len(found) != 1:
-        raise KeyError("version")
-    (node,) = found
+    (node,) = find(tree)  # ValueError where there are several, or none
     if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
         raise KeyError("version")
     value, node.value = node.value, ""

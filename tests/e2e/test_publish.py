@@ -120,7 +120,9 @@ def test_a_conflict_stops_it_before_the_first_byte(user: Machine, index: Server,
     assert index.filenames("feud") == {old.name}
     assert "conflict " in publish(user, "--dry-run", other, new, expect=1)
     failed = ppmctl("publish", "--json", str(new), env=user.environ, expect=1)
-    assert json.loads(failed.stdout)["error"]["message"] in failed.stderr
+    printed = json.loads(failed.stdout)
+    assert f"{new.name}: here sha256" in printed["error"]["message"]
+    assert [step["state"] for step in printed["plan"]] == ["conflict"]
 
 
 def test_a_broken_publish_is_gone_on_with(serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def test_a_terminal_is_asked_before_the_first_byte(environ: dict[str, str], inde
     for answer, code in ((b"n\r", 1), (b"\r", 1), (None, 130)):
         with on_a_terminal(command, environ) as (process, terminal):
             said = read_until(terminal, b"[y/N]: ")
-            assert re.search(rb"FILE +STATE +SIZE\r\n" + re.escape(made.name.encode()) + rb" +new +\d+ B\r\n", said)
+            shown = re.sub(rb"\x1b\[[\d;]*m", b"", said)
+            row = re.escape(made.name.encode()) + rb" +new +\d+ B *\r\n"
+            assert re.search(rb"FILE +STATE +SIZE *\r\n" + row, shown)
             if answer is None:
                 said += interrupt(terminal)
             else:
@@ -209,6 +211,6 @@ def test_json_is_one_document_whatever_happens(environ: dict[str, str], index: S
     failed = said(clash, expect=1)
     assert failed["plan"] == [{**plan[0], "state": "conflict", "size": clash.stat().st_size}]
     assert failed["files"] == []
-    assert set(failed["error"]) == {"message", "hint"}  # type: ignore[call-overload]  # an object
+    assert set(failed["error"]) == {"message", "hint", "exit_code"}  # type: ignore[call-overload]  # an object
     assert said("missing", expect=2)["plan"] == []
     assert said(made, expect=2, PPMCTL_INDEX="nowhere")["index"] is None

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from ppmctl import parts
+from ppmctl import events, output, parts
 from ppmctl.store import Store
 from ppmctl.volume import Volume
 
@@ -41,6 +41,12 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have 3 parts of credentials for nginx, not 100: a volume's first user is written in 2 ms, not in 20."""
     monkeypatch.setattr(parts, "PARTS", 3)
+
+
+@pytest.fixture(autouse=True)
+def _shown_events() -> None:
+    """Show what code reports, as the command line does: a test reads it from stderr, alone or after others."""
+    events.listen(events.Listener(note=output.say, progress=output.progress))
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ from support import wheels
 
 from ppmctl.dists import InvalidDistribution, parse_filename
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.publishing import contents, finished, rebuilt, tracked
-from ppmctl.publishing.contents import Findings, Member, Tracking
+from ppmctl.publishing import contents, existing_dist, same_content
+from ppmctl.publishing import git as gits
+from ppmctl.publishing.contents import Findings, Member
+from ppmctl.publishing.git import Tracking
 
 WHEEL, SDIST = parse_filename("demo-1.0-py3-none-any.whl"), parse_filename("demo-1.0.tar.gz")
 TOKEN = b"TOKEN = 'ppm_" + b"aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bD2fG4hJ6kL8nP0r" + b"'\n"
@@ -132,7 +134,7 @@ def test_modules_that_are_left_out_of_a_wheel_are_named() -> None:
 
 
 def test_git_is_asked_what_it_tracks(tmp_path: Path) -> None:
-    assert tracked.read(tmp_path) is None
+    assert gits.tracking(tmp_path) is None
     project = tmp_path / "project"
     for name in ("demo.py", "ignored.log", "new.py", ".venv/x", "dist/y"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -140,8 +142,8 @@ def test_git_is_asked_what_it_tracks(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.log\n")
     for command in (["init", "-q"], ["add", "project/demo.py"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True, timeout=60)
-    assert tracked.read(project) == git("demo.py", others=("dist/y", "ignored.log", "new.py"))
-    assert tracked.read(project / ".venv") is None
+    assert gits.tracking(project) == git("demo.py", others=("dist/y", "ignored.log", "new.py"))
+    assert gits.tracking(project / ".venv") is None
 
 
 def test_two_builds_of_one_content_are_told_from_two_contents(tmp_path: Path) -> None:
@@ -162,11 +164,11 @@ def test_two_builds_of_one_content_are_told_from_two_contents(tmp_path: Path) ->
         return path
 
     first = tar("first", time=1)
-    assert rebuilt.same_content(first, tar("again", time=2))
+    assert same_content.same_content(first, tar("again", time=2))
     for other in ({"mode": 0o755}, {"content": b"y"}, {"member": "d/b"}):
-        assert not rebuilt.same_content(first, tar("other", time=1, **other))
-    assert rebuilt.same_content(packed("one", year=2000), packed("two", year=2001))
-    assert not rebuilt.same_content(packed("one", year=2000), packed("two", year=2000, content=b"y"))
+        assert not same_content.same_content(first, tar("other", time=1, **other))
+    assert same_content.same_content(packed("one", year=2000), packed("two", year=2001))
+    assert not same_content.same_content(packed("one", year=2000), packed("two", year=2000, content=b"y"))
 
 
 def project(folder: Path, version: str = '\nversion = "1.1"') -> Path:
@@ -190,31 +192,31 @@ def test_what_was_built_of_the_current_version_is_taken(tmp_path: Path, capsys: 
     built(here, name="other")
     (here / "dist" / ".gitignore").write_text("*")
     names = built(here)
-    assert [path.name for path in finished.find(here)] == names
+    assert [path.name for path in existing_dist.find(here)] == names
     assert ", ".join(names) in capsys.readouterr().err
 
 
 def test_nothing_that_was_built_is_no_use(tmp_path: Path) -> None:
     here = project(tmp_path / "p")
     with pytest.raises(UsageError, match=r"nothing in .*dist"):
-        finished.find(here)
+        existing_dist.find(here)
     built(here, "1.0")
     with pytest.raises(UsageError, match=r"nothing of version 1\.1, .*; it has 1\.0"):
-        finished.find(here)
+        existing_dist.find(here)
 
 
 def test_what_was_built_before_a_change_is_refused(tmp_path: Path) -> None:
     here = project(tmp_path / "p")
     built(here, content=b"x = 0\n")
     with pytest.raises(PpmError, match=r"built before the project was changed: de_mo\.py") as caught:
-        finished.find(here)
+        existing_dist.find(here)
     assert "ppmctl publish dist/*" in caught.value.hint
 
 
 def test_a_version_that_only_the_build_knows(tmp_path: Path) -> None:
     here = project(tmp_path / "p", version='\ndynamic = ["version"]')
     names = built(here, "2.0")
-    assert [path.name for path in finished.find(here)] == names
+    assert [path.name for path in existing_dist.find(here)] == names
     built(here, "2.1")
     with pytest.raises(UsageError, match=r"has 2\.0, 2\.1: which is meant can't be told"):
-        finished.find(here)
+        existing_dist.find(here)

@@ -84,7 +84,7 @@ def test_what_is_there_besides() -> None:
     """The tools that make an environment are not in it."""
     there = content(flask=FLASK, jinja2="3.1", pip="26", left_over="1")
     assert said(["flask"], there, exact=True) == [("extra", "left-over")]
-    assert agreement.needed(["flask"], there) == {"flask", "jinja2"}
+    assert agreement.extras(["flask"], there, lock=None) == ["left-over"]
 
 
 def test_a_lock_is_its_versions() -> None:
@@ -101,7 +101,7 @@ version = "1"
 marker = "sys_platform == 'win32'"
 wheels = [{ url = "https://host/elsewhere-1-py3-none-any.whl", hashes = { sha256 = "HASH" } }]
 """.replace("HASH", "a" * 64)
-    held = lock.read(text.encode(), where="it")
+    held = lock.read(text, where="it")
     for version, expected in (("1.17.0", []), ("1.18", [("differs", "six")])):
         found = agreement.compare(["six"], content(six=version), lock=held, exact=True)
         assert [(item.state, item.name) for item in found] == expected

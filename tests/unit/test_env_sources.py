@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from ppmctl.environments import lock, sources
+from ppmctl.environments import importers, lock
 from ppmctl.errors import UsageError
 
 LOCK = """
@@ -31,7 +31,7 @@ def write(folder: Path, **texts: str) -> None:
         (folder / name.replace("__", ".")).write_text(dedent(text))
 
 
-def texts(found: sources.Imported) -> list[str]:
+def texts(found: importers.Imported) -> list[str]:
     return [requirement.text for requirement in found.requirements]
 
 
@@ -54,7 +54,7 @@ def test_a_requirements_file(tmp_path: Path) -> None:
         more__in="pandas ; python_version<'3.13'\n",
         limits__txt="numpy<3\nunused<1\n",
     )
-    found = sources.read(tmp_path / "requirements.txt")
+    found = importers.read(tmp_path / "requirements.txt")
     assert texts(found) == [
         *("numpy<3,>=1", "six==1.17.0", 'pandas; python_version < "3.13"', "x @ https://host/x.whl#sha256=abc"),
     ]
@@ -83,7 +83,7 @@ def test_a_requirements_file(tmp_path: Path) -> None:
 def test_a_line_that_can_not_be_kept(tmp_path: Path, line: str, said: str) -> None:
     write(tmp_path, requirements__txt=f"six\n\n{line}\n")
     with pytest.raises(UsageError) as caught:
-        sources.read(tmp_path / "requirements.txt")
+        importers.read(tmp_path / "requirements.txt")
     whole = caught.value.message + caught.value.hint
     assert said in whole
     assert "secret" not in whole
@@ -107,15 +107,15 @@ def test_a_pyproject(tmp_path: Path) -> None:
             """,
     )
     path = tmp_path / "pyproject.toml"
-    plain = sources.read(path)
+    plain = importers.read(path)
     assert (texts(plain), plain.name) == (["numpy>=2", "six"], "acme-maps")
     assert "all, plot" in plain.notes[0]
-    assert texts(sources.read(path, extras=["all"], groups=["test"])) == [
+    assert texts(importers.read(path, extras=["all"], groups=["test"])) == [
         *("numpy>=2", "six", "matplotlib", "pandas", "pytest", "ruff"),
     ]
     for wrong in ({"extras": ["nothing"]}, {"groups": ["nothing"]}):
         with pytest.raises(UsageError, match="nothing"):
-            sources.read(path, **wrong)
+            importers.read(path, **wrong)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_pyproject(tmp_path: Path) -> None:
 def test_a_pyproject_without_a_list(tmp_path: Path, text: str) -> None:
     write(tmp_path, pyproject__toml=text)
     with pytest.raises(UsageError, match=r"pyproject\.toml"):
-        sources.read(tmp_path / "pyproject.toml")
+        importers.read(tmp_path / "pyproject.toml")
 
 
 def test_a_conda_environment(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_conda_environment(tmp_path: Path) -> None:
                 - --extra-index-url https://secret@host/
             """,
     )
-    found = sources.read(tmp_path / "environment.yml")
+    found = importers.read(tmp_path / "environment.yml")
     assert texts(found) == [
         *("numpy==1.26.*", "pandas<3,>=2", "scipy==1.11.4", "six==1.17.0", 'torch>=2; sys_platform == "linux"'),
     ]
@@ -165,14 +165,14 @@ def test_a_conda_environment(tmp_path: Path) -> None:
 def test_what_is_no_conda_environment(tmp_path: Path, text: str) -> None:
     write(tmp_path, environment__yml=text)
     with pytest.raises(UsageError, match=r"environment\.yml"):
-        sources.read(tmp_path / "environment.yml")
+        importers.read(tmp_path / "environment.yml")
 
 
 def test_a_lock(tmp_path: Path) -> None:
     write(tmp_path, pylock__toml=LOCK)
-    found = sources.read(tmp_path / "pylock.toml")
+    found = importers.read(tmp_path / "pylock.toml")
     assert texts(found) == ['six==1.17.0; python_version >= "3.11"', "away @ git+https://host/away.git@abc"]
-    assert found.lock == LOCK.encode()
+    assert found.lock == LOCK
 
 
 def test_a_lock_has_no_secret() -> None:
@@ -184,17 +184,17 @@ def test_a_lock_has_no_secret() -> None:
             else LOCK.replace('version = "1.17.0"', 'version = "1.17.0"\nindex = "https://secret@host/"')
         )
         with pytest.raises(UsageError, match="credential") as caught:
-            lock.read(text.encode(), where="pylock.toml")
+            lock.read(text, where="pylock.toml")
         assert "secret" not in caught.value.message
 
 
 def test_what_two_locks_differ_in() -> None:
-    before = lock.read(LOCK.encode(), where="it")
-    after = lock.read(LOCK.replace("1.17.0", "1.18.0").replace('"away"', '"nearer"').encode(), where="it")
+    before = lock.read(LOCK, where="it")
+    after = lock.read(LOCK.replace("1.17.0", "1.18.0").replace('"away"', '"nearer"'), where="it")
     assert [(move.name, move.before, move.after) for move in lock.moves(before, after)] == [
-        ("away", "git+https://host/away.git@abc", ""),
-        ("nearer", "", "git+https://host/away.git@abc"),
-        ("six", "1.17.0", "1.18.0"),
+        ("away", ("git+https://host/away.git@abc",), ()),
+        ("nearer", (), ("git+https://host/away.git@abc",)),
+        ("six", ("1.17.0",), ("1.18.0",)),
     ]
 
 
@@ -206,7 +206,7 @@ def test_a_lock_that_pins_the_same_is_the_same() -> None:
 
 
 def test_a_lock_says_what_it_was_asked_for() -> None:
-    said = lock.read(lock.with_origin(LOCK, python="3.12", platform="linux").encode(), where="it")
+    said = lock.read(lock.with_origin(LOCK, python="3.12", platform="linux"), where="it")
     assert (said.python, said.platform) == ("3.12", "linux")
 
 
@@ -214,4 +214,4 @@ def test_a_lock_says_what_it_was_asked_for() -> None:
 def test_a_file_of_another_kind(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
     with pytest.raises(UsageError, match="not known"):
-        sources.read(tmp_path / name)
+        importers.read(tmp_path / name)

@@ -13,7 +13,8 @@ import yaml
 from packaging.metadata import Metadata
 
 from ppmctl.environments import format as formats
-from ppmctl.environments.format import NotARevision, Revision, from_wheel, to_wheel
+from ppmctl.environments.format import Revision
+from ppmctl.environments.wheel import NotARevision, from_wheel, to_wheel
 from ppmctl.errors import UsageError
 
 LOCK = """\

@@ -28,6 +28,7 @@ CORE = (
         "archives",
         "dists",
         "environments.format",
+        "environments.wheel",
         "project_page",
         "folder",
         "environments.layout",
@@ -60,7 +61,7 @@ IMPORTERS = {
     "requests_toolbelt": {"publishing.upload"},
     "rich": {"output"},
     "twine": {"publishing.check", "publishing.upload"},
-    "uv": {"environments.programs"},
+    "uv": {"environments.tools"},
 }
 LONGEST_MODULE = 350
 

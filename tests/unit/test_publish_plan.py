@@ -11,10 +11,9 @@ from ppmctl.dists import Dist, parse_filename
 from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
 from ppmctl.patience import PATIENCE, PAUSES, Patience
 from ppmctl.project_page import PageFile, ProjectPage
-from ppmctl.publishing import sending
+from ppmctl.publishing import plan as plans
 from ppmctl.publishing.check import LocalFile
-from ppmctl.publishing.plans import Plan, Step, compare, make_plan
-from ppmctl.publishing.sending import Outcome, carry_out
+from ppmctl.publishing.plan import Plan, Step, carry_out, compare
 from ppmctl.transport import Answer
 
 SDIST, ANY, LINUX = "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0-cp311-cp311-linux_x86_64.whl"
@@ -30,12 +29,20 @@ def page(*files: tuple[str, str | None]) -> ProjectPage:
     return ProjectPage(name="demo", files=listed)
 
 
+def planned(files: Iterable[LocalFile], pages: dict[str, ProjectPage | None]) -> Plan:
+    class Pages:
+        def project(self, name: str) -> ProjectPage | None:
+            return pages[name]
+
+    return compare(files, Pages())
+
+
 def states(plan: Plan) -> list[tuple[str, str]]:
     return [(step.file.filename, step.state) for step in plan.steps]
 
 
 def test_what_is_not_there_is_new_and_what_is_there_is_the_same_or_a_conflict() -> None:
-    plan = make_plan(
+    plan = planned(
         [local(SDIST), local(ANY), local(LINUX)],
         {"demo": page((ANY, "aa"), (LINUX, "bb"), ("demo-0.9.tar.gz", "aa"))},
     )
@@ -44,18 +51,18 @@ def test_what_is_not_there_is_new_and_what_is_there_is_the_same_or_a_conflict() 
 
 
 def test_a_project_that_is_not_there_is_new() -> None:
-    assert states(make_plan([local(ANY)], {"demo": None})) == [(ANY, "new")]
+    assert states(planned([local(ANY)], {"demo": None})) == [(ANY, "new")]
 
 
 def test_a_file_that_can_t_be_compared_is_a_conflict() -> None:
     """An index may give another digest, or none: that it is the same can't be said, so it is not."""
-    plan = make_plan([local(ANY)], {"demo": page((ANY, None))})
+    plan = planned([local(ANY)], {"demo": page((ANY, None))})
     assert states(plan) == [(ANY, "conflict")]
 
 
 def test_wheels_go_before_every_sdist() -> None:
     files = [local("a-1.0.tar.gz"), local(SDIST), local(ANY), local("zed-2-py3-none-any.whl")]
-    plan = make_plan(files, dict.fromkeys(("a", "demo", "zed")))
+    plan = planned(files, dict.fromkeys(("a", "demo", "zed"), None))
     assert [name for name, _ in states(plan)] == [ANY, "zed-2-py3-none-any.whl", "a-1.0.tar.gz", SDIST]
 
 
@@ -115,12 +122,12 @@ class Server:
     def patience(self) -> Patience:
         return Patience(sleep=self.waits.append, clock=lambda: sum(self.waits))
 
-    def run(self, *files: LocalFile) -> Iterator[Outcome]:
+    def run(self, *files: LocalFile) -> Iterator[Step]:
         plan = compare(files, self, patience=self.patience)
         return carry_out(plan, self, self.send, patience=self.patience, sleep=self.waits.append)
 
 
-def done(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+def done(outcomes: Iterable[Step]) -> list[tuple[str, str]]:
     return [(outcome.file.filename, outcome.state) for outcome in outcomes]
 
 
@@ -154,7 +161,7 @@ def test_a_conflict_stops_it_before_the_first_byte() -> None:
 
 def test_a_second_run_after_a_broken_one_goes_on() -> None:
     server = Server(answer(200), answer(507, "No space"))
-    outcomes: list[Outcome] = []
+    outcomes: list[Step] = []
     with pytest.raises(PpmError, match=r"refused \(507\): No space\. 1 of 2 files are in the index") as caught:
         outcomes.extend(server.run(local(ANY), local(SDIST)))
     assert "Run the same again" in caught.value.hint
@@ -286,7 +293,7 @@ def test_an_index_that_shows_it_late_is_waited_for() -> None:
     late = [None, None, BROKEN, page(), page((ANY, "aa"))]
     server = Server(lists=late)
     assert done(server.run(local(ANY))) == [(ANY, "published")]
-    assert server.waits == [sending.LOOKS[1], PAUSES[0], *sending.LOOKS[2:3]]
+    assert server.waits == [plans.LOOKS[1], PAUSES[0], *plans.LOOKS[2:3]]
 
 
 @pytest.mark.parametrize(("listed", "said"), [(None, "not in the index after"), (BROKEN, "The connection broke")])

@@ -13,8 +13,9 @@ import pytest
 from packaging.version import Version
 
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.publishing import raising, unfinished
-from ppmctl.publishing.raising import Raise
+from ppmctl.publishing import project_version, release_flow, release_state
+from ppmctl.publishing.release_flow import Release
+from ppmctl.publishing.release_state import Wanted
 
 DAY = date(2026, 11, 21)
 PYPROJECT = '[project]\nname = "demo"\nversion = "1.2.0"  # raised by a release\n'
@@ -61,14 +62,17 @@ def project(begun: Path, tmp_path: Path) -> Path:
     return shutil.copytree(begun, tmp_path / "demo")
 
 
-def plan(project: Path, bump: str | None = "minor", *, published: str = "", **options: Any) -> Raise:
-    options = {"changelog": True, "tag": True, "day": DAY} | options
-    return raising.plan(project, bump=bump, published=Version(published) if published else None, **options)
+def plan(
+    project: Path, bump: str | None = "minor", *, published: str = "", changelog: bool = True, tag: bool = True
+) -> Release:
+    wanted = Wanted(bump=bump, changelog=changelog, tag=tag)
+    found = project_version.read(project.resolve())
+    return release_flow.plan(found, wanted, Version(published) if published else None, DAY)
 
 
 def test_a_release_from_the_version_to_the_tag(project: Path) -> None:
     release = plan(project, published="1.2.0")
-    assert (release.name, str(release.old), str(release.new)) == ("demo", "1.2.0", "1.3.0")
+    assert (release.state.name, str(release.state.old), str(release.state.new)) == ("demo", "1.2.0", "1.3.0")
     assert git(project, "status", "--porcelain") == "", "a plan changes nothing"
     release.apply()
     assert (project / "pyproject.toml").read_text() == PYPROJECT.replace("1.2.0", "1.3.0")
@@ -82,7 +86,7 @@ def test_a_release_from_the_version_to_the_tag(project: Path) -> None:
     ]
     assert git(project, "describe") == "v1.3.0"
     assert git(project, "status", "--porcelain") == ""
-    assert not release.notebook.folder.exists()
+    assert not release.folder.folder.exists()
 
 
 def test_what_failed_before_the_first_byte_is_put_back(project: Path) -> None:
@@ -91,13 +95,13 @@ def test_what_failed_before_the_first_byte_is_put_back(project: Path) -> None:
     release.undo()
     assert (project / "pyproject.toml").read_text() == PYPROJECT
     assert git(project, "status", "--porcelain") == ""
-    assert not release.notebook.folder.exists()
+    assert not release.folder.folder.exists()
 
 
 def test_another_run_goes_on_instead_of_raising_twice(project: Path) -> None:
     plan(project).apply()
     again = plan(project)
-    assert (again.is_resumed, str(again.new)) == (True, "1.3.0")
+    assert (again.is_resumed, str(again.state.new)) == (True, "1.3.0")
     again.apply()
     again.finish()
     assert git(project, "describe") == "v1.3.0"
@@ -119,10 +123,10 @@ def test_a_pre_release_that_nothing_was_committed_after_is_not_counted_up(
     with pytest.raises(PpmError, match=f"Nothing was committed since {now} was released") as refused_for:
         plan(project, "pre", published=now, changelog=False)
     assert f"--bump {more}" in (refused_for.value.hint or "")
-    assert str(plan(project, more, published=now, changelog=False).new) == more
-    assert str(plan(project, "minor", published=now, changelog=False).new) == on
+    assert str(plan(project, more, published=now, changelog=False).state.new) == more
+    assert str(plan(project, "minor", published=now, changelog=False).state.new) == on
     git(project, "commit", "--quiet", "--allow-empty", "--message=Mend")
-    assert str(plan(project, "pre", published=now, changelog=False).new) == more
+    assert str(plan(project, "pre", published=now, changelog=False).state.new) == more
 
 
 def test_another_command_does_not_go_on(project: Path) -> None:
@@ -132,7 +136,7 @@ def test_another_command_does_not_go_on(project: Path) -> None:
     assert "ppmctl publish --bump minor --changelog --tag" in refused.value.hint
     assert "git restore pyproject.toml CHANGELOG.md" in refused.value.hint
     git(project, "restore", "pyproject.toml", "CHANGELOG.md")
-    assert str(plan(project, "major").new) == "2.0.0"
+    assert str(plan(project, "major").state.new) == "2.0.0"
 
 
 def test_a_tag_needs_a_repository(project: Path, tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ def test_a_tag_needs_a_repository(project: Path, tmp_path: Path) -> None:
     assert plan(project, tag=False).is_resumed
     assert release.finish() == ""
     assert "1.3.0" in (project / "pyproject.toml").read_text()
-    assert str(plan(project, "minor", tag=False, changelog=False).new) == "1.4.0"
+    assert str(plan(project, "minor", tag=False, changelog=False).state.new) == "1.4.0"
 
 
 # refused, with nothing changed
@@ -162,7 +166,7 @@ def test_a_tree_that_is_not_as_committed(project: Path) -> None:
     for name in ("dist/demo.whl", "build/lib/x.py", "demo.egg-info/PKG-INFO", "a/__pycache__/x.pyc"):
         (project / name).parent.mkdir(parents=True)
         (project / name).touch()
-    assert plan(project).edits, "what builds leave is no change"
+    assert plan(project).state.edits, "what builds leave is no change"
     (project / "CHANGELOG.md").write_text(CHANGELOG + "more\n")
     message, hint = refused(project)
     assert message == f"{project} has changes that are not committed: CHANGELOG.md."
@@ -188,7 +192,7 @@ def test_an_empty_changelog(project: Path) -> None:
     (project / "CHANGELOG.md").write_text(CHANGELOG.replace("- New.\n", ""))
     git(project, "commit", "--quiet", "--all", "--message=x")
     assert refused(project)[0] == "CHANGELOG.md says nothing under Unreleased."
-    assert plan(project, changelog=False).tag == "v1.3.0"
+    assert plan(project, changelog=False).state.tag == "v1.3.0"
 
 
 def test_a_tag_that_is_taken(project: Path) -> None:
@@ -196,7 +200,7 @@ def test_a_tag_that_is_taken(project: Path) -> None:
     message, hint = refused(project)
     assert message.startswith("The tag v1.3.0 is there already, at commit ")
     assert "git tag -d v1.3.0" in hint
-    assert plan(project, tag=False).tag == ""
+    assert plan(project, tag=False).state.tag == ""
 
 
 def test_a_detached_head(project: Path) -> None:
@@ -204,7 +208,7 @@ def test_a_detached_head(project: Path) -> None:
     message, hint = refused(project)
     assert "HEAD is detached" in message
     assert "git switch" in hint
-    assert plan(project, None, changelog=False).tag == "v1.2.0", "a tag needs no branch"
+    assert plan(project, None, changelog=False).state.tag == "v1.2.0", "a tag needs no branch"
 
 
 def test_a_git_that_does_not_know_who_commits(project: Path, tmp_path: Path) -> None:
@@ -249,9 +253,9 @@ def test_a_clone_that_lacks_the_tags(tagged: Path, tmp_path: Path) -> None:
     (clone / "pyproject.toml").write_text(PYPROJECT)
     git(clone, "commit", "--quiet", "--all", "--message=x")
     assert refused(clone)[0] == message
-    assert plan(clone, tag=False).edits
+    assert plan(clone, tag=False).state.edits
     git(clone, "fetch", "--quiet", "--unshallow", "--tags")
-    assert plan(clone).tag == "v1.3.0"
+    assert plan(clone).state.tag == "v1.3.0"
 
 
 # what is changed
@@ -265,15 +269,15 @@ def test_a_tag_is_written_as_those_before(project: Path) -> None:
         git(project, "tag", "--annotate", f"--message={tag}", tag)
         newest = git(project, "for-each-ref", "--sort=-creatordate", "--format=%(refname:strip=2)", "--count=1")
         if newest == tag:  # tags of one second are in the order of their names
-            assert plan(project, changelog=False).tag == expected, tag
+            assert plan(project, changelog=False).state.tag == expected, tag
 
 
 def test_a_version_and_a_changelog_as_they_stand(project: Path) -> None:
     (project / "CHANGELOG.md").write_text("## Unreleased\n\n- First.\n")
     git(project, "commit", "--quiet", "--all", "--message=x")
     release = plan(project, None)
-    assert [edit.path.name for edit in release.edits] == ["CHANGELOG.md"]
-    assert release.said() == (
+    assert [edit.path.name for edit in release.state.edits] == ["CHANGELOG.md"]
+    assert release.summary() == (
         "demo 1.2.0",
         "Changed: CHANGELOG.md",
         "After the upload: commit 'Release 1.2.0' and tag v1.2.0",
@@ -304,7 +308,7 @@ def test_one_of_several_projects_of_a_repository(project: Path) -> None:
     git(project, "tag", "part-v1.2.0")
     (project / "CHANGELOG.md").write_text("of another project, and not committed")
     release = plan(part, changelog=False)
-    assert (release.message, release.tag) == ("Release part 1.3.0", "part-v1.3.0")
+    assert (release.state.message, release.state.tag) == ("Release part 1.3.0", "part-v1.3.0")
     release.apply()
     assert plan(part, changelog=False).is_resumed
     release.finish()
@@ -324,7 +328,7 @@ def test_a_mode_and_a_link_stay(project: Path) -> None:
     assert refused(project / "part")[0] == f"{project / 'changes.md'} has changes that are not committed."
     git(project, "restore", "changes.md")
     release = plan(project / "part")
-    assert release.said()[1] == "Changed: pyproject.toml, ../changes.md"
+    assert release.summary()[1] == "Changed: pyproject.toml, ../changes.md"
     release.apply()
     release.finish()
     assert (project / "part" / "CHANGELOG.md").is_symlink()
@@ -339,7 +343,7 @@ def test_the_command_that_pushes_is_told_and_not_run(project: Path, tmp_path: Pa
     release.apply()
     assert release.finish() == "git push upstream main v1.3.0"
     assert git(tmp_path / "remote.git", "for-each-ref") == ""
-    assert plan(project, "1.4.0rc1", changelog=False, tag=False).tag == ""
+    assert plan(project, "1.4.0rc1", changelog=False, tag=False).state.tag == ""
 
 
 # the version is git's tags'
@@ -358,15 +362,15 @@ def tagged(project: Path) -> Path:
 
 def test_a_version_that_is_a_tag_is_tagged_before_the_build(tagged: Path) -> None:
     release = plan(tagged)
-    assert release.said()[-1] == "Before the build: commit 'Release 1.3.0' and tag v1.3.0"
+    assert release.summary()[-1] == "Before the build: commit 'Release 1.3.0' and tag v1.3.0"
     release.apply()
     assert git(tagged, "describe", "--dirty") == "v1.3.0"
     again = plan(tagged)
-    assert (again.is_resumed, str(again.new)) == (True, "1.3.0")
+    assert (again.is_resumed, str(again.state.new)) == (True, "1.3.0")
     again.apply()
     again.finish()
     assert git(tagged, "describe", "--dirty") == "v1.3.0"
-    assert not again.notebook.folder.exists()
+    assert not again.folder.folder.exists()
 
 
 def test_a_tag_and_its_commit_are_taken_back(tagged: Path) -> None:
@@ -390,7 +394,7 @@ def test_a_version_that_is_a_tag_can_t_be_raised_without_one(tagged: Path) -> No
     assert "--bump patch" in refused(tagged, None)[1]
     git(tagged, "tag", "v1.3.0")
     assert "Nothing was committed since 1.3.0 was released" in refused(tagged)[0]
-    assert plan(tagged, "1.3.0", changelog=False).tag == "", "it is there already"
+    assert plan(tagged, "1.3.0", changelog=False).state.tag == "", "it is there already"
 
 
 # after a break
@@ -450,7 +454,7 @@ def test_a_release_that_was_ended_by_hand_is_forgotten(project: Path) -> None:
     git(project, "commit", "--quiet", "--all", "--message=Ours")
     (project / "CHANGELOG.md").write_text("## [Unreleased]\n\n- Newer.\n")
     git(project, "commit", "--quiet", "--all", "--message=More")
-    assert str(plan(project, published="1.3.0").new) == "1.4.0"
+    assert str(plan(project, published="1.3.0").state.new) == "1.4.0"
 
 
 def test_a_file_that_was_changed_since_is_named(project: Path) -> None:
@@ -468,14 +472,14 @@ def test_a_file_that_was_changed_since_is_named(project: Path) -> None:
 def test_what_can_t_be_written_leaves_everything_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root every file can be written, so the refusal is put in."""
     release = plan(project)
-    real = unfinished.write_atomic
+    real = release_state.write_atomic
 
     def refuse(path: Path, content: bytes, **options: Any) -> None:
         if path.name == "CHANGELOG.md":
             raise PermissionError(13, "Permission denied", str(path))
         real(path, content, **options)
 
-    monkeypatch.setattr(unfinished, "write_atomic", refuse)
+    monkeypatch.setattr(release_state, "write_atomic", refuse)
     with pytest.raises(PpmError, match=r"CHANGELOG\.md can't be written: Permission denied\. Nothing was changed"):
         release.apply()
     assert git(project, "status", "--porcelain") == ""
@@ -493,5 +497,5 @@ def test_a_file_that_changes_between_plan_and_deed_is_not_replaced(project: Path
 def test_a_note_that_can_t_be_read_is_named(project: Path) -> None:
     release = plan(project)
     release.apply()
-    (release.notebook.folder / "release.json").write_text('{"format": 1}')
+    (release.folder.folder / "release.json").write_text('{"format": 1}')
     assert "release.json" in refused(project)[0]

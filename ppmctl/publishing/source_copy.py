@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
 from ppmctl import events
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, some
 from ppmctl.files import whose
 from ppmctl.publishing import git
 
@@ -19,35 +18,22 @@ _LEFT_SUFFIX = ".egg-info"
 _MARKS = ("CACHEDIR.TAG", "pyvenv.cfg")
 # These are, when they stand beside the project's pyproject.toml. Packages of such names are not unknown.
 _LEFT_ON_TOP = ("build", "dist")
-_NAMED = 3  # files in an error message
 
 
-@dataclass(frozen=True, kw_only=True)
-class Copy:
-    """`project` is the project's folder in the copy; `environ` is what its build needs in its environment."""
+def copy(source: Path, into: Path) -> Path:
+    """Copy the project at `source`, with the git checkout that it is in, into `into`; return the project's folder.
 
-    project: Path
-    environ: Mapping[str, str]
-
-
-def copy(source: Path, into: Path) -> Copy:
-    """Copy the project at `source`, with the git checkout that it is in, into the folder `into`; times are kept.
-
-    Left out is what others' builds left: caches, virtual environments, build/, dist/, *.egg-info; unless git tracks
-    something in it. Nothing is written at `source`, nor in its repository. The copy is this process's own, so git has
-    no doubt about it, whoever owns the original. Where the project is as committed its build gets the time of that
-    commit (SOURCE_DATE_EPOCH): two builds of it give the same files, as far as its build backend can. PpmError names
-    files that can't be read.
+    Times are kept. Left out is what others' builds left: caches, virtual environments, build/, dist/, *.egg-info;
+    unless git tracks something in it. Nothing is written at `source`, nor in its repository. The copy is this
+    process's own, so git has no doubt about it, whoever owns the original. PpmError names files that can't be read.
     """
     source = source.resolve()
     root = git.checkout(source) or source
     target = into / (root.name or "project")
     target.mkdir()
-    is_checkout = _copy_repository(root, target)
-    tracked = _tracked(target) if is_checkout else frozenset()
+    tracked = _tracked(target) if _copy_repository(root, target) else frozenset()
     _copy_tree(root, target, _leftovers(root, source, tracked))
-    project = target / source.relative_to(root)
-    return Copy(project=project, environ=_date(project) if is_checkout else {})
+    return target / source.relative_to(root)
 
 
 def _copy_repository(root: Path, target: Path) -> bool:
@@ -123,16 +109,9 @@ def _copy_tree(source: Path, target: Path, ignore: Callable[[str, list[str]], se
         for folder, _, _ in os.walk(target):
             Path(folder).chmod(Path(folder).stat().st_mode | 0o700)
         return
-    named = ", ".join(str(path) for path, _ in failed[:_NAMED]) + (" …" if len(failed) > _NAMED else "")
     first, why = failed[0]
+    named = some(str(path) for path, _ in failed)
     raise PpmError(f"{source} can't be copied to be built: {named}: {why}.", hint=whose(first))
-
-
-def _date(project: Path) -> dict[str, str]:
-    if "SOURCE_DATE_EPOCH" in os.environ or git.ask(project, "status", "--porcelain", "--", "."):
-        return {}
-    time = git.ask(project, "log", "-1", "--format=%ct", "--", ".")
-    return {"SOURCE_DATE_EPOCH": time} if time and time.isdecimal() else {}
 
 
 def _tracked(top: Path) -> frozenset[str]:

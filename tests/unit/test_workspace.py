@@ -13,14 +13,14 @@ from support import wheels
 
 from ppmctl.dists import InvalidDistribution
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.publishing import build, release, upload
+from ppmctl.publishing import build, upload
 from ppmctl.publishing.check import check
+from ppmctl.publishing.workspace import Workspace, workspace
 from ppmctl.transport import Answer, Transport
 
 
 def collected(tmp_path: Path, *paths: Path) -> list[str]:
-    work = release.Workspace(folder=tmp_path)
-    return [file.filename for file in release.collect(paths, work)]
+    return [file.filename for file in Workspace(folder=tmp_path).collect(paths)]
 
 
 def test_a_file_is_read_and_hashed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +92,7 @@ def test_nothing_is_built_before_every_path_is_known_to_be_something(
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_was_built_goes_unless_it_is_kept(keep: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    with release.workspace() as work:
+    with workspace() as work:
         built = wheels.write(work.folder / "0", wheels.wheel("demo", "1.0"))
         work.built.append(built)
         work.keep = keep
@@ -105,7 +105,7 @@ def test_what_was_built_goes_unless_it_is_kept(keep: bool, capsys: pytest.Captur
 
 
 def test_a_workspace_goes_also_when_it_breaks() -> None:
-    with pytest.raises(KeyboardInterrupt), release.workspace() as work:
+    with pytest.raises(KeyboardInterrupt), workspace() as work:
         raise KeyboardInterrupt
     assert not work.folder.exists()
 
@@ -130,6 +130,22 @@ def test_a_failed_build_shows_its_end_and_gets_no_secrets(tmp_path: Path, monkey
     assert "line 1\n" not in caught.value.message
     assert "is-passed-on" in caught.value.message
     assert "s3cret" not in caught.value.message
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("4711", "4711")])
+def test_a_build_gets_a_date_unless_it_has_one(
+    given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport os, sys\nsys.exit('date ' + os.environ['SOURCE_DATE_EPOCH'])\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    if given:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    with pytest.raises(PpmError, match=f"date {expected}"):
+        build.build(tmp_path, tmp_path)
 
 
 def test_a_failed_build_names_what_it_lacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,19 +199,19 @@ def test_a_clean_build_is_of_a_copy_that_goes(tmp_path: Path, monkeypatch: pytes
         return (built,)
 
     monkeypatch.setattr(build, "build", stand_in)
-    work = release.Workspace(folder=tmp_path / "work")
+    work = Workspace(folder=tmp_path / "work", clean=True)
     work.folder.mkdir()
-    assert [file.path for file in release.collect([project], work, clean=True)] == [built]
+    assert [file.path for file in work.collect([project])] == [built]
     assert not seen[0].exists()
     assert (project / "build").exists()
 
 
 def test_what_is_built_is_laid_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PPMCTL_BUILDS", str(tmp_path))
-    with release.workspace() as work:
+    with workspace() as work:
         assert work.folder.parent == tmp_path
     monkeypatch.setenv("PPMCTL_BUILDS", str(tmp_path / "missing"))
-    with pytest.raises(PpmError, match=r"No such file or directory: .*/missing") as caught, release.workspace():
+    with pytest.raises(PpmError, match=r"No such file or directory: .*/missing") as caught, workspace():
         pass
     assert "PPMCTL_BUILDS" in caught.value.hint
 

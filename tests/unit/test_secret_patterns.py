@@ -8,7 +8,7 @@ import string
 
 import pytest
 
-from ppmctl.publishing import leaks
+from ppmctl.publishing import secret_patterns
 
 
 def made_up(length: int, letters: str = string.ascii_letters + string.digits) -> str:
@@ -45,7 +45,7 @@ def key(kind: str = "RSA ", *, newline: str = "\n", head: str = "") -> str:
     ],
 )
 def test_a_secret_is_found_and_not_repeated(text: str, what: str) -> None:
-    found = leaks.secret(text.encode())
+    found = secret_patterns.secret(text.encode())
     assert found.startswith(what)
     assert made_up(12) not in found
 
@@ -73,7 +73,7 @@ def test_a_secret_is_found_and_not_repeated(text: str, what: str) -> None:
     ],
 )
 def test_what_only_looks_like_a_secret_is_let_pass(text: str) -> None:
-    assert leaks.secret(text.encode()) == ""
+    assert secret_patterns.secret(text.encode()) == ""
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_only_looks_like_a_secret_is_let_pass(text: str) -> None:
     ],
 )
 def test_files_for_secrets(name: str, is_one: bool) -> None:
-    assert bool(leaks.secret_file(name)) is is_one
+    assert bool(secret_patterns.secret_file(name)) is is_one
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def test_files_for_secrets(name: str, is_one: bool) -> None:
     ],
 )
 def test_litter(name: str, what: str) -> None:
-    assert leaks.litter(name) == what
+    assert secret_patterns.litter(name) == what

@@ -11,8 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ _LEFT_OUT = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Programs:
+class Tools:
     """What uv and pip are run with. `folder` is for files that they are given, and goes with it."""
 
     address: Address
@@ -52,45 +52,49 @@ class Programs:
     environ: Mapping[str, str]
 
     def uv_index(self) -> tuple[str, ...]:
-        """The options that name the index to uv."""
+        """Return the options that name the index to uv."""
         return ("--default-index", f"{_NAME}={self.address.simple}")
 
-    def pip_index(self) -> tuple[str, ...]:
-        """The options that name the index to pip."""
-        return ("--index-url", self.address.simple)
-
-    def write(self, name: str, text: str) -> Path:
-        """A file to be read by them."""
+    def write(self, name: str, text: str | Iterable[str]) -> Path:
+        """Write a file for them to read: a text, or lines."""
         path = self.folder / name
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text if isinstance(text, str) else "".join(f"{line}\n" for line in text), encoding="utf-8")
         return path
 
-    def run(self, command: Sequence[str | Path], what: str, *, is_shown: bool) -> None:
-        """Run one of them; what it says goes to stderr as it comes, or into the PpmError that its failure is."""
-        try:
-            subprocess.run(
-                [str(part) for part in command],
-                check=True,
-                timeout=TIMEOUT,
-                env=dict(self.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=_STDERR if is_shown else subprocess.PIPE,
-                stderr=_STDERR if is_shown else subprocess.STDOUT,
-            )
-        except subprocess.CalledProcessError as exc:
-            said = "" if is_shown else f":\n{_tail(exc.stdout or b'')}"
-            raise PpmError(f"{what} failed{said or ', as was said above.'}") from exc
-        except subprocess.TimeoutExpired as exc:
-            raise PpmError(f"{what} was not done after {TIMEOUT // 60} minutes.") from exc
-        except OSError as exc:
-            raise PpmError(f"{command[0]} can't be run: {exc.strerror}.") from exc
+
+def run(
+    command: Iterable[str | Path], what: str, *, environ: Mapping[str, str] | None = None, is_shown: bool = False
+) -> str:
+    """Run a program and return what it printed; PpmError with the end of that where it fails.
+
+    With `is_shown` all that it prints goes to stderr as it comes. `what` begins a message: To install demo.
+    """
+    command = [str(part) for part in command]
+    try:
+        done = subprocess.run(
+            command,
+            check=True,
+            timeout=TIMEOUT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=_STDERR if is_shown else subprocess.PIPE,
+            stderr=_STDERR if is_shown else subprocess.PIPE,
+        )
+    except subprocess.CalledProcessError as exc:
+        why = ", as was said above." if is_shown else f":{_tail(exc.stdout + exc.stderr)}"
+        raise PpmError(f"{what} failed{why}") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise PpmError(f"{what} was not done after {TIMEOUT // 60} minutes.") from exc
+    except OSError as exc:
+        raise PpmError(f"{command[0]} can't be run: {exc.strerror}.") from exc
+    return (done.stdout or b"").decode()
 
 
 @contextmanager
-def programs(
+def tools(
     address: Address, credential: Credential | None, *, environ: Mapping[str, str], home: Path
-) -> Iterator[Programs]:
-    """uv and pip for the index at `address`, while the block runs."""
+) -> Iterator[Tools]:
+    """Yield what uv and pip need for the index at `address`, while the block runs."""
     kept = {
         name: value
         for name, value in environ.items()
@@ -111,21 +115,18 @@ def programs(
                 f"UV_INDEX_{_NAME.upper()}_USERNAME": credential.username,
                 f"UV_INDEX_{_NAME.upper()}_PASSWORD": credential.secret.reveal(),
             }
-        yield Programs(address=address, folder=Path(folder), environ=kept)
+        yield Tools(address=address, folder=Path(folder), environ=kept)
 
 
 def find_uv() -> Path | None:
     """uv, as PATH has it, or as the package of that name brings it; None where it is not here."""
     if found := shutil.which("uv"):
         return Path(found)
-    if importlib.util.find_spec("uv") is None:
-        return None
-    from uv import find_uv_bin
+    with suppress(ImportError, FileNotFoundError):
+        from uv import find_uv_bin
 
-    try:
         return Path(find_uv_bin())
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def need_uv(what: str) -> Path:
@@ -158,6 +159,5 @@ def _with_others(line: str, address: Address, environ: Mapping[str, str], home: 
     return netrc_file.with_line(others, address.host, line) if others else f"{line}\n"
 
 
-def _tail(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").rstrip().splitlines()[-_TAIL:]
-    return "\n".join(f"    {line}" for line in lines)
+def _tail(printed: bytes) -> str:
+    return "".join(f"\n    {line}" for line in printed.decode("utf-8", "replace").rstrip().splitlines()[-_TAIL:])

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 _SECRET_FILES = frozenset(
     (".pypirc", ".netrc", "_netrc", ".git-credentials", ".dockercfg", ".pgpass", "id_rsa", "id_dsa", "id_ecdsa")
 ) | {"id_ed25519"}
+_SECRET_PATHS = (".aws/credentials", ".docker/config.json", ".config/gcloud/credentials.db")
 _ENVIRONMENT = re.compile(r"\.env(\.(?!example$|sample$|template$|dist$|schema$|test$)[A-Za-z0-9_-]+)?")
 
 _LITTER = frozenset(
@@ -56,11 +57,8 @@ _KEY = re.compile(
 def secret_file(member: str) -> str:
     """Why a file of this name (`/` between folders) is one of secrets, in words; "" if it is none."""
     name = PurePosixPath(member).name
-    if name in _SECRET_FILES or _ENVIRONMENT.fullmatch(name):
-        return "a file for secrets"
-    if member.endswith((".aws/credentials", ".docker/config.json", ".config/gcloud/credentials.db")):
-        return "a file for secrets"
-    return ""
+    named = name in _SECRET_FILES or _ENVIRONMENT.fullmatch(name)
+    return "a file for secrets" if named or member.endswith(_SECRET_PATHS) else ""
 
 
 def litter(member: str) -> str:

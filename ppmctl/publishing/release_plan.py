@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import changelog, versions
 from ppmctl.publishing.git import Repository
 from ppmctl.publishing.project_version import Project
-from ppmctl.publishing.unfinished import TEMPORARY, Asked, Edit, Note
+from ppmctl.publishing.release_state import Edit, State, Wanted
 
-_NAMED = 3  # files in an error message
 # What builds, and a release that was killed, leave: no part of the project, though git is not told to ignore it.
 _LEFT = re.compile(
-    rf"(build|dist)(/|$)|(.*/)?([^/]+\.egg-info|__pycache__|\.venv|\.tox|\.nox)(/|$)|(.*/)?\.[^/]+{TEMPORARY}"
+    r"(build|dist)(/|$)|(.*/)?([^/]+\.egg-info|__pycache__|\.venv|\.tox|\.nox)(/|$)|(.*/)?\.[^/]+\.[0-9a-f]{12}\.tmp"
 )
 # Where else a version is often written; what else has that number in it is not looked at.
 _OTHERS = frozenset({".py", ".cfg", ".cff", ".toml", ".json", ".yml", ".yaml"})
@@ -29,25 +28,25 @@ _BIGGEST = 1 << 20  # bytes of a file that is looked at
 
 
 def decide(
-    project: Project, asked: Asked, repository: Repository | None, published: Version | None, day: date
-) -> Note:
-    """What is to be changed. UsageError, PpmError as `raising.plan` says."""
+    project: Project, wanted: Wanted, repository: Repository | None, published: Version | None, day: date
+) -> State:
+    """Return what is to be changed. UsageError, PpmError as of `release_flow.plan`."""
     if repository is not None:
         require_clean(repository)
-    elif asked.tag:
+    elif wanted.tag:
         raise UsageError(
             f"{project.folder} is in no git repository, so there is nothing to tag.",
             hint="Leave out --tag, or begin one: git init && git add . && git commit",
         )
-    old, is_released = _present(project, asked, repository)
-    new = versions.raised(old, asked.bump) if asked.bump else old
-    _require_progress(project, asked, old, new, published, is_released=is_released)
-    tag = _tag(repository, project.name, new) if repository and asked.tag else ""
-    edits = tuple(edit for edit in _edits(project, asked, new, day, tag) if edit.old != edit.new)
+    old, is_released = _present(project, wanted, repository)
+    new = versions.raised(old, wanted.bump) if wanted.bump else old
+    _require_progress(project, wanted, old, new, published, is_released=is_released)
+    tag = _tag(repository, project.name, new) if repository and wanted.tag else ""
+    edits = tuple(edit for edit in _edits(project, wanted, new, day, tag) if edit.old != edit.new)
     if repository is not None:
         tag = _require_git(repository, edits, tag)
-    return Note(
-        asked=asked,
+    return State(
+        asked=wanted,
         name=project.name,
         old=old,
         new=new,
@@ -65,14 +64,9 @@ def require_clean(repository: Repository, besides: Collection[Path] = ()) -> Non
     changed = [name for name in names if not _LEFT.match(name)]
     if changed:
         raise PpmError(
-            f"{repository.folder} has changes that are not committed: {_listed(changed)}.",
+            f"{repository.folder} has changes that are not committed: {some(changed)}.",
             hint="A release is what is committed. Commit them, or put them aside: git stash --include-untracked",
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _message(repository: Repository | None, name: str, version: Version) -> str:
@@ -80,13 +74,13 @@ def _message(repository: Repository | None, name: str, version: Version) -> str:
     return f"Release {name} {version}" if repository and repository.prefix else f"Release {version}"
 
 
-def _present(project: Project, asked: Asked, repository: Repository | None) -> tuple[Version, bool]:
+def _present(project: Project, wanted: Wanted, repository: Repository | None) -> tuple[Version, bool]:
     """The version as it stands, and whether nothing was committed since it was released."""
     if project.place is not None:
         old = project.place.version
         return old, repository is not None and repository.subject == _message(repository, project.name, old)
-    if repository is None or not (asked.bump and asked.tag):
-        options = str(Asked(bump=asked.bump or "patch", changelog=asked.changelog, tag=True))
+    if repository is None or not (wanted.bump and wanted.tag):
+        options = str(Wanted(bump=wanted.bump or "patch", changelog=wanted.changelog, tag=True))
         raise UsageError(
             f"{project.name or project.folder} has its version from git's tags ({project.tool}), so a new version"
             " is a new tag.",
@@ -103,7 +97,7 @@ def _present(project: Project, asked: Asked, repository: Repository | None) -> t
 
 
 def _require_progress(
-    project: Project, asked: Asked, old: Version, new: Version, published: Version | None, *, is_released: bool
+    project: Project, wanted: Wanted, old: Version, new: Version, published: Version | None, *, is_released: bool
 ) -> None:
     if new < old:
         raise PpmError(
@@ -112,28 +106,28 @@ def _require_progress(
         )
     # a pre-release becomes the release as it is, and a dev release the pre-release; one more of its kind does not
     is_next = old.is_prerelease and (old.is_devrelease, bool(old.pre)) != (new.is_devrelease, bool(new.pre))
-    if asked.bump in versions.STEPS and is_released and not is_next:
+    if wanted.bump in versions.STEPS and is_released and not is_next:
         raise PpmError(
             f"Nothing was committed since {old} was released.",
             hint=f"What is missing of it in the index: ppmctl publish. To release the same once more: --bump {new}",
         )
     if published is None or (new == old and is_released):
         return
-    if (asked.bump and new <= published) or (asked.changelog and new == published):
+    if (wanted.bump and new <= published) or (wanted.changelog and new == published):
         raise PpmError(
             f"{project.name} {new} is not above {published}, which is in the index.",
             hint=f"Raise it further: --bump {versions.raised(published, 'patch')}",
         )
 
 
-def _edits(project: Project, asked: Asked, new: Version, day: date, tag: str) -> Iterator[Edit]:
+def _edits(project: Project, wanted: Wanted, new: Version, day: date, tag: str) -> Iterator[Edit]:
     place = project.place
     if place is not None and place.version != new:
         yield Edit(path=place.path.resolve(), old=place.content, new=place.edited(new))
         lock = versions.in_lock(project.folder / "uv.lock", str(canonicalize_name(project.name)))
         if lock is not None:
             yield Edit(path=lock.path.resolve(), old=lock.content, new=lock.edited(new))
-    if asked.changelog:
+    if wanted.changelog:
         path = changelog.find(project.folder)
         old = path.read_bytes()
         yield Edit(path=path.resolve(), old=old, new=changelog.released(old, new, day, name=path.name, tag=tag))
@@ -181,7 +175,7 @@ def _require_git(repository: Repository, edits: Iterable[Edit], tag: str) -> str
     if untracked := repository.untracked(paths):
         names = [os.path.relpath(path, repository.folder) for path in untracked]
         raise PpmError(
-            f"git does not track {_listed(names)}, which the release changes.",
+            f"git does not track {some(names)}, which the release changes.",
             hint=f"Let it: git add --force {shlex.join(names)}, and commit that.",
         )
     if paths and repository.changed(paths):  # a changelog that is a link to a file above the project
@@ -202,16 +196,16 @@ def _require_git(repository: Repository, edits: Iterable[Edit], tag: str) -> str
     return tag
 
 
-def left_behind(note: Note, project: Project, repository: Repository | None) -> Iterator[str]:
+def left_behind(state: State, project: Project, repository: Repository | None) -> Iterator[str]:
     """The files that name the old version as the project's, for a warning: the release does not change them."""
-    if note.old == note.new or repository is None:
+    if state.old == state.new or repository is None:
         return
-    text = project.place.text if project.place else str(note.old)
+    text = project.place.text if project.place else str(state.old)
     named = re.compile(
         rf"^\W*(?:__version__|version|release)\b\W{{0,5}}\s*[:=]\s*[\"']?v?{re.escape(text)}(?![\w.])".encode(),
         re.I | re.M,
     )
-    edited = {edit.path for edit in note.edits}
+    edited = {edit.path for edit in state.edits}
     for path in repository.files():
         if path.suffix not in _OTHERS or path in edited or path.is_symlink() or not path.is_file():
             continue

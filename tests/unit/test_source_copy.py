@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ppmctl.errors import PpmError
-from ppmctl.publishing import tree
+from ppmctl.publishing import build, source_copy
 
 IDENTITY = {
     **{
@@ -81,15 +81,14 @@ def test_what_builds_and_tools_left_stays_behind(project: Path, into: Path) -> N
     whole = names(project)
     write(project, "build/lib/old.py", "dist/demo-0.9.tar.gz", "src/demo.egg-info/SOURCES.txt", ".tox/x", ".eggs/x")
     write(project, "src/demo/__pycache__/demo.pyc", ".venv/pyvenv.cfg", ".venv/lib/x.py", ".cache/CACHEDIR.TAG")
-    copied = tree.copy(project, into)
-    assert names(copied.project) == whole
-    assert copied == tree.Copy(project=into / "demo", environ={})
+    copied = source_copy.copy(project, into)
+    assert (copied, names(copied)) == (into / "demo", whole)
 
 
 def test_a_package_of_such_a_name_is_copied_and_so_is_what_git_tracks(project: Path, into: Path) -> None:
     write(project, "build/tracked.py", "dist/x", "own.egg-info/PKG-INFO", "other.egg-info/PKG-INFO")
     commit(project, "pyproject.toml", "src", "build/tracked.py", "own.egg-info")
-    copied = names(tree.copy(project, into).project)
+    copied = names(source_copy.copy(project, into))
     assert copied >= {"build/tracked.py", "own.egg-info/PKG-INFO", "src/demo/build/__init__.py", "src/demo/dist/data"}
     assert not copied & {"dist/x", "other.egg-info/PKG-INFO"}
 
@@ -102,7 +101,7 @@ def test_files_keep_their_times_modes_and_links(project: Path, into: Path) -> No
     os.utime(script, (1e9, 1e9))
     (project / "inside").symlink_to("script")
     (project / "outside").symlink_to("/nonexistent")
-    copied = tree.copy(project, into).project
+    copied = source_copy.copy(project, into)
     assert (copied / "script").stat().st_mtime == 1e9
     assert (copied / "script").stat().st_mode & 0o777 == 0o755
     assert {name: str((copied / name).readlink()) for name in ("inside", "outside")} == {
@@ -115,7 +114,7 @@ def test_a_folder_that_is_read_only_is_built_in(project: Path, into: Path) -> No
     (project / "src").chmod(0o555)
     project.chmod(0o555)
     try:
-        copied = tree.copy(project, into).project
+        copied = source_copy.copy(project, into)
         assert (copied.stat().st_mode & 0o777, (copied / "src").stat().st_mode & 0o777) == (0o755, 0o755)
     finally:
         project.chmod(0o755)
@@ -123,7 +122,7 @@ def test_a_folder_that_is_read_only_is_built_in(project: Path, into: Path) -> No
 
 def test_what_has_no_content_is_left_out(project: Path, into: Path) -> None:
     os.mkfifo(project / "pipe")
-    assert not (tree.copy(project, into).project / "pipe").exists()
+    assert not (source_copy.copy(project, into) / "pipe").exists()
 
 
 def test_what_can_t_be_read_is_named(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +133,11 @@ def test_what_can_t_be_read_is_named(project: Path, into: Path, monkeypatch: pyt
 
     monkeypatch.setattr("shutil.copystat", lambda *_, **__: None)
     monkeypatch.setattr("shutil.copy2", refuse)
-    monkeypatch.setattr(tree.shutil.copytree, "__defaults__", (False, None, refuse, False, False))
+    monkeypatch.setattr(source_copy.shutil.copytree, "__defaults__", (False, None, refuse, False, False))
     with pytest.raises(
-        PpmError, match=r"demo can't be copied to be built: .*__init__\.py, .* …: .*Permission denied"
+        PpmError, match=r"demo can't be copied to be built: .*__init__\.py, .* and 1 more: .*Permission denied"
     ):
-        tree.copy(project, into)
+        source_copy.copy(project, into)
 
 
 def test_a_full_disk_is_said(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,28 +146,24 @@ def test_a_full_disk_is_said(project: Path, into: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("shutil.copytree", fail)
     with pytest.raises(PpmError, match="No space left on device"):
-        tree.copy(project, into)
+        source_copy.copy(project, into)
 
 
 def test_a_copy_has_the_repository(project: Path, into: Path) -> None:
     commit(project, ".")
     git(project, "tag", "v7")
-    copied = tree.copy(project, into)
-    assert git(copied.project, "describe", "--tags", "--dirty", **copied.environ) == "v7"
-    assert copied.environ["SOURCE_DATE_EPOCH"] == "1700000000"
+    copied = source_copy.copy(project, into)
+    assert git(copied, "describe", "--tags", "--dirty") == "v7"
+    assert build.source_date(copied) == "1700000000"
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_what_is_not_as_committed_has_no_commit_s_time(
-    project: Path, into: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_has_always_the_same_date(project: Path) -> None:
+    """That of the last commit, also where something was changed since; where there is none a fixed one."""
+    assert build.source_date(project) == "1580601600"
     commit(project, ".")
     write(project, "new.py")
-    assert "SOURCE_DATE_EPOCH" not in tree.copy(project, into).environ
-    (project / "new.py").unlink()
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
-    (into / "again").mkdir()
-    assert "SOURCE_DATE_EPOCH" not in tree.copy(project, into / "again").environ
+    assert build.source_date(project) == "1700000000"
 
 
 def test_a_project_in_a_folder_of_its_repository_brings_the_repository(tmp_path: Path, into: Path) -> None:
@@ -179,17 +174,17 @@ def test_a_project_in_a_folder_of_its_repository_brings_the_repository(tmp_path:
     later = {"GIT_AUTHOR_DATE": "@1800000000 +0000", "GIT_COMMITTER_DATE": "@1800000000 +0000"}
     git(top, "add", "two/pyproject.toml")
     git(top, "commit", "--quiet", "--message=x", **later)
-    copied = tree.copy(top / "one", into)
-    assert copied.project == into / "top" / "one"
-    assert copied.environ["SOURCE_DATE_EPOCH"] == "1700000000"
-    assert git(copied.project, "rev-list", "--count", "HEAD", **copied.environ) == "2"
+    copied = source_copy.copy(top / "one", into)
+    assert copied == into / "top" / "one"
+    assert build.source_date(copied) == "1700000000"
+    assert git(copied, "rev-list", "--count", "HEAD") == "2"
 
 
 def test_a_home_under_git_is_not_copied_with_every_project_in_it(tmp_path: Path, into: Path) -> None:
     home = tmp_path / "home"
     write(home, ".profile", "demo/pyproject.toml")
     commit(home, ".profile")
-    assert tree.copy(home / "demo", into).project == into / "demo"
+    assert source_copy.copy(home / "demo", into) == into / "demo"
 
 
 def worktree(project: Path, tmp_path: Path) -> Path:
@@ -203,9 +198,9 @@ def test_a_worktree_whose_repository_is_here_has_it(project: Path, into: Path, t
     """The repository is shared with the original: nothing is written there."""
     side = worktree(project, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")}
-    copied = tree.copy(side, into)
-    assert git(copied.project, "describe", "--tags", "--dirty", **copied.environ) == "v7"
-    assert copied.environ["SOURCE_DATE_EPOCH"] == "1700000000"
+    copied = source_copy.copy(side, into)
+    assert git(copied, "describe", "--tags", "--dirty") == "v7"
+    assert build.source_date(copied) == "1700000000"
     assert {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")} == before
 
 
@@ -214,9 +209,8 @@ def test_a_worktree_whose_repository_is_elsewhere_is_warned_of(
 ) -> None:
     side = worktree(project, tmp_path)
     project.rename(tmp_path / "moved")
-    copied = tree.copy(side, into)
-    assert names(copied.project) == names(side) - {".git"}
-    assert copied.environ == {}
+    copied = source_copy.copy(side, into)
+    assert names(copied) == names(side) - {".git"}
     said = capsys.readouterr().err
     assert f"{project}/.git/worktrees/side" in said
     assert f"-v {project}/.git:{project}/.git:ro" in said
@@ -224,7 +218,7 @@ def test_a_worktree_whose_repository_is_elsewhere_is_warned_of(
 
 def test_a_submodule_alone_is_warned_of(project: Path, into: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / ".git").write_text("gitdir: ../.git/modules/demo\n")
-    tree.copy(project, into)
+    source_copy.copy(project, into)
     assert "name this folder in it" in capsys.readouterr().err
 
 
@@ -236,15 +230,15 @@ def test_a_submodule_whose_repository_is_here_has_it(project: Path, into: Path, 
     git(tmp_path / "top", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(project), "part")
     part = tmp_path / "top" / "part"
     assert (part / ".git").is_file()
-    copied = tree.copy(part, into)
-    assert git(copied.project, "describe", "--tags", "--dirty", **copied.environ) == "v7"
-    assert git(copied.project, "rev-parse", "--show-toplevel") == str(copied.project)
+    copied = source_copy.copy(part, into)
+    assert git(copied, "describe", "--tags", "--dirty") == "v7"
+    assert git(copied, "rev-parse", "--show-toplevel") == str(copied)
 
 
 def test_without_git_it_is_a_copy_all_the_same(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit(project, ".")
     write(project, "build/lib/old.py")
     monkeypatch.setenv("PATH", str(into))
-    copied = tree.copy(project, into)
-    assert "build/lib/old.py" not in names(copied.project)
-    assert "SOURCE_DATE_EPOCH" not in copied.environ
+    copied = source_copy.copy(project, into)
+    assert "build/lib/old.py" not in names(copied)
+    assert build.source_date(copied) == "1580601600"

@@ -7,32 +7,15 @@ repeated, since index URLs hold credentials.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ppmctl.dists import normalise, one_line
-from ppmctl.environments import conda, lock, pip_file
+from ppmctl.environments import conda, lock, requirements_txt
+from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
-from ppmctl.files import whose
-
-MAX_SIZE = 8 << 20  # bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imported:
-    """What a file asks for. `notes` are for people; `name` is what the file calls itself, or "".
-
-    Of `guessed` it is not sure that they are projects of a Python index. `lock` is a pylock.toml as it was read.
-    """
-
-    requirements: tuple[Requirement, ...]
-    notes: tuple[str, ...] = ()
-    name: str = ""
-    guessed: frozenset[str] = frozenset()
-    lock: bytes | None = None
 
 
 def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Imported:
@@ -40,58 +23,28 @@ def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) 
 
     UsageError says which line is wrong.
     """
-    kind = _kind(path)
-    if (extras or groups) and kind is not _pyproject:
-        raise UsageError(f"{path} has no extras and no groups.", hint="--extra and --group are for a pyproject.toml.")
-    if kind is _pyproject:
-        return _pyproject(path, extras, groups)
-    return kind(path)
-
-
-def _kind(path: Path) -> Callable[..., Imported]:
     name = path.name.lower()
     if name == "pyproject.toml":
-        return _pyproject
+        return _pyproject(path, extras, groups)
     if name.startswith("pylock") and name.endswith(".toml"):
-        return _pylock
-    if name.endswith((".txt", ".in")):
-        return _requirements
-    if name.endswith((".yml", ".yaml")):
-        return _conda
-    raise UsageError(
-        f"{path}: it is not known what that is.",
-        hint="Its name says it: requirements.txt, pyproject.toml, environment.yml or pylock.toml.",
-    )
-
-
-def read_text(path: Path) -> str:
-    """The text of a file; UsageError where it can't be read, or is too large to be such a file."""
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=whose(path)) from exc
-    if len(content) > MAX_SIZE:
-        raise UsageError(f"{path} has over {MAX_SIZE >> 20} MB.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeError as exc:
-        raise UsageError(f"{path} is not UTF-8 text.") from exc
-
-
-def _requirements(path: Path) -> Imported:
-    found = pip_file.read(path, read_text)
-    return Imported(requirements=found.requirements, notes=found.notes)
-
-
-def _conda(path: Path) -> Imported:
-    found = conda.read(read_text(path), str(path))
-    return Imported(requirements=found.requirements, notes=found.notes, name=found.name, guessed=found.guessed)
+        reader = _pylock
+    elif name.endswith((".txt", ".in")):
+        reader = requirements_txt.read
+    elif name.endswith((".yml", ".yaml")):
+        reader = conda.read
+    else:
+        raise UsageError(
+            f"{path}: it is not known what that is.",
+            hint="Its name says it: requirements.txt, pyproject.toml, environment.yml or pylock.toml.",
+        )
+    if extras or groups:
+        raise UsageError(f"{path} has no extras and no groups.", hint="--extra and --group are for a pyproject.toml.")
+    return reader(path)
 
 
 def _pylock(path: Path) -> Imported:
     text = read_text(path)
-    content = text.encode()
-    return Imported(requirements=lock.read(content, where=str(path)).requirements, lock=content)
+    return Imported(requirements=[parse(pin.text) for pin in lock.read(text, where=str(path)).pins], lock=text)
 
 
 def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Imported:
@@ -101,15 +54,10 @@ def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Impo
         raise UsageError(f"{path} is not TOML: {one_line(exc)}.") from exc
     project = values.get("project")
     if not isinstance(project, dict):
-        if groups and "dependency-groups" in values:
-            project = {"name": "", "dependencies": []}
-        else:
-            hint = (
-                "Poetry's own table is not read: `poetry export` writes a requirements.txt."
-                if "tool" in values
-                else ""
-            )
-            raise UsageError(f"{path} has no [project] table.", hint=hint)
+        if not groups or "dependency-groups" not in values:
+            poetry = "Poetry's own table is not read: `poetry export` writes a requirements.txt."
+            raise UsageError(f"{path} has no [project] table.", hint=poetry if "tool" in values else "")
+        project = {}
     if "dependencies" in project.get("dynamic", ()):
         raise UsageError(
             f"{path} leaves its dependencies to the build (dynamic).", hint="Import the file they are in."
@@ -122,8 +70,8 @@ def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Impo
     for group in groups:
         found += _parse(_group(values.get("dependency-groups", {}), group, path), f"{path}, group {group}")
     left = sorted({normalise(extra) for extra in optional} - {normalise(extra) for extra in extras})
-    notes = (f"Its extras {', '.join(left)} were left out (--extra NAME).",) if left else ()
-    return Imported(requirements=tuple(found), notes=notes, name=own)
+    notes = [f"Its extras {', '.join(left)} were left out (--extra NAME)."] if left else []
+    return Imported(requirements=found, notes=notes, name=own)
 
 
 def _extra(own: str, optional: Any, extra: str, path: Path, seen: frozenset[str]) -> list[Requirement]:

@@ -3,72 +3,65 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.requirements import Requirement as Parsed
 
+from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _OPTION = re.compile(r"(-[a-zA-Z]|--[a-z-]+)(?:[= ]\s*|(?<=-[a-zA-Z])(?=[^\s=]))?(.*)", re.DOTALL)
 _OWN_OPTIONS = re.compile(r"\s--[a-z].*$", re.DOTALL)  # behind a requirement: --hash=…
-_NESTED = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c"}
+_NESTED = ("-r", "--requirement", "-c", "--constraint")
 _LOCAL = re.compile(r"(?:file:|\.{0,2}/|[A-Za-z]:\\)|\.(?:whl|tar\.gz|zip)$")
 _URL = re.compile(r"[a-z+]+://")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PipFile:
-    """What it asks for, and what was left out, in words."""
-
-    requirements: tuple[Requirement, ...]
-    notes: tuple[str, ...]
-
-
 @dataclass(kw_only=True)
-class _Reading:
-    text_of: Callable[[Path], str]
-    requirements: list[Requirement] = field(default_factory=list)
+class _Reading(Imported):
     constraints: dict[str, list[Requirement]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    hashes: int = 0
+    has_hashes: bool = False
 
 
-def read(path: Path, text_of: Callable[[Path], str]) -> PipFile:
+def read(path: Path) -> Imported:
     """Read the file at `path` and those it names; UsageError names the line that can't be kept."""
-    reading = _Reading(text_of=text_of)
-    _read(path, reading, (), constrains=False)
-    if reading.hashes:
-        reading.notes.append(f"{path}: hashes were left out; `ppmctl env lock` finds those of all files.")
-    names = {requirement.name for requirement in reading.requirements}
-    if unused := sorted(set(reading.constraints) - names):
-        reading.notes.append(f"Constraints on what is not in the list were left out: {', '.join(unused)}.")
-    narrowed = tuple(_narrow(requirement, reading.constraints) for requirement in reading.requirements)
-    return PipFile(requirements=narrowed, notes=tuple(reading.notes))
+    found = _Reading()
+    _read(path, found, (), constrains=False)
+    if found.has_hashes:
+        found.notes.append(f"{path}: hashes were left out; `ppmctl env lock` finds those of all files.")
+    names = {requirement.name for requirement in found.requirements}
+    if unused := sorted(set(found.constraints) - names):
+        found.notes.append(f"Constraints on what is not in the list were left out: {', '.join(unused)}.")
+    found.requirements = [_narrow(requirement, found.constraints) for requirement in found.requirements]
+    return found
 
 
-def _read(path: Path, reading: _Reading, within: tuple[Path, ...], *, constrains: bool) -> None:
+def _read(path: Path, found: _Reading, within: tuple[Path, ...], *, constrains: bool) -> None:
     if path.resolve() in within:
         raise UsageError(f"{path} names itself, by way of {within[-1]}.")
-    for number, line in _lines(reading.text_of(path)):
+    for number, line in _lines(read_text(path)):
         where = f"{path}:{number}"
         if line.startswith("-"):
-            nested = _option(line, where, reading)
-            if nested is not None:
-                kind, name = nested
-                inside = constrains or kind == "-c"
-                _read(path.parent / name, reading, (*within, path.resolve()), constrains=inside)
+            option, value = _option(line, where)
+            if option not in _NESTED:
+                found.notes.append(f"{where}: {option} was left out: an environment has no options.")
+                continue
+            if _URL.match(value) and not value.startswith("file:"):
+                raise UsageError(
+                    f"{where}: {option} names a URL.", hint="Download that file and import it by its name."
+                )
+            inside = constrains or option in ("-c", "--constraint")
+            _read(path.parent / value, found, (*within, path.resolve()), constrains=inside)
             continue
-        text, options = _OWN_OPTIONS.sub("", line), _OWN_OPTIONS.search(line)
-        reading.hashes += options is not None and "--hash" in options.group()
-        requirement = _requirement(text, where)
-        if constrains:
-            reading.constraints.setdefault(requirement.name, []).append(requirement)
-        else:
-            reading.requirements.append(requirement)
+        options = _OWN_OPTIONS.search(line)
+        found.has_hashes |= options is not None and "--hash" in options.group()
+        requirement = _requirement(_OWN_OPTIONS.sub("", line), where)
+        into = found.constraints.setdefault(requirement.name, []) if constrains else found.requirements
+        into.append(requirement)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -89,20 +82,15 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         yield first, last
 
 
-def _option(line: str, where: str, reading: _Reading) -> tuple[str, str] | None:
-    """The file that an option names, with what it is for; None where it was noted and left out."""
+def _option(line: str, where: str) -> tuple[str, str]:
+    """Return an option and its value; UsageError where it names what is on this machine alone."""
     found = _OPTION.fullmatch(line)
     option, value = (found.group(1), found.group(2).strip()) if found else (line.split()[0], "")
-    if option in _NESTED:
-        if _URL.match(value) and not value.startswith("file:"):
-            raise UsageError(f"{where}: {option} names a URL.", hint="Download that file and import it by its name.")
-        return _NESTED[option], value
     if option in ("-e", "--editable"):
         raise UsageError(
             f"{where}: an editable requirement is a folder of this machine.", hint="Publish it, and name the project."
         )
-    reading.notes.append(f"{where}: {option} was left out: an environment has no options.")
-    return None
+    return option, value
 
 
 def _requirement(text: str, where: str) -> Requirement:

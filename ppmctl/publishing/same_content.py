@@ -7,9 +7,7 @@ other bytes and the same content. What the index has is then left as it is, and 
 from __future__ import annotations
 
 import hashlib
-import tarfile
 import tempfile
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -17,10 +15,10 @@ from typing import IO
 from ppmctl import archives, dists, events
 from ppmctl.download import Source
 from ppmctl.errors import PpmError
-from ppmctl.publishing.plans import Plan, Step
+from ppmctl.publishing import contents
+from ppmctl.publishing.plan import Plan, Step
 
 _LARGER = 1 << 20  # bytes; archives whose sizes differ by more are not of the same content
-_EXECUTABLE = 0o111
 _CHUNK = 1 << 20
 
 
@@ -53,30 +51,16 @@ def _settled(step: Step, source: Source, folder: Path) -> Step:
 
 
 def same_content(one: Path, other: Path) -> bool:
-    """Whether two archives of one kind have the same members with the same content, whenever they were packed."""
-    return _members(one) == _members(other)
+    """Return whether two archives of one kind have the same members with the same content, whenever packed."""
+    return _digests(one) == _digests(other)
 
 
-def _members(path: Path) -> dict[str, tuple[object, ...]]:
-    found: dict[str, tuple[object, ...]] = {}
-    if path.name.endswith(".tar.gz"):
-        with tarfile.open(path, "r|gz") as tar:
-            for item in tar:
-                if not item.isdir():
-                    content = tar.extractfile(item) if item.isfile() else None
-                    digest = _digest(content) if content is not None else ""
-                    found[item.name] = (item.type, item.linkname, bool(item.mode & _EXECUTABLE), digest)
-        return found
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if not info.is_dir():
-                with archive.open(info) as content:
-                    found[info.filename] = (bool(info.external_attr >> 16 & _EXECUTABLE), _digest(content))
-    return found
+def _digests(path: Path) -> dict[str, tuple[object, str]]:
+    return {name: (form, _digest(content)) for name, _size, form, content in contents.opened(path)}
 
 
-def _digest(content: IO[bytes]) -> str:
+def _digest(content: IO[bytes] | None) -> str:
     digest = hashlib.sha256()
-    while chunk := content.read(_CHUNK):
+    while content is not None and (chunk := content.read(_CHUNK)):
         digest.update(chunk)
     return digest.hexdigest()
