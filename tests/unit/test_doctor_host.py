@@ -323,7 +323,7 @@ def test_a_revoked_token_that_the_application_still_takes_is_found() -> None:
             return answer(200)
         if not state["revoked"]:
             return answer(403 if method == "POST" else 200)
-        return answer(409 if method == "POST" else 401)
+        return answer(409) if method == "POST" else CHALLENGE
 
     found = list(publish.reader(visit_of(reply)))
     assert of(found, "reader").state == "ok"
