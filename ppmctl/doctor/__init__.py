@@ -85,11 +85,8 @@ CHECKS: tuple[Check, ...] = (
     Check(name="confusion", run=confusion.check, needs=("login",), when=_is_users),
 )
 # What is tried of a release before it serves anybody (`ppmctl.selfcheck`), and of a probe that was removed again.
-RELEASE = tuple(
-    replace(check, needs=())
-    for check in CHECKS
-    if check.name in ("anonymous", "refusals", "publish", "reader", "api")
-)
+_NAMED = {check.name: check for check in CHECKS}
+RELEASE = tuple(replace(_NAMED[name], needs=()) for name in ("anonymous", "refusals", "publish", "reader", "api"))
 REMOVED = (Check(name="removed", run=publish.removed),)
 
 
