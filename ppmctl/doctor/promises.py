@@ -97,8 +97,7 @@ def names(visit: Visit) -> Iterator[Finding]:
 
 def side_files(visit: Visit) -> Iterator[Finding]:
     """What lies beside the packages on the volume is nobody's to read."""
-    wheel = f"/packages/{PROJECT}/{MODULE}-{visit.promised.publish or '1.0'}-py3-none-any.whl"
-    beside = [f"{wheel}.{kind}" for kind in ("upload", "yanked", "removed", "attestations")]
+    beside = [f"{visit.remembered['probe'].path}.{kind}" for kind in ("upload", "yanked", "removed", "attestations")]
     others = [f"/packages/{PROJECT}/.status", "/credentials/htpasswd", "/credentials/access.yml"]
     paths = [*beside, *others, "/packages/%2e%2e/credentials/htpasswd"]
     asked = ((f"404/403/400 for {path}", visit.get(path, visit.credential)) for path in paths)

@@ -211,6 +211,7 @@ def test_where_all_names_are_private_nothing_is_sent_elsewhere() -> None:
 
 def test_a_side_file_that_is_served_is_named() -> None:
     visit = visit_of(lambda _method, path, _signed: answer(200 if path.endswith("access.yml") else 404))
+    visit.remembered["probe"] = probe.make(VERSION)
     assert "/credentials/access.yml" in of(promises.side_files(visit), "side files").found
 
 
