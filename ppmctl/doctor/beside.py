@@ -12,6 +12,7 @@ from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError
 from ppmctl.index import marked
+from ppmctl.output import size
 from ppmctl.volume import ROOT_MARK, Volume
 
 _MIB = 1 << 20
@@ -55,7 +56,7 @@ def _room(volume: Volume) -> Room:
 
 def disk(volume: Volume, room: Room) -> Iterator[Finding]:
     """The bytes and the files that still fit."""
-    left = f"{_size(room.free)} of {_size(room.size)} are free"
+    left = f"{size(room.free)} of {size(room.size)} are free"
     mend = (
         f"Enlarge its disk, or make room: ppmctl stats --root {volume.root}  shows which projects are large,"
         " ppmctl package remove  takes old releases away."
@@ -132,11 +133,3 @@ def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
         )
     else:
         yield Finding("server", "ok", "the application answers, shows a page, and can write its volume")
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"
