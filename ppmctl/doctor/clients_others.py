@@ -9,6 +9,7 @@ from typing import Any
 
 from ppmctl import user_dirs
 from ppmctl.address import read_sections
+from ppmctl.clients.tables import lookup
 from ppmctl.doctor.clients_values import Setting, configure, found, hidden, is_index, variable
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import UsageError
@@ -161,11 +162,9 @@ def _backend(project: Path) -> str:
 def _table(path: Path | None, *names: str) -> dict[str, Any]:
     """A table of a TOML file; an empty one where there is no such, or the file can't be read."""
     try:
-        table: Any = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+        table = lookup(tomllib.loads(path.read_text(encoding="utf-8")), names) if path else {}
     except (OSError, ValueError):
         return {}
-    for name in names:
-        table = table.get(name) if isinstance(table, dict) else None
     return table if isinstance(table, dict) else {}
 
 
