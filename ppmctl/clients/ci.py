@@ -19,7 +19,7 @@ def make_netrc(target: IndexTarget, path: str) -> str:
 
 
 def render(template: str, target: IndexTarget, netrc: str) -> Snippet:
-    """A service's file: pip's options as variables, the command that writes the job's own netrc, the URL of uploads."""
+    """A service's file: pip's options as variables, the command that writes its netrc, the URL of uploads."""
     options = wanted(replace(target, in_keyring=False, ca=None))
     variables = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in options.items()}
     text = (
@@ -29,10 +29,10 @@ def render(template: str, target: IndexTarget, netrc: str) -> Snippet:
     )
     says = [CONFUSION] if target.form == "extra" else []
     if target.ca:
-        where = (
-            "put that file, which is no secret, into the repository, and set PIP_CERT and REQUESTS_CA_BUNDLE to it"
+        says.append(
+            f"The service's machines do not trust {target.ca}: put that file, which is no secret, into the repository,"
+            " and set PIP_CERT and REQUESTS_CA_BUNDLE to it."
         )
-        says.append(f"The service's machines do not trust {target.ca}: {where}.")
     return Snippet(text=text, says=tuple(says))
 
 
