@@ -30,8 +30,8 @@ def render(template: str, target: IndexTarget, netrc: str) -> Snippet:
     says = [CONFUSION] if target.form == "extra" else []
     if target.ca:
         says.append(
-            f"The service's machines do not trust {target.ca}: put that file, which is no secret, into the repository,"
-            " and set PIP_CERT and REQUESTS_CA_BUNDLE to it."
+            f"The service's machines do not trust {target.ca}: put that file, which is no secret, into the repository"
+            ", and set PIP_CERT and REQUESTS_CA_BUNDLE to it."
         )
     return Snippet(text=text, says=tuple(says))
 
