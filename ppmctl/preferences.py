@@ -50,10 +50,8 @@ def indexes(*, environ: Mapping[str, str], home: Path, cwd: Path) -> Iterator[Sa
 
 
 def _files(environ: Mapping[str, str], home: Path, cwd: Path) -> Iterator[tuple[Level, Path]]:
-    for folder in (cwd, *cwd.parents):
-        if (path := folder / "pyproject.toml").is_file():
-            yield "project", path
-            break
+    if project := user_dirs.above(cwd, "pyproject.toml"):
+        yield "project", project
     yield "user", user_dirs.own(environ, home) / "config.toml"
     yield "system", SYSTEM
 

@@ -17,6 +17,11 @@ def own(environ: Mapping[str, str], home: Path) -> Path:
     return config(environ, home) / "ppmctl"
 
 
+def above(folder: Path, name: str) -> Path | None:
+    """Return the file of this name in a folder or in the next above that has one, as a project's is found."""
+    return next((path for each in (folder, *folder.parents) if (path := each / name).is_file()), None)
+
+
 def netrc(environ: Mapping[str, str], home: Path) -> Path:
     """Return the path of the netrc file that clients read: NETRC or ~/.netrc."""
     return Path(environ.get("NETRC") or home / ".netrc")

@@ -82,14 +82,15 @@ def _made(
     if not is_tried:
         file_edit.make(change, record)
     backup = change.entry.backup if change.entry is not None and change.is_one and not is_tried else None
+    shown = here.shown(change.path)
     return {
         "client": client,
         "file": str(change.path),
         "outcome": change.done,
         "dry_run": is_tried,
-        "diff": list(change.diff(here.shown(change.path), name)),
+        "diff": list(change.diff(shown, name)),
         "backup": backup,
-        "notes": [*(f"{client}: {note}" for note in change.notes), *notes],
+        "notes": [*(f"{client}: {shown}: {note}" for note in change.notes), *notes],
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, sh
-from ppmctl.clients.pip import wanted
+from dataclasses import replace
+
+from ppmctl.clients import IndexTarget, Snippet, sh
+from ppmctl.clients.pip import CONFUSION, wanted
 
 # read by pip, uv, pdm, poetry, curl and ppmctl, wherever NETRC says it is
 NETRC_LINE = "machine %s login %s password %s\\n"
@@ -16,21 +18,22 @@ def make_netrc(target: IndexTarget, path: str) -> str:
     )
 
 
-def pip_variables(target: IndexTarget) -> dict[str, str]:
-    """pip's options as variables; the job's own credential is in its netrc."""
-    plain = {name: value for name, value in wanted(target).items() if name != "cert"}
-    for name in ("index-url", "extra-index-url"):
-        if name in plain:
-            plain[name] = target.address.simple
-    return {f"PIP_{name.upper().replace('-', '_')}": value for name, value in plain.items()}
-
-
-def ca_says(target: IndexTarget) -> tuple[str, ...]:
-    """What to do about authorities that the service's machines do not know."""
-    if not target.ca:
-        return ()
-    where = "put that file, which is no secret, into the repository, and set PIP_CERT and REQUESTS_CA_BUNDLE to it"
-    return (f"The service's machines do not trust {target.ca}: {where}.",)
+def render(template: str, target: IndexTarget, netrc: str) -> Snippet:
+    """A service's file: pip's options as variables, the command that writes its netrc, the URL of uploads."""
+    options = wanted(replace(target, in_keyring=False, ca=None))
+    variables = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in options.items()}
+    text = (
+        template.replace("@VARIABLES@", "\n  ".join(f"{name}: {quoted(value)}" for name, value in variables.items()))
+        .replace("@NETRC@", netrc)
+        .replace("@UPLOAD@", quoted(target.address.upload))
+    )
+    says = [CONFUSION] if target.form == "extra" else []
+    if target.ca:
+        says.append(
+            f"The service's machines do not trust {target.ca}: put that file, which is no secret, into the repository"
+            ", and set PIP_CERT and REQUESTS_CA_BUNDLE to it."
+        )
+    return Snippet(text=text, says=tuple(says))
 
 
 def quoted(value: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ppmctl.clients import IndexTarget, Snippet, sh
-from ppmctl.clients.pip import CONFUSION
+from ppmctl.clients.pip import CONFUSION, wanted
 
 _CA = "/run/ppm-ca.pem"
 
@@ -15,12 +17,8 @@ def render(target: IndexTarget) -> Snippet:
     if target.ca:
         mounts.append(f"--mount=type=secret,id=ca,target={_CA}")
         secrets.append(f"--secret id=ca,src={sh(target.ca)}")
-    single = target.form == "single"
-    options = [f"{'--index-url' if single else '--extra-index-url'} {sh(target.address.simple)}"]
-    if target.untrusted:
-        options.append(f"--trusted-host {sh(target.untrusted)}")
-    if target.ca:
-        options.append(f"--cert {_CA}")
+    known = replace(target, in_keyring=False, ca=_CA if target.ca else None)
+    options = [f"--{name} {sh(value)}" for name, value in wanted(known).items()]
     lines = [
         "# syntax=docker/dockerfile:1",
         f"# Dockerfile; built by: docker build {' '.join(secrets)} .",
@@ -30,6 +28,6 @@ def render(target: IndexTarget) -> Snippet:
         "~/.netrc has the credential after ppmctl login --netrc.",
         "Where the step is not root's: target=/run/netrc,uid=1000 and NETRC=/run/netrc before pip.",
     ]
-    if not single:
+    if target.form == "extra":
         said.append(CONFUSION)
     return Snippet(text="\n".join(lines), says=tuple(said))

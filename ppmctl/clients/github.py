@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ppmctl.clients import IndexTarget, Snippet, ci
-from ppmctl.clients.pip import CONFUSION
 
 _WORKFLOW = """\
 # .github/workflows/release.yml
@@ -47,11 +46,4 @@ jobs:
 
 def render(target: IndexTarget) -> Snippet:
     """A workflow file."""
-    variables = "\n  ".join(f"{name}: {ci.quoted(value)}" for name, value in ci.pip_variables(target).items())
-    text = (
-        _WORKFLOW.replace("@VARIABLES@", variables)
-        .replace("@NETRC@", ci.make_netrc(target, '"$RUNNER_TEMP/netrc"'))
-        .replace("@UPLOAD@", ci.quoted(target.address.upload))
-    )
-    confusion = (CONFUSION,) if target.form == "extra" else ()
-    return Snippet(text=text, says=(*confusion, *ci.ca_says(target)))
+    return ci.render(_WORKFLOW, target, ci.make_netrc(target, '"$RUNNER_TEMP/netrc"'))

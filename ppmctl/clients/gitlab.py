@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ppmctl.clients import IndexTarget, Snippet, ci
-from ppmctl.clients.pip import CONFUSION
 
 _JOBS = """\
 # .gitlab-ci.yml
@@ -35,11 +34,4 @@ publish:
 
 def render(target: IndexTarget) -> Snippet:
     """A .gitlab-ci.yml."""
-    variables = "\n  ".join(f"{name}: {ci.quoted(value)}" for name, value in ci.pip_variables(target).items())
-    text = (
-        _JOBS.replace("@VARIABLES@", variables)
-        .replace("@NETRC@", ci.quoted(ci.make_netrc(target, '"$NETRC"')))
-        .replace("@UPLOAD@", ci.quoted(target.address.upload))
-    )
-    confusion = (CONFUSION,) if target.form == "extra" else ()
-    return Snippet(text=text, says=(*confusion, *ci.ca_says(target)))
+    return ci.render(_JOBS, target, ci.quoted(ci.make_netrc(target, '"$NETRC"')))

@@ -53,8 +53,7 @@ def path(client: str, scope: Scope, here: Here, *, is_there: Callable[[Path], bo
         raise UsageError(f"{client} has no file of its own for --{scope}.", hint=f"It has: {known}." if known else "")
     if scope == "project":
         name = "Pipfile" if client == "pipenv" else "pyproject.toml"
-        found = (folder / name for folder in (here.cwd, *here.cwd.parents))
-        return next(filter(is_there, found), here.cwd / name)
+        return user_dirs.above(here.cwd, name) or here.cwd / name
     if client == "pip":
         return _pip_of_venv(here) if scope == "venv" else _pip_of_user(here, is_there)
     if client == "uv":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ppmctl.clients import Form, IndexTarget, Scope
 from ppmctl.clients.lines import Body, Unreadable
-from ppmctl.clients.tables import TomlEdit, lookup, parsed
+from ppmctl.clients.tables import TomlEdit, tables
 
 _ABOVE: dict[Scope, tuple[str, ...]] = {"user": (), "project": ("tool", "uv")}
 _FLAGS: dict[Form, dict[str, str | bool]] = {"single": {"default": True}, "explicit": {"explicit": True}}
@@ -63,11 +63,9 @@ class File(TomlEdit):
     @classmethod
     def check(cls, body: Body) -> None:
         """Raise Unreadable where uv would stop: no TOML, or two indexes that are both the default."""
-        values = parsed(body)
+        found = [table for table in tables(cls.scan(body)) if table.values.get("default") is True]
         for above in _ABOVE.values():
-            there = lookup(values, (*above, "index"))
-            defaults = [each for each in there if each.get("default") is True] if isinstance(there, list) else []
-            if len(defaults) > 1:
+            if sum(table.path == (*above, "index") for table in found) > 1:
                 raise Unreadable("two indexes are the default.")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ppmctl import user_dirs
 from ppmctl.address import read_sections
-from ppmctl.doctor.clients_values import Setting, configure, found, hidden, is_index, variable
+from ppmctl.doctor.clients_values import Setting, configure, found, hidden, is_index, table_of, variable
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import UsageError
 
@@ -22,8 +21,8 @@ def check(visit: Visit) -> Iterator[Finding]:
 
 
 def _poetry(visit: Visit) -> Iterator[Finding]:
-    project = _project(visit, "pyproject.toml")
-    table = _table(project, "tool", "poetry")
+    project = user_dirs.above(visit.cwd, "pyproject.toml")
+    table = table_of(project, "tool", "poetry")
     sources = [source for source in _list(table.get("source")) if source.get("url")]
     if project is None or not (table or _backend(project).startswith("poetry")):
         yield _no_project("poetry", visit)
@@ -45,8 +44,8 @@ def _poetry(visit: Visit) -> Iterator[Finding]:
 
 
 def _pdm(visit: Visit) -> Iterator[Finding]:
-    project = _project(visit, "pyproject.toml")
-    table = _table(project, "tool", "pdm")
+    project = user_dirs.above(visit.cwd, "pyproject.toml")
+    table = table_of(project, "tool", "pdm")
     over = variable(visit.environ, "PDM_PYPI_URL")
     sources = _list(table.get("source"))
     ours = [source for source in sources if is_index(str(source.get("url", "")), visit.address)]
@@ -67,7 +66,7 @@ def _pdm(visit: Visit) -> Iterator[Finding]:
     urls = [
         Setting(name="pypi.url", value=url, file=path, undo=f"pdm config --delete pypi.url  # {path}")
         for path in files
-        if isinstance(url := _table(path, "pypi").get("url"), str)
+        if isinstance(url := table_of(path, "pypi").get("url"), str)
     ]
     written = [setting for setting in urls if is_index(setting.value, visit.address)]
     if over is not None and written and not is_index(over.value, visit.address):
@@ -84,12 +83,12 @@ def _pdm(visit: Visit) -> Iterator[Finding]:
 
 
 def _pipenv(visit: Visit) -> Iterator[Finding]:
-    pipfile = _project(visit, "Pipfile")
+    pipfile = user_dirs.above(visit.cwd, "Pipfile")
     if pipfile is None:
         yield _no_project("pipenv", visit)
         return
     mirror = variable(visit.environ, "PIPENV_PYPI_MIRROR")
-    sources = _list(_table(pipfile).get("source"))
+    sources = _list(table_of(pipfile).get("source"))
     ours = [source for source in sources if is_index(str(source.get("url", "")), visit.address)]
     if not ours:
         said = f"pipenv does not ask this index: no [[source]] of {pipfile} has it"
@@ -149,24 +148,8 @@ def _no_project(name: str, visit: Visit) -> Finding:
     )
 
 
-def _project(visit: Visit, filename: str) -> Path | None:
-    folders = (visit.cwd, *visit.cwd.parents)
-    return next((folder / filename for folder in folders if (folder / filename).is_file()), None)
-
-
 def _backend(project: Path) -> str:
-    return str(_table(project, "build-system").get("build-backend", ""))
-
-
-def _table(path: Path | None, *names: str) -> dict[str, Any]:
-    """A table of a TOML file; an empty one where there is no such, or the file can't be read."""
-    try:
-        table: Any = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):
-        return {}
-    for name in names:
-        table = table.get(name) if isinstance(table, dict) else None
-    return table if isinstance(table, dict) else {}
+    return str(table_of(project, "build-system").get("build-backend", ""))
 
 
 def _list(value: object) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from ppmctl.doctor.clients_values import (
     make_single,
     only_in_keyring,
     run,
+    table_of,
     take_up,
     variable,
 )
@@ -64,7 +64,8 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
             yield Finding("uv", "fail", f"{program} does not work: {why}", more)
             continue
         python = re.search(r"Using Python (\S+) interpreter", ran.output)
-        told = [(path, table) for path in files if (table := _table(path)) is not None]
+        above = {path: ("tool", "uv") if path.name == "pyproject.toml" else () for path in files}
+        told = [(path, table) for path, names in above.items() if (table := table_of(path, *names))]
         entries = _entries(told, visit)
         settings = _settings(told, visit)
         yield Client(
@@ -76,16 +77,6 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
             sources=_asked(entries),
             form=_form(entries, settings),
         )
-
-
-def _table(path: Path) -> Mapping[str, Any] | None:
-    try:
-        table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # uv has read it, or said what is wrong
-        return None
-    if path.name == "pyproject.toml":
-        table = table.get("tool", {}).get("uv", {})
-    return table if isinstance(table, dict) else None
 
 
 def _entries(told: list[tuple[Path, Mapping[str, Any]]], visit: Visit) -> list[_Entry]:

@@ -9,13 +9,15 @@ import os
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ppmctl import logins, user_dirs, wellknown
 from ppmctl.address import Address, base_url
+from ppmctl.clients.tables import lookup
 from ppmctl.credential import SECRET_VARIABLES
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError, UsageError
@@ -162,6 +164,15 @@ def last_line(ran: Ran) -> str:
     lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
     said = hidden(lines[-1]) if lines else f"exit code {ran.code}"
     return "".join(letter for letter in said if letter.isprintable())[:300].rstrip(".")
+
+
+def table_of(path: Path | None, *names: str) -> Mapping[str, Any]:
+    """Return a table of a TOML file; an empty one where there is no such, or the file can't be read."""
+    try:
+        table = lookup(tomllib.loads(path.read_text(encoding="utf-8")), names) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def variable(environ: Mapping[str, str], name: str) -> Setting | None:

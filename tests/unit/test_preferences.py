@@ -32,7 +32,7 @@ def test_the_nearest_word_counts(cwd: Path, tmp_path: Path) -> None:
     project.write_text('[tool.ppmctl]\nindex = "https://project.test/simple/"\n[tool.ppmctl.publish]\nx = 1\n')
     user_file(tmp_path).write_text('index = "https://user.test/"\n')
     preferences.SYSTEM.write_text('index = "https://machine.test/"\n')
-    logins.read({}, tmp_path).put(logins.Login(index="https://login.test", username="ann"))
+    logins.read({}, tmp_path).changed([], logins.Login(index="https://login.test", username="ann"))
     environ = {"PPMCTL_INDEX": "https://environ.test/"}
 
     def meant() -> str:
@@ -46,7 +46,8 @@ def test_the_nearest_word_counts(cwd: Path, tmp_path: Path) -> None:
     assert meant() == "https://user.test"
     user_file(tmp_path).unlink()
     assert meant() == "https://login.test"
-    logins.read({}, tmp_path).drop("https://login.test")
+    known = logins.read({}, tmp_path)
+    known.changed(known.all)
     assert meant() == "https://machine.test"
     preferences.SYSTEM.unlink()
     with pytest.raises(UsageError, match="not said which index"):
