@@ -45,6 +45,9 @@ class Actor:
         audit.write(volume, action=action, by=self.name, origin=self.origin, what=what, result=result)
 
 
+SERVER = Actor(name="ppm", origin="here")
+
+
 class Grant(TypedDict, total=False):
     """What a new credential is for: `expires` is a moment as `access.expiry` returns it, None for never."""
 

@@ -17,9 +17,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Unpack
 
-from ppmctl import access, audit, credentials, htpasswd, invites
+from ppmctl import access, credentials, htpasswd, invites
 from ppmctl.access import Access
 from ppmctl.account import (
+    SERVER,
     Account,
     Actor,
     Deliver,
@@ -265,7 +266,7 @@ def _audit_others(volume: Volume, actor: Actor, verb: str, name: str, names: Ite
 def _audit_pruned(volume: Volume, change: Change) -> None:
     for name in change.taken_out:
         if name not in change.access or not change.access[name].is_shut:  # nobody asked for it: its time was over
-            audit.write(volume, action="prune", by="ppm", origin="here", what=name, result="done")
+            SERVER.record(volume, "prune", name)
 
 
 def _issue(change: Change, name: str, deliver: Deliver | None) -> Issued:

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 
 from ppmctl import access, credentials, files, htpasswd
 from ppmctl.access import Access
-from ppmctl.account import Actor
+from ppmctl.account import SERVER, Actor
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
 
 NAME = "admin"
 LOOPBACK = ("127.0.0.1", "localhost")
-SERVER = Actor(name="ppm", origin="here")
 
 _HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 
