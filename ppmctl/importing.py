@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from ppmctl import access, credentials, htpasswd
-from ppmctl.access import Access
-from ppmctl.account import Actor, granted, require_scope
+from ppmctl.account import Actor, granted, new_entry
 from ppmctl.errors import UsageError
 from ppmctl.htpasswd import Line
 from ppmctl.volume import Volume
@@ -45,14 +43,7 @@ def take(
     dry_run: bool = False,
 ) -> tuple[Taken, ...]:
     """Make a user of each line that can be one, costs `limit` milliseconds at most, and has a name that is free."""
-    pattern = Access(
-        name="",
-        role=access.check_role(role),
-        created=access.stamp(datetime.now(UTC)),
-        projects=access.check_projects(projects),
-        by=actor.name,
-    )
-    require_scope(pattern)
+    pattern = new_entry(actor, "", {"role": role, "projects": projects})
     accepted: dict[str, Line] = {}
     done: list[Taken] = []
     with credentials.changing(volume, dry_run=dry_run) as change:
