@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal, Required, TypedDict
 
 from ppmctl import audit
-from ppmctl.access import ROLES, Access, exceeds
+from ppmctl.access import ROLES, Access, check_projects, check_role, exceeds, stamp
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change, Known
 from ppmctl.errors import CredentialError, PpmError, UsageError
@@ -49,6 +50,9 @@ class Actor:
     def record(self, volume: Volume, action: str, what: str, result: str = "done") -> None:
         """Write a line of the audit: what the actor did, or why it failed."""
         audit.write(volume, action=action, by=self.name, origin=self.origin, what=what, result=result)
+
+
+SERVER = Actor(name="ppm", origin="here")
 
 
 class Grant(TypedDict, total=False):
@@ -178,6 +182,20 @@ def require_within(token: Access, holder: Access) -> None:
     """Raise NotAllowed where the token would have more right than the holder."""
     if more := exceeds(token, holder):
         raise NotAllowed(f"{token.name} would have more right than {holder.name} has: {more}.")
+
+
+def new_entry(actor: Actor, name: str, grant: Grant) -> Access:
+    """Return a new credential that the actor makes now; UsageError for a role or projects that can't be."""
+    entry = Access(
+        name=name,
+        role=check_role(grant["role"]),
+        created=stamp(datetime.now(UTC)),
+        projects=check_projects(grant.get("projects", ())),
+        expires=grant.get("expires"),
+        by=actor.name if actor.access is None else actor.access.name,
+    )
+    require_scope(entry)
+    return entry
 
 
 def require_scope(entry: Access) -> None:

@@ -14,12 +14,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Unpack
 
-from ppmctl import access, audit, credentials, htpasswd, invites
-from ppmctl.access import Access
+from ppmctl import access, credentials, htpasswd, invites
 from ppmctl.account import (
+    SERVER,
     Account,
     Actor,
     Deliver,
@@ -33,6 +32,7 @@ from ppmctl.account import (
     granted,
     holders_of,
     narrowed,
+    new_entry,
     noun,
     requested,
     require_admin,
@@ -100,7 +100,8 @@ def create_token(
     with _changing(
         volume, actor, "token create", requested(name, grant), done=lambda change: granted(change.access[name])
     ) as change:
-        wanted = _new(actor, name, grant)
+        access.check_name(name)
+        wanted = new_entry(actor, name, grant)
         if not wanted.is_token:
             raise UsageError(f"{name!r} is no token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
         holders = holders_of(change, actor, wanted)  # first: whether somebody else has such a token is not told
@@ -244,7 +245,8 @@ def _adding(volume: Volume, actor: Actor, name: str, grant: UserGrant, what: str
     """Yield a change that has the new user; `what` is its line of the audit."""
     with _changing(volume, actor, "user add", what) as change:
         require_admin(actor)
-        user = replace(_new(actor, name, grant), email=access.check_email(grant.get("email")))
+        access.check_name(name)
+        user = replace(new_entry(actor, name, grant), email=access.check_email(grant.get("email")))
         if user.is_token:
             hint = f"ppmctl token create {name} --role {user.role}"
             raise UsageError(f"{name!r} is a token's name, no user's.", hint=hint)
@@ -265,7 +267,7 @@ def _audit_others(volume: Volume, actor: Actor, verb: str, name: str, names: Ite
 def _audit_pruned(volume: Volume, change: Change) -> None:
     for name in change.taken_out:
         if name not in change.access or not change.access[name].is_shut:  # nobody asked for it: its time was over
-            audit.write(volume, action="prune", by="ppm", origin="here", what=name, result="done")
+            SERVER.record(volume, "prune", name)
 
 
 def _issue(change: Change, name: str, deliver: Deliver | None) -> Issued:
@@ -275,20 +277,6 @@ def _issue(change: Change, name: str, deliver: Deliver | None) -> Issued:
     if deliver is not None:
         deliver(issued)
     return issued
-
-
-def _new(actor: Actor, name: str, grant: Grant) -> Access:
-    access.check_name(name)
-    entry = Access(
-        name=name,
-        role=access.check_role(grant["role"]),
-        created=access.stamp(datetime.now(UTC)),
-        projects=access.check_projects(grant.get("projects", ())),
-        expires=grant.get("expires"),
-        by=actor.name if actor.access is None else actor.access.name,
-    )
-    require_scope(entry)
-    return entry
 
 
 def _tokens(change: Change, owner: str) -> set[str]:

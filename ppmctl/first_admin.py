@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
-from ppmctl import access, credentials, files, htpasswd
-from ppmctl.access import Access
-from ppmctl.account import Actor
+from ppmctl import credentials, files, htpasswd
+from ppmctl.account import SERVER, Actor, new_entry
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
 
 NAME = "admin"
 LOOPBACK = ("127.0.0.1", "localhost")
-SERVER = Actor(name="ppm", origin="here")
 
 _HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 
@@ -44,7 +41,7 @@ def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBA
         files.write_atomic(volume.first_credential, f"{NAME}:{secret}\n".encode(), mode=0o600, sync=True)
         files.write_atomic(volume.first_netrc, netrc.encode(), mode=0o600, sync=True)
         if NAME not in admins or not known.access[NAME].is_live():  # else it is somebody's, but for the secret
-            change.put(Access(name=NAME, role="admin", created=access.stamp(datetime.now(UTC)), by=actor.name))
+            change.put(new_entry(actor, NAME, {"role": "admin"}))
         change.put_hash(NAME, htpasswd.hash_of(secret))
     actor.record(volume, "user add", f"{NAME} as admin, the first")
     return True

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from ppmctl import access, credentials, htpasswd
-from ppmctl.access import Access
-from ppmctl.account import Actor, granted, require_scope
+from ppmctl.account import Actor, granted, new_entry
 from ppmctl.errors import UsageError
 from ppmctl.htpasswd import Line
 from ppmctl.volume import Volume
@@ -45,21 +43,18 @@ def take(
     dry_run: bool = False,
 ) -> tuple[Taken, ...]:
     """Make a user of each line that can be one, costs `limit` milliseconds at most, and has a name that is free."""
-    pattern = Access(
-        name="",
-        role=access.check_role(role),
-        created=access.stamp(datetime.now(UTC)),
-        projects=access.check_projects(projects),
-        by=actor.name,
-    )
-    require_scope(pattern)
-    seen: set[str] = set()
+    pattern = new_entry(actor, "", {"role": role, "projects": projects})
+    accepted: dict[str, Line] = {}
     done: list[Taken] = []
-    with credentials.changing(volume) as change:
+    with credentials.changing(volume, dry_run=dry_run) as change:
         named = change.named
         for number, line in lines:
             milliseconds = htpasswd.cost(line) * 1000
-            refused = _refusal(line, milliseconds, limit) or _collision(line.name, named, seen)
+            refused = _refusal(line, milliseconds, limit)
+            if not refused and line.name in named:
+                refused = "refused: there is a credential of that name already"
+            if not refused and line.name in accepted:
+                refused = "refused: the name stands in an earlier line"
             done.append(
                 Taken(
                     number=number,
@@ -70,12 +65,10 @@ def take(
                 )
             )
             if not refused:
-                seen.add(line.name)
-        if not dry_run:
-            taken = [line for (_number, line), each in zip(lines, done, strict=True) if not each.refused]
-            change.put(*(replace(pattern, name=line.name) for line in taken))
-            for line in taken:
-                change.put_hash(line.name, line.stored)
+                accepted[line.name] = line
+        change.put(*(replace(pattern, name=name) for name in accepted))
+        for name, line in accepted.items():
+            change.put_hash(name, line.stored)
     for each in () if dry_run else done:
         if not each.refused:
             actor.record(volume, "user import", f"{granted(replace(pattern, name=each.name))}, {each.kind}")
@@ -96,9 +89,3 @@ def _refusal(line: Line, milliseconds: float, limit: float) -> str:
     if milliseconds > limit:
         return f"refused: over the limit of {limit:g} ms (--force takes it)"
     return ""
-
-
-def _collision(name: str, named: frozenset[str], seen: set[str]) -> str:
-    if name in named:
-        return "refused: there is a credential of that name already"
-    return "refused: the name stands in an earlier line" if name in seen else ""

@@ -21,6 +21,7 @@ from ppmctl.errors import PpmError
 if TYPE_CHECKING:
     from rich.console import Console
 
+_LINES = "\n\t"
 _LABEL = 10  # characters of the names of what is looked at
 _COLOURS = {
     **dict.fromkeys(("ok", "active", "done"), "green"),
@@ -122,7 +123,7 @@ def _cell(cell: Cell, *, is_terminal: bool) -> str:
         return f"{moment:%Y-%m-%d %H:%M}" if is_terminal else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(cell, Bytes) and is_terminal:
         return size(cell)
-    return _one_line(str(cell))
+    return _printable(str(cell))
 
 
 def moment(text: str | None) -> Cell:
@@ -160,9 +161,9 @@ def fields(rows: Iterable[tuple[str, Cell]]) -> None:
 
 def finding(state: str, label: str, text: str, remedy: str) -> None:
     """Print a check's state, name and finding to stdout, and below it the remedy, a line each."""
-    _print(f"{state:4}", _COLOURS.get(state, ""), _one_line(f"  {label:{_LABEL}}  {text}"))
+    _print(f"{state:4}", _COLOURS.get(state, ""), _printable(f"  {label:{_LABEL}}  {text}"))
     if remedy:
-        data(_one_line(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
+        data(_printable(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
 
 
 def _print(start: str, style: str, rest: str) -> None:
@@ -175,8 +176,8 @@ def _print(start: str, style: str, rest: str) -> None:
     _console(sys.stdout).print(Text(start, style=style) + Text(rest), soft_wrap=True)
 
 
-def _one_line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def _printable(text: str, *, also: str = "") -> str:
+    return "".join(letter if letter.isprintable() or letter in also else "?" for letter in text)
 
 
 def error(exc: PpmError, *, in_json: bool = False) -> None:
@@ -188,13 +189,9 @@ def error(exc: PpmError, *, in_json: bool = False) -> None:
         cause = {"message": exc.message, "hint": exc.hint or None, "exit_code": exc.exit_code}
         as_json({**exc.done, "error": cause})
         return
-    say(f"ppmctl: {_printable(exc.message)}")
+    say(f"ppmctl: {_printable(exc.message, also=_LINES)}")
     if exc.hint:
-        say(f"        {_printable(exc.hint)}")
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)
+        say(f"        {_printable(exc.hint, also=_LINES)}")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ _COMMANDS = {
     "config": ("config", "config", "Print the settings in force, each with where it comes from."),
     "doctor": ("doctor", "doctor", "Try all that stands between here and an index, and name what mends it."),
     "env": ("env", "env", "Share named lists of requirements: make, change, lock and install them."),
-    "health": ("health", "health", "Try whether a running server is healthy."),
+    "health": ("serve", "health", "Try whether a running server is healthy."),
     "index": ("index", "index", "Rebuild, check or fill an index."),
     "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
     "login": ("login", "login", "Log in to an index, and keep its credential and URL."),

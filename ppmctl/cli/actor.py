@@ -12,15 +12,9 @@ _UID = os.getuid()  # before a command of root's goes on as the volume's owner
 
 def actor() -> Actor:
     """The unix user who typed the command, also through sudo; from here, or from where `--on` says it was typed."""
-    return Actor(name=f"unix:{os.environ.get('SUDO_USER') or _name()}", origin=_origin())
-
-
-def _name() -> str:
     try:
-        return pwd.getpwuid(_UID).pw_name
+        name = pwd.getpwuid(_UID).pw_name
     except KeyError:  # a uid without a name, as in containers
-        return str(_UID)
-
-
-def _origin() -> str:
-    return os.environ.get("PPMCTL_ORIGIN") or "here"
+        name = str(_UID)
+    origin = os.environ.get("PPMCTL_ORIGIN") or "here"
+    return Actor(name=f"unix:{os.environ.get('SUDO_USER') or name}", origin=origin)

@@ -1,4 +1,4 @@
-"""`ppmctl serve` and `ppmctl init`."""
+"""`ppmctl serve`, `ppmctl init` and `ppmctl health`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ppmctl import output
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, open_volume, root_option
 from ppmctl.config import SETTINGS, ServerSettings, Setting, server_settings, settings_file
+from ppmctl.errors import PpmError
 
 
 def settings_options(about: Callable[[Setting], str], names: Collection[str] | None = None) -> Callable[[Any], Any]:
@@ -86,6 +87,32 @@ def init(root: Path) -> Answer:
     told = told if made else "was there already and stays as it is."
     value = {"root": volume.root, "settings": volume.settings, "made": made}
     return Answer(value, lambda: output.say(f"{volume.settings} {told}"))
+
+
+@click.command()
+@root_option
+# what tells how a server is asked
+@settings_options(lambda _setting: "The server's, if it was started with one.", ("host", "port", "read_access"))
+@answers
+def health(root: Path, **flags: Any) -> Answer:
+    """Try whether the server of the volume ROOT is healthy: run it beside the server, as its user.
+
+    The server answers, a page can be had, and the volume can be written; each within a few seconds, and without a
+    credential. The server is found by its settings (PPM_… variables and ROOT/ppm.yml). Prints one line, and exits 0;
+    or what is wrong, and exits 1.
+    """
+    from ppmctl import health
+
+    try:
+        volume = find_volume(root)
+        health.check(server_settings(root, flags=flags))
+    except PpmError as exc:
+        # one line, and 1 whatever it is: a container engine takes these two alone
+        raise PpmError(f"{exc.message} {exc.hint}".strip()) from exc
+    return Answer(
+        {"ok": True, "root": volume.root},
+        lambda: output.data(f"ok: the server of {volume.root} answers, shows a page, and can write its volume"),
+    )
 
 
 def _print_commands(settings: ServerSettings, *, made: bool) -> None:

@@ -302,6 +302,9 @@ def test_one_deletes_all_that_is_ones_own(index: Server, tmp_path: Path, ann: Ma
     assert names(eve, "--mine") == []
     assert "not-eves" in names(eve)
     assert env(eve, "delete", "--mine", "--yes") == ""
+    env(eve, "create", "eve-three")
+    deleted = json.loads(env(eve, "delete", "--mine", "--yes", "--json"))
+    assert deleted == [{"name": "eve-three", "revisions": 1}]
 
 
 def test_nobody_else_changes_what_is_not_shared(index: Server, ann: Machine, bob: Machine, tmp_path: Path) -> None:
@@ -348,4 +351,6 @@ def test_what_is_imported_is_what_the_file_says(ann: Machine, index: Server, tmp
     assert listing(ann, "from-conda") == ["imported>=1"]
     env(ann, "export", "from-conda", "--output", tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_text().splitlines()[1:] == ["imported>=1"]
+    exported = json.loads(env(ann, "export", "from-conda@1", "--output", tmp_path / "constraints.txt", "--json"))
+    assert (exported["revision"], exported["format"]) == (1, "constraints")
     assert "not replaced" in env(ann, "export", "from-conda", "--output", tmp_path / "out.txt", expect=1)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import click
 import pytest
@@ -391,6 +392,35 @@ def test_lines_are_imported_from_stdin_too(
     assert capsys.readouterr().err == "ppmctl: The htpasswd file is not UTF-8.\n"
     assert cli.run(["user", "import", str(tmp_path / "none"), *root]) == 1
     assert "none can't be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["init"], 0, {"root": "ROOT", "settings": "ROOT/ppm.yml", "made": True}),
+        (["index", "rebuild"], 0, {"projects": 0, "written": 0, "recorded": [], "problems": []}),
+        (["index", "adopt", "old"], 1, {"taken": [], "same": [], "left": [{"path": "old/x.whl", "reason": ANY}]}),
+        (["user", "invite", "ann", "--withdraw"], 0, {"withdrawn": "ann"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_json_has_what_the_text_says(
+    arguments: list[str],
+    code: int,
+    expected: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "x.whl").write_bytes(b"")
+    root = str(tmp_path / "root")
+    if "--withdraw" in arguments:
+        assert cli.run(["user", "invite", "ann", "--role", "reader", "--root", root]) == 0
+        capsys.readouterr()
+    assert cli.run([*arguments, "--json", "--root", root]) == code
+    assert json.loads(capsys.readouterr().out.replace(root, "ROOT")) == expected
 
 
 def test_init_writes_settings_once(tmp_path: Path) -> None:
