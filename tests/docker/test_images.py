@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -349,8 +350,13 @@ def refusal(box: Container) -> str:
 
 
 def state(root: Path) -> dict[Path, tuple[int, int, int]]:
-    there = {path: path.stat() for path in [root, *root.rglob("*")]}
-    return {path: (entry.st_uid, entry.st_gid, entry.st_mode) for path, entry in there.items()}
+    """Return owner, group and mode of all that is in `root`, but for what a server takes away meanwhile."""
+    found = {}
+    for path in [root, *root.rglob("*")]:
+        with contextlib.suppress(FileNotFoundError):
+            entry = path.stat()
+            found[path] = (entry.st_uid, entry.st_gid, entry.st_mode)
+    return found
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o700])

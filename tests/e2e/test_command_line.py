@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support import preloaded
+from support import warm
 from support.servers import PPMCTL, clean_environment, ppmctl
 from support.terminals import on_a_terminal, read_until
 
@@ -133,12 +134,15 @@ def test_the_settings_of_a_server_are_shown_with_who_says_them(tmp_path: Path) -
     ids=" ".join,
 )
 def test_ppmctl_in_a_fork_does_what_the_program_does(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """Most tests leave out the start of the interpreter (`support.preloaded`); the rest has to be the same."""
+    """Most tests leave out the start of the interpreter (`support.warm`); the rest has to be the same."""
     environ = clean_environment(tmp_path / "home", HTTPS_PROXY="http://proxy.test:3128")
     ppmctl("init", "--root", str(tmp_path / "root"))
-    options = {"env": environ, "cwd": tmp_path, "input": "me:secret\n"}
-    program = subprocess.run([*PPMCTL, *arguments], capture_output=True, text=True, timeout=60, **options)
-    fork = preloaded.run(arguments, **options)
+    given = "me:secret\n"
+    program = subprocess.run(
+        [*PPMCTL, *arguments], env=environ, cwd=tmp_path, input=given, capture_output=True, text=True, timeout=60
+    )
+    options: dict[str, Any] = {"expect": None, "environ": environ, "folder": tmp_path, "given": given}
+    fork = warm.run(*arguments, **options)
     assert (fork.returncode, fork.stdout, fork.stderr) == (program.returncode, program.stdout, program.stderr)
-    merged = preloaded.run(arguments, merged=True, **options)
+    merged = warm.run(*arguments, merged=True, **options)
     assert sorted(merged.stdout.splitlines()) == sorted((program.stdout + program.stderr).splitlines())

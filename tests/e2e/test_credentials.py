@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import preloaded
+from support import warm
 
 from ppmctl import access, accounts, credentials, parts
 from ppmctl.accounts import Actor
@@ -92,9 +93,12 @@ def test_processes_at_once_lose_no_change(before: Volume) -> None:
         accounts.create_token(before, ME, f"ops+old{number}", role="reader")
     commands = [["token", "create", f"ops+new{number}", "--role", "publisher"] for number in range(PROCESSES)]
     commands += [["token", "revoke", f"ops+old{number}"] for number in range(0, PROCESSES, 2)]
-    running = [preloaded.start([*command, *root]) for command in commands]
-    done = [process.wait(timeout=120) for process in running]
-    assert [each.stderr for each in done if each.returncode != 0] == []
+    with tempfile.TemporaryFile("w+") as printed:
+        options: dict[str, Any] = {"environ": os.environ, "stdout": printed, "stderr": printed}
+        running = [warm.start([*command, *root], **options) for command in commands]
+        codes = {process.wait(timeout=120) for process in running}
+        printed.seek(0)
+        assert codes == {0}, printed.read()
     names = {"ops", "ops+laptop", *(f"ops+new{number}" for number in range(PROCESSES))}
     names |= {f"ops+old{number}" for number in range(1, PROCESSES, 2)}
     assert {each.access.name for each in accounts.accounts(before, owner="ops")} == names

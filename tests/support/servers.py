@@ -17,9 +17,8 @@ from typing import Any
 
 import requests
 
-from support import preloaded
+from support import warm as warmed
 from support.warm import Process
-from support.warm import start as start_warm
 
 PPMCTL = (sys.executable, "-m", "ppmctl")
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -52,15 +51,16 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def run_ppmctl(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl` with options of `preloaded.run`, and with the start of an interpreter only where that matters.
+    """Run `ppmctl`, with the start of an interpreter only where that matters; options are those of subprocess.run.
 
-    A test of the start itself runs `PPMCTL` with subprocess.
+    With `merged` stderr is in stdout. A test of the start itself runs `PPMCTL` with subprocess.
     """
-    if preloaded.can_run(arguments, options.get("env")):
-        return preloaded.run(arguments, **options)
-    errors = subprocess.STDOUT if options.pop("merged", False) else subprocess.PIPE
-    options = {"timeout": 600, "stdout": subprocess.PIPE, "stderr": errors, "text": True} | options
-    return subprocess.run([*PPMCTL, *arguments], **options)
+    options = {"timeout": 600, "merged": False, "env": None, "cwd": None, "input": None} | options
+    if "serve" not in arguments[:1] and warmed.can_run(options["env"]):
+        renamed = {"environ": options.pop("env"), "folder": options.pop("cwd"), "given": options.pop("input") or ""}
+        return warmed.run(*arguments, expect=None, **renamed, **options)
+    errors = subprocess.STDOUT if options.pop("merged") else subprocess.PIPE
+    return subprocess.run([*PPMCTL, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, **options)
 
 
 def ppmctl(*arguments: str, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -190,7 +190,7 @@ def start(
     with log.open("ab") as output:
         process: subprocess.Popen[bytes] | Process
         if warm:
-            process = start_warm(arguments, environ=environment, stdout=output, stderr=output)
+            process = warmed.start(arguments, environ=environment, stdout=output, stderr=output)
         else:
             process = subprocess.Popen(
                 [*command, *arguments],

@@ -1,8 +1,10 @@
 """`ppmctl` in processes that are forked from one that has imported its modules: a start costs a tenth of the time.
 
-Each is a real process in a session and process group of its own, with its own environment and output; it goes through
-`ppmctl`'s main function and ends as an interpreter ends. What differs from `python -m ppmctl`: /proc/PID/cmdline is
-that of the process it was forked from, and so is what an interpreter reads at its start (PYTHONWARNINGS, PYTHONPATH).
+Each is a real process in a session and process group of its own, with its own arguments, environment, folder, streams
+and exit code; it goes through `ppmctl`'s main function and ends as an interpreter ends. What differs from
+`python -m ppmctl`: /proc/PID/cmdline is that of the process it was forked from, and so is what an interpreter reads
+at its start (PYTHONWARNINGS, PYTHONPATH). The tests' own process is not the one that is forked: what a test has
+imported and set up there is no part of the command.
 
     server = servers.start(root, warm=True)
     done = warm.run("package", "yank", …)
@@ -16,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import selectors
 import signal
 import socket
@@ -28,18 +31,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-# What `ppmctl` imports when it is asked for: that of a server, of the commands beside a volume and of a publish.
+# What `ppmctl` imports when it is used, besides its own modules.
 _MODULES = (
-    *(f"ppmctl.cli.{name}" for name in ("index", "package", "publish", "serve", "token", "user")),
-    *(f"ppmctl.{name}" for name in ("download", "first_admin", "mend", "rebuild", "server", "session", "verify")),
-    *(
-        f"ppmctl.publishing.{name}"
-        for name in ("build", "check", "contents", "finished", "publish", "rebuilt", "upload")
-    ),
-    *("encodings.cp437", "encodings.idna", "readme_renderer.rst", "requests_toolbelt", "rich.console"),
+    *("build", "encodings.cp437", "encodings.idna", "keyring.backends", "readme_renderer.rst", "requests_toolbelt"),
+    *("passlib.handlers.digests", "passlib.handlers.ldap_digests", "rich.console", "rich.progress"),
     *("twine.commands.check", "twine.package"),
 )
 _MOST = 1 << 17  # bytes of a request; the environment is most of it
+
+# Variables that an interpreter reads when it starts; those that only reach what it starts, or are read later.
+_OF_START = ("PYTHON", "LANG", "LC_")
+_OF_CHILDREN = {"PYTHONDONTWRITEBYTECODE", "PYTHON_KEYRING_BACKEND"}
+
+
+def can_run(env: Mapping[str, str] | None = None) -> bool:
+    """Tell whether the interpreter's start may be left out: not where the environment changes the interpreter."""
+    environ, here = os.environ if env is None else env, os.environ
+    of_start = {name for name in environ.keys() | here.keys() if name.startswith(_OF_START)} - _OF_CHILDREN
+    return all(environ.get(name) == here.get(name) for name in of_start)
 
 
 class Process:
@@ -89,9 +98,10 @@ def start(
     environ: Mapping[str, str],
     stdout: IO[Any],
     stderr: IO[Any],
+    stdin: IO[Any] | None = None,
     folder: Path | None = None,
 ) -> Process:
-    """Run `ppmctl` with `arguments` in `folder` (else in this process's); nothing is on its standard input.
+    """Run `ppmctl` with `arguments` in `folder` (else in this process's); without `stdin` nothing is there to read.
 
     Where `environ` has the variable of a plan (`crashing`), the process obeys that plan.
     """
@@ -99,32 +109,53 @@ def start(
     asked = {"arguments": list(arguments), "environ": dict(environ), "folder": str(folder or Path.cwd())}
     request = json.dumps(asked).encode()
     assert len(request) < _MOST, "an environment that is too large"
-    with its:
-        socket.send_fds(_origin(), [request], [its.fileno(), stdout.fileno(), stderr.fileno()])
+    with its, open(os.devnull) as nothing:
+        streams = [(stdin or nothing).fileno(), stdout.fileno(), stderr.fileno()]
+        socket.send_fds(_origin(), [request], [its.fileno(), *streams])
     mine.settimeout(60)
     return Process(int(_received(mine)), mine)
 
 
 def run(
     *arguments: str,
-    expect: int = 0,
+    expect: int | None = 0,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    given: str = "",
+    merged: bool = False,
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl` to its end; fail, with all it printed, unless it exits with `expect` (-N: by signal N).
+    """Run `ppmctl` to its end; fail, with all it printed, unless it exits with `expect` (-N: by signal N; None: any).
 
-    `environ` is its whole environment, `folder` where it runs; this process's, if left out.
+    `environ` is its whole environment and `folder` where it runs, this process's, if left out; `given` is on its
+    standard input. With `merged` stderr is in stdout. It is killed, and subprocess.TimeoutExpired raised, after
+    `timeout` seconds.
     """
-    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        environ = os.environ if environ is None else environ
-        process = start(arguments, environ=environ, stdout=stdout, stderr=stderr, folder=folder)
-        code = process.wait(timeout)
-        stdout.seek(0)
-        stderr.seek(0)
-        done = subprocess.CompletedProcess(["ppmctl", *arguments], code, stdout.read(), stderr.read())
-    assert code == expect, f"ppmctl {arguments} exited {code}:\n{done.stdout}\n{done.stderr}"
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(given.encode())
+        stdin.seek(0)
+        process = start(
+            arguments,
+            environ=os.environ if environ is None else environ,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stdout if merged else stderr,
+            folder=folder,
+        )
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        done = subprocess.CompletedProcess(["ppmctl", *arguments], code, _text(stdout), _text(stderr))
+    if expect is not None:
+        assert code == expect, f"ppmctl {arguments} exited {code}:\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode()
 
 
 def _received(report: socket.socket) -> str:
@@ -179,10 +210,10 @@ def _fork_for(requests: socket.socket) -> dict[str, Any]:
                 with report, contextlib.suppress(BrokenPipeError):
                     report.send(str(os.waitstatus_to_exitcode(status)).encode())
                 continue
-            message, descriptors, _flags, _address = socket.recv_fds(requests, _MOST, 3)
+            message, descriptors, _flags, _address = socket.recv_fds(requests, _MOST, 4)
             if not message:
                 os._exit(0)  # whoever asked has ended
-            its_report, stdout, stderr = descriptors
+            its_report, *streams = descriptors
             pid = os.fork()
             if pid == 0:
                 os.setsid()
@@ -193,14 +224,13 @@ def _fork_for(requests: socket.socket) -> dict[str, Any]:
                     os.close(descriptor)
                     other.close()
                 requests.close()
-                os.dup2(stdout, 1)
-                os.dup2(stderr, 2)
-                os.close(stdout)
-                os.close(stderr)
+                for number, stream in enumerate(streams):
+                    os.dup2(stream, number)
+                    os.close(stream)
                 request: dict[str, Any] = json.loads(message)
                 return request
-            os.close(stdout)
-            os.close(stderr)
+            for stream in streams:
+                os.close(stream)
             descriptor = os.pidfd_open(pid)
             reports[descriptor] = pid, socket.socket(fileno=its_report)
             waiting.register(descriptor, selectors.EVENT_READ)
@@ -212,9 +242,12 @@ def main() -> None:
     sys.path.pop(0)  # the folder of this file, whose names are none of the program's
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell runs this in the background
     os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported
-    for module in _MODULES:
+    import ppmctl
+
+    own = (module.name for module in pkgutil.walk_packages(ppmctl.__path__, "ppmctl."))
+    for module in (*(name for name in own if name != "ppmctl.__main__"), *_MODULES):
         importlib.import_module(module)
-    from ppmctl.cli import main as ppmctl
+    from ppmctl.cli import main as command
 
     gc.collect()
     gc.freeze()  # a collection in a forked process touches, and so copies, nothing of this one
@@ -223,10 +256,10 @@ def main() -> None:
     os.environ.update(request["environ"])
     time.tzset()
     os.chdir(request["folder"])
-    sys.argv = [str(Path(sys.modules["ppmctl"].__path__[0]) / "__main__.py"), *request["arguments"]]
+    sys.argv = [str(Path(ppmctl.__path__[0]) / "__main__.py"), *request["arguments"]]
     if crashing.VARIABLE in os.environ:
         crashing.obey()
-    ppmctl()
+    command()
 
 
 if __name__ == "__main__":
