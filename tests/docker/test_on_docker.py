@@ -200,7 +200,7 @@ def test_a_service_of_compose_is_found_by_its_name(
     index = new_compose(files=(compose.FILE, more), up=False)
     index.compose.up("--no-deps", "pypiserver", lone)
     none = on(index, tmp_path, lone, "user", "list", "--json", expect=1)
-    assert "There is no volume at /srv/ppm." in none.stderr
+    assert "There is no volume at /srv/ppm." in none.stdout
     ambiguous = on(index, tmp_path, "pypiserver", "user", "list", expect=1)
     assert "The service 'pypiserver' of compose has" in ambiguous.stderr
     for each in (composed, index):
