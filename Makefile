@@ -105,8 +105,8 @@ generate: $(VENV)/.dev ## write anew what is derived from the code and the roles
 
 lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=all or UPGRADE=name raises pins
 	$(BUILDS_WITH) | $(COMPILE) --extra server -o locks/server.txt pyproject.toml -
-	$(BUILDS_WITH) | $(COMPILE) --extra server --extra remote --extra hosts -c locks/server.txt -o locks/hosts.txt pyproject.toml -
-	$(BUILDS_WITH) | $(COMPILE) --extra server --extra remote --extra hosts --extra dev -c locks/hosts.txt -o locks/dev.txt pyproject.toml -
+	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts -c locks/server.txt -o locks/hosts.txt pyproject.toml -
+	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts --extra dev -c locks/hosts.txt -o locks/dev.txt pyproject.toml -
 
 bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
 	@exec $(BIN)/python -m bench $(ARGS)

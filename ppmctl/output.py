@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from ppmctl.errors import PpmError
 
@@ -58,13 +58,33 @@ def _is_terminal(stream: IO[str] | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def raw(piece: bytes, *, error: bool) -> None:
-    """Print what a command said elsewhere, as it came: to stderr if it was an `error` there, else to stdout."""
-    stream = sys.stderr if error else sys.stdout
-    if stream is not None:  # closed from the start: as with print, nobody is told
-        stream.flush()
-        stream.buffer.write(piece)
-        stream.buffer.flush()
+def raw(piece: bytes) -> None:
+    """Print what a command printed on another machine to stdout, as it came."""
+    if sys.stdout is not None:  # closed from the start: as with print, nobody is told
+        sys.stdout.flush()
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+
+
+class _Renaming:
+    """A stream of text that prints other names for some paths."""
+
+    def __init__(self, stream: TextIO, names: Mapping[str, str]) -> None:
+        self._stream = stream
+        self._names = names
+
+    def write(self, text: str) -> int:
+        for path, name in self._names.items():
+            text = text.replace(path, name)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def rename(names: Mapping[str, str]) -> None:
+    """Print, from now on, other names for some paths: `names` maps each path to its name."""
+    sys.stdout, sys.stderr = (cast(TextIO, _Renaming(stream, names)) for stream in (sys.stdout, sys.stderr))
 
 
 def as_json(value: Any) -> None:

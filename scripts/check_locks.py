@@ -27,8 +27,8 @@ from packaging.version import Version
 # lock → the extras it holds besides the project's own dependencies
 LOCKS = {
     "server": ("server",),
-    "hosts": ("server", "remote", "hosts"),
-    "dev": ("server", "remote", "hosts", "dev"),
+    "hosts": ("server", "hosts"),
+    "dev": ("server", "hosts", "dev"),
 }
 
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;]+)(?: ; (?P<marker>[^\\]+))?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 import sys
@@ -71,6 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
     if os.getpid() == 1:  # of a container: nothing ends it by default, and a stop would wait for its time to be over
         signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(_SIGNALLED + number))
+    if names := os.environ.get("PPMCTL_NAMES"):  # of files on the machine where `--on` was typed
+        output.rename(json.loads(names))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ppmctl import output
+
 if TYPE_CHECKING:
-    from ppmctl.targets import NamedFile
+    from ppmctl.remote.command import NamedFile
 
 index_option = click.option(
     "--index",
@@ -48,11 +50,12 @@ class _On(click.Option):
         target = opts.get("on")
         asks_for_help = (option := ctx.command.get_help_option(ctx)) is not None and option.name in opts
         if isinstance(target, str) and not ctx.resilient_parsing and not asks_for_help:
-            from ppmctl import targets
+            from ppmctl.remote import command
 
             verbose = ["--verbose"] if ctx.find_root().params.get("verbose") else []
             names = _names(ctx)
-            ctx.exit(targets.run(target, [*verbose, *names, *_typed(ctx.command, opts)], environ=os.environ))
+            line = [*verbose, *names, *_typed(ctx.command, opts)]
+            ctx.exit(command.run(target, line, environ=os.environ, write=output.raw))
         return super().handle_parse_result(ctx, opts, args)
 
 
@@ -125,6 +128,6 @@ def _value(parameter: click.Parameter, value: str, before: str = "") -> str | Na
     use = file_use(parameter)
     if use is None or value == "-":
         return before + value
-    from ppmctl.targets import NamedFile
+    from ppmctl.remote.command import NamedFile
 
     return NamedFile(name=value, written=use == "written", before=before)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from support.composed import Composed
 from support.servers import PPMCTL, clean_environment
 from support.terminals import interrupt, on_a_terminal, read_until
 
-from testbed import compose
+from testbed import compose, packages, place
 from testbed.container import Container
 
 SECRET = re.compile(r"ppm_[\w-]{40,}")
@@ -28,8 +30,20 @@ def name_of(box: Container) -> str:
     return str(box.engine.api.containers.get(box.id).name)
 
 
+@cache
+def programs() -> str:
+    """The folder with the command `docker`: this machine's, or Debian 13's, unpacked."""
+    found = shutil.which("docker")
+    if found is None:
+        root = packages.unpacked(13, ("docker-cli",), below=place.cache() / "packages")
+        found = str(root / "usr/bin/docker")
+    return str(Path(found).parent)
+
+
 def environ(index: Composed, folder: Path, **more: str) -> dict[str, str]:
-    return clean_environment(folder / "home") | {"DOCKER_HOST": index.compose.engine.url} | more
+    found = clean_environment(folder / "home")
+    path = os.pathsep.join([found["PATH"], programs()])
+    return found | {"DOCKER_HOST": index.compose.engine.url, "PATH": path} | more
 
 
 def on(
@@ -186,7 +200,7 @@ def test_a_service_of_compose_is_found_by_its_name(
     index = new_compose(files=(compose.FILE, more), up=False)
     index.compose.up("--no-deps", "pypiserver", lone)
     none = on(index, tmp_path, lone, "user", "list", "--json", expect=1)
-    assert "There is no volume at /srv/ppm." in none.stderr
+    assert "There is no volume at /srv/ppm." in none.stdout
     ambiguous = on(index, tmp_path, "pypiserver", "user", "list", expect=1)
     assert "The service 'pypiserver' of compose has" in ambiguous.stderr
     for each in (composed, index):
@@ -200,11 +214,9 @@ def test_a_service_of_compose_is_found_by_its_name(
 def test_what_is_no_place_for_it(composed: Composed, tmp_path: Path) -> None:
     assert "There is no container 'nobody'" in on(composed, tmp_path, "nobody", "user", "list", expect=1).stderr
     web = on(composed, tmp_path, name_of(composed.web), "user", "list", expect=1).stderr
-    assert f"There is no ppmctl on the container {name_of(composed.web)}." in web
+    assert f"ppmctl can't be run on the container {name_of(composed.web)}: not on the PATH" in web
     assert "docker://pypiserver" in web
     nobody = f"unix://{tmp_path}/docker.sock"
     said = on(composed, tmp_path, "x", "user", "list", expect=1, DOCKER_HOST=nobody).stderr
-    assert said == (
-        f"ppmctl: No Docker engine answers at {nobody}.\n"
-        "        Start it; or DOCKER_HOST says where another one is.\n"
-    )
+    assert said.startswith(f"ppmctl: Docker lists no containers: Cannot connect to the Docker daemon at {nobody}.")
+    assert "DOCKER_HOST says which engine is asked" in said

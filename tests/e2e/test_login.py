@@ -346,7 +346,7 @@ def test_an_administrator_publishes_ppmctl_itself(index: Server, tmp_path: Path)
     admin = machine(tmp_path / "home", index)
     readme.paste(block.replace("http://127.0.0.1:8080", index.url), checkout.copy(tmp_path / "ppm"), admin.environ)
     pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--index-url", f"{index.url}/simple/")
-    admin.run(*pip, "--only-binary", ":all:", "-d", tmp_path / "got", "ppmctl[remote]")
+    admin.run(*pip, "--only-binary", ":all:", "-d", tmp_path / "got", "ppmctl[server]")
     assert [path.name for path in (tmp_path / "got").iterdir()] == [f"ppmctl-{__version__}-py3-none-any.whl"]
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import sshd
 from support.deployed import FIRST_CREDENTIAL, Deployed, eventually
-from support.servers import clean_environment, ppmctl
+from support.servers import ppmctl
 
 from testbed.playbook import Result
 
@@ -109,12 +110,15 @@ def test_the_same_commands_from_elsewhere(release: int, deployed: Callable[[int]
     key = there.host.run("cat /etc/ssh/ssh_host_ed25519_key.pub").out
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     (home / ".ssh" / "known_hosts").write_text(f"{there.host.address} {key}")
-    (home / ".ssh" / "config").write_text(f"Host *\n  IdentityFile {there.host.key}\n  IdentitiesOnly yes\n")
+    (home / ".ssh" / "config").write_text(
+        f"Host *\n  IdentityFile {there.host.key}\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {home / '.ssh' / 'known_hosts'}\n"
+    )
     scheme = "ssh" if there.host.user == "root" else "ssh+sudo"
     target = f"{scheme}://{there.host.user}@{there.host.address}"
 
     def on(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        return ppmctl(*arguments, "--on", target, expect=expect, env=clean_environment(home))
+        return ppmctl(*arguments, "--on", target, expect=expect, env=sshd.at_home(home))
 
     assert on("user", "list").stdout == there.ppmctl("user list")
     assert "no credential 'decl-nobody'" in on("user", "remove", "decl-nobody", expect=1).stderr

@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,7 +74,7 @@ class Host:
 
     def environ(self, **more: str) -> dict[str, str]:
         """What the client's side has: a home with the host's name and the key, and nothing of this machine's."""
-        found = clean_environment(self.home)
+        found = at_home(self.home)
         return {name: value for name, value in found.items() if name not in _FOREIGN} | more
 
     def know(self, **settings: str) -> None:
@@ -84,6 +85,7 @@ class Host:
             "User": getpass.getuser(),
             "IdentityFile": str(self.key),
             "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": str(self.known_hosts),
         } | settings
         lines = [f"Host {NAME}", *(f"    {name} {value}" for name, value in said.items())]
         config = self.home / ".ssh" / "config"
@@ -94,6 +96,21 @@ class Host:
         """Let the client know the host by a public key."""
         kind, text = key.read_text().split()[:2]
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {text}\n")
+
+
+def at_home(home: Path) -> dict[str, str]:
+    """The environment of a client with this home, whose `ssh` reads `home`/.ssh/config.
+
+    OpenSSH looks for it in the home that the system's list of users has, whatever HOME says.
+    """
+    programs = home / "bin"
+    found = clean_environment(home)
+    program = shutil.which("ssh")
+    assert program is not None
+    programs.mkdir(exist_ok=True)
+    (programs / "ssh").write_text(f'#!/bin/sh\nexec {program} -F {shlex.quote(str(home / ".ssh" / "config"))} "$@"\n')
+    (programs / "ssh").chmod(0o755)
+    return {**found, "PATH": os.pathsep.join([str(programs), found["PATH"]])}
 
 
 def descendants(process: int) -> list[int]:

@@ -84,14 +84,15 @@ WITHOUT_A_SERVER = """
 import json, sys
 for name in ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug"):
     sys.modules[name] = None
-from ppmctl import cli, targets
-targets.run = lambda target, arguments, environ: print(*arguments) or 7
+from ppmctl import cli
+from ppmctl.remote import command
+command.run = lambda target, arguments, **_: print(*arguments) or 7
 json.dump([cli.run(typed) for typed in json.loads(sys.argv[1])], open(sys.argv[2], "w"))
 """
 
 
 def test_who_administers_from_elsewhere_needs_nothing_of_a_server(tmp_path: Path) -> None:
-    """`ppmctl[remote]` alone: each command can be run over there; here it says what it lacks, and is no bug."""
+    """`ppmctl` alone: each command can be run over there; here it says what it lacks, and is no bug."""
     Volume(root=tmp_path).prepare()
 
     def run(*typed: str) -> tuple[list[int], str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 
 from ppmctl import cli, output
 from ppmctl.adopt import Left
 from ppmctl.credential import Secret
-from ppmctl.errors import CredentialError
+from ppmctl.errors import CredentialError, PpmError
 
 MOMENT = datetime(2026, 3, 1, 22, 30, 5, tzinfo=UTC)
 ROWS = [("a.whl", output.Bytes(46_415_120), MOMENT), ("long-name.whl", None, None)]
@@ -149,3 +151,24 @@ def test_json_has_every_other_end_too(
 def test_a_wrong_option_with_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["stats", "--json", "--nonsense"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["message"] == "No such option '--nonsense'."
+
+
+def test_paths_of_another_machine_have_the_names_of_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In all that is printed: by output, and by click where it refuses what was typed."""
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    output.rename({"/tmp/tmp.Xq3/a_token": "a token", "/tmp/tmp.Xq4/in": "/home/ann/in"})
+    output.data("/tmp/tmp.Xq3/a_token")
+    output.as_json({"output": "/tmp/tmp.Xq3/a_token"})
+    output.table(("FILE",), [["/tmp/tmp.Xq4/in"]])
+    output.error(PpmError("It is in /tmp/tmp.Xq4/in.", hint="/tmp/tmp.Xq3 and /tmp/tmp.Xq3/a_token"))
+    click.UsageError("No /tmp/tmp.Xq4/in.").show()
+    out, err = capsys.readouterr()
+    assert out == 'a token\n{\n  "output": "a token"\n}\nFILE\n/home/ann/in\n'
+    assert err.splitlines() == [
+        "ppmctl: It is in /home/ann/in.",
+        "        /tmp/tmp.Xq3 and a token",
+        "Error: No /home/ann/in.",
+    ]

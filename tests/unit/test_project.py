@@ -50,11 +50,8 @@ CORE = (
 # A third-party system → the modules that may know it. What its next version breaks is to be found there.
 IMPORTERS = {
     "build": {"publishing.build"},
-    "docker": {"containers"},
-    "fabric": {"ssh"},
     "gunicorn": {"server"},
     "keyring": {"keychain"},
-    "paramiko": {"ssh"},
     "passlib": {"htpasswd"},
     "pypiserver": {"backend"},
     "requests": {"connection_errors", "transport"},

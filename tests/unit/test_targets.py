@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from ppmctl import cli, targets
+from ppmctl import cli
 from ppmctl.cli import target as options
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.targets import DockerTarget, NamedFile, SshTarget
+from ppmctl.remote import command as remote
+from ppmctl.remote.command import NamedFile
+from ppmctl.remote.target import DockerTarget, SshTarget, parse
 
 # Values that a shell, or the reading of options, could take for something else.
 NASTY = ("--on", "--", "-x", "", " ", "a b", "'", '"', "$HOME", "*", "\n", "ü", "=", "--root=x")
@@ -55,11 +57,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str | NamedFil
     """What would be run elsewhere; nothing is."""
     seen: list[tuple[str, tuple[str | NamedFile, ...]]] = []
 
-    def run(target: str, arguments: Sequence[str | NamedFile], *, environ: Mapping[str, str]) -> int:
+    def run(target: str, arguments: Sequence[str | NamedFile], **_options: object) -> int:
         seen.append((target, tuple(arguments)))
         return 7
 
-    monkeypatch.setattr(targets, "run", run)
+    monkeypatch.setattr(remote, "run", run)
     return seen
 
 
@@ -72,11 +74,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str | NamedFil
         ("ssh+sudo://ann@Index", SshTarget(host="Index", user="ann", sudo=True)),
         ("ssh://[::1]:22", SshTarget(host="::1", port=22)),
         ("ssh://192.0.2.7", SshTarget(host="192.0.2.7")),
-        ("docker://ppm-pypiserver-1", DockerTarget(name="ppm-pypiserver-1")),
+        ("docker://ppm-pypiserver-1", DockerTarget(given="ppm-pypiserver-1")),
     ],
 )
 def test_targets(text: str, expected: object) -> None:
-    assert targets.parse(text) == expected
+    assert parse(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,14 +92,15 @@ def test_targets(text: str, expected: object) -> None:
 def test_what_is_no_target(text: str) -> None:
     """Among them what `ssh`, which a hint names with it, would take for an option."""
     with pytest.raises(UsageError):
-        targets.parse(text)
+        parse(text)
 
 
 @pytest.mark.parametrize("text", ["ssh://ann:hunter2@x", "http://ann:hunter2@x", "ssh://ann:hunter2@x y"])
 def test_a_password_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(UsageError) as refused:
-        targets.parse(text)
+        parse(text)
     assert "hunter2" not in refused.value.message + refused.value.hint
+    assert "takes no password" in refused.value.hint
 
 
 def test_what_has_a_root_can_be_elsewhere() -> None:
@@ -214,10 +217,10 @@ def test_files_are_carried_as_files(
 
 
 def test_nothing_is_asked_where_a_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_target: object) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
         raise AssertionError("a host was asked")
 
-    monkeypatch.setattr(targets, "connect", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     there = tmp_path / "there"
     there.touch()
     for file, said in (
@@ -226,7 +229,7 @@ def test_nothing_is_asked_where_a_file_is_missing(tmp_path: Path, monkeypatch: p
         (NamedFile(name=str(tmp_path / "no" / "no"), written=True), "can't be written"),
     ):
         with pytest.raises(PpmError, match=said):
-            targets.run("ssh://x", ["user", file], environ={})
+            remote.run("ssh://x", ["user", file], environ={}, write=lambda _piece: None)
     assert list(tmp_path.iterdir()) == [there]
 
 
@@ -234,7 +237,7 @@ def test_help_loads_nothing_of_it() -> None:
     """Neither `ppmctl --help` nor a command that runs here waits for what only --on needs."""
     probe = (
         "import sys; from ppmctl import cli; cli.run(['--help']); cli.run(['index', 'check', '--help']);"
-        "slow = {'fabric', 'paramiko', 'docker', 'ppmctl.targets', 'ppmctl.relay'};"
+        "slow = {'ppmctl.remote.command', 'ppmctl.remote.target'};"
         "sys.exit(sorted(slow & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)

@@ -1,0 +1,1 @@
+"""The same command on another machine or in a container: `--on`."""
