@@ -196,7 +196,6 @@ requires-python = ">=3.11,<3.14"
 dependencies = ["Some_Thing>=2"]
 [project.optional-dependencies]
 server = ["old-shim>=1; python_version<'3.12'"]
-remote = ["reacher>=1"]
 hosts = ["steerer>=2"]
 dev = ["tester>=9"]
 """
@@ -205,7 +204,7 @@ DIRECT = "    # via ppmctl (pyproject.toml)\n"
 THING = "some-thing==2.1" + HASH + DIRECT
 SHIM = "old-shim==1.0 ; python_full_version < '3.12'" + HASH + DIRECT
 SERVER = "# made by make lock\nbuilder==4.0" + HASH + SHIM + THING
-STEERER = "reacher==1.0" + HASH + DIRECT + "steerer==2.0" + HASH + DIRECT
+STEERER = "steerer==2.0" + HASH + DIRECT
 TESTER = "tester[more]==9.0" + HASH + "    # via\n    #   -c locks/server.txt\n    #   ppmctl (pyproject.toml)\n"
 
 

@@ -256,7 +256,7 @@ def test_what_is_sent_is_the_form_and_the_file(tmp_path: Path) -> None:
 
     members = {"demo-1.0/PKG-INFO": wheels.metadata("demo", "1.0"), "demo-1.0/demo.py": b""}
     path = wheels.write(tmp_path, ("demo-1.0.tar.gz", wheels.tar_of(members)))
-    transport = Kept(None)
+    transport = Kept(None, "")
     assert upload.send(check(path), "https://index.test/legacy/", transport).status == 200
     parts = {part.headers[b"Content-Disposition"]: part.content for part in transport.decoded.parts}
     assert parts[b'form-data; name="content"; filename="demo-1.0.tar.gz"'] == path.read_bytes()
