@@ -22,9 +22,9 @@ class FilterModule:
 def self_check(results: Mapping[str, Any], token: str) -> dict[str, str]:
     """Return `report`, a line for each finding, and `wrong`: which ones say that something is, "" for none.
 
-    `results` are what tasks registered: `lent`, `returned` (of the token), `doctors` (a list) and `release`.
+    `results` are what tasks registered: `lent` and `returned` (the token), `doctors` (a list) and `release`.
     """
-    findings = [*_loan(results["lent"]), *_findings(results), *_return(results, token)]
+    findings = list(_findings(results, token))
     lines = []
     for finding in findings:
         lines.append(f"{_WORDS[finding['state']]:10}{finding['check']:14}{finding['found']}")
@@ -38,29 +38,31 @@ def self_check(results: Mapping[str, Any], token: str) -> dict[str, str]:
     return {"report": "\n".join(lines), "wrong": said}
 
 
-def _loan(lent: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    if _is_done(lent):
-        yield _finding("host", "ok", "it lends a token for this run")
-    else:
-        yield _finding("host", "fail", f"no token could be made for this run: {_said(lent)}", _LOAN)
-
-
-def _findings(results: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """What each command found; one that could not be run is a finding too, if the host can be worked on."""
-    can_work = _is_done(results["lent"])
+def _findings(results: Mapping[str, Any], token: str) -> Iterator[dict[str, str]]:
+    """Without a token the host can't be worked on: what follows from that is no fault of its own."""
+    can_work = results["lent"].get("rc") == 0
+    yield _step("host", results["lent"], "it lends a token for this run", _LOAN)
     for doctor in results["doctors"]:
         said = _document(doctor)
         if "findings" in said:
             yield from said["findings"]
         elif not doctor.get("skipped") and (can_work or not doctor.get("unreachable")):
-            why = said.get("error", {}).get("message") or f"it could not be run: {_said(doctor)}"
-            yield _finding("doctor", "fail", why)
-    release = results["release"]
-    if _is_done(release):
-        yield _finding("self-check", "ok", "the release works on the host")
-    elif can_work:
-        said = _document(release)
-        yield _finding("self-check", "fail", said.get("message") or _said(release), said.get("hint") or "")
+            yield _step("doctor", doctor, "")
+    if can_work:
+        by_hand = f"By hand, on the host: ppmctl token revoke {token}; it ends by itself within an hour."
+        yield _step("self-check", results["release"], "the release works on the host")
+        yield _step("token", results["returned"], "taken back", by_hand)
+
+
+def _step(check: str, result: Mapping[str, Any], done: str, mend: str = "") -> dict[str, str]:
+    """What came of a command: why it failed, in one line; never what it printed otherwise, which may be a secret."""
+    if result.get("rc") == 0:
+        return {"check": check, "state": "ok", "found": done, "mend": ""}
+    said = _document(result)
+    said = said.get("error", said)
+    why = said.get("message") or result.get("stderr") or result.get("msg") or f"exit code {result.get('rc')}"
+    found = " ".join(str(why).split())[:500]
+    return {"check": check, "state": "fail", "found": found, "mend": said.get("hint") or mend}
 
 
 def _document(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,26 +72,3 @@ def _document(result: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _return(results: Mapping[str, Any], token: str) -> Iterator[dict[str, str]]:
-    returned = results["returned"]
-    if _is_done(returned):
-        yield _finding("token", "ok", "taken back")
-    elif _is_done(results["lent"]):
-        by_hand = f"By hand, on the host: ppmctl token revoke {token}; it ends by itself within an hour."
-        yield _finding("token", "fail", f"it could not be taken back: {_said(returned)}", by_hand)
-
-
-def _is_done(result: Mapping[str, Any]) -> bool:
-    return result.get("rc") == 0
-
-
-def _said(result: Mapping[str, Any]) -> str:
-    """What a command complained of, in one line; never what it printed, which may be a secret."""
-    said = result.get("stderr") or result.get("msg") or f"exit code {result.get('rc')}, without a word"
-    return " ".join(str(said).split())[:500]
-
-
-def _finding(check: str, state: str, found: str, mend: str = "") -> dict[str, str]:
-    return {"check": check, "state": state, "found": found, "mend": mend}

@@ -77,7 +77,7 @@ CHECKS: tuple[Check, ...] = (
     Check(name="publish", run=publish.check, needs=("login",), when=_may_publish),
     Check(name="reader", run=publish.reader, needs=("publish",), when=_may_publish),
     Check(name="anonymous", run=promises.anonymous, needs=("url",), when=_is_host),
-    Check(name="side files", run=promises.side_files, needs=("login",), when=_is_host),
+    Check(name="side files", run=promises.side_files, needs=("publish",), when=_may_publish),
     Check(name="api", run=offer.check, needs=("login",), promises=True),
     Check(name="install", run=publish.install, needs=("publish",), when=_may_publish),
     Check(name="clients", run=clients.check, when=_is_users),
@@ -85,11 +85,8 @@ CHECKS: tuple[Check, ...] = (
     Check(name="confusion", run=confusion.check, needs=("login",), when=_is_users),
 )
 # What is tried of a release before it serves anybody (`ppmctl.selfcheck`), and of a probe that was removed again.
-RELEASE = tuple(
-    replace(check, needs=())
-    for check in CHECKS
-    if check.name in ("anonymous", "refusals", "publish", "reader", "api")
-)
+_NAMED = {check.name: check for check in CHECKS}
+RELEASE = tuple(replace(_NAMED[name], needs=()) for name in ("anonymous", "refusals", "publish", "reader", "api"))
 REMOVED = (Check(name="removed", run=publish.removed),)
 
 

@@ -38,13 +38,9 @@ def login(visit: Visit) -> Iterator[Finding]:
     address, found = visit.address, visit.credential
     anonymous = visit.listed_to_nobody
     if anonymous.status == 401 and "basic" not in (asks := anonymous.headers.get("www-authenticate", "")).lower():
-        yield Finding(
-            "login",
-            "fail",
-            f"it answers 401 without asking for a name and a password ({asks or 'no WWW-Authenticate'}):"
-            " pip and twine show none then",
-            "On the index's machine: have it, or what is in front of it, send  WWW-Authenticate: Basic realm=…",
-        )
+        said = f"it answers 401 without asking for a name and a password ({asks or 'no WWW-Authenticate'})"
+        mend = "On the index's machine: have it, or what is in front of it, send  WWW-Authenticate: Basic realm=…"
+        yield Finding("login", "fail", f"{said}: pip and twine show none then", mend)
         return
     if found is None:
         yield _nobody(visit, anonymous)

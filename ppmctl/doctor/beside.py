@@ -12,6 +12,7 @@ from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError
 from ppmctl.index import marked
+from ppmctl.output import size
 from ppmctl.volume import ROOT_MARK, Volume
 
 _MIB = 1 << 20
@@ -55,7 +56,7 @@ def _room(volume: Volume) -> Room:
 
 def disk(volume: Volume, room: Room) -> Iterator[Finding]:
     """The bytes and the files that still fit."""
-    left = f"{_size(room.free)} of {_size(room.size)} are free"
+    left = f"{size(room.free)} of {size(room.size)} are free"
     mend = (
         f"Enlarge its disk, or make room: ppmctl stats --root {volume.root}  shows which projects are large,"
         " ppmctl package remove  takes old releases away."
@@ -92,12 +93,8 @@ def hashes(volume: Volume) -> Iterator[Finding]:
             continue
         slow += 1
         each = f"{name} has a hash ({line.kind.name}) that takes {seconds * 1000:.0f} ms of processor time a request"
-        yield Finding(
-            "htpasswd",
-            "warn",
-            f"{each}: nginx answers nobody else meanwhile",
-            f"ppmctl user rotate {name} --root {volume.root}  issues a secret that is as safe and costs nothing.",
-        )
+        mend = f"ppmctl user rotate {name} --root {volume.root}  issues a secret that is as safe and costs nothing."
+        yield Finding("htpasswd", "warn", f"{each}: nginx answers nobody else meanwhile", mend)
     if not slow:
         yield Finding("htpasswd", "ok", f"none of {len(known)} credentials takes long to try")
 
@@ -107,12 +104,8 @@ def unfinished(volume: Volume) -> Iterator[Finding]:
     names = [name for name in marked(volume) if not name.startswith(ROOT_MARK)]
     if names:
         named = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        yield Finding(
-            "pending",
-            "warn",
-            f"the pages of projects may be old ({len(names)}: {named}), unless something is just being uploaded",
-            f"ppmctl index rebuild --root {volume.root}",
-        )
+        said = f"the pages of projects may be old ({len(names)}: {named}), unless something is just being uploaded"
+        yield Finding("pending", "warn", said, f"ppmctl index rebuild --root {volume.root}")
     else:
         yield Finding("pending", "ok", "every project's pages are of this moment")
 
@@ -122,21 +115,10 @@ def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         health.check(server_settings(volume.root, environ=environ))
     except PpmError as exc:
-        yield Finding(
-            "server",
-            "fail",
-            exc.phrase,
-            exc.hint
-            or "On a host: systemctl restart ppm.service, and journalctl -u ppm.service  says why it stopped;"
-            f" by hand: ppmctl serve --root {volume.root}",
+        mend = (
+            "On a host: systemctl restart ppm.service, and journalctl -u ppm.service  says why it stopped;"
+            f" by hand: ppmctl serve --root {volume.root}"
         )
+        yield Finding("server", "fail", exc.phrase, exc.hint or mend)
     else:
         yield Finding("server", "ok", "the application answers, shows a page, and can write its volume")
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"

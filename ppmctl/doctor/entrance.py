@@ -13,6 +13,10 @@ from ppmctl.transport import Answer, origin
 
 _MOST_REDIRECTS = 10
 _DENIED = (401, 403)
+_BEHIND = (
+    "On the index's machine: what ends TLS in front of it has to send X-Forwarded-Proto: https, and be one of"
+    " ppm_trusted_proxies"
+)
 
 
 def check(visit: Visit) -> Iterator[Finding]:
@@ -22,67 +26,41 @@ def check(visit: Visit) -> Iterator[Finding]:
         if hops[-1].location in [each.url for each in hops]:
             break
         hops.append(visit.ask("GET", hops[-1].location))
-    last = hops[-1]
+    last, simple = hops[-1], visit.address.simple
     if last.location:
         way = " → ".join([*(each.url for each in hops[:3]), last.location])
-        yield Finding(
-            "url",
-            "fail",
-            f"it redirects for ever: {way}",
-            "On the index's machine: what ends TLS in front of it has to send X-Forwarded-Proto: https, be one of"
-            " ppm_trusted_proxies, and redirect nothing that came over https.",
-        )
+        mend = f"{_BEHIND}, and redirect nothing that came over https."
+        yield Finding("url", "fail", f"it redirects for ever: {way}", mend)
     elif len(hops) > 1:
         yield _moved(visit, hops)
     elif last.status in _DENIED or is_index(last):
-        yield Finding("url", "ok", f"there is an index at {visit.address.simple}")
-    elif last.status == 200 or last.status in (404, 410):
+        yield Finding("url", "ok", f"there is an index at {simple}")
+    elif last.status in (200, 404, 410):
         said = "a web page, not a list of projects" if last.status == 200 else f"nothing ({last.status})"
-        yield Finding("url", "fail", f"there is {said} at {visit.address.simple}", _elsewhere(visit))
+        yield Finding("url", "fail", f"there is {said} at {simple}", _elsewhere(visit))
     else:
-        yield Finding(
-            "url",
-            "fail",
-            f"{visit.address.simple} answers {last.status}: {last.says}",
-            "The index's own log says why; on a host: journalctl -u ppm.service -u nginx.service",
-        )
+        mend = "The index's own log says why; on a host: journalctl -u ppm.service -u nginx.service"
+        yield Finding("url", "fail", f"{simple} answers {last.status}: {last.says}", mend)
 
 
 def _moved(visit: Visit, hops: list[Answer]) -> Finding:
     start, last = visit.address.simple, hops[-1]
     where = last.url.removesuffix("/").removesuffix("/simple") + "/"
-    use = f"Use {where} in place of it: ppmctl login {where}, or export PPMCTL_INDEX={where}"
+    mend = f"Use {where} in place of it: ppmctl login {where}, or export PPMCTL_INDEX={where}"
     here, there = urlsplit(start), urlsplit(last.url)
     if any(urlsplit(each.url).scheme == "http" for each in hops[1:]) and here.scheme == "https":
-        return Finding(
-            "url",
-            "fail",
-            f"it redirects from https to plain HTTP: {last.url}",
-            "On the index's machine: what ends TLS in front of it has to send X-Forwarded-Proto: https, and be one of"
-            " ppm_trusted_proxies.",
-        )
-    if here.hostname == there.hostname and (here.scheme, there.scheme) == ("http", "https"):
-        return Finding(
-            "url",
-            "fail",
-            f"it redirects to https: what is sent first is readable, and uploads do not follow ({last.url})",
-            use,
-        )
-    if origin(start) != origin(last.url):
-        if last.status in _DENIED:
-            return Finding(
-                "url",
-                "fail",
-                f"it redirects to {last.url}, which asks for a credential: clients show it to {here.netloc} alone",
-                use,
-            )
-        followed = "pip and uv follow, ppmctl and uploads do not"
-        return Finding("url", "fail", f"it redirects to another server: {last.url}; {followed}", use)
-    if last.status in _DENIED or is_index(last):
-        return Finding("url", "warn", f"it redirects to {last.url}, once for each page", use)
-    return Finding(
-        "url", "fail", f"it redirects to {last.url}, where there is no list of projects", _elsewhere(visit)
-    )
+        said, mend = f"it redirects from https to plain HTTP: {last.url}", f"{_BEHIND}."
+    elif here.hostname == there.hostname and (here.scheme, there.scheme) == ("http", "https"):
+        said = f"it redirects to https: what is sent first is readable, and uploads do not follow ({last.url})"
+    elif origin(start) != origin(last.url) and last.status in _DENIED:
+        said = f"it redirects to {last.url}, which asks for a credential: clients show it to {here.netloc} alone"
+    elif origin(start) != origin(last.url):
+        said = f"it redirects to another server: {last.url}; pip and uv follow, ppmctl and uploads do not"
+    elif last.status in _DENIED or is_index(last):
+        return Finding("url", "warn", f"it redirects to {last.url}, once for each page", mend)
+    else:
+        said, mend = f"it redirects to {last.url}, where there is no list of projects", _elsewhere(visit)
+    return Finding("url", "fail", said, mend)
 
 
 def _elsewhere(visit: Visit) -> str:

@@ -11,6 +11,7 @@ from ppmctl.doctor import x509
 from ppmctl.doctor.expected import SITE
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.network import anybody, listening, shaken
+from ppmctl.doctor.promises import answered
 from ppmctl.doctor.tls import sent_chain
 from ppmctl.errors import PpmError
 from ppmctl.transport import Answer
@@ -30,25 +31,18 @@ def port_80(visit: Visit) -> Iterator[Finding]:
     yield reached
     if reached.state == "fail":
         return
+    said = ""
     for path in ("/", "/simple/", "/healthz"):
         answer = _plainly(visit, "GET", path)
         if answer.status not in (301, 308) or answer.location != f"https://{host}{path}":
-            said = f"http://{host}{path} is answered {answer.status} {answer.location}, not 301 to https"
-            yield Finding("redirect", "fail", said, SITE)
-            break
-    else:
-        yield Finding("redirect", "ok", f"http://{host}/ sends everything to https, and serves nothing else")
-    status = _plainly(visit, "POST", "/").status
-    if status not in (403, 405):
-        said = f"an upload without TLS is answered {status}, not 403: a secret could go over it"
-        yield Finding("redirect", "fail", said, SITE)
+            said = said or f"http://{host}{path} is answered {answer.status} {answer.location}, not 301 to https"
+    ok = f"http://{host}/ sends everything to https, and serves nothing else"
+    yield Finding("redirect", "fail", said, SITE) if said else Finding("redirect", "ok", ok)
+    asked = [("403/405 for an upload without TLS", _plainly(visit, "POST", "/"))]
+    yield answered("plain", asked, "an upload without TLS is refused, since a secret could go over it")
     if expected.tls == "letsencrypt":
-        status = _plainly(visit, "GET", _CHALLENGE).status
-        if status == 404:
-            yield Finding("challenges", "ok", "nginx answers an authority's challenges itself, on port 80")
-        else:
-            said = f"http://{host}{_CHALLENGE} is answered {status}, not 404: renewals will fail"
-            yield Finding("challenges", "fail", said, SITE)
+        asked = [(f"404 for {_CHALLENGE}, or renewals will fail", _plainly(visit, "GET", _CHALLENGE))]
+        yield answered("challenges", asked, "nginx answers an authority's challenges itself, on port 80")
 
 
 def strangers(visit: Visit) -> Iterator[Finding]:
@@ -68,10 +62,8 @@ def strangers(visit: Visit) -> Iterator[Finding]:
             shown.append(f"asked for {asked or 'no name'}, it shows a certificate of {', '.join(got.hosts)}")
         except (ssl.SSLError, ConnectionResetError):
             continue
-    if shown:
-        yield Finding("strangers", "fail", "; ".join(shown), _STRANGERS)
-    else:
-        yield Finding("strangers", "ok", "whoever asks for another host gets no answer")
+    ok = Finding("strangers", "ok", "whoever asks for another host gets no answer")
+    yield Finding("strangers", "fail", "; ".join(shown), _STRANGERS) if shown else ok
 
 
 def handshakes(visit: Visit) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ from ppmctl.transport import Answer
 
 # for an index that has a thing not: it is old, and so is what it would have to be replaced with
 _BETTER = "ppmctl serve  offers it, and  ppmctl index adopt FOLDER  takes the files of another server's folder."
+_CHECK = "On the index's machine: ppmctl index check  says what is wrong with it."
+_SEND = "On the index's machine: have it, or what is in front of it, send"
 _WITH_STATUS = ("1.4", "1.5")
 _LARGE = 1 << 14  # bytes of a page that are worth packing
 _METADATA = ".metadata"
@@ -40,24 +42,16 @@ def _api(sample: Sample) -> Iterator[Finding]:
     """PEP 629 and 691."""
     html = sample.html.status == 200 and "html" in sample.html.content_type
     if not sample.has_json:
-        yield Finding(
-            "api",
-            "warn",
-            "Simple API in HTML alone, without JSON (PEP 691): no sizes and upload times, and slower to read",
-            _BETTER,
-        )
+        said = "Simple API in HTML alone, without JSON (PEP 691): no sizes and upload times, and slower to read"
+        yield Finding("api", "warn", said, _BETTER)
         return
     version = _version(sample.json)
     known = " with a status of projects (PEP 792)" if version in _WITH_STATUS else ""
     if html:
         yield Finding("api", "ok", f"Simple API {version}{known}, in JSON and in HTML")
     else:
-        yield Finding(
-            "api",
-            "warn",
-            f"Simple API {version}, in JSON alone: pip before 22.2, and easy_install, need HTML",
-            _BETTER,
-        )
+        said = f"Simple API {version}, in JSON alone: pip before 22.2, and easy_install, need HTML"
+        yield Finding("api", "warn", said, _BETTER)
 
 
 def _version(answer: Answer) -> str:
@@ -71,12 +65,8 @@ def _facts(sample: Sample) -> Iterator[Finding]:
     """What a page says of a file: hashes, and PEP 700's sizes and times."""
     file = sample.file
     if file.sha256 is None and file.other_hash is None:
-        yield Finding(
-            "hashes",
-            "warn",
-            f"no hash of {file.filename}: what breaks or changes on the way is not noticed, and lock files have none",
-            _BETTER,
-        )
+        said = f"no hash of {file.filename}: what breaks or changes on the way is not noticed; lock files have none"
+        yield Finding("hashes", "warn", said, _BETTER)
     elif file.sha256 is None and file.other_hash is not None:
         yield Finding("hashes", "warn", f"files have {file.other_hash[0]} hashes, and no sha256", _BETTER)
     else:
@@ -84,12 +74,8 @@ def _facts(sample: Sample) -> Iterator[Finding]:
     if sample.has_json:
         lacks = [what for what, value in (("sizes", file.size), ("upload times", file.upload_time)) if value is None]
         if lacks:
-            yield Finding(
-                "times",
-                "warn",
-                f"no {' and no '.join(lacks)} (PEP 700): uv --exclude-newer and pip --uploaded-prior-to find nothing",
-                _BETTER,
-            )
+            said = f"no {' and no '.join(lacks)} (PEP 700): uv --exclude-newer, pip --uploaded-prior-to find nothing"
+            yield Finding("times", "warn", said, _BETTER)
         else:
             yield Finding("times", "ok", "files have their size and upload time (PEP 700)")
     status = sample.page.status
@@ -103,12 +89,8 @@ def _metadata(sample: Sample) -> Iterator[Finding]:
     if not file.filename.endswith(".whl"):
         return
     if file.core_metadata is None:
-        yield Finding(
-            "metadata",
-            "warn",
-            "no metadata beside wheels (PEP 658): to resolve, clients download whole wheels",
-            _BETTER,
-        )
+        said = "no metadata beside wheels (PEP 658): to resolve, clients download whole wheels"
+        yield Finding("metadata", "warn", said, _BETTER)
         return
     answer = ask(sample.visit, "GET", file.url + _METADATA)
     digest = hashlib.sha256(answer.body).hexdigest()
@@ -135,12 +117,8 @@ def _pages(sample: Sample) -> Iterator[Finding]:
         if name in ("max-age", "s-maxage") and value.strip('"').isdecimal():
             age = max(age, int(value.strip('"')))
     if age and "no-cache" not in kept and "no-store" not in kept:
-        yield Finding(
-            "pages",
-            "warn",
-            f"pages may be kept for {age} seconds (Cache-Control): so long a new release stays unseen",
-            "On the index's machine: have it, or what is in front of it, send  Cache-Control: no-cache  with pages.",
-        )
+        said = f"pages may be kept for {age} seconds (Cache-Control): so long a new release stays unseen"
+        yield Finding("pages", "warn", said, f"{_SEND}  Cache-Control: no-cache  with pages.")
     elif not (tag := answer.headers.get("etag") or answer.headers.get("last-modified")):
         yield Finding("pages", "warn", "pages have no ETag: they are sent anew each time", _BETTER)
     else:
@@ -154,12 +132,10 @@ def _pages(sample: Sample) -> Iterator[Finding]:
             yield Finding("pages", "warn", what, _BETTER)
     varies = answer.headers.get("vary", "").lower()
     if sample.has_json and sample.html.status == 200 and "accept" not in _words(varies) and "no-store" not in kept:
-        yield Finding(
-            "vary",
-            "warn",
-            "one URL is JSON or HTML without saying so (no Vary: Accept): a cache in between hands out the wrong one",
-            "On the index's machine: have it, or what is in front of it, send  Vary: Accept  with pages.",
+        said = (
+            "one URL is JSON or HTML without saying so (no Vary: Accept): a cache in between hands out the wrong one"
         )
+        yield Finding("vary", "warn", said, f"{_SEND}  Vary: Accept  with pages.")
     if len(answer.body) > _LARGE and not answer.headers.get("content-encoding"):
         what = f"pages are sent as they are ({len(answer.body)} bytes), though gzip was asked for"
         yield Finding("gzip", "warn", what, "On the index's machine: pack what is JSON and HTML.")
@@ -175,32 +151,25 @@ def _download(sample: Sample) -> Iterator[Finding]:
     plain = {"Accept": "*/*", "Accept-Encoding": "identity"}
     part = ask(sample.visit, "GET", file.url, {**plain, "Range": "bytes=0-0"})
     if part.status not in (200, 206):
-        yield Finding(
-            "files",
-            "fail",
-            f"the page lists {file.filename}, and it answers {part.status}: {part.says}",
-            "On the index's machine: ppmctl index check  says what is wrong with it.",
-        )
+        said = f"the page lists {file.filename}, and it answers {part.status}: {part.says}"
+        yield Finding("files", "fail", said, _CHECK)
         return
     if file.url.startswith("http:") and sample.visit.address.is_encrypted:
-        yield Finding(
-            "files",
-            "fail",
-            f"pages are over https, and their files over plain HTTP: {file.url}",
-            "On the index's machine: what ends TLS in front of it has to send X-Forwarded-Proto: https.",
-        )
+        said = f"pages are over https, and their files over plain HTTP: {file.url}"
+        mend = "On the index's machine: what ends TLS in front of it has to send X-Forwarded-Proto: https."
+        yield Finding("files", "fail", said, mend)
         return
     whole = ask(sample.visit, "GET", file.url, plain) if "probe" in sample.visit.remembered else None
     if whole and hashlib.sha256(whole.body).hexdigest() != file.sha256:
         what = f"{file.filename} is not what the page has the hash of: clients refuse it"
-        yield Finding("files", "fail", what, "On the index's machine: ppmctl index check")
+        yield Finding("files", "fail", what, _CHECK)
         return
     head = ask(sample.visit, "HEAD", file.url, plain)
     lacks = [*([] if head.status == 200 else ["HEAD"]), *([] if part.status == 206 else ["Range"])]
     size = head.headers.get("content-length", "")
     if head.status == 200 and file.size is not None and size.isdecimal() and int(size) != file.size:
         what = f"{file.filename} has {size} bytes, and the page says {file.size}: a download of it is refused"
-        yield Finding("files", "fail", what, "On the index's machine: ppmctl index check")
+        yield Finding("files", "fail", what, _CHECK)
     elif lacks:
         what = f"files can't be asked for by {' and '.join(lacks)}: uv downloads whole wheels for their metadata"
         yield Finding("files", "warn", what, _BETTER)

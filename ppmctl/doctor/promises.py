@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ppmctl.credential import Credential, Secret
 from ppmctl.doctor.expected import SITE, Expected
@@ -28,8 +28,21 @@ def unexpected(check: str, answer: Answer, wanted: str, mend: str = SITE) -> Fin
     """Find that an answer is not the one that was promised; what its status says is broken comes before `mend`."""
     if answer.status in (502, 503, 504):
         mend = _APPLICATION
-    said = f"{answer.status} ({answer.says}) instead of {wanted}"
+    to = f", sent to {answer.location}," if answer.location else ""
+    said = f"{answer.status} ({answer.says}){to} instead of {wanted}"
     return Finding(check, "fail", said, _STATUSES.get(answer.status, mend))
+
+
+def answered(check: str, asked: Iterable[tuple[str, Answer]], ok: str, mend: str = SITE) -> Finding:
+    """Find whether each answer is the one promised: "404 for …" and "403/405 for …" begin with the statuses.
+
+    A 401 has to ask for a name and a password: else clients don't send them.
+    """
+    for wanted, answer in asked:
+        fits = str(answer.status) in wanted.partition(" ")[0].split("/")
+        if not fits or (answer.status == 401 and "basic" not in answer.headers.get("www-authenticate", "").lower()):
+            return unexpected(check, answer, wanted, mend)
+    return Finding(check, "ok", ok)
 
 
 def wrong_secret(name: str = "") -> Credential:
@@ -48,34 +61,24 @@ def check(visit: Visit) -> Iterator[Finding]:
         yield unexpected("health", answer, "200 (ok) for /healthz")
     yield _headers(expected, visit.get(f"/simple/{PROJECT}/", None))
     if not expected.is_public:
-        names = ["", *([visit.credential.username] if visit.credential else [])]
-        for answer in (visit.get(f"/simple/{PROJECT}/", wrong_secret(name)) for name in names):
-            if not _is_challenge(answer):
-                mend = SITE if answer.status == 200 else CREDENTIALS
-                yield unexpected("secret", answer, "401 for a wrong secret", mend)
-                break
-        else:
-            yield Finding("secret", "ok", "a wrong secret is answered 401")
+        known = visit.credential.username if visit.credential else ""
+        answers = [visit.get(f"/simple/{PROJECT}/", wrong_secret(name)) for name in ("", known)]
+        asked = [("401 for a wrong secret", answer) for answer in answers]
+        yield answered("secret", asked, "a wrong secret is answered 401", f"{SITE} {CREDENTIALS}")
 
 
 def anonymous(visit: Visit) -> Iterator[Finding]:
     """401 whatever is asked for, before anything tells what is here; or 200 where everybody may read."""
     expected = visit.promised
     if expected.is_public:
-        answer = visit.listed_to_nobody
-        if answer.status == 200:
-            yield Finding("anonymous", "ok", "everybody may read, as ppm_read_access says")
-        else:
-            yield unexpected("anonymous", answer, "200, as ppm_read_access is public")
+        asked = [("200 for /simple/, as ppm_read_access is public", visit.listed_to_nobody)]
+        yield answered("anonymous", asked, "everybody may read, as ppm_read_access says")
         return
     file = f"/packages/{PROJECT}/{MODULE}-{expected.publish or '1.0'}-py3-none-any.whl"
     paths = [f"/simple/{name}" for name in ("", f"{PROJECT}/", f"{expected.free_name()}/")]
-    for path in (*paths, file, f"{file}.upload", "/"):
-        answer = visit.get(path, None)
-        if not _is_challenge(answer):
-            yield unexpected("anonymous", answer, f"401 for {path} without a credential")
-            return
-    yield Finding("anonymous", "ok", "401 without a credential, whatever is asked for")
+    each = [*paths, file, f"{file}.upload", "/"]
+    refused = ((f"401 for {path} without a credential", visit.get(path, None)) for path in each)
+    yield answered("anonymous", refused, "401 without a credential, whatever is asked for")
 
 
 def names(visit: Visit) -> Iterator[Finding]:
@@ -84,26 +87,21 @@ def names(visit: Visit) -> Iterator[Finding]:
     name = expected.free_name()
     yield _elsewhere(visit, expected, name, visit.get(f"/simple/{name}/", visit.credential))
     examples = expected.private_examples()
-    for glob, example in examples.items():
-        answer = visit.get(f"/simple/{example}/", visit.credential)
-        if answer.status != 404:
-            to = f"; it is sent to {answer.location}" if answer.location else ""
-            yield unexpected("private", answer, f"404 for /simple/{example}/ ({glob} in ppm_private_names){to}")
-            return
-    yield Finding("private", "ok", f"404 for what is not here yet ({', '.join(examples) or 'no pattern to try'})")
+    asked = (
+        (f"404 for {path} ({glob} in ppm_private_names)", visit.get(path, visit.credential))
+        for glob, path in ((glob, f"/simple/{example}/") for glob, example in examples.items())
+    )
+    kept = f"404 for what is not here yet ({', '.join(examples) or 'no pattern to try'})"
+    yield answered("private", asked, kept)
 
 
 def side_files(visit: Visit) -> Iterator[Finding]:
     """What lies beside the packages on the volume is nobody's to read."""
-    wheel = f"/packages/{PROJECT}/{MODULE}-{visit.promised.publish or '1.0'}-py3-none-any.whl"
-    beside = [f"{wheel}.{kind}" for kind in ("upload", "yanked", "removed", "attestations")]
+    beside = [f"{visit.remembered['probe'].path}.{kind}" for kind in ("upload", "yanked", "removed", "attestations")]
     others = [f"/packages/{PROJECT}/.status", "/credentials/htpasswd", "/credentials/access.yml"]
-    for path in [*beside, *others, "/packages/%2e%2e/credentials/htpasswd"]:
-        answer = visit.get(path, visit.credential)
-        if answer.status not in (400, 403, 404):
-            yield unexpected("side files", answer, f"404 for {path}")
-            return
-    yield Finding("side files", "ok", "what lies beside the packages is not served (404)")
+    paths = [*beside, *others, "/packages/%2e%2e/credentials/htpasswd"]
+    asked = ((f"404/403/400 for {path}", visit.get(path, visit.credential)) for path in paths)
+    yield answered("side files", asked, "what lies beside the packages is not served (404)")
 
 
 def _headers(expected: Expected, answer: Answer) -> Finding:
@@ -127,9 +125,8 @@ def _headers(expected: Expected, answer: Answer) -> Finding:
 
 def _elsewhere(visit: Visit, expected: Expected, name: str, answer: Answer) -> Finding:
     if expected.upstream == "none" or expected.is_private(name):
-        if answer.status == 404:
-            return Finding("upstream", "ok", "404 for other names, as ppm_upstream or ppm_private_names says")
-        return unexpected("upstream", answer, f"404 for /simple/{name}/ (ppm_upstream, ppm_private_names)")
+        wanted = f"404 for /simple/{name}/, as ppm_upstream or ppm_private_names says"
+        return answered("upstream", [(wanted, answer)], "404 for other names, as the inventory says")
     target, base = answer.location, expected.upstream_url.rstrip("/")
     if answer.status != 302:
         return unexpected("upstream", answer, f"302 for /simple/{name}/, as ppm_upstream is redirect")
@@ -140,7 +137,3 @@ def _elsewhere(visit: Visit, expected: Expected, name: str, answer: Answer) -> F
         said = f"/simple/{name}/ is sent to this index itself"
         return Finding("upstream", "fail", said, "Put right ppm_upstream_url, and run site.yml.")
     return Finding("upstream", "ok", f"other names are sent to {target.removesuffix(name + '/')}")
-
-
-def _is_challenge(answer: Answer) -> bool:
-    return answer.status == 401 and answer.headers.get("www-authenticate", "").lower().startswith("basic")

@@ -33,12 +33,8 @@ def check(visit: Visit) -> Iterator[Finding]:
         return
     path, by = authorities(visit.environ)
     if not Path(path).exists():
-        yield Finding(
-            "tls",
-            "fail",
-            f"{by} names {path}, which is not there",
-            f"Name the right file, or: unset {by}",
-        )
+        said = f"{by} names {path}, which is not there"
+        yield Finding("tls", "fail", said, f"Name the right file, or: unset {by}")
         return
     try:
         with visit.connect_as_nobody() as transport:
@@ -113,47 +109,35 @@ def _untrusted(visit: Visit, exc: ssl.SSLCertVerificationError) -> Iterator[Find
         yield from _out_of_time(chain[:1])
     if code in _OF_NAME or not _is_for(leaf, host):
         yield _other_host(leaf, host)
+    mend = _name_the_file(visit)
     if code in _OF_TIME:
         yield from _out_of_time(chain)
-    elif code in _OF_NAME:
         return
-    elif code == _SELF_SIGNED or (len(chain) == 1 and leaf.is_own_issuer):
-        yield Finding("tls", "fail", "its certificate is self-signed: nobody vouches for it", _name_the_file(visit))
+    if code in _OF_NAME:
+        return
+    if code == _SELF_SIGNED or (len(chain) == 1 and leaf.is_own_issuer):
+        said = "its certificate is self-signed: nobody vouches for it"
     elif code not in _NO_ISSUER:  # such as what Python from 3.13 on is strict about
-        yield Finding(
-            "tls",
-            "fail",
-            f"its certificate is not as it has to be: {exc.verify_message}",
-            "On the index's machine: have it made anew, as RFC 5280 has it; Python from 3.13 on takes no other.",
-        )
+        said = f"its certificate is not as it has to be: {exc.verify_message}"
+        mend = "On the index's machine: have it made anew, as RFC 5280 has it; Python from 3.13 on takes no other."
     elif len(chain) == 1:
-        yield Finding(
-            "tls",
-            "fail",
-            f"{leaf.issuer}, which issued its certificate, is not trusted here, and the server sends no other one",
+        said = f"{leaf.issuer}, which issued its certificate, is not trusted here, and the server sends no other one"
+        mend = (
             "On the index's machine: the certificate with those between it and the root in one file (fullchain.pem;"
-            f" ppm_tls_certificate). Or, if {leaf.issuer} is an authority of your own: {_name_the_file(visit)}",
+            f" ppm_tls_certificate). Or, if {leaf.issuer} is an authority of your own: {mend}"
         )
     else:
         root = last.subject if last.is_own_issuer else last.issuer
-        yield Finding(
-            "tls",
-            "fail",
-            f"its certificate is vouched for by {root}, which is not trusted here",
-            _name_the_file(visit),
-        )
+        said = f"its certificate is vouched for by {root}, which is not trusted here"
+    yield Finding("tls", "fail", said, mend)
 
 
 def _out_of_time(chain: list[Certificate]) -> Iterator[Finding]:
     """Find the first certificate that has expired, or begins later."""
     leaf, now = chain[0], datetime.now(UTC)
     if leaf.begins > now:
-        yield Finding(
-            "tls",
-            "fail",
-            f"its certificate begins on {leaf.begins:%Y-%m-%d}, and here it is {now:%Y-%m-%d}",
-            "If that is not today: sudo timedatectl set-ntp true",
-        )
+        said = f"its certificate begins on {leaf.begins:%Y-%m-%d}, and here it is {now:%Y-%m-%d}"
+        yield Finding("tls", "fail", said, "If that is not today: sudo timedatectl set-ntp true")
     for old in [each for each in chain if each.ends < now][:1]:
         whose = "its certificate" if old is leaf else f"the certificate of {old.subject}, which vouches for it,"
         yield Finding("tls", "fail", f"{whose} expired on {old.ends:%Y-%m-%d}", RENEW)
@@ -187,9 +171,5 @@ def _no_tls(visit: Visit, exc: ssl.SSLError) -> Finding:
     if exc.reason in _PLAIN:
         plain = visit.address.base.replace("https:", "http:", 1)
         return Finding("tls", "fail", "what answers there speaks no TLS", f"Is the port right? Or is it {plain}/ ?")
-    return Finding(
-        "tls",
-        "fail",
-        f"no TLS connection: {exc.reason or exc.strerror or exc}",
-        f"What the server offers: openssl s_client -connect {visit.address.host}:443",
-    )
+    said = f"no TLS connection: {exc.reason or exc.strerror or exc}"
+    return Finding("tls", "fail", said, f"What the server offers: openssl s_client -connect {visit.address.host}:443")

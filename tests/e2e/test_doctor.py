@@ -654,7 +654,7 @@ def test_a_disk_that_is_nearly_full(tmp_path: Path, user: User) -> None:
         namespaces.run((*there, *PPMCTL), "init", "--root", str(root))
         seen = User(user.home, (shutil.which(there[0]) or "", *there[1:])).doctor("--root", str(root), expect=1)
     state, found, mend = seen.of("disk")
-    assert (state, found.endswith(" of 16.0 MiB are free: uploads fail")) == ("fail", True)
+    assert (state, found.endswith(" of 16.8 MB are free: uploads fail")) == ("fail", True)
     assert f"ppmctl stats --root {root}" in mend
 
 

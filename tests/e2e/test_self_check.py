@@ -165,8 +165,11 @@ SABOTAGE = {
         "the page in HTML: ppm_self_check-1.0-py3-none-any.whl is not on it",
     ),
     "its files are wrong": (
-        "import ppmctl.reads as r; r.Reader._file = lambda *_: r.Response('x')",
-        "the file is not what was uploaded",
+        (
+            "import ppmctl.reads as r; f = r.Reader._file;"
+            " r.Reader._file = lambda s, q, p, n: f(s, q, p, n) if n.endswith('data') else r.Response('x')"
+        ),
+        ".whl is not what the page has the hash of",
     ),
     "its metadata are wrong": (
         (

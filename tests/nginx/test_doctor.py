@@ -81,5 +81,6 @@ def test_a_release_goes_in_and_out_of_a_deployed_index(site: Site, environ: dict
         "publish": "",
     }
     found = states(site, environ, "--expect", json.dumps(other), expect=1)
-    assert [check for check, state in found.items() if state == "fail"] == ["headers", "upstream", "anonymous"]
+    wrong = [check for check, state in found.items() if state == "fail"]
+    assert wrong == ["headers", "upstream", "anonymous", "files"]
     assert found["nginx"] == "skip"

@@ -212,6 +212,7 @@ def test_where_all_names_are_private_nothing_is_sent_elsewhere() -> None:
 
 def test_a_side_file_that_is_served_is_named() -> None:
     visit = visit_of(lambda _method, path, _signed: answer(200 if path.endswith("access.yml") else 404))
+    visit.remembered["probe"] = probe.make(VERSION)
     assert "/credentials/access.yml" in of(promises.side_files(visit), "side files").found
 
 
@@ -324,7 +325,7 @@ def test_a_revoked_token_that_the_application_still_takes_is_found() -> None:
             return answer(200)
         if not state["revoked"]:
             return answer(403 if method == "POST" else 200)
-        return answer(409 if method == "POST" else 401)
+        return answer(409) if method == "POST" else CHALLENGE
 
     found = list(publish.reader(visit_of(reply)))
     assert of(found, "reader").state == "ok"
