@@ -111,7 +111,7 @@ def values(directive: Directive, name: str) -> list[str]:
 def test_the_playbook_renders_what_these_tests_render(tree: Tree, tmp_path: Path) -> None:
     """The tests render many configurations in one process; playbooks/render.yml is what users and images have.
 
-    The settings are unusual ones; tests/unit/test_scripts.py compares what the images have, with the defaults.
+    The settings are unusual ones; the last test here compares what the images have, with the defaults.
     """
     settings: dict[str, Any] = {}
     for more in HOSTILE.values():
@@ -375,3 +375,15 @@ def test_a_renamed_directive_is_noticed(tmp_path: Path, rendered: Callable[..., 
     configuration = rendering.parse(rendered())
     assert values(configuration, "user") == ["www-data"]
     assert len(list(configuration.walk())) > 150
+
+
+def test_the_configuration_of_the_images_is_what_the_roles_render(tmp_path: Path) -> None:
+    """`make generate` writes it with the playbook, and `make lint` checks that; here it is rendered faster."""
+    rendering.render([(tmp_path / "ROLE" / "rendered", {"render_for": "containers", "render_ipv6": False})])
+
+    def files(folder: Path) -> dict[str, str]:
+        found = (path for path in folder.glob("*/rendered/**/*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in found}
+
+    assert len(files(tmp_path)) > 7
+    assert files(tmp_path) == files(CHECKOUT / "docker")

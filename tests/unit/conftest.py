@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,17 +11,9 @@ from typing import NoReturn
 
 import pytest
 
+from ppmctl import parts
 from ppmctl.store import Store
 from ppmctl.volume import Volume
-
-
-def pytest_collection_finish() -> None:
-    """Let a generated example take its time: the machine may be slow. Files without any do not import hypothesis."""
-    if "hypothesis" in sys.modules:
-        from hypothesis import settings
-
-        settings.register_profile("ppm", deadline=None)
-        settings.load_profile("ppm")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -36,6 +29,18 @@ def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "bind", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sync nothing: no test here cuts the power, and on a busy disk each sync takes a hundredth of a second."""
+    monkeypatch.setattr(os, "fsync", os.fstat)  # which fails, too, where the file is closed
+
+
+@pytest.fixture
+def few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have 3 parts of credentials for nginx, not 100: a volume's first user is written in 2 ms, not in 20."""
+    monkeypatch.setattr(parts, "PARTS", 3)
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from support.generated import given, st
 
 from ppmctl import accept
 from ppmctl.accept import HTML, JSON, PLAIN_HTML, Form, negotiate, weigh

@@ -11,6 +11,8 @@ from ppmctl.accounts import Actor, NotAllowed
 from ppmctl.credentials import Credentials
 from ppmctl.volume import Volume
 
+pytestmark = pytest.mark.usefixtures("few_parts")
+
 ME = Actor(name="unix:ada", origin="here")
 
 

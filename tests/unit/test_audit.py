@@ -119,7 +119,7 @@ def _write_rounds(root: Path, who: int, start: Barrier, rounds: int) -> None:
         write(Volume(root=root), f"{who} {number} {'x' * 700}", by=f"writer{who}")
 
 
-def _written_beside(volume: Volume, meanwhile: Callable[[], object], *, rounds: int = 20) -> None:
+def _written_beside(volume: Volume, meanwhile: Callable[[], object], *, rounds: int = 12) -> None:
     """Four processes write, in rounds, and `meanwhile` is called in each; then each line is there, once and whole."""
     context = multiprocessing.get_context("fork")
     start = context.Barrier(5, timeout=60)
@@ -230,7 +230,7 @@ def test_a_flood_from_everywhere_for_a_day_is_a_few_megabytes(volume: Volume) ->
     """With the longest lines that there can be, from a thousand addresses and more; each later minute is alike."""
     clock = Clock()
     refusals = Refusals(volume, clock=clock)
-    long = "漢" * 5_000
+    long = "漢" * 1_500
     minutes, sizes = 60, []
     for minute in range(minutes):
         clock.now = minute * 60.0

@@ -6,9 +6,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from packaging.version import Version
+from support.generated import assume, given, st
 
 from ppmctl.errors import PpmError
 from ppmctl.publishing import changelog

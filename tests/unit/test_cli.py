@@ -30,6 +30,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
             yield from commands(child, (*path, name))
 
 
+pytestmark = pytest.mark.usefixtures("few_parts")
 ALL = dict(commands(cli.cli))
 # the commands without --json, each with the reason
 WITHOUT_JSON = {

@@ -13,6 +13,8 @@ from ppmctl.accounts import Actor
 from ppmctl.credentials import Access, Credentials
 from ppmctl.volume import Volume
 
+pytestmark = pytest.mark.usefixtures("few_parts")
+
 ME = Actor(name="unix:ada", origin="here")
 
 

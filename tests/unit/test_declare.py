@@ -15,6 +15,8 @@ from ppmctl.declare import DECLARED
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
 
+pytestmark = pytest.mark.usefixtures("few_parts")
+
 ME = Actor(name="unix:ada", origin="here")
 SECRET, OTHER = "s" * 40, "o" * 40
 LIST = f"""

@@ -13,12 +13,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support import wheels
+from support.generated import given, st
 
 from ppmctl import archives, dists
 from ppmctl.dists import InvalidDistribution
+
+
+@pytest.fixture
+def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower the limits to an eighth, or what is too large takes seconds to make; a test below shows the real ones."""
+    monkeypatch.setattr(archives, "MAX_METADATA", archives.MAX_METADATA // 8)
+    monkeypatch.setattr(archives, "BOMB_FLOOR", archives.BOMB_FLOOR // 8)
 
 
 def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = None) -> dists.Dist:
@@ -244,7 +250,7 @@ BAD_WHEELS = {
     "empty metadata": (lambda: described(b""), " has metadata without a Metadata-Version."),
     "huge metadata": (
         lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * archives.MAX_METADATA)[1],
-        ": its metadata is over 16 MB.",
+        ": its metadata is over 2 MB.",
     ),
     "damaged LZMA": (lambda: damaged(zipfile.ZIP_LZMA), "not a readable archive"),
     "damaged bzip2": (lambda: damaged(zipfile.ZIP_BZIP2), "not a readable archive"),
@@ -252,6 +258,7 @@ BAD_WHEELS = {
 }
 
 
+@pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("case", BAD_WHEELS)
 def test_a_wheel_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
     make, reason = BAD_WHEELS[case]
@@ -336,7 +343,7 @@ BAD_SDISTS = {
     "two of them": (lambda: tar_with(member("y-1.0/PKG-INFO")), LACKS.format(2)),
     "huge metadata": (
         lambda: tar_with(member("y-1.0/PKG-INFO", size=archives.MAX_METADATA + 1)),
-        ": its metadata is over 16 MB.",
+        ": its metadata is over 2 MB.",
     ),
     "another project": (
         lambda: wheels.sdist("x", "1.0", meta=wheels.metadata("y", "1.0"))[1],
@@ -422,6 +429,7 @@ BAD_SDISTS = {
 }
 
 
+@pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("case", BAD_SDISTS)
 def test_an_sdist_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
     make, reason = BAD_SDISTS[case]
@@ -444,6 +452,7 @@ BAD_ZIP_SDISTS = {
 }
 
 
+@pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("case", BAD_ZIP_SDISTS)
 def test_a_zip_sdist_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
     make, reason = BAD_ZIP_SDISTS[case]
@@ -451,19 +460,21 @@ def test_a_zip_sdist_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
         inspect(tmp_path, ("x-1.0.zip", make()))
 
 
-@given(st.binary(max_size=2000), st.integers(0, 400))
-def test_damaged_archives_are_refused_and_never_crash(noise: bytes, at: int) -> None:
-    """A damaged file is refused or (where the damage is in a module's bytes) read; nothing else is raised."""
-    import tempfile
+WHOLE = wheels.wheel("x", "1.0"), wheels.sdist("x", "1.0")
 
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in (wheels.wheel("x", "1.0"), wheels.sdist("x", "1.0")):
-            damaged = content[:at] + noise + content[at + len(noise) :]
-            try:
-                dist = inspect(Path(folder), (name, damaged))
-            except InvalidDistribution:
-                continue
-            assert dist.name.project == "x"
+
+@given(st.binary(max_size=2000), st.integers(0, 400))
+def test_damaged_archives_are_refused_and_never_crash(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int
+) -> None:
+    """A damaged file is refused or (where the damage is in a module's bytes) read; nothing else is raised."""
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    for name, content in WHOLE:
+        try:
+            dist = inspect(folder, (name, content[:at] + noise + content[at + len(noise) :]))
+        except InvalidDistribution:
+            continue
+        assert dist.name.project == "x"
 
 
 def test_what_an_sdist_may_have(tmp_path: Path) -> None:
@@ -513,6 +524,11 @@ def test_a_zip_sdist_has_one_pkg_info(tmp_path: Path, members: dict[str, bytes],
     assert refusal.value.message == f"x-1.0.zip{LACKS.format(count)}"
 
 
+def test_the_limits() -> None:
+    assert (archives.MAX_METADATA, archives.MAX_HEADER) == (16 << 20, 1 << 20)
+    assert (archives.BOMB_RATIO, archives.BOMB_FLOOR) == (50, 64 << 20)
+
+
 def test_limits_are_the_last_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel, sdist = wheels.wheel("x", "1.0", files={"x.py": os.urandom(5000)}), wheels.sdist("x", "1.0")
     length = len(wheels.metadata("x", "1.0"))
@@ -541,7 +557,8 @@ def test_a_wheel_may_have_others_in_it(tmp_path: Path) -> None:
     assert inspect(tmp_path, made).name.project == "x"
 
 
-@pytest.mark.parametrize("size", [0, 40 << 20], ids=["behind the end", "metadata"])
+@pytest.mark.usefixtures("_small_limits")
+@pytest.mark.parametrize("size", [0, 5 << 20], ids=["behind the end", "metadata"])
 def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> None:
     end = bytes(0 if size else archives.BOMB_FLOOR)
     content = gzip.compress(gzip.decompress(tar_with(member("y-1.0/PKG-INFO", size=size))) + end)
@@ -553,7 +570,7 @@ def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> 
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < archives.BOMB_FLOOR, "the metadata alone may be 16 MB, three times while they are joined"
+    assert peak < archives.BOMB_FLOOR, "the metadata alone may be 2 MB, three times while they are joined"
 
 
 @pytest.mark.parametrize("raised", [ValueError("why\nso"), UnicodeError("why so"), LookupError("why so")])

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from support.generated import given, settings, st
 
 from ppmctl import cli
 from ppmctl.address import resolve

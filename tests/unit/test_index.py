@@ -10,8 +10,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from support.generated import given, st
 
 from ppmctl import files, index
 from ppmctl.folder import Folder, Record, Status, StoredFile

@@ -6,8 +6,7 @@ import netrc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from support.generated import given, st
 
 from ppmctl import netrc_file
 

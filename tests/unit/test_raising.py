@@ -32,6 +32,7 @@ def _own_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / ".gitconfig").write_text(
         "[user]\nname = Ada\nemail = ada@example.test\nuseConfigOnly = true\n[maintenance]\nauto = false\n"
+        "[core]\nfsync = none\n"
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
-from hypothesis import strategies as st
+from support.generated import given, st
 
 from ppmctl.relay import _Renamed, _Start
 

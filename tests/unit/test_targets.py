@@ -118,21 +118,22 @@ def values(parameter: click.Parameter, value: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", CARRIED, ids=" ".join)
-@pytest.mark.parametrize("value", NASTY)
 def test_what_was_typed_is_what_is_meant_there(
-    path: tuple[str, ...], value: str, ran: list[tuple[str, tuple[str | NamedFile, ...]]]
+    path: tuple[str, ...], ran: list[tuple[str, tuple[str | NamedFile, ...]]]
 ) -> None:
     """Of every command with --on every parameter at once: what is carried is parsed there to what was typed here."""
     command = CARRIED[path]
     given = [part for part in command.params if part.name != "on" and "--help" not in part.opts]
-    typed = [text for part in given if isinstance(part, click.Option) for text in values(part, value)]
-    typed += ["--", *(text for part in given if isinstance(part, click.Argument) for text in values(part, value))]
-    assert cli.run([*path, "--on", "ssh://x", *typed]) == 7
-    ((target, arguments),) = ran
-    assert target == "ssh://x"
-    assert arguments[: len(path)] == path
-    texts = [part if isinstance(part, str) else f"{part.before}{part.name}" for part in arguments[len(path) :]]
-    assert parsed(command, texts) == parsed(command, typed)
+    for value in NASTY:
+        typed = [text for part in given if isinstance(part, click.Option) for text in values(part, value)]
+        typed += ["--", *(text for part in given if isinstance(part, click.Argument) for text in values(part, value))]
+        ran.clear()
+        assert cli.run([*path, "--on", "ssh://x", *typed]) == 7, value
+        ((target, arguments),) = ran
+        assert target == "ssh://x"
+        assert arguments[: len(path)] == path
+        texts = [part if isinstance(part, str) else f"{part.before}{part.name}" for part in arguments[len(path) :]]
+        assert parsed(command, texts) == parsed(command, typed), value
 
 
 def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:

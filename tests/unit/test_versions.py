@@ -7,9 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from packaging.version import Version
+from support.generated import given, st
 
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import versions
