@@ -74,6 +74,13 @@ class IndexTarget:
         address = self.address
         return None if address.is_encrypted or address.is_loopback else urlsplit(address.base).netloc
 
+    def publishing_secret(self, variables: str) -> str:
+        """Say where a client that publishes finds the secret: in the keyring, or, in CI, in these `variables`."""
+        if self.in_keyring:
+            return "the secret is in the keyring, where `ppmctl login` put it"
+        user = sh(self.username or "USER")
+        return f"the secret: keyring set {sh(self.address.upload)} {user}; in CI {variables}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snippet:
