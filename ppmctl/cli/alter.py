@@ -10,10 +10,9 @@ import click
 
 from ppmctl import output
 from ppmctl.access import ROLES
-from ppmctl.cli.actor import actor
-from ppmctl.cli.issue import described, end_of, issue, more_time_option, output_option, projects_option, values
+from ppmctl.cli.issue import described, issue, more_time_option, output_option, projects_option, values
 from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.volume import open_volume, root_option, there
+from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
     from ppmctl import accounts
 
     volume = open_volume(there(root))
-    enabled = accounts.enable(volume, actor(), name, expires=end_of(expires))
+    enabled = accounts.enable(volume, actor(), name, expires=expires)
     others = accounts.resting_on(volume, enabled)
     back = [each.access.name for each in others if each.state == "active"]
     told = [described(enabled), *(f"{each} is let in." for each in back)]
@@ -98,12 +97,7 @@ def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> A
     """Give the user or token NAME another secret, and print it, once. The old one lets nobody in any more."""
     from ppmctl import accounts
 
-    return issue(
-        output,
-        lambda deliver: accounts.rotate(
-            open_volume(there(root)), actor(), name, expires=end_of(expires), deliver=deliver
-        ),
-    )
+    return issue(output, there(root), accounts.rotate, name, expires=expires)
 
 
 @click.command()

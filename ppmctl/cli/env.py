@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from ppmctl.cli.env_place import (
     shared_option,
 )
 from ppmctl.cli.env_views import owner_of
-from ppmctl.cli.options import Answer
+from ppmctl.cli.options import Answer, ask
 from ppmctl.errors import PpmError, UsageError
 
 if TYPE_CHECKING:
@@ -273,14 +272,6 @@ def delete(environments: Remote, names: tuple[str, ...], mine: bool, yes: bool) 
 
 def _confirm(names: list[str]) -> None:
     output.say(f"To be deleted: {', '.join(names)}")
-    try:
-        agreed = click.confirm(f"Delete {output.count(len(names), 'environment')}?", err=True)
-    except click.Abort as exc:
-        if sys.stdin.isatty():  # somebody typed Ctrl-C
-            raise
-        output.say("")
-        raise UsageError(
-            "Nobody is there to answer; nothing was deleted.", hint="Without a terminal, say --yes."
-        ) from exc
-    if not agreed:
+    question = f"Delete {output.count(len(names), 'environment')}?"
+    if not ask(lambda: click.confirm(question, err=True), "answer; nothing was deleted"):
         raise PpmError("Nothing was deleted.")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import Answer, answers, json_option
+from ppmctl.cli.options import Answer, answers, ask, json_option
 from ppmctl.cli.place import Place, connected, index_options, pass_place
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.folder import MAX_REASON, STATUSES, is_reason
@@ -200,15 +199,8 @@ def _confirm(project: str) -> None:
     """Have the project's name typed. UsageError where nobody is there to do it, PpmError where it is another."""
     from ppmctl.dists import normalise
 
-    try:
-        typed = click.prompt("Type the name of the project to go on", err=True)
-    except click.Abort as exc:
-        if sys.stdin.isatty():  # somebody typed Ctrl-C
-            raise
-        output.say("")
-        raise UsageError(
-            "Nobody is there to type the name; nothing was removed.", hint="Without a terminal, say --yes."
-        ) from exc
+    question = "Type the name of the project to go on"
+    typed: str = ask(lambda: click.prompt(question, err=True), "type the name; nothing was removed")
     if normalise(typed.strip()) != project:
         raise PpmError("That is another name; nothing was removed.")
 
@@ -238,6 +230,6 @@ def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
     from ppmctl.store import Store
 
     if isinstance(packages, Store):  # else the server does it
-        from ppmctl.cli.actor import actor
+        from ppmctl.cli.volume import actor
 
         actor().record(packages.volume, action, what)

@@ -11,9 +11,8 @@ import click
 
 from ppmctl import output
 from ppmctl.access import ROLES
-from ppmctl.cli.actor import actor
 from ppmctl.cli.alter import revoke
-from ppmctl.cli.issue import end_of, expires_option, issue, listed, output_option, projects_option
+from ppmctl.cli.issue import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
@@ -38,7 +37,7 @@ token.add_command(revoke)
 @output_option()
 @answers
 @root_option
-def create(name: str, expires: str | None, output: Path | None, root: Path, **grant: Any) -> Answer:
+def create(name: str, output: Path | None, root: Path, **grant: Any) -> Answer:
     """Create a token and print its secret, once: it is stored nowhere.
 
     An owner that is not there yet comes with its first token, and goes with the last: without a secret of its own,
@@ -46,12 +45,7 @@ def create(name: str, expires: str | None, output: Path | None, root: Path, **gr
     """
     from ppmctl import accounts
 
-    return issue(
-        output,
-        lambda deliver: accounts.create_token(
-            open_volume(root), actor(), name, expires=end_of(expires), deliver=deliver, **grant
-        ),
-    )
+    return issue(output, root, accounts.create_token, name, **grant)
 
 
 @token.command("list")

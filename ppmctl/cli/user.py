@@ -11,9 +11,7 @@ import click
 from ppmctl import output
 from ppmctl.access import ROLES
 from ppmctl.cli import alter
-from ppmctl.cli.actor import actor
 from ppmctl.cli.issue import (
-    end_of,
     expires_option,
     handed_over,
     issue,
@@ -25,7 +23,7 @@ from ppmctl.cli.issue import (
     values,
 )
 from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.volume import open_volume, root_option, there
+from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ for command in (alter.change, alter.disable, alter.enable, alter.rotate, alter.r
 @output_option()
 @answers
 @root_option
-def add(name: str, email: str | None, expires: str | None, output: Path | None, root: Path, **grant: Any) -> Answer:
+def add(name: str, email: str | None, output: Path | None, root: Path, **grant: Any) -> Answer:
     """Add the user NAME and print the secret, once: it is stored nowhere.
 
     OWNER+PURPOSE is a token of OWNER, as `ppmctl token create` makes it.
@@ -60,10 +58,7 @@ def add(name: str, email: str | None, expires: str | None, output: Path | None, 
     if "+" in name and email is not None:
         raise UsageError("A token has no e-mail address; its owner may have one.")
     create: Any = accounts.create_token if "+" in name else partial(accounts.create_user, email=email)
-    return issue(
-        output,
-        lambda deliver: create(open_volume(root), actor(), name, expires=end_of(expires), deliver=deliver, **grant),
-    )
+    return issue(output, root, create, name, **grant)
 
 
 @user.command()
@@ -76,7 +71,7 @@ def add(name: str, email: str | None, expires: str | None, output: Path | None, 
 @click.option("--withdraw", is_flag=True, help="Make the invite void that was made before.")
 @answers
 @root_option
-def invite(name: str, expires: str | None, output: Path | None, withdraw: bool, root: Path, **grant: Any) -> Answer:
+def invite(name: str, output: Path | None, withdraw: bool, root: Path, **grant: Any) -> Answer:
     """Print a code with which the user NAME gets a token of its own; it works once, and for 48 hours.
 
     The colleague types `ppmctl login URL --invite`; no secret travels. A user that is not there is made, with --role
@@ -85,13 +80,13 @@ def invite(name: str, expires: str | None, output: Path | None, withdraw: bool, 
     from ppmctl import joining
 
     if withdraw:
-        if output or expires or any(grant.values()):
+        if output or any(grant.values()):
             raise UsageError("--withdraw makes an invite void, and changes nothing else.")
         return _withdraw(open_volume(there(root)), name)
     with secret_file(output) as write:
         volume = open_volume(root)
         _require_time(volume, name)
-        made, code = joining.invite(volume, actor(), name, expires=end_of(expires), **grant)
+        made, code = joining.invite(volume, actor(), name, **grant)
         write(code.reveal())
     told = f"{name} is invited until {made.expires}: ppmctl login URL --invite  asks for"
     told += f" the code, once; it is in {output}." if output else " this code, once:"

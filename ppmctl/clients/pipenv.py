@@ -9,7 +9,11 @@ from ppmctl.clients.tables import written
 def render(target: IndexTarget, place: str) -> Snippet:
     """A `[[source]]` of a Pipfile."""
     where = "in place of its other [[source]]" if target.form == "single" else "after its first [[source]]"
-    values = {"name": target.name, "url": target.address.simple, "verify_ssl": not target.untrusted}
+    values: dict[str, str | bool] = {
+        "name": target.name,
+        "url": target.address.simple,
+        "verify_ssl": not target.untrusted,
+    }
     lines = [f"# {place}, {where}", *written(("source",), values)]
     said = []
     if target.form == "explicit":
