@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ppmctl import files, output
+from ppmctl import access, files, output
 from ppmctl.accounts import Account, Issued
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import actor, open_volume
@@ -23,7 +23,6 @@ def _end_of(_context: click.Context, _parameter: click.Parameter, duration: str 
 
     Reject an empty one, so that an unset shell variable doesn't create a credential that never expires.
     """
-    from ppmctl import access
 
     return None if duration is None else access.expiry(duration)
 
