@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -26,18 +26,16 @@ from ppmctl.cli.env_place import (
 )
 from ppmctl.cli.env_views import owner_of
 from ppmctl.cli.options import Answer, ask
+from ppmctl.environments import change, importers, known
+from ppmctl.environments.change import Changed
+from ppmctl.environments.imported import Imported
+from ppmctl.environments.merging import Groups
+from ppmctl.environments.remote import Remote
+from ppmctl.environments.requirement import Requirement, normal, parse_words
 from ppmctl.errors import PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.environments.change import Changed
-    from ppmctl.environments.imported import Imported
-    from ppmctl.environments.merging import Groups
-    from ppmctl.environments.remote import Remote
-    from ppmctl.environments.requirement import Requirement
 
 
 def _parsed(_context: click.Context, _parameter: click.Parameter, packages: tuple[str, ...]) -> list[Requirement]:
-    from ppmctl.environments.requirement import parse_words
 
     return parse_words(packages)
 
@@ -71,7 +69,6 @@ def create(environments: Remote, name: str, packages: list[Requirement], shared:
 
     Whoever makes it owns it: others may install it, and change it if it is --shared.
     """
-    from ppmctl.environments import change
 
     groups = once(packages)
     if not no_check:
@@ -91,7 +88,6 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 
     What is required of the same package already is replaced. Several that differ in their marker are kept together.
     """
-    from ppmctl.environments import change
 
     added = once(packages)
 
@@ -114,7 +110,6 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 @of_index
 def remove(environments: Remote, name: str, packages: list[Requirement]) -> Answer:
     """Take PKG, by their names, out of the environment NAME."""
-    from ppmctl.environments import change
 
     gone = sorted({package.name for package in packages})
 
@@ -160,7 +155,6 @@ def import_(
 
     What an environment can't keep is named with its line.
     """
-    from ppmctl.environments import change, importers
 
     imported = importers.read(file, extras=extras, groups=groups)
     if not (name or imported.name):
@@ -184,7 +178,6 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
 
     PpmError where the index lacks anything else.
     """
-    from ppmctl.environments import known
 
     asked(environments, [found for found in imported.requirements if found.name not in imported.guessed])
     if not imported.guessed:
@@ -197,7 +190,6 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
 
 def _become(environments: Remote, name: str, groups: Groups, said: str, lock: str | None) -> Changed:
     """Make the list of an environment `groups`, with the lock of that list."""
-    from ppmctl.environments import change
 
     kept = change.lock_of(groups, lock)
     return change.change(environments, name, lambda _groups: groups, change=said, settle=settle, lock=kept)
@@ -210,8 +202,6 @@ def _become(environments: Remote, name: str, groups: Groups, said: str, lock: st
 @of_index
 def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
     """Make the environment NEW with what NAME has: one's own, to go on with. A lock is copied too."""
-    from ppmctl.environments import change
-    from ppmctl.environments.requirement import normal
 
     _entry, revision = found(environments, name)
     said = f"copy {revision.name}@{revision.number}"
@@ -225,8 +215,6 @@ def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
 @of_index
 def rollback(environments: Remote, name: str, revision: str) -> Answer:
     """Make the list of NAME what it was in revision REV, in a new revision. What it had since stays in the log."""
-    from ppmctl.environments import change
-    from ppmctl.environments.requirement import normal
 
     name, number = reference(f"{name}@{revision.removeprefix('@')}")
     change.latest(environments, name)  # which is there, or says that it is not
