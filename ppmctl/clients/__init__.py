@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
@@ -63,10 +63,6 @@ class IndexTarget:
     def variable(self) -> str:
         """The name as it is a part of the names of variables."""
         return re.sub(r"[^A-Z0-9]", "_", self.name.upper())
-
-    def with_form(self, form: Form) -> IndexTarget:
-        """The same index in another form."""
-        return replace(self, form=form)
 
     @property
     def untrusted(self) -> str | None:
