@@ -111,12 +111,10 @@ def resolve(
         section = next((section for section in sections.values() if _is_about(section, base)), None)
         return _address(base, section, sections, environ)
     if wanted not in sections:
-        known = ", ".join(sections)
+        start = f"It has: {', '.join(sections)}. Or give" if sections else "Give"
         raise UsageError(
             f"{wanted!r} is neither a URL nor a section of {path}.",
-            hint=f"It has: {known}. Or give the URL: {option}https://host/"
-            if known
-            else f"Give the URL: {option}https://host/",
+            hint=f"{start} the URL: {option}https://host/",
         )
     section = sections[wanted]
     if section.repository is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ppmctl import logins, user_dirs
+from ppmctl import keychain, logins, user_dirs
 from ppmctl.errors import CredentialError
 from ppmctl.files import whose
 
@@ -124,8 +124,6 @@ def from_login(address: Address, environ: Mapping[str, str], home: Path) -> Cred
     if login is None:
         return None
     for service in login.keyring[:1]:
-        from ppmctl import keychain
-
         if secret := keychain.find(service, login.username):
             return Credential(username=login.username, secret=Secret(secret), source="the keyring")
     return None if login.netrc is None else _in_netrc(address, Path(login.netrc))
@@ -144,8 +142,6 @@ def _from_keyring(address: Address, environ: Mapping[str, str]) -> Credential | 
     username = environ.get("TWINE_USERNAME") or named
     if not username:
         return None
-    from ppmctl import keychain
-
     if not keychain.is_there():
         return None
     for service in dict.fromkeys((address.upload, address.upload.rstrip("/"), f"{address.base}/legacy/")):

@@ -15,12 +15,6 @@ from ppmctl.errors import PpmError
 from ppmctl.logins import Login
 
 
-def services(address: Address) -> tuple[str, ...]:
-    """By what the keyring has the secret: the URL of the index, as pip and uv ask for it, and that for uploads, as
-    twine does."""
-    return tuple(dict.fromkeys((address.simple, address.upload)))
-
-
 def check(
     address: Address, *, in_netrc: bool, environ: Mapping[str, str], home: Path, username: str | None = None
 ) -> None:
@@ -70,7 +64,8 @@ def keep(
             undo.callback(_put_back, path, before)
             user_file.replace(path, after, mode=netrc_file.MODE)
         if in_keyring:
-            login = replace(login, keyring=services(address))
+            # pip and uv ask for the secret by the URL of the index, twine by that for uploads
+            login = replace(login, keyring=tuple(dict.fromkeys((address.simple, address.upload))))
             for service in login.keyring:
                 undo.callback(_store_again, service, login.username, keychain.find(service, login.username))
                 keychain.store(service, login.username, credential.secret.reveal())

@@ -292,13 +292,14 @@ def denied(answer: Answer, credential: Credential | None, *, base: str) -> Crede
 
 
 def _answer(response: requests.Response, url: str, *, body: bytes) -> Answer:
+    target = response.headers.get("Location")
     return Answer(
         url=url,
         status=response.status_code,
         reason=response.reason or "",
         headers={name.lower(): value for name, value in response.headers.items()},
         body=body,
-        location=_location(response, url),
+        location=absolute(url, target) if target and response.is_redirect else "",
     )
 
 
@@ -311,8 +312,3 @@ def _read(response: requests.Response, url: str, limit: int) -> bytes:
             raise PpmError(f"{url} answered with more than {limit >> 20} MB.", hint="Is it the URL of an index?")
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _location(response: requests.Response, url: str) -> str:
-    target = response.headers.get("Location")
-    return absolute(url, target) if target and response.is_redirect else ""

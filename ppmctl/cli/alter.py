@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ppmctl import output
+from ppmctl import accounts, declare, output
 from ppmctl.access import ROLES
-from ppmctl.cli.actor import actor
-from ppmctl.cli.issue import described, end_of, issue, more_time_option, output_option, projects_option, values
+from ppmctl.cli.issue import described, issue, more_time_option, output_option, projects_option, values
 from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.volume import open_volume, root_option, there
+from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.volume import Volume
+from ppmctl.volume import Volume
 
 
 @click.command()
@@ -35,7 +31,6 @@ def change(
 
     How long it lets in is changed by `enable --expires` and `rotate --expires`.
     """
-    from ppmctl import accounts
 
     if projects and all_projects:
         raise UsageError("--project names some projects, and --all-projects means all.", hint="Give one of them.")
@@ -57,7 +52,6 @@ def change(
 @root_option
 def disable(name: str, root: Path) -> Answer:
     """Let the user or token NAME in no more, nor a user's tokens, from now on; `enable` takes it back."""
-    from ppmctl import accounts
 
     def shut(volume: Volume) -> Iterable[str]:
         return dict.fromkeys([name, *accounts.disable(volume, actor(), name)])
@@ -75,10 +69,9 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
 
     With --expires one that lets in already does so as long as that says. Tokens come back with their user.
     """
-    from ppmctl import accounts
 
     volume = open_volume(there(root))
-    enabled = accounts.enable(volume, actor(), name, expires=end_of(expires))
+    enabled = accounts.enable(volume, actor(), name, expires=expires)
     others = accounts.resting_on(volume, enabled)
     back = [each.access.name for each in others if each.state == "active"]
     told = [described(enabled), *(f"{each} is let in." for each in back)]
@@ -96,14 +89,8 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
 @root_option
 def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> Answer:
     """Give the user or token NAME another secret, and print it, once. The old one lets nobody in any more."""
-    from ppmctl import accounts
 
-    return issue(
-        output,
-        lambda deliver: accounts.rotate(
-            open_volume(there(root)), actor(), name, expires=end_of(expires), deliver=deliver
-        ),
-    )
+    return issue(output, there(root), accounts.rotate, name, expires=expires)
 
 
 @click.command()
@@ -112,7 +99,6 @@ def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> A
 @root_option
 def remove(name: str, root: Path) -> Answer:
     """Remove the user NAME and its tokens: from the next request on, their secrets let nobody in."""
-    from ppmctl import accounts
 
     return let_in_no_more(
         root,
@@ -129,7 +115,6 @@ def remove(name: str, root: Path) -> Answer:
 @root_option
 def revoke(name: str, root: Path) -> Answer:
     """Revoke a token, and those that were made with it: from the next request on they let nobody in."""
-    from ppmctl import accounts
 
     def revoked(volume: Volume) -> Iterable[str]:
         if "+" in name:
@@ -145,7 +130,6 @@ def let_in_no_more(
     root: Path, name: str, state: str, act: Callable[[Volume], Iterable[str]], told: Callable[[str], str]
 ) -> Answer:
     """Have `act` shut credentials out, `name` among them; the answer has their names below `state`."""
-    from ppmctl import declare
 
     volume = open_volume(there(root))
     declared, had_admin = declare.given_back(volume, name), _has_admin(volume)
@@ -155,7 +139,6 @@ def let_in_no_more(
 
 
 def _has_admin(volume: Volume) -> bool:
-    from ppmctl import accounts
 
     found = accounts.accounts(volume)
     return any(each.state == "active" and each.access.effective.role == "admin" for each in found)

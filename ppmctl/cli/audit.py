@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from ppmctl import output
+from ppmctl import output, trail
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, root_option
+from ppmctl.dists import one_line
 
 
 @click.command()
@@ -22,10 +24,6 @@ def audit(root: Path, since: str | None, user: str | None, project: str | None) 
 
     Reads ROOT/audit.jsonl and what was rotated (audit.jsonl.1, .2.gz, …), oldest first.
     """
-    from datetime import UTC, datetime
-
-    from ppmctl import trail
-    from ppmctl.dists import one_line
 
     start = trail.moment(since, now=datetime.now(UTC)) if since else None
     found = trail.read(find_volume(root), since=start, user=user, project=project)

@@ -8,18 +8,20 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ppmctl import address, clients, credential, edit_record, file_edit, logins, netrc_file, output
+from ppmctl import address, clients, credential, edit_record, file_edit, logins, netrc_file, output, wellknown
 from ppmctl.address import Address
 from ppmctl.cli import client_files
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
 from ppmctl.clients import Form, Here, IndexTarget, Scope, places
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.transport import Transport
 
 _USUAL = "internal"
 # What twine, pdm, poetry and hatch mean the public index by, or a section that is none.
@@ -86,7 +88,7 @@ def client_config(
         client_files.demand_writable(client)
     target = _target(index, name, ca, credential_file)
     forms = _forms(client, target, form, must_know=write or dry_run)
-    targets = {each: target.with_form(forms[each]) for each in client or clients.ALL}
+    targets = {each: replace(target, form=forms[each]) for each in client or clients.ALL}
     if not client:
         _overview(target, targets, here, as_json=as_json)
         return
@@ -172,8 +174,6 @@ def _say_of_authorities(target: IndexTarget) -> None:
 
 def _passes_on(target: IndexTarget, *, must_know: bool) -> bool:
     """Whether the index passes other names on. PpmError where it can't be asked, and that `must_know`."""
-    from ppmctl import wellknown
-    from ppmctl.transport import Transport
 
     try:
         with Transport(None, target.address.base, ca=target.ca) as transport:

@@ -70,11 +70,8 @@ def _found(index: str | None, credential_file: Path | None, root: Path | None, e
             cwd=cwd,
             expected=expected.parse(expect) if expect else None,
         )
-    if root is not None:
-        yield from _beside(root)
-
-
-def _beside(root: Path) -> Iterator[Finding]:
+    if root is None:
+        return
     from ppmctl.doctor import beside
     from ppmctl.doctor.finding import Finding
 
@@ -82,5 +79,5 @@ def _beside(root: Path) -> Iterator[Finding]:
         volume = find_volume(there(root))
     except PpmError as exc:
         yield Finding("volume", "fail", exc.phrase, exc.hint)
-        return
-    yield from beside.check(volume, os.environ)
+    else:
+        yield from beside.check(volume, os.environ)

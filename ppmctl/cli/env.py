@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -26,19 +25,17 @@ from ppmctl.cli.env_place import (
     shared_option,
 )
 from ppmctl.cli.env_views import owner_of
-from ppmctl.cli.options import Answer
+from ppmctl.cli.options import Answer, ask
+from ppmctl.environments import change, importers, known
+from ppmctl.environments.change import Changed
+from ppmctl.environments.imported import Imported
+from ppmctl.environments.merging import Groups
+from ppmctl.environments.remote import Remote
+from ppmctl.environments.requirement import Requirement, normal, parse_words
 from ppmctl.errors import PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.environments.change import Changed
-    from ppmctl.environments.imported import Imported
-    from ppmctl.environments.merging import Groups
-    from ppmctl.environments.remote import Remote
-    from ppmctl.environments.requirement import Requirement
 
 
 def _parsed(_context: click.Context, _parameter: click.Parameter, packages: tuple[str, ...]) -> list[Requirement]:
-    from ppmctl.environments.requirement import parse_words
 
     return parse_words(packages)
 
@@ -72,7 +69,6 @@ def create(environments: Remote, name: str, packages: list[Requirement], shared:
 
     Whoever makes it owns it: others may install it, and change it if it is --shared.
     """
-    from ppmctl.environments import change
 
     groups = once(packages)
     if not no_check:
@@ -92,7 +88,6 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 
     What is required of the same package already is replaced. Several that differ in their marker are kept together.
     """
-    from ppmctl.environments import change
 
     added = once(packages)
 
@@ -115,7 +110,6 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 @of_index
 def remove(environments: Remote, name: str, packages: list[Requirement]) -> Answer:
     """Take PKG, by their names, out of the environment NAME."""
-    from ppmctl.environments import change
 
     gone = sorted({package.name for package in packages})
 
@@ -161,7 +155,6 @@ def import_(
 
     What an environment can't keep is named with its line.
     """
-    from ppmctl.environments import change, importers
 
     imported = importers.read(file, extras=extras, groups=groups)
     if not (name or imported.name):
@@ -185,7 +178,6 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
 
     PpmError where the index lacks anything else.
     """
-    from ppmctl.environments import known
 
     asked(environments, [found for found in imported.requirements if found.name not in imported.guessed])
     if not imported.guessed:
@@ -198,7 +190,6 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
 
 def _become(environments: Remote, name: str, groups: Groups, said: str, lock: str | None) -> Changed:
     """Make the list of an environment `groups`, with the lock of that list."""
-    from ppmctl.environments import change
 
     kept = change.lock_of(groups, lock)
     return change.change(environments, name, lambda _groups: groups, change=said, settle=settle, lock=kept)
@@ -211,8 +202,6 @@ def _become(environments: Remote, name: str, groups: Groups, said: str, lock: st
 @of_index
 def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
     """Make the environment NEW with what NAME has: one's own, to go on with. A lock is copied too."""
-    from ppmctl.environments import change
-    from ppmctl.environments.requirement import normal
 
     _entry, revision = found(environments, name)
     said = f"copy {revision.name}@{revision.number}"
@@ -226,8 +215,6 @@ def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
 @of_index
 def rollback(environments: Remote, name: str, revision: str) -> Answer:
     """Make the list of NAME what it was in revision REV, in a new revision. What it had since stays in the log."""
-    from ppmctl.environments import change
-    from ppmctl.environments.requirement import normal
 
     name, number = reference(f"{name}@{revision.removeprefix('@')}")
     change.latest(environments, name)  # which is there, or says that it is not
@@ -273,14 +260,6 @@ def delete(environments: Remote, names: tuple[str, ...], mine: bool, yes: bool) 
 
 def _confirm(names: list[str]) -> None:
     output.say(f"To be deleted: {', '.join(names)}")
-    try:
-        agreed = click.confirm(f"Delete {output.count(len(names), 'environment')}?", err=True)
-    except click.Abort as exc:
-        if sys.stdin.isatty():  # somebody typed Ctrl-C
-            raise
-        output.say("")
-        raise UsageError(
-            "Nobody is there to answer; nothing was deleted.", hint="Without a terminal, say --yes."
-        ) from exc
-    if not agreed:
+    question = f"Delete {output.count(len(names), 'environment')}?"
+    if not ask(lambda: click.confirm(question, err=True), "answer; nothing was deleted"):
         raise PpmError("Nothing was deleted.")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
 from ppmctl import output
 from ppmctl.cli.env_place import found, name_argument, of_index, report, revision_argument, settle
 from ppmctl.cli.options import Answer
+from ppmctl.environments import agreement, change, installing, resolver, venv
+from ppmctl.environments import lock as locks
+from ppmctl.environments import tools as programs
+from ppmctl.environments.format import Revision
+from ppmctl.environments.installing import By
+from ppmctl.environments.remote import Remote
+from ppmctl.environments.resolver import Wanted
+from ppmctl.environments.tools import Tools
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.environments.format import Revision
-    from ppmctl.environments.installing import By
-    from ppmctl.environments.remote import Remote
-    from ppmctl.environments.resolver import Wanted
-    from ppmctl.environments.tools import Tools
 
 _LOOKED_AT = 50  # revisions, for one that is locked
 
@@ -48,8 +48,6 @@ def lock(environments: Remote, name: str, python: str | None, platform: str | No
 
     uv resolves against the index and the one that it sends on to. `install --locked` takes just these files.
     """
-    from ppmctl.environments import change
-    from ppmctl.environments import lock as locks
 
     before = _last_locked(environments, name)
     old = before.lock if before is not None else None
@@ -78,8 +76,6 @@ def lock(environments: Remote, name: str, python: str | None, platform: str | No
 @of_index
 def outdated(environments: Remote, name: str) -> Answer:
     """Show what a new lock of NAME would change: a line a package."""
-    from ppmctl.environments import change
-    from ppmctl.environments import lock as locks
 
     _history, latest = change.latest(environments, name)
     before = _last_locked(environments, name)
@@ -117,7 +113,6 @@ def install(
 
     Everything comes from the index and the one that it sends on to, whatever else pip and uv are set up for.
     """
-    from ppmctl.environments import installing
 
     folder = _folder(into, here=here)
     _entry, revision = found(environments, name)
@@ -142,8 +137,6 @@ def install(
 @of_index
 def check(environments: Remote, name: str, into: Path | None, here: bool, locked: bool, exact: bool) -> Answer:
     """Does a virtual environment agree with NAME? Prints what is missing, differs or is too much, and is 1 then."""
-    from ppmctl.environments import agreement, venv
-    from ppmctl.environments import lock as locks
 
     folder = _folder(into, here=here)
     python = venv.python_of(folder)
@@ -174,23 +167,17 @@ def check(environments: Remote, name: str, into: Path | None, here: bool, locked
 
 
 def _resolved(revision: Revision, wanted: Wanted, tools: Tools, *, keep: str | None = None) -> str:
-    from ppmctl.environments import resolver
 
     with output.progress(f"Locking {revision.name}"):
         return resolver.resolve(revision.requirements, wanted, tools, keep=keep)
 
 
-@contextmanager
-def _tools(environments: Remote) -> Iterator[Tools]:
-    from ppmctl.environments import tools
-
+def _tools(environments: Remote) -> AbstractContextManager[Tools]:
     credential = environments.transport.credential
-    with tools.tools(environments.address, credential, environ=os.environ, home=Path.home()) as found:
-        yield found
+    return programs.tools(environments.address, credential, environ=os.environ, home=Path.home())
 
 
 def _folder(into: Path | None, *, here: bool) -> Path:
-    from ppmctl.environments import venv
 
     if here and into is not None:
         raise UsageError("--into and --here are two places.", hint="Give one of them.")
@@ -209,8 +196,6 @@ def _last_locked(environments: Remote, name: str) -> Revision | None:
 
 
 def _wanted(before: Revision | None, python: str | None, platform: str | None) -> Wanted:
-    from ppmctl.environments import lock as locks
-    from ppmctl.environments import resolver
 
     old = locks.read(before.lock, where="The lock") if before is not None and before.lock else None
     if platform is None:

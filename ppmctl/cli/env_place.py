@@ -6,21 +6,21 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.place import connected, index_options
+from ppmctl.environments import change, known
+from ppmctl.environments import format as formats
+from ppmctl.environments.change import Changed
+from ppmctl.environments.format import Revision
+from ppmctl.environments.merging import Conflict
+from ppmctl.environments.remote import Entry, Remote
+from ppmctl.environments.requirement import Requirement, doubles, group
 from ppmctl.errors import UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.environments.change import Changed
-    from ppmctl.environments.format import Revision
-    from ppmctl.environments.merging import Conflict
-    from ppmctl.environments.remote import Entry, Remote
-    from ppmctl.environments.requirement import Requirement
 
 check_option = click.option(
     "--no-check", is_flag=True, help="Do not ask whether the index, or the one that it sends on to, has the names."
@@ -33,7 +33,6 @@ def of_index(command: Callable[..., Answer]) -> Callable[..., int]:
 
     @wraps(command)
     def called(*, index: str | None, credential_file: Path | None, **options: Any) -> Answer:
-        from ppmctl.environments.remote import Remote
 
         with connected(index, credential_file) as (address, transport):
             return command(Remote(address, transport), **options)
@@ -44,7 +43,6 @@ def of_index(command: Callable[..., Answer]) -> Callable[..., int]:
 
 def named(text: str) -> str:
     """Return the normalised name of an environment; UsageError for what can't be one, and for NAME@REV."""
-    from ppmctl.environments import format as formats
 
     if "@" in text:
         raise UsageError(f"{text!r}: a revision does not change.", hint="Give the name of the environment alone.")
@@ -74,7 +72,6 @@ def reference(text: str) -> tuple[str, int | None]:
 
 def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
     """Return the revision that NAME (the latest) or NAME@REV means; PpmError where there is none."""
-    from ppmctl.environments import change
 
     name, number = reference(text)
     history = environments.history(name) if number is not None else None
@@ -87,7 +84,6 @@ def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
 
 def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
     """See that the index has what is named. PpmError with what was perhaps meant; what can't be asked is said."""
-    from ppmctl.environments import known
 
     names = sorted({requirement.name for requirement in requirements if not requirement.url})
     with output.progress("Names"):
@@ -100,7 +96,6 @@ def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
 
 def once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
     """Return the requirements by package; of two about one package the later counts, which is reported."""
-    from ppmctl.environments.requirement import doubles, group
 
     for before, after in doubles(requirements):
         output.say(f"{before.text} and {after.text} are about one package: {after.text} counts.")
@@ -109,7 +104,6 @@ def once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
 
 def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
     """Ask whose side to take; without a terminal PpmError."""
-    from ppmctl.environments import change
 
     if not sys.stdin.isatty():
         return change.refuse(conflicts)

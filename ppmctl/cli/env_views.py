@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import files, output, session
 from ppmctl.cli.env_place import found, name_argument, of_index, revision_argument
 from ppmctl.cli.options import Answer
+from ppmctl.environments import format as formats
+from ppmctl.environments.format import Revision
+from ppmctl.environments.journal import Journal
+from ppmctl.environments.merging import differences
+from ppmctl.environments.remote import Entry, Remote
+from ppmctl.environments.requirement import normal
 from ppmctl.errors import PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.environments.format import Revision
-    from ppmctl.environments.journal import Journal
-    from ppmctl.environments.remote import Entry, Remote
 
 _FORMATS = ("requirements", "constraints", "yaml", "pylock", "json")
 
@@ -41,7 +42,6 @@ def list_(environments: Remote, mine: bool) -> Answer:
 
 def owner_of(environments: Remote) -> str:
     """Who the credential is at the index: the owner of what it makes."""
-    from ppmctl import session
 
     return session.identify(environments.address, environments.transport).name.partition("+")[0]
 
@@ -103,7 +103,6 @@ def as_values(entry: Entry, revision: Revision) -> dict[str, Any]:
 
 def rendered(revision: Revision, kind: str) -> str:
     """A revision as a file of that kind; PpmError where it has no lock."""
-    from ppmctl.environments import format as formats
 
     names = {
         "requirements": formats.REQUIREMENTS,
@@ -125,8 +124,6 @@ def rendered(revision: Revision, kind: str) -> str:
 @of_index
 def diff(environments: Remote, name: str, other: str) -> Answer:
     """Show what OTHER has and NAME has not (+), the other way round (-), and what differs (~)."""
-    from ppmctl.environments.merging import differences
-    from ppmctl.environments.requirement import normal
 
     before, after = (normal(found(environments, text)[1].requirements) for text in (name, other))
     changes = differences(before, after)
@@ -184,7 +181,6 @@ def log(environments: Remote, name: str) -> Answer:
 @of_index
 def export(environments: Remote, name: str, form: str | None, output_file: Path, force: bool) -> Answer:
     """Write an environment to a file: requirements.txt, constraints.txt, environment.yml or pylock.toml."""
-    from ppmctl import files
 
     kind = form or _kind(output_file)
     revision = found(environments, name)[1]

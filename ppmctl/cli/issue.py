@@ -10,26 +10,19 @@ from typing import Any
 
 import click
 
-from ppmctl import files, output
-from ppmctl.accounts import Account, Deliver, Issued
+from ppmctl import access, files, output
+from ppmctl.accounts import Account, Issued
 from ppmctl.cli.options import Answer
+from ppmctl.cli.volume import actor, open_volume
 from ppmctl.credential import Secret
 from ppmctl.errors import PpmError
 
 
-def _duration(_context: click.Context, _parameter: click.Parameter, duration: str | None) -> str | None:
-    """Check a duration where it is typed.
+def _end_of(_context: click.Context, _parameter: click.Parameter, duration: str | None) -> str | None:
+    """Return when something that lasts `duration` from now on is over; None for what lasts for ever.
 
     Reject an empty one, so that an unset shell variable doesn't create a credential that never expires.
     """
-    if duration is not None:
-        end_of(duration)
-    return duration
-
-
-def end_of(duration: str | None) -> str | None:
-    """Return when something that lasts `duration` from now on is over; None for what lasts for ever."""
-    from ppmctl import access
 
     return None if duration is None else access.expiry(duration)
 
@@ -37,7 +30,7 @@ def end_of(duration: str | None) -> str | None:
 def _expires_option(about: str, otherwise: str) -> Callable[[Any], Any]:
     """Return the option `--expires`, with what it is about, and what holds without it."""
     shown = f"{about}: 45s, 10m, 12h or 90d. Without it {otherwise}."
-    return click.option("--expires", metavar="DURATION", callback=_duration, help=shown)
+    return click.option("--expires", metavar="DURATION", callback=_end_of, help=shown)
 
 
 projects_option = click.option(
@@ -93,10 +86,10 @@ def secret_file(path: Path | None) -> Iterator[Callable[[str], None]]:
         os.close(descriptor)
 
 
-def issue(path: Path | None, make: Callable[[Deliver], Issued]) -> Answer:
-    """Have `make` issue a secret, and write it to `path`, or show it once."""
+def issue(path: Path | None, root: Path, make: Callable[..., Issued], name: str, **grant: Any) -> Answer:
+    """Have `make` issue the secret of `name` in the volume at `root`, and write it to `path`, or show it once."""
     with secret_file(path) as write:
-        issued = make(lambda issued: write(issued.line))
+        issued = make(open_volume(root), actor(), name, deliver=lambda issued: write(issued.line), **grant)
     told = described(issued.account)
     return handed_over(
         issued.account.as_values(),

@@ -7,21 +7,19 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ppmctl import output
+from ppmctl import address, credential, keeping, keychain, logins, output, session
+from ppmctl.address import Address
 from ppmctl.cli.options import json_option
 from ppmctl.cli.place import connected, index_options
 from ppmctl.cli.target import credential_option
+from ppmctl.credential import Credential, Secret
 from ppmctl.errors import CredentialError, PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.address import Address
-    from ppmctl.credential import Credential, Secret
-    from ppmctl.logins import Login
-    from ppmctl.session import Identity
+from ppmctl.logins import Login
+from ppmctl.session import Identity
+from ppmctl.transport import Transport
 
 _MAX_LINE = 4096  # characters of a credential or a code that comes from elsewhere
 
@@ -62,8 +60,6 @@ def login(
     It is asked for, or read from stdin (a line user:secret), --credential-file, or PPMCTL_USERNAME and PPMCTL_TOKEN;
     with --invite it is made. It is kept in the system's keyring, and with --netrc in netrc.
     """
-    from ppmctl import keeping, session
-    from ppmctl.transport import Transport
 
     if invite is not None and (username or credential_file):
         raise UsageError("--invite makes a credential; --username and --credential-file name one.")
@@ -102,7 +98,6 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
 
     Without URL: the index of the last login.
     """
-    from ppmctl import keeping, logins
 
     known = logins.read(os.environ, Path.home())
     if not known.all:
@@ -127,8 +122,6 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
 
 def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tuple[str, ...]:
     """Revoke a login's token on the index; the names of what was revoked with it. `command` logs out without that."""
-    from ppmctl import credential, session
-    from ppmctl.transport import Transport
 
     _demand_private(target, allow_http)
     plain = f"{command}  forgets it here, without revoking it."
@@ -152,7 +145,6 @@ def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tup
 @json_option
 def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> None:
     """Print who one is at an index: the name, the role, for which projects, until when. Exits with 4 if nobody."""
-    from ppmctl import session
 
     with connected(index, credential_file) as (address, transport):
         identity = session.identify(address, transport)
@@ -165,7 +157,6 @@ def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> No
 
 
 def _resolve(url: str | None) -> Address:
-    from ppmctl import address
 
     return address.resolve(url, environ=os.environ, home=Path.home(), by="URL")
 
@@ -180,7 +171,6 @@ def _demand_private(target: Address, allow_http: bool) -> None:
 
 def _places(netrc: bool) -> tuple[bool, bool]:
     """Whether to keep it in the keyring, and in netrc. CredentialError where it is neither."""
-    from ppmctl import keychain
 
     if keychain.is_there():
         return True, netrc
@@ -194,8 +184,6 @@ def _places(netrc: bool) -> tuple[bool, bool]:
 
 def _given(file: Path | None, username: str | None) -> Credential:
     """The credential that is named, set, read from stdin, or typed."""
-    from ppmctl import credential
-    from ppmctl.credential import Credential, Secret
 
     if file is None and os.environ.get("PPMCTL_CREDENTIAL_FILE"):
         file = Path(os.environ["PPMCTL_CREDENTIAL_FILE"])
@@ -219,7 +207,6 @@ def _given(file: Path | None, username: str | None) -> Credential:
 
 
 def _code(given: str) -> Secret:
-    from ppmctl.credential import Secret
 
     if given.startswith("@"):
         try:

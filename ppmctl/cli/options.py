@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from ppmctl import output
 from ppmctl.cli.target import VolumeFolder
+from ppmctl.errors import UsageError
+
+_Given = TypeVar("_Given")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: the result, or the error.")
 
@@ -43,6 +47,17 @@ def answers(command: Callable[..., Answer]) -> Callable[..., int]:
         return answer.exit_code
 
     return answered
+
+
+def ask(question: Callable[[], _Given], what: str) -> _Given:
+    """Return what a user replies to `question`. UsageError, which names what was asked for, where nobody is there."""
+    try:
+        return question()
+    except click.Abort as exc:
+        if sys.stdin.isatty():  # somebody typed Ctrl-C
+            raise
+        output.say("")
+        raise UsageError(f"Nobody is there to {what}.", hint="Without a terminal, say --yes.") from exc
 
 
 def volume_option(about: str, *, required: bool = False) -> Callable[[Any], Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import Answer, answers, json_option
+from ppmctl.cli.options import Answer, answers, ask, json_option
 from ppmctl.cli.place import Place, connected, index_options, pass_place
+from ppmctl.dists import is_name, normalise, one_line
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.folder import MAX_REASON, STATUSES, is_reason
 
@@ -119,7 +119,9 @@ def download(
         projects = SimpleApi(address, transport)
         for file in Query(projects).files(project, version, of_all=of_all):
             if file.yanked is not None:
-                output.say(f"{_shown(file.filename)} is yanked{f': {_shown(file.yanked)}' if file.yanked else '.'}")
+                output.say(
+                    f"{one_line(file.filename)} is yanked{f': {one_line(file.yanked)}' if file.yanked else '.'}"
+                )
             here = projects.download(file, dest)
             done.append(here)
             if not as_json:  # at once: a later file may fail
@@ -192,45 +194,30 @@ def status(place: Place, project: str, state: str | None, reason: str) -> Answer
             found = packages.set_status(name, state, reason)
             _audit(packages, "status", f"{name} {state}")
         now, why = found.state, found.reason
-    line = f"{_shown(now)}  {_shown(why)}".rstrip()
+    line = f"{one_line(now)}  {one_line(why)}".rstrip()
     return Answer({"project": name, "status": now, "reason": why}, lambda: output.data(line))
 
 
 def _confirm(project: str) -> None:
     """Have the project's name typed. UsageError where nobody is there to do it, PpmError where it is another."""
-    from ppmctl.dists import normalise
 
-    try:
-        typed = click.prompt("Type the name of the project to go on", err=True)
-    except click.Abort as exc:
-        if sys.stdin.isatty():  # somebody typed Ctrl-C
-            raise
-        output.say("")
-        raise UsageError(
-            "Nobody is there to type the name; nothing was removed.", hint="Without a terminal, say --yes."
-        ) from exc
+    question = "Type the name of the project to go on"
+    typed: str = ask(lambda: click.prompt(question, err=True), "type the name; nothing was removed")
     if normalise(typed.strip()) != project:
         raise PpmError("That is another name; nothing was removed.")
 
 
 def _name(project: str) -> str:
-    from ppmctl.dists import is_name, normalise
 
     if not is_name(project):
         raise PpmError(f"{project!r} is not a name of a project.")
     return normalise(project)
 
 
-def _shown(text: str) -> str:
-    from ppmctl.dists import one_line
-
-    return one_line(text)
-
-
 def _changed(packages: Store | RemotePackages, action: str, project: str, filenames: list[str]) -> Answer:
     for filename in filenames:
         _audit(packages, action, filename)
-    lines = [f"{action}  {_shown(filename)}" for filename in filenames]
+    lines = [f"{action}  {one_line(filename)}" for filename in filenames]
     return Answer({"project": project, "action": action, "files": filenames}, lambda: output.data(*lines))
 
 
@@ -238,6 +225,6 @@ def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
     from ppmctl.store import Store
 
     if isinstance(packages, Store):  # else the server does it
-        from ppmctl.cli.actor import actor
+        from ppmctl.cli.volume import actor
 
         actor().record(packages.volume, action, what)

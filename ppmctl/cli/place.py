@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ppmctl import output
+from ppmctl import address, credential, output
+from ppmctl.address import Address
 from ppmctl.cli.options import volume_option
 from ppmctl.cli.target import credential_option, index_option, on_option
 from ppmctl.cli.volume import find_volume, open_store, there
 from ppmctl.errors import UsageError
+from ppmctl.transport import Transport
 
 if TYPE_CHECKING:
-    from ppmctl.address import Address
     from ppmctl.packages import RemotePackages
     from ppmctl.query import Query
     from ppmctl.store import Store
-    from ppmctl.transport import Transport
 
 _root_option = volume_option("The folder of the index's volume, if that is here.")
 
@@ -53,8 +53,6 @@ def volume_meant(root: Path | None, index: str | None) -> Path | None:
 @contextmanager
 def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple[Address, Transport]]:
     """The index and the credential for it, found as `ppmctl publish` finds them."""
-    from ppmctl import address, credential
-    from ppmctl.transport import Transport
 
     target = address.resolve(index, environ=os.environ, home=Path.home())
     found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())

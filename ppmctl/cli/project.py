@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ppmctl import output
 from ppmctl.dists import one_line
-
-if TYPE_CHECKING:
-    from ppmctl.query import Project
+from ppmctl.query import Project
 
 
 def as_values(found: Project) -> dict[str, object]:

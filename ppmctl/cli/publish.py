@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import address, credential, output
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
 from ppmctl.errors import EXIT_FAILED, Interrupted, PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.publishing.plan import Plan
-    from ppmctl.publishing.publish import Report, Request
+from ppmctl.publishing.plan import Plan
+from ppmctl.publishing.publish import Report, Request
+from ppmctl.publishing.publish import publish as run
+from ppmctl.publishing.release_state import Wanted
 
 
 @click.command()
@@ -72,9 +72,6 @@ def publish(
     alone, so the same command can be run again after it broke off; one that is there with other content stops
     everything before the first byte. Prints a line for each file: what became of it, its name, its sha256.
     """
-    from ppmctl.publishing.publish import Report
-    from ppmctl.publishing.publish import publish as run
-    from ppmctl.publishing.release_state import Wanted
 
     report = Report()
     request: Request | None = None
@@ -107,8 +104,6 @@ def publish(
 
 
 def _request(index: str | None, credential_file: Path | None, **how: Any) -> Request:
-    from ppmctl import address, credential
-    from ppmctl.publishing.publish import Request
 
     environ, home = os.environ, Path.home()
     target = address.resolve_for_upload(index, environ=environ, home=home)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.place import Place, pass_place
-
-if TYPE_CHECKING:
-    from ppmctl.stats import Statistics
+from ppmctl.stats import Statistics
 
 
 @click.command()

@@ -53,7 +53,7 @@ class _On(click.Option):
             from ppmctl.remote import command
 
             verbose = ["--verbose"] if ctx.find_root().params.get("verbose") else []
-            names = _names(ctx)
+            _program, *names = ctx.command_path.split()
             line = [*verbose, *names, *_typed(ctx.command, opts)]
             ctx.exit(command.run(target, line, environ=os.environ, write=output.raw))
         return super().handle_parse_result(ctx, opts, args)
@@ -68,15 +68,6 @@ on_option = click.option(
     help="Run it beside a volume elsewhere: ssh://[user@]host[:port] (ssh+sudo:// as root there), docker://container."
     " --root is a folder there; files are those here.",
 )
-
-
-def _names(ctx: click.Context) -> list[str]:
-    """The command as it was typed, without the program: user add."""
-    names: list[str] = []
-    while ctx.parent is not None:
-        names.insert(0, ctx.info_name or "")
-        ctx = ctx.parent
-    return names
 
 
 def _typed(command: click.Command, opts: Mapping[str, Any]) -> list[str | NamedFile]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import access, accounts, output
 from ppmctl.access import ROLES
-from ppmctl.cli.actor import actor
 from ppmctl.cli.alter import revoke
-from ppmctl.cli.issue import end_of, expires_option, issue, listed, output_option, projects_option
+from ppmctl.cli.issue import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.pruning import Pruner
 
 
 @click.group()
@@ -38,20 +38,14 @@ token.add_command(revoke)
 @output_option()
 @answers
 @root_option
-def create(name: str, expires: str | None, output: Path | None, root: Path, **grant: Any) -> Answer:
+def create(name: str, output: Path | None, root: Path, **grant: Any) -> Answer:
     """Create a token and print its secret, once: it is stored nowhere.
 
     An owner that is not there yet comes with its first token, and goes with the last: without a secret of its own,
     and with the rights that its tokens have together.
     """
-    from ppmctl import accounts
 
-    return issue(
-        output,
-        lambda deliver: accounts.create_token(
-            open_volume(root), actor(), name, expires=end_of(expires), deliver=deliver, **grant
-        ),
-    )
+    return issue(output, root, accounts.create_token, name, **grant)
 
 
 @token.command("list")
@@ -60,7 +54,6 @@ def create(name: str, expires: str | None, output: Path | None, root: Path, **gr
 @root_option
 def list_(owner: str | None, root: Path) -> Answer:
     """List the tokens, or those of OWNER alone."""
-    from ppmctl import accounts
 
     volume = open_volume(there(root))
     if owner is not None:
@@ -79,8 +72,6 @@ def prune(every: str | None, root: Path) -> Answer:
     take out nothing is written. A running server does it every 30 seconds, as do a host's ppm-prune.timer and the
     service pruner of compose, which go on while no server runs.
     """
-    from ppmctl import access, accounts
-    from ppmctl.pruning import Pruner
 
     if every is not None and click.get_current_context().params["as_json"]:
         raise UsageError("--json says what one run did; --every goes on.")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import accounts, declare, first_admin, importing, invites, joining, output
 from ppmctl.access import ROLES
 from ppmctl.cli import alter
-from ppmctl.cli.actor import actor
 from ppmctl.cli.issue import (
-    end_of,
     expires_option,
     handed_over,
     issue,
@@ -25,11 +23,9 @@ from ppmctl.cli.issue import (
     values,
 )
 from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.volume import open_volume, root_option, there
+from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
-
-if TYPE_CHECKING:
-    from ppmctl.volume import Volume
+from ppmctl.volume import Volume
 
 
 @click.group()
@@ -50,20 +46,16 @@ for command in (alter.change, alter.disable, alter.enable, alter.rotate, alter.r
 @output_option()
 @answers
 @root_option
-def add(name: str, email: str | None, expires: str | None, output: Path | None, root: Path, **grant: Any) -> Answer:
+def add(name: str, email: str | None, output: Path | None, root: Path, **grant: Any) -> Answer:
     """Add the user NAME and print the secret, once: it is stored nowhere.
 
     OWNER+PURPOSE is a token of OWNER, as `ppmctl token create` makes it.
     """
-    from ppmctl import accounts
 
     if "+" in name and email is not None:
         raise UsageError("A token has no e-mail address; its owner may have one.")
     create: Any = accounts.create_token if "+" in name else partial(accounts.create_user, email=email)
-    return issue(
-        output,
-        lambda deliver: create(open_volume(root), actor(), name, expires=end_of(expires), deliver=deliver, **grant),
-    )
+    return issue(output, root, create, name, **grant)
 
 
 @user.command()
@@ -76,22 +68,21 @@ def add(name: str, email: str | None, expires: str | None, output: Path | None, 
 @click.option("--withdraw", is_flag=True, help="Make the invite void that was made before.")
 @answers
 @root_option
-def invite(name: str, expires: str | None, output: Path | None, withdraw: bool, root: Path, **grant: Any) -> Answer:
+def invite(name: str, output: Path | None, withdraw: bool, root: Path, **grant: Any) -> Answer:
     """Print a code with which the user NAME gets a token of its own; it works once, and for 48 hours.
 
     The colleague types `ppmctl login URL --invite`; no secret travels. A user that is not there is made, with --role
     and without a secret. A new invite makes an earlier one of that user void. --expires is about the user.
     """
-    from ppmctl import joining
 
     if withdraw:
-        if output or expires or any(grant.values()):
+        if output or any(grant.values()):
             raise UsageError("--withdraw makes an invite void, and changes nothing else.")
         return _withdraw(open_volume(there(root)), name)
     with secret_file(output) as write:
         volume = open_volume(root)
         _require_time(volume, name)
-        made, code = joining.invite(volume, actor(), name, expires=end_of(expires), **grant)
+        made, code = joining.invite(volume, actor(), name, **grant)
         write(code.reveal())
     told = f"{name} is invited until {made.expires}: ppmctl login URL --invite  asks for"
     told += f" the code, once; it is in {output}." if output else " this code, once:"
@@ -99,7 +90,6 @@ def invite(name: str, expires: str | None, output: Path | None, withdraw: bool, 
 
 
 def _require_time(volume: Volume, name: str) -> None:
-    from ppmctl import accounts
 
     for each in accounts.accounts(volume, owner=name):
         if each.access.name == name and each.state == "expired":
@@ -108,7 +98,6 @@ def _require_time(volume: Volume, name: str) -> None:
 
 
 def _withdraw(volume: Volume, name: str) -> Answer:
-    from ppmctl import accounts, joining
 
     accounts.account(volume, name)  # there is such a user
     if not joining.withdraw(volume, actor(), name):
@@ -132,7 +121,6 @@ def first(root: Path, hosts: tuple[str, ...]) -> Answer:
     The file (user:secret) and ROOT/netrc are for the volume's owner alone. Where there is an admin nothing happens,
     so it can be run again.
     """
-    from ppmctl import first_admin
 
     volume = open_volume(root)
     made = first_admin.make(volume, actor(), hosts=hosts or first_admin.LOOPBACK)
@@ -157,7 +145,6 @@ def apply_(file: Path, dry_run: bool, root: Path) -> Answer:
     disabled, absent), and a user's email. It can be applied again: what is as it says stays untouched. A credential
     that was made in another way is never changed by it, and one that the list does not name stays as it is.
     """
-    from ppmctl import declare
 
     wanted = declare.parse(_text(file, "The list"))  # as who typed it, who may be root with a file of root's
     done = declare.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
@@ -181,7 +168,6 @@ def _text(file: Path, what: str) -> str:
 @answers
 def list_(root: Path) -> Answer:
     """List the users and their tokens, and what they may do."""
-    from ppmctl import accounts
 
     return listed(accounts.accounts(open_volume(there(root))))
 
@@ -192,7 +178,6 @@ def list_(root: Path) -> Answer:
 @answers
 def show(name: str, root: Path) -> Answer:
     """Show the user or token NAME: what it may do now, and its tokens."""
-    from ppmctl import accounts, invites
 
     volume = open_volume(there(root))
     found = accounts.account(volume, name)
@@ -243,7 +228,6 @@ def import_(
     the hash again, in nginx and in the application: what that costs is said of each line. Exits with 1 if one was
     refused; the others are taken.
     """
-    from ppmctl import importing
 
     lines = importing.parse(_text(file, "The htpasswd file"))
     limit = float("inf") if force else limit

@@ -17,8 +17,10 @@ from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
 if TYPE_CHECKING:
+    from ppmctl.accounts import Actor
     from ppmctl.store import Store
 
+_UID = os.getuid()  # before a command of root's goes on as the volume's owner
 _root_option = volume_option("The folder of the index's volume.", required=True)
 
 
@@ -93,3 +95,15 @@ def open_store(root: Path) -> Store:
     store = Store(open_volume(root))
     click.get_current_context().call_on_close(lambda: store.write_root() if store.root_is_old.is_set() else None)
     return store
+
+
+def actor() -> Actor:
+    """The unix user who typed the command, also through sudo; from here, or from where `--on` says it was typed."""
+    from ppmctl.accounts import Actor
+
+    try:
+        name = pwd.getpwuid(_UID).pw_name
+    except KeyError:  # a uid without a name, as in containers
+        name = str(_UID)
+    origin = os.environ.get("PPMCTL_ORIGIN") or "here"
+    return Actor(name=f"unix:{os.environ.get('SUDO_USER') or name}", origin=origin)

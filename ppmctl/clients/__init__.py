@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
@@ -64,15 +64,18 @@ class IndexTarget:
         """The name as it is a part of the names of variables."""
         return re.sub(r"[^A-Z0-9]", "_", self.name.upper())
 
-    def with_form(self, form: Form) -> IndexTarget:
-        """The same index in another form."""
-        return replace(self, form=form)
-
     @property
     def untrusted(self) -> str | None:
         """The host and port that pip passes over unless it is told to trust them: plain HTTP, not this machine."""
         address = self.address
         return None if address.is_encrypted or address.is_loopback else urlsplit(address.base).netloc
+
+    def publishing_secret(self, variables: str) -> str:
+        """Say where a client that publishes finds the secret: in the keyring, or, in CI, in these `variables`."""
+        if self.in_keyring:
+            return "the secret is in the keyring, where `ppmctl login` put it"
+        user = sh(self.username or "USER")
+        return f"the secret: keyring set {sh(self.address.upload)} {user}; in CI {variables}"
 
 
 @dataclass(frozen=True, kw_only=True)

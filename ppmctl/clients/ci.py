@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ppmctl.clients import IndexTarget, Snippet, sh
-from ppmctl.clients.pip import CONFUSION, wanted
+from ppmctl.clients.pip import confusion, wanted
 
 # read by pip, uv, pdm, poetry, curl and ppmctl, wherever NETRC says it is
 NETRC_LINE = "machine %s login %s password %s\\n"
@@ -27,7 +27,7 @@ def render(template: str, target: IndexTarget, netrc: str) -> Snippet:
         .replace("@NETRC@", netrc)
         .replace("@UPLOAD@", quoted(target.address.upload))
     )
-    says = [CONFUSION] if target.form == "extra" else []
+    says = [*confusion(target)]
     if target.ca:
         says.append(
             f"The service's machines do not trust {target.ca}: put that file, which is no secret, into the repository"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ppmctl.clients import IndexTarget, Snippet, sh
-from ppmctl.clients.pip import CONFUSION, wanted
+from ppmctl.clients.pip import confusion, wanted
 
 _CA = "/run/ppm-ca.pem"
 
@@ -24,10 +24,9 @@ def render(target: IndexTarget) -> Snippet:
         f"# Dockerfile; built by: docker build {' '.join(secrets)} .",
         "RUN " + " \\\n    ".join([*mounts, f"pip install --no-cache-dir {' '.join(options)} -r requirements.txt"]),
     ]
-    said = [
+    says = (
         "~/.netrc has the credential after ppmctl login --netrc.",
         "Where the step is not root's: target=/run/netrc,uid=1000 and NETRC=/run/netrc before pip.",
-    ]
-    if target.form == "extra":
-        said.append(CONFUSION)
-    return Snippet(text="\n".join(lines), says=tuple(said))
+        *confusion(target),
+    )
+    return Snippet(text="\n".join(lines), says=says)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppmctl.clients import IndexTarget, Snippet, sh
-from ppmctl.clients.pip import CONFUSION
+from ppmctl.clients.pip import confusion
 
 _SECRETS = (
     # the name's variable, the secret's
@@ -19,31 +19,24 @@ _SECRETS = (
 
 def plain(target: IndexTarget) -> dict[str, str]:
     """The variables that say where the index is, by name."""
-    address = target.address
-    single = target.form == "single"
-    named = f"{target.name}={address.simple}"
-    values = {"PPMCTL_INDEX": f"{address.base}/"}
-    values |= {"PIP_INDEX_URL" if single else "PIP_EXTRA_INDEX_URL": address.simple}
-    if target.untrusted:
-        values["PIP_TRUSTED_HOST"] = target.untrusted
-    values |= {"UV_DEFAULT_INDEX" if single else "UV_INDEX": named, "UV_PUBLISH_URL": address.upload}
-    if single:
-        values |= {"PIPENV_PYPI_MIRROR": address.simple, "PDM_PYPI_URL": address.simple}
-    values |= {
+    address, is_single = target.address, target.form == "single"
+    instead_of_public = address.simple if is_single else None
+    values = {
+        "PPMCTL_INDEX": f"{address.base}/",
+        "PIP_INDEX_URL" if is_single else "PIP_EXTRA_INDEX_URL": address.simple,
+        "PIP_TRUSTED_HOST": target.untrusted,
+        "UV_DEFAULT_INDEX" if is_single else "UV_INDEX": f"{target.name}={address.simple}",
+        "UV_PUBLISH_URL": address.upload,
+        "PIPENV_PYPI_MIRROR": instead_of_public,
+        "PDM_PYPI_URL": instead_of_public,
         "TWINE_REPOSITORY_URL": address.upload,
         "FLIT_INDEX_URL": address.upload,
         f"POETRY_REPOSITORIES_{target.variable}_URL": address.upload,
         "PDM_PUBLISH_REPO": address.upload,
         "HATCH_INDEX_REPO": address.upload,
+        **dict.fromkeys(("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HATCH_INDEX_CA_CERT"), target.ca),
     }
-    if target.ca:
-        values |= {
-            "PIP_CERT": target.ca,
-            "REQUESTS_CA_BUNDLE": target.ca,
-            "SSL_CERT_FILE": target.ca,
-            "HATCH_INDEX_CA_CERT": target.ca,
-        }
-    return values
+    return {name: value for name, value in values.items() if value}
 
 
 def render(target: IndexTarget) -> Snippet:
@@ -59,7 +52,5 @@ def render(target: IndexTarget) -> Snippet:
         *pairs,
         "fi",
     ]
-    said = ["pip, pdm and pipenv take the secret from ~/.netrc (or NETRC), pip also from a keyring."]
-    if target.form == "extra":
-        said.append(CONFUSION)
-    return Snippet(text="\n".join(lines), says=tuple(said))
+    place = "pip, pdm and pipenv take the secret from ~/.netrc (or NETRC), pip also from a keyring."
+    return Snippet(text="\n".join(lines), says=(place, *confusion(target)))

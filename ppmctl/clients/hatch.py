@@ -7,17 +7,10 @@ from ppmctl.clients import IndexTarget, Snippet, sh, toml
 
 def render(target: IndexTarget, place: str) -> Snippet:
     """A repository of hatch's publisher."""
-    lines = [f"# {place}", f"[publish.index.repos.{target.name}]", f"url = {toml(target.address.upload)}"]
-    if target.username:
-        lines.append(f"user = {toml(target.username)}")
-    if target.ca:
-        lines.append(f"ca-cert = {toml(target.ca)}")
-    secret = (
-        "the secret is in the keyring, where `ppmctl login` put it"
-        if target.in_keyring
-        else f"the secret: keyring set {sh(target.address.upload)} {sh(target.username or 'USER')}; in CI"
-        " HATCH_INDEX_USER and HATCH_INDEX_AUTH"
-    )
+    values = {"url": target.address.upload, "user": target.username, "ca-cert": target.ca}
+    lines = [f"# {place}", f"[publish.index.repos.{target.name}]"]
+    lines += [f"{name} = {toml(value)}" for name, value in values.items() if value]
+    secret = target.publishing_secret("HATCH_INDEX_USER and HATCH_INDEX_AUTH")
     variable = "PIP_INDEX_URL" if target.form == "single" else "PIP_EXTRA_INDEX_URL"
     environments = (
         "its environments are filled by pip, or by uv where they say so, as those are set up (client-config pip)."

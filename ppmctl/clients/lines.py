@@ -54,10 +54,6 @@ class Body:
             left[-1] = left[-1].rstrip("\r\n")
         return replace(self, lines=tuple(left))
 
-    def uncommented(self, mark: str) -> Body:
-        """Return the file with the lines as they were that were commented out with `mark`."""
-        return replace(self, lines=tuple(line.removeprefix(mark) for line in self.lines))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Add:
@@ -223,7 +219,7 @@ def undone(form: type[Edit], body: Body, puts: Sequence[Add], mark: str) -> tupl
             left.append("others' lines need it now, so it stays: " + " / ".join(filter(str.strip, put.texts)))
         else:
             body = taken
-    restored = body.uncommented(mark)
+    restored = replace(body, lines=tuple(line.removeprefix(mark) for line in body.lines))
     if restored != body and _fails(form, restored):
         left.append("what was commented out stays so: something else stands in its place now")
         return body, tuple(left)

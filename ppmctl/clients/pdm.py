@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Snippet, sh, toml
+from ppmctl.clients import IndexTarget, Snippet, sh
+from ppmctl.clients.tables import written
 
 
 def render(target: IndexTarget, place: str) -> Snippet:
     """A `[[tool.pdm.source]]`; the only one is called pypi, since it then stands in place of that."""
     name = "pypi" if target.form == "single" else target.name
-    lines = [
-        f"# {place}",
-        "[[tool.pdm.source]]",
-        f"name = {toml(name)}",
-        f"url = {toml(target.address.simple)}",
-    ]
+    lines = [f"# {place}", *written(("tool", "pdm", "source"), {"name": name, "url": target.address.simple})]
     said = []
     if target.form == "explicit":
         lines += ['include_packages = ["NAME", "NAME-*"]', 'exclude_packages = ["*"]']
@@ -34,11 +30,7 @@ def render(target: IndexTarget, place: str) -> Snippet:
     else:
         said.append(f"The credential: ~/.netrc ({where}).")
     upload, username = sh(target.address.upload), sh(target.username or "USER")
-    secret = (
-        "the secret is in the keyring"
-        if target.in_keyring
-        else f"the secret: keyring set {upload} {username}; in CI PDM_PUBLISH_PASSWORD"
-    )
+    secret = target.publishing_secret("PDM_PUBLISH_PASSWORD")
     said.append(f"To publish: pdm publish --repository {upload} --username {username}; {secret}.")
     if target.ca:
         said.append(

@@ -6,7 +6,7 @@ from ppmctl.clients import IndexTarget, Scope
 from ppmctl.clients.ini import IniEdit
 from ppmctl.clients.lines import Body
 
-CONFUSION = (
+_CONFUSION = (
     "Dependency confusion: pip has no order of indexes, the highest version anywhere wins; also a stranger's"
     " upload of your name. --form single is safe."
 )
@@ -14,28 +14,26 @@ CONFUSION = (
 
 def wanted(target: IndexTarget) -> dict[str, str]:
     """The options of `[global]`, by name."""
-    options = {"index-url" if target.form == "single" else "extra-index-url": target.simple}
-    if target.untrusted:
-        options["trusted-host"] = target.untrusted
-    if target.ca:
-        options["cert"] = target.ca
-    return options
+    url = "index-url" if target.form == "single" else "extra-index-url"
+    options = {url: target.simple, "trusted-host": target.untrusted, "cert": target.ca}
+    return {name: value for name, value in options.items() if value}
 
 
 def says(target: IndexTarget, _where: Scope = "user") -> tuple[str, ...]:
     """What to know beside the file."""
-    said = []
+    place = f"The credential: ~/.netrc (ppmctl login {target.address.base} --netrc)."
     if target.in_keyring:
-        said.append(
+        place = (
             "The secret is in the keyring: pip asks for it with the library keyring beside it, or the command"
             f" `keyring` on PATH. Without that: ppmctl login {target.address.base} --netrc (--no-input wants"
             " --keyring-provider import, or subprocess, too.)"
         )
-    else:
-        said.append(f"The credential: ~/.netrc (ppmctl login {target.address.base} --netrc).")
-    if target.form == "extra":
-        said.append(CONFUSION)
-    return tuple(said)
+    return (place, *confusion(target))
+
+
+def confusion(target: IndexTarget) -> tuple[str, ...]:
+    """Return the warning for an index beside the public one; nothing for another form."""
+    return (_CONFUSION,) if target.form == "extra" else ()
 
 
 class File(IniEdit):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from ppmctl.clients import IndexTarget, Snippet, sh, toml
+from ppmctl.clients.tables import written
 
 
 def render(target: IndexTarget, place: str) -> Snippet:
     """A `[[source]]` of a Pipfile."""
-    verify = "true" if not target.untrusted else "false"
-    lines = [
-        f"# {place}"
-        + (", in place of its other [[source]]" if target.form == "single" else ", after its first [[source]]"),
-        "[[source]]",
-        f"name = {toml(target.name)}",
-        f"url = {toml(target.address.simple)}",
-        f"verify_ssl = {verify}",
-    ]
+    where = "in place of its other [[source]]" if target.form == "single" else "after its first [[source]]"
+    values: dict[str, str | bool] = {
+        "name": target.name,
+        "url": target.address.simple,
+        "verify_ssl": not target.untrusted,
+    }
+    lines = [f"# {place}, {where}", *written(("source",), values)]
     said = []
     if target.form == "explicit":
         said.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppmctl.address import base_url
-from ppmctl.clients import IndexTarget, Scope, sh
+from ppmctl.clients import IndexTarget, Scope
 from ppmctl.clients.ini import IniEdit
 from ppmctl.clients.lines import Body, Unreadable
 from ppmctl.errors import UsageError
@@ -14,22 +14,13 @@ IMPLIED = ("pypi", "testpypi")
 
 def wanted(target: IndexTarget) -> dict[str, str]:
     """The options of the index's section, by name."""
-    options = {"repository": target.address.upload}
-    if target.username:
-        options["username"] = target.username
-    if target.ca:
-        options["ca_cert"] = target.ca
-    return options
+    options = {"repository": target.address.upload, "username": target.username, "ca_cert": target.ca}
+    return {name: value for name, value in options.items() if value}
 
 
 def says(target: IndexTarget, _where: Scope = "user") -> tuple[str, ...]:
     """What to know beside the file."""
-    secret = (
-        "the secret is in the keyring, where `ppmctl login` put it"
-        if target.in_keyring
-        else f"the secret: keyring set {sh(target.address.upload)} {sh(target.username or 'USER')}; in CI"
-        " TWINE_PASSWORD, FLIT_PASSWORD"
-    )
+    secret = target.publishing_secret("TWINE_PASSWORD, FLIT_PASSWORD")
     publish = f"twine upload --repository {target.name} dist/*, or flit publish --repository {target.name}"
     authorities = [f"flit reads no ca_cert: REQUESTS_CA_BUNDLE={target.ca}"] if target.ca else []
     return (f"To publish: {publish}; {secret}.", *authorities)

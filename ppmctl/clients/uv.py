@@ -18,11 +18,6 @@ def index(target: IndexTarget, where: Scope) -> dict[str, str | bool]:
     return values | _FLAGS.get(target.form, {})
 
 
-def top(target: IndexTarget, where: Scope) -> dict[str, str]:
-    """Return the keys of uv.toml itself."""
-    return {"keyring-provider": "subprocess"} if target.in_keyring and where == "user" else {}
-
-
 def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:
     """What to know beside the file."""
     said = []
@@ -75,8 +70,8 @@ def plan(body: Body, target: IndexTarget, where: Scope) -> TomlEdit:
     edit = File(body)
     if is_single:
         edit.mute_key(above, "index-url")
-    for name, value in top(target, where).items():
-        edit.set_top(name, value)
+    if target.in_keyring and where == "user":
+        edit.set_top("keyring-provider", "subprocess")
     others = edit.put(
         (*above, "index"), index(target, where), lambda values: is_single and values.get("default") is True
     )
