@@ -299,7 +299,7 @@ def test_a_file_that_comes_out_differently_is_found(content: bytes | None, kept:
     visit.remembered["probe"] = made
     sample = Sample(visit, PROJECT)
     sample.__dict__["json"] = page(made, {})
-    assert said in of(offer._download(sample), "files").found
+    assert said in offer._download(sample).found
 
 
 @pytest.mark.parametrize("status", [302, 404, 502])
