@@ -5,6 +5,7 @@ A URL in a configuration may hold a secret: it is shown by `hidden` alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -221,20 +222,13 @@ def names(visit: Visit, index: Index) -> list[str]:
     return parse_names(listed.body, content_type=listed.content_type, url=listed.url)
 
 
-def passes_on(visit: Visit) -> bool | None:
-    """Whether the index passes other names on; None if it does not say so."""
-    try:
-        with visit.connect_as_nobody() as transport:
-            offer = wellknown.discover(visit.address, transport)
-    except PpmError:
-        return None
-    return None if offer is None else offer.upstream == "redirect"
-
-
 def make_single(client: str, visit: Visit) -> str:
     """What makes the visited index the only one that a client asks."""
     command = configure(client, visit, form="single")
-    if passes_on(visit) is False:
+    offer = None
+    with contextlib.suppress(PpmError), visit.connect_as_nobody() as transport:
+        offer = wellknown.discover(visit.address, transport)
+    if offer is not None and offer.upstream != "redirect":
         return f"On the index ppm_upstream: redirect, so that it passes other names on; then {command}"
     return command
 

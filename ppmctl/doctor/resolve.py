@@ -99,11 +99,10 @@ def check(visit: Visit) -> Iterator[Finding]:
 def _subjects(visit: Visit, index: Index) -> list[Subject]:
     subjects: list[Subject] = []
     for name in names(visit, index)[:_LOOKED_AT]:
-        page = index.project(name)
-        for file in page.files if page else ():
-            if page is not None and file.filename.endswith(_ANYWHERE) and file.yanked is None:
-                subjects.append(Subject(name=name, page=page, requires_python=file.requires_python or ""))
-                break
+        if (page := index.project(name)) is None:
+            continue
+        fit = [file for file in page.files if file.filename.endswith(_ANYWHERE) and file.yanked is None]
+        subjects += [Subject(name=name, page=page, requires_python=file.requires_python or "") for file in fit[:1]]
         if subjects and not subjects[-1].requires_python:
             break
     return subjects
@@ -159,9 +158,8 @@ def _reported(report: Path) -> Got | None:
         (item,) = json.loads(report.read_bytes())["install"]
         info = item["download_info"]
         hashes = info.get("archive_info", {}).get("hashes") or {}
-        return Got(
-            version=str(item["metadata"]["version"]), url=str(info["url"]), sha256=str(hashes.get("sha256", ""))
-        )
+        version = str(item["metadata"]["version"])
+        return Got(version=version, url=str(info["url"]), sha256=str(hashes.get("sha256", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -66,7 +66,6 @@ class Standin:
 def visit_of(reply: Reply, **expects: Any) -> Visit:
     return Visit(
         address=Address(base="https://index.test", upload="https://index.test/legacy/"),
-        meant_by="",
         credential=Credential(username="ops", secret=Secret("s3cret"), source=""),
         environ={},
         home=Path(),
