@@ -141,7 +141,6 @@ def _use(address: str, issued: Issued) -> None:
     shown = Credential(username=_USER, secret=issued.secret, source="this check")
     visit = Visit(
         address=Address(base="http://localhost", upload="http://localhost/legacy/"),
-        meant_by="",
         credential=shown,
         environ={},
         home=Path(),

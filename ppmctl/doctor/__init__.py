@@ -104,10 +104,8 @@ def examine(
         meant = address.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
         said = None if index else address.said(environ=environ, home=home, cwd=cwd)
     except PpmError as exc:
-        yield Finding("index", "fail", *_said(exc))
+        yield Finding("index", "fail", exc.phrase, exc.hint)
         return
-    meant_by = said[1] if said else "what was typed"
-    at = f"; {meant.section.source}, is about it" if meant.section else ""
     shown, unreadable = None, None
     try:
         shown = credential.find(meant, file=credential_file, environ=environ, home=home)
@@ -115,7 +113,6 @@ def examine(
         unreadable = exc
     visit = Visit(
         address=meant,
-        meant_by=meant_by,
         credential=shown,
         unreadable=unreadable,
         environ=environ,
@@ -125,7 +122,8 @@ def examine(
     )
     checks = REMOVED if expected and expected.removed else CHECKS
     if checks is CHECKS:
-        yield Finding("index", "ok", f"{meant.base} is meant, by {meant_by}{at}")
+        at = f"; {meant.section.source}, is about it" if meant.section else ""
+        yield Finding("index", "ok", f"{meant.base} is meant, by {said[1] if said else 'what was typed'}{at}")
     with network.leading(meant.host, expected.address if expected else ""):
         yield from walk(visit, [check for check in checks if check.when(visit)])
 
@@ -147,9 +145,5 @@ def walk(visit: Visit, checks: Sequence[Check]) -> Iterator[Finding]:
                 yield finding
         except (PpmError, OSError) as exc:
             because[check.name] = [check.name]
-            said = _said(exc) if isinstance(exc, PpmError) else (f"the connection broke: {exc}", "")
-            yield Finding(check.name, "fail", *said)
-
-
-def _said(exc: PpmError) -> tuple[str, str]:
-    return exc.phrase, exc.hint
+            wrong = exc if isinstance(exc, PpmError) else PpmError(f"the connection broke: {exc}")
+            yield Finding(check.name, "fail", wrong.phrase, wrong.hint)

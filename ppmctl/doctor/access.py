@@ -23,43 +23,38 @@ def credential(visit: Visit) -> Iterator[Finding]:
     elif found is None:
         yield Finding("credential", "ok", f"none is there for {visit.address.base}")
     elif visit.address.is_overheard:
-        yield Finding(
-            "credential",
-            "warn",
-            f"{found.username}, from {found.source}, goes over plain HTTP: whoever listens on the way can read it",
-            f"Use https://, or say that it is all right: export PPMCTL_TRUSTED_HOST={visit.address.host}",
-        )
+        said = "goes over plain HTTP: whoever listens on the way can read it"
+        mend = f"Use https://, or say that it is all right: export PPMCTL_TRUSTED_HOST={visit.address.host}"
+        yield Finding("credential", "warn", f"{found.username}, from {found.source}, {said}", mend)
     else:
         yield Finding("credential", "ok", f"{found.username}, from {found.source}")
 
 
 def login(visit: Visit) -> Iterator[Finding]:
     """What the index says to nobody, and to this credential."""
-    address, found = visit.address, visit.credential
+    yield _login(visit)
+
+
+def _login(visit: Visit) -> Finding:
+    found = visit.credential
     anonymous = visit.listed_to_nobody
     if anonymous.status == 401 and "basic" not in (asks := anonymous.headers.get("www-authenticate", "")).lower():
         said = f"it answers 401 without asking for a name and a password ({asks or 'no WWW-Authenticate'})"
         mend = "On the index's machine: have it, or what is in front of it, send  WWW-Authenticate: Basic realm=…"
-        yield Finding("login", "fail", f"{said}: pip and twine show none then", mend)
-        return
+        return Finding("login", "fail", f"{said}: pip and twine show none then", mend)
     if found is None:
-        yield _nobody(visit, anonymous)
-        return
+        return _nobody(visit, anonymous)
     if visit.listed.status in (401, 403):
-        yield _refused(visit, visit.listed)
-        return
+        return _refused(visit, visit.listed)
     with visit.connect() as transport:
         try:
-            identity = session.identify(address, transport)
+            return _known(visit, session.identify(visit.address, transport))
         except CredentialError as exc:  # anybody may read, and this credential is nobody's
-            found_wrong = f"anybody may read, but {exc.phrase}: uploads fail"
-            yield Finding("login", "fail", found_wrong, f"{exc.hint} {_again(visit)}".strip())
-            return
+            said = f"anybody may read, but {exc.phrase}: uploads fail"
+            return Finding("login", "fail", said, f"{exc.hint} {_again(visit)}".strip())
         except Unavailable as exc:  # the web server lets in, and goes on reading
             said = f"{found.username} may read; the application does not say more: {exc.phrase}"
-            yield Finding("login", "warn", said, "On the index's machine: systemctl status ppm.socket ppm.service")
-            return
-    yield _known(visit, identity)
+            return Finding("login", "warn", said, "On the index's machine: systemctl status ppm.socket ppm.service")
 
 
 def _nobody(visit: Visit, anonymous: Answer) -> Finding:
@@ -67,13 +62,9 @@ def _nobody(visit: Visit, anonymous: Answer) -> Finding:
     if anonymous.status == 401 and visit.expected is not None:
         return Finding("login", "skip", "there is no credential to try it with")
     if anonymous.status == 401:
-        return Finding(
-            "login",
-            "fail",
-            f"it asks for a credential (401), and none was found; {HIDDEN}",
-            f"ppmctl login {base}/ --netrc  puts one where ppmctl, pip and uv look;"
-            " in CI: PPMCTL_USERNAME and PPMCTL_TOKEN.",
-        )
+        login = f"ppmctl login {base}/ --netrc  puts one where ppmctl, pip and uv look"
+        mend = f"{login}; in CI: PPMCTL_USERNAME and PPMCTL_TOKEN."
+        return Finding("login", "fail", f"it asks for a credential (401), and none was found; {HIDDEN}", mend)
     if anonymous.status == 403:
         why = f"it lets nobody in (403: {anonymous.says}), and asks for no credential"
         return Finding("login", "fail", why, f"ppmctl login {base}/, or ask whoever runs it")
@@ -93,18 +84,13 @@ def _again(visit: Visit) -> str:
 
 def _known(visit: Visit, identity: Identity) -> Finding:
     said = identity.said.rstrip(".")
-    expires = (identity.values or {}).get("expires")
-    if not isinstance(expires, str):
-        return Finding("login", "ok", said)
     try:
-        ends = datetime.fromisoformat(expires)
-    except ValueError:
+        ends = datetime.fromisoformat((identity.values or {}).get("expires", ""))
+    except (ValueError, TypeError):  # it has no end, or one in words of its own
         return Finding("login", "ok", said)
     left = (ends if ends.tzinfo else ends.replace(tzinfo=UTC)) - datetime.now(UTC)
     if left > _SOON or visit.expected is not None:  # then it was lent for this look
         return Finding("login", "ok", said)
-    name = identity.name
-    change = f"ppmctl user enable {name} --expires 90d"
-    return Finding(
-        "login", "warn", f"{said}: that is soon", f"On the index's machine: {change}; or ask for another token."
-    )
+    change = f"ppmctl user enable {identity.name} --expires 90d"
+    mend = f"On the index's machine: {change}; or ask for another token."
+    return Finding("login", "warn", f"{said}: that is soon", mend)

@@ -61,12 +61,8 @@ def disk(volume: Volume, room: Room) -> Iterator[Finding]:
         f"Enlarge its disk, or make room: ppmctl stats --root {volume.root}  shows which projects are large,"
         " ppmctl package remove  takes old releases away."
     )
-    if room.free < _LEAST_ROOM:
-        yield Finding("disk", "fail", f"{left}: uploads fail", mend)
-    elif room.free < room.size * _LITTLE_ROOM and room.free < _ROOM:
-        yield Finding("disk", "warn", left, mend)
-    else:
-        yield Finding("disk", "ok", left)
+    is_little = room.free < room.size * _LITTLE_ROOM and room.free < _ROOM
+    yield _enough("disk", left, mend, is_full=room.free < _LEAST_ROOM, is_little=is_little)
     if not room.all_names:
         return
     left = f"{room.names} of {room.all_names} inodes are free"
@@ -74,12 +70,14 @@ def disk(volume: Volume, room: Room) -> Iterator[Finding]:
         f"Delete what is not the index's on that file system (df -i {volume.root}), or make one with more inodes"
         f" (mkfs.ext4 -N) and copy {volume.root} to it."
     )
-    if room.names < _LEAST_NAMES:
-        yield Finding("inodes", "fail", f"{left}: uploads fail", mend)
-    elif room.names < room.all_names * _LITTLE_NAMES:
-        yield Finding("inodes", "warn", left, mend)
-    else:
-        yield Finding("inodes", "ok", left)
+    is_little = room.names < room.all_names * _LITTLE_NAMES
+    yield _enough("inodes", left, mend, is_full=room.names < _LEAST_NAMES, is_little=is_little)
+
+
+def _enough(check: str, left: str, mend: str, *, is_full: bool, is_little: bool) -> Finding:
+    if is_full:
+        return Finding(check, "fail", f"{left}: uploads fail", mend)
+    return Finding(check, "warn", left, mend) if is_little else Finding(check, "ok", left)
 
 
 def hashes(volume: Volume) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ from ppmctl.doctor.clients_values import (
     make_single,
     only_in_keyring,
     run,
+    source_of,
     take_up,
     variable,
 )
@@ -47,13 +48,9 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
     for command, said, told in zip(commands, versions, told_by, strict=True):
         version = re.search(r"^pip (\S+) from .*\(python (\S+)\)$", said.output, re.MULTILINE)
         if version is None or told.code != 0:
-            ran = said if version is None else told
-            yield Finding(
-                "pip",
-                "fail",
-                f"{shlex.join(command)} does not work: {_why(ran)}",
-                f"{shlex.join([*command, 'config', 'debug'])}  says more",
-            )
+            why = _why(said if version is None else told)
+            more = f"{shlex.join([*command, 'config', 'debug'])}  says more"
+            yield Finding("pip", "fail", f"{shlex.join(command)} does not work: {why}", more)
             continue
         settings = _settings(command, told.output, visit)
         sources = _sources(settings, visit)
@@ -137,14 +134,8 @@ def _read(path: Path) -> Iterator[tuple[str, str, str]]:
 def _sources(settings: dict[str, list[Setting]], visit: Visit) -> tuple[Source, ...]:
     main = next(iter(settings.get("index-url", settings.get("pypi-url", ()))), None)
     extra = next(iter(settings.get("extra-index-url", ())), None)
-    sources = [_source(main.value.strip(), main, visit)] if main else [Source(url="the public index", setting=None)]
-    if extra:
-        sources += [_source(url, extra, visit) for url in extra.value.split()]
-    return tuple(sources)
-
-
-def _source(url: str, setting: Setting, visit: Visit) -> Source:
-    return Source(url=url, setting=setting, is_ours=is_index(url, visit.address))
+    first = source_of(main, visit, main.value.strip()) if main else Source(url="the public index", setting=None)
+    return (first, *([source_of(extra, visit, url) for url in extra.value.split()] if extra else ()))
 
 
 def _form(sources: tuple[Source, ...]) -> Form:
@@ -155,6 +146,7 @@ def _form(sources: tuple[Source, ...]) -> Form:
 def check(client: Client, visit: Visit) -> Iterator[Finding]:
     """What is to be said of one pip."""
     yield _of_indexes(client, visit)
+    yield from client.switched_off()
     yield from _of_obstacles(client, visit)
     if client.form != "none":
         yield from _of_trust(client, visit)
@@ -164,26 +156,17 @@ def check(client: Client, visit: Visit) -> Iterator[Finding]:
 def _of_indexes(client: Client, visit: Visit) -> Finding:
     asks = " and ".join(source.shown for source in client.sources)
     if client.form == "single":
-        return Finding("pip", "ok", f"{client.called} asks this index alone: {asks}{_over(client, visit)}")
+        return client.finding("ok", f"asks this index alone: {asks}{_over(client, visit)}")
     if client.form == "extra":
-        return Finding(
-            "pip",
-            "warn",
-            f"{client.called} asks {asks}: the highest version of any wins, so whoever takes a name of yours at"
-            " another index is installed from there",
-            make_safe(client, visit),
-        )
+        wins = "the highest version of any wins"
+        taken = "whoever takes a name of yours at another index is installed from there"
+        return client.finding("warn", f"asks {asks}: {wins}, so {taken}", make_safe(client, visit))
     covered = _covered(client, visit)
     if covered is not None:
         above, ours = covered
-        return Finding(
-            "pip",
-            "fail",
-            f"{client.called} asks {asks}: {' and '.join(setting.place for setting in above)} overrides {ours.place},"
-            " which has this index",
-            "; ".join(setting.undo for setting in above),
-        )
-    return Finding("pip", "warn", f"{client.called} does not ask this index, but {asks}", take_up(client, visit))
+        over = f"{' and '.join(setting.place for setting in above)} overrides {ours.place}, which has this index"
+        return client.finding("fail", f"asks {asks}: {over}", "; ".join(setting.undo for setting in above))
+    return client.finding("warn", f"does not ask this index, but {asks}", take_up(client, visit))
 
 
 def make_safe(client: Client, visit: Visit) -> str:
@@ -215,20 +198,18 @@ def _over(client: Client, visit: Visit) -> str:
 
 
 def _of_obstacles(client: Client, visit: Visit) -> Iterator[Finding]:
-    off = client.setting("no-index")
-    if off is not None and off.is_true:
-        yield Finding("pip", "fail", f"{client.called} asks no index at all, because of {off.place}", off.undo)
     bundles = [setting for name in _BUNDLES if (setting := variable(visit.environ, name))]
     for name in ("cert", "client-cert"):
         setting = client.setting(name)
         if setting is not None and not _exists(setting.value, visit):
             # a bundle of the environment is obeyed before pip's own
             state: State = "warn" if bundles and name == "cert" else "fail"
-            said = f"{client.called} is told by {setting.place} to use {setting.value}, which does not exist"
-            yield Finding("pip", state, said, setting.undo)
-    if bundles and not _exists(bundles[0].value, visit):
-        said = f"{client.called} is told by {bundles[0].name} to trust {bundles[0].value}, which does not exist"
-        yield Finding("pip", "fail", said, bundles[0].undo)
+            said = f"is told by {setting.place} to use {setting.value}, which does not exist"
+            yield client.finding(state, said, setting.undo)
+    for bundle in bundles[:1]:
+        if not _exists(bundle.value, visit):
+            said = f"is told by {bundle.name} to trust {bundle.value}, which does not exist"
+            yield client.finding("fail", said, bundle.undo)
 
 
 def _exists(path: str, visit: Visit) -> bool:
@@ -242,20 +223,10 @@ def _of_trust(client: Client, visit: Visit) -> Iterator[Finding]:
     names = trusted.value.lower().split() if trusted else []
     is_trusted = host in names or netloc in names
     if trusted is not None and is_trusted and visit.address.is_encrypted:
-        yield Finding(
-            "pip",
-            "fail",
-            f"{client.called} does not check who {host} is, because of {trusted.place}: whoever is in between can"
-            " read the credential and change what is installed",
-            trusted.undo,
-        )
-    elif not is_trusted and not visit.address.is_encrypted and not visit.address.is_loopback:
-        yield Finding(
-            "pip",
-            "fail",
-            f"{client.called} passes over this index: it speaks plain HTTP, and trusted-host does not have {host}",
-            configure("pip", visit),
-        )
+        yield client.unchecked(host, trusted)
+    elif not (is_trusted or visit.address.is_encrypted or visit.address.is_loopback):
+        said = f"passes over this index: it speaks plain HTTP, and trusted-host does not have {host}"
+        yield client.finding("fail", said, configure("pip", visit))
 
 
 def _of_keyring(client: Client, visit: Visit) -> Iterator[Finding]:
@@ -263,20 +234,19 @@ def _of_keyring(client: Client, visit: Visit) -> Iterator[Finding]:
     username = only_in_keyring(visit)
     if not username:
         return
-    netrc = f"ppmctl login {visit.address.base} --netrc"
     provider = client.setting("keyring-provider")
     if provider is not None and provider.value.strip() == "disabled":
-        said = f"{client.called} may not ask the keyring, which has the secret: {provider.place} disables it"
-        yield Finding("pip", "fail", said, provider.undo)
+        said = f"may not ask the keyring, which has the secret: {provider.place} disables it"
+        yield client.finding("fail", said, provider.undo)
         return
     way = keyring(client, visit)
     ours = next(source.url for source in client.sources if source.is_ours)
     if not way:
-        said = f"{client.called} has no keyring to ask, and the secret of {username} is in the keyring alone"
-        yield Finding("pip", "fail", said, netrc)
+        said = f"has no keyring to ask, and the secret of {username} is in the keyring alone"
+        yield client.finding("fail", said, f"ppmctl login {visit.address.base} --netrc")
     elif way == "subprocess" and "@" not in ours:
-        said = f"{client.called} asks the command keyring by a name, and there is none in {hidden(ours)}"
-        yield Finding("pip", "fail", said, configure("pip", visit))
+        said = f"asks the command keyring by a name, and there is none in {hidden(ours)}"
+        yield client.finding("fail", said, configure("pip", visit))
 
 
 def keyring(client: Client, visit: Visit) -> str:
@@ -309,26 +279,17 @@ def of_age(client: Client) -> Iterator[Finding]:
     except InvalidVersion:
         return
     if is_old:
-        yield Finding(
-            "pip",
-            "warn",
-            f"{client.called} is older than {OLDEST}: it reads no JSON and no metadata, and downloads each version"
-            " that it looks at whole",
-            shlex.join([*client.command, "install", "--upgrade", "pip"]),
-        )
+        said = "it reads no JSON and no metadata, and downloads each version that it looks at whole"
+        upgrade = shlex.join([*client.command, "install", "--upgrade", "pip"])
+        yield client.finding("warn", f"is older than {OLDEST}: {said}", upgrade)
 
 
 def differing(clients: list[Client]) -> Iterator[Finding]:
     """Whether the same word, pip, asks other indexes elsewhere on this machine."""
-    for other in clients[1:]:
-        first = clients[0]
-        mine, theirs = ([bare(source.url) for source in client.sources] for client in (first, other))
+    mend = "Say which is meant: python -m pip, with the python of it; pip config debug  says what each reads"
+    for pair in ((clients[0], other) for other in clients[1:]):
+        mine, theirs = ([bare(source.url) for source in client.sources] for client in pair)
         if mine != theirs:
-            yield Finding(
-                "pip",
-                "warn",
-                f"{shlex.join(first.command)} and {shlex.join(other.command)} ask different indexes:"
-                f" {' and '.join(source.shown for source in first.sources)};"
-                f" {' and '.join(source.shown for source in other.sources)}",
-                "Say which is meant: python -m pip, with the python of it; pip config debug  says what each reads",
-            )
+            pips = " and ".join(shlex.join(client.command) for client in pair)
+            asks = "; ".join(" and ".join(source.shown for source in client.sources) for client in pair)
+            yield Finding("pip", "warn", f"{pips} ask different indexes: {asks}", mend)

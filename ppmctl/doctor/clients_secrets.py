@@ -37,9 +37,8 @@ def check(clients: Iterable[Client], visit: Visit) -> Iterator[Finding]:
                     yield _finding(path, number, match["host"], visit)
     if is_clean and looked_at:
         files = "file" if looked_at == 1 else "files"
-        yield Finding(
-            "secrets", "ok", f"no URL of {looked_at} {files} of clients and of this folder has a credential"
-        )
+        said = f"no URL of {looked_at} {files} of clients and of this folder has a credential"
+        yield Finding("secrets", "ok", said)
 
 
 def _is_secret(user: str, secret: str | None) -> bool:
@@ -51,12 +50,8 @@ def _finding(path: Path, number: int, host: str, visit: Visit) -> Finding:
     then = f"  # then, with another secret: machine {host} in ~/.netrc"
     if host == urlsplit(visit.address.base).netloc:
         then = f"; ppmctl login {visit.address.base} --netrc  # with another secret: this one has been seen"
-    return Finding(
-        "secrets",
-        "fail",
-        f"{path}, line {number}: the URL of {host} has a credential in it, which is shown and copied with the file",
-        taken_out + then,
-    )
+    said = f"the URL of {host} has a credential in it, which is shown and copied with the file"
+    return Finding("secrets", "fail", f"{path}, line {number}: {said}", taken_out + then)
 
 
 def _files(clients: Iterable[Client], visit: Visit) -> list[Path]:

@@ -23,11 +23,14 @@ from ppmctl.doctor.clients_values import (
     make_single,
     only_in_keyring,
     run,
+    source_of,
     table_of,
     take_up,
     variable,
 )
 from ppmctl.doctor.finding import Finding, Visit
+
+_Tables = list[tuple[Path, Mapping[str, Any]]]  # those of uv, by the file that each is in
 
 _FOUND = re.compile(r"DEBUG (?:Found \w+ configuration (?:in:|at)|Using configuration file:) `?(/.*?)`?$")
 # environment variable → the option that it stands for
@@ -67,7 +70,7 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
         above = {path: ("tool", "uv") if path.name == "pyproject.toml" else () for path in files}
         told = [(path, table) for path, names in above.items() if (table := table_of(path, *names))]
         entries = _entries(told, visit)
-        settings = _settings(told, visit)
+        settings = _settings(told, entries, visit)
         yield Client(
             name="uv",
             command=(str(program),),
@@ -79,38 +82,28 @@ def learn(visit: Visit) -> Iterator[Client | Finding]:
         )
 
 
-def _entries(told: list[tuple[Path, Mapping[str, Any]]], visit: Visit) -> list[_Entry]:
+def _entries(told: _Tables, visit: Visit) -> list[_Entry]:
     """All indexes that are named anywhere, the first to be asked first; of several by one name the first counts."""
     entries = list(_of_environment(visit))
     for path, table in told:
         pip = table.get("pip", {})
         for item in table.get("index", ()):
-            if not isinstance(item, dict) or "url" not in item:
-                continue
-            name = str(item.get("name", ""))
-            setting = _setting(f"[[index]] {name}".rstrip(), str(item["url"]), path)
-            entries.append(
-                _Entry(
-                    source=_source(setting, visit),
-                    name=name,
-                    is_default=item.get("default") is True,
-                    is_explicit=item.get("explicit") is True,
-                )
-            )
+            if isinstance(item, dict) and "url" in item:
+                name = str(item.get("name", ""))
+                source = source_of(_setting(f"[[index]] {name}".rstrip(), str(item["url"]), path), visit)
+                is_used = {f"is_{flag}": item.get(flag) is True for flag in ("default", "explicit")}
+                entries.append(_Entry(source=source, name=name, **is_used))
         for where in (pip if isinstance(pip, dict) else {}, table):
             extra = where.get("extra-index-url", ())
             for url in [extra] if isinstance(extra, str) else extra:
-                entries.append(_Entry(source=_source(_setting("extra-index-url", str(url), path), visit)))
+                entries.append(_Entry(source=source_of(_setting("extra-index-url", str(url), path), visit)))
             if url := where.get("index-url"):
                 setting = _setting("index-url", str(url), path)
-                entries.append(_Entry(source=_source(setting, visit), is_default=True))
-    names: set[str] = set()
-    counted = []
+                entries.append(_Entry(source=source_of(setting, visit), is_default=True))
+    counted: dict[object, _Entry] = {}
     for entry in entries:
-        if not entry.name or entry.name not in names:
-            counted.append(entry)
-        names.add(entry.name)
-    return counted
+        counted.setdefault(entry.name or id(entry), entry)
+    return list(counted.values())
 
 
 def _of_environment(visit: Visit) -> Iterator[_Entry]:
@@ -123,18 +116,14 @@ def _of_environment(visit: Visit) -> Iterator[_Entry]:
                 name, url = "", word
             one = Setting(name=variable_name, value=url, undo=setting.undo)
             is_default = variable_name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
-            yield _Entry(source=_source(one, visit), name=name, is_default=is_default)
+            yield _Entry(source=source_of(one, visit), name=name, is_default=is_default)
 
 
 def _setting(name: str, value: str, path: Path) -> Setting:
     return Setting(name=name, value=value, file=path, undo=f"Take {name} out of {path}")
 
 
-def _source(setting: Setting, visit: Visit) -> Source:
-    return Source(url=setting.value, setting=setting, is_ours=is_index(setting.value, visit.address))
-
-
-def _settings(told: list[tuple[Path, Mapping[str, Any]]], visit: Visit) -> dict[str, list[Setting]]:
+def _settings(told: _Tables, entries: list[_Entry], visit: Visit) -> dict[str, list[Setting]]:
     settings: dict[str, list[Setting]] = {}
     for name, option in _VARIABLES.items():
         if setting := variable(visit.environ, name):
@@ -148,7 +137,6 @@ def _settings(told: list[tuple[Path, Mapping[str, Any]]], visit: Visit) -> dict[
                     text = " ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
                     settings.setdefault(option, []).append(_setting(option, text, path))
     # an index that is there for what is named alone, and the first default, of which the others are covered
-    entries = _entries(told, visit)
     settings["explicit"] = [e.source.setting for e in entries if e.is_explicit and e.source.setting]
     settings["default"] = [e.source.setting for e in entries if e.is_default and e.source.setting]
     settings["sources"] = [
@@ -187,9 +175,7 @@ def _form(entries: list[_Entry], settings: Mapping[str, list[Setting]]) -> Form:
 def check(client: Client, visit: Visit) -> Iterator[Finding]:
     """What is to be said of uv."""
     yield _of_indexes(client, visit)
-    off = client.setting("no-index")
-    if off is not None and off.is_true:
-        yield Finding("uv", "fail", f"{client.called} asks no index at all, because of {off.place}", off.undo)
+    yield from client.switched_off()
     if client.form != "none":
         yield from _of_trust(client, visit)
         yield from _of_keyring(client, visit)
@@ -198,22 +184,22 @@ def check(client: Client, visit: Visit) -> Iterator[Finding]:
 def _of_indexes(client: Client, visit: Visit) -> Finding:
     asks = ", then ".join(source.shown for source in client.sources)
     if client.form == "single":
-        return Finding("uv", "ok", f"{client.called} asks this index alone: {asks}")
+        return client.finding("ok", f"asks this index alone: {asks}")
     if client.form == "first":
-        return Finding("uv", "ok", f"{client.called} asks this index first, and others for what it has not: {asks}")
+        return client.finding("ok", f"asks this index first, and others for what it has not: {asks}")
     if client.form == "explicit":
         return _of_explicit(client, visit, asks)
     if client.form == "extra":
         said = "what another has is not looked for here, also where a stranger took your name there"
         if client.sources[0].is_ours and (strategy := client.setting("index-strategy")) is not None:
             said = f"{strategy.place} has it look in all of them, also for a name of yours at another index"
-        return Finding("uv", "warn", f"{client.called} asks {asks}: {said}", make_safe(client, visit))
+        return client.finding("warn", f"asks {asks}: {said}", make_safe(client, visit))
     covered = [setting for setting in client.settings["default"][1:] if is_index(setting.value, visit.address)]
     if covered:
         above = client.settings["default"][0]
         said = f"{above.place} overrides {covered[0].place}, which has this index"
-        return Finding("uv", "fail", f"{client.called} asks {asks}: {said}", above.undo)
-    return Finding("uv", "warn", f"{client.called} does not ask this index, but {asks}", take_up(client, visit))
+        return client.finding("fail", f"asks {asks}: {said}", above.undo)
+    return client.finding("warn", f"does not ask this index, but {asks}", take_up(client, visit))
 
 
 def make_safe(client: Client, visit: Visit) -> str:
@@ -232,13 +218,12 @@ def _of_explicit(client: Client, visit: Visit, asks: str) -> Finding:
     names = {setting.value for setting in client.settings["ours"]}
     sent = sorted({setting.name for setting in client.settings["sources"] if setting.value in names})
     if sent:
-        said = f"{client.called} asks this index for what is sent there, which is {', '.join(sent)}, and else {asks}"
-        return Finding("uv", "ok", said)
+        return client.finding(
+            "ok", f"asks this index for what is sent there, which is {', '.join(sent)}, and else {asks}"
+        )
     place = next(setting.place for setting in client.settings["explicit"] if is_index(setting.value, visit.address))
-    said = (
-        f"{client.called} never asks this index, but {asks}: {place} is explicit, and no [tool.uv.sources] names it"
-    )
-    return Finding("uv", "fail", said, make_single("uv", visit))
+    said = f"never asks this index, but {asks}: {place} is explicit, and no [tool.uv.sources] names it"
+    return client.finding("fail", said, make_single("uv", visit))
 
 
 def _of_trust(client: Client, visit: Visit) -> Iterator[Finding]:
@@ -248,18 +233,12 @@ def _of_trust(client: Client, visit: Visit) -> Iterator[Finding]:
     for name in ("allow-insecure-host", "trusted-host"):
         trusted = client.setting(name)
         if trusted is not None and {host, netloc} & {word.rpartition("//")[2] for word in trusted.value.split()}:
-            yield Finding(
-                "uv",
-                "fail",
-                f"{client.called} does not check who {host} is, because of {trusted.place}: whoever is in between can"
-                " read the credential and change what is installed",
-                trusted.undo,
-            )
+            yield client.unchecked(host, trusted)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         bundle = variable(visit.environ, name)
         if bundle is not None and not Path(visit.cwd, bundle.value).exists():
-            said = f"{client.called} trusts nobody: {name} is {bundle.value}, which does not exist"
-            yield Finding("uv", "fail", said, bundle.undo)
+            said = f"trusts nobody: {name} is {bundle.value}, which does not exist"
+            yield client.finding("fail", said, bundle.undo)
 
 
 def _of_keyring(client: Client, visit: Visit) -> Iterator[Finding]:
@@ -272,10 +251,9 @@ def _of_keyring(client: Client, visit: Visit) -> Iterator[Finding]:
     has_command = bool(found(("keyring",), visit.environ))
     mend = configure("uv", visit) if has_command else f"ppmctl login {visit.address.base} --netrc"
     if provider is None or provider.value != "subprocess":
-        said = f"{client.called} asks no keyring, and the secret of {username} is in the keyring alone"
-        yield Finding("uv", "fail", said, mend)
+        yield client.finding("fail", f"asks no keyring, and the secret of {username} is in the keyring alone", mend)
     elif not has_command:
-        yield Finding("uv", "fail", f"{client.called} finds no command keyring on PATH, which has the secret", mend)
+        yield client.finding("fail", "finds no command keyring on PATH, which has the secret", mend)
     elif ours and "@" not in ours[0].url:
-        said = f"{client.called} asks the keyring by a name, and there is none in {hidden(ours[0].url)}"
-        yield Finding("uv", "fail", said, mend)
+        said = f"asks the keyring by a name, and there is none in {hidden(ours[0].url)}"
+        yield client.finding("fail", said, mend)

@@ -5,12 +5,13 @@ A URL in a configuration may hold a secret: it is shown by `hidden` alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from ppmctl import logins, user_dirs, wellknown
 from ppmctl.address import Address, base_url
 from ppmctl.clients.tables import lookup
 from ppmctl.credential import SECRET_VARIABLES
-from ppmctl.doctor.finding import Visit
+from ppmctl.doctor.finding import Finding, State, Visit
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.netrc_file import entries
 from ppmctl.simple import Index, parse_names
@@ -94,6 +95,21 @@ class Client:
     def others(self) -> tuple[Source, ...]:
         return tuple(source for source in self.sources if not source.is_ours)
 
+    def finding(self, state: State, found: str, mend: str = "", *, check: str = "") -> Finding:
+        """Return what was found of it, by a check of its own name or `check`; `found` begins with a verb."""
+        return Finding(check or self.name, state, f"{self.called} {found}", mend)
+
+    def unchecked(self, host: str, trusted: Setting) -> Finding:
+        """Return that `trusted` keeps it from checking the index's certificate."""
+        said = "whoever is in between can read the credential and change what is installed"
+        return self.finding("fail", f"does not check who {host} is, because of {trusted.place}: {said}", trusted.undo)
+
+    def switched_off(self) -> Iterator[Finding]:
+        """Find that it asks no index at all."""
+        off = self.setting("no-index")
+        if off is not None and off.is_true:
+            yield self.finding("fail", f"asks no index at all, because of {off.place}", off.undo)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
@@ -119,6 +135,12 @@ def is_index(url: str, address: Address) -> bool:
         return base_url(bare(url), where="") == address.base
     except UsageError:
         return False
+
+
+def source_of(setting: Setting, visit: Visit, url: str = "") -> Source:
+    """Return the index that a setting has, or that which it has `url` of."""
+    url = url or setting.value
+    return Source(url=url, setting=setting, is_ours=is_index(url, visit.address))
 
 
 def found(names: Sequence[str], environ: Mapping[str, str], *, without: Path | None = None) -> list[Path]:
@@ -200,20 +222,13 @@ def names(visit: Visit, index: Index) -> list[str]:
     return parse_names(listed.body, content_type=listed.content_type, url=listed.url)
 
 
-def passes_on(visit: Visit) -> bool | None:
-    """Whether the index passes other names on; None if it does not say so."""
-    try:
-        with visit.connect_as_nobody() as transport:
-            offer = wellknown.discover(visit.address, transport)
-    except PpmError:
-        return None
-    return None if offer is None else offer.upstream == "redirect"
-
-
 def make_single(client: str, visit: Visit) -> str:
     """What makes the visited index the only one that a client asks."""
     command = configure(client, visit, form="single")
-    if passes_on(visit) is False:
+    offer = None
+    with contextlib.suppress(PpmError), visit.connect_as_nobody() as transport:
+        offer = wellknown.discover(visit.address, transport)
+    if offer is not None and offer.upstream != "redirect":
         return f"On the index ppm_upstream: redirect, so that it passes other names on; then {command}"
     return command
 

@@ -78,12 +78,8 @@ def _others(visit: Visit, told: Sequence[Client], upstream: Elsewhere | None) ->
                 # where this index itself sends what it has not is the public index for whoever uses it
                 url = "" if upstream else _default(client, visit)
             if url.startswith(("https://", "http://")) and not is_index(url, visit.address):
-                simple = bare(url).rstrip("/") + "/"
-                found.append(
-                    Elsewhere(
-                        simple=simple, because=f"{client.name} asks it, by {place}", credential=_credential(url)
-                    )
-                )
+                simple, because = bare(url).rstrip("/") + "/", f"{client.name} asks it, by {place}"
+                found.append(Elsewhere(simple=simple, because=because, credential=_credential(url)))
     unique = {other.simple: other for other in reversed(found)}
     return list(reversed(unique.values()))[:_OTHERS]
 
@@ -157,13 +153,12 @@ def _there(visit: Visit, other: Elsewhere, asked: Sequence[str], step: Callable[
     """Those of `asked` that another index has."""
 
     def ask(part: Sequence[str]) -> list[str]:
+        found = []
         with visit.transport(other.credential, other.simple) as connection:
-            found = []
             for name in part:
-                if _has(connection, other, name):
-                    found.append(name)
+                found += [name] if _has(connection, other, name) else []
                 step(1)
-            return found
+        return found
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         parts = [asked[start::_AT_ONCE] for start in range(_AT_ONCE)]

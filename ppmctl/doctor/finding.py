@@ -36,14 +36,12 @@ class Finding:
 class Visit:
     """One index, as it is seen from here by one user.
 
-    `meant_by` is where it stands that this index is meant. `credential` is the one that ppmctl shows, None if there
-    is none, or none that can be read: then `unreadable` says why. `transport` makes connections, which show the
-    credential that they are made with to one server alone, or none. `expected` is what the index is meant to be, None
-    if that is not known.
+    `credential` is the one that ppmctl shows, None if there is none, or none that can be read: then `unreadable` says
+    why. `transport` makes connections, which show the credential that they are made with to one server alone, or
+    none. `expected` is what the index is meant to be, None if that is not known.
     """
 
     address: Address
-    meant_by: str
     credential: Credential | None
     environ: Mapping[str, str]
     home: Path

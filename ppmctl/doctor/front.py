@@ -87,10 +87,8 @@ def handshakes(visit: Visit) -> Iterator[Finding]:
     context.set_alpn_protocols(["h2", "http/1.1"])
     with shaken(visit, context) as line:
         chosen = line.selected_alpn_protocol()
-    if chosen == "h2":
-        yield Finding("http2", "ok", "HTTP/2 is spoken")
-    else:
-        yield Finding("http2", "fail", f"HTTP/2 is not spoken, but {chosen or 'HTTP/1.1'}", SITE)
+    not_spoken = Finding("http2", "fail", f"HTTP/2 is not spoken, but {chosen or 'HTTP/1.1'}", SITE)
+    yield Finding("http2", "ok", "HTTP/2 is spoken") if chosen == "h2" else not_spoken
 
 
 def _own_certificate(visit: Visit, pem: str) -> Finding:
@@ -101,12 +99,10 @@ def _own_certificate(visit: Visit, pem: str) -> Finding:
         return Finding("nginx", "skip", "which certificate the host has is not known")
     if sent_chain(visit)[0].der == own.der:
         return Finding("nginx", "ok", "it serves the host's own certificate")
-    return Finding(
-        "nginx",
-        "fail",
-        "it serves another certificate than the host has (/etc/ppm/tls)",
-        "On the host: nginx -t && systemctl reload nginx. If that does not help, the name leads to another machine.",
+    mend = (
+        "On the host: nginx -t && systemctl reload nginx. If that does not help, the name leads to another machine."
     )
+    return Finding("nginx", "fail", "it serves another certificate than the host has (/etc/ppm/tls)", mend)
 
 
 def _plainly(visit: Visit, method: str, path: str, *, host: str = "") -> Answer:

@@ -66,12 +66,8 @@ def names(visit: Visit) -> Iterator[Finding]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        yield Finding(
-            "dns",
-            "fail",
-            f"{host} has no address: {_why(exc)}",
-            f"Is it spelt right? getent hosts {host}  asks again; /etc/resolv.conf says who is asked.",
-        )
+        mend = f"Is it spelt right? getent hosts {host}  asks again; /etc/resolv.conf says who is asked."
+        yield Finding("dns", "fail", f"{host} has no address: {_why(exc)}", mend)
         return
     addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
     if list(addresses) != [host]:
@@ -151,55 +147,43 @@ def encryption(visit: Visit) -> Iterator[Finding]:
     elif address.is_trusted:
         yield Finding("http", "ok", f"plain HTTP, and PPMCTL_TRUSTED_HOST says that {address.host} is right for it")
     else:
-        yield Finding(
-            "http",
-            "warn",
-            "plain HTTP: whoever listens on the way can read the credential and change packages, and pip ignores"
-            " such an index unless it is a trusted-host",
-            f"Does https://{address.host}/ work? Otherwise: export PPMCTL_TRUSTED_HOST={address.host}, and for pip:"
-            " ppmctl client-config pip",
-        )
+        said = "whoever listens on the way can read the credential and change packages"
+        pip = "pip ignores such an index unless it is a trusted-host"
+        mend = f"Does https://{address.host}/ work? Otherwise: export PPMCTL_TRUSTED_HOST={address.host}"
+        mend += ", and for pip: ppmctl client-config pip"
+        yield Finding("http", "warn", f"plain HTTP: {said}, and {pip}", mend)
 
 
 def clock(visit: Visit) -> Iterator[Finding]:
     """Whether it is the same time there: certificates and expiries are judged by it."""
-    said, now = _date(visit)
-    if said is None:
+    apart = _apart(visit)
+    if apart is None:
         yield Finding("clock", "skip", "the index does not say what time it is there")
         return
-    apart = now - said
     if abs(apart) <= _SKEW:
         yield Finding("clock", "ok", "it is the same time here and there")
         return
     which = "behind" if apart < timedelta() else "ahead of"
-    yield Finding(
-        "clock",
-        "fail" if abs(apart) > _MUCH_SKEW else "warn",
-        f"this machine's clock is {_long(abs(apart))} {which} the index's",
-        "See which of the two is wrong: timedatectl; and there: sudo timedatectl set-ntp true",
-    )
+    said = f"this machine's clock is {_long(abs(apart))} {which} the index's"
+    mend = "See which of the two is wrong: timedatectl; and there: sudo timedatectl set-ntp true"
+    yield Finding("clock", "fail" if abs(apart) > _MUCH_SKEW else "warn", said, mend)
 
 
-def _date(visit: Visit) -> tuple[datetime | None, datetime]:
-    """What time an answer says it is, and what time it is here. No secret is sent: nobody is trusted yet."""
+def _apart(visit: Visit) -> timedelta | None:
+    """How far an answer's time is behind the time here. No secret is sent: nobody is trusted yet."""
     _scheme, host, _port = origin(visit.address.base)
+    asked = http.client.HTTPConnection(host, timeout=CONNECT_TIMEOUT)
     try:
-        line = shaken(visit, anybody()) if visit.address.is_encrypted else connection(visit)
-        asked = http.client.HTTPConnection(host, timeout=CONNECT_TIMEOUT)
-        asked.sock = line
-        try:
+        with shaken(visit, anybody()) if visit.address.is_encrypted else connection(visit) as asked.sock:
             asked.request("HEAD", urlsplit(visit.address.simple).path, headers={"Connection": "close"})
             answer = asked.getresponse()
-        finally:
-            asked.close()
-            line.close()
         now = datetime.now(UTC)
         said = email.utils.parsedate_to_datetime(answer.headers["Date"])
-        if said.tzinfo is None:
-            said = said.replace(tzinfo=UTC)
-        return said + timedelta(seconds=_seconds(answer.headers.get("Age", ""))), now  # a cache's answer is old
+        age = answer.headers.get("Age", "")  # a cache's answer is old
+        said = said.replace(tzinfo=said.tzinfo or UTC) + timedelta(seconds=int(age) if age.isdecimal() else 0)
     except (OSError, http.client.HTTPException, ValueError, TypeError):
-        return None, datetime.now(UTC)
+        return None
+    return now - said
 
 
 def connection(visit: Visit) -> socket.socket:
@@ -257,10 +241,6 @@ def _with_host(visit: Visit) -> str:
 
 def _without_secret(url: str) -> str:
     return url if "@" not in url else f"{url.partition('://')[0]}://{url.rpartition('@')[2]}"
-
-
-def _seconds(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
 
 
 def _long(time: timedelta) -> str:

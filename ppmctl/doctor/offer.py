@@ -30,28 +30,28 @@ def check(visit: Visit) -> Iterator[Finding]:
     if sample is None:
         yield Finding("api", "skip", "it has no files yet to look at")
     else:
-        yield from _api(sample)
+        yield _api(sample)
         yield from _facts(sample)
         yield from _metadata(sample)
         yield from _pages(sample)
-        yield from _download(sample)
-    yield from _uploads(visit)
+        yield _download(sample)
+    yield _uploads(visit)
 
 
-def _api(sample: Sample) -> Iterator[Finding]:
+def _lacks(check: str, found: str) -> Finding:
+    return Finding(check, "warn", found, _BETTER)
+
+
+def _api(sample: Sample) -> Finding:
     """PEP 629 and 691."""
-    html = sample.html.status == 200 and "html" in sample.html.content_type
     if not sample.has_json:
         said = "Simple API in HTML alone, without JSON (PEP 691): no sizes and upload times, and slower to read"
-        yield Finding("api", "warn", said, _BETTER)
-        return
+        return _lacks("api", said)
     version = _version(sample.json)
     known = " with a status of projects (PEP 792)" if version in _WITH_STATUS else ""
-    if html:
-        yield Finding("api", "ok", f"Simple API {version}{known}, in JSON and in HTML")
-    else:
-        said = f"Simple API {version}, in JSON alone: pip before 22.2, and easy_install, need HTML"
-        yield Finding("api", "warn", said, _BETTER)
+    if sample.html.status == 200 and "html" in sample.html.content_type:
+        return Finding("api", "ok", f"Simple API {version}{known}, in JSON and in HTML")
+    return _lacks("api", f"Simple API {version}, in JSON alone: pip before 22.2, and easy_install, need HTML")
 
 
 def _version(answer: Answer) -> str:
@@ -66,16 +66,16 @@ def _facts(sample: Sample) -> Iterator[Finding]:
     file = sample.file
     if file.sha256 is None and file.other_hash is None:
         said = f"no hash of {file.filename}: what breaks or changes on the way is not noticed; lock files have none"
-        yield Finding("hashes", "warn", said, _BETTER)
+        yield _lacks("hashes", said)
     elif file.sha256 is None and file.other_hash is not None:
-        yield Finding("hashes", "warn", f"files have {file.other_hash[0]} hashes, and no sha256", _BETTER)
+        yield _lacks("hashes", f"files have {file.other_hash[0]} hashes, and no sha256")
     else:
         yield Finding("hashes", "ok", "files have their sha256")
     if sample.has_json:
         lacks = [what for what, value in (("sizes", file.size), ("upload times", file.upload_time)) if value is None]
         if lacks:
             said = f"no {' and no '.join(lacks)} (PEP 700): uv --exclude-newer, pip --uploaded-prior-to find nothing"
-            yield Finding("times", "warn", said, _BETTER)
+            yield _lacks("times", said)
         else:
             yield Finding("times", "ok", "files have their size and upload time (PEP 700)")
     status = sample.page.status
@@ -89,8 +89,7 @@ def _metadata(sample: Sample) -> Iterator[Finding]:
     if not file.filename.endswith(".whl"):
         return
     if file.core_metadata is None:
-        said = "no metadata beside wheels (PEP 658): to resolve, clients download whole wheels"
-        yield Finding("metadata", "warn", said, _BETTER)
+        yield _lacks("metadata", "no metadata beside wheels (PEP 658): to resolve, clients download whole wheels")
         return
     answer = ask(sample.visit, "GET", file.url + _METADATA)
     digest = hashlib.sha256(answer.body).hexdigest()
@@ -103,7 +102,7 @@ def _metadata(sample: Sample) -> Iterator[Finding]:
         wanted = message_from_bytes(answer.body).get("Requires-Python")
         if wanted and file.requires_python is None:
             what = f"{file.filename} needs Python {wanted}, and the page does not say so: clients try it on any other"
-            yield Finding("python", "warn", what, _BETTER)
+            yield _lacks("python", what)
         return
     yield Finding("metadata", "fail", what, "On the index's machine: ppmctl index check, and ppmctl index rebuild")
 
@@ -120,88 +119,68 @@ def _pages(sample: Sample) -> Iterator[Finding]:
         said = f"pages may be kept for {age} seconds (Cache-Control): so long a new release stays unseen"
         yield Finding("pages", "warn", said, f"{_SEND}  Cache-Control: no-cache  with pages.")
     elif not (tag := answer.headers.get("etag") or answer.headers.get("last-modified")):
-        yield Finding("pages", "warn", "pages have no ETag: they are sent anew each time", _BETTER)
+        yield _lacks("pages", "pages have no ETag: they are sent anew each time")
     else:
         asked = "If-None-Match" if answer.headers.get("etag") else "If-Modified-Since"
-        accept = {"Accept": answer.content_type}
-        again = ask(sample.visit, "GET", sample.url, {asked: tag, **accept})
+        again = ask(sample.visit, "GET", sample.url, {asked: tag, "Accept": answer.content_type})
         if again.status == 304:
             yield Finding("pages", "ok", "pages are asked for each time, and sent when they are new (304)")
         else:
-            what = f"pages that have not changed are sent anew: {asked} is answered with {again.status}"
-            yield Finding("pages", "warn", what, _BETTER)
-    varies = answer.headers.get("vary", "").lower()
-    if sample.has_json and sample.html.status == 200 and "accept" not in _words(varies) and "no-store" not in kept:
-        said = (
-            "one URL is JSON or HTML without saying so (no Vary: Accept): a cache in between hands out the wrong one"
-        )
-        yield Finding("vary", "warn", said, f"{_SEND}  Vary: Accept  with pages.")
+            yield _lacks(
+                "pages", f"pages that have not changed are sent anew: {asked} is answered with {again.status}"
+            )
+    varies = [word.strip() for word in answer.headers.get("vary", "").lower().split(",")]
+    if sample.has_json and sample.html.status == 200 and "accept" not in varies and "no-store" not in kept:
+        said = "one URL is JSON or HTML without saying so (no Vary: Accept)"
+        what = f"{said}: a cache in between hands out the wrong one"
+        yield Finding("vary", "warn", what, f"{_SEND}  Vary: Accept  with pages.")
     if len(answer.body) > _LARGE and not answer.headers.get("content-encoding"):
         what = f"pages are sent as they are ({len(answer.body)} bytes), though gzip was asked for"
         yield Finding("gzip", "warn", what, "On the index's machine: pack what is JSON and HTML.")
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
-
-
-def _download(sample: Sample) -> Iterator[Finding]:
+def _download(sample: Sample) -> Finding:
     """Whether the file is there, can be had in parts, and kept."""
     file = sample.file
     plain = {"Accept": "*/*", "Accept-Encoding": "identity"}
     part = ask(sample.visit, "GET", file.url, {**plain, "Range": "bytes=0-0"})
     if part.status not in (200, 206):
         said = f"the page lists {file.filename}, and it answers {part.status}: {part.says}"
-        yield Finding("files", "fail", said, _CHECK)
-        return
+        return Finding("files", "fail", said, _CHECK)
     if file.url.startswith("http:") and sample.visit.address.is_encrypted:
         said = f"pages are over https, and their files over plain HTTP: {file.url}"
         mend = "On the index's machine: what ends TLS in front of it has to send X-Forwarded-Proto: https."
-        yield Finding("files", "fail", said, mend)
-        return
+        return Finding("files", "fail", said, mend)
     whole = ask(sample.visit, "GET", file.url, plain) if "probe" in sample.visit.remembered else None
     if whole and hashlib.sha256(whole.body).hexdigest() != file.sha256:
-        what = f"{file.filename} is not what the page has the hash of: clients refuse it"
-        yield Finding("files", "fail", what, _CHECK)
-        return
+        said = f"{file.filename} is not what the page has the hash of: clients refuse it"
+        return Finding("files", "fail", said, _CHECK)
     head = ask(sample.visit, "HEAD", file.url, plain)
     lacks = [*([] if head.status == 200 else ["HEAD"]), *([] if part.status == 206 else ["Range"])]
     size = head.headers.get("content-length", "")
     if head.status == 200 and file.size is not None and size.isdecimal() and int(size) != file.size:
-        what = f"{file.filename} has {size} bytes, and the page says {file.size}: a download of it is refused"
-        yield Finding("files", "fail", what, _CHECK)
-    elif lacks:
-        what = f"files can't be asked for by {' and '.join(lacks)}: uv downloads whole wheels for their metadata"
-        yield Finding("files", "warn", what, _BETTER)
-    elif "immutable" not in (kept := part.headers.get("cache-control", "")) and "max-age" not in kept:
-        what = "files may not be kept (no Cache-Control: max-age): they are asked for again"
-        yield Finding("files", "warn", what, _BETTER)
-    elif (expected := sample.visit.expected) and ("public" if expected.is_public else "private") not in kept:
-        yield Finding("files", "fail", f"caches of others may keep files, or not (Cache-Control: {kept})", SITE)
-    else:
-        yield Finding("files", "ok", "files can be had in parts (Range, HEAD), and kept")
+        said = f"{file.filename} has {size} bytes, and the page says {file.size}: a download of it is refused"
+        return Finding("files", "fail", said, _CHECK)
+    if lacks:
+        said = f"files can't be asked for by {' and '.join(lacks)}: uv downloads whole wheels for their metadata"
+        return _lacks("files", said)
+    if "immutable" not in (kept := part.headers.get("cache-control", "")) and "max-age" not in kept:
+        return _lacks("files", "files may not be kept (no Cache-Control: max-age): they are asked for again")
+    if (expected := sample.visit.expected) and ("public" if expected.is_public else "private") not in kept:
+        return Finding("files", "fail", f"caches of others may keep files, or not (Cache-Control: {kept})", SITE)
+    return Finding("files", "ok", "files can be had in parts (Range, HEAD), and kept")
 
 
-def _uploads(visit: Visit) -> Iterator[Finding]:
+def _uploads(visit: Visit) -> Finding:
     """Whether there is something where uploads go: ppm says so itself, others refuse an empty one of nobody's."""
-    url, usual = visit.address.upload, f"{visit.address.base}/legacy/"
+    url, other = visit.address.upload, f"{visit.address.base}/"
     with visit.connect_as_nobody() as transport:
-        if url == usual and wellknown.discover(visit.address, transport) is not None:
-            yield Finding("uploads", "ok", f"uploads go to {url}")
-            return
-    refusal = _refusal(visit, url)
-    if refusal in _UPLOADS:
-        yield Finding("uploads", "ok", f"uploads go to {url}")
-        return
-    found = f"{url} takes no uploads ({refusal})"
-    other = f"{visit.address.base}/"
-    if _refusal(visit, other) in _UPLOADS:
-        yield Finding(
-            "uploads", "warn", f"{found}, {other} does", f"A section of ~/.pypirc says so: repository = {other}"
-        )
-    else:
-        yield Finding("uploads", "warn", found, _BETTER)
-
-
-def _refusal(visit: Visit, url: str) -> int:
-    return visit.request("POST", url, None).status
+        is_ppm = url == f"{other}legacy/" and wellknown.discover(visit.address, transport) is not None
+        refusal = 200 if is_ppm else transport.request("POST", url).status
+        if refusal in _UPLOADS:
+            return Finding("uploads", "ok", f"uploads go to {url}")
+        found = f"{url} takes no uploads ({refusal})"
+        if transport.request("POST", other).status not in _UPLOADS:
+            return _lacks("uploads", found)
+    mend = f"A section of ~/.pypirc says so: repository = {other}"
+    return Finding("uploads", "warn", f"{found}, {other} does", mend)

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -86,10 +87,8 @@ def check(visit: Visit) -> Iterator[Finding]:
     with visit.connect() as connection:
         subjects = _subjects(visit, Index(visit.address, connection))
     if not subjects:
-        said = (
-            f"not tried: of its first {_LOOKED_AT} projects none has a wheel for every platform, and others run code"
-        )
-        yield Finding("resolve", "skip", said)
+        said = f"of its first {_LOOKED_AT} projects none has a wheel for every platform, and others run code"
+        yield Finding("resolve", "skip", f"not tried: {said}")
         return
     with ThreadPoolExecutor() as pool:
         yield from pool.map(lambda client: _resolve(client, subjects, visit), clients.learn(visit))
@@ -100,11 +99,10 @@ def check(visit: Visit) -> Iterator[Finding]:
 def _subjects(visit: Visit, index: Index) -> list[Subject]:
     subjects: list[Subject] = []
     for name in names(visit, index)[:_LOOKED_AT]:
-        page = index.project(name)
-        for file in page.files if page else ():
-            if page is not None and file.filename.endswith(_ANYWHERE) and file.yanked is None:
-                subjects.append(Subject(name=name, page=page, requires_python=file.requires_python or ""))
-                break
+        if (page := index.project(name)) is None:
+            continue
+        fit = [file for file in page.files if file.filename.endswith(_ANYWHERE) and file.yanked is None]
+        subjects += [Subject(name=name, page=page, requires_python=file.requires_python or "") for file in fit[:1]]
         if subjects and not subjects[-1].requires_python:
             break
     return subjects
@@ -160,9 +158,8 @@ def _reported(report: Path) -> Got | None:
         (item,) = json.loads(report.read_bytes())["install"]
         info = item["download_info"]
         hashes = info.get("archive_info", {}).get("hashes") or {}
-        return Got(
-            version=str(item["metadata"]["version"]), url=str(info["url"]), sha256=str(hashes.get("sha256", ""))
-        )
+        version = str(item["metadata"]["version"])
+        return Got(version=version, url=str(info["url"]), sha256=str(hashes.get("sha256", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -183,42 +180,36 @@ def _is_ours(got: Got, subject: Subject, visit: Visit) -> bool:
 
 def explain(client: Client, subject: Subject, ran: Ran, visit: Visit) -> Finding:
     """Why a client did not find what the index has, from what it said, and what mends that in this client's terms."""
-    if ran.code is None:
-        again = f"ppmctl doctor {visit.address.base}"
-        return Finding("resolve", "warn", f"{client.called} did not resolve {subject.name}: {ran.output}", again)
-    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, ran.output)), "")
     name, base, host = subject.name, visit.address.base, visit.address.host
+    failed = partial(client.finding, "fail", check="resolve")
+    if ran.code is None:
+        said = f"did not resolve {name}: {ran.output}"
+        return client.finding("warn", said, f"ppmctl doctor {base}", check="resolve")
+    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, ran.output)), "")
     if cause == "401":
         hides = ', and says only "No matching distribution found"' if client.name == "pip" else ""
-        said = f"{client.called} finds no {name}: the index answers 401{_reason(ran.output)}{hides}"
-        return Finding("resolve", "fail", said, f"ppmctl login {base} --netrc")
+        said = f"finds no {name}: the index answers 401{_reason(ran.output)}{hides}"
+        return failed(said, f"ppmctl login {base} --netrc")
     if cause == "403":
-        said = f"{client.called} may not have {name}: the index answers 403{_reason(ran.output)}"
-        return Finding("resolve", "fail", said, "Ask an administrator of the index for the right to it")
+        said = f"may not have {name}: the index answers 403{_reason(ran.output)}"
+        return failed(said, "Ask an administrator of the index for the right to it")
     if cause in ("tls", "bundle"):
         return _of_tls(client, visit)
     setting = client.setting("proxy")
     if cause == "proxy" or (cause == "connection" and setting is not None):
-        said = f"{client.called} does not get through its proxy{f', by {setting.place}' if setting else ''}"
-        return Finding("resolve", "fail", said, setting.undo if setting else f"export NO_PROXY={host}")
+        said = f"does not get through its proxy{f', by {setting.place}' if setting else ''}"
+        return failed(said, setting.undo if setting else f"export NO_PROXY={host}")
     if cause == "plain":
-        said = f"{client.called} passes over this index, since it speaks plain HTTP"
-        return Finding("resolve", "fail", said, configure(client.name, visit))
+        return failed("passes over this index, since it speaks plain HTTP", configure(client.name, visit))
     if cause == "python":
         said = f"{name} is for Python {subject.requires_python}, and {client.called} is for Python {client.python}"
-        return Finding(
-            "resolve",
-            "warn",
-            said,
-            f"With a Python that fits: uv venv --python {shlex.quote(subject.requires_python)}",
-        )
+        mend = f"With a Python that fits: uv venv --python {shlex.quote(subject.requires_python)}"
+        return Finding("resolve", "warn", said, mend)
     if cause == "connection":
-        said = f"{client.called} can't connect to {host}, though ppmctl can: {_said(ran)}"
-        return Finding("resolve", "fail", said, "env | grep -i proxy  says what it goes through")
-    said = f"{client.called} does not find {name}: {_said(ran)}"
-    return Finding(
-        "resolve", "fail", said, f"{shlex.join([*client.command, 'install', '--dry-run', '-vv', name])}  says more"
-    )
+        mend = "env | grep -i proxy  says what it goes through"
+        return failed(f"can't connect to {host}, though ppmctl can: {_said(ran)}", mend)
+    more = shlex.join([*client.command, "install", "--dry-run", "-vv", name])
+    return failed(f"does not find {name}: {_said(ran)}", f"{more}  says more")
 
 
 def _of_tls(client: Client, visit: Visit) -> Finding:

@@ -33,9 +33,7 @@ def check(visit: Visit) -> Iterator[Finding]:
         return
     path, by = authorities(visit.environ)
     if not Path(path).exists():
-        said = f"{by} names {path}, which is not there"
-        yield Finding("tls", "fail", said, f"Name the right file, or: unset {by}")
-        return
+        raise PpmError(f"{by} names {path}, which is not there", hint=f"Name the right file, or: unset {by}")
     try:
         with visit.connect_as_nobody() as transport:
             transport.request("HEAD", visit.address.simple)

@@ -7,13 +7,12 @@ member for member, what its own values make; so what anybody reads of it says th
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import json
 import zipfile
 from pathlib import Path
 
+from ppmctl import small_wheel
 from ppmctl.environments.format import (
     ABOUT,
     FILES,
@@ -31,8 +30,6 @@ from ppmctl.errors import InvalidDistribution, UsageError
 _FOLDER = "ppm-env"
 _NONE = "It is not the revision of an environment"
 _MAX_MEMBER = 32 << 20  # bytes
-_WHEEL = b"Wheel-Version: 1.0\nGenerator: ppmctl\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip archive can name
 
 
 class NotARevision(InvalidDistribution):
@@ -41,15 +38,7 @@ class NotARevision(InvalidDistribution):
 
 def to_wheel(revision: Revision) -> bytes:
     """The wheel of a revision; the same bytes for the same values."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in _members(revision).items():
-            member = zipfile.ZipInfo(name, _EPOCH)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.create_system = 3
-            member.external_attr = 0o100644 << 16
-            archive.writestr(member, content)
-    return buffer.getvalue()
+    return small_wheel.pack(_members(revision))
 
 
 def from_wheel(wheel: Path | bytes) -> Revision:
@@ -108,14 +97,8 @@ def _metadata(revision: Revision) -> bytes:
 
 def _members(revision: Revision) -> dict[str, bytes]:
     info = f"{distribution(revision.name)}-{revision.number}.dist-info"
-    members = {f"{info}/METADATA": _metadata(revision), f"{info}/WHEEL": _WHEEL}
-    members |= {f"{info}/{_FOLDER}/{name}": content for name, content in rendered(revision).items()}
-    record = "".join(f"{name},sha256={_digest(content)},{len(content)}\n" for name, content in members.items())
-    return members | {f"{info}/RECORD": f"{record}{info}/RECORD,,\n".encode()}
-
-
-def _digest(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    forms = {f"{info}/{_FOLDER}/{name}": content for name, content in rendered(revision).items()}
+    return small_wheel.members(info, _metadata(revision), forms)
 
 
 def _read(wheel: Path | bytes) -> dict[str, bytes]:

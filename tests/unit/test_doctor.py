@@ -192,7 +192,6 @@ def test_what_failed_is_named_by_all_that_needed_it() -> None:
     states = {"a": "fail", "b": "ok", "c": "ok", "d": "raises", "e": "ok", "f": "ok"}
     visit = Visit(
         address=Address(base="https://x", upload=""),
-        meant_by="",
         credential=None,
         environ={},
         home=Path(),

@@ -28,6 +28,7 @@ CORE = (
         "archives",
         "dists",
         "environments.format",
+        "small_wheel",
         "environments.wheel",
         "project_page",
         "folder",
