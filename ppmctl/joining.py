@@ -69,7 +69,8 @@ def withdraw(volume: Volume, actor: Actor, name: str) -> bool:
     """Make the open invite of the user `name` void; whether there was one."""
     with files.lock(volume.credentials_lock):
         user = credentials.read_access(volume.access).get(name)
-        was_open = user is not None and invites.of_user(volume, user) is not None
+        found = invites.waiting(volume, user) if user is not None else None
+        was_open = found is not None and found.is_open(user)
         invites.drop(volume, {name})
     if was_open:
         actor.record(volume, "user invite", f"{name} withdrawn")
