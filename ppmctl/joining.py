@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ppmctl import accounts, credentials, files, invites
-from ppmctl.account import Actor, Issued, Taken, require_live, unknown
+from ppmctl.account import Actor, Issued, NotAllowed, Taken, require_live, unknown
 from ppmctl.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.invites import Invite
@@ -106,7 +106,7 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
             issued = accounts.create_token(volume, actor, name, role=owner.role, deliver=use_up)
         except Taken:
             continue
-        except accounts.NotAllowed as exc:  # disabled or expired since
+        except NotAllowed as exc:  # disabled or expired since
             raise Void from exc
         actor.record(volume, "user join", f"{name} by an invite of {found.by}")
         return issued

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 
-from ppmctl.accounts import Actor
+from ppmctl.account import Actor
 
 _UID = os.getuid()  # before a command of root's goes on as the volume's owner
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ppmctl import files, output
-from ppmctl.accounts import Account, Deliver, Issued
+from ppmctl.account import Account, Deliver, Issued
 from ppmctl.cli.options import Answer
 from ppmctl.credential import Secret
 from ppmctl.errors import PpmError
@@ -99,7 +99,7 @@ def issue(path: Path | None, make: Callable[[Deliver], Issued]) -> Answer:
         issued = make(lambda issued: write(issued.line))
     told = described(issued.account)
     return handed_over(
-        issued.account.as_values(),
+        issued.account.access.as_values(),
         "secret",
         issued.secret,
         path,
@@ -128,11 +128,6 @@ def described(account: Account) -> str:
     return f"{access.name} is {'an' if access.role == 'admin' else 'a'} {access.role}{scope}{until}."
 
 
-def values(account: Account) -> dict[str, Any]:
-    """Return a credential as `--json` has it, and the HTTP API in a list: with its state."""
-    return {**account.as_values(), "state": account.state}
-
-
 def table(accounts: Sequence[Account]) -> None:
     """Print credentials in columns."""
     rows = []
@@ -146,4 +141,4 @@ def table(accounts: Sequence[Account]) -> None:
 
 def listed(accounts: Sequence[Account]) -> Answer:
     """Return the answer that has credentials in a table."""
-    return Answer([values(each) for each in accounts], lambda: table(accounts))
+    return Answer([each.as_values() for each in accounts], lambda: table(accounts))
