@@ -63,10 +63,10 @@ class Credentials:
         return None if access is None or access.is_shut else access
 
     def _reload(self) -> None:
-        if self._identity() == self._seen:
+        if identity(self._volume) == self._seen:
             return
         with self._guard:
-            current = self._identity()
+            current = identity(self._volume)
             if current == self._seen:  # another thread was quicker
                 return
             try:
@@ -82,9 +82,6 @@ class Credentials:
                 access = {name: entry for name, entry in self._access.items() if name in self._hashes}
                 hashes = dict(self._hashes)
             self._hashes, self._access, self._seen = hashes, access, current
-
-    def _identity(self) -> tuple[object, object]:
-        return files.identity(self._volume.htpasswd), files.identity(self._volume.access)
 
 
 class Change:
@@ -198,6 +195,11 @@ class Change:
 
     def _texts(self) -> tuple[str, str, str]:
         return _lines_text(self._lines), entries.as_text(self._blocks), _lines_text(self._parked)
+
+
+def identity(volume: Volume) -> tuple[object, object]:
+    """What is another after each change of who is let in, or what for."""
+    return files.identity(volume.htpasswd), files.identity(volume.access)
 
 
 @contextlib.contextmanager
