@@ -81,8 +81,8 @@ class Account:
     state: State
 
     def as_values(self) -> dict[str, object]:
-        """The form that `--json` and the HTTP API have of it: name, owner, role, projects, expires, created, …"""
-        return self.access.as_values()
+        """The form that `--json` and the HTTP API have of it in a list: name, owner, role, …, and its state."""
+        return {**self.access.as_values(), "state": self.state}
 
 
 @dataclass(frozen=True, kw_only=True)

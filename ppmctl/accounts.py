@@ -17,54 +17,27 @@ from dataclasses import replace
 from typing import Unpack
 
 from ppmctl import access, credentials, htpasswd, invites
-from ppmctl.account import (
-    SERVER,
-    Account,
-    Actor,
-    Deliver,
-    Grant,
-    Issued,
-    NotAllowed,
-    Taken,
-    Unknown,
-    UserGrant,
-    as_account,
-    granted,
-    holders_of,
-    narrowed,
-    new_entry,
-    noun,
-    requested,
-    require_admin,
-    require_entry,
-    require_live,
-    require_scope,
-    require_within,
-    taken,
-    unknown,
-    until,
-)
+from ppmctl import account as rules
+from ppmctl.account import SERVER, Account, Actor, Deliver, Grant, Issued, NotAllowed, UserGrant
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
-
-__all__ = ["Account", "Actor", "Deliver", "Issued", "NotAllowed", "Taken", "Unknown", "noun"]
 
 
 def accounts(volume: Volume, *, owner: str | None = None) -> tuple[Account, ...]:
     """All credentials by name, or `owner` and the tokens of `owner`."""
     known = credentials.known(volume)
     names = sorted(name for name, entry in known.access.items() if owner in (None, entry.owner))
-    return tuple(as_account(known, name) for name in names)
+    return tuple(rules.as_account(known, name) for name in names)
 
 
 def account(volume: Volume, name: str) -> Account:
     """The credential `name`. Unknown if there is none."""
     known = credentials.known(volume)
     if name not in known.access:
-        raise unknown(name)
-    return as_account(known, name)
+        raise rules.unknown(name)
+    return rules.as_account(known, name)
 
 
 def resting_on(volume: Volume, account: Account) -> tuple[Account, ...]:
@@ -78,14 +51,14 @@ def create_user(
     volume: Volume, actor: Actor, name: str, *, deliver: Deliver | None = None, **grant: Unpack[UserGrant]
 ) -> Issued:
     """Make the user `name`; an actor over HTTP must be an admin. Taken if there is one with a secret."""
-    with _adding(volume, actor, name, grant, requested(name, grant)) as change:
+    with _adding(volume, actor, name, grant, rules.requested(name, grant)) as change:
         return _issue(change, name, deliver)
 
 
 def prepare_user(volume: Volume, actor: Actor, name: str, **grant: Unpack[UserGrant]) -> Account:
     """Make the user `name` as `create_user` does, but without a secret: somebody else gets it, by `rotate`."""
-    with _adding(volume, actor, name, grant, f"{requested(name, grant)}, no secret") as change:
-        return as_account(change.known(), name)
+    with _adding(volume, actor, name, grant, f"{rules.requested(name, grant)}, no secret") as change:
+        return rules.as_account(change.known(), name)
 
 
 def create_token(
@@ -97,20 +70,22 @@ def create_token(
     `expires`, they are those of whom it can't exceed. A token that a token made is gone with it. Beside the volume an
     owner that is not there is made too: without a secret, with the rights of its tokens, and gone with the last.
     """
-    with _changing(
-        volume, actor, "token create", requested(name, grant), done=lambda change: granted(change.access[name])
-    ) as change:
+
+    def made(change: Change) -> str:
+        return rules.granted(change.access[name])
+
+    with _changing(volume, actor, "token create", rules.requested(name, grant), done=made) as change:
         access.check_name(name)
-        wanted = new_entry(actor, name, grant)
+        wanted = rules.new_entry(actor, name, grant)
         if not wanted.is_token:
             raise UsageError(f"{name!r} is no token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
-        holders = holders_of(change, actor, wanted)  # first: whether somebody else has such a token is not told
+        holders = rules.holders_of(change, actor, wanted)  # first: whether somebody else has such a token is not told
         if name in change.named:
-            raise taken(name)
+            raise rules.taken(name)
         for holder in holders:
             if not holder.is_live():
                 raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
-            wanted = narrowed(wanted, holder)
+            wanted = rules.narrowed(wanted, holder)
         change.put(wanted)
         return _issue(change, name, deliver)
 
@@ -122,10 +97,10 @@ def rotate(
 
     The old secret holds for no request more. PpmError for a disabled one, and for an expired one without `expires`.
     """
-    with _changing(volume, actor, f"{noun(name)} rotate", until(name, expires)) as change:
-        entry = require_entry(change, actor, name)
+    with _changing(volume, actor, f"{rules.noun(name)} rotate", rules.until(name, expires)) as change:
+        entry = rules.require_entry(change, actor, name)
         change.put(replace(entry, expires=expires or entry.expires, has_tokens_only=False))
-        require_live(change.access[name])
+        rules.require_live(change.access[name])
         return _issue(change, name, deliver)
 
 
@@ -144,20 +119,21 @@ def change(
     """
     globs = None if projects is None else tuple(projects)
     values = [role or "", f"projects {' '.join(globs) or '*'}" if globs is not None else "", email or ""]
-    with _changing(volume, actor, f"{noun(name)} change", f"{name} to {', '.join(filter(None, values))}") as change:
-        require_admin(actor)
-        entry = require_entry(change, actor, name)
+    what = f"{name} to {', '.join(filter(None, values))}"
+    with _changing(volume, actor, f"{rules.noun(name)} change", what) as change:
+        rules.require_admin(actor)
+        entry = rules.require_entry(change, actor, name)
         changed = replace(
             entry,
             role=entry.role if role is None else access.check_role(role),
             projects=entry.projects if globs is None else access.check_projects(globs),
             email=entry.email if email is None else access.check_email(email),
         )
-        require_scope(changed)
+        rules.require_scope(changed)
         for holder in entry.holders:
-            require_within(replace(changed, expires=holder.effective.expires), holder)
+            rules.require_within(replace(changed, expires=holder.effective.expires), holder)
         change.put(changed)
-        return as_account(change.known(), name)
+        return rules.as_account(change.known(), name)
 
 
 def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
@@ -165,10 +141,10 @@ def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
     The names that were let in before and are no more.
     """
-    with _changing(volume, actor, f"{noun(name)} disable", name) as change:
-        require_admin(actor)
+    with _changing(volume, actor, f"{rules.noun(name)} disable", name) as change:
+        rules.require_admin(actor)
         before = change.known()
-        change.put(replace(require_entry(change, actor, name), disabled=True))
+        change.put(replace(rules.require_entry(change, actor, name), disabled=True))
         held = (entry for entry in change.access.values() if entry.stands_on(name))
         out = tuple(sorted(entry.name for entry in held if entry.name in before.hashes))
     _audit_others(volume, actor, "disable", name, out)
@@ -180,13 +156,13 @@ def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = Non
 
     The tokens of a user come back with it, but for those that are disabled or expired themselves.
     """
-    with _changing(volume, actor, f"{noun(name)} enable", until(name, expires)) as change:
-        require_admin(actor)
-        entry = require_entry(change, actor, name)
+    with _changing(volume, actor, f"{rules.noun(name)} enable", rules.until(name, expires)) as change:
+        rules.require_admin(actor)
+        entry = rules.require_entry(change, actor, name)
         change.put(replace(entry, disabled=False, expires=expires or entry.expires))
-        require_live(change.access[name])
+        rules.require_live(change.access[name])
         change.restore(each for each, held in change.access.items() if held.stands_on(name))
-        return as_account(change.known(), name)
+        return rules.as_account(change.known(), name)
 
 
 def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
@@ -194,11 +170,11 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
     An actor over HTTP may remove tokens of its own owner that are no stronger than itself; an admin may remove any.
     """
-    with _changing(volume, actor, f"{noun(name)} {'revoke' if '+' in name else 'remove'}", name) as change:
+    with _changing(volume, actor, f"{rules.noun(name)} {'revoke' if '+' in name else 'remove'}", name) as change:
         if name in change.access:
-            require_entry(change, actor, name)
+            rules.require_entry(change, actor, name)
         elif name not in change.named or actor.access is not None:
-            raise unknown(name)
+            raise rules.unknown(name)
         gone = {name, *_tokens(change, name)}
         gone |= {each for each, entry in change.access.items() if entry.stands_on(name)}
         owner = change.access.get(name.partition("+")[0])
@@ -244,15 +220,15 @@ def _changing(
 def _adding(volume: Volume, actor: Actor, name: str, grant: UserGrant, what: str) -> Iterator[Change]:
     """Yield a change that has the new user; `what` is its line of the audit."""
     with _changing(volume, actor, "user add", what) as change:
-        require_admin(actor)
+        rules.require_admin(actor)
         access.check_name(name)
-        user = replace(new_entry(actor, name, grant), email=access.check_email(grant.get("email")))
+        user = replace(rules.new_entry(actor, name, grant), email=access.check_email(grant.get("email")))
         if user.is_token:
             hint = f"ppmctl token create {name} --role {user.role}"
             raise UsageError(f"{name!r} is a token's name, no user's.", hint=hint)
         known = change.known()
         if name in change.named and (name not in known.access or name in known.hashes or name in known.parked):
-            raise taken(name)
+            raise rules.taken(name)
         change.put(user)
         yield change
 
@@ -261,7 +237,7 @@ def _audit_others(volume: Volume, actor: Actor, verb: str, name: str, names: Ite
     """What was done to these with `name`."""
     for other in sorted(set(names) - {name}):
         does = "revoke" if verb == "remove" and "+" in other else verb
-        actor.record(volume, f"{noun(other)} {does}", f"{other} with {name}")
+        actor.record(volume, f"{rules.noun(other)} {does}", f"{other} with {name}")
 
 
 def _audit_pruned(volume: Volume, change: Change) -> None:
@@ -273,7 +249,7 @@ def _audit_pruned(volume: Volume, change: Change) -> None:
 def _issue(change: Change, name: str, deliver: Deliver | None) -> Issued:
     secret = htpasswd.new_secret()
     change.put_hash(name, htpasswd.hash_of(secret))
-    issued = Issued(account=as_account(change.known(), name), secret=Secret(secret))
+    issued = Issued(account=rules.as_account(change.known(), name), secret=Secret(secret))
     if deliver is not None:
         deliver(issued)
     return issued

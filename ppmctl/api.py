@@ -10,6 +10,8 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import audit
+from ppmctl.access import Access
+from ppmctl.account import Actor
 from ppmctl.dists import one_line
 from ppmctl.errors import Refused
 
@@ -20,6 +22,11 @@ def attempt(request: Request, action: str, what: str) -> None:
     """What the audit says of this request if it is refused from here on."""
     found = audit.Attempt.of(request.environ)
     found.action, found.what = action, what
+
+
+def actor(request: Request, by: Access) -> Actor:
+    """Who asks for a change, as the audit has them."""
+    return Actor(name=by.name, origin=request.remote_addr or "", access=by)
 
 
 def body(request: Request, *keys: str) -> dict[str, Any]:

@@ -63,10 +63,10 @@ class Credentials:
         return None if access is None or access.is_shut else access
 
     def _reload(self) -> None:
-        if self._identity() == self._seen:
+        if identity(self._volume) == self._seen:
             return
         with self._guard:
-            current = self._identity()
+            current = identity(self._volume)
             if current == self._seen:  # another thread was quicker
                 return
             try:
@@ -82,9 +82,6 @@ class Credentials:
                 access = {name: entry for name, entry in self._access.items() if name in self._hashes}
                 hashes = dict(self._hashes)
             self._hashes, self._access, self._seen = hashes, access, current
-
-    def _identity(self) -> tuple[object, object]:
-        return files.identity(self._volume.htpasswd), files.identity(self._volume.access)
 
 
 class Change:
@@ -167,21 +164,21 @@ class Change:
         parts.narrow(self._volume, divided)
         volume, (lines, access, parked) = self._volume, self._texts()
         before_lines, before_access, before_parked = self._before
-        kept = set(_split(lines))
-        fewer = "".join(f"{line}\n" for line in _split(before_lines) if line in kept)
+        kept = set(lines)
+        fewer = [line for line in before_lines if line in kept]
         # no hash is ever nowhere: what comes among the disabled is written first, what goes from there last
-        if set(_split(parked)) - set(_split(before_parked)):
-            before_parked = _joined(before_parked, parked)
-            _write(volume.disabled, before_parked, mode=_PRIVATE)
+        if more := set(parked) - set(before_parked):
+            before_parked = [*before_parked, *(line for line in parked if line in more)]
+            _write_lines(volume.disabled, before_parked, mode=_PRIVATE)
         if access != before_access:
             if fewer != before_lines:
-                _write(volume.htpasswd, fewer, mode=_MODE)
+                _write_lines(volume.htpasswd, fewer, mode=_MODE)
             _write(volume.access, access, mode=_MODE)
             before_lines = fewer
         if lines != before_lines:
-            _write(volume.htpasswd, lines, mode=_MODE)
+            _write_lines(volume.htpasswd, lines, mode=_MODE)
         if parked != before_parked:
-            _write(volume.disabled, parked, mode=_PRIVATE)
+            _write_lines(volume.disabled, parked, mode=_PRIVATE)
         parts.write(volume, divided)
 
     def write_parts(self) -> None:
@@ -196,8 +193,14 @@ class Change:
             if line.is_credential and line.name in self.access and self.access[line.name].is_live(now)
         )
 
-    def _texts(self) -> tuple[str, str, str]:
-        return _lines_text(self._lines), entries.as_text(self._blocks), _lines_text(self._parked)
+    def _texts(self) -> tuple[list[str], str, list[str]]:
+        lines, parked = ([line.text for line in some] for some in (self._lines, self._parked))
+        return lines, entries.as_text(self._blocks), parked
+
+
+def identity(volume: Volume) -> tuple[object, object]:
+    """What is another after each change of who is let in, or what for."""
+    return files.identity(volume.htpasswd), files.identity(volume.access)
 
 
 @contextlib.contextmanager
@@ -252,22 +255,14 @@ def _hashes(lines: Iterable[Line]) -> dict[str, str]:
     return found
 
 
-def _lines_text(lines: Iterable[Line]) -> str:
-    return "".join(f"{line.text}\n" for line in lines)
-
-
-def _joined(text: str, more: str) -> str:
-    there = set(_split(text))
-    return text + "".join(f"{line}\n" for line in _split(more) if line not in there)
-
-
 def _rows(path: Path) -> list[str]:
-    return _split(_text(path))
-
-
-def _split(text: str) -> list[str]:
     """The lines as nginx sees them, which ends them at a line feed alone."""
+    text = _text(path)
     return text.removesuffix("\n").split("\n") if text else []
+
+
+def _write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
+    _write(path, "".join(f"{line}\n" for line in lines), mode=mode)
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:

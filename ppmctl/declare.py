@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, time
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from ppmctl import access, credentials, events, htpasswd
-from ppmctl.access import Access, Role
+from ppmctl.access import Access
 from ppmctl.account import Actor, narrowed, noun
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change
@@ -25,8 +25,7 @@ from ppmctl.volume import Volume
 
 DECLARED = "ppm:declared"  # who made it, in access.yml; no user can be called so
 
-State = Literal["present", "disabled", "absent"]
-_STATES: tuple[State, ...] = ("present", "disabled", "absent")
+_STATES = ("present", "disabled", "absent")
 _KEYS = ("name", "role", "projects", "expires", "secret", "state")
 # the hash is a fast one, as those of issued secrets, which nobody can guess
 _SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
@@ -35,19 +34,11 @@ _COMPARED = tuple(each.name for each in fields(Access) if each.name not in ("hol
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A credential as the list has it. Without a `secret` it keeps the one it has, or gets none."""
+    """A credential as the list has it; no `entry` for an absent one. Without a `secret` it keeps the one it has."""
 
     name: str
-    state: State = "present"
-    role: Role = "reader"
-    projects: tuple[str, ...] = ()
-    expires: str | None = None
-    email: str | None = None
+    entry: Access | None = None
     secret: Secret | None = None
-
-    @property
-    def is_token(self) -> bool:
-        return "+" in self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +90,7 @@ def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bo
             events.progress("Credentials", len(wanted)) as step,
         ):
             for each in wanted:
-                done += _absent(change, each.name) if each.state == "absent" else _put(change, each)
+                done += _absent(change, each.name) if each.entry is None else _put(change, each.entry, each.secret)
                 step(1)
             _restore(change, done)
     except PpmError as exc:
@@ -129,32 +120,24 @@ def _absent(change: Change, name: str) -> Iterator[Done]:
         yield Done(name=each, what="removed")
 
 
-def _put(change: Change, wanted: Wanted) -> Iterator[Done]:
-    _require_own(change, wanted.name)
-    before = change.access.get(wanted.name)
-    entry = Access(
-        name=wanted.name,
-        role=wanted.role,
-        created=before.created if before else access.stamp(datetime.now(UTC)),
-        projects=wanted.projects,
-        expires=wanted.expires,
-        disabled=wanted.state == "disabled",
-        email=wanted.email,
-        by=DECLARED,
-    )
-    if wanted.is_token:
+def _put(change: Change, entry: Access, secret: Secret | None) -> Iterator[Done]:
+    _require_own(change, entry.name)
+    before = change.access.get(entry.name)
+    if before is not None:
+        entry = replace(entry, created=before.created)
+    if entry.is_token:
         entry = _beside_owner(change, entry)
     others = [name for name in _COMPARED if before is None or getattr(before, name) != getattr(entry, name)]
     if others:
         change.put(entry)
     known = change.known()
-    stored = known.hashes.get(wanted.name) or known.parked.get(wanted.name)
-    if wanted.secret and not (stored and htpasswd.is_secret_of(wanted.secret.reveal(), stored)):
-        change.put_hash(wanted.name, htpasswd.hash_of(wanted.secret.reveal()))
+    stored = known.hashes.get(entry.name) or known.parked.get(entry.name)
+    if secret and not (stored and htpasswd.is_secret_of(secret.reveal(), stored)):
+        change.put_hash(entry.name, htpasswd.hash_of(secret.reveal()))
         others.append("secret")
     if others:
         what = ", ".join("enabled" if each == "disabled" and not entry.disabled else each for each in others)
-        yield Done(name=wanted.name, what="made" if before is None else what)
+        yield Done(name=entry.name, what="made" if before is None else what)
 
 
 def _require_own(change: Change, name: str) -> None:
@@ -198,14 +181,14 @@ def _wanted(written: Any, *, is_token: bool) -> Wanted:
     for key in ("name", "role", "email", "secret", "state"):
         if not isinstance(given.get(key, ""), str):
             raise UsageError(f"its {key} is no text.")
-    name, state = given.get("name", ""), next((one for one in _STATES if one == given.get("state", "present")), None)
+    name, state = given.get("name", ""), given.get("state", "present")
     access.check_name(name)
     if is_token != ("+" in name):
         raise UsageError("a token is called OWNER+PURPOSE, and a user has no + in the name.")
-    if state is None:
+    if state not in _STATES:
         raise UsageError(f"its state is none of {', '.join(_STATES)}.")
     if state == "absent":
-        return Wanted(name=name, state=state)
+        return Wanted(name=name)
     if "role" not in given:
         raise UsageError(f"its role is missing: one of {', '.join(access.ROLES)}.")
     projects = given.get("projects", [])
@@ -213,15 +196,17 @@ def _wanted(written: Any, *, is_token: bool) -> Wanted:
         raise UsageError("its projects are no list of texts, such as [acme-*].")
     if given["role"] == "admin" and projects:
         raise UsageError("an admin manages the whole index; projects are for publishers.")
-    return Wanted(
+    entry = Access(
         name=name,
-        state=state,
         role=access.check_role(given["role"]),
         projects=access.check_projects(projects),
         expires=_moment(given.get("expires")),
         email=access.check_email(given.get("email")),
-        secret=_secret(given.get("secret")),
+        created=access.stamp(datetime.now(UTC)),
+        disabled=state == "disabled",
+        by=DECLARED,
     )
+    return Wanted(name=name, entry=entry, secret=_secret(given.get("secret")))
 
 
 def _moment(written: Any) -> str | None:

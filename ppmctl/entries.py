@@ -100,15 +100,9 @@ def _pieces(text: str) -> Iterator[str]:
             piece += [*between, line]
             between = []
         else:
-            if piece:
-                yield "".join(piece)
-            if between:
-                yield "".join(between)
+            yield from map("".join, filter(None, (piece, between)))
             piece, between = [line], []
-    if piece:
-        yield "".join(piece)
-    if between:
-        yield "".join(between)
+    yield from map("".join, filter(None, (piece, between)))
 
 
 def _values(piece: str) -> Mapping[Any, Any]:

@@ -12,8 +12,8 @@ from ppmctl import local
 from ppmctl.accept import JSON
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
+from ppmctl.local import Address
 
-Address = str | tuple[object, ...]
 PATIENCE = 3.0  # seconds for each step
 _PROBE = ".health"
 _PROBED = bytes(1 << 12)  # more than a file system keeps in the name's own entry
@@ -67,13 +67,7 @@ def _within(patience: float, what: str, step: Callable[[], object]) -> None:
 
 
 def _answers(address: Address, method: str, path: str, expected: int, patience: float) -> http.client.HTTPMessage:
-    connection = local.Connection(address, timeout=patience)
-    try:
-        connection.request(method, path, headers={"Connection": "close", "Accept": JSON.media_type})
-        answer = connection.getresponse()
-        answer.read()
-    finally:
-        connection.close()
+    answer = local.ask(address, method, path, timeout=patience, Accept=JSON.media_type)
     if answer.status != expected:
         raise PpmError(f"answers {method} {path} with {answer.status} {answer.reason}, not with {expected}.")
     return answer.headers

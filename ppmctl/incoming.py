@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import secrets
 import shutil
@@ -16,22 +15,21 @@ from ppmctl import files
 from ppmctl.volume import Volume
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
 _LOCK = ".lock"
 _SMALL = 1 << 20  # bytes; a larger file is read again from the page cache, by `dists` and by its first readers
 DIGESTS = ("md5", "sha256", "blake2_256")  # what clients send, by the names of the upload form's fields
 
 
-class IncomingFile(io.RawIOBase):
+class IncomingFile:
     """A file being received: write it, `finish` it, and it has its size and digests.
 
-    It can be read again from the start. `discard` (or leaving a `with` block) removes what is left of it;
+    Whoever reads it opens its `path`. `discard` (or leaving a `with` block) removes what is left of it;
     a hard link made meanwhile stays.
     """
 
     def __init__(self, path: Path, *, existing: bool = False) -> None:
-        super().__init__()
         self.path = path
         self.size = 0
         self._hashes: dict[str, Any] = {
@@ -42,15 +40,6 @@ class IncomingFile(io.RawIOBase):
         flags = os.O_RDONLY if existing else os.O_RDWR | os.O_CREAT | os.O_EXCL
         mode = "rb" if existing else "w+b"
         self._file: IO[Any] = os.fdopen(os.open(path, flags | os.O_CLOEXEC, 0o644), mode, buffering=1 << 18)
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def write(self, chunk: ReadableBuffer) -> int:
         self._count(chunk)
@@ -65,12 +54,6 @@ class IncomingFile(io.RawIOBase):
         for digest in self._hashes.values():
             digest.update(chunk)
         self.size += memoryview(chunk).nbytes
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        chunk = self._file.read(len(view))
-        view[: len(chunk)] = chunk
-        return len(chunk)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
@@ -96,11 +79,12 @@ class IncomingFile(io.RawIOBase):
         return self.digest("sha256")
 
     def discard(self) -> None:
-        if not self.closed:
-            with contextlib.suppress(OSError):  # a full disk refuses the buffer that is left
-                self._file.close()
-            self.close()
+        with contextlib.suppress(OSError):  # a full disk refuses the buffer that is left
+            self._file.close()
         self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> IncomingFile:
+        return self
 
     def __exit__(self, *_exc: object) -> None:
         self.discard()

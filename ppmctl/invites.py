@@ -73,12 +73,6 @@ def read(volume: Volume) -> tuple[Invite, ...]:
     return tuple(found)
 
 
-def of_user(volume: Volume, user: Access) -> Invite | None:
-    """The open invite of `user`, if there is one."""
-    found = waiting(volume, user)
-    return found if found is not None and found.is_open(user) else None
-
-
 def waiting(volume: Volume, user: Access) -> Invite | None:
     """The invite that `user` has, if there is one: its code works now, or once the user is let in again."""
     let_in = replace(user, disabled=False, expires=None)

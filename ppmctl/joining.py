@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ppmctl import accounts, credentials, files, invites
-from ppmctl.account import Actor, Issued, Taken, require_live, unknown
+from ppmctl.account import Actor, Issued, NotAllowed, Taken, require_live, unknown
 from ppmctl.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.invites import Invite
@@ -69,7 +69,8 @@ def withdraw(volume: Volume, actor: Actor, name: str) -> bool:
     """Make the open invite of the user `name` void; whether there was one."""
     with files.lock(volume.credentials_lock):
         user = credentials.read_access(volume.access).get(name)
-        was_open = user is not None and invites.of_user(volume, user) is not None
+        found = invites.waiting(volume, user) if user is not None else None
+        was_open = found is not None and found.is_open(user)
         invites.drop(volume, {name})
     if was_open:
         actor.record(volume, "user invite", f"{name} withdrawn")
@@ -105,7 +106,7 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
             issued = accounts.create_token(volume, actor, name, role=owner.role, deliver=use_up)
         except Taken:
             continue
-        except accounts.NotAllowed as exc:  # disabled or expired since
+        except NotAllowed as exc:  # disabled or expired since
             raise Void from exc
         actor.record(volume, "user join", f"{name} by an invite of {found.by}")
         return issued

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import socket
 
+Address = str | tuple[object, ...]
+
 
 class Connection(http.client.HTTPConnection):
     """One connection to the socket that `address` names, as `getsockname` has it; `timeout` in seconds.
@@ -12,7 +14,7 @@ class Connection(http.client.HTTPConnection):
     Errors are those of `http.client`: OSError and HTTPException.
     """
 
-    def __init__(self, address: str | tuple[object, ...], *, timeout: float) -> None:
+    def __init__(self, address: Address, *, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._address = address
 
@@ -31,20 +33,27 @@ class Connection(http.client.HTTPConnection):
         self.sock = connection
 
 
-def is_healthy(address: str | tuple[object, ...], *, timeout: float) -> bool:
-    """Whether the server at `address` answers /healthz, each step within `timeout` seconds."""
+def ask(address: Address, method: str, path: str, *, timeout: float, **headers: str) -> http.client.HTTPResponse:
+    """Return the answer of the server at `address`, whose body was read. Errors are those of `Connection`."""
     connection = Connection(address, timeout=timeout)
     try:
-        connection.request("GET", "/healthz", headers={"Connection": "close"})
+        connection.request(method, path, headers={"Connection": "close", **headers})
         answer = connection.getresponse()
-        return answer.status == 200 and bool(answer.read())
-    except (OSError, http.client.HTTPException):
-        return False
+        answer.read()
     finally:
         connection.close()
+    return answer
 
 
-def _reachable(address: str | tuple[object, ...]) -> str | tuple[object, ...]:
+def is_healthy(address: Address, *, timeout: float) -> bool:
+    """Whether the server at `address` answers /healthz, each step within `timeout` seconds."""
+    try:
+        return ask(address, "GET", "/healthz", timeout=timeout).status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _reachable(address: Address) -> Address:
     """Where to connect to what listens at `address`: a wildcard is no address to go to."""
     if isinstance(address, str) or address[0] not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return address

@@ -6,26 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_IDENTITY = ((0, 0, 4294967295),)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ids:
-    """A uid or gid map, as uid_map in user_namespaces(7): (inside, outside, how many)."""
-
-    ranges: tuple[tuple[int, int, int], ...] = _IDENTITY
-
-    @property
-    def are_real(self) -> bool:
-        """Whether a number here is the same on the machine; in rootless containers it is not."""
-        return self.ranges == _IDENTITY
-
-    def outside(self, number: int) -> int:
-        """What an id of here is on the machine; itself, if it is none there."""
-        for inside, outside, count in self.ranges:
-            if inside <= number < inside + count:
-                return outside + number - inside
-        return number
+# a uid or gid map, as uid_map in user_namespaces(7): (inside, outside, how many)
+Ids = tuple[tuple[int, ...], ...]
+_IDENTITY: Ids = ((0, 0, 4294967295),)  # a number here is the same on the machine; in rootless containers it is not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +17,8 @@ class Asker:
 
     uid: int
     gid: int
-    uids: Ids = Ids()
-    gids: Ids = Ids()
+    uids: Ids = _IDENTITY
+    gids: Ids = _IDENTITY
 
 
 def this_process() -> Asker:
@@ -46,10 +29,17 @@ def this_process() -> Asker:
 def _ids(name: str) -> Ids:
     try:
         lines = Path(f"/proc/self/{name}").read_text(encoding="ascii").splitlines()
-        first, *others = [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines)]
+        return tuple(tuple(map(int, line.split())) for line in lines) or _IDENTITY
     except (OSError, ValueError):
-        return Ids()
-    return Ids(ranges=(first, *others))
+        return _IDENTITY
+
+
+def outside(number: int, ids: Ids) -> int:
+    """What an id of here is on the machine; itself, if it is none there."""
+    for inside, there, count in ids:
+        if inside <= number < inside + count:
+            return there + number - inside
+    return number
 
 
 def refusal(path: Path, found: os.stat_result, asker: Asker, *, root: Path) -> str:
@@ -60,12 +50,12 @@ def refusal(path: Path, found: os.stat_result, asker: Asker, *, root: Path) -> s
             f"{path} belongs to this process ({asking}), but its mode is {found.st_mode & 0o7777:04o}:"
             f" `chmod -R u+rwX {root}` (in a container: the folder that is mounted there) lets it in."
         )
-    given = f"{asker.uids.outside(asker.uid)}:{asker.gids.outside(asker.gid)}"
+    given = f"{outside(asker.uid, asker.uids)}:{outside(asker.gid, asker.gids)}"
     said = (
         f"{path} belongs to uid {found.st_uid}, gid {found.st_gid}; this process is {asking}, and can't write it."
         f" `sudo chown -R {given} {root}` (in a container: the folder that is mounted there) gives it all"
     )
-    if found.st_uid == 0 and asker.uids.are_real:  # nobody should be told to serve as root
+    if found.st_uid == 0 and asker.uids == _IDENTITY:  # nobody should be told to serve as root
         return f"{said}."
     return (
         f"{said}, or run it as uid {found.st_uid}, gid {found.st_gid}"

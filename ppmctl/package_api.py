@@ -9,7 +9,7 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import api, audit
+from ppmctl import api
 from ppmctl.catalogue import Catalogue
 from ppmctl.credentials import Access
 from ppmctl.dists import is_name, normalise
@@ -69,11 +69,9 @@ class PackageApi:
 
     def remove(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Remove a release, or one of its files, for good."""
-        project = _project(project)
-        if release == "status":
+        if release == "status" and is_name(project):
             return api.not_allowed("PUT")
-        api.attempt(request, "remove", f"{project} {release}")
-        _demand(by.may("manage", project), by, f"remove releases of {project}: it is not an admin's")
+        project = self._changeable(request, by, "remove", project, release)
         return self._done(request, by, "remove", project, self._store.remove(project, release))
 
     def status(self, request: Request, by: Access, project: str) -> Response:
@@ -89,31 +87,24 @@ class PackageApi:
             raise Refused(400, f"The status is one of {', '.join(STATUSES)} (PEP 792)")
         among = None if is_admin else rules.OWNERS_STATUSES
         found = self._store.set_status(project, state, _reason(body), among=among)
-        self._audit(request, by, "status", f"{project} {state}")
+        api.actor(request, by).record(self._store.volume, "status", f"{project} {state}")
         return api.answer({"project": project, "status": found.state, "reason": found.reason})
 
     def _changeable(self, request: Request, by: Access, action: str, name: str, release: str) -> str:
-        """The normalised name of a project whose releases `by` may yank and unyank."""
+        """The normalised name of a project whose releases `by` may yank, unyank or remove."""
         project = _project(name)
         api.attempt(request, action, f"{project} {release}")
-        _demand(by.may("publish", project), by, f"{action} releases of {project}")
+        # before anything is said about what is here
+        if not by.may("manage" if action == "remove" else "publish", project):
+            why = ": it is not an admin's" if action == "remove" else ""
+            raise Refused(403, f"The credential {by.name} may not {action} releases of {project}{why}")
         rules.demand_change(self._store, project, by)
         return project
 
     def _done(self, request: Request, by: Access, action: str, project: str, filenames: list[str]) -> Response:
         for filename in filenames:
-            self._audit(request, by, action, filename)
+            api.actor(request, by).record(self._store.volume, action, filename)
         return api.answer({"project": project, "action": action, "files": filenames})
-
-    def _audit(self, request: Request, by: Access, action: str, what: str) -> None:
-        origin = request.remote_addr or ""
-        audit.write(self._store.volume, action=action, by=by.name, origin=origin, what=what, result="done")
-
-
-def _demand(allowed: bool, by: Access, what: str) -> None:
-    # before anything is said about what is here
-    if not allowed:
-        raise Refused(403, f"The credential {by.name} may not {what}")
 
 
 def _project(name: str) -> str:

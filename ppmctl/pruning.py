@@ -6,7 +6,7 @@ import logging
 import threading
 from datetime import UTC, datetime
 
-from ppmctl import accounts, credentials, files
+from ppmctl import accounts, credentials
 from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
@@ -34,11 +34,11 @@ class Pruner:
         """Prune if there may be something to; the names of what was taken out. What fails is said in the log."""
         if not self._volume.credentials.is_dir():  # whoever serves it makes it
             return ()
-        if self._seen == self._identity() and (self._due is None or datetime.now(UTC) < self._due):
+        if self._seen == credentials.identity(self._volume) and (self._due is None or datetime.now(UTC) < self._due):
             return ()
         try:
             pruned = accounts.prune(self._volume)
-            self._seen = self._identity()
+            self._seen = credentials.identity(self._volume)
             self._due = _next(self._volume)
         except (OSError, PpmError) as exc:
             log.error("What has expired can't be taken out of %s: %s", self._volume.htpasswd, exc)
@@ -46,9 +46,6 @@ class Pruner:
         if pruned:
             log.warning("Taken out of htpasswd, as expired or not valid: %s", ", ".join(pruned))
         return pruned
-
-    def _identity(self) -> object:
-        return files.identity(self._volume.htpasswd), files.identity(self._volume.access)
 
 
 def _next(volume: Volume) -> datetime | None:

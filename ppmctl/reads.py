@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
@@ -121,23 +121,19 @@ class Reader:
         if form is None:
             known = ", ".join(known.media_type for known in (accept.JSON, accept.HTML, accept.PLAIN_HTML))
             raise Refused(406, f"This page can be had as {known}")
-        response = Response(content_type=form.content_type)
-        response.headers["Vary"] = _VARY
-        response.headers["Cache-Control"] = "no-cache"
+        about = {"Content-Type": form.content_type, "Vary": _VARY, "Cache-Control": "no-cache"}
         if request.accept_encodings["gzip"] > 0:
             with contextlib.suppress(FileNotFoundError):  # short pages have no packed form
-                packed = send(request, response, path.with_name(path.name + PACKED), in_parts=False)
-                packed.headers["Content-Encoding"] = "gzip"
-                return packed
-        return send(request, response, path, in_parts=False)
+                packed = path.with_name(path.name + PACKED)
+                return send(request, packed, {**about, "Content-Encoding": "gzip"}, in_parts=False)
+        return send(request, path, about, in_parts=False)
 
     def _file(self, request: Request, project: str, filename: str) -> Response:
         if not is_normalised(project) or _project_of(filename) != project:
             raise Refused(404, _NO_FILE)
-        response = Response(content_type="application/octet-stream")
-        response.headers["Cache-Control"] = self._file_cache
+        about = {"Content-Type": "application/octet-stream", "Cache-Control": self._file_cache}
         try:
-            return send(request, response, self._store.volume.file(project, filename), in_parts=True)
+            return send(request, self._store.volume.file(project, filename), about)
         except FileNotFoundError as exc:
             raise Refused(404, _NO_FILE) from exc
 
@@ -184,12 +180,13 @@ def _range_counts(request: Request) -> bool:
     )
 
 
-def send(request: Request, response: Response, path: Path, *, in_parts: bool) -> Response:
-    """Put the file at `path` into `response`: whole, not at all (304), or a part (Range) where `in_parts`."""
+def send(request: Request, path: Path, about: Mapping[str, str], *, in_parts: bool = True) -> Response:
+    """Return the file at `path` with the headers `about`: whole, not at all (304), or in part (Range, `in_parts`)."""
     environ = dict(request.environ)
     if not _range_counts(request):
         environ.pop("HTTP_RANGE", None)
     file = path.open("rb")
+    response = Response(headers=about)
     try:
         entry = os.fstat(file.fileno())
         modified = int(entry.st_mtime)

@@ -11,7 +11,7 @@ from ppmctl import dists, events, files, folder, index
 from ppmctl.environments.format import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, Record
-from ppmctl.store import Store, metadata_hash, sha256_of
+from ppmctl.store import Store, metadata_hash, record_of, sha256_of
 from ppmctl.volume import METADATA, RECORD, Volume
 
 
@@ -52,58 +52,45 @@ def _project(store: Store, project: str, done: Rebuilt) -> None:
         index.mark(store.volume, project)
         content = folder.read(store.volume, project)
         if content is not None:
-            if _complete(store.volume, content, done):
+            _complete(store.volume, content, done)
+            if content.unrecorded:
                 content = folder.read(store.volume, project) or content
             done.written += index.write_project(store.volume, content, thorough=True)
             done.projects += 1
         index.unmark(store.volume, project)
 
 
-def _complete(volume: Volume, content: Folder, done: Rebuilt) -> bool:
-    """Give records and metadata to the files that lack them; whether there were any."""
-    changed = False
-    for filename in content.unrecorded:
-        try:
-            _record(volume, content.project, filename)
-            done.recorded.append(f"{content.project}/{filename}")
-            changed = True
-        except PpmError as exc:
-            done.problems.append(f"{content.project}/{filename}: {exc.message}")
+def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
+    """Give records and metadata to the files that lack them."""
+    records: dict[str, Record | None] = dict.fromkeys(content.unrecorded)
     for file in content.files:
         if file.record.core_metadata is not None and file.filename + METADATA not in content.names:
-            try:
-                _restore_metadata(volume, content.project, file.filename, file.record)
-            except PpmError as exc:
-                done.problems.append(f"{content.project}/{file.filename}: {exc.message}")
-    return changed
+            records[file.filename] = file.record
+    for filename, record in records.items():
+        where = f"{content.project}/{filename}"
+        try:
+            _write_side_files(volume, content.project, filename, record)
+            if record is None:
+                done.recorded.append(where)
+        except PpmError as exc:
+            done.problems.append(f"{where}: {exc.message}")
 
 
-def _record(volume: Volume, project: str, filename: str) -> None:
+def _write_side_files(volume: Volume, project: str, filename: str, record: Record | None) -> None:
+    """Write a wheel's metadata, and a record where there is none."""
     path = volume.file(project, filename)
     dist = dists.inspect(path, filename)
-    if dist.name.project != project:
+    if record is None and dist.name.project != project:
         raise PpmError(f"it belongs into packages/{dist.name.project}/.")
-    entry = path.stat()
-    record = Record(
-        version=str(dist.name.version),
-        size=entry.st_size,
-        sha256=sha256_of(path),
-        upload_time=folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC)),
-        uploaded_by="rebuild",
-        requires_python=dist.requires_python,
-        core_metadata=metadata_hash(dist),
-        summary=dist.summary[: folder.MAX_SUMMARY],
-    )
+    if record is not None and metadata_hash(dist) != record.core_metadata:
+        raise PpmError("its metadata is not what its record says; the file has changed.")
     if dist.name.kind == "wheel":
         files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)
-    files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
-
-
-def _restore_metadata(volume: Volume, project: str, filename: str, record: Record) -> None:
-    dist = dists.inspect(volume.file(project, filename), filename)
-    if metadata_hash(dist) != record.core_metadata:
-        raise PpmError("its metadata is not what its record says; the file has changed.")
-    files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)
+    if record is None:
+        entry = path.stat()
+        when = folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC))
+        record = record_of(dist, size=entry.st_size, sha256=sha256_of(path), upload_time=when, by="rebuild")
+        files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
 
 
 def _drop_strays(volume: Volume, projects: set[str]) -> None:

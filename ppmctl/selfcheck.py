@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl import accounts, credentials, doctor, local
-from ppmctl.account import Actor
-from ppmctl.accounts import Issued
+from ppmctl.account import Actor, Issued
 from ppmctl.address import Address
 from ppmctl.config import server_settings, unknown_variables
 from ppmctl.credential import Credential

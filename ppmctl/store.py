@@ -94,16 +94,8 @@ class Store:
         where the project takes no uploads. OSError where the disk is full; nothing is left then.
         """
         name = dist.name
-        record = Record(
-            version=str(name.version),
-            size=received.size,
-            sha256=received.sha256,
-            upload_time=upload_time or folder.now(),
-            uploaded_by=by,
-            requires_python=dist.requires_python,
-            core_metadata=metadata_hash(dist),
-            summary=dist.summary[: folder.MAX_SUMMARY],
-        )
+        when = upload_time or folder.now()
+        record = record_of(dist, size=received.size, sha256=received.sha256, upload_time=when, by=by)
         with (
             commit.prepared(self.area, received, dist, record, attestations) as side_files,
             self.locked(name.project),
@@ -271,6 +263,20 @@ def _choose(content: Folder, version_or_filename: str) -> list[str]:
 
 def _line(text: str) -> bytes:
     return " ".join(text.split()).encode() + b"\n"
+
+
+def record_of(dist: Dist, *, size: int, sha256: str, upload_time: str, by: str) -> Record:
+    """The record of a file that is `dist`."""
+    return Record(
+        version=str(dist.name.version),
+        size=size,
+        sha256=sha256,
+        upload_time=upload_time,
+        uploaded_by=by,
+        requires_python=dist.requires_python,
+        core_metadata=metadata_hash(dist),
+        summary=dist.summary[: folder.MAX_SUMMARY],
+    )
 
 
 def metadata_hash(dist: Dist) -> str | None:

@@ -12,8 +12,7 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import access, accounts, api, joining
-from ppmctl.account import unknown
-from ppmctl.accounts import Actor, Issued, NotAllowed
+from ppmctl.account import Issued, NotAllowed, unknown
 from ppmctl.credentials import Access
 from ppmctl.errors import UsageError
 from ppmctl.volume import Volume
@@ -52,7 +51,7 @@ class TokenApi:
     def tokens(self, _request: Request, by: Access) -> Response:
         """The credentials of `by`'s owner."""
         found = accounts.accounts(self._volume, owner=by.owner)
-        return api.answer({"tokens": [{**each.as_values(), "state": each.state} for each in found]})
+        return api.answer({"tokens": [each.as_values() for each in found]})
 
     def create(self, request: Request, by: Access) -> Response:
         """A new token, with the one time that its secret is said."""
@@ -66,7 +65,7 @@ class TokenApi:
         expires = text(body, "expires", "a duration, such as 90d") if body.get("expires") is not None else None
         issued = accounts.create_token(
             self._volume,
-            _actor(request, by),
+            api.actor(request, by),
             name,
             role=text(body, "role", f"one of {', '.join(access.ROLES)}"),
             projects=_globs(body),
@@ -81,7 +80,7 @@ class TokenApi:
         if name.partition("+")[0] != by.owner and not by.may("manage"):
             # as for a name that nobody has: whether somebody else has it is not theirs to know
             raise unknown(name)
-        return api.answer({"revoked": list(accounts.remove(self._volume, _actor(request, by), name))})
+        return api.answer({"revoked": list(accounts.remove(self._volume, api.actor(request, by), name))})
 
 
 def join(request: Request, volume: Volume) -> Response:
@@ -97,7 +96,7 @@ def join(request: Request, volume: Volume) -> Response:
 
 def created(issued: Issued) -> Response:
     """201, with the one time that the secret is said."""
-    return api.answer({**issued.account.as_values(), "secret": issued.secret.reveal()}, status=201)
+    return api.answer({**issued.account.access.as_values(), "secret": issued.secret.reveal()}, status=201)
 
 
 def text(body: dict[str, Any], key: str, what: str) -> str:
@@ -114,7 +113,3 @@ def _globs(body: dict[str, Any]) -> list[str]:
     if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
         raise UsageError("'projects' is a list of names of projects, such as acme-*.")
     return globs
-
-
-def _actor(request: Request, by: Access) -> Actor:
-    return Actor(name=by.name, origin=request.remote_addr or "", access=by)

@@ -18,7 +18,8 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
-from ppmctl import audit, dists
+from ppmctl import api, dists
+from ppmctl.account import Actor
 from ppmctl.credentials import Access
 from ppmctl.dists import Filename, InvalidDistribution
 from ppmctl.environments import rules
@@ -44,7 +45,7 @@ class Upload:
     """One request's form, and who sent it. `close` removes what was received."""
 
     by: Access
-    origin: str
+    actor: Actor
     fields: Mapping[str, str] = field(default_factory=dict)
     content: IncomingFile | None = None
     filename: str = ""
@@ -65,7 +66,7 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
 
     Refused: 400 for a form that can't be parsed, 413 for one over `max_size` bytes; OSError for a full disk.
     """
-    upload = Upload(by=by, origin=request.remote_addr or "")
+    upload = Upload(by=by, actor=api.actor(request, by))
 
     def new_file(**_about: object) -> IncomingFile:
         file = store.area.new_file()
@@ -141,17 +142,13 @@ def publish(store: Store, upload: Upload) -> None:
     if is_environment:
         rules.demand_revision(store, name, upload.content.path, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
-    _audit(store, upload, action="publish", what=name.filename)
+    upload.actor.record(store.volume, "publish", name.filename)
 
 
 def remove(store: Store, project: str, filename: str, upload: Upload) -> None:
     """Remove a file for good."""
     store.remove(project, filename)
-    _audit(store, upload, action="remove", what=filename)
-
-
-def _audit(store: Store, upload: Upload, *, action: str, what: str) -> None:
-    audit.write(store.volume, action=action, by=upload.by.name, origin=upload.origin, what=what, result="done")
+    upload.actor.record(store.volume, "remove", filename)
 
 
 def drain(request: Request, max_size: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class _Body:
         return getattr(self._body, name)
 
 
+@dataclass(kw_only=True)
 class Watchdog:
     """Says READY once `ask` (with its patience in seconds) was answered, then ALIVE as often as is expected.
 
@@ -64,40 +66,30 @@ class Watchdog:
     `is_stopping` says whether the server is ending: then it takes no request, nor is to be started anew.
     """
 
-    def __init__(
-        self,
-        *,
-        notify: Callable[[str], None],
-        ask: Callable[[float], bool],
-        pulse: Pulse,
-        interval: float | None,
-        is_stopping: Callable[[], bool],
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._notify = notify
-        self._ask = ask
-        self._pulse = pulse
-        self._interval = interval
-        self._is_stopping = is_stopping
-        self._sleep = sleep
-        self._felt = pulse.beats
+    notify: Callable[[str], None]
+    ask: Callable[[float], bool]
+    pulse: Pulse
+    interval: float | None
+    is_stopping: Callable[[], bool]
+    sleep: Callable[[float], None] = time.sleep
+    _felt: int = 0  # as a pulse starts
 
     def start(self) -> None:
         threading.Thread(target=self.run, name="watchdog", daemon=True).start()
 
     def run(self) -> None:
-        while not self._ask(_READY_PATIENCE):
-            self._sleep(_AFTER_FAILURE)
-        self._notify(READY)
-        self._felt = self._pulse.beats
-        while self._interval is not None:
-            self._sleep(self._interval / 2 if self.look(self._interval / 4) else _AFTER_FAILURE)
+        while not self.ask(_READY_PATIENCE):
+            self.sleep(_AFTER_FAILURE)
+        self.notify(READY)
+        self._felt = self.pulse.beats
+        while self.interval is not None:
+            self.sleep(self.interval / 2 if self.look(self.interval / 4) else _AFTER_FAILURE)
 
     def look(self, patience: float) -> bool:
         """Look once, and say ALIVE if that is so; whether it is."""
-        answered = self._is_stopping() or self._ask(patience)
-        before, self._felt = self._felt, self._pulse.beats
+        answered = self.is_stopping() or self.ask(patience)
+        before, self._felt = self._felt, self.pulse.beats
         alive = answered or self._felt != before
         if alive:
-            self._notify(ALIVE)
+            self.notify(ALIVE)
         return alive

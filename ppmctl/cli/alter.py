@@ -9,7 +9,8 @@ import click
 
 from ppmctl import accounts, declare, output
 from ppmctl.access import ROLES
-from ppmctl.cli.issue import described, issue, more_time_option, output_option, projects_option, values
+from ppmctl.account import noun
+from ppmctl.cli.issue import described, issue, more_time_option, output_option, projects_option
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import UsageError
@@ -43,7 +44,7 @@ def change(
     volume = open_volume(there(root))
     had_admin = _has_admin(volume)
     changed = accounts.change(volume, actor(), name, role=role, projects=globs, email=email)
-    return Answer(values(changed), lambda: output.say(described(changed)), notes=_no_admin(volume, had_admin))
+    return Answer(changed.as_values(), lambda: output.say(described(changed)), notes=_no_admin(volume, had_admin))
 
 
 @click.command()
@@ -78,7 +79,7 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
     if enabled.state == "no secret" and not back:
         joins = "" if enabled.access.is_token else f"; ppmctl user invite {name}  gives a token"
         told.append(f"It has no secret: ppmctl user rotate {name}  gives it one{joins}.")
-    return Answer(values(enabled), lambda: output.say(*told))
+    return Answer(enabled.as_values(), lambda: output.say(*told))
 
 
 @click.command()
@@ -105,7 +106,7 @@ def remove(name: str, root: Path) -> Answer:
         name,
         "removed",
         lambda volume: accounts.remove(volume, actor(), name),
-        lambda each: f"{each} is no {accounts.noun(each)} any more.",
+        lambda each: f"{each} is no {noun(each)} any more.",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ppmctl import access, files, output
-from ppmctl.accounts import Account, Issued
+from ppmctl.account import Account, Issued
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import actor, open_volume
 from ppmctl.credential import Secret
@@ -92,7 +92,7 @@ def issue(path: Path | None, root: Path, make: Callable[..., Issued], name: str,
         issued = make(open_volume(root), actor(), name, deliver=lambda issued: write(issued.line), **grant)
     told = described(issued.account)
     return handed_over(
-        issued.account.as_values(),
+        issued.account.access.as_values(),
         "secret",
         issued.secret,
         path,
@@ -121,11 +121,6 @@ def described(account: Account) -> str:
     return f"{access.name} is {'an' if access.role == 'admin' else 'a'} {access.role}{scope}{until}."
 
 
-def values(account: Account) -> dict[str, Any]:
-    """Return a credential as `--json` has it, and the HTTP API in a list: with its state."""
-    return {**account.as_values(), "state": account.state}
-
-
 def table(accounts: Sequence[Account]) -> None:
     """Print credentials in columns."""
     rows = []
@@ -139,4 +134,4 @@ def table(accounts: Sequence[Account]) -> None:
 
 def listed(accounts: Sequence[Account]) -> Answer:
     """Return the answer that has credentials in a table."""
-    return Answer([values(each) for each in accounts], lambda: table(accounts))
+    return Answer([each.as_values() for each in accounts], lambda: table(accounts))

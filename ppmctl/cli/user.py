@@ -20,7 +20,6 @@ from ppmctl.cli.issue import (
     projects_option,
     secret_file,
     table,
-    values,
 )
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import actor, open_volume, root_option, there
@@ -197,7 +196,7 @@ def show(name: str, root: Path) -> Answer:
         output.say(*told)
         table([found, *tokens])
 
-    value = {**values(found), "tokens": [values(each) for each in tokens], "invite": shown}
+    value = {**found.as_values(), "tokens": [each.as_values() for each in tokens], "invite": shown}
     return Answer(value, print_all)
 
 

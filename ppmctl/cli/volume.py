@@ -17,7 +17,7 @@ from ppmctl.errors import PpmError
 from ppmctl.volume import Volume
 
 if TYPE_CHECKING:
-    from ppmctl.accounts import Actor
+    from ppmctl.account import Actor
     from ppmctl.store import Store
 
 _UID = os.getuid()  # before a command of root's goes on as the volume's owner
@@ -99,7 +99,7 @@ def open_store(root: Path) -> Store:
 
 def actor() -> Actor:
     """The unix user who typed the command, also through sudo; from here, or from where `--on` says it was typed."""
-    from ppmctl.accounts import Actor
+    from ppmctl.account import Actor
 
     try:
         name = pwd.getpwuid(_UID).pw_name

@@ -143,15 +143,14 @@ class _Plan:
             # ABOUT comes last: where it is, the others are
             order = sorted(forms, key=lambda form: (form == ABOUT, form))
             wanted |= {
-                folder / form: (forms[form], mtime) for form in order if not _holds(folder / form, forms[form])
+                folder / form: (forms[form], mtime) for form in order if not files.holds(folder / form, forms[form])
             }
             surplus += [path for path in _entries(folder) if path.name not in forms]
         latest = next((issue for issue in reversed(laid_out) if issue.file.yanked is None), None)
         if issues(content):
             log = _log(volume, content, name, latest)
-            if not _holds(top / LOG, log):
-                before = files.identity(top / LOG)
-                wanted[top / LOG] = (log, max(int(time.time()), 1 + before[1] // 1_000_000_000 if before else 0))
+            if not files.holds(top / LOG, log):
+                wanted[top / LOG] = (log, max(int(time.time()), 1 + files.changed_at(top / LOG)))
         kept = {LOG, LATEST, *(str(issue.number) for issue in laid_out)} if issues(content) else set()
         surplus += [path for path in _entries(top) if path.name not in kept]
         return cls(
@@ -214,13 +213,6 @@ def _forms(volume: Volume, content: Folder, issue: Issue) -> dict[str, bytes] | 
         return read_forms(volume.file(content.project, issue.file.filename))
     except (NotARevision, FileNotFoundError):
         return None
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except (FileNotFoundError, NotADirectoryError):
-        return False
 
 
 def _target(link: Path) -> str | None:

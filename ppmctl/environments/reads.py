@@ -65,10 +65,8 @@ class Environments:
         if not top.is_dir() and self._store.has_project(PREFIX + name):
             self._store.refresh(PREFIX + name)  # index/ may be deleted at any time
         kind = "application/json" if path.endswith(".json") else "text/plain; charset=utf-8"
-        response = Response(content_type=kind)
-        response.headers["Cache-Control"] = cache
         try:
-            return reads.send(request, response, Path(top, path), in_parts=True)
+            return reads.send(request, Path(top, path), {"Content-Type": kind, "Cache-Control": cache})
         except (FileNotFoundError, NotADirectoryError) as exc:
             raise Refused(404, "There is nothing of that name in this index") from exc
 

@@ -15,7 +15,7 @@ import pytest
 from support import warm
 
 from ppmctl import access, accounts, credentials, parts
-from ppmctl.accounts import Actor
+from ppmctl.account import Actor
 from ppmctl.volume import Volume
 
 ME = Actor(name="unix:ada", origin="here")

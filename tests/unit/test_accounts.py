@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ppmctl import access, accounts, cli, importing, trail
-from ppmctl.accounts import Actor, NotAllowed
+from ppmctl.account import Actor, NotAllowed
 from ppmctl.credentials import Credentials
 from ppmctl.volume import Volume
 

@@ -9,7 +9,7 @@ import yaml
 from passlib.hash import apr_md5_crypt, bcrypt, des_crypt, ldap_sha1, md5_crypt, sha512_crypt
 
 from ppmctl import accounts, credentials, files
-from ppmctl.accounts import Actor
+from ppmctl.account import Actor
 from ppmctl.credentials import Access, Credentials
 from ppmctl.volume import Volume
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ppmctl import accounts, cli, declare, first_admin
-from ppmctl.accounts import Actor
+from ppmctl.account import Actor
 from ppmctl.credentials import Credentials
 from ppmctl.declare import DECLARED
 from ppmctl.errors import PpmError, UsageError

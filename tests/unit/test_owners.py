@@ -9,11 +9,11 @@ import pytest
 
 from ppmctl.cli import volume
 from ppmctl.errors import PpmError
-from ppmctl.owners import Asker, Ids, refusal, this_process
+from ppmctl.owners import Asker, outside, refusal, this_process
 
 ROOT = Path("/srv/ppm")
 SERVER = Asker(uid=10001, gid=10001)
-ROOTLESS = Ids(ranges=((0, 1000, 1), (1, 100000, 65536)))
+ROOTLESS = ((0, 1000, 1), (1, 100000, 65536))
 
 
 def folder(uid: int, gid: int, mode: int = 0o755) -> os.stat_result:
@@ -49,15 +49,15 @@ def test_in_a_rootless_container_the_machine_s_numbers_are_what_chown_takes() ->
     assert "PPM_UID=0 and PPM_GID=0" in said
 
 
-@pytest.mark.parametrize(("inside", "outside"), [(0, 1000), (1, 100000), (65536, 165535), (65537, 65537)])
-def test_an_id_has_its_number_outside(inside: int, outside: int) -> None:
-    assert ROOTLESS.outside(inside) == outside
+@pytest.mark.parametrize(("inside", "there"), [(0, 1000), (1, 100000), (65536, 165535), (65537, 65537)])
+def test_an_id_has_its_number_outside(inside: int, there: int) -> None:
+    assert outside(inside, ROOTLESS) == there
 
 
 def test_this_process_is_known() -> None:
     asker = this_process()
     assert (asker.uid, asker.gid) == (os.getuid(), os.getgid())
-    assert asker.uids.outside(4242) >= 0
+    assert outside(4242, asker.uids) >= 0
 
 
 def test_root_that_can_t_become_the_owner_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppmctl import accounts, credentials, parts
-from ppmctl.accounts import Actor
+from ppmctl.account import Actor
 from ppmctl.volume import Volume
 
 ME = Actor(name="unix:ada", origin="here")
