@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support import composed, evidence, planted, servers
 from support.composed import OWNER, Composed
 from support.deployed import ROOT, Deployed
@@ -75,6 +76,7 @@ def published(index: Served) -> dict[str, str]:
     return {file["filename"]: file["hashes"]["sha256"] for file in index.page(planted.PROJECT)["files"]}
 
 
+@pytest.mark.timeout(1800)  # where nothing is there yet it also makes the images and the session's host
 def test_from_compose_to_embedded_to_a_host_and_back(
     new_compose: Callable[..., Composed], deployed: Callable[[int], Deployed], tmp_path: Path
 ) -> None:

@@ -106,8 +106,11 @@ def crash(box: Container) -> None:
     box.run("kill -9 -1", user="", check=False)
 
 
-def runs_again(box: Container, before: int, *, seconds: float = 60) -> None:
-    """Wait until a container was started anew since it had been `before` times."""
+def runs_again(box: Container, before: int, *, seconds: float = 180) -> None:
+    """Wait until a container was started again since it had been `before` times.
+
+    An engine waits longer and longer before it restarts what crashes over and over: up to a minute.
+    """
     until = time.monotonic() + seconds
     while not _was_started_anew(box, before):
         assert time.monotonic() < until, f"{box.name} does not run again: {box.logs()[-2000:]}"
