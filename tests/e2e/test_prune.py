@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -60,6 +61,6 @@ def test_where_nothing_has_expired_nothing_is_written(tmp_path: Path) -> None:
 def test_a_volume_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert ppmctl("token", "prune", "--root", str(tmp_path / "none")).stdout == ""
     assert not (tmp_path / "none").exists()
-    said = ppmctl("token", "prune", "--every", "1s", "--json", "--root", str(tmp_path), expect=2).stderr
-    assert "--every" in said
+    said = ppmctl("token", "prune", "--every", "1s", "--json", "--root", str(tmp_path), expect=2).stdout
+    assert "--every" in json.loads(said)["error"]["message"]
     assert "not a duration" in ppmctl("token", "prune", "--every", "now", "--root", str(tmp_path), expect=2).stderr
