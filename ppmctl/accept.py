@@ -79,7 +79,7 @@ def negotiate(header: str) -> Form | None:
 
 
 def weigh(header: str) -> Form | None:
-    """What `negotiate` says by the rules of RFC 9110, section 12.5.1, whoever sends it.
+    """Return the form that RFC 9110, section 12.5.1, gives for a header, without the exceptions of `negotiate`.
 
     werkzeug's `best_match` is not asked: it gives text/html to a client that sends "text/html;q=0, */*".
     """

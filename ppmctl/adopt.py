@@ -61,7 +61,7 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
         raise PpmError(f"{source} is not a folder.", hint="Give the folder that pypiserver serves.")
     _refuse_inside(store, source)
     if hard_links:
-        events.note("Linked files are shared with the old folder: whoever changes one there changes it here.")
+        events.note("Linked files are shared with the old folder: a change of one there changes it here too.")
     done = Adopted()
     changed: set[str] = set()
     found = sorted(_walk(source))

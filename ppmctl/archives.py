@@ -127,7 +127,7 @@ class _Member(tarfile.TarInfo):
         extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
         if self.type in (*extended, tarfile.GNUTYPE_LONGLINK) and self.size > MAX_HEADER:
             raise tarfile.ReadError(f"a header is over {MAX_HEADER >> 20} MB")
-        return super()._proc_member(tarfile_)  # type: ignore[misc]  # it has no type, being tarfile's own hook
+        return super()._proc_member(tarfile_)  # type: ignore[misc]  # typeshed lacks this hook of tarfile
 
 
 class _Links:

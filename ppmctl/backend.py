@@ -100,7 +100,7 @@ class Pypiserver:
         app = pypiserver.app(
             roots=[store.volume.packages],
             authenticate=[],
-            password_file=".",  # noqa: S106 - pypiserver's word for "without"
+            password_file=".",  # noqa: S106 - not a password: "." tells pypiserver that there is no file
             overwrite=True,
             disable_fallback=True,
             backend_arg="simple-dir",

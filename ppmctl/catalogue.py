@@ -1,4 +1,4 @@
-"""The projects of a volume: their pages, searches and numbers, for the server and for commands beside the volume."""
+"""The projects of a volume: their pages, searches and numbers, for the server and for commands on its host."""
 
 from __future__ import annotations
 

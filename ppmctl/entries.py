@@ -110,7 +110,7 @@ def _values(piece: str) -> Mapping[Any, Any]:
     try:
         if ours:  # JSON is YAML, and quicker to read
             return {json.loads(ours[1]): json.loads(ours[2])}
-        written = yaml.load(piece, Loader=_LOADER)  # noqa: S506 - a safe loader, the quick one where there is one
+        written = yaml.load(piece, Loader=_LOADER)  # noqa: S506 - _LOADER is CSafeLoader or SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError):
         guess = _GUESS.match(piece)
         return {guess[1] if guess else piece.strip(): _BROKEN}

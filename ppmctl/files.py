@@ -126,7 +126,7 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o644, sync: bool = 
     With `sync` it is durable when this returns. OSError if it can't be written; then `path` is as it was.
     """
     with replacement(path, content, mode=mode, sync=sync) as temporary:
-        os.replace(temporary, path)  # noqa: PTH105 - the name of the audit event that fault tests wait for
+        os.replace(temporary, path)
     if sync:
         sync_folder(path.parent)
 

@@ -201,7 +201,7 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
         }
         for name in different:
             if name in replacements:
-                os.replace(replacements[name], pages / name)  # noqa: PTH105 - see files.write_atomic
+                os.replace(replacements[name], pages / name)
             else:
                 (pages / name).unlink(missing_ok=True)
     return True

@@ -113,7 +113,7 @@ def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: st
         "cap_add": ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"],
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
         "cgroupns": "private",
-        "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec", **wanted.tmpfs},  # noqa: S108 - a path in the host
+        "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec", **wanted.tmpfs},
         "ports": {f"{inside}/tcp": ("127.0.0.1", outside) for inside, outside in wanted.ports.items()},
     }
     box = container.start(

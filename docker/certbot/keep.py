@@ -29,7 +29,7 @@ NGINX = ("nginx", 8080)
 # Whom the authority's own HTTPS is checked by: those that everybody trusts, and those that are mounted.
 PUBLIC = Path("/etc/ssl/certs/ca-certificates.crt")
 MOUNTED = Path("/etc/ppm/ca")
-AUTHORITIES = Path("/tmp/authorities.pem")  # noqa: S108 - the container's own tmpfs; it has one user
+AUTHORITIES = Path("/tmp/authorities.pem")  # on the container's own tmpfs
 
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 5.0
@@ -225,7 +225,7 @@ def keep(settings: Settings) -> None:
             )
         else:
             streak = 0
-            seconds = schedule.until_check(PLACE.validity().seconds, random.random())  # noqa: S311 - spreads the checks in time, is no secret
+            seconds = schedule.until_check(PLACE.validity().seconds, random.random())
         stopped.wait(seconds)
 
 

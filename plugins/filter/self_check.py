@@ -34,18 +34,18 @@ def self_check(results: Mapping[str, Any], token: str) -> dict[str, str]:
     counts = [f"{states.count(state)} {word}" for state, word in _WORDS.items() if state in states]
     lines.append(f"{len(states)} checks: {', '.join(counts)}")
     wrong = list(dict.fromkeys(finding["check"] for finding in findings if finding["state"] == "fail"))
-    said = f"{len(wrong)} checks say what is wrong and what to do, above: {'; '.join(wrong)}" if wrong else ""
-    return {"report": "\n".join(lines), "wrong": said}
+    summary = f"{len(wrong)} checks say what is wrong and what to do, above: {'; '.join(wrong)}" if wrong else ""
+    return {"report": "\n".join(lines), "wrong": summary}
 
 
 def _findings(results: Mapping[str, Any], token: str) -> Iterator[dict[str, str]]:
-    """Without a token the host can't be worked on: what follows from that is no fault of its own."""
+    """Yield all findings. Without a token the host can't be examined; what follows from that is not reported."""
     can_work = results["lent"].get("rc") == 0
     yield _step("host", results["lent"], "it lends a token for this run", _LOAN)
     for doctor in results["doctors"]:
-        said = _document(doctor)
-        if "findings" in said:
-            yield from said["findings"]
+        document = _document(doctor)
+        if "findings" in document:
+            yield from document["findings"]
         elif not doctor.get("skipped") and (can_work or not doctor.get("unreachable")):
             yield _step("doctor", doctor, "")
     if can_work:
@@ -54,19 +54,19 @@ def _findings(results: Mapping[str, Any], token: str) -> Iterator[dict[str, str]
         yield _step("token", results["returned"], "taken back", by_hand)
 
 
-def _step(check: str, result: Mapping[str, Any], done: str, mend: str = "") -> dict[str, str]:
-    """What came of a command: why it failed, in one line; never what it printed otherwise, which may be a secret."""
+def _step(check: str, result: Mapping[str, Any], done: str, remedy: str = "") -> dict[str, str]:
+    """Return the finding of a command: if it failed, why, in one line. What else it printed may be a secret."""
     if result.get("rc") == 0:
         return {"check": check, "state": "ok", "found": done, "mend": ""}
-    said = _document(result)
-    said = said.get("error", said)
-    why = said.get("message") or result.get("stderr") or result.get("msg") or f"exit code {result.get('rc')}"
+    document = _document(result)
+    error = document.get("error", document)
+    why = error.get("message") or result.get("stderr") or result.get("msg") or f"exit code {result.get('rc')}"
     found = " ".join(str(why).split())[:500]
-    return {"check": check, "state": "fail", "found": found, "mend": said.get("hint") or mend}
+    return {"check": check, "state": "fail", "found": found, "mend": error.get("hint") or remedy}
 
 
 def _document(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON object that a command printed, {} if it printed something else."""
+    """Return the JSON object that a command printed, {} if it printed something else."""
     try:
         found = json.loads(result.get("stdout", ""))
     except ValueError:

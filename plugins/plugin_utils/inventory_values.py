@@ -27,7 +27,7 @@ _ROOT = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)+")
 # them; and folders with other tenants.
 _SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/opt/ppm", "/proc", "/root", "/run"),
-    *("/sbin", "/sys", "/tmp", "/usr", "/var/lib/ppm/acme", "/var/lock", "/var/log", "/var/run", "/var/tmp"),  # noqa: S108 - paths to refuse, none is written to
+    *("/sbin", "/sys", "/tmp", "/usr", "/var/lib/ppm/acme", "/var/lock", "/var/log", "/var/run", "/var/tmp"),
 )
 _SHARED = ("/media", "/mnt", "/opt", "/srv", "/var", "/var/cache", "/var/lib", "/var/mail", "/var/spool", "/var/www")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

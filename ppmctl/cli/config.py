@@ -23,7 +23,7 @@ def config() -> None:
 
 @config.command()
 @index_options
-@volume_option("Print the settings of the server of this volume, in place of those for talking to an index.")
+@volume_option("Print the settings of the server of this volume instead of those for talking to an index.")
 @on_option
 @answers
 def show(index: str | None, credential_file: Path | None, root: Path | None) -> Answer:

@@ -99,10 +99,10 @@ class Place:
 def pass_place(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options of `place_options`, as one argument: the Place that they mean."""
 
-    @place_options
     @functools.wraps(command)
     def with_place(root: Path | None, index: str | None, credential_file: Path | None, **others: Any) -> int:
         place = Place(root=volume_meant(root, index), index=index, credential_file=credential_file)
         return command(place=place, **others)
 
-    return with_place  # type: ignore[no-any-return]  # as all decorators that add options
+    decorated: Callable[..., int] = place_options(with_place)
+    return decorated

@@ -118,7 +118,7 @@ def health(root: Path, **flags: Any) -> Answer:
 def _print_commands(settings: ServerSettings, *, made: bool) -> None:
     volume = settings.volume
     # a wildcard is no address to go to, and netrc knows the loopback
-    host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(settings.host, settings.host)
     url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     output.say(f"ppm serves {url}/ from {volume.root}")
     output.say("")

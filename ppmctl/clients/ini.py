@@ -32,7 +32,7 @@ class IniEdit(Edit):
         Raise Unreadable with the line where the program would stop.
         """
         parser = configparser.RawConfigParser(default_section="\0")
-        parser.optionxform = cls.normal  # type: ignore[assignment,method-assign]  # how configparser has it done
+        parser.optionxform = cls.normal  # type: ignore[assignment,method-assign]  # assigned as its documentation does
         try:
             parser.read_string(body.plain)
         except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as exc:

@@ -130,7 +130,7 @@ def leading(host: str, at: str) -> Iterator[None]:
     def answer(name: Any, *arguments: Any, **options: Any) -> Any:
         return ask(at if at and name == host else name, *arguments, **options)
 
-    socket.getaddrinfo = answer  # type: ignore[assignment]  # it takes what the real one takes
+    socket.getaddrinfo = answer  # type: ignore[assignment]  # mypy compares overloads; the arguments are passed on
     try:
         yield
     finally:

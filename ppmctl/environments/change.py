@@ -122,7 +122,7 @@ def change(
             following = revision
         if following is revision or remote.publish(following):
             return Changed(before=revision, after=following, races=races, left=tuple(sorted(left)))
-        sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1))))  # noqa: S311 - to come at another moment
+        sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1))))
         history, revision = latest(remote, name)
         # a number that nobody has and that is refused was a revision's which an admin removed
         least = following.number + 1 if history.head < following.number else 0

@@ -163,14 +163,14 @@ class _Plan:
 
 def _show(plan: _Plan, replacements: list[tuple[Path, Path]]) -> bool:
     for temporary, path in replacements:
-        os.replace(temporary, path)  # noqa: PTH105 - see files.write_atomic
+        os.replace(temporary, path)
     moved = _target(plan.top / LATEST) != plan.latest
     if moved and plan.latest is None:
         (plan.top / LATEST).unlink(missing_ok=True)
     elif moved:
         link = files.temporary_name(plan.top / LATEST)
         link.symlink_to(plan.latest or "")
-        os.replace(link, plan.top / LATEST)  # noqa: PTH105 - as above
+        os.replace(link, plan.top / LATEST)
     for path in plan.surplus:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

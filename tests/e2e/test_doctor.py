@@ -271,7 +271,7 @@ def test_plain_http_to_another_machine(index: Server, user: User) -> None:
     assert (state, "pip ignores such an index" in found) == ("warn", True)
     assert "export PPMCTL_TRUSTED_HOST=0.0.0.0" in mend
     assert "goes over plain HTTP" in seen.of("credential")[1]
-    trusted = user.doctor(url, expect=0, PPMCTL_TRUSTED_HOST="0.0.0.0", **known(index))  # noqa: S104 - it is asked
+    trusted = user.doctor(url, expect=0, PPMCTL_TRUSTED_HOST="0.0.0.0", **known(index))
     assert trusted.states("http", "credential") == {"http": "ok", "credential": "ok"}
 
 

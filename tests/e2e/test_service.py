@@ -83,7 +83,7 @@ def test_ready_is_said_when_a_request_would_be_answered(tmp_path: Path) -> None:
         assert not service.heard("WATCHDOG=1", within=1), "five times as long as one would last"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "unix:"])  # noqa: S104 - a test's own
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "unix:"])
 def test_ready_is_said_without_a_passed_socket_too(tmp_path: Path, host: str) -> None:
     """A service may open its own: it asks itself there, wherever that is."""
     with unit(tmp_path / "other") as manager:
