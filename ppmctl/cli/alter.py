@@ -32,7 +32,6 @@ def change(
 
     How long it lets in is changed by `enable --expires` and `rotate --expires`.
     """
-
     if projects and all_projects:
         raise UsageError("--project names some projects, and --all-projects means all.", hint="Give one of them.")
     if role is None and not projects and not all_projects and email is None:
@@ -70,7 +69,6 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
 
     With --expires one that lets in already does so as long as that says. Tokens come back with their user.
     """
-
     volume = open_volume(there(root))
     enabled = accounts.enable(volume, actor(), name, expires=expires)
     others = accounts.resting_on(volume, enabled)
@@ -90,7 +88,6 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
 @root_option
 def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> Answer:
     """Give the user or token NAME another secret, and print it, once. The old one lets nobody in any more."""
-
     return issue(output, there(root), accounts.rotate, name, expires=expires)
 
 
@@ -100,7 +97,6 @@ def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> A
 @root_option
 def remove(name: str, root: Path) -> Answer:
     """Remove the user NAME and its tokens: from the next request on, their secrets let nobody in."""
-
     return let_in_no_more(
         root,
         name,
@@ -131,7 +127,6 @@ def let_in_no_more(
     root: Path, name: str, state: str, act: Callable[[Volume], Iterable[str]], told: Callable[[str], str]
 ) -> Answer:
     """Have `act` shut credentials out, `name` among them; the answer has their names below `state`."""
-
     volume = open_volume(there(root))
     declared, had_admin = declare.given_back(volume, name), _has_admin(volume)
     names = list(act(volume))
@@ -140,7 +135,6 @@ def let_in_no_more(
 
 
 def _has_admin(volume: Volume) -> bool:
-
     found = accounts.accounts(volume)
     return any(each.state == "active" and each.access.effective.role == "admin" for each in found)
 

@@ -24,7 +24,6 @@ def audit(root: Path, since: str | None, user: str | None, project: str | None) 
 
     Reads ROOT/audit.jsonl and what was rotated (audit.jsonl.1, .2.gz, …), oldest first.
     """
-
     start = trail.moment(since, now=datetime.now(UTC)) if since else None
     found = trail.read(find_volume(root), since=start, user=user, project=project)
     rows = [

@@ -174,7 +174,6 @@ def _say_of_authorities(target: IndexTarget) -> None:
 
 def _passes_on(target: IndexTarget, *, must_know: bool) -> bool:
     """Whether the index passes other names on. PpmError where it can't be asked, and that `must_know`."""
-
     try:
         with Transport(None, target.address.base, ca=target.ca) as transport:
             offer = wellknown.discover(target.address, transport)

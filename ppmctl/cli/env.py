@@ -36,7 +36,6 @@ from ppmctl.errors import PpmError, UsageError
 
 
 def _parsed(_context: click.Context, _parameter: click.Parameter, packages: tuple[str, ...]) -> list[Requirement]:
-
     return parse_words(packages)
 
 
@@ -69,7 +68,6 @@ def create(environments: Remote, name: str, packages: list[Requirement], shared:
 
     Whoever makes it owns it: others may install it, and change it if it is --shared.
     """
-
     groups = once(packages)
     if not no_check:
         asked(environments, packages)
@@ -88,7 +86,6 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 
     What is required of the same package already is replaced. Several that differ in their marker are kept together.
     """
-
     added = once(packages)
 
     def edit(groups: Groups) -> Groups:
@@ -110,7 +107,6 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 @of_index
 def remove(environments: Remote, name: str, packages: list[Requirement]) -> Answer:
     """Take PKG, by their names, out of the environment NAME."""
-
     gone = sorted({package.name for package in packages})
 
     def edit(groups: Groups) -> Groups:
@@ -155,7 +151,6 @@ def import_(
 
     What an environment can't keep is named with its line.
     """
-
     imported = importers.read(file, extras=extras, groups=groups)
     if not (name or imported.name):
         raise UsageError("What is the environment to be called?", hint="Say it with --name.")
@@ -178,7 +173,6 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
 
     PpmError where the index lacks anything else.
     """
-
     asked(environments, [found for found in imported.requirements if found.name not in imported.guessed])
     if not imported.guessed:
         return imported.requirements
@@ -190,7 +184,6 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
 
 def _become(environments: Remote, name: str, groups: Groups, said: str, lock: str | None) -> Changed:
     """Make the list of an environment `groups`, with the lock of that list."""
-
     kept = change.lock_of(groups, lock)
     return change.change(environments, name, lambda _groups: groups, change=said, settle=settle, lock=kept)
 
@@ -202,7 +195,6 @@ def _become(environments: Remote, name: str, groups: Groups, said: str, lock: st
 @of_index
 def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
     """Make the environment NEW with what NAME has: one's own, to go on with. A lock is copied too."""
-
     _entry, revision = found(environments, name)
     said = f"copy {revision.name}@{revision.number}"
     groups = normal(revision.requirements)
@@ -215,7 +207,6 @@ def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
 @of_index
 def rollback(environments: Remote, name: str, revision: str) -> Answer:
     """Make the list of NAME what it was in revision REV, in a new revision. What it had since stays in the log."""
-
     name, number = reference(f"{name}@{revision.removeprefix('@')}")
     change.latest(environments, name)  # which is there, or says that it is not
     _entry, old = found(environments, f"{name}@{number}")

@@ -48,7 +48,6 @@ def lock(environments: Remote, name: str, python: str | None, platform: str | No
 
     uv resolves against the index and the one that it sends on to. `install --locked` takes just these files.
     """
-
     before = _last_locked(environments, name)
     old = before.lock if before is not None else None
     wanted = _wanted(before, python, platform)
@@ -76,7 +75,6 @@ def lock(environments: Remote, name: str, python: str | None, platform: str | No
 @of_index
 def outdated(environments: Remote, name: str) -> Answer:
     """Show what a new lock of NAME would change: a line a package."""
-
     _history, latest = change.latest(environments, name)
     before = _last_locked(environments, name)
     if before is None or before.lock is None:
@@ -113,7 +111,6 @@ def install(
 
     Everything comes from the index and the one that it sends on to, whatever else pip and uv are set up for.
     """
-
     folder = _folder(into, here=here)
     _entry, revision = found(environments, name)
     if revision.lock and not locked:
@@ -137,7 +134,6 @@ def install(
 @of_index
 def check(environments: Remote, name: str, into: Path | None, here: bool, locked: bool, exact: bool) -> Answer:
     """Does a virtual environment agree with NAME? Prints what is missing, differs or is too much, and is 1 then."""
-
     folder = _folder(into, here=here)
     python = venv.python_of(folder)
     if python is None:
@@ -167,7 +163,6 @@ def check(environments: Remote, name: str, into: Path | None, here: bool, locked
 
 
 def _resolved(revision: Revision, wanted: Wanted, tools: Tools, *, keep: str | None = None) -> str:
-
     with output.progress(f"Locking {revision.name}"):
         return resolver.resolve(revision.requirements, wanted, tools, keep=keep)
 
@@ -178,7 +173,6 @@ def _tools(environments: Remote) -> AbstractContextManager[Tools]:
 
 
 def _folder(into: Path | None, *, here: bool) -> Path:
-
     if here and into is not None:
         raise UsageError("--into and --here are two places.", hint="Give one of them.")
     return venv.active(os.environ) if here else into or venv.DEFAULT
@@ -196,7 +190,6 @@ def _last_locked(environments: Remote, name: str) -> Revision | None:
 
 
 def _wanted(before: Revision | None, python: str | None, platform: str | None) -> Wanted:
-
     old = locks.read(before.lock, where="The lock") if before is not None and before.lock else None
     if platform is None:
         platform = old.platform if old is not None else ""

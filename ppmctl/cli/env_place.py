@@ -33,7 +33,6 @@ def of_index(command: Callable[..., Answer]) -> Callable[..., int]:
 
     @wraps(command)
     def called(*, index: str | None, credential_file: Path | None, **options: Any) -> Answer:
-
         with connected(index, credential_file) as (address, transport):
             return command(Remote(address, transport), **options)
 
@@ -43,7 +42,6 @@ def of_index(command: Callable[..., Answer]) -> Callable[..., int]:
 
 def named(text: str) -> str:
     """Return the normalised name of an environment; UsageError for what can't be one, and for NAME@REV."""
-
     if "@" in text:
         raise UsageError(f"{text!r}: a revision does not change.", hint="Give the name of the environment alone.")
     name = formats.normalise(text)
@@ -72,7 +70,6 @@ def reference(text: str) -> tuple[str, int | None]:
 
 def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
     """Return the revision that NAME (the latest) or NAME@REV means; PpmError where there is none."""
-
     name, number = reference(text)
     history = environments.history(name) if number is not None else None
     if history is None or number is None:
@@ -84,7 +81,6 @@ def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
 
 def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
     """See that the index has what is named. PpmError with what was perhaps meant; what can't be asked is said."""
-
     names = sorted({requirement.name for requirement in requirements if not requirement.url})
     with output.progress("Names"):
         answer = known.look_up(names, environments.index, environments.transport)
@@ -96,7 +92,6 @@ def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
 
 def once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
     """Return the requirements by package; of two about one package the later counts, which is reported."""
-
     for before, after in doubles(requirements):
         output.say(f"{before.text} and {after.text} are about one package: {after.text} counts.")
     return group(requirements)
@@ -104,7 +99,6 @@ def once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
 
 def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
     """Ask whose side to take; without a terminal PpmError."""
-
     if not sys.stdin.isatty():
         return change.refuse(conflicts)
     output.say("Somebody else has just changed the same otherwise.")

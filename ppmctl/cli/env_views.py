@@ -42,7 +42,6 @@ def list_(environments: Remote, mine: bool) -> Answer:
 
 def owner_of(environments: Remote) -> str:
     """Who the credential is at the index: the owner of what it makes."""
-
     return session.identify(environments.address, environments.transport).name.partition("+")[0]
 
 
@@ -103,7 +102,6 @@ def as_values(entry: Entry, revision: Revision) -> dict[str, Any]:
 
 def rendered(revision: Revision, kind: str) -> str:
     """A revision as a file of that kind; PpmError where it has no lock."""
-
     names = {
         "requirements": formats.REQUIREMENTS,
         "constraints": formats.CONSTRAINTS,
@@ -124,7 +122,6 @@ def rendered(revision: Revision, kind: str) -> str:
 @of_index
 def diff(environments: Remote, name: str, other: str) -> Answer:
     """Show what OTHER has and NAME has not (+), the other way round (-), and what differs (~)."""
-
     before, after = (normal(found(environments, text)[1].requirements) for text in (name, other))
     changes = differences(before, after)
 
@@ -181,7 +178,6 @@ def log(environments: Remote, name: str) -> Answer:
 @of_index
 def export(environments: Remote, name: str, form: str | None, output_file: Path, force: bool) -> Answer:
     """Write an environment to a file: requirements.txt, constraints.txt, environment.yml or pylock.toml."""
-
     kind = form or _kind(output_file)
     revision = found(environments, name)[1]
     content = rendered(revision, kind).encode()

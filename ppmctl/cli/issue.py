@@ -23,7 +23,6 @@ def _end_of(_context: click.Context, _parameter: click.Parameter, duration: str 
 
     Reject an empty one, so that an unset shell variable doesn't create a credential that never expires.
     """
-
     return None if duration is None else access.expiry(duration)
 
 

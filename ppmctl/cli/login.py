@@ -60,7 +60,6 @@ def login(
     It is asked for, or read from stdin (a line user:secret), --credential-file, or PPMCTL_USERNAME and PPMCTL_TOKEN;
     with --invite it is made. It is kept in the system's keyring, and with --netrc in netrc.
     """
-
     if invite is not None and (username or credential_file):
         raise UsageError("--invite makes a credential; --username and --credential-file name one.")
     target = _resolve(url)
@@ -98,7 +97,6 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
 
     Without URL: the index of the last login.
     """
-
     known = logins.read(os.environ, Path.home())
     if not known.all:
         raise PpmError("Nobody is logged in here.")
@@ -122,7 +120,6 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
 
 def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tuple[str, ...]:
     """Revoke a login's token on the index; the names of what was revoked with it. `command` logs out without that."""
-
     _demand_private(target, allow_http)
     plain = f"{command}  forgets it here, without revoking it."
     if "+" not in kept.username:
@@ -145,7 +142,6 @@ def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tup
 @json_option
 def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> None:
     """Print who one is at an index: the name, the role, for which projects, until when. Exits with 4 if nobody."""
-
     with connected(index, credential_file) as (address, transport):
         identity = session.identify(address, transport)
         source = transport.credential.source if transport.credential is not None else ""
@@ -157,7 +153,6 @@ def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> No
 
 
 def _resolve(url: str | None) -> Address:
-
     return address.resolve(url, environ=os.environ, home=Path.home(), by="URL")
 
 
@@ -171,7 +166,6 @@ def _demand_private(target: Address, allow_http: bool) -> None:
 
 def _places(netrc: bool) -> tuple[bool, bool]:
     """Whether to keep it in the keyring, and in netrc. CredentialError where it is neither."""
-
     if keychain.is_there():
         return True, netrc
     if netrc or (_is_asked() and click.confirm("There is no keyring here. Keep it in ~/.netrc (0600)?", err=True)):
@@ -184,7 +178,6 @@ def _places(netrc: bool) -> tuple[bool, bool]:
 
 def _given(file: Path | None, username: str | None) -> Credential:
     """The credential that is named, set, read from stdin, or typed."""
-
     if file is None and os.environ.get("PPMCTL_CREDENTIAL_FILE"):
         file = Path(os.environ["PPMCTL_CREDENTIAL_FILE"])
     if file is not None:
@@ -207,7 +200,6 @@ def _given(file: Path | None, username: str | None) -> Credential:
 
 
 def _code(given: str) -> Secret:
-
     if given.startswith("@"):
         try:
             code = Path(given[1:]).read_text(encoding="utf-8").strip()

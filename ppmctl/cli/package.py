@@ -200,7 +200,6 @@ def status(place: Place, project: str, state: str | None, reason: str) -> Answer
 
 def _confirm(project: str) -> None:
     """Have the project's name typed. UsageError where nobody is there to do it, PpmError where it is another."""
-
     question = "Type the name of the project to go on"
     typed: str = ask(lambda: click.prompt(question, err=True), "type the name; nothing was removed")
     if normalise(typed.strip()) != project:
@@ -208,7 +207,6 @@ def _confirm(project: str) -> None:
 
 
 def _name(project: str) -> str:
-
     if not is_name(project):
         raise PpmError(f"{project!r} is not a name of a project.")
     return normalise(project)

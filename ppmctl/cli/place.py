@@ -53,7 +53,6 @@ def volume_meant(root: Path | None, index: str | None) -> Path | None:
 @contextmanager
 def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple[Address, Transport]]:
     """The index and the credential for it, found as `ppmctl publish` finds them."""
-
     target = address.resolve(index, environ=os.environ, home=Path.home())
     found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
     if found is not None and target.is_overheard:

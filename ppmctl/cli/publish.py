@@ -72,7 +72,6 @@ def publish(
     alone, so the same command can be run again after it broke off; one that is there with other content stops
     everything before the first byte. Prints a line for each file: what became of it, its name, its sha256.
     """
-
     report = Report()
     request: Request | None = None
     try:
@@ -104,7 +103,6 @@ def publish(
 
 
 def _request(index: str | None, credential_file: Path | None, **how: Any) -> Request:
-
     environ, home = os.environ, Path.home()
     target = address.resolve_for_upload(index, environ=environ, home=home)
     found = credential.find(target, file=credential_file, environ=environ, home=home)

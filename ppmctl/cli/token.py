@@ -44,7 +44,6 @@ def create(name: str, output: Path | None, root: Path, **grant: Any) -> Answer:
     An owner that is not there yet comes with its first token, and goes with the last: without a secret of its own,
     and with the rights that its tokens have together.
     """
-
     return issue(output, root, accounts.create_token, name, **grant)
 
 
@@ -54,7 +53,6 @@ def create(name: str, output: Path | None, root: Path, **grant: Any) -> Answer:
 @root_option
 def list_(owner: str | None, root: Path) -> Answer:
     """List the tokens, or those of OWNER alone."""
-
     volume = open_volume(there(root))
     if owner is not None:
         accounts.account(volume, owner)  # there is such a user
@@ -72,7 +70,6 @@ def prune(every: str | None, root: Path) -> Answer:
     take out nothing is written. A running server does it every 30 seconds, as do a host's ppm-prune.timer and the
     service pruner of compose, which go on while no server runs.
     """
-
     if every is not None and click.get_current_context().params["as_json"]:
         raise UsageError("--json says what one run did; --every goes on.")
     volume = find_volume(root)

@@ -50,7 +50,6 @@ def add(name: str, email: str | None, output: Path | None, root: Path, **grant: 
 
     OWNER+PURPOSE is a token of OWNER, as `ppmctl token create` makes it.
     """
-
     if "+" in name and email is not None:
         raise UsageError("A token has no e-mail address; its owner may have one.")
     create: Any = accounts.create_token if "+" in name else partial(accounts.create_user, email=email)
@@ -73,7 +72,6 @@ def invite(name: str, output: Path | None, withdraw: bool, root: Path, **grant: 
     The colleague types `ppmctl login URL --invite`; no secret travels. A user that is not there is made, with --role
     and without a secret. A new invite makes an earlier one of that user void. --expires is about the user.
     """
-
     if withdraw:
         if output or any(grant.values()):
             raise UsageError("--withdraw makes an invite void, and changes nothing else.")
@@ -89,7 +87,6 @@ def invite(name: str, output: Path | None, withdraw: bool, root: Path, **grant: 
 
 
 def _require_time(volume: Volume, name: str) -> None:
-
     for each in accounts.accounts(volume, owner=name):
         if each.access.name == name and each.state == "expired":
             hint = f"ppmctl user enable {name} --expires DURATION  gives more time; then invite again."
@@ -97,7 +94,6 @@ def _require_time(volume: Volume, name: str) -> None:
 
 
 def _withdraw(volume: Volume, name: str) -> Answer:
-
     accounts.account(volume, name)  # there is such a user
     if not joining.withdraw(volume, actor(), name):
         raise PpmError(f"There is no open invite of {name!r}.", hint=f"ppmctl user show {name}")
@@ -120,7 +116,6 @@ def first(root: Path, hosts: tuple[str, ...]) -> Answer:
     The file (user:secret) and ROOT/netrc are for the volume's owner alone. Where there is an admin nothing happens,
     so it can be run again.
     """
-
     volume = open_volume(root)
     made = first_admin.make(volume, actor(), hosts=hosts or first_admin.LOOPBACK)
     paths = [path for path in [volume.first_credential] if path.exists()]
@@ -144,7 +139,6 @@ def apply_(file: Path, dry_run: bool, root: Path) -> Answer:
     disabled, absent), and a user's email. It can be applied again: what is as it says stays untouched. A credential
     that was made in another way is never changed by it, and one that the list does not name stays as it is.
     """
-
     wanted = declare.parse(_text(file, "The list"))  # as who typed it, who may be root with a file of root's
     done = declare.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
     told = [f"{each.name}: {each.what}" for each in done] or ["Everything is as the list says."]
@@ -167,7 +161,6 @@ def _text(file: Path, what: str) -> str:
 @answers
 def list_(root: Path) -> Answer:
     """List the users and their tokens, and what they may do."""
-
     return listed(accounts.accounts(open_volume(there(root))))
 
 
@@ -177,7 +170,6 @@ def list_(root: Path) -> Answer:
 @answers
 def show(name: str, root: Path) -> Answer:
     """Show the user or token NAME: what it may do now, and its tokens."""
-
     volume = open_volume(there(root))
     found = accounts.account(volume, name)
     tokens = accounts.resting_on(volume, found)
@@ -227,7 +219,6 @@ def import_(
     the hash again, in nginx and in the application: what that costs is said of each line. Exits with 1 if one was
     refused; the others are taken.
     """
-
     lines = importing.parse(_text(file, "The htpasswd file"))
     limit = float("inf") if force else limit
     taken = importing.take(
