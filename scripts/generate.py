@@ -94,6 +94,8 @@ _ANSWERS = (
     '{"error": {"message": "what failed, on what", "hint": "what to do or type next, or null", "exit_code": 1}}',
     "```",
     "",
+    "What was done before it failed, such as files that were published, is beside `error` in the same document.",
+    "",
     "The exit code is the same with and without `--json`: 0 done, 1 failed, 2 wrong usage, 3 a bug in ppm, 4 a",
     "credential is missing, wrong or has not the right that is needed, 130 interrupted.",
 )

@@ -132,15 +132,20 @@ def test_a_failed_build_shows_its_end_and_gets_no_secrets(tmp_path: Path, monkey
     assert "s3cret" not in caught.value.message
 
 
+def _fail_to_build(project: Path, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+    """Make a project whose build ends with a `message`, an expression of Python."""
+    (project / "pyproject.toml").touch()
+    program = project / "python"
+    program.write_text(f"#!{sys.executable}\nimport os, sys\nsys.exit({message})\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
 @pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("4711", "4711")])
 def test_a_build_gets_a_date_unless_it_has_one(
     given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "pyproject.toml").touch()
-    program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}\nimport os, sys\nsys.exit('date ' + os.environ['SOURCE_DATE_EPOCH'])\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
+    _fail_to_build(tmp_path, monkeypatch, "'date ' + os.environ['SOURCE_DATE_EPOCH']")
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     if given:
         monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
@@ -149,11 +154,7 @@ def test_a_build_gets_a_date_unless_it_has_one(
 
 
 def test_a_failed_build_names_what_it_lacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pyproject.toml").touch()
-    program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit(\"error: command 'gcc' failed: No such file\")\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
+    _fail_to_build(tmp_path, monkeypatch, "\"error: command 'gcc' failed: No such file\"")
     monkeypatch.delenv("PPMCTL_ADD_PACKAGES", raising=False)
     with pytest.raises(PpmError, match=f"{tmp_path} can't be built without a C compiler") as caught:
         build.build(tmp_path, tmp_path)
