@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ppmctl import dists, events, folder
-from ppmctl.dists import InvalidDistribution
+from ppmctl import events, folder
+from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import InvalidDistribution
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import rules
-from ppmctl.environments.format import environment_of
 from ppmctl.errors import PpmError, Refused
 from ppmctl.store import Store
 
@@ -84,9 +85,9 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
 
 
 def _take(store: Store, path: Path, *, hard_links: bool, done: Adopted) -> str:
-    name = dists.parse_filename(path.name)
+    name = distribution.parse_filename(path.name)
     with store.area.take(path, hard_link=hard_links) as received:
-        dist = dists.inspect(received.path, path.name)
+        dist = distribution.inspect(received.path, path.name)
         if store.holds(name, received.sha256):
             done.same.append(path.name)
             return name.project

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Request, Response
 from ppmctl import audit
 from ppmctl.access import Access
 from ppmctl.account import Actor
-from ppmctl.dists import one_line
+from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import Refused
 
 MAX_BODY = 16 << 10  # bytes

@@ -14,7 +14,7 @@ from ppmctl import audit, files, token_api, uploads, wellknown
 from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.config import ServerSettings
 from ppmctl.credentials import Access, Credentials
-from ppmctl.dists import one_line
+from ppmctl.distributions.distribution import one_line
 from ppmctl.environments.reads import Environments
 from ppmctl.errors import PpmError, Refused
 from ppmctl.package_api import PackageApi

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppmctl import files, folder
-from ppmctl.dists import one_line
+from ppmctl.distributions.distribution import one_line
 from ppmctl.volume import Volume
 
 log = logging.getLogger(__name__)

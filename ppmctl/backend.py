@@ -15,7 +15,7 @@ from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 
 from ppmctl import folder, uploads
-from ppmctl.dists import normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import Refused
 from ppmctl.store import NotHere, Store
 from ppmctl.uploads import Upload

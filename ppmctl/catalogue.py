@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from ppmctl import dists, files, folder, index, stats, trail
-from ppmctl.dists import one_line
+from ppmctl import files, folder, index, stats, trail
+from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import one_line
+from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder
-from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.stats import Holding, Statistics
 from ppmctl.store import Store
 from ppmctl.volume import METADATA
@@ -32,7 +33,7 @@ class Catalogue:
         """The core metadata of a file, or None where there are none."""
         if file.core_metadata is None:
             return None
-        project = dists.parse_filename(file.filename).project
+        project = distribution.parse_filename(file.filename).project
         try:
             return self._store.volume.side_file(project, file.filename, METADATA).read_bytes()
         except OSError:
@@ -75,7 +76,7 @@ class Catalogue:
         summary = next((text for file in latest if (text := records[file.filename].summary) is not None), None)
         if summary is None:  # published before records had it
             found = (self.metadata(file) for file in latest)
-            summary = next((dists.summary(metadata) for metadata in found if metadata is not None), "")
+            summary = next((distribution.summary(metadata) for metadata in found if metadata is not None), "")
         publishers = [records[file.filename].uploaded_by for file in page.files]
         return Holding.of(page, summary=one_line(summary)[: folder.MAX_SUMMARY], publishers=publishers)
 

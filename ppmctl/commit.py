@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ppmctl import files, folder, index
-from ppmctl.dists import Dist, Filename
+from ppmctl.distributions.distribution import Dist, Filename
 from ppmctl.environments import layout
 from ppmctl.folder import Record
 from ppmctl.incoming import IncomingArea, IncomingFile

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from ppmctl import events, files
+from ppmctl.distributions.project_page import PageFile
 from ppmctl.errors import PpmError
-from ppmctl.project_page import PageFile
 from ppmctl.transport import Transport, failed
 
 _MAX_METADATA = 16 << 20  # bytes

@@ -7,9 +7,10 @@ import os
 import threading
 from pathlib import Path
 
-from ppmctl import audit, dists, files
+from ppmctl import audit, files
+from ppmctl.distributions import distribution
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import rules
-from ppmctl.environments.format import environment_of
 from ppmctl.errors import PpmError, Refused
 from ppmctl.store import Store
 from ppmctl.volume import REJECTED
@@ -90,7 +91,7 @@ class Watcher:
 
     def _publish(self, path: Path, state: object) -> None:
         with self._store.area.take(path) as received:
-            dist = dists.inspect(received.path, path.name)
+            dist = distribution.inspect(received.path, path.name)
             if files.identity(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
             try:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Request, Response
 from ppmctl import api
 from ppmctl.catalogue import Catalogue
 from ppmctl.credentials import Access
-from ppmctl.dists import is_name, normalise
+from ppmctl.distributions.distribution import is_name, normalise
 from ppmctl.environments import rules
 from ppmctl.errors import Refused
 from ppmctl.folder import MAX_REASON, STATUSES, is_reason

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from ppmctl import small_wheel
+from ppmctl.distributions import small_wheel
 
 # One project for all probes: what was in an index once keeps its folder there and the names of its files.
 PROJECT = "ppm-self-check"

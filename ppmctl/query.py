@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from packaging.metadata import RawMetadata
 
-from ppmctl import dists, events, stats
+from ppmctl import events, stats
 from ppmctl.address import Address
-from ppmctl.dists import one_line
+from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import one_line
+from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
 from ppmctl.download import Downloaded, Source
 from ppmctl.errors import PpmError, Unreachable, UsageError
-from ppmctl.project_page import PageFile, ProjectPage, Release
 from ppmctl.simple import NOT_SUCH_JSON, Index
 from ppmctl.stats import Holding, Statistics
 from ppmctl.transport import Transport
@@ -97,9 +98,9 @@ class Query:
 
     def page(self, name: str) -> ProjectPage:
         """A project's page; PpmError where there is no such project."""
-        if not dists.is_name(name):
+        if not distribution.is_name(name):
             raise PpmError(f"{name!r} is not a name of a project.")
-        normalised = dists.normalise(name)
+        normalised = distribution.normalise(name)
         page = self._projects.project(normalised)
         if page is None:
             raise PpmError(
@@ -164,7 +165,7 @@ class Query:
     def _metadata(self, release: Release | None) -> RawMetadata:
         for file in release.files if release is not None else ():
             if (content := self._projects.metadata(file)) is not None:
-                return dists.core_metadata(content)
+                return distribution.core_metadata(content)
         return {}
 
     def _similar(self, name: str) -> str:

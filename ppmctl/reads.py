@@ -16,8 +16,8 @@ from werkzeug.wsgi import wrap_file
 
 from ppmctl import accept, api, wellknown
 from ppmctl.config import ServerSettings
-from ppmctl.dists import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
-from ppmctl.environments.format import environment_of
+from ppmctl.distributions.distribution import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import PACKED
 from ppmctl.store import Store

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ppmctl import dists, events, files, folder, index
-from ppmctl.environments.format import PREFIX
+from ppmctl import events, files, folder, index
+from ppmctl.distributions import distribution
+from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, Record
 from ppmctl.store import Store, metadata_hash, record_of, sha256_of
@@ -79,7 +80,7 @@ def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
 def _write_side_files(volume: Volume, project: str, filename: str, record: Record | None) -> None:
     """Write a wheel's metadata, and a record where there is none."""
     path = volume.file(project, filename)
-    dist = dists.inspect(path, filename)
+    dist = distribution.inspect(path, filename)
     if record is None and dist.name.project != project:
         raise PpmError(f"it belongs into packages/{dist.name.project}/.")
     if record is not None and metadata_hash(dist) != record.core_metadata:

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from ppmctl.address import Address
-from ppmctl.dists import is_name, normalise, one_line
+from ppmctl.distributions.distribution import is_name, normalise, one_line
+from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import PpmError
-from ppmctl.project_page import ProjectPage
 from ppmctl.transport import Answer, Transport, absolute, failed
 
 # As pip sends it, so that every index has an answer to it.

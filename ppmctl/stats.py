@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ppmctl.dists import is_name, normalise, one_line
+from ppmctl.distributions.distribution import is_name, normalise, one_line
+from ppmctl.distributions.project_page import ProjectPage, total
 from ppmctl.folder import timestamp
-from ppmctl.project_page import ProjectPage, total
 from ppmctl.trail import Entry
 
 

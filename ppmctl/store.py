@@ -18,7 +18,7 @@ from typing import NoReturn
 from packaging.version import InvalidVersion, Version
 
 from ppmctl import commit, files, folder, index
-from ppmctl.dists import Dist, Filename
+from ppmctl.distributions.distribution import Dist, Filename
 from ppmctl.errors import PpmError, Refused
 from ppmctl.folder import CLOSED, STATUSES, Folder, Record, Status
 from ppmctl.incoming import IncomingArea, IncomingFile

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ppmctl import access
-from ppmctl.dists import InvalidDistribution, is_name, normalise, parse_filename
+from ppmctl.distributions.distribution import InvalidDistribution, is_name, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.volume import Volume
 

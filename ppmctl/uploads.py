@@ -18,12 +18,13 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
-from ppmctl import api, dists
+from ppmctl import api
 from ppmctl.account import Actor
 from ppmctl.credentials import Access
-from ppmctl.dists import Filename, InvalidDistribution
+from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import Filename, InvalidDistribution
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import rules
-from ppmctl.environments.format import environment_of
 from ppmctl.errors import Refused
 from ppmctl.incoming import DIGESTS, IncomingFile
 from ppmctl.store import Store
@@ -136,7 +137,7 @@ def publish(store: Store, upload: Upload) -> None:
     try:
         # The file's own buffer first: a full disk shows here, and the archive is read from disk.
         upload.content.finish()
-        dist = dists.inspect(upload.content.path, name.filename)
+        dist = distribution.inspect(upload.content.path, name.filename)
     except InvalidDistribution as exc:
         raise Refused(400, exc.message) from exc
     if is_environment:
@@ -177,14 +178,16 @@ def out_of_space() -> Refused:
 
 def _name(upload: Upload) -> Filename:
     try:
-        name = dists.parse_filename(upload.filename)
+        name = distribution.parse_filename(upload.filename)
     except InvalidDistribution as exc:
         raise Refused(400, exc.message) from exc
     if not upload.by.may("publish", name.project):
         raise Refused(403, f"The credential {upload.by.name} may not publish {name.project}")
     said = upload.fields.get("name")
-    if said and dists.normalise(said) != name.project:
-        raise Refused(400, f"The form says that {name.filename} belongs to the project {dists.one_line(said)!r}")
+    if said and distribution.normalise(said) != name.project:
+        raise Refused(
+            400, f"The form says that {name.filename} belongs to the project {distribution.one_line(said)!r}"
+        )
     return name
 
 

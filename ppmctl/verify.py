@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import dists, events, folder, index
-from ppmctl.dists import InvalidDistribution
+from ppmctl import events, folder, index
+from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import InvalidDistribution
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import layout
-from ppmctl.environments.format import environment_of
 from ppmctl.errors import PpmError
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.rebuild import stray_pages
@@ -62,7 +63,7 @@ def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
 
 def _project(volume: Volume, project: str) -> Iterator[Difference]:
     where = f"packages/{project}"
-    if not dists.is_normalised(project):
+    if not distribution.is_normalised(project):
         yield Difference(where=where, what="is not the normalised name of a project", mend="move it away")
         return
     try:
@@ -88,7 +89,7 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     path = volume.file(content.project, file.filename)
     where, record = _below(volume, path), file.record
     try:
-        name = dists.parse_filename(file.filename)
+        name = distribution.parse_filename(file.filename)
         if name.project != content.project or str(name.version) != record.version:
             yield Difference(
                 where=where, what="is in another project's folder, or its record is another's", mend=_LOST
@@ -127,7 +128,7 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
     for filename in content.unrecorded:
         path = volume.file(content.project, filename)
         try:
-            dists.parse_filename(filename)
+            distribution.parse_filename(filename)
             recorded = path.with_name(filename + RECORD).exists()
             what = "has a record that can't be read" if recorded else "has no record, so no page lists it"
             yield Difference(where=_below(volume, path), what=what)

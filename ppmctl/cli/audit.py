@@ -10,7 +10,7 @@ import click
 from ppmctl import output, trail
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, root_option
-from ppmctl.dists import one_line
+from ppmctl.distributions.distribution import one_line
 
 
 @click.command()

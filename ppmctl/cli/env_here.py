@@ -12,10 +12,10 @@ import click
 from ppmctl import output
 from ppmctl.cli.env_place import found, name_argument, of_index, report, revision_argument, settle
 from ppmctl.cli.options import Answer
+from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments import agreement, change, installing, resolver, venv
 from ppmctl.environments import lock as locks
 from ppmctl.environments import tools as programs
-from ppmctl.environments.format import Revision
 from ppmctl.environments.installing import By
 from ppmctl.environments.remote import Remote
 from ppmctl.environments.resolver import Wanted

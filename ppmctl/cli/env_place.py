@@ -13,10 +13,10 @@ import click
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.place import connected, index_options
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments import change, known
-from ppmctl.environments import format as formats
 from ppmctl.environments.change import Changed
-from ppmctl.environments.format import Revision
 from ppmctl.environments.merging import Conflict
 from ppmctl.environments.remote import Entry, Remote
 from ppmctl.environments.requirement import Requirement, doubles, group

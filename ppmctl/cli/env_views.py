@@ -11,8 +11,8 @@ import click
 from ppmctl import files, output, session
 from ppmctl.cli.env_place import found, name_argument, of_index, revision_argument
 from ppmctl.cli.options import Answer
-from ppmctl.environments import format as formats
-from ppmctl.environments.format import Revision
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments.journal import Journal
 from ppmctl.environments.merging import differences
 from ppmctl.environments.remote import Entry, Remote

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppmctl import output
-from ppmctl.dists import one_line
+from ppmctl.distributions.distribution import one_line
 from ppmctl.query import Project
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import get_args
 
-from ppmctl.dists import normalise
+from ppmctl.distributions.distribution import normalise
 from ppmctl.errors import UsageError
 from ppmctl.wellknown import ReadAccess, Upstream
 

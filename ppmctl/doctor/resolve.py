@@ -19,6 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from ppmctl import transport
+from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.doctor import clients, clients_pip
 from ppmctl.doctor.clients_pip import OLDEST
 from ppmctl.doctor.clients_values import (
@@ -35,7 +36,6 @@ from ppmctl.doctor.clients_values import (
     run,
 )
 from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.project_page import ProjectPage
 from ppmctl.simple import Index
 
 PATIENCE = 60.0  # seconds for each client

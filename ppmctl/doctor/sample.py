@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
 from ppmctl.probe import PROJECT
-from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.simple import parse_names, parse_page
 from ppmctl.transport import Answer
 

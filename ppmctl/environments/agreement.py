@@ -9,7 +9,7 @@ from typing import Literal
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.dists import normalise
+from ppmctl.distributions.distribution import normalise
 from ppmctl.environments.lock import Lock
 from ppmctl.environments.venv import Content, Installed
 

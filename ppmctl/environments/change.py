@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from ppmctl.environments import format as formats
-from ppmctl.environments.format import MAX_CHANGE, Revision
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.environment_revision import MAX_CHANGE, Revision
 from ppmctl.environments.merging import Conflict, Groups, merge
 from ppmctl.environments.remote import History, Remote
 from ppmctl.environments.requirement import flat, normal

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ppmctl.dists import normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ppmctl.dists import normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.environments import conda, lock, requirements_txt
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from ppmctl import events
+from ppmctl.distributions.environment_revision import LOCK, REQUIREMENTS, Revision
 from ppmctl.environments import agreement, tools, venv
 from ppmctl.environments import lock as locks
-from ppmctl.environments.format import LOCK, REQUIREMENTS, Revision
 from ppmctl.environments.lock import Lock
 from ppmctl.environments.tools import Tools
 from ppmctl.errors import PpmError, UsageError

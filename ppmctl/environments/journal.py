@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ppmctl.dists import one_line
+from ppmctl.distributions.distribution import one_line
 
 
 @dataclass(frozen=True, kw_only=True)

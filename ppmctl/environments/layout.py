@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl import files
-from ppmctl.environments import format as formats
-from ppmctl.environments.format import ABOUT, NUMBER, environment_of
-from ppmctl.environments.wheel import NotARevision, read_forms
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.environment_revision import ABOUT, NUMBER, environment_of
+from ppmctl.distributions.environment_wheel import NotARevision, read_forms
 from ppmctl.folder import Folder, StoredFile
 from ppmctl.volume import Volume
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppmctl import files
-from ppmctl.environments.format import PREFIX
+from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.environments.layout import LOG
 from ppmctl.store import Store
 

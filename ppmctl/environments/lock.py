@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from packaging.pylock import Package, PackageSdist, PackageWheel
 
-from ppmctl.dists import one_line
-from ppmctl.environments.format import has_credential, parse_lock
+from ppmctl.distributions.distribution import one_line
+from ppmctl.distributions.environment_revision import has_credential, parse_lock
 from ppmctl.environments.merging import Difference, differences
 from ppmctl.errors import PpmError, UsageError
 

@@ -8,8 +8,8 @@ from werkzeug.wrappers import Request, Response
 
 from ppmctl import api, reads
 from ppmctl.config import ServerSettings
-from ppmctl.environments import format as formats
-from ppmctl.environments.format import FILES, NUMBER, PREFIX
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.environment_revision import FILES, NUMBER, PREFIX
 from ppmctl.environments.layout import LATEST, LOG
 from ppmctl.environments.listing import MAX_LIMIT, Listing
 from ppmctl.errors import Refused, UsageError

@@ -13,17 +13,17 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from ppmctl import dists
 from ppmctl.address import Address
+from ppmctl.distributions import distribution
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.environment_revision import Revision
+from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
+from ppmctl.distributions.project_page import PageFile
 from ppmctl.download import Source
-from ppmctl.environments import format as formats
-from ppmctl.environments.format import Revision
 from ppmctl.environments.journal import Journal, Line, journal
-from ppmctl.environments.wheel import from_wheel, to_wheel
 from ppmctl.errors import PpmError, Unreachable
 from ppmctl.packages import RemotePackages
 from ppmctl.patience import Patience
-from ppmctl.project_page import PageFile
 from ppmctl.simple import NOT_SUCH_JSON, Index
 from ppmctl.transport import Answer, Transport, failed
 
@@ -158,7 +158,7 @@ class Remote:
                 revision=entry.number,
                 by="",
                 at=f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time else "",
-                change=formats.change_of(dists.summary(self._source.metadata(entry.file) or b"")),
+                change=formats.change_of(distribution.summary(self._source.metadata(entry.file) or b"")),
                 deleted=entry.deleted is not None,
                 why=entry.deleted or "",
             )

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Parsed
 
-from ppmctl.dists import normalise, one_line
-from ppmctl.environments import format as formats
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import UsageError
 
 MAX_LENGTH = 2000  # characters of one requirement

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ppmctl.distributions.environment_revision import LOCK
 from ppmctl.environments import lock
-from ppmctl.environments.format import LOCK
 from ppmctl.environments.tools import Tools, need_uv, run
 from ppmctl.errors import PpmError, UsageError
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ppmctl import folder
 from ppmctl.access import Access
-from ppmctl.dists import Filename
-from ppmctl.environments import format as formats
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.distribution import Filename
+from ppmctl.distributions.environment_revision import Revision, environment_of
+from ppmctl.distributions.environment_wheel import NotARevision, from_wheel
 from ppmctl.environments import layout
-from ppmctl.environments.format import Revision, environment_of
-from ppmctl.environments.wheel import NotARevision, from_wheel
 from ppmctl.errors import Refused, UsageError
 from ppmctl.folder import Folder
 from ppmctl.store import Store

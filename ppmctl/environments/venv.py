@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ppmctl.dists import normalise
+from ppmctl.distributions.distribution import normalise
 from ppmctl.environments.tools import Tools, run
 from ppmctl.errors import PpmError, UsageError
 

@@ -12,8 +12,8 @@ from logging.handlers import BufferingHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ppmctl import dists
-from ppmctl.dists import Dist, InvalidDistribution
+from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import Dist, InvalidDistribution
 from ppmctl.errors import PpmError
 
 _NEVER_FLUSHED = 1 << 30
@@ -41,7 +41,7 @@ class LocalFile:
 def check(path: Path) -> LocalFile:
     """Read the file at `path`; InvalidDistribution says why it is not one to publish."""
     try:
-        dist = dists.inspect(path, path.name)
+        dist = distribution.inspect(path, path.name)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, io.SEEK_END)
@@ -55,7 +55,7 @@ def require_leave(file: LocalFile, host: str) -> None:
 
     The classifier `Private :: Do Not Upload` is there for that, and says nothing of an index of one's own.
     """
-    classifiers = dists.core_metadata(file.dist.metadata).get("classifiers", [])
+    classifiers = distribution.core_metadata(file.dist.metadata).get("classifiers", [])
     private = next((name for name in classifiers if name.startswith("Private ::")), None)
     if private is None:
         return
@@ -78,17 +78,17 @@ def _twine_check(path: Path) -> tuple[str, ...]:
         try:
             has_failed = command.check([str(path)])
         except TwineException as exc:
-            raise InvalidDistribution(f"{path.name}: {dists.one_line(exc)}.") from exc
+            raise InvalidDistribution(f"{path.name}: {distribution.one_line(exc)}.") from exc
     errors = [record for record in records if record.levelno >= logging.ERROR]
     if has_failed:
         # its first line is a sentence about another index, what is wrong follows
         what = "; ".join(" ".join(record.getMessage().splitlines()[1:]) for record in errors)
         raise InvalidDistribution(
-            f"{path.name}: its description can't be rendered: {dists.one_line(what)}.",
+            f"{path.name}: its description can't be rendered: {distribution.one_line(what)}.",
             hint="Mend the README, or say in the metadata what it is: text/markdown, text/x-rst, text/plain.",
         )
     return tuple(
-        f"{path.name}: {dists.one_line(record.getMessage())}."
+        f"{path.name}: {distribution.one_line(record.getMessage())}."
         for record in records
         if record.levelno == logging.WARNING
     )

@@ -16,8 +16,8 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ppmctl import archives
-from ppmctl.dists import Filename, InvalidDistribution, one_line
+from ppmctl.distributions import archive
+from ppmctl.distributions.distribution import Filename, InvalidDistribution, one_line
 from ppmctl.errors import PpmError, some
 from ppmctl.publishing import secret_patterns
 from ppmctl.publishing.git import Tracking
@@ -75,7 +75,7 @@ def members(path: Path) -> Iterator[Member]:
         for name, size, _form, content in opened(path):
             if content is not None:
                 yield Member(name=name, size=size, head=content.read(READ))
-    except archives.UNREADABLE as exc:
+    except archive.UNREADABLE as exc:
         raise InvalidDistribution(f"{path.name} is not a readable archive: {one_line(exc)}.") from exc
 
 

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from ppmctl import events
-from ppmctl.dists import Filename, InvalidDistribution, normalise, parse_filename
+from ppmctl.distributions.distribution import Filename, InvalidDistribution, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import contents, project_version
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol
 
+from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError, Unreachable
 from ppmctl.patience import Patience
-from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.publishing.check import LocalFile
 from ppmctl.transport import PASSING, Answer
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ppmctl import events, session
 from ppmctl.address import Address
 from ppmctl.credential import Credential
-from ppmctl.dists import normalise
+from ppmctl.distributions.distribution import normalise
 from ppmctl.download import Source
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.patience import Patience

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from ppmctl import archives, dists, events
+from ppmctl import events
+from ppmctl.distributions import archive, distribution
 from ppmctl.download import Source
 from ppmctl.errors import PpmError
 from ppmctl.publishing import contents
@@ -38,10 +39,10 @@ def _settled(step: Step, source: Source, folder: Path) -> Step:
         return step
     try:
         there = source.download(listed, folder).path
-        dists.inspect(there, step.file.filename)
+        distribution.inspect(there, step.file.filename)
         if not same_content(step.file.path, there):
             return step
-    except (PpmError, *archives.UNREADABLE):
+    except (PpmError, *archive.UNREADABLE):
         return step  # what can't be compared is a conflict
     events.note(
         f"{step.file.filename} was built again from the same content; the file that is in the index stays"

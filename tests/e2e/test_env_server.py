@@ -22,8 +22,8 @@ from support.servers import Server, ppmctl
 from support.tracing import counted
 
 from ppmctl import folder
-from ppmctl.environments.format import FILES, Revision
-from ppmctl.environments.wheel import from_wheel, to_wheel
+from ppmctl.distributions.environment_revision import FILES, Revision
+from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
 from ppmctl.folder import Record
 from ppmctl.volume import RECORD, Volume
 

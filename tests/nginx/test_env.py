@@ -12,7 +12,7 @@ from support.clients import Machine, machine
 from support.environments import revision
 from support.webserver import Site
 
-from ppmctl.environments.format import FILES
+from ppmctl.distributions.environment_revision import FILES
 
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 FOR_EVER = "max-age=31536000, immutable"

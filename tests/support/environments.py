@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ppmctl.environments.format import Revision, listed
-from ppmctl.environments.wheel import to_wheel
+from ppmctl.distributions.environment_revision import Revision, listed
+from ppmctl.distributions.environment_wheel import to_wheel
 from support import wheels
 from support.clients import Installer, Machine
 from support.servers import Server

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support import wheels
 
-from ppmctl.dists import InvalidDistribution, parse_filename
+from ppmctl.distributions.distribution import InvalidDistribution, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import contents, existing_dist, same_content
 from ppmctl.publishing import git as gits

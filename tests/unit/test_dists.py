@@ -16,19 +16,20 @@ import pytest
 from support import wheels
 from support.generated import given, st
 
-from ppmctl import archives, dists
-from ppmctl.dists import InvalidDistribution
+from ppmctl.distributions import archive as archive_module
+from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import InvalidDistribution
 
 
 @pytest.fixture
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the limits to an eighth, or what is too large takes seconds to make; a test below shows the real ones."""
-    monkeypatch.setattr(archives, "MAX_METADATA", archives.MAX_METADATA // 8)
-    monkeypatch.setattr(archives, "BOMB_FLOOR", archives.BOMB_FLOOR // 8)
+    monkeypatch.setattr(archive_module, "MAX_METADATA", archive_module.MAX_METADATA // 8)
+    monkeypatch.setattr(archive_module, "BOMB_FLOOR", archive_module.BOMB_FLOOR // 8)
 
 
-def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = None) -> dists.Dist:
-    return dists.inspect(wheels.write(folder, made), filename or made[0])
+def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = None) -> distribution.Dist:
+    return distribution.inspect(wheels.write(folder, made), filename or made[0])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = Non
     ],
 )
 def test_filenames(filename: str, project: str, version: str, kind: str) -> None:
-    name = dists.parse_filename(filename)
+    name = distribution.parse_filename(filename)
     assert (name.project, str(name.version), name.kind) == (project, version, kind)
 
 
@@ -70,7 +71,7 @@ def test_filenames(filename: str, project: str, version: str, kind: str) -> None
 )
 def test_a_filename_that_is_none_is_refused(filename: str) -> None:
     with pytest.raises(InvalidDistribution):
-        dists.parse_filename(filename)
+        distribution.parse_filename(filename)
 
 
 @given(st.text(max_size=60))
@@ -78,10 +79,10 @@ def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
     """Whatever a client sends as a filename is answered, not a crash; what is accepted can't leave its folder."""
     for filename in (text, f"{text}-1.0.tar.gz", f"{text}-py3-none-any.whl"):
         try:
-            name = dists.parse_filename(filename)
+            name = distribution.parse_filename(filename)
         except InvalidDistribution:
             continue
-        assert dists.is_normalised(name.project)
+        assert distribution.is_normalised(name.project)
         assert Path(filename).name == filename
         assert not filename.startswith(".")
 
@@ -99,7 +100,7 @@ def test_an_sdist_is_read(tmp_path: Path) -> None:
 
 def test_a_zip_sdist_is_read(tmp_path: Path) -> None:
     made = "thing-2.0.zip", wheels.zip_of({"thing-2.0/PKG-INFO": wheels.metadata("thing", "2.0")})
-    assert inspect(tmp_path, made).name.version == dists.Version("2.0")
+    assert inspect(tmp_path, made).name.version == distribution.Version("2.0")
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5"])
@@ -241,7 +242,7 @@ BAD_WHEELS = {
     "a link": (lambda: linked("x-link"), ": its member 'x-link' is a symbolic link."),
     "a link of a long name": (lambda: linked("y" * 201), f": its member '{'y' * 200}' is a symbolic link."),
     "drive": (lambda: wheels.wheel("x", "1.0", files={"C:x.py": b""})[1], LEAVES.format("C:x.py")),
-    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(archives.BOMB_FLOOR + 1)})[1], BOMB),
+    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(archive_module.BOMB_FLOOR + 1)})[1], BOMB),
     "another metadata version to come": (
         lambda: described(wheels.metadata("x", "1.0", metadata_version="9.9")),
         " has Metadata-Version '9.9'; this index knows up to 2.5.",
@@ -249,7 +250,7 @@ BAD_WHEELS = {
     "noise as metadata": (lambda: described(bytes(range(256)) * 4), "metadata"),
     "empty metadata": (lambda: described(b""), " has metadata without a Metadata-Version."),
     "huge metadata": (
-        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * archives.MAX_METADATA)[1],
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * archive_module.MAX_METADATA)[1],
         ": its metadata is over 2 MB.",
     ),
     "damaged LZMA": (lambda: damaged(zipfile.ZIP_LZMA), "not a readable archive"),
@@ -325,7 +326,7 @@ BAD_SDISTS = {
     "drive": (lambda: sdist_with("C:/x"), "unpacked safely"),
     "backslash": (lambda: sdist_with("x-1.0\\..\\..\\x"), "unpacked safely"),
     "a bomb after its end": (
-        lambda: wheels.sdist("x", "1.0")[1] + gzip.compress(bytes(archives.BOMB_FLOOR + 1)),
+        lambda: wheels.sdist("x", "1.0")[1] + gzip.compress(bytes(archive_module.BOMB_FLOOR + 1)),
         BOMB,
     ),
     "garbage": (lambda: b"nothing", " is not a readable archive: "),
@@ -342,7 +343,7 @@ BAD_SDISTS = {
     ),
     "two of them": (lambda: tar_with(member("y-1.0/PKG-INFO")), LACKS.format(2)),
     "huge metadata": (
-        lambda: tar_with(member("y-1.0/PKG-INFO", size=archives.MAX_METADATA + 1)),
+        lambda: tar_with(member("y-1.0/PKG-INFO", size=archive_module.MAX_METADATA + 1)),
         ": its metadata is over 2 MB.",
     ),
     "another project": (
@@ -408,22 +409,22 @@ BAD_SDISTS = {
         )
     },
     "a huge header": (
-        lambda: pax_header(archives.MAX_HEADER + 1),
+        lambda: pax_header(archive_module.MAX_HEADER + 1),
         " is not a readable archive: a header is over 1 MB.",
     ),
     "a huge name": (
-        lambda: tar_with(member("x-1.0/" + "y" * archives.MAX_HEADER)),
+        lambda: tar_with(member("x-1.0/" + "y" * archive_module.MAX_HEADER)),
         " is not a readable archive: a header is over 1 MB.",
     ),
     "a huge link": (
-        lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "y" * (archives.MAX_HEADER + 1))),
+        lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "y" * (archive_module.MAX_HEADER + 1))),
         " is not a readable archive: a header is over 1 MB.",
     ),
     "device": (lambda: tar_with(member("x-1.0/d", tarfile.CHRTYPE)), UNSAFE + "member 'x-1.0/d' is a device."),
     "pipe": (lambda: tar_with(member("x-1.0/d", tarfile.FIFOTYPE)), UNSAFE + "member 'x-1.0/d' is a device."),
-    "bomb": (lambda: tar_with(member("x-1.0/z", size=archives.BOMB_FLOOR + 1)), BOMB),
+    "bomb": (lambda: tar_with(member("x-1.0/z", size=archive_module.BOMB_FLOOR + 1)), BOMB),
     "bomb behind the end": (
-        lambda: gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(archives.BOMB_FLOOR)),
+        lambda: gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(archive_module.BOMB_FLOOR)),
         BOMB,
     ),
 }
@@ -448,7 +449,7 @@ BAD_ZIP_SDISTS = {
     "no PKG-INFO": (lambda: wheels.zip_of({"x-1.0/x.py": b""}), "0 PKG-INFO"),
     "another version": (lambda: zip_sdist(version="2.0"), "version 2.0"),
     "parent folder": (lambda: zip_sdist(**{"../x": b""}), "leave the folder"),
-    "bomb": (lambda: zip_sdist(**{"x-1.0/zeros": bytes(archives.BOMB_FLOOR + 1)}), "bomb"),
+    "bomb": (lambda: zip_sdist(**{"x-1.0/zeros": bytes(archive_module.BOMB_FLOOR + 1)}), "bomb"),
 }
 
 
@@ -487,7 +488,7 @@ def test_what_an_sdist_may_have(tmp_path: Path) -> None:
         member("x-1.0/h", tarfile.LNKTYPE, "x-1.0/a/b"),
         member("x-1.0/a/PKG-INFO", size=3),
         member("./x-1.0/..dots/name", size=3),
-        member("x-1.0/" + "y" * (archives.MAX_HEADER - 7)),
+        member("x-1.0/" + "y" * (archive_module.MAX_HEADER - 7)),
     )
     assert inspect(tmp_path, ("x-1.0.tar.gz", content)).metadata == wheels.metadata("x", "1.0")
     content = gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(5000))
@@ -503,7 +504,7 @@ def test_what_an_sdist_may_have(tmp_path: Path) -> None:
     ],
 )
 def test_a_wheel_s_own_folder_may_be_written_otherwise(tmp_path: Path, filename: str, info: str) -> None:
-    version = dists.parse_filename(filename).version
+    version = distribution.parse_filename(filename).version
     meta = wheels.metadata("my-pkg", str(version))
     members = {f"{info}.dist-info/METADATA": meta, f"{info}.dist-info/WHEEL": b"", f"{info}.dist-info/RECORD": b""}
     assert inspect(tmp_path, (filename, wheels.zip_of(members))).metadata == meta
@@ -525,8 +526,8 @@ def test_a_zip_sdist_has_one_pkg_info(tmp_path: Path, members: dict[str, bytes],
 
 
 def test_the_limits() -> None:
-    assert (archives.MAX_METADATA, archives.MAX_HEADER) == (16 << 20, 1 << 20)
-    assert (archives.BOMB_RATIO, archives.BOMB_FLOOR) == (50, 64 << 20)
+    assert (archive_module.MAX_METADATA, archive_module.MAX_HEADER) == (16 << 20, 1 << 20)
+    assert (archive_module.BOMB_RATIO, archive_module.BOMB_FLOOR) == (50, 64 << 20)
 
 
 def test_limits_are_the_last_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,16 +538,16 @@ def test_limits_are_the_last_that_passes(tmp_path: Path, monkeypatch: pytest.Mon
     for made, whole in ((wheel, unpacked), (sdist, len(gzip.decompress(sdist[1])))):
         for name, least in (("MAX_METADATA", length), ("BOMB_FLOOR", whole)):
             with monkeypatch.context() as limits:
-                limits.setattr(archives, "BOMB_RATIO", 0)
-                limits.setattr(archives, name, least)
+                limits.setattr(archive_module, "BOMB_RATIO", 0)
+                limits.setattr(archive_module, name, least)
                 inspect(tmp_path, made)
-                limits.setattr(archives, name, least - 1)
+                limits.setattr(archive_module, name, least - 1)
                 with pytest.raises(InvalidDistribution):
                     inspect(tmp_path, made)
     # the ratio counts where it allows more than the floor
-    monkeypatch.setattr(archives, "BOMB_FLOOR", 0)
+    monkeypatch.setattr(archive_module, "BOMB_FLOOR", 0)
     inspect(tmp_path, wheel)
-    monkeypatch.setattr(archives, "BOMB_RATIO", 1)
+    monkeypatch.setattr(archive_module, "BOMB_RATIO", 1)
     with pytest.raises(InvalidDistribution, match="more than 1 times its size"):
         inspect(tmp_path, sdist)
 
@@ -560,17 +561,17 @@ def test_a_wheel_may_have_others_in_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("size", [0, 5 << 20], ids=["behind the end", "metadata"])
 def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> None:
-    end = bytes(0 if size else archives.BOMB_FLOOR)
+    end = bytes(0 if size else archive_module.BOMB_FLOOR)
     content = gzip.compress(gzip.decompress(tar_with(member("y-1.0/PKG-INFO", size=size))) + end)
     path = wheels.write(tmp_path, ("x-1.0.tar.gz", content))
     tracemalloc.start()
     try:
         with pytest.raises(InvalidDistribution):
-            dists.inspect(path, path.name)
+            distribution.inspect(path, path.name)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < archives.BOMB_FLOOR, "the metadata alone may be 2 MB, three times while they are joined"
+    assert peak < archive_module.BOMB_FLOOR, "the metadata alone may be 2 MB, three times while they are joined"
 
 
 @pytest.mark.parametrize("raised", [ValueError("why\nso"), UnicodeError("why so"), LookupError("why so")])
@@ -580,8 +581,8 @@ def test_metadata_that_can_t_be_parsed(tmp_path: Path, monkeypatch: pytest.Monke
     def fails(_metadata: bytes) -> None:
         raise raised
 
-    monkeypatch.setattr(dists, "parse_email", fails)
-    assert dists.core_metadata(b"") == {}
+    monkeypatch.setattr(distribution, "parse_email", fails)
+    assert distribution.core_metadata(b"") == {}
     with pytest.raises(InvalidDistribution) as refusal:
         inspect(tmp_path, wheels.wheel("x", "1.0"))
     assert refusal.value.message == f"{WHEEL} has metadata that can't be parsed: why so."
@@ -589,14 +590,14 @@ def test_metadata_that_can_t_be_parsed(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_disk_that_fails_is_no_broken_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
-        dists.inspect(tmp_path / "not-here", "x-1.0.tar.gz")
+        distribution.inspect(tmp_path / "not-here", "x-1.0.tar.gz")
 
     def fails(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(archives, "wheel_metadata", fails)
+    monkeypatch.setattr(archive_module, "wheel_metadata", fails)
     with pytest.raises(OSError, match="Input/output error"):
-        dists.inspect(tmp_path / "not-here", WHEEL)
+        distribution.inspect(tmp_path / "not-here", WHEEL)
 
 
 NO_FILENAME = "is not a filename for a distribution: letters, digits and . _ + ! - only, 200 characters at most."
@@ -615,7 +616,7 @@ NO_FILENAME = "is not a filename for a distribution: letters, digits and . _ + !
 )
 def test_a_filename_is_refused_with_the_reason(filename: str, says: str) -> None:
     with pytest.raises(InvalidDistribution) as refusal:
-        dists.parse_filename(filename)
+        distribution.parse_filename(filename)
     assert refusal.value.message.startswith(says)
     assert refusal.value.message.endswith(".")
     assert not refusal.value.message.endswith("..")
@@ -624,32 +625,32 @@ def test_a_filename_is_refused_with_the_reason(filename: str, says: str) -> None
 def test_names_and_filenames_have_a_length() -> None:
     """200 characters: docs/volume.md says what else a file's name has to have room for."""
     longest = "x-" + "1" * (200 - len("x-.tar.gz")) + ".tar.gz"
-    assert dists.parse_filename(longest).project == "x"
+    assert distribution.parse_filename(longest).project == "x"
     with pytest.raises(InvalidDistribution):
-        dists.parse_filename(longest.replace("x-", "xx-"))
-    for known in (dists.is_name, dists.is_normalised):
+        distribution.parse_filename(longest.replace("x-", "xx-"))
+    for known in (distribution.is_name, distribution.is_normalised):
         assert known("x" * 200)
         assert not known("x" * 201)
         assert not known("")
         assert not known("-x")
-    assert dists.is_name("X.y_Z")
-    assert not dists.is_normalised("X.y_Z")
-    assert dists.normalise("X.y__Z") == "x-y-z"
+    assert distribution.is_name("X.y_Z")
+    assert not distribution.is_normalised("X.y_Z")
+    assert distribution.normalise("X.y__Z") == "x-y-z"
 
 
 def test_what_a_page_says_of_a_file_is_on_one_line(tmp_path: Path) -> None:
     meta = b"Metadata-Version: 2.1\nName: x\nVersion: 1.0\nSummary: one\n  and\ttwo\nRequires-Python: >=3.9,\n  <4\n"
     found = inspect(tmp_path, wheels.wheel("x", "1.0", meta=meta))
     assert (found.summary, found.requires_python) == ("one and two", ">=3.9, <4")
-    assert dists.summary(meta) == "one and two"
+    assert distribution.summary(meta) == "one and two"
     found = inspect(tmp_path, wheels.wheel("x", "1.0", meta=b"Metadata-Version: 2.1\nName: x\nVersion: 1.0\n"))
     assert (found.summary, found.requires_python) == ("", None)
-    assert dists.summary(b"Name: x") == ""
-    assert dists.core_metadata(meta)["name"] == "x"
+    assert distribution.summary(b"Name: x") == ""
+    assert distribution.core_metadata(meta)["name"] == "x"
 
 
 def test_a_phrase_for_a_message() -> None:
-    assert dists.one_line("a\n b..") == "a b"
-    assert dists.one_line("a\x1b[31mb\u2028c") == "a?[31mb c"
-    assert dists.one_line("x" * 400) == "x" * 300
-    assert dists.one_line(ValueError("why.")) == "why"
+    assert distribution.one_line("a\n b..") == "a b"
+    assert distribution.one_line("a\x1b[31mb\u2028c") == "a?[31mb c"
+    assert distribution.one_line("x" * 400) == "x" * 300
+    assert distribution.one_line(ValueError("why.")) == "why"

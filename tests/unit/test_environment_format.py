@@ -12,9 +12,9 @@ import pytest
 import yaml
 from packaging.metadata import Metadata
 
-from ppmctl.environments import format as formats
-from ppmctl.environments.format import Revision
-from ppmctl.environments.wheel import NotARevision, from_wheel, to_wheel
+from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions.environment_revision import Revision
+from ppmctl.distributions.environment_wheel import NotARevision, from_wheel, to_wheel
 from ppmctl.errors import UsageError
 
 LOCK = """\

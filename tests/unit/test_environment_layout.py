@@ -12,7 +12,8 @@ import pytest
 from support import wheels
 from support.environments import revision
 
-from ppmctl import dists, index, rebuild, verify
+from ppmctl import index, rebuild, verify
+from ppmctl.distributions import distribution
 from ppmctl.environments import listing
 from ppmctl.store import Store
 
@@ -24,7 +25,7 @@ def put(store: Store, made: tuple[str, bytes], *, by: str = "ann+laptop", **opti
     with store.area.new_file() as received:
         received.write(made[1])
         received.finish()
-        store.put(received, dists.inspect(received.path, made[0]), by=by, **options)
+        store.put(received, distribution.inspect(received.path, made[0]), by=by, **options)
 
 
 def top(store: Store, name: str = "ml") -> Path:

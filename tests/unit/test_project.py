@@ -25,12 +25,12 @@ GROUND = ("errors", "files", "user_dirs", "user_record", "owners", "volume")
 # What commands and the server stand on: these import each other (in one direction) and the ground.
 CORE = (
     *(
-        "archives",
-        "dists",
-        "environments.format",
-        "small_wheel",
-        "environments.wheel",
-        "project_page",
+        "distributions.archive",
+        "distributions.distribution",
+        "distributions.environment_revision",
+        "distributions.small_wheel",
+        "distributions.environment_wheel",
+        "distributions.project_page",
         "folder",
         "environments.layout",
         "index",

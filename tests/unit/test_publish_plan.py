@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl.dists import Dist, parse_filename
+from ppmctl.distributions.distribution import Dist, parse_filename
+from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
 from ppmctl.patience import PATIENCE, PAUSES, Patience
-from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.publishing import plan as plans
 from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plan import Plan, Step, carry_out, compare

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from ppmctl import events, stats
+from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.project_page import PageFile, ProjectPage
 from ppmctl.query import SUMMARIES, Query
 from ppmctl.stats import Holding, Statistics
 

@@ -15,8 +15,9 @@ from werkzeug.http import http_date
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from ppmctl import accept, dists, wellknown
+from ppmctl import accept, wellknown
 from ppmctl.config import ServerSettings
+from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
 from ppmctl.reads import Reader
 from ppmctl.store import Store
@@ -86,7 +87,7 @@ def put(store: Store, *made: tuple[str, bytes]) -> None:
         with store.area.new_file() as received:
             received.write(content)
             received.finish()
-            store.put(received, dists.inspect(received.path, filename), by="tester")
+            store.put(received, distribution.inspect(received.path, filename), by="tester")
 
 
 @pytest.fixture

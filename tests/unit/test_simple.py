@@ -12,8 +12,8 @@ import pytest
 
 from ppmctl import address, simple
 from ppmctl.credential import Credential, Secret
+from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import CredentialError, PpmError
-from ppmctl.project_page import ProjectPage
 from ppmctl.simple import Index
 from ppmctl.transport import Answer, Transport
 

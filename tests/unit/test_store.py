@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support import wheels
 
-from ppmctl import commit, dists, files, folder, index
+from ppmctl import commit, files, folder, index
+from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
 from ppmctl.mend import mend
 from ppmctl.store import NotHere, Store
@@ -24,7 +25,7 @@ def put(store: Store, made: tuple[str, bytes], **options: object) -> folder.Reco
     with store.area.new_file() as received:
         received.write(made[1])
         received.finish()
-        return store.put(received, dists.inspect(received.path, made[0]), by="tester", **options)  # type: ignore[arg-type]
+        return store.put(received, distribution.inspect(received.path, made[0]), by="tester", **options)  # type: ignore[arg-type]
 
 
 def page(store: Store, project: str) -> dict[str, object]:
@@ -561,10 +562,10 @@ def test_a_project_that_is_known_leaves_the_list_as_it_is(store: Store) -> None:
 def test_what_holds_a_file_is_its_name_and_content(store: Store) -> None:
     made = wheels.wheel("x", "1.0")
     record = put(store, made)
-    name = dists.parse_filename(made[0])
+    name = distribution.parse_filename(made[0])
     assert store.holds(name, record.sha256)
     assert not store.holds(name, "0" * 64)
-    assert not store.holds(dists.parse_filename("x-2.0-py3-none-any.whl"), record.sha256)
+    assert not store.holds(distribution.parse_filename("x-2.0-py3-none-any.whl"), record.sha256)
     store.volume.file("x", made[0]).unlink()
     assert not store.holds(name, record.sha256)
     store.volume.file("x", made[0]).touch()

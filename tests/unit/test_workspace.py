@@ -11,7 +11,7 @@ import pytest
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from support import wheels
 
-from ppmctl.dists import InvalidDistribution
+from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import build, upload
 from ppmctl.publishing.check import check

@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.dists import InvalidDistribution, one_line, parse_filename
+from ppmctl.distributions.distribution import InvalidDistribution, one_line, parse_filename
 from ppmctl.errors import PpmError
 
 _OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # the strongest first

@@ -12,8 +12,8 @@ import json
 import zipfile
 from pathlib import Path
 
-from ppmctl import small_wheel
-from ppmctl.environments.format import (
+from ppmctl.distributions import small_wheel
+from ppmctl.distributions.environment_revision import (
     ABOUT,
     FILES,
     FORMAT,

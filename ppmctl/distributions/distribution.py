@@ -17,7 +17,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from ppmctl import archives
+from ppmctl.distributions import archive
 from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised here, and imported from here
 
 # 2.0 was withdrawn (PEP 426), but wheels of its time say it.
@@ -104,14 +104,14 @@ def inspect(path: Path, filename: str) -> Dist:
     name = parse_filename(filename)
     try:
         if name.kind == "wheel":
-            metadata = archives.wheel_metadata(path, project=name.project, version=name.version)
+            metadata = archive.wheel_metadata(path, project=name.project, version=name.version)
         elif filename.endswith(".zip"):
-            metadata = archives.zip_sdist_metadata(path)
+            metadata = archive.zip_sdist_metadata(path)
         else:
-            metadata = archives.tar_sdist_metadata(path)
+            metadata = archive.tar_sdist_metadata(path)
     except InvalidDistribution as exc:
         raise InvalidDistribution(f"{filename}: {exc.message}") from exc
-    except archives.UNREADABLE as exc:
+    except archive.UNREADABLE as exc:
         if isinstance(exc, OSError) and exc.errno is not None:  # the disk's; a decoder's (bz2, gzip) has none
             raise
         raise InvalidDistribution(f"{filename} is not a readable archive: {one_line(exc)}.") from exc
