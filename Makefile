@@ -75,7 +75,7 @@ test-hosts: needs $(VENV)/.dev ## the tests on real hosts alone: in containers, 
 test-docker: needs $(VENV)/.dev ## the tests of the images and of docker compose alone
 	@exec $(BIN)/pytest $(ARGS) tests/docker
 
-# from the start, as mutmut keeps the results of earlier tests; ARGS='ppmctl.store.*' tries those alone again
+# from the start, as mutmut keeps the results of earlier tests; ARGS='ppmctl.index.store.*' tries those alone again
 mutation: $(VENV)/.dev ## change the core in each small way, and count what unit tests find: 20 minutes, ARGS= for some
 	@[ -n "$(ARGS)" ] || rm -rf mutants
 	@$(BIN)/mutmut run --max-children 1 $(ARGS)

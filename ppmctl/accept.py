@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ppmctl.index import HTML_PAGE, JSON_PAGE
+from ppmctl.index.pages import HTML_PAGE, JSON_PAGE
 
 
 @dataclass(frozen=True, kw_only=True)

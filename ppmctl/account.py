@@ -12,7 +12,7 @@ from ppmctl.access import ROLES, Access, check_projects, check_role, exceeds, st
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change, Known
 from ppmctl.errors import CredentialError, PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 State = Literal["active", "disabled", "expired", "no secret"]
 

@@ -22,7 +22,7 @@ from ppmctl.account import SERVER, Account, Actor, Deliver, Grant, Issued, NotAl
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 
 def accounts(volume: Volume, *, owner: str | None = None) -> tuple[Account, ...]:

@@ -17,9 +17,9 @@ from ppmctl.credentials import Access, Credentials
 from ppmctl.distributions.distribution import one_line
 from ppmctl.environments.reads import Environments
 from ppmctl.errors import PpmError, Refused
+from ppmctl.index.store import Store
 from ppmctl.package_api import PackageApi
 from ppmctl.reads import Reader
-from ppmctl.store import Store
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ppmctl import files, folder
+from ppmctl import files
 from ppmctl.distributions.distribution import one_line
-from ppmctl.volume import Volume
+from ppmctl.index import project_folder
+from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,10 @@ def write(volume: Volume, *, action: str, by: str, origin: str, what: str, resul
     change stands.
     """
     said = {"action": action, "by": by, "from": origin, "what": what, "result": result}
-    line = {"time": folder.now(), **{key: _SECRET.sub("ppm_***", text)[:_MAX_FIELD] for key, text in said.items()}}
+    line = {
+        "time": project_folder.now(),
+        **{key: _SECRET.sub("ppm_***", text)[:_MAX_FIELD] for key, text in said.items()},
+    }
     written = _printable(json.dumps({**line, **more}, ensure_ascii=False))
     try:
         files.append(volume.audit, written.encode() + b"\n")

@@ -14,10 +14,11 @@ from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
 from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 
-from ppmctl import folder, uploads
+from ppmctl import uploads
 from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import Refused
-from ppmctl.store import NotHere, Store
+from ppmctl.index import project_folder
+from ppmctl.index.store import NotHere, Store
 from ppmctl.uploads import Upload
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class StoreBackend(Backend):
 
     def digest(self, pkg: PkgFile) -> str | None:
         filename = pkg.relfn.rpartition("/")[2]
-        return f"sha256={folder.read_record(self._store.volume, pkg.pkgname, filename).sha256}"
+        return f"sha256={project_folder.read_record(self._store.volume, pkg.pkgname, filename).sha256}"
 
 
 class Pypiserver:

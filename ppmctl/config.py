@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ppmctl.errors import UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)

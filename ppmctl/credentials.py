@@ -19,7 +19,7 @@ from threading import Lock
 from ppmctl import entries, files, htpasswd, parts
 from ppmctl.access import Access as Access
 from ppmctl.htpasswd import Line
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
 

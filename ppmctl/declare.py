@@ -21,7 +21,7 @@ from ppmctl.account import Actor, narrowed, noun
 from ppmctl.credential import Secret
 from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 DECLARED = "ppm:declared"  # who made it, in access.yml; no user can be called so
 

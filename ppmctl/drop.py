@@ -12,8 +12,8 @@ from ppmctl.distributions import distribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import rules
 from ppmctl.errors import PpmError, Refused
-from ppmctl.store import Store
-from ppmctl.volume import REJECTED
+from ppmctl.index.layout import REJECTED
+from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
 

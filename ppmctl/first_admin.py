@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ppmctl import credentials, files, htpasswd
 from ppmctl.account import SERVER, Actor, new_entry
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 NAME = "admin"
 LOOPBACK = ("127.0.0.1", "localhost")

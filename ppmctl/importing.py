@@ -9,7 +9,7 @@ from ppmctl import access, credentials, htpasswd
 from ppmctl.account import Actor, granted, new_entry
 from ppmctl.errors import UsageError
 from ppmctl.htpasswd import Line
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from ppmctl import access, files
 from ppmctl.access import Access
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from ppmctl import accounts, credentials, files, invites
 from ppmctl.account import Actor, Issued, NotAllowed, Taken, require_live, unknown
 from ppmctl.credential import Secret
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.index.layout import Volume
 from ppmctl.invites import Invite
-from ppmctl.volume import Volume
 
 _PURPOSE = re.compile(r"[A-Za-z0-9._-]{1,48}", re.ASCII)
 _TOKENS = 100  # of one purpose: laptop, laptop-2, …

@@ -10,14 +10,14 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import api
-from ppmctl.catalogue import Catalogue
 from ppmctl.credentials import Access
 from ppmctl.distributions.distribution import is_name, normalise
 from ppmctl.environments import rules
 from ppmctl.errors import Refused
-from ppmctl.folder import MAX_REASON, STATUSES, is_reason
-from ppmctl.stats import of_holdings
-from ppmctl.store import Store
+from ppmctl.index.catalog import Catalogue
+from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
+from ppmctl.index.statistics import of_holdings
+from ppmctl.index.store import Store
 
 _RELEASE = "/api/packages/<project>/<release>"
 _ROUTES = api.routes(

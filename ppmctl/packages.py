@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from ppmctl.address import Address
 from ppmctl.errors import PpmError
-from ppmctl.folder import Status
+from ppmctl.index.project_folder import Status
 from ppmctl.transport import Transport, failed
 
 

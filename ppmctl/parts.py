@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ppmctl import files
 from ppmctl.htpasswd import Line
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 PARTS = 100
 

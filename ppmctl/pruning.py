@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from ppmctl import accounts, credentials
 from ppmctl.errors import PpmError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 EVERY = 30.0  # seconds
 

@@ -10,15 +10,16 @@ from urllib.parse import quote
 
 from packaging.metadata import RawMetadata
 
-from ppmctl import events, stats
+from ppmctl import events
 from ppmctl.address import Address
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
 from ppmctl.download import Downloaded, Source
 from ppmctl.errors import PpmError, Unreachable, UsageError
+from ppmctl.index import statistics
+from ppmctl.index.statistics import Holding, Statistics
 from ppmctl.simple import NOT_SUCH_JSON, Index
-from ppmctl.stats import Holding, Statistics
 from ppmctl.transport import Transport
 
 SUMMARIES = 100  # projects whose pages a search reads, two requests each
@@ -26,7 +27,7 @@ _COMPARED = 20_000  # names, which takes a second
 
 
 class Projects(Protocol):
-    """Where projects are read from: a volume (`ppmctl.catalogue`), or a Simple API."""
+    """Where projects are read from: a volume (`ppmctl.index.catalog`), or a Simple API."""
 
     where: str
 
@@ -142,15 +143,15 @@ class Query:
             return found[:limit]
         names = self.names()
         if len(names) <= SUMMARIES:
-            return stats.search(text, self._holdings(names, summaries=True))[:limit]
+            return statistics.search(text, self._holdings(names, summaries=True))[:limit]
         events.note("This index has too many projects to read all summaries: only names were searched.")
-        matching = stats.search(text, [Holding(name=name) for name in names])
+        matching = statistics.search(text, [Holding(name=name) for name in names])
         return self._holdings([holding.name for holding in matching[:limit]], summaries=True)
 
     def statistics(self) -> Statistics:
         """Numbers about all projects; where the source does not have them, from each project's page."""
         found = self._projects.statistics()
-        return found if found is not None else stats.of_holdings(self._holdings(self.names(), summaries=False))
+        return found if found is not None else statistics.of_holdings(self._holdings(self.names(), summaries=False))
 
     def _holdings(self, names: list[str], *, summaries: bool) -> list[Holding]:
         found = []

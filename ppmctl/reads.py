@@ -19,9 +19,9 @@ from ppmctl.config import ServerSettings
 from ppmctl.distributions.distribution import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
-from ppmctl.index import PACKED
-from ppmctl.store import Store
-from ppmctl.volume import METADATA
+from ppmctl.index.layout import METADATA
+from ppmctl.index.pages import PACKED
+from ppmctl.index.store import Store
 
 _FOR_EVER = "max-age=31536000, immutable"
 _VARY = "Accept, Accept-Encoding"

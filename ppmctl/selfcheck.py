@@ -28,8 +28,8 @@ from ppmctl.credential import Credential
 from ppmctl.doctor.expected import Expected
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
+from ppmctl.index.layout import Volume
 from ppmctl.transport import READ_TIMEOUT, Answer, Transport
-from ppmctl.volume import Volume
 
 _USER = "self-check"
 _FOREIGN = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # the real server's, as its service manager set them

@@ -16,12 +16,13 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
-from ppmctl import drop, files, index, listening, local, mend, pruning, rebuild
+from ppmctl import drop, files, listening, local, pruning
 from ppmctl.app import Index
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
+from ppmctl.index import pages, rebuild, recovery
+from ppmctl.index.store import Store
 from ppmctl.service import Service
-from ppmctl.store import Store
 from ppmctl.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Callable[..., Any]:
-        mended = mend.mend(self._store)
+        mended = recovery.mend(self._store)
         if mended.projects or mended.swept:
             log.warning("Mended after a crash: %d projects, %d folders.", len(mended.projects), mended.swept)
         return self._pulse.of(Index(self._settings, self._store))
@@ -132,7 +133,7 @@ class _Server(BaseApplication):
             ).start()
 
     def _finish(self) -> None:
-        if index.root_is_marked(self._store.volume):  # also where the thread is at it: it dies with the process
+        if pages.root_is_marked(self._store.volume):  # also where the thread is at it: it dies with the process
             self._store.write_root()
         self._store.area.close()
 

@@ -15,7 +15,7 @@ from ppmctl import access, accounts, api, joining
 from ppmctl.account import Issued, NotAllowed, unknown
 from ppmctl.credentials import Access
 from ppmctl.errors import UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 JOIN = "/api/join"
 MAX_TOKENS = 100  # of one owner, that are made over HTTP

@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 from ppmctl import access
 from ppmctl.distributions.distribution import InvalidDistribution, is_name, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 # The actions whose `what` starts with a file or a project; that of the others starts with a credential.
 ON_PACKAGES = frozenset({"publish", "yank", "unyank", "remove", "status", "write"})

@@ -26,8 +26,8 @@ from ppmctl.distributions.distribution import Filename, InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import rules
 from ppmctl.errors import Refused
-from ppmctl.incoming import DIGESTS, IncomingFile
-from ppmctl.store import Store
+from ppmctl.index.staging import DIGESTS, IncomingFile
+from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
 

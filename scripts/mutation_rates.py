@@ -19,11 +19,11 @@ from mutmut.stats import status_by_exit_code
 FLOORS = {
     "access": 87,
     "distributions.archive": 84,
-    "commit": 86,
+    "index.transaction": 86,
     "distributions.distribution": 80,
     "htpasswd": 75,
-    "index": 81,
-    "store": 81,
+    "index.pages": 81,
+    "index.store": 81,
 }
 MUTANTS = Path("mutants/ppmctl")
 KILLED = ("killed", "timeout")

@@ -14,7 +14,7 @@ from ppmctl.cli.issue import described, issue, more_time_option, output_option, 
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 
 @click.command()

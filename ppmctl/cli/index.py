@@ -25,7 +25,7 @@ def rebuild(root: Path) -> Answer:
 
     Everything below ROOT/index may be deleted beforehand: it is all derived.
     """
-    from ppmctl.rebuild import rebuild as run
+    from ppmctl.index.rebuild import rebuild as run
 
     store = open_store(root)
     done = run(store)
@@ -45,7 +45,7 @@ def rebuild(root: Path) -> Answer:
 @answers
 def check(root: Path, quick: bool) -> Answer:
     """Compare pages, side files and hashes with the folders, and name every difference. Exit 1 if there is one."""
-    from ppmctl.verify import check as run
+    from ppmctl.index.verify import check as run
 
     store = open_store(there(root))
     projects = len(store.projects())
@@ -73,7 +73,7 @@ def adopt(folder: Path, root: Path, hard_links: bool) -> Answer:
     The folder is only read. Each file that is left is named with the reason. It can be run again: what is
     here already is passed over.
     """
-    from ppmctl import adopt as adopting
+    from ppmctl.index import import_folder as adopting
 
     store = open_store(root)
     try:

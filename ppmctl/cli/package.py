@@ -12,11 +12,11 @@ from ppmctl.cli.options import Answer, answers, ask, json_option
 from ppmctl.cli.place import Place, connected, index_options, pass_place
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.folder import MAX_REASON, STATUSES, is_reason
+from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 
 if TYPE_CHECKING:
+    from ppmctl.index.store import Store
     from ppmctl.packages import RemotePackages
-    from ppmctl.store import Store
 
 _FOUND = 100  # projects that a search shows
 _KEYS = ("name", "version", "summary")
@@ -220,7 +220,7 @@ def _changed(packages: Store | RemotePackages, action: str, project: str, filena
 
 
 def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
-    from ppmctl.store import Store
+    from ppmctl.index.store import Store
 
     if isinstance(packages, Store):  # else the server does it
         from ppmctl.cli.volume import actor

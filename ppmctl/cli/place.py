@@ -22,9 +22,9 @@ from ppmctl.errors import UsageError
 from ppmctl.transport import Transport
 
 if TYPE_CHECKING:
+    from ppmctl.index.store import Store
     from ppmctl.packages import RemotePackages
     from ppmctl.query import Query
-    from ppmctl.store import Store
 
 _root_option = volume_option("The folder of the index's volume, if that is here.")
 
@@ -75,8 +75,8 @@ class Place:
         from ppmctl.query import Query, SimpleApi
 
         if self.root is not None:
-            from ppmctl.catalogue import Catalogue
-            from ppmctl.store import Store
+            from ppmctl.index.catalog import Catalogue
+            from ppmctl.index.store import Store
 
             yield Query(Catalogue(Store(find_volume(there(self.root)))))
             return

@@ -7,7 +7,7 @@ import click
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.place import Place, pass_place
-from ppmctl.stats import Statistics
+from ppmctl.index.statistics import Statistics
 
 
 @click.command()

@@ -24,7 +24,7 @@ from ppmctl.cli.issue import (
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 
 @click.group()

@@ -14,11 +14,11 @@ from ppmctl import htpasswd
 from ppmctl.cli.options import volume_option
 from ppmctl.cli.target import on_option
 from ppmctl.errors import PpmError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 if TYPE_CHECKING:
     from ppmctl.account import Actor
-    from ppmctl.store import Store
+    from ppmctl.index.store import Store
 
 _UID = os.getuid()  # before a command of root's goes on as the volume's owner
 _root_option = volume_option("The folder of the index's volume.", required=True)
@@ -90,7 +90,7 @@ def open_store(root: Path) -> Store:
 
     A server that runs beside hears of its own changes alone.
     """
-    from ppmctl.store import Store
+    from ppmctl.index.store import Store
 
     store = Store(open_volume(root))
     click.get_current_context().call_on_close(lambda: store.write_root() if store.root_is_old.is_set() else None)

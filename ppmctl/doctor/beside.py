@@ -11,9 +11,9 @@ from ppmctl.config import server_settings
 from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError
-from ppmctl.index import marked
+from ppmctl.index.layout import ROOT_MARK, Volume
+from ppmctl.index.pages import marked
 from ppmctl.output import size
-from ppmctl.volume import ROOT_MARK, Volume
 
 _MIB = 1 << 20
 _LEAST_ROOM = 100 * _MIB  # an upload needs room for itself, and so do the pages

@@ -10,10 +10,10 @@ from ppmctl import api, reads
 from ppmctl.config import ServerSettings
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import FILES, NUMBER, PREFIX
-from ppmctl.environments.layout import LATEST, LOG
-from ppmctl.environments.listing import MAX_LIMIT, Listing
 from ppmctl.errors import Refused, UsageError
-from ppmctl.store import Store
+from ppmctl.index.environment_files import LATEST, LOG
+from ppmctl.index.environment_list import MAX_LIMIT, Listing
+from ppmctl.index.store import Store
 
 _LIMIT = 100
 

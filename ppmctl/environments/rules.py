@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ppmctl import folder
 from ppmctl.access import Access
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.distribution import Filename
 from ppmctl.distributions.environment_revision import Revision, environment_of
 from ppmctl.distributions.environment_wheel import NotARevision, from_wheel
-from ppmctl.environments import layout
 from ppmctl.errors import Refused, UsageError
-from ppmctl.folder import Folder
-from ppmctl.store import Store
+from ppmctl.index import environment_files, project_folder
+from ppmctl.index.project_folder import Folder
+from ppmctl.index.store import Store
 
 # between which its owner may take an environment
 OWNERS_STATUSES = frozenset({"active", "archived"})
@@ -26,10 +25,10 @@ OWNERS_STATUSES = frozenset({"active", "archived"})
 def demand_change(store: Store, project: str, by: Access) -> None:
     """Refused, 403, where `project` is an environment that is not for this credential to change."""
     content = _content(store, project)
-    if content is None or not layout.issues(content) or _is_its_owner(content, by):
+    if content is None or not environment_files.issues(content) or _is_its_owner(content, by):
         return
-    if not layout.is_shared(store.volume, content):
-        owner = layout.owner(content)
+    if not environment_files.is_shared(store.volume, content):
+        owner = environment_files.owner(content)
         whose = f"belongs to {owner}, and is not shared" if owner else "belongs to nobody: admins may change it"
         raise Refused(403, f"The environment {environment_of(project)} {whose}")
 
@@ -37,7 +36,7 @@ def demand_change(store: Store, project: str, by: Access) -> None:
 def demand_revision(store: Store, name: Filename, wheel: Path, by: Access) -> None:
     """Refused unless `name`, of an environment, may follow, and may come from `by`: as `check_next`, and 403."""
     revision, content = check_next(store, name, wheel), _content(store, name.project)
-    if not revision.shared and content and layout.issues(content) and not _is_its_owner(content, by):
+    if not revision.shared and content and environment_files.issues(content) and not _is_its_owner(content, by):
         raise Refused(403, f"Whether {revision.name} is shared is its owner's to say; send a revision that is")
 
 
@@ -49,7 +48,7 @@ def check_next(store: Store, name: Filename, wheel: Path) -> Revision:
     revision = check(name, wheel)
     content = _content(store, name.project) or Folder(project=name.project)
     removed = (formats.number_of(revision.name, filename) for filename in content.removed)
-    used = {*(issue.number for issue in layout.issues(content)), *filter(None, removed)}
+    used = {*(issue.number for issue in environment_files.issues(content)), *filter(None, removed)}
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
         raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")
@@ -84,12 +83,12 @@ def signed(reason: str, project: str, by: Access) -> str:
     """Why a release is yanked; of an environment also by whom and when, which its log is to say for ever."""
     if environment_of(project) is None:
         return reason
-    return f"{reason} ({by.owner}, {folder.now().partition('.')[0]}Z)".lstrip()
+    return f"{reason} ({by.owner}, {project_folder.now().partition('.')[0]}Z)".lstrip()
 
 
 def _content(store: Store, project: str) -> Folder | None:
-    return folder.read(store.volume, project) if environment_of(project) is not None else None
+    return project_folder.read(store.volume, project) if environment_of(project) is not None else None
 
 
 def _is_its_owner(content: Folder, by: Access) -> bool:
-    return by.may("manage", content.project) or by.owner == layout.owner(content)
+    return by.may("manage", content.project) or by.owner == environment_files.owner(content)

@@ -17,8 +17,8 @@ from support.clients import BIN, Installer, Machine, Real, flit_project, publish
 from support.recorder import recording
 from support.servers import Server, ppmctl
 
-from ppmctl.store import Store
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
+from ppmctl.index.store import Store
 
 UPLOAD_PATHS = ("/", "/legacy/", "/upload")
 

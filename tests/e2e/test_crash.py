@@ -31,8 +31,8 @@ from support.servers import Server
 from support.slow import SlowUpload
 from support.streams import Made
 
-from ppmctl import index
-from ppmctl.volume import Volume
+from ppmctl.index import pages
+from ppmctl.index.layout import Volume
 
 LANES = 4  # so many servers at once: most of the time goes by with waiting
 
@@ -552,7 +552,7 @@ def test_killed_inside_a_command(name: str, victims: Victims) -> None:
         victim.plan.arm_at(point.operation, names(made))
         run(command.arguments, made, expect=-signal.SIGKILL)
         assert victim.plan.disarm().startswith(point.operation.event)
-        index.write_root(Volume(root=server.root))  # the next one finds no marks of this one
+        pages.write_root(Volume(root=server.root))  # the next one finds no marks of this one
     server.kill()
     victim.start_again()
     for point, made in zip(points, changed, strict=True):

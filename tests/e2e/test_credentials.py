@@ -16,7 +16,7 @@ from support import warm
 
 from ppmctl import access, accounts, credentials, parts
 from ppmctl.account import Actor
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 ME = Actor(name="unix:ada", origin="here")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

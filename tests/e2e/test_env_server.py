@@ -21,11 +21,11 @@ from support.environments import revision
 from support.servers import Server, ppmctl
 from support.tracing import counted
 
-from ppmctl import folder
 from ppmctl.distributions.environment_revision import FILES, Revision
 from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
-from ppmctl.folder import Record
-from ppmctl.volume import RECORD, Volume
+from ppmctl.index import project_folder
+from ppmctl.index.layout import RECORD, Volume
+from ppmctl.index.project_folder import Record
 
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 FOR_EVER = "max-age=31536000, immutable, private"
@@ -328,7 +328,7 @@ def many(root: Path, count: int) -> Path:
         version="1",
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        upload_time=folder.now(),
+        upload_time=project_folder.now(),
         uploaded_by="ann",
         summary="Environment e, revision 1: made",
     ).to_json()

@@ -26,7 +26,7 @@ from support.terminals import interrupt, on_a_terminal, read_until
 from support.volumes import reachable
 
 from ppmctl import __version__
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 SECRET = re.compile(r"ppm_[\w-]{40,}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z")

@@ -23,8 +23,8 @@ from support import wheels
 from support.evidence import until
 from support.servers import JSON, Server, ppmctl
 
-from ppmctl.store import Store
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
+from ppmctl.index.store import Store
 
 V1_HTML = "application/vnd.pypi.simple.v1+html"
 WHEEL = wheels.wheel("Web.Page_s", "1.0", requires_python=">=3.9, <4", summary="A wheel")

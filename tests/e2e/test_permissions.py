@@ -15,7 +15,7 @@ from support import wheels
 from support.servers import PPMCTL, Server, ppmctl
 from support.volumes import reachable
 
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 
 def mode(path: Path) -> str:

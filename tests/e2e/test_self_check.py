@@ -153,15 +153,15 @@ SABOTAGE = {
         "200 (OK) instead of 401 for /simple/ without a credential",
     ),
     "it takes no uploads": (
-        "import ppmctl.store as s; s.Store.put = None",
+        "import ppmctl.index.store as s; s.Store.put = None",
         "instead of 200 for a publisher's upload",
     ),
     "its JSON is wrong": (
-        "import ppmctl.index as i; i.json_page = lambda *_: b'{}'",
+        "import ppmctl.index.pages as i; i.json_page = lambda *_: b'{}'",
         "/simple/ppm-self-check/ is not a page of a Simple API",
     ),
     "its HTML is wrong": (
-        "import ppmctl.index as i; i.html_page = lambda *_: b''",
+        "import ppmctl.index.pages as i; i.html_page = lambda *_: b''",
         "the page in HTML: ppm_self_check-1.0-py3-none-any.whl is not on it",
     ),
     "its files are wrong": (

@@ -20,7 +20,7 @@ from support.evidence import is_waited_for, until
 from support.servers import PPMCTL, free_port, ppmctl
 
 from ppmctl import files
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 
 @pytest.fixture(scope="module")

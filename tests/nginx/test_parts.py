@@ -10,7 +10,7 @@ import requests
 from support.webserver import Site
 
 from ppmctl import htpasswd, parts
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 NAMES = 400
 

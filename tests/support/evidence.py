@@ -19,9 +19,9 @@ from urllib.parse import unquote, urljoin
 
 import requests
 
-from ppmctl import verify
-from ppmctl.store import Store
-from ppmctl.volume import Volume
+from ppmctl.index import verify
+from ppmctl.index.layout import Volume
+from ppmctl.index.store import Store
 from support.servers import JSON, Server
 
 HTML = "application/vnd.pypi.simple.v1+html"

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 from ppmctl import accounts, htpasswd
-from ppmctl.folder import Record, now
-from ppmctl.volume import METADATA, RECORD, Volume
+from ppmctl.index.layout import METADATA, RECORD, Volume
+from ppmctl.index.project_folder import Record, now
 from support import wheels
 
 FILES_EACH = 10

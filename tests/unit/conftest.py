@@ -12,8 +12,8 @@ from typing import NoReturn
 import pytest
 
 from ppmctl import events, output, parts
-from ppmctl.store import Store
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
+from ppmctl.index.store import Store
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ppmctl import access, accounts, cli, importing, trail
 from ppmctl.account import Actor, NotAllowed
 from ppmctl.credentials import Credentials
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 pytestmark = pytest.mark.usefixtures("few_parts")
 

@@ -16,7 +16,7 @@ import pytest
 from ppmctl import audit, cli, trail
 from ppmctl.audit import Attempt, Refusals
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier

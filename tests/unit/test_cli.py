@@ -17,7 +17,7 @@ import pytest
 
 from ppmctl import cli
 from ppmctl.config import SETTINGS
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

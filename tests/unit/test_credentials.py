@@ -11,7 +11,7 @@ from passlib.hash import apr_md5_crypt, bcrypt, des_crypt, ldap_sha1, md5_crypt,
 from ppmctl import accounts, credentials, files
 from ppmctl.account import Actor
 from ppmctl.credentials import Access, Credentials
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 pytestmark = pytest.mark.usefixtures("few_parts")
 

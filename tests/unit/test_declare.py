@@ -13,7 +13,7 @@ from ppmctl.account import Actor
 from ppmctl.credentials import Credentials
 from ppmctl.declare import DECLARED
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 pytestmark = pytest.mark.usefixtures("few_parts")
 

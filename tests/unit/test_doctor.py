@@ -20,9 +20,9 @@ from ppmctl.doctor.entrance import near
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
+from ppmctl.index.layout import Volume
 from ppmctl.simple import is_index
 from ppmctl.transport import Answer
-from ppmctl.volume import Volume
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import os
 import pytest
 from support import wheels
 
-from ppmctl import folder
 from ppmctl.drop import Watcher
-from ppmctl.store import Store
+from ppmctl.index import project_folder
+from ppmctl.index.store import Store
 
 REJECTED = ".rejected"
 LOOKS = 3  # a file is taken by the third look that finds it unchanged
@@ -28,7 +28,7 @@ def look(watcher: Watcher, times: int = LOOKS) -> list[str]:
 
 
 def published(store: Store, project: str) -> set[str]:
-    return {file.filename for file in folder.read(store.volume, project).files}
+    return {file.filename for file in project_folder.read(store.volume, project).files}
 
 
 def test_a_growing_file_is_not_taken_early(store: Store, watcher: Watcher) -> None:

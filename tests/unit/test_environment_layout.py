@@ -12,10 +12,9 @@ import pytest
 from support import wheels
 from support.environments import revision
 
-from ppmctl import index, rebuild, verify
 from ppmctl.distributions import distribution
-from ppmctl.environments import listing
-from ppmctl.store import Store
+from ppmctl.index import environment_list, pages, rebuild, verify
+from ppmctl.index.store import Store
 
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 FORMS = {"requirements.txt", "constraints.txt", "environment.yml", "env.json"}
@@ -72,7 +71,7 @@ def test_a_revision_is_laid_out_and_is_the_latest(filled: Store) -> None:
     assert {path.name for path in (top(filled) / "2").iterdir()} == FORMS | {"pylock.toml"}
     assert latest(filled) == "# ppm-env-ml, revision 3\nnumpy==2.1\n"
     assert (top(filled) / "2" / "constraints.txt").read_text() == "# ppm-env-ml, revision 2\nflask>=3\n"
-    assert index.marked(filled.volume) == []
+    assert pages.marked(filled.volume) == []
     assert differences(filled) == []
 
 
@@ -196,7 +195,7 @@ def test_what_is_no_revision_is_not_laid_out(store: Store) -> None:
 
 
 def test_a_crash_between_the_files_and_the_link_is_mended(filled: Store) -> None:
-    index.mark(filled.volume, "ppm-env-ml")
+    pages.mark(filled.volume, "ppm-env-ml")
     (top(filled) / "latest").unlink()
     (top(filled) / ".latest.0123456789ab.tmp").symlink_to("3")
     (top(filled) / "3" / "env.json").unlink()  # it is written last
@@ -222,7 +221,7 @@ def test_pages_of_the_list_and_what_has_no_latest(store: Store) -> None:
     put(store, wheels.wheel("ppm-env-odd", "1.0"))
     store.yank("ppm-env-e3", "1")
     store.set_status("ppm-env-e5", "quarantined")
-    here = listing.Listing(store)
+    here = environment_list.Listing(store)
 
     def names(**asked: Any) -> tuple[list[str], str | None]:
         page = here.page(**{"after": "", "limit": 100, "owner": None, **asked})
@@ -258,10 +257,10 @@ def test_pages_of_the_list_and_what_has_no_latest(store: Store) -> None:
 
 def test_a_request_looks_at_a_thousand_at_most(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that wants few of many: its page is short, and the next begins after what was looked at."""
-    monkeypatch.setattr(listing, "_LOOKED_AT", 3)
+    monkeypatch.setattr(environment_list, "_LOOKED_AT", 3)
     for number in range(8):
         put(store, revision(f"e{number}", 1, "numpy"), by="ann" if number == 7 else "bob")
-    page = listing.Listing(store).page(after="", limit=100, owner="ann")
+    page = environment_list.Listing(store).page(after="", limit=100, owner="ann")
     assert (page.environments, page.after) == ((), "e2")
-    page = listing.Listing(store).page(after="e5", limit=100, owner="ann")
+    page = environment_list.Listing(store).page(after="e5", limit=100, owner="ann")
     assert ([entry["name"] for entry in page.environments], page.after) == (["e7"], None)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import files, incoming
+from ppmctl import files
 from ppmctl.errors import PpmError
-from ppmctl.store import Store
-from ppmctl.volume import Volume
+from ppmctl.index import staging
+from ppmctl.index.layout import Volume
+from ppmctl.index.store import Store
 
 
 def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
@@ -129,14 +130,14 @@ def test_a_file_is_taken_from_elsewhere(store: Store, tmp_path: Path, *, hard_li
 def test_a_process_gives_its_folder_up_at_the_end(store: Store, volume: Volume) -> None:
     store.area.new_path().write_bytes(b"under way")
     assert len(list(volume.incoming.iterdir())) == 1
-    assert incoming.sweep(volume) == 0
+    assert staging.sweep(volume) == 0
     store.area.close()
     assert list(volume.incoming.iterdir()) == []
 
 
 def test_a_sweep_waits_for_a_folder_that_is_being_made(volume: Volume) -> None:
     """Between making and locking its folder a process must not lose it to another one's start-up."""
-    sweeper = threading.Thread(target=incoming.sweep, args=(volume,))
+    sweeper = threading.Thread(target=staging.sweep, args=(volume,))
     newborn = volume.incoming / "1-newborn"
     with files.lock(volume.incoming_lock):
         newborn.mkdir()
@@ -147,7 +148,7 @@ def test_a_sweep_waits_for_a_folder_that_is_being_made(volume: Volume) -> None:
     sweeper.join()
     assert newborn.exists()
     os.close(held)
-    assert incoming.sweep(volume) == 1
+    assert staging.sweep(volume) == 1
     assert not newborn.exists()
 
 

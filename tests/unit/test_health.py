@@ -10,7 +10,7 @@ import pytest
 from ppmctl import health
 from ppmctl.config import ServerSettings, server_settings
 from ppmctl.errors import PpmError
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 ANSWERS = {"/healthz": (200, {}), "/simple/": (401, {"WWW-Authenticate": 'Basic realm="ppm"'})}
 

@@ -12,9 +12,10 @@ from html.parser import HTMLParser
 import pytest
 from support.generated import given, st
 
-from ppmctl import files, index
-from ppmctl.folder import Folder, Record, Status, StoredFile
-from ppmctl.volume import ROOT_MARK, Volume
+from ppmctl import files
+from ppmctl.index import pages as pages_module
+from ppmctl.index.layout import ROOT_MARK, Volume
+from ppmctl.index.project_folder import Folder, Record, Status, StoredFile
 
 
 def stored(filename: str, version: str, **changes: object) -> StoredFile:
@@ -44,12 +45,12 @@ class Links(HTMLParser):
 
 def html(content: Folder) -> Links:
     parser = Links()
-    parser.feed(index.render_project(content)[index.HTML_PAGE].decode())
+    parser.feed(pages_module.render_project(content)[pages_module.HTML_PAGE].decode())
     return parser
 
 
 def as_json(content: Folder) -> dict[str, object]:
-    page: dict[str, object] = json.loads(index.render_project(content)[index.JSON_PAGE])
+    page: dict[str, object] = json.loads(pages_module.render_project(content)[pages_module.JSON_PAGE])
     return page
 
 
@@ -142,23 +143,23 @@ def test_no_text_breaks_out_of_its_place(python: str, reason: str, yanked: str) 
 
 def test_a_long_page_has_a_packed_form_with_the_same_content() -> None:
     files = tuple(stored(f"x-{number}.0.tar.gz", f"{number}.0") for number in range(20))
-    pages = index.render_project(Folder(project="x", files=files))
-    for name in (index.JSON_PAGE, index.HTML_PAGE):
+    pages = pages_module.render_project(Folder(project="x", files=files))
+    for name in (pages_module.JSON_PAGE, pages_module.HTML_PAGE):
         assert gzip.decompress(pages[name + ".gz"]) == pages[name]
-    assert pages == index.render_project(Folder(project="x", files=files)), "rendering is pure"
+    assert pages == pages_module.render_project(Folder(project="x", files=files)), "rendering is pure"
 
 
 def test_a_short_page_has_none() -> None:
-    assert set(index.render_project(Folder(project="x"))) == {index.JSON_PAGE, index.HTML_PAGE}
+    assert set(pages_module.render_project(Folder(project="x"))) == {pages_module.JSON_PAGE, pages_module.HTML_PAGE}
 
 
 def test_the_list_of_projects() -> None:
-    pages = index.render_root(["b", "a-c"])
-    assert json.loads(pages[index.JSON_PAGE]) == {
+    pages = pages_module.render_root(["b", "a-c"])
+    assert json.loads(pages[pages_module.JSON_PAGE]) == {
         "meta": {"api-version": "1.4"},
         "projects": [{"name": "a-c"}, {"name": "b"}],
     }
-    assert pages[index.HTML_PAGE].decode() == (
+    assert pages[pages_module.HTML_PAGE].decode() == (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n'
         "  <head>\n"
@@ -186,7 +187,7 @@ def test_the_html_of_a_project() -> None:
         status=Status(state="archived", reason="<old>"),
     )
     core = f'data-core-metadata="sha256={"cd" * 32}" data-dist-info-metadata="sha256={"cd" * 32}"'
-    assert index.html_page(content, content.files).decode() == (
+    assert pages_module.html_page(content, content.files).decode() == (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n'
         "  <head>\n"
@@ -209,11 +210,11 @@ def test_the_html_of_a_project() -> None:
 
 @pytest.mark.parametrize(("length", "is_packed"), [(1023, False), (1024, True)])
 def test_a_page_is_packed_from_a_kilobyte_on(length: int, is_packed: bool) -> None:
-    short = len(index.render_project(Folder(project="x", status=Status(reason="r")))[index.JSON_PAGE])
+    short = len(pages_module.render_project(Folder(project="x", status=Status(reason="r")))[pages_module.JSON_PAGE])
     status = Status(reason="r" * (1 + length - short))
-    pages = index.render_project(Folder(project="x", status=status))
-    assert len(pages[index.JSON_PAGE]) == length
-    assert (index.JSON_PAGE + ".gz" in pages) is is_packed
+    pages = pages_module.render_project(Folder(project="x", status=status))
+    assert len(pages[pages_module.JSON_PAGE]) == length
+    assert (pages_module.JSON_PAGE + ".gz" in pages) is is_packed
 
 
 # on a volume
@@ -221,102 +222,102 @@ def test_a_page_is_packed_from_a_kilobyte_on(length: int, is_packed: bool) -> No
 
 def test_pages_are_written_where_they_differ(volume: Volume) -> None:
     content = Folder(project="x", files=tuple(stored(f"x-{number}.tar.gz", f"{number}") for number in range(9)))
-    assert index.write_project(volume, content)
-    assert not index.write_project(volume, content)
+    assert pages_module.write_project(volume, content)
+    assert not pages_module.write_project(volume, content)
     pages = volume.pages("x")
     assert sorted(path.name for path in pages.iterdir()) == [
         *("index.html", "index.html.gz", "index.json", "index.json.gz"),
     ]
-    rendered = index.render_project(content)
-    assert index.differences(pages, rendered) == []
+    rendered = pages_module.render_project(content)
+    assert pages_module.differences(pages, rendered) == []
     (pages / "index.html").write_text("another")
     (pages / "index.json").write_bytes(rendered["index.json"].replace(b"1.4", b"1.3"))
     (pages / "index.json.gz").unlink()
-    assert index.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz"]
-    assert index.write_project(volume, content)
-    assert index.differences(pages, rendered) == []
+    assert pages_module.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz"]
+    assert pages_module.write_project(volume, content)
+    assert pages_module.differences(pages, rendered) == []
     # what is short again has no packed form any more
-    assert index.write_project(volume, Folder(project="x"))
+    assert pages_module.write_project(volume, Folder(project="x"))
     assert sorted(path.name for path in pages.iterdir()) == ["index.html", "index.json"]
-    assert index.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz", "index.html.gz"]
+    assert pages_module.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz", "index.html.gz"]
 
 
 def test_a_page_of_the_future_still_moves_on(volume: Volume) -> None:
     """nginx makes its ETag of the second: whatever the clock says, a page that changes has a later one."""
-    index.write_project(volume, Folder(project="x"))
-    path = volume.pages("x") / index.JSON_PAGE
+    pages_module.write_project(volume, Folder(project="x"))
+    path = volume.pages("x") / pages_module.JSON_PAGE
     os.utime(path, (4_000_000_000, 4_000_000_000))
-    index.write_project(volume, Folder(project="x", status=Status(state="archived")))
+    pages_module.write_project(volume, Folder(project="x", status=Status(state="archived")))
     assert path.stat().st_mtime == 4_000_000_001
-    other = volume.pages("x") / index.HTML_PAGE
+    other = volume.pages("x") / pages_module.HTML_PAGE
     assert other.stat().st_mtime == 4_000_000_001
 
 
 def test_a_project_without_a_folder_has_no_pages(volume: Volume) -> None:
-    index.write_project(volume, Folder(project="x"))
-    index.refresh(volume, "x")
+    pages_module.write_project(volume, Folder(project="x"))
+    pages_module.refresh(volume, "x")
     assert not volume.pages("x").exists()
     volume.project("x").mkdir()
-    index.refresh(volume, "x")
-    assert json.loads((volume.pages("x") / index.JSON_PAGE).read_bytes())["files"] == []
+    pages_module.refresh(volume, "x")
+    assert json.loads((volume.pages("x") / pages_module.JSON_PAGE).read_bytes())["files"] == []
 
 
 def test_projects_are_the_folders_that_are_not_hidden(volume: Volume) -> None:
     (volume.packages / "x").mkdir()
     (volume.packages / ".hidden").mkdir()
     (volume.packages / "file").touch()
-    assert index.projects(volume) == ["x"]
+    assert pages_module.projects(volume) == ["x"]
 
 
 def test_marks_are_kept_in_a_folder_that_anybody_may_delete(volume: Volume) -> None:
     shutil.rmtree(volume.pending)
-    assert index.marked(volume) == []
-    assert not index.root_is_marked(volume)
-    index.unmark(volume, "x")
+    assert pages_module.marked(volume) == []
+    assert not pages_module.root_is_marked(volume)
+    pages_module.unmark(volume, "x")
     for name in ("x", "a", "x"):
-        index.mark(volume, name)
-    assert index.marked(volume) == ["a", "x"]
-    assert not index.root_is_marked(volume)
-    index.mark(volume, ROOT_MARK)
-    assert index.root_is_marked(volume)
-    index.unmark(volume, "x")
-    assert index.marked(volume) == [ROOT_MARK, "a"]
+        pages_module.mark(volume, name)
+    assert pages_module.marked(volume) == ["a", "x"]
+    assert not pages_module.root_is_marked(volume)
+    pages_module.mark(volume, ROOT_MARK)
+    assert pages_module.root_is_marked(volume)
+    pages_module.unmark(volume, "x")
+    assert pages_module.marked(volume) == [ROOT_MARK, "a"]
     shutil.rmtree(volume.root / "index")
-    index.mark(volume, "x")
-    assert index.marked(volume) == ["x"]
+    pages_module.mark(volume, "x")
+    assert pages_module.marked(volume) == ["x"]
 
 
 def test_a_project_that_comes_while_the_list_is_written_marks_it_again(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mark goes before the projects are read; another mark says until the end that a writer is at it."""
-    index.mark(volume, ROOT_MARK)
+    pages_module.mark(volume, ROOT_MARK)
     (volume.packages / "x").mkdir()
-    listed = index.projects
+    listed = pages_module.projects
 
     def read(of: Volume) -> list[str]:
         found = listed(of)
-        marked.append(index.marked(volume))
-        index.mark(volume, ROOT_MARK)
+        marked.append(pages_module.marked(volume))
+        pages_module.mark(volume, ROOT_MARK)
         return found
 
     marked: list[list[str]] = []
-    monkeypatch.setattr(index, "projects", read)
-    index.write_root(volume)
+    monkeypatch.setattr(pages_module, "projects", read)
+    pages_module.write_root(volume)
     assert marked == [[".root-writing"]]
-    assert index.marked(volume) == [ROOT_MARK]
-    assert b'"projects":[{"name":"x"}]' in (volume.simple / index.JSON_PAGE).read_bytes()
+    assert pages_module.marked(volume) == [ROOT_MARK]
+    assert b'"projects":[{"name":"x"}]' in (volume.simple / pages_module.JSON_PAGE).read_bytes()
 
 
 def test_a_writer_of_the_list_that_died_leaves_nothing(volume: Volume) -> None:
-    left = files.temporary_name(volume.simple / index.JSON_PAGE)
+    left = files.temporary_name(volume.simple / pages_module.JSON_PAGE)
     left.touch()
-    index.write_root(volume)
+    pages_module.write_root(volume)
     assert left.exists(), "another one may be writing"
-    index.mark(volume, ".root-writing")
-    index.write_root(volume)
+    pages_module.mark(volume, ".root-writing")
+    pages_module.write_root(volume)
     assert not left.exists()
-    assert index.marked(volume) == []
+    assert pages_module.marked(volume) == []
 
 
 @pytest.mark.parametrize("raised", [FileNotFoundError, FileExistsError])
@@ -325,7 +326,7 @@ def test_what_somebody_deletes_meanwhile_is_written_again(
 ) -> None:
     """For ten seconds, as long as somebody deletes index/ over and over; any other failure is one at once."""
     clock = iter(range(100))
-    monkeypatch.setattr(index.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(pages_module.time, "monotonic", lambda: next(clock))
     replacement, failures = files.replacement, [raised] * 10
 
     def fail(*arguments: object, **options: object) -> object:
@@ -334,26 +335,26 @@ def test_what_somebody_deletes_meanwhile_is_written_again(
         return replacement(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(files, "replacement", fail)
-    assert index.write_project(volume, Folder(project="x"))
+    assert pages_module.write_project(volume, Folder(project="x"))
     clock = iter(range(100))
     failures[:] = [raised] * 11
     with pytest.raises(raised):
-        index.write_project(volume, Folder(project="y"))
+        pages_module.write_project(volume, Folder(project="y"))
     assert failures == []
     failures[:] = [PermissionError]
     with pytest.raises(PermissionError):
-        index.write_root(volume)
+        pages_module.write_root(volume)
 
 
 def test_the_list_is_written_by_one_at_a_time(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two writers at once the one that read last writes last."""
     held: list[bool] = []
-    listed: Callable[[Volume], list[str]] = index.projects
+    listed: Callable[[Volume], list[str]] = pages_module.projects
 
     def read(of: Volume) -> list[str]:
         held.append(files.try_lock(of.root_lock) is None)
         return listed(of)
 
-    monkeypatch.setattr(index, "projects", read)
-    index.write_root(volume)
+    monkeypatch.setattr(pages_module, "projects", read)
+    pages_module.write_root(volume)
     assert held == [True]

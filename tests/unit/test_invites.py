@@ -10,7 +10,7 @@ import pytest
 
 from ppmctl import audit, invites
 from ppmctl.access import Access
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 ANN = Access(name="ann", role="reader", created="2026-11-21T09:00:00Z")
 

@@ -14,9 +14,9 @@ import click
 import pytest
 
 from ppmctl import cli, output
-from ppmctl.adopt import Left
 from ppmctl.credential import Secret
 from ppmctl.errors import CredentialError, PpmError
+from ppmctl.index.import_folder import Left
 
 MOMENT = datetime(2026, 3, 1, 22, 30, 5, tzinfo=UTC)
 ROWS = [("a.whl", output.Bytes(46_415_120), MOMENT), ("long-name.whl", None, None)]

@@ -9,7 +9,7 @@ import pytest
 
 from ppmctl.cli import volume
 from ppmctl.errors import PpmError
-from ppmctl.owners import Asker, outside, refusal, this_process
+from ppmctl.index.ownership import Asker, outside, refusal, this_process
 
 ROOT = Path("/srv/ppm")
 SERVER = Asker(uid=10001, gid=10001)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ppmctl import accounts, credentials, parts
 from ppmctl.account import Actor
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 ME = Actor(name="unix:ada", origin="here")
 

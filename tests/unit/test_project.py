@@ -21,7 +21,7 @@ PACKAGE = ROOT / "ppmctl"
 TESTBED = ROOT / "testbed"
 
 # The lowest modules; each may import those before it.
-GROUND = ("errors", "files", "user_dirs", "user_record", "owners", "volume")
+GROUND = ("errors", "files", "user_dirs", "user_record", "index.ownership", "index.layout")
 # What commands and the server stand on: these import each other (in one direction) and the ground.
 CORE = (
     *(
@@ -31,12 +31,12 @@ CORE = (
         "distributions.small_wheel",
         "distributions.environment_wheel",
         "distributions.project_page",
-        "folder",
-        "environments.layout",
-        "index",
-        "incoming",
-        "commit",
-        "store",
+        "index.project_folder",
+        "index.environment_files",
+        "index.pages",
+        "index.staging",
+        "index.transaction",
+        "index.store",
         "accept",
         "audit",
         "config",

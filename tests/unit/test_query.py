@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ppmctl import events, stats
+from ppmctl import events
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.index import statistics
+from ppmctl.index.statistics import Holding, Statistics
 from ppmctl.query import SUMMARIES, Query
-from ppmctl.stats import Holding, Statistics
 
 
 def page(*files: str, name: str = "demo", yanked: tuple[str, ...] = (), size: int | None = 10) -> ProjectPage:
@@ -121,7 +122,7 @@ def test_what_an_index_says_of_its_projects_is_read_as_it_was_written() -> None:
     holding = Holding(
         name="maps", version="1.0", versions=2, files=3, size=None, uploaded=time, uploads={"2026-11": 3}
     )
-    values = stats.of_holdings([holding]).to_json()
+    values = statistics.of_holdings([holding]).to_json()
     assert values["by_project"][0]["uploaded"] == "2026-11-02T03:04:05.000006Z"
     (read,) = Statistics.from_json(values).holdings
     assert (read.name, read.files, read.size, read.uploaded) == ("maps", 3, None, time)

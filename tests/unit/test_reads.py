@@ -19,8 +19,8 @@ from ppmctl import accept, wellknown
 from ppmctl.config import ServerSettings
 from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
+from ppmctl.index.store import Store
 from ppmctl.reads import Reader
-from ppmctl.store import Store
 
 UPSTREAM = "https://upstream.invalid/simple/"
 WHEEL = wheels.wheel("Web.Page_s", "1.0")

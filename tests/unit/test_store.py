@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 from support import wheels
 
-from ppmctl import commit, files, folder, index
+from ppmctl import files
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
-from ppmctl.mend import mend
-from ppmctl.store import NotHere, Store
+from ppmctl.index import pages, project_folder, transaction
+from ppmctl.index.recovery import mend
+from ppmctl.index.store import NotHere, Store
 
 
-def put(store: Store, made: tuple[str, bytes], **options: object) -> folder.Record:
+def put(store: Store, made: tuple[str, bytes], **options: object) -> project_folder.Record:
     with store.area.new_file() as received:
         received.write(made[1])
         received.finish()
@@ -29,7 +30,7 @@ def put(store: Store, made: tuple[str, bytes], **options: object) -> folder.Reco
 
 
 def page(store: Store, project: str) -> dict[str, object]:
-    loaded: dict[str, object] = json.loads((store.volume.pages(project) / index.JSON_PAGE).read_bytes())
+    loaded: dict[str, object] = json.loads((store.volume.pages(project) / pages.JSON_PAGE).read_bytes())
     return loaded
 
 
@@ -56,10 +57,10 @@ def test_a_put_leaves_the_file_its_record_its_metadata_and_pages(store: Store) -
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", record.upload_time)
     assert listed(store, "my-pkg") == [made[0]]
-    assert index.marked(store.volume) == [".root"]
+    assert pages.marked(store.volume) == [".root"]
     assert store.root_is_old.is_set()
     store.write_root()
-    assert index.marked(store.volume) == []
+    assert pages.marked(store.volume) == []
 
 
 def test_an_sdist_has_no_metadata_file(store: Store) -> None:
@@ -104,7 +105,7 @@ def test_a_name_that_something_else_has_on_the_disk_is_refused_and_nothing_is_le
         "x-1.0-py3-none-any.whl.upload",
         made[0],
     ]
-    assert "x" not in index.marked(store.volume)
+    assert "x" not in pages.marked(store.volume)
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
     path.rmdir() if kind == "a folder" else path.unlink()
     put(store, made)
@@ -136,7 +137,7 @@ def test_of_many_threads_one_wins(store: Store) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    winners = [outcome for outcome in outcomes if isinstance(outcome, folder.Record)]
+    winners = [outcome for outcome in outcomes if isinstance(outcome, project_folder.Record)]
     assert len(winners) == 1
     assert outcomes.count(409) == 11
     assert store.read("x").files[0].record == winners[0]
@@ -169,7 +170,7 @@ def test_a_yank_without_a_reason_is_true_in_json_and_empty_in_html(store: Store)
     put(store, wheels.wheel("x", "1.0"))
     store.yank("x", "1.0")
     assert page(store, "x")["files"][0]["yanked"] is True  # type: ignore[index]
-    assert 'data-yanked=""' in (store.volume.pages("x") / index.HTML_PAGE).read_text()
+    assert 'data-yanked=""' in (store.volume.pages("x") / pages.HTML_PAGE).read_text()
 
 
 def test_removal_leaves_a_tombstone(store: Store) -> None:
@@ -218,10 +219,10 @@ def test_a_page_that_changes_gets_a_later_second(store: Store) -> None:
     for version in ("2.0", "3.0", "4.0"):
         put(store, wheels.wheel("x", version))
         store.yank("x", version, "aaaa")
-        first = (store.volume.pages("x") / index.JSON_PAGE).stat()
+        first = (store.volume.pages("x") / pages.JSON_PAGE).stat()
         store.unyank("x", version)
         store.yank("x", version, "bbbb")
-        second = (store.volume.pages("x") / index.JSON_PAGE).stat()
+        second = (store.volume.pages("x") / pages.JSON_PAGE).stat()
         assert first.st_size == second.st_size
         assert int(second.st_mtime) > int(first.st_mtime)
         seen |= {int(first.st_mtime), int(second.st_mtime)}
@@ -230,7 +231,7 @@ def test_a_page_that_changes_gets_a_later_second(store: Store) -> None:
 
 def test_a_page_that_stays_the_same_is_not_written(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
-    page = store.volume.pages("x") / index.JSON_PAGE
+    page = store.volume.pages("x") / pages.JSON_PAGE
     before = page.stat()
     store.refresh("x")
     after = page.stat()
@@ -240,14 +241,14 @@ def test_a_page_that_stays_the_same_is_not_written(store: Store) -> None:
 def test_mend_brings_pages_after_a_crash(store: Store) -> None:
     """The uploader died after the commit: start-up shows the file, and touches no other project."""
     put(store, wheels.wheel("other", "1.0"))
-    before = (store.volume.pages("other") / index.JSON_PAGE).stat()
+    before = (store.volume.pages("other") / pages.JSON_PAGE).stat()
     put(store, wheels.wheel("x", "1.0"), show=False)
-    assert "x" in index.marked(store.volume)
+    assert "x" in pages.marked(store.volume)
     assert mend(store).projects == ("x",)
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
-    assert (store.volume.pages("other") / index.JSON_PAGE).stat() == before
+    assert (store.volume.pages("other") / pages.JSON_PAGE).stat() == before
     store.write_root()
-    assert index.marked(store.volume) == []
+    assert pages.marked(store.volume) == []
 
 
 def test_mend_sweeps_what_never_became_a_file(store: Store) -> None:
@@ -255,7 +256,7 @@ def test_mend_sweeps_what_never_became_a_file(store: Store) -> None:
     where = store.volume.project("x")
     where.mkdir()
     (where / "x-1.0.tar.gz.upload").write_text("{}")
-    index.mark(store.volume, "x")
+    pages.mark(store.volume, "x")
     mend(store)
     assert not where.exists()
     assert not store.volume.pages("x").exists()
@@ -264,7 +265,7 @@ def test_mend_sweeps_what_never_became_a_file(store: Store) -> None:
 def test_mend_ends_a_removal(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     store.volume.side_file("x", "x-1.0-py3-none-any.whl", ".removed").write_text("removed\n")
-    index.mark(store.volume, "x")
+    pages.mark(store.volume, "x")
     mend(store)
     assert [path.name for path in store.volume.project("x").iterdir()] == ["x-1.0-py3-none-any.whl.removed"]
     assert listed(store, "x") == []
@@ -291,14 +292,14 @@ def test_the_volume_may_lose_its_index_folder(store: Store) -> None:
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl", "x-2.0-py3-none-any.whl"]
     put(store, wheels.wheel("y", "1.0"))
     store.write_root()
-    root = json.loads((store.volume.simple / index.JSON_PAGE).read_bytes())
+    root = json.loads((store.volume.simple / pages.JSON_PAGE).read_bytes())
     assert [project["name"] for project in root["projects"]] == ["x", "y"]
 
 
 def test_a_damaged_status_is_mended_by_setting_one(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     store.volume.status("x").write_text("garbage")
-    with pytest.raises(folder.BrokenRecord) as broken:
+    with pytest.raises(project_folder.BrokenRecord) as broken:
         put(store, wheels.wheel("x", "2.0"))
     assert broken.value.hint == "ppmctl package status x active"
     store.set_status("x", "active")
@@ -385,13 +386,13 @@ def test_a_removed_file_leaves_its_page_before_it_goes(store: Store, monkeypatch
     """Whoever reads the page finds its files; and what a crash leaves in between is removed at the next start."""
     made = wheels.wheel("x", "1.0")
     put(store, made)
-    refresh, seen = index.refresh, []
+    refresh, seen = pages.refresh, []
 
     def look(*arguments: object) -> None:
         refresh(*arguments)  # type: ignore[arg-type]
         seen.append((listed(store, "x"), store.has_file("x", made[0])))
 
-    monkeypatch.setattr(index, "refresh", look)
+    monkeypatch.setattr(pages, "refresh", look)
     store.remove("x", "1.0")
     assert seen[0] == ([], True)
     assert not store.has_file("x", made[0])
@@ -427,7 +428,7 @@ def test_a_put_that_the_disk_has_no_room_for_leaves_nothing(
         with pytest.raises(OSError, match="No space left"):
             put(store, made, attestations="[]")
     assert contents(store) == before
-    assert index.marked(store.volume) == ([".root"] if is_new else []), "the list may have been written meanwhile"
+    assert pages.marked(store.volume) == ([".root"] if is_new else []), "the list may have been written meanwhile"
     assert store.root_is_old.is_set() or not is_new
     put(store, made)
     assert made[0] in listed(store, "x")
@@ -450,7 +451,7 @@ def test_a_disk_that_fills_up_between_pages_changes_neither(store: Store, monkey
     @contextlib.contextmanager
     def replacement(path: Path, *arguments: object, **options: object) -> Iterator[Path]:
         made.append(path.name)
-        if index.HTML_PAGE in made:  # and the disk stays full
+        if pages.HTML_PAGE in made:  # and the disk stays full
             fails()
         with original(path, *arguments, **options) as temporary:  # type: ignore[arg-type]
             yield temporary
@@ -458,7 +459,7 @@ def test_a_disk_that_fills_up_between_pages_changes_neither(store: Store, monkey
     monkeypatch.setattr(files, "replacement", replacement)
     with pytest.raises(OSError, match="No space left"):
         put(store, wheels.wheel("x", "2.0"))
-    assert made[:2] == [index.JSON_PAGE, index.HTML_PAGE]
+    assert made[:2] == [pages.JSON_PAGE, pages.HTML_PAGE]
     assert contents(store) == before
 
 
@@ -473,7 +474,7 @@ def test_side_files_of_an_upload_that_died_are_not_those_of_the_next(store: Stor
         store.volume.side_file("x", made[0], suffix).write_text("of a dead one")
     record = put(store, made)
     assert not store.volume.side_file("x", made[0], ".attestations").exists()
-    assert folder.read_record(store.volume, "x", made[0]) == record
+    assert project_folder.read_record(store.volume, "x", made[0]) == record
     assert b"Name: x" in store.volume.side_file("x", made[0], ".metadata").read_bytes()
 
 
@@ -492,14 +493,14 @@ def test_every_change_puts_right_what_a_dead_process_left(store: Store, left: li
     store.volume.pages("x").joinpath(".index.json.0123456789ab.tmp").touch()
     for name in left:
         (store.volume.project("x") / name).write_text('{"state": "active"}')
-    index.mark(store.volume, "x")
+    pages.mark(store.volume, "x")
     store.write_root()
     store.root_is_old.clear()
     store.unyank("x", "1.0")
     there = sorted(path.name for path in store.volume.project("x").iterdir())
     assert there == sorted(["x-1.0.tar.gz", "x-1.0.tar.gz.upload", *stays])
     assert sorted(path.name for path in store.volume.pages("x").iterdir()) == ["index.html", "index.json"]
-    assert index.marked(store.volume) == [".root"]
+    assert pages.marked(store.volume) == [".root"]
     assert store.root_is_old.is_set()
 
 
@@ -507,7 +508,7 @@ def test_every_change_puts_right_what_a_dead_process_left(store: Store, left: li
 def test_whatever_changes_a_project_settles_it_first(store: Store, change: str) -> None:
     put(store, wheels.sdist("x", "1.0"))
     (store.volume.project("x") / "x-2.0.tar.gz.upload").write_text("{}")
-    index.mark(store.volume, "x")
+    pages.mark(store.volume, "x")
     changes: dict[str, Callable[[], object]] = {
         "refresh": lambda: store.refresh("x"),
         "status": lambda: store.set_status("x", "active"),
@@ -517,16 +518,16 @@ def test_whatever_changes_a_project_settles_it_first(store: Store, change: str) 
     }
     changes[change]()
     assert not (store.volume.project("x") / "x-2.0.tar.gz.upload").exists()
-    assert "x" not in index.marked(store.volume)
+    assert "x" not in pages.marked(store.volume)
 
 
 def test_a_change_that_fails_leaves_no_mark_and_no_old_page(store: Store) -> None:
     """NotHere is raised in the middle of a change: the pages are then as the folder is."""
     put(store, wheels.wheel("x", "1.0"))
-    (store.volume.pages("x") / index.JSON_PAGE).unlink()
+    (store.volume.pages("x") / pages.JSON_PAGE).unlink()
     with pytest.raises(NotHere):
         store.yank("x", "2.0")
-    assert index.marked(store.volume) == [".root"]
+    assert pages.marked(store.volume) == [".root"]
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
 
 
@@ -552,10 +553,10 @@ def test_a_project_that_is_known_leaves_the_list_as_it_is(store: Store) -> None:
     assert not store.root_is_old.is_set()
     put(store, wheels.wheel("x", "2.0"))
     assert not store.root_is_old.is_set()
-    assert index.marked(store.volume) == []
+    assert pages.marked(store.volume) == []
     put(store, wheels.wheel("y", "1.0"), show=False)
     assert store.root_is_old.is_set()
-    assert index.marked(store.volume) == [".root", "y"]
+    assert pages.marked(store.volume) == [".root", "y"]
     assert store.projects() == ["x", "y"]
 
 
@@ -589,14 +590,14 @@ def test_a_status_may_be_limited_to_some(store: Store, was: str, state: str, may
     before = store.volume.status("x").read_bytes()
     assert json.loads(before) == {"state": was, "reason": "because of it"}
     if may:
-        assert store.set_status("x", state, among=("active", "archived")) == folder.Status(state=state)
-        assert store.read("x").status == folder.Status(state=state)
+        assert store.set_status("x", state, among=("active", "archived")) == project_folder.Status(state=state)
+        assert store.read("x").status == project_folder.Status(state=state)
     else:
         with pytest.raises(Refused, match="Only an admin takes x out of, or into, the status quarantined") as refused:
             store.set_status("x", state, among=("active", "archived"))
         assert refused.value.status == 403
         assert store.volume.status("x").read_bytes() == before
-    assert "x" not in index.marked(store.volume)
+    assert "x" not in pages.marked(store.volume)
 
 
 def test_refusals_say_what_to_do(store: Store) -> None:
@@ -664,10 +665,10 @@ def test_of_two_that_hold_no_common_lock_one_wins(store: Store, monkeypatch: pyt
 def test_metadata_that_a_page_has_the_hash_of(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    from ppmctl.store import sha256_of
+    from ppmctl.index.store import sha256_of
 
     assert sha256_of(tmp_path / "file") == digest
     made = wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0"))
     put(store, made)
-    beside = commit.beside(store.volume.file("x", made[0]), ".metadata")
+    beside = transaction.beside(store.volume.file("x", made[0]), ".metadata")
     assert page(store, "x")["files"][0]["core-metadata"] == {"sha256": sha256_of(beside)}  # type: ignore[index]

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ppmctl import events, folder
+from ppmctl import events
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import rules
 from ppmctl.errors import PpmError, Refused
-from ppmctl.store import Store
+from ppmctl.index import project_folder
+from ppmctl.index.store import Store
 
 BY = "adopt"
 
@@ -93,7 +94,7 @@ def _take(store: Store, path: Path, *, hard_links: bool, done: Adopted) -> str:
             return name.project
         if environment_of(name.project) is not None:
             rules.check(name, received.path)
-        when = folder.timestamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        when = project_folder.timestamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)
     return name.project

@@ -10,8 +10,8 @@ from typing import Any
 
 from ppmctl import files
 from ppmctl.distributions.environment_revision import PREFIX
-from ppmctl.environments.layout import LOG
-from ppmctl.store import Store
+from ppmctl.index.environment_files import LOG
+from ppmctl.index.store import Store
 
 MAX_LIMIT = 1000
 _LOOKED_AT = 1000  # environments that one request looks at, for the few that it wants

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ppmctl import files, folder
-from ppmctl.environments import layout
-from ppmctl.folder import Folder, StoredFile
-from ppmctl.volume import ROOT_MARK, Volume
+from ppmctl import files
+from ppmctl.index import environment_files, project_folder
+from ppmctl.index.layout import ROOT_MARK, Volume
+from ppmctl.index.project_folder import Folder, StoredFile
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ def write_project(volume: Volume, content: Folder, *, thorough: bool = False) ->
 
     def replace() -> bool:
         # written before a page is replaced, shown after it: a disk that fills up now leaves all as it was
-        with layout.prepared(volume, content, thorough=thorough) as show:
+        with environment_files.prepared(volume, content, thorough=thorough) as show:
             changed = _replace_pages(volume.pages(content.project), rendered)
             return show() or changed
 
@@ -115,12 +115,12 @@ def write_root(volume: Volume) -> None:
 
 def refresh(volume: Volume, project: str) -> None:
     """Make a project's pages what its folder says, none if it has none. The caller holds the project's lock."""
-    content = folder.read(volume, project)
+    content = project_folder.read(volume, project)
     if content is not None:
         write_project(volume, content)
     else:
         shutil.rmtree(volume.pages(project), ignore_errors=True)
-        layout.remove(volume, project)
+        environment_files.remove(volume, project)
 
 
 def projects(volume: Volume) -> list[str]:

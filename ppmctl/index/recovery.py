@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from ppmctl import incoming, index
 from ppmctl.errors import PpmError
-from ppmctl.store import Store
+from ppmctl.index import pages, staging
+from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Mended:
 def mend(store: Store) -> Mended:
     """Put right what a crash left: the marked projects, and folders in `incoming/` that nobody holds."""
     mended = []
-    marked = [name for name in index.marked(store.volume) if not name.startswith(".")]
+    marked = [name for name in pages.marked(store.volume) if not name.startswith(".")]
     for project in marked:
         try:
             store.refresh(project)
@@ -32,10 +32,10 @@ def mend(store: Store) -> Mended:
             log.error("%s can't be mended: %s (%s)", project, exc.message, exc.hint)
         except OSError as exc:  # a full disk, say: what can be read is served; the mark stays
             log.error("%s can't be mended yet: %s", project, exc)
-    if index.root_is_marked(store.volume) or not (store.volume.simple / index.JSON_PAGE).exists():
+    if pages.root_is_marked(store.volume) or not (store.volume.simple / pages.JSON_PAGE).exists():
         try:
             store.write_root()
         except OSError as exc:
             store.root_is_old.set()
             log.error("The list of projects can't be written: %s", exc)
-    return Mended(projects=tuple(mended), swept=incoming.sweep(store.volume))
+    return Mended(projects=tuple(mended), swept=staging.sweep(store.volume))

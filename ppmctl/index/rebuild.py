@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ppmctl import events, files, folder, index
+from ppmctl import events, files
 from ppmctl.distributions import distribution
 from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.errors import PpmError
-from ppmctl.folder import Folder, Record
-from ppmctl.store import Store, metadata_hash, record_of, sha256_of
-from ppmctl.volume import METADATA, RECORD, Volume
+from ppmctl.index import pages, project_folder
+from ppmctl.index.layout import METADATA, RECORD, Volume
+from ppmctl.index.project_folder import Folder, Record
+from ppmctl.index.store import Store, metadata_hash, record_of, sha256_of
 
 
 @dataclass(kw_only=True)
@@ -50,15 +51,15 @@ def rebuild(store: Store) -> Rebuilt:
 def _project(store: Store, project: str, done: Rebuilt) -> None:
     with store.locked(project):
         store.settle(project)
-        index.mark(store.volume, project)
-        content = folder.read(store.volume, project)
+        pages.mark(store.volume, project)
+        content = project_folder.read(store.volume, project)
         if content is not None:
             _complete(store.volume, content, done)
             if content.unrecorded:
-                content = folder.read(store.volume, project) or content
-            done.written += index.write_project(store.volume, content, thorough=True)
+                content = project_folder.read(store.volume, project) or content
+            done.written += pages.write_project(store.volume, content, thorough=True)
             done.projects += 1
-        index.unmark(store.volume, project)
+        pages.unmark(store.volume, project)
 
 
 def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
@@ -89,7 +90,7 @@ def _write_side_files(volume: Volume, project: str, filename: str, record: Recor
         files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)
     if record is None:
         entry = path.stat()
-        when = folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC))
+        when = project_folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC))
         record = record_of(dist, size=entry.st_size, sha256=sha256_of(path), upload_time=when, by="rebuild")
         files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 
 from ppmctl import files
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

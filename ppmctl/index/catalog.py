@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 
-from ppmctl import files, folder, index, stats, trail
+from ppmctl import files, trail
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError
-from ppmctl.folder import Folder
-from ppmctl.stats import Holding, Statistics
-from ppmctl.store import Store
-from ppmctl.volume import METADATA
+from ppmctl.index import pages, project_folder, statistics
+from ppmctl.index.layout import METADATA
+from ppmctl.index.project_folder import Folder
+from ppmctl.index.statistics import Holding, Statistics
+from ppmctl.index.store import Store
 
 
 class Catalogue:
@@ -26,7 +27,7 @@ class Catalogue:
 
     def project(self, name: str) -> ProjectPage | None:
         """The page of the project `name`; None where it never was."""
-        content = folder.read(self._store.volume, name)
+        content = project_folder.read(self._store.volume, name)
         return _page(content) if content is not None else None
 
     def metadata(self, file: PageFile) -> bytes | None:
@@ -46,14 +47,14 @@ class Catalogue:
 
     def search(self, text: str) -> list[Holding]:
         """The projects whose name or summary has every word of `text`."""
-        return stats.search(text, self.holdings())
+        return statistics.search(text, self.holdings())
 
     def statistics(self) -> Statistics:
         """All numbers, with those of the audit."""
-        read = (folder.read(self._store.volume, name) for name in self.names())
+        read = (project_folder.read(self._store.volume, name) for name in self.names())
         # also of projects that hide theirs
         here = [file.filename for content in read if content is not None for file in content.files]
-        return stats.of_volume(self.holdings(), here, trail.read(self._store.volume).entries)
+        return statistics.of_volume(self.holdings(), here, trail.read(self._store.volume).entries)
 
     def _holding(self, name: str) -> Holding | None:
         try:
@@ -78,10 +79,10 @@ class Catalogue:
             found = (self.metadata(file) for file in latest)
             summary = next((distribution.summary(metadata) for metadata in found if metadata is not None), "")
         publishers = [records[file.filename].uploaded_by for file in page.files]
-        return Holding.of(page, summary=one_line(summary)[: folder.MAX_SUMMARY], publishers=publishers)
+        return Holding.of(page, summary=one_line(summary)[: project_folder.MAX_SUMMARY], publishers=publishers)
 
 
 def _page(content: Folder) -> ProjectPage:
     # as an index shows it, so that the answers are the same
-    values = index.page_values(content, index.listed_files(content))
+    values = pages.page_values(content, pages.listed_files(content))
     return ProjectPage.from_json(values, lambda url: url.removeprefix("../../"))

@@ -17,12 +17,13 @@ from typing import NoReturn
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl import commit, files, folder, index
+from ppmctl import files
 from ppmctl.distributions.distribution import Dist, Filename
 from ppmctl.errors import PpmError, Refused
-from ppmctl.folder import CLOSED, STATUSES, Folder, Record, Status
-from ppmctl.incoming import IncomingArea, IncomingFile
-from ppmctl.volume import ROOT_MARK, TOMBSTONE, YANKED, Volume
+from ppmctl.index import pages, project_folder, transaction
+from ppmctl.index.layout import ROOT_MARK, TOMBSTONE, YANKED, Volume
+from ppmctl.index.project_folder import CLOSED, STATUSES, Folder, Record, Status
+from ppmctl.index.staging import IncomingArea, IncomingFile
 
 
 class NotHere(PpmError):
@@ -48,7 +49,7 @@ class Store:
 
     def read(self, project: str) -> Folder:
         """A project's files and status; NotHere where it never was."""
-        content = folder.read(self.volume, project)
+        content = project_folder.read(self.volume, project)
         if content is None:
             raise self._not_here(project)
         return content
@@ -60,7 +61,7 @@ class Store:
         )
 
     def projects(self) -> list[str]:
-        return sorted(index.projects(self.volume))
+        return sorted(pages.projects(self.volume))
 
     def has_file(self, project: str, filename: str) -> bool:
         return self.volume.file(project, filename).is_file()
@@ -68,8 +69,8 @@ class Store:
     def holds(self, name: Filename, sha256: str) -> bool:
         """Whether this very file is published, with this content."""
         try:
-            recorded = folder.read_record(self.volume, name.project, name.filename).sha256 == sha256
-        except (FileNotFoundError, folder.BrokenRecord):
+            recorded = project_folder.read_record(self.volume, name.project, name.filename).sha256 == sha256
+        except (FileNotFoundError, project_folder.BrokenRecord):
             return False
         return recorded and self.has_file(name.project, name.filename)
 
@@ -94,22 +95,22 @@ class Store:
         where the project takes no uploads. OSError where the disk is full; nothing is left then.
         """
         name = dist.name
-        when = upload_time or folder.now()
+        when = upload_time or project_folder.now()
         record = record_of(dist, size=received.size, sha256=received.sha256, upload_time=when, by=by)
         with (
-            commit.prepared(self.area, received, dist, record, attestations) as side_files,
+            transaction.prepared(self.area, received, dist, record, attestations) as side_files,
             self.locked(name.project),
         ):
             if show:
                 self.settle(name.project)
             self._refuse_put(name, received.sha256)
-            index.mark(self.volume, name.project)
+            pages.mark(self.volume, name.project)
             new = True
             try:
-                new = commit.commit(self.volume, name, received.path, side_files)
+                new = transaction.commit(self.volume, name, received.path, side_files)
                 if show:
-                    commit.show(self.volume, name)
-                    index.unmark(self.volume, name.project)
+                    transaction.show(self.volume, name)
+                    pages.unmark(self.volume, name.project)
             except FileExistsError as exc:
                 if not self.has_file(name.project, name.filename):
                     where = f"packages/{name.project}/{name.filename}"
@@ -126,13 +127,13 @@ class Store:
         return self._each_file(
             project,
             version_or_filename,
-            lambda path: files.write_atomic(commit.beside(path, YANKED), _line(reason), sync=True),
+            lambda path: files.write_atomic(transaction.beside(path, YANKED), _line(reason), sync=True),
         )
 
     def unyank(self, project: str, version_or_filename: str) -> list[str]:
         """Take a yank back; the filenames. NotHere where there is no such release or file."""
         return self._each_file(
-            project, version_or_filename, lambda path: commit.beside(path, YANKED).unlink(missing_ok=True)
+            project, version_or_filename, lambda path: transaction.beside(path, YANKED).unlink(missing_ok=True)
         )
 
     def remove(self, project: str, version_or_filename: str) -> list[str]:
@@ -141,11 +142,13 @@ class Store:
             chosen = _choose(content, version_or_filename)
             paths = [self.volume.file(project, filename) for filename in chosen]
             for path in paths:
-                files.write_atomic(commit.beside(path, TOMBSTONE), _line(f"removed {folder.now()}"), sync=True)
-            index.refresh(self.volume, project)  # a tombstone takes the link off the page before the file goes
+                files.write_atomic(
+                    transaction.beside(path, TOMBSTONE), _line(f"removed {project_folder.now()}"), sync=True
+                )
+            pages.refresh(self.volume, project)  # a tombstone takes the link off the page before the file goes
             for path in paths:
                 path.unlink(missing_ok=True)
-                commit.drop_leftovers(path)
+                transaction.drop_leftovers(path)
         return chosen
 
     def set_status(
@@ -162,11 +165,11 @@ class Store:
             if not self.has_project(project):
                 raise self._not_here(project)
             if among is not None:
-                for found in (folder.read_status(self.volume, project).state, state):
+                for found in (project_folder.read_status(self.volume, project).state, state):
                     if found not in among:
                         raise Refused(403, f"Only an admin takes {project} out of, or into, the status {found}")
             # not by reading it first: this is also what mends a status that can't be read
-            index.mark(self.volume, project)
+            pages.mark(self.volume, project)
             written = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"
             files.write_atomic(self.volume.status(project), written, sync=True)
             self.settle(project)
@@ -176,7 +179,7 @@ class Store:
         """Write a project's pages again if they are missing or old, and put right what a crash left of it."""
         with self.locked(project):
             self.settle(project)
-            index.refresh(self.volume, project)
+            pages.refresh(self.volume, project)
 
     def settle(self, project: str) -> None:
         """Put a project right that is marked though nobody is at it: whoever was has died. The caller holds its lock.
@@ -184,15 +187,15 @@ class Store:
         That is for every change, not for start-up alone: a change takes the mark back, and nobody would look again.
         """
         if self.volume.mark(project).exists():
-            commit.mend(self.volume, project)
-            index.mark(self.volume, ROOT_MARK)
+            transaction.mend(self.volume, project)
+            pages.mark(self.volume, ROOT_MARK)
             self.root_is_old.set()
-            index.unmark(self.volume, project)
+            pages.unmark(self.volume, project)
 
     def write_root(self) -> None:
         """Write the list of projects if it is old."""
         self.root_is_old.clear()
-        index.write_root(self.volume)
+        pages.write_root(self.volume)
 
     def locked(self, project: str) -> contextlib.AbstractContextManager[None]:
         """Hold the project against every other change of it."""
@@ -205,13 +208,13 @@ class Store:
         with self.locked(project):
             self.settle(project)
             content = self.read(project)
-            index.mark(self.volume, project)
+            pages.mark(self.volume, project)
             try:
                 yield content
             finally:
                 files.sync_folder(self.volume.project(project))
-                index.refresh(self.volume, project)
-                index.unmark(self.volume, project)
+                pages.refresh(self.volume, project)
+                pages.unmark(self.volume, project)
 
     def _refuse_put(self, name: Filename, sha256: str) -> None:
         if self.volume.side_file(name.project, name.filename, TOMBSTONE).exists():
@@ -220,7 +223,7 @@ class Store:
                 f"{name.filename} was removed from this index and its name can't be used again",
                 hint="Publish a new version.",
             )
-        status = folder.read_status(self.volume, name.project)
+        status = project_folder.read_status(self.volume, name.project)
         if status.state in CLOSED:
             because = f": {status.reason}" if status.reason else ""
             raise Refused(403, f"The project {name.project} is {status.state} and takes no uploads{because}")
@@ -275,7 +278,7 @@ def record_of(dist: Dist, *, size: int, sha256: str, upload_time: str, by: str) 
         uploaded_by=by,
         requires_python=dist.requires_python,
         core_metadata=metadata_hash(dist),
-        summary=dist.summary[: folder.MAX_SUMMARY],
+        summary=dist.summary[: project_folder.MAX_SUMMARY],
     )
 
 

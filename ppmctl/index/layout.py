@@ -8,8 +8,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import files, owners
+from ppmctl import files
 from ppmctl.errors import PpmError
+from ppmctl.index import ownership
 
 METADATA = ".metadata"
 RECORD = ".upload"
@@ -83,7 +84,7 @@ class Volume:
         return self.simple / project
 
     def environment(self, name: str) -> Path:
-        """The folder of what `/env/` serves of an environment; ppmctl.environments.layout has what is in it."""
+        """The folder of what `/env/` serves of an environment; ppmctl.index.environment_files has what is in it."""
         return self.environments / name
 
     def mark(self, project: str) -> Path:
@@ -139,7 +140,7 @@ class Volume:
 
     def _unusable(self, exc: OSError) -> PpmError:
         """Why the volume can't be used, and the remedy, on one line: in a container's log it is one of many."""
-        path, asker = Path(exc.filename or self.root), owners.this_process()
+        path, asker = Path(exc.filename or self.root), ownership.this_process()
         try:
             found = path.stat()
             read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
@@ -149,7 +150,7 @@ class Volume:
         if read_only:
             why = f"{path} is mounted read-only. It must be writable (a container's: mounted without :ro)."
         elif denied and found:
-            why = owners.refusal(path, found, asker, root=self.root)
+            why = ownership.refusal(path, found, asker, root=self.root)
         else:
             who = f"uid {asker.uid}, gid {asker.gid}"
             why = f"{exc.strerror} ({path}). It must be a folder that this process ({who}) can write"

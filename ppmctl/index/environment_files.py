@@ -25,12 +25,12 @@ from ppmctl import files
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import ABOUT, NUMBER, environment_of
 from ppmctl.distributions.environment_wheel import NotARevision, read_forms
-from ppmctl.folder import Folder, StoredFile
-from ppmctl.volume import Volume
+from ppmctl.index.layout import Volume
+from ppmctl.index.project_folder import Folder, StoredFile
 
 LATEST = "latest"
 LOG = "log.json"
-# What a record says where nobody uploaded it: these own nothing (ppmctl.drop, ppmctl.adopt, ppmctl.rebuild).
+# What a record says where nobody uploaded it: these own nothing (drop folder, import, rebuild).
 NOBODY = frozenset({"drop", "adopt", "rebuild"})
 
 

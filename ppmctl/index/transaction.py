@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ppmctl import files, folder, index
+from ppmctl import files
 from ppmctl.distributions.distribution import Dist, Filename
-from ppmctl.environments import layout
-from ppmctl.folder import Record
-from ppmctl.incoming import IncomingArea, IncomingFile
-from ppmctl.volume import ATTESTATIONS, METADATA, RECORD, ROOT_MARK, YANKED, Volume
+from ppmctl.index import environment_files, pages, project_folder
+from ppmctl.index.layout import ATTESTATIONS, METADATA, RECORD, ROOT_MARK, YANKED, Volume
+from ppmctl.index.project_folder import Record
+from ppmctl.index.staging import IncomingArea, IncomingFile
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
     new = not target.parent.exists()
     try:
         if new:
-            index.mark(volume, ROOT_MARK)
+            pages.mark(volume, ROOT_MARK)
             target.parent.mkdir()
         for suffix in (METADATA, RECORD, ATTESTATIONS):
             if suffix in side_files:
@@ -79,7 +79,7 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
 def show(volume: Volume, name: Filename) -> None:
     """Write the pages; where the disk is full for them, take the file back, which no page has shown."""
     try:
-        index.refresh(volume, name.project)
+        pages.refresh(volume, name.project)
     except OSError:
         volume.file(name.project, name.filename).unlink()
         _take_back(volume, name)
@@ -91,10 +91,10 @@ def mend(volume: Volume, project: str) -> None:
 
     Side files whose file never came go, with what was on its way out; so does a folder that no file came into.
     """
-    content = folder.read(volume, project)
+    content = project_folder.read(volume, project)
     if content is not None:
         where = volume.project(project)
-        for filename in {folder.distribution_of(name) for name in content.names}:
+        for filename in {project_folder.distribution_of(name) for name in content.names}:
             path = where / filename
             if filename in content.removed:
                 path.unlink(missing_ok=True)
@@ -102,18 +102,18 @@ def mend(volume: Volume, project: str) -> None:
                 drop_leftovers(path)
         files.drop_temporaries(where)
         files.drop_temporaries(volume.pages(project))
-        layout.drop_temporaries(volume, project)
+        environment_files.drop_temporaries(volume, project)
         with contextlib.suppress(OSError):
             where.rmdir()
-    index.refresh(volume, project)
+    pages.refresh(volume, project)
 
 
 def _take_back(volume: Volume, name: Filename) -> None:
     """Leave nothing of a put that failed. The pages are as they were, or the mark stays for `mend`."""
     drop_leftovers(volume.file(name.project, name.filename))
     with contextlib.suppress(OSError):
-        index.refresh(volume, name.project)
-        index.unmark(volume, name.project)
+        pages.refresh(volume, name.project)
+        pages.unmark(volume, name.project)
 
 
 def beside(path: Path, suffix: str) -> Path:

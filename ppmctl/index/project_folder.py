@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from ppmctl import files
 from ppmctl.errors import PpmError
-from ppmctl.volume import RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
+from ppmctl.index.layout import RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 MAX_REASON = 500  # characters of the reason for a yank or a status

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import events, folder, index
+from ppmctl import events
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
-from ppmctl.environments import layout
 from ppmctl.errors import PpmError
-from ppmctl.folder import Folder, StoredFile
-from ppmctl.rebuild import stray_pages
-from ppmctl.store import Store, sha256_of
-from ppmctl.volume import METADATA, RECORD, TOMBSTONE, Volume
+from ppmctl.index import environment_files, pages, project_folder
+from ppmctl.index.layout import METADATA, RECORD, TOMBSTONE, Volume
+from ppmctl.index.project_folder import Folder, StoredFile
+from ppmctl.index.rebuild import stray_pages
+from ppmctl.index.store import Store, sha256_of
 
 REBUILD = "ppmctl index rebuild"
 
@@ -67,7 +67,7 @@ def _project(volume: Volume, project: str) -> Iterator[Difference]:
         yield Difference(where=where, what="is not the normalised name of a project", mend="move it away")
         return
     try:
-        content = folder.read(volume, project)
+        content = project_folder.read(volume, project)
     except PpmError as exc:
         yield Difference(where=where, what=exc.message, mend=exc.hint)
         return
@@ -78,9 +78,9 @@ def _project(volume: Volume, project: str) -> Iterator[Difference]:
     yield from _names(volume, content)
     if volume.mark(project).exists():
         yield Difference(where=f"index/pending/{project}", what="marks pages that may be old")
-    for name in index.differences(volume.pages(project), index.render_project(content)):
+    for name in pages.differences(volume.pages(project), pages.render_project(content)):
         yield Difference(where=f"index/simple/{project}/{name}", what="is not what the folder says")
-    for name in layout.differences(volume, content):
+    for name in environment_files.differences(volume, content):
         where = f"index/env/{environment_of(project)}/{name}"
         yield Difference(where=where, what="is not what the folder says")
 
@@ -112,7 +112,7 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
 def _contents(store: Store, project: str) -> Iterator[Difference]:
     """The files whose bytes are not those of their record; one that is removed meanwhile is no difference."""
     try:
-        content = folder.read(store.volume, project)
+        content = project_folder.read(store.volume, project)
     except PpmError:
         return  # said already
     for file in content.files if content is not None else ():
@@ -135,7 +135,7 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
         except InvalidDistribution:
             yield Difference(where=_below(volume, path), what="is no distribution", mend="move it away")
     for name in sorted(content.names):
-        owner = folder.distribution_of(name)
+        owner = project_folder.distribution_of(name)
         if name.endswith(TOMBSTONE):
             if owner in content.names:
                 yield Difference(
@@ -155,8 +155,8 @@ def _root_differences(store: Store) -> list[str]:
     """How the list of projects differs; a server that is about to write it is waited for."""
     patience = time.monotonic() + _ROOT_FOLLOWS_WITHIN
     while True:
-        found = index.differences(store.volume.simple, index.render_root(store.projects()))
-        if not found or time.monotonic() > patience or not index.root_is_marked(store.volume):
+        found = pages.differences(store.volume.simple, pages.render_root(store.projects()))
+        if not found or time.monotonic() > patience or not pages.root_is_marked(store.volume):
             return found
         time.sleep(0.1)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.distributions.project_page import ProjectPage, total
-from ppmctl.folder import timestamp
+from ppmctl.index.project_folder import timestamp
 from ppmctl.trail import Entry
 
 
