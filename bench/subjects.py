@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 from support import servers, volumes
 
-from ppmctl import first_admin
+from ppmctl.access import first_admin
 
 
 @dataclass(frozen=True, kw_only=True)

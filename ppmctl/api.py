@@ -9,9 +9,9 @@ from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import audit
-from ppmctl.access import Access
-from ppmctl.account import Actor
+from ppmctl.access import audit_log
+from ppmctl.access.account import Actor
+from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import Refused
 
@@ -20,7 +20,7 @@ MAX_BODY = 16 << 10  # bytes
 
 def attempt(request: Request, action: str, what: str) -> None:
     """What the audit says of this request if it is refused from here on."""
-    found = audit.Attempt.of(request.environ)
+    found = audit_log.Attempt.of(request.environ)
     found.action, found.what = action, what
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import audit, files, token_api, uploads, wellknown
+from ppmctl import files, token_api, uploads, wellknown
+from ppmctl.access import audit_log
+from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.config import ServerSettings
-from ppmctl.credentials import Access, Credentials
 from ppmctl.distributions.distribution import one_line
 from ppmctl.environments.reads import Environments
 from ppmctl.errors import PpmError, Refused
@@ -46,7 +47,7 @@ class Index:
         self._pypiserver = Pypiserver(store)
         self._packages = PackageApi(store)
         self._tokens = token_api.TokenApi(settings.volume)
-        self._refusals = audit.Refusals(settings.volume)
+        self._refusals = audit_log.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # A client's word for the host would end up in the links that pypiserver makes.
@@ -55,16 +56,16 @@ class Index:
         _name_client(environ)
         request = Request(environ)
         if request.method in _WRITING and request.path != "/RPC2":
-            start_response = self._audited(audit.Attempt.of(environ), start_response)
+            start_response = self._audited(audit_log.Attempt.of(environ), start_response)
         try:
             return self._answer(request, environ, start_response)
         except Exception as exc:
             refused = _as_refusal(request, exc)
-        audit.Attempt.of(environ).reason = refused.message
+        audit_log.Attempt.of(environ).reason = refused.message
         uploads.drain(request, self._settings.max_upload_size)
         return _refusal(refused)(environ, start_response)
 
-    def _audited(self, attempt: audit.Attempt, start_response: StartResponse) -> StartResponse:
+    def _audited(self, attempt: audit_log.Attempt, start_response: StartResponse) -> StartResponse:
         """Say in the audit that an answer is a refusal, whoever makes it."""
 
         def start(status: str, *answer: Any) -> Callable[[bytes], object]:
@@ -106,7 +107,7 @@ class Index:
             sent = None
         if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
             raise Refused(401, "This index needs a credential")
-        attempt = audit.Attempt.of(request.environ)
+        attempt = audit_log.Attempt.of(request.environ)
         attempt.claimed = sent.username
         access = self._credentials.authenticate(sent.username, sent.password)
         if access is None:
@@ -125,7 +126,7 @@ class Index:
             raise uploads.too_large(self._settings.max_upload_size)
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
         try:
-            attempt = audit.Attempt.of(environ)
+            attempt = audit_log.Attempt.of(environ)
             attempt.action, attempt.what = _named(upload)
             self._check_action(upload)
             return list(self._pypiserver(environ, start_response, upload))

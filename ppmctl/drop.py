@@ -7,7 +7,8 @@ import os
 import threading
 from pathlib import Path
 
-from ppmctl import audit, files
+from ppmctl import files
+from ppmctl.access import audit_log
 from ppmctl.distributions import distribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.environments import rules
@@ -80,7 +81,9 @@ class Watcher:
         except Exception as exc:
             log.exception("%s can't be taken", path)  # one file must not keep the others from being taken
             reason = f"This is a bug in ppm ({type(exc).__name__}); the server's log says more"
-        audit.write(self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=reason or "done")
+        audit_log.write(
+            self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=reason or "done"
+        )
         if reason:
             files.write_atomic(beside, f"{reason}\n".encode(errors="backslashreplace"))
             return False

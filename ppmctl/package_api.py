@@ -10,7 +10,7 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import api
-from ppmctl.credentials import Access
+from ppmctl.access.credential_files import Access
 from ppmctl.distributions.distribution import is_name, normalise
 from ppmctl.environments import rules
 from ppmctl.errors import Refused

@@ -20,8 +20,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ppmctl import accounts, credentials, doctor, local
-from ppmctl.account import Actor, Issued
+from ppmctl import doctor, local
+from ppmctl.access import accounts, credential_files
+from ppmctl.access.account import Actor, Issued
 from ppmctl.address import Address
 from ppmctl.config import server_settings, unknown_variables
 from ppmctl.credential import Credential
@@ -76,7 +77,7 @@ def _check_credentials(volume: Volume) -> None:
         for path in (volume.htpasswd, volume.access):
             with contextlib.suppress(FileNotFoundError):
                 path.read_bytes()
-        credentials.read_access(volume.access)
+        credential_files.read_access(volume.access)
     except OSError as exc:
         raise SelfCheckError(f"The credentials can't be read: {exc}") from exc
 

@@ -16,7 +16,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
-from ppmctl import drop, files, listening, local, pruning
+from ppmctl import drop, files, listening, local
+from ppmctl.access import expiry
 from ppmctl.app import Index
 from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
@@ -118,7 +119,7 @@ class _Server(BaseApplication):
     def _start_threads(self, worker: ThreadWorker) -> None:
         watcher = drop.Watcher(self._store)
         works = [("root list", self._write_root), ("drop folder", watcher.run), ("pages", self._after_reboot)]
-        works.append(("credentials", pruning.Pruner(self._settings.volume).run))
+        works.append(("credentials", expiry.Pruner(self._settings.volume).run))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the worker too; its master decides
         for name, work in works:
             threading.Thread(target=work, name=name, daemon=True).start()

@@ -11,9 +11,10 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import access, accounts, api, joining
-from ppmctl.account import Issued, NotAllowed, unknown
-from ppmctl.credentials import Access
+from ppmctl import api
+from ppmctl.access import accounts, invite_exchange, rights
+from ppmctl.access.account import Issued, NotAllowed, unknown
+from ppmctl.access.credential_files import Access
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 
@@ -67,9 +68,9 @@ class TokenApi:
             self._volume,
             api.actor(request, by),
             name,
-            role=text(body, "role", f"one of {', '.join(access.ROLES)}"),
+            role=text(body, "role", f"one of {', '.join(rights.ROLES)}"),
             projects=_globs(body),
-            expires=access.expiry(expires) if expires is not None else None,
+            expires=rights.expiry(expires) if expires is not None else None,
         )
         return created(issued)
 
@@ -91,7 +92,7 @@ def join(request: Request, volume: Volume) -> Response:
     body = api.body(request, "code", "purpose")
     code = text(body, "code", "that of the invite")
     purpose = text(body, "purpose", "what the token is for, such as laptop") if "purpose" in body else "login"
-    return created(joining.join(volume, request.remote_addr or "", code, purpose=purpose))
+    return created(invite_exchange.join(volume, request.remote_addr or "", code, purpose=purpose))
 
 
 def created(issued: Issued) -> Response:

@@ -19,8 +19,8 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
 from ppmctl import api
-from ppmctl.account import Actor
-from ppmctl.credentials import Access
+from ppmctl.access.account import Actor
+from ppmctl.access.credential_files import Access
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import Filename, InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from ppmctl import accounts, declare, output
-from ppmctl.access import ROLES
-from ppmctl.account import noun
+from ppmctl import output
+from ppmctl.access import accounts, declarative
+from ppmctl.access.account import noun
+from ppmctl.access.rights import ROLES
 from ppmctl.cli.issue import described, issue, more_time_option, output_option, projects_option
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import actor, open_volume, root_option, there
@@ -128,7 +129,7 @@ def let_in_no_more(
 ) -> Answer:
     """Have `act` shut credentials out, `name` among them; the answer has their names below `state`."""
     volume = open_volume(there(root))
-    declared, had_admin = declare.given_back(volume, name), _has_admin(volume)
+    declared, had_admin = declarative.given_back(volume, name), _has_admin(volume)
     names = list(act(volume))
     notes = [*_no_admin(volume, had_admin), *([declared] if declared else [])]
     return Answer({state: names}, lambda: output.say(*map(told, names)), notes=notes)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from ppmctl import output, trail
+from ppmctl import output
+from ppmctl.access import audit_query
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, root_option
 from ppmctl.distributions.distribution import one_line
@@ -24,8 +25,8 @@ def audit(root: Path, since: str | None, user: str | None, project: str | None) 
 
     Reads ROOT/audit.jsonl and what was rotated (audit.jsonl.1, .2.gz, …), oldest first.
     """
-    start = trail.moment(since, now=datetime.now(UTC)) if since else None
-    found = trail.read(find_volume(root), since=start, user=user, project=project)
+    start = audit_query.moment(since, now=datetime.now(UTC)) if since else None
+    found = audit_query.read(find_volume(root), since=start, user=user, project=project)
     rows = [
         (each.time, *(one_line(text) or None for text in (each.by, each.origin, each.action, each.what, each.result)))
         for each in found.entries

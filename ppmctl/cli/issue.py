@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from ppmctl import access, files, output
-from ppmctl.account import Account, Issued
+from ppmctl import files, output
+from ppmctl.access import rights
+from ppmctl.access.account import Account, Issued
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import actor, open_volume
 from ppmctl.credential import Secret
@@ -23,7 +24,7 @@ def _end_of(_context: click.Context, _parameter: click.Parameter, duration: str 
 
     Reject an empty one, so that an unset shell variable doesn't create a credential that never expires.
     """
-    return None if duration is None else access.expiry(duration)
+    return None if duration is None else rights.expiry(duration)
 
 
 def _expires_option(about: str, otherwise: str) -> Callable[[Any], Any]:

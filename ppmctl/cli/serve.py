@@ -55,10 +55,11 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     volume.prepare()
 
     os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported; a uid without a name has none
-    from ppmctl import credentials, first_admin, pruning, server, service
+    from ppmctl import server, service
+    from ppmctl.access import credential_files, expiry, first_admin
 
-    credentials.make_list(volume)
-    pruning.Pruner(volume).prune()
+    credential_files.make_list(volume)
+    expiry.Pruner(volume).prune()
     manager = service.take(os.environ)
 
     def announce() -> None:

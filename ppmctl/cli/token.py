@@ -9,14 +9,15 @@ from typing import Any
 
 import click
 
-from ppmctl import access, accounts, output
-from ppmctl.access import ROLES
+from ppmctl import output
+from ppmctl.access import accounts, rights
+from ppmctl.access.expiry import Pruner
+from ppmctl.access.rights import ROLES
 from ppmctl.cli.alter import revoke
 from ppmctl.cli.issue import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.pruning import Pruner
 
 
 @click.group()
@@ -78,7 +79,7 @@ def prune(every: str | None, root: Path) -> Answer:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())
-        Pruner(volume).run(every=access.span(every).total_seconds(), stop=stop)
+        Pruner(volume).run(every=rights.span(every).total_seconds(), stop=stop)
     elif volume.credentials.is_dir():
         try:
             pruned = accounts.prune(volume)

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from ppmctl import accounts, declare, first_admin, importing, invites, joining, output
-from ppmctl.access import ROLES
+from ppmctl import output
+from ppmctl.access import accounts, declarative, first_admin, import_htpasswd, invite_exchange, invites
+from ppmctl.access.rights import ROLES
 from ppmctl.cli import alter
 from ppmctl.cli.issue import (
     expires_option,
@@ -79,7 +80,7 @@ def invite(name: str, output: Path | None, withdraw: bool, root: Path, **grant: 
     with secret_file(output) as write:
         volume = open_volume(root)
         _require_time(volume, name)
-        made, code = joining.invite(volume, actor(), name, **grant)
+        made, code = invite_exchange.invite(volume, actor(), name, **grant)
         write(code.reveal())
     told = f"{name} is invited until {made.expires}: ppmctl login URL --invite  asks for"
     told += f" the code, once; it is in {output}." if output else " this code, once:"
@@ -95,7 +96,7 @@ def _require_time(volume: Volume, name: str) -> None:
 
 def _withdraw(volume: Volume, name: str) -> Answer:
     accounts.account(volume, name)  # there is such a user
-    if not joining.withdraw(volume, actor(), name):
+    if not invite_exchange.withdraw(volume, actor(), name):
         raise PpmError(f"There is no open invite of {name!r}.", hint=f"ppmctl user show {name}")
     return Answer({"withdrawn": name}, lambda: output.say(f"The invite of {name} is void."))
 
@@ -139,8 +140,8 @@ def apply_(file: Path, dry_run: bool, root: Path) -> Answer:
     disabled, absent), and a user's email. It can be applied again: what is as it says stays untouched. A credential
     that was made in another way is never changed by it, and one that the list does not name stays as it is.
     """
-    wanted = declare.parse(_text(file, "The list"))  # as who typed it, who may be root with a file of root's
-    done = declare.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
+    wanted = declarative.parse(_text(file, "The list"))  # as who typed it, who may be root with a file of root's
+    done = declarative.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
     told = [f"{each.name}: {each.what}" for each in done] or ["Everything is as the list says."]
     return Answer(done, lambda: output.say(*told))
 
@@ -219,9 +220,9 @@ def import_(
     the hash again, in nginx and in the application: what that costs is said of each line. Exits with 1 if one was
     refused; the others are taken.
     """
-    lines = importing.parse(_text(file, "The htpasswd file"))
+    lines = import_htpasswd.parse(_text(file, "The htpasswd file"))
     limit = float("inf") if force else limit
-    taken = importing.take(
+    taken = import_htpasswd.take(
         open_volume(root), actor(), lines, role=role, projects=projects, limit=limit, dry_run=dry_run
     )
     noun = f"{'an' if role == 'admin' else 'a'} {role}"

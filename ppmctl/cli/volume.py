@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ppmctl import htpasswd
+from ppmctl.access import htpasswd
 from ppmctl.cli.options import volume_option
 from ppmctl.cli.target import on_option
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 
 if TYPE_CHECKING:
-    from ppmctl.account import Actor
+    from ppmctl.access.account import Actor
     from ppmctl.index.store import Store
 
 _UID = os.getuid()  # before a command of root's goes on as the volume's owner
@@ -99,7 +99,7 @@ def open_store(root: Path) -> Store:
 
 def actor() -> Actor:
     """The unix user who typed the command, also through sudo; from here, or from where `--on` says it was typed."""
-    from ppmctl.account import Actor
+    from ppmctl.access.account import Actor
 
     try:
         name = pwd.getpwuid(_UID).pw_name

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ppmctl import credentials, health, htpasswd
+from ppmctl import health
+from ppmctl.access import credential_files, htpasswd
 from ppmctl.config import server_settings
 from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
@@ -82,7 +83,7 @@ def _enough(check: str, left: str, mend: str, *, is_full: bool, is_little: bool)
 
 def hashes(volume: Volume) -> Iterator[Finding]:
     """Credentials whose hash costs too much to be made again with each request."""
-    known = credentials.read_htpasswd(volume.htpasswd)
+    known = credential_files.read_htpasswd(volume.htpasswd)
     slow = 0
     for name, stored in sorted(known.items()):
         line = htpasswd.parse(f"{name}:{stored}")

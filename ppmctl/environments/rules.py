@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ppmctl.access import Access
+from ppmctl.access.rights import Access
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.distribution import Filename
 from ppmctl.distributions.environment_revision import Revision, environment_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ppmctl import files, trail
+from ppmctl import files
+from ppmctl.access import audit_query
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage
@@ -54,7 +55,7 @@ class Catalogue:
         read = (project_folder.read(self._store.volume, name) for name in self.names())
         # also of projects that hide theirs
         here = [file.filename for content in read if content is not None for file in content.files]
-        return statistics.of_volume(self.holdings(), here, trail.read(self._store.volume).entries)
+        return statistics.of_volume(self.holdings(), here, audit_query.read(self._store.volume).entries)
 
     def _holding(self, name: str) -> Holding | None:
         try:

@@ -58,7 +58,9 @@ class Volume:
     htpasswd = _Below("credentials", "htpasswd")
     access = _Below("credentials", "access.yml")
     disabled = _Below("credentials", "disabled")
-    parts = _Below("credentials", "nginx")  # what nginx reads of the credentials; ppmctl.parts says how
+    parts = _Below(
+        "credentials", "nginx"
+    )  # what nginx reads of the credentials; ppmctl.access.nginx_htpasswd says how
     invites = _Below("credentials", "invites")
     first_credential = _Below("first-credential")
     first_netrc = _Below("netrc")

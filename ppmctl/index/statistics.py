@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ppmctl.access.audit_query import Entry
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.distributions.project_page import ProjectPage, total
 from ppmctl.index.project_folder import timestamp
-from ppmctl.trail import Entry
 
 
 @dataclass(frozen=True, kw_only=True)

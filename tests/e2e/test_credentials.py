@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from support import warm
 
-from ppmctl import access, accounts, credentials, parts
-from ppmctl.account import Actor
+from ppmctl.access import accounts, credential_files, nginx_htpasswd
+from ppmctl.access import rights as rights_module
+from ppmctl.access.account import Actor
 from ppmctl.index.layout import Volume
 
 ME = Actor(name="unix:ada", origin="here")
@@ -24,7 +25,7 @@ _CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir"}
 
 PROCESSES = 12
 
-Rights = dict[tuple[str, str], access.Access]
+Rights = dict[tuple[str, str], rights_module.Access]
 
 
 CHANGES: dict[str, Callable[[Volume], object]] = {
@@ -102,7 +103,7 @@ def test_processes_at_once_lose_no_change(before: Volume) -> None:
     names = {"ops", "ops+laptop", *(f"ops+new{number}" for number in range(PROCESSES))}
     names |= {f"ops+old{number}" for number in range(1, PROCESSES, 2)}
     assert {each.access.name for each in accounts.accounts(before, owner="ops")} == names
-    listed = {name for name in credentials.read_htpasswd(before.htpasswd) if name.startswith("ops")}
+    listed = {name for name in credential_files.read_htpasswd(before.htpasswd) if name.startswith("ops")}
     assert listed == names
     assert {name for name, _age in read(before, set()) if name.startswith("ops")} == names
     done = [json.loads(line)["what"] for line in before.audit.read_text().splitlines()]
@@ -145,18 +146,18 @@ def _killer(root: str, moment: int) -> Callable[[str, tuple[Any, ...]], None]:
 
 def lines(volume: Volume) -> set[str]:
     """The secrets that were there, as their lines."""
-    known = credentials.known(volume)
+    known = credential_files.known(volume)
     return {f"{name}:{stored}" for hashes in (known.hashes, known.parked) for name, stored in hashes.items()}
 
 
 def rights(volume: Volume, old: set[str]) -> Rights:
     """What the application lets each secret do, by name and whether the secret is an old one."""
     found = {}
-    hashes, known = credentials.read_htpasswd(volume.htpasswd), credentials.read_access(volume.access)
+    hashes, known = credential_files.read_htpasswd(volume.htpasswd), credential_files.read_access(volume.access)
     for name, stored in hashes.items():
         if name in known and known[name].is_live():
             limit = known[name].effective
-            found[name, _age(f"{name}:{stored}", old)] = access.Access(
+            found[name, _age(f"{name}:{stored}", old)] = rights_module.Access(
                 name=name, role=limit.role, created="", projects=limit.projects, expires=limit.expires
             )
     return found
@@ -170,7 +171,7 @@ def read(volume: Volume, old: set[str]) -> set[tuple[str, str]]:
             continue
         for line in path.read_text().splitlines():
             name = line.partition(":")[0]
-            assert path.name == f"{parts.part_of(name):02d}"
+            assert path.name == f"{nginx_htpasswd.part_of(name):02d}"
             found.add((name, _age(line, old)))
     return found
 

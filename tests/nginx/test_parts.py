@@ -9,7 +9,7 @@ from collections.abc import Callable
 import requests
 from support.webserver import Site
 
-from ppmctl import htpasswd, parts
+from ppmctl.access import htpasswd, nginx_htpasswd
 from ppmctl.index.layout import Volume
 
 NAMES = 400
@@ -22,12 +22,12 @@ def test_nginx_finds_every_name(new_site: Callable[..., Site]) -> None:
     letters = string.ascii_letters + string.digits
     names = ["".join(dice.choices(letters + "._@-", k=dice.randint(0, 63))) for _ in range(NAMES)]
     names = [f"a{name}{dice.choice(['', '+' + name[:20] + 'x'])}" for name in names]
-    assert len({parts.part_of(name) for name in names}) > 90
+    assert len({nginx_htpasswd.part_of(name) for name in names}) > 90
     stored = htpasswd.hash_of("secret")
     volume = Volume(root=site.root)
     there = [path.read_text() for path in sorted(volume.parts.iterdir())]
-    given = parts.divided(htpasswd.parse(f"{name}:{stored}") for name in names)
-    parts.write(volume, [old + new for old, new in zip(there, given, strict=True)])
+    given = nginx_htpasswd.divided(htpasswd.parse(f"{name}:{stored}") for name in names)
+    nginx_htpasswd.write(volume, [old + new for old, new in zip(there, given, strict=True)])
     with requests.Session() as session:
         session.trust_env, session.verify = False, str(site.ca)
 
@@ -36,5 +36,5 @@ def test_nginx_finds_every_name(new_site: Callable[..., Site]) -> None:
 
         assert [name for name in names if ask(name) != 200] == []
         assert ask("nobody") == ask(names[0] + "x") == 401
-        parts.write(volume, there)
+        nginx_htpasswd.write(volume, there)
         assert ask(names[0]) == 401

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from ppmctl import accounts, htpasswd
+from ppmctl.access import accounts, htpasswd
 from ppmctl.index.layout import METADATA, RECORD, Volume
 from ppmctl.index.project_folder import Record, now
 from support import wheels

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 import pytest
 
-from ppmctl import events, output, parts
+from ppmctl import events, output
+from ppmctl.access import nginx_htpasswd
 from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 
@@ -40,7 +41,7 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have 3 parts of credentials for nginx, not 100: a volume's first user is written in 2 ms, not in 20."""
-    monkeypatch.setattr(parts, "PARTS", 3)
+    monkeypatch.setattr(nginx_htpasswd, "PARTS", 3)
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from ppmctl import access
-from ppmctl.access import Access, held
+from ppmctl.access import rights
+from ppmctl.access.rights import Access, held
 from ppmctl.errors import UsageError
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -92,7 +92,7 @@ def test_what_is_left_of_a_token() -> None:
 
 def test_a_token_ends_with_its_owner() -> None:
     end = datetime(2999, 1, 1, tzinfo=UTC)
-    token = held({"o": entry("o", expires=access.stamp(end)), "o+x": entry("o+x")})["o+x"]
+    token = held({"o": entry("o", expires=rights.stamp(end)), "o+x": entry("o+x")})["o+x"]
     assert token.is_live(end - timedelta(seconds=1))
     assert not token.is_live(end)
 
@@ -138,7 +138,7 @@ def test_the_form_for_programs() -> None:
     ],
 )
 def test_what_a_new_token_would_have_more(wanted: Access, holder: Access, more: str) -> None:
-    assert access.exceeds(wanted, holder) == more
+    assert rights.exceeds(wanted, holder) == more
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_a_new_token_would_have_more(wanted: Access, holder: Access, more: 
     ],
 )
 def test_durations(duration: str, moment: str) -> None:
-    assert access.expiry(duration, now=NOW) == moment
+    assert rights.expiry(duration, now=NOW) == moment
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_durations(duration: str, moment: str) -> None:
 )
 def test_what_is_no_duration(duration: str) -> None:
     with pytest.raises(UsageError, match="is not a duration"):
-        access.expiry(duration, now=NOW)
+        rights.expiry(duration, now=NOW)
 
 
 def test_a_moment_is_written_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +172,15 @@ def test_a_moment_is_written_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        assert access.stamp(moment) == "2027-03-01T10:00:00Z"
-        assert access.stamp(moment, fine=True) == "2027-03-01T10:00:00.000Z"
+        assert rights.stamp(moment) == "2027-03-01T10:00:00Z"
+        assert rights.stamp(moment, fine=True) == "2027-03-01T10:00:00.000Z"
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
 def test_a_credential_is_over_at_its_moment() -> None:
-    found = entry("x", expires=access.expiry("10m", now=NOW))
+    found = entry("x", expires=rights.expiry("10m", now=NOW))
     end = NOW.replace(microsecond=0) + timedelta(minutes=10)
     assert found.is_live(end - timedelta(milliseconds=1))
     assert not found.is_live(end)
@@ -188,36 +188,36 @@ def test_a_credential_is_over_at_its_moment() -> None:
 
 def test_globs_are_written_as_normalised_names_are() -> None:
     """Else Acme_* would match nothing: the name of a project here is always its normalised one."""
-    assert access.check_projects(["Acme_*", "a..b", "x", "x"]) == ("acme-*", "a-b", "x")
+    assert rights.check_projects(["Acme_*", "a..b", "x", "x"]) == ("acme-*", "a-b", "x")
     for wrong in ("", "a b", "a/b", "ü", "a\n", "{a,b}"):
         with pytest.raises(UsageError):
-            access.check_projects([wrong])
+            rights.check_projects([wrong])
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a b", "+x", "a+b+c", "ü", "a\n", "-a", "a" * 65, "a+", "a+" + "b" * 65])
 def test_names_that_can_be_none(name: str) -> None:
     with pytest.raises(UsageError):
-        access.check_name(name)
+        rights.check_name(name)
 
 
 @pytest.mark.parametrize("email", ["", "a", "a@", "a b@c", "a@b\n", "<a@b>", "a@b,c@d"])
 def test_what_is_no_address(email: str) -> None:
     with pytest.raises(UsageError):
-        access.check_email(email)
-    assert access.check_email("ada@example.org") == "ada@example.org"
+        rights.check_email(email)
+    assert rights.check_email("ada@example.org") == "ada@example.org"
 
 
 def test_refusals_say_what_is_allowed() -> None:
     with pytest.raises(UsageError) as refused:
-        access.check_name("a" * 90)
+        rights.check_name("a" * 90)
     assert refused.value.message == (
         f"{'a' * 80!r} can't be the name of a credential: letters, digits, and . _ @ - ; a purpose after one +;"
         " 64 characters each at most."
     )
     with pytest.raises(UsageError) as refused:
-        access.check_role("root")
+        rights.check_role("root")
     assert (refused.value.message, refused.value.hint) == (
         "'root' is not a role.",
         "One of: reader, publisher, admin.",
     )
-    assert [access.check_role(role) for role in access.ROLES] == list(access.ROLES)
+    assert [rights.check_role(role) for role in rights.ROLES] == list(rights.ROLES)

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from ppmctl import access, accounts, cli, importing, trail
-from ppmctl.account import Actor, NotAllowed
-from ppmctl.credentials import Credentials
+from ppmctl import cli
+from ppmctl.access import accounts, audit_query, import_htpasswd, rights
+from ppmctl.access.account import Actor, NotAllowed
+from ppmctl.access.credential_files import Credentials
 from ppmctl.index.layout import Volume
 
 pytestmark = pytest.mark.usefixtures("few_parts")
@@ -57,27 +58,27 @@ def test_what_is_done_to_a_user_is_done_to_the_tokens(volume: Volume, secrets: d
         *("token revoke: ann+laptop", "token revoke: ann+child with ann+laptop", "user change: ann to reader"),
         *("user remove: ann", "token revoke: ann+ci with ann"),
     ]
-    assert len(trail.read(volume, user="ann").entries) == 10
+    assert len(audit_query.read(volume, user="ann").entries) == 10
 
 
 def test_the_audit_has_the_scope_that_was_granted(volume: Volume, secrets: dict[str, str]) -> None:
     """Also one that came from the owner, or with a list."""
     accounts.create_token(volume, ME, "ann+vm", role="publisher")
-    lines = [(1, importing.htpasswd.parse("old:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="))]
-    importing.take(volume, ME, lines, role="publisher", projects=["old-*"], limit=25.0)
+    lines = [(1, import_htpasswd.htpasswd.parse("old:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="))]
+    import_htpasswd.take(volume, ME, lines, role="publisher", projects=["old-*"], limit=25.0)
     accounts.change(volume, ME, "ann", projects=["acme-a"], email="ann@example.com")
     assert audited(volume) == [
         "token create: ann+vm as publisher of acme-*",
         "user import: old as publisher of old-*, {SHA}",
         "user change: ann to projects acme-a, ann@example.com",
     ]
-    assert "ann+vm" in {entry.what.split()[0] for entry in trail.read(volume, user="ann").entries}
+    assert "ann+vm" in {entry.what.split()[0] for entry in audit_query.read(volume, user="ann").entries}
 
 
 def test_a_weaker_token_takes_no_stronger_one_away(volume: Volume, secrets: dict[str, str]) -> None:
     """A stolen token for a small thing must not lock its user out."""
     made = {
-        "brief": accounts.create_token(volume, ME, "ann+brief", role="publisher", expires=access.expiry("1h")),
+        "brief": accounts.create_token(volume, ME, "ann+brief", role="publisher", expires=rights.expiry("1h")),
         "narrow": accounts.create_token(volume, ME, "ann+narrow", role="publisher", projects=["acme-a"]),
     }
     for name, issued in made.items():

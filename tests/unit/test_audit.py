@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ppmctl import audit, cli, trail
-from ppmctl.audit import Attempt, Refusals
+from ppmctl import cli
+from ppmctl.access import audit_log, audit_query
+from ppmctl.access.audit_log import Attempt, Refusals
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -29,7 +30,7 @@ def lines(volume: Volume) -> list[dict[str, str]]:
 
 
 def write(volume: Volume, what: str, *, by: str = "alice", action: str = "publish", result: str = "done") -> None:
-    audit.write(volume, action=action, by=by, origin="192.0.2.7", what=what, result=result)
+    audit_log.write(volume, action=action, by=by, origin="192.0.2.7", what=what, result=result)
 
 
 # a line
@@ -132,7 +133,7 @@ def _written_beside(volume: Volume, meanwhile: Callable[[], object], *, rounds: 
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    found = trail.read(volume)
+    found = audit_query.read(volume)
     assert found.broken == 0
     expected = [f"{who} {number} {'x' * 700}" for who in range(4) for number in range(rounds * EACH_ROUND)]
     assert sorted(entry.what for entry in found.entries) == sorted(expected)
@@ -154,7 +155,7 @@ def test_no_line_is_lost_over_a_rotation(volume: Volume) -> None:
             with numbered.open("rb") as source, gzip.open(packed, "wb") as target:
                 shutil.copyfileobj(source, target)
         volume.audit.replace(numbered)
-        trail.read(volume)
+        audit_query.read(volume)
 
     _written_beside(volume, rotate)
     assert len(list(volume.root.glob("*.gz"))) > 3
@@ -213,17 +214,17 @@ def test_a_flood_of_refused_writes_is_cut_off_and_counted(volume: Volume) -> Non
     clock = Clock()
     refusals = Refusals(volume, clock=clock)
     flood(refusals, 20_000)
-    assert len(lines(volume)) == audit.CLIENT_AT_ONCE
+    assert len(lines(volume)) == audit_log.CLIENT_AT_ONCE
     flood(refusals, 3, by="bob", origin="192.0.2.66")
     assert [line["by"] for line in lines(volume)[-3:]] == ["bob"] * 3
     refusals.write_summary()
-    assert lines(volume)[-1]["refused"] == 20_000 - audit.CLIENT_AT_ONCE
+    assert lines(volume)[-1]["refused"] == 20_000 - audit_log.CLIENT_AT_ONCE
     assert "192.0.2.66" in lines(volume)[-1]["result"]
     before = len(lines(volume))
     refusals.write_summary()
     clock.now += 60
     flood(refusals, 100)
-    assert len(lines(volume)) == before + audit.CLIENT_A_MINUTE
+    assert len(lines(volume)) == before + audit_log.CLIENT_A_MINUTE
 
 
 def test_a_flood_from_everywhere_for_a_day_is_a_few_megabytes(volume: Volume) -> None:
@@ -239,7 +240,7 @@ def test_a_flood_from_everywhere_for_a_day_is_a_few_megabytes(volume: Volume) ->
             refusals.write(attempt, 401)
         refusals.write_summary()
         sizes.append(volume.audit.stat().st_size)
-    assert len(lines(volume)) <= audit.ALL_AT_ONCE + minutes * (audit.ALL_A_MINUTE + 1)
+    assert len(lines(volume)) <= audit_log.ALL_AT_ONCE + minutes * (audit_log.ALL_A_MINUTE + 1)
     a_minute = (sizes[-1] - sizes[0]) / (minutes - 1)
     assert sizes[0] + 24 * 60 * a_minute < 30e6
     assert len(refusals._clients) <= 1_000
@@ -247,17 +248,17 @@ def test_a_flood_from_everywhere_for_a_day_is_a_few_megabytes(volume: Volume) ->
 
 def test_changes_are_written_in_a_flood_too(volume: Volume) -> None:
     refusals = Refusals(volume, clock=Clock())
-    flood(refusals, audit.CLIENT_AT_ONCE + 10)
-    for number in range(audit.CLIENT_AT_ONCE + 10):
+    flood(refusals, audit_log.CLIENT_AT_ONCE + 10)
+    for number in range(audit_log.CLIENT_AT_ONCE + 10):
         write(volume, f"x-{number}.zip")
-    assert sum(line["result"] == "done" for line in lines(volume)) == audit.CLIENT_AT_ONCE + 10
+    assert sum(line["result"] == "done" for line in lines(volume)) == audit_log.CLIENT_AT_ONCE + 10
 
 
 # reading
 
 
 def entries(volume: Volume, **asked: str) -> list[str]:
-    return [entry.what for entry in trail.read(volume, **asked).entries]  # type: ignore[arg-type]
+    return [entry.what for entry in audit_query.read(volume, **asked).entries]  # type: ignore[arg-type]
 
 
 def test_entries_by_project_and_by_person(volume: Volume) -> None:
@@ -292,7 +293,7 @@ def test_what_is_no_line_is_counted(volume: Volume) -> None:
     write(volume, "x-1.0.zip")
     with volume.audit.open("ab") as file:
         file.write(b'half\n\n[]\n{"time": 5}\n{"time": "now", "by": 1}\n\xff\n{"time":"2026-01-01T00:00:00Z"}\n')
-    found = trail.read(volume)
+    found = audit_query.read(volume)
     assert [entry.what for entry in found.entries] == ["", "x-1.0.zip"]
     assert found.broken == 6
 
@@ -301,18 +302,18 @@ def test_a_packed_file_that_is_cut_off_is_named(volume: Volume) -> None:
     write(volume, "x")
     (volume.root / "audit.jsonl.2.gz").write_bytes(gzip.compress(b"x" * 100_000)[:-20])
     with pytest.raises(PpmError, match=r"audit\.jsonl\.2\.gz can't be read"):
-        trail.read(volume)
+        audit_query.read(volume)
 
 
 def test_since() -> None:
     now = datetime(2026, 11, 21, 12, tzinfo=UTC)
-    assert trail.moment("90d", now=now) == now - timedelta(days=90)
-    assert trail.moment("30m", now=now) == now - timedelta(minutes=30)
-    assert trail.moment("2026-11-20", now=now) == datetime(2026, 11, 20, tzinfo=UTC)
-    assert trail.moment("2026-11-20T10:00+02:00", now=now) == datetime(2026, 11, 20, 8, tzinfo=UTC)
+    assert audit_query.moment("90d", now=now) == now - timedelta(days=90)
+    assert audit_query.moment("30m", now=now) == now - timedelta(minutes=30)
+    assert audit_query.moment("2026-11-20", now=now) == datetime(2026, 11, 20, tzinfo=UTC)
+    assert audit_query.moment("2026-11-20T10:00+02:00", now=now) == datetime(2026, 11, 20, 8, tzinfo=UTC)
     for nonsense in ("yesterday", "5", "5w", "-1d", "", "999999d"):
         with pytest.raises(UsageError, match="neither"):
-            trail.moment(nonsense, now=now)
+            audit_query.moment(nonsense, now=now)
 
 
 def test_the_command(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ import pytest
 import yaml
 from passlib.hash import apr_md5_crypt, bcrypt, des_crypt, ldap_sha1, md5_crypt, sha512_crypt
 
-from ppmctl import accounts, credentials, files
-from ppmctl.account import Actor
-from ppmctl.credentials import Access, Credentials
+from ppmctl import files
+from ppmctl.access import accounts, credential_files
+from ppmctl.access.account import Actor
+from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.index.layout import Volume
 
 pytestmark = pytest.mark.usefixtures("few_parts")
@@ -170,7 +171,7 @@ def test_a_file_that_cannot_be_read_leaves_everybody_as_they_were(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(credentials, "_text", refuse)
+        patched.setattr(credential_files, "_text", refuse)
         volume.access.write_text(volume.access.read_text() + "\n")
         assert known.authenticate("ops", secret) is not None
         assert known.authenticate("eve", secret) is None
@@ -198,7 +199,7 @@ def test_concurrent_changes_lose_none(volume: Volume) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(accounts.accounts(volume)) == len(credentials.read_htpasswd(volume.htpasswd)) == 20
+    assert len(accounts.accounts(volume)) == len(credential_files.read_htpasswd(volume.htpasswd)) == 20
 
 
 def test_a_secret_that_was_replaced_never_meets_the_rights_of_the_next(
@@ -206,26 +207,26 @@ def test_a_secret_that_was_replaced_never_meets_the_rights_of_the_next(
 ) -> None:
     """A server that reads while the user is removed and made anew would have the old secret with the new rights."""
     secret = add(volume, "ops", "reader")
-    known, read = Credentials(volume), credentials.read_access
+    known, read = Credentials(volume), credential_files.read_access
 
     def slowly(path: object) -> object:
-        monkeypatch.setattr(credentials, "read_access", read)
+        monkeypatch.setattr(credential_files, "read_access", read)
         accounts.remove(volume, ME, "ops")
         add(volume, "ops", "admin")
         return read(path)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(credentials, "read_access", slowly)
+    monkeypatch.setattr(credential_files, "read_access", slowly)
     assert known.authenticate("ops", secret) is None
 
 
 def test_a_server_without_users_has_a_list_of_none(volume: Volume) -> None:
     """A web server in front answers 403 where there is no list, and 401 where nobody is on it."""
-    credentials.make_list(volume)
+    credential_files.make_list(volume)
     assert volume.htpasswd.read_bytes() == b""
     assert volume.htpasswd.stat().st_mode & 0o777 == 0o640
     add(volume, "ops", "admin")
     before = volume.htpasswd.read_bytes()
-    credentials.make_list(volume)
+    credential_files.make_list(volume)
     assert volume.htpasswd.read_bytes() == before
 
 
@@ -236,5 +237,5 @@ def test_a_list_of_none_that_can_t_be_made_stops_nobody(volume: Volume, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "create", full)
-    credentials.make_list(volume)
+    credential_files.make_list(volume)
     assert not volume.htpasswd.exists()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ppmctl import accounts, cli, declare, first_admin
-from ppmctl.account import Actor
-from ppmctl.credentials import Credentials
-from ppmctl.declare import DECLARED
+from ppmctl import cli
+from ppmctl.access import accounts, declarative, first_admin
+from ppmctl.access.account import Actor
+from ppmctl.access.credential_files import Credentials
+from ppmctl.access.declarative import DECLARED
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -29,7 +30,7 @@ tokens:
 
 
 def apply(volume: Volume, text: str, **options: bool) -> dict[str, str]:
-    done = declare.apply(volume, ME, declare.parse(text), **options)
+    done = declarative.apply(volume, ME, declarative.parse(text), **options)
     return {each.name: each.what for each in done}
 
 
@@ -214,11 +215,11 @@ def user(**values: Any) -> str:
 )
 def test_what_makes_no_sense_is_said_without_a_secret(text: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
-        declare.parse(text)
+        declarative.parse(text)
     assert said in refused.value.message
     assert SECRET not in refused.value.message + refused.value.hint
     assert "short" not in refused.value.message
 
 
 def test_an_empty_list_is_one() -> None:
-    assert declare.parse("") == declare.parse("{}") == declare.parse("users:\ntokens: []\n") == ()
+    assert declarative.parse("") == declarative.parse("{}") == declarative.parse("users:\ntokens: []\n") == ()

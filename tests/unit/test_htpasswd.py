@@ -19,7 +19,7 @@ from passlib.hash import (
     sha512_crypt,
 )
 
-from ppmctl import htpasswd
+from ppmctl.access import htpasswd
 
 MADE = {
     "{SSHA}": ldap_salted_sha1,

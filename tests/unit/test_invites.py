@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import audit, invites
-from ppmctl.access import Access
+from ppmctl.access import audit_log, invites
+from ppmctl.access.rights import Access
 from ppmctl.index.layout import Volume
 
 ANN = Access(name="ann", role="reader", created="2026-11-21T09:00:00Z")
@@ -83,6 +83,6 @@ def test_a_line_that_makes_no_sense_invites_nobody(
 
 def test_the_audit_blots_out_a_code(volume: Volume) -> None:
     code = invites.new_code()
-    audit.write(volume, action="user join", by=code, origin="here", what=f"/api/join {code}", result="no")
+    audit_log.write(volume, action="user join", by=code, origin="here", what=f"/api/join {code}", result="no")
     assert code not in volume.audit.read_text()
     assert "ppm_***" in volume.audit.read_text()

@@ -6,7 +6,7 @@ import logging
 import threading
 from datetime import UTC, datetime
 
-from ppmctl import accounts, credentials
+from ppmctl.access import accounts, credential_files
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 
@@ -34,11 +34,13 @@ class Pruner:
         """Prune if there may be something to; the names of what was taken out. What fails is said in the log."""
         if not self._volume.credentials.is_dir():  # whoever serves it makes it
             return ()
-        if self._seen == credentials.identity(self._volume) and (self._due is None or datetime.now(UTC) < self._due):
+        if self._seen == credential_files.identity(self._volume) and (
+            self._due is None or datetime.now(UTC) < self._due
+        ):
             return ()
         try:
             pruned = accounts.prune(self._volume)
-            self._seen = credentials.identity(self._volume)
+            self._seen = credential_files.identity(self._volume)
             self._due = _next(self._volume)
         except (OSError, PpmError) as exc:
             log.error("What has expired can't be taken out of %s: %s", self._volume.htpasswd, exc)
@@ -49,6 +51,6 @@ class Pruner:
 
 
 def _next(volume: Volume) -> datetime | None:
-    known = credentials.known(volume)
+    known = credential_files.known(volume)
     ends = [known.access[name].effective.expires for name in known.hashes if name in known.access]
     return min((datetime.fromisoformat(end) for end in ends if end is not None), default=None)

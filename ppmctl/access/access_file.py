@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from ppmctl.access import Access, check_projects, check_role, held, stamp
+from ppmctl.access.rights import Access, check_projects, check_role, held, stamp
 from ppmctl.errors import UsageError
 
 log = logging.getLogger(__name__)

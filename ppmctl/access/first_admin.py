@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ppmctl import credentials, files, htpasswd
-from ppmctl.account import SERVER, Actor, new_entry
+from ppmctl import files
+from ppmctl.access import credential_files, htpasswd
+from ppmctl.access.account import SERVER, Actor, new_entry
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -25,7 +26,7 @@ def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBA
     for host in hosts:
         if not _HOST.fullmatch(host):
             raise UsageError(f"{host!r} is not the name of a host, such as index.example.")
-    with credentials.changing(volume) as change:
+    with credential_files.changing(volume) as change:
         known = change.known()
         admins = {name for name, entry in known.access.items() if entry.role == "admin" and not entry.is_token}
         if admins & {*known.hashes, *known.parked}:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ppmctl import access
+from ppmctl.access import rights
 from ppmctl.distributions.distribution import InvalidDistribution, is_name, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
@@ -101,7 +101,7 @@ def parse(line: bytes) -> Entry | None:
 def moment(text: str, *, now: datetime) -> datetime:
     """What `--since` says: so long ago (30m, 12h, 90d), or a date or time in ISO 8601, UTC if it says no zone."""
     with suppress(UsageError, OverflowError):
-        return now - access.span(text)
+        return now - rights.span(text)
     try:
         said = datetime.fromisoformat(text)
     except ValueError as exc:

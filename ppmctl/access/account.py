@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, Required, TypedDict
 
-from ppmctl import audit
-from ppmctl.access import ROLES, Access, check_projects, check_role, exceeds, stamp
+from ppmctl.access import audit_log
+from ppmctl.access.credential_files import Change, Known
+from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, stamp
 from ppmctl.credential import Secret
-from ppmctl.credentials import Change, Known
 from ppmctl.errors import CredentialError, PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -49,7 +49,7 @@ class Actor:
 
     def record(self, volume: Volume, action: str, what: str, result: str = "done") -> None:
         """Write a line of the audit: what the actor did, or why it failed."""
-        audit.write(volume, action=action, by=self.name, origin=self.origin, what=what, result=result)
+        audit_log.write(volume, action=action, by=self.name, origin=self.origin, what=what, result=result)
 
 
 SERVER = Actor(name="ppm", origin="here")

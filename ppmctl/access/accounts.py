@@ -16,25 +16,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Unpack
 
-from ppmctl import access, credentials, htpasswd, invites
-from ppmctl import account as rules
-from ppmctl.account import SERVER, Account, Actor, Deliver, Grant, Issued, NotAllowed, UserGrant
+from ppmctl.access import account as rules
+from ppmctl.access import credential_files, htpasswd, invites, rights
+from ppmctl.access.account import SERVER, Account, Actor, Deliver, Grant, Issued, NotAllowed, UserGrant
+from ppmctl.access.credential_files import Change
 from ppmctl.credential import Secret
-from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
 
 def accounts(volume: Volume, *, owner: str | None = None) -> tuple[Account, ...]:
     """All credentials by name, or `owner` and the tokens of `owner`."""
-    known = credentials.known(volume)
+    known = credential_files.known(volume)
     names = sorted(name for name, entry in known.access.items() if owner in (None, entry.owner))
     return tuple(rules.as_account(known, name) for name in names)
 
 
 def account(volume: Volume, name: str) -> Account:
     """The credential `name`. Unknown if there is none."""
-    known = credentials.known(volume)
+    known = credential_files.known(volume)
     if name not in known.access:
         raise rules.unknown(name)
     return rules.as_account(known, name)
@@ -75,7 +75,7 @@ def create_token(
         return rules.granted(change.access[name])
 
     with _changing(volume, actor, "token create", rules.requested(name, grant), done=made) as change:
-        access.check_name(name)
+        rights.check_name(name)
         wanted = rules.new_entry(actor, name, grant)
         if not wanted.is_token:
             raise UsageError(f"{name!r} is no token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
@@ -125,9 +125,9 @@ def change(
         entry = rules.require_entry(change, actor, name)
         changed = replace(
             entry,
-            role=entry.role if role is None else access.check_role(role),
-            projects=entry.projects if globs is None else access.check_projects(globs),
-            email=entry.email if email is None else access.check_email(email),
+            role=entry.role if role is None else rights.check_role(role),
+            projects=entry.projects if globs is None else rights.check_projects(globs),
+            email=entry.email if email is None else rights.check_email(email),
         )
         rules.require_scope(changed)
         for holder in entry.holders:
@@ -191,7 +191,7 @@ def prune(volume: Volume) -> tuple[str, ...]:
 
     For a timer, and for a server that runs: nginx knows no expiry.
     """
-    with credentials.changing(volume) as change:
+    with credential_files.changing(volume) as change:
         invites.drop(volume, ())
     _audit_pruned(volume, change)
     return change.taken_out
@@ -204,7 +204,7 @@ def _changing(
     """A change, and its line of the audit: `what` was to be done, and what `done` says of it when it was."""
     result = "failed"
     try:
-        with credentials.changing(volume) as change:
+        with credential_files.changing(volume) as change:
             yield change
         result, what = "done", what if done is None else done(change)
         _audit_pruned(volume, change)
@@ -221,8 +221,8 @@ def _adding(volume: Volume, actor: Actor, name: str, grant: UserGrant, what: str
     """Yield a change that has the new user; `what` is its line of the audit."""
     with _changing(volume, actor, "user add", what) as change:
         rules.require_admin(actor)
-        access.check_name(name)
-        user = replace(rules.new_entry(actor, name, grant), email=access.check_email(grant.get("email")))
+        rights.check_name(name)
+        user = replace(rules.new_entry(actor, name, grant), email=rights.check_email(grant.get("email")))
         if user.is_token:
             hint = f"ppmctl token create {name} --role {user.role}"
             raise UsageError(f"{name!r} is a token's name, no user's.", hint=hint)

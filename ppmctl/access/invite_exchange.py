@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ppmctl import accounts, credentials, files, invites
-from ppmctl.account import Actor, Issued, NotAllowed, Taken, require_live, unknown
+from ppmctl import files
+from ppmctl.access import accounts, credential_files, invites
+from ppmctl.access.account import Actor, Issued, NotAllowed, Taken, require_live, unknown
+from ppmctl.access.invites import Invite
 from ppmctl.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
-from ppmctl.invites import Invite
 
 _PURPOSE = re.compile(r"[A-Za-z0-9._-]{1,48}", re.ASCII)
 _TOKENS = 100  # of one purpose: laptop, laptop-2, …
@@ -55,7 +56,7 @@ def invite(
         accounts.prepare_user(volume, actor, name, role=role, projects=projects, expires=expires, email=email)
     code = invites.new_code()
     with files.lock(volume.credentials_lock):
-        entry = credentials.read_access(volume.access).get(name)
+        entry = credential_files.read_access(volume.access).get(name)
         if entry is None:
             raise unknown(name)
         require_live(entry)
@@ -68,7 +69,7 @@ def invite(
 def withdraw(volume: Volume, actor: Actor, name: str) -> bool:
     """Make the open invite of the user `name` void; whether there was one."""
     with files.lock(volume.credentials_lock):
-        user = credentials.read_access(volume.access).get(name)
+        user = credential_files.read_access(volume.access).get(name)
         found = invites.waiting(volume, user) if user is not None else None
         was_open = found is not None and found.is_open(user)
         invites.drop(volume, {name})
@@ -87,7 +88,7 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
         raise UsageError(f"{purpose!r} is no purpose of a token: letters, digits, and . _ - (48 at most).")
     # without the lock and all other files: whoever guesses must not keep the administrators waiting
     found = invites.find(invites.read(volume), code)
-    owner = credentials.read_access(volume.access).get(found.name) if found is not None else None
+    owner = credential_files.read_access(volume.access).get(found.name) if found is not None else None
     if found is None or owner is None or not found.is_open(owner):
         raise Void
 
@@ -95,7 +96,7 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
         # within the one step that makes the token, so that nobody else is at it; if this raises there is no token,
         # and a crash after it leaves a used code without one
         again = invites.find(invites.read(volume), code)
-        if again is None or not again.is_open(credentials.read_access(volume.access).get(again.name)):
+        if again is None or not again.is_open(credential_files.read_access(volume.access).get(again.name)):
             raise Void
         invites.drop(volume, {again.name})
 

@@ -16,8 +16,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from ppmctl import access, files
-from ppmctl.access import Access
+from ppmctl import files
+from ppmctl.access import rights
+from ppmctl.access.rights import Access
 from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def new_code() -> str:
 
 def new(user: Access, code: str, *, by: str) -> Invite:
     """An invite of `user` by this code, from now on."""
-    expires = access.stamp(datetime.now(UTC) + LASTS)
+    expires = rights.stamp(datetime.now(UTC) + LASTS)
     return Invite(name=user.name, user_created=user.created, expires=expires, by=by, hash=_hashed(code))
 
 

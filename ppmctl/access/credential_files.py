@@ -1,7 +1,7 @@
 """The files of `credentials/`, read as values and changed as one.
 
-`htpasswd` has the lines that let somebody in right now, and `nginx/` the same as nginx reads it (`ppmctl.parts`);
-`access.yml` what each credential is for; `disabled` the lines that were taken out, so that they can be given back.
+`htpasswd` has the lines that let somebody in right now, and `nginx/` the same as nginx reads it
+(`ppmctl.access.nginx_htpasswd`); `access.yml` what each credential is for; `disabled` the lines that were taken out, so that they can be given back.
 Where a right grows, access.yml is written first; where it shrinks, the lines: what a crash leaves is never stronger
 than before or after.
 """
@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
-from ppmctl import entries, files, htpasswd, parts
-from ppmctl.access import Access as Access
-from ppmctl.htpasswd import Line
+from ppmctl import files
+from ppmctl.access import access_file, htpasswd, nginx_htpasswd
+from ppmctl.access.htpasswd import Line
+from ppmctl.access.rights import Access as Access
 from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
@@ -89,11 +90,11 @@ class Change:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
-        self._blocks = entries.parse(_text(volume.access))
+        self._blocks = access_file.parse(_text(volume.access))
         self._lines = [htpasswd.parse(text) for text in _rows(volume.htpasswd)]
         self._parked = [htpasswd.parse(text) for text in _rows(volume.disabled)]
         self._before = self._texts()
-        self.access: Mapping[str, Access] = entries.access(self._blocks, volume.access)
+        self.access: Mapping[str, Access] = access_file.access(self._blocks, volume.access)
         self._is_new = not self.access
         self.taken_out: tuple[str, ...] = ()
 
@@ -109,8 +110,8 @@ class Change:
     def put(self, *changed: Access) -> None:
         """Have these in access.yml, each in place of what stands there for its name."""
         for entry in changed:
-            self._blocks = entries.with_entry(self._blocks, entry.name, entry)
-        self.access = entries.access(self._blocks)
+            self._blocks = access_file.with_entry(self._blocks, entry.name, entry)
+        self.access = access_file.access(self._blocks)
 
     def put_hash(self, name: str, stored: str) -> None:
         """Have `name:stored` in htpasswd, and no other line for that name anywhere."""
@@ -120,9 +121,9 @@ class Change:
     def drop(self, names: Iterable[str]) -> None:
         """Have nothing of these credentials any more."""
         for name in names:
-            self._blocks = entries.with_entry(self._blocks, name, None)
+            self._blocks = access_file.with_entry(self._blocks, name, None)
             self._drop_lines(name)
-        self.access = entries.access(self._blocks)
+        self.access = access_file.access(self._blocks)
 
     def restore(self, names: Iterable[str]) -> None:
         """Have the lines that were taken out of htpasswd there again, where these credentials may let in now."""
@@ -161,7 +162,7 @@ class Change:
         """Write what has changed: first what lets in no more, then what credentials are for, then what lets in."""
         self._settle(datetime.now(UTC))
         divided = self._divided()
-        parts.narrow(self._volume, divided)
+        nginx_htpasswd.narrow(self._volume, divided)
         volume, (lines, access, parked) = self._volume, self._texts()
         before_lines, before_access, before_parked = self._before
         kept = set(lines)
@@ -179,15 +180,15 @@ class Change:
             _write_lines(volume.htpasswd, lines, mode=_MODE)
         if parked != before_parked:
             _write_lines(volume.disabled, parked, mode=_PRIVATE)
-        parts.write(volume, divided)
+        nginx_htpasswd.write(volume, divided)
 
     def write_parts(self) -> None:
         """Have for nginx what the files say now."""
-        parts.write(self._volume, self._divided())
+        nginx_htpasswd.write(self._volume, self._divided())
 
     def _divided(self) -> list[str]:
         now = datetime.now(UTC)
-        return parts.divided(
+        return nginx_htpasswd.divided(
             line
             for line in self._lines
             if line.is_credential and line.name in self.access and self.access[line.name].is_live(now)
@@ -195,7 +196,7 @@ class Change:
 
     def _texts(self) -> tuple[list[str], str, list[str]]:
         lines, parked = ([line.text for line in some] for some in (self._lines, self._parked))
-        return lines, entries.as_text(self._blocks), parked
+        return lines, access_file.as_text(self._blocks), parked
 
 
 def identity(volume: Volume) -> tuple[object, object]:
@@ -244,7 +245,7 @@ def read_htpasswd(path: Path) -> dict[str, str]:
 
 def read_access(path: Path) -> dict[str, Access]:
     """What each credential is for. An entry that makes no sense has no rights and is logged."""
-    return entries.access(entries.parse(_text(path)), path)
+    return access_file.access(access_file.parse(_text(path)), path)
 
 
 def _hashes(lines: Iterable[Line]) -> dict[str, str]:

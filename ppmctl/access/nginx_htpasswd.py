@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ppmctl import files
-from ppmctl.htpasswd import Line
+from ppmctl.access.htpasswd import Line
 from ppmctl.index.layout import Volume
 
 PARTS = 100

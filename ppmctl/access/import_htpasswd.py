@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ppmctl import access, credentials, htpasswd
-from ppmctl.account import Actor, granted, new_entry
+from ppmctl.access import credential_files, htpasswd, rights
+from ppmctl.access.account import Actor, granted, new_entry
+from ppmctl.access.htpasswd import Line
 from ppmctl.errors import UsageError
-from ppmctl.htpasswd import Line
 from ppmctl.index.layout import Volume
 
 
@@ -46,7 +46,7 @@ def take(
     pattern = new_entry(actor, "", {"role": role, "projects": projects})
     accepted: dict[str, Line] = {}
     done: list[Taken] = []
-    with credentials.changing(volume, dry_run=dry_run) as change:
+    with credential_files.changing(volume, dry_run=dry_run) as change:
         named = change.named
         for number, line in lines:
             milliseconds = htpasswd.cost(line) * 1000
@@ -79,7 +79,7 @@ def _refusal(line: Line, milliseconds: float, limit: float) -> str:
     if not line.name:
         return "refused: no credential, NAME:HASH"
     try:
-        access.check_name(line.name)
+        rights.check_name(line.name)
     except UsageError:
         return "refused: a name here has letters, digits, and . _ @ -"
     if "+" in line.name:

@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
-from ppmctl import access, credentials, events, htpasswd
-from ppmctl.access import Access
-from ppmctl.account import Actor, narrowed, noun
+from ppmctl import events
+from ppmctl.access import credential_files, htpasswd, rights
+from ppmctl.access.account import Actor, narrowed, noun
+from ppmctl.access.credential_files import Change
+from ppmctl.access.rights import Access
 from ppmctl.credential import Secret
-from ppmctl.credentials import Change
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -86,7 +87,7 @@ def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bo
     done: list[Done] = []
     try:
         with (
-            credentials.changing(volume, dry_run=dry_run) as change,
+            credential_files.changing(volume, dry_run=dry_run) as change,
             events.progress("Credentials", len(wanted)) as step,
         ):
             for each in wanted:
@@ -103,7 +104,7 @@ def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bo
 
 def given_back(volume: Volume, name: str) -> str:
     """What to know of a credential before it is changed by hand, if a list has made it; "" if not."""
-    entry = credentials.known(volume).access.get(name)
+    entry = credential_files.known(volume).access.get(name)
     if entry is None or entry.by != DECLARED:
         return ""
     return f"{name} is declared by a list: change it there too, or the next run puts it back."
@@ -182,7 +183,7 @@ def _wanted(written: Any, *, is_token: bool) -> Wanted:
         if not isinstance(given.get(key, ""), str):
             raise UsageError(f"its {key} is no text.")
     name, state = given.get("name", ""), given.get("state", "present")
-    access.check_name(name)
+    rights.check_name(name)
     if is_token != ("+" in name):
         raise UsageError("a token is called OWNER+PURPOSE, and a user has no + in the name.")
     if state not in _STATES:
@@ -190,7 +191,7 @@ def _wanted(written: Any, *, is_token: bool) -> Wanted:
     if state == "absent":
         return Wanted(name=name)
     if "role" not in given:
-        raise UsageError(f"its role is missing: one of {', '.join(access.ROLES)}.")
+        raise UsageError(f"its role is missing: one of {', '.join(rights.ROLES)}.")
     projects = given.get("projects", [])
     if not isinstance(projects, list) or not all(isinstance(glob, str) for glob in projects):
         raise UsageError("its projects are no list of texts, such as [acme-*].")
@@ -198,11 +199,11 @@ def _wanted(written: Any, *, is_token: bool) -> Wanted:
         raise UsageError("an admin manages the whole index; projects are for publishers.")
     entry = Access(
         name=name,
-        role=access.check_role(given["role"]),
-        projects=access.check_projects(projects),
+        role=rights.check_role(given["role"]),
+        projects=rights.check_projects(projects),
         expires=_moment(given.get("expires")),
-        email=access.check_email(given.get("email")),
-        created=access.stamp(datetime.now(UTC)),
+        email=rights.check_email(given.get("email")),
+        created=rights.stamp(datetime.now(UTC)),
         disabled=state == "disabled",
         by=DECLARED,
     )
@@ -217,7 +218,7 @@ def _moment(written: Any) -> str | None:
         found = datetime.fromisoformat(written) if isinstance(written, str) else written
         if not isinstance(found, datetime):
             found = datetime.combine(found, time())
-        return access.stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
+        return rights.stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
     except (TypeError, ValueError, OverflowError):
         raise UsageError("its expires is no day or time, such as 2030-01-31 or 2030-01-31T12:00:00Z.") from None
 
