@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import files, token_api, uploads, wellknown
+from ppmctl import files, token_api, uploads
 from ppmctl.access import audit_log
 from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.backend import PUBLIC_INDEX, Pypiserver
+from ppmctl.client import discovery
 from ppmctl.config import ServerSettings
 from ppmctl.distributions.distribution import one_line
 from ppmctl.environments.reads import Environments
@@ -99,7 +100,7 @@ class Index:
 
     def _authenticated(self, request: Request, *, reading: bool) -> Access:
         """Who is asking. Refused, 401: before anything else is said, also whether something is here."""
-        if reading and (self._settings.public_reads or request.path == wellknown.PATH):
+        if reading and (self._settings.public_reads or request.path == discovery.PATH):
             return _ANONYMOUS
         try:
             sent = request.authorization

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import files, user_file
+from ppmctl import files
+from ppmctl.client import user_file
 from ppmctl.clients import IndexTarget, Scope, Snippet, lines, pip, poetry, twine, uv
 from ppmctl.clients.lines import Add, Unreadable
 from ppmctl.edit_record import EditRecord, Entry

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ppmctl import netrc_file, user_file
-from ppmctl.address import Address
+from ppmctl.client import netrc_file, user_file
+from ppmctl.client.credential import Credential
+from ppmctl.client.index_url import Address
+from ppmctl.client.login_store import Logins
 from ppmctl.clients import IndexTarget
-from ppmctl.credential import Credential
 from ppmctl.edit_record import EditRecord, Entry
 from ppmctl.file_edit import Change
-from ppmctl.logins import Logins
 
 
 def write(path: Path, target: IndexTarget, credential: Credential, record: EditRecord, known: Logins) -> Change:

@@ -14,7 +14,8 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from ppmctl import accept, api, wellknown
+from ppmctl import accept, api
+from ppmctl.client import discovery
 from ppmctl.config import ServerSettings
 from ppmctl.distributions.distribution import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
 from ppmctl.distributions.environment_revision import environment_of
@@ -42,8 +43,8 @@ class Reader:
         """The response, or None for what is pypiserver's to answer. Refused: 404, 405 or 406."""
         found: Response | None
         match request.path.split("/")[1:]:
-            case _ if request.path == wellknown.PATH:
-                found = Response(wellknown.document(self._settings), mimetype="application/json")
+            case _ if request.path == discovery.PATH:
+                found = Response(discovery.document(self._settings), mimetype="application/json")
                 found.headers["Cache-Control"] = "no-cache"
             case ["simple"]:
                 found = moved(request, "/simple/")

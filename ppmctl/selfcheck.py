@@ -23,14 +23,14 @@ from typing import Any
 from ppmctl import doctor, local
 from ppmctl.access import accounts, credential_files
 from ppmctl.access.account import Actor, Issued
-from ppmctl.address import Address
+from ppmctl.client.credential import Credential
+from ppmctl.client.http import READ_TIMEOUT, Answer, Transport
+from ppmctl.client.index_url import Address
 from ppmctl.config import server_settings, unknown_variables
-from ppmctl.credential import Credential
 from ppmctl.doctor.expected import Expected
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
-from ppmctl.transport import READ_TIMEOUT, Answer, Transport
 
 _USER = "self-check"
 _FOREIGN = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # the real server's, as its service manager set them

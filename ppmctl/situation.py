@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ppmctl import address, credential, transport
-from ppmctl.address import Address
+from ppmctl.client import credential, http, index_url
+from ppmctl.client.index_url import Address
 from ppmctl.publishing import workspace
 
 
@@ -28,8 +28,8 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
 
     There is no secret in it. UsageError and CredentialError as for any command; no request is made.
     """
-    target = address.resolve(index, environ=environ, home=home)
-    meant = None if index else address.said(environ=environ, home=home)
+    target = index_url.resolve(index, environ=environ, home=home)
+    meant = None if index else index_url.said(environ=environ, home=home)
     yield Fact(name="index", value=target.base, origin=meant[1] if meant else "--index")
     yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
     found = credential.find(target, file=file, environ=environ, home=home)
@@ -40,7 +40,7 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
     yield _certificates(target, environ)
     yield _proxy(target)
     if target.is_trusted:
-        yield Fact(name="plain HTTP", value=f"right for {target.host}", origin=address.TRUSTED)
+        yield Fact(name="plain HTTP", value=f"right for {target.host}", origin=index_url.TRUSTED)
     builds = environ.get(workspace.VARIABLE)
     yield Fact(
         name="builds", value=builds or tempfile.gettempdir(), origin=workspace.VARIABLE if builds else "TMPDIR"
@@ -50,12 +50,12 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
 def _certificates(target: Address, environ: Mapping[str, str]) -> Fact:
     if not target.is_encrypted:
         return Fact(name="certificates", value=None, origin="plain HTTP has none")
-    path, origin = transport.authorities(environ)
+    path, origin = http.authorities(environ)
     return Fact(name="certificates", value=path, origin=origin)
 
 
 def _proxy(target: Address) -> Fact:
-    proxy = transport.proxy(target.base)
+    proxy = http.proxy(target.base)
     if proxy is None:
         return Fact(name="proxy", value=None, origin="none for this host")
     parts = urlsplit(proxy)

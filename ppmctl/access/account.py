@@ -10,7 +10,7 @@ from typing import Literal, Required, TypedDict
 from ppmctl.access import audit_log
 from ppmctl.access.credential_files import Change, Known
 from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, stamp
-from ppmctl.credential import Secret
+from ppmctl.client.credential import Secret
 from ppmctl.errors import CredentialError, PpmError, UsageError
 from ppmctl.index.layout import Volume
 

@@ -20,7 +20,7 @@ from ppmctl.access import account as rules
 from ppmctl.access import credential_files, htpasswd, invites, rights
 from ppmctl.access.account import SERVER, Account, Actor, Deliver, Grant, Issued, NotAllowed, UserGrant
 from ppmctl.access.credential_files import Change
-from ppmctl.credential import Secret
+from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 

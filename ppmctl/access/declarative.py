@@ -20,7 +20,7 @@ from ppmctl.access import credential_files, htpasswd, rights
 from ppmctl.access.account import Actor, narrowed, noun
 from ppmctl.access.credential_files import Change
 from ppmctl.access.rights import Access
-from ppmctl.credential import Secret
+from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 

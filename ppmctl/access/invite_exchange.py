@@ -9,7 +9,7 @@ from ppmctl import files
 from ppmctl.access import accounts, credential_files, invites
 from ppmctl.access.account import Actor, Issued, NotAllowed, Taken, require_live, unknown
 from ppmctl.access.invites import Invite
-from ppmctl.credential import Secret
+from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 

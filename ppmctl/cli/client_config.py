@@ -14,14 +14,15 @@ from typing import Any
 
 import click
 
-from ppmctl import address, clients, credential, edit_record, file_edit, logins, netrc_file, output, wellknown
-from ppmctl.address import Address
+from ppmctl import clients, edit_record, file_edit, output
 from ppmctl.cli import client_files
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
+from ppmctl.client import credential, discovery, index_url, login_store, netrc_file
+from ppmctl.client.http import Transport
+from ppmctl.client.index_url import Address
 from ppmctl.clients import Form, Here, IndexTarget, Scope, places
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.transport import Transport
 
 _USUAL = "internal"
 # What twine, pdm, poetry and hatch mean the public index by, or a section that is none.
@@ -114,7 +115,7 @@ def _report(edited: Iterable[dict[str, Any]], here: Here, *, as_json: bool) -> i
 
 
 def _target(index: str | None, name: str | None, ca: Path | None, credential_file: Path | None) -> IndexTarget:
-    target = address.resolve(index, environ=os.environ, home=Path.home())
+    target = index_url.resolve(index, environ=os.environ, home=Path.home())
     if name is not None and name.lower() in _TAKEN:
         raise UsageError(f"{name!r} is what some clients call another index.", hint="Give another --name.")
     if name is None:
@@ -124,7 +125,7 @@ def _target(index: str | None, name: str | None, ca: Path | None, credential_fil
         raise UsageError(
             f"{name!r} is not a name for an index: letters, digits, - and _ only.", hint="Give a --name."
         )
-    login = logins.read(os.environ, Path.home()).at(target.base)
+    login = login_store.read(os.environ, Path.home()).at(target.base)
     username = target.section.username if target.section else login.username if login else None
     if credential_file is not None:
         username = credential.from_file(credential_file).username
@@ -176,7 +177,7 @@ def _passes_on(target: IndexTarget, *, must_know: bool) -> bool:
     """Whether the index passes other names on. PpmError where it can't be asked, and that `must_know`."""
     try:
         with Transport(None, target.address.base, ca=target.ca) as transport:
-            offer = wellknown.discover(target.address, transport)
+            offer = discovery.discover(target.address, transport)
     except PpmError as exc:
         if must_know:
             raise PpmError(exc.message, hint=f"{exc.hint} Or say which form: --form single".strip()) from exc

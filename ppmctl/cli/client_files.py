@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ppmctl import address, credential, edit_record, file_edit, logins, netrc_edit, output, user_file
+from ppmctl import edit_record, file_edit, netrc_edit, output
+from ppmctl.client import credential, index_url, login_store, user_file
+from ppmctl.client.credential import Credential
 from ppmctl.clients import Here, IndexTarget, Scope, places
-from ppmctl.credential import Credential
 from ppmctl.edit_record import EditRecord
 from ppmctl.errors import CredentialError, UsageError
 from ppmctl.file_edit import Change
@@ -111,7 +112,7 @@ def _planned(
         raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
     if client == "netrc":
         found = credential_for(target, credential_file)
-        change = netrc_edit.write(path, target, found, record, logins.read(here.environ, here.home))
+        change = netrc_edit.write(path, target, found, record, login_store.read(here.environ, here.home))
         return change, (f"It is used for every port of {target.address.host}.",)
     return file_edit.write(client, path, target, where, record), file_edit.CLIENTS[client].says(target, where)
 
@@ -121,7 +122,7 @@ def remove(
 ) -> Iterator[dict[str, Any]]:
     """Take what was put there for these clients, or for all, out again; with `is_tried` only look what would be."""
     cwd = here.cwd.resolve()
-    base = None if index is None else address.resolve(index, environ=os.environ, home=here.home).base
+    base = None if index is None else index_url.resolve(index, environ=os.environ, home=here.home).base
     for entry in reversed(_record(here).all):
         if (
             (clients_meant and entry.client not in clients_meant)

@@ -57,11 +57,12 @@ def doctor(
 
 
 def _found(index: str | None, credential_file: Path | None, root: Path | None, expect: str) -> Iterator[Finding]:
-    from ppmctl import address, doctor
+    from ppmctl import doctor
+    from ppmctl.client import index_url
     from ppmctl.doctor import expected
 
     home, cwd = Path.home(), Path.cwd()
-    if root is None or index or address.said(environ=os.environ, home=home, cwd=cwd):
+    if root is None or index or index_url.said(environ=os.environ, home=home, cwd=cwd):
         yield from doctor.examine(
             index,
             credential_file=credential_file,

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from ppmctl import files, output, session
+from ppmctl import files, output
 from ppmctl.cli.env_place import found, name_argument, of_index, revision_argument
 from ppmctl.cli.options import Answer
+from ppmctl.client import identity
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments.journal import Journal
@@ -42,7 +43,7 @@ def list_(environments: Remote, mine: bool) -> Answer:
 
 def owner_of(environments: Remote) -> str:
     """Who the credential is at the index: the owner of what it makes."""
-    return session.identify(environments.address, environments.transport).name.partition("+")[0]
+    return identity.identify(environments.address, environments.transport).name.partition("+")[0]
 
 
 def _values(entry: Journal) -> dict[str, Any]:

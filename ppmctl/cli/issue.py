@@ -15,7 +15,7 @@ from ppmctl.access import rights
 from ppmctl.access.account import Account, Issued
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import actor, open_volume
-from ppmctl.credential import Secret
+from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError
 
 

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import click
 
-from ppmctl import address, credential, keeping, keychain, logins, output, session
-from ppmctl.address import Address
+from ppmctl import output
 from ppmctl.cli.options import json_option
 from ppmctl.cli.place import connected, index_options
 from ppmctl.cli.target import credential_option
-from ppmctl.credential import Credential, Secret
+from ppmctl.client import credential, index_url, keyring_store, login_store
+from ppmctl.client import identity as identity_module
+from ppmctl.client import login as login_module
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.http import Transport
+from ppmctl.client.identity import Identity
+from ppmctl.client.index_url import Address
+from ppmctl.client.login_store import Login
 from ppmctl.errors import CredentialError, PpmError, UsageError
-from ppmctl.logins import Login
-from ppmctl.session import Identity
-from ppmctl.transport import Transport
 
 _MAX_LINE = 4096  # characters of a credential or a code that comes from elsewhere
 
@@ -66,14 +69,14 @@ def login(
     _demand_private(target, allow_http)
     in_keyring, in_netrc = _places(netrc)
     if invite is not None:
-        keeping.check(target, in_netrc=in_netrc, environ=os.environ, home=Path.home())  # a code is used up
-        found = session.join(target, _code(invite), purpose=purpose or _machine())
+        login_module.check(target, in_netrc=in_netrc, environ=os.environ, home=Path.home())  # a code is used up
+        found = identity_module.join(target, _code(invite), purpose=purpose or _machine())
     else:
         found = _given(credential_file, username)
     try:
         with Transport(found, target.base) as transport:
-            identity = session.identify(target, transport)
-        kept = keeping.keep(
+            identity = identity_module.identify(target, transport)
+        kept = login_module.keep(
             target, found, in_keyring=in_keyring, in_netrc=in_netrc, environ=os.environ, home=Path.home()
         )
     except PpmError:
@@ -97,7 +100,7 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
 
     Without URL: the index of the last login.
     """
-    known = logins.read(os.environ, Path.home())
+    known = login_store.read(os.environ, Path.home())
     if not known.all:
         raise PpmError("Nobody is logged in here.")
     target = _resolve(url)
@@ -110,7 +113,7 @@ def logout(url: str | None, revoke: bool, allow_http: bool, as_json: bool) -> No
     revoked = _revoke(target, kept, f"ppmctl logout{f' {url}' if url else ''}", allow_http) if revoke else ()
     for name in () if as_json else revoked:
         output.say(f"{name} is revoked.")
-    keeping.forget(target, kept, environ=os.environ, home=Path.home())
+    login_module.forget(target, kept, environ=os.environ, home=Path.home())
     if as_json:
         gone = {"revoked": list(revoked), "taken_out_of": _kept_in(kept)}
         output.as_json({"index": target.base, "name": kept.username, **gone})
@@ -132,7 +135,7 @@ def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tup
         raise CredentialError(f"The token of {kept.username} is not where it was kept: {_said(kept)}.", hint=plain)
     try:
         with Transport(found, target.base) as transport:
-            return session.revoke(target, transport, found.username)
+            return identity_module.revoke(target, transport, found.username)
     except CredentialError as exc:
         raise CredentialError(exc.message, hint=plain) from exc
 
@@ -143,7 +146,7 @@ def _revoke(target: Address, kept: Login, command: str, allow_http: bool) -> tup
 def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> None:
     """Print who one is at an index: the name, the role, for which projects, until when. Exits with 4 if nobody."""
     with connected(index, credential_file) as (address, transport):
-        identity = session.identify(address, transport)
+        identity = identity_module.identify(address, transport)
         source = transport.credential.source if transport.credential is not None else ""
     if as_json:
         output.as_json({"index": address.base, "source": source, **_values(identity)})
@@ -153,7 +156,7 @@ def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> No
 
 
 def _resolve(url: str | None) -> Address:
-    return address.resolve(url, environ=os.environ, home=Path.home(), by="URL")
+    return index_url.resolve(url, environ=os.environ, home=Path.home(), by="URL")
 
 
 def _demand_private(target: Address, allow_http: bool) -> None:
@@ -166,7 +169,7 @@ def _demand_private(target: Address, allow_http: bool) -> None:
 
 def _places(netrc: bool) -> tuple[bool, bool]:
     """Whether to keep it in the keyring, and in netrc. CredentialError where it is neither."""
-    if keychain.is_there():
+    if keyring_store.is_there():
         return True, netrc
     if netrc or (_is_asked() and click.confirm("There is no keyring here. Keep it in ~/.netrc (0600)?", err=True)):
         return False, True

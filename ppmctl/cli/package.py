@@ -15,8 +15,8 @@ from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 
 if TYPE_CHECKING:
+    from ppmctl.client.package_admin import RemotePackages
     from ppmctl.index.store import Store
-    from ppmctl.packages import RemotePackages
 
 _FOUND = 100  # projects that a search shows
 _KEYS = ("name", "version", "summary")
@@ -110,7 +110,7 @@ def download(
     Each is compared with the sha256 of the index's page, and is there whole or not at all. One that is here already
     with the same content is left alone. Prints a line for each file: what became of it, its path, its sha256.
     """
-    from ppmctl.query import Query, SimpleApi
+    from ppmctl.client.query import Query, SimpleApi
 
     if of_all and version is not None:
         raise UsageError("--all and a version are two things.", hint="Give one of them.")

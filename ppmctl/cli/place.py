@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ppmctl import address, credential, output
-from ppmctl.address import Address
+from ppmctl import output
 from ppmctl.cli.options import volume_option
 from ppmctl.cli.target import credential_option, index_option, on_option
 from ppmctl.cli.volume import find_volume, open_store, there
+from ppmctl.client import credential, index_url
+from ppmctl.client.http import Transport
+from ppmctl.client.index_url import Address
 from ppmctl.errors import UsageError
-from ppmctl.transport import Transport
 
 if TYPE_CHECKING:
+    from ppmctl.client.package_admin import RemotePackages
+    from ppmctl.client.query import Query
     from ppmctl.index.store import Store
-    from ppmctl.packages import RemotePackages
-    from ppmctl.query import Query
 
 _root_option = volume_option("The folder of the index's volume, if that is here.")
 
@@ -53,7 +54,7 @@ def volume_meant(root: Path | None, index: str | None) -> Path | None:
 @contextmanager
 def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple[Address, Transport]]:
     """The index and the credential for it, found as `ppmctl publish` finds them."""
-    target = address.resolve(index, environ=os.environ, home=Path.home())
+    target = index_url.resolve(index, environ=os.environ, home=Path.home())
     found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
     if found is not None and target.is_overheard:
         output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
@@ -72,7 +73,7 @@ class Place:
     @contextmanager
     def query(self) -> Iterator[Query]:
         """What answers questions about the projects that are here."""
-        from ppmctl.query import Query, SimpleApi
+        from ppmctl.client.query import Query, SimpleApi
 
         if self.root is not None:
             from ppmctl.index.catalog import Catalogue
@@ -89,7 +90,7 @@ class Place:
         if self.root is not None:
             yield open_store(there(self.root))
             return
-        from ppmctl.packages import RemotePackages
+        from ppmctl.client.package_admin import RemotePackages
 
         with connected(self.index, self.credential_file) as (address, transport):
             yield RemotePackages(address, transport)

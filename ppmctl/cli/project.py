@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ppmctl import output
+from ppmctl.client.query import Project
 from ppmctl.distributions.distribution import one_line
-from ppmctl.query import Project
 
 
 def as_values(found: Project) -> dict[str, object]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from ppmctl import address, credential, output
+from ppmctl import output
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
+from ppmctl.client import credential, index_url
 from ppmctl.errors import EXIT_FAILED, Interrupted, PpmError, UsageError
 from ppmctl.publishing.plan import Plan
 from ppmctl.publishing.publish import Report, Request
@@ -104,7 +105,7 @@ def publish(
 
 def _request(index: str | None, credential_file: Path | None, **how: Any) -> Request:
     environ, home = os.environ, Path.home()
-    target = address.resolve_for_upload(index, environ=environ, home=home)
+    target = index_url.resolve_for_upload(index, environ=environ, home=home)
     found = credential.find(target, file=credential_file, environ=environ, home=home)
     authorities = environ.get("TWINE_CERT") or None
     if authorities is not None and not Path(authorities).is_file():

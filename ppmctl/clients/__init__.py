@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
-from ppmctl.address import Address
+from ppmctl.client.index_url import Address
 from ppmctl.errors import UsageError
 
 # The only index; one beside the public one; one that is asked for the packages that are sent there alone.

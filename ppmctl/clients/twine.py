@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ppmctl.address import base_url
+from ppmctl.client.index_url import base_url
 from ppmctl.clients import IndexTarget, Scope
 from ppmctl.clients.ini import IniEdit
 from ppmctl.clients.lines import Body, Unreadable

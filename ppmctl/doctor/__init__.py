@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ppmctl import address, credential
+from ppmctl.client import credential, index_url
 from ppmctl.doctor import (
     access,
     clients,
@@ -101,8 +101,8 @@ def examine(
 ) -> Iterator[Finding]:
     """What is found of the index that `index` names, or that the environment or a login means; as it is found."""
     try:
-        meant = address.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
-        said = None if index else address.said(environ=environ, home=home, cwd=cwd)
+        meant = index_url.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
+        said = None if index else index_url.said(environ=environ, home=home, cwd=cwd)
     except PpmError as exc:
         yield Finding("index", "fail", exc.phrase, exc.hint)
         return

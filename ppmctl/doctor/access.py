@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from ppmctl import session
+from ppmctl.client import identity
+from ppmctl.client.http import Answer, denied
+from ppmctl.client.identity import Identity
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError, Unavailable
-from ppmctl.session import Identity
-from ppmctl.transport import Answer, denied
 
 HIDDEN = "pip --no-input, as in CI, says of it no more than “No matching distribution found”"
 _SOON = timedelta(days=7)
@@ -48,7 +48,7 @@ def _login(visit: Visit) -> Finding:
         return _refused(visit, visit.listed)
     with visit.connect() as transport:
         try:
-            return _known(visit, session.identify(visit.address, transport))
+            return _known(visit, identity.identify(visit.address, transport))
         except CredentialError as exc:  # anybody may read, and this credential is nobody's
             said = f"anybody may read, but {exc.phrase}: uploads fail"
             return Finding("login", "fail", said, f"{exc.hint} {_again(visit)}".strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ppmctl import keychain, logins
+from ppmctl.client import keyring_store, login_store
 from ppmctl.doctor import clients_others, clients_pip, clients_secrets, clients_uv
 from ppmctl.doctor.clients_values import Client, take_up
 from ppmctl.doctor.finding import Finding, Visit
@@ -56,12 +56,12 @@ def _told(client: Client) -> object:
 
 def _of_login(visit: Visit) -> Iterator[Finding]:
     """Whether the keyring still has what `ppmctl login` put there."""
-    login = logins.read(visit.environ, visit.home).at(visit.address.base)
+    login = login_store.read(visit.environ, visit.home).at(visit.address.base)
     if login is None or not login.keyring:
         return
     again = f"ppmctl login {visit.address.base}{' --netrc' if login.netrc else ''}"
     try:
-        gone = [service for service in login.keyring if not keychain.find(service, login.username)]
+        gone = [service for service in login.keyring if not keyring_store.find(service, login.username)]
     except CredentialError as exc:
         yield Finding("keyring", "fail", exc.phrase, f"ppmctl login {visit.address.base} --netrc  does without it")
         return

@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ppmctl import logins, user_dirs, wellknown
-from ppmctl.address import Address, base_url
+from ppmctl import user_dirs
+from ppmctl.client import discovery, login_store
+from ppmctl.client.credential import SECRET_VARIABLES
+from ppmctl.client.index_url import Address, base_url
+from ppmctl.client.netrc_file import entries
+from ppmctl.client.simple_api import Index, parse_names
 from ppmctl.clients.tables import lookup
-from ppmctl.credential import SECRET_VARIABLES
 from ppmctl.doctor.finding import Finding, State, Visit
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.netrc_file import entries
-from ppmctl.simple import Index, parse_names
 
 # How a program asks the visited index: as the only one; before others, which are not asked for what it has; for what
 # is named to come from it; beside others, of which the highest version wins; or not at all.
@@ -227,7 +228,7 @@ def make_single(client: str, visit: Visit) -> str:
     command = configure(client, visit, form="single")
     offer = None
     with contextlib.suppress(PpmError), visit.connect_as_nobody() as transport:
-        offer = wellknown.discover(visit.address, transport)
+        offer = discovery.discover(visit.address, transport)
     if offer is not None and offer.upstream != "redirect":
         return f"On the index ppm_upstream: redirect, so that it passes other names on; then {command}"
     return command
@@ -235,7 +236,7 @@ def make_single(client: str, visit: Visit) -> str:
 
 def only_in_keyring(visit: Visit) -> str:
     """Who is logged in to the index with a secret that a client finds in the keyring alone; ""."""
-    login = logins.read(visit.environ, visit.home).at(visit.address.base)
+    login = login_store.read(visit.environ, visit.home).at(visit.address.base)
     if login is None or not login.keyring or login.netrc:
         return ""
     try:

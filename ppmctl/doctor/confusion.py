@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from ppmctl import events
-from ppmctl.credential import Credential, Secret
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.http import Transport
+from ppmctl.client.simple_api import ACCEPT, Index, parse_page
 from ppmctl.doctor import clients
 from ppmctl.doctor.clients_values import Client, bare, configure, is_index, names, run
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import PpmError
-from ppmctl.simple import ACCEPT, Index, parse_page
-from ppmctl.transport import Transport
 
 ASKED = 200  # names, each of which is a request to the other index
 _AT_ONCE = 4

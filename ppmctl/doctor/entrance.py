@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from ppmctl.address import Address
+from ppmctl.client.http import Answer, origin
+from ppmctl.client.index_url import Address
+from ppmctl.client.simple_api import is_index
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import PpmError
-from ppmctl.simple import is_index
-from ppmctl.transport import Answer, origin
 
 _MOST_REDIRECTS = 10
 _DENIED = (401, 403)

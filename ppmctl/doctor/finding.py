@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ppmctl.address import Address
-from ppmctl.credential import Credential
+from ppmctl.client.credential import Credential
+from ppmctl.client.http import Answer, Transport
+from ppmctl.client.index_url import Address
+from ppmctl.client.simple_api import ACCEPT
 from ppmctl.doctor.expected import Expected
 from ppmctl.errors import PpmError
-from ppmctl.simple import ACCEPT
-from ppmctl.transport import Answer, Transport
 
 State = Literal["ok", "warn", "fail", "skip"]
 

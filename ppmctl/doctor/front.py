@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from ppmctl.client.http import Answer
 from ppmctl.doctor import x509
 from ppmctl.doctor.expected import SITE
 from ppmctl.doctor.finding import Finding, Visit
@@ -14,7 +15,6 @@ from ppmctl.doctor.network import anybody, listening, shaken
 from ppmctl.doctor.promises import answered
 from ppmctl.doctor.tls import sent_chain
 from ppmctl.errors import PpmError
-from ppmctl.transport import Answer
 
 STRANGER = "stranger.invalid"  # a name that no host has (RFC 6761)
 _STRANGERS = f"{SITE} If it is another site of this host that answers: it must not be nginx's default_server."

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ppmctl.client.http import CONNECT_TIMEOUT, origin
+from ppmctl.client.http import proxy as proxy_to
 from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.transport import CONNECT_TIMEOUT, origin
-from ppmctl.transport import proxy as proxy_to
 
 _PROXY_PORTS = {"http": 80, "https": 443}
 _PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")

@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator
 from email import message_from_bytes
 
-from ppmctl import wellknown
+from ppmctl.client import discovery
+from ppmctl.client.http import Answer
+from ppmctl.client.simple_api import NOT_SUCH_JSON
 from ppmctl.doctor.expected import SITE
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.sample import Sample, ask, choose
-from ppmctl.simple import NOT_SUCH_JSON
-from ppmctl.transport import Answer
 
 # for an index that has a thing not: it is old, and so is what it would have to be replaced with
 _BETTER = "ppmctl serve  offers it, and  ppmctl index adopt FOLDER  takes the files of another server's folder."
@@ -175,7 +175,7 @@ def _uploads(visit: Visit) -> Finding:
     """Whether there is something where uploads go: ppm says so itself, others refuse an empty one of nobody's."""
     url, other = visit.address.upload, f"{visit.address.base}/"
     with visit.connect_as_nobody() as transport:
-        is_ppm = url == f"{other}legacy/" and wellknown.discover(visit.address, transport) is not None
+        is_ppm = url == f"{other}legacy/" and discovery.discover(visit.address, transport) is not None
         refusal = 200 if is_ppm else transport.request("POST", url).status
         if refusal in _UPLOADS:
             return Finding("uploads", "ok", f"uploads go to {url}")

@@ -10,11 +10,12 @@ import stat
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from ppmctl import credential, user_dirs
-from ppmctl.credential import Credential
+from ppmctl import user_dirs
+from ppmctl.client import credential
+from ppmctl.client.credential import Credential
+from ppmctl.client.simple_api import ACCEPT
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError
-from ppmctl.simple import ACCEPT
 
 
 def check(visit: Visit) -> Iterator[Finding]:

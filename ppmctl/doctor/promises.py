@@ -6,11 +6,11 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 
-from ppmctl.credential import Credential, Secret
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.http import Answer
 from ppmctl.doctor.expected import SITE, Expected
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.probe import MODULE, PROJECT
-from ppmctl.transport import Answer
 
 _STATUSES = {
     500: "The server's error log says why (on the host: tail /var/log/nginx/error.log; journalctl -u ppm.service).",

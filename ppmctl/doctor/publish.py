@@ -18,14 +18,14 @@ from pathlib import Path
 import certifi
 
 from ppmctl import probe
-from ppmctl.credential import Credential, Secret
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.http import Answer
+from ppmctl.client.simple_api import ACCEPT, parse_names, parse_page
 from ppmctl.doctor.clients_values import run
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.promises import CREDENTIALS, answered, unexpected, wrong_secret
 from ppmctl.doctor.sample import Sample
 from ppmctl.probe import PROJECT, Probe
-from ppmctl.simple import ACCEPT, parse_names, parse_page
-from ppmctl.transport import Answer
 
 _LIST_SECONDS = 5.0  # the list of projects may follow a new project within two
 _PIP_SECONDS = 120.0

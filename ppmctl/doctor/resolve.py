@@ -18,7 +18,8 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from ppmctl import transport
+from ppmctl.client import http
+from ppmctl.client.simple_api import Index
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.doctor import clients, clients_pip
 from ppmctl.doctor.clients_pip import OLDEST
@@ -36,7 +37,6 @@ from ppmctl.doctor.clients_values import (
     run,
 )
 from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.simple import Index
 
 PATIENCE = 60.0  # seconds for each client
 _LOOKED_AT = 10  # projects, for one that every client can be expected to install
@@ -214,7 +214,7 @@ def explain(client: Client, subject: Subject, ran: Ran, visit: Visit) -> Finding
 
 def _of_tls(client: Client, visit: Visit) -> Finding:
     host = visit.address.host
-    bundle, origin = transport.authorities(visit.environ)
+    bundle, origin = http.authorities(visit.environ)
     said = f"{client.called} does not trust the certificate of {host}, though ppmctl does, by {origin}"
     if client.name == "uv":
         by_variable = origin.isupper() and Path(bundle).is_file()

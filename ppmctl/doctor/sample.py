@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from ppmctl.client.http import Answer
+from ppmctl.client.simple_api import parse_names, parse_page
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
 from ppmctl.probe import PROJECT
-from ppmctl.simple import parse_names, parse_page
-from ppmctl.transport import Answer
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"

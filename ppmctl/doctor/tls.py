@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ppmctl.connection_errors import causes
+from ppmctl.client.connection_errors import causes
+from ppmctl.client.http import authorities
 from ppmctl.doctor import x509
 from ppmctl.doctor.finding import Finding, State, Visit
 from ppmctl.doctor.network import anybody, shaken
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
-from ppmctl.transport import authorities
 
 PLACE = Path("/etc/ppm/tls/fullchain.pem")  # where site.yml has it, whoever issued it
 RENEW = (

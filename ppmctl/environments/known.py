@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
 
+from ppmctl.client.http import Answer, Transport
+from ppmctl.client.simple_api import ACCEPT, Index
 from ppmctl.errors import CredentialError, PpmError, Unavailable
-from ppmctl.simple import ACCEPT, Index
-from ppmctl.transport import Answer, Transport
 
 _FEW = 5  # names that are asked for one by one; for more, the list of all is read first
 _AT_ONCE = 8

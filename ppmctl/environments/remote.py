@@ -13,19 +13,19 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from ppmctl.address import Address
+from ppmctl.client.download import Source
+from ppmctl.client.http import Answer, Transport, failed
+from ppmctl.client.index_url import Address
+from ppmctl.client.package_admin import RemotePackages
+from ppmctl.client.retry import Patience
+from ppmctl.client.simple_api import NOT_SUCH_JSON, Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
 from ppmctl.distributions.project_page import PageFile
-from ppmctl.download import Source
 from ppmctl.environments.journal import Journal, Line, journal
 from ppmctl.errors import PpmError, Unreachable
-from ppmctl.packages import RemotePackages
-from ppmctl.patience import Patience
-from ppmctl.simple import NOT_SUCH_JSON, Index
-from ppmctl.transport import Answer, Transport, failed
 
 _T = TypeVar("_T")
 

@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import files, netrc_file, user_dirs
-from ppmctl.address import Address
-from ppmctl.credential import SECRET_VARIABLES, Credential
+from ppmctl import files, user_dirs
+from ppmctl.client import netrc_file
+from ppmctl.client.credential import SECRET_VARIABLES, Credential
+from ppmctl.client.index_url import Address
 from ppmctl.errors import PpmError
 from ppmctl.extras import with_extra
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ppmctl import events
-from ppmctl.credential import SECRET_VARIABLES
+from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.files import whose
 from ppmctl.publishing import build_hints, git

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol
 
+from ppmctl.client.http import PASSING, Answer
+from ppmctl.client.retry import Patience
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError, Unreachable
-from ppmctl.patience import Patience
 from ppmctl.publishing.check import LocalFile
-from ppmctl.transport import PASSING, Answer
 
 # How long an index may take to show what it has accepted. Ours shows it at once, one with a cache does not.
 LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look

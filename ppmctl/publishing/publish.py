@@ -11,21 +11,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ppmctl import events, session
-from ppmctl.address import Address
-from ppmctl.credential import Credential
+from ppmctl import events
+from ppmctl.client import identity
+from ppmctl.client.credential import Credential
+from ppmctl.client.download import Source
+from ppmctl.client.http import PASSING, Answer, Transport
+from ppmctl.client.index_url import Address
+from ppmctl.client.retry import Patience
+from ppmctl.client.simple_api import Index
 from ppmctl.distributions.distribution import normalise
-from ppmctl.download import Source
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.patience import Patience
 from ppmctl.publishing import project_version, release_flow, same_content, upload
 from ppmctl.publishing.check import LocalFile, require_leave
 from ppmctl.publishing.plan import Plan, Step, carry_out, compare
 from ppmctl.publishing.release_flow import Release
 from ppmctl.publishing.release_state import Wanted
 from ppmctl.publishing.workspace import Workspace, workspace
-from ppmctl.simple import Index
-from ppmctl.transport import PASSING, Answer, Transport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
             files = _files(request, work, release)
             report.plan = plan = same_content.settle(compare(files, index), Source(transport))
             if plan.new:
-                session.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
+                identity.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
             if plan.new and not plan.conflicts and not request.dry_run:
                 agree(plan)
                 if release is not None:

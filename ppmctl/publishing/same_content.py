@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from ppmctl import events
+from ppmctl.client.download import Source
 from ppmctl.distributions import archive, distribution
-from ppmctl.download import Source
 from ppmctl.errors import PpmError
 from ppmctl.publishing import contents
 from ppmctl.publishing.plan import Plan, Step

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ppmctl import events, output
+from ppmctl.client.http import Answer, Transport
 from ppmctl.publishing.check import LocalFile
-from ppmctl.transport import Answer, Transport
 
 # The server hashes, checks and makes durable what it has received before it answers.
 READ_TIMEOUT = 600.0  # seconds

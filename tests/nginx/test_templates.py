@@ -15,7 +15,8 @@ from support.debian import Tree
 from support.rendering import CHECKOUT, Directive
 
 from ansible_collections.ppm.index.plugins.plugin_utils import inventory_values
-from ppmctl import config, wellknown
+from ppmctl import config
+from ppmctl.client import discovery
 
 TLS = ("letsencrypt", "provided", "selfsigned", "none")
 READ_ACCESS = ("authenticated", "public")
@@ -220,7 +221,7 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
                 open_to_all.append(name)
             assert not any(found.name == "satisfy" for found in location.walk())
         public = ["= /RPC2"] if read_access == "public" else []
-        assert open_to_all == [*["= /healthz"] * 2, *[f"= {wellknown.PATH}"] * 2, *public, "= /api/join"]
+        assert open_to_all == [*["= /healthz"] * 2, *[f"= {discovery.PATH}"] * 2, *public, "= /api/join"]
 
 
 def test_the_index_says_of_itself_what_the_application_says(
@@ -229,10 +230,10 @@ def test_the_index_says_of_itself_what_the_application_says(
     """Both have it from the same settings, and nginx has it without the application: a client meets either."""
     for (_tls, read_access, upstream), path in combinations.items():
         (server,) = index_servers(rendering.parse(path))
-        (location,) = (found for found in locations(server) if found.arguments == ("=", wellknown.PATH))
+        (location,) = (found for found in locations(server) if found.arguments == ("=", discovery.PATH))
         (answer,) = location.all("return")
         flags = {"read_access": read_access, "upstream": upstream}
-        said = wellknown.document(config.server_settings(tmp_path, flags=flags, environ={}))
+        said = discovery.document(config.server_settings(tmp_path, flags=flags, environ={}))
         assert answer.arguments == ("200", said.decode().replace("\n", "\\n"))
 
 

@@ -20,12 +20,13 @@ from support.evidence import until
 from support.servers import JSON, ppmctl
 from support.webserver import Site
 
-from ppmctl import accept, wellknown
+from ppmctl import accept
+from ppmctl.client import discovery
 
 WHEEL = wheels.wheel("still-here", "1.0")
 FILE = f"/packages/still-here/{WHEEL[0]}"
 SOON = 1.5  # seconds; what is served from disk takes milliseconds
-OPEN = ("/healthz", wellknown.PATH)  # to who has no credential
+OPEN = ("/healthz", discovery.PATH)  # to who has no credential
 STUCK = "proxy_read_timeout 60s;"
 
 

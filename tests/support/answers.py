@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ppmctl import accept, wellknown
+from ppmctl import accept
+from ppmctl.client import discovery
 from support import wheels
 from support.environments import revision
 from support.evidence import until
@@ -269,7 +270,7 @@ def others() -> Iterator[Asked]:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
-        yield Asked(path=wellknown.PATH, method=method)
+        yield Asked(path=discovery.PATH, method=method)
     for path in ("/.well-known/", "/.well-known/ppm.json/", "/.well-known/ppm%2Ejson", "/.well-known/other.json"):
         yield Asked(path=path)
     for headers in (
@@ -278,7 +279,7 @@ def others() -> Iterator[Asked]:
         {"If-None-Match": '"other"'},
         {"Accept-Encoding": "gzip"},
     ):
-        yield Asked(path=wellknown.PATH, headers=headers)
+        yield Asked(path=discovery.PATH, headers=headers)
     for path in (
         *(f"/env/there/{form}" for form in FORMS),
         *(f"/env/there/1/{form}" for form in FORMS),
@@ -343,7 +344,7 @@ def strangers() -> Iterator[Asked]:
             ),
         ),
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
-        *(wellknown.PATH, f"{wellknown.PATH}?x=1", f"{wellknown.PATH}/", "/.well-known/", "/.well-known/other.json"),
+        *(discovery.PATH, f"{discovery.PATH}?x=1", f"{discovery.PATH}/", "/.well-known/", "/.well-known/other.json"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"):
             for who in ("nobody", "wrong", "unknown"):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import address
-from ppmctl.address import Address, resolve
+from ppmctl.client import index_url
+from ppmctl.client.index_url import Address, resolve
 from ppmctl.errors import UsageError
 
 PYPIRC = """[distutils]
@@ -126,7 +126,7 @@ def test_a_secret_in_a_url_is_refused_and_not_repeated(url: str, home: Path) -> 
 
 
 def test_without_a_pypirc_there_are_no_sections(tmp_path: Path) -> None:
-    assert address.read_sections(tmp_path / ".pypirc") == {}
+    assert index_url.read_sections(tmp_path / ".pypirc") == {}
 
 
 @pytest.mark.parametrize(

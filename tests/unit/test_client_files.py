@@ -11,7 +11,7 @@ import configupdater
 import pytest
 import tomlkit
 
-from ppmctl.address import resolve
+from ppmctl.client.index_url import resolve
 from ppmctl.clients import Form, IndexTarget, Scope, lines
 from ppmctl.clients.lines import Unreadable
 from ppmctl.file_edit import CLIENTS

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ppmctl import cli, clients, file_edit, netrc_file, wellknown
-from ppmctl.address import Address, resolve
+from ppmctl import cli, clients, file_edit
+from ppmctl.client import discovery, netrc_file
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.discovery import Offer
+from ppmctl.client.index_url import Address, resolve
 from ppmctl.clients import Form, Here, IndexTarget, Scope, places
-from ppmctl.credential import Credential, Secret
 from ppmctl.errors import PpmError, Unreachable, UsageError
 from ppmctl.file_edit import printed
-from ppmctl.wellknown import Offer
 
 HOME = Path("/nowhere")
 TEAM = "https://index.test/team"
@@ -363,7 +364,7 @@ def test_that_a_client_reads_no_file_is_said(
 def test_what_the_index_says_of_itself_decides_the_form(
     offer: Offer | None, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(wellknown, "discover", lambda _address, _transport: offer)
+    monkeypatch.setattr(discovery, "discover", lambda _address, _transport: offer)
     code, out, _ = run(capsys, "poetry", "--index", "https://index.test")
     assert code == 0
     assert tomllib.loads(out)["tool"]["poetry"]["source"][0]["priority"] == {"single": "primary"}.get(form, form)
@@ -375,7 +376,7 @@ def test_without_an_answer_it_is_printed_for_an_index_beside_others_and_nothing_
     def fail(_address: object, _transport: object) -> None:
         raise Unreachable("Nothing listens there.")
 
-    monkeypatch.setattr(wellknown, "discover", fail)
+    monkeypatch.setattr(discovery, "discover", fail)
     code, out, err = run(capsys, "pip", "--index", "https://index.test")
     assert (code, "extra-index-url" in out, "Nothing listens there" in err) == (0, True, True)
     code, out, err = run(capsys, "pip", "--index", "https://index.test", "--write")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import credential
-from ppmctl.address import Address, resolve
-from ppmctl.credential import Credential, Secret
+from ppmctl.client import credential
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.index_url import Address, resolve
 from ppmctl.errors import CredentialError, PpmError
 
 URL = "https://index.test:8443"

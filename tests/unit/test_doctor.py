@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from support.tls import Authority
 
 from ppmctl import doctor
-from ppmctl.address import Address
+from ppmctl.client.http import Answer
+from ppmctl.client.index_url import Address
+from ppmctl.client.simple_api import is_index
 from ppmctl.doctor import Check, beside, tls, x509
 from ppmctl.doctor.beside import Room
 from ppmctl.doctor.entrance import near
@@ -21,8 +23,6 @@ from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
-from ppmctl.simple import is_index
-from ppmctl.transport import Answer
 
 
 @pytest.fixture(scope="module")

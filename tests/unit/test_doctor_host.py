@@ -19,9 +19,11 @@ import pytest
 
 from ansible_collections.ppm.index.plugins.filter.self_check import self_check
 from ppmctl import doctor, probe
-from ppmctl.address import Address
 from ppmctl.cli import cli
-from ppmctl.credential import Credential, Secret
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.http import Answer
+from ppmctl.client.index_url import Address
+from ppmctl.client.simple_api import ACCEPT
 from ppmctl.doctor import expected, front, network, offer, promises, publish
 from ppmctl.doctor.expected import Expected
 from ppmctl.doctor.finding import Finding, Visit
@@ -29,8 +31,6 @@ from ppmctl.doctor.sample import Sample
 from ppmctl.errors import UsageError
 from ppmctl.probe import PROJECT
 from ppmctl.publishing.check import check
-from ppmctl.simple import ACCEPT
-from ppmctl.transport import Answer
 
 HOST = Expected(tls="letsencrypt", read_access="authenticated", upstream="redirect", hsts_max_age=100)
 VERSION = "1795911278.1"

@@ -15,7 +15,7 @@ import pytest
 from support.generated import given, settings, st
 
 from ppmctl import cli
-from ppmctl.address import resolve
+from ppmctl.client.index_url import resolve
 from ppmctl.clients import Form, IndexTarget, lines, pip
 from ppmctl.clients.lines import Unreadable
 from ppmctl.clients.tables import TomlEdit

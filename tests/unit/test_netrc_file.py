@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.generated import given, st
 
-from ppmctl import netrc_file
+from ppmctl.client import netrc_file
 
 LINE = "machine index.test login ann+laptop password ppm_1"
 OTHERS = (

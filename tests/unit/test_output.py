@@ -14,7 +14,7 @@ import click
 import pytest
 
 from ppmctl import cli, output
-from ppmctl.credential import Secret
+from ppmctl.client.credential import Secret
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.index.import_folder import Left
 

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "ppmctl"
 TESTBED = ROOT / "testbed"
 
 # The lowest modules; each may import those before it.
-GROUND = ("errors", "files", "user_dirs", "user_record", "index.ownership", "index.layout")
+GROUND = ("errors", "files", "user_dirs", "client.user_record", "index.ownership", "index.layout")
 # What commands and the server stand on: these import each other (in one direction) and the ground.
 CORE = (
     *(
@@ -46,16 +46,25 @@ CORE = (
         "access.nginx_htpasswd",
         "access.credential_files",
     ),
-    *("preferences", "address", "credential", "keychain", "logins", "connection_errors", "transport", "simple"),
+    *(
+        "client.user_config",
+        "client.index_url",
+        "client.credential",
+        "client.keyring_store",
+        "client.login_store",
+        "client.connection_errors",
+        "client.http",
+        "client.simple_api",
+    ),
 )
 # A third-party system → the modules that may know it. What its next version breaks is to be found there.
 IMPORTERS = {
     "build": {"publishing.build"},
     "gunicorn": {"server"},
-    "keyring": {"keychain"},
+    "keyring": {"client.keyring_store"},
     "passlib": {"access.htpasswd"},
     "pypiserver": {"backend"},
-    "requests": {"connection_errors", "transport"},
+    "requests": {"client.connection_errors", "client.http"},
     "requests_toolbelt": {"publishing.upload"},
     "rich": {"output"},
     "twine": {"publishing.check", "publishing.upload"},
@@ -177,7 +186,7 @@ def test_the_ground_and_the_core_import_nothing_above_them() -> None:
 
 
 def test_client_configuration_is_pure() -> None:
-    allowed = {"address", "credential", "errors", "user_dirs"}
+    allowed = {"client.index_url", "client.credential", "errors", "user_dirs"}
     wrong = {
         name: above
         for name in modules()

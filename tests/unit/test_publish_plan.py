@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ppmctl.client.http import Answer
+from ppmctl.client.retry import PATIENCE, PAUSES, Patience
 from ppmctl.distributions.distribution import Dist, parse_filename
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
-from ppmctl.patience import PATIENCE, PAUSES, Patience
 from ppmctl.publishing import plan as plans
 from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plan import Plan, Step, carry_out, compare
-from ppmctl.transport import Answer
 
 SDIST, ANY, LINUX = "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0-cp311-cp311-linux_x86_64.whl"
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from ppmctl import events
+from ppmctl.client.query import SUMMARIES, Query
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index import statistics
 from ppmctl.index.statistics import Holding, Statistics
-from ppmctl.query import SUMMARIES, Query
 
 
 def page(*files: str, name: str = "demo", yanked: tuple[str, ...] = (), size: int | None = 10) -> ProjectPage:

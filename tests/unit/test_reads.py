@@ -15,7 +15,8 @@ from werkzeug.http import http_date
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from ppmctl import accept, wellknown
+from ppmctl import accept
+from ppmctl.client import discovery
 from ppmctl.config import ServerSettings
 from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
@@ -250,7 +251,7 @@ def test_a_page_that_comes_at_the_last_moment_is_answered(ask: Asker, monkeypatc
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
-@pytest.mark.parametrize("path", ["/simple", "/simple/", PAGE, "/simple/not-here/", FILE, wellknown.PATH])
+@pytest.mark.parametrize("path", ["/simple", "/simple/", PAGE, "/simple/not-here/", FILE, discovery.PATH])
 def test_other_methods_are_refused(ask: Asker, method: str, path: str) -> None:
     answer = ask(path, method)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
@@ -259,8 +260,8 @@ def test_other_methods_are_refused(ask: Asker, method: str, path: str) -> None:
 
 
 def test_the_index_describes_itself(ask: Asker) -> None:
-    answer = ask(wellknown.PATH)
-    assert answer.body == wellknown.document(ask.settings)
+    answer = ask(discovery.PATH)
+    assert answer.body == discovery.document(ask.settings)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.headers["Cache-Control"] == "no-cache"
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ppmctl import address, simple
-from ppmctl.credential import Credential, Secret
+from ppmctl.client import index_url, simple_api
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.http import Answer, Transport
+from ppmctl.client.simple_api import Index
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import CredentialError, PpmError
-from ppmctl.simple import Index
-from ppmctl.transport import Answer, Transport
 
 BASE = "https://index.test/team"
 URL = f"{BASE}/simple/demo/"
@@ -45,7 +45,7 @@ FULL_HTML = b"""<!DOCTYPE html><html><head><meta name="pypi:repository-version" 
 
 
 def read(body: bytes, content_type: str = JSON) -> ProjectPage:
-    return simple.parse_page(body, content_type=content_type, url=URL)
+    return simple_api.parse_page(body, content_type=content_type, url=URL)
 
 
 def test_json_with_everything() -> None:
@@ -128,7 +128,7 @@ def answer(status: int, body: bytes = b"", *, location: str = "", content_type: 
 
 def index(answers: Mapping[str, Answer], credential: Credential | None = OPS) -> tuple[Index, Recorded]:
     transport = Recorded(answers, credential)
-    where = address.resolve(BASE, environ={}, home=Path("/nowhere"))
+    where = index_url.resolve(BASE, environ={}, home=Path("/nowhere"))
     return Index(where, transport), transport
 
 
@@ -145,7 +145,7 @@ def test_a_redirect_within_the_index_is_followed() -> None:
     reader, transport = index({URL: answer(301, location=there), there: answer(200, FULL)})
     page = reader.project("demo")
     assert transport.asked == [("GET", URL), ("GET", there)]
-    assert page == simple.parse_page(FULL, content_type=JSON, url=there)
+    assert page == simple_api.parse_page(FULL, content_type=JSON, url=there)
     assert page.files[0].url == f"{BASE}/simple/packages/demo/demo-1.0-py3-none-any.whl"
 
 
@@ -175,7 +175,7 @@ def test_a_circle_of_redirects_ends() -> None:
 
 def test_a_redirect_to_https_says_which_url_to_use() -> None:
     transport = Recorded({"http://index.test/simple/demo/": answer(301, location="https://index.test/simple/demo/")})
-    reader = Index(address.resolve("http://index.test", environ={}, home=Path("/nowhere")), transport)
+    reader = Index(index_url.resolve("http://index.test", environ={}, home=Path("/nowhere")), transport)
     with pytest.raises(PpmError, match="redirects to HTTPS") as caught:
         reader.project("demo")
     assert "--index https://index.test/" in caught.value.hint

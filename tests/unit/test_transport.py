@@ -17,11 +17,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, ProtocolError
 
-from ppmctl import connection_errors, transport
-from ppmctl.connection_errors import explain
-from ppmctl.credential import Credential, Secret
+from ppmctl.client import connection_errors, http
+from ppmctl.client.connection_errors import explain
+from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.http import Answer, Transport, denied
 from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
-from ppmctl.transport import Answer, Transport, denied
 
 URL = "https://index.test:8443/simple/demo/"
 CONNECTION = HTTPConnection("index.test")
@@ -275,10 +275,10 @@ def test_who_is_refused_is_told_why_and_whom_to_ask(status: int, body: str, said
 )
 def test_where_a_request_goes(url: str, expected: tuple[str, str, int]) -> None:
     """A credential is sent by this, so it is what requests connects to."""
-    assert transport.origin(url) == expected
+    assert http.origin(url) == expected
     prepared = requests.Request("GET", url).prepare().url
     assert prepared is not None
-    assert transport.origin(prepared) == expected
+    assert http.origin(prepared) == expected
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_where_a_request_goes(url: str, expected: tuple[str, str, int]) -> None:
 )
 def test_what_leads_nowhere(url: str) -> None:
     with pytest.raises(PpmError, match="is not a URL"):
-        transport.origin(url)
+        http.origin(url)
 
 
 @pytest.mark.parametrize(
@@ -299,9 +299,9 @@ def test_what_leads_nowhere(url: str) -> None:
     ],
 )
 def test_what_a_link_means(target: str, expected: str) -> None:
-    assert transport.absolute(URL, target) == expected
+    assert http.absolute(URL, target) == expected
     with pytest.raises(PpmError, match="is not a URL"):
-        transport.absolute(URL, "http://[")
+        http.absolute(URL, "http://[")
 
 
 def test_authorities_are_loaded_once_and_only_for_https(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ppmctl import config, wellknown
-from ppmctl.address import Address
+from ppmctl import config
+from ppmctl.client import discovery
+from ppmctl.client.discovery import Offer
+from ppmctl.client.http import Answer, Transport
+from ppmctl.client.index_url import Address
 from ppmctl.errors import PpmError, Unavailable, Unreachable
-from ppmctl.transport import Answer, Transport
-from ppmctl.wellknown import Offer
 
 WHOLE = {
     "ppm": 1,
@@ -46,7 +47,7 @@ class Saying(Transport):
 
 def test_the_document_of_the_usual_settings(tmp_path: Path) -> None:
     """As it stands in docs/http.md; the private names, the volume and the version are nobody's business."""
-    text = wellknown.document(settings(tmp_path))
+    text = discovery.document(settings(tmp_path))
     assert json.loads(text) == WHOLE
     assert text.splitlines(keepends=True) == [text]
 
@@ -54,20 +55,20 @@ def test_the_document_of_the_usual_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("upstream", ["redirect", "none"])
 @pytest.mark.parametrize("read", ["authenticated", "public"])
 def test_what_is_said_is_read(tmp_path: Path, upstream: Any, read: Any) -> None:
-    transport = Saying(body=wellknown.document(settings(tmp_path, upstream=upstream, read_access=read)))
-    assert wellknown.discover(HERE, transport) == Offer(upstream=upstream, read_access=read)
+    transport = Saying(body=discovery.document(settings(tmp_path, upstream=upstream, read_access=read)))
+    assert discovery.discover(HERE, transport) == Offer(upstream=upstream, read_access=read)
     assert transport.asked == [("GET", "https://index.test/team/.well-known/ppm.json")]
 
 
 def test_what_a_later_index_adds_is_ignored() -> None:
     for upstream, read in (("redirect", "authenticated"), ("none", "public")):
         later = {**WHOLE, "upstream": upstream, "read": read, "search": "/search", "uploads": {"limit": 5}}
-        assert wellknown.parse(json.dumps(later).encode()) == Offer(upstream=upstream, read_access=read)
+        assert discovery.parse(json.dumps(later).encode()) == Offer(upstream=upstream, read_access=read)
 
 
 @pytest.mark.parametrize("status", [204, 301, 302, 401, 403, 404, 405, 410])
 def test_another_index_says_nothing(status: int) -> None:
-    assert wellknown.discover(HERE, Saying(status, json.dumps(WHOLE).encode())) is None
+    assert discovery.discover(HERE, Saying(status, json.dumps(WHOLE).encode())) is None
 
 
 @pytest.mark.parametrize(
@@ -97,16 +98,16 @@ def test_another_index_says_nothing(status: int) -> None:
     ],
 )
 def test_what_is_no_such_document_says_nothing(body: bytes) -> None:
-    assert wellknown.discover(HERE, Saying(body=body)) is None
+    assert discovery.discover(HERE, Saying(body=body)) is None
 
 
 def test_a_server_that_is_away_is_no_answer() -> None:
     with pytest.raises(Unreachable):
-        wellknown.discover(HERE, Saying(error=Unreachable("away")))
+        discovery.discover(HERE, Saying(error=Unreachable("away")))
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_an_index_that_is_busy_is_not_another_index(status: int) -> None:
     """Taken for one, it would be configured beside the public index, where names of its own can be taken."""
     with pytest.raises(Unavailable):
-        wellknown.discover(HERE, Saying(status, json.dumps(WHOLE).encode()))
+        discovery.discover(HERE, Saying(status, json.dumps(WHOLE).encode()))

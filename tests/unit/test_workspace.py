@@ -11,12 +11,12 @@ import pytest
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from support import wheels
 
+from ppmctl.client.http import Answer, Transport
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import build, upload
 from ppmctl.publishing.check import check
 from ppmctl.publishing.workspace import Workspace, workspace
-from ppmctl.transport import Answer, Transport
 
 
 def collected(tmp_path: Path, *paths: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ppmctl import wellknown
+from ppmctl.client import discovery
 from support.attacks.model import METHODS, STRAY_SECRET, Attack, status, unauthenticated
 from support.raw import Target, basic, request
 
@@ -30,7 +30,7 @@ def locations(target: Target) -> list[str]:
             "/favicon.ico",
             "/robots.txt",
             "/.well-known/security.txt",
-            wellknown.PATH,
+            discovery.PATH,
             "/credentials/htpasswd",
             "/health",
             "/RPC2",
@@ -57,7 +57,7 @@ def strangers(target: Target) -> Iterator[Attack]:
                 if who != "no credential" and method not in ("GET", "POST", "TRACE"):
                     continue
                 is_read = method in ("GET", "HEAD")
-                open_to_all = (target.public and (is_read or path == "/RPC2")) or (is_read and path == wellknown.PATH)
+                open_to_all = (target.public and (is_read or path == "/RPC2")) or (is_read and path == discovery.PATH)
                 if open_to_all:
                     continue
                 body = ["Content-Length: 0"] if method in ("POST", "PUT", "PATCH", "BREW") else []

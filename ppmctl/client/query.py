@@ -11,16 +11,16 @@ from urllib.parse import quote
 from packaging.metadata import RawMetadata
 
 from ppmctl import events
-from ppmctl.address import Address
+from ppmctl.client.download import Downloaded, Source
+from ppmctl.client.http import Transport
+from ppmctl.client.index_url import Address
+from ppmctl.client.simple_api import NOT_SUCH_JSON, Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
-from ppmctl.download import Downloaded, Source
 from ppmctl.errors import PpmError, Unreachable, UsageError
 from ppmctl.index import statistics
 from ppmctl.index.statistics import Holding, Statistics
-from ppmctl.simple import NOT_SUCH_JSON, Index
-from ppmctl.transport import Transport
 
 SUMMARIES = 100  # projects whose pages a search reads, two requests each
 _COMPARED = 20_000  # names, which takes a second

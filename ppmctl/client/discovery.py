@@ -9,12 +9,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ppmctl.client.http import Transport
+from ppmctl.client.simple_api import NOT_SUCH_JSON
 from ppmctl.errors import CredentialError
-from ppmctl.simple import NOT_SUCH_JSON
-from ppmctl.transport import Transport
 
 if TYPE_CHECKING:
-    from ppmctl.address import Address
+    from ppmctl.client.index_url import Address
     from ppmctl.config import ServerSettings
 
 PATH = "/.well-known/ppm.json"

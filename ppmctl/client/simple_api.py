@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from ppmctl.address import Address
+from ppmctl.client.http import Answer, Transport, absolute, failed
+from ppmctl.client.index_url import Address
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import PpmError
-from ppmctl.transport import Answer, Transport, absolute, failed
 
 # As pip sends it, so that every index has an answer to it.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"

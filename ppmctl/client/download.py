@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from ppmctl import events, files
+from ppmctl.client.http import Transport, failed
 from ppmctl.distributions.project_page import PageFile
 from ppmctl.errors import PpmError
-from ppmctl.transport import Transport, failed
 
 _MAX_METADATA = 16 << 20  # bytes
 # What an index calls a file must not lead out of the folder that it is put into, nor hide there.

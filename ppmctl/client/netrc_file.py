@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ppmctl import user_file
-from ppmctl.address import Address
-from ppmctl.credential import Credential
+from ppmctl.client import user_file
+from ppmctl.client.credential import Credential
+from ppmctl.client.index_url import Address
+from ppmctl.client.login_store import Logins
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.logins import Logins
 
 MODE = 0o600
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from ppmctl import logins, preferences
-from ppmctl.credential import Secret
+from ppmctl.client import login_store, user_config
+from ppmctl.client.credential import Secret
 from ppmctl.errors import UsageError
 from ppmctl.files import whose
 
@@ -144,10 +144,10 @@ def said(*, environ: Mapping[str, str], home: Path, cwd: Path | None = None) -> 
     """
     if environ.get(VARIABLE):
         return environ[VARIABLE], VARIABLE
-    written = preferences.indexes(environ=environ, home=home, cwd=cwd or Path.cwd())
+    written = user_config.indexes(environ=environ, home=home, cwd=cwd or Path.cwd())
     first = next(written, None)
     if first is None or first.level == "system":
-        latest = logins.read(environ, home).latest
+        latest = login_store.read(environ, home).latest
         if latest is not None:
             return latest.index, "ppmctl login"
     return None if first is None else (first.index, first.origin)

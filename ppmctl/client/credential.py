@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ppmctl import keychain, logins, user_dirs
+from ppmctl import user_dirs
+from ppmctl.client import keyring_store, login_store
 from ppmctl.errors import CredentialError
 from ppmctl.files import whose
 
 if TYPE_CHECKING:
-    from ppmctl.address import Address
+    from ppmctl.client.index_url import Address
 
 # In this order. Each message that asks for a credential ends with it.
 PLACES = (
@@ -120,11 +121,11 @@ def from_environment(environ: Mapping[str, str]) -> Credential | None:
 
 def from_login(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:
     """The credential that `ppmctl login` kept for the index, if somebody is logged in there."""
-    login = logins.read(environ, home).at(address.base)
+    login = login_store.read(environ, home).at(address.base)
     if login is None:
         return None
     for service in login.keyring[:1]:
-        if secret := keychain.find(service, login.username):
+        if secret := keyring_store.find(service, login.username):
             return Credential(username=login.username, secret=Secret(secret), source="the keyring")
     return None if login.netrc is None else _in_netrc(address, Path(login.netrc))
 
@@ -142,10 +143,10 @@ def _from_keyring(address: Address, environ: Mapping[str, str]) -> Credential | 
     username = environ.get("TWINE_USERNAME") or named
     if not username:
         return None
-    if not keychain.is_there():
+    if not keyring_store.is_there():
         return None
     for service in dict.fromkeys((address.upload, address.upload.rstrip("/"), f"{address.base}/legacy/")):
-        if secret := keychain.find(service, username):
+        if secret := keyring_store.find(service, username):
             return Credential(username=username, secret=Secret(secret), source=f"the keyring, {service}")
     return None
 

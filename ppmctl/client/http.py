@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urldefrag, urljoin
 
 from ppmctl import __version__
-from ppmctl.connection_errors import explain
-from ppmctl.credential import PLACES, Credential
+from ppmctl.client.connection_errors import explain
+from ppmctl.client.credential import PLACES, Credential
 from ppmctl.errors import CredentialError, PpmError, Unavailable
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from ppmctl.address import Address
+from ppmctl.client.http import Transport, failed
+from ppmctl.client.index_url import Address
 from ppmctl.errors import PpmError
 from ppmctl.index.project_folder import Status
-from ppmctl.transport import Transport, failed
 
 
 class RemotePackages:

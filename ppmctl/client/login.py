@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ppmctl import keychain, logins, netrc_file, user_dirs, user_file
-from ppmctl.address import Address
-from ppmctl.credential import Credential
+from ppmctl import user_dirs
+from ppmctl.client import keyring_store, login_store, netrc_file, user_file
+from ppmctl.client.credential import Credential
+from ppmctl.client.index_url import Address
+from ppmctl.client.login_store import Login
 from ppmctl.errors import PpmError
-from ppmctl.logins import Login
 
 
 def check(
@@ -22,10 +23,10 @@ def check(
 
     An entry of `username` that netrc has already may be replaced.
     """
-    known = logins.read(environ, home)
+    known = login_store.read(environ, home)
     if earlier := known.at(address.base):
         for service in earlier.keyring:  # an error where the keyring that has the earlier secret can't be opened
-            keychain.find(service, earlier.username)
+            keyring_store.find(service, earlier.username)
     path = user_file.real(user_dirs.netrc(environ, home))
     for written in (known.path, *([path] if in_netrc else [])):
         there = next(folder for folder in written.parents if folder.exists())
@@ -51,7 +52,7 @@ def keep(
     Then everything is as it was, the earlier one included.
     """
     check(address, in_netrc=in_netrc, environ=environ, home=home, username=credential.username)
-    known = logins.read(environ, home)
+    known = login_store.read(environ, home)
     earlier = known.at(address.base)
     login = Login(index=address.base, username=credential.username)
     with contextlib.ExitStack() as undo:
@@ -67,8 +68,8 @@ def keep(
             # pip and uv ask for the secret by the URL of the index, twine by that for uploads
             login = replace(login, keyring=tuple(dict.fromkeys((address.simple, address.upload))))
             for service in login.keyring:
-                undo.callback(_store_again, service, login.username, keychain.find(service, login.username))
-                keychain.store(service, login.username, credential.secret.reveal())
+                undo.callback(_store_again, service, login.username, keyring_store.find(service, login.username))
+                keyring_store.store(service, login.username, credential.secret.reveal())
         try:
             known.changed([earlier] if earlier else [], login)
         except OSError as exc:
@@ -87,21 +88,21 @@ def _put_back(path: Path, content: bytes | None) -> None:
 def _store_again(service: str, username: str, secret: str | None) -> None:
     with contextlib.suppress(PpmError):
         if secret is None:
-            keychain.forget(service, username)
+            keyring_store.forget(service, username)
         else:
-            keychain.store(service, username, secret)
+            keyring_store.store(service, username, secret)
 
 
 def forget(address: Address, login: Login, *, environ: Mapping[str, str], home: Path) -> None:
     """Take the login's secret out of where it was put, and remember the index no more."""
     _take_out(address, login)
-    logins.read(environ, home).changed([login])
+    login_store.read(environ, home).changed([login])
 
 
 def _take_out(address: Address, login: Login, *, but: Login | None = None) -> None:
     for service in login.keyring:
         if but is None or but.username != login.username or service not in but.keyring:
-            keychain.forget(service, login.username)
+            keyring_store.forget(service, login.username)
     if login.netrc is not None and (but is None or but.netrc != login.netrc):
         path = Path(login.netrc)
         before = user_file.content(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl import user_dirs
-from ppmctl.user_record import Record
+from ppmctl.client.user_record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ppmctl.address import is_loopback
+from ppmctl.client.index_url import is_loopback
 from ppmctl.errors import PpmError, Unreachable
 
 _IN_CONTAINER = Path("/.dockerenv")  # Docker's mark
