@@ -23,7 +23,7 @@ from support.evidence import until
 from support.rendering import Directive, Places
 from support.webserver import Site
 
-from ppmctl import accept
+from ppmctl.server import content_negotiation
 
 CONNECTIONS = 16
 PATHS = 2000  # that are asked for in turn, of as many projects as there are
@@ -225,7 +225,7 @@ def _same_content(deployed: Served, bare: Served, site: Site) -> None:
         answers = []
         for served in (deployed, bare):
             path = served.paths[what].read_text().split()[0]
-            headers = {"Accept": accept.TABLE[0][1], "Accept-Encoding": "identity"}
+            headers = {"Accept": content_negotiation.TABLE[0][1], "Accept-Encoding": "identity"}
             url = f"https://localhost:{served.port}{path}"
             answer = requests.get(url, auth=site.auth, headers=headers, verify=str(site.ca), timeout=60)
             answer.raise_for_status()
@@ -242,7 +242,7 @@ def _load(served: Served, what: str, site: Site, script: Path, seconds: int) -> 
             *("taskset", "--cpu-list", str(_processors()[-1]), *site.tree.wrk),
             *("--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"),
             *("--script", str(script), f"https://localhost:{served.port}/", "--"),
-            *(str(served.paths[what]), raw.basic(*site.auth), accept.TABLE[0][1]),
+            *(str(served.paths[what]), raw.basic(*site.auth), content_negotiation.TABLE[0][1]),
         ],
         capture_output=True,
         text=True,

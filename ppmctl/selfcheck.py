@@ -20,17 +20,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ppmctl import doctor, local
+from ppmctl import doctor
 from ppmctl.access import accounts, credential_files
 from ppmctl.access.account import Actor, Issued
 from ppmctl.client.credential import Credential
 from ppmctl.client.http import READ_TIMEOUT, Answer, Transport
 from ppmctl.client.index_url import Address
-from ppmctl.config import server_settings, unknown_variables
 from ppmctl.doctor.expected import Expected
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
+from ppmctl.server import unix_http
+from ppmctl.server.settings import server_settings, unknown_variables
 
 _USER = "self-check"
 _FOREIGN = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # the real server's, as its service manager set them
@@ -130,7 +131,7 @@ def _wait(process: subprocess.Popen[bytes], address: str) -> None:
     while time.monotonic() < until:
         if process.poll() is not None:
             raise PpmError(f"The server ended with exit code {process.returncode} instead of serving.")
-        if local.is_healthy(address, timeout=5.0):
+        if unix_http.is_healthy(address, timeout=5.0):
             return
         time.sleep(0.05)
     raise PpmError(f"The server did not answer within {_START_PATIENCE:.0f} seconds.")
@@ -174,7 +175,7 @@ class _Local(Transport):
         if self.credential is not None:
             pair = f"{self.credential.username}:{self.credential.secret.reveal()}".encode()
             sent["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-        connection = local.Connection(self._socket, timeout=read_timeout)
+        connection = unix_http.Connection(self._socket, timeout=read_timeout)
         try:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()

@@ -17,8 +17,8 @@ from typing import Any
 import click
 import yaml
 
-from ppmctl import accept
 from ppmctl.cli import cli
+from ppmctl.server import content_negotiation
 
 ROOT = Path(__file__).parents[1]
 ROLES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
@@ -29,11 +29,11 @@ def accept_table() -> str:
     """nginx's half of the negotiation of a page's form."""
     lines = [
         "---",
-        f"# Generated from ppmctl/accept.py {_BY}.",
-        f'nginx_accept_anything: "{accept.PLAIN_HTML.content_type}"',
+        f"# Generated from ppmctl/server/content_negotiation.py {_BY}.",
+        f'nginx_accept_anything: "{content_negotiation.PLAIN_HTML.content_type}"',
         "nginx_accept:",
     ]
-    for client, header, form in accept.TABLE:
+    for client, header, form in content_negotiation.TABLE:
         lines += [
             f"  - client: {client}",
             "    header: >-",

@@ -32,8 +32,8 @@ def show(index: str | None, credential_file: Path | None, root: Path | None) -> 
     They are those of the commands that talk to an index, such as publish; with --root, and without --index, those of
     that volume's server. No secret is printed, and no request is made.
     """
-    from ppmctl import config as settings
     from ppmctl import situation
+    from ppmctl.server import settings
 
     facts: Sequence[settings.Value | situation.Fact]
     if root is not None and index is None:

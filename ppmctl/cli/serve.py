@@ -13,8 +13,8 @@ import click
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import find_volume, open_volume, root_option
-from ppmctl.config import SETTINGS, ServerSettings, Setting, server_settings, settings_file
 from ppmctl.errors import PpmError
+from ppmctl.server.settings import SETTINGS, ServerSettings, Setting, server_settings, settings_file
 
 
 def settings_options(about: Callable[[Setting], str], names: Collection[str] | None = None) -> Callable[[Any], Any]:
@@ -55,12 +55,12 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     volume.prepare()
 
     os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported; a uid without a name has none
-    from ppmctl import server, service
     from ppmctl.access import credential_files, expiry, first_admin
+    from ppmctl.server import gunicorn, systemd
 
     credential_files.make_list(volume)
     expiry.Pruner(volume).prune()
-    manager = service.take(os.environ)
+    manager = systemd.take(os.environ)
 
     def announce() -> None:
         if not first_credential:
@@ -72,7 +72,7 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
         else:
             _print_commands(settings, made=made)
 
-    server.serve(settings, manager, announce=announce)
+    gunicorn.serve(settings, manager, announce=announce)
 
 
 @click.command()
@@ -102,7 +102,7 @@ def health(root: Path, **flags: Any) -> Answer:
     credential. The server is found by its settings (PPM_… variables and ROOT/ppm.yml). Prints one line, and exits 0;
     or what is wrong, and exits 1.
     """
-    from ppmctl import health
+    from ppmctl.server import health
 
     try:
         volume = find_volume(root)

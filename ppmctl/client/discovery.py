@@ -15,7 +15,7 @@ from ppmctl.errors import CredentialError
 
 if TYPE_CHECKING:
     from ppmctl.client.index_url import Address
-    from ppmctl.config import ServerSettings
+    from ppmctl.server.settings import ServerSettings
 
 PATH = "/.well-known/ppm.json"
 

@@ -41,7 +41,7 @@ class Revision:
 
     `name` is normalised, `number` counts from 1, `requirements` are PEP 508 in the order of `listed`, `base` is the
     revision that was changed (None: none was), `change` says in a line what was done, `lock` is the text of a
-    pylock.toml (PEP 751). Who may change a `shared` environment, `ppmctl.environments.rules` says.
+    pylock.toml (PEP 751). Who may change a `shared` environment, `ppmctl.server.environment_policy` says.
     """
 
     name: str

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ppmctl import health
 from ppmctl.access import credential_files, htpasswd
-from ppmctl.config import server_settings
 from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.pages import marked
 from ppmctl.output import size
+from ppmctl.server import health
+from ppmctl.server.settings import server_settings
 
 _MIB = 1 << 20
 _LEAST_ROOM = 100 * _MIB  # an upload needs room for itself, and so do the pages

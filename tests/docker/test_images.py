@@ -28,7 +28,7 @@ from support.evidence import until
 
 import ppmctl
 from ppmctl import files
-from ppmctl.local import Connection
+from ppmctl.server.unix_http import Connection
 from testbed import container, deployment
 from testbed.bed import Bed, stay
 from testbed.compose import Compose
@@ -154,7 +154,7 @@ def test_what_is_nobody_s_business_is_not_even_sent_to_be_built(bed: Bed, tmp_pa
         box.remove()
     finally:
         bed.engine.api.images.remove(tag, force=True)
-    assert {"/context/ppmctl/server.py", "/context/docker/nginx/Dockerfile"} <= set(sent)
+    assert {"/context/ppmctl/server/gunicorn.py", "/context/docker/nginx/Dockerfile"} <= set(sent)
     assert leaked == ""
 
 

@@ -1,4 +1,4 @@
-"""The table of Accept headers in ppmctl/accept.py is what clients really send."""
+"""The table of Accept headers in ppmctl/server/content_negotiation.py is what clients really send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.clients import Installer, Machine
 from support.recorder import Recorder, recording
 from support.servers import Server
 
-from ppmctl import accept
+from ppmctl.server import content_negotiation
 
 BEFORE_JSON = "22.1"  # of pip: 22.2 was the first to ask for JSON
 
@@ -26,13 +26,14 @@ def filled(index: Server) -> Server:
 
 def expect(recorder: Recorder, client: str, row: str) -> None:
     """The client said what the row of the table says, and got that form."""
-    ((header, form),) = [(header, form) for name, header, form in accept.TABLE if name == row]
+    ((header, form),) = [(header, form) for name, header, form in content_negotiation.TABLE if name == row]
     asked = [exchange for exchange in recorder.exchanges if exchange.path == "/simple/asked-for/"]
     answered = [exchange for exchange in asked if exchange.status == 200]
     assert answered, f"{client} got no page: {[(exchange.path, exchange.status) for exchange in recorder.exchanges]}"
     for exchange in asked:
         assert exchange.headers["Accept"] == header, (
-            f"{client} sends another Accept header than ppmctl/accept.py has for {row!r}: add it to the table"
+            f"{client} sends another Accept header than ppmctl.server.content_negotiation has for {row!r}:"
+            " add it to the table"
         )
     for exchange in answered:
         assert exchange.answered_as == form.content_type, f"{client} got a form that the table does not have for it"
@@ -86,6 +87,6 @@ def test_curl_and_requests_send_what_the_table_says(
 
 def test_every_header_of_the_table_gets_its_form(filled: Server) -> None:
     """Browsers too, which are not started here: their rows are what their makers document."""
-    for client, header, form in accept.TABLE:
+    for client, header, form in content_negotiation.TABLE:
         answer = filled.get("/simple/asked-for/", headers={"Accept": header})
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, form.content_type), client

@@ -16,7 +16,7 @@ from support import namespaces
 from support.evidence import until
 from support.servers import PPMCTL, Server, ppmctl, run_ppmctl, start
 
-from ppmctl import local
+from ppmctl.server import unix_http
 
 
 class Local:
@@ -42,7 +42,7 @@ class Local:
         return done.returncode, line
 
     def until_healthy(self) -> None:
-        until(lambda: self.process.poll() is not None or local.is_healthy(str(self.path), timeout=5), "an answer")
+        until(lambda: self.process.poll() is not None or unix_http.is_healthy(str(self.path), timeout=5), "an answer")
         assert self.process.poll() is None, self.log.read_text()
         assert self.health()[0] == 0
 

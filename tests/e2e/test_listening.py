@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import listening
-from ppmctl.config import server_settings
 from ppmctl.errors import PpmError
+from ppmctl.server import bind_check
+from ppmctl.server.settings import server_settings
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def folder() -> Iterator[Path]:
 
 
 def check(path: Path) -> None:
-    listening.check(server_settings(path.parent / "root", flags={"host": f"unix:{path}"}, environ={}))
+    bind_check.check(server_settings(path.parent / "root", flags={"host": f"unix:{path}"}, environ={}))
 
 
 def refused(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What ppmctl/backend.py relies on in pypiserver, which promises none of it.
+"""What ppmctl/server/pypiserver_backend.py relies on in pypiserver, which promises none of it.
 
 When a new pypiserver breaks one of these tests, the message says what changed and what in ppmctl depends on it.
 """
@@ -21,7 +21,7 @@ from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
-LOOK = "see ppmctl/backend.py: "
+LOOK = "see ppmctl/server/pypiserver_backend.py: "
 
 
 class Refusal(Exception):
@@ -74,7 +74,7 @@ class Recording(Backend):
 
 @pytest.fixture
 def app(tmp_path: Path) -> Any:
-    """pypiserver's application, made as ppmctl/backend.py makes it."""
+    """pypiserver's application, made as ppmctl/server/pypiserver_backend.py makes it."""
     try:
         made = pypiserver.app(
             roots=[tmp_path],
@@ -204,7 +204,7 @@ def test_the_filename_is_not_cleaned(app: Any, backend: Recording) -> None:
 
 
 def test_our_exceptions_come_through(app: Any, backend: Recording) -> None:
-    """A Refused is rendered in ppmctl/app.py, in one place."""
+    """A Refused is rendered in ppmctl/server/app.py, in one place."""
     backend.fails = True
     try:
         status, _body = post(app, form(UPLOAD, io.BytesIO(b""), "x-1.0.tar.gz"))
@@ -219,7 +219,9 @@ def test_old_actions_are_ignored(app: Any, backend: Recording) -> None:
     """`submit` and `verify` are answered without touching anything."""
     for action in ("submit", "verify"):
         status, body = post(app, form({":action": action}))
-        assert (status, body) == ("200 OK", ""), f"{action} is answered {status} {body!r}; see ppmctl/app.py: _RIGHT"
+        assert (status, body) == ("200 OK", ""), (
+            f"{action} is answered {status} {body!r}; see ppmctl/server/app.py: _RIGHT"
+        )
     assert backend.asked == []
 
 
@@ -273,10 +275,10 @@ def test_the_welcome_page_has_its_variables(app: Any) -> None:
 
 
 def test_forwarded_hosts_are_why_we_blank_them(app: Any) -> None:
-    """If this fails, pypiserver or bottle no longer trusts the header: ppmctl/app.py may stop dropping it."""
+    """If this fails, pypiserver or bottle no longer trusts the header: ppmctl/server/app.py may stop dropping it."""
     page = Client(app).get("/", headers={"X-Forwarded-Host": "evil.example"}).text
     assert page.startswith("http://evil.example/"), (
-        "X-Forwarded-Host has no effect; see ppmctl/app.py: Index.__call__"
+        "X-Forwarded-Host has no effect; see ppmctl/server/app.py: Index.__call__"
     )
 
 

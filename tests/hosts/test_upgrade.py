@@ -37,7 +37,7 @@ DYING = 'import os, sys\nif "NOTIFY_SOCKET" in os.environ:\n    sys.exit("it die
 def checkout(folder: Path, **changes: str) -> Path:
     """Return a copy of this checkout that is another release, and has another unit for it.
 
-    `server="…"` puts statements at the beginning of ppmctl/server.py.
+    `server="…"` puts statements at the beginning of ppmctl/server/gunicorn.py.
     """
     copies.copy(folder)
     first = "from __future__ import annotations\n"
@@ -236,7 +236,7 @@ def renew(index: Deployed) -> None:
 
 def upgrade_that_dies(index: Deployed, broken: Path) -> None:
     """Switch to a release that passes its self-check and then does not come up: the old one is switched back to."""
-    index.host.run(f"sed -i '/^{FAULT}$/d' {RELEASES}/*/venv/lib/python3*/site-packages/ppmctl/app.py")
+    index.host.run(f"sed -i '/^{FAULT}$/d' {RELEASES}/*/venv/lib/python3*/site-packages/ppmctl/server/app.py")
     before = link(index, "current"), link(index, "previous"), units(index)
     refused = upgrade(index, broken, expect=2)
     assert f"{before[0]}, serves on" in printed(refused), refused.output

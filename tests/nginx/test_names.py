@@ -11,7 +11,7 @@ import pytest
 from support.rendering import UPSTREAM
 from support.webserver import Site, environment
 
-from ppmctl.config import ServerSettings, server_settings
+from ppmctl.server.settings import ServerSettings, server_settings
 
 PATTERNS = (
     *("acme-*", "Billing", "team.[a-c]*", "x[!0-9]?", "exact_Name", "*-internal", "a*b*c", "q[b]", "[z-a]never"),

@@ -20,8 +20,8 @@ from support.evidence import until
 from support.servers import JSON, ppmctl
 from support.webserver import Site
 
-from ppmctl import accept
 from ppmctl.client import discovery
+from ppmctl.server import content_negotiation
 
 WHEEL = wheels.wheel("still-here", "1.0")
 FILE = f"/packages/still-here/{WHEEL[0]}"
@@ -79,7 +79,7 @@ def reads() -> list[tuple[str, str, dict[str, str]]]:
     asked = [
         (method, path, {"Accept": header})
         for path in ("/simple/", "/simple/still-here/", "/simple/public-name/", "/simple/acme-tool/")
-        for _client, header, _form in accept.TABLE
+        for _client, header, _form in content_negotiation.TABLE
         for method in ("GET", "HEAD")
     ]
     for path in (FILE, f"{FILE}.metadata", "/env/team/requirements.txt", "/env/team/1/pylock.toml", *OPEN):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import requests
 
-from ppmctl.local import Connection
+from ppmctl.server.unix_http import Connection
 from support.servers import PPMCTL, ppmctl
 
 # As sd_listen_fds(3) has it: the sockets begin at descriptor 3, and LISTEN_PID is who is meant, which only the

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ppmctl import accept
 from ppmctl.client import discovery
+from ppmctl.server import content_negotiation
 from support import wheels
 from support.environments import revision
 from support.evidence import until
@@ -145,7 +145,7 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in left_out}
 
 
-PIP, OLD_PIP = accept.TABLE[0][1], "text/html"
+PIP, OLD_PIP = content_negotiation.TABLE[0][1], "text/html"
 ODD = (
     "",
     JSON,
@@ -184,7 +184,7 @@ RANGES = (
 
 def pages() -> Iterator[Asked]:
     for path in ("/simple/", PAGE):
-        for header in (*(header for _client, header, _form in accept.TABLE), *ODD):
+        for header in (*(header for _client, header, _form in content_negotiation.TABLE), *ODD):
             yield Asked(path=path, headers={"Accept": header})
         for encoding, form in itertools.product(ENCODINGS, (PIP, OLD_PIP, HTML, "*/*")):
             yield Asked(path=path, headers={"Accept": form, "Accept-Encoding": encoding})

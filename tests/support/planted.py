@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 
-from ppmctl import accept
+from ppmctl.server import content_negotiation
 from support import load, streams, wheels
 from support.deployed import Deployed
 from support.environments import revision
@@ -77,7 +77,7 @@ def reads_over(wire: Wire) -> Reads:
 
 
 def _reads(admin: str) -> Iterator[Read]:
-    accepts = [header for _client, header, _form in accept.TABLE]
+    accepts = [header for _client, header, _form in content_negotiation.TABLE]
     for path in ("/simple/", f"/simple/{PROJECT}/", f"/simple/{DEPENDENCY}/"):
         again = path == "/simple/"
         yield Read(path=path, written_again=again)

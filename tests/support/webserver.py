@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from ppmctl import local
+from ppmctl.server import unix_http
 from support import rendering
 from support.debian import Tree
 from support.rendering import DOMAIN, Places
@@ -111,7 +111,7 @@ class Site(Server):
                 env={**os.environ, **self.environ},
             )
         _wait(
-            lambda: local.is_healthy(str(socket_path), timeout=5),
+            lambda: unix_http.is_healthy(str(socket_path), timeout=5),
             self.process,
             lambda: f"The application did not come up:\n{self.log.read_text()[-4000:]}",
         )

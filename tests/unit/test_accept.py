@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support.generated import given, st
 
-from ppmctl import accept
-from ppmctl.accept import HTML, JSON, PLAIN_HTML, Form, negotiate, weigh
+from ppmctl.server import content_negotiation
+from ppmctl.server.content_negotiation import HTML, JSON, PLAIN_HTML, Form, negotiate, weigh
 
 FORMS = (JSON, HTML, PLAIN_HTML)
 NAMES = {
@@ -25,7 +25,9 @@ def written(weights: list[tuple[str, float]]) -> str:
     return ", ".join(f"{name};q={quality:.3f}" for name, quality in weights)
 
 
-@pytest.mark.parametrize(("client", "header", "form"), accept.TABLE, ids=[row[0] for row in accept.TABLE])
+@pytest.mark.parametrize(
+    ("client", "header", "form"), content_negotiation.TABLE, ids=[row[0] for row in content_negotiation.TABLE]
+)
 def test_the_table_says_what_the_rules_say(client: str, header: str, form: Form) -> None:
     """nginx obeys the table, the application the rules: for known clients both must give the same."""
     assert negotiate(header) is form

@@ -16,8 +16,8 @@ import click
 import pytest
 
 from ppmctl import cli
-from ppmctl.config import SETTINGS
 from ppmctl.index.layout import Volume
+from ppmctl.server.settings import SETTINGS
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

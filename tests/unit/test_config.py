@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ppmctl import config
 from ppmctl.errors import UsageError
+from ppmctl.server import settings as settings_module
 
 
-def settings(root: Path, *, flags: dict[str, object] | None = None, **environ: str) -> config.ServerSettings:
-    return config.server_settings(root, flags=flags or {}, environ=environ)
+def settings(root: Path, *, flags: dict[str, object] | None = None, **environ: str) -> settings_module.ServerSettings:
+    return settings_module.server_settings(root, flags=flags or {}, environ=environ)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_environment_can_say_all_of_it(tmp_path: Path) -> None:
         "PPM_MAX_UPLOAD_SIZE": "1G",
         "PPM_THREADS": "3",
     }
-    assert set(said) == {setting.variable for setting in config.SETTINGS}
+    assert set(said) == {setting.variable for setting in settings_module.SETTINGS}
     found = settings(tmp_path, **said)
     assert found.is_local
     assert (found.host, found.port, found.read_access, found.upstream) == ("unix:/run/x.sock", 1002, "public", "none")
@@ -92,7 +92,7 @@ def test_a_bad_value_is_named_with_where_it_came_from(tmp_path: Path, name: str,
     [(1000, 1000), ("1000", 1000), ("500M", 500 << 20), ("4G", 4 << 30), ("2 GiB", 2 << 30), ("1kb", 1 << 10)],
 )
 def test_sizes(value: object, size: int) -> None:
-    assert config.parse_size(value) == size
+    assert settings_module.parse_size(value) == size
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, says: str) -> None:
 
 def test_the_file_that_init_writes_sets_nothing_and_explains_all(tmp_path: Path) -> None:
     """Every setting is there, commented out; without the mark each example is valid."""
-    text = config.settings_file()
+    text = settings_module.settings_file()
     assert yaml.safe_load(text) is None
     (tmp_path / "ppm.yml").write_text(
         "\n".join(line.removeprefix("#") for line in text.splitlines() if line[:2] != "# ")
     )
     found = settings(tmp_path)
     assert found.private_names == ("acme-*", "billing")
-    for setting in config.SETTINGS:
+    for setting in settings_module.SETTINGS:
         assert f"#{setting.name}: " in text
         assert setting.help in text

@@ -9,9 +9,9 @@ import os
 import pytest
 from support import wheels
 
-from ppmctl.drop import Watcher
 from ppmctl.index import project_folder
 from ppmctl.index.store import Store
+from ppmctl.server.drop_folder import Watcher
 
 REJECTED = ".rejected"
 LOOKS = 3  # a file is taken by the third look that finds it unchanged

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import health
-from ppmctl.config import ServerSettings, server_settings
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
+from ppmctl.server import health
+from ppmctl.server.settings import ServerSettings, server_settings
 
 ANSWERS = {"/healthz": (200, {}), "/simple/": (401, {"WWW-Authenticate": 'Basic realm="ppm"'})}
 

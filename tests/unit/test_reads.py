@@ -15,19 +15,19 @@ from werkzeug.http import http_date
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from ppmctl import accept
 from ppmctl.client import discovery
-from ppmctl.config import ServerSettings
 from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
-from ppmctl.reads import Reader
+from ppmctl.server import content_negotiation
+from ppmctl.server.settings import ServerSettings
+from ppmctl.server.simple_api import Reader
 
 UPSTREAM = "https://upstream.invalid/simple/"
 WHEEL = wheels.wheel("Web.Page_s", "1.0")
 SDIST = wheels.sdist("Web.Page_s", "1.0+local.1")
 PAGE, FILE = "/simple/web-page-s/", f"/packages/web-page-s/{WHEEL[0]}"
-JSON = accept.JSON.media_type
+JSON = content_negotiation.JSON.media_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +274,7 @@ def test_the_index_describes_itself(ask: Asker) -> None:
     ("header", "content_type", "page"),
     [
         (JSON, JSON, "index.json"),
-        (accept.HTML.media_type, accept.HTML.media_type, "index.html"),
+        (content_negotiation.HTML.media_type, content_negotiation.HTML.media_type, "index.html"),
         ("text/html", "text/html; charset=utf-8", "index.html"),
         ("*/*", "text/html; charset=utf-8", "index.html"),
         ("", "text/html; charset=utf-8", "index.html"),
@@ -308,7 +308,7 @@ def test_a_form_that_is_not_here_is_refused(ask: Asker) -> None:
 )
 def test_a_long_page_is_sent_packed_to_a_client_that_takes_it(ask: Asker, encodings: str, is_packed: bool) -> None:
     put(ask.store, *(wheels.wheel("long", f"{number}.0") for number in range(5)))
-    for form in (accept.JSON, accept.PLAIN_HTML):
+    for form in (content_negotiation.JSON, content_negotiation.PLAIN_HTML):
         plain = ask("/simple/long/", Accept=form.media_type)
         answer = ask("/simple/long/", Accept=form.media_type, Accept_Encoding=encodings)
         assert answer.headers.get("Content-Encoding") == ("gzip" if is_packed else None)

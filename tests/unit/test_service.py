@@ -7,7 +7,7 @@ import os
 import pytest
 
 from ppmctl.errors import UsageError
-from ppmctl.service import Service, take
+from ppmctl.server.systemd import Service, take
 
 
 def test_a_person_sets_none_of_it() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ppmctl.watchdog import ALIVE, READY, Pulse, Watchdog
+from ppmctl.server.watchdog import ALIVE, READY, Pulse, Watchdog
 
 
 class Ended(Exception):

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ppmctl import config
 from ppmctl.client import discovery
 from ppmctl.client.discovery import Offer
 from ppmctl.client.http import Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.errors import PpmError, Unavailable, Unreachable
+from ppmctl.server import settings as settings_module
 
 WHOLE = {
     "ppm": 1,
@@ -26,8 +26,8 @@ WHOLE = {
 HERE = Address(base="https://index.test/team", upload="https://index.test/team/legacy/")
 
 
-def settings(tmp_path: Path, **flags: str) -> config.ServerSettings:
-    return config.server_settings(tmp_path, flags={"private_names": ["acme-*"], **flags}, environ={})
+def settings(tmp_path: Path, **flags: str) -> settings_module.ServerSettings:
+    return settings_module.server_settings(tmp_path, flags={"private_names": ["acme-*"], **flags}, environ={})
 
 
 class Saying(Transport):

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ppmctl import local
-from ppmctl.accept import JSON
-from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
-from ppmctl.local import Address
+from ppmctl.server import unix_http
+from ppmctl.server.content_negotiation import JSON
+from ppmctl.server.settings import ServerSettings
+from ppmctl.server.unix_http import Address
 
 PATIENCE = 3.0  # seconds for each step
 _PROBE = ".health"
@@ -67,7 +67,7 @@ def _within(patience: float, what: str, step: Callable[[], object]) -> None:
 
 
 def _answers(address: Address, method: str, path: str, expected: int, patience: float) -> http.client.HTTPMessage:
-    answer = local.ask(address, method, path, timeout=patience, Accept=JSON.media_type)
+    answer = unix_http.ask(address, method, path, timeout=patience, Accept=JSON.media_type)
     if answer.status != expected:
         raise PpmError(f"answers {method} {path} with {answer.status} {answer.reason}, not with {expected}.")
     return answer.headers

@@ -11,10 +11,10 @@ from ppmctl import files
 from ppmctl.access import audit_log
 from ppmctl.distributions import distribution
 from ppmctl.distributions.environment_revision import environment_of
-from ppmctl.environments import rules
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
+from ppmctl.server import environment_policy
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Watcher:
                 raise PpmError(f"{path.name} changed while it was read")
             try:
                 if environment_of(dist.name.project) is not None:
-                    rules.check(dist.name, received.path)
+                    environment_policy.check(dist.name, received.path)
                 self._store.put(received, dist, by=BY)
             except Refused:
                 if not self._store.holds(dist.name, received.sha256):

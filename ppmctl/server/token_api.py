@@ -11,17 +11,17 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import api
 from ppmctl.access import accounts, invite_exchange, rights
 from ppmctl.access.account import Issued, NotAllowed, unknown
 from ppmctl.access.credential_files import Access
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
+from ppmctl.server import json_api
 
 JOIN = "/api/join"
 MAX_TOKENS = 100  # of one owner, that are made over HTTP
 
-_ROUTES = api.routes(
+_ROUTES = json_api.routes(
     ("GET", "/api/whoami", "whoami"),
     ("GET", "/api/tokens", "tokens"),
     ("POST", "/api/tokens", "create"),
@@ -42,31 +42,31 @@ class TokenApi:
 
     def answer(self, request: Request, by: Access) -> Response:
         """The response. Refused, or an error with its status: 400, 403, 404, 405, 409, 411, 413."""
-        return api.dispatch(self, _ROUTES, request, by)
+        return json_api.dispatch(self, _ROUTES, request, by)
 
     def whoami(self, _request: Request, by: Access) -> Response:
         """Who `by` is, and what is left of it beside its owner. Projects are about publishing: a reader has none."""
         left = by.effective
-        return api.answer((replace(left, projects=()) if left.role == "reader" else left).as_values())
+        return json_api.answer((replace(left, projects=()) if left.role == "reader" else left).as_values())
 
     def tokens(self, _request: Request, by: Access) -> Response:
         """The credentials of `by`'s owner."""
         found = accounts.accounts(self._volume, owner=by.owner)
-        return api.answer({"tokens": [each.as_values() for each in found]})
+        return json_api.answer({"tokens": [each.as_values() for each in found]})
 
     def create(self, request: Request, by: Access) -> Response:
         """A new token, with the one time that its secret is said."""
-        api.attempt(request, "token create", by.owner)
-        body = api.body(request, "name", "role", "projects", "expires")
+        json_api.attempt(request, "token create", by.owner)
+        body = json_api.body(request, "name", "role", "projects", "expires")
         name = text(body, "name", "the token's purpose, such as laptop")
         name = name if "+" in name else f"{by.owner}+{name}"
-        api.attempt(request, "token create", name)
+        json_api.attempt(request, "token create", name)
         if len(accounts.accounts(self._volume, owner=by.owner)) > MAX_TOKENS:
             raise NotAllowed(f"{by.owner} has {MAX_TOKENS} tokens; revoke one first.")
         expires = text(body, "expires", "a duration, such as 90d") if body.get("expires") is not None else None
         issued = accounts.create_token(
             self._volume,
-            api.actor(request, by),
+            json_api.actor(request, by),
             name,
             role=text(body, "role", f"one of {', '.join(rights.ROLES)}"),
             projects=_globs(body),
@@ -77,19 +77,19 @@ class TokenApi:
     def revoke(self, request: Request, by: Access, name: str) -> Response:
         """What was revoked: a token, with those that were made with it."""
         name = name if "+" in name else f"{by.owner}+{name}"
-        api.attempt(request, "token revoke", name)
+        json_api.attempt(request, "token revoke", name)
         if name.partition("+")[0] != by.owner and not by.may("manage"):
             # as for a name that nobody has: whether somebody else has it is not theirs to know
             raise unknown(name)
-        return api.answer({"revoked": list(accounts.remove(self._volume, api.actor(request, by), name))})
+        return json_api.answer({"revoked": list(accounts.remove(self._volume, json_api.actor(request, by), name))})
 
 
 def join(request: Request, volume: Volume) -> Response:
     """The response of /api/join, without a credential: a token for an invite's code. Refused: 400, 403, 411, 413."""
     if request.method != "POST":
-        return api.not_allowed("POST")
-    api.attempt(request, "user join", request.path)
-    body = api.body(request, "code", "purpose")
+        return json_api.not_allowed("POST")
+    json_api.attempt(request, "user join", request.path)
+    body = json_api.body(request, "code", "purpose")
     code = text(body, "code", "that of the invite")
     purpose = text(body, "purpose", "what the token is for, such as laptop") if "purpose" in body else "login"
     return created(invite_exchange.join(volume, request.remote_addr or "", code, purpose=purpose))
@@ -97,7 +97,7 @@ def join(request: Request, volume: Volume) -> Response:
 
 def created(issued: Issued) -> Response:
     """201, with the one time that the secret is said."""
-    return api.answer({**issued.account.access.as_values(), "secret": issued.secret.reveal()}, status=201)
+    return json_api.answer({**issued.account.access.as_values(), "secret": issued.secret.reveal()}, status=201)
 
 
 def text(body: dict[str, Any], key: str, what: str) -> str:

@@ -8,9 +8,9 @@ import socket
 import stat
 from pathlib import Path
 
-from ppmctl import local
-from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
+from ppmctl.server import unix_http
+from ppmctl.server.settings import ServerSettings
 
 _PATIENCE = 5.0  # seconds
 
@@ -64,7 +64,7 @@ def _check_path(path: Path) -> None:
 
 
 def _is_served(path: Path) -> bool:
-    connection = local.Connection(str(path), timeout=_PATIENCE)
+    connection = unix_http.Connection(str(path), timeout=_PATIENCE)
     try:
         connection.connect()
     except OSError as exc:

@@ -16,15 +16,16 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
-from ppmctl import drop, files, listening, local
+from ppmctl import files
 from ppmctl.access import expiry
-from ppmctl.app import Index
-from ppmctl.config import ServerSettings
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, rebuild, recovery
 from ppmctl.index.store import Store
-from ppmctl.service import Service
-from ppmctl.watchdog import Pulse, Watchdog
+from ppmctl.server import bind_check, drop_folder, unix_http
+from ppmctl.server.app import Index
+from ppmctl.server.settings import ServerSettings
+from ppmctl.server.systemd import Service
+from ppmctl.server.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     """
     _check_temporary()
     if not service.sockets:
-        listening.check(settings)
+        bind_check.check(settings)
     announce()
     _Server(settings, service).run()
 
@@ -117,7 +118,7 @@ class _Server(BaseApplication):
         return self._pulse.of(Index(self._settings, self._store))
 
     def _start_threads(self, worker: ThreadWorker) -> None:
-        watcher = drop.Watcher(self._store)
+        watcher = drop_folder.Watcher(self._store)
         works = [("root list", self._write_root), ("drop folder", watcher.run), ("pages", self._after_reboot)]
         works.append(("credentials", expiry.Pruner(self._settings.volume).run))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the worker too; its master decides
@@ -127,7 +128,7 @@ class _Server(BaseApplication):
             address = worker.sockets[0].getsockname()
             Watchdog(
                 notify=self._service.notify,
-                ask=lambda patience: local.is_healthy(address, timeout=patience),
+                ask=lambda patience: unix_http.is_healthy(address, timeout=patience),
                 pulse=self._pulse,
                 interval=self._service.watchdog,
                 is_stopping=lambda: not worker.alive,

@@ -14,15 +14,15 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from ppmctl import accept, api
 from ppmctl.client import discovery
-from ppmctl.config import ServerSettings
 from ppmctl.distributions.distribution import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index.layout import METADATA
 from ppmctl.index.pages import PACKED
 from ppmctl.index.store import Store
+from ppmctl.server import content_negotiation, json_api
+from ppmctl.server.settings import ServerSettings
 
 _FOR_EVER = "max-age=31536000, immutable"
 _VARY = "Accept, Accept-Encoding"
@@ -67,7 +67,7 @@ class Reader:
         if request.method not in {"GET", "HEAD"}:
             if found is not None:
                 found.close()  # the file that it would have sent
-            return api.not_allowed("GET", "HEAD")
+            return json_api.not_allowed("GET", "HEAD")
         return found
 
     def _project(self, request: Request, name: str) -> Response:
@@ -115,12 +115,15 @@ class Reader:
 
     def _page(self, request: Request, pages: Path) -> Response:
         """A page in the form that the client asked for; FileNotFoundError where there is none."""
-        form = accept.negotiate(request.headers.get("Accept", ""))
-        path = pages / (form.page if form is not None else accept.JSON.page)
+        form = content_negotiation.negotiate(request.headers.get("Accept", ""))
+        path = pages / (form.page if form is not None else content_negotiation.JSON.page)
         if not path.exists():
             raise FileNotFoundError(path)
         if form is None:
-            known = ", ".join(known.media_type for known in (accept.JSON, accept.HTML, accept.PLAIN_HTML))
+            known = ", ".join(
+                known.media_type
+                for known in (content_negotiation.JSON, content_negotiation.HTML, content_negotiation.PLAIN_HTML)
+            )
             raise Refused(406, f"This page can be had as {known}")
         about = {"Content-Type": form.content_type, "Vary": _VARY, "Cache-Control": "no-cache"}
         if request.accept_encodings["gzip"] > 0:

@@ -14,12 +14,12 @@ from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
 from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 
-from ppmctl import uploads
 from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import Refused
 from ppmctl.index import project_folder
 from ppmctl.index.store import NotHere, Store
-from ppmctl.uploads import Upload
+from ppmctl.server import uploads
+from ppmctl.server.uploads import Upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -9,18 +9,17 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import api
 from ppmctl.access.credential_files import Access
 from ppmctl.distributions.distribution import is_name, normalise
-from ppmctl.environments import rules
 from ppmctl.errors import Refused
 from ppmctl.index.catalog import Catalogue
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 from ppmctl.index.statistics import of_holdings
 from ppmctl.index.store import Store
+from ppmctl.server import environment_policy, json_api
 
 _RELEASE = "/api/packages/<project>/<release>"
-_ROUTES = api.routes(
+_ROUTES = json_api.routes(
     ("GET", "/api/packages", "search"),
     ("GET", "/api/stats", "stats"),
     ("PUT", "/api/packages/<project>/status", "status"),
@@ -44,22 +43,22 @@ class PackageApi:
         """
         if request.path.split("/")[1:3] not in (["api", "packages"], ["api", "stats"]):
             return None
-        return api.dispatch(self, _ROUTES, request, by)
+        return json_api.dispatch(self, _ROUTES, request, by)
 
     def stats(self, _request: Request, _by: Access) -> Response:
         """The numbers that a reader may know."""
-        return api.answer(of_holdings(self._catalogue.holdings()).to_json())
+        return json_api.answer(of_holdings(self._catalogue.holdings()).to_json())
 
     def search(self, request: Request, _by: Access) -> Response:
         """The projects that have all words of `q`."""
         found = self._catalogue.search(request.args.get("q", ""))
         projects = [{"name": item.name, "version": item.version or None, "summary": item.summary} for item in found]
-        return api.answer({"projects": projects})
+        return json_api.answer({"projects": projects})
 
     def yank(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Yank a release, or one of its files."""
         project = self._changeable(request, by, "yank", project, release)
-        reason = rules.signed(_reason(api.body(request, "reason")), project, by)
+        reason = environment_policy.signed(_reason(json_api.body(request, "reason")), project, by)
         return self._done(request, by, "yank", project, self._store.yank(project, release, reason))
 
     def unyank(self, request: Request, by: Access, project: str, release: str) -> Response:
@@ -70,41 +69,41 @@ class PackageApi:
     def remove(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Remove a release, or one of its files, for good."""
         if release == "status" and is_name(project):
-            return api.not_allowed("PUT")
+            return json_api.not_allowed("PUT")
         project = self._changeable(request, by, "remove", project, release)
         return self._done(request, by, "remove", project, self._store.remove(project, release))
 
     def status(self, request: Request, by: Access, project: str) -> Response:
         """Set a project's status."""
         project = _project(project)
-        api.attempt(request, "status", project)
+        json_api.attempt(request, "status", project)
         is_admin = by.may("manage", project)
         if not is_admin:
-            rules.demand_status(self._store, project, by)
-        body = api.body(request, "status", "reason")
+            environment_policy.demand_status(self._store, project, by)
+        body = json_api.body(request, "status", "reason")
         state = body.get("status")
         if state not in STATUSES:
             raise Refused(400, f"The status is one of {', '.join(STATUSES)} (PEP 792)")
-        among = None if is_admin else rules.OWNERS_STATUSES
+        among = None if is_admin else environment_policy.OWNERS_STATUSES
         found = self._store.set_status(project, state, _reason(body), among=among)
-        api.actor(request, by).record(self._store.volume, "status", f"{project} {state}")
-        return api.answer({"project": project, "status": found.state, "reason": found.reason})
+        json_api.actor(request, by).record(self._store.volume, "status", f"{project} {state}")
+        return json_api.answer({"project": project, "status": found.state, "reason": found.reason})
 
     def _changeable(self, request: Request, by: Access, action: str, name: str, release: str) -> str:
         """The normalised name of a project whose releases `by` may yank, unyank or remove."""
         project = _project(name)
-        api.attempt(request, action, f"{project} {release}")
+        json_api.attempt(request, action, f"{project} {release}")
         # before anything is said about what is here
         if not by.may("manage" if action == "remove" else "publish", project):
             why = ": it is not an admin's" if action == "remove" else ""
             raise Refused(403, f"The credential {by.name} may not {action} releases of {project}{why}")
-        rules.demand_change(self._store, project, by)
+        environment_policy.demand_change(self._store, project, by)
         return project
 
     def _done(self, request: Request, by: Access, action: str, project: str, filenames: list[str]) -> Response:
         for filename in filenames:
-            api.actor(request, by).record(self._store.volume, action, filename)
-        return api.answer({"project": project, "action": action, "files": filenames})
+            json_api.actor(request, by).record(self._store.volume, action, filename)
+        return json_api.answer({"project": project, "action": action, "files": filenames})
 
 
 def _project(name: str) -> str:

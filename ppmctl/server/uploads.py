@@ -18,16 +18,15 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
-from ppmctl import api
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Access
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import Filename, InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
-from ppmctl.environments import rules
 from ppmctl.errors import Refused
 from ppmctl.index.staging import DIGESTS, IncomingFile
 from ppmctl.index.store import Store
+from ppmctl.server import environment_policy, json_api
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
 
     Refused: 400 for a form that can't be parsed, 413 for one over `max_size` bytes; OSError for a full disk.
     """
-    upload = Upload(by=by, actor=api.actor(request, by))
+    upload = Upload(by=by, actor=json_api.actor(request, by))
 
     def new_file(**_about: object) -> IncomingFile:
         file = store.area.new_file()
@@ -132,7 +131,7 @@ def publish(store: Store, upload: Upload) -> None:
     name = _name(upload)
     is_environment = environment_of(name.project) is not None
     if is_environment:
-        rules.demand_change(store, name.project, upload.by)
+        environment_policy.demand_change(store, name.project, upload.by)
     _check_digests(upload, upload.content)
     try:
         # The file's own buffer first: a full disk shows here, and the archive is read from disk.
@@ -141,7 +140,7 @@ def publish(store: Store, upload: Upload) -> None:
     except InvalidDistribution as exc:
         raise Refused(400, exc.message) from exc
     if is_environment:
-        rules.demand_revision(store, name, upload.content.path, upload.by)
+        environment_policy.demand_revision(store, name, upload.content.path, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
     upload.actor.record(store.volume, "publish", name.filename)
 

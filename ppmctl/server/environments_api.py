@@ -6,14 +6,14 @@ from pathlib import Path
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import api, reads
-from ppmctl.config import ServerSettings
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import FILES, NUMBER, PREFIX
 from ppmctl.errors import Refused, UsageError
 from ppmctl.index.environment_files import LATEST, LOG
 from ppmctl.index.environment_list import MAX_LIMIT, Listing
 from ppmctl.index.store import Store
+from ppmctl.server import json_api, simple_api
+from ppmctl.server.settings import ServerSettings
 
 _LIMIT = 100
 
@@ -24,7 +24,7 @@ class Environments:
     def __init__(self, settings: ServerSettings, store: Store) -> None:
         self._store = store
         self._listing = Listing(store)
-        self._for_ever = reads.for_ever(settings)
+        self._for_ever = simple_api.for_ever(settings)
 
     def answer(self, request: Request) -> Response | None:
         """The response, or None for what is somebody else's to answer. Refused: 400, 404."""
@@ -32,14 +32,14 @@ class Environments:
         if path[0] != "env":
             return None
         if request.method not in {"GET", "HEAD"}:
-            return api.not_allowed("GET", "HEAD")
+            return json_api.not_allowed("GET", "HEAD")
         match path:
             case ["env"]:
-                return reads.moved(request, "/env/")
+                return simple_api.moved(request, "/env/")
             case ["env", ""]:
                 return self._list(request)
             case ["env", name]:
-                return reads.moved(request, f"/env/{_normal(name)}/")
+                return simple_api.moved(request, f"/env/{_normal(name)}/")
             case ["env", name, ""]:
                 return self._file(request, name, "", LOG)
             case ["env", name, file] if file in FILES:
@@ -55,18 +55,18 @@ class Environments:
         page = self._listing.page(
             after=request.args.get("after", ""), limit=int(limit), owner=request.args.get("owner")
         )
-        return api.answer({"environments": page.environments, "after": page.after})
+        return json_api.answer({"environments": page.environments, "after": page.after})
 
     def _file(self, request: Request, name: str, asked: str, path: str, *, cache: str = "no-cache") -> Response:
         normal = _normal(name)
         if normal != name:
-            return reads.moved(request, f"/env/{normal}/{asked}")
+            return simple_api.moved(request, f"/env/{normal}/{asked}")
         top = self._store.volume.environment(name)
         if not top.is_dir() and self._store.has_project(PREFIX + name):
             self._store.refresh(PREFIX + name)  # index/ may be deleted at any time
         kind = "application/json" if path.endswith(".json") else "text/plain; charset=utf-8"
         try:
-            return reads.send(request, Path(top, path), {"Content-Type": kind, "Cache-Control": cache})
+            return simple_api.send(request, Path(top, path), {"Content-Type": kind, "Cache-Control": cache})
         except (FileNotFoundError, NotADirectoryError) as exc:
             raise Refused(404, "There is nothing of that name in this index") from exc
 

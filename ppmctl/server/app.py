@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl import files, token_api, uploads
+from ppmctl import files
 from ppmctl.access import audit_log
 from ppmctl.access.credential_files import Access, Credentials
-from ppmctl.backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.client import discovery
-from ppmctl.config import ServerSettings
 from ppmctl.distributions.distribution import one_line
-from ppmctl.environments.reads import Environments
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.store import Store
-from ppmctl.package_api import PackageApi
-from ppmctl.reads import Reader
+from ppmctl.server import token_api, uploads
+from ppmctl.server.environments_api import Environments
+from ppmctl.server.package_api import PackageApi
+from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
+from ppmctl.server.settings import ServerSettings
+from ppmctl.server.simple_api import Reader
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
