@@ -14,14 +14,15 @@ from typing import Any
 
 import click
 
-from ppmctl import clients, edit_record, file_edit, output
+from ppmctl import output
 from ppmctl.cli import client_files
 from ppmctl.cli.options import json_option
 from ppmctl.cli.target import credential_option, index_option
 from ppmctl.client import credential, discovery, index_url, login_store, netrc_file
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
-from ppmctl.clients import Form, Here, IndexTarget, Scope, places
+from ppmctl.client_config import edit_record, file_edit, file_locations, index_target
+from ppmctl.client_config.index_target import Form, Here, IndexTarget, Scope
 from ppmctl.errors import PpmError, UsageError
 
 _USUAL = "internal"
@@ -32,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @click.command("client-config")
-@click.argument("client", type=click.Choice(clients.ALL), nargs=-1)
+@click.argument("client", type=click.Choice(index_target.ALL), nargs=-1)
 @index_option
 @click.option(
     "--form",
@@ -89,7 +90,7 @@ def client_config(
         client_files.demand_writable(client)
     target = _target(index, name, ca, credential_file)
     forms = _forms(client, target, form, must_know=write or dry_run)
-    targets = {each: replace(target, form=forms[each]) for each in client or clients.ALL}
+    targets = {each: replace(target, form=forms[each]) for each in client or index_target.ALL}
     if not client:
         _overview(target, targets, here, as_json=as_json)
         return
@@ -98,7 +99,7 @@ def client_config(
         _report(edited, here, as_json=as_json)
     else:
         _print([_printed(each, targets[each], scope, here, credential_file) for each in client], target, as_json)
-    if any(forms[each] == "single" for each in client if each in clients.FORMS):
+    if any(forms[each] == "single" for each in client if each in index_target.FORMS):
         _say_of_authorities(target)
 
 
@@ -149,17 +150,17 @@ def _forms(
     clients_meant: tuple[str, ...], target: IndexTarget, given: Form | None, *, must_know: bool
 ) -> dict[str, Form]:
     """The form for each client, or for all there are; the index is asked what it does only where that decides."""
-    installing = [client for client in clients_meant or clients.ALL if client in clients.FORMS]
+    installing = [client for client in clients_meant or index_target.ALL if client in index_target.FORMS]
     if given is not None and not installing:
         raise UsageError(f"--form is for who installs; {clients_meant[0]} has no such choice.")
     passes_on = given is None and bool(installing) and _passes_on(target, must_know=must_know)
     return {
-        client: clients.form_for(
+        client: index_target.form_for(
             client,
-            given=given if clients_meant or given in clients.FORMS.get(client, ()) else None,
+            given=given if clients_meant or given in index_target.FORMS.get(client, ()) else None,
             passes_on=passes_on,
         )
-        for client in clients_meant or clients.ALL
+        for client in clients_meant or index_target.ALL
     }
 
 
@@ -193,28 +194,28 @@ def _printed(
     client: str, target: IndexTarget, scope: Scope | None, here: Here, credential_file: Path | None
 ) -> dict[str, Any]:
     """Return what is printed for a client: the text to paste, the file it goes into, and what there is to know."""
-    printed = {"client": client, "form": target.form if client in clients.FORMS else None, "file": None}
+    printed = {"client": client, "form": target.form if client in index_target.FORMS else None, "file": None}
     if client == "netrc":
         found = client_files.credential_for(target, credential_file)
         note = (
             "It goes into ~/.netrc, which only you may read: (umask 077; ppmctl client-config netrc … >> ~/.netrc)."
             f" It is used for every port of {target.address.host}."
         )
-        file = str(places.path(client, "user", here))
+        file = str(file_locations.path(client, "user", here))
         return printed | {"file": file, "text": netrc_file.line(target.address.host, found), "notes": [note]}
-    if client not in places.SCOPES:
+    if client not in file_locations.SCOPES:
         if scope is not None:
             raise UsageError(f"--{scope} is for clients with a file of their own; {client} is none.")
-        snippet = importlib.import_module(f"ppmctl.clients.{client}").render(target)
+        snippet = importlib.import_module(f"ppmctl.client_config.{client}").render(target)
     else:
-        where = places.meant(client, target, scope)
-        path = places.path(client, where, here)
+        where = file_locations.meant(client, target, scope)
+        path = file_locations.path(client, where, here)
         printed["file"] = str(path)
         if client in file_edit.CLIENTS:
             snippet = file_edit.printed(client, target, here.shown(path), where)
         else:
-            snippet = importlib.import_module(f"ppmctl.clients.{client}").render(target, here.shown(path))
-    unread = places.unread(client, here)
+            snippet = importlib.import_module(f"ppmctl.client_config.{client}").render(target, here.shown(path))
+    unread = file_locations.unread(client, here)
     return printed | {"text": snippet.text, "notes": [*([unread] if unread else []), *snippet.says]}
 
 
@@ -236,9 +237,13 @@ def _overview(target: IndexTarget, targets: Mapping[str, IndexTarget], here: Her
     known: list[dict[str, Any]] = []
     rows = []
     for client, each in targets.items():
-        path = places.path(client, places.meant(client, each, None), here) if client in places.SCOPES else None
-        form = each.form if client in clients.FORMS else None
-        is_written, is_writable = client in ours, client in places.WRITABLE
+        path = (
+            file_locations.path(client, file_locations.meant(client, each, None), here)
+            if client in file_locations.SCOPES
+            else None
+        )
+        form = each.form if client in index_target.FORMS else None
+        is_written, is_writable = client in ours, client in file_locations.WRITABLE
         file = None if path is None else str(path)
         can_be = {"is_writable": is_writable, "is_written": is_written}
         known.append({"client": client, "form": form, "file": file, **can_be})

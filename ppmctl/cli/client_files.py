@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ppmctl import edit_record, file_edit, netrc_edit, output
+from ppmctl import output
 from ppmctl.client import credential, index_url, login_store, user_file
 from ppmctl.client.credential import Credential
-from ppmctl.clients import Here, IndexTarget, Scope, places
-from ppmctl.edit_record import EditRecord
+from ppmctl.client_config import edit_record, file_edit, file_locations, netrc_edit
+from ppmctl.client_config.edit_record import EditRecord
+from ppmctl.client_config.file_edit import Change
+from ppmctl.client_config.index_target import Here, IndexTarget, Scope
 from ppmctl.errors import CredentialError, UsageError
-from ppmctl.file_edit import Change
 
 
 def show(edited: Mapping[str, Any], here: Here) -> None:
@@ -34,10 +35,10 @@ def show(edited: Mapping[str, Any], here: Here) -> None:
 
 def demand_writable(clients_meant: tuple[str, ...]) -> None:
     """Raise UsageError where one of the clients has no file that is edited, or none is named."""
-    others = [client for client in clients_meant if client not in places.WRITABLE]
+    others = [client for client in clients_meant if client not in file_locations.WRITABLE]
     if others or not clients_meant:
         raise UsageError(
-            f"--write is for {', '.join(places.WRITABLE)}"
+            f"--write is for {', '.join(file_locations.WRITABLE)}"
             + (f"; {others[0]} is printed." if others else ": say which."),
             hint=f"ppmctl client-config {(others or ['pip'])[0]}" + ("" if others else " --write"),
         )
@@ -62,7 +63,7 @@ def write(
         change, notes = _planned(client, target, scope, here, credential_file, record)
         wins = [
             f"{variable} is set, and wins over the file."
-            for variable in places.OVERRULE.get(client, ())
+            for variable in file_locations.OVERRULE.get(client, ())
             if here.environ.get(variable)
         ]
         name = target.username and quote(target.username, safe="")
@@ -104,11 +105,11 @@ def _planned(
     record: EditRecord,
 ) -> tuple[Change, tuple[str, ...]]:
     """Return what is to be done to a client's file, and what to know beside it."""
-    where = places.meant(client, target, scope)
-    path = user_file.real(places.path(client, where, here))
+    where = file_locations.meant(client, target, scope)
+    path = user_file.real(file_locations.path(client, where, here))
     if where == "project" and not path.exists():
         raise UsageError(f"There is no {path.name} here, or above.", hint="Go to a project's folder, or begin one.")
-    if unread := places.unread(client, here):
+    if unread := file_locations.unread(client, here):
         raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
     if client == "netrc":
         found = credential_for(target, credential_file)

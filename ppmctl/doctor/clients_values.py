@@ -22,7 +22,7 @@ from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.client.index_url import Address, base_url
 from ppmctl.client.netrc_file import entries
 from ppmctl.client.simple_api import Index, parse_names
-from ppmctl.clients.tables import lookup
+from ppmctl.client_config.toml_tables import lookup
 from ppmctl.doctor.finding import Finding, State, Visit
 from ppmctl.errors import PpmError, UsageError
 

@@ -12,9 +12,10 @@ import pytest
 import tomlkit
 
 from ppmctl.client.index_url import resolve
-from ppmctl.clients import Form, IndexTarget, Scope, lines
-from ppmctl.clients.lines import Unreadable
-from ppmctl.file_edit import CLIENTS
+from ppmctl.client_config import lines
+from ppmctl.client_config.file_edit import CLIENTS
+from ppmctl.client_config.index_target import Form, IndexTarget, Scope
+from ppmctl.client_config.lines import Unreadable
 
 SIMPLE = "https://index.test/simple/"
 

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ppmctl import cli, clients, file_edit
+from ppmctl import cli
 from ppmctl.client import discovery, netrc_file
 from ppmctl.client.credential import Credential, Secret
 from ppmctl.client.discovery import Offer
 from ppmctl.client.index_url import Address, resolve
-from ppmctl.clients import Form, Here, IndexTarget, Scope, places
+from ppmctl.client_config import file_edit, file_locations, index_target
+from ppmctl.client_config.file_edit import printed
+from ppmctl.client_config.index_target import Form, Here, IndexTarget, Scope
 from ppmctl.errors import PpmError, Unreachable, UsageError
-from ppmctl.file_edit import printed
 
 HOME = Path("/nowhere")
 TEAM = "https://index.test/team"
@@ -209,7 +210,7 @@ def test_a_section_names_the_index(home: Path, capsys: pytest.CaptureFixture[str
     assert 'name = "other"' in out
 
 
-EVERY = [(client, form) for client, forms in clients.FORMS.items() for form in forms] + [("twine", None)]
+EVERY = [(client, form) for client, forms in index_target.FORMS.items() for form in forms] + [("twine", None)]
 
 
 @pytest.mark.parametrize(("client", "form"), EVERY)
@@ -255,7 +256,7 @@ def test_several_clients_at_once(home: Path, capsys: pytest.CaptureFixture[str])
 def test_without_a_client_there_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--index", "https://index.test", "--form", "single")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[1:]] == list(clients.ALL)
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(index_target.ALL)
 
 
 def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,7 +272,7 @@ def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str])
     assert any("--netrc" in note for note in of_pip["notes"])
     code, out, _ = run(capsys, *index)
     known = {each["client"]: each for each in json.loads(out)["clients"]}
-    assert list(known) == list(clients.ALL)
+    assert list(known) == list(index_target.ALL)
     assert (known["uv"]["is_writable"], known["pdm"]["is_writable"], known["uv"]["is_written"]) == (
         True,
         False,
@@ -307,12 +308,12 @@ def test_where_a_client_looks(
     client: str, scope: Scope, environ: dict[str, str], platform: str, path: str, tmp_path: Path
 ) -> None:
     here = Here(environ=environ, home=tmp_path / "home", cwd=tmp_path / "project", platform=platform)
-    assert places.path(client, scope, here) == tmp_path / path
+    assert file_locations.path(client, scope, here) == tmp_path / path
 
 
 def test_pip_on_macos_looks_in_the_library_once_that_is_there(tmp_path: Path) -> None:
     here = Here(environ={}, home=tmp_path, cwd=tmp_path, platform="darwin")
-    found = places.path("pip", "user", here, is_there=lambda _path: True)
+    found = file_locations.path("pip", "user", here, is_there=lambda _path: True)
     assert found == tmp_path / "Library" / "Application Support" / "pip" / "pip.conf"
 
 
@@ -329,14 +330,14 @@ def test_where_a_client_does_not_look(
     client: str, scope: Scope, environ: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        places.path(client, scope, Here(environ=environ, home=tmp_path, cwd=tmp_path))
+        file_locations.path(client, scope, Here(environ=environ, home=tmp_path, cwd=tmp_path))
     assert said in caught.value.hint
 
 
-@pytest.mark.parametrize("client", clients.FORMS)
+@pytest.mark.parametrize("client", index_target.FORMS)
 def test_the_form_follows_what_the_index_does(client: str) -> None:
-    assert clients.form_for(client, given=None, passes_on=True) == "single"
-    beside = clients.form_for(client, given=None, passes_on=False)
+    assert index_target.form_for(client, given=None, passes_on=True) == "single"
+    beside = index_target.form_for(client, given=None, passes_on=False)
     assert beside == ("explicit" if client in ("uv", "poetry", "pdm", "pipenv") else "extra")
 
 

@@ -16,10 +16,11 @@ from support.generated import given, settings, st
 
 from ppmctl import cli
 from ppmctl.client.index_url import resolve
-from ppmctl.clients import Form, IndexTarget, lines, pip
-from ppmctl.clients.lines import Unreadable
-from ppmctl.clients.tables import TomlEdit
-from ppmctl.file_edit import CLIENTS
+from ppmctl.client_config import lines, pip
+from ppmctl.client_config.file_edit import CLIENTS
+from ppmctl.client_config.index_target import Form, IndexTarget
+from ppmctl.client_config.lines import Unreadable
+from ppmctl.client_config.toml_tables import TomlEdit
 
 URL = "https://index.test/team"
 SIMPLE = f"{URL}/simple/"

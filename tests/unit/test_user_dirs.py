@@ -8,7 +8,8 @@ import pytest
 from platformdirs.macos import MacOS
 
 from ppmctl import user_dirs
-from ppmctl.clients import Here, places
+from ppmctl.client_config import file_locations
+from ppmctl.client_config.index_target import Here
 
 HOME = Path("/home/ann")
 
@@ -39,4 +40,4 @@ def test_platformdirs_has_another_folder_than_uv_on_macos(monkeypatch: pytest.Mo
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert "Application Support" in MacOS(appname="uv").user_config_dir
     here = Here(environ={}, home=HOME, cwd=HOME, platform="darwin")
-    assert places.path("uv", "user", here) == HOME / ".config" / "uv" / "uv.toml"
+    assert file_locations.path("uv", "user", here) == HOME / ".config" / "uv" / "uv.toml"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Scope
-from ppmctl.clients.ini import IniEdit
-from ppmctl.clients.lines import Body
+from ppmctl.client_config.index_target import IndexTarget, Scope
+from ppmctl.client_config.ini import IniEdit
+from ppmctl.client_config.lines import Body
 
 _CONFUSION = (
     "Dependency confusion: pip has no order of indexes, the highest version anywhere wins; also a stranger's"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ppmctl.clients import IndexTarget, Snippet, sh
-from ppmctl.clients.pip import confusion, wanted
+from ppmctl.client_config.index_target import IndexTarget, Snippet, sh
+from ppmctl.client_config.pip import confusion, wanted
 
 # read by pip, uv, pdm, poetry, curl and ppmctl, wherever NETRC says it is
 NETRC_LINE = "machine %s login %s password %s\\n"

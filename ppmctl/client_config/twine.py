@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ppmctl.client.index_url import base_url
-from ppmctl.clients import IndexTarget, Scope
-from ppmctl.clients.ini import IniEdit
-from ppmctl.clients.lines import Body, Unreadable
+from ppmctl.client_config.index_target import IndexTarget, Scope
+from ppmctl.client_config.ini import IniEdit
+from ppmctl.client_config.lines import Body, Unreadable
 from ppmctl.errors import UsageError
 
 # What twine means by a file without index-servers; with one, it knows no others than those it names.

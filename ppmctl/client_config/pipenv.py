@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Snippet, sh, toml
-from ppmctl.clients.tables import written
+from ppmctl.client_config.index_target import IndexTarget, Snippet, sh, toml
+from ppmctl.client_config.toml_tables import written
 
 
 def render(target: IndexTarget, place: str) -> Snippet:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from ppmctl.clients.lines import Add, Body, Edit, Statement, Unreadable, find, is_header, says_something
+from ppmctl.client_config.lines import Add, Body, Edit, Statement, Unreadable, find, is_header, says_something
 
 Values = dict[str, dict[str, str]]
 

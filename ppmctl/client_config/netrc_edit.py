@@ -8,9 +8,9 @@ from ppmctl.client import netrc_file, user_file
 from ppmctl.client.credential import Credential
 from ppmctl.client.index_url import Address
 from ppmctl.client.login_store import Logins
-from ppmctl.clients import IndexTarget
-from ppmctl.edit_record import EditRecord, Entry
-from ppmctl.file_edit import Change
+from ppmctl.client_config.edit_record import EditRecord, Entry
+from ppmctl.client_config.file_edit import Change
+from ppmctl.client_config.index_target import IndexTarget
 
 
 def write(path: Path, target: IndexTarget, credential: Credential, record: EditRecord, known: Logins) -> Change:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Snippet, ci
+from ppmctl.client_config import ci
+from ppmctl.client_config.index_target import IndexTarget, Snippet
 
 _JOBS = """\
 # .gitlab-ci.yml

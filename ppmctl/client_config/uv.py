@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import Form, IndexTarget, Scope
-from ppmctl.clients.lines import Body, Unreadable
-from ppmctl.clients.tables import TomlEdit, tables
+from ppmctl.client_config.index_target import Form, IndexTarget, Scope
+from ppmctl.client_config.lines import Body, Unreadable
+from ppmctl.client_config.toml_tables import TomlEdit, tables
 
 _ABOVE: dict[Scope, tuple[str, ...]] = {"user": (), "project": ("tool", "uv")}
 _FLAGS: dict[Form, dict[str, str | bool]] = {"single": {"default": True}, "explicit": {"explicit": True}}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import Form, IndexTarget, Scope, sh
-from ppmctl.clients.lines import Body
-from ppmctl.clients.tables import TomlEdit
+from ppmctl.client_config.index_target import Form, IndexTarget, Scope, sh
+from ppmctl.client_config.lines import Body
+from ppmctl.client_config.toml_tables import TomlEdit
 
 _PRIORITY: dict[Form, str] = {"single": "primary", "extra": "supplemental", "explicit": "explicit"}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ppmctl.clients import toml
-from ppmctl.clients.lines import Add, Body, Edit, Statement, Unreadable, find, is_header, says_something
+from ppmctl.client_config.index_target import toml
+from ppmctl.client_config.lines import Add, Body, Edit, Statement, Unreadable, find, is_header, says_something
 
 Path = tuple[str, ...]
 

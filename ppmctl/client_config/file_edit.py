@@ -14,9 +14,10 @@ from pathlib import Path
 
 from ppmctl import files
 from ppmctl.client import user_file
-from ppmctl.clients import IndexTarget, Scope, Snippet, lines, pip, poetry, twine, uv
-from ppmctl.clients.lines import Add, Unreadable
-from ppmctl.edit_record import EditRecord, Entry
+from ppmctl.client_config import lines, pip, poetry, twine, uv
+from ppmctl.client_config.edit_record import EditRecord, Entry
+from ppmctl.client_config.index_target import IndexTarget, Scope, Snippet
+from ppmctl.client_config.lines import Add, Unreadable
 from ppmctl.errors import PpmError
 
 CLIENTS = {"pip": pip, "uv": uv, "poetry": poetry, "twine": twine}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ppmctl.clients import IndexTarget, Snippet, sh
-from ppmctl.clients.pip import confusion, wanted
+from ppmctl.client_config.index_target import IndexTarget, Snippet, sh
+from ppmctl.client_config.pip import confusion, wanted
 
 _CA = "/run/ppm-ca.pem"
 

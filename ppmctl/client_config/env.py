@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Snippet, sh
-from ppmctl.clients.pip import confusion
+from ppmctl.client_config.index_target import IndexTarget, Snippet, sh
+from ppmctl.client_config.pip import confusion
 
 _SECRETS = (
     # the name's variable, the secret's

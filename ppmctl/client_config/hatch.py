@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ppmctl.clients import IndexTarget, Snippet, sh, toml
+from ppmctl.client_config.index_target import IndexTarget, Snippet, sh, toml
 
 
 def render(target: IndexTarget, place: str) -> Snippet:

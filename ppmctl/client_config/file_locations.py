@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ppmctl import user_dirs
-from ppmctl.clients import Here, IndexTarget, Scope
+from ppmctl.client_config.index_target import Here, IndexTarget, Scope
 from ppmctl.errors import UsageError
 
 # What a client can be told by a file, the usual place first.

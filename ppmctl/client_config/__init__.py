@@ -1,0 +1,1 @@
+"""The configuration of the programs that use an index, and the edits of their files."""
