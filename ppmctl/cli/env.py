@@ -26,12 +26,12 @@ from ppmctl.cli.env_place import (
 )
 from ppmctl.cli.env_views import owner_of
 from ppmctl.cli.options import Answer, ask
-from ppmctl.environments import change, importers, known
-from ppmctl.environments.change import Changed
+from ppmctl.environments import importers, name_lookup, update
 from ppmctl.environments.imported import Imported
-from ppmctl.environments.merging import Groups
+from ppmctl.environments.merge import Groups
 from ppmctl.environments.remote import Remote
 from ppmctl.environments.requirement import Requirement, normal, parse_words
+from ppmctl.environments.update import Changed
 from ppmctl.errors import PpmError, UsageError
 
 
@@ -72,8 +72,8 @@ def create(environments: Remote, name: str, packages: list[Requirement], shared:
     if not no_check:
         asked(environments, packages)
     texts = [package.text for package in packages]
-    said = change.described("create with", texts) if texts else "create"
-    return report(change.create(environments, name, groups, change=said, shared=shared))
+    said = update.described("create with", texts) if texts else "create"
+    return report(update.create(environments, name, groups, change=said, shared=shared))
 
 
 @env.command()
@@ -96,8 +96,8 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 
     if not no_check:
         asked(environments, packages)
-    said = change.described("add", [text for texts in added.values() for text in texts])
-    done = change.change(environments, name, edit, change=said, settle=settle)
+    said = update.described("add", [text for texts in added.values() for text in texts])
+    done = update.change(environments, name, edit, change=said, settle=settle)
     return report(done, nothing="All of that is in it already.")
 
 
@@ -117,7 +117,7 @@ def remove(environments: Remote, name: str, packages: list[Requirement]) -> Answ
             )
         return {project: texts for project, texts in groups.items() if project not in gone}
 
-    done = change.change(environments, name, edit, change=change.described("remove", gone), settle=settle)
+    done = update.change(environments, name, edit, change=update.described("remove", gone), settle=settle)
     return report(done, nothing="None of that is in it.")
 
 
@@ -157,14 +157,14 @@ def import_(
     name = named(name or imported.name)
     output.say(*imported.notes)
     kept = once(imported.requirements if no_check else _checked(environments, imported))
-    said = change.clipped(f"import {file.name}")
+    said = update.clipped(f"import {file.name}")
     history = environments.history(name) if replace else None
     if history is not None and history.latest is not None:
         done = _become(environments, name, kept, said, imported.lock)
         if shared and not done.after.shared:
             output.say(f"{name} stays as it was made, not shared: --shared is for a new one.")
     else:
-        done = change.create(environments, name, kept, change=said, shared=shared, lock=imported.lock)
+        done = update.create(environments, name, kept, change=said, shared=shared, lock=imported.lock)
     return report(done, nothing="It has just that already.")
 
 
@@ -176,7 +176,7 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
     asked(environments, [found for found in imported.requirements if found.name not in imported.guessed])
     if not imported.guessed:
         return imported.requirements
-    answer = known.look_up(sorted(imported.guessed), environments.index, environments.transport)
+    answer = name_lookup.look_up(sorted(imported.guessed), environments.index, environments.transport)
     for name in answer.missing:
         output.say(f"{name} was left out: conda has it, the index has not (--no-check takes it as it is).")
     return [found for found in imported.requirements if found.name not in answer.missing]
@@ -184,8 +184,8 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
 
 def _become(environments: Remote, name: str, groups: Groups, said: str, lock: str | None) -> Changed:
     """Make the list of an environment `groups`, with the lock of that list."""
-    kept = change.lock_of(groups, lock)
-    return change.change(environments, name, lambda _groups: groups, change=said, settle=settle, lock=kept)
+    kept = update.lock_of(groups, lock)
+    return update.change(environments, name, lambda _groups: groups, change=said, settle=settle, lock=kept)
 
 
 @env.command()
@@ -198,7 +198,7 @@ def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
     _entry, revision = found(environments, name)
     said = f"copy {revision.name}@{revision.number}"
     groups = normal(revision.requirements)
-    return report(change.create(environments, new, groups, change=said, shared=shared, lock=revision.lock))
+    return report(update.create(environments, new, groups, change=said, shared=shared, lock=revision.lock))
 
 
 @env.command()
@@ -208,7 +208,7 @@ def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
 def rollback(environments: Remote, name: str, revision: str) -> Answer:
     """Make the list of NAME what it was in revision REV, in a new revision. What it had since stays in the log."""
     name, number = reference(f"{name}@{revision.removeprefix('@')}")
-    change.latest(environments, name)  # which is there, or says that it is not
+    update.latest(environments, name)  # which is there, or says that it is not
     _entry, old = found(environments, f"{name}@{number}")
     said = f"roll back to revision {number}"
     groups = normal(old.requirements)

@@ -13,10 +13,12 @@ from ppmctl import output
 from ppmctl.cli.env_place import found, name_argument, of_index, report, revision_argument, settle
 from ppmctl.cli.options import Answer
 from ppmctl.distributions.environment_revision import Revision
-from ppmctl.environments import agreement, change, installing, resolver, venv
+from ppmctl.environments import check as check_module
+from ppmctl.environments import install as install_module
 from ppmctl.environments import lock as locks
+from ppmctl.environments import resolver, update, venv
 from ppmctl.environments import tools as programs
-from ppmctl.environments.installing import By
+from ppmctl.environments.install import By
 from ppmctl.environments.remote import Remote
 from ppmctl.environments.resolver import Wanted
 from ppmctl.environments.tools import Tools
@@ -64,7 +66,7 @@ def lock(environments: Remote, name: str, python: str | None, platform: str | No
         return resolved[revision.requirements]
 
     with _tools(environments) as tools:
-        done = change.change(
+        done = update.change(
             environments, name, lambda groups: groups, change=f"lock for {said}", settle=settle, lock=locked
         )
     return report(done, nothing="A new lock would be the same.")
@@ -75,7 +77,7 @@ def lock(environments: Remote, name: str, python: str | None, platform: str | No
 @of_index
 def outdated(environments: Remote, name: str) -> Answer:
     """Show what a new lock of NAME would change: a line a package."""
-    _history, latest = change.latest(environments, name)
+    _history, latest = update.latest(environments, name)
     before = _last_locked(environments, name)
     if before is None or before.lock is None:
         raise PpmError(f"{name} was never locked, so nothing is out of date.", hint=f"ppmctl env lock {name}")
@@ -116,7 +118,7 @@ def install(
     if revision.lock and not locked:
         output.say(f"Revision {revision.number} is locked: --locked installs just what was locked.")
     with _tools(environments) as tools:
-        installing.install(revision, folder, tools, locked=locked, exact=exact, by=cast("By | None", by))
+        install_module.install(revision, folder, tools, locked=locked, exact=exact, by=cast("By | None", by))
 
     def show() -> None:
         output.say(f"{revision.name}@{revision.number} is in {folder}.")
@@ -143,7 +145,7 @@ def check(environments: Remote, name: str, into: Path | None, here: bool, locked
     if locked and revision.lock is None:
         raise UsageError(f"Revision {revision.number} is not locked.", hint=f"ppmctl env lock {revision.name}")
     held = locks.read(revision.lock, where="The lock") if locked and revision.lock else None
-    differences = agreement.compare(revision.requirements, venv.content(python), lock=held, exact=exact)
+    differences = check_module.compare(revision.requirements, venv.content(python), lock=held, exact=exact)
     agrees = "agrees with" if not differences else "differs from"
 
     def show() -> None:

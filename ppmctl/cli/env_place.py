@@ -15,11 +15,11 @@ from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.place import connected, index_options
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
-from ppmctl.environments import change, known
-from ppmctl.environments.change import Changed
-from ppmctl.environments.merging import Conflict
+from ppmctl.environments import name_lookup, update
+from ppmctl.environments.merge import Conflict
 from ppmctl.environments.remote import Entry, Remote
 from ppmctl.environments.requirement import Requirement, doubles, group
+from ppmctl.environments.update import Changed
 from ppmctl.errors import UsageError
 
 check_option = click.option(
@@ -73,7 +73,7 @@ def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
     name, number = reference(text)
     history = environments.history(name) if number is not None else None
     if history is None or number is None:
-        history, revision = change.latest(environments, name)
+        history, revision = update.latest(environments, name)
         return history.entry(revision.number), revision
     entry = history.entry(number)
     return entry, environments.read(entry)
@@ -83,7 +83,7 @@ def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
     """See that the index has what is named. PpmError with what was perhaps meant; what can't be asked is said."""
     names = sorted({requirement.name for requirement in requirements if not requirement.url})
     with output.progress("Names"):
-        answer = known.look_up(names, environments.index, environments.transport)
+        answer = name_lookup.look_up(names, environments.index, environments.transport)
     if answer.unsure:
         output.say(f"Not checked: {', '.join(name for name, _why in answer.unsure)}. {answer.unsure[0][1]}")
     if answer.missing:
@@ -100,11 +100,11 @@ def once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
 def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
     """Ask whose side to take; without a terminal PpmError."""
     if not sys.stdin.isatty():
-        return change.refuse(conflicts)
+        return update.refuse(conflicts)
     output.say("Somebody else has just changed the same otherwise.")
     ours = set()
     for conflict in conflicts:
-        output.say(f"{conflict.name}: {change.said(conflict)}")
+        output.say(f"{conflict.name}: {update.said(conflict)}")
         if click.confirm(f"Take yours of {conflict.name}?", err=True):
             ours.add(conflict.name)
     return frozenset(ours)

@@ -14,8 +14,8 @@ from ppmctl.cli.options import Answer
 from ppmctl.client import identity
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
-from ppmctl.environments.journal import Journal
-from ppmctl.environments.merging import differences
+from ppmctl.environments.log import Journal
+from ppmctl.environments.merge import differences
 from ppmctl.environments.remote import Entry, Remote
 from ppmctl.environments.requirement import normal
 from ppmctl.errors import PpmError, UsageError

@@ -11,7 +11,7 @@ from packaging.pylock import Package, PackageSdist, PackageWheel
 
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.environment_revision import has_credential, parse_lock
-from ppmctl.environments.merging import Difference, differences
+from ppmctl.environments.merge import Difference, differences
 from ppmctl.errors import PpmError, UsageError
 
 _TABLE = "ppm"  # of [tool]

@@ -24,7 +24,7 @@ from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
 from ppmctl.distributions.project_page import PageFile
-from ppmctl.environments.journal import Journal, Line, journal
+from ppmctl.environments.log import Journal, Line, journal
 from ppmctl.errors import PpmError, Unreachable
 
 _T = TypeVar("_T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppmctl.environments import agreement, lock
+from ppmctl.environments import check, lock
 from ppmctl.environments.venv import Content, Installed
 
 HERE = {"python_version": "3.12", "python_full_version": "3.12.1", "sys_platform": "linux", "os_name": "posix"}
@@ -28,7 +28,7 @@ def content(**versions: str | Installed) -> Content:
 
 
 def said(requirements: list[str], there: Content, *, exact: bool = False) -> list[tuple[str, str]]:
-    found = agreement.compare(requirements, there, lock=None, exact=exact)
+    found = check.compare(requirements, there, lock=None, exact=exact)
     return [(item.state, item.name) for item in found]
 
 
@@ -84,7 +84,7 @@ def test_what_is_there_besides() -> None:
     """The tools that make an environment are not in it."""
     there = content(flask=FLASK, jinja2="3.1", pip="26", left_over="1")
     assert said(["flask"], there, exact=True) == [("extra", "left-over")]
-    assert agreement.extras(["flask"], there, lock=None) == ["left-over"]
+    assert check.extras(["flask"], there, lock=None) == ["left-over"]
 
 
 def test_a_lock_is_its_versions() -> None:
@@ -103,5 +103,5 @@ wheels = [{ url = "https://host/elsewhere-1-py3-none-any.whl", hashes = { sha256
 """.replace("HASH", "a" * 64)
     held = lock.read(text, where="it")
     for version, expected in (("1.17.0", []), ("1.18", [("differs", "six")])):
-        found = agreement.compare(["six"], content(six=version), lock=held, exact=True)
+        found = check.compare(["six"], content(six=version), lock=held, exact=True)
         assert [(item.state, item.name) for item in found] == expected

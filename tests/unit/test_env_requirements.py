@@ -6,7 +6,7 @@ import pytest
 from support.generated import given, st
 
 from ppmctl.environments import requirement
-from ppmctl.environments.merging import Conflict, Groups, differences, merge
+from ppmctl.environments.merge import Conflict, Groups, differences, merge
 from ppmctl.environments.requirement import flat, group, parse, parse_words
 from ppmctl.errors import UsageError
 

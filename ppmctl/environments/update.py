@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import MAX_CHANGE, Revision
-from ppmctl.environments.merging import Conflict, Groups, merge
+from ppmctl.environments.merge import Conflict, Groups, merge
 from ppmctl.environments.remote import History, Remote
 from ppmctl.environments.requirement import flat, normal
 from ppmctl.errors import PpmError, UsageError

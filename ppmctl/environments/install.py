@@ -7,7 +7,7 @@ from typing import Literal
 
 from ppmctl import events
 from ppmctl.distributions.environment_revision import LOCK, REQUIREMENTS, Revision
-from ppmctl.environments import agreement, tools, venv
+from ppmctl.environments import check, tools, venv
 from ppmctl.environments import lock as locks
 from ppmctl.environments.lock import Lock
 from ppmctl.environments.tools import Tools
@@ -59,7 +59,7 @@ def _by_pip(python: Path, revision: Revision, lock: Lock | None, using: Tools, *
         source = using.write(REQUIREMENTS, lines)
         command: tuple[str | Path, ...] = (*pip, "install", *options, "-r", source)
         tools.run(command, f"To install {revision.name}", environ=using.environ, is_shown=True)
-    extra = agreement.extras(revision.requirements, venv.content(python), lock=lock) if exact else []
+    extra = check.extras(revision.requirements, venv.content(python), lock=lock) if exact else []
     if extra:
         command = (*pip, "uninstall", "--yes", *extra)
         tools.run(command, "To remove what is there besides", environ=using.environ, is_shown=True)
