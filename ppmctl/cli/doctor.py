@@ -57,13 +57,12 @@ def doctor(
 
 
 def _found(index: str | None, credential_file: Path | None, root: Path | None, expect: str) -> Iterator[Finding]:
-    from ppmctl import doctor
     from ppmctl.client import index_url
-    from ppmctl.doctor import expected
+    from ppmctl.doctor import checks, expected
 
     home, cwd = Path.home(), Path.cwd()
     if root is None or index or index_url.said(environ=os.environ, home=home, cwd=cwd):
-        yield from doctor.examine(
+        yield from checks.examine(
             index,
             credential_file=credential_file,
             environ=os.environ,
@@ -73,7 +72,7 @@ def _found(index: str | None, credential_file: Path | None, root: Path | None, e
         )
     if root is None:
         return
-    from ppmctl.doctor import beside
+    from ppmctl.doctor import volume_checks
     from ppmctl.doctor.finding import Finding
 
     try:
@@ -81,4 +80,4 @@ def _found(index: str | None, credential_file: Path | None, root: Path | None, e
     except PpmError as exc:
         yield Finding("volume", "fail", exc.phrase, exc.hint)
     else:
-        yield from beside.check(volume, os.environ)
+        yield from volume_checks.check(volume, os.environ)

@@ -23,13 +23,13 @@ def self_check(root: Path, as_json: bool) -> int:
     meanwhile; its content stays as it is), and serves a temporary volume on a Unix socket, to which a probe is
     uploaded and from which it is read back. Prints one line, and exits 0; or what failed, and exits 1.
     """
-    from ppmctl import selfcheck
+    from ppmctl.doctor import release_check
 
     try:
         volume = open_volume(root)
-        selfcheck.check(volume, os.environ)
+        release_check.check(volume, os.environ)
     except PpmError as exc:
-        log = exc.log if isinstance(exc, selfcheck.SelfCheckError) else ""
+        log = exc.log if isinstance(exc, release_check.SelfCheckError) else ""
         if not as_json:
             if log:
                 output.say(f"What the server said:\n{log}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ppmctl.client import keyring_store, login_store
 from ppmctl.doctor import clients_others, clients_pip, clients_secrets, clients_uv
-from ppmctl.doctor.clients_values import Client, take_up
+from ppmctl.doctor.client_model import Client, take_up
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import CredentialError
 

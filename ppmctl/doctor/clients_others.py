@@ -8,7 +8,7 @@ from typing import Any
 
 from ppmctl import user_dirs
 from ppmctl.client.index_url import read_sections
-from ppmctl.doctor.clients_values import Setting, configure, found, hidden, is_index, table_of, variable
+from ppmctl.doctor.client_model import Setting, configure, found, hidden, is_index, table_of, variable
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import UsageError
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.doctor.clients_values import (
+from ppmctl.doctor.client_model import (
     Client,
     Form,
     Ran,

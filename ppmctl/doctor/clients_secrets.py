@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ppmctl import user_dirs
-from ppmctl.doctor.clients_values import Client
+from ppmctl.doctor.client_model import Client
 from ppmctl.doctor.finding import Finding, Visit
 
 _LARGEST = 20 << 20  # bytes of a file that is read; there are lock files of several

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ppmctl.doctor.clients_values import (
+from ppmctl.doctor.client_model import (
     Client,
     Form,
     Setting,

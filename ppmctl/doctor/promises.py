@@ -10,7 +10,7 @@ from ppmctl.client.credential import Credential, Secret
 from ppmctl.client.http import Answer
 from ppmctl.doctor.expected import SITE, Expected
 from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.probe import MODULE, PROJECT
+from ppmctl.doctor.probe import MODULE, PROJECT
 
 _STATUSES = {
     500: "The server's error log says why (on the host: tail /var/log/nginx/error.log; journalctl -u ppm.service).",

@@ -1,6 +1,7 @@
 """A release goes in, is on its pages, comes out as it went in, is installed by pip, and can't be replaced.
 
-Only when asked, and of a project that no team has (`ppmctl.probe`). Who asks removes it: playbooks/self_check.yml.
+Only when asked, and of a project that no team has (`ppmctl.doctor.probe`). Who asks removes it:
+playbooks/self_check.yml.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from pathlib import Path
 
 import certifi
 
-from ppmctl import probe
 from ppmctl.client.credential import Credential, Secret
 from ppmctl.client.http import Answer
 from ppmctl.client.simple_api import ACCEPT, parse_names, parse_page
-from ppmctl.doctor.clients_values import run
+from ppmctl.doctor import probe
+from ppmctl.doctor.client_model import run
 from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.doctor.probe import PROJECT, Probe
 from ppmctl.doctor.promises import CREDENTIALS, answered, unexpected, wrong_secret
-from ppmctl.doctor.sample import Sample
-from ppmctl.probe import PROJECT, Probe
+from ppmctl.doctor.sample_project import Sample
 
 _LIST_SECONDS = 5.0  # the list of projects may follow a new project within two
 _PIP_SECONDS = 120.0

@@ -22,8 +22,7 @@ from ppmctl.client import http
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.doctor import clients, clients_pip
-from ppmctl.doctor.clients_pip import OLDEST
-from ppmctl.doctor.clients_values import (
+from ppmctl.doctor.client_model import (
     Client,
     Ran,
     bare,
@@ -36,6 +35,7 @@ from ppmctl.doctor.clients_values import (
     only_in_keyring,
     run,
 )
+from ppmctl.doctor.clients_pip import OLDEST
 from ppmctl.doctor.finding import Finding, Visit
 
 PATIENCE = 60.0  # seconds for each client

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.deployed import Deployed
 
-from ppmctl import probe
+from ppmctl.doctor import probe
 from testbed.place import CHECKOUT
 from testbed.playbook import Result
 

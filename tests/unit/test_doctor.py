@@ -12,14 +12,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from support.tls import Authority
 
-from ppmctl import doctor
 from ppmctl.client.http import Answer
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import is_index
-from ppmctl.doctor import Check, beside, tls, x509
-from ppmctl.doctor.beside import Room
-from ppmctl.doctor.entrance import near
+from ppmctl.doctor import checks, tls, volume_checks, x509
+from ppmctl.doctor.checks import Check
 from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.doctor.index_url import near
+from ppmctl.doctor.volume_checks import Room
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
@@ -170,7 +170,7 @@ def test_where_an_index_may_be_instead() -> None:
     ],
 )
 def test_the_room_that_is_left(room: Room, disk: str, inodes: str | None) -> None:
-    found = {each.check: each for each in beside.disk(Volume(root=Path("/srv/ppm")), room)}
+    found = {each.check: each for each in volume_checks.disk(Volume(root=Path("/srv/ppm")), room)}
     assert found["disk"].state == disk
     assert (found["inodes"].state if "inodes" in found else None) == inodes
     assert {bool(each.mend) for each in found.values() if each.state != "ok"} <= {True}
@@ -197,7 +197,7 @@ def test_what_failed_is_named_by_all_that_needed_it() -> None:
         home=Path(),
         cwd=Path(),
     )
-    found = list(doctor.walk(visit, [finds(check, state) for check, state in states.items()]))
+    found = list(checks.walk(visit, [finds(check, state) for check, state in states.items()]))
     assert [(each.check, each.state) for each in found] == [
         *(("a", "fail"), ("b", "skip"), ("c", "skip"), ("d", "fail"), ("e", "skip"), ("f", "ok")),
     ]
@@ -208,6 +208,6 @@ def test_what_failed_is_named_by_all_that_needed_it() -> None:
 
 def test_every_check_needs_only_what_is_before_it() -> None:
     before: set[str] = set()
-    for check in doctor.CHECKS:
+    for check in checks.CHECKS:
         assert set(check.needs) <= before
         before.add(check.name)

@@ -18,18 +18,17 @@ import click
 import pytest
 
 from ansible_collections.ppm.index.plugins.filter.self_check import self_check
-from ppmctl import doctor, probe
 from ppmctl.cli import cli
 from ppmctl.client.credential import Credential, Secret
 from ppmctl.client.http import Answer
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import ACCEPT
-from ppmctl.doctor import expected, front, network, offer, promises, publish
+from ppmctl.doctor import checks, expected, index_features, network, probe, promises, publish, web_server
 from ppmctl.doctor.expected import Expected
 from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.doctor.sample import Sample
+from ppmctl.doctor.probe import PROJECT
+from ppmctl.doctor.sample_project import Sample
 from ppmctl.errors import UsageError
-from ppmctl.probe import PROJECT
 from ppmctl.publishing.check import check
 
 HOST = Expected(tls="letsencrypt", read_access="authenticated", upstream="redirect", hsts_max_age=100)
@@ -298,7 +297,7 @@ def test_a_file_that_comes_out_differently_is_found(content: bytes | None, kept:
     visit.remembered["probe"] = made
     sample = Sample(visit, PROJECT)
     sample.__dict__["json"] = page(made, {})
-    assert said in offer._download(sample).found
+    assert said in index_features._download(sample).found
 
 
 @pytest.mark.parametrize("status", [302, 404, 502])
@@ -359,8 +358,8 @@ def test_every_address_of_the_name_has_to_answer(
     monkeypatch.setattr(socket, "create_connection", connect)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (to, 0)) for to in replies])
     assert network.listening(visit_of(closed), 443, check="tcp").state == state
-    check_of_tcp = [each for each in doctor.CHECKS if each.name == "tcp"]
-    (found,) = doctor.walk(visit_of(closed), [replace(check_of_tcp[0], needs=())])
+    check_of_tcp = [each for each in checks.CHECKS if each.name == "tcp"]
+    (found,) = checks.walk(visit_of(closed), [replace(check_of_tcp[0], needs=())])
     assert found.state == ("ok" if state == "ok" else "fail"), "of a host that promises it"
 
 
@@ -427,7 +426,7 @@ def test_what_a_command_printed_is_not_said_where_it_fails() -> None:
 
 def test_remedies_name_commands_that_there_are() -> None:
     """Whoever types what a remedy says, types it on a bad day."""
-    modules = [front, promises, publish, expected]
+    modules = [web_server, promises, publish, expected]
     text = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules)
     named = set(re.findall(r"ppmctl ([a-z-]+) ([a-z]+)", text))
     assert named >= {("index", "rebuild"), ("index", "check"), ("package", "remove"), ("token", "revoke")}

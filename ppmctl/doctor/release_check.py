@@ -20,12 +20,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ppmctl import doctor
 from ppmctl.access import accounts, credential_files
 from ppmctl.access.account import Actor, Issued
 from ppmctl.client.credential import Credential
 from ppmctl.client.http import READ_TIMEOUT, Answer, Transport
 from ppmctl.client.index_url import Address
+from ppmctl.doctor import checks
 from ppmctl.doctor.expected import Expected
 from ppmctl.doctor.finding import Visit
 from ppmctl.errors import PpmError
@@ -149,7 +149,7 @@ def _use(address: str, issued: Issued) -> None:
         transport=functools.partial(_Local, address),
         expected=Expected(tls="none", read_access="authenticated", upstream="none", publish="1.0"),
     )
-    for finding in doctor.walk(visit, doctor.RELEASE):
+    for finding in checks.walk(visit, checks.RELEASE):
         if finding.state != "ok":
             raise PpmError(f"{finding.found}.")
 

@@ -9,8 +9,8 @@ from ppmctl.client.http import Answer
 from ppmctl.client.simple_api import parse_names, parse_page
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.doctor.finding import Visit
+from ppmctl.doctor.probe import PROJECT
 from ppmctl.errors import PpmError
-from ppmctl.probe import PROJECT
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"

@@ -15,7 +15,7 @@ from ppmctl.client.credential import Credential, Secret
 from ppmctl.client.http import Transport
 from ppmctl.client.simple_api import ACCEPT, Index, parse_page
 from ppmctl.doctor import clients
-from ppmctl.doctor.clients_values import Client, bare, configure, is_index, names, run
+from ppmctl.doctor.client_model import Client, bare, configure, is_index, names, run
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import PpmError
 
