@@ -1,6 +1,6 @@
 """`python -m ppmctl` is `ppmctl`."""
 
-from ppmctl.cli import main
+from ppmctl.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import yaml
 
-from ppmctl.cli import cli
+from ppmctl.cli.commands import cli
 from ppmctl.server import content_negotiation
 
 ROOT = Path(__file__).parents[1]

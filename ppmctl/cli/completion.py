@@ -29,7 +29,7 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from ppmctl.cli import cli
+    from ppmctl.cli.commands import cli
 
     made_by = get_completion_class(shell)
     if made_by is None:

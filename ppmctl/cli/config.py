@@ -11,7 +11,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers, volume_option
-from ppmctl.cli.place import index_options
+from ppmctl.cli.package_source import index_options
 from ppmctl.cli.target import on_option
 from ppmctl.cli.volume import there
 
@@ -32,14 +32,14 @@ def show(index: str | None, credential_file: Path | None, root: Path | None) -> 
     They are those of the commands that talk to an index, such as publish; with --root, and without --index, those of
     that volume's server. No secret is printed, and no request is made.
     """
-    from ppmctl import situation
+    from ppmctl.cli import effective_settings
     from ppmctl.server import settings
 
-    facts: Sequence[settings.Value | situation.Fact]
+    facts: Sequence[settings.Value | effective_settings.Fact]
     if root is not None and index is None:
         facts = settings.values_of(there(root))
     else:
-        facts = tuple(situation.facts(index, file=credential_file, environ=os.environ, home=Path.home()))
+        facts = tuple(effective_settings.facts(index, file=credential_file, environ=os.environ, home=Path.home()))
     shown = [(fact.name, _text(fact.value), fact.origin) for fact in facts]
     return Answer(facts, lambda: output.table(("setting", "value", "from"), shown))
 

@@ -12,7 +12,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.options import json_option
-from ppmctl.cli.place import place_options
+from ppmctl.cli.package_source import place_options
 from ppmctl.cli.volume import find_volume, there
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from ppmctl import output
-from ppmctl.cli import env_here, env_views
-from ppmctl.cli.env_place import (
+from ppmctl.cli import env_install, env_read
+from ppmctl.cli.env_options import (
     asked,
     check_option,
     found,
@@ -24,7 +24,7 @@ from ppmctl.cli.env_place import (
     settle,
     shared_option,
 )
-from ppmctl.cli.env_views import owner_of
+from ppmctl.cli.env_read import owner_of
 from ppmctl.cli.options import Answer, ask
 from ppmctl.environments import importers, name_lookup, update
 from ppmctl.environments.imported import Imported
@@ -53,7 +53,7 @@ def env() -> None:
     """
 
 
-for _command in (*env_views.COMMANDS, *env_here.COMMANDS):
+for _command in (*env_read.COMMANDS, *env_install.COMMANDS):
     env.add_command(_command)
 
 

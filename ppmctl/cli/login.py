@@ -12,7 +12,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.options import json_option
-from ppmctl.cli.place import connected, index_options
+from ppmctl.cli.package_source import connected, index_options
 from ppmctl.cli.target import credential_option
 from ppmctl.client import credential, index_url, keyring_store, login_store
 from ppmctl.client import identity as identity_module

@@ -9,7 +9,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers, ask, json_option
-from ppmctl.cli.place import Place, connected, index_options, pass_place
+from ppmctl.cli.package_source import Place, connected, index_options, pass_place
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason

@@ -6,7 +6,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.place import Place, pass_place
+from ppmctl.cli.package_source import Place, pass_place
 from ppmctl.index.statistics import Statistics
 
 

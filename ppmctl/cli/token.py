@@ -13,9 +13,9 @@ from ppmctl import output
 from ppmctl.access import accounts, rights
 from ppmctl.access.expiry import Pruner
 from ppmctl.access.rights import ROLES
-from ppmctl.cli.alter import revoke
-from ppmctl.cli.issue import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.options import Answer, answers
+from ppmctl.cli.secret_output import expires_option, issue, listed, output_option, projects_option
+from ppmctl.cli.user_change import revoke
 from ppmctl.cli.volume import find_volume, open_volume, root_option, there
 from ppmctl.errors import PpmError, UsageError
 

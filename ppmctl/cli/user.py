@@ -11,8 +11,9 @@ import click
 from ppmctl import output
 from ppmctl.access import accounts, declarative, first_admin, import_htpasswd, invite_exchange, invites
 from ppmctl.access.rights import ROLES
-from ppmctl.cli import alter
-from ppmctl.cli.issue import (
+from ppmctl.cli import user_change
+from ppmctl.cli.options import Answer, answers
+from ppmctl.cli.secret_output import (
     expires_option,
     handed_over,
     issue,
@@ -22,7 +23,6 @@ from ppmctl.cli.issue import (
     secret_file,
     table,
 )
-from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 from ppmctl.index.layout import Volume
@@ -33,7 +33,7 @@ def user() -> None:
     """Add, list, disable and remove users. Runs beside an index's volume; a running server sees it at once."""
 
 
-for command in (alter.change, alter.disable, alter.enable, alter.rotate, alter.remove):
+for command in (user_change.change, user_change.disable, user_change.enable, user_change.rotate, user_change.remove):
     user.add_command(command)
 
 

@@ -15,7 +15,7 @@ from support.clients import flit_project, machine
 from support.servers import Server, ppmctl
 from twine.utils import DEFAULT_REPOSITORY
 
-from ppmctl.cli import run
+from ppmctl.cli.commands import run
 
 README = {"description_content_type": "text/markdown"}
 SECRET = "ppm_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bD2fG4hJ6kL8nP0r"

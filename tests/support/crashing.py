@@ -213,7 +213,7 @@ def main() -> None:
     if os.getpgrp() != os.getpid():  # the group that is killed is this program's own, whoever started it
         os.setpgid(0, 0)
     sys.path.pop(0)  # the folder of this file, whose names are none of the program's
-    from ppmctl.cli import main as ppmctl
+    from ppmctl.cli.commands import main as ppmctl
 
     obey()
     ppmctl()

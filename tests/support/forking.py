@@ -16,7 +16,7 @@ COMMAND = (sys.executable, str(Path(__file__).resolve()))
 
 def main() -> None:
     sys.path.pop(0)  # the folder of this file, whose names are none of the program's
-    from ppmctl.cli import main as ppmctl
+    from ppmctl.cli.commands import main as ppmctl
 
     os.register_at_fork(after_in_child=lambda: time.sleep(1))
     ppmctl()

@@ -13,7 +13,7 @@ COMMAND = (sys.executable, str(Path(__file__).resolve()))
 def main() -> None:
     log = sys.argv.pop(1)
     sys.path.pop(0)  # the folder of this file, whose names are none of the program's
-    from ppmctl.cli import main as ppmctl
+    from ppmctl.cli.commands import main as ppmctl
 
     opened = open(log, "w", encoding="utf-8")  # noqa: SIM115 - it ends with the process
 

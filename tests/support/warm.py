@@ -247,7 +247,7 @@ def main() -> None:
     own = (module.name for module in pkgutil.walk_packages(ppmctl.__path__, "ppmctl."))
     for module in (*(name for name in own if name != "ppmctl.__main__"), *_MODULES):
         importlib.import_module(module)
-    from ppmctl.cli import main as command
+    from ppmctl.cli.commands import main as command
 
     gc.collect()
     gc.freeze()  # a collection in a forked process touches, and so copies, nothing of this one

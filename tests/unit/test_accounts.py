@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from ppmctl import cli
 from ppmctl.access import accounts, audit_query, import_htpasswd, rights
 from ppmctl.access.account import Actor, NotAllowed
 from ppmctl.access.credential_files import Credentials
+from ppmctl.cli import commands
 from ppmctl.index.layout import Volume
 
 pytestmark = pytest.mark.usefixtures("few_parts")
@@ -102,7 +102,7 @@ def test_a_duration_that_is_none_is_not_for_ever(
     command: list[str], duration: str, volume: Volume, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As of a variable that is not set in a script."""
-    done = cli.run([*command, "--role", "reader", "--expires", duration, "--root", str(volume.root)])
+    done = commands.run([*command, "--role", "reader", "--expires", duration, "--root", str(volume.root)])
     assert done == 2
     assert f"{duration!r} is not a duration" in capsys.readouterr().err
     assert accounts.accounts(volume) == ()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ppmctl import cli
 from ppmctl.access import audit_log, audit_query
 from ppmctl.access.audit_log import Attempt, Refusals
+from ppmctl.cli import commands
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -320,14 +320,14 @@ def test_the_command(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None
     write(volume, "x-1.0.zip")
     write(volume, "evil\x1b[2J", by="bob", result="no")
     root = ["--root", str(volume.root)]
-    assert cli.run(["audit", *root, "--json", "--user", "bob", "--since", "1h"]) == 0
+    assert commands.run(["audit", *root, "--json", "--user", "bob", "--since", "1h"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["what"] == "evil\x1b[2J"
-    assert cli.run(["audit", *root]) == 0
+    assert commands.run(["audit", *root]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].split() == ["TIME", "WHO", "FROM", "ACTION", "WHAT", "RESULT"]
     assert len(out.splitlines()) == 3
     assert "\x1b" not in out
-    assert cli.run(["audit", *root, "--since", "1d", "--project", "nothing"]) == 0
+    assert commands.run(["audit", *root, "--since", "1d", "--project", "nothing"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
-    assert cli.run(["audit", *root, "--since", "soon"]) == 2
+    assert commands.run(["audit", *root, "--since", "soon"]) == 2

@@ -15,7 +15,7 @@ from unittest.mock import ANY
 import click
 import pytest
 
-from ppmctl import cli
+from ppmctl.cli import commands as commands_module
 from ppmctl.index.layout import Volume
 from ppmctl.server.settings import SETTINGS
 
@@ -31,7 +31,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 pytestmark = pytest.mark.usefixtures("few_parts")
-ALL = dict(commands(cli.cli))
+ALL = dict(commands(commands_module.cli))
 # the commands without --json, each with the reason
 WITHOUT_JSON = {
     "completion": "it prints a script for a shell",
@@ -60,7 +60,7 @@ def test_every_command_that_prints_a_result_has_json() -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_help_is_printed_for_every_command(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([*path, "--help"]) == 0
+    assert commands_module.run([*path, "--help"]) == 0
     assert "Usage: ppmctl" in capsys.readouterr().out
 
 
@@ -119,8 +119,8 @@ def test_the_volume_can_be_named_once_for_all_commands(
     assert len(options) >= 12
     assert {parameter.envvar for parameter in options} == {"PPM_ROOT"}
     monkeypatch.setenv("PPM_ROOT", str(tmp_path / "root"))
-    assert cli.run(["user", "add", "eve", "--role", "reader"]) == 0
-    assert cli.run(["user", "list"]) == 0
+    assert commands_module.run(["user", "add", "eve", "--role", "reader"]) == 0
+    assert commands_module.run(["user", "list"]) == 0
     assert "eve" in capsys.readouterr().out
     assert (tmp_path / "root" / "credentials" / "htpasswd").exists()
 
@@ -130,7 +130,7 @@ def test_the_first_admin_is_made_where_there_is_none(tmp_path: Path, capsys: pyt
     root = tmp_path / "root"
     first = ["user", "first", "--root", str(root), "--host", "index.example", "--host", "index", "--json"]
     path = root / "first-credential"
-    assert cli.run(first) == 0
+    assert commands_module.run(first) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"made": True, "path": str(path)}
     user, _, secret = path.read_text().strip().partition(":")
@@ -140,11 +140,11 @@ def test_the_first_admin_is_made_where_there_is_none(tmp_path: Path, capsys: pyt
     hosts = ("index.example", "index")
     assert (root / "netrc").read_text() == "".join(f"machine {h} login {user} password {secret}\n" for h in hosts)
     before = [file.read_bytes() for file in (path, root / "netrc", root / "credentials" / "htpasswd")]
-    assert cli.run(first) == 0
+    assert commands_module.run(first) == 0
     assert json.loads(capsys.readouterr().out) == {"made": False, "path": str(path)}
     assert [file.read_bytes() for file in (path, root / "netrc", root / "credentials" / "htpasswd")] == before
     path.unlink()  # stored elsewhere, as the documents say
-    assert cli.run(first) == 0
+    assert commands_module.run(first) == 0
     assert json.loads(capsys.readouterr().out) == {"made": False, "path": None}
     assert not path.exists()
     actions = [json.loads(line)["action"] for line in (root / "audit.jsonl").read_text().splitlines()]
@@ -153,11 +153,11 @@ def test_the_first_admin_is_made_where_there_is_none(tmp_path: Path, capsys: pyt
 
 def test_an_error_names_the_cause_and_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "root"
-    assert cli.run(["user", "remove", "who", "--root", str(root)]) == 1
+    assert commands_module.run(["user", "remove", "who", "--root", str(root)]) == 1
     assert capsys.readouterr().err.startswith(f"ppmctl: There is no volume at {root}.\n")
     assert not root.exists()
     Volume(root=root).prepare()
-    assert cli.run(["user", "remove", "who", "--root", str(root)]) == 1
+    assert commands_module.run(["user", "remove", "who", "--root", str(root)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "ppmctl: There is no credential 'who'.\n        ppmctl user list\n"
@@ -184,7 +184,7 @@ def test_exit_codes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PPM_ROOT", raising=False)
-    assert cli.run(arguments) == code
+    assert commands_module.run(arguments) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err
@@ -195,12 +195,12 @@ def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     def fail(**_options: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(cli.cli, "main", fail)
-    assert cli.run(["serve"]) == 3
+    monkeypatch.setattr(commands_module.cli, "main", fail)
+    assert commands_module.run(["serve"]) == 3
     captured = capsys.readouterr()
     assert "a bug in ppm: ZeroDivisionError" in captured.err
     assert "Traceback" not in captured.err
-    assert cli.run(["-v", "serve"]) == 3
+    assert commands_module.run(["-v", "serve"]) == 3
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -210,24 +210,24 @@ def test_an_interruption_has_its_own_exit_code(
     def interrupt(**_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.cli, "main", interrupt)
-    assert cli.run(["serve"]) == 130
+    monkeypatch.setattr(commands_module.cli, "main", interrupt)
+    assert commands_module.run(["serve"]) == 130
     assert capsys.readouterr().err == "ppmctl: Interrupted.\n"
 
 
 def test_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a script relies on: the secret alone on stdout, everything else beside it."""
     root = ["--root", str(tmp_path / "root")]
-    assert cli.run(["user", "add", "alice", "--role", "publisher", *root]) == 0
+    assert commands_module.run(["user", "add", "alice", "--role", "publisher", *root]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("ppm_")
     assert captured.out.count("\n") == 1
     assert captured.out.strip() not in captured.err
-    assert cli.run(["user", "list", "--json", *root]) == 0
+    assert commands_module.run(["user", "list", "--json", *root]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(entry["name"], entry["role"]) for entry in listed] == [("alice", "publisher")]
-    assert cli.run(["user", "remove", "alice", *root]) == 0
-    assert cli.run(["user", "list", *root]) == 0
+    assert commands_module.run(["user", "remove", "alice", *root]) == 0
+    assert commands_module.run(["user", "list", *root]) == 0
     assert "alice" not in capsys.readouterr().out
     audit = [json.loads(line) for line in (tmp_path / "root" / "audit.jsonl").read_text().splitlines()]
     assert [entry["action"] for entry in audit] == ["user add", "user remove"]
@@ -238,18 +238,18 @@ def test_changes_of_users_say_what_they_did(tmp_path: Path, capsys: pytest.Captu
     root = ["--root", str(tmp_path / "root")]
 
     def said(*arguments: str, expect: int = 0) -> str:
-        assert cli.run([*arguments, *root]) == expect
+        assert commands_module.run([*arguments, *root]) == expect
         captured = capsys.readouterr()
         assert captured.out == ""
         return captured.err
 
     def values(*arguments: str) -> Any:
-        assert cli.run([*arguments, "--json", *root]) == 0
+        assert commands_module.run([*arguments, "--json", *root]) == 0
         return json.loads(capsys.readouterr().out)
 
     for name in ("ann+laptop", "ann+old"):
-        assert cli.run(["token", "create", name, "--role", "reader", *root]) == 0
-    assert cli.run(["user", "invite", "ann", *root]) == 0
+        assert commands_module.run(["token", "create", name, "--role", "reader", *root]) == 0
+    assert commands_module.run(["user", "invite", "ann", *root]) == 0
     capsys.readouterr()
     assert values("token", "revoke", "ann+old") == {"revoked": ["ann+old"]}
     assert said("user", "disable", "ann") == "ann is disabled.\nann+laptop is disabled.\n"
@@ -258,7 +258,7 @@ def test_changes_of_users_say_what_they_did(tmp_path: Path, capsys: pytest.Captu
     for listed in (values("user", "list"), values("token", "list"), values("user", "show", "ann")["tokens"]):
         assert {entry["state"] for entry in listed} == {"disabled"}
     assert values("user", "show", "ann")["invite"]["open"] is False
-    assert cli.run(["user", "show", "ann", *root]) == 0
+    assert commands_module.run(["user", "show", "ann", *root]) == 0
     assert "an invite that is held up while ann is disabled" in capsys.readouterr().err
     assert said("user", "enable", "ann") == "ann is a reader.\nann+laptop is let in.\n"
     assert values("user", "show", "ann")["invite"]["open"] is True
@@ -266,7 +266,7 @@ def test_changes_of_users_say_what_they_did(tmp_path: Path, capsys: pytest.Captu
     assert values("user", "enable", "ann", "--expires", "1d")["state"] == "no secret"
     assert said("user", "enable", "ann").startswith("ann is a publisher until 20")
     assert values("user", "remove", "ann") == {"removed": ["ann", "ann+laptop"]}
-    assert cli.run(["user", "invite", "bea", "--role", "reader", *root]) == 0
+    assert commands_module.run(["user", "invite", "bea", "--role", "reader", *root]) == 0
     capsys.readouterr()
     said("user", "disable", "bea")
     assert "It has no secret: ppmctl user rotate bea" in said("user", "enable", "bea")
@@ -274,31 +274,31 @@ def test_changes_of_users_say_what_they_did(tmp_path: Path, capsys: pytest.Captu
 
 def test_an_expired_user_is_invited_with_more_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(tmp_path / "root")]
-    assert cli.run(["user", "invite", "ann", "--role", "reader", "--expires", "1h", *root]) == 0
+    assert commands_module.run(["user", "invite", "ann", "--role", "reader", "--expires", "1h", *root]) == 0
     access = tmp_path / "root" / "credentials" / "access.yml"
     access.write_text(re.sub(r"20[0-9T:.-]+Z", "2020-01-01T00:00:00Z", access.read_text()))
     capsys.readouterr()
-    assert cli.run(["user", "invite", "ann", *root]) == 1
+    assert commands_module.run(["user", "invite", "ann", *root]) == 1
     command = "ppmctl user enable ann --expires DURATION"
     assert command in capsys.readouterr().err
-    assert cli.run([*command.replace("DURATION", "1d").split()[1:], *root]) == 0
-    assert cli.run(["user", "invite", "ann", *root]) == 0
+    assert commands_module.run([*command.replace("DURATION", "1d").split()[1:], *root]) == 0
+    assert commands_module.run(["user", "invite", "ann", *root]) == 0
 
 
 def test_the_last_admin_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(tmp_path / "root")]
     for name, role in (("one", "admin"), ("two", "admin"), ("ann", "reader")):
-        assert cli.run(["user", "add", name, "--role", role, *root]) == 0
+        assert commands_module.run(["user", "add", name, "--role", role, *root]) == 0
     for command in (["disable", "one"], ["remove", "ann"], ["disable", "one"]):
-        assert cli.run(["user", *command, *root]) == 0
+        assert commands_module.run(["user", *command, *root]) == 0
     assert "No admin" not in capsys.readouterr().err
     for command in (["disable", "two"], ["change", "two", "--role", "reader"], ["remove", "two"]):
-        assert cli.run(["user", *command, *root]) == 0
+        assert commands_module.run(["user", *command, *root]) == 0
         assert "No admin is let in any more: ppmctl user add NAME --role admin" in capsys.readouterr().err
         if command[0] == "disable":
-            assert cli.run(["user", "enable", "two", *root]) == 0
+            assert commands_module.run(["user", "enable", "two", *root]) == 0
         elif command[0] == "change":
-            assert cli.run(["user", "change", "two", "--role", "admin", *root]) == 0
+            assert commands_module.run(["user", "change", "two", "--role", "admin", *root]) == 0
 
 
 @pytest.mark.parametrize(
@@ -317,10 +317,10 @@ def test_what_is_asked_of_users_makes_sense(
     arguments: list[str], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = ["--root", str(tmp_path / "root")]
-    assert cli.run(["user", "add", "ann", "--role", "publisher", *root]) == 0
+    assert commands_module.run(["user", "add", "ann", "--role", "publisher", *root]) == 0
     before = (tmp_path / "root" / "audit.jsonl").read_bytes()
     capsys.readouterr()
-    assert cli.run([*arguments, *root]) == code
+    assert commands_module.run([*arguments, *root]) == code
     assert said in capsys.readouterr().err
     assert (tmp_path / "root" / "audit.jsonl").read_bytes() == before, "nothing was done"
 
@@ -328,9 +328,9 @@ def test_what_is_asked_of_users_makes_sense(
 def test_a_code_goes_into_a_file_for_its_owner_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a secret does: the file is made first, is 0600, replaces none, and goes again where there is no invite."""
     root, file = ["--root", str(tmp_path / "root")], tmp_path / "ann.invite"
-    assert cli.run(["user", "invite", "ann", "--output", str(file), *root]) == 2, "no role"
+    assert commands_module.run(["user", "invite", "ann", "--output", str(file), *root]) == 2, "no role"
     assert not file.exists()
-    assert cli.run(["user", "invite", "ann", "--role", "reader", "--output", str(file), *root]) == 0
+    assert commands_module.run(["user", "invite", "ann", "--role", "reader", "--output", str(file), *root]) == 0
     code = file.read_text()
     assert code.startswith("ppm_join_")
     assert code.count("\n") == 1
@@ -338,10 +338,10 @@ def test_a_code_goes_into_a_file_for_its_owner_alone(tmp_path: Path, capsys: pyt
     captured = capsys.readouterr()
     assert captured.out == ""
     assert str(file) in captured.err
-    assert cli.run(["user", "invite", "ann", "--output", str(file), *root]) == 2
+    assert commands_module.run(["user", "invite", "ann", "--output", str(file), *root]) == 2
     assert "is there already" in capsys.readouterr().err
     assert file.read_text() == code
-    assert cli.run(["user", "invite", "ann", "--json", "--output", str(tmp_path / "2"), *root]) == 0
+    assert commands_module.run(["user", "invite", "ann", "--json", "--output", str(tmp_path / "2"), *root]) == 0
     assert json.loads(capsys.readouterr().out)["output"] == str(tmp_path / "2")
 
 
@@ -353,10 +353,10 @@ def test_what_names_no_file_is_not_written_to(
     monkeypatch.chdir(tmp_path)
     for command in (["user", "add"], ["user", "invite"], ["token", "create"]):
         name = "ann+x" if "token" in command else "ann"
-        assert cli.run([*command, name, "--role", "reader", "--root", "root", "--output", file]) == 2
+        assert commands_module.run([*command, name, "--role", "reader", "--root", "root", "--output", file]) == 2
         assert "names no file" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
-    assert cli.run(["user", "list", "--json", "--root", "root"]) == 0
+    assert commands_module.run(["user", "list", "--json", "--root", "root"]) == 0
     assert json.loads(capsys.readouterr().out) == []
 
 
@@ -368,9 +368,9 @@ def test_an_empty_root_is_not_this_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "packages" / "one").mkdir()
     for command in (["user", "list"], ["index", "rebuild"], ["package", "list"], ["index", "check"]):
-        assert cli.run([*command, "--root", ""]) == 2
+        assert commands_module.run([*command, "--root", ""]) == 2
         assert "an empty name is no folder" in capsys.readouterr().err
-        assert cli.run([*command, "--root", "."]) == 0
+        assert commands_module.run([*command, "--root", "."]) == 0
     assert "1 project, 0 differences." in capsys.readouterr().err
 
 
@@ -381,12 +381,12 @@ def test_lines_are_imported_from_stdin_too(
     for options, said in ((["--dry-run"], "would be a reader"), ([], "a reader now")):
         line = b"carol:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n"
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
-        assert cli.run(["user", "import", "-", *options, *root]) == 0
+        assert commands_module.run(["user", "import", "-", *options, *root]) == 0
         assert said in capsys.readouterr().out
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"carol:\xff")))
-    assert cli.run(["user", "import", "-", *root]) == 1
+    assert commands_module.run(["user", "import", "-", *root]) == 1
     assert capsys.readouterr().err == "ppmctl: The htpasswd file is not UTF-8.\n"
-    assert cli.run(["user", "import", str(tmp_path / "none"), *root]) == 1
+    assert commands_module.run(["user", "import", str(tmp_path / "none"), *root]) == 1
     assert "none can't be read" in capsys.readouterr().err
 
 
@@ -413,19 +413,19 @@ def test_json_has_what_the_text_says(
     (tmp_path / "old" / "x.whl").write_bytes(b"")
     root = str(tmp_path / "root")
     if "--withdraw" in arguments:
-        assert cli.run(["user", "invite", "ann", "--role", "reader", "--root", root]) == 0
+        assert commands_module.run(["user", "invite", "ann", "--role", "reader", "--root", root]) == 0
         capsys.readouterr()
-    assert cli.run([*arguments, "--json", "--root", root]) == code
+    assert commands_module.run([*arguments, "--json", "--root", root]) == code
     assert json.loads(capsys.readouterr().out.replace(root, "ROOT")) == expected
 
 
 def test_init_writes_settings_once(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    assert cli.run(["init", "--root", str(root)]) == 0
+    assert commands_module.run(["init", "--root", str(root)]) == 0
     settings = root / "ppm.yml"
     assert "#port: 8080" in settings.read_text()
     settings.write_text("port: 9000\n")
-    assert cli.run(["init", "--root", str(root)]) == 0
+    assert commands_module.run(["init", "--root", str(root)]) == 0
     assert settings.read_text() == "port: 9000\n"
 
 
@@ -434,5 +434,5 @@ def test_removing_asks_for_the_name(
 ) -> None:
     monkeypatch.setattr(click, "prompt", lambda *_arguments, **_options: "other")
     (tmp_path / "root" / "packages").mkdir(parents=True)
-    assert cli.run(["package", "remove", "x", "1.0", "--root", str(tmp_path / "root")]) == 1
+    assert commands_module.run(["package", "remove", "x", "1.0", "--root", str(tmp_path / "root")]) == 1
     assert "nothing was removed" in capsys.readouterr().err

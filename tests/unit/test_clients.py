@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ppmctl import cli
+from ppmctl.cli import commands
 from ppmctl.client import discovery, netrc_file
 from ppmctl.client.credential import Credential, Secret
 from ppmctl.client.discovery import Offer
@@ -119,7 +119,7 @@ def test_netrc_refuses_what_programs_read_differently(secret: str) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = cli.run(["client-config", *arguments])
+    code = commands.run(["client-config", *arguments])
     said = capsys.readouterr()
     return code, said.out, said.err
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ppmctl import cli
 from ppmctl.access import accounts, declarative, first_admin
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Credentials
 from ppmctl.access.declarative import DECLARED
+from ppmctl.cli import commands
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -110,7 +110,7 @@ def test_who_changes_by_hand_what_a_list_declares_is_told(volume: Volume, capsys
         (["user", "disable", "bob"], False),
         (["user", "remove", "bob"], False),
     ):
-        assert cli.run([*command, "--root", str(volume.root)]) == 0
+        assert commands.run([*command, "--root", str(volume.root)]) == 0
         assert (f"{command[2]} is declared by a list" in capsys.readouterr().err) == is_told
 
 

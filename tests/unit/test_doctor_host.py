@@ -18,7 +18,7 @@ import click
 import pytest
 
 from ansible_collections.ppm.index.plugins.filter.self_check import self_check
-from ppmctl.cli import cli
+from ppmctl.cli.commands import cli
 from ppmctl.client.credential import Credential, Secret
 from ppmctl.client.http import Answer
 from ppmctl.client.index_url import Address

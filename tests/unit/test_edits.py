@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.generated import given, settings, st
 
-from ppmctl import cli
+from ppmctl.cli import commands
 from ppmctl.client.index_url import resolve
 from ppmctl.client_config import lines, pip
 from ppmctl.client_config.file_edit import CLIENTS
@@ -98,7 +98,7 @@ class Place:
     capsys: pytest.CaptureFixture[str]
 
     def run(self, *arguments: str, expect: int = 0) -> str:
-        code = cli.run(["client-config", *arguments])
+        code = commands.run(["client-config", *arguments])
         said = self.capsys.readouterr()
         assert (code, said.out) == (expect, ""), said.err
         return said.err
@@ -748,7 +748,7 @@ def test_what_is_done_to_files_in_json(place: Place) -> None:
     path.write_bytes(b"[global]\nindex-url = https://me:hunter2@other.test/simple/\n")
 
     def run(*arguments: str) -> Any:
-        assert cli.run(["client-config", *arguments, "--index", URL, "--json"]) == 0
+        assert commands.run(["client-config", *arguments, "--index", URL, "--json"]) == 0
         out = place.capsys.readouterr().out
         assert "hunter" not in out
         return json.loads(out)

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
-from ppmctl import cli, output
+from ppmctl import output
+from ppmctl.cli import commands
 from ppmctl.client.credential import Secret
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.index.import_folder import Left
@@ -129,8 +130,8 @@ def test_an_error_with_json_is_one_document_on_stdout(
     def fail(**_options: object) -> None:
         raise CredentialError("No.", hint="ppmctl login")
 
-    monkeypatch.setattr(cli.cli, "main", fail)
-    assert cli.run(["whoami", "--json"]) == 4
+    monkeypatch.setattr(commands.cli, "main", fail)
+    assert commands.run(["whoami", "--json"]) == 4
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"error": {"message": "No.", "hint": "ppmctl login", "exit_code": 4}}
     assert printed.err == ""
@@ -143,13 +144,13 @@ def test_json_has_every_other_end_too(
     def fail(**_options: object) -> None:
         raise raised
 
-    monkeypatch.setattr(cli.cli, "main", fail)
-    assert cli.run(["stats", "--json"]) == code
+    monkeypatch.setattr(commands.cli, "main", fail)
+    assert commands.run(["stats", "--json"]) == code
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == code
 
 
 def test_a_wrong_option_with_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["stats", "--json", "--nonsense"]) == 2
+    assert commands.run(["stats", "--json", "--nonsense"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["message"] == "No such option '--nonsense'."
 
 

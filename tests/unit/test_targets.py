@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 
-from ppmctl import cli
+from ppmctl.cli import commands as commands_module
 from ppmctl.cli import target as options
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.remote import command as remote
@@ -42,7 +42,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
         yield path, command
 
 
-ALL = dict(commands(cli.cli))
+ALL = dict(commands(commands_module.cli))
 
 
 def named(command: click.Command) -> set[str]:
@@ -131,7 +131,7 @@ def test_what_was_typed_is_what_is_meant_there(
         typed = [text for part in given if isinstance(part, click.Option) for text in values(part, value)]
         typed += ["--", *(text for part in given if isinstance(part, click.Argument) for text in values(part, value))]
         ran.clear()
-        assert cli.run([*path, "--on", "ssh://x", *typed]) == 7, value
+        assert commands_module.run([*path, "--on", "ssh://x", *typed]) == 7, value
         ((target, arguments),) = ran
         assert target == "ssh://x"
         assert arguments[: len(path)] == path
@@ -150,7 +150,7 @@ def test_it_may_stand_anywhere(ran: list[tuple[str, tuple[str | NamedFile, ...]]
         ["-v", "package", "yank", "x", "1.0", "--on=ssh://h", "--reason", "--on"],
         ["--verbose", "package", "yank", "--reason", "--on", "--on", "ssh://h", "x", "1.0"],
     ):
-        assert cli.run(arguments) == 7
+        assert commands_module.run(arguments) == 7
     assert set(ran) == {("ssh://h", ("--verbose", "package", "yank", "--reason=--on", "--", "x", "1.0"))}
 
 
@@ -158,15 +158,15 @@ def test_a_missing_root_is_the_other_sides(
     ran: list[tuple[str, tuple[str | NamedFile, ...]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PPM_ROOT", "/here")
-    assert cli.run(["package", "status", "--on", "docker://x"]) == 7
-    assert cli.run(["package", "status", "--on", "docker://x", "--root", "there"]) == 7
+    assert commands_module.run(["package", "status", "--on", "docker://x"]) == 7
+    assert commands_module.run(["package", "status", "--on", "docker://x", "--root", "there"]) == 7
     assert ran == [("docker://x", ("package", "status")), ("docker://x", ("package", "status", "--root=there"))]
 
 
 def test_an_option_that_is_none_is_refused_here(
     ran: list[tuple[str, tuple[str | NamedFile, ...]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(["package", "status", "--on", "docker://x", "--nonsense"]) == 2
+    assert commands_module.run(["package", "status", "--on", "docker://x", "--nonsense"]) == 2
     assert "--nonsense" in capsys.readouterr().err
     assert ran == []
 

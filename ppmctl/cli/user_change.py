@@ -11,8 +11,8 @@ from ppmctl import output
 from ppmctl.access import accounts, declarative
 from ppmctl.access.account import noun
 from ppmctl.access.rights import ROLES
-from ppmctl.cli.issue import described, issue, more_time_option, output_option, projects_option
 from ppmctl.cli.options import Answer, answers
+from ppmctl.cli.secret_output import described, issue, more_time_option, output_option, projects_option
 from ppmctl.cli.volume import actor, open_volume, root_option, there
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume

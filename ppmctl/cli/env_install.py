@@ -10,7 +10,7 @@ from typing import Any, cast
 import click
 
 from ppmctl import output
-from ppmctl.cli.env_place import found, name_argument, of_index, report, revision_argument, settle
+from ppmctl.cli.env_options import found, name_argument, of_index, report, revision_argument, settle
 from ppmctl.cli.options import Answer
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments import check as check_module

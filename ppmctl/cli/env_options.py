@@ -12,7 +12,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.place import connected, index_options
+from ppmctl.cli.package_source import connected, index_options
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments import name_lookup, update

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ppmctl import files, output
-from ppmctl.cli.env_place import found, name_argument, of_index, revision_argument
+from ppmctl.cli.env_options import found, name_argument, of_index, revision_argument
 from ppmctl.cli.options import Answer
 from ppmctl.client import identity
 from ppmctl.distributions import environment_revision as formats

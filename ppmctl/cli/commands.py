@@ -1,0 +1,119 @@
+"""The commands: a file a noun; each parses, calls one function, and renders what comes back."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from ppmctl import __version__, events, output
+from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError
+from ppmctl.extras import with_extra
+
+# command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
+_COMMANDS = {
+    "audit": ("audit", "audit", "Print who changed what, and what was refused."),
+    "client-config": ("client_config", "client_config", "Set up pip, uv, poetry, twine and others for an index."),
+    "completion": ("completion", "completion", "Print what makes a shell complete ppmctl's commands."),
+    "config": ("config", "config", "Print the settings in force, each with where it comes from."),
+    "doctor": ("doctor", "doctor", "Try all that stands between here and an index, and name what mends it."),
+    "env": ("env", "env", "Share named lists of requirements: make, change, lock and install them."),
+    "health": ("serve", "health", "Try whether a running server is healthy."),
+    "index": ("index", "index", "Rebuild, check or fill an index."),
+    "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
+    "login": ("login", "login", "Log in to an index, and keep its credential and URL."),
+    "logout": ("login", "logout", "Take a login's credential out of where it was put."),
+    "package": ("package", "package", "List, show, search, download; yank, remove."),
+    "publish": ("publish", "publish", "Build, check and upload a release, and see it in the index."),
+    "self-check": ("self_check", "self_check", "Try whether this release works here."),
+    "serve": ("serve", "serve", "Serve an index."),
+    "token": ("token", "token", "Create, list and revoke tokens; take out what has expired."),
+    "stats": ("stats", "stats", "Count projects, files, bytes and uploads."),
+    "whoami": ("login", "whoami", "Print who one is at an index, and what one may do."),
+    "user": ("user", "user", "Add, list, disable and remove the users of an index."),
+}
+
+# what the extra `server` has: who publishes, installs or administers from elsewhere does without
+_OF_SERVERS = ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug")
+
+_SIGNALLED = 128  # and the signal's number, as shells have it
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name, _help = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"ppmctl.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_module, _name, line) in sorted(_COMMANDS.items())])
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ppmctl")
+@click.option("-v", "--verbose", is_flag=True, help="Show a traceback with an error.")
+def cli(verbose: bool) -> None:
+    """Run a private Python package index, and publish to it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
+    if os.getpid() == 1:  # of a container: nothing ends it by default, and a stop would wait for its time to be over
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(_SIGNALLED + number))
+    if names := os.environ.get("PPMCTL_NAMES"):  # of files on the machine where `--on` was typed
+        output.rename(json.loads(names))
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `ppmctl` with `arguments`; its exit code."""
+    verbose = bool({"-v", "--verbose"} & set(arguments[:1]))
+    in_json = "--json" in arguments
+    events.listen(events.Listener(note=output.say, progress=output.progress))
+    try:
+        outcome: Any = cli.main(args=arguments, prog_name="ppmctl", standalone_mode=False)
+    except BrokenPipeError:
+        return 0
+    except (Exception, KeyboardInterrupt) as exc:
+        if isinstance(exc, click.ClickException) and not in_json:
+            exc.show()
+            return exc.exit_code
+        error = _error(exc)
+        if verbose and not isinstance(error, Interrupted):
+            output.say(traceback.format_exc())
+        output.error(error, in_json=in_json)
+        return error.exit_code
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _error(exc: Exception | KeyboardInterrupt) -> PpmError:
+    """Return what an exception says to a user, with its exit code."""
+    if isinstance(exc, PpmError):
+        return exc
+    if isinstance(exc, click.ClickException):
+        kind = UsageError if exc.exit_code == EXIT_USAGE else PpmError
+        return kind(exc.format_message())
+    if isinstance(exc, (click.Abort, KeyboardInterrupt)):
+        return Interrupted()
+    if isinstance(exc, ModuleNotFoundError) and (exc.name or "").partition(".")[0] in _OF_SERVERS:
+        return _no_server(exc)
+    return Bug(exc)
+
+
+def _no_server(exc: ModuleNotFoundError) -> PpmError:
+    return PpmError(
+        f"That is done beside a volume, for which this ppmctl lacks what a server needs ({exc.name}).",
+        hint=f"Run it there: --on ssh://HOST or docker://CONTAINER; or add it here: {with_extra('server')}",
+    )
