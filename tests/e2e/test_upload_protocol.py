@@ -94,7 +94,7 @@ def zip_sdist(*, version: str = "1.0", **more: bytes) -> bytes:
 def test_what_is_no_distribution_is_refused(unchanged: Server) -> None:
     """pypiserver took anything of the right name; installers fail on it, or worse.
 
-    The reasons come as they are from `dists.inspect`: tests/unit/test_dists.py has all of them.
+    The reasons come as they are from `dists.inspect`: tests/unit/distributions/test_distribution.py has all of them.
     """
     for filename, content, reason in (
         (WHEEL_NAME, b"", "not a readable archive"),

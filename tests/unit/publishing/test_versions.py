@@ -45,7 +45,7 @@ def test_each_step_from_each_kind_of_version(version: str) -> None:
 
 
 def test_the_documents_say_what_each_step_makes() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "publish.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "publish.md").read_text()
     rows = re.findall(r"^\| (\d\S*) \| (\S+) \| (\S+) \| (\S+) \| (\S+)[^|]* \|$", text, re.MULTILINE)
     assert len(rows) == 9
     for version, *expected in rows:
