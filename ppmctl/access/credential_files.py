@@ -1,7 +1,7 @@
 """The files of `credentials/`, read as values and changed as one.
 
-`htpasswd` has the lines that let somebody in right now, and `nginx/` the same as nginx reads it
-(`ppmctl.access.nginx_htpasswd`); `access.yml` what each credential is for; `disabled` the lines that were taken out, so that they can be given back.
+`htpasswd` has the lines that are valid now, and `nginx/` the same as nginx reads it (`ppmctl.access.nginx_htpasswd`);
+`access.yml` says what each credential is for; `disabled` has the lines that were removed and can be given back.
 Where a right grows, access.yml is written first; where it shrinks, the lines: what a crash leaves is never stronger
 than before or after.
 """

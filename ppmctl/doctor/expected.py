@@ -26,7 +26,8 @@ class Expected:
     """Values of variables of the inventory, without their ppm_ (roles/*/README.md), and how they are tried.
 
     `certificate` is what the host has for nginx, PEM, or "" if that is not known. `address` is connected to, "" to
-    ask the DNS. `publish` is the version of the probe to publish, "" for none; `python` has the pip that installs it, "" for ppmctl's own. `removed` are versions that were removed again: then nothing else is tried.
+    ask the DNS. `publish` is the version of the probe to publish, "" for none; `python` has the pip that installs it,
+    "" for ppmctl's own. `removed` are versions that were removed again: then nothing else is tried.
     """
 
     tls: str

@@ -1,4 +1,4 @@
-"""A server takes the files that somebody copies into `drop/`; which ones, and when, is in tests/unit/server/test_drop_folder.py."""
+"""A server takes files that are copied into `drop/`: which ones, and when, is in unit/server/test_drop_folder.py."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_help_is_printed_for_every_command(path: tuple[str, ...], capsys: pytest
 def test_help_loads_nothing_slow() -> None:
     """`ppmctl --help` is typed by people who wait for it."""
     probe = (
-        "import sys; from ppmctl import cli; cli.run(['--help']);"
+        "import sys; from ppmctl.cli import commands; commands.run(['--help']);"
         "slow = {'pypiserver', 'gunicorn', 'passlib', 'twine', 'build', 'requests', 'rich', 'yaml', 'werkzeug'};"
         "sys.exit(sorted(slow & set(sys.modules)))"
     )
@@ -79,10 +79,10 @@ WITHOUT_A_SERVER = """
 import json, sys
 for name in ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug"):
     sys.modules[name] = None
-from ppmctl import cli
+from ppmctl.cli import commands
 from ppmctl.remote import command
 command.run = lambda target, arguments, **_: print(*arguments) or 7
-json.dump([cli.run(typed) for typed in json.loads(sys.argv[1])], open(sys.argv[2], "w"))
+json.dump([commands.run(typed) for typed in json.loads(sys.argv[1])], open(sys.argv[2], "w"))
 """
 
 

@@ -236,7 +236,8 @@ def test_nothing_is_asked_where_a_file_is_missing(tmp_path: Path, monkeypatch: p
 def test_help_loads_nothing_of_it() -> None:
     """Neither `ppmctl --help` nor a command that runs here waits for what only --on needs."""
     probe = (
-        "import sys; from ppmctl import cli; cli.run(['--help']); cli.run(['index', 'check', '--help']);"
+        "import sys; from ppmctl.cli import commands;"
+        "commands.run(['--help']); commands.run(['index', 'check', '--help']);"
         "slow = {'ppmctl.remote.command', 'ppmctl.remote.target'};"
         "sys.exit(sorted(slow & set(sys.modules)))"
     )

@@ -21,7 +21,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerSettings:
     volume = Volume(root=tmp_path)
     volume.prepare()
     (volume.simple / "index.json").write_text("{}")
-    monkeypatch.setattr(health.local, "Connection", lambda *_arguments, **_options: Served())
+    monkeypatch.setattr(health.unix_http, "Connection", lambda *_arguments, **_options: Served())
     return server_settings(tmp_path, environ={})
 
 
