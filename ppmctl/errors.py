@@ -11,6 +11,9 @@ EXIT_BUG = 3
 EXIT_CREDENTIALS = 4
 EXIT_INTERRUPTED = 130
 
+# What is raised by code that reads JSON which does not have the expected form.
+NOT_SUCH_JSON = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
 
 def some(names: Iterable[str], most: int = 3) -> str:
     """Return names for a message, no more than `most`, and how many more there are: a, b, c and 4 more."""

@@ -10,9 +10,9 @@ from typing import Literal, Required, TypedDict
 from ppmctl.access import audit_log
 from ppmctl.access.credential_files import Change, Known
 from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, stamp
-from ppmctl.client.credential import Secret
 from ppmctl.errors import CredentialError, PpmError, UsageError
 from ppmctl.index.layout import Volume
+from ppmctl.secret import Secret
 
 State = Literal["active", "disabled", "expired", "no secret"]
 

@@ -20,9 +20,9 @@ from ppmctl.access import account as rules
 from ppmctl.access import credential_files, htpasswd, invites, rights
 from ppmctl.access.account import SERVER, Account, Actor, Deliver, Grant, Issued, NotAllowed, UserGrant
 from ppmctl.access.credential_files import Change
-from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
+from ppmctl.secret import Secret
 
 
 def accounts(volume: Volume, *, owner: str | None = None) -> tuple[Account, ...]:

@@ -20,9 +20,9 @@ from ppmctl.access import credential_files, htpasswd, rights
 from ppmctl.access.account import Actor, narrowed, noun
 from ppmctl.access.credential_files import Change
 from ppmctl.access.rights import Access
-from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
+from ppmctl.secret import Secret
 
 DECLARED = "ppm:declared"  # who made it, in access.yml; no user can be called so
 

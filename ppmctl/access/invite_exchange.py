@@ -9,9 +9,9 @@ from ppmctl import files
 from ppmctl.access import accounts, credential_files, invites
 from ppmctl.access.account import Actor, Issued, NotAllowed, Taken, require_live, unknown
 from ppmctl.access.invites import Invite
-from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
+from ppmctl.secret import Secret
 
 _PURPOSE = re.compile(r"[A-Za-z0-9._-]{1,48}", re.ASCII)
 _TOKENS = 100  # of one purpose: laptop, laptop-2, …

@@ -17,12 +17,13 @@ from ppmctl.cli.target import credential_option
 from ppmctl.client import credential, index_url, keyring_store, login_store
 from ppmctl.client import identity as identity_module
 from ppmctl.client import login as login_module
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Transport
 from ppmctl.client.identity import Identity
 from ppmctl.client.index_url import Address
 from ppmctl.client.login_store import Login
 from ppmctl.errors import CredentialError, PpmError, UsageError
+from ppmctl.secret import Secret
 
 _MAX_LINE = 4096  # characters of a credential or a code that comes from elsewhere
 

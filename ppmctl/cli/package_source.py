@@ -76,8 +76,8 @@ class Place:
         from ppmctl.client.query import Query, SimpleApi
 
         if self.root is not None:
-            from ppmctl.index.catalog import Catalogue
             from ppmctl.index.store import Store
+            from ppmctl.server.catalog import Catalogue
 
             yield Query(Catalogue(Store(find_volume(there(self.root)))))
             return

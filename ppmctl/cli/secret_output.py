@@ -15,8 +15,8 @@ from ppmctl.access import rights
 from ppmctl.access.account import Account, Issued
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import actor, open_volume
-from ppmctl.client.credential import Secret
 from ppmctl.errors import PpmError
+from ppmctl.secret import Secret
 
 
 def _end_of(_context: click.Context, _parameter: click.Parameter, duration: str | None) -> str | None:

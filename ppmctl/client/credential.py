@@ -6,12 +6,13 @@ import netrc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ppmctl import user_dirs
 from ppmctl.client import keyring_store, login_store
 from ppmctl.errors import CredentialError
 from ppmctl.files import whose
+from ppmctl.secret import Secret
 
 if TYPE_CHECKING:
     from ppmctl.client.index_url import Address
@@ -25,30 +26,6 @@ PLACES = (
 )
 # Whatever runs somebody else's code (a build) is not handed these.
 SECRET_VARIABLES = ("PPMCTL_CREDENTIAL_FILE", "PPMCTL_TOKEN", "TWINE_PASSWORD")
-
-
-class Secret:
-    """A text that shows itself as `***` wherever it is printed, formatted or logged; `reveal` gives it out."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A secret is not written to files.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Transport, denied, failed
 from ppmctl.client.index_url import Address
 from ppmctl.errors import CredentialError, PpmError
+from ppmctl.secret import Secret
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from ppmctl.client import login_store, user_config
-from ppmctl.client.credential import Secret
 from ppmctl.errors import UsageError
 from ppmctl.files import whose
+from ppmctl.secret import Secret
 
 VARIABLE = "PPMCTL_INDEX"
 # Hosts, with spaces between, that plain HTTP is right for: nobody but the two ends is on the network in between.

@@ -14,11 +14,11 @@ from ppmctl import events
 from ppmctl.client.download import Downloaded, Source
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
-from ppmctl.client.simple_api import NOT_SUCH_JSON, Index
+from ppmctl.client.simple_api import Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
-from ppmctl.errors import PpmError, Unreachable, UsageError
+from ppmctl.errors import NOT_SUCH_JSON, PpmError, Unreachable, UsageError
 from ppmctl.index import statistics
 from ppmctl.index.statistics import Holding, Statistics
 
@@ -27,7 +27,7 @@ _COMPARED = 20_000  # names, which takes a second
 
 
 class Projects(Protocol):
-    """Where projects are read from: a volume (`ppmctl.index.catalog`), or a Simple API."""
+    """Where projects are read from: a volume (`ppmctl.server.catalog`), or a Simple API."""
 
     where: str
 

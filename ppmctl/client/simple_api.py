@@ -11,15 +11,13 @@ from ppmctl.client.http import Answer, Transport, absolute, failed
 from ppmctl.client.index_url import Address
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.distributions.project_page import ProjectPage
-from ppmctl.errors import PpmError
+from ppmctl.errors import NOT_SUCH_JSON, PpmError
 
 # As pip sends it, so that every index has an answer to it.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 _JSON = ("application/vnd.pypi.simple.v1+json", "application/json")
 _HTML = ("application/vnd.pypi.simple.v1+html", "text/html")
 _GONE = (404, 410)
-# How a document that somebody else wrote can be something else than was expected.
-NOT_SUCH_JSON = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Index:

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 from ppmctl.distributions import small_wheel
+from ppmctl.distributions.distribution import Filename
 from ppmctl.distributions.environment_revision import (
     ABOUT,
     FILES,
@@ -21,11 +22,13 @@ from ppmctl.distributions.environment_revision import (
     REQUIREMENTS,
     Revision,
     distribution,
+    environment_of,
     file_head,
     listing,
+    normalise,
     rendered,
 )
-from ppmctl.errors import InvalidDistribution, UsageError
+from ppmctl.errors import InvalidDistribution, Refused, UsageError
 
 _FOLDER = "ppm-env"
 _NONE = "It is not the revision of an environment"
@@ -112,3 +115,20 @@ def _read(wheel: Path | bytes) -> dict[str, bytes]:
             return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as exc:
         raise NotARevision(f"It is no wheel: {' '.join(str(exc).split())[:200]}.") from exc
+
+
+def check(name: Filename, wheel: Path) -> Revision:
+    """Return the revision that a file of an environment is. Raise Refused with 400 if it is not one."""
+    environment = environment_of(name.project) or ""
+    if name.kind != "wheel":
+        raise Refused(400, f"{name.project} is an environment: its revisions are wheels, and it has no sdists")
+    try:
+        normalise(environment)
+        revision = from_wheel(wheel)
+    except UsageError as exc:
+        raise Refused(400, exc.message) from exc
+    except NotARevision as exc:
+        raise Refused(400, f"{name.filename}: {exc.message}") from exc
+    if (revision.name, revision.filename) != (environment, name.filename):
+        raise Refused(400, f"{name.filename} holds what belongs into {revision.filename}")
+    return revision

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from ppmctl import events
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Transport
 from ppmctl.client.simple_api import ACCEPT, Index, parse_page
 from ppmctl.doctor import clients
 from ppmctl.doctor.client_model import Client, bare, configure, is_index, names, run
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.errors import PpmError
+from ppmctl.secret import Secret
 
 ASKED = 200  # names, each of which is a request to the other index
 _AT_ONCE = 4

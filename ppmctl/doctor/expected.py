@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import get_args
 
-from ppmctl.client.discovery import ReadAccess, Upstream
 from ppmctl.distributions.distribution import normalise
 from ppmctl.errors import UsageError
+from ppmctl.index.discovery import ReadAccess, Upstream
 
 _CHOICES = {
     "tls": ("letsencrypt", "provided", "selfsigned", "none"),

@@ -9,10 +9,10 @@ from email import message_from_bytes
 
 from ppmctl.client import discovery
 from ppmctl.client.http import Answer
-from ppmctl.client.simple_api import NOT_SUCH_JSON
 from ppmctl.doctor.expected import SITE
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.sample_project import Sample, ask, choose
+from ppmctl.errors import NOT_SUCH_JSON
 
 # for an index that has a thing not: it is old, and so is what it would have to be replaced with
 _BETTER = "ppmctl serve  offers it, and  ppmctl index adopt FOLDER  takes the files of another server's folder."

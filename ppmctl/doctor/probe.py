@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from ppmctl.client.upload import wheel_form
 from ppmctl.distributions import small_wheel
 
 # One project for all probes: what was in an index once keeps its folder there and the names of its files.
@@ -37,8 +38,6 @@ class Probe:
     @property
     def form(self) -> Any:
         """Return its upload as clients send it, a requests_toolbelt MultipartEncoder."""
-        from ppmctl.publishing.upload import wheel_form
-
         fields = {"metadata_version": "2.1", "name": PROJECT, "version": self.version}
         return wheel_form(self.filename, self.content, fields)
 

@@ -6,11 +6,12 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Answer
 from ppmctl.doctor.expected import SITE, Expected
 from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.probe import MODULE, PROJECT
+from ppmctl.secret import Secret
 
 _STATUSES = {
     500: "The server's error log says why (on the host: tail /var/log/nginx/error.log; journalctl -u ppm.service).",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import certifi
 
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Answer
 from ppmctl.client.simple_api import ACCEPT, parse_names, parse_page
 from ppmctl.doctor import probe
@@ -27,6 +27,7 @@ from ppmctl.doctor.finding import Finding, Visit
 from ppmctl.doctor.probe import PROJECT, Probe
 from ppmctl.doctor.promises import CREDENTIALS, answered, unexpected, wrong_secret
 from ppmctl.doctor.sample_project import Sample
+from ppmctl.secret import Secret
 
 _LIST_SECONDS = 5.0  # the list of projects may follow a new project within two
 _PIP_SECONDS = 120.0

@@ -43,7 +43,7 @@ class Journal:
 
 
 def journal(values: Mapping[str, Any]) -> Journal:
-    """Read what an index says of an environment; what makes no sense is one of `simple.NOT_SUCH_JSON`."""
+    """Read what an index says of an environment; what makes no sense is one of NOT_SUCH_JSON."""
     # an entry of a list has the latest revision alone, with what is said of it beside
     lines = values.get("revisions", [values])
     latest = values["latest"] if "revisions" in values else values["revision"]

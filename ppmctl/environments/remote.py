@@ -13,19 +13,20 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from ppmctl.client import upload
 from ppmctl.client.download import Source
 from ppmctl.client.http import Answer, Transport, failed
 from ppmctl.client.index_url import Address
 from ppmctl.client.package_admin import RemotePackages
 from ppmctl.client.retry import Patience
-from ppmctl.client.simple_api import NOT_SUCH_JSON, Index
+from ppmctl.client.simple_api import Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
 from ppmctl.distributions.project_page import PageFile
 from ppmctl.environments.log import Journal, Line, journal
-from ppmctl.errors import PpmError, Unreachable
+from ppmctl.errors import NOT_SUCH_JSON, PpmError, Unreachable
 
 _T = TypeVar("_T")
 
@@ -111,15 +112,14 @@ class Remote:
 
     def publish(self, revision: Revision) -> bool:
         """Publish the next revision; False where somebody else was faster and has its number."""
-        from ppmctl.publishing import upload
-
         content, attempts = to_wheel(revision), 0
 
         def send() -> Answer:
             nonlocal attempts
             attempts += 1
             fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
-            answer = upload.send_wheel(revision.filename, content, fields, self.address.upload, self.transport)
+            form = upload.wheel_form(revision.filename, content, fields)
+            answer = upload.send(form, self.address.upload, self.transport)
             return self.transport.checked(answer, f"{revision.filename} could not be uploaded")
 
         answer = self._patience().sit_out(send, Unreachable)

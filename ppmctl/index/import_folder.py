@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ppmctl import events
-from ppmctl.distributions import distribution
+from ppmctl.distributions import distribution, environment_wheel
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import project_folder
 from ppmctl.index.store import Store
-from ppmctl.server import environment_policy
 
 BY = "adopt"
 
@@ -93,7 +92,7 @@ def _take(store: Store, path: Path, *, hard_links: bool, done: Adopted) -> str:
             done.same.append(path.name)
             return name.project
         if environment_of(name.project) is not None:
-            environment_policy.check(name, received.path)
+            environment_wheel.check(name, received.path)
         when = project_folder.timestamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ppmctl.access.audit_query import Entry
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.distributions.project_page import ProjectPage, total
 from ppmctl.index.project_folder import timestamp
@@ -135,33 +134,11 @@ class Statistics:
 def of_holdings(holdings: Iterable[Holding]) -> Statistics:
     """What the projects say by themselves, as everybody who may read can know it."""
     holdings = tuple(holdings)
-    return Statistics(holdings=holdings, uploads=_sum(holding.uploads for holding in holdings))
+    return Statistics(holdings=holdings, uploads=add_up(holding.uploads for holding in holdings))
 
 
-def of_volume(holdings: Iterable[Holding], filenames: Iterable[str], entries: Iterable[Entry]) -> Statistics:
-    """The same with what the audit's `entries` add; `filenames` are those that are here, and counted already."""
-    holdings, here = tuple(holdings), set(filenames)
-    uploads = Counter(_sum(holding.uploads for holding in holdings))
-    publishers = Counter(_sum(holding.publishers for holding in holdings))
-    changes: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
-    for entry in entries:
-        if not entry.is_done:
-            refused[str(entry.values.get("status", "other"))] += _times(entry)
-            continue
-        changes[entry.action] += 1
-        if entry.action == "publish" and entry.what not in here:  # removed since
-            uploads[f"{entry.time:%Y-%m}"] += 1
-            publishers[entry.by] += 1
-    return Statistics(holdings=holdings, uploads=uploads, publishers=publishers, changes=changes, refused=refused)
-
-
-def _times(entry: Entry) -> int:
-    count = entry.values.get("refused", 1)  # of a line that stands for many
-    return count if isinstance(count, int) else 1
-
-
-def _sum(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
+def add_up(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """Return the sum of several counts, by key."""
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)

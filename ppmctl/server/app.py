@@ -13,9 +13,9 @@ from werkzeug.wrappers import Request, Response
 from ppmctl import files
 from ppmctl.access import audit_log
 from ppmctl.access.credential_files import Access, Credentials
-from ppmctl.client import discovery
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
+from ppmctl.index import discovery
 from ppmctl.index.store import Store
 from ppmctl.server import token_api, uploads
 from ppmctl.server.environments_api import Environments

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from ppmctl import files
 from ppmctl.access import audit_log
-from ppmctl.distributions import distribution
+from ppmctl.distributions import distribution, environment_wheel
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
-from ppmctl.server import environment_policy
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class Watcher:
                 raise PpmError(f"{path.name} changed while it was read")
             try:
                 if environment_of(dist.name.project) is not None:
-                    environment_policy.check(dist.name, received.path)
+                    environment_wheel.check(dist.name, received.path)
                 self._store.put(received, dist, by=BY)
             except Refused:
                 if not self._store.holds(dist.name, received.sha256):

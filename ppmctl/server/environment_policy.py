@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ppmctl.access.rights import Access
 from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions import environment_wheel
 from ppmctl.distributions.distribution import Filename
 from ppmctl.distributions.environment_revision import Revision, environment_of
-from ppmctl.distributions.environment_wheel import NotARevision, from_wheel
-from ppmctl.errors import Refused, UsageError
+from ppmctl.errors import Refused
 from ppmctl.index import environment_files, project_folder
 from ppmctl.index.project_folder import Folder
 from ppmctl.index.store import Store
@@ -41,34 +41,17 @@ def demand_revision(store: Store, name: Filename, wheel: Path, by: Access) -> No
 
 
 def check_next(store: Store, name: Filename, wheel: Path) -> Revision:
-    """The revision that `name` is, of an environment. Refused: 400 as `check`, 409 where it leaves a gap.
+    """Return the revision that `name` is, of an environment. Raise Refused: 400 as `check`, 409 if it leaves a gap.
 
     A number that is taken passes: of two that both come next the store takes one, and tells the other.
     """
-    revision = check(name, wheel)
+    revision = environment_wheel.check(name, wheel)
     content = _content(store, name.project) or Folder(project=name.project)
     removed = (formats.number_of(revision.name, filename) for filename in content.removed)
     used = {*(issue.number for issue in environment_files.issues(content)), *filter(None, removed)}
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
         raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")
-    return revision
-
-
-def check(name: Filename, wheel: Path) -> Revision:
-    """The revision that a file of an environment is. Refused, 400, where it is none."""
-    environment = environment_of(name.project) or ""
-    if name.kind != "wheel":
-        raise Refused(400, f"{name.project} is an environment: its revisions are wheels, and it has no sdists")
-    try:
-        formats.normalise(environment)
-        revision = from_wheel(wheel)
-    except UsageError as exc:
-        raise Refused(400, exc.message) from exc
-    except NotARevision as exc:
-        raise Refused(400, f"{name.filename}: {exc.message}") from exc
-    if (revision.name, revision.filename) != (environment, name.filename):
-        raise Refused(400, f"{name.filename} holds what belongs into {revision.filename}")
     return revision
 
 

@@ -12,11 +12,11 @@ from werkzeug.wrappers import Request, Response
 from ppmctl.access.credential_files import Access
 from ppmctl.distributions.distribution import is_name, normalise
 from ppmctl.errors import Refused
-from ppmctl.index.catalog import Catalogue
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 from ppmctl.index.statistics import of_holdings
 from ppmctl.index.store import Store
 from ppmctl.server import environment_policy, json_api
+from ppmctl.server.catalog import Catalogue
 
 _RELEASE = "/api/packages/<project>/<release>"
 _ROUTES = json_api.routes(

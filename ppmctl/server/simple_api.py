@@ -14,10 +14,10 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from ppmctl.client import discovery
 from ppmctl.distributions.distribution import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
+from ppmctl.index import discovery
 from ppmctl.index.layout import METADATA
 from ppmctl.index.pages import PACKED
 from ppmctl.index.store import Store
@@ -44,7 +44,10 @@ class Reader:
         found: Response | None
         match request.path.split("/")[1:]:
             case _ if request.path == discovery.PATH:
-                found = Response(discovery.document(self._settings), mimetype="application/json")
+                found = Response(
+                    discovery.document(upstream=self._settings.upstream, read_access=self._settings.read_access),
+                    mimetype="application/json",
+                )
                 found.headers["Cache-Control"] = "no-cache"
             case ["simple"]:
                 found = moved(request, "/simple/")

@@ -15,8 +15,7 @@ from support.debian import Tree
 from support.rendering import CHECKOUT, Directive
 
 from ansible_collections.ppm.index.plugins.plugin_utils import inventory_values
-from ppmctl.client import discovery
-from ppmctl.server import settings
+from ppmctl.index import discovery
 
 TLS = ("letsencrypt", "provided", "selfsigned", "none")
 READ_ACCESS = ("authenticated", "public")
@@ -232,8 +231,7 @@ def test_the_index_says_of_itself_what_the_application_says(
         (server,) = index_servers(rendering.parse(path))
         (location,) = (found for found in locations(server) if found.arguments == ("=", discovery.PATH))
         (answer,) = location.all("return")
-        flags = {"read_access": read_access, "upstream": upstream}
-        said = discovery.document(settings.server_settings(tmp_path, flags=flags, environ={}))
+        said = discovery.document(upstream=upstream, read_access=read_access)
         assert answer.arguments == ("200", said.decode().replace("\n", "\\n"))
 
 

@@ -20,7 +20,7 @@ from support.evidence import until
 from support.servers import JSON, ppmctl
 from support.webserver import Site
 
-from ppmctl.client import discovery
+from ppmctl.index import discovery
 from ppmctl.server import content_negotiation
 
 WHEEL = wheels.wheel("still-here", "1.0")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ppmctl.client import discovery
+from ppmctl.index import discovery
 from ppmctl.server import content_negotiation
 from support import wheels
 from support.environments import revision

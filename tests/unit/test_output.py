@@ -15,9 +15,9 @@ import pytest
 
 from ppmctl import output
 from ppmctl.cli import commands
-from ppmctl.client.credential import Secret
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.index.import_folder import Left
+from ppmctl.secret import Secret
 
 MOMENT = datetime(2026, 3, 1, 22, 30, 5, tzinfo=UTC)
 ROWS = [("a.whl", output.Bytes(46_415_120), MOMENT), ("long-name.whl", None, None)]

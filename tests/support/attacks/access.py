@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ppmctl.client import discovery
+from ppmctl.index import discovery
 from support.attacks.model import METHODS, STRAY_SECRET, Attack, status, unauthenticated
 from support.raw import Target, basic, request
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ppmctl.client import credential
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.index_url import Address, resolve
 from ppmctl.errors import CredentialError, PpmError
+from ppmctl.secret import Secret
 
 URL = "https://index.test:8443"
 PYPIRC = f"""[distutils]

@@ -1,19 +1,18 @@
-"""What an index says of itself: exactly so much, and whatever else is at its URL is no index of ppm's."""
+"""The discovery document: its exact content, and that anything else at its URL is not an index of ppm's."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ppmctl.client import discovery
-from ppmctl.client.discovery import Offer
+from ppmctl.client.discovery import discover
 from ppmctl.client.http import Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.errors import PpmError, Unavailable, Unreachable
-from ppmctl.server import settings as settings_module
+from ppmctl.index import discovery
+from ppmctl.index.discovery import Offer
 
 WHOLE = {
     "ppm": 1,
@@ -24,10 +23,6 @@ WHOLE = {
     "read": "authenticated",
 }
 HERE = Address(base="https://index.test/team", upload="https://index.test/team/legacy/")
-
-
-def settings(tmp_path: Path, **flags: str) -> settings_module.ServerSettings:
-    return settings_module.server_settings(tmp_path, flags={"private_names": ["acme-*"], **flags}, environ={})
 
 
 class Saying(Transport):
@@ -45,18 +40,18 @@ class Saying(Transport):
         return Answer(url=url, status=self.status, reason="", headers={}, body=self.body)
 
 
-def test_the_document_of_the_usual_settings(tmp_path: Path) -> None:
+def test_the_document_of_the_usual_settings() -> None:
     """As it stands in docs/http.md; the private names, the volume and the version are nobody's business."""
-    text = discovery.document(settings(tmp_path))
+    text = discovery.document(upstream="redirect", read_access="authenticated")
     assert json.loads(text) == WHOLE
     assert text.splitlines(keepends=True) == [text]
 
 
 @pytest.mark.parametrize("upstream", ["redirect", "none"])
 @pytest.mark.parametrize("read", ["authenticated", "public"])
-def test_what_is_said_is_read(tmp_path: Path, upstream: Any, read: Any) -> None:
-    transport = Saying(body=discovery.document(settings(tmp_path, upstream=upstream, read_access=read)))
-    assert discovery.discover(HERE, transport) == Offer(upstream=upstream, read_access=read)
+def test_what_is_said_is_read(upstream: Any, read: Any) -> None:
+    transport = Saying(body=discovery.document(upstream=upstream, read_access=read))
+    assert discover(HERE, transport) == Offer(upstream=upstream, read_access=read)
     assert transport.asked == [("GET", "https://index.test/team/.well-known/ppm.json")]
 
 
@@ -68,7 +63,7 @@ def test_what_a_later_index_adds_is_ignored() -> None:
 
 @pytest.mark.parametrize("status", [204, 301, 302, 401, 403, 404, 405, 410])
 def test_another_index_says_nothing(status: int) -> None:
-    assert discovery.discover(HERE, Saying(status, json.dumps(WHOLE).encode())) is None
+    assert discover(HERE, Saying(status, json.dumps(WHOLE).encode())) is None
 
 
 @pytest.mark.parametrize(
@@ -98,16 +93,16 @@ def test_another_index_says_nothing(status: int) -> None:
     ],
 )
 def test_what_is_no_such_document_says_nothing(body: bytes) -> None:
-    assert discovery.discover(HERE, Saying(body=body)) is None
+    assert discover(HERE, Saying(body=body)) is None
 
 
 def test_a_server_that_is_away_is_no_answer() -> None:
     with pytest.raises(Unreachable):
-        discovery.discover(HERE, Saying(error=Unreachable("away")))
+        discover(HERE, Saying(error=Unreachable("away")))
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_an_index_that_is_busy_is_not_another_index(status: int) -> None:
     """Taken for one, it would be configured beside the public index, where names of its own can be taken."""
     with pytest.raises(Unavailable):
-        discovery.discover(HERE, Saying(status, json.dumps(WHOLE).encode()))
+        discover(HERE, Saying(status, json.dumps(WHOLE).encode()))

@@ -19,9 +19,10 @@ from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnection
 
 from ppmctl.client import connection_errors, http
 from ppmctl.client.connection_errors import explain
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Answer, Transport, denied
 from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
+from ppmctl.secret import Secret
 
 URL = "https://index.test:8443/simple/demo/"
 CONNECTION = HTTPConnection("index.test")

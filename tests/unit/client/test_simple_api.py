@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ppmctl.client import index_url, simple_api
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Answer, Transport
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import CredentialError, PpmError
+from ppmctl.secret import Secret
 
 BASE = "https://index.test/team"
 URL = f"{BASE}/simple/demo/"

@@ -16,13 +16,14 @@ import yaml
 
 from ppmctl.cli import commands
 from ppmctl.client import discovery, netrc_file
-from ppmctl.client.credential import Credential, Secret
-from ppmctl.client.discovery import Offer
+from ppmctl.client.credential import Credential
 from ppmctl.client.index_url import Address, resolve
 from ppmctl.client_config import file_edit, file_locations, index_target
 from ppmctl.client_config.file_edit import printed
 from ppmctl.client_config.index_target import Form, Here, IndexTarget, Scope
 from ppmctl.errors import PpmError, Unreachable, UsageError
+from ppmctl.index.discovery import Offer
+from ppmctl.secret import Secret
 
 HOME = Path("/nowhere")
 TEAM = "https://index.test/team"

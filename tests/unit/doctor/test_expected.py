@@ -19,7 +19,7 @@ import pytest
 
 from ansible_collections.ppm.index.plugins.filter.self_check import self_check
 from ppmctl.cli.commands import cli
-from ppmctl.client.credential import Credential, Secret
+from ppmctl.client.credential import Credential
 from ppmctl.client.http import Answer
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import ACCEPT
@@ -30,6 +30,7 @@ from ppmctl.doctor.probe import PROJECT
 from ppmctl.doctor.sample_project import Sample
 from ppmctl.errors import UsageError
 from ppmctl.publishing.check import check
+from ppmctl.secret import Secret
 
 HOST = Expected(tls="letsencrypt", read_access="authenticated", upstream="redirect", hsts_max_age=100)
 VERSION = "1795911278.1"

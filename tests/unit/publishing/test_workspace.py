@@ -224,7 +224,7 @@ def test_the_form_is_what_the_legacy_protocol_asks_for(tmp_path: Path) -> None:
         b"License-File: LICENSE\nDescription-Content-Type: text/markdown\n\nLong \xc3\xa4 text\n"
     )
     file = check(wheels.write(tmp_path, wheels.wheel("de-mo", "1.0", meta=meta)))
-    fields = upload.form(file)
+    fields = upload.fields(file)
     for field in [
         (":action", "file_upload"),
         ("protocol_version", "1"),

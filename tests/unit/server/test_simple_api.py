@@ -15,9 +15,9 @@ from werkzeug.http import http_date
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from ppmctl.client import discovery
 from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
+from ppmctl.index import discovery
 from ppmctl.index.store import Store
 from ppmctl.server import content_negotiation
 from ppmctl.server.settings import ServerSettings

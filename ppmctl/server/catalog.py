@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 
 from ppmctl import files
 from ppmctl.access import audit_query
+from ppmctl.access.audit_query import Entry
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage
@@ -55,7 +58,7 @@ class Catalogue:
         read = (project_folder.read(self._store.volume, name) for name in self.names())
         # also of projects that hide theirs
         here = [file.filename for content in read if content is not None for file in content.files]
-        return statistics.of_volume(self.holdings(), here, audit_query.read(self._store.volume).entries)
+        return _with_audit(self.holdings(), here, audit_query.read(self._store.volume).entries)
 
     def _holding(self, name: str) -> Holding | None:
         try:
@@ -87,3 +90,26 @@ def _page(content: Folder) -> ProjectPage:
     # as an index shows it, so that the answers are the same
     values = pages.page_values(content, pages.listed_files(content))
     return ProjectPage.from_json(values, lambda url: url.removeprefix("../../"))
+
+
+def _with_audit(holdings: Iterable[Holding], filenames: Iterable[str], entries: Iterable[Entry]) -> Statistics:
+    """The same with what the audit's `entries` add; `filenames` are those that are here, and counted already."""
+    holdings, here = tuple(holdings), set(filenames)
+    uploads = statistics.add_up(holding.uploads for holding in holdings)
+    publishers = statistics.add_up(holding.publishers for holding in holdings)
+    changes: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for entry in entries:
+        if not entry.is_done:
+            refused[str(entry.values.get("status", "other"))] += _times(entry)
+            continue
+        changes[entry.action] += 1
+        if entry.action == "publish" and entry.what not in here:  # removed since
+            uploads[f"{entry.time:%Y-%m}"] += 1
+            publishers[entry.by] += 1
+    return Statistics(holdings=holdings, uploads=uploads, publishers=publishers, changes=changes, refused=refused)
+
+
+def _times(entry: Entry) -> int:
+    count = entry.values.get("refused", 1)  # of a line that stands for many
+    return count if isinstance(count, int) else 1

@@ -1,0 +1,29 @@
+"""A secret that is shown nowhere unless it is asked for."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class Secret:
+    """A text that shows itself as `***` wherever it is printed, formatted or logged; `reveal` gives it out."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret is not written to files.")
