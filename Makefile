@@ -90,6 +90,7 @@ needs:
 lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, hadolint, yamllint, ansible-lint, and locks in step with pyproject.toml
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	git ls-files -z plugins/module_utils 'scripts/*.py' 'docker/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
 	cd collections && git -C .. ls-files -z 'plugins/*.py' | sed -z 's|^|ansible_collections/ppm/index/|' | MYPYPATH=. xargs -0 ../$(BIN)/mypy --config-file ../pyproject.toml --explicit-package-bases

@@ -30,8 +30,8 @@ KILLED = ("killed", "timeout")
 
 
 def main() -> int:
-    statuses = {path.name.removesuffix(".py.meta"): read(path) for path in sorted(MUTANTS.glob("*.meta"))}
-    print(f"{'module':10} {'mutants':>8} {'killed':>8} {'survived':>9} {'untested':>9} {'rate':>7}")
+    statuses = {name(path): read(path) for path in sorted(MUTANTS.rglob("*.meta"))}
+    print(f"{'module':26} {'mutants':>8} {'killed':>8} {'survived':>9} {'untested':>9} {'rate':>7}")
     low = False
     for module, found in [*statuses.items(), ("all", sum(statuses.values(), Counter()))]:
         killed, total = sum(found[status] for status in KILLED), found.total()
@@ -40,13 +40,18 @@ def main() -> int:
         below = rate < FLOORS.get(module, 0)
         low = low or below
         print(
-            f"{module:10} {total:8} {killed:8} {total - killed - untested - waiting:9} {untested:9} {rate:6.1f}%"
+            f"{module:26} {total:8} {killed:8} {total - killed - untested - waiting:9} {untested:9} {rate:6.1f}%"
             f"{f'  below {FLOORS[module]} %' if below else ''}"
         )
     if not statuses or any(found["not checked"] for found in statuses.values()):
         print("Not all mutants were tried: `make mutation` tries them.")
         return 2
     return int(low)
+
+
+def name(path: Path) -> str:
+    """Return the dotted name of the module below ppmctl whose results are at `path`."""
+    return ".".join(path.relative_to(MUTANTS).parts).removesuffix(".py.meta")
 
 
 def read(path: Path) -> Counter[str]:
