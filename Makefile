@@ -87,7 +87,7 @@ faults: needs $(VENV)/.dev ## plant known faults in a copy, one by one: each is 
 needs:
 	@scripts/apt-needs tests/apt.txt
 
-lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, hadolint, yamllint, ansible-lint, and locks in step with pyproject.toml
+lint: needs $(VENV)/.dev ## ruff, import-linter, mypy, shellcheck, hadolint, yamllint, ansible-lint, locks, generated files, subjects of commits
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache --no-logo
@@ -100,6 +100,7 @@ lint: needs $(VENV)/.dev ## ruff, mypy, shellcheck, hadolint, yamllint, ansible-
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q
 	$(BIN)/python scripts/check_locks.py
 	$(BIN)/python scripts/generate.py --check
+	$(BIN)/cz check --rev-range "$$(git rev-list --max-count=50 HEAD | tail -1)..HEAD"
 
 generate: $(VENV)/.dev ## write anew what is derived from the code and the roles: READMEs, Accept table, docker/*/rendered
 	$(BIN)/python scripts/generate.py
