@@ -21,6 +21,9 @@ from testbed.acme import Acme
 from testbed.bed import Bed
 from testbed.hosts import Host
 
+# two hosts from nothing, and each playbook of the README: 5 minutes on an idle machine, 15 on a busy one
+pytestmark = pytest.mark.timeout(1800)
+
 TO_SEE_IT, *YOURS = readme.blocks()["On a host"]
 FOREIGN = ("ANSIBLE", "MAKE", "MFLAGS", "ARGS", "VIRTUAL_ENV", "PPM", "HOST_PORT")
 
@@ -33,8 +36,13 @@ def environ() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Iterator[Path]:
-    """What one gets who clones this checkout. Its .venv is made by the commands; its host goes with the module."""
+    """A clone of this checkout with the .venv of these tests; its host is removed with the module.
+
+    A .venv from nothing is made by `make up` in tests/e2e/test_readme.py, and by `make compose-config`, which needs
+    Ansible, in tests/docker/test_readme_docker.py.
+    """
     folder = copies.copy(tmp_path_factory.mktemp("clone") / "ppm")
+    copies.add_environment(folder)
     yield folder
     subprocess.run(["make", "host-down"], cwd=folder, env=environ, capture_output=True, timeout=300, check=False)
 

@@ -1,9 +1,11 @@
-"""Copies of this checkout, as somebody has it who cloned it."""
+"""Copies of this checkout, as a fresh clone has it."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -18,3 +20,30 @@ def copy(target: Path) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
     return target
+
+
+def add_environment(checkout: Path) -> None:
+    """Give a copy of this checkout the .venv that these tests run in, as if `make .venv/.dev` had made it there.
+
+    Files are hard links, but for those that name this checkout: scripts, and the link to the editable package.
+    """
+    environment = checkout / ".venv"
+    shutil.copytree(sys.prefix, environment, symlinks=True, copy_function=_link)
+    package = next(environment.glob("lib/python3*/site-packages"))
+    names = [*environment.glob("bin/*"), *package.glob("*.pth"), *package.glob("ppmctl-*.dist-info/*")]
+    for path in [environment / "pyvenv.cfg", *names]:
+        if path.is_file() and not path.is_symlink() and os.fsencode(ROOT) in (content := path.read_bytes()):
+            mode = path.stat().st_mode
+            path.unlink()  # another link to the file stays as it is
+            path.write_bytes(content.replace(os.fsencode(ROOT), os.fsencode(checkout)))
+            path.chmod(mode)
+    for stamp in (".server", ".hosts", ".dev"):
+        (environment / stamp).unlink(missing_ok=True)
+        (environment / stamp).touch()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # on another file system
+        shutil.copy2(source, target)
