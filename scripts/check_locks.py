@@ -24,7 +24,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-# lock → the extras that it includes, besides the project's own dependencies
+# lock → the extras that it includes, in addition to the project's own dependencies
 LOCKS = {
     "server": ("server",),
     "hosts": ("server", "hosts"),

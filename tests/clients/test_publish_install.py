@@ -126,10 +126,10 @@ def test_a_large_upload(index: Served, run_as_user: Callable[..., str], client: 
     client.put(path.name, path.read_bytes())
     before = index.restarts()
     run_as_user(f"twine upload {path.name}")
-    there, back = run_as_user(
+    uploaded, downloaded = run_as_user(
         f"pip-newest download -q --no-deps -d back large && sha256sum {path.name} back/*"
     ).splitlines()
-    assert there.split()[0] == back.split()[0]
+    assert uploaded.split()[0] == downloaded.split()[0]
     assert index.restarts() == before
     assert index.look(UNDER_WAY) == ""
 

@@ -142,8 +142,8 @@ def test_the_audit_log_has_refusals_and_no_secret(filled_index: Served, holders:
     refused = perform(filled_index, reader, "publish")
     assert refused.status_code == 403
     lines = [json.loads(line) for line in filled_index.look("tail -n 40 audit.jsonl").splitlines()]
-    found = [line for line in lines if line.get("by") == reader.name and "403" in json.dumps(line)]
-    assert found, lines
+    entries = [line for line in lines if line.get("by") == reader.name and "403" in json.dumps(line)]
+    assert entries, lines
     audit = filled_index.look("cat audit.jsonl")
     for holder in holders:
         sent = holder.headers.get("Authorization", "").partition(" ")[2]
@@ -169,7 +169,7 @@ def perform(index: Served, holder: Holder, action: str) -> requests.Response:
     searched += (
         b"</member></struct></value></param><param><value><string>or</string></value></param></params></methodCall>"
     )
-    ways: dict[str, Callable[[], requests.Response]] = {
+    requests_by_action: dict[str, Callable[[], requests.Response]] = {
         "list": lambda: ask("GET", "/simple/"),
         "page": lambda: ask("GET", f"/simple/{IN_SCOPE}/"),
         "file": lambda: ask("GET", file),
@@ -192,14 +192,14 @@ def perform(index: Served, holder: Holder, action: str) -> requests.Response:
         "yank": lambda: ask("PUT", f"/api/packages/{IN_SCOPE}/2.0/yank"),
         "unyank": lambda: ask("DELETE", f"/api/packages/{IN_SCOPE}/2.0/yank"),
         "status": lambda: ask("PUT", f"/api/packages/{IN_SCOPE}/status", json={"status": "active"}),
-        "remove": lambda: ask("DELETE", f"/api/packages/{IN_SCOPE}/{there}"),
+        "remove": lambda: ask("DELETE", f"/api/packages/{IN_SCOPE}/{version}"),
     }
-    there = "2.0"
+    version = "2.0"
     if action == "remove":
-        there = f"4.{next(_fresh)}"
+        version = f"4.{next(_fresh)}"
         if holder.expected(action) == 200:
-            assert index.upload(wheel(IN_SCOPE, there)).status_code == 200
-    return ways[action]()
+            assert index.upload(wheel(IN_SCOPE, version)).status_code == 200
+    return requests_by_action[action]()
 
 
 def _bare(request: requests.PreparedRequest) -> requests.PreparedRequest:

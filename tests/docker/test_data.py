@@ -56,19 +56,19 @@ def on_a_host(index: Deployed, folder: Path, auth: tuple[str, str]) -> Iterator[
         index.host.run("systemctl start ppm.socket ppm.service")
 
 
-def require_content(index: Served, kept: dict[str, str]) -> None:
+def require_content(index: Served, hashes: dict[str, str]) -> None:
     """Fail unless all published files are served, credentials work, and a new upload succeeds."""
     listed = {file["filename"]: file for file in index.page(planted.PROJECT)["files"]}
-    assert {name: file["hashes"]["sha256"] for name, file in listed.items()} == kept
+    assert {name: file["hashes"]["sha256"] for name, file in listed.items()} == hashes
     assert listed["planted-1.0-py3-none-any.whl"]["yanked"] == "broken"
-    for name, digest in kept.items():
+    for name, digest in hashes.items():
         assert evidence.sha256(index.get(f"/packages/{planted.PROJECT}/{name}").content) == digest
     assert index.get("/simple/", auth=(index.auth[0], "wrong")).status_code == 401
-    taken = next(iter(kept))
+    taken = next(iter(hashes))
     assert index.upload((taken, b"something else")).status_code in (400, 409), "a name is taken once"
     made = planted.fresh(planted.PROJECT)
     assert index.upload(made.file).status_code == 200
-    kept[made.filename] = made.sha256
+    hashes[made.filename] = made.sha256
     index.ppmctl("index check")
 
 
@@ -84,15 +84,15 @@ def test_from_compose_to_embedded_to_a_host_and_back(
     first = new_compose(environment=composed.settings_of(folder))
     planted.plant(first)
     first.ppmctl(f"package yank {planted.PROJECT} 1.0 --reason broken")
-    kept = published(first)
-    require_content(first, kept)
+    hashes = published(first)
+    require_content(first, hashes)
     first.compose.down()
 
     with embedded(folder, first.auth) as index:
-        require_content(index, kept)
+        require_content(index, hashes)
 
     with on_a_host(deployed(13), folder, first.auth) as made:
-        require_content(made, kept)
+        require_content(made, hashes)
         made.host.run(f"systemctl stop ppm.socket ppm.service && tar -C {ROOT} -cf {_VOLUME} .")
         volume = made.host.box.get(_VOLUME)
 
@@ -104,7 +104,7 @@ def test_from_compose_to_embedded_to_a_host_and_back(
     back = new_compose(environment=environment, up=False)
     back.secret = first.secret
     back.up()
-    require_content(back, kept)
+    require_content(back, hashes)
     before = Reads(back.wire, planted.reads_over(back.wire).answers)
     back.compose.stop(composed.APPLICATION)
     before.ask_all()

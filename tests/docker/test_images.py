@@ -46,8 +46,8 @@ _numbers = itertools.count(1)
 
 
 def image_attributes(bed: Bed, tag: str) -> dict[str, Any]:
-    found: dict[str, Any] = bed.engine.api.images.get(tag).attrs
-    return found
+    attributes: dict[str, Any] = bed.engine.api.images.get(tag).attrs
+    return attributes
 
 
 # what is in an image
@@ -86,15 +86,15 @@ def test_the_application_image_has_no_installer(bed: Bed, images: str) -> None:
         locked = re.findall(
             r"^([a-z0-9.-]+)==(\S+)", (copies.ROOT / "locks" / "server.txt").read_text(), re.MULTILINE
         )
-        there = box.run(
+        listed = box.run(
             "python -c 'from importlib.metadata import distributions as d\n"
             "for one in d(): print(one.name, one.version)'",
             user="",
         )
-        found = {(canonicalize_name(name), version) for name, version in map(str.split, there.out.splitlines())}
-        found -= {("ppmctl", ppmctl.__version__)}
-        assert len(found) > 20
-        assert found <= set(locked)
+        installed = {(canonicalize_name(name), version) for name, version in map(str.split, listed.out.splitlines())}
+        installed -= {("ppmctl", ppmctl.__version__)}
+        assert len(installed) > 20
+        assert installed <= set(locked)
     finally:
         box.remove()
 
@@ -167,8 +167,8 @@ def test_built_images_are_removed_with_their_lease(bed: Bed, tmp_path: Path) -> 
     made, of = Compose(engine=bed.engine, project=here.lease.name, files=(file,)), here.lease.name
 
     def images_of_lease() -> dict[str, tuple[str, ...]]:
-        found = bed.engine.api.api.images(filters={"label": f"{container.LEASE}={of}"})
-        return {image["Labels"]["probe"]: tuple(sorted(image["RepoTags"] or ())) for image in found}
+        labelled = bed.engine.api.api.images(filters={"label": f"{container.LEASE}={of}"})
+        return {image["Labels"]["probe"]: tuple(sorted(image["RepoTags"] or ())) for image in labelled}
 
     try:
         for probe, tag in (("1", of), ("2", f"{of}-next"), ("3", of), ("4", own)):
@@ -353,12 +353,12 @@ def refusal(box: Container) -> str:
 
 def owners_and_modes(root: Path) -> dict[Path, tuple[int, int, int]]:
     """Return owner, group and mode of all files in `root`; skip those that a server removes at the same time."""
-    found = {}
+    modes = {}
     for path in [root, *root.rglob("*")]:
         with contextlib.suppress(FileNotFoundError):
             entry = path.stat()
-            found[path] = (entry.st_uid, entry.st_gid, entry.st_mode)
-    return found
+            modes[path] = (entry.st_uid, entry.st_gid, entry.st_mode)
+    return modes
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o700])

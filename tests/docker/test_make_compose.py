@@ -63,8 +63,8 @@ def ask(folder: Path, path: str = "/simple/") -> requests.Response:
 
 def containers(bed: Bed, project: str) -> dict[str, str]:
     labels = {"label": f"com.docker.compose.project={project}"}
-    found = bed.engine.api.containers.list(all=True, filters=labels)
-    return {box.labels["com.docker.compose.service"]: box.id for box in found}
+    boxes = bed.engine.api.containers.list(all=True, filters=labels)
+    return {box.labels["com.docker.compose.service"]: box.id for box in boxes}
 
 
 def volumes(bed: Bed, project: str) -> list[str]:

@@ -320,7 +320,7 @@ def test_a_pypirc_of_several_sections(publisher: Publisher, tmp_path: Path) -> N
     assert "section [here]" in by_url.err
     by_name = publisher.run(*made, credential="", PPM_PYPIRC=pypirc, PPMCTL_INDEX="here")
     assert states(by_name) == ["same"]
-    assert not any("s3cret" in said.out + said.err for said in (by_url, by_name))
+    assert not any("s3cret" in done.out + done.err for done in (by_url, by_name))
 
 
 def test_docker_inspect_and_logs_show_no_secret(publisher: Publisher, tmp_path: Path) -> None:

@@ -220,9 +220,9 @@ def test_the_first_certificate_is_issued_and_served(index: TlsDeployment) -> Non
     log = index.log("certbot")
     assert "nginx has a temporary certificate" in log
     assert "the certificate for index.test is in its place, valid until 20" in log
-    found = index.certificate()
-    assert found.domains == [DOMAIN]
-    assert "Pebble Intermediate" in found.issuer
+    served = index.certificate()
+    assert served.domains == [DOMAIN]
+    assert "Pebble Intermediate" in served.issuer
     assert "the new one is served" in index.log("nginx")
     with index.session() as session:
         made = planted.fresh("secured")
@@ -299,7 +299,7 @@ def test_a_renewal_fails_no_request(index: TlsDeployment, figures: list[str]) ->
     def renew() -> None:
         index.compose.call("restart", "certbot")
         # for a tenth of a second after a reload, nginx's old workers still accept connections (old certificate)
-        seen.add(eventually(index.certificate, lambda found: found.serial not in seen, seconds=60).serial)
+        seen.add(eventually(index.certificate, lambda served: served.serial not in seen, seconds=60).serial)
 
     streams = [Stream("page", page, pause=0.02), Stream("file", read, pause=0.05)]
     streams += [Stream("slow upload", upload) for _ in range(2)]
@@ -364,7 +364,7 @@ def test_reasons_for_no_certificate_while_nginx_serves_on(index: TlsDeployment, 
     assert "asking " not in index.log("certbot"), "the authority is not asked a fourth time"
     index.certbot("rm", "/var/lib/certbot/failures")
     index.compose.call("restart", "certbot")
-    eventually(index.certificate, lambda found: found.serial != before.serial, seconds=60)
+    eventually(index.certificate, lambda served: served.serial != before.serial, seconds=60)
     assert index.compose.container("nginx").id == box.id
 
 
@@ -428,7 +428,7 @@ def test_a_provided_certificate(network_with_acme: tuple[Bed, Acme, str], images
 
         env.write_text(env.read_text().replace("PPM_UID=4321\n", ""))
         assert "changed=1 " in secured.configure(made.checkout, provide("second")), "nothing but the pair has changed"
-        eventually(made.certificate, lambda found: found.serial != first.serial, seconds=60)
+        eventually(made.certificate, lambda served: served.serial != first.serial, seconds=60)
         made.wait_for_message("nginx", "the new one is served")
 
         mine = key.read_bytes()

@@ -54,7 +54,7 @@ def reads(index: Deployed, wire: Wire) -> Reads:
         page = index.get("/simple/", headers={"Accept": JSON})
         return {project["name"] for project in page.json()["projects"]}
 
-    eventually(listed, lambda found: found >= projects)
+    eventually(listed, lambda names: names >= projects)
     return planted.reads(index)
 
 

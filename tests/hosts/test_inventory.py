@@ -199,10 +199,10 @@ def test_unsuitable_hosts_are_unchanged_and_all_reasons_are_named(
     )
     assert SECRET not in result.output
     for name, refused in REFUSALS.items():
-        found = problems(result, name)
-        assert len(found) == len(refused.problems), (name, found)
+        reported = problems(result, name)
+        assert len(reported) == len(refused.problems), (name, reported)
         for problem in refused.problems:
-            assert any(one.startswith(problem) for one in found), (name, problem, found)
+            assert any(one.startswith(problem) for one in reported), (name, problem, reported)
 
 
 def problems(result: Result, name: str) -> list[str]:

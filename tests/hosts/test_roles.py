@@ -213,7 +213,7 @@ def certificate_files(index: Deployed) -> str:
 
 def test_a_certificate_is_issued_after_a_refused_one(web: HostForRoles) -> None:
     web.role("letsencrypt")
-    assert eventually(lambda: issuer_or_error(web), lambda found: "Pebble" in found)
+    assert eventually(lambda: issuer_or_error(web), lambda text: "Pebble" in text)
     timer = web.host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer").out
     assert timer == "enabled\nactive\n"
 
@@ -233,7 +233,7 @@ def test_a_provided_certificate_and_its_replacement(web: HostForRoles, tmp_path:
     chain, key = authority.issue(web.folder / "first", web.domain)
     before = web.workers()
     web.certificate_tasks(ppm_tls="provided", ppm_tls_certificate=str(chain), ppm_tls_key=str(key))
-    eventually(lambda: issuer_or_error(web, root), lambda found: "Issuing" in found)
+    eventually(lambda: issuer_or_error(web, root), lambda text: "Issuing" in text)
     first = certificate(web, root=root)
     assert web.host.run("stat -c '%F %a %U' /etc/ppm/tls/privkey.pem").out == "regular file 600 root\n"
 
@@ -247,7 +247,7 @@ def test_a_provided_certificate_and_its_replacement(web: HostForRoles, tmp_path:
     brought, reloaded = "letsencrypt : Copy the certificate and its key", "nginx : Reload nginx"
     assert [run.changed for run in runs] == [(brought, reloaded), ()]
     assert "PRIVATE KEY" not in runs[0].output
-    second = eventually(lambda: certificate(web, root=root), lambda found: found.serial != first.serial)
+    second = eventually(lambda: certificate(web, root=root), lambda served: served.serial != first.serial)
     assert second.domains == [web.domain]
     after = web.workers()
     assert before[0] == between[0] == after[0]

@@ -90,9 +90,9 @@ def test_check_mode_does_nothing(index: Deployed) -> None:
 
 def test_a_stopped_application_is_reported_while_reads_work(index: Deployed) -> None:
     with broken(index, "systemctl stop ppm.socket ppm.service", "systemctl start ppm.socket ppm.service"):
-        found = problems(self_check(index, expect=2))
-    assert found.keys() == {"publish", "server"}
-    assert "systemctl status ppm.socket ppm.service" in found["publish"]
+        reported = problems(self_check(index, expect=2))
+    assert reported.keys() == {"publish", "server"}
+    assert "systemctl status ppm.socket ppm.service" in reported["publish"]
 
 
 def test_all_problems_are_reported_in_one_run(index: Deployed) -> None:
@@ -103,13 +103,13 @@ def test_all_problems_are_reported_in_one_run(index: Deployed) -> None:
         "sed -i s/no-cache/max-age=600/ /etc/nginx/ppm/page.conf",
     )
     with broken(index, f"{SAVE_NGINX}; {' && '.join(edits)} && {RELOAD}", f"{RESTORE_NGINX}; {RELOAD}"):
-        found = problems(self_check(index, expect=2))
-    assert found.keys() == {"headers", "anonymous", "pages"}
-    assert "no Strict-Transport-Security (ppm_hsts_max_age)" in found["headers"]
-    assert "200 (OK) instead of 401 for /simple/" in found["anonymous"]
-    assert "for 600 seconds" in found["pages"]
-    assert "Run site.yml again" in found["headers"]
-    assert "Run site.yml again" in found["anonymous"]
+        reported = problems(self_check(index, expect=2))
+    assert reported.keys() == {"headers", "anonymous", "pages"}
+    assert "no Strict-Transport-Security (ppm_hsts_max_age)" in reported["headers"]
+    assert "200 (OK) instead of 401 for /simple/" in reported["anonymous"]
+    assert "for 600 seconds" in reported["pages"]
+    assert "Run site.yml again" in reported["headers"]
+    assert "Run site.yml again" in reported["anonymous"]
 
 
 def test_no_credential_is_sent_to_an_untrusted_certificate(index: Deployed) -> None:
@@ -125,13 +125,13 @@ def test_no_credential_is_sent_to_an_untrusted_certificate(index: Deployed) -> N
         f"{RESTORE_NGINX}; rm /root/key.pem /root/expired.pem; {RELOAD}",
     ):
         result = self_check(index, expect=2)
-    found = problems(result)
-    assert found.keys() == {"tls", "nginx"}
+    reported = problems(result)
+    assert reported.keys() == {"tls", "nginx"}
     faults = " ".join(re.findall(r"^ +WRONG +tls +(.*)$", result.output, re.MULTILINE))
     assert "it expired on 2020-04-01" in faults.replace("its certificate", "it")
     assert "is for old.test, not for" in faults
     assert "self-signed" in faults
-    assert "systemctl reload nginx" in found["nginx"]
+    assert "systemctl reload nginx" in reported["nginx"]
     assert re.search(r"not tried +refusals +not tried, because of: tls", result.output)
 
 

@@ -41,7 +41,7 @@ def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> No
     host.run(f"sed -i '1i renew_before_expiry = 99999 days' {settings}")
     try:
         host.run("systemctl start certbot.service")
-        renewed = eventually(lambda: certificate(index), lambda found: found.serial != before.serial)
+        renewed = eventually(lambda: certificate(index), lambda served: served.serial != before.serial)
 
         # another service's site is broken: nginx keeps its configuration, and the journal has the error
         host.run("echo 'server {' > /etc/nginx/conf.d/broken.conf; systemctl start certbot.service")
@@ -53,7 +53,7 @@ def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> No
     finally:
         host.run(f"rm -f /etc/nginx/conf.d/broken.conf; sed -i '/^renew_before_expiry/d' {settings}")
     host.run("systemctl reload nginx")
-    eventually(lambda: certificate(index), lambda found: found.serial != renewed.serial)
+    eventually(lambda: certificate(index), lambda served: served.serial != renewed.serial)
 
 
 WRITE, RELOAD = "nginx : Write the configuration", "nginx : Reload nginx"
@@ -82,8 +82,8 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
         assert after.keys() == before.keys()
         return {path for path in after if after[path] != before[path]}
 
-    def digest(found: dict[str, str]) -> str:
-        return found["/etc/nginx/ppm/headers.conf"].split()[-1]
+    def digest(listing: dict[str, str]) -> str:
+        return listing["/etc/nginx/ppm/headers.conf"].split()[-1]
 
     of_both = {"ppm_max_upload_size": "1M", "ppm_private_names": ["six", "acme-*"]}
     of_nginx = {"ppm_hsts_max_age": 600}
@@ -126,12 +126,12 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
 def test_a_reboot_loses_nothing(index: Deployed) -> None:
     made = wheel("before-reboot", "1.0")
     assert index.upload(made).status_code == 200
-    kept = ("/srv/ppm/packages", "/srv/ppm/credentials", "/opt/ppm", "/etc/ppm", "/etc/nginx", "/etc/letsencrypt")
-    issued, state = certificate(index), files(index.host, *kept)
+    folders = ("/srv/ppm/packages", "/srv/ppm/credentials", "/opt/ppm", "/etc/ppm", "/etc/nginx", "/etc/letsencrypt")
+    issued, state = certificate(index), files(index.host, *folders)
     pages = [index.get(path).content for path in ("/simple/", "/simple/before-reboot/")]
     index.host.reboot()
     assert index.host.run("systemctl is-system-running", check=False).out == "running\n"
-    assert files(index.host, *kept) == state
+    assert files(index.host, *folders) == state
     assert certificate(index) == issued
     assert [index.get(path).content for path in ("/simple/", "/simple/before-reboot/")] == pages
     assert index.get(f"/packages/before-reboot/{made[0]}").content == made[1]

@@ -141,8 +141,8 @@ def test_owner_group_and_mode_of_files(machine: Machine) -> None:
     lines = machine.check_output(
         f"stat -c '%n %U %G %a' {' '.join(OWNERS_AND_MODES)}; stat -Lc 'key %U %G %a' {KEY}"
     ).splitlines()
-    found = {path: (user, group, int(mode, 8)) for path, user, group, mode in map(str.split, lines)}
-    assert found == OWNERS_AND_MODES | {"key": ("root", "root", 0o600)}
+    actual = {path: (user, group, int(mode, 8)) for path, user, group, mode in map(str.split, lines)}
+    assert actual == OWNERS_AND_MODES | {"key": ("root", "root", 0o600)}
 
 
 def test_nothing_is_world_writable(machine: Machine) -> None:
@@ -196,8 +196,8 @@ def test_limits_and_restart_settings_of_the_units(machine: Machine) -> None:
         "nginx.service": {"StartLimitIntervalUSec": "0", "Restart": "on-failure"},
     }
     for unit, properties in wanted.items():
-        found = machine.check_output(f"systemctl show {' '.join(f'-p {name}' for name in properties)} {unit}")
-        assert dict(line.split("=", 1) for line in found.splitlines()) == properties
+        output = machine.check_output(f"systemctl show {' '.join(f'-p {name}' for name in properties)} {unit}")
+        assert dict(line.split("=", 1) for line in output.splitlines()) == properties
     current = int(machine.check_output("systemctl show -p TasksCurrent --value ppm.service"))
     assert current < 64, "of 128: the threads of requests and a few more"
 

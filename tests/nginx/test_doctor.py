@@ -62,11 +62,11 @@ def test_doctor_publishes_a_probe_and_finds_unexpected_settings(site: Site, envi
         "publish": "1795911278.1",
         "certificate": (site.places.tls / "fullchain.pem").read_text(),
     }
-    found = states(site, environ, "--expect", json.dumps(expected), expect=0)
-    assert set(found.values()) == {"ok"}, found
+    reported = states(site, environ, "--expect", json.dumps(expected), expect=0)
+    assert set(reported.values()) == {"ok"}, reported
     by_host = {"nginx", "versions", "http2", "strangers", "health", "headers", "anonymous", "secret", "upstream"}
     by_probe = {"refusals", "publish", "immutable", "listed", "page", "reader", "revoked", "install"}
-    assert found.keys() >= {*by_host, *by_probe, "private", "side files", "pages", "files", "metadata"}
+    assert reported.keys() >= {*by_host, *by_probe, "private", "side files", "pages", "files", "metadata"}
     filename = "ppm_self_check-1795911278.1-py3-none-any.whl"
     assert site.get(f"/packages/ppm-self-check/{filename}", auth=(site.user, site.secret)).status_code == 200
     removed = json.dumps(expected | {"removed": ["1795911278.1"]})
@@ -80,7 +80,7 @@ def test_doctor_publishes_a_probe_and_finds_unexpected_settings(site: Site, envi
         "certificate": OTHER_CERTIFICATE,
         "publish": "",
     }
-    found = states(site, environ, "--expect", json.dumps(other), expect=1)
-    wrong = [check for check, state in found.items() if state == "fail"]
+    reported = states(site, environ, "--expect", json.dumps(other), expect=1)
+    wrong = [check for check, state in reported.items() if state == "fail"]
     assert wrong == ["headers", "upstream", "anonymous", "files"]
-    assert found["nginx"] == "skip"
+    assert reported["nginx"] == "skip"

@@ -36,20 +36,20 @@ def test_ppmctl_package_over_nginx(site: Site, tmp_path: Path) -> None:
     reader = user_machine(site, tmp_path, "reader", "reader")
     publisher = user_machine(site, tmp_path, "publisher", "publisher")
     admin = user_machine(site, tmp_path, "admin-too", "admin")
-    found = [{"name": "sea-maps", "version": "1.0+x.1", "summary": "Draws the sea"}]
+    results = [{"name": "sea-maps", "version": "1.0+x.1", "summary": "Draws the sea"}]
     search = ("package", "search", "SEA", "draws", "--json")
-    assert json.loads(run(reader, *search)) == found
+    assert json.loads(run(reader, *search)) == results
     assert "no project 'requests'" in run(reader, "package", "show", "requests", expect=1), "it is only redirected"
     with site.without_application():
         assert run(reader, "package", "list") == "sea-maps\n"
-        assert json.loads(run(reader, *search)) == found
+        assert json.loads(run(reader, *search)) == results
         run(reader, "package", "download", "sea-maps", "--all")
         assert "Try again in a moment" in run(publisher, "package", "yank", "sea-maps", "0.9", expect=1)
     assert {path.name for path in reader.home.glob("sea_maps-*")} == site.filenames("sea-maps")
     assert "does not allow this" in run(reader, "package", "yank", "sea-maps", "0.9", expect=4)
     assert "does not allow this" in run(publisher, "package", "remove", "sea-maps", "0.9", "--yes", expect=4)
     run(publisher, "package", "yank", "sea-maps", "1.0+x.1", "--reason", "fog")
-    assert json.loads(run(reader, *search)) == [{**found[0], "version": "0.9"}]
+    assert json.loads(run(reader, *search)) == [{**results[0], "version": "0.9"}]
     run(admin, "package", "remove", "sea-maps", "sea_maps-0.9.tar.gz", "--yes")
     assert site.filenames("sea-maps") == {"sea_maps-1.0+x.1-py3-none-any.whl"}
     assert site.upload(wheels.sdist("sea-maps", "0.9")).status_code == 409

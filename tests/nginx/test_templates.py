@@ -104,7 +104,7 @@ def locations(server: Directive) -> Iterator[Directive]:
 
 
 def values(directive: Directive, name: str) -> list[str]:
-    return [" ".join(found.arguments) for found in directive.walk() if found.name == name]
+    return [" ".join(child.arguments) for child in directive.walk() if child.name == name]
 
 
 @debian.only(13)
@@ -214,13 +214,13 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
         open_to_all = []
         for location in locations(server):
             name = " ".join(location.arguments)
-            ends = [found for found in location.walk() if found.name == "return"]
-            ends += [found for found in location.walk() if found.name == "rewrite" and found.arguments[-1] != "break"]
+            ends = [child for child in location.walk() if child.name == "return"]
+            ends += [child for child in location.walk() if child.name == "rewrite" and child.arguments[-1] != "break"]
             if not name.startswith("@") and ends:
                 open_to_all.append(name)
             if own_values(location, "auth_basic") == ["off"]:
                 open_to_all.append(name)
-            assert not any(found.name == "satisfy" for found in location.walk())
+            assert not any(child.name == "satisfy" for child in location.walk())
         public = ["= /RPC2"] if read_access == "public" else []
         assert open_to_all == [*["= /healthz"] * 2, *[f"= {discovery.PATH}"] * 2, *public, "= /api/join"]
 
@@ -231,7 +231,7 @@ def test_nginx_and_the_application_have_the_same_discovery_document(
     """Both build it from the same settings; nginx serves it without the application."""
     for (_tls, read_access, upstream), path in combinations.items():
         (server,) = index_servers(rendering.parse(path))
-        (location,) = (found for found in locations(server) if found.arguments == ("=", discovery.PATH))
+        (location,) = (child for child in locations(server) if child.arguments == ("=", discovery.PATH))
         (answer,) = location.all("return")
         document = discovery.document(upstream=upstream, read_access=read_access)
         assert answer.arguments == ("200", document.decode().replace("\n", "\\n"))
@@ -251,7 +251,7 @@ def test_every_location_has_all_error_pages(combinations: dict[tuple[str, str, s
 
 
 def own_values(directive: Directive, name: str) -> list[str]:
-    return [" ".join(found.arguments) for found in directive.all(name)]
+    return [" ".join(child.arguments) for child in directive.all(name)]
 
 
 def test_every_answer_has_the_same_headers(combinations: dict[tuple[str, str, str], Path]) -> None:
@@ -269,7 +269,7 @@ def test_every_answer_has_the_same_headers(combinations: dict[tuple[str, str, st
         }
         assert all(arguments[-1] == "always" for arguments in wanted)
         checked = 0
-        for block in (found for found in server.walk() if found.block and found is not server):
+        for block in (child for child in server.walk() if child.block and child is not server):
             here = {header.arguments for header in block.all("add_header")}
             assert not here or here >= wanted, block.arguments
             checked += bool(here)
@@ -366,13 +366,13 @@ def test_no_ipv6_listeners_without_ipv6(tree: Tree, tmp_path: Path) -> None:
 def test_the_configuration_parser_of_these_tests(tmp_path: Path, rendered: Callable[..., Path]) -> None:
     """The parser follows nginx's grammar: quotes, escapes, comments and blocks."""
     (tmp_path / "x.conf").write_text('a "b;\\"{" \'c }\' d#e ${f}; # g;\nif ($h ~ "^(?:i{1,2})$") { j; }\nk{ }')
-    found = rendering.parse(tmp_path, "/x.conf").block
-    assert [(one.name, one.arguments) for one in found] == [
+    directives = rendering.parse(tmp_path, "/x.conf").block
+    assert [(one.name, one.arguments) for one in directives] == [
         ("a", ('b;\\"{', "c }", "d#e", "${f}")),
         ("if", ("($h", "~", "^(?:i{1,2})$", ")")),
         ("k", ()),
     ]
-    assert found[1].block[0].name == "j"
+    assert directives[1].block[0].name == "j"
     configuration = rendering.parse(rendered())
     assert values(configuration, "user") == ["www-data"]
     assert len(list(configuration.walk())) > 150
@@ -383,8 +383,8 @@ def test_the_configuration_of_the_images_is_what_the_roles_render(tmp_path: Path
     rendering.render([(tmp_path / "ROLE" / "rendered", {"render_for": "containers", "render_ipv6": False})])
 
     def files(folder: Path) -> dict[str, str]:
-        found = (path for path in folder.glob("*/rendered/**/*") if path.is_file())
-        return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in found}
+        paths = (path for path in folder.glob("*/rendered/**/*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in paths}
 
     assert len(files(tmp_path)) > 7
     assert files(tmp_path) == files(CHECKOUT / "docker")
