@@ -39,7 +39,7 @@ DIES_AS_A_SERVICE = (
 def checkout(folder: Path, **changes: str) -> Path:
     """Copy this checkout as another release, with another unit, and return its folder.
 
-    `server="…"` puts statements at the beginning of ppmctl/server/gunicorn.py.
+    `**{"server/app": "…"}` puts statements at the beginning of ppmctl/server/app.py.
     """
     copies.copy(folder)
     first = "from __future__ import annotations\n"
@@ -124,9 +124,8 @@ def working_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def broken_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a checkout with a release that fails for two reasons."""
-    return checkout(
-        tmp_path_factory.mktemp("broken") / "release", app=FAILS_SELF_CHECK, **{"cli/serve": DIES_AS_A_SERVICE}
-    )
+    changes = {"server/app": FAILS_SELF_CHECK, "cli/serve": DIES_AS_A_SERVICE}
+    return checkout(tmp_path_factory.mktemp("broken") / "release", **changes)
 
 
 @pytest.fixture(scope="module")
