@@ -64,7 +64,7 @@ def secret_file(path: Path | None) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield lambda _line: None
         return
-    descriptor, is_new = files.born(path)
+    descriptor, is_new = files.open_private(path)
 
     def write(line: str) -> None:
         try:

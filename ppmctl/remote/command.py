@@ -206,7 +206,7 @@ def _read(path: Path) -> bytes:
 @contextlib.contextmanager
 def _receiver(path: Path) -> Iterator[Callable[[bytes], None]]:
     """Give what writes the file `path`, which is made for this; it goes again if nothing was written to it."""
-    descriptor, is_new = files.born(path)
+    descriptor, is_new = files.open_private(path)
 
     def receive(content: bytes) -> None:
         try:

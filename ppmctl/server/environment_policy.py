@@ -25,7 +25,7 @@ OWNERS_STATUSES = frozenset({"active", "archived"})
 def demand_change(store: Store, project: str, by: Access) -> None:
     """Refused, 403, where `project` is an environment that is not for this credential to change."""
     content = _content(store, project)
-    if content is None or not environment_files.issues(content) or _is_its_owner(content, by):
+    if content is None or not environment_files.revisions(content) or _is_its_owner(content, by):
         return
     if not environment_files.is_shared(store.volume, content):
         owner = environment_files.owner(content)
@@ -36,7 +36,7 @@ def demand_change(store: Store, project: str, by: Access) -> None:
 def demand_revision(store: Store, name: Filename, wheel: Path, by: Access) -> None:
     """Refused unless `name`, of an environment, may follow, and may come from `by`: as `check_next`, and 403."""
     revision, content = check_next(store, name, wheel), _content(store, name.project)
-    if not revision.shared and content and environment_files.issues(content) and not _is_its_owner(content, by):
+    if not revision.shared and content and environment_files.revisions(content) and not _is_its_owner(content, by):
         raise Refused(403, f"Whether {revision.name} is shared is its owner's to say; send a revision that is")
 
 
@@ -48,7 +48,7 @@ def check_next(store: Store, name: Filename, wheel: Path) -> Revision:
     revision = environment_wheel.check(name, wheel)
     content = _content(store, name.project) or Folder(project=name.project)
     removed = (formats.number_of(revision.name, filename) for filename in content.removed)
-    used = {*(issue.number for issue in environment_files.issues(content)), *filter(None, removed)}
+    used = {*(stored.number for stored in environment_files.revisions(content)), *filter(None, removed)}
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
         raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")

@@ -112,7 +112,7 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Callable[..., Any]:
-        mended = recovery.mend(self._store)
+        mended = recovery.repair(self._store)
         if mended.projects or mended.swept:
             log.warning("Mended after a crash: %d projects, %d folders.", len(mended.projects), mended.swept)
         return self._pulse.of(Index(self._settings, self._store))

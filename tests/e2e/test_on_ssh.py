@@ -344,7 +344,7 @@ def test_files_are_those_here(standing_in: Callable[[str], Host], tmp_path: Path
     again = carried(host, script, cwd=tmp_path)
     assert again.returncode == 2
     assert again.stdout == b""
-    assert b"made is there already; it is not replaced. Nothing was done." in again.stderr
+    assert b"made already exists; it is not replaced. Nothing was done." in again.stderr
 
 
 def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
     assert said["output"] == str(bob)
     assert "secret" not in said
     again = on(host, "token", "create", "ops+x", "--role", "reader", "--output", str(token), *there, expect=2)
-    assert f"{token} is there already; it is not replaced. Nothing was done." in again.stderr.decode()
+    assert f"{token} already exists; it is not replaced. Nothing was done." in again.stderr.decode()
     refused = tmp_path / "refused"
     on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(refused), *there, expect=1)
     assert not refused.exists()

@@ -339,7 +339,7 @@ def test_a_code_goes_into_a_file_for_its_owner_alone(tmp_path: Path, capsys: pyt
     assert captured.out == ""
     assert str(file) in captured.err
     assert commands_module.run(["user", "invite", "ann", "--output", str(file), *root]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert file.read_text() == code
     assert commands_module.run(["user", "invite", "ann", "--json", "--output", str(tmp_path / "2"), *root]) == 0
     assert json.loads(capsys.readouterr().out)["output"] == str(tmp_path / "2")

@@ -188,7 +188,7 @@ def test_whose_a_file_is_that_can_t_be_read_is_said(home: Path, monkeypatch: pyt
     with pytest.raises(PpmError, match="can't be read: Permission denied") as caught:
         find(home, file="credential" if place == "credential" else None)
     assert str(home / place) in caught.value.message
-    assert f"uid {owner.st_uid}'s (mode 0600)" in caught.value.hint
+    assert f"belongs to uid {owner.st_uid} (mode 0600)" in caught.value.hint
     assert f"--user {owner.st_uid}:{owner.st_gid}" in caught.value.hint
 
 

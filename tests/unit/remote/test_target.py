@@ -225,7 +225,7 @@ def test_nothing_is_asked_where_a_file_is_missing(tmp_path: Path, monkeypatch: p
     there.touch()
     for file, said in (
         (NamedFile(name=str(tmp_path / "no"), written=False), "can't be read"),
-        (NamedFile(name=str(there), written=True), "is there already"),
+        (NamedFile(name=str(there), written=True), "already exists"),
         (NamedFile(name=str(tmp_path / "no" / "no"), written=True), "can't be written"),
     ):
         with pytest.raises(PpmError, match=said):
