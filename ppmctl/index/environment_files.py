@@ -191,7 +191,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> by
         "status": content.status.state,
         "reason": content.status.reason,
         "latest": None if latest is None else latest.number,
-        "requirements": len(formats.listing(forms.get(formats.REQUIREMENTS, b""))),
+        "requirements": len(formats.parse_requirements(forms.get(formats.REQUIREMENTS, b""))),
         "locked": formats.LOCK in forms,
         "revisions": [
             {
