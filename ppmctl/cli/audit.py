@@ -25,7 +25,7 @@ def audit(root: Path, since: str | None, user: str | None, project: str | None) 
 
     Reads ROOT/audit.jsonl and what was rotated (audit.jsonl.1, .2.gz, …), oldest first.
     """
-    start = audit_query.moment(since, now=datetime.now(UTC)) if since else None
+    start = audit_query.parse_since(since, now=datetime.now(UTC)) if since else None
     found = audit_query.read(find_volume(root), since=start, user=user, project=project)
     rows = [
         (each.time, *(one_line(text) or None for text in (each.by, each.origin, each.action, each.what, each.result)))

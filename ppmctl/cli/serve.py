@@ -58,7 +58,7 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
     from ppmctl.access import credential_files, expiry, first_admin
     from ppmctl.server import gunicorn, systemd
 
-    credential_files.make_list(volume)
+    credential_files.ensure_htpasswd(volume)
     expiry.Pruner(volume).prune()
     manager = systemd.take(os.environ)
 

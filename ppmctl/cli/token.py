@@ -79,7 +79,7 @@ def prune(every: str | None, root: Path) -> Answer:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())
-        Pruner(volume).run(every=rights.span(every).total_seconds(), stop=stop)
+        Pruner(volume).run(every=rights.parse_duration(every).total_seconds(), stop=stop)
     elif volume.credentials.is_dir():
         try:
             pruned = accounts.prune(volume)

@@ -173,9 +173,9 @@ def show(name: str, root: Path) -> Answer:
     """Show the user or token NAME: what it may do now, and its tokens."""
     volume = open_volume(there(root))
     found = accounts.account(volume, name)
-    tokens = accounts.resting_on(volume, found)
+    tokens = accounts.dependent_tokens(volume, found)
     told, shown = [], None
-    if invited := invites.waiting(volume, found.access):
+    if invited := invites.pending(volume, found.access):
         is_open = invited.is_open(found.access)
         shown = {"expires": invited.expires, "by": invited.by, "open": is_open}
         what = "an open invite" if is_open else f"an invite that is held up while {name} is {found.state}"
@@ -222,7 +222,7 @@ def import_(
     """
     lines = import_htpasswd.parse(_text(file, "The htpasswd file"))
     limit = float("inf") if force else limit
-    taken = import_htpasswd.take(
+    taken = import_htpasswd.import_users(
         open_volume(root), actor(), lines, role=role, projects=projects, limit=limit, dry_run=dry_run
     )
     noun = f"{'an' if role == 'admin' else 'a'} {role}"

@@ -9,8 +9,7 @@ import click
 
 from ppmctl import output
 from ppmctl.access import accounts, declarative
-from ppmctl.access.account import noun
-from ppmctl.access.rights import ROLES
+from ppmctl.access.rights import ROLES, noun
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.secret_output import described, issue, more_time_option, output_option, projects_option
 from ppmctl.cli.volume import actor, open_volume, root_option, there
@@ -72,7 +71,7 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
     """
     volume = open_volume(there(root))
     enabled = accounts.enable(volume, actor(), name, expires=expires)
-    others = accounts.resting_on(volume, enabled)
+    others = accounts.dependent_tokens(volume, enabled)
     back = [each.access.name for each in others if each.state == "active"]
     told = [described(enabled), *(f"{each} is let in." for each in back)]
     if enabled.state == "no secret" and not back:
@@ -129,7 +128,7 @@ def let_in_no_more(
 ) -> Answer:
     """Have `act` shut credentials out, `name` among them; the answer has their names below `state`."""
     volume = open_volume(there(root))
-    declared, had_admin = declarative.given_back(volume, name), _has_admin(volume)
+    declared, had_admin = declarative.overwrite_warning(volume, name), _has_admin(volume)
     names = list(act(volume))
     notes = [*_no_admin(volume, had_admin), *([declared] if declared else [])]
     return Answer({state: names}, lambda: output.say(*map(told, names)), notes=notes)

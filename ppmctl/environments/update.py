@@ -78,7 +78,7 @@ def create(
         revision = Revision(
             name=name,
             number=number,
-            requirements=formats.listed(flat(groups)),
+            requirements=formats.ordered(flat(groups)),
             change=clipped(change),
             shared=shared,
             lock=lock,
@@ -111,13 +111,13 @@ def change(
         following = replace(
             revision,
             number=max(history.head + 1, least),
-            requirements=formats.listed(flat(ours)),
+            requirements=formats.ordered(flat(ours)),
             base=revision.number,
             change=_less(change, left),
             lock=None,
         )
         following = replace(following, lock=lock(following))
-        is_same = (following.requirements, following.lock) == (formats.listed(revision.requirements), revision.lock)
+        is_same = (following.requirements, following.lock) == (formats.ordered(revision.requirements), revision.lock)
         if is_same or (base == ours and following.lock is None):
             following = revision
         if following is revision or remote.publish(following):
@@ -139,7 +139,7 @@ def change(
 
 def lock_of(groups: Groups, lock: str | None) -> Callable[[Revision], str | None]:
     """For `change`: the lock of a list that is just `groups`; of another list it is none."""
-    wanted = formats.listed(flat(groups))
+    wanted = formats.ordered(flat(groups))
     return lambda revision: lock if revision.requirements == wanted else None
 
 

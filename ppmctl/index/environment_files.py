@@ -190,7 +190,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: StoredRevision | No
         "status": content.status.state,
         "reason": content.status.reason,
         "latest": None if latest is None else latest.number,
-        "requirements": len(environment_revision.listing(forms.get(environment_revision.REQUIREMENTS, b""))),
+        "requirements": len(environment_revision.parse_requirements(forms.get(environment_revision.REQUIREMENTS, b""))),
         "locked": environment_revision.LOCK in forms,
         "revisions": [
             {

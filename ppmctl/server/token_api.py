@@ -12,7 +12,7 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access import accounts, invite_exchange, rights
-from ppmctl.access.account import Issued, NotAllowed, unknown
+from ppmctl.access.account import Issued, NotAllowed, Unknown
 from ppmctl.access.credential_files import Access
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
@@ -80,7 +80,7 @@ class TokenApi:
         json_api.attempt(request, "token revoke", name)
         if name.partition("+")[0] != by.owner and not by.may("manage"):
             # as for a name that nobody has: whether somebody else has it is not theirs to know
-            raise unknown(name)
+            raise Unknown(name)
         return json_api.answer({"revoked": list(accounts.remove(self._volume, json_api.actor(request, by), name))})
 
 

@@ -158,7 +158,7 @@ def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
     code = invite(index, "jo", "--role", "reader")
     before = files(there)
     refused = run(there, "login", index.url, "--invite", code, "--purpose", "bad name", expect=1).stderr
-    assert "'bad name' is no purpose of a token" in refused
+    assert "'bad name' is not a purpose of a token" in refused
     assert "Only an index" not in refused
     done = run(there, "login", index.url, "--invite", code, "--purpose", "laptop")
     assert "jo+laptop is a reader, without an end. Kept in the keyring." in done.stderr
