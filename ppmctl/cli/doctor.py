@@ -61,7 +61,7 @@ def _found(index: str | None, credential_file: Path | None, root: Path | None, e
     from ppmctl.doctor import checks, expected
 
     home, cwd = Path.home(), Path.cwd()
-    if root is None or index or index_url.said(environ=os.environ, home=home, cwd=cwd):
+    if root is None or index or index_url.default_index(environ=os.environ, home=home, cwd=cwd):
         yield from checks.examine(
             index,
             credential_file=credential_file,

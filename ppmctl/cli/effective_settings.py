@@ -29,7 +29,7 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
     There is no secret in it. UsageError and CredentialError as for any command; no request is made.
     """
     target = index_url.resolve(index, environ=environ, home=home)
-    meant = None if index else index_url.said(environ=environ, home=home)
+    meant = None if index else index_url.default_index(environ=environ, home=home)
     yield Fact(name="index", value=target.base, origin=meant[1] if meant else "--index")
     yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
     found = credential.find(target, file=file, environ=environ, home=home)

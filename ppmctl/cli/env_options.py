@@ -101,10 +101,10 @@ def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
     """Ask whose side to take; without a terminal PpmError."""
     if not sys.stdin.isatty():
         return update.refuse(conflicts)
-    output.say("Somebody else has just changed the same otherwise.")
+    output.say(update.CONFLICT)
     ours = set()
     for conflict in conflicts:
-        output.say(f"{conflict.name}: {update.said(conflict)}")
+        output.say(conflict.text)
         if click.confirm(f"Take yours of {conflict.name}?", err=True):
             ours.add(conflict.name)
     return frozenset(ours)

@@ -88,7 +88,7 @@ def login(
     if as_json:
         output.as_json({"index": target.base, **_values(identity), "kept_in": _kept_in(kept)})
     else:
-        output.say(f"{identity.said} Kept in {_said(kept)}.")
+        output.say(f"{identity.sentence} Kept in {_said(kept)}.")
 
 
 @click.command()
@@ -152,7 +152,7 @@ def whoami(index: str | None, credential_file: Path | None, as_json: bool) -> No
     if as_json:
         output.as_json({"index": address.base, "source": source, **_values(identity)})
         return
-    output.data(identity.said)
+    output.data(identity.sentence)
     output.say(f"At {address.base}, by the credential from {source}.")
 
 
@@ -170,7 +170,7 @@ def _demand_private(target: Address, allow_http: bool) -> None:
 
 def _places(netrc: bool) -> tuple[bool, bool]:
     """Whether to keep it in the keyring, and in netrc. CredentialError where it is neither."""
-    if keyring_store.is_there():
+    if keyring_store.is_available():
         return True, netrc
     if netrc or (_is_asked() and click.confirm("There is no keyring here. Keep it in ~/.netrc (0600)?", err=True)):
         return False, True

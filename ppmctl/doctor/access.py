@@ -83,7 +83,7 @@ def _again(visit: Visit) -> str:
 
 
 def _known(visit: Visit, identity: Identity) -> Finding:
-    said = identity.said.rstrip(".")
+    said = identity.sentence.rstrip(".")
     try:
         ends = datetime.fromisoformat((identity.values or {}).get("expires", ""))
     except (ValueError, TypeError):  # it has no end, or one in words of its own

@@ -102,7 +102,7 @@ def examine(
     """What is found of the index that `index` names, or that the environment or a login means; as it is found."""
     try:
         meant = index_url.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
-        said = None if index else index_url.said(environ=environ, home=home, cwd=cwd)
+        said = None if index else index_url.default_index(environ=environ, home=home, cwd=cwd)
     except PpmError as exc:
         yield Finding("index", "fail", exc.phrase, exc.hint)
         return

@@ -182,6 +182,7 @@ def _show(plan: _Plan, replacements: list[tuple[Path, Path]]) -> bool:
 
 def _log(volume: Volume, content: Folder, name: str, latest: StoredRevision | None) -> bytes:
     forms = (_forms(volume, content, latest) if latest is not None else None) or {}
+    requirements = forms.get(environment_revision.REQUIREMENTS, b"")
     values: dict[str, Any] = {
         "name": name,
         "project": content.project,
@@ -190,7 +191,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: StoredRevision | No
         "status": content.status.state,
         "reason": content.status.reason,
         "latest": None if latest is None else latest.number,
-        "requirements": len(environment_revision.parse_requirements(forms.get(environment_revision.REQUIREMENTS, b""))),
+        "requirements": len(environment_revision.parse_requirements(requirements)),
         "locked": environment_revision.LOCK in forms,
         "revisions": [
             {

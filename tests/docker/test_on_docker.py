@@ -202,7 +202,7 @@ def test_a_service_of_compose_is_found_by_its_name(
     none = on(index, tmp_path, lone, "user", "list", "--json", expect=1)
     assert "There is no volume at /srv/ppm." in none.stdout
     ambiguous = on(index, tmp_path, "pypiserver", "user", "list", expect=1)
-    assert "The service 'pypiserver' of compose has" in ambiguous.stderr
+    assert "The compose service 'pypiserver' has" in ambiguous.stderr
     for each in (composed, index):
         assert name_of(each.application) in ambiguous.stderr
     index.compose.stop(lone)
@@ -219,4 +219,4 @@ def test_what_is_no_place_for_it(composed: Composed, tmp_path: Path) -> None:
     nobody = f"unix://{tmp_path}/docker.sock"
     said = on(composed, tmp_path, "x", "user", "list", expect=1, DOCKER_HOST=nobody).stderr
     assert said.startswith(f"ppmctl: Docker lists no containers: Cannot connect to the Docker daemon at {nobody}.")
-    assert "DOCKER_HOST says which engine is asked" in said
+    assert "DOCKER_HOST selects the engine" in said

@@ -462,7 +462,7 @@ def test_an_index_that_is_down_is_exit_1(publisher: Publisher, tmp_path: Path) -
     finally:
         publisher.index.compose.start("nginx")
     loopback = publisher.run(*made, expect=1, PPMCTL_INDEX="http://localhost:8080/")
-    assert "This is a container, and localhost is itself" in loopback.err
+    assert "This is a container, and localhost is the container itself" in loopback.err
 
 
 def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publisher, tmp_path: Path) -> None:

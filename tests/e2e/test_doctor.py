@@ -508,7 +508,7 @@ def test_a_netrc_that_makes_no_sense(index: Server, user: User) -> None:
     path = write_netrc(user.home, "127.0.0.1", index.user, index.secret)
     path.write_text(f"machine 127.0.0.1\nlogin x\npasswort {index.secret}\n")
     seen = user.doctor(index.url, expect=1)
-    assert seen.of("credential")[:2] == ("fail", f"{path} can't be read: its line 3 makes no sense")
+    assert seen.of("credential")[:2] == ("fail", f"{path} can't be read: line 3 is invalid")
     assert not [each for each in seen.findings if index.secret in "".join(each)]
 
 

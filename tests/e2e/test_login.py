@@ -99,7 +99,7 @@ def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
         assert secret not in in_keyring(there, service, "lena")
     keyring_file = there.home / "data" / "python_keyring" / "keyring_pass.cfg"
     assert "lena" not in keyring_file.read_text()
-    assert "not said which index" in run(there, "whoami", expect=2).stderr
+    assert "No index is specified" in run(there, "whoami", expect=2).stderr
     assert "Nobody is logged in here" in run(there, "logout", index.url, expect=1).stderr
     assert "Nobody is logged in here" in run(there, "logout", expect=1).stderr
     assert "--index" not in run(there, "login", expect=2).stderr
@@ -163,7 +163,7 @@ def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
     done = run(there, "login", index.url, "--invite", code, "--purpose", "laptop")
     assert "jo+laptop is a reader, without an end. Kept in the keyring." in done.stderr
     assert done.stdout == ""
-    assert "was used" in run(there, "login", index.url, "--invite", code, expect=4).stderr
+    assert "used, withdrawn" in run(there, "login", index.url, "--invite", code, expect=4).stderr
     assert "jo+laptop" in run(there, "whoami").stdout
     secret = in_keyring(there, f"{index.url}/simple/", "jo+laptop")
     assert index.get("/simple/", auth=("jo+laptop", secret)).status_code == 200
@@ -319,7 +319,7 @@ def test_another_index_than_ppms(there: Machine) -> None:
         assert json.loads(run(there, "whoami", "--json").stdout)["role"] is None
         theirs.answers["/simple/"] = (401, {}, b"")
         assert "does not accept" in run(there, "whoami", expect=4).stderr
-        assert "knows invites" in run(there, "login", theirs.url, "--invite", "ppm_join_x", expect=1).stderr
+        assert "has invites" in run(there, "login", theirs.url, "--invite", "ppm_join_x", expect=1).stderr
 
 
 def test_on_a_terminal_it_asks(index: Server, there: Machine) -> None:

@@ -174,7 +174,7 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
     "no such path": (lambda _: ["missing"], 2, "There is nothing at missing", "files such as dist/*"),
     "no project": (lambda _: [], 2, "neither a pyproject.toml nor a setup.py", "ppmctl publish dist/*"),
     "two files of a name": (two_of_a_name, 2, "one name and different content", "only one of them"),
-    "no index": (with_variables(PPMCTL_INDEX=""), 2, "not said which index", "PPMCTL_INDEX"),
+    "no index": (with_variables(PPMCTL_INDEX=""), 2, "No index is specified", "PPMCTL_INDEX"),
     "an unknown index": (with_variables(PPMCTL_INDEX="x"), 2, "neither a URL nor a section", "Give the URL"),
     "a secret in the URL": (
         with_variables(PPMCTL_INDEX=f"https://u:{SECRET}@h/"),

@@ -504,7 +504,7 @@ def test_what_is_not_for_this_user_to_write_is_refused(place: Place) -> None:
     assert place.files == before
     path.unlink()
     path.mkdir()
-    assert "is no file" in place.write("pip", form="single", expect=1)
+    assert "is not a regular file" in place.write("pip", form="single", expect=1)
 
 
 @pytest.mark.parametrize("refused", ["read", "write"])

@@ -114,7 +114,7 @@ def test_netrc(tmp_path: Path) -> None:
 @pytest.mark.parametrize("secret", ["two words", 'quo"te', "back\\slash", "has#hash", "new\nline"])
 def test_netrc_refuses_what_programs_read_differently(secret: str) -> None:
     credential = Credential(username="ops", secret=Secret(secret), source="a test")
-    with pytest.raises(PpmError, match="can't stand in a") as caught:
+    with pytest.raises(PpmError, match="can't hold the credential") as caught:
         netrc_file.line("index.test", credential)
     assert secret not in caught.value.message
 
@@ -178,7 +178,7 @@ def test_netrc_without_a_credential_is_an_error_of_credentials(capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("pip",), "which index"),
+        (("pip",), "No index is specified"),
         (("pip", "--index", "https://index.test", "--form", "explicit"), "pip has no explicit form"),
         (("twine", "--index", "https://index.test", "--form", "extra"), "--form is for who installs"),
         (("uv", "--index", "https://index.test", "--name", 'a"b'), "not a name for an index"),
