@@ -90,7 +90,7 @@ def check_folders() -> None:
         if not os.access(path, os.W_OK | os.X_OK):
             me = f"uid {os.getuid()}, gid {os.getgid()}"
             owner = f"its owner is uid {path.stat().st_uid}" if path.exists() else "it does not exist"
-            raise Unusable(f"{path} can't be written by {me} ({owner}): mount a volume there that belongs to it")
+            raise Unusable(f"{path} can't be written by {me} ({owner}): mount a volume that this user can write")
 
 
 def write_authorities() -> None:
