@@ -215,7 +215,7 @@ def test_from_nothing_to_the_authoritys_certificate(index: Encrypted) -> None:
     """nginx starts without one, answers the challenge, and takes up what comes, without being started again."""
     said = index.log("certbot")
     assert "nginx has a temporary certificate" in said
-    assert "the certificate for index.test is in its place, valid until 20" in said
+    assert "the certificate for index.test is installed, valid until 20" in said
     found = index.certificate()
     assert found.domains == [DOMAIN]
     assert "Pebble Intermediate" in found.issuer
@@ -317,7 +317,7 @@ def test_a_certificate_that_nginx_cannot_use_is_not_taken_up(index: Encrypted) -
     """As a full disk would leave it; the next one is."""
     before = index.certificate()
     index.certbot("sh", "-c", "cd /etc/ppm/tls/current && cp -p fullchain.pem /tmp/ && echo broken > fullchain.pem")
-    index.says("nginx", "and can't be used; the one before is served on: cannot load certificate")
+    index.says("nginx", "and can't be used; the old one is still served: cannot load certificate")
     assert index.certificate() == before
     served = index.log("nginx").count("the new one is served")
     index.certbot("sh", "-c", "cat /tmp/fullchain.pem > /etc/ppm/tls/current/fullchain.pem")
@@ -351,10 +351,10 @@ def test_why_there_is_no_certificate_and_nginx_goes_on(index: Encrypted, acme: A
         index.attach(lead.format(acme=acme.box.address), **environment)
         index.compose.up("certbot")
         said = index.says("certbot", meaning.format(acme=acme.box.address))
-        assert "nginx goes on with what it has" in said or name == "too often", said
+        assert "nginx keeps the current certificate" in said or name == "too often", said
         if "No certificate" in meaning:
-            assert "sooner, when that is mended: docker compose restart certbot" in said
-            assert "certbot said: " in said
+            assert "To try sooner: docker compose restart certbot" in said
+            assert "certbot printed: " in said
             index.certbot("sed", "-i", "p;p", "/var/lib/certbot/failures")  # as if it had failed three times
         assert index.certificate() == before
     assert "asking " not in index.log("certbot"), "the authority is not asked a fourth time"

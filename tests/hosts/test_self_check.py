@@ -84,7 +84,7 @@ def test_nothing_is_wrong_with_what_site_yml_made_and_nothing_is_left(
 
 def test_in_check_mode_it_does_nothing(index: Deployed) -> None:
     audit = index.host.run("cat /srv/ppm/audit.jsonl").out
-    assert "nothing is looked at" in look(index, "--check", "--diff").output
+    assert "nothing is checked" in look(index, "--check", "--diff").output
     assert index.host.run("cat /srv/ppm/audit.jsonl").out == audit
 
 

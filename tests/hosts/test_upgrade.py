@@ -180,7 +180,7 @@ def test_a_release_that_fails_its_self_check_is_not_switched_to(
     """The process of the old one is not even restarted."""
     result, before, after = refused
     assert "nothing_of_that_name" in result.output, result.output
-    assert f"{before['current']}, serves on" in printed(result), result.output
+    assert f"{before['current']}, continues to serve unchanged" in printed(result), result.output
     assert "run playbooks/upgrade.yml again" in printed(result), result.output
     assert after == before
     is_up(index)
@@ -239,7 +239,7 @@ def upgrade_that_dies(index: Deployed, broken: Path) -> None:
     index.host.run(f"sed -i '/^{FAULT}$/d' {RELEASES}/*/venv/lib/python3*/site-packages/ppmctl/server/app.py")
     before = link(index, "current"), link(index, "previous"), units(index)
     refused = upgrade(index, broken, expect=2)
-    assert f"{before[0]}, serves on" in printed(refused), refused.output
+    assert f"{before[0]}, continues to serve unchanged" in printed(refused), refused.output
     assert "it dies as a service" in printed(refused), refused.output
     assert (link(index, "current"), link(index, "previous"), units(index)) == before
 

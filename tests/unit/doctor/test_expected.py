@@ -392,7 +392,7 @@ def test_each_fault_stands_with_its_remedy() -> None:
     results = {"lent": DONE, "returned": DONE, "release": DONE, "doctors": [doctor_said(*said), {"skipped": True}]}
     seen = self_check(results, "t")
     assert seen["report"].splitlines() == [
-        "ok        host          it lends a token for this run",
+        "ok        host          it made a token for this run",
         "ok        one           is well",
         "WRONG     second        is not",
         "                        → Mend it.",
@@ -400,10 +400,10 @@ def test_each_fault_stands_with_its_remedy() -> None:
         "                        → See to it.",
         "not tried last          is not there",
         "ok        self-check    the release works on the host",
-        "ok        token         taken back",
+        "ok        token         revoked",
         "7 checks: 4 ok, 1 warning, 1 WRONG, 1 not tried",
     ]
-    assert seen["wrong"] == "1 checks say what is wrong and what to do, above: second"
+    assert seen["wrong"] == "Failed checks, see above: second"
 
 
 def test_a_host_that_can_not_be_entered_is_the_only_fault_of_it() -> None:
@@ -422,7 +422,7 @@ def test_what_a_command_printed_is_not_said_where_it_fails() -> None:
     seen = self_check(results, "ppm-self-check+1")
     assert "ppm_never" not in seen["report"]
     assert seen["report"].count("ppmctl: no room") == 3
-    assert "By hand, on the host: ppmctl token revoke ppm-self-check+1" in seen["report"]
+    assert "On the host: ppmctl token revoke ppm-self-check+1" in seen["report"]
 
 
 def test_remedies_name_commands_that_there_are() -> None:
