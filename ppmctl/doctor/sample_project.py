@@ -12,8 +12,9 @@ from ppmctl.doctor.finding import Context
 from ppmctl.doctor.probe import PROJECT
 from ppmctl.errors import PpmError
 
+# two headers that nginx answers from disk, also while the application is down (server/content_negotiation.py)
 JSON = "application/vnd.pypi.simple.v1+json"
-HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"
+HTML = "text/html"  # as pip before 22.2 sends it
 _MOST_PROJECTS = 20
 
 

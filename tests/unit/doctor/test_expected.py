@@ -31,6 +31,7 @@ from ppmctl.doctor import (
     probe,
     promises,
     publish,
+    sample_project,
     web_server,
 )
 from ppmctl.doctor.expected import Expected
@@ -40,6 +41,7 @@ from ppmctl.doctor.sample_project import Sample
 from ppmctl.errors import UsageError
 from ppmctl.publishing.check import check
 from ppmctl.secret import Secret
+from ppmctl.server import content_negotiation
 
 HOST = Expected(tls="letsencrypt", read_access="authenticated", upstream="redirect", hsts_max_age=100)
 VERSION = "1795911278.1"
@@ -312,6 +314,12 @@ def test_the_download_is_compared_with_the_page(content: bytes | None, kept: str
     sample = Sample(context, PROJECT)
     sample.__dict__["json"] = page(made, {})
     assert text in index_features._download(sample).message
+
+
+def test_pages_are_requested_with_headers_that_nginx_answers_from_disk() -> None:
+    """For others nginx asks the application, and while that is down the pages would be reported as faulty too."""
+    from_disk = {header for _client, header, _form in content_negotiation.TABLE}
+    assert {ACCEPT, sample_project.JSON, sample_project.HTML} <= from_disk
 
 
 @pytest.mark.parametrize("status", [302, 404, 502])
