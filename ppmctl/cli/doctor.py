@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,11 +47,11 @@ def doctor(
     for finding in _found(url or index, credential_file, root, expect):
         failed = failed or finding.state == "fail"
         if not as_json:  # each as it is found: some wait for what does not answer
-            is_same = bool(findings) and finding.mend == findings[-1].mend != ""
-            output.finding(finding.state, finding.check, finding.found, "the same" if is_same else finding.mend)
+            is_same = bool(findings) and finding.hint == findings[-1].hint != ""
+            output.finding(finding.state, finding.check, finding.message, "the same" if is_same else finding.hint)
         findings.append(finding)
     if as_json:
-        output.as_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})
+        output.as_json({"ok": not failed, "findings": [finding.document() for finding in findings]})
     return EXIT_FAILED if failed else 0
 
 
