@@ -1,4 +1,4 @@
-"""What a command that talks to an index would go by here: each value with the place that it comes from."""
+"""The settings that a command that talks to an index would use, each with its source."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ppmctl.client.index_url import Address
 from ppmctl.publishing import workspace
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Fact:
-    """A value by name, None where there is none, and in words where it comes from."""
+    """A setting, its value (None if there is none) and, in words, where the value comes from."""
 
     name: str
     value: Any
@@ -24,41 +24,35 @@ class Fact:
 
 
 def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], home: Path) -> Iterator[Fact]:
-    """What is in force for the index that `index` names, or the one that is meant without a name.
+    """Yield the settings for the index that `index` names, or for the default one, without a secret.
 
-    There is no secret in it. UsageError and CredentialError as for any command; no request is made.
+    Make no request. Raise UsageError and CredentialError as any command does.
     """
     target = index_url.resolve(index, environ=environ, home=home)
-    meant = None if index else index_url.said(environ=environ, home=home)
-    yield Fact(name="index", value=target.base, origin=meant[1] if meant else "--index")
-    yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
+    default = None if index else index_url.said(environ=environ, home=home)
+    yield Fact("index", target.base, default[1] if default else "--index")
+    yield Fact("uploads", target.upload, target.section.source if target.section else "the index")
     found = credential.find(target, file=file, environ=environ, home=home)
     if found is None:
-        yield Fact(name="credential", value=None, origin="none of the places that it is looked for in")
+        yield Fact("credential", None, "not found in any of the usual places")
     else:
-        yield Fact(name="credential", value=found.username or None, origin=found.source)
-    yield _certificates(target, environ)
+        yield Fact("credential", found.username or None, found.source)
+    if target.is_encrypted:
+        yield Fact("certificates", *http.authorities(environ))
+    else:
+        yield Fact("certificates", None, "not used for plain HTTP")
     yield _proxy(target)
     if target.is_trusted:
-        yield Fact(name="plain HTTP", value=f"right for {target.host}", origin=index_url.TRUSTED)
+        yield Fact("plain HTTP", f"allowed for {target.host}", index_url.TRUSTED)
     builds = environ.get(workspace.VARIABLE)
-    yield Fact(
-        name="builds", value=builds or tempfile.gettempdir(), origin=workspace.VARIABLE if builds else "TMPDIR"
-    )
-
-
-def _certificates(target: Address, environ: Mapping[str, str]) -> Fact:
-    if not target.is_encrypted:
-        return Fact(name="certificates", value=None, origin="plain HTTP has none")
-    path, origin = http.authorities(environ)
-    return Fact(name="certificates", value=path, origin=origin)
+    yield Fact("builds", builds or tempfile.gettempdir(), workspace.VARIABLE if builds else "TMPDIR")
 
 
 def _proxy(target: Address) -> Fact:
     proxy = http.proxy(target.base)
     if proxy is None:
-        return Fact(name="proxy", value=None, origin="none for this host")
+        return Fact("proxy", None, "none for this host")
     parts = urlsplit(proxy)
     host = parts.netloc.rpartition("@")[2]
     scheme = urlsplit(target.base).scheme.upper()
-    return Fact(name="proxy", value=urlunsplit(parts._replace(netloc=host)), origin=f"{scheme}_PROXY or ALL_PROXY")
+    return Fact("proxy", urlunsplit(parts._replace(netloc=host)), f"{scheme}_PROXY or ALL_PROXY")
