@@ -16,7 +16,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli import client_files
-from ppmctl.cli.options import json_option
+from ppmctl.cli.options import exclusive, json_option
 from ppmctl.cli.target import credential_option, index_option
 from ppmctl.client import credential, discovery, index_url, login_store, netrc_file
 from ppmctl.client.http import Transport
@@ -79,7 +79,7 @@ def client_config(
     Without CLIENT: list all clients. netrc prints the line with the secret, for pip, uv and curl.
     """
     if write and remove:
-        raise UsageError("--write and --remove can't be used together.", hint="Give one of them.")
+        raise exclusive("--write", "--remove")
     machine = Machine(environ=os.environ, home=Path.home(), cwd=Path.cwd(), platform=sys.platform)
     if remove:
         edited = client_files.remove(clients, index, scope, machine, dry_run=dry_run)

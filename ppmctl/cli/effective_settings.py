@@ -14,7 +14,7 @@ from ppmctl.client.index_url import Address
 from ppmctl.publishing import workspace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fact:
     """A setting, its value (None if there is none) and, in words, where the value comes from."""
 
@@ -30,29 +30,29 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
     """
     target = index_url.resolve(index, environ=environ, home=home)
     default = None if index else index_url.said(environ=environ, home=home)
-    yield Fact("index", target.base, default[1] if default else "--index")
-    yield Fact("uploads", target.upload, target.section.source if target.section else "the index")
+    yield Fact(name="index", value=target.base, origin=default[1] if default else "--index")
+    yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
     found = credential.find(target, file=file, environ=environ, home=home)
     if found is None:
-        yield Fact("credential", None, "not found in any of the usual places")
+        yield Fact(name="credential", value=None, origin="not found in any of the usual places")
     else:
-        yield Fact("credential", found.username or None, found.source)
-    if target.is_encrypted:
-        yield Fact("certificates", *http.authorities(environ))
-    else:
-        yield Fact("certificates", None, "not used for plain HTTP")
+        yield Fact(name="credential", value=found.username or None, origin=found.source)
+    path, origin = http.authorities(environ) if target.is_encrypted else (None, "not used for plain HTTP")
+    yield Fact(name="certificates", value=path, origin=origin)
     yield _proxy(target)
     if target.is_trusted:
-        yield Fact("plain HTTP", f"allowed for {target.host}", index_url.TRUSTED)
+        yield Fact(name="plain HTTP", value=f"allowed for {target.host}", origin=index_url.TRUSTED)
     builds = environ.get(workspace.VARIABLE)
-    yield Fact("builds", builds or tempfile.gettempdir(), workspace.VARIABLE if builds else "TMPDIR")
+    yield Fact(
+        name="builds", value=builds or tempfile.gettempdir(), origin=workspace.VARIABLE if builds else "TMPDIR"
+    )
 
 
 def _proxy(target: Address) -> Fact:
     proxy = http.proxy(target.base)
     if proxy is None:
-        return Fact("proxy", None, "none for this host")
+        return Fact(name="proxy", value=None, origin="none for this host")
     parts = urlsplit(proxy)
     host = parts.netloc.rpartition("@")[2]
     scheme = urlsplit(target.base).scheme.upper()
-    return Fact("proxy", urlunsplit(parts._replace(netloc=host)), f"{scheme}_PROXY or ALL_PROXY")
+    return Fact(name="proxy", value=urlunsplit(parts._replace(netloc=host)), origin=f"{scheme}_PROXY or ALL_PROXY")

@@ -175,7 +175,7 @@ def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
         return imported.requirements
     answer = name_lookup.look_up(sorted(imported.guessed), environments.index, environments.transport)
     for name in answer.missing:
-        output.say(f"{name} is skipped: conda has it, but the index does not (--no-check imports it).")
+        output.say(f"{name} was left out: conda has it, but the index does not (--no-check imports it).")
     return [each for each in imported.requirements if each.name not in answer.missing]
 
 

@@ -132,7 +132,7 @@ def install(
 @click.option("--exact", is_flag=True, help="Also report all other packages.")
 @of_index
 def check(environments: Remote, name: str, into: Path | None, here: bool, locked: bool, exact: bool) -> Answer:
-    """Compare a virtual environment with NAME; print missing, different and extra packages, and then exit with 1."""
+    """Compare a virtual environment with NAME, and print each difference. Exits with 1 if there is one."""
     folder = _folder(into, here=here)
     python = venv.python_of(folder)
     if python is None:

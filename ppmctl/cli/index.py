@@ -20,13 +20,13 @@ def index() -> None:
 @index.command()
 @volume_command
 def rebuild(root: Path) -> Answer:
-    """Rewrite pages that differ, and add missing records of files.
+    """Rewrite the pages that differ from the stored files, and add missing records of files.
 
     You may delete everything below ROOT/index beforehand: all of it is derived.
     """
-    from ppmctl.index.rebuild import rebuild as run
+    from ppmctl.index.rebuild import rebuild
 
-    done = run(open_store(root))
+    done = rebuild(open_store(root))
 
     def show() -> None:
         output.say(*(f"recorded  {path}" for path in done.recorded))
@@ -42,11 +42,11 @@ def rebuild(root: Path) -> Answer:
 @volume_command
 def check(root: Path, quick: bool) -> Answer:
     """Compare pages, records and hashes with the files, and print every difference. Exits with 1 if there is one."""
-    from ppmctl.index.verify import check as run
+    from ppmctl.index.verify import check
 
     store = open_store(existing(root))
     projects = len(store.projects())
-    differences = list(run(store, hashes=not quick))
+    differences = list(check(store, hashes=not quick))
 
     def show() -> None:
         output.data(*(f"{item.where} {item.what}  ({item.mend})" for item in differences))

@@ -18,8 +18,7 @@ from ppmctl.cli.target import credential_option
 from ppmctl.client import credential, index_url, keyring_store, login_store
 from ppmctl.client.credential import Credential
 from ppmctl.client.http import Transport
-from ppmctl.client.identity import Identity, identify, join
-from ppmctl.client.identity import revoke as revoke_token
+from ppmctl.client.identity import Identity, identify, join, revoke
 from ppmctl.client.index_url import Address
 from ppmctl.client.login import check, forget, keep
 from ppmctl.client.login_store import Login
@@ -133,7 +132,7 @@ def _revoke(target: Address, stored: Login, command: str, allow_http: bool) -> t
         raise CredentialError(f"The token of {stored.username} is no longer in {_text(stored)}.", hint=plain)
     try:
         with Transport(found, target.base) as transport:
-            return revoke_token(target, transport, found.username)
+            return revoke(target, transport, found.username)
     except CredentialError as exc:
         raise CredentialError(exc.message, hint=plain) from exc
 

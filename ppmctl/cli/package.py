@@ -24,7 +24,7 @@ _KEYS = ("name", "version", "summary")
 
 def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
     if not is_reason(text):
-        raise UsageError(f"The reason must be one line of at most {MAX_REASON} characters.")
+        raise UsageError(f"The reason must be one line of text, of at most {MAX_REASON} characters.")
     return text
 
 
@@ -32,7 +32,7 @@ def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -
 def package() -> None:
     """List, show, search, download, yank and remove packages; set a project's status.
 
-    Read commands work with any index that has a Simple API (--index), or with a volume on this machine (--root);
+    Commands that read work with any index that has a Simple API (--index), or with a volume on this machine (--root);
     download needs an index. Commands that change packages need a volume, or an index and a credential with the right
     to change them.
     """

@@ -42,7 +42,7 @@ def _about(setting: Setting) -> str:
 @click.option(
     "--first-credential",
     is_flag=True,
-    help="Create a first admin if there is none, and print the commands to use it.",
+    help="Create a first admin if there is none, and print the commands to type.",
 )
 @settings_options(_about)
 def serve(root: Path, first_credential: bool, **flags: Any) -> None:

@@ -59,7 +59,9 @@ def list_(owner: str | None, root: Path) -> Answer:
 
 
 @token.command()
-@click.option("--every", metavar="DURATION", help="Keep running, and repeat this every 30s, 1m and so on.")
+@click.option(
+    "--every", metavar="DURATION", help=f"Repeat this until a signal, at this interval: {rights.DURATIONS}."
+)
 @volume_command
 def prune(every: str | None, root: Path) -> Answer:
     """Remove expired credentials from htpasswd, because nginx does not know about expiry.

@@ -28,7 +28,7 @@ from ppmctl.index.layout import Volume
 def change(
     name: str, role: str | None, projects: tuple[str, ...], all_projects: bool, email: str | None, root: Path
 ) -> Answer:
-    """Change the rights of the user or token NAME; the secret stays. Limits a user's tokens at once.
+    """Change the rights of the user or token NAME; the secret stays. A user's tokens are limited at once.
 
     To change how long the credential is valid, use `enable --expires` or `rotate --expires`.
     """

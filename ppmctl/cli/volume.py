@@ -86,8 +86,8 @@ def _become(owner: os.stat_result) -> None:
         os.setuid(owner.st_uid)
     except PermissionError as exc:
         raise PpmError(
-            f"The volume belongs to uid {owner.st_uid}, and root may not switch to that user here.",
-            hint=f"Run the command as that user (in a container: --user {owner.st_uid}:{owner.st_gid}).",
+            f"The volume belongs to uid {owner.st_uid}, and root may not switch to that user here: run the command as"
+            f" that user (in a container: --user {owner.st_uid}:{owner.st_gid})."
         ) from exc
 
 

@@ -85,7 +85,7 @@ def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
     assert "published" in run(there, "publish", name, NETRC="/dev/null").stdout
     (there.home / name).unlink()
     assert "lena-maps" in run(there, "package", "list").stdout
-    assert "taken out of the keyring and" in run(there, "logout").stderr
+    assert "deleted from the keyring and" in run(there, "logout").stderr
     assert files(there) == before
     kept = json.loads(run(there, "login", index.url, "--json", "--netrc", said=f"lena:{secret}\n").stdout)
     assert (kept["index"], kept["name"], kept["role"]) == (index.url, "lena", "publisher")
