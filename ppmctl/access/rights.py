@@ -25,6 +25,7 @@ _EMAIL = re.compile(r"[^\s@<>\",;:]{1,64}@[^\s@<>\",;:]{1,190}")
 _GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+DURATIONS = "45s, 10m, 12h or 90d"  # examples, for users
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=100 * 365)
 _RIGHTS: dict[Role, frozenset[Action]] = {
@@ -200,7 +201,7 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     length = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else timedelta()
     if not timedelta() < length <= _LONGEST:
-        raise UsageError(f"{text!r} is not a duration, such as 45s, 10m, 12h or 90d (100 years at most).")
+        raise UsageError(f"{text!r} is not a duration, such as {DURATIONS} (100 years at most).")
     return length
 
 

@@ -9,7 +9,7 @@ from platformdirs.macos import MacOS
 
 from ppmctl import user_dirs
 from ppmctl.client_config import file_locations
-from ppmctl.client_config.index_target import Here
+from ppmctl.client_config.index_target import Machine
 
 HOME = Path("/home/ann")
 
@@ -39,5 +39,5 @@ def test_platformdirs_has_another_folder_than_uv_on_macos(monkeypatch: pytest.Mo
     """It also differs from ppmctl's own folder since the first release, and reads only this process's environment."""
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert "Application Support" in MacOS(appname="uv").user_config_dir
-    here = Here(environ={}, home=HOME, cwd=HOME, platform="darwin")
-    assert file_locations.path("uv", "user", here) == HOME / ".config" / "uv" / "uv.toml"
+    machine = Machine(environ={}, home=HOME, cwd=HOME, platform="darwin")
+    assert file_locations.path("uv", "user", machine) == HOME / ".config" / "uv" / "uv.toml"

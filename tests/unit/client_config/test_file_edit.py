@@ -1,4 +1,4 @@
-"""`client-config --write` and `--remove`: what is in people's files stays, byte for byte; what was put in goes."""
+"""`client-config --write` and `--remove` keep every other byte of users' files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.generated import given, settings, st
 from ppmctl.cli import commands
 from ppmctl.client.index_url import resolve
 from ppmctl.client_config import lines, pip
-from ppmctl.client_config.file_edit import CLIENTS
+from ppmctl.client_config.file_edit import EDITORS
 from ppmctl.client_config.index_target import Form, IndexTarget
 from ppmctl.client_config.lines import Unreadable
 from ppmctl.client_config.toml_tables import TomlEdit
@@ -99,9 +99,9 @@ class Place:
 
     def run(self, *arguments: str, expect: int = 0) -> str:
         code = commands.run(["client-config", *arguments])
-        said = self.capsys.readouterr()
-        assert (code, said.out) == (expect, ""), said.err
-        return said.err
+        printed = self.capsys.readouterr()
+        assert (code, printed.out) == (expect, ""), printed.err
+        return printed.err
 
     def write(self, client: str, *arguments: str, form: str | None = None, expect: int = 0, url: str = URL) -> str:
         chosen = (
@@ -150,17 +150,17 @@ WHERE = {
 
 
 def cases() -> list[Any]:
-    found = []
+    params = []
     for client, kinds in (("pip", PIP), ("twine", TWINE), ("uv", UV)):
         for name, content in kinds.items():
-            found += [
+            params += [
                 pytest.param(client, (), form, WHERE[client], content, id=f"{client}, {form}, {name}")
                 for form in FORMS[client]
                 if not (client == "uv" and form == "explicit")
             ]
     for name, content in PYPROJECT.items():
         for client in ("uv", "poetry"):
-            found += [
+            params += [
                 pytest.param(
                     client, ("--project",), form, WHERE["poetry"], content, id=f"{client}, project, {form}, {name}"
                 )
@@ -168,7 +168,7 @@ def cases() -> list[Any]:
             ]
     return [
         pytest.param(client, (*scope, *(("--user",) if client == "uv" and not scope else ())), *rest, id=case.id)
-        for case in found
+        for case in params
         for client, scope, *rest in [case.values]
     ]
 
@@ -185,25 +185,25 @@ def read(client: str, content: bytes) -> Any:
 
 
 def says(client: str, form: str, scope: tuple[str, ...], content: bytes) -> bool:
-    """Whether the file says what was wanted, as its client reads it."""
-    found = read(client, content)
+    """Return whether the client reads the wanted values from the file."""
+    values = read(client, content)
     if client == "pip":
         if form == "extra":
-            return SIMPLE in found["global"]["extra-index-url"].split()
-        return all(options["index-url"] == SIMPLE for options in found.values() if "index-url" in options) and (
-            found["global"]["index-url"] == SIMPLE
+            return SIMPLE in values["global"]["extra-index-url"].split()
+        return all(options["index-url"] == SIMPLE for options in values.values() if "index-url" in options) and (
+            values["global"]["index-url"] == SIMPLE
         )
     if client == "twine":
         return (
-            found["internal"]["repository"] in (f"{URL}/legacy/", f"{URL}/")
-            and "internal" in found["distutils"]["index-servers"].split()
-            and ("acme" not in found or "acme" in found["distutils"]["index-servers"].split())
+            values["internal"]["repository"] in (f"{URL}/legacy/", f"{URL}/")
+            and "internal" in values["distutils"]["index-servers"].split()
+            and ("acme" not in values or "acme" in values["distutils"]["index-servers"].split())
         )
     if client == "poetry":
-        (ours,) = [source for source in found["tool"]["poetry"]["source"] if source["name"] == "internal"]
+        (ours,) = [source for source in values["tool"]["poetry"]["source"] if source["name"] == "internal"]
         priority = {"single": "primary", "extra": "supplemental", "explicit": "explicit"}[form]
         return bool(ours == {"name": "internal", "url": SIMPLE, "priority": priority})
-    above = found["tool"]["uv"] if "--project" in scope else found
+    above = values["tool"]["uv"] if "--project" in scope else values
     (ours,) = [index for index in above["index"] if index.get("name") == "internal"]
     flags = {"single": {"default": True}, "extra": {}, "explicit": {"explicit": True}}[form]
     only = form != "single" or (
@@ -213,7 +213,7 @@ def says(client: str, form: str, scope: tuple[str, ...], content: bytes) -> bool
 
 
 @pytest.mark.parametrize(("client", "scope", "form", "where", "content"), cases())
-def test_written_written_again_and_removed(
+def test_remove_restores_a_file_that_was_written_twice(
     client: str, scope: tuple[str, ...], form: str, where: str, content: bytes | None, place: Place
 ) -> None:
     path = place.home / where
@@ -221,22 +221,22 @@ def test_written_written_again_and_removed(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(0o640)
-    before, there = place.files, place.everything
+    before, paths = place.files, place.everything
     shown = place.write(client, *scope, "--dry-run", form=form)
     assert place.files == before
-    said = place.write(client, *scope, form=form)
-    assert "hunter" not in said + shown
+    printed = place.write(client, *scope, form=form)
+    assert "hunter" not in printed + shown
     written = path.read_bytes()
     assert says(client, form, scope, written)
     if content is not None and written != content:
-        kept = [line for line in content.splitlines() if not any(line == other for other in written.splitlines())]
-        assert all(b"# (ppmctl %s internal) " % client.encode() + line in written for line in kept)
+        replaced = [line for line in content.splitlines() if line not in written.splitlines()]
+        assert all(b"# (ppmctl %s internal) " % client.encode() + line in written for line in replaced)
         assert path.stat().st_mode & 0o777 == 0o640
         assert content.count(b"\r\n") == 0 or written.count(b"\n") == written.count(b"\r\n")
         assert "+" in shown
         (backup,) = (place.home / ".config" / "ppmctl" / "backups").iterdir()
         assert (backup.read_bytes(), backup.stat().st_mode & 0o777) == (content, 0o600)
-        assert str(backup) in said
+        assert str(backup) in printed
     if (place.home / ".config" / "ppmctl").exists():
         assert "hunter" not in place.record
     after = place.files
@@ -244,25 +244,25 @@ def test_written_written_again_and_removed(
     assert place.files == after
     place.run(client, "--remove")
     assert place.files == before
-    assert place.everything == there
-    assert "Nothing of what ppmctl wrote" in place.run(client, "--remove")
+    assert place.everything == paths
+    assert "There is nothing to remove" in place.run(client, "--remove")
 
 
 @pytest.mark.parametrize(
-    ("client", "content", "said"),
+    ("client", "content", "message"),
     [
-        ("pip", b"[global]\ntimeout = 1\ntimeout = 2\n", "line 3: what stands there is there twice"),
-        ("pip", b"[global]\nindex-url = a\nindex_url = b\n", "line 3: what stands there is there twice"),
-        ("pip", b"[global]\n[global]\n", "line 2: what stands there is there twice"),
+        ("pip", b"[global]\ntimeout = 1\ntimeout = 2\n", "line 3: this stands there twice"),
+        ("pip", b"[global]\nindex-url = a\nindex_url = b\n", "line 3: this stands there twice"),
+        ("pip", b"[global]\n[global]\n", "line 2: this stands there twice"),
         ("pip", b"timeout = 1\n", "line 1: there is no [section] before it"),
         ("pip", b"[global]\nhunter2\n", "line 2: it is neither"),
         ("pip", b"[global]\ntimeout = 1\rindex-url = x\n", "line 2: a carriage return"),
-        ("pip", "[global]\n".encode("utf-16"), "line 1: it is no text, or in UTF-16"),
-        ("pip", b"[global]\nx = \0\n", "line 2: it is no text"),
+        ("pip", "[global]\n".encode("utf-16"), "line 1: it is not text, or it is UTF-16"),
+        ("pip", b"[global]\nx = \0\n", "line 2: it is not text"),
         (
             "twine",
             b"[internal]\nrepository = https://other.test/legacy/\n",
-            "line 1: [internal] is about another index",
+            "line 1: [internal] is another index",
         ),
         ("twine", b"[distutils]\nx = 1\rindex-servers = x\n", "line 2: a carriage return"),
         ("uv", b"[[index]]\nname = \n", "line 2: it is not TOML"),
@@ -279,22 +279,20 @@ def test_written_written_again_and_removed(
         ("poetry", b"[tool\nx", "it is not TOML"),
     ],
 )
-def test_a_file_that_can_not_be_understood_is_refused_with_the_line(
-    client: str, content: bytes, said: str, place: Place
-) -> None:
+def test_an_unreadable_file_is_refused_with_the_line(client: str, content: bytes, message: str, place: Place) -> None:
     path = place.home / WHERE[client]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     before = place.files
     err = place.write(client, form="single", expect=1)
-    assert said in err
+    assert message in err
     assert str(path) in err
     assert "hunter" not in err
     assert place.files == before
 
 
 @pytest.mark.parametrize(
-    ("client", "before", "change", "after", "said"),
+    ("client", "before", "change", "after", "message"),
     [
         pytest.param(
             "pip",
@@ -320,14 +318,14 @@ def test_a_file_that_can_not_be_understood_is_refused_with_the_line(
             lambda text: text.replace(f"index-url = {SIMPLE}".encode(), b"index-url = https://third.test/"),
             b"[global]\nindex-url = https://third.test/\n# (ppmctl pip internal) index-url = https://other.test/\n",
             "what was commented out stays so",
-            id="another index in place of ours",
+            id="another index instead of ours",
         ),
         pytest.param(
             "twine",
             b"",
             lambda text: text.replace(b"    internal\n", b"    internal\n    acme\n") + b"\n[acme]\nrepository = x\n",
             b"[distutils]\nindex-servers =\n    pypi\n    testpypi\n    acme\n\n[acme]\nrepository = x\n",
-            "others' lines need it now",
+            "other lines depend on it now",
             id="another server in the list",
         ),
         pytest.param(
@@ -358,7 +356,7 @@ def test_a_file_that_can_not_be_understood_is_refused_with_the_line(
             b"# (ppmctl uv internal) default = true\n\n"
             b'[[index]]\nname = "internal"\nurl = "https://new.test/"\n'
             b'publish-url = "https://index.test/team/legacy/"\ndefault = true\n',
-            "is not there as it was",
+            "was changed or removed since then",
             id="another URL in our table",
         ),
         pytest.param(
@@ -367,20 +365,20 @@ def test_a_file_that_can_not_be_understood_is_refused_with_the_line(
             lambda text: text.replace(b"\n\n[[", b"\nversion = '1'\n[["),
             b"[project]\nname = 'x'\nversion = '1'\n",
             "",
-            id="a key in place of the blank line",
+            id="a key instead of the blank line",
         ),
         pytest.param(
             "poetry",
             b"x = 1\n",
             lambda _text: b"x = 2\n",
             b"x = 2\n",
-            "is not there as it was",
+            "was changed or removed since then",
             id="all of ours gone",
         ),
     ],
 )
-def test_only_our_part_goes_where_others_changed_the_file(
-    client: str, before: bytes, change: Callable[[bytes], bytes], after: bytes, said: str, place: Place
+def test_remove_keeps_what_others_changed_since(
+    client: str, before: bytes, change: Callable[[bytes], bytes], after: bytes, message: str, place: Place
 ) -> None:
     path = place.home / WHERE[client]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -391,12 +389,12 @@ def test_only_our_part_goes_where_others_changed_the_file(
     path.write_bytes(changed)
     err = place.run(client, "--remove")
     assert path.read_bytes() == after
-    assert said in err
+    assert message in err
     assert "hunter" not in err
     assert not (place.home / ".config" / "ppmctl" / "clients.json").exists()
 
 
-def test_a_file_that_was_made_goes_unless_others_wrote_into_it(place: Place) -> None:
+def test_remove_deletes_a_created_file_unless_others_wrote_into_it(place: Place) -> None:
     path = place.home / WHERE["uv"]
     place.write("uv", form="single")
     path.write_bytes(path.read_bytes() + b"# mine\n")
@@ -404,10 +402,10 @@ def test_a_file_that_was_made_goes_unless_others_wrote_into_it(place: Place) -> 
     assert path.read_bytes() == b"# mine\n"
     place.write("pip", form="single")
     (place.home / WHERE["pip"]).unlink()
-    assert "not there any more" in place.run("pip", "--remove")
+    assert "no longer exists" in place.run("pip", "--remove")
 
 
-def test_another_form_takes_the_place_of_the_first(place: Place) -> None:
+def test_writing_another_form_replaces_the_first(place: Place) -> None:
     path = place.home / WHERE["pip"]
     path.parent.mkdir(parents=True)
     path.write_bytes(b"[global]\nindex-url = https://other.test/simple/\n")
@@ -420,8 +418,8 @@ def test_another_form_takes_the_place_of_the_first(place: Place) -> None:
     }
     place.write("pip", form="single", url="https://second.test/")
     place.write("pip", form="single", url="https://third.test/")
-    found = read("pip", path.read_bytes())["global"]
-    assert found == {"index-url": "https://third.test/simple/", "extra-index-url": SIMPLE}
+    values = read("pip", path.read_bytes())["global"]
+    assert values == {"index-url": "https://third.test/simple/", "extra-index-url": SIMPLE}
     place.run("pip", "--remove", "--index", "https://third.test/")
     assert read("pip", path.read_bytes())["global"]["index-url"] == "https://other.test/simple/"
     place.run("--remove")
@@ -435,17 +433,17 @@ def test_two_indexes_and_two_clients_in_one_file(place: Place) -> None:
     place.write("uv", form="explicit")
     place.write("poetry", form="explicit")
     place.write("uv", "--name", "second", form="explicit", url="https://second.test")
-    found = read("uv", path.read_bytes())["tool"]
-    assert [index["name"] for index in found["uv"]["index"]] == ["internal", "second"]
+    values = read("uv", path.read_bytes())["tool"]
+    assert [index["name"] for index in values["uv"]["index"]] == ["internal", "second"]
     place.run("uv", "--remove", "--index", URL)
-    found = read("uv", path.read_bytes())["tool"]
-    assert [index["name"] for index in found["uv"]["index"]] == ["second"]
-    assert len(found["poetry"]["source"]) == 1
+    values = read("uv", path.read_bytes())["tool"]
+    assert [index["name"] for index in values["uv"]["index"]] == ["second"]
+    assert len(values["poetry"]["source"]) == 1
     place.run("poetry", "uv", "--remove")
     assert place.files == before
 
 
-def test_ours_is_indented_as_the_others_are(place: Place) -> None:
+def test_an_added_line_is_indented_like_the_others(place: Place) -> None:
     path = place.home / WHERE["pip"]
     path.parent.mkdir(parents=True)
     path.write_bytes(b"[global]\n  timeout = 1\n")
@@ -453,17 +451,17 @@ def test_ours_is_indented_as_the_others_are(place: Place) -> None:
     assert f"\n  index-url = {SIMPLE}\n" in path.read_text()
 
 
-def test_another_project_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And of one's own it is the file above, as its clients find it; without one, nothing is made up."""
+def test_remove_ignores_other_projects(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project's file is the next one above, as its clients find it; without one, none is created."""
     assert "no pyproject.toml here, or above" in place.write("poetry", form="explicit", expect=2)
-    assert "only if the project names the index" in place.write("uv", "--user", form="explicit", expect=2)
+    assert "only in projects that define the index" in place.write("uv", "--user", form="explicit", expect=2)
     (place.home / WHERE["poetry"]).touch()
     (place.home / "project" / "deep").mkdir()
     monkeypatch.chdir(place.home / "project" / "deep")
     place.write("poetry", form="explicit")
     assert "unchanged" in place.write("poetry", form="explicit")
     monkeypatch.chdir(place.home)
-    assert "Nothing of what ppmctl wrote" in place.run("poetry", "--remove")
+    assert "There is nothing to remove" in place.run("poetry", "--remove")
     assert "internal" in (place.home / WHERE["poetry"]).read_text()
     monkeypatch.chdir(place.home / "project" / "deep")
     place.run("poetry", "--remove")
@@ -471,7 +469,7 @@ def test_another_project_is_left_alone(place: Place, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["pip.conf", "other/pip.conf"])
-def test_what_a_link_leads_to_is_edited(name: str, place: Place) -> None:
+def test_the_target_of_a_symbolic_link_is_edited(name: str, place: Place) -> None:
     (place.home / "dotfiles" / "other").mkdir(parents=True)
     target = place.home / "dotfiles" / name
     target.write_bytes(b"[global]\ntimeout = 1\n")
@@ -486,7 +484,7 @@ def test_what_a_link_leads_to_is_edited(name: str, place: Place) -> None:
     assert (path.is_symlink(), target.read_bytes()) == (True, b"[global]\ntimeout = 1\n")
 
 
-def test_links_in_a_circle_are_refused(place: Place) -> None:
+def test_circular_symbolic_links_are_refused(place: Place) -> None:
     path = place.home / WHERE["pip"]
     path.parent.mkdir(parents=True)
     path.symlink_to(path.with_name("other"))
@@ -494,7 +492,7 @@ def test_links_in_a_circle_are_refused(place: Place) -> None:
     assert str(path) in place.write("pip", form="single", expect=1)
 
 
-def test_what_is_not_for_this_user_to_write_is_refused(place: Place) -> None:
+def test_a_read_only_file_and_a_folder_are_refused(place: Place) -> None:
     path = place.home / WHERE["pip"]
     path.parent.mkdir(parents=True)
     path.write_bytes(b"[global]\n")
@@ -508,10 +506,10 @@ def test_what_is_not_for_this_user_to_write_is_refused(place: Place) -> None:
 
 
 @pytest.mark.parametrize("refused", ["read", "write"])
-def test_what_the_system_refuses_is_said_and_nothing_is_changed(
+def test_a_permission_error_is_reported_and_nothing_is_changed(
     refused: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As root may do everything, the refusal is made up, where the bytes are read and where they are renamed."""
+    """Root may do everything, so the test itself raises the error where the bytes are read or renamed."""
     path = place.home / WHERE["pip"]
     path.parent.mkdir(parents=True)
     path.write_bytes(b"[global]\n")
@@ -554,7 +552,7 @@ def test_netrc(place: Place) -> None:
         assert "hunter" not in err
 
 
-def test_the_netrc_entry_of_somebody_else_stays(place: Place) -> None:
+def test_the_netrc_entry_of_another_user_stays(place: Place) -> None:
     (place.home / ".netrc").write_bytes(b"machine index.test login ben password hunter2\n")
     (place.home / "credential").write_text("ann:ppm_secret\n")
     before = place.files
@@ -564,7 +562,7 @@ def test_the_netrc_entry_of_somebody_else_stays(place: Place) -> None:
 
 
 def test_a_login_at_another_index_of_the_host_keeps_its_netrc_entry(place: Place) -> None:
-    """Netrc has one entry for a host; that of a login at this index is replaced."""
+    """Netrc has one entry for a host; a login's entry at this index is replaced."""
     path = place.home / ".netrc"
     path.write_bytes(b"machine index.test login ann password ppm_of_login\n")
     (place.home / "credential").write_text("ann:ppm_secret\n")
@@ -580,7 +578,7 @@ def test_a_login_at_another_index_of_the_host_keeps_its_netrc_entry(place: Place
     assert path.read_bytes() == b"machine index.test login ann password ppm_secret\n"
 
 
-def test_a_new_secret_takes_the_place_of_the_one_that_was_written(place: Place) -> None:
+def test_a_new_secret_replaces_the_written_one(place: Place) -> None:
     for secret in ("ppm_one", "ppm_two"):
         (place.home / "credential").write_text(f"ann:{secret}\n")
         place.write("netrc", "--credential-file", str(place.home / "credential"))
@@ -589,7 +587,7 @@ def test_a_new_secret_takes_the_place_of_the_one_that_was_written(place: Place) 
     assert not (place.home / ".netrc").exists()
 
 
-def test_a_keyring_and_an_authority_are_written_too(place: Place) -> None:
+def test_keyring_and_certificate_authority_are_written(place: Place) -> None:
     folder = place.home / ".config" / "ppmctl"
     folder.mkdir(parents=True)
     login = {"index": URL, "username": "ann+desk", "keyring": [SIMPLE]}
@@ -615,23 +613,23 @@ def test_a_keyring_and_an_authority_are_written_too(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("pdm", "--write"), "pdm is printed"),
-        (("--write",), "say which"),
-        (("pip", "--write", "--remove"), "--remove takes it out"),
+        (("pdm", "--write"), "pdm is only printed"),
+        (("--write",), "name one of them"),
+        (("pip", "--write", "--remove"), "--write and --remove can't be used together"),
         (("pip", "--write", "--project"), "no file of its own for --project"),
     ],
 )
-def test_mistakes_of_usage(arguments: tuple[str, ...], said: str, place: Place) -> None:
-    assert said in place.run(*arguments, "--index", URL, "--form", "single", expect=2)
+def test_usage_errors(arguments: tuple[str, ...], message: str, place: Place) -> None:
+    assert message in place.run(*arguments, "--index", URL, "--form", "single", expect=2)
 
 
-def test_what_wins_over_the_file_is_said(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_overrides_the_file_is_reported(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://o.test/")
     assert "PIP_INDEX_URL is set, and wins over the file" in place.write("pip", form="single")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    assert "would not read what is written" in place.write("pip", form="single", expect=2)
+    assert "would not read the file" in place.write("pip", form="single", expect=2)
 
 
 @pytest.mark.parametrize(
@@ -639,7 +637,7 @@ def test_what_wins_over_the_file_is_said(place: Place, monkeypatch: pytest.Monke
     [(2, "  and more"), (1, "timeout = 2"), (1, "[other]"), (1, "[a")],
 )
 def test_an_edit_that_would_change_something_else_is_not_made(at: int, text: str) -> None:
-    """However it came to be planned."""
+    """The check does not depend on how the edit was planned."""
     edit = pip.File(lines.read(b"[global]\ntimeout = 1\nproxy = x\n"))
     edit.add(at, text)
     with pytest.raises(Unreadable):
@@ -656,9 +654,9 @@ def test_an_edit_that_would_move_a_key_to_another_table_is_not_made(
     for at, text in added:
         edit.add(at, text)
     for at in muted:
-        edit.mute(at, at + 1)
+        edit.comment_out(at, at + 1)
     with pytest.raises(Unreadable):
-        edit.proven()
+        edit.verified()
 
 
 COMMENT = st.sampled_from(["# a", "", "   # b", "; c"])
@@ -689,7 +687,7 @@ TABLE = st.sampled_from(
     ]
 )
 TOML = st.builds(
-    lambda top, found: [line for part in [*top, *found] for line in part.split("\n")],
+    lambda top, values: [line for part in [*top, *values] for line in part.split("\n")],
     st.lists(st.sampled_from(["a = 1", "index-url = 'https://o.test/'", "# top", ""]), max_size=3, unique=True),
     st.lists(TABLE, max_size=4, unique=True),
 )
@@ -698,39 +696,37 @@ TOML = st.builds(
 @pytest.mark.parametrize(("client", "files"), [("pip", INI), ("uv", TOML)])
 @settings(max_examples=50, deadline=None)  # each runs the command several times
 @given(st.data())
-def test_any_file_is_as_it_was_also_where_others_put_lines_between(
-    client: str, files: Any, data: st.DataObject
-) -> None:
+def test_undo_restores_any_file_and_keeps_lines_of_others(client: str, files: Any, data: st.DataObject) -> None:
     end = data.draw(st.sampled_from(["\n", "\r\n"]))
     before = lines.read("".join(line + end for line in data.draw(files)).encode())
     form: Form = data.draw(st.sampled_from(["single", "extra"]))
     target = IndexTarget(name="internal", address=resolve(URL, environ={}, home=Path("/nowhere")), form=form)
     try:
-        edit = CLIENTS[client].plan(before, target, "user")
+        edit = EDITORS[client].plan(before, target, "user")
     except Unreadable:
-        return  # sections that are there twice
+        return  # a section appears twice
     mark = lines.marker(client, "internal")
-    after, puts = edit.made(mark)
-    assert CLIENTS[client].plan(after, target, "user").is_empty
-    assert says(client, form, (), after.written())
-    form_of_file = CLIENTS[client].File
-    assert lines.undone(form_of_file, after, puts, mark) == (before, ())
+    after, puts = edit.apply(mark)
+    assert EDITORS[client].plan(after, target, "user").is_empty
+    assert says(client, form, (), after.to_bytes())
+    form_of_file = EDITORS[client].File
+    assert lines.undo(form_of_file, after, puts, mark) == (before, ())
     inside = {at for put in puts for at in range(put.at + 1, put.at + len(put.texts))}
     at = data.draw(st.sampled_from([at for at in range(len(after.lines) + 1) if at not in inside]))
     earlier = at - sum(len(put.texts) for put in puts if put.at < at)
-    theirs = f"# of somebody else{end}"
+    theirs = f"# of another user{end}"
     changed = replace(after, lines=(*after.lines[:at], theirs, *after.lines[at:]))
     expected = replace(before, lines=(*before.lines[:earlier], theirs, *before.lines[earlier:]))
     try:
-        CLIENTS[client].plan(changed, target, "user")
+        EDITORS[client].plan(changed, target, "user")
     except Unreadable:
-        return  # it stands in a value of several lines
-    assert lines.undone(form_of_file, changed, puts, mark) == (expected, ())
+        return  # the line is inside a value of several lines
+    assert lines.undo(form_of_file, changed, puts, mark) == (expected, ())
 
 
 @pytest.mark.parametrize("other", ["pip", "poetry"])
 def test_of_several_clients_all_are_written_or_none(place: Place, other: str) -> None:
-    """One that is refused is found before the first file is changed, whatever their order."""
+    """A refused file is found before the first file is changed, in any order."""
     pip_conf = place.home / ".config" / "pip" / "pip.conf"
     if other == "pip":
         pip_conf.parent.mkdir(parents=True)
@@ -741,8 +737,8 @@ def test_of_several_clients_all_are_written_or_none(place: Place, other: str) ->
         assert place.files == before
 
 
-def test_what_is_done_to_files_in_json(place: Place) -> None:
-    """Written, written again and removed: one document each, with what there is to know, and no secret."""
+def test_json_of_written_and_removed_files(place: Place) -> None:
+    """Each command prints one document, with notes and without secrets."""
     path = place.home / WHERE["pip"]
     path.parent.mkdir(parents=True)
     path.write_bytes(b"[global]\nindex-url = https://me:hunter2@other.test/simple/\n")
@@ -766,8 +762,8 @@ def test_what_is_done_to_files_in_json(place: Place) -> None:
     assert run("--remove") == []
 
 
-def test_who_wrote_it_is_told_what_to_type_next(place: Place) -> None:
+def test_write_prints_the_commands_to_type_next(place: Place) -> None:
     assert f"ppmctl login {URL} --netrc" in place.write("pip", form="single")
-    said = place.write("twine")
-    assert "twine upload --repository internal" in said
-    assert f"keyring set {UPLOAD} USER" in said
+    printed = place.write("twine")
+    assert "twine upload --repository internal" in printed
+    assert f"keyring set {UPLOAD} USER" in printed
