@@ -171,7 +171,7 @@ def test_a_project_is_built_checked_and_published(publisher: Publisher) -> None:
 def test_a_release_is_refused_where_the_project_is_only_read(publisher: Publisher, tmp_path: Path) -> None:
     made = project(tmp_path / "raised", "raised")
     done = publisher.run(made, "--bump", "minor", "--tag", expect=2)
-    assert "/project can't be written to from here, and a release changes and commits it" in done.err
+    assert "/project is not writable here, and a release changes and commits files in it" in done.err
     assert "raise the version and commit there" in done.err
     assert publisher.listed("raised") == {}
     rehearsed = publisher.run(made, "--bump", "minor", "--dry-run", expect=1)
