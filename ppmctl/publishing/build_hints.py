@@ -43,7 +43,7 @@ _NO_NETWORK = re.compile(r"Retrying \(Retry\(.*?\)\) after connection broken by 
 
 
 def find(text: str) -> tuple[str, str] | None:
-    """Return what a build with this output lacked, and a hint how to get it; None if the output does not tell."""
+    """Return what a build with this output lacked, and how to get it; None if the output does not show it."""
     for what, packages, programs, other in _KNOWN:
         patterns = [pattern for pattern in (_not_found(programs), other) if pattern]
         if re.search("|".join(patterns), text, re.MULTILINE):

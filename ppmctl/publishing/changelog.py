@@ -58,7 +58,7 @@ def find(project: Path) -> Path:
 
 
 def released(content: bytes, version: Version, day: date, *, name: str, tag: str = "") -> bytes:
-    """Return a changelog with what is unreleased as the section of `version`, below an empty section Unreleased.
+    """Return a changelog with the unreleased changes in a section of `version`, below an empty section Unreleased.
 
     It is Markdown or reStructuredText. The heading has the form of the release before: `## [1.1.0] - 2026-01-31`,
     `## 1.1.0 (2026-01-31)`. Links that compare versions get `tag`, or a tag like the one before. A file that has the
@@ -79,8 +79,8 @@ def released(content: bytes, version: Version, day: date, *, name: str, tag: str
         raise PpmError(f"{name} has no section Unreleased.", hint=f"Add one that says what is new:\n{_EXAMPLE}")
     if has_version:
         raise PpmError(
-            f"{name} has a section for {version} already, and another for what is unreleased.",
-            hint=f"Move what is new in {version} into its section, or choose a higher version.",
+            f"{name} has a section for {version} already, and unreleased changes.",
+            hint=f"Move the changes of {version} into its section, or choose a higher version.",
         )
     if not has_changes:
         raise PpmError(
@@ -167,7 +167,7 @@ def _title(headings: list[_Heading], unreleased: _Heading, version: Version, day
 
 
 def _links(line: str, compared: re.Match[str], version: Version, tag: str, eol: str) -> Iterator[str]:
-    """Yield the link from this release to what is unreleased, and the link to this release."""
+    """Yield the link that compares this release with the newest commit, and the link to this release."""
     base, old, dots, head = compared.group("base", "old", "dots", "head")
     prefix = re.match(r"\D*", old)
     new = tag or f"{prefix[0] if prefix else ''}{version}"

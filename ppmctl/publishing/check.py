@@ -93,7 +93,7 @@ def _twine_check(path: Path) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _records_of(name: str) -> Iterator[list[logging.LogRecord]]:
-    """Yield the list of what is logged under `name`; nothing of it is printed."""
+    """Yield the list of records that the logger `name` gets; none of them is printed."""
     handler = BufferingHandler(_NEVER_FLUSHED)
     logger = logging.getLogger(name)
     propagate, logger.propagate = logger.propagate, False

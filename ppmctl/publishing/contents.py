@@ -49,7 +49,7 @@ _EXCLUDE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A file in an archive: its name there, its size in bytes, and its beginning."""
+    """A file in an archive: its name in the archive, its size in bytes, and its beginning."""
 
     name: str
     size: int
@@ -57,7 +57,7 @@ class Member:
 
     @property
     def text(self) -> bytes:
-        """Its beginning if it is a text file, else nothing."""
+        """Return its beginning if it is a text file, else nothing."""
         return b"" if b"\0" in self.head[:8192] else self.head
 
 
@@ -80,7 +80,7 @@ def members(path: Path) -> Iterator[Member]:
 
 
 def open_members(path: Path) -> Iterator[tuple[str, int, object, IO[bytes] | None]]:
-    """Yield name, size, form (executable, link to) and content (None for a link) of each member that is no folder."""
+    """Yield each member that is not a folder: name, size, form (executable, link to), content (None for a link)."""
     if path.name.endswith(".tar.gz"):
         with tarfile.open(path, "r|gz") as tar:
             for item in tar:

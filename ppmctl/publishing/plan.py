@@ -1,4 +1,4 @@
-"""Plan what publishing does with each file, by the index's pages; upload until the index shows each file."""
+"""Compare files with the index's pages, and upload them until the index shows each file."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class Step:
 
     @property
     def url(self) -> str:
-        """The URL of the file in the index, "" if it is not there."""
+        """Return the URL of the file in the index; "" without one."""
         return self.listed.url if self.listed is not None else ""
 
     @property
     def sha256(self) -> str:
-        """The sha256 of the local file; if it is the same, of the file in the index: a rebuilt one differs."""
+        """Return the sha256 of the local file; if it is the same, of the file in the index: a rebuilt one differs."""
         return (self.state == "same" and self.listed and self.listed.sha256) or self.file.sha256
 
     @property
     def size(self) -> int:
-        """The size of the same file as `sha256`, in bytes."""
+        """Return the size of the same file as for `sha256`, in bytes."""
         listed = self.listed.size if self.state == "same" and self.listed is not None else None
         return self.file.size if listed is None else listed
 

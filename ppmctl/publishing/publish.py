@@ -163,4 +163,4 @@ def _introduce(request: Request) -> None:
         user += f" (~/.pypirc is about other indexes; by its sections' names: --index {' or '.join(address.others)})"
     events.note(f"{'Comparing with' if request.dry_run else 'Publishing to'} {address.base} {user}")
     if credential and address.is_overheard:
-        events.note("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
+        events.note("Warning: this is plain HTTP; others on the network can read the credential.")

@@ -180,7 +180,7 @@ def plan(project: Project, wanted: Wanted, published: Version | None, day: date 
 
 
 def _resume(release: Release, wanted: Wanted) -> bool:
-    """Return whether there is something left of `release` to do; raise PpmError if it can't be resumed as it is."""
+    """Return whether `release` still has something to do; raise PpmError if it can't be resumed."""
     state, repository, is_uploaded = release.state, release.repository, release.is_uploaded
     own = {edit.path for edit in state.edits}
     last = repository.last_commit() if repository is not None else Commit(id=state.head)

@@ -33,7 +33,7 @@ class Edit:
 
     @property
     def current(self) -> bytes:
-        """The file's content now; b"" if it can't be read."""
+        """Return the file's content now; b"" if it can't be read."""
         try:
             return self.path.read_bytes()
         except OSError:

@@ -45,7 +45,7 @@ def _compared(step: Step, source: Source, folder: Path) -> Step:
     except (PpmError, *archive.UNREADABLE):
         return step  # what can't be compared is a conflict
     events.note(
-        f"{step.file.filename} was built again from the same content; the file that is in the index stays"
+        f"{step.file.filename} was built again from the same content; the index keeps its file"
         f" (sha256 {listed.sha256})."
     )
     return replace(step, state="same")

@@ -49,7 +49,7 @@ def _copy_repository(root: Path, target: Path) -> bool:
     gitdir = own.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
     repository = root / gitdir
     if gitdir and repository.is_dir():
-        # its own part is copied, also because git writes to the index there even when it only reads
+        # Its own part is copied: git writes to the index in it even when it only reads.
         _copy_tree(repository, target, lambda _folder, _names: {"gitdir"})
         common = repository / "commondir"
         if common.is_file():

@@ -72,12 +72,12 @@ class Place:
 
     @property
     def text(self) -> str:
-        """The version as the file has it."""
+        """Return the version as the file has it."""
         return self.content[self.start : self.end].decode("utf-8")
 
     @property
     def version(self) -> Version:
-        """The version; PpmError if the text is not one."""
+        """Return the version; raise PpmError if the text is not one."""
         try:
             return Version(self.text)
         except InvalidVersion as exc:

@@ -109,7 +109,7 @@ def workspace(**options: Any) -> Iterator[Workspace]:
         if work.keep and work.built:
             # A second build could differ in its time stamps, and would then be in conflict with these files.
             built = " ".join(shlex.quote(str(path)) for path in work.built)
-            events.note(f"What was built is kept. To publish the same files: ppmctl publish {built}")
+            events.note(f"The built files are kept. To publish them: ppmctl publish {built}")
         else:
             shutil.rmtree(work.folder, ignore_errors=True)
 

@@ -482,7 +482,7 @@ def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publishe
             done = running.result()
     finally:
         compose.start("pypiserver")
-    kept = next(line for line in done.err.splitlines() if "What was built is kept" in line)
+    kept = next(line for line in done.err.splitlines() if "The built files are kept" in line)
     files = kept.partition("ppmctl publish ")[2].split()
     assert len(files) == 2
     assert states(publisher.run("", *files)) == ["published"] * 2

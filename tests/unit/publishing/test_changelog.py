@@ -131,7 +131,7 @@ def test_a_version_that_has_a_section_already() -> None:
     written = "## [Unreleased]\n\n## [1.2.0] - 2026-11-20\n\n- New.\n"
     assert released(written) == written
     assert released(written.partition("\n\n")[2], version="1.2") == written.partition("\n\n")[2]
-    with pytest.raises(PpmError, match=r"a section for 1\.2\.0 already, and another"):
+    with pytest.raises(PpmError, match=r"a section for 1\.2\.0 already, and unreleased"):
         released(written.replace("ed]\n", "ed]\n\n- More.\n"))
 
 
