@@ -171,7 +171,7 @@ def test_a_project_is_built_checked_and_published(publisher: Publisher) -> None:
 def test_a_release_is_refused_where_the_project_is_only_read(publisher: Publisher, tmp_path: Path) -> None:
     made = project(tmp_path / "raised", "raised")
     done = publisher.run(made, "--bump", "minor", "--tag", expect=2)
-    assert "/project can't be written to from here, and a release changes and commits it" in done.err
+    assert "/project is not writable here, and a release changes and commits files in it" in done.err
     assert "raise the version and commit there" in done.err
     assert publisher.listed("raised") == {}
     rehearsed = publisher.run(made, "--bump", "minor", "--dry-run", expect=1)
@@ -482,7 +482,7 @@ def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publishe
             done = running.result()
     finally:
         compose.start("pypiserver")
-    kept = next(line for line in done.err.splitlines() if "What was built is kept" in line)
+    kept = next(line for line in done.err.splitlines() if "The built files are kept" in line)
     files = kept.partition("ppmctl publish ")[2].split()
     assert len(files) == 2
     assert states(publisher.run("", *files)) == ["published"] * 2
