@@ -70,8 +70,10 @@ def cli(verbose: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
-    if os.getpid() == 1:  # in a container: process 1 ignores SIGTERM by default, so a stop would wait for its timeout
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(_SIGNALLED + number))
+    if os.getpid() == 1:
+        # In a container process 1 ignores SIGTERM by default, so a stop would wait for its timeout. An exception
+        # can't end it: Python ignores one that is raised in a callback, such as an import's.
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(_SIGNALLED + number))
     if names := os.environ.get("PPMCTL_NAMES"):  # of files on the machine where `--on` was typed
         output.rename(json.loads(names))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
