@@ -9,7 +9,7 @@ import click
 
 from ppmctl import output
 from ppmctl.access import accounts, declarative
-from ppmctl.access.rights import ROLES, noun
+from ppmctl.access.rights import ROLES
 from ppmctl.cli.options import Answer, exclusive
 from ppmctl.cli.secret_output import described, issue, more_time_option, output_option, projects_option
 from ppmctl.cli.volume import actor, existing, open_volume, volume_command
@@ -92,13 +92,7 @@ def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> A
 @volume_command
 def remove(name: str, root: Path) -> Answer:
     """Remove the user NAME and its tokens; their secrets stop working at once."""
-    return _shut_out(
-        root,
-        name,
-        "removed",
-        lambda volume: accounts.remove(volume, actor(), name),
-        lambda each: f"{each} is no {noun(each)} any more.",
-    )
+    return _shut_out(root, name, "removed", lambda volume: accounts.remove(volume, actor(), name))
 
 
 @click.command()
@@ -117,20 +111,13 @@ def revoke(name: str, root: Path) -> Answer:
     return _shut_out(root, name, "revoked", shut)
 
 
-def _shut_out(
-    root: Path,
-    name: str,
-    state: str,
-    shut: Callable[[Volume], Iterable[str]],
-    sentence: Callable[[str], str] | None = None,
-) -> Answer:
+def _shut_out(root: Path, name: str, state: str, shut: Callable[[Volume], Iterable[str]]) -> Answer:
     """Have `shut` disable or remove `name` and what depends on it; return the answer with all names as `state`."""
     volume = open_volume(existing(root))
     declared, had_admin = declarative.overwrite_warning(volume, name), _has_admin(volume)
     names = list(shut(volume))
-    lines = [sentence(each) if sentence else f"{each} is {state}." for each in names]
     notes = [*_no_admin(volume, had_admin), *([declared] if declared else [])]
-    return Answer({state: names}, lambda: output.say(*lines), notes=notes)
+    return Answer({state: names}, lambda: output.say(*(f"{each} is {state}." for each in names)), notes=notes)
 
 
 def _has_admin(volume: Volume) -> bool:

@@ -225,7 +225,7 @@ def undo(kind: type[Edit], body: Body, added: Sequence[Add], mark: str) -> tuple
             body = shorter
     restored = replace(body, lines=tuple(line.removeprefix(mark) for line in body.lines))
     if restored != body and _is_rejected(kind, restored):
-        notes.append("what was commented out stays so, because another value is set now")
+        notes.append("what was commented out stays commented out, because another value is set now")
         return body, tuple(notes)
     return restored, tuple(notes)
 

@@ -83,7 +83,7 @@ def test_an_unreadable_file_is_refused_with_the_line(client: str, content: bytes
             b"[global]\nindex-url = https://other.test/\n",
             lambda text: text.replace(f"index-url = {SIMPLE}".encode(), b"index-url = https://third.test/"),
             b"[global]\nindex-url = https://third.test/\n# (ppmctl pip internal) index-url = https://other.test/\n",
-            "what was commented out stays so",
+            "what was commented out stays commented out",
             id="another index instead of ours",
         ),
         pytest.param(
