@@ -1,1 +1,1 @@
-"""Measurements of an index, side by side in one run: `make bench`. Only ratios within a run mean anything."""
+"""Measure indexes side by side in one run (`make bench`). Only ratios within a run can be compared."""

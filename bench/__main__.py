@@ -1,6 +1,6 @@
-"""`python -m bench`: measure ppm and pypiserver at several sizes of the index, in one run on the loopback.
+"""Measure ppm and pypiserver at several sizes of the index, in one run on the loopback.
 
-With --nginx: the nginx that is deployed in front of it, and a bare one beside it. With --refusals: wrong credentials.
+With --nginx: the deployed nginx, and one with a minimal configuration. With --refusals: wrong credentials.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bench import measures, refusals, subjects, web  # they use what the tests share
+from bench import measures, refusals, subjects, web  # they import tests/support
 
 
 def main() -> None:
@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the medians are shown")
     parser.add_argument("--requests", type=int, default=200, help="requests of each kind in a round")
     parser.add_argument("--only", choices=["ppm", "pypiserver"], help="measure one of the two")
-    parser.add_argument("--nginx", action="store_true", help="the deployed nginx beside a bare one")
+    parser.add_argument("--nginx", action="store_true", help="compare the deployed nginx with a minimal one")
     parser.add_argument(
-        "--refusals", action="store_true", help="wrong credentials: their time, and what a flood costs"
+        "--refusals", action="store_true", help="measure wrong credentials: their time, and the effect of a flood"
     )
-    parser.add_argument("--credentials", type=int, default=0, help="with --nginx: besides the one that asks")
-    parser.add_argument("--seconds", type=int, default=3, help="of load on each nginx in a round")
-    parser.add_argument("--json", type=Path, help="also write all rounds into this file")
+    parser.add_argument("--credentials", type=int, default=0, help="with --nginx: further credentials")
+    parser.add_argument("--seconds", type=int, default=3, help="with --nginx: seconds of load on each in a round")
+    parser.add_argument("--json", type=Path, help="also write the results of all rounds to this file")
     chosen = parser.parse_args()
     rounds: list[dict[str, object]] = []
     if chosen.refusals:
@@ -59,17 +59,17 @@ def main() -> None:
 
 
 def machine() -> str:
-    """What a figure depends on, in words."""
+    """Return a description of the machine, on which all figures depend."""
     return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
 def heading(rounds: int) -> str:
-    """What the table below is of, in Markdown."""
+    """Return the heading of the table, in Markdown."""
     return f"{machine()}; medians of {rounds} rounds\n"
 
 
 def table(rounds: list[dict[str, object]]) -> str:
-    """The medians of all rounds, in Markdown."""
+    """Return the medians of all rounds as a Markdown table."""
     names = [name for name in rounds[0] if name not in ("subject", "files", "round")]
     lines = ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
     for key in dict.fromkeys((row["subject"], row["files"]) for row in rounds):

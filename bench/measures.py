@@ -1,4 +1,4 @@
-"""What is measured of a server: uploads, pages and downloads, each in a bounded number of requests."""
+"""Measure a server: uploads, pages and downloads, each with a bounded number of requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Measured = dict[str, float]
 
 
 def measure(subject: Subject, *, files: int, requests_each: int) -> Measured:
-    """One round: medians in ms where one client waits for each answer, requests a second where 8 do at once."""
+    """Measure one round: medians in ms for one client, and requests a second for 8 clients at once."""
     projects = files // volumes.FILES_EACH
     measured = {
         "upload ms": _one_by_one(subject, requests_each, lambda client, _number: _upload(client, subject)),

@@ -1,7 +1,7 @@
-"""What a wrong credential costs whoever sends it, and those who send a right one meanwhile: ppm's embedded server.
+"""Measure wrong credentials on ppm's embedded server: their own time, and how a flood of them slows other clients.
 
-An unknown user and a wrong secret are told apart by nobody if they take the same time; a flood of wrong ones is
-compared with as much traffic that is right.
+If an unknown user and a wrong secret take the same time, an attacker can't distinguish them. A flood of wrong
+credentials is compared with a flood of valid ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WRONG = "ppm_" + "x" * 43
 
 
 def compare(*, rounds: int, requests_each: int) -> list[dict[str, object]]:
-    """Rows: medians in µs of a request with each credential, and of a right one while others come in a flood."""
+    """Return medians in µs of a request with each credential, and of a valid one during a flood of each."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="ppm-bench-") as work, subjects.ppm(Path(work), files=10) as running:
         assert running.auth is not None
@@ -45,7 +45,7 @@ def compare(*, rounds: int, requests_each: int) -> list[dict[str, object]]:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """The medians of all rounds, in Markdown."""
+    """Return the medians of all rounds as a Markdown table."""
     medians = {name: statistics.median(float(str(row[name])) for row in rows) for name in rows[0] if name != "round"}
     shown = [
         f"| {name} | {value:.3f} |" if "/" in name else f"| {name} | {value:,.0f} |"
@@ -55,7 +55,7 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 def _in_turn(url: str, sent: dict[str, tuple[str, str]], times: int) -> dict[str, float]:
-    """The median time of a request with each credential, in µs, sent in turns over one connection each."""
+    """Return the median time of a request with each credential, in µs; they take turns, each on one connection."""
     taken: dict[str, list[float]] = {name: [] for name in sent}
     clients = {name: _client(auth) for name, auth in sent.items()}
     order = list(sent)
@@ -70,12 +70,12 @@ def _in_turn(url: str, sent: dict[str, tuple[str, str]], times: int) -> dict[str
 
 @contextmanager
 def _flood(url: str, auth: tuple[str, str]) -> Iterator[None]:
-    """As many requests with that credential as FLOOD clients can send."""
-    over = threading.Event()
+    """Send as many requests with that credential as FLOOD clients can."""
+    stop = threading.Event()
 
     def send() -> None:
         client = _client(auth)
-        while not over.is_set():
+        while not stop.is_set():
             client.get(f"{url}/simple/", timeout=60)
 
     threads = [threading.Thread(target=send) for _number in range(FLOOD)]
@@ -84,12 +84,12 @@ def _flood(url: str, auth: tuple[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         for thread in threads:
             thread.join()
 
 
 def _client(auth: tuple[str, str]) -> requests.Session:
-    made = requests.Session()
-    made.auth, made.trust_env = auth, False
-    return made
+    session = requests.Session()
+    session.auth, session.trust_env = auth, False
+    return session

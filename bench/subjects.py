@@ -1,4 +1,4 @@
-"""What is measured: ppm's embedded server, and a stock pypiserver on the same files."""
+"""Start the servers that are measured: ppm's embedded server, and a stock pypiserver on the same files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ppmctl.access import first_admin
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A server that runs: where, for whom, and the process at the head of its group."""
+    """A running server: its URL, a user's credential, and its main process ID."""
 
     name: str
     url: str
@@ -26,7 +26,7 @@ class Subject:
     process: int
 
     def resident(self) -> float:
-        """The resident memory of the process and its children, in MB."""
+        """Return the resident memory of the process and its children, in MB."""
         children = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
         return sum(_resident(pid) for pid in (str(self.process), *children)) / 1000
 
@@ -36,7 +36,7 @@ class Subject:
 
 @contextlib.contextmanager
 def ppm(work: Path, *, files: int) -> Iterator[Subject]:
-    """`ppmctl serve` as it comes: one process with threads, authentication on."""
+    """Run `ppmctl serve` with its defaults: one process with threads, with authentication."""
     root = work / "ppm"
     volume = volumes.fill(root, projects=files // volumes.FILES_EACH)
     first_admin.make(volume)
@@ -50,7 +50,7 @@ def ppm(work: Path, *, files: int) -> Iterator[Subject]:
 
 @contextlib.contextmanager
 def pypiserver(work: Path, *, files: int) -> Iterator[Subject]:
-    """`pypi-server run` on the packages folder that ppm has, without authentication."""
+    """Run `pypi-server run` on ppm's packages folder, without authentication."""
     packages = work / "ppm" / "packages"
     if not packages.is_dir():
         volumes.fill(work / "ppm", projects=files // volumes.FILES_EACH)
@@ -75,7 +75,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             if requests.get(url, timeout=10).ok:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"{url} did not come up")
+    raise RuntimeError(f"{url} did not start")
 
 
 def _resident(pid: str) -> int:

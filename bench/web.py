@@ -1,7 +1,7 @@
-"""The deployed nginx beside a bare one: what its configuration costs a page and a file.
+"""Compare the deployed nginx with a minimal ("bare") one: what its configuration costs for a page and a file.
 
-The bare one serves the same files from the same disk, as plain files, with the same TLS, the same authentication and
-the same access log. Both run all the time, on one processor that the load does not use, and are measured in turn.
+The bare one serves the same files from the same disk, with the same TLS, authentication and access log. Both run all
+the time on one processor, which the load generator does not use, and are measured in turn.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from support.webserver import Site
 from ppmctl.server import content_negotiation
 
 CONNECTIONS = 16
-PATHS = 2000  # that are asked for in turn, of as many projects as there are
+PATHS = 2000  # requested in turn, spread over all projects
 _TICK = os.sysconf("SC_CLK_TCK")
 
 _BARE = """
@@ -57,7 +57,7 @@ http {{
 }}
 """
 
-# wrk's own language: the requests are made once, then sent over and over; what came of them in one line
+# Lua for wrk: it makes the requests once, sends them repeatedly, and prints the counts in one line
 _SCRIPT = """
 local requests, number = {}, 0
 function init(args)
@@ -79,7 +79,7 @@ end
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """One of the two: its nginx's process, where it listens, and the paths to ask for, by what they are."""
+    """A running nginx: its process ID, its port, and for pages and files the file with the paths to request."""
 
     name: str
     process: int
@@ -89,16 +89,16 @@ class Served:
     def workers(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()]
 
-    def used(self) -> float:
-        """The processor time of all workers up to now, in seconds."""
+    def processor_seconds(self) -> float:
+        """Return the processor time of all workers so far, in seconds."""
         fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.workers()]
         return sum(int(field[11]) + int(field[12]) for field in fields) / _TICK
 
 
 def compare(files: int, *, rounds: int, seconds: int, others: int = 0, release: int = 13) -> list[dict[str, object]]:
-    """Rows of what was measured: requests a second and microseconds of processor time a request, and their ratios.
+    """Return rows with requests a second, microseconds of processor time a request, and their ratios.
 
-    `others` are the credentials that there are besides the one that asks, which is in their middle.
+    `others` is the number of further credentials; the client's own is in the middle of them.
     """
     with _both(files, others, release) as (deployed, bare, site, script):
         rows: list[dict[str, object]] = []
@@ -114,7 +114,7 @@ def compare(files: int, *, rounds: int, seconds: int, others: int = 0, release: 
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """The medians of all rounds, in Markdown."""
+    """Return the medians of all rounds as a Markdown table."""
     names = [name for name in rows[0] if name not in ("what", "files", "credentials", "round")]
     lines = ["| | files | credentials | " + " | ".join(names) + " |", "| --- | --- | --- |" + " --- |" * len(names)]
     for key in dict.fromkeys((row["what"], row["files"], row["credentials"]) for row in rows):
@@ -155,17 +155,17 @@ def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Serve
         for served in (deployed, bare):
             for worker in served.workers():
                 os.sched_setaffinity(worker, {_processors()[0]})
-        _same_content(deployed, bare, site)
+        _require_same_content(deployed, bare, site)
         yield deployed, bare, site, script
 
 
 def _processors() -> list[int]:
-    """The processors that may be used; the first is the servers', the last the load's."""
+    """Return the usable processors; the servers use the first, the load generator the last."""
     return sorted(os.sched_getaffinity(0))
 
 
 def _paths(folder: Path, projects: int, pages: str, page: str = "") -> dict[str, Path]:
-    """Files that list the paths to ask for: the same ones for both, each in its own words."""
+    """Write the paths to request into files: the same projects for both servers, under the URLs of each."""
     folder.mkdir()
     chance = random.Random(files := projects * volumes.FILES_EACH)
     numbers = [chance.randrange(files) for _number in range(PATHS)]
@@ -200,7 +200,8 @@ def _start_bare(
         temporary=rendering.temporary_paths(folder),
         mime_types=tree.mime_types,
         tls=" ".join(f"{one.name} {' '.join(one.arguments)};" for one in tls).replace(":ppm_tls:", ":bare:"),
-        log_format=f"log_format {' '.join(parts)};".replace("$ppm_path", "$request_uri"),  # a map of the deployed one
+        # $ppm_path is defined in the deployed configuration only
+        log_format=f"log_format {' '.join(parts)};".replace("$ppm_path", "$request_uri"),
         port=places.tls_port,
         tls_folder=site.places.tls,
         root=site.root,
@@ -219,8 +220,8 @@ def _answers(port: int, site: Site) -> bool:
         return False
 
 
-def _same_content(deployed: Served, bare: Served, site: Site) -> None:
-    """Both answer with the same bytes, so that what is compared is how."""
+def _require_same_content(deployed: Served, bare: Served, site: Site) -> None:
+    """Check that both answer with the same bytes."""
     for what in deployed.paths:
         answers = []
         for served in (deployed, bare):
@@ -235,8 +236,8 @@ def _same_content(deployed: Served, bare: Served, site: Site) -> None:
 
 
 def _load(served: Served, what: str, site: Site, script: Path, seconds: int) -> tuple[float, float]:
-    """Requests a second, and microseconds of the workers' processor time for each."""
-    before = served.used()
+    """Return requests a second, and microseconds of the workers' processor time for each."""
+    before = served.processor_seconds()
     done = subprocess.run(
         [
             *("taskset", "--cpu-list", str(_processors()[-1]), *site.tree.wrk),
@@ -253,4 +254,4 @@ def _load(served: Served, what: str, site: Site, script: Path, seconds: int) -> 
     count, microseconds, errors = map(int, done.stdout.split("\n")[-2].split())
     if errors:
         raise RuntimeError(f"{served.name}: {errors} of {count} requests failed")
-    return count / microseconds * 1e6, (served.used() - before) / count * 1e6
+    return count / microseconds * 1e6, (served.processor_seconds() - before) / count * 1e6

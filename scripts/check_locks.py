@@ -1,11 +1,11 @@
-"""See that locks/ and pyproject.toml agree, without a network; each difference is a line, and exit code 1.
+"""Check that locks/ and pyproject.toml agree, without a network: print each difference, and exit with 1 if any.
 
     python scripts/check_locks.py [ROOT]
     python scripts/check_locks.py --build-requires    print what pyproject.toml builds with, for `make lock`
 
-A lock is in step when every direct requirement has a pin that satisfies it, on every Python that the
-project supports; when no pin is there for a requirement that has gone; when every pin has a hash and names
-no place to fetch it from; and when all locks pin what they share alike, so that one .venv can hold any of them.
+They agree if, in each lock, every direct requirement has a pin that satisfies it, on every Python that the project
+supports; no requirement is pinned that was removed from pyproject.toml; every pin has a hash, and no URL; and all
+locks pin the same versions of the packages that they share, so that one .venv works with any of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-# lock → the extras it holds besides the project's own dependencies
+# lock → the extras that it includes, besides the project's own dependencies
 LOCKS = {
     "server": ("server",),
     "hosts": ("server", "hosts"),
@@ -41,7 +41,7 @@ class Pin:
     version: Version
     marker: Marker | None
     hashed: bool
-    direct: bool  # the lock says that the project itself asks for it
+    direct: bool  # whether the project itself requires it, according to the lock
 
     def holds_on(self, environment: dict[str, str]) -> bool:
         return self.marker is None or self.marker.evaluate(environment)
@@ -80,14 +80,14 @@ def out_of_step(root: Path, project: dict[str, Any]) -> Iterator[str]:
 
 def read_pins(lock: str) -> Iterator[Pin]:
     for block in re.split(r"\n(?=[^\s#])", "\n" + lock):
-        found = _PIN.match(block)
-        if found is None:
+        match = _PIN.match(block)
+        if match is None:
             continue
         comments = [line.strip(" #") for line in block.splitlines() if line.startswith("    #")]
         yield Pin(
-            name=canonicalize_name(found["name"]),
-            version=Version(found["version"]),
-            marker=Marker(found["marker"]) if found["marker"] else None,
+            name=canonicalize_name(match["name"]),
+            version=Version(match["version"]),
+            marker=Marker(match["marker"]) if match["marker"] else None,
             hashed="--hash=sha256:" in block,
             direct=any(line.removeprefix("via ") == _OURS for line in comments),
         )
@@ -114,8 +114,8 @@ def faults(pins: list[Pin], wanted: list[Requirement], versions: list[str]) -> I
                 continue
             pinned = [pin.version for pin in pins if pin.name == name and pin.holds_on(environment)]
             if len(pinned) != 1 or not requirement.specifier.contains(pinned[0], prereleases=True):
-                here = ", ".join(map(str, pinned)) or "nothing"
-                yield f"pyproject.toml asks for {requirement}; for Python {python} it has {here}"
+                pinned_versions = ", ".join(map(str, pinned)) or "nothing"
+                yield f"pyproject.toml asks for {requirement}; for Python {python} it has {pinned_versions}"
                 break
     names = {canonicalize_name(requirement.name) for requirement in wanted}
     for pin in pins:

@@ -1,7 +1,7 @@
-"""Write what is derived from the code or from the roles, so that each fact has one source.
+"""Write the files that are generated from the code and the roles, so that each fact has one source.
 
-python scripts/generate.py           write it
-python scripts/generate.py --check   fail, and name the file, where what is there differs
+python scripts/generate.py           write them
+python scripts/generate.py --check   fail, and print the path, if a file differs
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ROLES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
 _BY = "by `python scripts/generate.py`"
 
 
-def accept_table() -> str:
-    """nginx's half of the negotiation of a page's form."""
+def nginx_accept_table() -> str:
+    """Return nginx's table of Accept headers and the page formats that they get."""
     lines = [
         "---",
         f"# Generated from ppmctl/server/content_negotiation.py {_BY}.",
@@ -44,8 +44,8 @@ def accept_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def variables(role: str) -> str:
-    """A role's reference: its purpose and each of its variables, from its argument specs and defaults."""
+def role_reference(role: str) -> str:
+    """Return a role's README: its purpose and its variables, from its argument specs and defaults."""
     folder = ROOT / "roles" / role
     specs = yaml.safe_load((folder / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     entry = specs["argument_specs"]["main"]
@@ -57,7 +57,7 @@ def variables(role: str) -> str:
         return "\n".join([*lines, "It has no variables of its own.", ""])
     lines += ["| variable | default | what it says |", "| --- | --- | --- |"]
     for name, option in options.items():
-        lines.append(f"| `{name}` | {_default(name, option, defaults)} | {_about(option)} |")
+        lines.append(f"| `{name}` | {_default(name, option, defaults)} | {_description(option)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +74,7 @@ def _default(name: str, option: dict[str, Any], defaults: dict[str, Any]) -> str
     return f"`{value!r}`" if isinstance(value, str) and not value else f"`{value}`"
 
 
-def _about(option: dict[str, Any]) -> str:
+def _description(option: dict[str, Any]) -> str:
     text = " ".join(_paragraphs(option["description"]))
     if option.get("choices"):
         text += " One of " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
@@ -82,7 +82,7 @@ def _about(option: dict[str, Any]) -> str:
     return " ".join(f"({kind}) {text}".split()).replace("|", "\\|")
 
 
-# what all commands have in common
+# the part that holds for all commands
 _ANSWERS = (
     "Results go to stdout; notes, questions, errors and progress bars go to stderr. On a terminal a result is",
     "aligned and coloured ([`NO_COLOR`](https://no-color.org) is obeyed), sizes are in kB and MB and times in the",
@@ -101,18 +101,18 @@ _ANSWERS = (
 )
 
 
-def commands() -> str:
-    """The reference of ppmctl's commands: of each what it promises, how it is called, and its options."""
+def command_reference() -> str:
+    """Return the reference of ppmctl's commands: the help, usage and options of each."""
     lines = ["# The commands of ppmctl", "", f"<!-- Generated from ppmctl/cli/ {_BY}. -->", "", *_ANSWERS, ""]
-    found = list(_commands(cli, click.Context(cli, info_name="ppmctl", **cli.context_settings)))
-    lines += [f"[{context.command_path}](#{context.command_path.replace(' ', '-')}) ·" for _, context in found[1:-1]]
-    lines += [f"[{found[-1][1].command_path}](#{found[-1][1].command_path.replace(' ', '-')})"]
-    for command, context in found:
+    pages = list(_commands(cli, click.Context(cli, info_name="ppmctl", **cli.context_settings)))
+    lines += [f"[{context.command_path}](#{context.command_path.replace(' ', '-')}) ·" for _, context in pages[1:-1]]
+    lines += [f"[{pages[-1][1].command_path}](#{pages[-1][1].command_path.replace(' ', '-')})"]
+    for command, context in pages:
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         lines += ["", f"## {context.command_path}", "", "```text", usage, "```", "", _help(command), ""]
         options = [record for one in command.get_params(context) if (record := one.get_help_record(context))]
         lines += ["| option | what it says |", "| --- | --- |"]
-        lines += [f"| `{option}` | {_cell(about)} |" for option, about in options]
+        lines += [f"| `{option}` | {_cell(description)} |" for option, description in options]
     return "\n".join(lines) + "\n"
 
 
@@ -128,7 +128,7 @@ def _commands(command: click.Command, context: click.Context) -> Iterator[tuple[
 
 def _help(command: click.Command) -> str:
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
-    # \b: as it stands
+    # click's \b marks a paragraph whose line breaks are kept
     return "\n\n".join(
         f"```text\n{paragraph[1:].strip()}\n```" if paragraph.startswith("\b") else " ".join(paragraph.split())
         for paragraph in paragraphs
@@ -140,16 +140,16 @@ def _cell(text: str) -> str:
 
 
 def generated() -> dict[Path, str | None]:
-    """Each generated file with its text."""
-    texts: dict[Path, str | None] = {ROOT / "roles" / "nginx" / "vars" / "accept.yml": accept_table()}
-    texts[ROOT / "docs" / "commands.md"] = commands()
+    """Return each generated file with its text."""
+    texts: dict[Path, str | None] = {ROOT / "roles" / "nginx" / "vars" / "accept.yml": nginx_accept_table()}
+    texts[ROOT / "docs" / "commands.md"] = command_reference()
     for role in ROLES:
-        texts[ROOT / "roles" / role / "README.md"] = variables(role)
+        texts[ROOT / "roles" / role / "README.md"] = role_reference(role)
     return texts
 
 
 def rendered() -> dict[Path, str | None]:
-    """Each file of docker/*/rendered as the roles' templates have it now; None for one that is of no template."""
+    """Return each file of docker/*/rendered with the text of the roles' templates, or None if it has no template."""
     with tempfile.TemporaryDirectory() as folder:
         playbook = Path(sys.executable).with_name("ansible-playbook")
         command = [str(playbook), str(ROOT / "playbooks" / "render.yml")]
@@ -157,30 +157,30 @@ def rendered() -> dict[Path, str | None]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise SystemExit(f"playbooks/render.yml failed:\n{done.stdout}{done.stderr}")
-        found: dict[Path, str | None] = {
+        texts: dict[Path, str | None] = {
             ROOT / "docker" / path.relative_to(folder): path.read_text(encoding="utf-8")
             for path in Path(folder).rglob("*")
             if path.is_file()
         }
-    return dict.fromkeys((path for path in ROOT.glob("docker/*/rendered/**/*") if path.is_file()), None) | found
+    return dict.fromkeys((path for path in ROOT.glob("docker/*/rendered/**/*") if path.is_file()), None) | texts
 
 
 def main() -> int:
     check = "--check" in sys.argv[1:]
-    found = False
-    for make in (generated, rendered):  # the second is made of what the first writes
+    differs = False
+    for make in (generated, rendered):  # rendered() reads files that generated() returns
         for path, text in make().items():
             if (path.read_text(encoding="utf-8") if path.exists() else None) == text:
                 continue
-            found = True
-            said = "is not what it is generated from: make generate" if check else "written"
-            print(f"{path.relative_to(ROOT)} {said}")
+            differs = True
+            outcome = "is not up to date: make generate" if check else "written"
+            print(f"{path.relative_to(ROOT)} {outcome}")
             if not check:
-                _put(path, text)
-    return 1 if check and found else 0
+                _write(path, text)
+    return 1 if check and differs else 0
 
 
-def _put(path: Path, text: str | None) -> None:
+def _write(path: Path, text: str | None) -> None:
     if text is None:
         path.unlink()
         return

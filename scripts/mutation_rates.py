@@ -2,8 +2,8 @@
 
     python scripts/mutation_rates.py
 
-A mutant is a module with one small change (a condition turned round, an argument left out). It is killed if a test
-fails or never ends with it. Exit code 1 where a module's rate is below its floor; 2 where a mutant was not tried.
+A mutant is a module with one small change (an inverted condition, an omitted argument). It is killed if a test fails
+or hangs with it. Exit with 1 if a module's rate is below its floor, and with 2 if a mutant was not tried.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mutmut.stats import status_by_exit_code
 
-# Per module: the least percentage of mutants that the unit tests kill.
+# Minimum percentage of mutants that the unit tests kill, per module.
 FLOORS = {
     "access.rights": 87,
     "distributions.archive": 84,
@@ -33,9 +33,9 @@ def main() -> int:
     statuses = {name(path): read(path) for path in sorted(MUTANTS.rglob("*.meta"))}
     print(f"{'module':26} {'mutants':>8} {'killed':>8} {'survived':>9} {'untested':>9} {'rate':>7}")
     low = False
-    for module, found in [*statuses.items(), ("all", sum(statuses.values(), Counter()))]:
-        killed, total = sum(found[status] for status in KILLED), found.total()
-        untested, waiting = found["no tests"], found["not checked"]
+    for module, counts in [*statuses.items(), ("all", sum(statuses.values(), Counter()))]:
+        killed, total = sum(counts[status] for status in KILLED), counts.total()
+        untested, waiting = counts["no tests"], counts["not checked"]
         rate = 100 * killed / max(total, 1)
         below = rate < FLOORS.get(module, 0)
         low = low or below
@@ -43,8 +43,8 @@ def main() -> int:
             f"{module:26} {total:8} {killed:8} {total - killed - untested - waiting:9} {untested:9} {rate:6.1f}%"
             f"{f'  below {FLOORS[module]} %' if below else ''}"
         )
-    if not statuses or any(found["not checked"] for found in statuses.values()):
-        print("Not all mutants were tried: `make mutation` tries them.")
+    if not statuses or any(counts["not checked"] for counts in statuses.values()):
+        print("Not all mutants were tried: run `make mutation`.")
         return 2
     return int(low)
 

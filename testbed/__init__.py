@@ -1,4 +1,4 @@
-"""Disposable hosts on this machine: Debian with systemd and SSH in containers, and an ACME server beside them.
+"""Disposable hosts on this machine: Debian with systemd and SSH in containers, and an ACME server.
 
-`make host` and the tests of the roles stand on it; nothing that is deployed imports it.
+`make host` and the tests of the roles use it; nothing that is deployed imports it.
 """

@@ -1,4 +1,4 @@
-"""python -m testbed: an index on a host of its own (`make host`) or by compose, and bare hosts for playbooks."""
+"""Start and stop an index on its own host (`make host`) or by compose, and bare hosts for playbooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testbed.place import CHECKOUT
 
 FOLDER = CHECKOUT / ".cache" / "hosts"
 
-AT_YOUR_SERVICE = """\
+HOST_IS_UP = """\
 The index serves at {url}/ until `make host-down`. To publish this checkout's example, and to install it:
 
     REQUESTS_CA_BUNDLE=.host/ca.pem .venv/bin/ppmctl publish --index {url} \\
@@ -30,11 +30,11 @@ A command as root on the host:      make host-exec CMD='systemctl status ppm.ser
 Provision it again after a change:  make host
 
 .host/url         {url}
-.host/ca.pem      the host's CA, then those that this machine trusts
-.host/credential  the first admin's, user:secret; .host/netrc has the same for pip, uv and curl
+.host/ca.pem      the host's CA, and those that this machine trusts
+.host/credential  the first admin's user:secret; .host/netrc has the same for pip, uv and curl
 """
 
-COMPOSED = """\
+COMPOSE_IS_UP = """\
 The index serves at {url}/ until `make compose-down`. To publish this checkout's example, and to install it:
 
     .venv/bin/ppmctl publish --index {url} --credential-file .compose/credential examples/hello
@@ -42,23 +42,23 @@ The index serves at {url}/ until `make compose-down`. To publish this checkout's
     python3 -m venv .cache/hello
     NETRC=.compose/netrc .cache/hello/bin/pip install --index-url {url}/simple/ ppm-hello
 
-After a change, of the images too:  make compose-up
+Build and start it again after a change:  make compose-up
 
 .compose/url         {url}
-.compose/credential  an admin's, user:secret; .compose/netrc has the same for pip, uv and curl
+.compose/credential  an admin's user:secret; .compose/netrc has the same for pip, uv and curl
 """
 
-DATA_STAYS = """\
-The index is down. Its data stays, for the next `make compose-up`; to remove that for good:
+COMPOSE_IS_DOWN = """\
+The index is down. Its data stays for the next `make compose-up`. To delete the data:
 
     make compose-down ARGS=--volumes
 """
 
 
 def host_up(options: argparse.Namespace) -> int:
-    made = disposable.up(port=options.port, talk=sys.stderr)
+    made = disposable.up(port=options.port, progress=sys.stderr)
     sys.stderr.flush()
-    print(AT_YOUR_SERVICE.format(url=made.url), end="")
+    print(HOST_IS_UP.format(url=made.url), end="")
     return 0
 
 
@@ -74,7 +74,7 @@ def host_down(_: argparse.Namespace) -> int:
 
 
 def images(_: argparse.Namespace) -> int:
-    built = deployment.images(talk=sys.stderr)
+    built = deployment.images(progress=sys.stderr)
     sys.stderr.flush()
     for image in built:
         print(f"{image.size / 1e6:6.1f} MB  {image.name}")
@@ -82,15 +82,15 @@ def images(_: argparse.Namespace) -> int:
 
 
 def compose_up(options: argparse.Namespace) -> int:
-    url = deployment.up(port=options.port, talk=sys.stderr)
+    url = deployment.up(port=options.port, progress=sys.stderr)
     sys.stderr.flush()
-    print(COMPOSED.format(url=url), end="")
+    print(COMPOSE_IS_UP.format(url=url), end="")
     return 0
 
 
 def compose_down(options: argparse.Namespace) -> int:
     if deployment.down(volumes=options.volumes) and not options.volumes:
-        print(DATA_STAYS, end="")
+        print(COMPOSE_IS_DOWN, end="")
     return 0
 
 
@@ -139,22 +139,22 @@ def _parser() -> argparse.ArgumentParser:
     port: dict[str, Any] = {"type": int, "default": int(os.environ.get("HOST_PORT") or 0) or None}
 
     host = commands.add_parser("host", help="a host that site.yml has provisioned").add_subparsers(required=True)
-    up = host.add_parser("up", help="make it if it is not there, and provision it")
+    up = host.add_parser("up", help="make it if it does not exist, and provision it")
     up.add_argument("--port", **port)
     up.set_defaults(action=host_up)
     run = host.add_parser("exec", help="run a command as root in it")
     run.add_argument("command")
     run.set_defaults(action=host_exec)
-    host.add_parser("down", help="remove all that was made").set_defaults(action=host_down)
+    host.add_parser("down", help="remove the host and its files").set_defaults(action=host_down)
 
     hosts = commands.add_parser("hosts", help="bare hosts").add_subparsers(required=True)
-    up = hosts.add_parser("up", help="make one if it is not there; print the inventory of all")
+    up = hosts.add_parser("up", help="make one if it does not exist; print the path of the inventory of all")
     up.add_argument("--name", default="a")
     up.add_argument("--release", type=int, default=13, choices=(12, 13))
-    up.add_argument("--domain", default="index.test", help="the name by which the other containers find it")
-    up.add_argument("--sudo", action="store_true", help="come in as a user who may sudo, not as root")
+    up.add_argument("--domain", default="index.test", help="the name under which other containers find it")
+    up.add_argument("--sudo", action="store_true", help="log in as a user with sudo, not as root")
     up.set_defaults(action=bare_up)
-    down = hosts.add_parser("down", help="remove one (--name), or all and what they stand on")
+    down = hosts.add_parser("down", help="remove one (--name), or all of them with their network")
     down.add_argument("--name", default="")
     down.set_defaults(action=bare_down)
     run = hosts.add_parser("exec", help="run a command as root in one")
@@ -164,11 +164,11 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("images", help="build the images of docker/").set_defaults(action=images)
     made = commands.add_parser("compose", help="docker/compose.yml's deployment").add_subparsers(required=True)
-    up = made.add_parser("up", help="start it, anew what has changed")
+    up = made.add_parser("up", help="build and start it; replace what has changed")
     up.add_argument("--port", **port)
     up.set_defaults(action=compose_up)
     down = made.add_parser("down", help="stop it; its data stays")
-    down.add_argument("--volumes", action="store_true", help="remove its data too")
+    down.add_argument("--volumes", action="store_true", help="delete its data too")
     down.set_defaults(action=compose_down)
     return parser
 

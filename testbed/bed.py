@@ -1,6 +1,6 @@
-"""A testbed: an engine, a network, a throwaway key, and the containers on them, which go with it.
+"""Open and close a testbed: an engine, a network, a throwaway SSH key, and the containers on the network.
 
-Who needs no more than an engine has a `Stay` on it.
+A `Stay` is enough for code that needs an engine and no network.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _NO_TAG = "<none>:<none>"
 
 @dataclass(frozen=True, kw_only=True)
 class Stay:
-    """What one user of an engine has there: everything carries the lease's name."""
+    """The use of an engine under a lease: everything that is made carries the lease's name."""
 
     engine: Engine
     lease: Lease
 
     def containers(self) -> list[Container]:
-        """What there is of it, made by this process or by an earlier one; it is on the network of its lease."""
+        """Return the containers of the lease, also those that an earlier process made."""
         label = {"label": f"{LEASE}={self.lease.name}"}
-        found = self.engine.api.containers.list(all=True, filters=label, ignore_removed=True)
+        boxes = self.engine.api.containers.list(all=True, filters=label, ignore_removed=True)
         prefix = f"{self.lease.name}-"
         return [
             Container(engine=self.engine, id=box.id, name=box.name.removeprefix(prefix), network=self.lease.name)
-            for box in found
+            for box in boxes
         ]
 
     def let_go(self) -> None:
-        """This process is done with it: what is kept stays, anything else goes."""
+        """End this process's use. Without a keeper everything is removed."""
         if self.lease.keeper is None:
             self.close()
         else:
@@ -50,7 +50,7 @@ class Stay:
             self.engine.api.close()
 
     def close(self) -> None:
-        """Remove all that is on it; the engine too if the testbed started it and nobody else uses it."""
+        """Remove everything of the lease; stop the engine if the testbed started it and no other lease uses it."""
         with lease.turn():
             self.lease.end()
             living = lease.live()
@@ -63,7 +63,7 @@ class Stay:
 
 @dataclass(frozen=True, kw_only=True)
 class Bed(Stay):
-    """A network with containers on it, by the name of the lease."""
+    """A network, called by the lease, with containers on it; `folder` has the key and the inventories."""
 
     folder: Path
 
@@ -80,12 +80,12 @@ class Bed(Stay):
             return images.image(self.engine, name, release)
 
     def host(self, wanted: Wanted, *, snapshot: str = "") -> Host:
-        """Make a host, bare or with the disk of a snapshot of another, and wait until it is up."""
+        """Make a host, bare or with the disk of another host's snapshot, and wait until it is up."""
         image = snapshot or self.image("host", wanted.release)
         return hosts.start(self.engine, image, wanted, network=self.network, lease=self.lease.name, key=self.key)
 
     def acme(self, *, names_lead_to: str = "", valid_seconds: int | None = None) -> Acme:
-        """Start the ACME server of this bed."""
+        """Start the ACME server of this testbed; see `acme.start`."""
         return acme.start(
             self.engine,
             self.image("acme", 13),
@@ -96,50 +96,50 @@ class Bed(Stay):
         )
 
     def client(self, name: str = "client", release: int = 12, *, network: str = "") -> Client:
-        """Start a machine with pip, uv and twine, on the bed's network or on another."""
+        """Start a machine with pip, uv and twine, on the testbed's network or on another."""
         image = self.image("client", release)
         network = network or self.network
         return clients.start(self.engine, image, name=name, network=network, lease=self.lease.name)
 
     def hosts(self) -> list[Host]:
-        """The hosts on it, by name."""
-        found = (hosts.found(box, self.key) for box in self.containers())
-        return sorted(filter(None, found), key=lambda host: host.name)
+        """Return its hosts, sorted by name."""
+        made = (hosts.host_of(box, self.key) for box in self.containers())
+        return sorted(filter(None, made), key=lambda host: host.name)
 
 
 def stay(name: str, *, keeper: Path | None = None) -> Stay:
-    """Come to the engine by the name `name`, for as long as the folder `keeper` is there, or else this process.
+    """Use an engine under a lease `name`, which ends with the folder `keeper`, or else with this process.
 
-    What others left whose processes are gone is removed first.
+    What ended leases left behind is removed first.
     """
     with lease.turn():
-        return _come(name, keeper)
+        return _take_lease(name, keeper)
 
 
-def _come(name: str, keeper: Path | None) -> Stay:
-    taken = Lease(name=f"{images.PREFIX}-{name}", keeper=keeper)
-    engine = engines.find(lease.live().get(taken.name, ""))
-    taken.take(engine.url)
+def _take_lease(name: str, keeper: Path | None) -> Stay:
+    new_lease = Lease(name=f"{images.PREFIX}-{name}", keeper=keeper)
+    engine = engines.find(lease.live().get(new_lease.name, ""))
+    new_lease.take(engine.url)
     sweep(engine, lease.live())
-    return Stay(engine=engine, lease=taken)
+    return Stay(engine=engine, lease=new_lease)
 
 
 def open_bed(name: str, folder: Path, *, keep: bool = False) -> Bed:
     """Open the testbed `name`, its key and inventories in `folder`.
 
-    It is there until it is closed; without `keep` also no longer than this process. What others left whose
-    processes are gone is removed first.
+    It lasts until it is closed, and without `keep` no longer than this process. What ended leases left behind is
+    removed first.
     """
     need("ssh")
     folder.mkdir(parents=True, exist_ok=True)
     with lease.turn():
-        here = _come(name, folder if keep else None)
-        _make_network(here.engine, here.lease.name)
-    made = Bed(engine=here.engine, lease=here.lease, folder=folder.resolve())
-    if not made.key.exists():
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", made.lease.name, "-f", str(made.key)]
+        stay_here = _take_lease(name, folder if keep else None)
+        _make_network(stay_here.engine, stay_here.lease.name)
+    opened = Bed(engine=stay_here.engine, lease=stay_here.lease, folder=folder.resolve())
+    if not opened.key.exists():
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", opened.lease.name, "-f", str(opened.key)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-    return made
+    return opened
 
 
 def _make_network(engine: Engine, name: str) -> None:
@@ -151,35 +151,35 @@ def _make_network(engine: Engine, name: str) -> None:
 
 def sweep(engine: Engine, living: Collection[str]) -> None:
     """Remove the containers, networks, volumes and images of leases that have ended."""
-    # the steps of an image that another process builds get their labels one by one: both have to be there
+    # while another process builds an image, its steps get their labels one by one: require both
     ours = {"label": [f"{CACHE}={of_this_cache()}", LEASE]}
     for box in engine.api.containers.list(all=True, filters=ours, ignore_removed=True):
         if box.labels[LEASE] not in living:
-            with contextlib.suppress(Refusal):  # it goes already
+            with contextlib.suppress(Refusal):  # it is being removed already
                 box.remove(force=True, v=True)
     for network in engine.api.networks.list(filters=ours):
         if network.attrs["Labels"][LEASE] not in living:
-            with contextlib.suppress(Refusal):  # something is still plugged in
+            with contextlib.suppress(Refusal):  # a container is still connected
                 network.remove()
     for volume in engine.api.volumes.list(filters=ours):
         if volume.attrs["Labels"][LEASE] not in living:
-            with contextlib.suppress(Refusal):  # it is mounted in what goes already
+            with contextlib.suppress(Refusal):  # a container that is being removed still mounts it
                 volume.remove()
     _sweep_images(engine, living, ours)
 
 
 def _sweep_images(engine: Engine, living: Collection[str], ours: dict[str, list[str]]) -> None:
-    """Remove the tags of leases that have ended, and what such leases built that has no tag any more."""
+    """Remove the image tags of leases that have ended, and their images without a tag."""
     for image in engine.api.api.images(filters=ours):
         tags = [tag for tag in image["RepoTags"] or () if tag != _NO_TAG]
-        gone = [tag for tag in tags if _is_left(tag.rpartition(":")[2], living)]
+        gone = [tag for tag in tags if _is_of_ended_lease(tag.rpartition(":")[2], living)]
         if not tags and image["Labels"][LEASE] not in living:
             gone = [image["Id"]]
         for name in gone:
-            with contextlib.suppress(Refusal):  # a container is of it, or it goes already
+            with contextlib.suppress(Refusal):  # a container uses it, or it is being removed already
                 engine.api.images.remove(name)
 
 
-def _is_left(tag: str, living: Collection[str]) -> bool:
-    """Whether a tag is the name of a lease, or begins with one and a dash, and the lease has ended."""
+def _is_of_ended_lease(tag: str, living: Collection[str]) -> bool:
+    """Return whether a tag is the name of a lease, alone or before a dash, and the lease has ended."""
     return tag.startswith(f"{images.PREFIX}-") and not any(f"{tag}-".startswith(f"{name}-") for name in living)

@@ -1,7 +1,7 @@
-"""Deployments by Docker Compose v2, on the testbed's engine: up, down, commands in them, and what becomes of them.
+"""Run Docker Compose v2 on the testbed's engine: start and stop deployments, and run commands in them.
 
-Compose is the one that is here (`docker compose`, or `docker-compose`), else Debian 13's, unpacked into the cache. It
-builds with the engine's own BuildKit: neither a docker command nor its plugins are needed.
+Compose is this machine's (`docker compose`, or `docker-compose`), else Debian 13's, unpacked into the cache. It
+builds with the engine's own BuildKit, so neither a docker command nor its plugins are needed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from testbed.place import CHECKOUT, ENVIRONMENT
 
 FILE = CHECKOUT / "docker" / "compose.yml"
 BUILD_SECONDS = 1800
-CALL_SECONDS = 300  # a stop waits for what is under way
+CALL_SECONDS = 300  # a stop waits for requests that have begun
 UP_SECONDS = 90
 CHECK_SECONDS = 20
-TRIES = 3  # starts anew of a container that is waited for
+TRIES = 3  # restarts of a container that is waited for
 _PROJECT, _SERVICE, _ONE_OFF = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
 _RELEASE = 13  # Debian 12 has Compose v1
 _LINE_CLEARED = re.compile(r"\x1b\[2K")
-# what says which engine, files and settings are meant: here it is this module's to say
-_SAID = re.compile(r"DOCKER_(HOST|CONTEXT|DEFAULT_PLATFORM)$|COMPOSE_|PPM(CTL)?_")
+# the user's variables that choose engine, files and settings are ignored; this module sets its own
+_USER_SETTINGS = re.compile(r"DOCKER_(HOST|CONTEXT|DEFAULT_PLATFORM)$|COMPOSE_|PPM(CTL)?_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compose:
-    """The deployment `project` of the compose files; `environment` is what they are filled in with.
+    """The deployment `project` of the compose files; `environment` has the values of the variables in them.
 
-    The user's own docker/.env has no part in it.
+    The user's own docker/.env is ignored.
     """
 
     engine: Engine
@@ -53,24 +53,24 @@ class Compose:
 
     @property
     def network(self) -> str:
-        """The network where its services find each other, and others find them, by their names."""
+        """Return the network on which services, and other containers, find services by name."""
         return f"{self.project}_default"
 
     def but(self, **environment: str) -> Compose:
-        """The same deployment, filled in with something else."""
+        """Return the same deployment with other values of variables."""
         return replace(self, environment={**self.environment, **environment})
 
     def build(self, *services: str, follow: IO[str] | None = None) -> None:
-        """Build the images of the services, by default of all, those of every profile too."""
+        """Build the images of the services, by default of all services of all profiles."""
         self.but(COMPOSE_PROFILES="*").call("build", *services, timeout=BUILD_SECONDS, follow=follow)
 
     def up(self, *services: str) -> None:
-        """Start what does not run, anew what has changed, and wait until it is healthy; by default all of it."""
+        """Start services, by default all, replace containers that changed, and wait until they are healthy."""
         self.call("up", "--detach", "--no-build", "--remove-orphans", *services)
         self.wait(*(service for service in services if not service.startswith("-")))
 
     def down(self, *, volumes: bool = False) -> None:
-        """Stop it and remove its containers and network; with `volumes` its data too."""
+        """Stop it, and remove its containers and network; with `volumes` its data too."""
         self.call("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
     def exec(self, service: str, *command: str, check: bool = True, timeout: float = CALL_SECONDS) -> Done:
@@ -80,18 +80,18 @@ class Compose:
     def run(
         self, service: str, *command: str, options: tuple[str, ...] = (), check: bool = True, timeout: float = 600
     ) -> Done:
-        """Run a service once, in a container of its own that is gone then; `options` are those of `compose run`."""
+        """Run a service once, in a new container that is removed afterwards; `options` are those of `compose run`."""
         return self.call("run", "--rm", "-T", *options, service, *command, check=check, timeout=timeout)
 
     def stop(self, *services: str) -> None:
-        """Let them end; no service stands for all."""
+        """Stop services, by default all."""
         self.call("stop", *services)
 
     def kill(self, *services: str, signal: str = "KILL") -> None:
         self.call("kill", "--signal", signal, *services)
 
     def start(self, *services: str) -> None:
-        """Start what was stopped or killed, and wait until it is healthy."""
+        """Start services that were stopped or killed, and wait until they are healthy."""
         self.call("start", *services)
         self.wait(*services)
 
@@ -100,76 +100,77 @@ class Compose:
         return _LINE_CLEARED.sub("", done.out + done.err)
 
     def container(self, service: str) -> Container:
-        """A service's container, running or not. BedError if there is none."""
-        found = self.containers().get(service)
-        if not found:
+        """Return a service's container, running or not. Raise BedError if there is none."""
+        box = self.containers().get(service)
+        if not box:
             raise BedError(f"{self.project} has no container of {service}")
-        return found
+        return box
 
     def containers(self) -> dict[str, Container]:
-        """The containers that there are, by their services, without those of `run`."""
+        """Return the existing containers by their services, without those of `run`."""
         labels = [f"{_PROJECT}={self.project}", f"{_ONE_OFF}=False"]
-        found = self.engine.api.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+        boxes = self.engine.api.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         return {
             box.labels[_SERVICE]: Container(
                 engine=self.engine, id=box.id, name=box.labels[_SERVICE], network=self.network
             )
-            for box in found
+            for box in boxes
         }
 
     def wait(self, *services: str, seconds: float = UP_SECONDS) -> None:
-        """Wait until each container's own check of its health succeeds. BedError with its log if one does not.
+        """Wait until each container's own health check succeeds. Raise BedError with its log if one does not.
 
-        The check is run at once and again, which the engine does every few seconds.
+        The check is run at once and repeatedly, because the engine runs it only every few seconds.
         """
         until = time.monotonic() + seconds
-        found = self.containers()
-        for service in services or sorted(found):  # nginx's check waits for the application too, and costs less
-            box = found[service]
-            most = _state(box)["Restarts"] + TRIES
-            while said := _ails(box):
+        boxes = self.containers()
+        # nginx comes first: its check waits for the application too, and is cheaper
+        for service in services or sorted(boxes):
+            box = boxes[service]
+            limit = _state(box)["Restarts"] + TRIES
+            while problem := _health_problem(box):
                 state = _state(box)
-                if time.monotonic() > until or state["Status"] == "exited" or state["Restarts"] >= most:
+                if time.monotonic() > until or state["Status"] == "exited" or state["Restarts"] >= limit:
                     log = box.logs()[-3000:]
-                    raise BedError(f"{service} did not come up ({state['Status']})", hint=f"{said}\n{log}".strip())
+                    raise BedError(f"{service} did not start ({state['Status']})", hint=f"{problem}\n{log}".strip())
                 time.sleep(0.1)
 
     def call(
         self, *arguments: str, check: bool = True, timeout: float = CALL_SECONDS, follow: IO[str] | None = None
     ) -> Done:
-        """Run compose; BedError with all that it said if it fails, unless `check` is false.
+        """Run compose. Raise BedError with its whole output if it fails, unless `check` is false.
 
-        What it says is written to `follow` instead, as it comes. `timeout` is in seconds.
+        With `follow` the output is written there as it comes, instead of returned. `timeout` is in seconds.
         """
         files = [part for file in self.files for part in ("--file", str(file))]
         command = [*client(), *files, "--project-name", self.project, "--env-file", os.devnull, *arguments]
-        environ = {name: value for name, value in ENVIRONMENT.items() if not _SAID.match(name)}
+        environ = {name: value for name, value in ENVIRONMENT.items() if not _USER_SETTINGS.match(name)}
         environ |= {"BUILDKIT_PROGRESS": "plain", "COMPOSE_ANSI": "never", **self.environment}
         environ["DOCKER_HOST"] = self.engine.url
-        where: Any = follow or subprocess.PIPE
+        stream: Any = follow or subprocess.PIPE
         try:
             done = subprocess.run(
                 command,
                 env=environ,
                 stdin=subprocess.DEVNULL,
-                stdout=where,
-                stderr=where,
+                stdout=stream,
+                stderr=stream,
                 text=True,
                 errors="replace",
                 timeout=timeout,
             )
         except subprocess.TimeoutExpired as exc:
-            said = f"{_text(exc.stdout)}\n{_text(exc.stderr)}".strip()[-4000:]
-            raise BedError(f"docker compose {shlex.join(arguments)} took over {timeout:.0f} s", hint=said) from exc
-        made = Done(code=done.returncode, out=done.stdout or "", err=done.stderr or "")
-        if check and made.code:
-            said = f"{made.out}\n{made.err}".strip()[-6000:]
-            raise BedError(f"docker compose {shlex.join(arguments)} exited {made.code}", hint=said)
-        return made
+            output = f"{_text(exc.stdout)}\n{_text(exc.stderr)}".strip()[-4000:]
+            raise BedError(f"docker compose {shlex.join(arguments)} took over {timeout:.0f} s", hint=output) from exc
+        result = Done(code=done.returncode, out=done.stdout or "", err=done.stderr or "")
+        if check and result.code:
+            output = f"{result.out}\n{result.err}".strip()[-6000:]
+            raise BedError(f"docker compose {shlex.join(arguments)} exited {result.code}", hint=output)
+        return result
 
 
-def _text(said: str | bytes | None) -> str:
-    return said.decode(errors="replace") if isinstance(said, bytes) else said or ""
+def _text(output: str | bytes | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def _state(box: Container) -> dict[str, Any]:
@@ -177,8 +178,8 @@ def _state(box: Container) -> dict[str, Any]:
     return {**attributes["State"], "Restarts": attributes["RestartCount"]}
 
 
-def _ails(box: Container) -> str:
-    """What a container's own check of its health says that it lacks; "" if it is healthy, or has none."""
+def _health_problem(box: Container) -> str:
+    """Return what a container's own health check reports; "" if it is healthy, or has no check."""
     attributes = box.engine.api.containers.get(box.id).attrs
     if not attributes["State"]["Running"] or attributes["State"]["Restarting"]:
         return "it does not run"
@@ -189,56 +190,58 @@ def _ails(box: Container) -> str:
         done = box.run(
             command[0] if kind == "CMD-SHELL" else shlex.join(command), user="", check=False, timeout=CHECK_SECONDS
         )
-    except Failure as exc:  # it has ended meanwhile
+    except Failure as exc:  # it ended in the meantime
         return str(exc)
     return (done.out + done.err).strip() or f"exit code {done.code}" if done.code else ""
 
 
 @cache
 def client() -> tuple[str, ...]:
-    """The command that is Compose v2. BedError where there is none and none can be had."""
+    """Return the command of Compose v2. Raise BedError if there is none and none can be fetched."""
     for command in (("docker", "compose"), ("docker-compose",)):
-        if _is_of_today(command):
+        if _is_version_2(command):
             return command
     try:
         root = packages.unpacked(_RELEASE, ("docker-compose",), below=place.cache() / "packages")
     except BedError as exc:
         raise BedError(
-            "There is no Docker Compose v2 here, and Debian's can't be had",
+            "Docker Compose v2 is not installed, and Debian's can't be fetched",
             hint=f"install the compose plugin of the docker command\n{exc}",
         ) from exc
     command = (str(root / "usr/libexec/docker/cli-plugins/docker-compose"),)
-    if not _is_of_today(command):
-        raise BedError(f"Debian {_RELEASE}'s Compose does not run here: {command[0]}")
+    if not _is_version_2(command):
+        raise BedError(f"Debian {_RELEASE}'s Compose does not run on this machine: {command[0]}")
     return command
 
 
-def _is_of_today(command: tuple[str, ...]) -> bool:
-    """Whether a command is Compose, of version 2 or later."""
+def _is_version_2(command: tuple[str, ...]) -> bool:
+    """Return whether a command is Compose of version 2 or later."""
     try:
         done = subprocess.run(
             [*command, "version", "--short"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT
         )
     except OSError:
         return False
-    found = re.match(r"v?(\d+)\.", done.stdout)
-    return done.returncode == 0 and found is not None and int(found[1]) >= 2
+    version = re.match(r"v?(\d+)\.", done.stdout)
+    return done.returncode == 0 and version is not None and int(version[1]) >= 2
 
 
 def leased(path: Path, files: tuple[Path, ...], lease: str, *, volumes: bool) -> Path:
-    """Write to `path` a compose file to go over `files`, with which all that they make goes with the lease.
+    """Write a compose file to `path` that overrides `files`, so that what they make is removed with the lease.
 
-    What is in the volumes stays unless `volumes`, and an image as long as it has a tag that is not of a lease's name.
+    Volumes stay unless `volumes`; an image stays as long as it has a tag that is not the name of a lease.
     """
     labels = {"labels": container.lease_labels(lease)}
-    over: dict[str, dict[str, object]] = {"services": {}, "networks": {"default": labels}, "volumes": {}}
+    override: dict[str, dict[str, object]] = {"services": {}, "networks": {"default": labels}, "volumes": {}}
     for file in files:
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
-        for kind in over if volumes else ("services", "networks"):
-            over[kind] |= dict.fromkeys(said.get(kind) or (), labels)
-        for service, of_service in (said.get("services") or {}).items():
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for kind in override if volumes else ("services", "networks"):
+            override[kind] |= dict.fromkeys(content.get(kind) or (), labels)
+        for service, of_service in (content.get("services") or {}).items():
             if "build" in of_service:
-                over["services"][service] = {**labels, "build": labels}
+                override["services"][service] = {**labels, "build": labels}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({kind: named for kind, named in over.items() if named}, indent=2), encoding="utf-8")
+    path.write_text(
+        json.dumps({kind: entries for kind, entries in override.items() if entries}, indent=2), encoding="utf-8"
+    )
     return path

@@ -19,7 +19,7 @@ HOST = "host"  # the engine's name for the network of the machine that it runs o
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a command in a container said, and its exit code (124: it took too long)."""
+    """What a command in a container printed, and its exit code (124: it took too long)."""
 
     code: int
     out: str
@@ -37,7 +37,7 @@ class Container:
 
     @property
     def address(self) -> str:
-        """Its IPv4 address; a restart may give it another."""
+        """Return its IPv4 address, which a restart can change."""
         networks = self._attributes()["NetworkSettings"]["Networks"]
         return str(networks.get(self.network, {}).get("IPAddress", ""))
 
@@ -46,7 +46,7 @@ class Container:
         return dict(self._attributes()["Config"]["Labels"])
 
     def port(self, inside: int) -> int:
-        """The port of this machine's loopback that leads to the container's TCP port `inside`."""
+        """Return the port of this machine's loopback that leads to the container's TCP port `inside`."""
         published = self._attributes()["NetworkSettings"]["Ports"].get(f"{inside}/tcp")
         if not published:
             raise BedError(f"{self.name} publishes no port {inside}")
@@ -62,7 +62,7 @@ class Container:
         check: bool = True,
         timeout: int = RUN_SECONDS,
     ) -> Done:
-        """Run a shell command; BedError with all that it said if it fails, unless `check` is false."""
+        """Run a shell command. Raise BedError with its whole output if it fails, unless `check` is false."""
         code, (out, err) = self._container().exec_run(
             ["timeout", "--kill-after=10", str(timeout), "sh", "-c", command],
             user=user,
@@ -76,28 +76,28 @@ class Container:
         return done
 
     def follow(self, command: str, *, out: IO[bytes], err: IO[bytes]) -> int:
-        """Run a shell command as root, its output written as it comes; its exit code."""
+        """Run a shell command as root, write its output as it comes, and return its exit code."""
         api = self.engine.api.api
-        made = api.exec_create(self.id, ["sh", "-c", command])["Id"]
-        for said, complained in api.exec_start(made, stream=True, demux=True):
-            for text, where in ((said, out), (complained, err)):
-                if text:
-                    where.write(text)
-                    where.flush()
-        return int(api.exec_inspect(made)["ExitCode"])
+        exec_id = api.exec_create(self.id, ["sh", "-c", command])["Id"]
+        for stdout, stderr in api.exec_start(exec_id, stream=True, demux=True):
+            for chunk, stream in ((stdout, out), (stderr, err)):
+                if chunk:
+                    stream.write(chunk)
+                    stream.flush()
+        return int(api.exec_inspect(exec_id)["ExitCode"])
 
     def put(self, path: str, content: bytes, *, mode: int = 0o644, owner: int = 0) -> None:
-        """Write a file, in a folder that is there; not below a tmpfs, where the engine can't reach."""
-        where = PurePosixPath(path)
-        made = io.BytesIO()
-        with tarfile.open(fileobj=made, mode="w") as tar:
-            member = tarfile.TarInfo(where.name)
+        """Write a file into an existing folder, but not below a tmpfs: the engine can't reach that."""
+        target = PurePosixPath(path)
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            member = tarfile.TarInfo(target.name)
             member.size, member.mode, member.uid, member.gid = len(content), mode, owner, owner
             tar.addfile(member, io.BytesIO(content))
-        self._container().put_archive(str(where.parent), made.getvalue())
+        self._container().put_archive(str(target.parent), archive.getvalue())
 
     def get(self, path: str) -> bytes:
-        """The content of a file. FileNotFoundError if there is none."""
+        """Return the content of a file. Raise FileNotFoundError if it does not exist."""
         try:
             stream, _ = self._container().get_archive(path)
         except Missing as exc:
@@ -105,23 +105,23 @@ class Container:
         with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
             file = tar.extractfile(tar.next() or tarfile.TarInfo())
             if file is None:
-                raise FileNotFoundError(f"{self.name}:{path} is no file")
+                raise FileNotFoundError(f"{self.name}:{path} is not a regular file")
             return file.read()
 
     def restart(self, *, seconds: int = 30) -> None:
-        """Shut it down as it wishes to be, by force after `seconds`, and start it again."""
+        """Shut it down with its stop signal, by force after `seconds`, and start it again."""
         self._container().restart(timeout=seconds)
 
     def snapshot(self) -> str:
-        """Return the id of an image of its disk, without what is on a tmpfs; it goes with the lease."""
+        """Make an image of its disk, without what is on a tmpfs, and return its id. It is removed with the lease."""
         return str(self._container().commit().id)
 
     def disconnect(self) -> None:
-        """Unplug it from its network."""
+        """Disconnect it from its network."""
         self.engine.api.networks.get(self.network).disconnect(self.id)
 
     def connect(self, *aliases: str) -> None:
-        """Plug it in again."""
+        """Connect it to its network again."""
         self.engine.api.networks.get(self.network).connect(self.id, aliases=list(aliases))
 
     def is_running(self) -> bool:
@@ -131,7 +131,7 @@ class Container:
         return str(self._container().logs().decode(errors="replace"))
 
     def remove(self) -> None:
-        """Remove it and what it wrote, whatever it is doing."""
+        """Remove it and its anonymous volumes, even while it runs."""
         try:
             self._container().remove(force=True, v=True)
         except Missing:
@@ -146,7 +146,7 @@ class Container:
 
 
 def lease_labels(lease: str) -> dict[str, str]:
-    """Labels of what is removed when `lease` has ended."""
+    """Return the labels of what is removed when `lease` has ended."""
     return {LEASE: lease, CACHE: of_this_cache()}
 
 
@@ -161,12 +161,12 @@ def start(
     labels: dict[str, str] | None = None,
     **options: Any,
 ) -> Container:
-    """Start a container on a network, where the others find it by its aliases; `options` are the SDK's.
+    """Start a container on a network, where other containers find it by its aliases; `options` are the SDK's.
 
-    On the network `HOST` it has this machine's own addresses, the loopback too, and nobody finds it.
+    On the network `HOST` it has this machine's own addresses, the loopback too, and has no name for other containers.
     """
     endpoint = {} if network == HOST else {network: engine.api.api.create_endpoint_config(aliases=[name, *aliases])}
-    made = engine.api.containers.create(
+    created = engine.api.containers.create(
         image,
         name=f"{lease}-{name}",
         hostname=aliases[0] if aliases else name,
@@ -176,5 +176,5 @@ def start(
         networking_config=endpoint or None,
         **options,
     )
-    made.start()
-    return Container(engine=engine, id=made.id, name=name, network=network)
+    created.start()
+    return Container(engine=engine, id=created.id, name=name, network=network)

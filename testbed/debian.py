@@ -1,4 +1,4 @@
-"""`debian:12-slim` and `debian:13-slim`: pulled where a registry can be reached, else made from a mirror."""
+"""Get `debian:12-slim` and `debian:13-slim`: pull them if a registry can be reached, else make them from a mirror."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _LEFT_OUT = (
 
 
 def base(engine: Engine, release: int) -> str:
-    """The id of the image debian:`release`-slim, in turn; one that is older than a week is fetched anew.
+    """Return the id of the image debian:`release`-slim; one that is older than a week is fetched again.
 
-    The stand-in takes the place of one that is there on the testbed's own engine alone.
+    The stand-in replaces an existing image only on the testbed's own engine. The caller holds `lease.turn`.
     """
     tag = f"debian:{release}-slim"
     present = _image_id(engine, tag)
-    # by the image's id: an image that came from elsewhere is as old as it is
+    # named by the image's id, so that an image that the user loaded is not taken for a fresh one
     stamp = cache() / f"base-{present.rpartition(':')[2][:20]}" if present else None
     if present and stamp and stamp.exists() and time.time() - stamp.stat().st_mtime < FRESH_SECONDS:
         return present
@@ -67,13 +67,13 @@ def _image_id(engine: Engine, tag: str) -> str:
 def _is_pulled(engine: Engine, release: int) -> bool:
     try:
         engine.api.images.pull("debian", f"{release}-slim")
-    except (Failure, OSError):  # the engine's answer, or none in time
+    except (Failure, OSError):  # a refusal of the engine, or a time-out
         return False
     return True
 
 
 def _make(engine: Engine, release: int, tag: str) -> None:
-    """Make it with debootstrap, with what this machine's containers need to reach the archives."""
+    """Make the image with debootstrap, with the settings that containers need to reach the archives."""
     try:
         mirrors = machine.mirrors()
     except BedError as exc:
@@ -90,22 +90,22 @@ def _make(engine: Engine, release: int, tag: str) -> None:
             raise BedError(
                 f"debootstrap could not make Debian {release}", hint=done.stdout[-1500:] + done.stderr[-500:]
             )
-        _furnish(folder, release, mirrors)
+        _add_files(folder, release, mirrors)
         _import(engine, folder, tag)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _furnish(folder: Path, release: int, mirrors: machine.Mirrors) -> None:
-    """Write the files of the machine and of a slim image into the tree."""
+def _add_files(folder: Path, release: int, mirrors: machine.Mirrors) -> None:
+    """Write the machine's settings and those of a slim image into the tree."""
     suite = SUITES[release]
     sources = f"deb {mirrors.main} {suite} main\ndeb {mirrors.main} {suite}-updates main\n"
     if mirrors.security:
         sources += f"deb {mirrors.security} {suite}-security main\n"
-    made = {"etc/apt/sources.list": sources, **_SLIM}
-    files = [machine.File(path=path, content=text.encode()) for path, text in made.items()]
+    contents = {"etc/apt/sources.list": sources, **_SLIM}
+    files = [machine.File(path=path, content=text.encode()) for path, text in contents.items()]
     for file in files + machine.files():
-        # no part of these paths is a link in a fresh tree, so a host's path is the tree's
+        # no part of these paths is a symbolic link in a new tree, so nothing is written outside of it
         path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)

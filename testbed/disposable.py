@@ -1,7 +1,7 @@
-"""`make host`: the whole product in a container on this machine, with a URL that works here as it stands.
+"""Implement `make host`: the whole product in a container, with a URL that works on this machine.
 
-The host's domain is `localhost`: its port 443 is a port of this machine's loopback, and to the ACME server beside it
-every name leads to it. What scripts need to know is left in .host/: `url`, `ca.pem`, `credential` (user:secret).
+The host's domain is `localhost`: its port 443 is published on this machine's loopback, and the ACME server resolves
+every name to it. Scripts find what they need in .host/: `url`, `ca.pem`, `credential` (user:secret).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ DOMAIN = "localhost"
 FOLDER = CHECKOUT / ".host"
 FIRST_PORT = 8443
 _PORT_443 = 443
-_ANEW = "make host-down, then make host again"
+_MAKE_AGAIN_HINT = "make host-down, then make host again"
 _FIRST_CREDENTIAL = "/srv/ppm/first-credential"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disposable:
-    """The host that is up, and where its index is found from this machine."""
+    """A running host, and the port of this machine that leads to its index."""
 
     bed: Bed
     host: Host
@@ -47,39 +47,39 @@ class Disposable:
 
 
 def is_there() -> bool:
-    """Whether this checkout has a host, up or not."""
+    """Return whether this checkout has a host, running or not."""
     return (FOLDER / "key").exists()
 
 
-def up(*, port: int | None, talk: IO[str]) -> Disposable:
-    """Make the host unless it is there, provision it, and leave what scripts need in .host/.
+def up(*, port: int | None, progress: IO[str]) -> Disposable:
+    """Make the host unless it exists, provision it, and write the files of .host/.
 
-    Without `port` it is 8443 or the next that is free. What happens is told to `talk`. BedError if a task fails.
+    Without `port` it is 8443 or the next free one. Progress is written to `progress`. Raise BedError if a task fails.
     """
     bed = _open()
     try:
-        talk.write("Starting the host and the ACME server (the first time their images are made: minutes)\n")
-        talk.flush()
-        there = next(iter(bed.hosts()), None)
-        host = _again(there, port) if there else _new(bed, port)
+        progress.write("Starting the host and the ACME server (building their images takes minutes the first time)\n")
+        progress.flush()
+        existing = next(iter(bed.hosts()), None)
+        host = _start_existing(existing, port) if existing else _new(bed, port)
         server = _acme(bed, host)
         made = Disposable(bed=bed, host=host, port=host.box.port(_PORT_443))
-        result = playbook.run(CHECKOUT / "site.yml", _inventory(bed, host, server), follow=talk)
+        result = playbook.run(CHECKOUT / "site.yml", _inventory(bed, host, server), follow=progress)
         if result.code:
             raise BedError(
                 f"site.yml failed on the host ({result.code})",
-                hint="the task that failed is named above; `make host` again goes on from there",
+                hint="fix the failed task, which is shown above, and run `make host` again",
             )
-        _leave(made, server)
+        _write_files(made, server)
     finally:
         bed.let_go()
     return made
 
 
 def run(command: str, *, out: IO[bytes], err: IO[bytes]) -> int:
-    """Run a shell command as root in the host; its exit code."""
+    """Run a shell command as root in the host, and return its exit code."""
     if not is_there():
-        raise UsageError("There is no host here", hint="make host")
+        raise UsageError("This checkout has no host", hint="make host")
     bed = _open()
     try:
         host = next(iter(bed.hosts()), None)
@@ -111,21 +111,21 @@ def _new(bed: Bed, port: int | None) -> Host:
     return bed.host(wanted)
 
 
-def _again(host: Host, port: int | None) -> Host:
-    """The host that is there, started if the machine or the engine was restarted since."""
+def _start_existing(host: Host, port: int | None) -> Host:
+    """Return the existing host, started if the machine or the engine was restarted since."""
     if not host.box.is_running():
         host.box.restart()
         wait_until_up(host.box)
     if port and host.box.port(_PORT_443) != port:
         raise UsageError(
-            f"The host is there already, on port {host.box.port(_PORT_443)}",
-            hint="make host-down, then make host again",
+            f"The host exists already, on port {host.box.port(_PORT_443)}",
+            hint=_MAKE_AGAIN_HINT,
         )
     return host
 
 
 def _acme(bed: Bed, host: Host) -> Acme:
-    """The ACME server, to which every name leads to the host."""
+    """Return the running ACME server, which resolves every name to the host."""
     for box in bed.containers():
         if box.name == acme.NAME and box.is_running():
             server = acme.wait_until_up(box)
@@ -145,44 +145,44 @@ def _inventory(bed: Bed, host: Host, server: Acme) -> Path:
         "ppm_acme_directory": server.directory,
         "ppm_ca_certificates": [str(ca)],
         "ppm_private_users": host.allows_private_users(),
-        "ppm_hsts_max_age": 0,  # a browser would demand HTTPS of every other server on this machine too
+        "ppm_hsts_max_age": 0,  # otherwise a browser would demand HTTPS from every other server on localhost
     }
     return playbook.write_inventory(bed.folder / "inventory.yml", [host], variables=variables)
 
 
-def _leave(made: Disposable, server: Acme) -> None:
-    """Write what scripts need to reach the index."""
+def _write_files(made: Disposable, server: Acme) -> None:
+    """Write the files that scripts need to reach the index."""
     folder = made.bed.folder
     trusted = folder / "ca.pem"
-    # the server of the first issue may have gone since, with its root
+    # the ACME server that issued the certificate may be gone, and its root with it
     if not (trusted.exists() and _verifies(made.port, trusted)):
-        # what is installed through the index may come from the public one, by a redirect
+        # the index redirects to the public one, so clients have to trust both
         write_atomic(trusted, server.root() + _own_cas())
         if not _verifies(made.port, trusted):
             raise BedError(
-                f"{made.url} has a certificate of an ACME server that is gone",
-                hint="make host-down, then make host again",
+                f"{made.url} has a certificate of an ACME server that no longer exists",
+                hint=_MAKE_AGAIN_HINT,
             )
-    _leave_credential(made)
+    _write_credential(made)
     write_atomic(folder / "url", f"{made.url}\n".encode())
 
 
-def _leave_credential(made: Disposable) -> None:
-    """Fetch the first admin's credential, for .host/credential and .host/netrc."""
+def _write_credential(made: Disposable) -> None:
+    """Copy the first admin's credential to .host/credential and .host/netrc."""
     folder = made.bed.folder
     try:
-        said = made.host.box.get(_FIRST_CREDENTIAL).decode()
+        content = made.host.box.get(_FIRST_CREDENTIAL).decode()
     except FileNotFoundError as exc:
-        if (folder / "credential").exists():  # deleted on the host, as its reader is told to: this one holds
+        if (folder / "credential").exists():  # users are told to delete it on the host; this copy is still valid
             return
-        raise BedError(f"The host has no {_FIRST_CREDENTIAL}", hint=_ANEW) from exc
-    user, _, secret = said.strip().partition(":")
+        raise BedError(f"The host has no {_FIRST_CREDENTIAL}", hint=_MAKE_AGAIN_HINT) from exc
+    user, _, secret = content.strip().partition(":")
     write_atomic(folder / "credential", f"{user}:{secret}\n".encode(), mode=0o600)
     write_atomic(folder / "netrc", f"machine {DOMAIN}\nlogin {user}\npassword {secret}\n".encode(), mode=0o600)
 
 
 def _verifies(port: int, trusted: Path) -> bool:
-    """Whether what answers on the port has a certificate for its name that `trusted` vouches for."""
+    """Return whether the server on the port has a certificate for DOMAIN that the CAs in `trusted` issued."""
     context = ssl.create_default_context(cafile=str(trusted))
     try:
         with (
@@ -195,7 +195,7 @@ def _verifies(port: int, trusted: Path) -> bool:
 
 
 def _own_cas() -> bytes:
-    """The CAs that this machine trusts, in PEM."""
-    places = [os.environ.get("SSL_CERT_FILE"), CA_BUNDLE, ssl.get_default_verify_paths().cafile]
-    found = next((Path(place) for place in places if place and Path(place).is_file()), None)
-    return found.read_bytes() if found else b""
+    """Return the CAs that this machine trusts, in PEM."""
+    candidates = [os.environ.get("SSL_CERT_FILE"), CA_BUNDLE, ssl.get_default_verify_paths().cafile]
+    bundle = next((Path(path) for path in candidates if path and Path(path).is_file()), None)
+    return bundle.read_bytes() if bundle else b""

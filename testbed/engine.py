@@ -1,4 +1,4 @@
-"""A Docker engine: the one that is there, or as root one that the testbed starts and stops itself."""
+"""Find a Docker engine: the one that runs, or as root one that the testbed starts and stops."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from docker import errors
 from testbed.errors import BedError
 from testbed.place import ENVIRONMENT, cache, need, of_this_cache
 
-# The SDK's exceptions by what they say; this is its one importer.
-Failure = errors.DockerException  # any
-Refusal = errors.APIError  # what the engine answers
+# The SDK's exceptions under other names: no other module imports the SDK.
+Failure = errors.DockerException  # any error of the SDK
+Refusal = errors.APIError  # an error response of the engine
 Missing = errors.NotFound
 Unbuildable = errors.BuildError
 
 START_SECONDS = 60
-BORN_SECONDS = 5  # by then it has written its pid, or has ended
+BORN_SECONDS = 5  # by then dockerd has written its pid file, or has ended
 STOP_SECONDS = 60
-# A read of the engine's answers, in seconds: a stop waits as long as a host takes to shut down.
+# Seconds to wait for an answer: a stop takes as long as a host needs to shut down.
 ANSWER_SECONDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A Docker engine that answers at `url`; `own` says that the testbed started it."""
+    """A Docker engine that answers at `url`; `own` is true if the testbed started it."""
 
     url: str
     own: bool
@@ -41,7 +41,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class _Daemon:
-    """The engine of the testbed itself; its images stay in the cache between runs."""
+    """The testbed's own engine; its images stay in the cache between runs."""
 
     data: Path
     run: Path
@@ -63,7 +63,7 @@ class _Daemon:
         return self.data.parent / "engine.log"
 
     def pid(self) -> int | None:
-        """The process of this engine, if it runs."""
+        """Return the process ID of this engine, or None if it does not run."""
         try:
             pid = int(self.pid_file.read_text())
             name = Path(f"/proc/{pid}/comm").read_text().strip()
@@ -78,10 +78,10 @@ def _daemon() -> _Daemon:
 
 
 def find(known: str = "") -> Engine:
-    """The engine of DOCKER_HOST or of the default socket, else the testbed's own, started if need be.
+    """Return the engine of DOCKER_HOST or of the default socket, else the testbed's own, started if necessary.
 
-    Called in turn (`lease.turn`). What is on the testbed's own stays there: `known` is the URL that a lease names.
-    BedError where there is no engine and none can be started.
+    The caller holds `lease.turn`. `known` is the engine's URL in an existing lease: what is on the testbed's own
+    engine stays there. Raise BedError if there is no engine and none can be started.
     """
     daemon = _daemon()
     url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
@@ -103,7 +103,7 @@ def find(known: str = "") -> Engine:
 
 
 def stop(engine: Engine) -> None:
-    """Stop an engine of the testbed's own, in turn, when nobody uses it; any other is left alone."""
+    """Stop the testbed's own engine, which no lease uses; leave any other running. The caller holds `lease.turn`."""
     engine.api.close()
     daemon = _daemon()
     pid = daemon.pid()
@@ -116,7 +116,7 @@ def stop(engine: Engine) -> None:
 
 
 def _answering(url: str) -> Any:
-    """A client of the engine at `url` if it answers."""
+    """Return a client of the engine at `url`, or None if it does not answer."""
     if url.startswith("unix://") and not _listens(url.removeprefix("unix://")):
         return None
     try:
@@ -132,7 +132,7 @@ def _answering(url: str) -> Any:
 
 
 def _listens(path: str) -> bool:
-    """Whether somebody listens at a socket; the SDK leaves one open where nobody does."""
+    """Return whether a process listens on a socket. The SDK leaks a socket if none does, so this is asked first."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
@@ -144,7 +144,7 @@ def _listens(path: str) -> bool:
 def _start(daemon: _Daemon) -> Any:
     daemon.data.mkdir(parents=True, exist_ok=True)
     daemon.run.mkdir(mode=0o700, exist_ok=True)
-    # in a session of its own: Ctrl-C is for us, who stop it when its containers are gone
+    # in a separate session, so that Ctrl-C ends only the testbed, which stops it after removing its containers
     command = [
         *("setsid", "--fork", "dockerd", "--host", daemon.url, "--data-root", str(daemon.data)),
         *("--exec-root", str(daemon.run / "exec"), "--pidfile", str(daemon.pid_file)),
@@ -160,13 +160,13 @@ def _start(daemon: _Daemon) -> Any:
             check=True,
             timeout=30,
         )
-    begun = time.monotonic()
-    while (passed := time.monotonic() - begun) < START_SECONDS:
+    started = time.monotonic()
+    while (elapsed := time.monotonic() - started) < START_SECONDS:
         api = _answering(daemon.url)
         if api:
             return api
-        if passed > BORN_SECONDS and daemon.pid() is None:
+        if elapsed > BORN_SECONDS and daemon.pid() is None:
             break
         time.sleep(0.1)
-    said = daemon.log.read_text(errors="replace")[-2000:]
-    raise BedError("dockerd did not come up", hint=f"what it said is in {daemon.log}:\n{said}")
+    log_end = daemon.log.read_text(errors="replace")[-2000:]
+    raise BedError("dockerd did not start", hint=f"its log is {daemon.log}:\n{log_end}")

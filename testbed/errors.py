@@ -1,4 +1,4 @@
-"""What the testbed says when something is wrong."""
+"""The testbed's error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ppmctl.errors import PpmError
 
 
 class BedError(PpmError):
-    """A failure whose cause is known. As a string it has its hint too: that is what a test shows."""
+    """A failure whose cause is known. Its string includes the hint, because a test shows the string."""
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}".strip()

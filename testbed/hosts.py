@@ -1,4 +1,4 @@
-"""Disposable hosts: Debian with systemd as its first process, reached over SSH like any other."""
+"""Start disposable hosts: containers of Debian with systemd as the first process, reached over SSH."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SSH_PORT = 22
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A host to be made. `tmpfs` maps folders to mount options (`size=20m`, `ro`): volumes that fill up or refuse.
+    """The options of a new host. `tmpfs` maps folders to mount options (`size=20m`, `ro`), small or read-only ones.
 
-    It calls itself `domain`, and other containers find it by that name, if `is_found`.
+    Its host name is `domain`; if `is_found`, other containers resolve that name to it.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A host that has come up. `user` is who comes in over SSH with `key`: root, or one who may sudo."""
+    """A host that is up. `user` logs in over SSH with `key`: root, or an administrator with sudo."""
 
     box: Container
     key: Path
@@ -54,28 +54,28 @@ class Host:
         return self.box.address
 
     def run(self, command: str, *, check: bool = True, timeout: int = container.RUN_SECONDS) -> Done:
-        """Run a shell command as root, past SSH."""
+        """Run a shell command as root, through the engine instead of SSH."""
         return self.box.run(command, check=check, timeout=timeout)
 
     def ssh(self) -> list[str]:
-        """The command that opens a shell on it; append one to run that."""
+        """Return the `ssh` command that opens a shell on it; append a command to run that."""
         return ["ssh", *ssh_options(), "-i", str(self.key), f"{self.user}@{self.address}"]
 
     def variables(self) -> dict[str, object]:
-        """What an Ansible inventory says of it."""
+        """Return its variables for an Ansible inventory."""
         return {
             "ansible_host": self.address,
             "ansible_user": self.user,
             "ansible_become": self.user != "root",
             "ansible_ssh_private_key_file": str(self.key),
             "ansible_ssh_common_args": " ".join(ssh_options()),
-            # a path of its own: the next host at this address is another one
+            # unique to this host: the next host can have the same address
             "ansible_control_path": f"{gettempdir()}/ppm-testbed-{self.box.id[:12]}",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
 
     def allows_private_users(self) -> bool:
-        """Whether a service on it can have a user namespace of its own; not every engine lets a container do that."""
+        """Return whether its services can have private user namespaces; some engines forbid them in containers."""
         probe = "systemd-run --quiet --wait -p PrivateUsers=yes -p User=nobody -p ProtectProc=invisible true"
         return self.run(probe, check=False).code == 0
 
@@ -85,7 +85,7 @@ class Host:
         wait_until_up(self.box)
 
     def snapshot(self) -> str:
-        """Return the id of an image of its disk, for `Bed.host`: another host begins with it, as after a reboot."""
+        """Return the id of an image of its disk, for `Bed.host`: another host starts from it, as after a reboot."""
         self.run("sync")
         return self.box.snapshot()
 
@@ -94,7 +94,7 @@ class Host:
 
 
 def ssh_options() -> list[str]:
-    """Options for hosts whose keys nobody knows and whose addresses come again."""
+    """Return options of `ssh` for hosts with unknown keys, whose addresses are used again."""
     options = {
         "StrictHostKeyChecking": "no",
         "UserKnownHostsFile": "/dev/null",
@@ -126,28 +126,28 @@ def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: st
         labels={DOMAIN: wanted.domain, RELEASE: str(wanted.release), USER: user},
         **options,
     )
-    _admit(box, user, key)
+    _authorize_key(box, user, key)
     wait_until_up(box)
     return Host(box=box, key=key, domain=wanted.domain, release=wanted.release, user=user)
 
 
-def found(box: Container, key: Path) -> Host | None:
-    """The host that a container is, if it is one."""
+def host_of(box: Container, key: Path) -> Host | None:
+    """Return the host that runs in a container, or None if it is no host."""
     labels = box.labels
     if DOMAIN not in labels:
         return None
     return Host(box=box, key=key, domain=labels[DOMAIN], release=int(labels[RELEASE]), user=labels[USER])
 
 
-def _admit(box: Container, user: str, key: Path) -> None:
-    """Let the key in as `user`."""
+def _authorize_key(box: Container, user: str, key: Path) -> None:
+    """Write the key into the authorized_keys of `user`."""
     home = "/root" if user == "root" else f"/home/{user}"
     owner = int(box.run(f"id -u {user}").out)
     box.put(f"{home}/.ssh/authorized_keys", key.with_suffix(".pub").read_bytes(), mode=0o600, owner=owner)
 
 
 def wait_until_up(box: Container) -> None:
-    """Wait until systemd has started what it starts, and sshd answers. BedError if that takes too long."""
+    """Wait until systemd has started its units and sshd answers. Raise BedError if that takes too long."""
     until = time.monotonic() + BOOT_SECONDS
     state = ""
     while time.monotonic() < until and box.is_running():
@@ -158,7 +158,7 @@ def wait_until_up(box: Container) -> None:
     failed = (
         box.run("systemctl --failed --no-legend", check=False, timeout=30).out if box.is_running() else box.logs()
     )
-    raise BedError(f"The host {box.name} did not come up ({state or 'it has ended'})", hint=failed[-2000:])
+    raise BedError(f"The host {box.name} did not start ({state or 'it has ended'})", hint=failed[-2000:])
 
 
 def _ssh_answers(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""The images of the testbed: built from testbed/images/, tagged with a hash of all that goes into them."""
+"""Build the images of testbed/images/; their tags are hashes of everything that goes into them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ PREFIX = "ppm-testbed"
 
 
 def image(engine: Engine, name: str, release: int) -> str:
-    """The tag of image `name` (a folder of testbed/images/) on Debian `release`; in turn, built if need be."""
+    """Return the tag of image `name` (a folder of testbed/images/) on Debian `release`; build it if it is missing.
+
+    The caller holds `lease.turn`.
+    """
     base = debian.base(engine, release)
     context = _context(PACKAGE / "images" / name)
     digest = hashlib.sha256(f"{base} {release}".encode() + context).hexdigest()[:12]
@@ -26,30 +29,30 @@ def image(engine: Engine, name: str, release: int) -> str:
         engine.api.images.get(tag)
     except Missing:
         _build(engine, tag, release, context)
-        _drop_others(engine, repository, tag)
+        _remove_other_tags(engine, repository, tag)
     return tag
 
 
 def _context(folder: Path) -> bytes:
-    """What the Dockerfile of `folder` builds with, as a tar archive that is the same for the same content."""
-    own = [
+    """Return the build context of `folder` as a tar archive; the same content gives the same bytes."""
+    from_folder = [
         machine.File(path=str(path.relative_to(folder)), content=path.read_bytes(), mode=path.stat().st_mode & 0o755)
         for path in folder.rglob("*")
         if path.is_file()
     ]
-    of_machine = [
+    from_machine = [
         machine.File(path=f"machine/{file.path}", content=file.content, mode=file.mode) for file in machine.files()
     ]
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
         empty = tarfile.TarInfo("machine")
         empty.type, empty.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(empty)
-        for file in sorted(own + of_machine):
+        for file in sorted(from_folder + from_machine):
             member = tarfile.TarInfo(file.path)
             member.size, member.mode = len(file.content), file.mode
             tar.addfile(member, io.BytesIO(file.content))
-    return made.getvalue()
+    return archive.getvalue()
 
 
 def _build(engine: Engine, tag: str, release: int, context: bytes) -> None:
@@ -64,12 +67,12 @@ def _build(engine: Engine, tag: str, release: int, context: bytes) -> None:
             labels={PREFIX: ""},
         )
     except Unbuildable as exc:
-        said = "".join(str(line.get("stream", line.get("error", ""))) for line in exc.build_log)
-        raise BedError(f"The image {tag} can't be built", hint=said[-3000:]) from exc
+        log = "".join(str(line.get("stream", line.get("error", ""))) for line in exc.build_log)
+        raise BedError(f"The image {tag} can't be built", hint=log[-3000:]) from exc
 
 
-def _drop_others(engine: Engine, repository: str, tag: str) -> None:
-    """Remove what an earlier definition left; what is in use stays until the next time."""
+def _remove_other_tags(engine: Engine, repository: str, tag: str) -> None:
+    """Remove the images of earlier definitions; one that is in use stays until the next time."""
     for old in engine.api.images.list(name=repository):
         for other in old.tags:
             if other != tag:

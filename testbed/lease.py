@@ -1,6 +1,6 @@
-"""Who uses the testbed: a lease is there as long as its process lives, or the folder that keeps it.
+"""Record who uses the testbed: a lease lasts as long as its process, or as the folder that is its keeper.
 
-A container, a network and an engine carry the name of a lease; what belongs to none that is live is removed.
+Containers, networks, volumes and images carry the name of a lease; those of ended leases are removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from testbed.place import cache
 
 @contextlib.contextmanager
 def turn() -> Iterator[None]:
-    """One process at a time: around taking a lease, ending one, and what follows from either."""
+    """Hold a lock for one process at a time: to take or end a lease, and for what follows from that."""
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -33,47 +33,47 @@ def _folder() -> Path:
 
 @dataclass(kw_only=True)
 class Lease:
-    """A use of the testbed by the name `name`; `keeper` is the folder that it lives with, else this process."""
+    """A use of the testbed under a name; it ends with the folder `keeper`, or without one with this process."""
 
     name: str
     keeper: Path | None = None
     _descriptor: int = field(default=-1, repr=False)
 
     def take(self, engine: str) -> None:
-        """Begin it, on the engine at the URL `engine`. With a keeper it may have begun before."""
+        """Begin the lease, on the engine at the URL `engine`. One with a keeper may have begun already."""
         path = _folder() / self.name
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if self.keeper is None:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(self._descriptor, 0)
-        kept = str(self.keeper.resolve()) if self.keeper else None
-        os.write(self._descriptor, json.dumps({"engine": engine, "keeper": kept}).encode())
+        keeper = str(self.keeper.resolve()) if self.keeper else None
+        os.write(self._descriptor, json.dumps({"engine": engine, "keeper": keeper}).encode())
 
     def end(self) -> None:
-        """End it; nothing else is removed by this."""
+        """End the lease. What carries its name is not removed yet."""
         (_folder() / self.name).unlink(missing_ok=True)
         self.let_go()
 
     def let_go(self) -> None:
-        """This process is done with it; it holds on if it has a keeper."""
+        """End this process's use. A lease with a keeper continues."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def live() -> dict[str, str]:
-    """The names of the leases that hold, and their engines; files of the others are removed."""
-    found = {}
+    """Return the names of the leases that are live, with their engines' URLs; remove the files of the others."""
+    engines = {}
     for path in _folder().iterdir():
         with path.open("r+") as file:
-            said = json.loads(file.read() or "{}")
-            keeper = said.get("keeper")
+            content = json.loads(file.read() or "{}")
+            keeper = content.get("keeper")
             holds = Path(keeper).is_dir() if keeper else _is_locked(file)
         if holds:
-            found[path.name] = str(said.get("engine", ""))
+            engines[path.name] = str(content.get("engine", ""))
         else:
             path.unlink(missing_ok=True)
-    return found
+    return engines
 
 
 def _is_locked(file: IO[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Debian's packages of any release, unpacked into a folder: nothing is installed, and no right is needed."""
+"""Unpack Debian packages of any release into a folder: nothing is installed, and root is not needed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def unpacked(release: int, packages: Sequence[str], *, below: Path) -> Path:
-    """The folder, in the folder `below`, with the newest `packages` of Debian `release` from this machine's mirror.
+    """Return the folder, in `below`, with the newest `packages` of Debian `release` from this machine's mirror.
 
-    It is a week old at most, where the mirror answers. BedError if there is none and none can be made.
+    It is at most a week old if the mirror answers. Raise BedError if it does not exist and can't be made.
     """
     content = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
     folder = below / f"debian-{release}-{content}"
@@ -62,7 +62,7 @@ def _make(release: int, packages: Sequence[str], folder: Path) -> None:
         os.utime(work / "root")
         with contextlib.suppress(FileNotFoundError):
             folder.rename(work / "old")
-        with contextlib.suppress(OSError):  # somebody else has made it by now
+        with contextlib.suppress(OSError):  # another process has made it in the meantime
             (work / "root").rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -92,5 +92,5 @@ def _run(command: list[str], folder: Path) -> None:
     except (OSError, subprocess.SubprocessError) as exc:
         raise BedError(f"{command[0]} could not be run", hint=str(exc)) from exc
     if done.returncode:
-        said = f"{done.stdout}{done.stderr}"[-3000:]
-        raise BedError(f"Debian's packages can't be fetched: {command[0]} exited {done.returncode}", hint=said)
+        output = f"{done.stdout}{done.stderr}"[-3000:]
+        raise BedError(f"Debian's packages can't be fetched: {command[0]} exited {done.returncode}", hint=output)

@@ -1,4 +1,4 @@
-"""Where the testbed keeps things on this machine, and how it adds the Debian packages it needs."""
+"""Find the testbed's folders on this machine, and install the Debian packages that it needs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from testbed.errors import BedError
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
 
-# An administrator's programs are not on everybody's PATH, nor on that of a bare root.
+# The folders of administrators' programs are missing from many users' PATH, and sometimes from root's.
 ENVIRONMENT = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
 
 
 def cache() -> Path:
-    """The folder, made if needed, of what may be used again by the next run and may be deleted at any time."""
+    """Return the cache folder, made if needed. The next run uses its files again; they can be deleted at any time."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(base) / "ppm" / "testbed"
     folder.mkdir(parents=True, exist_ok=True)
@@ -25,13 +25,15 @@ def cache() -> Path:
 
 
 def of_this_cache() -> str:
-    """A short name of the cache, for what is kept elsewhere: two caches know nothing of each other's leases."""
+    """Return a short name of the cache, for things outside of it: two caches do not know each other's leases."""
     return hashlib.sha256(bytes(cache() / "engine")).hexdigest()[:8]
 
 
 def need(what: str) -> None:
-    """See that the packages of testbed/needs/`what`.txt are here; as root on Debian, add what is missing."""
+    """Check for the packages of testbed/needs/`what`.txt; as root on Debian, install those that are missing."""
     command = [CHECKOUT / "scripts" / "apt-needs", PACKAGE / "needs" / f"{what}.txt"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=ENVIRONMENT)
     if done.returncode:
-        raise BedError(f"The testbed lacks what it needs ({what})", hint=done.stderr.strip()[-2000:])
+        raise BedError(
+            f"Debian packages that the testbed needs are missing ({what})", hint=done.stderr.strip()[-2000:]
+        )

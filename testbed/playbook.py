@@ -1,4 +1,4 @@
-"""Running `ansible-playbook`, and what came of it."""
+"""Run `ansible-playbook`, and read its result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHANGED = re.compile(r"^changed: \[([^\]\s]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Recap:
-    """What the tasks did on one host."""
+    """Ansible's counts of task results on one host."""
 
     ok: int = 0
     changed: int = 0
@@ -43,7 +43,7 @@ class Recap:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a run: `output` is all that Ansible said, `changed` are the tasks that changed something."""
+    """The result of a run: `output` is all that Ansible printed, `changed` are the tasks that changed something."""
 
     code: int
     output: str
@@ -53,12 +53,12 @@ class Result:
 
     @property
     def host(self) -> Recap:
-        """The recap of the only host."""
+        """Return the recap of the only host."""
         (recap,) = self.hosts.values()
         return recap
 
     def check(self) -> Result:
-        """Itself, if every task on every host succeeded; BedError with the output otherwise."""
+        """Return this result; raise BedError with the output if the playbook failed."""
         if self.code:
             raise BedError(f"ansible-playbook exited {self.code}", hint=self.output[-6000:])
         return self
@@ -68,8 +68,8 @@ def write_inventory(
     path: Path, hosts: Sequence[Host], *, variables: Mapping[str, object] | None = None, group: str = "ppm"
 ) -> Path:
     """Write the inventory of `hosts`, in one group that has `variables`, and return its path."""
-    named = {host.name: host.variables() for host in hosts}
-    inventory = {group: {"hosts": named, "vars": dict(variables or {})}}
+    by_name = {host.name: host.variables() for host in hosts}
+    inventory = {group: {"hosts": by_name, "vars": dict(variables or {})}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
     return path
@@ -85,10 +85,10 @@ def run(
     folder: Path = CHECKOUT,
     follow: IO[str] | None = None,
 ) -> Result:
-    """Run a playbook with extra `variables`; what it does wrong is in the result, not an exception.
+    """Run a playbook with extra `variables`; a failure is in the result, and raises no exception.
 
-    `env` is added to the environment, which is without this user's own settings of Ansible. What Ansible says is
-    written to `follow` as it comes. `timeout` is in seconds; a run that takes longer is ended, with exit code 124.
+    `env` is added to the environment, without this user's own ANSIBLE_ variables. Ansible's output is written to
+    `follow` as it comes. `timeout` is in seconds; a run that takes longer is killed, with exit code 124.
     """
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(playbook), *arguments]
     if variables:
@@ -113,7 +113,7 @@ def run(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # with those that it starts, which are ended with it
+        start_new_session=True,  # so that the processes that it starts are ended with it
     ) as process:
         timer = threading.Timer(timeout, os.killpg, [process.pid, signal.SIGKILL])
         timer.start()
@@ -142,7 +142,7 @@ def run(
 
 
 def recaps(output: str) -> dict[str, Recap]:
-    """The recap at the end of Ansible's output, by host."""
+    """Return the recap at the end of Ansible's output, by host."""
     _, _, last = output.rpartition("PLAY RECAP")
     return {
         name: Recap(**{key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", counts)})
@@ -151,12 +151,12 @@ def recaps(output: str) -> dict[str, Recap]:
 
 
 def changed_tasks(output: str) -> tuple[str, ...]:
-    """The names of the tasks and handlers that changed something, in their order."""
-    found: list[str] = []
+    """Return the names of the tasks and handlers that changed something, in their order."""
+    names: list[str] = []
     task = ""
     for line in output.splitlines():
         if match := _TASK.match(line):
             task = match[1]
-        elif _CHANGED.match(line) and task not in found[-1:]:
-            found.append(task)
-    return tuple(found)
+        elif _CHANGED.match(line) and task not in names[-1:]:
+            names.append(task)
+    return tuple(names)

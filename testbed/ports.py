@@ -1,4 +1,4 @@
-"""Ports of this machine's loopback."""
+"""Find free ports of this machine's loopback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRIED_PORTS = 20
 
 
 def free(wanted: int | None, *, first: int, hint: str) -> int:
-    """The port that is wanted, or the first from `first` on that is free. BedError with the hint if it is taken."""
+    """Return the port that is wanted, or the first free one from `first` on. Raise BedError if it is taken."""
     for port in [wanted] if wanted else range(first, first + TRIED_PORTS):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -22,4 +22,6 @@ def free(wanted: int | None, *, first: int, hint: str) -> int:
                     raise
                 continue
             return port
-    raise BedError(f"Port {wanted} is taken" if wanted else f"No port from {first} on is free", hint=hint)
+    raise BedError(
+        f"Port {wanted} is taken" if wanted else f"The {TRIED_PORTS} ports from {first} on are taken", hint=hint
+    )

@@ -1,4 +1,4 @@
-"""What clients meet: the index embedded, on a host of either Debian, and deployed by compose."""
+"""Fixtures: the index embedded, deployed by compose, and on hosts with Debian 12 and 13, and a client of it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from testbed.container import HOST
 from testbed.place import CHECKOUT
 
 RELEASES = {"debian13": 13, "debian12": 12}
-COMPOSED = {"compose": "composed", "compose, TLS": "secured"}
-INDEXES = ("embedded", *COMPOSED, *RELEASES)
-TOOLS = "tools"  # a virtual environment of the client's, which stays while another index is tested
+COMPOSE_FIXTURES = {"compose": "composed", "compose, TLS": "secured"}
+INDEXES = ("embedded", *COMPOSE_FIXTURES, *RELEASES)
+TOOLS = "tools"  # the client's virtual environment, which is kept for the next index
 
 
 @pytest.fixture(scope="module", params=INDEXES)
 def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Each test runs against every index."""
+    """Run each test with every index."""
     kind: str = request.param
     if kind == "embedded":
         server = servers.start(tmp_path_factory.mktemp("embedded") / "root")
         yield Embedded(server=server)
         with contextlib.suppress(ProcessLookupError):
             server.kill()
-    elif kind in COMPOSED:
-        composed: Composed = request.getfixturevalue(COMPOSED[kind])
+    elif kind in COMPOSE_FIXTURES:
+        composed: Composed = request.getfixturevalue(COMPOSE_FIXTURES[kind])
         yield composed
     else:
         deployed: Callable[[int], Deployed] = request.getfixturevalue("deployed")
@@ -41,14 +41,14 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def turn(request: pytest.FixtureRequest) -> int:
-    """The number of the index: tests vary with it what is the same for every index."""
+def index_number(request: pytest.FixtureRequest) -> int:
+    """Return the number of the index, by which tests distribute cases over the indexes."""
     return INDEXES.index(request.node.callspec.params["index"])
 
 
 @pytest.fixture(scope="session")
 def client_at(bed: Bed) -> Iterator[Callable[..., Client]]:
-    """A machine with the clients for an index: beside the hosts, or with this machine's own loopback."""
+    """Start the client's machine for an index: on the hosts' network, or on this machine's loopback."""
     made: dict[bool, Client] = {}
 
     def get(index: Served) -> Client:
@@ -64,7 +64,7 @@ def client_at(bed: Bed) -> Iterator[Callable[..., Client]]:
 
 @pytest.fixture(scope="module")
 def client(index: Served, client_at: Callable[..., Client]) -> Client:
-    """A machine with Debian 12's pip and the newest pip, uv and twine, without files of the tests before."""
+    """Return a machine with Debian 12's pip and the newest pip, uv and twine, without files of earlier tests."""
     made = client_at(index)
     if index.authority:
         made.trust("index", index.authority)
@@ -74,11 +74,11 @@ def client(index: Served, client_at: Callable[..., Client]) -> Client:
 
 @pytest.fixture(scope="module")
 def ppmctl(
-    index: Served, seat: Callable[..., str], client: Client, tmp_path_factory: pytest.TempPathFactory
+    index: Served, run_as_user: Callable[..., str], client: Client, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., str]:
-    """Run this checkout's `ppmctl` as `seat` does.
+    """Run this checkout's `ppmctl` like `run_as_user`.
 
-    The first index that a machine is used for provides it: what it requires comes by the redirect.
+    It is installed from the first index of a machine; its requirements come through the redirect.
     """
     if client.run(f"test -x {TOOLS}/bin/ppmctl", check=False).code:
         with pytest.MonkeyPatch.context() as patch:
@@ -86,15 +86,15 @@ def ppmctl(
             folder = tmp_path_factory.mktemp("tool")
             tool = folder / buildapi.build_wheel(str(folder))
         assert index.upload((tool.name, tool.read_bytes())).status_code == 200
-        seat(f"uv venv -q {TOOLS} && uv pip install -q --python {TOOLS} ppmctl")
-    return lambda command, **options: seat(f"{TOOLS}/bin/ppmctl {command}", **options)
+        run_as_user(f"uv venv -q {TOOLS} && uv pip install -q --python {TOOLS} ppmctl")
+    return lambda command, **options: run_as_user(f"{TOOLS}/bin/ppmctl {command}", **options)
 
 
 @pytest.fixture(scope="module")
-def seat(index: Served, client: Client) -> Callable[..., str]:
-    """Run a command as a user of the index does: one index URL, one netrc file, no retries; returns what it printed.
+def run_as_user(index: Served, client: Client) -> Callable[..., str]:
+    """Run a command as a user of the index, with one index URL, a netrc file and no retries; return its output.
 
-    `code` is the exit code that is expected of it, or None.
+    `code` is the expected exit code, or None for any.
     """
     user, secret = index.auth
     client.put(".netrc", f"machine {index.name} login {user} password {secret}\n".encode(), mode=0o600)

@@ -1,4 +1,4 @@
-"""The clients that people have, against an index: the same tests for every way to serve one."""
+"""Real clients with an index: the same tests for every way to serve one."""
 
 from __future__ import annotations
 
@@ -19,39 +19,37 @@ UNDER_WAY = r"find . \( -path './bodies/*' -o -path './incoming/*' \) -type f -s
 
 
 def put(client: Client, made: tuple[str, bytes]) -> str:
-    """Bring a distribution to the client; its filename."""
+    """Copy a distribution to the client, and return its filename."""
     client.put(made[0], made[1])
     return made[0]
 
 
 def install(program: str, what: str) -> str:
-    """Return the command that installs into an empty folder, and lists what is in it."""
+    """Return the command that installs into an empty folder and lists it."""
     return f"rm -rf t && {program} install -q --target t {what} && ls t"
 
 
 def test_publish_with_twine_uv_and_ppmctl_and_install_with_each_pip_and_uv(
-    index: Served, seat: Callable[..., str], ppmctl: Callable[..., str], client: Client
+    index: Served, run_as_user: Callable[..., str], ppmctl: Callable[..., str], client: Client
 ) -> None:
-    """Everything through one index URL: what is not here comes by the redirect."""
-    seat(f"twine upload {put(client, wheel('by-twine', '1.0', requires_dist='six'))}")
-    seat(f"uv publish {put(client, wheel('by-uv', '1.0', requires_dist='by-twine>=1'))}")
+    """One index URL serves everything: public packages come through the redirect."""
+    run_as_user(f"twine upload {put(client, wheel('by-twine', '1.0', requires_dist='six'))}")
+    run_as_user(f"uv publish {put(client, wheel('by-uv', '1.0', requires_dist='by-twine>=1'))}")
     made = put(client, wheel("by-ppmctl", "1.0", requires_dist="by-uv>=1"))
     assert made in ppmctl(f"publish {made}")
     assert "same" in ppmctl(f"publish {made}")
 
-    elsewhere = index.get("/simple/six/")
-    assert elsewhere.status_code == 302
-    assert not elsewhere.headers["Location"].startswith(index.url)
+    redirect = index.get("/simple/six/")
+    assert redirect.status_code == 302
+    assert not redirect.headers["Location"].startswith(index.url)
     for program in PROGRAMS:
-        found = seat(
+        installed = run_as_user(
             f"{install(program, 'by-ppmctl')} && PYTHONPATH=t python3 -c 'import by_ppmctl, by_uv, by_twine, six'"
         )
-        assert {"by_ppmctl-1.0.dist-info", "by_uv-1.0.dist-info", "by_twine-1.0.dist-info"} <= set(found.split())
+        assert {"by_ppmctl-1.0.dist-info", "by_uv-1.0.dist-info", "by_twine-1.0.dist-info"} <= set(installed.split())
 
 
-def test_a_client_without_the_right_prints_what_is_wrong(
-    index: Served, seat: Callable[..., str], client: Client
-) -> None:
+def test_clients_print_why_they_are_refused(index: Served, run_as_user: Callable[..., str], client: Client) -> None:
     index.upload(wheel("for-readers", "1.0"))
     secret = re.findall(r"ppm_[\w-]{40,}", index.ppmctl("user add only-reads --role reader"))[0]
     made = put(client, wheel("refused", "1.0"))
@@ -59,40 +57,40 @@ def test_a_client_without_the_right_prints_what_is_wrong(
     status = "curl -sS -o body -w '%{http_code}\\n' "
     file = "packages/for-readers/for_readers-1.0-py3-none-any.whl"
     for path in ("simple/", "simple/for-readers/", file, "simple/six/"):
-        assert seat(f"{status} {index.url}/{path}") == "401\n"
-        assert "credential" in seat("cat body")
-    assert seat(f"{status} --netrc {index.url}/{file}") == "200\n"
-    assert "403 " in seat(f"twine upload {made}", code=1, TWINE_USERNAME="only-reads", TWINE_PASSWORD=secret)
-    assert "401 " in seat(f"twine upload {made}", code=1, TWINE_PASSWORD="ppm_wrong")
-    assert "401" in seat(f"uv publish {made}", code=2, UV_PUBLISH_PASSWORD="ppm_wrong")
+        assert run_as_user(f"{status} {index.url}/{path}") == "401\n"
+        assert "credential" in run_as_user("cat body")
+    assert run_as_user(f"{status} --netrc {index.url}/{file}") == "200\n"
+    assert "403 " in run_as_user(f"twine upload {made}", code=1, TWINE_USERNAME="only-reads", TWINE_PASSWORD=secret)
+    assert "401 " in run_as_user(f"twine upload {made}", code=1, TWINE_PASSWORD="ppm_wrong")
+    assert "401" in run_as_user(f"uv publish {made}", code=2, UV_PUBLISH_PASSWORD="ppm_wrong")
     for program in PROGRAMS:
-        printed = seat(install(f"NETRC=/dev/null {program}", "for-readers"), code=1)
+        printed = run_as_user(install(f"NETRC=/dev/null {program}", "for-readers"), code=1)
         assert "for_readers-1.0.dist-info" not in printed, printed
         assert "for-readers" in printed, "it names what it could not install"
-    assert "401 " in seat("uv pip install --target t for-readers", code=1, NETRC="/dev/null")
+    assert "401 " in run_as_user("uv pip install --target t for-readers", code=1, NETRC="/dev/null")
     assert index.get("/simple/refused/").status_code == 302, "nothing of it is left"
     index.ppmctl("user remove only-reads")
 
 
-def test_a_filename_is_taken_once(
-    index: Served, seat: Callable[..., str], ppmctl: Callable[..., str], client: Client
+def test_a_filename_can_be_published_once(
+    index: Served, run_as_user: Callable[..., str], ppmctl: Callable[..., str], client: Client
 ) -> None:
     first, other = wheel("taken", "1.0"), wheel("taken", "1.0", files={"taken.py": b"here = False\n"})
     assert index.upload(first).status_code == 200
     before = index.page("taken")
     put(client, other)
     for publish in ("twine upload", "uv publish"):
-        assert "with other content" in " ".join(seat(f"{publish} {other[0]}", code=None).split())
+        assert "with other content" in " ".join(run_as_user(f"{publish} {other[0]}", code=None).split())
     assert "with other content" in ppmctl(f"publish {other[0]}", code=1)
     assert index.upload(other).status_code == 409
     assert index.page("taken") == before
     assert index.get(f"/packages/taken/{first[0]}").content == first[1]
 
 
-def test_an_environment_is_there_for_plain_clients_without_the_application(
-    index: Served, seat: Callable[..., str], ppmctl: Callable[..., str], turn: int
+def test_plain_clients_install_an_environment_without_the_application(
+    index: Served, run_as_user: Callable[..., str], ppmctl: Callable[..., str], index_number: int
 ) -> None:
-    """Made and locked by ppmctl; installed in each way that there is, by each program on one index or another."""
+    """ppmctl makes and locks it; it is installed in every way, with the programs distributed over the indexes."""
     for version in ("1.0", "1.1", "2.0"):
         index.upload(wheel("sea-maps", version))
     ppmctl("env create team 'sea-maps==1.0'")
@@ -108,29 +106,36 @@ def test_an_environment_is_there_for_plain_clients_without_the_application(
     )
     constraint = f"{base}/constraints.txt"
     with index.reads_alone():
-        for number, (what, version) in enumerate(ways, turn):
+        for number, (what, version) in enumerate(ways, index_number):
             program = PROGRAMS[number % len(PROGRAMS)]
             constrained = {"PIP_CONSTRAINT": constraint, "UV_CONSTRAINT": constraint} if what == "sea-maps" else {}
-            assert f"sea_maps-{version}.dist-info" in seat(install(program, what), **constrained), (program, what)
-        assert "sea_maps-1.1.dist-info" in seat(f"rm -rf t && uv pip sync -q --target t {base}/pylock.toml && ls t")
+            assert f"sea_maps-{version}.dist-info" in run_as_user(install(program, what), **constrained), (
+                program,
+                what,
+            )
+        assert "sea_maps-1.1.dist-info" in run_as_user(
+            f"rm -rf t && uv pip sync -q --target t {base}/pylock.toml && ls t"
+        )
 
 
-# nginx of either Debian, and with and without TLS, has the same limits: see tests/nginx/test_uploads.py
+# the limits of nginx are the same with each Debian, with and without TLS: see tests/nginx/test_uploads.py
 @pytest.mark.parametrize("index", ["embedded", "compose, TLS", "debian13"], indirect=True)
-def test_a_large_upload(index: Served, seat: Callable[..., str], client: Client, tmp_path: Path) -> None:
-    """Over nginx's default limit, over what may be in memory at once, and whole when it comes back."""
+def test_a_large_upload(index: Served, run_as_user: Callable[..., str], client: Client, tmp_path: Path) -> None:
+    """It is larger than nginx's default limit and than the memory limit, and the download has the same hash."""
     path = large.wheel(tmp_path, "large", "1.0", size=LARGE)
     client.put(path.name, path.read_bytes())
     before = index.restarts()
-    seat(f"twine upload {path.name}")
-    there, back = seat(f"pip-newest download -q --no-deps -d back large && sha256sum {path.name} back/*").splitlines()
+    run_as_user(f"twine upload {path.name}")
+    there, back = run_as_user(
+        f"pip-newest download -q --no-deps -d back large && sha256sum {path.name} back/*"
+    ).splitlines()
     assert there.split()[0] == back.split()[0]
     assert index.restarts() == before
     assert index.look(UNDER_WAY) == ""
 
 
-def test_users_are_added_and_removed_beside_the_volume(index: Served) -> None:
-    """By someone who may be another user than the server's, while the server runs, which is not notified."""
+def test_users_are_added_and_removed_on_the_server_while_it_runs(index: Served) -> None:
+    """The administrator can be another user than the server's, and the server is not notified."""
     index.upload(wheel("for-all", "1.0"))
     secret = re.findall(r"ppm_[\w-]{40,}", index.ppmctl("user add grace --role publisher"))[0]
     others = f"find . ! -user {index.owner.partition(':')[0]} ! -path './bodies*'"

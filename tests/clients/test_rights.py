@@ -1,4 +1,4 @@
-"""Who may do what: every action with every credential, in and out of its projects, live and not, on every index."""
+"""Rights: every action with every credential, in and out of its scope, live and not, on every index."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from support.deployed import eventually
 from support.served import Served
 from support.wheels import wheel
 
-IN, OUT = "rights-in", "elsewhere-*"
+IN_SCOPE, OUT_OF_SCOPE = "rights-in", "elsewhere-*"
 _fresh = itertools.count(1)
 
-# what each action wants of a role; None where any will do
+# action → the role that it needs, or None if any role is enough
 ACTIONS: dict[str, str | None] = {
     "list": None,
     "page": None,
@@ -43,12 +43,12 @@ SCOPED = {"publish", "yank", "unyank"}
 ROLES = {
     "reader": ("reader", []),
     "publisher": ("publisher", []),
-    "publisher, in": ("publisher", [IN]),
-    "publisher, out": ("publisher", [OUT]),
+    "publisher, in": ("publisher", [IN_SCOPE]),
+    "publisher, out": ("publisher", [OUT_OF_SCOPE]),
     "admin": ("admin", []),
 }
 STATES = ("live", "expired", "disabled", "revoked", "wrong secret")
-SHUT = {
+INVALID_HEADERS = {
     "none": {},
     "unknown": {"Authorization": "Basic " + b64encode(b"nobody:ppm_secret").decode()},
     "no colon": {"Authorization": "Basic " + b64encode(b"nobody").decode()},
@@ -63,7 +63,7 @@ SHUT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """A credential: what it is for, whether it is live, and what a request with it carries."""
+    """A credential: its role, scope and state, and the headers of a request with it."""
 
     role: str
     projects: list[str]
@@ -78,50 +78,50 @@ class Holder:
         order = ["reader", "publisher", "admin"]
         if wanted is not None and order.index(self.role) < order.index(wanted):
             return 403
-        return 403 if action in SCOPED and self.projects == [OUT] else 200
+        return 403 if action in SCOPED and self.projects == [OUT_OF_SCOPE] else 200
 
 
 @pytest.fixture(scope="module")
-def place(index: Served) -> Iterator[Served]:
-    """The index, with what is asked for; a user whose tokens are asked with, and one that is disabled."""
+def filled_index(index: Served) -> Iterator[Served]:
+    """Publish the project of the requests, and remove the two owners of the tokens at the end."""
     for version in ("1.0", "2.0"):
-        index.upload(wheel(IN, version))
+        index.upload(wheel(IN_SCOPE, version))
     yield index
     for user in ("rights", "shut"):
         index.ppmctl(f"user remove {user}")
 
 
 @pytest.fixture(scope="module")
-def holders(place: Served) -> list[Holder]:
-    found: list[Holder] = []
-    secrets = {user: place.ppmctl(f"user add {user} --role admin").split()[-1] for user in ("rights", "shut")}
+def holders(filled_index: Served) -> list[Holder]:
+    made_holders: list[Holder] = []
+    secrets = {user: filled_index.ppmctl(f"user add {user} --role admin").split()[-1] for user in ("rights", "shut")}
     expiring = 0.0
     for state, (name, (role, projects)) in itertools.product(STATES, ROLES.items()):
         user = "shut" if state == "disabled" else "rights"
         wanted = {"name": f"{user}+{state}-{name}".replace(" ", "-").replace(",", ""), "role": role}
         body = wanted | {"projects": projects, "expires": "1s" if state == "expired" else "1h"}
-        made = place.ask("POST", "/api/tokens", json=body, auth=(user, secrets[user]))
+        made = filled_index.ask("POST", "/api/tokens", json=body, auth=(user, secrets[user]))
         assert made.status_code == 201, made.text
         secret = made.json()["secret"] if state != "wrong secret" else "ppm_" + "x" * 43
         headers = {"Authorization": "Basic " + b64encode(f"{wanted['name']}:{secret}".encode()).decode()}
-        found.append(Holder(role=role, projects=projects, state=state, name=wanted["name"], headers=headers))
+        made_holders.append(Holder(role=role, projects=projects, state=state, name=wanted["name"], headers=headers))
         if state == "expired":
             expiring = time.monotonic() + 1.1
         if state == "revoked":
-            assert place.ask("GET", "/simple/", auth=None, headers=headers).status_code == 200
-            gone = place.ask("DELETE", f"/api/tokens/{wanted['name']}", auth=(user, secrets[user]))
-            assert gone.status_code == 200, gone.text
-    place.ppmctl("user disable shut")
+            assert filled_index.ask("GET", "/simple/", auth=None, headers=headers).status_code == 200
+            revoked = filled_index.ask("DELETE", f"/api/tokens/{wanted['name']}", auth=(user, secrets[user]))
+            assert revoked.status_code == 200, revoked.text
+    filled_index.ppmctl("user disable shut")
     eventually(time.monotonic, lambda now: now > expiring)
-    place.ppmctl("token prune")  # what the timer does within a minute
-    for name, headers in SHUT.items():
-        found.append(Holder(role="", projects=[], state=name, name=name, headers=headers))
-    return found
+    filled_index.ppmctl("token prune")  # what the timer does within a minute
+    for name, headers in INVALID_HEADERS.items():
+        made_holders.append(Holder(role="", projects=[], state=name, name=name, headers=headers))
+    return made_holders
 
 
-def test_every_action_with_every_credential(place: Served, holders: list[Holder], figures: list[str]) -> None:
-    """401 for who is nobody, whatever is asked for; 403 for who has not the right; and the others get it."""
-    seen = {(holder.name, action): asked(place, holder, action) for holder in holders for action in ACTIONS}
+def test_every_action_with_every_credential(filled_index: Served, holders: list[Holder], figures: list[str]) -> None:
+    """An invalid credential gets a 401 for every action, a missing right a 403, and the others succeed."""
+    seen = {(holder.name, action): perform(filled_index, holder, action) for holder in holders for action in ACTIONS}
     wrong = [
         f"{holder.name}, {action}: {seen[holder.name, action].status_code}, not {holder.expected(action)}"
         f" ({seen[holder.name, action].text[:80]!r})"
@@ -134,33 +134,33 @@ def test_every_action_with_every_credential(place: Served, holders: list[Holder]
         assert (one.status_code == 401) == ("WWW-Authenticate" in one.headers)
     if not any("who may do what" in line for line in figures):
         figures.extend(table(holders))
-    figures.append(f"    the same on {place.url}: {len(seen)} requests")
+    figures.append(f"    the same on {filled_index.url}: {len(seen)} requests")
 
 
-def test_refusals_are_in_the_audit_and_no_secret_is(place: Served, holders: list[Holder]) -> None:
+def test_the_audit_log_has_refusals_and_no_secret(filled_index: Served, holders: list[Holder]) -> None:
     reader = next(holder for holder in holders if (holder.state, holder.role) == ("live", "reader"))
-    refused = asked(place, reader, "publish")
+    refused = perform(filled_index, reader, "publish")
     assert refused.status_code == 403
-    lines = [json.loads(line) for line in place.look("tail -n 40 audit.jsonl").splitlines()]
+    lines = [json.loads(line) for line in filled_index.look("tail -n 40 audit.jsonl").splitlines()]
     found = [line for line in lines if line.get("by") == reader.name and "403" in json.dumps(line)]
     assert found, lines
-    audit = place.look("cat audit.jsonl")
+    audit = filled_index.look("cat audit.jsonl")
     for holder in holders:
         sent = holder.headers.get("Authorization", "").partition(" ")[2]
         assert not sent or sent not in audit
-    # as they are issued; a project may be called ppm_something
+    # the form of issued secrets; a project can have a name like ppm_something
     assert not re.search(r"ppm_(?=[a-z0-9_-]*[A-Z])[\w-]{40,}", audit)
 
 
-def asked(index: Served, holder: Holder, action: str) -> requests.Response:
-    """The answer to an action, made so that it would be done if it were allowed, and could be once more."""
+def perform(index: Served, holder: Holder, action: str) -> requests.Response:
+    """Return the answer to an action, with a request that would succeed if allowed, and can be repeated."""
 
     def ask(method: str, path: str, **options: object) -> requests.Response:
         return index.ask(method, path, auth=_bare, headers=headers, **options)
 
     headers = dict(holder.headers)
-    made = wheel(IN, f"3.{next(_fresh)}")
-    file = f"/packages/{IN}/{wheel(IN, '1.0')[0]}"
+    made = wheel(IN_SCOPE, f"3.{next(_fresh)}")
+    file = f"/packages/{IN_SCOPE}/{wheel(IN_SCOPE, '1.0')[0]}"
     purpose = f"{holder.name.partition('+')[0]}+made-{next(_fresh)}"
     searched = (
         b"<?xml version='1.0'?><methodCall><methodName>search</methodName><params><param><value><struct><member>"
@@ -171,7 +171,7 @@ def asked(index: Served, holder: Holder, action: str) -> requests.Response:
     )
     ways: dict[str, Callable[[], requests.Response]] = {
         "list": lambda: ask("GET", "/simple/"),
-        "page": lambda: ask("GET", f"/simple/{IN}/"),
+        "page": lambda: ask("GET", f"/simple/{IN_SCOPE}/"),
         "file": lambda: ask("GET", file),
         "metadata": lambda: ask("GET", f"{file}.metadata"),
         "a name that is not here": lambda: ask("GET", "/simple/six/"),
@@ -189,31 +189,31 @@ def asked(index: Served, holder: Holder, action: str) -> requests.Response:
             "POST", "/api/tokens", json={"name": purpose, "role": "admin", "expires": "1m"}
         ),
         "publish": lambda: ask("POST", "/", data={":action": "file_upload"}, files={"content": made}),
-        "yank": lambda: ask("PUT", f"/api/packages/{IN}/2.0/yank"),
-        "unyank": lambda: ask("DELETE", f"/api/packages/{IN}/2.0/yank"),
-        "status": lambda: ask("PUT", f"/api/packages/{IN}/status", json={"status": "active"}),
-        "remove": lambda: ask("DELETE", f"/api/packages/{IN}/{there}"),
+        "yank": lambda: ask("PUT", f"/api/packages/{IN_SCOPE}/2.0/yank"),
+        "unyank": lambda: ask("DELETE", f"/api/packages/{IN_SCOPE}/2.0/yank"),
+        "status": lambda: ask("PUT", f"/api/packages/{IN_SCOPE}/status", json={"status": "active"}),
+        "remove": lambda: ask("DELETE", f"/api/packages/{IN_SCOPE}/{there}"),
     }
     there = "2.0"
     if action == "remove":
         there = f"4.{next(_fresh)}"
         if holder.expected(action) == 200:
-            assert index.upload(wheel(IN, there)).status_code == 200
+            assert index.upload(wheel(IN_SCOPE, there)).status_code == 200
     return ways[action]()
 
 
 def _bare(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """For requests: no credential but that of the headers."""
+    """Leave the request's headers alone, so that requests adds no credential."""
     return request
 
 
 def status(answer: requests.Response) -> int:
-    """200 for all that is done: a redirect to another index, or what was made."""
+    """Return the status, with 200 for a redirect to another index and for 201."""
     return 200 if answer.status_code in (201, 302) else answer.status_code
 
 
 def table(holders: list[Holder]) -> list[str]:
-    """What is expected, for people: a row for each kind of credential."""
+    """Return a readable table of expected statuses, with a row for each kind of credential."""
     rows = {holder.name: [holder.expected(action) for action in ACTIONS] for holder in holders}
     wide = max(len(name) for name in rows)
     head = [f"who may do what: {', '.join(f'{number} {action}' for number, action in enumerate(ACTIONS, 1))}"]

@@ -1,4 +1,4 @@
-"""The read path of the index by compose answers as the embedded server does: see tests/support/answers.py."""
+"""The compose deployment answers reads like the embedded server; the table is in tests/support/answers.py."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def answers_at(party: Party) -> bool:
 
 @pytest.fixture(params=["composed", "secured"])
 def index(request: pytest.FixtureRequest) -> Composed:
-    """As compose.yml has it, and with a domain, TLS and private names."""
-    found: Composed = request.getfixturevalue(request.param)
-    return found
+    """Run a test with compose.yml's defaults, and with a domain, TLS and private names."""
+    deployment: Composed = request.getfixturevalue(request.param)
+    return deployment
 
 
 @pytest.fixture
 def embedded(bed: Bed, images: str, index: Composed) -> Iterator[Party]:
-    """`ppmctl serve` from the application's image alone, on the volume of the deployment."""
+    """Run `ppmctl serve` from the application's image, without nginx, on the volume of the deployment."""
     port = free_port()
     box = container.start(
         bed.engine,
@@ -53,10 +53,10 @@ def embedded(bed: Bed, images: str, index: Composed) -> Iterator[Party]:
 
 
 def test_compose_answers_as_the_embedded_server_does(index: Composed, embedded: Party) -> None:
-    """Which of the two a client meets must make no difference: the same client was tested against either.
+    """Clients must see no difference, because each client was tested with only one of them.
 
-    One configuration serves hosts and containers. tests/nginx asks for the whole table; here each path, method and
-    header is asked for once, since containers have other addresses, volumes and users.
+    Hosts and containers have the same nginx configuration. tests/nginx sends the whole table; here each path, method
+    and header is sent once, because containers have other addresses, volumes and users.
     """
     answers.fill(index, index.ppmctl)
     ca = index.ca if isinstance(index, Secured) else None

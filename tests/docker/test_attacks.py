@@ -1,4 +1,4 @@
-"""The table of attacks, on the index that docker/compose.yml deploys: `pytest -s` prints it."""
+"""The table of attacks on the compose deployment; `pytest -s` prints it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HIDDEN = "head -qn 3 $(find credentials -type f) audit.jsonl packages/attacked/.
 
 @pytest.fixture(params=["composed", "secured"])
 def attacked(request: pytest.FixtureRequest) -> Iterator[Composed]:
-    """A deployment with a project that has every side file, and something planted wherever something may lie.
+    """Publish a project with all kinds of side files, and plant files in every folder of the volume.
 
-    As compose.yml has it, and with a domain and TLS.
+    The deployment is that of compose.yml, and one with a domain and TLS.
     """
     composed: Composed = request.getfixturevalue(request.param)
     for version in ("1.0", "2.0", "3.0"):
@@ -35,10 +35,10 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Composed]:
 
 
 def test_every_attack_is_refused(attacked: Composed) -> None:
-    """Also: 401 comes before anything else, and no secret that was sent to the wrong place is in a log.
+    """A missing credential always gets a 401, and no secret that an attack sent is in a log.
 
-    Without a domain the index answers by any name, and with the same pages. One configuration serves hosts and
-    containers: tests/nginx sends all rows of the largest groups to it, and here one row in eleven of them is enough.
+    Without a domain the index answers under any name, with the same pages. Hosts and containers have the same nginx
+    configuration: tests/nginx sends all rows of the largest groups, and here one row in eleven is enough.
     """
     secured = attacked if isinstance(attacked, Secured) else None
     hidden = attacked.look(HIDDEN).splitlines()
@@ -64,7 +64,7 @@ def test_every_attack_is_refused(attacked: Composed) -> None:
     assert not wrong, attacks.table(wrong)
     assert len(outcomes) > 500
     assert {outcome.attack.group for outcome in outcomes} >= LARGE
-    # what was refused last is in the log too, by now
+    # wait until the log has the last request
     last = "/the-last-of-the-attacks"
     attacked.get(last)
     until(lambda: last in attacked.compose.logs(WEB), "the end of the log", seconds=20)

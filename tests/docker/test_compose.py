@@ -1,4 +1,4 @@
-"""An index by docker/compose.yml: from nothing, through faults and new versions, and its data elsewhere."""
+"""An index by docker/compose.yml: first start, crashes, stops and upgrades."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from testbed.container import lease_labels
 
 SIMPLE = f"{INSIDE}/simple/"
 CRASHES = 3
-STOP_SECONDS = 30  # of a service that has nothing to do; compose.yml lets one that has take 90
+STOP_SECONDS = 30  # for an idle service; compose.yml allows a busy one 90
 PROGRAMS = Path(sys.executable).parent
-KEPT = "find packages credentials audit.jsonl -type f -not -name .lock -print0 | sort -z | xargs -0 sha256sum"
+CHECKSUMS = "find packages credentials audit.jsonl -type f -not -name .lock -print0 | sort -z | xargs -0 sha256sum"
 
 
 @pytest.fixture(scope="module")
 def index(new_shared_compose: Callable[..., Composed]) -> Composed:
-    """A deployment that the tests of this module share; they leave it up."""
+    """Start a deployment for all tests of this module, which leave it running."""
     made = new_shared_compose()
     planted.plant(made)
     return made
 
 
-def seat(bed: Bed, index: Composed, name: str) -> Client:
-    """Somebody on the services' network, with pip, uv and twine, and a credential."""
+def make_client(bed: Bed, index: Composed, name: str) -> Client:
+    """Start a user's machine on the services' network, with pip, uv, twine and a credential."""
     client = bed.client(name, network=index.compose.network)
     user, secret = index.auth
     client.put(".netrc", f"machine {WEB} login {user} password {secret}\n".encode(), mode=0o600)
@@ -53,14 +53,14 @@ def seat(bed: Bed, index: Composed, name: str) -> Client:
 
 @pytest.fixture(scope="module")
 def client(bed: Bed, index: Composed) -> Iterator[Client]:
-    made = seat(bed, index, "beside")
+    made = make_client(bed, index, "beside")
     yield made
     made.box.remove()
 
 
 @pytest.fixture
 def reads(index: Composed) -> Reads:
-    """What nginx answers, as it is before the test."""
+    """Record what nginx answers before the test."""
     projects = {"uploaded", *(f"uploaded-{number}" for number in range(3))}
     for project in projects:
         planted.upload(index.wire, planted.fresh(project))
@@ -74,7 +74,7 @@ def listed(index: Composed) -> set[str]:
 
 
 def settings(index: Composed) -> dict[str, str]:
-    """Of clients on the deployment's network: every index is this one, and nothing is tried twice."""
+    """Return the environment of clients on the deployment's network: this index only, and no retries."""
     return {
         "PIP_INDEX_URL": SIMPLE,
         "PIP_TRUSTED_HOST": WEB,
@@ -94,8 +94,8 @@ def settings(index: Composed) -> dict[str, str]:
     }
 
 
-def here(index: Composed, folder: Path, *command: str) -> str:
-    """Run a command of this environment on this machine, over the published port; what it said."""
+def run_on_this_machine(index: Composed, folder: Path, *command: str) -> str:
+    """Run a command of this virtual environment, over the published port, and return its output."""
     folder.mkdir(parents=True, exist_ok=True)
     user, secret = index.auth
     netrc = folder / "netrc"
@@ -116,28 +116,30 @@ def here(index: Composed, folder: Path, *command: str) -> str:
 
 
 def downloads(index: Composed, folder: Path, *names: str) -> dict[str, str]:
-    """What pip on this machine downloads: filename → sha256."""
+    """Download with pip on this machine, and return filename → sha256."""
     options = ("--no-cache-dir", "--no-deps", "--retries", "0", "--no-binary", ":none:")
-    here(index, folder, "pip", "download", "-q", "-d", "got", *options, "--index-url", index.simple, *names)
+    run_on_this_machine(
+        index, folder, "pip", "download", "-q", "-d", "got", *options, "--index-url", index.simple, *names
+    )
     return {path.name: evidence.sha256(path.read_bytes()) for path in (folder / "got").iterdir()}
 
 
-def is_whole(index: Composed, made: list[Made]) -> None:
-    """All that was acknowledged is listed and handed out, nothing else is left, and the volume agrees with itself."""
+def require_complete(index: Composed, made: list[Made]) -> None:
+    """Fail unless acknowledged files are listed and served, nothing is left over, and `index check` succeeds."""
     for project in sorted({one.project for one in made}):
         listed = {file["filename"]: file["hashes"]["sha256"] for file in index.page(project)["files"]}
         for one in made:
             if one.project == project:
                 assert listed.get(one.filename) == one.sha256, f"{one.filename}: {listed.get(one.filename)}"
                 assert index.get(f"/packages/{project}/{one.filename}").content == one.content
-    under_way = "find bodies index/pending incoming -type f -not -name .lock"
-    evidence.until(lambda: not index.look(under_way), "an end of what was under way", seconds=20)
+    unfinished = "find bodies index/pending incoming -type f -not -name .lock"
+    evidence.until(lambda: not index.look(unfinished), "an end of what was under way", seconds=20)
     assert index.look("find . -name '.*' -not -name .lock -not -name .status -type f") == ""
     index.ppmctl("index check")
 
 
-def is_clean(reply: Reply) -> None:
-    """A 503 that a client can act on: when to come again, and why, in words."""
+def require_clean_503(reply: Reply) -> None:
+    """Fail unless the answer is a 503 with Retry-After and a reason in plain text."""
     assert reply.status == 503, str(reply)
     assert reply.headers["retry-after"].isdecimal(), str(reply)
     assert reply.headers["content-type"].startswith("text/plain"), str(reply)
@@ -145,7 +147,7 @@ def is_clean(reply: Reply) -> None:
 
 
 class Uploads:
-    """Uploads to a project, one after the other, of which none is sent twice: what was acknowledged is kept."""
+    """Uploads to a project, one after the other and without retries; `done` has the acknowledged ones."""
 
     def __init__(self, index: Composed, project: str, *, may_break: bool = False) -> None:
         self.done: list[Made] = []
@@ -166,13 +168,13 @@ class Uploads:
         if reply.status == 200:
             self.done.append(made)
         else:
-            is_clean(reply)
+            require_clean_503(reply)
             self.refused += 1
             time.sleep(0.1)
 
 
 def installs(client: Client, index: Composed, **env: str) -> list[Stream]:
-    """pip and uv that install over and over."""
+    """Return streams of pip and uv that install repeatedly."""
     given = settings(index) | env
 
     def pip(_number: int) -> None:
@@ -184,14 +186,14 @@ def installs(client: Client, index: Composed, **env: str) -> list[Stream]:
     return [Stream("pip", pip, pause=0.5), Stream("uv", uv, pause=0.3)]
 
 
-# from nothing
+# publish and install
 
 
 def test_down_and_up_lose_nothing(index: Composed, tmp_path: Path) -> None:
     index.ppmctl("package yank planted 1.0 --reason old")
     evidence.until(lambda: planted.PROJECT in listed(index), "the list of projects follows")
-    before, kept = planted.reads_over(index.wire), index.look(KEPT)
-    got = downloads(index, tmp_path / "before", planted.PROJECT)
+    before, checksums = planted.reads_over(index.wire), index.look(CHECKSUMS)
+    downloaded = downloads(index, tmp_path / "before", planted.PROJECT)
 
     index.compose.down()
     assert index.compose.containers() == {}
@@ -199,15 +201,15 @@ def test_down_and_up_lose_nothing(index: Composed, tmp_path: Path) -> None:
         index.wire.ask("GET", "/healthz")
     index.compose.up()
 
-    assert index.look(KEPT) == kept
+    assert index.look(CHECKSUMS) == checksums
     before.ask_all()
-    assert downloads(index, tmp_path / "after", planted.PROJECT) == got
+    assert downloads(index, tmp_path / "after", planted.PROJECT) == downloaded
     planted.upload(index.wire, planted.fresh("after"))
     index.ppmctl("index check")
 
 
-def test_publish_and_install_beside_the_services(index: Composed, client: Client) -> None:
-    """twine and uv publish; pip and uv install what is here, and what the redirect leads to, from one index."""
+def test_publish_and_install_on_the_network_of_the_services(index: Composed, client: Client) -> None:
+    """twine and uv publish; pip and uv install private packages and, through the redirect, public ones."""
     given = settings(index)
     for command, name in (("twine upload", "by-twine"), ("uv publish", "by-uv")):
         filename, content = wheels.wheel(name, "1.0", requires_dist="six")
@@ -224,14 +226,16 @@ def test_publish_and_install_beside_the_services(index: Composed, client: Client
 
 
 def test_publish_and_install_on_this_machine(index: Composed, tmp_path: Path) -> None:
-    """Over the published port, which is the loopback's alone."""
+    """The port is published on the loopback only."""
     filename, content = wheels.wheel("by-ppmctl", "1.0")
     (tmp_path / filename).write_bytes(content)
     (tmp_path / "credential").write_text(f"{index.user}:{index.secret}\n")
     publish = ("publish", "--index", index.url, "--credential-file", "credential", filename)
-    assert "published" in here(index, tmp_path, "ppmctl", *publish)
+    assert "published" in run_on_this_machine(index, tmp_path, "ppmctl", *publish)
     assert downloads(index, tmp_path, "by-ppmctl") == {filename: evidence.sha256(content)}
-    here(index, tmp_path, "uv", "pip", "install", "-q", "--target", "t", "--index-url", index.simple, "by-ppmctl")
+    run_on_this_machine(
+        index, tmp_path, "uv", "pip", "install", "-q", "--target", "t", "--index-url", index.simple, "by-ppmctl"
+    )
     assert (tmp_path / "t" / "by_ppmctl.py").exists() or (tmp_path / "t" / "by_ppmctl").exists()
     ports = index.web.engine.api.containers.get(index.web.id).attrs["NetworkSettings"]["Ports"]
     published = [binding["HostIp"] for bindings in ports.values() for binding in bindings or ()]
@@ -239,7 +243,7 @@ def test_publish_and_install_on_this_machine(index: Composed, tmp_path: Path) ->
 
 
 def test_a_stop_right_after_a_start_is_obeyed_at_once(index: Composed) -> None:
-    """A first process of a container that has no handler for a signal yet ignores it, and is killed in the end."""
+    """The first process of a container ignores a signal before it has a handler, and would be killed later."""
     index.compose.stop()
     for service in index.compose.containers():
         index.compose.call("start", service)
@@ -249,8 +253,8 @@ def test_a_stop_right_after_a_start_is_obeyed_at_once(index: Composed) -> None:
     index.compose.up()
 
 
-def test_a_deployment_goes_with_its_lease(bed: Bed, images: str, tmp_path: Path) -> None:
-    """What a test that was killed left is swept: containers, networks and volumes."""
+def test_a_deployment_is_removed_with_its_lease(bed: Bed, images: str, tmp_path: Path) -> None:
+    """Containers, networks and volumes of a killed test are removed."""
     own = open_bed(f"compose-{os.getpid()}", tmp_path / "bed")
     index = next(composed.maker(own, images, tmp_path))(up=False)
     index.compose.call("up", "--detach", "--no-build")
@@ -267,8 +271,8 @@ def test_a_deployment_goes_with_its_lease(bed: Bed, images: str, tmp_path: Path)
 # faults
 
 
-def test_installs_go_on_with_the_application_stopped(index: Composed, reads: Reads, client: Client) -> None:
-    """Public names too, which nginx redirects by itself. An upload is told to come again."""
+def test_installs_work_with_the_application_stopped(index: Composed, reads: Reads, client: Client) -> None:
+    """Public packages too, which nginx redirects by itself. An upload gets a 503 with Retry-After."""
     given = settings(index)
     index.compose.stop(APPLICATION)
     try:
@@ -276,55 +280,55 @@ def test_installs_go_on_with_the_application_stopped(index: Composed, reads: Rea
         reads.ask_all()
         client.run(f"pip/bin/pip install -q --force-reinstall {planted.PROJECT} six", **given)
         client.run(f"uv pip install -q --python uv --reinstall {planted.PROJECT} six", **given)
-        is_clean(index.wire.upload(planted.fresh("uploaded")))
-        is_clean(index.wire.ask("GET", f"/simple/{planted.PROJECT}/", headers={"Accept": planted.UNDECIDED}))
+        require_clean_503(index.wire.upload(planted.fresh("uploaded")))
+        require_clean_503(index.wire.ask("GET", f"/simple/{planted.PROJECT}/", headers={"Accept": planted.UNDECIDED}))
         assert index.wire.ask("GET", "/", is_signed=False).status == 401
         made = planted.fresh("uploaded")
         client.put(made.filename, made.content)
         refused = client.run(f"twine upload {made.filename}", check=False, **given)
         assert "503" in refused.out + refused.err
-        index.compose.call("restart", WEB)  # which starts without it too
+        index.compose.call("restart", WEB)  # nginx starts without the application too
         index.compose.up(WEB)
         reads.ask_all()
     finally:
         index.compose.start(APPLICATION)
     client.run(f"twine upload {made.filename}", **given)
-    is_whole(index, [made])
+    require_complete(index, [made])
 
 
 def test_an_application_that_crashes_over_and_over(
     index: Composed, reads: Reads, client: Client, figures: list[str]
 ) -> None:
-    """No read and no install fails; of uploads, what was acknowledged is there, and the others were told so."""
+    """No read and no install fails; acknowledged uploads are stored, and the others got a 503."""
     uploads = [Uploads(index, f"uploaded-{number}") for number in range(3)]
     clients = [Stream("read", reads.ask, pause=0.03) for _ in range(2)]
     clients += [Stream("upload", one, pause=0.02) for one in uploads]
     clients += installs(client, index)
     least = {"read": 300, "upload": 100, "pip": 2, "uv": 2}
     row = during(f"crash of {APPLICATION}", partial(crashes, index, APPLICATION), clients, least=least)
-    tell(figures, row, uploads)
+    report(figures, row, uploads)
     assert row.failures == ()
-    is_whole(index, [made for one in uploads for made in one.done])
+    require_complete(index, [made for one in uploads for made in one.done])
     reads.ask_all()
 
 
 def test_a_web_server_that_crashes_over_and_over(
     index: Composed, reads: Reads, client: Client, figures: list[str]
 ) -> None:
-    """Connections break, but nothing is lost that was acknowledged, and pip and uv get over it by themselves."""
+    """Connections break, but no acknowledged upload is lost, and pip and uv succeed with retries."""
     uploads = [Uploads(index, f"uploaded-{number}", may_break=True) for number in range(3)]
     clients = [Stream("upload", one, pause=0.02) for one in uploads]
     clients += installs(client, index, PIP_RETRIES="8", UV_HTTP_RETRIES="8")
     least = {"upload": 100, "pip": 2, "uv": 2}
     row = during(f"crash of {WEB}", partial(crashes, index, WEB), clients, least=least)
-    tell(figures, row, uploads)
+    report(figures, row, uploads)
     assert row.failures == ()
-    is_whole(index, [made for one in uploads for made in one.done])
+    require_complete(index, [made for one in uploads for made in one.done])
     reads.ask_all()
 
 
 def crashes(index: Composed, service: str) -> None:
-    """Kill a service while uploads are sent, again once the engine has started it and it has answered."""
+    """Kill a service during uploads, and again each time after it was restarted and is healthy."""
     chance = random.Random(evidence.seed())
     for _ in range(CRASHES):
         time.sleep(chance.uniform(0, 1))
@@ -335,7 +339,7 @@ def crashes(index: Composed, service: str) -> None:
         index.compose.wait(service)
 
 
-def tell(figures: list[str], row: Row, uploads: list[Uploads]) -> None:
+def report(figures: list[str], row: Row, uploads: list[Uploads]) -> None:
     figures.extend(table([row]))
     done, refused = sum(len(one.done) for one in uploads), sum(one.refused for one in uploads)
     figures.append(f"    {CRASHES} crashes; {done} uploads were acknowledged, {refused} were not")
@@ -343,23 +347,23 @@ def tell(figures: list[str], row: Row, uploads: list[Uploads]) -> None:
     assert refused, "no upload was ever interrupted: this showed nothing"
 
 
-def is_under_way(index: Composed, service: str) -> bool:
-    """Whether an upload has begun to arrive in a service."""
+def is_uploading(index: Composed, service: str) -> bool:
+    """Return whether a service is receiving an upload."""
     if service == APPLICATION:
         return bool(index.look("find incoming -type f -size +1024k"))
-    # it has no name on the volume
+    # nginx's file has no name on the volume
     return "bodies" in index.web.run("ls -l /proc/[0-9]*/fd 2>/dev/null || true", user="").out
 
 
 @pytest.mark.parametrize("service", [APPLICATION, WEB])
 def test_a_stop_during_an_upload_loses_nothing(service: str, index: Composed) -> None:
-    """The upload that is under way in the service is let end, and answered."""
+    """The service completes and answers a running upload before it stops."""
     for attempt in itertools.count():
         assert attempt < 10, f"no upload was ever under way when {service} stopped"
         made = planted.fresh("stopped", size=80 << 20)
         with ThreadPoolExecutor(1) as pool:
             sent = pool.submit(index.wire.upload, made, seconds=3 if service == WEB else 0)
-            while not (under_way := is_under_way(index, service)) and not sent.done():
+            while not (under_way := is_uploading(index, service)) and not sent.done():
                 pass
             pending = not sent.done()
             index.compose.stop(service)
@@ -368,17 +372,17 @@ def test_a_stop_during_an_upload_loses_nothing(service: str, index: Composed) ->
             finally:
                 index.compose.start(service)
         assert reply.status == 200, str(reply)
-        is_whole(index, [made])
+        require_complete(index, [made])
         if under_way and pending:
             return
 
 
-# the next version
+# upgrades
 
 
 @pytest.fixture(scope="module")
 def next_version(bed: Bed, images: str) -> Iterator[str]:
-    """The tag of images that are another version than this checkout's."""
+    """Make images of another version, and return their tag."""
     tag = f"{images}-next"
     names = [f"ppm-{service}" for service in (APPLICATION, WEB)]
     for name in names:
@@ -391,36 +395,36 @@ def next_version(bed: Bed, images: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def rolled(index: Composed, images: str) -> Iterator[None]:
-    """The deployment is this checkout's again in the end."""
+def restored_version(index: Composed, images: str) -> Iterator[None]:
+    """Go back to this checkout's images at the end."""
     try:
         yield
     finally:
         index.compose.but(PPM_TAG=images).up()
 
 
-def test_the_application_is_rolled_with_no_failed_request(
+def test_upgrading_the_application_fails_no_request(
     index: Composed, images: str, next_version: str, reads: Reads, client: Client, figures: list[str]
 ) -> None:
-    """Of clients that try once, while another version takes over, and this one again."""
+    """Clients without retries see no failure while another version is started, and then this one again."""
 
     def roll() -> None:
         for tag in (next_version, images):
             index.compose.but(PPM_TAG=tag).up("--no-deps", APPLICATION)
 
     clients = [Stream("read", reads.ask, pause=0.03) for _ in range(2)]
-    with rolled(index, images):
+    with restored_version(index, images):
         row = during(f"up -d {APPLICATION}", roll, [*clients, *installs(client, index)], least={"pip": 2, "uv": 2})
     figures.extend(table([row]))
     assert row.failures == ()
 
 
-def test_all_of_it_is_rolled_with_no_failed_install(
+def test_upgrading_all_services_fails_no_install(
     index: Composed, images: str, next_version: str, client: Client, figures: list[str]
 ) -> None:
-    """`up -d` makes nginx's container anew too: for a moment nobody listens, which pip and uv sit out.
+    """`up -d` replaces nginx's container too: for a moment no process listens, and pip and uv retry.
 
-    They have 5 and 3 retries by default, which is enough for a few seconds; this machine may be busier than that.
+    They have 5 and 3 retries by default, which is enough for a few seconds; a busy machine may take longer.
     """
     gap = Gap(index)
 
@@ -433,16 +437,16 @@ def test_all_of_it_is_rolled_with_no_failed_install(
 
     uploads = Uploads(index, "uploaded-0", may_break=True)
     streams = [Stream("upload", uploads, pause=0.1), *installs(client, index, PIP_RETRIES="8", UV_HTTP_RETRIES="8")]
-    with rolled(index, images), gap:
+    with restored_version(index, images), gap:
         row = during("up -d", roll, streams, least={"pip": 2, "uv": 2})
     figures.extend(table([row]))
     figures.append(f"    nobody listened for {gap.longest:.2f} s at most")
     assert row.failures == ()
-    is_whole(index, uploads.done)
+    require_complete(index, uploads.done)
 
 
 class Gap:
-    """Meanwhile, how long nobody answers."""
+    """A context that measures the longest time without an answer."""
 
     def __init__(self, index: Composed) -> None:
         self.longest = 0.0

@@ -1,4 +1,4 @@
-"""A volume is the same for compose, for a host and for `ppmctl serve`: what one has made, the others go on with."""
+"""A volume can move between compose, a host and `ppmctl serve`: each continues with the data of the others."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from support.served import Embedded, Served
 _VOLUME, _OWN = "/root/volume.tar", "/root/own"
 
 
-def give(folder: Path, uid: int, gid: int) -> None:
-    """Give a volume to a user, as documents say: `chown -R`. Who is not root has it already."""
+def change_owner(folder: Path, uid: int, gid: int) -> None:
+    """Change the owner of a volume, as documented: `chown -R`. Without root, the user owns it already."""
     if os.geteuid() == 0:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, uid, gid, follow_symlinks=False)
@@ -29,8 +29,8 @@ def give(folder: Path, uid: int, gid: int) -> None:
 
 @contextmanager
 def embedded(folder: Path, auth: tuple[str, str]) -> Iterator[Embedded]:
-    """`ppmctl serve` on a volume that has its users already."""
-    give(folder, os.geteuid(), os.getegid())
+    """Run `ppmctl serve` on a volume that has users."""
+    change_owner(folder, os.geteuid(), os.getegid())
     server = servers.start(folder)
     server.user, server.secret = auth
     try:
@@ -41,12 +41,12 @@ def embedded(folder: Path, auth: tuple[str, str]) -> Iterator[Embedded]:
 
 @contextmanager
 def on_a_host(index: Deployed, folder: Path, auth: tuple[str, str]) -> Iterator[Deployed]:
-    """A host's index on a copy of the volume in `folder`. Its own volume is put back afterwards."""
+    """Run a host's index on a copy of the volume in `folder`. Its own volume is restored afterwards."""
     move = "find {} -mindepth 1 -maxdepth 1 -exec mv -t {} -- {{}} +"
     stop = "systemctl stop ppm.socket ppm.service"
     index.host.run(f"{stop} && mkdir {_OWN} && {move.format(ROOT, _OWN)}")
     try:
-        index.host.box.put(_VOLUME, packed(folder))
+        index.host.box.put(_VOLUME, as_tar(folder))
         index.host.run(f"tar -C {ROOT} -xpf {_VOLUME} && chown -R ppm:ppm {ROOT}")
         index.play()
         yield replace(index, user=auth[0], secret=auth[1])
@@ -56,8 +56,8 @@ def on_a_host(index: Deployed, folder: Path, auth: tuple[str, str]) -> Iterator[
         index.host.run("systemctl start ppm.socket ppm.service")
 
 
-def see(index: Served, kept: dict[str, str]) -> None:
-    """All that was published is here by its hash, who had a right has it, and the next upload is taken."""
+def require_content(index: Served, kept: dict[str, str]) -> None:
+    """Fail unless all published files are served, credentials work, and a new upload succeeds."""
     listed = {file["filename"]: file for file in index.page(planted.PROJECT)["files"]}
     assert {name: file["hashes"]["sha256"] for name, file in listed.items()} == kept
     assert listed["planted-1.0-py3-none-any.whl"]["yanked"] == "broken"
@@ -76,41 +76,41 @@ def published(index: Served) -> dict[str, str]:
     return {file["filename"]: file["hashes"]["sha256"] for file in index.page(planted.PROJECT)["files"]}
 
 
-@pytest.mark.timeout(1800)  # where nothing is there yet it also makes the images and the session's host
+@pytest.mark.timeout(1800)  # in a new session it also makes the images and the host
 def test_from_compose_to_embedded_to_a_host_and_back(
     new_compose: Callable[..., Composed], deployed: Callable[[int], Deployed], tmp_path: Path
 ) -> None:
     folder = tmp_path / "volume"
-    there = new_compose(environment=composed.settings_of(folder))
-    planted.plant(there)
-    there.ppmctl(f"package yank {planted.PROJECT} 1.0 --reason broken")
-    kept = published(there)
-    see(there, kept)
-    there.compose.down()
+    first = new_compose(environment=composed.settings_of(folder))
+    planted.plant(first)
+    first.ppmctl(f"package yank {planted.PROJECT} 1.0 --reason broken")
+    kept = published(first)
+    require_content(first, kept)
+    first.compose.down()
 
-    with embedded(folder, there.auth) as index:
-        see(index, kept)
+    with embedded(folder, first.auth) as index:
+        require_content(index, kept)
 
-    with on_a_host(deployed(13), folder, there.auth) as made:
-        see(made, kept)
+    with on_a_host(deployed(13), folder, first.auth) as made:
+        require_content(made, kept)
         made.host.run(f"systemctl stop ppm.socket ppm.service && tar -C {ROOT} -cf {_VOLUME} .")
         volume = made.host.box.get(_VOLUME)
 
-    again = tmp_path / "again"
-    environment = composed.settings_of(again)
+    second_folder = tmp_path / "again"
+    environment = composed.settings_of(second_folder)
     with tarfile.open(fileobj=io.BytesIO(volume)) as tar:
-        tar.extractall(again, filter="data")
-    give(again, *OWNER)
+        tar.extractall(second_folder, filter="data")
+    change_owner(second_folder, *OWNER)
     back = new_compose(environment=environment, up=False)
-    back.secret = there.secret
+    back.secret = first.secret
     back.up()
-    see(back, kept)
+    require_content(back, kept)
     before = Reads(back.wire, planted.reads_over(back.wire).answers)
     back.compose.stop(composed.APPLICATION)
     before.ask_all()
 
 
-def packed(folder: Path) -> bytes:
+def as_tar(folder: Path) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         tar.add(folder, ".")

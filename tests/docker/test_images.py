@@ -1,4 +1,4 @@
-"""The images by themselves: what is in them and what is not, who runs in them, and whose folders they take."""
+"""Each image by itself: its content and size, the user in it, and the folders that it accepts as a volume."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from testbed.compose import Compose
 from testbed.container import Container
 
 NAMES = ("ppm-nginx", "ppm-pypiserver", "ppm-publisher", "ppm-certbot")
-OWNER = (os.geteuid(), os.getegid()) if os.geteuid() else composed.OWNER  # whom a folder of a test belongs to
+OWNER = (os.geteuid(), os.getegid()) if os.geteuid() else composed.OWNER  # the owner of the tests' folders
 OTHER = (OWNER[0] + 1, OWNER[1] + 1)
 HARDENED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
 _SECRET = re.compile(rb"ppm_[A-Za-z0-9_-]{43}\b")
 _KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/]{60}")
-_DEBIAN = ("usr/lib/", "usr/share/")  # whose packages have keys for their own tests
+_DEBIAN = ("usr/lib/", "usr/share/")  # Debian's packages have private keys for their own tests
 _PLANTED = "planted: no image has this"
 _numbers = itertools.count(1)
 
 
-def attributes(bed: Bed, tag: str) -> dict[str, Any]:
+def image_attributes(bed: Bed, tag: str) -> dict[str, Any]:
     found: dict[str, Any] = bed.engine.api.images.get(tag).attrs
     return found
 
@@ -54,21 +54,21 @@ def attributes(bed: Bed, tag: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_image_says_what_it_is(bed: Bed, images: str, name: str) -> None:
-    """The release that it is of, and a user who is not root."""
-    said = attributes(bed, f"{name}:{images}")["Config"]
-    assert said["Labels"]["org.opencontainers.image.version"] == ppmctl.__version__
-    assert said["Labels"]["org.opencontainers.image.title"].startswith("ppm")
-    assert said["User"].partition(":")[0] not in ("", "0", "root")
+def test_image_labels_and_user(bed: Bed, images: str, name: str) -> None:
+    """The labels have this release's version, and the user is not root."""
+    config = image_attributes(bed, f"{name}:{images}")["Config"]
+    assert config["Labels"]["org.opencontainers.image.version"] == ppmctl.__version__
+    assert config["Labels"]["org.opencontainers.image.title"].startswith("ppm")
+    assert config["User"].partition(":")[0] not in ("", "0", "root")
 
 
 def test_the_images_are_small(bed: Bed, images: str, figures: list[str]) -> None:
-    """Above their base, which is everybody's: a compiler (150 MB) or pip's cache would be seen here.
+    """Their size without the base image has a limit, which a compiler (150 MB) or pip's cache would exceed.
 
-    The publisher has, beside the application, pip and git with its Perl; certbot has Python.
+    The publisher has pip and git with Perl in addition to the application; certbot has Python.
     """
-    base = attributes(bed, "debian:13-slim")["Size"]
-    above = {name: (attributes(bed, f"{name}:{images}")["Size"] - base) / 1e6 for name in NAMES}
+    base = image_attributes(bed, "debian:13-slim")["Size"]
+    above = {name: (image_attributes(bed, f"{name}:{images}")["Size"] - base) / 1e6 for name in NAMES}
     figures.append(f"Images, above their base: {', '.join(f'{name} {size:.0f} MB' for name, size in above.items())}")
     assert above["ppm-nginx"] < 40
     assert above["ppm-pypiserver"] < 100
@@ -76,8 +76,8 @@ def test_the_images_are_small(bed: Bed, images: str, figures: list[str]) -> None
     assert above["ppm-certbot"] < 75
 
 
-def test_the_application_has_nothing_to_install_more_with(bed: Bed, images: str) -> None:
-    """Its environment is what its lock says, without pip; apt's lists and caches stay behind."""
+def test_the_application_image_has_no_installer(bed: Bed, images: str) -> None:
+    """Its environment has only the packages of its lock, and no pip; apt's lists and caches are removed."""
     box = start(bed, f"ppm-pypiserver:{images}", command=["sleep", "600"], init=True)
     try:
         assert "No module named pip" in box.run("python -m pip", user="", check=False).err
@@ -101,18 +101,18 @@ def test_the_application_has_nothing_to_install_more_with(bed: Bed, images: str)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_layer_has_a_secret(bed: Bed, images: str, name: str) -> None:
-    """Neither a credential nor a private key: in no layer, also where a later one hides it, nor in the history."""
-    found, number = [], 0
-    for number, (path, content) in enumerate(layers(bed, f"{name}:{images}"), start=1):  # noqa: B007
+    """No layer and no history has a credential or a private key, even if a later layer hides it."""
+    leaks, number = [], 0
+    for number, (path, content) in enumerate(files_of_layers(bed, f"{name}:{images}"), start=1):  # noqa: B007
         patterns = (_SECRET,) if path.startswith(_DEBIAN) else (_SECRET, _KEY)
-        found += [f"{path}: {secret[:12]!r}…" for pattern in patterns for secret in pattern.findall(content)]
-    assert found == []
+        leaks += [f"{path}: {secret[:12]!r}…" for pattern in patterns for secret in pattern.findall(content)]
+    assert leaks == []
     assert number > 1000, "the layers were read"
-    assert not _SECRET.search(json.dumps(attributes(bed, f"{name}:{images}")).encode())
+    assert not _SECRET.search(json.dumps(image_attributes(bed, f"{name}:{images}")).encode())
 
 
-def layers(bed: Bed, tag: str) -> Iterator[tuple[str, bytes]]:
-    """Every file of every layer of an image, and what describes it."""
+def files_of_layers(bed: Bed, tag: str) -> Iterator[tuple[str, bytes]]:
+    """Yield every file of every layer of an image, and its descriptions, with their content."""
     with tempfile.TemporaryFile() as saved:
         for chunk in bed.engine.api.images.get(tag).save():
             saved.write(chunk)
@@ -131,8 +131,8 @@ def layers(bed: Bed, tag: str) -> Iterator[tuple[str, bytes]]:
                             yield member.name, inside.read()
 
 
-def test_what_is_nobody_s_business_is_not_even_sent_to_be_built(bed: Bed, tmp_path: Path) -> None:
-    """What is no part of an image may be a secret: settings, .env, credentials of indexes that run here."""
+def test_secrets_are_excluded_from_the_build_context(bed: Bed, tmp_path: Path) -> None:
+    """Settings, .env files and credentials of running indexes in a checkout are not sent to the builder."""
     checkout = copies.copy(tmp_path / "checkout")
     planted = {
         *("docker/.env", "docker/settings.yml", "docker/local/pypiserver/ppm.env"),
@@ -158,15 +158,15 @@ def test_what_is_nobody_s_business_is_not_even_sent_to_be_built(bed: Bed, tmp_pa
     assert leaked == ""
 
 
-def test_what_is_built_goes_with_its_lease(bed: Bed, tmp_path: Path) -> None:
-    """Tags of the lease's name, and what has lost its tag; a tag of the user's own stays."""
+def test_built_images_are_removed_with_their_lease(bed: Bed, tmp_path: Path) -> None:
+    """Images with tags of the lease's name, or without a tag, are removed; one with a user's tag stays."""
     file, own = tmp_path / "compose.json", f"own-{os.getpid()}"
     build = {"context": str(tmp_path), "dockerfile_inline": "FROM debian:13-slim\nLABEL probe=${PROBE}\n"}
     file.write_text(json.dumps({"services": {"probe": {"image": "ppm-probe:${PPM_TAG}", "build": build}}}))
     here = stay(f"built-{os.getpid()}")
     made, of = Compose(engine=bed.engine, project=here.lease.name, files=(file,)), here.lease.name
 
-    def there() -> dict[str, tuple[str, ...]]:
+    def images_of_lease() -> dict[str, tuple[str, ...]]:
         found = bed.engine.api.api.images(filters={"label": f"{container.LEASE}={of}"})
         return {image["Labels"]["probe"]: tuple(sorted(image["RepoTags"] or ())) for image in found}
 
@@ -174,53 +174,55 @@ def test_what_is_built_goes_with_its_lease(bed: Bed, tmp_path: Path) -> None:
         for probe, tag in (("1", of), ("2", f"{of}-next"), ("3", of), ("4", own)):
             deployment.build(made.but(PPM_TAG=tag, PROBE=probe), of=of)
         named = {"2": (f"ppm-probe:{of}-next",), "3": (f"ppm-probe:{of}",), "4": (f"ppm-probe:{own}",)}
-        assert {probe: tags for probe, tags in there().items() if probe != "1"} == named
-        assert sorted(there()) == ["1", "2", "3", "4"]
+        assert {probe: tags for probe, tags in images_of_lease().items() if probe != "1"} == named
+        assert sorted(images_of_lease()) == ["1", "2", "3", "4"]
         here.close()
-        assert there() == {"4": (f"ppm-probe:{own}",)}
+        assert images_of_lease() == {"4": (f"ppm-probe:{own}",)}
     finally:
         here.close()
         bed.engine.api.images.remove(f"ppm-probe:{own}", force=True)
 
 
-# who runs in a container
+# the user in a container
 
 
 def test_no_process_is_root_or_could_become_it(composed: Composed) -> None:
     for box in (composed.application, composed.web):
-        said = box.run("cat /proc/[0-9]*/status", user="").out
-        assert set(re.findall(r"^Uid:\t(.*)$", said, re.MULTILINE)) == {"\t".join(["10001"] * 4)}, box.name
-        assert set(re.findall(r"^Gid:\t(.*)$", said, re.MULTILINE)) == {"\t".join(["10001"] * 4)}, box.name
-        assert set(re.findall(r"^Cap(?:Prm|Eff|Bnd|Amb):\t(.*)$", said, re.MULTILINE)) == {"0" * 16}, box.name
-        assert set(re.findall(r"^NoNewPrivs:\t(.*)$", said, re.MULTILINE)) == {"1"}, box.name
+        status = box.run("cat /proc/[0-9]*/status", user="").out
+        assert set(re.findall(r"^Uid:\t(.*)$", status, re.MULTILINE)) == {"\t".join(["10001"] * 4)}, box.name
+        assert set(re.findall(r"^Gid:\t(.*)$", status, re.MULTILINE)) == {"\t".join(["10001"] * 4)}, box.name
+        assert set(re.findall(r"^Cap(?:Prm|Eff|Bnd|Amb):\t(.*)$", status, re.MULTILINE)) == {"0" * 16}, box.name
+        assert set(re.findall(r"^NoNewPrivs:\t(.*)$", status, re.MULTILINE)) == {"1"}, box.name
 
 
 def test_nothing_outside_of_the_volume_and_temporary_file_systems_can_be_written(composed: Composed) -> None:
-    """Every folder is tried, by the container's user and by root."""
+    """The container's user and root try to write to every folder."""
     each = 'for d; do { true > "$d/.probe"; } 2>/dev/null && echo "$d" && rm "$d/.probe"; done'
     for box in (composed.application, composed.web):
-        there = box.engine.api.containers.get(box.id).attrs
-        meant = {mount["Destination"] for mount in there["Mounts"] if mount["RW"]} | set(there["HostConfig"]["Tmpfs"])
+        attributes = box.engine.api.containers.get(box.id).attrs
+        expected = {mount["Destination"] for mount in attributes["Mounts"] if mount["RW"]} | set(
+            attributes["HostConfig"]["Tmpfs"]
+        )
         for user, in_memory in (("", set()), ("root", {"/dev"})):
-            said = box.run(f"find / -xdev -type d -exec sh -c '{each}' sh {{}} +", user=user, check=False).out
-            assert set(said.splitlines()) <= meant | in_memory, box.name
+            output = box.run(f"find / -xdev -type d -exec sh -c '{each}' sh {{}} +", user=user, check=False).out
+            assert set(output.splitlines()) <= expected | in_memory, box.name
         assert box.run("touch /srv/ppm/.probe && rm /srv/ppm/.probe && echo done", user="").out == "done\n"
 
 
-def test_no_container_shows_a_secret_to_who_inspects_it(composed: Composed) -> None:
+def test_docker_inspect_shows_no_secret(composed: Composed) -> None:
     for box in (composed.application, composed.web):
-        said = json.dumps(box.engine.api.containers.get(box.id).attrs)
-        assert not _SECRET.search(said.encode())
-        assert composed.secret not in said
+        attributes = json.dumps(box.engine.api.containers.get(box.id).attrs)
+        assert not _SECRET.search(attributes.encode())
+        assert composed.secret not in attributes
     assert composed.secret not in composed.compose.logs()
 
 
-# whose folders a container takes
+# volumes that the application accepts
 
 
 @dataclass(kw_only=True)
 class Served:
-    """The application alone in a container, on a folder of this machine; `socket` is there too."""
+    """The application without nginx in a container, on a folder of this machine, which also has the `socket`."""
 
     box: Container
     root: Path
@@ -228,7 +230,7 @@ class Served:
     secret: str = ""
 
     def come_up(self) -> None:
-        """Wait until it is healthy, and see that it has an admin."""
+        """Wait until it is healthy, and add an admin if it has none."""
         until(self.is_healthy, "health")
         if not self.secret:
             self.secret = self.box.run("ppmctl user add admin --role admin", user="").out.strip()
@@ -238,7 +240,7 @@ class Served:
         return self.socket.exists() and self.box.run("ppmctl health", user="", check=False).code == 0
 
     def request(self, method: str, path: str, parts: tuple[bytes, ...] = (), **headers: str) -> tuple[int, bytes]:
-        """Ask as the admin; the answer's status and body."""
+        """Send a request as the admin, and return the answer's status and body."""
         connection = self.begin(method, path, parts, **headers)
         for part in parts:
             connection.send(part)
@@ -263,7 +265,7 @@ class Served:
 
 
 def form(made: tuple[str, bytes]) -> tuple[bytes, str]:
-    """An upload's body and its Content-Type."""
+    """Return an upload's body and its Content-Type."""
     request = requests.Request(
         "POST", "http://x/", data={":action": "file_upload"}, files={"content": made}
     ).prepare()
@@ -278,7 +280,7 @@ def start(bed: Bed, tag: str, **options: Any) -> Container:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder on a short path, since a socket's address has 107 bytes; `root` in it is a volume of OWNER's."""
+    """Make a folder with a short path, for sockets; `root` in it is a volume that OWNER owns."""
     made = Path(tempfile.mkdtemp(prefix="ppm-"))
     made.chmod(0o755)
     (made / "run").mkdir()
@@ -294,7 +296,7 @@ def folder() -> Iterator[Path]:
 def alone(bed: Bed, images: str, folder: Path) -> Iterator[Callable[..., Container]]:
     """Start an image by itself on folder/root: `alone("ppm-nginx", user=(1234, 1234), volume="ro")`.
 
-    Without `volume` nothing is mounted there; `mounts` are files of this machine, and where they are seen.
+    Without `volume` nothing is mounted there; `mounts` maps files of this machine to paths in the container.
     """
     made: list[Container] = []
 
@@ -342,15 +344,15 @@ def web(alone: Callable[..., Container]) -> Callable[..., Container]:
 
 
 def refusal(box: Container) -> str:
-    """What a container says that ends by itself, with 1: one line."""
+    """Wait until a container exits with 1, and return the one line that it printed."""
     until(lambda: not box.is_running(), "its end")
     assert box.engine.api.containers.get(box.id).attrs["State"]["ExitCode"] == 1
     (line,) = box.logs().splitlines()
     return line
 
 
-def state(root: Path) -> dict[Path, tuple[int, int, int]]:
-    """Return owner, group and mode of all that is in `root`, but for what a server takes away meanwhile."""
+def owners_and_modes(root: Path) -> dict[Path, tuple[int, int, int]]:
+    """Return owner, group and mode of all files in `root`; skip those that a server removes at the same time."""
     found = {}
     for path in [root, *root.rglob("*")]:
         with contextlib.suppress(FileNotFoundError):
@@ -360,43 +362,43 @@ def state(root: Path) -> dict[Path, tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o700])
-def test_a_folder_of_somebody_else_s_is_refused_in_one_line(
+def test_a_folder_of_another_owner_is_refused_in_one_line(
     serve: Callable[..., Served], folder: Path, mode: int
 ) -> None:
-    """pypiserver #256, #306, #309, #357: which uid is needed and how, and no owner is changed."""
+    """The message has both uids and the command; no owner is changed (pypiserver #256, #306, #309, #357)."""
     (folder / "root").chmod(mode)
-    before = state(folder / "root")
+    before = owners_and_modes(folder / "root")
     line = refusal(serve(user=OTHER).box)
     assert f"belongs to uid {OWNER[0]}, gid {OWNER[1]}; this process is uid {OTHER[0]}, gid {OTHER[1]}" in line
     assert f"sudo chown -R {OTHER[0]}:{OTHER[1]} " in line
     assert f"PPM_UID={OWNER[0]} and PPM_GID={OWNER[1]} in docker/.env" in line
-    assert state(folder / "root") == before
+    assert owners_and_modes(folder / "root") == before
 
 
-def test_a_folder_with_an_old_packages_folder_of_somebody_else_s(serve: Callable[..., Served], folder: Path) -> None:
-    """The folder itself may be written: nothing is made in it all the same, and the old files stay as they are."""
+def test_an_old_packages_folder_of_another_owner_is_refused(serve: Callable[..., Served], folder: Path) -> None:
+    """The folder itself is writable, but nothing is created in it, and the old files stay unchanged."""
     (folder / "root" / "packages").mkdir()
     (folder / "root" / "packages" / "old-1.0.tar.gz").write_text("old")
     (folder / "root").chmod(0o777)
-    before = state(folder / "root")
+    before = owners_and_modes(folder / "root")
     line = refusal(serve(user=OTHER).box)
     assert f"/srv/ppm/packages belongs to uid {(folder / 'root' / 'packages').stat().st_uid}" in line
-    assert state(folder / "root") == before
+    assert owners_and_modes(folder / "root") == before
 
 
 def test_a_read_only_mount_is_refused_in_one_line(serve: Callable[..., Served]) -> None:
     assert "/srv/ppm is mounted read-only. It must be writable" in refusal(serve(volume="ro").box)
 
 
-def test_without_a_temporary_folder_it_says_so(serve: Callable[..., Served]) -> None:
+def test_a_missing_temporary_folder_is_reported(serve: Callable[..., Served]) -> None:
     assert "--tmpfs /tmp" in refusal(serve(tmpfs={}).box)
 
 
 @pytest.mark.parametrize("home", ["/nowhere", "", None])
-def test_any_user_will_do_on_a_folder_of_its_own(
+def test_any_user_can_serve_a_folder_that_it_owns(
     serve: Callable[..., Served], folder: Path, home: str | None
 ) -> None:
-    """A uid without a name in the image, and no home: --user, and rootless Docker."""
+    """It needs neither a name in the image nor a home, for `--user` and for rootless Docker."""
     user = (1234, 1234) if os.geteuid() == 0 else OWNER
     if os.geteuid() == 0:
         os.chown(folder / "root", *user)
@@ -406,11 +408,11 @@ def test_any_user_will_do_on_a_folder_of_its_own(
     body, kind = form(wheels.wheel("x", "1.0"))
     assert served.request("POST", "/", (body,), Content_Type=kind)[0] == 200
     assert served.request("GET", "/packages/x/x-1.0-py3-none-any.whl") == (200, wheels.wheel("x", "1.0")[1])
-    assert {owner[:2] for owner in state(folder / "root").values()} == {user}
+    assert {owner[:2] for owner in owners_and_modes(folder / "root").values()} == {user}
 
 
-def test_a_folder_in_which_nginx_was_first_is_taken(serve: Callable[..., Served], folder: Path) -> None:
-    """It makes its own folder there; and the list of users is there before the first user is."""
+def test_a_folder_that_nginx_used_first_is_accepted(serve: Callable[..., Served], folder: Path) -> None:
+    """nginx creates its own folder there; the list of users exists before the first user."""
     bodies = folder / "root" / "bodies"
     bodies.mkdir(mode=0o700)
     if os.geteuid() == 0:
@@ -423,26 +425,26 @@ def test_a_folder_in_which_nginx_was_first_is_taken(serve: Callable[..., Served]
     assert listed.read_text().startswith("admin:")
 
 
-# what nginx does not start with
+# volumes and settings that nginx refuses
 
 
 @pytest.mark.parametrize("name", ["", "/bodies"])
-def test_nginx_refuses_a_folder_of_somebody_else_s(web: Callable[..., Container], folder: Path, name: str) -> None:
-    """Whose it is, and both ways out; no owner is changed."""
+def test_nginx_refuses_a_folder_of_another_owner(web: Callable[..., Container], folder: Path, name: str) -> None:
+    """The message has its owner and both remedies; no owner is changed."""
     if name:
         (folder / "root").chmod(0o777)
         (folder / "root" / name[1:]).mkdir()
         os.chown(folder / "root" / name[1:], *OWNER)
-    before = state(folder / "root")
+    before = owners_and_modes(folder / "root")
     line = refusal(web(user=OTHER))
     assert line.startswith(f"ppm-nginx: /srv/ppm{name} can't be written by uid {OTHER[0]}, gid {OTHER[1]}; ")
     assert f"its owner is uid {OWNER[0]}, gid {OWNER[1]}: set PPM_UID and PPM_GID in docker/.env to its owner" in line
     assert f"or change it: sudo chown -R {OTHER[0]}:{OTHER[1]} " in line
-    assert state(folder / "root") == before
+    assert owners_and_modes(folder / "root") == before
 
 
-def test_nginx_advises_nobody_to_serve_as_root(web: Callable[..., Container]) -> None:
-    """As the engine makes it where PPM_DATA is a folder that is not there."""
+def test_nginx_never_advises_to_serve_as_root(web: Callable[..., Container]) -> None:
+    """The folder belongs to root, as if the engine created a missing PPM_DATA."""
     line = refusal(web(volume="", tmpfs={"/run/nginx": "", "/srv/ppm": "uid=0,gid=0,mode=755"}))
     assert (
         f"by uid {OWNER[0]}, gid {OWNER[1]}; its owner is uid 0, gid 0: change it: sudo chown -R {OWNER[0]}:" in line
@@ -456,22 +458,22 @@ def test_nginx_refuses_a_volume_that_is_read_only_or_missing(web: Callable[..., 
     assert refusal(web(volume="", user=composed.OWNER)) == readable
 
 
-def test_nginx_without_a_folder_for_what_is_temporary_says_so(web: Callable[..., Container]) -> None:
+def test_nginx_reports_a_missing_temporary_folder(web: Callable[..., Container]) -> None:
     assert "/run/nginx can't be written: mount a tmpfs there (--tmpfs /run/nginx)" in refusal(web(tmpfs={}))
 
 
-def test_nginx_refuses_a_configuration_that_is_wrong(web: Callable[..., Container], folder: Path) -> None:
+def test_nginx_reports_an_invalid_configuration(web: Callable[..., Container], folder: Path) -> None:
     wrong, seen = folder / "http.conf", "/etc/nginx/ppm/http.conf"
     wrong.write_text("# mine\nnonsense on;\n")
-    said = f'the configuration can\'t be used: unknown directive "nonsense" in {seen}:2'
-    assert refusal(web(mounts={wrong: seen})) == f"ppm-nginx: {said}"
+    message = f'the configuration can\'t be used: unknown directive "nonsense" in {seen}:2'
+    assert refusal(web(mounts={wrong: seen})) == f"ppm-nginx: {message}"
 
 
-# how a container ends
+# stops, restarts and health
 
 
-def test_a_stop_lets_an_upload_end(serve: Callable[..., Served]) -> None:
-    """docker stop: what is under way is answered, and is there afterwards; the exit code is 0."""
+def test_a_stop_waits_for_a_running_upload(serve: Callable[..., Served]) -> None:
+    """With `docker stop`, a running upload is completed and answered; the exit code is 0."""
     served = serve()
     served.come_up()
     body, kind = form(wheels.wheel("slow", "1.0", files={"slow/data": os.urandom(4 << 20)}))
@@ -504,10 +506,10 @@ def is_listening(path: Path) -> bool:
     return True
 
 
-def test_a_stop_before_it_is_up_is_heard(serve: Callable[..., Served], folder: Path) -> None:
-    """To the first process of a container no signal means anything by default: it would be killed in the end.
+def test_a_stop_during_the_start_is_obeyed(serve: Callable[..., Served], folder: Path) -> None:
+    """The first process of a container ignores signals that it has no handler for, and would be killed later.
 
-    Here it waits for a lock.
+    In this test the start waits for a lock.
     """
     served = serve()
     served.come_up()
@@ -539,25 +541,25 @@ def test_a_killed_container_starts_again_over_its_own_socket(serve: Callable[...
     assert served.socket.stat().st_mode & 0o777 == 0o660
 
 
-def test_the_health_check_is_the_image_s_own(serve: Callable[..., Served]) -> None:
-    """It goes from healthy to unhealthy with what users need: here the list of projects is gone."""
+def test_the_health_check_of_the_image_becomes_unhealthy(serve: Callable[..., Served]) -> None:
+    """It becomes unhealthy when users lack something: in this test the list of projects."""
     check = {"test": ["CMD", "ppmctl", "health"], "interval": 10**9, "timeout": 15 * 10**9, "retries": 1}
     served = serve(healthcheck=check)
     engine = served.box.engine.api.containers.get(served.box.id)
 
-    def is_said(wanted: str) -> bool:
+    def has_status(wanted: str) -> bool:
         engine.reload()
         return bool(engine.attrs["State"]["Health"]["Status"] == wanted)
 
-    until(lambda: is_said("healthy"), "healthy")
+    until(lambda: has_status("healthy"), "healthy")
     (served.root / "index" / "simple" / "index.json").unlink()
-    until(lambda: is_said("unhealthy"), "unhealthy")
+    until(lambda: has_status("unhealthy"), "unhealthy")
     assert "index.json" in engine.attrs["State"]["Health"]["Log"][-1]["Output"]
 
 
 @pytest.fixture
-def served(folder: Path) -> Path:
-    """The volume with what nginx serves of an index that has no project and no user."""
+def volume_for_nginx(folder: Path) -> Path:
+    """Make the volume of an index without projects and users, as nginx needs it."""
     for name in ("index/simple/index.json", "credentials/nginx/00"):
         path = folder / "root" / name
         path.parent.mkdir(parents=True)
@@ -566,10 +568,10 @@ def served(folder: Path) -> Path:
 
 
 def test_nginx_is_healthy_as_long_as_users_are_served(
-    bed: Bed, images: str, web: Callable[..., Container], served: Path
+    bed: Bed, images: str, web: Callable[..., Container], volume_for_nginx: Path
 ) -> None:
-    """Its check says in a line what users lack, and is well again as soon as they have it."""
-    assert attributes(bed, f"ppm-nginx:{images}")["Config"]["Healthcheck"]["Test"] == ["CMD", "health"]
+    """Its check prints one line about what users lack, and succeeds again when that is back."""
+    assert image_attributes(bed, f"ppm-nginx:{images}")["Config"]["Healthcheck"]["Test"] == ["CMD", "health"]
     box = web()
 
     def health() -> tuple[int, str]:
@@ -579,21 +581,21 @@ def test_nginx_is_healthy_as_long_as_users_are_served(
 
     well = (0, "a page is served, and the volume can be written\n")
     until(lambda: health() == well, "health")
-    for name, said in (
+    for name, message in (
         ("index/simple/index.json", "the list of projects can't be served: status 503\n"),
         ("credentials/nginx/00", "there are no credentials\n"),
     ):
-        (served / name).rename(served / "away")
-        assert health() == (1, said)
-        (served / "away").rename(served / name)
+        (volume_for_nginx / name).rename(volume_for_nginx / "away")
+        assert health() == (1, message)
+        (volume_for_nginx / "away").rename(volume_for_nginx / name)
         assert health() == well
-    for path, said in (
-        (served / "bodies", "/srv/ppm/bodies can't be written\n"),
-        (served, "/srv/ppm can't be written\n"),
+    for path, message in (
+        (volume_for_nginx / "bodies", "/srv/ppm/bodies can't be written\n"),
+        (volume_for_nginx, "/srv/ppm can't be written\n"),
     ):
         mode = path.stat().st_mode
         path.chmod(0o555)
-        assert health() == (1, said)
+        assert health() == (1, message)
         path.chmod(mode)
         assert health() == well
 

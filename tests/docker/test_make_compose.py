@@ -1,4 +1,4 @@
-"""`make compose-up`, `compose-down` and `images`, in a checkout of its own: what is printed is run as it stands."""
+"""`make compose-up`, `compose-down` and `images`, in a separate checkout; printed commands are run unchanged."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from testbed.bed import Bed
 
 @pytest.fixture(scope="module")
 def tag(bed: Bed) -> str:
-    """That of the images that are built here: ppm-nginx:latest may be the user's own."""
+    """Return the tag of the images that are built here, because ppm-nginx:latest may be the user's own."""
     return f"{bed.lease.name}-make"
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, bed: Bed, tag: str) -> Iterator[Path]:
-    """A copy of what is committed or about to be, with this .venv; its deployment goes at the end, with its data."""
+    """Copy this checkout, with this .venv; its deployment and data are removed at the end."""
     folder = copies.copy(tmp_path_factory.mktemp("checkout"))
     (folder / ".venv").symlink_to(Path(sys.prefix))
     with pytest.MonkeyPatch.context() as patch:
@@ -43,18 +43,18 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, bed: Bed, tag: str) -> It
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    command = ["make", "-o", ".venv/.dev", *arguments]  # which is the environment that this runs in
+    command = ["make", "-o", ".venv/.dev", *arguments]  # this test runs in that environment
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=840, check=False)
 
 
-def made(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make_successfully(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     done = make(folder, *arguments)
     assert done.returncode == 0, done.stderr[-8000:]
     return done
 
 
 def ask(folder: Path, path: str = "/simple/") -> requests.Response:
-    """GET as the admin whose credential is left in .compose/."""
+    """Send a GET request with the admin's credential in .compose/."""
     url = (folder / ".compose" / "url").read_text().strip()
     user, _, secret = (folder / ".compose" / "credential").read_text().strip().partition(":")
     with plain_session() as session:
@@ -74,10 +74,10 @@ def volumes(bed: Bed, project: str) -> list[str]:
 
 def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: Path) -> None:
     port = free_port()
-    first = made(checkout, "compose-up", f"HOST_PORT={port}")
+    first = make_successfully(checkout, "compose-up", f"HOST_PORT={port}")
     folder = checkout / ".compose"
 
-    # what it leaves for scripts
+    # files for scripts
     assert (folder / "url").read_text() == f"http://localhost:{port}\n"
     user, secret = (folder / "credential").read_text().strip().split(":")
     assert (folder / "netrc").read_text() == f"machine localhost\nlogin {user}\npassword {secret}\n"
@@ -86,13 +86,15 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: 
     assert secret not in first.stdout + first.stderr
     over = json.loads((folder / "compose.json").read_text())
     project = over["services"]["nginx"]["labels"]["ppm-testbed.lease"]
-    there = containers(bed, project)
-    assert sorted(there) == ["nginx", "pruner", "pypiserver"]
-    image_of = {name: bed.engine.api.containers.get(box).attrs["Config"]["Image"] for name, box in there.items()}
+    service_containers = containers(bed, project)
+    assert sorted(service_containers) == ["nginx", "pruner", "pypiserver"]
+    image_of = {
+        name: bed.engine.api.containers.get(box).attrs["Config"]["Image"] for name, box in service_containers.items()
+    }
     image_of_service = {"nginx": "ppm-nginx", "pruner": "ppm-pypiserver", "pypiserver": "ppm-pypiserver"}
     assert image_of == {name: f"{image}:{tag}" for name, image in image_of_service.items()}
 
-    # what it prints: the commands are those that are indented
+    # printed commands: the indented lines
     script = textwrap.dedent(
         "\n".join(line for line in first.stdout.splitlines() if line.startswith("    ") or not line)
     )
@@ -109,38 +111,38 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Successfully installed ppm-hello-1.0" in done.stdout
 
-    # again: nothing is started anew
-    made(checkout, "compose-up")
-    assert containers(bed, project) == there
+    # a second run restarts nothing
+    make_successfully(checkout, "compose-up")
+    assert containers(bed, project) == service_containers
     assert (folder / "credential").read_text() == f"{user}:{secret}\n"
     assert ask(checkout, "/simple/ppm-hello/").status_code == 200
 
-    # down and up, on another port: the data are as they were; a lost credential is replaced
-    assert "make compose-down ARGS=--volumes" in made(checkout, "compose-down").stdout
+    # down and up, on another port: the data stays, and a lost credential is replaced
+    assert "make compose-down ARGS=--volumes" in make_successfully(checkout, "compose-down").stdout
     assert containers(bed, project) == {}
     assert not (folder / "url").exists()
     (folder / "credential").unlink()
     other = free_port()
-    assert "gets another" in made(checkout, "compose-up", f"HOST_PORT={other}").stderr
+    assert "gets another" in make_successfully(checkout, "compose-up", f"HOST_PORT={other}").stderr
     assert (folder / "url").read_text() == f"http://localhost:{other}\n"
     assert (folder / "credential").read_text() != f"{user}:{secret}\n"
     assert ask(checkout, "/simple/ppm-hello/").status_code == 200
 
-    # a port that is taken is named; what runs goes on
+    # the error names a port that is taken; the deployment continues to run
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "is taken" in make(checkout, "compose-up", f"HOST_PORT={taken.getsockname()[1]}").stderr
     assert ask(checkout).status_code == 200
 
-    # and nothing is left
+    # nothing is left
     assert volumes(bed, project)
-    made(checkout, "compose-down", "ARGS=--volumes")
+    make_successfully(checkout, "compose-down", "ARGS=--volumes")
     assert not folder.exists()
     assert (containers(bed, project), volumes(bed, project)) == ({}, [])
-    assert made(checkout, "compose-down").stdout == ""
+    assert make_successfully(checkout, "compose-down").stdout == ""
 
 
 def test_make_images_prints_their_sizes(checkout: Path, bed: Bed, tag: str, figures: list[str]) -> None:
-    lines = made(checkout, "images").stdout.splitlines()
+    lines = make_successfully(checkout, "images").stdout.splitlines()
     sizes = {name: float(size) for size, unit, name in (line.split() for line in lines) if unit == "MB"}
     assert sorted(sizes) == [f"ppm-{name}:{tag}" for name in ("certbot", "nginx", "publisher", "pypiserver")]
     for name, size in sizes.items():

@@ -1,4 +1,4 @@
-"""`--on docker://…`: the same command beside the volume of a container; what it says, takes, and leaves behind."""
+"""`--on docker://…`: the same command in a container; its input, output, files and traces."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ SECRET = re.compile(r"ppm_[\w-]{40,}")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:]+Z?")
 
 
-def name_of(box: Container) -> str:
-    """What the engine calls it."""
+def container_name(box: Container) -> str:
+    """Return the container's name in the engine."""
     return str(box.engine.api.containers.get(box.id).name)
 
 
 @cache
 def programs() -> str:
-    """The folder with the command `docker`: this machine's, or Debian 13's, unpacked."""
-    found = shutil.which("docker")
-    if found is None:
+    """Return the folder of the command `docker`: this machine's, or Debian 13's, unpacked."""
+    docker = shutil.which("docker")
+    if docker is None:
         root = packages.unpacked(13, ("docker-cli",), below=place.cache() / "packages")
-        found = str(root / "usr/bin/docker")
-    return str(Path(found).parent)
+        docker = str(root / "usr/bin/docker")
+    return str(Path(docker).parent)
 
 
 def environ(index: Composed, folder: Path, **more: str) -> dict[str, str]:
-    found = clean_environment(folder / "home")
-    path = os.pathsep.join([found["PATH"], programs()])
-    return found | {"DOCKER_HOST": index.compose.engine.url, "PATH": path} | more
+    variables = clean_environment(folder / "home")
+    path = os.pathsep.join([variables["PATH"], programs()])
+    return variables | {"DOCKER_HOST": index.compose.engine.url, "PATH": path} | more
 
 
-def on(
+def ppmctl_on(
     index: Composed, folder: Path, target: str, *arguments: str, given: str = "", expect: int = 0, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl` in a container, from here; fail, with all it said, unless it exits with `expect`."""
+    """Run `ppmctl … --on docker://…`; fail with its output unless it exits with `expect`."""
     command = [*PPMCTL, *arguments, "--on", f"docker://{target}"]
     done = subprocess.run(
         command, input=given, capture_output=True, text=True, env=environ(index, folder, **more), timeout=120
@@ -58,7 +58,7 @@ def on(
     return done
 
 
-def test_it_says_and_does_what_it_would_there(composed: Composed, tmp_path: Path) -> None:
+def test_output_and_exit_code_are_those_of_the_command_in_the_container(composed: Composed, tmp_path: Path) -> None:
     """Output on both streams and exit code are those of the command run in the container."""
     box = composed.application
     for arguments in (
@@ -73,16 +73,18 @@ def test_it_says_and_does_what_it_would_there(composed: Composed, tmp_path: Path
         made = api.exec_create(box.id, ["ppmctl", *arguments])["Id"]
         out, err = api.exec_start(made, demux=True)
         code = api.exec_inspect(made)["ExitCode"]
-        done = on(composed, tmp_path, name_of(box), *arguments, expect=code)
+        done = ppmctl_on(composed, tmp_path, container_name(box), *arguments, expect=code)
         for theirs, ours in ((out, done.stdout), (err, done.stderr)):
             assert TIME.sub("TIME", ours) == TIME.sub("TIME", (theirs or b"").decode())
 
 
-def test_users_and_tokens_by_files(composed: Composed, tmp_path: Path) -> None:
-    """The container's file system is read-only and closed to the engine's copying; the secret lets somebody in."""
-    target = name_of(composed.application)
+def test_files_of_tokens_and_users_are_copied(composed: Composed, tmp_path: Path) -> None:
+    """They work although the container's file system is read-only; the secret of the new token is valid."""
+    target = container_name(composed.application)
     file = tmp_path / "a token"
-    made = on(composed, tmp_path, target, "token", "create", "on+ci", "--role", "reader", "--output", str(file))
+    made = ppmctl_on(
+        composed, tmp_path, target, "token", "create", "on+ci", "--role", "reader", "--output", str(file)
+    )
     try:
         assert made.stdout == ""
         assert f"The secret is in {file}" in made.stderr
@@ -94,31 +96,33 @@ def test_users_and_tokens_by_files(composed: Composed, tmp_path: Path) -> None:
         assert "@" in json.loads(audit)["from"]
         given = tmp_path / "htpasswd"
         given.write_text("on-carl:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
-        assert "on-carl" in on(composed, tmp_path, target, "user", "import", str(given)).stdout
+        assert "on-carl" in ppmctl_on(composed, tmp_path, target, "user", "import", str(given)).stdout
     finally:
-        on(composed, tmp_path, target, "token", "revoke", "on+ci")
-    on(composed, tmp_path, target, "user", "remove", "on-carl")
+        ppmctl_on(composed, tmp_path, target, "token", "revoke", "on+ci")
+    ppmctl_on(composed, tmp_path, target, "user", "remove", "on-carl")
     assert session.get(composed.simple, auth=(user, secret), timeout=30).status_code == 401
     assert composed.look("ls -A /tmp") == ""
 
 
-def test_a_volume_of_the_containers_is_meant(composed: Composed, tmp_path: Path) -> None:
-    target = name_of(composed.application)
-    on(composed, tmp_path, target, "user", "add", "on-eve", "--role", "reader", PPM_ROOT=str(tmp_path / "mine"))
+def test_root_is_a_path_in_the_container(composed: Composed, tmp_path: Path) -> None:
+    target = container_name(composed.application)
+    ppmctl_on(
+        composed, tmp_path, target, "user", "add", "on-eve", "--role", "reader", PPM_ROOT=str(tmp_path / "mine")
+    )
     try:
         assert "on-eve:" in composed.look("cat credentials/htpasswd")
         assert not (tmp_path / "mine").exists()
-        none = on(composed, tmp_path, target, "user", "list", "--root", "/tmp/other", expect=1)
-        assert "There is no volume at /tmp/other." in none.stderr
+        refused = ppmctl_on(composed, tmp_path, target, "user", "list", "--root", "/tmp/other", expect=1)
+        assert "There is no volume at /tmp/other." in refused.stderr
     finally:
-        on(composed, tmp_path, target, "user", "remove", "on-eve")
+        ppmctl_on(composed, tmp_path, target, "user", "remove", "on-eve")
 
 
 def test_questions_are_asked_and_answered(composed: Composed, tmp_path: Path) -> None:
-    """By a pipe and by a terminal; Ctrl-C at one changes nothing."""
-    target = name_of(composed.application)
+    """They are answered through a pipe or a terminal; Ctrl-C at a question changes nothing."""
+    target = container_name(composed.application)
     arguments = ["package", "remove", "x", "1.0"]
-    assert "another name" in on(composed, tmp_path, target, *arguments, given="y\n", expect=1).stderr
+    assert "another name" in ppmctl_on(composed, tmp_path, target, *arguments, given="y\n", expect=1).stderr
     command = [*PPMCTL, *arguments, "--on", f"docker://{target}"]
     with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
         read_until(terminal, b"to go on: ")
@@ -132,21 +136,21 @@ def test_questions_are_asked_and_answered(composed: Composed, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("way", ["signal", "key"])
-def test_ctrl_c_ends_what_runs_there(way: str, composed: Composed, tmp_path: Path) -> None:
-    """What the engine alone does not do: a command in a container outlives whoever asked for it."""
+def test_ctrl_c_ends_the_command_in_the_container(way: str, composed: Composed, tmp_path: Path) -> None:
+    """The engine does not do that: without ppmctl, a command in a container outlives its client."""
     box = composed.application
     arguments = ["serve", "--root", "/tmp/served", "--host", "unix:/tmp/served.sock"]
-    command = [*PPMCTL, *arguments, "--on", f"docker://{name_of(box)}"]
+    command = [*PPMCTL, *arguments, "--on", f"docker://{container_name(box)}"]
     if way == "key":
         with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
-            listens(box)
+            wait_until_it_listens(box)
             interrupt(terminal)
             assert process.wait(timeout=60) == 0
     else:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ(composed, tmp_path)
         ) as process:
-            listens(box)
+            wait_until_it_listens(box)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
         assert process.returncode == 0
@@ -154,26 +158,26 @@ def test_ctrl_c_ends_what_runs_there(way: str, composed: Composed, tmp_path: Pat
     box.run("rm -r /tmp/served*", user="")
 
 
-def listens(box: Container) -> None:
+def wait_until_it_listens(box: Container) -> None:
     until = time.monotonic() + 60
     while box.run("ppmctl health --root /tmp/served --host unix:/tmp/served.sock", check=False, user="").code:
         assert time.monotonic() < until
         time.sleep(0.05)
 
 
-def test_megabytes_go_through(composed: Composed, tmp_path: Path) -> None:
-    """What is not read is no hindrance, and a long answer comes whole."""
-    target = name_of(composed.application)
-    done = on(composed, tmp_path, target, "serve", "--help", given="x" * (8 << 20))
-    assert done.stdout == on(composed, tmp_path, target, "serve", "--help").stdout
-    seen = on(composed, tmp_path, target, "user", "list", "--json", given="x" * (8 << 20))
+def test_large_input_and_output(composed: Composed, tmp_path: Path) -> None:
+    """Input that the command does not read does not block it, and long output is complete."""
+    target = container_name(composed.application)
+    done = ppmctl_on(composed, tmp_path, target, "serve", "--help", given="x" * (8 << 20))
+    assert done.stdout == ppmctl_on(composed, tmp_path, target, "serve", "--help").stdout
+    seen = ppmctl_on(composed, tmp_path, target, "user", "list", "--json", given="x" * (8 << 20))
     assert isinstance(json.loads(seen.stdout), list)
 
 
 def test_no_secret_is_in_an_argument_or_a_log(composed: Composed, tmp_path: Path) -> None:
-    """The engine keeps the arguments of commands; neither they nor a container's log has a secret."""
+    """The engine records the arguments of commands; neither they nor a container's log has a secret."""
     box = composed.application
-    made = on(composed, tmp_path, name_of(box), "user", "add", "on-ann", "--role", "reader")
+    made = ppmctl_on(composed, tmp_path, container_name(box), "user", "add", "on-ann", "--role", "reader")
     try:
         secret = made.stdout.strip()
         assert SECRET.fullmatch(secret)
@@ -184,13 +188,13 @@ def test_no_secret_is_in_an_argument_or_a_log(composed: Composed, tmp_path: Path
         assert secret not in box.logs() + composed.web.logs()
         assert secret not in composed.look("cat audit.jsonl")
     finally:
-        on(composed, tmp_path, name_of(box), "user", "remove", "on-ann")
+        ppmctl_on(composed, tmp_path, container_name(box), "user", "remove", "on-ann")
 
 
 def test_a_service_of_compose_is_found_by_its_name(
     composed: Composed, new_compose: Callable[..., Composed], tmp_path: Path
 ) -> None:
-    """If one container alone is meant; more are named, and nothing is done."""
+    """It works if one container matches; otherwise all are listed, and nothing is done."""
     lone = f"lone-{os.getpid()}"
     more = tmp_path / "more.yml"
     more.write_text(
@@ -199,24 +203,28 @@ def test_a_service_of_compose_is_found_by_its_name(
     )
     index = new_compose(files=(compose.FILE, more), up=False)
     index.compose.up("--no-deps", "pypiserver", lone)
-    none = on(index, tmp_path, lone, "user", "list", "--json", expect=1)
-    assert "There is no volume at /srv/ppm." in none.stdout
-    ambiguous = on(index, tmp_path, "pypiserver", "user", "list", expect=1)
+    refused = ppmctl_on(index, tmp_path, lone, "user", "list", "--json", expect=1)
+    assert "There is no volume at /srv/ppm." in refused.stdout
+    ambiguous = ppmctl_on(index, tmp_path, "pypiserver", "user", "list", expect=1)
     assert "The compose service 'pypiserver' has" in ambiguous.stderr
     for each in (composed, index):
-        assert name_of(each.application) in ambiguous.stderr
+        assert container_name(each.application) in ambiguous.stderr
     index.compose.stop(lone)
-    stopped = on(index, tmp_path, lone, "user", "list", expect=1).stderr
+    stopped = ppmctl_on(index, tmp_path, lone, "user", "list", expect=1).stderr
     assert "is not running: it is exited." in stopped
-    assert f"docker start {name_of(index.compose.container(lone))}" in stopped
+    assert f"docker start {container_name(index.compose.container(lone))}" in stopped
 
 
-def test_what_is_no_place_for_it(composed: Composed, tmp_path: Path) -> None:
-    assert "There is no container 'nobody'" in on(composed, tmp_path, "nobody", "user", "list", expect=1).stderr
-    web = on(composed, tmp_path, name_of(composed.web), "user", "list", expect=1).stderr
-    assert f"ppmctl can't be run on the container {name_of(composed.web)}: not on the PATH" in web
+def test_targets_without_a_container_or_ppmctl_are_refused(composed: Composed, tmp_path: Path) -> None:
+    assert (
+        "There is no container 'nobody'" in ppmctl_on(composed, tmp_path, "nobody", "user", "list", expect=1).stderr
+    )
+    web = ppmctl_on(composed, tmp_path, container_name(composed.web), "user", "list", expect=1).stderr
+    assert f"ppmctl can't be run on the container {container_name(composed.web)}: not on the PATH" in web
     assert "docker://pypiserver" in web
-    nobody = f"unix://{tmp_path}/docker.sock"
-    said = on(composed, tmp_path, "x", "user", "list", expect=1, DOCKER_HOST=nobody).stderr
-    assert said.startswith(f"ppmctl: Docker lists no containers: Cannot connect to the Docker daemon at {nobody}.")
-    assert "DOCKER_HOST selects the engine" in said
+    closed_socket = f"unix://{tmp_path}/docker.sock"
+    stderr = ppmctl_on(composed, tmp_path, "x", "user", "list", expect=1, DOCKER_HOST=closed_socket).stderr
+    assert stderr.startswith(
+        f"ppmctl: Docker lists no containers: Cannot connect to the Docker daemon at {closed_socket}."
+    )
+    assert "DOCKER_HOST selects the engine" in stderr

@@ -1,4 +1,4 @@
-"""The service pruner: what has expired reads no more, also while the application is stopped."""
+"""The service pruner: expired credentials are refused, also while the application is stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def status(index: Composed, auth: tuple[str, str]) -> int:
     return index.get("/simple/", auth=auth).status_code
 
 
-def test_expiry_holds_for_reads_while_the_application_is_stopped(composed: Composed) -> None:
+def test_expired_tokens_can_not_read_while_the_application_is_stopped(composed: Composed) -> None:
     often = composed.compose.but(PPM_PRUNE_EVERY="1s")
     create = "ppmctl token create admin+brief --role reader --expires 6s 2>/dev/null"
     try:
@@ -24,14 +24,14 @@ def test_expiry_holds_for_reads_while_the_application_is_stopped(composed: Compo
         assert status(composed, ("admin+brief", secret)) == 200
         eventually(lambda: status(composed, ("admin+brief", secret)), lambda code: code == 401)
         assert status(composed, composed.auth) == 200
-        eventually(often.container(PRUNER).logs, lambda said: "admin+brief" in said)
+        eventually(often.container(PRUNER).logs, lambda log: "admin+brief" in log)
     finally:
         composed.compose.start(APPLICATION)
         composed.compose.up("--no-deps", PRUNER)
         composed.ppmctl("token revoke admin+brief || true")
 
 
-def test_it_can_do_nothing_else_and_ends_at_once(composed: Composed) -> None:
+def test_the_pruner_is_confined_and_stops_at_once(composed: Composed) -> None:
     box = composed.compose.container(PRUNER)
     attributes = box.engine.api.containers.get(box.id).attrs
     assert attributes["HostConfig"]["NetworkMode"] == "none"

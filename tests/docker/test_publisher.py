@@ -1,6 +1,7 @@
-"""The publisher as its users have it: `docker compose run --rm publisher` beside an index by compose.
+"""The publisher as users run it: `docker compose run --rm publisher`, with an index by compose.
 
-Most projects here build themselves (PEP 517, backend-path), so that a build fetches nothing and says what it saw.
+Most projects here build themselves (PEP 517, backend-path), so that a build downloads nothing and can report its
+environment.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ HELLO = place.CHECKOUT / "examples" / "hello"
 README = {"description_content_type": "text/markdown"}
 OTHER = 4711  # a uid that has no name in the image
 
-# An in-tree backend: `extra()` is what a test wants to be in the sdist, from inside of the build.
+# An in-tree build backend: a test's `extra()` runs in the build, and its result is a file of the sdist.
 BACKEND = """
 import gzip, io, os, tarfile, zipfile
 
@@ -72,7 +73,7 @@ FAST += "PyMODINIT_FUNC PyInit_ppm_fast(void) { return PyModule_Create(&m); }\n"
 
 
 def project(folder: Path, name: str, version: str = "1.0", *, extra: str = 'return ""', requires: str = "") -> Path:
-    """A project that builds itself; readable by everybody, as a checkout is."""
+    """Make a project that builds itself, readable for all users like a checkout."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pyproject.toml").write_text(
         f'[build-system]\nrequires = [{requires}]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
@@ -80,12 +81,12 @@ def project(folder: Path, name: str, version: str = "1.0", *, extra: str = 'retu
     )
     code = "\n".join(f"    {line}" for line in extra.splitlines())
     (folder / "backend.py").write_text(BACKEND.format(name=name, version=version, extra=code))
-    readable(folder)
+    make_readable(folder)
     return folder
 
 
-def readable(folder: Path) -> None:
-    """pytest's folders are their maker's alone; what is mounted is a folder of somebody who shares it."""
+def make_readable(folder: Path) -> None:
+    """Make a folder readable for all users, because pytest's folders are private."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
@@ -93,13 +94,13 @@ def readable(folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Publisher:
-    """The service beside an index; what it is given is in `folder`."""
+    """The publisher service of an index; its input files are in `folder`."""
 
     index: Composed
     folder: Path
 
     def credential(self, name: str = "credential", *, content: str | None = None, mode: int = 0o644) -> str:
-        """The path of a file with the index's credential, or with something else."""
+        """Write a file with the index's credential or with `content`, and return its path."""
         path = self.folder / name
         path.write_text(":".join(self.index.auth) + "\n" if content is None else content)
         path.chmod(mode)
@@ -114,7 +115,7 @@ class Publisher:
         credential: str | None = None,
         **environment: str,
     ) -> Done:
-        """`docker compose run --rm publisher`, which exits with `expect`; `credential` "" is none."""
+        """Run `docker compose run --rm publisher`, which has to exit with `expect`; `credential=""` mounts none."""
         given = self.credential() if credential is None else credential
         filled = {"PPM_PROJECT": str(source), "PPM_CREDENTIAL_FILE": given, **environment}
         compose = self.index.compose.but(**{name: value for name, value in filled.items() if value})
@@ -124,7 +125,7 @@ class Publisher:
         return done
 
     def listed(self, name: str) -> dict[str, str]:
-        """The files of a project in the index, with their sha256."""
+        """Return the files of a project in the index, with their sha256."""
         answer = self.index.get(f"/simple/{name}/", headers={"Accept": JSON})
         return (
             {file["filename"]: file["hashes"]["sha256"] for file in answer.json()["files"]}
@@ -138,10 +139,10 @@ def publisher(composed: Composed, tmp_path: Path) -> Publisher:
     return Publisher(index=composed, folder=tmp_path)
 
 
-def built(folder: Path, name: str, **options: Any) -> tuple[Path, str]:
+def folder_with_wheel(folder: Path, name: str, **options: Any) -> tuple[Path, str]:
     """Make a folder with a wheel, for tests of what comes after the build; return the folder and the wheel's name."""
     made = wheels.write(folder, wheels.wheel(name, "1.0", **README, **options))
-    readable(folder)
+    make_readable(folder)
     return folder, made.name
 
 
@@ -180,7 +181,7 @@ def test_a_release_is_refused_where_the_project_is_only_read(publisher: Publishe
 
 
 def test_two_clones_of_a_commit_give_the_same_files(publisher: Publisher, tmp_path: Path) -> None:
-    """Their files have the times at which they were cloned, and builds write times into what they make."""
+    """Files get the time of the clone, and builds write times into archives."""
     origin = tmp_path / "origin"
     shutil.copytree(HELLO, origin)
     toml = origin / "pyproject.toml"
@@ -196,7 +197,7 @@ def test_two_clones_of_a_commit_give_the_same_files(publisher: Publisher, tmp_pa
         for path in clone.rglob("*"):
             if ".git" not in path.parts:
                 os.utime(path, (1.5e9 + number * 1000, 1.5e9 + number * 1000))
-        readable(clone)
+        make_readable(clone)
         assert states(publisher.run(clone)) == [state, state]
 
 
@@ -205,12 +206,12 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, timeout=60)
 
 
-# what it lacks
+# compilers and build requirements
 
 
 @pytest.fixture(scope="module")
 def with_compiler(bed: Bed, composed: Composed, images: str) -> Iterator[Composed]:
-    """The same deployment with an image that was built as the publisher says."""
+    """Build the publisher's image with the command of its message, and return the same deployment with that image."""
     made = composed.compose.but(PPM_TAG=f"{images}-gcc")
     made.call("build", "--build-arg", "EXTRA_PACKAGES=gcc python3-dev", "publisher", timeout=1800)
     yield Composed(compose=made, port=composed.port, user=composed.user, secret=composed.secret)
@@ -228,18 +229,20 @@ def compiled(tmp_path: Path) -> Path:
         '[project]\nname = "ppm-fast"\nversion = "1.0"\nreadme = "README.md"\n'
         '[tool.setuptools]\next-modules = [{name = "ppm_fast", sources = ["src/fast.c"]}]\n'
     )
-    readable(made)
+    make_readable(made)
     return made
 
 
-def test_without_a_compiler_it_says_what_is_missing_and_what_adds_it(publisher: Publisher, compiled: Path) -> None:
+def test_a_missing_compiler_is_named_with_the_command_to_add_it(publisher: Publisher, compiled: Path) -> None:
     done = publisher.run(compiled, expect=1)
     assert "/project can't be built without a C compiler" in done.err
     assert "docker compose build --build-arg EXTRA_PACKAGES='gcc python3-dev' publisher" in done.err
     assert publisher.listed("ppm-fast") == {}
 
 
-def test_with_the_packages_that_it_names_it_builds(with_compiler: Composed, compiled: Path, tmp_path: Path) -> None:
+def test_the_build_succeeds_with_the_packages_of_the_message(
+    with_compiler: Composed, compiled: Path, tmp_path: Path
+) -> None:
     publisher = Publisher(index=with_compiler, folder=tmp_path)
     publisher.run(compiled)
     wheel, sdist = sorted(publisher.listed("ppm-fast"))
@@ -248,7 +251,7 @@ def test_with_the_packages_that_it_names_it_builds(with_compiler: Composed, comp
     assert not list(compiled.rglob("*.egg-info"))
 
 
-def test_a_build_requirement_that_can_t_be_had_is_named(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_missing_build_requirement_is_named(publisher: Publisher, tmp_path: Path) -> None:
     made = project(tmp_path / "needy", "needy", requires='"ppm-no-such-backend>=7"')
     done = publisher.run(made, expect=1, PIP_INDEX_URL="http://gone:8080/simple/")
     assert "without its build requirement ppm-no-such-backend>=7" in done.err
@@ -256,9 +259,9 @@ def test_a_build_requirement_that_can_t_be_had_is_named(publisher: Publisher, tm
 
 
 def test_build_requirements_can_come_from_the_index_itself(publisher: Publisher, tmp_path: Path) -> None:
-    """pip gets the credential from a netrc file: one in the URL is in what `docker inspect` shows, and is refused."""
+    """pip gets the credential from a netrc file; one in the URL is refused, because `docker inspect` shows it."""
     files = {"ppm_backend.py": b"greeting = 'from the index'\n"}
-    publisher.run(*built(tmp_path / "helper", "ppm-backend", files=files))
+    publisher.run(*folder_with_wheel(tmp_path / "helper", "ppm-backend", files=files))
     made = project(
         tmp_path / "user", "user", extra="import ppm_backend\nreturn ppm_backend.greeting", requires='"ppm-backend"'
     )
@@ -275,29 +278,27 @@ def test_build_requirements_can_come_from_the_index_itself(publisher: Publisher,
     assert "s3cret" not in refused.out + refused.err
 
 
-# who may
+# credentials
 
 
 def test_no_credential_is_exit_4(publisher: Publisher, tmp_path: Path) -> None:
-    done = publisher.run(*built(tmp_path / "p", "unsigned"), expect=4, credential="")
+    done = publisher.run(*folder_with_wheel(tmp_path / "p", "unsigned"), expect=4, credential="")
     assert "asks for a credential, and none was found" in done.err
     assert "No credential is mounted." in done.err
 
 
-def test_another_user_s_credential_file_says_whose_it_is_and_its_owner_can(
-    publisher: Publisher, tmp_path: Path
-) -> None:
-    """A file of mode 0600 is the ordinary case; the image's own uid is nobody's on the machine."""
+def test_an_unreadable_credential_file_names_its_owner_who_can_publish(publisher: Publisher, tmp_path: Path) -> None:
+    """Mode 0600 is the usual case, and the image's own uid does not exist on the machine."""
     secret = publisher.credential("mine", mode=0o600)
     os.chown(secret, OTHER, OTHER)
-    made = built(tmp_path / "own", "owned")
+    made = folder_with_wheel(tmp_path / "own", "owned")
     done = publisher.run(*made, expect=4, credential=secret)
     assert "The credential file /run/secrets/credential can't be read: Permission denied" in done.err
     assert f"--user {OTHER}:{OTHER}" in done.err
     assert states(publisher.run(*made, credential=secret, options=("--user", f"{OTHER}:{OTHER}"))) == ["published"]
 
 
-def test_a_file_that_is_not_there_is_named(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_missing_mount_source_is_named(publisher: Publisher, tmp_path: Path) -> None:
     for done in (
         publisher.run(HELLO, expect=1, credential=str(tmp_path / "no-credential")),
         publisher.run(tmp_path / "no-project", expect=1),
@@ -308,13 +309,13 @@ def test_a_file_that_is_not_there_is_named(publisher: Publisher, tmp_path: Path)
 
 
 def test_a_pypirc_of_several_sections(publisher: Publisher, tmp_path: Path) -> None:
-    """Its section about this index is found by the URL and by its name."""
+    """The section of this index is found by its URL and by its name."""
     user, secret = publisher.index.auth
     text = "[distutils]\nindex-servers =\n    here\n    elsewhere\n"
     text += "[elsewhere]\nrepository = https://elsewhere.test/legacy/\nusername = x\npassword = s3cret-of-elsewhere\n"
     text += f"[here]\nrepository = {INSIDE}/legacy/\nusername = {user}\npassword = {secret}\n"
     pypirc = publisher.credential("pypirc", content=text)
-    made = built(tmp_path / "p", "sectioned")
+    made = folder_with_wheel(tmp_path / "p", "sectioned")
     by_url = publisher.run(*made, credential="", PPM_PYPIRC=pypirc)
     assert "section [here]" in by_url.err
     by_name = publisher.run(*made, credential="", PPM_PYPIRC=pypirc, PPMCTL_INDEX="here")
@@ -322,15 +323,15 @@ def test_a_pypirc_of_several_sections(publisher: Publisher, tmp_path: Path) -> N
     assert not any("s3cret" in said.out + said.err for said in (by_url, by_name))
 
 
-def test_no_secret_is_in_what_the_engine_shows(publisher: Publisher, tmp_path: Path) -> None:
-    """And what it runs as can do nothing but its work."""
-    folder, filename = built(tmp_path / "p", "inspected")
+def test_docker_inspect_and_logs_show_no_secret(publisher: Publisher, tmp_path: Path) -> None:
+    """The container is confined too: no capabilities, read-only, and not root."""
+    folder, filename = folder_with_wheel(tmp_path / "p", "inspected")
     compose = publisher.index.compose.but(PPM_PROJECT=str(folder), PPM_CREDENTIAL_FILE=publisher.credential())
     compose.call("run", "--name", f"{compose.project}-inspected", "-T", "publisher", filename)
     box = compose.engine.api.containers.get(f"{compose.project}-inspected")
     try:
-        shown = json.dumps(box.attrs) + json.dumps(box.image.attrs) + json.dumps(box.image.history())
-        assert publisher.index.secret not in shown + box.logs().decode()
+        visible = json.dumps(box.attrs) + json.dumps(box.image.attrs) + json.dumps(box.image.history())
+        assert publisher.index.secret not in visible + box.logs().decode()
         host = box.attrs["HostConfig"]
         assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
         assert "no-new-privileges:true" in host["SecurityOpt"]
@@ -341,22 +342,22 @@ def test_no_secret_is_in_what_the_engine_shows(publisher: Publisher, tmp_path: P
         box.remove(v=True)
 
 
-# what it is told
+# arguments and projects
 
 
-def test_without_a_project_it_says_what_names_one(publisher: Publisher) -> None:
+def test_without_a_project_the_message_names_ppm_project(publisher: Publisher) -> None:
     done = publisher.run("", expect=2)
     assert "PPM_PROJECT=/path/of/the/project docker compose run --rm publisher" in done.err
 
 
-def test_a_folder_that_is_no_project_is_exit_2(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_folder_without_a_project_is_exit_2(publisher: Publisher, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir(mode=0o755)
     done = publisher.run(tmp_path / "empty", expect=2)
     assert "neither a pyproject.toml nor a setup.py" in done.err
     assert "PPM_PROJECT" not in done.err
 
 
-def test_a_project_that_can_t_be_read_says_whose_it_is(publisher: Publisher, tmp_path: Path) -> None:
+def test_an_unreadable_project_names_its_owner(publisher: Publisher, tmp_path: Path) -> None:
     closed = project(tmp_path / "closed", "closed")
     os.chown(closed, OTHER, OTHER)
     closed.chmod(0o700)
@@ -370,10 +371,8 @@ def test_a_project_that_can_t_be_read_says_whose_it_is(publisher: Publisher, tmp
     assert "/project/hidden" in done.err
 
 
-def test_the_build_can_run_programs_and_write_nowhere_but_in_its_folders(
-    publisher: Publisher, tmp_path: Path
-) -> None:
-    """A tmpfs of the engine's runs no programs, which many builds bring along."""
+def test_the_build_can_run_programs_and_writes_only_to_its_folders(publisher: Publisher, tmp_path: Path) -> None:
+    """Many builds run their own programs, which is impossible on a tmpfs of the engine."""
     extra = """import subprocess, tempfile
 script = os.path.join(tempfile.mkdtemp(), "script")
 open(script, "w").write("#!/bin/sh\\necho runs\\n")
@@ -396,7 +395,7 @@ return "\""""
     assert snapshot(made) == before
 
 
-def test_what_earlier_builds_left_is_not_built_in(publisher: Publisher, tmp_path: Path) -> None:
+def test_leftovers_of_earlier_builds_are_not_included(publisher: Publisher, tmp_path: Path) -> None:
     made = project(tmp_path / "p", "tidy", extra="return sorted(n for n in os.listdir() if n != '__pycache__')")
     (made / "build").mkdir()
     (made / "tidy.egg-info").mkdir()
@@ -410,23 +409,23 @@ def test_what_earlier_builds_left_is_not_built_in(publisher: Publisher, tmp_path
     assert extra.stdout == "['backend.py', 'pyproject.toml']"
 
 
-VERSION_OF_GIT = """import subprocess
+RETURN_GIT_VERSION = """import subprocess
 said = subprocess.run(["git", "describe", "--tags", "--dirty"], capture_output=True, text=True)
 assert said.returncode == 0, said.stderr
 assert said.stdout == "v1.0\\n", said.stdout
 return said.stdout"""
 
 
-def test_a_worktree_needs_its_repository_and_says_how_it_is_mounted(publisher: Publisher, tmp_path: Path) -> None:
-    """It may be another user's too, which git doubts elsewhere; and nothing is written there."""
-    main = project(tmp_path / "main", "grown", extra=VERSION_OF_GIT)
+def test_a_worktree_needs_its_repository_mounted(publisher: Publisher, tmp_path: Path) -> None:
+    """It can also belong to another user, which git refuses by default; nothing is written there."""
+    main = project(tmp_path / "main", "grown", extra=RETURN_GIT_VERSION)
     git(main, "init", "--quiet")
     git(main, "add", ".")
     git(main, "commit", "--quiet", "--message=x")
     git(main, "tag", "v1.0")
     git(main, "worktree", "add", "--quiet", "--detach", str(tmp_path / "side"))
     for folder in (main, tmp_path / "side"):
-        readable(folder)
+        make_readable(folder)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, OTHER, OTHER, follow_symlinks=False)
     tmp_path.chmod(0o755)
@@ -440,12 +439,12 @@ def test_a_worktree_needs_its_repository_and_says_how_it_is_mounted(publisher: P
 
 def test_a_folder_of_a_repository_is_built_with_the_repository(publisher: Publisher, tmp_path: Path) -> None:
     top = tmp_path / "top"
-    project(top / "parts" / "one", "parted", extra=VERSION_OF_GIT)
+    project(top / "parts" / "one", "parted", extra=RETURN_GIT_VERSION)
     git(top, "init", "--quiet")
     git(top, "add", ".")
     git(top, "commit", "--quiet", "--message=x")
     git(top, "tag", "v1.0")
-    readable(top)
+    make_readable(top)
     assert states(publisher.run(top, "parts/one")) == ["published"] * 2
 
 
@@ -453,7 +452,7 @@ def test_a_folder_of_a_repository_is_built_with_the_repository(publisher: Publis
 
 
 def test_an_index_that_is_down_is_exit_1(publisher: Publisher, tmp_path: Path) -> None:
-    made = built(tmp_path / "p", "waiting")
+    made = folder_with_wheel(tmp_path / "p", "waiting")
     publisher.index.compose.stop("nginx")
     try:
         done = publisher.run(*made, expect=1)
@@ -465,10 +464,10 @@ def test_an_index_that_is_down_is_exit_1(publisher: Publisher, tmp_path: Path) -
     assert "This is a container, and localhost is the container itself" in loopback.err
 
 
-def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publisher, tmp_path: Path) -> None:
-    """A second build would have other content, and conflict with the file that is in the index.
+def test_files_of_a_failed_upload_are_kept_and_can_be_published(publisher: Publisher, tmp_path: Path) -> None:
+    """A second build would have other content, and conflict with files in the index.
 
-    Ctrl-C ends the minute in which it would try again.
+    Ctrl-C interrupts the minute of retries.
     """
     made = project(tmp_path / "p", "halved", extra="return os.urandom(9).hex()")
     compose = publisher.index.compose
@@ -482,21 +481,21 @@ def test_what_could_not_be_uploaded_is_kept_and_gone_on_with(publisher: Publishe
             done = running.result()
     finally:
         compose.start("pypiserver")
-    kept = next(line for line in done.err.splitlines() if "The built files are kept" in line)
-    files = kept.partition("ppmctl publish ")[2].split()
+    message = next(line for line in done.err.splitlines() if "The built files are kept" in line)
+    files = message.partition("ppmctl publish ")[2].split()
     assert len(files) == 2
     assert states(publisher.run("", *files)) == ["published"] * 2
     assert "conflict" in publisher.run(made, "--dry-run", expect=1).out
 
 
-def test_a_ca_of_one_s_own_is_trusted_beside_the_public_ones(
+def test_a_private_ca_is_trusted_in_addition_to_the_public_ones(
     bed: Bed, images: str, publisher: Publisher, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=secure"]
     command += ["-addext", "subjectAltName=DNS:secure", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-    readable(tmp_path)
+    make_readable(tmp_path)
     serve = (
         "import http.server, os, ssl; os.mkdir('simple'); open('simple/index.html', 'w').write('<!DOCTYPE html>');"
         "server = http.server.HTTPServer(('', 8443), http.server.SimpleHTTPRequestHandler);"
@@ -517,7 +516,7 @@ def test_a_ca_of_one_s_own_is_trusted_beside_the_public_ones(
         network = bed.engine.api.networks.get(publisher.index.compose.network)
         network.connect(box, aliases=["secure"])
         secure = {"PPMCTL_INDEX": "https://secure:8443/"}
-        done = publisher.run(*built(tmp_path / "p", "trusting"), "--dry-run", expect=1, **secure)
+        done = publisher.run(*folder_with_wheel(tmp_path / "p", "trusting"), "--dry-run", expect=1, **secure)
         assert "is not trusted: self-signed certificate" in done.err
         # pip fetches what this project is built with from the public index
         trusted = {**secure, "PPM_CA_FILE": str(certificate)}
@@ -527,12 +526,12 @@ def test_a_ca_of_one_s_own_is_trusted_beside_the_public_ones(
 
 
 def test_an_index_with_a_name_is_found_by_it(new_compose: Callable[..., Composed], tmp_path: Path) -> None:
-    """nginx answers to nobody else."""
+    """nginx answers only to this name."""
     settings = {"ppm_domain": "index.internal", "ppm_upstream": "none"}
     checkout = copies.copy(tmp_path / "ppm")
     configure(checkout, settings)
     index = new_compose(files=files_in_use(checkout))
-    done = Publisher(index=index, folder=tmp_path).run(*built(tmp_path / "p", "named"))
+    done = Publisher(index=index, folder=tmp_path).run(*folder_with_wheel(tmp_path / "p", "named"))
     assert states(done) == ["published"]
     assert "Publishing to http://index.internal:8080 as" in done.err
     assert "plain HTTP" not in done.err

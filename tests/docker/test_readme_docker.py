@@ -1,4 +1,4 @@
-"""The README's part on Docker, by one who pastes block after block: every command as it stands."""
+"""The README's section on Docker: every command is run unchanged, block after block."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SETTING = "ppm_private_names: [acme-*]"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What somebody gets who clones this checkout."""
+    """Make a clone of this checkout."""
     return copies.copy(tmp_path / "ppm")
 
 
 @pytest.fixture
 def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, str]]:
-    """One with `docker compose`, pip, and an editor that adds a setting; a deployment with a name of its own."""
+    """Return an environment with `docker compose`, pip, an editor that adds a setting, and its own project name."""
     ports.free(8080, first=8080, hint="the README names it: free it")
     with lease.turn():
         debian.base(bed.engine, 13)
@@ -39,7 +39,7 @@ def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, 
     plugins = tmp_path / "docker" / "cli-plugins"
     plugins.mkdir(parents=True)
     *docker, plugin = compose.client()
-    if not docker:  # the one that stands alone, as the plugin that it also is
+    if not docker:  # the standalone docker-compose is also a plugin
         (plugins / "docker-compose").symlink_to(str(shutil.which(plugin)))
     foreign = ("ANSIBLE", "COMPOSE_", "DOCKER_", "MAKE", "MFLAGS", "ARGS", "NETRC", "PIP_", "PPM", "VIRTUAL_ENV")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -47,7 +47,7 @@ def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, 
     environ |= {"PATH": os.pathsep.join(path), "EDITOR": str(editor)}
     environ |= {"DOCKER_HOST": bed.engine.url, "COMPOSE_PROJECT_NAME": f"{bed.lease.name}-readme"}
     tag = f"{bed.lease.name}-readme"
-    environ |= {"PPM_TAG": tag}  # images of this checkout, whatever has been built before
+    environ |= {"PPM_TAG": tag}  # a new tag, so that images of this checkout are built
     if not docker:
         environ |= {"DOCKER_CONFIG": str(plugins.parent)}
     yield environ
@@ -56,13 +56,13 @@ def environment(bed: Bed, tmp_path: Path, checkout: Path) -> Iterator[dict[str, 
 
 
 def test_every_command_runs_as_it_stands(checkout: Path, environment: dict[str, str]) -> None:
-    said = [readme.paste(block, checkout, environment) for block in readme.blocks()["With Docker"]]
+    outputs = [readme.paste(block, checkout, environment) for block in readme.blocks()["With Docker"]]
     assert [path.name for path in (checkout / "docker" / "got").iterdir()] == ["ppm_hello-1.0-py3-none-any.whl"]
     for name in ("first-credential", "netrc"):
         path = checkout / "docker" / name
         assert oct(path.stat().st_mode & 0o777) == "0o600"
         assert path.stat().st_uid == os.geteuid()
-    text = "\n".join(said)
+    text = "\n".join(outputs)
     assert re.search(r"^ppm_[A-Za-z0-9_-]{43}$", text, re.MULTILINE), "the new user's secret is printed"
     assert "COMPOSE_FILE=compose.yml:local/compose.yml\n" in (checkout / "docker" / ".env").read_text()
     assert "acme-*" in (checkout / "docker" / "local" / "nginx/etc/nginx/ppm/http.conf").read_text()

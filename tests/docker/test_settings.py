@@ -1,4 +1,4 @@
-"""`make compose-config`: a user's own settings, checked and rendered for compose."""
+"""`make compose-config`: it checks a user's settings and renders the configuration for compose."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configure(checkout: Path, settings: str | None) -> subprocess.CompletedProcess[str]:
-    """Run `make compose-config` with what is installed here already."""
+    """Run `make compose-config` with this virtual environment."""
     file = checkout / "docker" / "settings.yml"
     file.unlink(missing_ok=True)
     if settings is not None:
@@ -31,20 +31,20 @@ def configure(checkout: Path, settings: str | None) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
 
 
-def test_what_is_wrong_is_listed_and_nothing_is_written(checkout: Path) -> None:
+def test_invalid_settings_are_listed_and_nothing_is_written(checkout: Path) -> None:
     done = configure(checkout, "ppm_upstrem: none\nppm_root: /data\nppm_tls: selfsigned\nppm_threads: many\n")
     assert done.returncode != 0
-    said = " ".join(done.stdout.split())
-    assert "Nothing was written." in said
-    assert "ppm_upstrem is not a variable of ppm: did you mean ppm_upstream?" in said
-    assert "PPM_DATA in docker/.env" in said
-    assert "ppm_tls is 'selfsigned': it must be letsencrypt or provided or none." in said
-    assert "ppm_threads is 'many'" in said
+    output = " ".join(done.stdout.split())
+    assert "Nothing was written." in output
+    assert "ppm_upstrem is not a variable of ppm: did you mean ppm_upstream?" in output
+    assert "PPM_DATA in docker/.env" in output
+    assert "ppm_tls is 'selfsigned': it must be letsencrypt or provided or none." in output
+    assert "ppm_threads is 'many'" in output
     assert not (checkout / "docker" / "local").exists()
     assert not (checkout / "docker" / ".env").exists()
 
 
-def test_without_settings_it_says_what_to_type(checkout: Path) -> None:
+def test_without_a_settings_file_the_command_to_type_is_printed(checkout: Path) -> None:
     done = configure(checkout, None)
     assert done.returncode != 0
     assert "cp docker/settings.yml.example docker/settings.yml" in done.stderr
@@ -63,8 +63,8 @@ def test_every_line_of_the_example_can_be_set_and_the_rest_of_env_stays(checkout
     assert "listen 8443 ssl" in site
     assert "server_name packages.example.com;" in site
 
-    # the publisher finds the index as everybody does
+    # the publisher uses the public URL of the index
     compose = Compose(engine=bed.engine, project="settings", files=tuple(docker / name for name in files.split(":")))
     for given, expected in (("", "https://packages.example.com/"), ("https://other.test/", "https://other.test/")):
-        said = compose.but(PPMCTL_INDEX=given, COMPOSE_PROFILES="publish").call("config", "--format", "json").out
-        assert json.loads(said)["services"]["publisher"]["environment"]["PPMCTL_INDEX"] == expected
+        output = compose.but(PPMCTL_INDEX=given, COMPOSE_PROFILES="publish").call("config", "--format", "json").out
+        assert json.loads(output)["services"]["publisher"]["environment"]["PPMCTL_INDEX"] == expected

@@ -1,7 +1,7 @@
-"""TLS of the compose deployment: a first certificate from nothing, its renewal under load, and why there is none.
+"""TLS of the compose deployment: the first certificate, its renewal under load, and reasons for no certificate.
 
-A deployment is reached as it is in earnest: by the ports that it publishes, at an address of this machine that the
-authority and the clients find under its name. Settings are a user's own, through `make compose-config`.
+A deployment is reached as in production: through its published ports, at an address of this machine to which its name
+resolves for the CA and the clients. `make compose-config` applies the settings.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ DOMAIN = "index.test"
 RENEWAL = f"/var/lib/certbot/config/renewal/{DOMAIN}.conf"
 DUE = "renew_before_expiry = 99999 days"
 CHALLENGE = "/.well-known/acme-challenge/"
-_SHORT = 60  # seconds
+_SHORT_LIFETIME = 60  # seconds
 
 
 @dataclass(kw_only=True)
-class Encrypted:
-    """A deployment with TLS, from a checkout of its own. `ports` are those of plain HTTP and of HTTPS."""
+class TlsDeployment:
+    """A deployment with TLS, from its own checkout. `ports` are those of plain HTTP and of HTTPS."""
 
     compose: Compose
     checkout: Path
     address: str
     over: Path
-    lease: str  # the name of the authority's network too
+    lease: str  # also the name of the network with the CA
     ports: tuple[int, int] = (80, 443)
     root: Path = Path()
     auth: tuple[str, str] = ("", "")
 
     def take_settings(self) -> None:
-        """Use the compose files that `make compose-config` named."""
+        """Use the compose files that `make compose-config` wrote into docker/.env."""
         files = secured.files_in_use(self.checkout)
         lease = compose.leased(self.over.with_name("leased.json"), files, self.lease, volumes=True)
         self.attach()
         self.compose = replace(self.compose, files=(*files, lease, self.over))
 
     def attach(self, leads_to: str = "", **environment: str) -> None:
-        """Let certbot reach the authority, and the name, which leads here or elsewhere; with other settings."""
+        """Connect certbot to the CA's network, resolve the domain to `leads_to` or here, and set `environment`."""
         certbot = {
             "networks": {"default": {}, "authority": {}},
             "extra_hosts": [f"{DOMAIN}:{leads_to or self.address}"],
@@ -92,17 +92,17 @@ class Encrypted:
     def log(self, service: str) -> str:
         return self.compose.container(service).logs()
 
-    def says(self, service: str, what: str, *, times: int = 1, seconds: float = 60) -> str:
-        return eventually(lambda: self.log(service), lambda said: said.count(what) >= times, seconds=seconds)
+    def wait_for_message(self, service: str, message: str, *, times: int = 1, seconds: float = 60) -> str:
+        return eventually(lambda: self.log(service), lambda text: text.count(message) >= times, seconds=seconds)
 
     def add_user(self) -> None:
-        said = self.compose.exec("pypiserver", "ppmctl", "user", "add", "ada", "--role", "admin")
-        self.auth = ("ada", next(word for word in said.out.split() if word.startswith("ppm_")))
+        done = self.compose.exec("pypiserver", "ppmctl", "user", "add", "ada", "--role", "admin")
+        self.auth = ("ada", next(word for word in done.out.split() if word.startswith("ppm_")))
 
 
 @contextmanager
-def town(folder: Path, name: str, *, valid_seconds: int | None = None) -> Iterator[tuple[Bed, Acme, str]]:
-    """A network with an authority for which every name leads to an address of this machine."""
+def open_network(folder: Path, name: str, *, valid_seconds: int | None = None) -> Iterator[tuple[Bed, Acme, str]]:
+    """Open a network with a CA that resolves every name to an address of this machine."""
     bed = open_bed(f"tests-{name}-{os.getpid()}", folder)
     try:
         attributes = bed.engine.api.networks.get(bed.network).attrs
@@ -114,11 +114,11 @@ def town(folder: Path, name: str, *, valid_seconds: int | None = None) -> Iterat
 
 def deploy(
     bed: Bed, address: str, checkout: Path, folder: Path, kind: str, ports: tuple[int, int, int], **environment: str
-) -> Encrypted:
-    """A deployment that is not configured yet; the ports are those of HTTP, of HTTPS, and of PPM_LISTEN."""
+) -> TlsDeployment:
+    """Return a deployment without settings; the ports are those of HTTP, of HTTPS, and of PPM_LISTEN."""
     names = ("PPM_HTTP_LISTEN", "PPM_HTTPS_LISTEN", "PPM_LISTEN")
     environment |= {name: f"{address}:{port}" for name, port in zip(names, ports, strict=True)}
-    return Encrypted(
+    return TlsDeployment(
         compose=Compose(engine=bed.engine, project=f"{bed.lease.name}-{kind}", environment=environment),
         checkout=checkout,
         address=address,
@@ -142,10 +142,10 @@ def settings(acme: Acme, folder: Path) -> dict[str, object]:
 
 
 @contextmanager
-def secure(
+def deploy_with_certificate(
     bed: Bed, acme: Acme, address: str, checkout: Path, folder: Path, **environment: str
-) -> Iterator[Encrypted]:
-    """A deployment that goes up from nothing; it is removed with its data."""
+) -> Iterator[TlsDeployment]:
+    """Start a deployment from nothing; it is removed with its data at the end."""
     made = deploy(bed, address, checkout, folder, "tls", (80, 443, 8080), **environment)
     made.take_settings()
     made.root = folder / "root.pem"
@@ -154,24 +154,24 @@ def secure(
         made.compose.up()
         yield made
     finally:
-        print(made.compose.logs())  # pytest shows it if a test failed
+        print(made.compose.logs())  # pytest shows this if a test failed
         made.compose.down(volumes=True)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bed, Acme, str]]:
-    with town(tmp_path_factory.mktemp("bed"), "tls") as made:
+def network_with_acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bed, Acme, str]]:
+    with open_network(tmp_path_factory.mktemp("bed"), "tls") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def acme(place: tuple[Bed, Acme, str]) -> Acme:
-    return place[1]
+def acme(network_with_acme: tuple[Bed, Acme, str]) -> Acme:
+    return network_with_acme[1]
 
 
 @pytest.fixture(scope="module")
 def checkout(acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout where `make compose-config` ran for a certificate of the authority."""
+    """Make a checkout, and run `make compose-config` in it for a certificate of the CA."""
     folder = tmp_path_factory.mktemp("configured")
     made = copies.copy(folder / "ppm")
     secured.configure(made, settings(acme, folder))
@@ -179,30 +179,34 @@ def checkout(acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def short(checkout: Path, images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Encrypted, Acme]]:
-    """A deployment whose certificates are valid for a minute, as another user, whom no image knows."""
+def short_lived(
+    checkout: Path, images: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TlsDeployment, Acme]]:
+    """Start a deployment with certificates of one minute, as a user that does not exist in the images."""
     folder = tmp_path_factory.mktemp("short")
     data = folder / "data"
     data.mkdir()
     os.chown(data, 4321, 4321)
     another = {"PPM_UID": "4321", "PPM_GID": "4321", "PPM_DATA": str(data)}
     with (
-        town(folder / "bed", "tls-short", valid_seconds=_SHORT) as (bed, acme, address),
-        secure(bed, acme, address, checkout, folder, PPM_TAG=images, **another) as made,
+        open_network(folder / "bed", "tls-short", valid_seconds=_SHORT_LIFETIME) as (bed, acme, address),
+        deploy_with_certificate(bed, acme, address, checkout, folder, PPM_TAG=images, **another) as made,
     ):
         yield made, acme
 
 
 @pytest.fixture(scope="module")
 def index(
-    short: object,
-    place: tuple[Bed, Acme, str],
+    short_lived: object,
+    network_with_acme: tuple[Bed, Acme, str],
     checkout: Path,
     images: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Encrypted]:
-    """A deployment with certificates of 90 days. It comes up after `short`, whose certificates end meanwhile."""
-    with secure(*place, checkout, tmp_path_factory.mktemp("tls"), PPM_TAG=images) as made:
+) -> Iterator[TlsDeployment]:
+    """Start a deployment with certificates of 90 days, after `short_lived`, whose certificates expire meanwhile."""
+    with deploy_with_certificate(
+        *network_with_acme, checkout, tmp_path_factory.mktemp("tls"), PPM_TAG=images
+    ) as made:
         made.add_user()
         eventually(made.is_served, bool, seconds=60)
         yield made
@@ -211,11 +215,11 @@ def index(
 # the first certificate
 
 
-def test_from_nothing_to_the_authoritys_certificate(index: Encrypted) -> None:
-    """nginx starts without one, answers the challenge, and takes up what comes, without being started again."""
-    said = index.log("certbot")
-    assert "nginx has a temporary certificate" in said
-    assert "the certificate for index.test is installed, valid until 20" in said
+def test_the_first_certificate_is_issued_and_served(index: TlsDeployment) -> None:
+    """nginx starts without one, serves the challenge, and loads the certificate without a restart."""
+    log = index.log("certbot")
+    assert "nginx has a temporary certificate" in log
+    assert "the certificate for index.test is installed, valid until 20" in log
     found = index.certificate()
     assert found.domains == [DOMAIN]
     assert "Pebble Intermediate" in found.issuer
@@ -229,7 +233,7 @@ def test_from_nothing_to_the_authoritys_certificate(index: Encrypted) -> None:
         assert "max-age=" in answer.headers["Strict-Transport-Security"]
 
 
-def test_plain_http_leads_to_https_and_takes_no_secret(index: Encrypted) -> None:
+def test_plain_http_redirects_to_https_and_refuses_uploads(index: TlsDeployment) -> None:
     with index.session() as session:
         plain = f"http://{DOMAIN}"
         answer = session.get(f"{plain}/simple/secured/", allow_redirects=False)
@@ -243,7 +247,7 @@ def test_plain_http_leads_to_https_and_takes_no_secret(index: Encrypted) -> None
         tls.served("other.test", index.address, index.root)
 
 
-def test_certbot_is_nobody_and_writes_into_its_volumes_alone(index: Encrypted) -> None:
+def test_certbot_is_unprivileged_and_writes_only_to_its_volumes(index: TlsDeployment) -> None:
     assert index.certbot("id", "-u").out == "10001\n"
     assert "CapEff:\t0000000000000000" in index.certbot("cat", "/proc/1/status").out
     for path in ("/x", "/usr/local/lib/ppm/x", "/etc/ppm/ca/x"):
@@ -258,10 +262,10 @@ def test_certbot_is_nobody_and_writes_into_its_volumes_alone(index: Encrypted) -
     assert "Certificate Name: index.test" in index.certbot("certbot", "certificates").out
 
 
-# what it goes through
+# restarts and renewals
 
 
-def test_who_is_started_again_goes_on_with_the_certificate(index: Encrypted) -> None:
+def test_restarted_services_keep_the_certificate(index: TlsDeployment) -> None:
     before = index.certificate()
     for service in ("nginx", "certbot"):
         index.compose.kill(service)
@@ -273,8 +277,8 @@ def test_who_is_started_again_goes_on_with_the_certificate(index: Encrypted) -> 
     assert "asking" not in index.log("certbot"), "the authority is left alone"
 
 
-def test_a_renewal_fails_no_request(index: Encrypted, figures: list[str]) -> None:
-    """Read, and uploaded, by clients that never try again, while the certificate is renewed over and over."""
+def test_a_renewal_fails_no_request(index: TlsDeployment, figures: list[str]) -> None:
+    """Clients without retries read and upload while the certificate is renewed repeatedly."""
     planted.upload(index.wire(), planted.fresh("streamed"))
     made = planted.fresh("read", size=200_000)
     planted.upload(index.wire(), made)
@@ -294,7 +298,7 @@ def test_a_renewal_fails_no_request(index: Encrypted, figures: list[str]) -> Non
 
     def renew() -> None:
         index.compose.call("restart", "certbot")
-        # for a tenth of a second after a reload, nginx's old workers still take connections, with the one before
+        # for a tenth of a second after a reload, nginx's old workers still accept connections (old certificate)
         seen.add(eventually(index.certificate, lambda found: found.serial not in seen, seconds=60).serial)
 
     streams = [Stream("page", page, pause=0.02), Stream("file", read, pause=0.05)]
@@ -313,20 +317,20 @@ def test_a_renewal_fails_no_request(index: Encrypted, figures: list[str]) -> Non
     assert attributes["RestartCount"] == 0
 
 
-def test_a_certificate_that_nginx_cannot_use_is_not_taken_up(index: Encrypted) -> None:
-    """As a full disk would leave it; the next one is."""
+def test_a_broken_certificate_is_not_loaded(index: TlsDeployment) -> None:
+    """It is as a full disk would leave it; the next valid one is loaded."""
     before = index.certificate()
     index.certbot("sh", "-c", "cd /etc/ppm/tls/current && cp -p fullchain.pem /tmp/ && echo broken > fullchain.pem")
-    index.says("nginx", "and can't be used; the old one is still served: cannot load certificate")
+    index.wait_for_message("nginx", "and can't be used; the old one is still served: cannot load certificate")
     assert index.certificate() == before
     served = index.log("nginx").count("the new one is served")
     index.certbot("sh", "-c", "cat /tmp/fullchain.pem > /etc/ppm/tls/current/fullchain.pem")
-    index.says("nginx", "the new one is served", times=served + 1)
+    index.wait_for_message("nginx", "the new one is served", times=served + 1)
     assert index.certificate() == before
 
 
-# Why there is none, as the service says it: certbot's settings, where the name leads, and the meaning. What the
-# authority answers is the role's to explain: tests/hosts/test_roles.py, tests/unit/test_issue_certificate.py.
+# Reasons for no certificate: certbot's settings, the address that the name resolves to, and the service's message.
+# For the CA's own answers see tests/hosts/test_roles.py and tests/unit/test_issue_certificate.py.
 
 REFUSALS: dict[str, tuple[Mapping[str, str], str, str]] = {
     "another name": (
@@ -344,18 +348,18 @@ REFUSALS: dict[str, tuple[Mapping[str, str], str, str]] = {
 }
 
 
-def test_why_there_is_no_certificate_and_nginx_goes_on(index: Encrypted, acme: Acme) -> None:
+def test_reasons_for_no_certificate_while_nginx_serves_on(index: TlsDeployment, acme: Acme) -> None:
     before, box = index.certificate(), index.compose.container("nginx")
     index.certbot("rm", "-f", "/var/lib/certbot/issued")
     for name, (environment, lead, meaning) in REFUSALS.items():
         index.attach(lead.format(acme=acme.box.address), **environment)
         index.compose.up("certbot")
-        said = index.says("certbot", meaning.format(acme=acme.box.address))
-        assert "nginx keeps the current certificate" in said or name == "too often", said
+        log = index.wait_for_message("certbot", meaning.format(acme=acme.box.address))
+        assert "nginx keeps the current certificate" in log or name == "too often", log
         if "No certificate" in meaning:
-            assert "To try sooner: docker compose restart certbot" in said
-            assert "certbot printed: " in said
-            index.certbot("sed", "-i", "p;p", "/var/lib/certbot/failures")  # as if it had failed three times
+            assert "To try sooner: docker compose restart certbot" in log
+            assert "certbot printed: " in log
+            index.certbot("sed", "-i", "p;p", "/var/lib/certbot/failures")  # as after three failures
         assert index.certificate() == before
     assert "asking " not in index.log("certbot"), "the authority is not asked a fourth time"
     index.certbot("rm", "/var/lib/certbot/failures")
@@ -364,7 +368,7 @@ def test_why_there_is_no_certificate_and_nginx_goes_on(index: Encrypted, acme: A
     assert index.compose.container("nginx").id == box.id
 
 
-def test_without_an_address_for_the_authority_it_says_so(index: Encrypted) -> None:
+def test_a_missing_acme_email_is_reported(index: TlsDeployment) -> None:
     done = index.compose.run("certbot", options=("--no-deps", "--env", "PPM_ACME_EMAIL="), check=False)
     assert done.code == 1
     assert "PPM_ACME_EMAIL not set: set ppm_domain and ppm_acme_email in docker/settings.yml" in done.out
@@ -373,20 +377,20 @@ def test_without_an_address_for_the_authority_it_says_so(index: Encrypted) -> No
 # lifetimes
 
 
-def test_certificates_of_a_minute_are_renewed_by_themselves(short: tuple[Encrypted, Acme]) -> None:
-    """Nobody says when: it is looked more often the sooner one ends."""
-    index, acme = short
+def test_short_lived_certificates_are_renewed_automatically(short_lived: tuple[TlsDeployment, Acme]) -> None:
+    """certbot's service checks more often when a certificate expires soon."""
+    index, acme = short_lived
     assert index.certbot("id", "-u").out == "4321\n"
-    index.says("nginx", "the new one is served", times=3, seconds=4 * _SHORT)
-    eventually(index.is_served, bool, seconds=_SHORT)
-    acme.box.remove()  # the service reports it when the next one is due
+    index.wait_for_message("nginx", "the new one is served", times=3, seconds=4 * _SHORT_LIFETIME)
+    eventually(index.is_served, bool, seconds=_SHORT_LIFETIME)
+    acme.box.remove()  # test_an_unreachable_authority_is_reported waits for the message
 
 
-# files of one's own
+# provided certificates
 
 
-def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], images: str, tmp_path: Path) -> None:
-    bed, _, address = place
+def test_a_provided_certificate(network_with_acme: tuple[Bed, Acme, str], images: str, tmp_path: Path) -> None:
+    bed, _, address = network_with_acme
     authority = Authority()
     made = deploy(
         bed, address, copies.copy(tmp_path / "ppm"), tmp_path, "provided", (9080, 9443, 9081), PPM_TAG=images
@@ -401,22 +405,22 @@ def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], images: st
     key, chain = (made.checkout / "docker" / "local" / "tls" / name for name in ("privkey.pem", "fullchain.pem"))
     env = made.checkout / "docker" / ".env"
     env.write_text("PPM_UID=4321\n")
-    said = secured.configure(made.checkout, provide("first"))
+    output = secured.configure(made.checkout, provide("first"))
     made.take_settings()
     assert key.stat().st_mode & 0o777 == 0o600
     if os.geteuid() == 0:
         assert key.stat().st_uid == 4321, "given to the user that nginx runs as"
-        assert "chown" not in said
+        assert "chown" not in output
     else:
-        assert f"sudo chown 4321 {key}" in " ".join(said.split())
+        assert f"sudo chown 4321 {key}" in " ".join(output.split())
     try:
-        # as it is for one who is not root
+        # as without root
         os.chown(key, 0, 0)
         made.compose.call("up", "--detach", "--no-build")
-        said = made.says(
+        output = made.wait_for_message(
             "nginx", "/etc/ppm/tls/privkey.pem can't be read by uid 10001, gid 10001; its owner is uid 0"
         )
-        assert "sudo chown 10001:10001" in said
+        assert "sudo chown 10001:10001" in output
         os.chown(key, *composed.OWNER)
         made.compose.up()
         first = made.certificate()
@@ -425,7 +429,7 @@ def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], images: st
         env.write_text(env.read_text().replace("PPM_UID=4321\n", ""))
         assert "changed=1 " in secured.configure(made.checkout, provide("second")), "nothing but the pair has changed"
         eventually(made.certificate, lambda found: found.serial != first.serial, seconds=60)
-        made.says("nginx", "the new one is served")
+        made.wait_for_message("nginx", "the new one is served")
 
         mine = key.read_bytes()
         other = authority.issue(tmp_path / "other", DOMAIN)[1].read_bytes()
@@ -451,11 +455,13 @@ def test_a_certificate_that_is_provided(place: tuple[Bed, Acme, str], images: st
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_an_authority_that_is_down_is_said_to_be(short: tuple[Encrypted, Acme]) -> None:
-    """At the renewal that is due next; what is there is served on, even when it has ended."""
-    index, acme = short
+def test_an_unreachable_authority_is_reported(short_lived: tuple[TlsDeployment, Acme]) -> None:
+    """It is reported at the next renewal; nginx serves the old certificate, even when it has expired."""
+    index, acme = short_lived
     acme.box.remove()
-    said = index.says("certbot", "No certificate for index.test: this host does not reach", seconds=2 * _SHORT)
-    assert "The next try is at" in said
+    log = index.wait_for_message(
+        "certbot", "No certificate for index.test: this host does not reach", seconds=2 * _SHORT_LIFETIME
+    )
+    assert "The next try is at" in log
     with index.session() as session:
         assert session.get(f"https://{DOMAIN}/healthz", verify=False).text == "ok\n"

@@ -1,4 +1,4 @@
-"""The table of attacks, on a host that site.yml has made an index: `pytest -s` prints it."""
+"""The table of attacks on a host that site.yml made; `pytest -s` prints it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tm
 
 @pytest.fixture
 def attacked(deployed: Callable[[int], Deployed]) -> Deployed:
-    """A host with a project that has every side file, and something planted wherever something may lie."""
+    """Publish a project with all kinds of side files, and plant files in every folder of the volume."""
     index = deployed(13)
     for version in ("1.0", "2.0", "3.0"):
         answer = index.upload(wheels.wheel("attacked", version))
@@ -29,7 +29,7 @@ def attacked(deployed: Callable[[int], Deployed]) -> Deployed:
 
 
 def test_every_attack_is_refused(attacked: Deployed) -> None:
-    """Also: 401 comes before anything else, and no secret that was sent to the wrong place is in a log."""
+    """A missing credential always gets a 401, and no secret that an attack sent is in a log."""
     files = "$(find credentials -type f) audit.jsonl packages/attacked/.status packages/attacked/*.upload"
     hidden = attacked.host.run(f"cd /srv/ppm && head -qn 3 {files}").out
     target = Target(

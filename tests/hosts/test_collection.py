@@ -1,4 +1,4 @@
-"""The collection ppm.index: built from this checkout, installed into an empty folder, and enough to make an index."""
+"""The collection ppm.index: built from this checkout and installed into an empty folder, it makes an index."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def galaxy(*arguments: str, folder: Path) -> None:
 
 
 def test_an_installed_collection_makes_an_index(new_host: Callable[..., Host], acme: Acme, tmp_path: Path) -> None:
-    """Guards what galaxy.yml leaves out, and names that only resolve inside a checkout."""
+    """This finds files that galaxy.yml leaves out, and names that only resolve inside a checkout."""
     galaxy("build", "--output-path", str(tmp_path), folder=CHECKOUT)
     (built,) = tmp_path.glob("ppm-index-*.tar.gz")
     galaxy("install", "--no-deps", str(built), "-p", str(tmp_path / "collections"), folder=tmp_path)

@@ -1,6 +1,6 @@
-"""Users and tokens that the inventory declares, and credentials that expire while no application runs.
+"""Users and tokens declared in the inventory, and credentials that expire while the application is stopped.
 
-The host is the session's; who is declared here is gone afterwards.
+The host is shared by the session; declared users are removed afterwards.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def index(deployed: Callable[[int], Deployed]) -> Deployed:
 
 @pytest.fixture
 def declare(index: Deployed, tmp_path: Path) -> Callable[..., Result]:
-    """Run the role with these users and tokens; the roles that it depends on have run with the host."""
+    """Run only the role with these users and tokens; its dependencies ran when the host was made."""
     path = tmp_path / "credentials.yml"
     path.write_text(PLAYBOOK)
 
@@ -48,8 +48,8 @@ def declare(index: Deployed, tmp_path: Path) -> Callable[..., Result]:
 
 
 @contextlib.contextmanager
-def by_hand(index: Deployed, name: str) -> Iterator[str]:
-    """A user whom somebody made on the host, with the secret."""
+def user_made_on_host(index: Deployed, name: str) -> Iterator[str]:
+    """Add a user on the host, and yield the secret."""
     secret = index.ppmctl(f"user add {name} --role reader 2>/dev/null").strip()
     try:
         yield secret
@@ -70,7 +70,7 @@ def test_the_inventory_declares_users_and_tokens(index: Deployed, declare: Calla
         ],
         "ppm_tokens": [{"name": "decl-ci+deploy", "role": "reader", "secret": other}],
     }
-    with by_hand(index, "decl-hand") as mine:
+    with user_made_on_host(index, "decl-hand") as mine:
         before = index.host.run(HASHES).out
         try:
             first = declare(**declared)
@@ -103,24 +103,24 @@ def test_the_inventory_declares_users_and_tokens(index: Deployed, declare: Calla
 
 
 @pytest.mark.parametrize("release", [13, 12])
-def test_the_same_commands_from_elsewhere(release: int, deployed: Callable[[int], Deployed], tmp_path: Path) -> None:
-    """By ssh as root, and as an administrator with sudo; what they say and exit with, read and write is the same."""
-    there = deployed(release)
+def test_commands_over_ssh(release: int, deployed: Callable[[int], Deployed], tmp_path: Path) -> None:
+    """Output, exit codes and files are those of local commands, as root and as an administrator with sudo."""
+    index = deployed(release)
     home = tmp_path / "home"
-    key = there.host.run("cat /etc/ssh/ssh_host_ed25519_key.pub").out
+    key = index.host.run("cat /etc/ssh/ssh_host_ed25519_key.pub").out
     (home / ".ssh").mkdir(parents=True, mode=0o700)
-    (home / ".ssh" / "known_hosts").write_text(f"{there.host.address} {key}")
+    (home / ".ssh" / "known_hosts").write_text(f"{index.host.address} {key}")
     (home / ".ssh" / "config").write_text(
-        f"Host *\n  IdentityFile {there.host.key}\n  IdentitiesOnly yes\n"
+        f"Host *\n  IdentityFile {index.host.key}\n  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {home / '.ssh' / 'known_hosts'}\n"
     )
-    scheme = "ssh" if there.host.user == "root" else "ssh+sudo"
-    target = f"{scheme}://{there.host.user}@{there.host.address}"
+    scheme = "ssh" if index.host.user == "root" else "ssh+sudo"
+    target = f"{scheme}://{index.host.user}@{index.host.address}"
 
     def on(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         return ppmctl(*arguments, "--on", target, expect=expect, env=sshd.at_home(home))
 
-    assert on("user", "list").stdout == there.ppmctl("user list")
+    assert on("user", "list").stdout == index.ppmctl("user list")
     assert "no credential 'decl-nobody'" in on("user", "remove", "decl-nobody", expect=1).stderr
     file, given, secret = tmp_path / "token", tmp_path / "users.yml", secrets.token_hex(32)
     given.write_text(f"users: [{{name: decl-far, role: reader, secret: {secret}}}]\n")
@@ -128,28 +128,28 @@ def test_the_same_commands_from_elsewhere(release: int, deployed: Callable[[int]
         assert on("token", "create", "admin+far", "--role", "reader", "--output", str(file)).stdout == ""
         user, _, issued = file.read_text().strip().partition(":")
         assert file.stat().st_mode & 0o777 == 0o600
-        assert status(there, (user, issued)) == 200
+        assert status(index, (user, issued)) == 200
         on("user", "apply", str(given))
-        assert status(there, ("decl-far", secret)) == 200
-        said = there.host.run("journalctl --no-pager -b; cat /srv/ppm/audit.jsonl").out
-        assert secret not in said
-        assert issued not in said
-        assert there.host.run("find /tmp /var/tmp -name '*users.yml' -o -name '*-token'").out == ""
+        assert status(index, ("decl-far", secret)) == 200
+        logs = index.host.run("journalctl --no-pager -b; cat /srv/ppm/audit.jsonl").out
+        assert secret not in logs
+        assert issued not in logs
+        assert index.host.run("find /tmp /var/tmp -name '*users.yml' -o -name '*-token'").out == ""
     finally:
         on("token", "revoke", "admin+far")
         on("user", "remove", "decl-far")
-    assert status(there, (user, issued)) == 401
+    assert status(index, (user, issued)) == 401
 
 
-def test_the_first_admin_came_with_the_host(index: Deployed) -> None:
-    """Made where there was none; the runs since have made no other one."""
+def test_site_yml_made_the_first_admin_once(index: Deployed) -> None:
+    """The first run made it, and later runs made no other."""
     assert index.host.box.get(FIRST_CREDENTIAL).decode().strip() == f"{index.user}:{index.secret}"
     assert status(index, index.auth) == 200
     assert "credentials : Make the first admin if there is no admin" in index.first.changed
 
 
-def test_the_units_that_prune(index: Deployed) -> None:
-    """Twice a minute and to the second; in the sandbox of the application, and silent when there is nothing to do."""
+def test_the_prune_timer_and_service(index: Deployed) -> None:
+    """The timer fires exactly every 30 s; the service has the application's sandbox, and logs nothing if idle."""
     shown = index.host.run("systemctl show -p TimersCalendar -p AccuracyUSec -p ActiveState ppm-prune.timer").out
     assert "OnCalendar=*-*-* *:*:00/30 " in shown
     assert "AccuracyUSec=1s" in shown
@@ -165,8 +165,8 @@ def test_the_units_that_prune(index: Deployed) -> None:
     assert "Finished" not in journal
 
 
-def test_expiry_holds_for_reads_while_the_application_is_stopped(index: Deployed) -> None:
-    """As the timer does it, only oftener; the same token lets in with the application down until its time is over."""
+def test_expired_tokens_can_not_read_while_the_application_is_stopped(index: Deployed) -> None:
+    """The timer fires every 2 s in this test; with the application stopped, a token is valid until it expires."""
     often = "[Timer]\\nOnCalendar=\\nOnCalendar=*:*:00/2\\n"
     index.host.run(f"mkdir -p {Path(TIMER).parent} && printf '{often}' > {TIMER}")
     index.host.run("systemctl daemon-reload && systemctl restart ppm-prune.timer")

@@ -1,4 +1,4 @@
-"""What installs and uploads make of it when the application is stopped, killed, stuck or can't start."""
+"""Installs and uploads while the application is stopped, killed, stuck or can't start."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from support.streams import Made
 from testbed.acme import Acme
 from testbed.clients import Client
 
-KILLS = 12  # while it serves; after each another one, while it starts again
-CRASHES = 8  # systemd gives up after 5 where nobody tells it otherwise
+KILLS = 12  # while it serves; each is followed by another while it starts again
+CRASHES = 8  # by default systemd gives up after 5
 DROP_IN = "/run/systemd/system/ppm.service.d/test.conf"
 
 
@@ -45,7 +45,7 @@ def wire(index: Deployed) -> Wire:
 
 @pytest.fixture(scope="module")
 def reads(index: Deployed, wire: Wire) -> Reads:
-    """What nginx answers before the tests, and has to answer in them: they add files, and no project."""
+    """Record what nginx answers before the tests, and has to answer during them: they add files but no projects."""
     projects = {"uploaded", *(f"uploaded-{number}" for number in range(4))}
     for project in projects:
         planted.upload(wire, planted.fresh(project))
@@ -58,8 +58,8 @@ def reads(index: Deployed, wire: Wire) -> Reads:
     return planted.reads(index)
 
 
-def is_clean(reply: Reply) -> None:
-    """A 503 that a client can act on: when to come again, and why, in words."""
+def require_clean_503(reply: Reply) -> None:
+    """Fail unless the answer is a 503 with Retry-After and a reason in plain text."""
     assert reply.status == 503, str(reply)
     assert reply.headers["retry-after"].isdecimal(), str(reply)
     assert reply.headers["content-type"].startswith("text/plain"), str(reply)
@@ -67,22 +67,22 @@ def is_clean(reply: Reply) -> None:
     assert "strict-transport-security" in reply.headers, str(reply)
 
 
-def until_uploaded(wire: Wire, made: Made) -> int:
-    """Upload as a person would who repeats it until it is done; how often that was answered with a 503.
+def upload_until_it_succeeds(wire: Wire, made: Made) -> int:
+    """Repeat an upload until it succeeds, and return how often it was answered with a 503.
 
-    A broken connection, or any other answer, fails.
+    Fail on a broken connection or any other answer.
     """
     for attempt in range(60):
         reply = wire.upload(made)
         if reply.status == 200 or (attempt and reply.status == 409 and b"same content" in reply.body):
             return attempt
-        is_clean(reply)
+        require_clean_503(reply)
         time.sleep(1)
     raise AssertionError(f"not after {attempt} attempts: {made.filename}")
 
 
-def is_whole(index: Deployed, wire: Wire, made: list[Made]) -> None:
-    """All that was uploaded is listed and handed out, nothing else is left, and the volume agrees with itself."""
+def require_complete(index: Deployed, wire: Wire, made: list[Made]) -> None:
+    """Fail unless all uploads are listed and served, nothing is left over, and `index check` succeeds."""
     for project in sorted({one.project for one in made}):
         listed = {file["filename"]: file["hashes"]["sha256"] for file in index.page(project)["files"]}
         for one in made:
@@ -100,8 +100,8 @@ def main_pid(index: Deployed) -> int:
 
 
 @contextlib.contextmanager
-def unit_with(index: Deployed, *settings: str) -> Iterator[None]:
-    """The service with other settings, meanwhile."""
+def changed_unit(index: Deployed, *settings: str) -> Iterator[None]:
+    """Run the service with other settings in this context."""
     lines = "\\n".join(("[Service]", *settings, ""))
     index.host.run(f"mkdir -p $(dirname {DROP_IN}); printf '{lines}' >{DROP_IN}; systemctl daemon-reload")
     index.host.run("systemctl restart ppm.service")
@@ -111,9 +111,9 @@ def unit_with(index: Deployed, *settings: str) -> Iterator[None]:
         index.host.run(f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart ppm.service")
 
 
-def test_installs_go_on_without_the_application(index: Deployed, wire: Wire, reads: Reads, user: Client) -> None:
-    """nginx used to answer 502, or its own page, where it did not wait."""
-    large = planted.fresh("uploaded", size=1 << 20)  # its body lies on the disk meanwhile
+def test_installs_work_without_the_application(index: Deployed, wire: Wire, reads: Reads, user: Client) -> None:
+    """nginx used to answer with a 502 or its own page."""
+    large = planted.fresh("uploaded", size=1 << 20)  # so large that nginx buffers the body on the disk
     index.host.run("systemctl stop ppm.socket ppm.service")
     try:
         for _ in range(3):
@@ -121,9 +121,9 @@ def test_installs_go_on_without_the_application(index: Deployed, wire: Wire, rea
         user.run(f"pip/bin/pip install -q --retries 0 --no-cache-dir -i {index.simple} {planted.PROJECT}")
         user.run(f"uv pip install -q --python uv --no-cache -i {index.simple} {planted.PROJECT}", UV_HTTP_RETRIES="0")
 
-        is_clean(wire.upload(planted.fresh("uploaded")))
-        is_clean(wire.upload(large))
-        is_clean(wire.ask("GET", f"/simple/{planted.PROJECT}/", headers={"Accept": planted.UNDECIDED}))
+        require_clean_503(wire.upload(planted.fresh("uploaded")))
+        require_clean_503(wire.upload(large))
+        require_clean_503(wire.ask("GET", f"/simple/{planted.PROJECT}/", headers={"Accept": planted.UNDECIDED}))
         assert wire.upload(planted.fresh("uploaded"), is_signed=False).status == 401
         assert wire.ask("GET", "/", is_signed=False).status == 401
         twine = planted.fresh("uploaded")
@@ -138,33 +138,33 @@ def test_installs_go_on_without_the_application(index: Deployed, wire: Wire, rea
         index.host.run("systemctl start ppm.socket ppm.service")
     planted.upload(wire, large)
     user.run(command, **credential)
-    is_whole(index, wire, [large, twine])
+    require_complete(index, wire, [large, twine])
 
 
 def test_the_socket_alone_starts_the_application(index: Deployed, wire: Wire) -> None:
-    """The upload that finds it stopped waits for it."""
+    """An upload that finds it stopped waits for it."""
     index.host.run("systemctl stop ppm.service")
     made = planted.fresh("uploaded")
     planted.upload(wire, made)
     assert main_pid(index)
-    is_whole(index, wire, [made])
+    require_complete(index, wire, [made])
 
 
 def test_an_application_that_is_killed_over_and_over(
     index: Deployed, wire: Wire, reads: Reads, figures: list[str]
 ) -> None:
-    """Kill all its processes at random moments: reads go on, and uploads end right when they are repeated."""
+    """All its processes are killed at random moments: reads work, and uploads succeed when repeated."""
     chance = random.Random(evidence.seed())
     done: list[Made] = []
     repeated: list[int] = []
 
     def send(project: str, _number: int) -> None:
         made = planted.fresh(project, size=streams.some_size(chance))
-        repeated.append(until_uploaded(wire, made))
+        repeated.append(upload_until_it_succeeds(wire, made))
         done.append(made)
 
     def publish(number: int) -> None:
-        """`ppmctl publish` repeats it by itself."""
+        """Publish with `ppmctl publish`, which retries by itself."""
         made = planted.fresh("uploaded-0")
         file = f"/root/{made.filename}"
         index.host.box.put(file, made.content)
@@ -193,7 +193,7 @@ def test_an_application_that_is_killed_over_and_over(
     assert restarts(index) - before >= KILLS
     assert unlucky, "no upload was ever interrupted: this showed nothing"
     planted.upload(wire, made := planted.fresh("uploaded"))
-    is_whole(index, wire, [*done, made])
+    require_complete(index, wire, [*done, made])
     reads.ask_all()
 
 
@@ -204,27 +204,27 @@ def restarts(index: Deployed) -> int:
 def test_an_application_that_hangs_is_restarted(
     index: Deployed, wire: Wire, reads: Reads, figures: list[str]
 ) -> None:
-    """All of it, or its worker. What a client that waits at the socket sees is an upload that takes longer."""
+    """The whole service hangs, or only its worker. A waiting client sees only a slower upload."""
     uploaded = []
-    with unit_with(index, "WatchdogSec=3"), ThreadPoolExecutor(1) as pool:
-        for who in ("all of it", "its worker"):
+    with changed_unit(index, "WatchdogSec=3"), ThreadPoolExecutor(1) as pool:
+        for processes in ("all of it", "its worker"):
             stuck = main_pid(index)
             worker = f"kill -STOP $(cat /proc/{stuck}/task/{stuck}/children)"
-            everybody = "systemctl kill --signal=STOP --kill-whom=all ppm.service"
-            index.host.run(worker if who == "its worker" else everybody)
+            whole_service = "systemctl kill --signal=STOP --kill-whom=all ppm.service"
+            index.host.run(worker if processes == "its worker" else whole_service)
             began = time.monotonic()
             uploaded.append(planted.fresh("uploaded"))
             sent = pool.submit(planted.upload, wire, uploaded[-1])
             reads.ask_all()
             sent.result(timeout=60)
             took = time.monotonic() - began
-            figures.append(f"    hung ({who}): an upload was done after {took:.1f} s, WatchdogSec=3")
-            assert main_pid(index) not in (stuck, 0), who
-    is_whole(index, wire, uploaded)
+            figures.append(f"    hung ({processes}): an upload was done after {took:.1f} s, WatchdogSec=3")
+            assert main_pid(index) not in (stuck, 0), processes
+    require_complete(index, wire, uploaded)
 
 
 def test_an_application_that_can_not_start(index: Deployed, wire: Wire, reads: Reads) -> None:
-    """Its socket stays, however often it crashes; what was sent meanwhile is answered once it is mended."""
+    """Its socket stays open however often it crashes, and waiting requests are answered after the repair."""
     made = planted.fresh("uploaded")
     index.host.run("cp -p /etc/ppm/ppm.env /root/ppm.env; echo PPM_THREADS=none >>/etc/ppm/ppm.env")
     try:
@@ -243,4 +243,4 @@ def test_an_application_that_can_not_start(index: Deployed, wire: Wire, reads: R
             assert reply.status == 200, str(reply)
     finally:
         index.host.run("cp -p /root/ppm.env /etc/ppm/ppm.env; rm /root/ppm.env")
-    is_whole(index, wire, [made])
+    require_complete(index, wire, [made])

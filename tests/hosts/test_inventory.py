@@ -1,4 +1,4 @@
-"""What stops before anything was changed, and what a dry run leaves behind: on hosts that are bare, and stay so."""
+"""Refusals of site.yml before anything is changed, and dry runs: bare hosts stay unchanged."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from testbed.hosts import Host
 from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
-# What a look at a host leaves: of logs, of sudo and of Ansible's own.
-PASSING = (
+# Files that a mere look at a host changes: logs, and those of sudo and Ansible.
+IGNORED = (
     *("/var/log", "/var/lib/systemd", "/var/lib/sudo", "/root/.ansible*", "/home/admin/.ansible*"),
     *("/home/admin/.sudo_as_admin*", "/tmp", "/run", "/proc", "/sys", "/dev"),
 )
@@ -27,16 +27,16 @@ PASSING = (
 
 @pytest.fixture(scope="module")
 def bare(new_shared_host: Callable[..., Host]) -> dict[int, Host]:
-    """A bare host of each release that nothing has been changed on: to come in as root, or as a user with sudo."""
+    """Make a bare host of each release; login is as root on Debian 13, and as a user with sudo on Debian 12."""
     volumes = {"/srv/small": "size=20m", "/srv/fixed": "ro"}
     return {release: new_shared_host(release, sudo=release == 12, tmpfs=volumes) for release in (13, 12)}
 
 
 @pytest.fixture
 def site(acme: Acme, tmp_path: Path) -> Callable[..., Result]:
-    """Run site.yml once for several hosts, or for one that the inventory has under several names.
+    """Run site.yml once for several hosts, or for one host under several names in the inventory.
 
-    `named` maps a name in the inventory to the host and what it sets besides; a value of None leaves a variable out.
+    `named` maps a name in the inventory to the host and further variables; a value of None omits a variable.
     """
 
     def run(named: Mapping[str, tuple[Host, Mapping[str, object]]], *arguments: str, expect: int) -> Result:
@@ -57,19 +57,19 @@ def site(acme: Acme, tmp_path: Path) -> Callable[..., Result]:
 
 @contextlib.contextmanager
 def untouched(*hosts: Host) -> Iterator[None]:
-    """Fail if a package, a file, a user or a unit is another one afterwards."""
+    """Fail if packages, files, users or units differ afterwards."""
 
-    def look() -> dict[tuple[str, str], str]:
-        found = {}
+    def snapshot() -> dict[tuple[str, str], str]:
+        contents = {}
         for host in hosts:
-            there = files(host, "/", leave_out=PASSING)
-            there["packages"] = host.run("dpkg-query -W; systemctl list-unit-files --no-legend").out
-            found |= {(host.name, path): what for path, what in there.items()}
-        return found
+            on_host = files(host, "/", leave_out=IGNORED)
+            on_host["packages"] = host.run("dpkg-query -W; systemctl list-unit-files --no-legend").out
+            contents |= {(host.name, path): state for path, state in on_host.items()}
+        return contents
 
-    before = look()
+    before = snapshot()
     yield
-    after = look()
+    after = snapshot()
     changed = {path for path in before | after if before.get(path) != after.get(path)}
     assert {path: (before.get(path), after.get(path)) for path in changed} == {}
 
@@ -88,14 +88,14 @@ def test_a_dry_run_on_a_bare_host_shows_all_and_changes_nothing(
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """What an inventory sets for a host with the release `debian`, and each problem that is named."""
+    """The variables of a host with Debian release `debian`, and all problems that have to be named."""
 
     debian: int = 13
     problems: tuple[str, ...]
     values: dict[str, object] = field(default_factory=dict)
 
 
-# Commands after which a host can't become an index, each with its repair; every name of the host has all its faults.
+# Commands that make a host unsuitable, each with its repair; they hold for all inventory names of a host.
 FAULTS = {
     13: (
         ("touch /srv/file", "rm /srv/file"),
@@ -172,7 +172,7 @@ REFUSALS = {
     "no-files": Refused(
         values={
             "ppm_tls": "provided",
-            "ppm_tls_certificate": str(CHECKOUT / "README.md"),  # it can be read, and is none
+            "ppm_tls_certificate": str(CHECKOUT / "README.md"),  # readable, but not a certificate
             "ppm_tls_key": "/nowhere/key.pem",
         },
         problems=("ppm_tls_key: /nowhere/key.pem can't be read: there is no such file.",),
@@ -180,10 +180,10 @@ REFUSALS = {
 }
 
 
-def test_what_cant_become_an_index_is_left_alone_and_all_reasons_are_named(
+def test_unsuitable_hosts_are_unchanged_and_all_reasons_are_named(
     bare: dict[int, Host], site: Callable[..., Result]
 ) -> None:
-    """All in one run: a host has several names in the inventory, each with other variables."""
+    """All are tested in one run: a host has several names in the inventory, each with other variables."""
     try:
         for release, faults in FAULTS.items():
             for command, _ in faults:
@@ -206,7 +206,7 @@ def test_what_cant_become_an_index_is_left_alone_and_all_reasons_are_named(
 
 
 def problems(result: Result, name: str) -> list[str]:
-    """Return what site.yml names as in the way on a host."""
+    """Return the problems that site.yml names for a host."""
     (failed,) = re.findall(
         rf"^fatal: \[{name}\]: FAILED! =>.*?Nothing was changed on this host\. The problems:\n(.*?)^\S",
         result.output,

@@ -1,4 +1,4 @@
-"""The README's part on hosts, and what `make host` prints, by one who pastes it: every command as it stands."""
+"""The README's section on hosts, and the output of `make host`: every command is run unchanged."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from testbed.acme import Acme
 from testbed.bed import Bed
 from testbed.hosts import Host
 
-# two hosts from nothing, and each playbook of the README: 5 minutes on an idle machine, 15 on a busy one
+# two hosts from nothing and each playbook of the README take 5 minutes on an idle machine, 15 on a busy one
 pytestmark = pytest.mark.timeout(1800)
 
-TO_SEE_IT, *YOURS = readme.blocks()["On a host"]
-FOREIGN = ("ANSIBLE", "MAKE", "MFLAGS", "ARGS", "VIRTUAL_ENV", "PPM", "HOST_PORT")
+MAKE_HOST_BLOCK, *OWN_HOST_BLOCKS = readme.blocks()["On a host"]
+REMOVED_VARIABLES = ("ANSIBLE", "MAKE", "MFLAGS", "ARGS", "VIRTUAL_ENV", "PPM", "HOST_PORT")
 
 
 @pytest.fixture(scope="module")
 def environ() -> dict[str, str]:
-    """The environment of the commands, without settings that their user does not have."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    """Return the environment of the commands, without settings that a user does not have."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(REMOVED_VARIABLES)}
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Iterator[Path]:
-    """A clone of this checkout with the .venv of these tests; its host is removed with the module.
+    """Make a clone of this checkout with the .venv of these tests; its host is removed after the module.
 
-    A .venv from nothing is made by `make up` in tests/e2e/test_readme.py, and by `make compose-config`, which needs
-    Ansible, in tests/docker/test_readme_docker.py.
+    tests/e2e/test_readme.py makes a .venv from nothing with `make up`, and tests/docker/test_readme_docker.py makes
+    one with Ansible, for `make compose-config`.
     """
     folder = copies.copy(tmp_path_factory.mktemp("clone") / "ppm")
     copies.add_environment(folder)
@@ -69,19 +69,19 @@ def run(checkout: Path, environ: dict[str, str]) -> Callable[..., subprocess.Com
 
 
 def containers(bed: Bed, lease: str) -> list[str]:
-    """Return the names of the containers of a lease that run."""
+    """Return the names of a lease's running containers."""
     return sorted(box.name for box in bed.engine.api.containers.list(filters={"label": f"ppm-testbed.lease={lease}"}))
 
 
 def test_make_host(
     checkout: Path, bed: Bed, run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    up, look, down = TO_SEE_IT.splitlines()
+    up, look, down = MAKE_HOST_BLOCK.splitlines()
     first = run(up)
     assert "Active: active (running)" in run(look).stdout
     folder = checkout / ".host"
 
-    # what it leaves for scripts
+    # files for scripts
     url = (folder / "url").read_text().strip()
     assert re.fullmatch(r"https://localhost:\d+", url)
     user, secret = (folder / "credential").read_text().strip().split(":")
@@ -91,10 +91,10 @@ def test_make_host(
         session.verify = str(folder / "ca.pem")
         assert session.get(f"{url}/simple/", timeout=30).status_code == 401
         assert session.get(f"{url}/simple/", auth=(user, secret), timeout=30).status_code == 200
-    lease = (folder / "key.pub").read_text().split()[-1]  # the key is called by the lease
+    lease = (folder / "key.pub").read_text().split()[-1]  # the key's comment is the name of the lease
     assert containers(bed, lease) == [f"{lease}-acme", f"{lease}-host"]
 
-    # what it prints: the commands are those that are indented
+    # printed commands: the indented lines
     assert secret not in first.stdout + first.stderr
     script = textwrap.dedent(
         "\n".join(line for line in first.stdout.splitlines() if line.startswith("    ") or not line)
@@ -104,14 +104,14 @@ def test_make_host(
     assert "published  ppm_hello-1.0-py3-none-any.whl" in done.stdout
     assert "Successfully installed ppm-hello-1.0" in done.stdout
 
-    # a command in it: as it is typed, its output and its exit code
+    # make host-exec: quoting, output and exit code
     typed = """make host-exec CMD='echo "$(id -un)" '\\''$HOME'\\'' "$((6 * 7))"; echo complaint >&2; exit 3'"""
     done = run(typed, code=2)
     assert (done.stdout, done.stderr.splitlines()[0]) == ("root $HOME 42\n", "complaint")
     assert "Error 3" in done.stderr
     assert "No command" in run("make host-exec", code=2).stderr
 
-    # again, after this machine was restarted: the same host, and an ACME server with another root
+    # again after a restart of this machine: the same host, and an ACME server with another root
     credential, trusted = (folder / "credential").read_text(), (folder / "ca.pem").read_bytes()
     run("make host-exec CMD='rm /srv/ppm/first-credential'")
     for name in containers(bed, lease):
@@ -126,7 +126,7 @@ def test_make_host(
     assert answer.status_code == 200
     assert "on port" in run(f"make host HOST_PORT={free_port()}", code=2).stderr
 
-    # and nothing is left
+    # nothing is left
     run(down)
     assert not folder.exists()
     of_lease = {"label": f"ppm-testbed.lease={lease}"}
@@ -138,7 +138,7 @@ def test_make_host(
 
 @pytest.fixture
 def editor(tmp_path: Path, acme: Acme, new_host: Callable[..., Host]) -> Path:
-    """An administrator: writes into the two files what they have, and what a laboratory's network needs besides."""
+    """Write an editor that fills in the two files, with the settings that the test network needs in addition."""
     host = new_host(13, domain="packages.test")
     authority = tmp_path / "authority.pem"
     authority.write_bytes(acme.ca())
@@ -164,8 +164,8 @@ def test_from_a_bare_host_to_an_index_and_to_a_newer_release_and_back(
     checkout: Path, editor: Path, environ: dict[str, str]
 ) -> None:
     printed = []
-    for block in YOURS:
-        if "upgrade.yml" in block:  # a newer checkout
+    for block in OWN_HOST_BLOCKS:
+        if "upgrade.yml" in block:  # upgrade from a newer checkout
             module = checkout / "ppmctl" / "__init__.py"
             module.write_text(module.read_text() + "\n# newer\n")
         printed.append(readme.paste(block, checkout, environ | {"EDITOR": str(editor)}))

@@ -1,6 +1,6 @@
-"""Each role by itself, in a playbook that has nothing but it; certificates of each source, and why there is none.
+"""Each role in a playbook of its own; certificates of each source, and reasons for no certificate.
 
-In the order of the file: each role runs on a host that has what the ones before it left.
+The order matters: each role runs on a host with the state that the roles before it left.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ PLAY = """\
 
 
 @dataclass(kw_only=True)
-class Single(Deployed):
-    """A host on which roles run one by one."""
+class HostForRoles(Deployed):
+    """A host on which tests run roles one by one."""
 
     def role(self, name: str, *arguments: str, expect: int = 0, **variables: object) -> Result:
         """Run one role."""
@@ -44,39 +44,39 @@ class Single(Deployed):
         return self.play(path, *arguments, expect=expect, **variables)
 
     def certificate_tasks(self, *arguments: str, expect: int = 0, **variables: object) -> Result:
-        """Run letsencrypt without the roles that it depends on, which have run and would change nothing."""
+        """Run letsencrypt without its dependencies, which have run already and would change nothing."""
         source = self.host.run("cat /etc/ppm/tls/source", check=False).out.strip()
-        known = {"certificate": source, "packages": ["certbot"]}
-        begin = ("--start-at-task", "letsencrypt : *", "-e", json.dumps({"base_host": known}))
-        return self.role("letsencrypt", *begin, *arguments, expect=expect, **variables)
+        facts = {"certificate": source, "packages": ["certbot"]}
+        start = ("--start-at-task", "letsencrypt : *", "-e", json.dumps({"base_host": facts}))
+        return self.role("letsencrypt", *start, *arguments, expect=expect, **variables)
 
     def workers(self) -> tuple[str, str]:
-        """The processes of nginx: the one that is started, and those that a reload replaces."""
+        """Return the processes of nginx: the main one, and the workers, which a reload replaces."""
         return (
             self.host.run("systemctl show -p MainPID --value nginx.service").out,
             self.host.run("pgrep -f 'nginx: worker' | sort").out,
         )
 
 
-def single(host: Host, acme: Acme, folder: Path) -> Single:
-    made = Single(host=host, folder=folder, ca=folder / "root.pem", variables=settings(host, acme, folder))
+def host_for_roles(host: Host, acme: Acme, folder: Path) -> HostForRoles:
+    made = HostForRoles(host=host, folder=folder, ca=folder / "root.pem", variables=settings(host, acme, folder))
     made.ca.write_bytes(acme.root())
     return made
 
 
 @pytest.fixture(scope="module")
-def web(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Single:
-    """For what serves: base, nginx, the certificate."""
-    return single(new_shared_host(13), acme, tmp_path_factory.mktemp("web"))
+def web(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> HostForRoles:
+    """Make the host for base, nginx and certificates."""
+    return host_for_roles(new_shared_host(13), acme, tmp_path_factory.mktemp("web"))
 
 
 @pytest.fixture(scope="module")
-def app(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> Single:
-    """For what is served: the application, its credentials."""
-    return single(new_shared_host(12, sudo=True), acme, tmp_path_factory.mktemp("app"))
+def app(new_shared_host: Callable[..., Host], acme: Acme, tmp_path_factory: pytest.TempPathFactory) -> HostForRoles:
+    """Make the host for the application and its credentials."""
+    return host_for_roles(new_shared_host(12, sudo=True), acme, tmp_path_factory.mktemp("app"))
 
 
-def test_base(web: Single) -> None:
+def test_base(web: HostForRoles) -> None:
     web.role("base")
     host = web.host
     assert host.run("stat -c '%U %G %a' /srv/ppm /srv/ppm/credentials").out == "ppm www-data 750\nppm www-data 2750\n"
@@ -87,8 +87,8 @@ def test_base(web: Single) -> None:
     assert host.run("ls /etc/nginx /opt/ppm", check=False).out == ""
 
 
-def test_pypiserver(app: Single) -> None:
-    """The application is up behind its socket, and nothing is in front of it."""
+def test_pypiserver(app: HostForRoles) -> None:
+    """The application answers on its socket, without nginx."""
     app.role("pypiserver")
     ask = (
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ppm/ppm.sock');"
@@ -99,23 +99,23 @@ def test_pypiserver(app: Single) -> None:
     assert app.host.run("command -v nginx", check=False).code
 
 
-def test_credentials(app: Single) -> None:
-    made = app.role("credentials", "--start-at-task", "credentials : *")  # what it depends on has just run
+def test_credentials(app: HostForRoles) -> None:
+    made = app.role("credentials", "--start-at-task", "credentials : *")  # its dependencies have just run
     first = "credentials : Make the first admin if there is no admin"
     assert made.changed == (first,)
     user, _, secret = app.host.run("cat /srv/ppm/first-credential").out.strip().partition(":")
     assert secret.startswith("ppm_")
     assert secret not in made.output
     assert user in app.host.run("ppmctl user list").out
-    # the administrator reads and deletes it; another run makes no other admin
+    # the administrator deletes the file; another run makes no other admin
     app.host.run("rm /srv/ppm/first-credential /srv/ppm/netrc")
     again = app.role("credentials", "--start-at-task", first)
     assert (again.host.ok, again.changed) == (1, ())
     assert app.host.run("ls /srv/ppm/first-credential", check=False).code
 
 
-def test_nginx(web: Single, tmp_path: Path) -> None:
-    """It starts without a certificate, on a temporary one of its own that no client trusts."""
+def test_nginx(web: HostForRoles, tmp_path: Path) -> None:
+    """Without a certificate it starts with a temporary one, which no client trusts."""
     web.role("nginx")
     assert web.host.run("nginx -t 2>&1 | tail -1").out.endswith("test is successful\n")
     with pytest.raises(requests.exceptions.SSLError):
@@ -130,7 +130,7 @@ def test_nginx(web: Single, tmp_path: Path) -> None:
         web.session.get(f"http://{web.domain}/", headers={"Host": "other.test"}, timeout=20)
 
 
-def test_a_certificate_of_the_hosts_own(web: Single, tmp_path: Path) -> None:
+def test_a_self_signed_certificate(web: HostForRoles, tmp_path: Path) -> None:
     before = web.workers()
     given = {"ppm_tls": "selfsigned", "ppm_acme_email": ""}
     made, again = web.certificate_tasks(**given), web.certificate_tasks(**given)
@@ -144,7 +144,7 @@ def test_a_certificate_of_the_hosts_own(web: Single, tmp_path: Path) -> None:
     assert web.host.run("command -v certbot", check=False).code, "nothing is installed that it does not need"
 
 
-# Why there is no certificate, and the message: a domain, whether the host looks at it first, another authority.
+# Reasons for no certificate: a domain, whether the host checks it first, another CA, and the message.
 # `{other}` is a host with another server, `{web}` the host itself.
 REFUSALS = {
     "no DNS": ("nowhere.test", True, "", "nowhere.test has no address in the DNS that this host asks"),
@@ -166,8 +166,8 @@ REFUSALS = {
 }
 
 
-def test_why_there_is_no_certificate(web: Single, app: Single, acme: Acme, tmp_path: Path) -> None:
-    """All reasons in one run, by the role's module; then one by the role. The host serves on as before."""
+def test_reasons_for_no_certificate(web: HostForRoles, app: HostForRoles, acme: Acme, tmp_path: Path) -> None:
+    """The role's module gets all of them in one run, then the role gets one. The host continues to serve."""
     web.host.run("apt-get install -y -qq --no-install-recommends certbot")
     app.host.run("systemd-run --unit=other --collect python3 -m http.server 80")
     names = {"web": web.domain, "other": app.domain}
@@ -211,29 +211,29 @@ def certificate_files(index: Deployed) -> str:
     return index.host.run("ls -l /etc/ppm/tls; cat /etc/ppm/tls/source").out
 
 
-def test_a_certificate_of_an_authority_after_one_that_was_refused(web: Single) -> None:
+def test_a_certificate_is_issued_after_a_refused_one(web: HostForRoles) -> None:
     web.role("letsencrypt")
-    assert eventually(lambda: issuer(web), lambda found: "Pebble" in found)
+    assert eventually(lambda: issuer_or_error(web), lambda found: "Pebble" in found)
     timer = web.host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer").out
     assert timer == "enabled\nactive\n"
 
 
-def issuer(index: Deployed, root: Path | None = None) -> str:
-    """Return who issued the certificate that is served, or why it does not lead to the root."""
+def issuer_or_error(index: Deployed, root: Path | None = None) -> str:
+    """Return the issuer of the served certificate, or the reason why it is not trusted."""
     try:
         return certificate(index, root=root).issuer
     except ssl.SSLCertVerificationError as exc:
         return str(exc)
 
 
-def test_a_certificate_that_is_provided_and_its_successor(web: Single, tmp_path: Path) -> None:
-    """With its chain; the next one, its key under ansible-vault, is served after a reload."""
+def test_a_provided_certificate_and_its_replacement(web: HostForRoles, tmp_path: Path) -> None:
+    """It is served with its chain; a new one, with its key in ansible-vault, is served after a reload."""
     authority = Authority()
     root = authority.write_root(tmp_path / "root.pem")
     chain, key = authority.issue(web.folder / "first", web.domain)
     before = web.workers()
     web.certificate_tasks(ppm_tls="provided", ppm_tls_certificate=str(chain), ppm_tls_key=str(key))
-    eventually(lambda: issuer(web, root), lambda found: "Issuing" in found)
+    eventually(lambda: issuer_or_error(web, root), lambda found: "Issuing" in found)
     first = certificate(web, root=root)
     assert web.host.run("stat -c '%F %a %U' /etc/ppm/tls/privkey.pem").out == "regular file 600 root\n"
 
@@ -261,7 +261,7 @@ def encrypt(path: Path, password: Path) -> None:
     assert path.read_text().startswith("$ANSIBLE_VAULT")
 
 
-def test_no_tls_behind_a_proxy_that_has_it(web: Single) -> None:
+def test_no_tls_behind_a_tls_proxy(web: HostForRoles) -> None:
     given = {"ppm_tls": "none", "ppm_trusted_proxies": ["0.0.0.0/0"], "ppm_acme_email": ""}
     web.role("letsencrypt", **given)
     eventually(lambda: web.host.run("cat /proc/net/tcp").out, lambda open_: " 00000000:01BB " not in open_)

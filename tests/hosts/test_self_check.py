@@ -1,4 +1,4 @@
-"""playbooks/self_check.yml sees what is broken, and only that; says what to do; and leaves nothing behind."""
+"""playbooks/self_check.yml reports all problems and nothing else, with remedies, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from testbed.playbook import Result
 PLAYBOOK = CHECKOUT / "playbooks" / "self_check.yml"
 PROJECT = "ppm-self-check"
 SECRET = r"ppm_[A-Za-z0-9_-]{40}"
-KEEP, BRING_BACK = "cp -a /etc/nginx /root/nginx-kept", "rm -r /etc/nginx; mv /root/nginx-kept /etc/nginx"
-# ends when no worker serves any more that did before
+SAVE_NGINX, RESTORE_NGINX = "cp -a /etc/nginx /root/nginx-kept", "rm -r /etc/nginx; mv /root/nginx-kept /etc/nginx"
+# the reload command below waits until all old workers have ended
 WORKERS = "pgrep -xf 'nginx: worker process'"
 RELOAD = (
     f"nginx -t && old=$({WORKERS}) && systemctl reload nginx"
@@ -30,42 +30,42 @@ def index(deployed: Callable[[int], Deployed]) -> Deployed:
     return deployed(13)
 
 
-def look(index: Deployed, *arguments: str, expect: int = 0, **more: object) -> Result:
-    """Run it as from a machine that trusts the index's authority; its DNS does not know the host."""
-    seat = {"self_check_address": index.host.address, "self_check_ca_certificates": [str(index.ca)]}
-    return index.play(PLAYBOOK, *arguments, expect=expect, **(seat | more))
+def self_check(index: Deployed, *arguments: str, expect: int = 0, **more: object) -> Result:
+    """Run it on a machine that trusts the index's CA, and whose DNS does not resolve the host."""
+    defaults = {"self_check_address": index.host.address, "self_check_ca_certificates": [str(index.ca)]}
+    return index.play(PLAYBOOK, *arguments, expect=expect, **(defaults | more))
 
 
-def wrong(result: Result) -> dict[str, str]:
-    """What it says is wrong: the check's name → what was found and the remedy, in one line."""
-    found = re.findall(r"^ +WRONG +(\S.*?)  +(.*)\n((?: {20,}.*\n)*)", result.output, re.MULTILINE)
-    return {name: " ".join(f"{said} {remedy}".split()) for name, said, remedy in found}
+def problems(result: Result) -> dict[str, str]:
+    """Return the reported problems: the check's name → the finding and the remedy, in one line."""
+    matches = re.findall(r"^ +WRONG +(\S.*?)  +(.*)\n((?: {20,}.*\n)*)", result.output, re.MULTILINE)
+    return {name: " ".join(f"{message} {remedy}".split()) for name, message, remedy in matches}
 
 
 @contextlib.contextmanager
-def broken(index: Deployed, command: str, mend: str) -> Iterator[None]:
+def broken(index: Deployed, command: str, repair: str) -> Iterator[None]:
     index.host.run(command)
     try:
         yield
     finally:
-        index.host.run(mend)
+        index.host.run(repair)
 
 
 @pytest.mark.parametrize("release", [13, 12], ids=["debian13", "debian12"])
-def test_nothing_is_wrong_with_what_site_yml_made_and_nothing_is_left(
+def test_self_check_of_a_healthy_host_finds_nothing_and_leaves_nothing(
     release: int, deployed: Callable[[int], Deployed]
 ) -> None:
-    """Nothing but a project without files, also of a run that was killed.
+    """Only a project without files is left, also after a run that was killed.
 
-    The secrets are in no log, however much Ansible is asked to say.
+    The secrets are in no log, even with the highest verbosity.
     """
     index = deployed(release)
     before = index.host.run("ppmctl user list --json").out
-    # what a run left that was killed
+    # leftovers of a run that was killed
     index.host.run("ppmctl token create ppm-self-check+killed --role publisher --expires 1s")
     killed = probe.make("1000000000.1")
     assert index.upload((killed.filename, killed.content)).status_code in (200, 409)
-    result = look(index, "-vvvv")
+    result = self_check(index, "-vvvv")
     assert re.search(r"^ +\d+ checks: \d+ ok, 1 not tried$", result.output, re.MULTILINE), result.output
     assert re.search(r"^ +not tried certificate +/etc/ppm/tls/", result.output, re.MULTILINE), "root's alone"
     for check in ("port 80", "challenges", "tls", "nginx", "versions", "http2", "strangers", "headers", "anonymous"):
@@ -82,28 +82,28 @@ def test_nothing_is_wrong_with_what_site_yml_made_and_nothing_is_left(
     assert index.host.run(f"({logs}) | grep -cE '{SECRET}'", check=False).out == "0\n"
 
 
-def test_in_check_mode_it_does_nothing(index: Deployed) -> None:
+def test_check_mode_does_nothing(index: Deployed) -> None:
     audit = index.host.run("cat /srv/ppm/audit.jsonl").out
-    assert "nothing is checked" in look(index, "--check", "--diff").output
+    assert "nothing is checked" in self_check(index, "--check", "--diff").output
     assert index.host.run("cat /srv/ppm/audit.jsonl").out == audit
 
 
-def test_an_application_that_is_down_is_named_and_reads_go_on(index: Deployed) -> None:
+def test_a_stopped_application_is_reported_while_reads_work(index: Deployed) -> None:
     with broken(index, "systemctl stop ppm.socket ppm.service", "systemctl start ppm.socket ppm.service"):
-        found = wrong(look(index, expect=2))
+        found = problems(self_check(index, expect=2))
     assert found.keys() == {"publish", "server"}
     assert "systemctl status ppm.socket ppm.service" in found["publish"]
 
 
-def test_all_that_is_wrong_is_said_at_once(index: Deployed) -> None:
-    """A list of packages that is open to everybody, a header that is gone, and a page that clients may keep."""
+def test_all_problems_are_reported_in_one_run(index: Deployed) -> None:
+    """The list of projects is public, a header is missing, and clients may cache a page."""
     edits = (
         "sed -i /Strict-Transport-Security/d /etc/nginx/ppm/headers.conf",
         "sed -i 's/^location = .simple.*/&\\n    auth_basic off;/' /etc/nginx/ppm/locations/pages.conf",
         "sed -i s/no-cache/max-age=600/ /etc/nginx/ppm/page.conf",
     )
-    with broken(index, f"{KEEP}; {' && '.join(edits)} && {RELOAD}", f"{BRING_BACK}; {RELOAD}"):
-        found = wrong(look(index, expect=2))
+    with broken(index, f"{SAVE_NGINX}; {' && '.join(edits)} && {RELOAD}", f"{RESTORE_NGINX}; {RELOAD}"):
+        found = problems(self_check(index, expect=2))
     assert found.keys() == {"headers", "anonymous", "pages"}
     assert "no Strict-Transport-Security (ppm_hsts_max_age)" in found["headers"]
     assert "200 (OK) instead of 401 for /simple/" in found["anonymous"]
@@ -112,8 +112,8 @@ def test_all_that_is_wrong_is_said_at_once(index: Deployed) -> None:
     assert "Run site.yml again" in found["anonymous"]
 
 
-def test_a_certificate_that_clients_refuse_gets_no_credential(index: Deployed) -> None:
-    """It is not the host's own, so whoever shows it may be anybody."""
+def test_no_credential_is_sent_to_an_untrusted_certificate(index: Deployed) -> None:
+    """Any server could present a certificate that is not the host's own."""
     make = (
         "openssl req -x509 -newkey rsa:2048 -nodes -keyout /root/key.pem -out /root/expired.pem -subj /CN=old.test"
         " -addext subjectAltName=DNS:old.test -not_before 20200101000000Z -not_after 20200401000000Z 2>&1"
@@ -121,11 +121,11 @@ def test_a_certificate_that_clients_refuse_gets_no_credential(index: Deployed) -
     serve = "sed -i 's#/etc/ppm/tls/fullchain.pem#/root/expired.pem#; s#/etc/ppm/tls/privkey.pem#/root/key.pem#'"
     with broken(
         index,
-        f"{KEEP}; {make} && {serve} /etc/nginx/ppm/site.conf && {RELOAD}",
-        f"{BRING_BACK}; rm /root/key.pem /root/expired.pem; {RELOAD}",
+        f"{SAVE_NGINX}; {make} && {serve} /etc/nginx/ppm/site.conf && {RELOAD}",
+        f"{RESTORE_NGINX}; rm /root/key.pem /root/expired.pem; {RELOAD}",
     ):
-        result = look(index, expect=2)
-    found = wrong(result)
+        result = self_check(index, expect=2)
+    found = problems(result)
     assert found.keys() == {"tls", "nginx"}
     faults = " ".join(re.findall(r"^ +WRONG +tls +(.*)$", result.output, re.MULTILINE))
     assert "it expired on 2020-04-01" in faults.replace("its certificate", "it")
@@ -135,9 +135,9 @@ def test_a_certificate_that_clients_refuse_gets_no_credential(index: Deployed) -
     assert re.search(r"not tried +refusals +not tried, because of: tls", result.output)
 
 
-def test_a_host_that_can_not_be_entered_is_still_looked_at_from_outside(index: Deployed) -> None:
+def test_a_host_without_ssh_access_is_checked_from_outside(index: Deployed) -> None:
     away = ("-e", "ansible_port=2", "-e", f"ansible_control_path={index.folder}/control")
-    result = look(index, *away, expect=2)
-    assert wrong(result).keys() == {"host"}
+    result = self_check(index, *away, expect=2)
+    assert problems(result).keys() == {"host"}
     assert re.search(r"ok +anonymous", result.output)
     assert re.search(r"not tried +install", result.output)

@@ -1,6 +1,6 @@
-"""From bare Debian to an index by one playbook; then changed, renewed and rebooted. Its clients are in tests/clients.
+"""site.yml makes an index of bare Debian; then it is changed, renewed and rebooted. tests/clients has its clients.
 
-The hosts are the session's. A test puts back what it changes.
+The hosts are shared by the session. A test restores what it changes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def test_one_run_makes_the_index_and_the_next_changes_nothing(index: Deployed) -
 
 
 def test_the_certificate_is_the_authoritys_with_its_chain(index: Deployed, acme: Acme) -> None:
-    found = certificate(index)
-    assert found.domains == [index.domain]
-    assert "Pebble Intermediate" in found.issuer
+    served = certificate(index)
+    assert served.domains == [index.domain]
+    assert "Pebble Intermediate" in served.issuer
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(f"https://{index.host.address}/healthz", verify=str(index.ca), timeout=10)
 
 
 def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> None:
-    """As the timer starts it, with the authority's own CA; not as root's shell would."""
+    """It is started as by the timer, with the CA of the ACME server, and without the environment of root's shell."""
     host, before = index.host, certificate(index)
     settings = f"/etc/letsencrypt/renewal/{index.domain}.conf"
     host.run(f"sed -i '1i renew_before_expiry = 99999 days' {settings}")
@@ -43,7 +43,7 @@ def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> No
         host.run("systemctl start certbot.service")
         renewed = eventually(lambda: certificate(index), lambda found: found.serial != before.serial)
 
-        # a broken site of another service: nginx keeps its configuration, and the journal has the error
+        # another service's site is broken: nginx keeps its configuration, and the journal has the error
         host.run("echo 'server {' > /etc/nginx/conf.d/broken.conf; systemctl start certbot.service")
         journal = host.run("journalctl -p err -n 40 --no-pager").out
         assert "broken.conf" in journal
@@ -64,16 +64,16 @@ START = "pypiserver : Start and enable the application"
 def test_a_variable_changes_what_it_should_and_nothing_else(
     deployed: Callable[[int], Deployed], reset: Callable[[Deployed], None]
 ) -> None:
-    """Some are of nginx alone, some of the application too; one that is set no more has no effect any more."""
+    """Some change only nginx, some the application too; a variable that is removed has no effect any more."""
     index = deployed(13)
     host = index.host
     where = ("/etc", "/opt", "/usr/local", "/srv/ppm", "/var/lib/ppm", "/root")
-    passing = ("/srv/ppm/incoming/*", "/srv/ppm/index/boot", "/srv/ppm/locks", "/root/.ansible*")
+    ignored = ("/srv/ppm/incoming/*", "/srv/ppm/index/boot", "/srv/ppm/locks", "/root/.ansible*")
 
-    def look() -> tuple[dict[str, str], str, str]:
+    def snapshot() -> tuple[dict[str, str], str, str]:
         main = "systemctl show -p MainPID --value"
         return (
-            files(host, *where, leave_out=passing),
+            files(host, *where, leave_out=ignored),
             host.run(f"{main} ppm.service").out,
             host.run(f"{main} nginx.service").out,
         )
@@ -89,15 +89,15 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
     of_nginx = {"ppm_hsts_max_age": 600}
     names = ("headers", "http", "locations/answers", "locations/application")
     paths = {f"/etc/nginx/ppm/{name}.conf" for name in names} | {"/etc/ppm/ppm.env"}
-    first, first_application, first_nginx = look()
+    first, first_application, first_nginx = snapshot()
     try:
         shown = index.play(SITE, "--check", "--diff", **of_both, **of_nginx)
         assert set(shown.changed) | {RELOAD} == {WRITE, RELOAD, SETTINGS, START}
         assert {path for path in paths if f"before: {path}\n" in shown.output} == paths
-        assert look() == (first, first_application, first_nginx), "--check changes nothing"
+        assert snapshot() == (first, first_application, first_nginx), "--check changes nothing"
 
         result = index.play(**of_both, **of_nginx)
-        second, second_application, second_nginx = look()
+        second, second_application, second_nginx = snapshot()
         assert set(result.changed) == {WRITE, RELOAD, SETTINGS, START}
         assert changed(first, second) == paths
         assert second_application != first_application
@@ -105,7 +105,7 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
         assert index.get("/simple/").headers["Strict-Transport-Security"] == "max-age=600"
 
         result = index.play(**of_both)
-        third, third_application, third_nginx = look()
+        third, third_application, third_nginx = snapshot()
         assert set(result.changed) == {WRITE, RELOAD}
         assert changed(second, third) == {"/etc/nginx/ppm/headers.conf"}
         assert digest(third) == digest(first) != digest(second)

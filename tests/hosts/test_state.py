@@ -1,4 +1,4 @@
-"""The state of a provisioned host: what runs on it, who may read and write what, and what a break-in would reach."""
+"""The state of a provisioned host: services, permissions, and what a compromised service could reach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testinfra.host import Host as Machine
 from testbed.hosts import ssh_options
 
 # user, group, mode
-MODES = {
+OWNERS_AND_MODES = {
     "/srv/ppm": ("ppm", "www-data", 0o750),
     "/srv/ppm/credentials": ("ppm", "www-data", 0o2750),
     "/srv/ppm/credentials/htpasswd": ("ppm", "www-data", 0o640),
@@ -40,7 +40,7 @@ MODES = {
 
 KEY = "/etc/ppm/tls/privkey.pem"
 
-# What the service itself would be made to do; each is refused but the last, which is its work.
+# Actions of a compromised service; all but the last, which is its work, have to fail.
 PROBE = """
     import ctypes, json, mmap, os, socket, stat
 
@@ -112,7 +112,7 @@ def index(request: pytest.FixtureRequest, deployed: Callable[[int], Deployed]) -
 
 @pytest.fixture
 def machine(index: Deployed) -> Machine:
-    """The host, for testinfra: over SSH, as an administrator comes in."""
+    """Return the host for testinfra: over SSH, as an administrator."""
     host = index.host
     control = f"-o ControlMaster=auto -o ControlPersist=60 -o ControlPath=/tmp/ppm-state-{host.box.id[:12]}"
     made: Machine = testinfra.get_host(
@@ -125,7 +125,7 @@ def machine(index: Deployed) -> Machine:
 
 
 def listening(machine: Machine, protocol: str) -> set[int]:
-    """The ports that something listens on, but for the engine's own DNS on 127.0.0.11."""
+    """Return the ports with listeners, without the engine's DNS on 127.0.0.11."""
     state = "0A" if protocol == "tcp" else "07"
     lines = machine.check_output(f"cat /proc/net/{protocol} /proc/net/{protocol}6").splitlines()
     fields = [line.split() for line in lines if not line.strip().startswith("sl")]
@@ -137,32 +137,32 @@ def test_only_ssh_http_and_https_are_open(machine: Machine) -> None:
     assert listening(machine, "udp") == set()
 
 
-def test_files_are_their_owners(machine: Machine) -> None:
+def test_owner_group_and_mode_of_files(machine: Machine) -> None:
     lines = machine.check_output(
-        f"stat -c '%n %U %G %a' {' '.join(MODES)}; stat -Lc 'key %U %G %a' {KEY}"
+        f"stat -c '%n %U %G %a' {' '.join(OWNERS_AND_MODES)}; stat -Lc 'key %U %G %a' {KEY}"
     ).splitlines()
     found = {path: (user, group, int(mode, 8)) for path, user, group, mode in map(str.split, lines)}
-    assert found == MODES | {"key": ("root", "root", 0o600)}
+    assert found == OWNERS_AND_MODES | {"key": ("root", "root", 0o600)}
 
 
-def test_nothing_is_open_to_the_world(machine: Machine) -> None:
+def test_nothing_is_world_writable(machine: Machine) -> None:
     where = "/srv/ppm /opt/ppm /etc/ppm /etc/nginx /etc/letsencrypt /etc/systemd/system /usr/local/bin /var/lib/ppm"
     assert machine.check_output(f"find {where} -perm -o+w ! -type l") == ""
     assert machine.check_output("find /opt/ppm ! -user root") == ""
     assert machine.check_output("find /srv/ppm -type f -perm /111") == ""
-    nginx_reads = "/srv/ppm/credentials /srv/ppm/credentials/nginx"  # what is made there is of its group
+    nginx_reads = "/srv/ppm/credentials /srv/ppm/credentials/nginx"  # setgid: new files get nginx's group
     but = " ".join(f"! -path {path}" for path in nginx_reads.split())
     assert machine.check_output(f"find /srv/ppm /opt/ppm -perm /6000 {but}") == ""
 
 
-def test_the_application_has_a_user_of_its_own(machine: Machine) -> None:
+def test_the_application_has_its_own_user(machine: Machine) -> None:
     user = machine.user("ppm")
     assert (user.shell, user.groups, user.password) == ("/usr/sbin/nologin", ["ppm"], "!")
     assert user.uid < 1000
     assert machine.user("www-data").groups == ["www-data"]
 
 
-def test_nothing_runs_that_is_not_needed(machine: Machine) -> None:
+def test_only_needed_services_run(machine: Machine) -> None:
     units = machine.check_output(
         "systemctl list-units --type=service,socket --state=running,listening --plain --no-legend"
     )
@@ -181,7 +181,7 @@ def test_nothing_runs_that_is_not_needed(machine: Machine) -> None:
     assert [name for name in packages if needless.fullmatch(name)] == []
 
 
-def test_the_units_hold_what_they_promise(machine: Machine) -> None:
+def test_limits_and_restart_settings_of_the_units(machine: Machine) -> None:
     wanted = {
         "ppm.service": {
             "MemoryMax": str(1 << 30),
@@ -202,15 +202,15 @@ def test_the_units_hold_what_they_promise(machine: Machine) -> None:
     assert current < 64, "of 128: the threads of requests and a few more"
 
 
-def test_systemd_calls_the_service_safe(machine: Machine) -> None:
-    said = machine.check_output("systemd-analyze security --no-pager ppm.service")
-    match = re.search(r"Overall exposure level for ppm\.service: ([0-9.]+)", said)
+def test_systemd_analyze_security_of_the_service(machine: Machine) -> None:
+    output = machine.check_output("systemd-analyze security --no-pager ppm.service")
+    match = re.search(r"Overall exposure level for ppm\.service: ([0-9.]+)", output)
     assert match
-    assert float(match[1]) <= 1.5, said
+    assert float(match[1]) <= 1.5, output
 
 
-def test_a_break_in_at_the_service_reaches_its_volume_alone(index: Deployed, machine: Machine) -> None:
-    """The very unit, with another program in place of the application."""
+def test_a_compromised_service_reaches_only_its_volume(index: Deployed, machine: Machine) -> None:
+    """The unit is the real one, with another program instead of the application."""
     unit = machine.file("/etc/systemd/system/ppm.service").content_string
     for line in ("Type", "NotifyAccess", "Restart", "RestartSec", "WatchdogSec", "Requires", "After"):
         unit = re.sub(rf"^{line}=.*\n", "", unit, flags=re.MULTILINE)
@@ -266,8 +266,10 @@ def test_a_break_in_at_the_service_reaches_its_volume_alone(index: Deployed, mac
     ],
     ids=["nginx", "others"],
 )
-def test_others_reach_what_they_need(user: str, may: list[str], may_not: list[str], index: Deployed) -> None:
-    """As nginx, which a break-in there would be, and as anybody else on the host."""
+def test_other_users_reach_only_what_they_need(
+    user: str, may: list[str], may_not: list[str], index: Deployed
+) -> None:
+    """The users are nginx's, as after a break-in there, and an unrelated one."""
     as_user = f"runuser -u {user} -- sh -c '{{}}' 2>&1"
     for command in may:
         done = index.host.run(as_user.format(command), check=False)
@@ -276,14 +278,14 @@ def test_others_reach_what_they_need(user: str, may: list[str], may_not: list[st
         assert index.host.run(as_user.format(command), check=False).code != 0, command
 
 
-def test_the_journal_has_what_the_application_says(index: Deployed) -> None:
-    """A line that somebody put into the credentials by hand."""
+def test_the_application_logs_to_the_journal(index: Deployed) -> None:
+    """An invalid line in the credentials makes it log a message."""
     path = "/srv/ppm/credentials/htpasswd"
     index.host.run(f"cp {path} /root/htpasswd && echo nonsense >> {path}")
     try:
         index.get("/")
         look = "journalctl -u ppm.service --no-pager -o cat"
-        eventually(lambda: index.host.run(look).out, lambda said: "is not a credential that ppm knows" in said)
+        eventually(lambda: index.host.run(look).out, lambda log: "is not a credential that ppm knows" in log)
     finally:
         index.host.run(f"cat /root/htpasswd > {path}; rm /root/htpasswd")
     assert index.get("/simple/").status_code == 200
@@ -308,13 +310,13 @@ def test_logs_are_json_and_hold_no_secret(index: Deployed) -> None:
     assert index.secret not in everything
 
 
-def test_ansible_says_no_secret(index: Deployed) -> None:
+def test_ansible_prints_no_secret(index: Deployed) -> None:
     for run in index.runs:
         assert index.secret not in run.output
         assert "{SSHA}" not in run.output
 
 
-def test_nginx_comes_back_when_it_is_killed(index: Deployed) -> None:
+def test_nginx_is_restarted_after_a_kill(index: Deployed) -> None:
     look = "systemctl show -p MainPID --value nginx.service"
     killed = index.host.run(look).out
     index.host.run("systemctl kill --signal=KILL nginx.service")

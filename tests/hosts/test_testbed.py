@@ -1,4 +1,4 @@
-"""The testbed of the other tests of this folder: hosts are what they claim to be, and nothing is left of them."""
+"""The testbed that other tests use: its hosts behave like real ones, and nothing is left of them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from testbed.playbook import Result
 
 
 def in_another_process(script: str) -> subprocess.Popen[str]:
-    """Run Python in a process of its own, in a session of its own."""
+    """Run Python code in another process and session."""
     command = [sys.executable, "-c", textwrap.dedent(script)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 @pytest.fixture(scope="module")
 def hosts(new_shared_host: Callable[..., Host]) -> dict[int, Host]:
-    """A host of each release of Debian. Nothing is installed on them."""
+    """Make a bare host of each Debian release."""
     volumes = {"/srv/small": "size=1m", "/srv/fixed": "ro"}
     return {12: new_shared_host(12, sudo=True, tmpfs=volumes), 13: new_shared_host(13)}
 
@@ -55,7 +55,7 @@ def test_a_host_is_a_bare_debian_with_systemd_and_ssh(release: int, user: str, h
 
 @pytest.mark.parametrize("release", [12, 13])
 def test_a_service_can_be_confined_as_on_real_hardware(release: int, hosts: dict[int, Host]) -> None:
-    """A sandbox that the container forbids would be switched off in tests, and never tried."""
+    """If the container forbade a sandbox, tests would have to disable it, and it would never be tested."""
     sandbox = """
         User=nobody PrivateUsers=yes ProtectProc=invisible ProcSubset=pid ProtectSystem=strict PrivateTmp=yes
         PrivateDevices=yes PrivateNetwork=yes RestrictNamespaces=yes MemoryDenyWriteExecute=yes
@@ -72,8 +72,8 @@ def test_a_service_can_be_confined_as_on_real_hardware(release: int, hosts: dict
     assert host.allows_private_users()
 
 
-def test_the_limits_of_a_service_hold_on_its_own_host(hosts: dict[int, Host]) -> None:
-    """Hosts that share a tree of control groups remove each other's, and wait for each other's services to end."""
+def test_limits_of_services_hold_on_each_host(hosts: dict[int, Host]) -> None:
+    """Hosts that share control groups would remove each other's, and wait for each other's services."""
     host, other = hosts[13], hosts[12]
     host.run("systemd-run --unit=same sleep 600")
     assert other.run("systemctl status same.service", check=False).code == 4
@@ -102,7 +102,7 @@ def test_a_reboot_keeps_the_disk_and_clears_the_rest(hosts: dict[int, Host]) -> 
     )
 
 
-def test_a_copy_begins_with_the_disk_of_a_host_and_is_not_found_by_its_name(
+def test_a_copy_starts_with_the_disk_of_a_host_and_has_no_name(
     hosts: dict[int, Host], new_host: Callable[..., Host]
 ) -> None:
     host = hosts[13]
@@ -113,7 +113,7 @@ def test_a_copy_begins_with_the_disk_of_a_host_and_is_not_found_by_its_name(
     assert hosts[12].run(f"getent ahostsv4 {host.domain} | cut -d' ' -f1 | sort -u").out.split() == [host.address]
 
 
-def test_ansible_comes_in_as_a_user_with_sudo(hosts: dict[int, Host], play: Callable[..., Result]) -> None:
+def test_ansible_logs_in_as_a_user_with_sudo(hosts: dict[int, Host], play: Callable[..., Result]) -> None:
     host = hosts[12]
     book = """\
     - hosts: ppm
@@ -141,7 +141,7 @@ def test_ansible_comes_in_as_a_user_with_sudo(hosts: dict[int, Host], play: Call
         refused.check()
 
 
-def test_volumes_fill_up_or_refuse(hosts: dict[int, Host]) -> None:
+def test_small_and_read_only_volumes(hosts: dict[int, Host]) -> None:
     host = hosts[12]
     full = host.run("head -c 2M /dev/zero >/srv/small/file", check=False)
     assert "No space left on device" in full.err
@@ -166,7 +166,7 @@ def test_a_certificate_is_issued_and_clients_trust_it(
 
 
 def test_a_client_has_debians_pip_and_the_newest_clients(client: Client) -> None:
-    """And reaches the public index, whatever this machine needs for that."""
+    """They reach the public index with this machine's CAs, proxies and mirrors."""
     assert client.run("id -un; pip --version").out.startswith("user\npip 23.0.1 ")
     newest = client.run("pip-newest --version").out.split()[1]
     assert int(newest.partition(".")[0]) >= 26
@@ -176,7 +176,7 @@ def test_a_client_has_debians_pip_and_the_newest_clients(client: Client) -> None
     client.run("uv venv -q u && uv pip install -q --python u six && u/bin/python -c 'import six'")
 
 
-def test_what_a_killed_process_left_is_swept(bed: Bed, tmp_path: Path) -> None:
+def test_containers_of_a_killed_process_are_removed(bed: Bed, tmp_path: Path) -> None:
     name = f"killed-{os.getpid()}"
     script = f"""
         import time
@@ -222,14 +222,14 @@ def test_a_bed_that_is_kept_outlives_its_process_until_its_folder_goes(bed: Bed,
     assert bed.engine.api.containers.list(all=True, filters=labels) == []
 
 
-def test_an_unplugged_host_is_not_reached(hosts: dict[int, Host], client: Client) -> None:
+def test_a_disconnected_host_is_unreachable(hosts: dict[int, Host], client: Client) -> None:
     host = hosts[13]
-    there = f"python3 -c 'import socket; print(socket.create_connection((\"{host.domain}\", 22), 3).recv(4))'"
-    assert "SSH-" in client.run(there).out
+    connect = f"python3 -c 'import socket; print(socket.create_connection((\"{host.domain}\", 22), 3).recv(4))'"
+    assert "SSH-" in client.run(connect).out
     host.box.disconnect()
-    assert client.run(there, check=False).code
+    assert client.run(connect, check=False).code
     host.box.connect(host.domain)
     until = time.monotonic() + 20
-    while client.run(there, check=False).code:
+    while client.run(connect, check=False).code:
         assert time.monotonic() < until
         time.sleep(0.2)

@@ -1,6 +1,6 @@
-"""Another release, there and back, a reload, a renewal: nobody notices. What does not work is not switched to.
+"""Upgrade, rollback, reload and renewal fail no request, and a broken release is not activated.
 
-The tests take the host as the one before left it, since each upgrade takes its time; it is put back after the last.
+Each test continues with the host of the one before, because an upgrade takes long; it is reset after the last.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from testbed.clients import Client
 from testbed.place import CHECKOUT
 from testbed.playbook import Result
 
-REQUESTS = 1000  # at least, in all events
-LEAST = {"request": 100, "pip": 2, "uv": 2}  # in each
+REQUESTS = 1000  # minimum, over all events
+LEAST = {"request": 100, "pip": 2, "uv": 2}  # minimum, in each event
 RELEASES = "/opt/ppm/releases"
 RELOAD = "for _ in 1 2 3 4 5 6 7 8 9 10; do nginx -q -t && systemctl reload nginx && sleep 0.5 || exit 1; done"
 RENEW = (
     "REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt"
     " certbot renew --quiet --force-renewal --no-random-sleep-on-renew"
 )
-FAULT = "import nothing_of_that_name"  # the self-check finds it
-DYING = 'import os, sys\nif "NOTIFY_SOCKET" in os.environ:\n    sys.exit("it dies as a service")'  # and not this
+FAILS_SELF_CHECK = "import nothing_of_that_name"  # the self-check finds this
+DIES_AS_A_SERVICE = (
+    'import os, sys\nif "NOTIFY_SOCKET" in os.environ:\n    sys.exit("it dies as a service")'  # but not this
+)
 
 
 def checkout(folder: Path, **changes: str) -> Path:
-    """Return a copy of this checkout that is another release, and has another unit for it.
+    """Copy this checkout as another release, with another unit, and return its folder.
 
     `server="…"` puts statements at the beginning of ppmctl/server/gunicorn.py.
     """
@@ -76,24 +78,24 @@ def installed(index: Deployed) -> list[str]:
     return sorted(index.host.run(f"ls {RELEASES}").out.split())
 
 
-def started(index: Deployed) -> str:
-    """Return which process the application is."""
+def process_of(index: Deployed) -> str:
+    """Return the application's process ID and start time."""
     return index.host.run("systemctl show -p MainPID -p ExecMainStartTimestampMonotonic ppm.service").out
 
 
 def units(index: Deployed) -> str:
-    """Return what the service is started with."""
+    """Return checksums of the units, the settings and the command."""
     return index.host.run("sha256sum /etc/systemd/system/ppm.* /etc/ppm/ppm.env /usr/local/bin/ppmctl").out
 
 
 def serving(index: Deployed) -> dict[str, str]:
-    """Return what serves, and what it would be rolled back to."""
+    """Return the active and the previous release, the process and the units."""
     links = {name: link(index, name) for name in ("current", "previous")}
-    return {**links, "process": started(index), "units": units(index)}
+    return {**links, "process": process_of(index), "units": units(index)}
 
 
-def is_up(index: Deployed) -> None:
-    """Fail unless an upload succeeds, and the units are active."""
+def require_up(index: Deployed) -> None:
+    """Fail unless an upload succeeds and the units are active."""
     planted.upload(planted.wire(index), planted.fresh("upgraded"))
     assert index.host.run("systemctl is-active ppm.socket ppm.service").out == "active\nactive\n"
 
@@ -114,22 +116,24 @@ def user(client: Client, acme: Acme, index: Deployed) -> Client:
 
 
 @pytest.fixture(scope="module")
-def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with another release than this one, which works as well."""
+def working_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a checkout with another release, which works too."""
     return checkout(tmp_path_factory.mktemp("another") / "release")
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with a release that does not work, for two reasons."""
-    return checkout(tmp_path_factory.mktemp("broken") / "release", app=FAULT, **{"cli/serve": DYING})
+def broken_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a checkout with a release that fails for two reasons."""
+    return checkout(
+        tmp_path_factory.mktemp("broken") / "release", app=FAILS_SELF_CHECK, **{"cli/serve": DIES_AS_A_SERVICE}
+    )
 
 
 @pytest.fixture(scope="module")
-def refused(index: Deployed, broken: Path) -> tuple[Result, dict[str, str], dict[str, str]]:
-    """The first attempt to switch to the broken release, and what served before and after it."""
+def failed_upgrade(index: Deployed, broken_release: Path) -> tuple[Result, dict[str, str], dict[str, str]]:
+    """Try to upgrade to the broken release; return the result, and what served before and after it."""
     before = serving(index)
-    result = upgrade(index, broken, expect=2)
+    result = upgrade(index, broken_release, expect=2)
     return result, before, serving(index)
 
 
@@ -140,8 +144,8 @@ def rows(figures: list[str]) -> Iterator[list[Row]]:
     figures.extend(table(made))
 
 
-def everybody(index: Deployed, user: Client) -> list[Stream]:
-    """Return those who install and upload while something happens, none of whom tries a second time."""
+def clients_without_retries(index: Deployed, user: Client) -> list[Stream]:
+    """Return streams of installs and uploads that never retry."""
     wire = planted.wire(index)
     reads = planted.reads(index)
     chance = random.Random()
@@ -165,7 +169,7 @@ def everybody(index: Deployed, user: Client) -> list[Stream]:
 
     return [
         *(Stream("request", reads.ask, pause=0.04) for _ in range(2)),
-        # more than a short queue would hold; they wait in the socket during a restart, as uploads do
+        # more than fit into a short queue; they wait in the socket during a restart, like uploads
         *(Stream("application", ask, pause=0.25) for _ in range(5)),
         *(Stream("upload", partial(upload, f"streamed-{number}"), pause=0.3) for number in range(2)),
         Stream("slow upload", partial(upload, "streamed-2", seconds=3)),
@@ -175,35 +179,37 @@ def everybody(index: Deployed, user: Client) -> list[Stream]:
 
 
 def test_a_release_that_fails_its_self_check_is_not_switched_to(
-    index: Deployed, refused: tuple[Result, dict[str, str], dict[str, str]]
+    index: Deployed, failed_upgrade: tuple[Result, dict[str, str], dict[str, str]]
 ) -> None:
-    """The process of the old one is not even restarted."""
-    result, before, after = refused
+    """The old process is not even restarted."""
+    result, before, after = failed_upgrade
     assert "nothing_of_that_name" in result.output, result.output
     assert f"{before['current']}, continues to serve unchanged" in printed(result), result.output
     assert "run playbooks/upgrade.yml again" in printed(result), result.output
     assert after == before
-    is_up(index)
+    require_up(index)
 
 
-@pytest.mark.usefixtures("refused")
-def test_nobody_notices(index: Deployed, another: Path, broken: Path, user: Client, rows: list[Row]) -> None:
-    """No request, upload or install fails, of clients that try once, whatever happens to the host."""
-    clients = everybody(index, user)
+@pytest.mark.usefixtures("failed_upgrade")
+def test_upgrade_rollback_reload_and_renewal_fail_no_request(
+    index: Deployed, working_release: Path, broken_release: Path, user: Client, rows: list[Row]
+) -> None:
+    """Clients without retries see no failure."""
+    clients = clients_without_retries(index, user)
 
     def happens(name: str, event: Callable[[], object]) -> None:
         rows.append(row := one_of_several(name, event, clients, least=LEAST))
         print(*table([row]), sep="\n")
         assert row.failures == ()
-        is_up(index)
+        require_up(index)
 
     with running(clients):
-        happens("upgrade.yml that fails", lambda: upgrade_that_dies(index, broken))
+        happens("upgrade.yml that fails", lambda: upgrade_that_dies(index, broken_release))
         old = link(index, "current")
-        happens("upgrade.yml", lambda: upgrade(index, another))
+        happens("upgrade.yml", lambda: upgrade(index, working_release))
         new = link(index, "current")
         assert (new != old, link(index, "previous")) == (True, old)
-        happens("rollback.yml", lambda: there_and_back(index))
+        happens("rollback.yml", lambda: roll_back_twice(index))
         happens("10 reloads of nginx", lambda: index.host.run(RELOAD))
         happens("renewal", lambda: renew(index))
     assert failures(clients) == ()
@@ -213,18 +219,18 @@ def test_nobody_notices(index: Deployed, another: Path, broken: Path, user: Clie
     index.host.run("ppmctl index check")
 
 
-def there_and_back(index: Deployed) -> None:
-    """Roll back twice: to the release before, and from there to the one that serves now."""
+def roll_back_twice(index: Deployed) -> None:
+    """Roll back to the previous release, and from there back to the current one."""
     new, old = link(index, "current"), link(index, "previous")
     assert f"Serves: {old} (before: {new})" in printed(rollback(index))
     assert (link(index, "current"), link(index, "previous")) == (old, new)
-    is_up(index)
+    require_up(index)
     rollback(index)
     assert (link(index, "current"), link(index, "previous")) == (new, old)
 
 
 def renew(index: Deployed) -> None:
-    """Renew the certificate before its time; fail unless nginx serves the new one."""
+    """Renew the certificate early; fail unless nginx serves the new one."""
     before = index.host.run("cat /etc/ppm/tls/fullchain.pem").out
     index.host.run(RENEW)
     assert index.host.run("cat /etc/ppm/tls/fullchain.pem").out != before
@@ -234,41 +240,45 @@ def renew(index: Deployed) -> None:
     assert index.host.run("openssl x509 -in /etc/ppm/tls/fullchain.pem").out == served
 
 
-def upgrade_that_dies(index: Deployed, broken: Path) -> None:
-    """Switch to a release that passes its self-check and then does not come up: the old one is switched back to."""
-    index.host.run(f"sed -i '/^{FAULT}$/d' {RELEASES}/*/venv/lib/python3*/site-packages/ppmctl/server/app.py")
+def upgrade_that_dies(index: Deployed, broken_release: Path) -> None:
+    """Upgrade to a release that passes its self-check and then does not start: the old one is activated again."""
+    index.host.run(
+        f"sed -i '/^{FAILS_SELF_CHECK}$/d' {RELEASES}/*/venv/lib/python3*/site-packages/ppmctl/server/app.py"
+    )
     before = link(index, "current"), link(index, "previous"), units(index)
-    refused = upgrade(index, broken, expect=2)
-    assert f"{before[0]}, continues to serve unchanged" in printed(refused), refused.output
-    assert "it dies as a service" in printed(refused), refused.output
+    failed_upgrade = upgrade(index, broken_release, expect=2)
+    assert f"{before[0]}, continues to serve unchanged" in printed(failed_upgrade), failed_upgrade.output
+    assert "it dies as a service" in printed(failed_upgrade), failed_upgrade.output
     assert (link(index, "current"), link(index, "previous"), units(index)) == before
 
 
-def test_an_installed_release_is_switched_to_and_again_changes_nothing(index: Deployed, another: Path) -> None:
-    """Releases that are neither running nor the way back are removed."""
+def test_an_installed_release_is_activated_and_a_second_run_changes_nothing(
+    index: Deployed, working_release: Path
+) -> None:
+    """Releases that are neither active nor the previous one are removed."""
     if link(index, "previous") not in installed(index):
-        upgrade(index, another)
+        upgrade(index, working_release)
     before = link(index, "current")
     back = upgrade(index)
     assert f"(before: {before};" in printed(back)
     assert "release : Make the release's Python environment" not in back.changed
     assert link(index, "previous") == before
     assert installed(index) == sorted([link(index, "current"), before])
-    is_up(index)
+    require_up(index)
 
-    process = started(index)
+    process = process_of(index)
     again = upgrade(index)
     assert (again.host.changed, again.changed) == (0, ())
     assert "Already served" in again.output
-    assert started(index) == process
+    assert process_of(index) == process
 
 
 def test_rollback_with_nothing_to_go_back_to_is_refused(index: Deployed) -> None:
     index.host.run("rm -f /opt/ppm/previous")
     before = serving(index)
-    refused = rollback(index, expect=2)
-    assert "There is no release on this host to go back to" in printed(refused), refused.output
-    assert "playbooks/upgrade.yml" in printed(refused)
+    failed_upgrade = rollback(index, expect=2)
+    assert "There is no release on this host to go back to" in printed(failed_upgrade), failed_upgrade.output
+    assert "playbooks/upgrade.yml" in printed(failed_upgrade)
     assert serving(index) == before
 
 

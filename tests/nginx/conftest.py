@@ -1,4 +1,4 @@
-"""nginx as Debian 12 and Debian 13 have it, with the configuration that the role writes, on ports of the loopback."""
+"""Fixtures: nginx of Debian 12 and Debian 13 with the role's configuration, on ports of the loopback."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Sites = Callable[..., Site]
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests of a release one after the other, and those of a file: they share sites."""
+    """Sort the tests by Debian release and by file, because they share sites."""
 
     def order(item: pytest.Item) -> tuple[int, Path, int]:
         return item.callspec.params["tree"], item.path, item.location[1] or 0  # type: ignore[attr-defined]
 
-    places = [place for place, item in enumerate(items) if "tree" in getattr(item, "fixturenames", ())]
-    tests = sorted((items[place] for place in places), key=order)
-    for place, item in zip(places, tests, strict=True):
-        items[place] = item
+    positions = [position for position, item in enumerate(items) if "tree" in getattr(item, "fixturenames", ())]
+    tests = sorted((items[position] for position in positions), key=order)
+    for position, item in zip(positions, tests, strict=True):
+        items[position] = item
 
 
 @pytest.fixture(scope="session", params=[12, 13], ids=["Debian 12", "Debian 13"])
@@ -44,17 +44,17 @@ def tree(request: pytest.FixtureRequest) -> Tree:
 
 @pytest.fixture(scope="session")
 def rendered(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """Return the folder with the configuration for some settings over the usual ones: `rendered(ppm_tls="none")`."""
-    made: dict[str, Path] = {}
+    """Return the folder with the configuration for the usual settings and others: `rendered(ppm_tls="none")`."""
+    folders: dict[str, Path] = {}
 
     def get(**settings: Any) -> Path:
         settings = USUAL | settings
         key = json.dumps(settings, sort_keys=True)
-        if key not in made:
+        if key not in folders:
             folder = tmp_path_factory.mktemp("rendered")
             rendering.render([(folder, rendering.variables(tree, ipv6=webserver.has_ipv6(), **settings))])
-            made[key] = folder
-        return made[key]
+            folders[key] = folder
+        return folders[key]
 
     return get
 
@@ -70,7 +70,7 @@ def _factory(tree: Tree, rendered: Rendered, new_folder: Callable[[], Path], sta
 
 @pytest.fixture
 def new_site(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
-    """Make sites that end with the test: `new_site(ppm_read_access="public")`."""
+    """Make sites that are closed after the test: `new_site(ppm_read_access="public")`."""
     started: list[Site] = []
     yield _factory(tree, rendered, lambda: tmp_path_factory.mktemp("site"), started)
     for site in started:
@@ -79,7 +79,7 @@ def new_site(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def new_sites(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
-    """Make sites that the tests of a module share."""
+    """Make sites for all tests of a module."""
     started: list[Site] = []
     yield _factory(tree, rendered, lambda: tmp_path_factory.mktemp("site"), started)
     for site in started:
@@ -88,7 +88,7 @@ def new_sites(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def site(tree: Tree, rendered: Rendered, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site with an ordinary inventory's settings, for the session: each test uses names of its own."""
+    """Start a site with ordinary settings for the session; each test uses its own project names."""
     started: list[Site] = []
     yield _factory(tree, rendered, lambda: tmp_path_factory.mktemp("site"), started)()
     for site in started:

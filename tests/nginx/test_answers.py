@@ -1,4 +1,4 @@
-"""nginx with the application behind it answers as the embedded server does: see tests/support/answers.py."""
+"""nginx in front of the application answers like the embedded server; the table is in tests/support/answers.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = {
 
 @debian.with_each("name", {12: ["ordinary", "alone"], 13: ["ordinary", "public"]})
 def test_nginx_answers_as_the_embedded_server_does(name: str, new_site: Callable[..., Site]) -> None:
-    """Which of the two a client meets must make no difference: the same client was tested against either."""
+    """Clients must see no difference, because each client was tested with only one of them."""
     site = new_site(**SETTINGS[name])
     answers.fill(site, lambda command: ppmctl(*shlex.split(command), "--root", str(site.root)))
     embedded = servers.start(site.root, environ=site.environ)

@@ -1,4 +1,4 @@
-"""Attacks on the read path and the write path, from outside: `pytest -s` prints the table."""
+"""Attacks on reads and uploads from outside; `pytest -s` prints the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ YANKED = wheels.wheel("attacked", "2.0")
 
 
 def fill(site: Site) -> None:
-    """One project with every side file, and something planted wherever something may lie."""
+    """Publish a project with all kinds of side files, and plant files in every folder of the volume."""
     assert site.upload(WHEEL, fields={"attestations": '["planted attestation"]'}).status_code == 200
     for version in ("2.0", "3.0"):
         assert site.upload(wheels.wheel("attacked", version)).status_code == 200
@@ -79,7 +79,7 @@ SETTINGS = {
 
 @debian.with_each("name", {12: ["ordinary", "behind a proxy"], 13: ["ordinary", "public"]})
 def test_every_attack_is_refused(name: str, new_site: Callable[..., Site], tmp_path: Path) -> None:
-    """The table of attacks; and no secret in a log that was sent where it does not belong."""
+    """Every attack of the table is refused, and no secret that it sent is in a log."""
     site = new_site(**SETTINGS[name])
     fill(site)
     site.forget()
@@ -96,8 +96,8 @@ def test_every_attack_is_refused(name: str, new_site: Callable[..., Site], tmp_p
     assert site.access_log().count("\n") > 500, "there is something that they could be in"
 
 
-def test_slow_clients_are_cut_off(new_site: Callable[..., Site]) -> None:
-    """A few of them would otherwise take all connections that there are; here they wait 2 s where a host waits 20."""
+def test_slow_clients_are_disconnected(new_site: Callable[..., Site]) -> None:
+    """Otherwise a few could occupy all connections. The time-outs are 2 s in this test, 20 s and more on a host."""
     waits = ("client_header_timeout 20s;", "client_body_timeout 60s;", "keepalive_timeout 75s;")
     site = new_site(faster={wait: f"{wait.split()[0]} 2s;" for wait in waits})
     fill(site)
@@ -107,8 +107,8 @@ def test_slow_clients_are_cut_off(new_site: Callable[..., Site]) -> None:
     assert site.get("/simple/attacked/").status_code == 200
 
 
-def test_the_address_in_the_audit_is_the_clients_own(site: Site) -> None:
-    """Whoever publishes can't say that somebody else did, from elsewhere."""
+def test_forged_address_headers_are_ignored_in_the_audit(site: Site) -> None:
+    """A publisher can't make the audit log show another address."""
     claims = {"X-Real-IP": "192.0.2.66", "X-Forwarded-For": "192.0.2.66", "Forwarded": "for=192.0.2.66"}
     assert site.upload(wheels.wheel("audited", "1.0"), headers=claims).status_code == 200
     (line,) = [line for line in (site.root / "audit.jsonl").read_text().splitlines() if "audited" in line]
@@ -118,8 +118,8 @@ def test_the_address_in_the_audit_is_the_clients_own(site: Site) -> None:
 
 
 @debian.only(12)
-def test_a_trusted_proxy_says_who_the_client_is(new_site: Callable[..., Site]) -> None:
-    """Behind a proxy, all clients would be one address otherwise, in the audit and for the limit of connections."""
+def test_client_address_behind_a_trusted_proxy(new_site: Callable[..., Site]) -> None:
+    """Otherwise all clients behind a proxy would have its address, in the audit log and for the connection limit."""
     site = new_site(ppm_tls="none", ppm_trusted_proxies=["127.0.0.0/8", "::1"])
     claims = {"X-Forwarded-For": "198.51.100.1, 192.0.2.77, 127.0.0.9", "X-Forwarded-Proto": "https"}
     assert site.upload(wheels.wheel("proxied", "1.0"), headers=claims).status_code == 200
@@ -129,8 +129,8 @@ def test_a_trusted_proxy_says_who_the_client_is(new_site: Callable[..., Site]) -
 
 
 @debian.only(13)
-def test_connections_of_one_address_have_a_limit(new_site: Callable[..., Site]) -> None:
-    """The next one is told so in a line, and when others have ended it goes on."""
+def test_limit_of_connections_per_address(new_site: Callable[..., Site]) -> None:
+    """The next connection gets a 429 with one line, until others are closed."""
     site = new_site(ppm_connections_per_address=2)
     target = target_of(site)
     held = []
@@ -138,7 +138,7 @@ def test_connections_of_one_address_have_a_limit(new_site: Callable[..., Site]) 
         for _number in range(2):
             connection = raw.connect(target)
             held.append(connection)
-            connection.sendall(raw.request(target, "POST /", "Content-Length: 10"))  # it waits for the body
+            connection.sendall(raw.request(target, "POST /", "Content-Length: 10"))  # nginx waits for the body
         until(lambda: site.get("/simple/").status_code == 429, "the limit", seconds=10)
         refused = site.get("/simple/")
         assert (refused.status_code, refused.text) == (429, "Too many connections from one address.\n")

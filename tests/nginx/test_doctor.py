@@ -1,4 +1,4 @@
-"""`ppmctl doctor` of an index as it is deployed: over TLS, with a certificate of a private authority."""
+"""`ppmctl doctor` with a deployed index: over TLS, with a certificate of a private CA."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from support import debian, rendering, wheels
 from support.servers import PPMCTL, clean_environment, ppmctl
 from support.webserver import Site
 
-OTHER = "no certificate"
-_FOREIGN = ("_PROXY", "_CA_BUNDLE", "_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR")
+OTHER_CERTIFICATE = "no certificate"
+_REMOVED_VARIABLES = ("_PROXY", "_CA_BUNDLE", "_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @pytest.fixture
 def environ(site: Site, tmp_path: Path) -> dict[str, str]:
-    kept = {
+    variables = {
         name: value
         for name, value in clean_environment(tmp_path / "home").items()
-        if not name.upper().endswith(_FOREIGN)
+        if not name.upper().endswith(_REMOVED_VARIABLES)
     }
-    return kept | {
-        "PATH": "/usr/sbin:/sbin",  # clients are none of its business here
+    return variables | {
+        "PATH": "/usr/sbin:/sbin",  # without pip and the other clients, which are not checked here
         "PPMCTL_USERNAME": site.user,
         "PPMCTL_TOKEN": site.secret,
         "REQUESTS_CA_BUNDLE": str(site.ca),
@@ -38,21 +38,21 @@ def states(site: Site, environ: dict[str, str], *options: str, expect: int) -> d
 
 
 @debian.only(12)
-def test_a_deployed_index_is_healthy(site: Site, environ: dict[str, str]) -> None:
-    """All that is looked at is as it should be."""
+def test_doctor_finds_nothing_wrong_with_a_deployed_index(site: Site, environ: dict[str, str]) -> None:
+    """All checks pass."""
     assert site.upload(wheels.wheel("by-doctor", "1.0", requires_python=">=3.8")).status_code == 200
-    found = states(site, environ, expect=0)
+    found_states = states(site, environ, expect=0)
     asked = ("proxy", "dns", "tcp", "clock", "tls", "url", "credential", "login", "places")
     offered = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
     expected = dict.fromkeys((*asked, *offered), "ok")
-    assert {check: found.get(check) for check in expected} == expected
-    assert not {"vary", "gzip"} & set(found)
+    assert {check: found_states.get(check) for check in expected} == expected
+    assert not {"vary", "gzip"} & set(found_states)
 
 
 @debian.only(12)
-def test_a_release_goes_in_and_out_of_a_deployed_index(site: Site, environ: dict[str, str]) -> None:
-    """As a host's self-check does; what differs from what it is meant to be is found."""
-    meant = {
+def test_doctor_publishes_a_probe_and_finds_unexpected_settings(site: Site, environ: dict[str, str]) -> None:
+    """It does what a host's self-check does; settings that differ from the expected ones are found."""
+    expected = {
         "tls": "letsencrypt",
         "read_access": "authenticated",
         "upstream": "redirect",
@@ -62,22 +62,22 @@ def test_a_release_goes_in_and_out_of_a_deployed_index(site: Site, environ: dict
         "publish": "1795911278.1",
         "certificate": (site.places.tls / "fullchain.pem").read_text(),
     }
-    found = states(site, environ, "--expect", json.dumps(meant), expect=0)
+    found = states(site, environ, "--expect", json.dumps(expected), expect=0)
     assert set(found.values()) == {"ok"}, found
     by_host = {"nginx", "versions", "http2", "strangers", "health", "headers", "anonymous", "secret", "upstream"}
     by_probe = {"refusals", "publish", "immutable", "listed", "page", "reader", "revoked", "install"}
     assert found.keys() >= {*by_host, *by_probe, "private", "side files", "pages", "files", "metadata"}
     filename = "ppm_self_check-1795911278.1-py3-none-any.whl"
     assert site.get(f"/packages/ppm-self-check/{filename}", auth=(site.user, site.secret)).status_code == 200
-    gone = json.dumps(meant | {"removed": ["1795911278.1"]})
-    assert states(site, environ, "--expect", gone, expect=1) == {"removed": "fail"}
+    removed = json.dumps(expected | {"removed": ["1795911278.1"]})
+    assert states(site, environ, "--expect", removed, expect=1) == {"removed": "fail"}
     ppmctl("package", "remove", "ppm-self-check", "1795911278.1", "--yes", "--root", str(site.root))
-    assert states(site, environ, "--expect", gone, expect=0) == {"removed": "ok"}
-    other = meant | {
+    assert states(site, environ, "--expect", removed, expect=0) == {"removed": "ok"}
+    other = expected | {
         "upstream": "none",
         "hsts_max_age": 5,
         "read_access": "public",
-        "certificate": OTHER,
+        "certificate": OTHER_CERTIFICATE,
         "publish": "",
     }
     found = states(site, environ, "--expect", json.dumps(other), expect=1)

@@ -1,4 +1,4 @@
-"""Environments over the nginx of a host: served from disk to plain clients over TLS, with the application stopped."""
+"""Shared environments behind a host's nginx: served from disk over TLS, also with the application stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.webserver import Site
 from ppmctl.distributions.environment_revision import FILES
 
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
-FOR_EVER = "max-age=31536000, immutable"
+IMMUTABLE = "max-age=31536000, immutable"
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +26,25 @@ def filled(new_sites: Callable[..., Site]) -> Site:
 
 
 def user(site: Site, home: Path) -> Machine:
-    """Somebody who has a netrc, and trusts the site's certificate."""
-    there = machine(home)
-    netrc = there.home / ".netrc"
+    """Return a user's machine with a netrc file, which trusts the site's certificate."""
+    made = machine(home)
+    netrc = made.home / ".netrc"
     netrc.write_text(f"machine localhost login {site.user} password {site.secret}\n")
     netrc.chmod(0o600)
     trust = {"PIP_CERT": str(site.ca), "SSL_CERT_FILE": str(site.ca), "REQUESTS_CA_BUNDLE": str(site.ca)}
-    return Machine(home=there.home, environ={**there.environ, **trust})
+    return Machine(home=made.home, environ={**made.environ, **trust})
 
 
 @debian.only(13)
-def test_pip_and_uv_install_it_without_the_application(filled: Site, tmp_path: Path) -> None:
+def test_pip_and_uv_install_an_environment_without_the_application(filled: Site, tmp_path: Path) -> None:
     with filled.without_application():
-        found = environments.installs(filled, user(filled, tmp_path / "home"), clients.pip_library())
-    assert found == dict.fromkeys(found, "1.0")
-    assert len(found) == 9
+        versions = environments.installs(filled, user(filled, tmp_path / "home"), clients.pip_library())
+    assert versions == dict.fromkeys(versions, "1.0")
+    assert len(versions) == 9
 
 
-def test_what_each_file_is_served_as(filled: Site) -> None:
-    """A revision for ever, the latest to be asked for again; to nobody without a credential."""
+def test_content_type_and_caching_of_environment_files(filled: Site) -> None:
+    """A revision is immutable, the latest is revalidated each time, and both need a credential."""
     for made in (revision("served", 1, "numpy", lock=LOCK), revision("served", 2, "numpy", lock=LOCK)):
         assert filled.upload(made).status_code == 200
     with filled.without_application():
@@ -54,7 +54,7 @@ def test_what_each_file_is_served_as(filled: Site) -> None:
             kind = "application/json" if not path or path.endswith("json") else "text/plain; charset=utf-8"
             assert answer.headers["Content-Type"] == kind
             assert answer.headers["Cache-Control"] == (
-                f"{FOR_EVER}, private" if path.startswith("1/") else "no-cache"
+                f"{IMMUTABLE}, private" if path.startswith("1/") else "no-cache"
             )
             if path and not path.endswith("json"):
                 number = "1" if path.startswith("1/") else "2"
@@ -68,13 +68,13 @@ def test_what_each_file_is_served_as(filled: Site) -> None:
 
 
 @debian.only(12)
-def test_where_reads_are_public(new_site: Callable[..., Site]) -> None:
-    """Environments are too; but the name of none is sent nowhere: somebody may register it elsewhere."""
+def test_environments_with_public_reads(new_site: Callable[..., Site]) -> None:
+    """Environments are public too, but an unknown environment is not redirected: anyone could register its name."""
     site = new_site(ppm_read_access="public", ppm_private_names=[])
     assert site.upload(revision("open", 1, "numpy")).status_code == 200
     with site.without_application():
         for path, cache in (
-            ("1/env.json", f"{FOR_EVER}, public"),
+            ("1/env.json", f"{IMMUTABLE}, public"),
             ("env.json", "no-cache"),
             ("", "no-cache"),
         ):
@@ -85,8 +85,8 @@ def test_where_reads_are_public(new_site: Callable[..., Site]) -> None:
     assert site.get("/env/", auth=None).json()["environments"][0]["name"] == "open"
 
 
-def test_the_latest_moves_and_what_was_deleted_is_built_again(filled: Site) -> None:
-    """A client that has the latest sees the next at once; a yank takes it back; index/ may go at any time."""
+def test_the_latest_revision_follows_uploads_and_deleted_pages_are_rebuilt(filled: Site) -> None:
+    """Clients see a new revision at once, and the previous one after a yank; index/ can be deleted at any time."""
     etag = '"none"'
     seen = set()
     for number in (1, 2, 3):  # of the same size, within the same second
@@ -110,7 +110,7 @@ def test_the_latest_moves_and_what_was_deleted_is_built_again(filled: Site) -> N
     assert (again.content, again.headers["ETag"]) == (pinned.content, pinned.headers["ETag"])
 
 
-def test_the_list_needs_a_credential_and_the_application(filled: Site) -> None:
+def test_the_list_of_environments_needs_a_credential_and_the_application(filled: Site) -> None:
     names = [entry["name"] for entry in filled.get("/env/?limit=5").json()["environments"]]
     assert environments.TEAM in names
     assert filled.get("/env/", auth=None).status_code == 401

@@ -1,4 +1,4 @@
-"""Names that are never looked for elsewhere: nginx decides as the application would."""
+"""Private names, which are never redirected: nginx decides like the application."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Configured = Callable[..., tuple[Site, ServerSettings]]
 
 @pytest.fixture
 def configured(own_site: Site, rendered: Callable[..., Path], tmp_path: Path) -> Configured:
-    """Return the site with nginx configured by some settings, and what the application reads from them."""
+    """Return a function that configures nginx and returns the site and the application's settings."""
 
     def configure(**settings: Any) -> tuple[Site, ServerSettings]:
         folder = rendered(**settings)
@@ -57,22 +57,24 @@ def own_site(new_sites: Callable[..., Site]) -> Site:
     return new_sites()
 
 
-def test_the_patterns_mean_what_they_mean_to_the_application(configured: Configured) -> None:
-    """A pattern that nginx takes otherwise sends a private name to the public index, to whoever squats there."""
+def test_nginx_and_the_application_match_private_names_alike(configured: Configured) -> None:
+    """If nginx read a pattern differently, a private name would be redirected to the public index."""
     site, settings = configured(ppm_private_names=list(PATTERNS))
     assert len(settings.private_names) == len(PATTERNS)
-    wrong = []
+    differences = []
     for name in NAMES:
         answer = site.get(f"/simple/{name}/")
-        if name.endswith("-"):  # no name in its normalised form
+        if name.endswith("-"):  # not a normalised name
             assert answer.status_code == 404, name
             continue
         is_private = any(fnmatchcase(name, glob) for glob in settings.private_names)
         location = None if is_private else f"{UPSTREAM}{name}/"
         if (answer.status_code, answer.headers.get("Location")) != (404 if is_private else 302, location):
-            wrong.append(f"{name}: {answer.status_code} {answer.headers.get('Location')}, private: {is_private}")
+            differences.append(
+                f"{name}: {answer.status_code} {answer.headers.get('Location')}, private: {is_private}"
+            )
     private = [name for name in NAMES if any(fnmatchcase(name, glob) for glob in settings.private_names)]
-    assert wrong == []
+    assert differences == []
     assert 15 < len(private) < len(NAMES) - 15, "the test has names of both kinds"
 
 
@@ -85,8 +87,8 @@ def test_the_patterns_mean_what_they_mean_to_the_application(configured: Configu
         ("http://upstream.invalid:8080/a%20b/~c/(d)/e-f//", "http://upstream.invalid:8080/a%20b/~c/(d)/e-f/"),
     ],
 )
-def test_a_name_from_elsewhere_is_redirected_to_its_page(configured: Configured, url: str, expected: str) -> None:
-    """One slash, and nothing but the name added."""
+def test_a_public_name_is_redirected_to_its_upstream_page(configured: Configured, url: str, expected: str) -> None:
+    """The name and exactly one slash are added to the URL."""
     site, settings = configured(ppm_upstream_url=url)
     answer = site.get("/simple/some-name/")
     assert (answer.status_code, answer.headers["Location"]) == (302, f"{expected}some-name/")
@@ -94,8 +96,8 @@ def test_a_name_from_elsewhere_is_redirected_to_its_page(configured: Configured,
     assert settings.upstream_url == expected
 
 
-def test_the_public_index_is_the_default(configured: Configured) -> None:
-    """As for the embedded server: whatever index pypiserver itself falls back to."""
+def test_the_default_upstream_is_the_public_index(configured: Configured) -> None:
+    """As for the embedded server, it is the index that pypiserver falls back to."""
     site, _settings = configured(ppm_upstream_url="")
     answer = site.get("/simple/some-name/")
     assert answer.status_code == 302

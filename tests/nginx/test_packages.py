@@ -1,4 +1,4 @@
-"""`ppmctl package` over the nginx of a host: reading goes on without the application, changes are seen at once."""
+"""`ppmctl package` behind nginx: reading works without the application, and changes are visible at once."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def site(new_site: Callable[..., Site]) -> Site:
     return site
 
 
-def someone(site: Site, home: Path, name: str, role: str) -> Machine:
+def user_machine(site: Site, home: Path, name: str, role: str) -> Machine:
     secret = ppmctl("user", "add", name, "--role", role, "--root", str(site.root)).stdout.strip()
     credential = {"PPMCTL_USERNAME": name, "PPMCTL_TOKEN": secret, "REQUESTS_CA_BUNDLE": str(site.ca)}
-    there = machine(home / name)
-    return Machine(home=there.home, environ={**there.environ, **credential, "PPMCTL_INDEX": site.url})
+    made = machine(home / name)
+    return Machine(home=made.home, environ={**made.environ, **credential, "PPMCTL_INDEX": site.url})
 
 
 @debian.only(12)
-def test_packages_over_nginx(site: Site, tmp_path: Path) -> None:
-    reader = someone(site, tmp_path, "reader", "reader")
-    publisher = someone(site, tmp_path, "publisher", "publisher")
-    admin = someone(site, tmp_path, "admin-too", "admin")
+def test_ppmctl_package_over_nginx(site: Site, tmp_path: Path) -> None:
+    reader = user_machine(site, tmp_path, "reader", "reader")
+    publisher = user_machine(site, tmp_path, "publisher", "publisher")
+    admin = user_machine(site, tmp_path, "admin-too", "admin")
     found = [{"name": "sea-maps", "version": "1.0+x.1", "summary": "Draws the sea"}]
     search = ("package", "search", "SEA", "draws", "--json")
     assert json.loads(run(reader, *search)) == found

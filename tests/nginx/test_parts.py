@@ -1,4 +1,4 @@
-"""Where nginx looks for a name is where ppmctl has put it."""
+"""nginx looks for a user name in the file where ppmctl writes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = 400
 
 
 def test_nginx_finds_every_name(new_site: Callable[..., Site]) -> None:
-    """Of any length, with and without a purpose; and in each part somebody. A name of another part's is unknown."""
+    """Names of any length, with and without a purpose, in every part; after the removal they are refused again."""
     site = new_site()
     dice = random.Random(2)
     letters = string.ascii_letters + string.digits
@@ -25,9 +25,9 @@ def test_nginx_finds_every_name(new_site: Callable[..., Site]) -> None:
     assert len({nginx_htpasswd.part_of(name) for name in names}) > 90
     stored = htpasswd.hash_of("secret")
     volume = Volume(root=site.root)
-    there = [path.read_text() for path in sorted(volume.parts.iterdir())]
+    before = [path.read_text() for path in sorted(volume.parts.iterdir())]
     given = nginx_htpasswd.split(htpasswd.parse(f"{name}:{stored}") for name in names)
-    nginx_htpasswd.write(volume, [old + new for old, new in zip(there, given, strict=True)])
+    nginx_htpasswd.write(volume, [old + new for old, new in zip(before, given, strict=True)])
     with requests.Session() as session:
         session.trust_env, session.verify = False, str(site.ca)
 
@@ -36,5 +36,5 @@ def test_nginx_finds_every_name(new_site: Callable[..., Site]) -> None:
 
         assert [name for name in names if ask(name) != 200] == []
         assert ask("nobody") == ask(names[0] + "x") == 401
-        nginx_htpasswd.write(volume, there)
+        nginx_htpasswd.write(volume, before)
         assert ask(names[0]) == 401

@@ -1,4 +1,4 @@
-"""What the role writes for nginx, for every combination of settings, and that nginx takes it: no host needed."""
+"""The role's nginx configuration for every combination of settings, and that nginx accepts it; no host is needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READ_ACCESS = ("authenticated", "public")
 UPSTREAM = ("redirect", "none")
 ROLES = ("base", "release", "credentials", "pypiserver", "nginx", "letsencrypt")
 
-# What check_inventory lets pass, and what somebody may well have.
+# Unusual values that check_inventory accepts.
 HOSTILE: dict[str, dict[str, Any]] = {
     "the longest domain": {"ppm_domain": ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])},
     "the shortest domain": {"ppm_domain": "a"},
@@ -59,7 +59,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def combinations(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Path]:
-    """What is rendered for each ppm_tls, ppm_read_access and ppm_upstream."""
+    """Render the configuration for each combination of ppm_tls, ppm_read_access and ppm_upstream."""
     folder = tmp_path_factory.mktemp("combinations")
     made = {key: folder / "-".join(key) for key in itertools.product(TLS, READ_ACCESS, UPSTREAM)}
     rendering.render(
@@ -83,7 +83,7 @@ def combinations(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> dict[t
 
 @pytest.fixture(scope="session")
 def hostile(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What is rendered for each row of HOSTILE."""
+    """Render the configuration for each row of HOSTILE."""
     folder = tmp_path_factory.mktemp("hostile")
     made = {name: folder / str(number) for number, name in enumerate(HOSTILE)}
     rendering.render([(path, rendering.variables(tree, **HOSTILE[name])) for name, path in made.items()])
@@ -95,7 +95,7 @@ def servers(configuration: Directive) -> Iterator[Directive]:
 
 
 def index_servers(configuration: Directive) -> list[Directive]:
-    """The servers that serve the index: those with authentication."""
+    """Return the servers that serve the index: those with authentication."""
     return [server for server in servers(configuration) if any(server.all("auth_basic_user_file"))]
 
 
@@ -109,9 +109,9 @@ def values(directive: Directive, name: str) -> list[str]:
 
 @debian.only(13)
 def test_the_playbook_renders_what_these_tests_render(tree: Tree, tmp_path: Path) -> None:
-    """The tests render many configurations in one process; playbooks/render.yml is what users and images have.
+    """The tests render many configurations in one process; users and images get them from playbooks/render.yml.
 
-    The settings are unusual ones; the last test here compares what the images have, with the defaults.
+    This compares both for unusual settings; the last test of this file compares them for the images, with defaults.
     """
     settings: dict[str, Any] = {}
     for more in HOSTILE.values():
@@ -125,21 +125,23 @@ def test_the_playbook_renders_what_these_tests_render(tree: Tree, tmp_path: Path
     assert (different, missing) == ([], [])
 
 
-def test_nginx_takes_every_combination(
+def test_nginx_accepts_every_combination_of_settings(
     combinations: dict[tuple[str, str, str], Path], tree: Tree, tmp_path: Path
 ) -> None:
-    """With each release's nginx, without a warning: a deprecated form is the next release's error."""
+    """`nginx -t` prints no warning, because a deprecated form is an error in the next release."""
     for number, (key, path) in enumerate(combinations.items()):
-        said = webserver.check(path, tree, tmp_path / f"{number}")  # a short path: the address of a socket is in it
-        warnings = [line for line in said.splitlines() if "[warn]" in line and '"user" directive' not in line]
+        output = webserver.check(
+            path, tree, tmp_path / f"{number}"
+        )  # a short path, because that of a socket is limited
+        warnings = [line for line in output.splitlines() if "[warn]" in line and '"user" directive' not in line]
         assert warnings == [], key
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nginx_takes_every_value_that_the_inventory_may_have(
+def test_nginx_accepts_every_value_that_check_inventory_accepts(
     name: str, hostile: dict[str, Path], tree: Tree, tmp_path: Path
 ) -> None:
-    """What check_inventory lets pass is found to be wrong by nginx only when the host is half changed."""
+    """If check_inventory accepted a wrong value, nginx would fail when the host is half changed."""
     given = {
         key: value for key, value in rendering.variables(tree, **HOSTILE[name]).items() if key.startswith("ppm_")
     }
@@ -148,10 +150,10 @@ def test_nginx_takes_every_value_that_the_inventory_may_have(
     webserver.check(hostile[name], tree, tmp_path, root=given.get("ppm_root", "/srv/ppm"))
 
 
-def test_where_the_certificate_comes_from_is_no_matter_of_nginx(
+def test_the_source_of_the_certificate_does_not_change_the_configuration(
     combinations: dict[tuple[str, str, str], Path],
 ) -> None:
-    """A host that changes from one to another keeps its nginx as it is."""
+    """A host that changes ppm_tls keeps its nginx configuration."""
     for read_access, upstream in itertools.product(READ_ACCESS, UPSTREAM):
         first, *others = (combinations[tls, read_access, upstream] for tls in TLS if tls != "none")
         files = [str(path.relative_to(first)) for path in (first / "etc" / "nginx").rglob("*.conf")]
@@ -159,8 +161,8 @@ def test_where_the_certificate_comes_from_is_no_matter_of_nginx(
             assert filecmp.cmpfiles(first, other, files, shallow=False)[0] == files
 
 
-def test_http2_is_in_the_form_that_this_nginx_has(combinations: dict[tuple[str, str, str], Path], tree: Tree) -> None:
-    """`http2 on` is unknown before 1.25.1, and `listen … http2` is deprecated from there on."""
+def test_http2_directive_for_each_nginx_version(combinations: dict[tuple[str, str, str], Path], tree: Tree) -> None:
+    """`http2 on` is unknown before nginx 1.25.1, and `listen … http2` is deprecated since then."""
     for (tls, *_rest), path in combinations.items():
         configuration = rendering.parse(path)
         (server,) = index_servers(configuration)
@@ -176,8 +178,8 @@ def test_http2_is_in_the_form_that_this_nginx_has(combinations: dict[tuple[str, 
             assert values(configuration, "http2") == ["on"]
 
 
-def test_the_hybrid_key_exchange_where_openssl_has_it(tree: Tree, tmp_path: Path) -> None:
-    """X25519MLKEM768 came with OpenSSL 3.5; an older one refuses the whole configuration for it."""
+def test_hybrid_key_exchange_only_if_openssl_supports_it(tree: Tree, tmp_path: Path) -> None:
+    """X25519MLKEM768 needs OpenSSL 3.5; an older one rejects the whole configuration."""
     wanted = {"3.4.9": False, "3.5.0": True, "3.10.1": True, "4.0": True, "3.0.15": False}
     variables = rendering.variables(tree)
     rendering.render(
@@ -186,13 +188,13 @@ def test_the_hybrid_key_exchange_where_openssl_has_it(tree: Tree, tmp_path: Path
             for version in wanted
         ]
     )
-    for version, has in wanted.items():
+    for version, is_supported in wanted.items():
         (curves,) = values(rendering.parse(tmp_path / version), "ssl_ecdh_curve")
-        assert curves == ("X25519MLKEM768:" if has else "") + "X25519:prime256v1:secp384r1", version
+        assert curves == ("X25519MLKEM768:" if is_supported else "") + "X25519:prime256v1:secp384r1", version
 
 
-def test_before_it_is_installed_the_release_says_what_there_will_be(tree: Tree, tmp_path: Path) -> None:
-    """`--check` on a bare host, and the images: no nginx can be asked for its version there."""
+def test_versions_are_predicted_from_the_debian_release_before_installation(tree: Tree, tmp_path: Path) -> None:
+    """With `--check` on a bare host, and for the images, no nginx is installed whose version can be read."""
     variables = rendering.variables(tree)
     rendering.render([(tmp_path / "asked", variables)])
     rendering.render([(tmp_path / "guessed", {**variables, "render_versions": {"nginx": "", "openssl": ""}})])
@@ -201,10 +203,10 @@ def test_before_it_is_installed_the_release_says_what_there_will_be(tree: Tree, 
 
 
 def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[str, str, str], Path]) -> None:
-    """`return` and `rewrite` run before auth_basic: who has no credential would be answered all the same."""
+    """`return` and `rewrite` run before auth_basic, so they would answer requests without a credential."""
     for (_tls, read_access, _upstream), path in combinations.items():
         (server,) = index_servers(rendering.parse(path))
-        assert values_here(server, "auth_basic") == ["$ppm_realm" if read_access == "public" else "ppm"]
+        assert own_values(server, "auth_basic") == ["$ppm_realm" if read_access == "public" else "ppm"]
         for condition in server.all("if"):
             assert values(condition, "return") == ["419"], "a refusal as well"
         assert not any(server.all("return"))
@@ -216,44 +218,44 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             ends += [found for found in location.walk() if found.name == "rewrite" and found.arguments[-1] != "break"]
             if not name.startswith("@") and ends:
                 open_to_all.append(name)
-            if values_here(location, "auth_basic") == ["off"]:
+            if own_values(location, "auth_basic") == ["off"]:
                 open_to_all.append(name)
             assert not any(found.name == "satisfy" for found in location.walk())
         public = ["= /RPC2"] if read_access == "public" else []
         assert open_to_all == [*["= /healthz"] * 2, *[f"= {discovery.PATH}"] * 2, *public, "= /api/join"]
 
 
-def test_the_index_says_of_itself_what_the_application_says(
+def test_nginx_and_the_application_have_the_same_discovery_document(
     combinations: dict[tuple[str, str, str], Path], tmp_path: Path
 ) -> None:
-    """Both have it from the same settings, and nginx has it without the application: a client meets either."""
+    """Both build it from the same settings; nginx serves it without the application."""
     for (_tls, read_access, upstream), path in combinations.items():
         (server,) = index_servers(rendering.parse(path))
         (location,) = (found for found in locations(server) if found.arguments == ("=", discovery.PATH))
         (answer,) = location.all("return")
-        said = discovery.document(upstream=upstream, read_access=read_access)
-        assert answer.arguments == ("200", said.decode().replace("\n", "\\n"))
+        document = discovery.document(upstream=upstream, read_access=read_access)
+        assert answer.arguments == ("200", document.decode().replace("\n", "\\n"))
 
 
-def test_every_refusal_is_worded(combinations: dict[tuple[str, str, str], Path]) -> None:
-    """One error_page in a location drops all that it would inherit."""
+def test_every_location_has_all_error_pages(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """One error_page in a location drops all inherited ones."""
     for path in combinations.values():
         (server,) = index_servers(rendering.parse(path))
-        wanted = set(values_here(server, "error_page"))
+        wanted = set(own_values(server, "error_page"))
         assert {status for refused in wanted for status in re.findall(r"(?<!=)\b[45]\d\d", refused)} >= {
             *("401", "403", "404", "405", "413", "429", "500", "502", "504")
         }
         for location in locations(server):
-            here = set(values_here(location, "error_page"))
+            here = set(own_values(location, "error_page"))
             assert not here or here >= wanted
 
 
-def values_here(directive: Directive, name: str) -> list[str]:
+def own_values(directive: Directive, name: str) -> list[str]:
     return [" ".join(found.arguments) for found in directive.all(name)]
 
 
 def test_every_answer_has_the_same_headers(combinations: dict[tuple[str, str, str], Path]) -> None:
-    """One add_header in a location drops all that it would inherit, and without `always` an error has none."""
+    """One add_header in a location drops all inherited ones, and without `always` error answers have none."""
     for (tls, *_rest), path in combinations.items():
         (server,) = index_servers(rendering.parse(path))
         wanted = {header.arguments for header in server.all("add_header")}
@@ -274,14 +276,14 @@ def test_every_answer_has_the_same_headers(combinations: dict[tuple[str, str, st
         assert checked > 4
 
 
-def test_only_what_is_meant_to_be_served_has_a_root(combinations: dict[tuple[str, str, str], Path]) -> None:
-    """A root of the whole volume stands in one place, behind a pattern that no side file matches."""
+def test_only_served_paths_have_a_root(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """The whole volume is the root of one location only, and no side file matches its pattern."""
     for path in combinations.values():
         configuration = rendering.parse(path)
         (server,) = index_servers(configuration)
-        assert values_here(server, "root") == ["/var/empty"]
+        assert own_values(server, "root") == ["/var/empty"]
         roots = {
-            " ".join(location.arguments): values_here(location, "root")
+            " ".join(location.arguments): own_values(location, "root")
             for location in locations(server)
             if any(location.all("root"))
         }
@@ -305,8 +307,8 @@ def test_only_what_is_meant_to_be_served_has_a_root(combinations: dict[tuple[str
             assert values(configuration, forbidden) == []
 
 
-def test_who_asks_for_another_host_gets_nothing(combinations: dict[tuple[str, str, str], Path]) -> None:
-    """The default of each port closes the connection; what is served has its name."""
+def test_requests_for_another_host_name_are_closed(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """The default server of each port closes the connection; the others have the index's domain."""
     for (tls, *_rest), path in combinations.items():
         configuration = rendering.parse(path)
         defaults = [
@@ -323,8 +325,8 @@ def test_who_asks_for_another_host_gets_nothing(combinations: dict[tuple[str, st
         assert {name for server in others for name in values(server, "server_name")} == {rendering.DOMAIN}
 
 
-def test_nothing_says_its_version_and_everything_has_a_limit(combinations: dict[tuple[str, str, str], Path]) -> None:
-    """What an internet-facing server needs said, once, for all of it."""
+def test_the_version_is_hidden_and_limits_are_set(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """The settings that a public server needs occur exactly once."""
     for path in combinations.values():
         configuration = rendering.parse(path)
         assert values(configuration, "server_tokens") == ["off"]
@@ -343,8 +345,8 @@ def test_nothing_says_its_version_and_everything_has_a_limit(combinations: dict[
 
 
 @pytest.mark.parametrize("of", ["letsencrypt", "none"])
-def test_tls_is_what_the_guideline_says(combinations: dict[tuple[str, str, str], Path], of: str) -> None:
-    """Mozilla's guideline, "intermediate"; and without TLS nothing of it."""
+def test_tls_settings_follow_mozillas_guideline(combinations: dict[tuple[str, str, str], Path], of: str) -> None:
+    """They follow the guideline "intermediate"; without TLS they are absent."""
     configuration = rendering.parse(combinations[of, "authenticated", "redirect"])
     assert values(configuration, "ssl_protocols") == (["TLSv1.2 TLSv1.3"] if of == "letsencrypt" else [])
     assert values(configuration, "ssl_session_tickets") == (["off"] if of == "letsencrypt" else [])
@@ -355,14 +357,14 @@ def test_tls_is_what_the_guideline_says(combinations: dict[tuple[str, str, str],
         )
 
 
-def test_without_ipv6_there_is_none(tree: Tree, tmp_path: Path) -> None:
-    """nginx does not start where it is to listen at an address of a family that the host does not have."""
+def test_no_ipv6_listeners_without_ipv6(tree: Tree, tmp_path: Path) -> None:
+    """nginx does not start if it has to listen on IPv6 and the host has none."""
     rendering.render([(tmp_path / "rendered", rendering.variables(tree, ipv6=False))])
     assert not [listen for listen in values(rendering.parse(tmp_path / "rendered"), "listen") if "[" in listen]
 
 
-def test_a_renamed_directive_is_noticed(tmp_path: Path, rendered: Callable[..., Path]) -> None:
-    """These tests read the configuration by themselves: what they read is what nginx's own grammar says."""
+def test_the_configuration_parser_of_these_tests(tmp_path: Path, rendered: Callable[..., Path]) -> None:
+    """The parser follows nginx's grammar: quotes, escapes, comments and blocks."""
     (tmp_path / "x.conf").write_text('a "b;\\"{" \'c }\' d#e ${f}; # g;\nif ($h ~ "^(?:i{1,2})$") { j; }\nk{ }')
     found = rendering.parse(tmp_path, "/x.conf").block
     assert [(one.name, one.arguments) for one in found] == [
@@ -377,7 +379,7 @@ def test_a_renamed_directive_is_noticed(tmp_path: Path, rendered: Callable[..., 
 
 
 def test_the_configuration_of_the_images_is_what_the_roles_render(tmp_path: Path) -> None:
-    """`make generate` writes it with the playbook, and `make lint` checks that; here it is rendered faster."""
+    """`make generate` writes it with the playbook, and `make lint` checks that; this test renders it faster."""
     rendering.render([(tmp_path / "ROLE" / "rendered", {"render_for": "containers", "render_ipv6": False})])
 
     def files(folder: Path) -> dict[str, str]:

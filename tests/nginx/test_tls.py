@@ -1,4 +1,4 @@
-"""What a client negotiates with each release's nginx, and the port without TLS."""
+"""TLS of each release's nginx: what clients negotiate, and what the plain HTTP port answers."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ def filled(site: Site) -> Site:
 
 @dataclass(frozen=True, kw_only=True)
 class Handshake:
-    """What Debian 13's openssl printed: also of a handshake that failed the protocol, and "Verification: OK"."""
+    """The output of Debian 13's `openssl s_client`. It has "Verification: OK" even if the handshake failed."""
 
     text: str
 
     @property
     def agreed(self) -> str:
-        """The version and the cipher; "" where there was no handshake."""
-        found = re.search(r"^New, (\S+), Cipher is (\S+)$", self.text, re.MULTILINE)
-        return f"{found[1]} {found[2]}" if found and found[2] != "(NONE)" else ""
+        """Return the protocol version and the cipher, or "" if the handshake failed."""
+        match = re.search(r"^New, (\S+), Cipher is (\S+)$", self.text, re.MULTILINE)
+        return f"{match[1]} {match[2]}" if match and match[2] != "(NONE)" else ""
 
     @property
     def refused(self) -> str:
-        """The server's reason, an alert (RFC 8446, section 6); "" where it gave none."""
-        found = re.search(r"alert ([a-z ]+):.*SSL alert number \d+", self.text)
-        return found[1] if found and not self.agreed else ""
+        """Return the server's alert (RFC 8446, section 6), or "" if it sent none."""
+        match = re.search(r"alert ([a-z ]+):.*SSL alert number \d+", self.text)
+        return match[1] if match and not self.agreed else ""
 
 
 def handshake(site: Site, *options: str) -> Handshake:
-    """Try a handshake with Debian 13's openssl, which knows all that Debian 12's does."""
+    """Try a handshake with Debian 13's openssl, which supports everything that Debian 12's does."""
     tree = debian.tree(13)
     command = [*tree.openssl, "s_client", "-connect", f"localhost:{site.port}", "-servername", "localhost", *options]
     done = subprocess.run(
@@ -64,22 +64,22 @@ def handshake(site: Site, *options: str) -> Handshake:
 
 
 def test_the_certificate_is_trusted_through_its_authority(filled: Site) -> None:
-    """What is served is the chain, and it is for this name."""
+    """The whole chain is served, and the certificate is for this name."""
     done = handshake(filled, "-verify_return_error", "-verify_hostname", "localhost")
     assert done.agreed.startswith("TLSv1.3 ")
     assert "Verification: OK" in done.text
     assert "Verified peername: localhost" in done.text
 
 
-def test_the_key_exchange(filled: Site) -> None:
-    """Hybrid where both know it, which keeps what is recorded today secret from tomorrow's computers; else X25519."""
-    knows = filled.tree.release >= 13
-    best = "X25519MLKEM768" if knows else "X25519"
+def test_hybrid_key_exchange_or_x25519(filled: Site) -> None:
+    """Hybrid if both sides support it, which protects recorded traffic from future quantum computers; else X25519."""
+    has_hybrid = filled.tree.release >= 13
+    best = "X25519MLKEM768" if has_hybrid else "X25519"
     done = handshake(filled, "-groups", "X25519MLKEM768:X25519")
     assert re.search(rf"^(?:Negotiated TLS1.3 group|Peer Temp Key): {best}\b", done.text, re.MULTILINE), done.text
     for group in ("X25519", "prime256v1", "secp384r1"):
         assert handshake(filled, "-groups", group).agreed, group
-    for group in ("secp521r1", "ffdhe2048", *(() if knows else ("X25519MLKEM768",))):
+    for group in ("secp521r1", "ffdhe2048", *(() if has_hybrid else ("X25519MLKEM768",))):
         assert handshake(filled, "-groups", group).refused == "handshake failure", group
 
 
@@ -95,14 +95,14 @@ def test_the_key_exchange(filled: Site) -> None:
         ("-tls1_2 -cipher ECDHE-ECDSA-AES256-SHA", "handshake failure"),
     ],
 )
-def test_versions_and_ciphers(filled: Site, options: str, expected: str) -> None:
-    """Mozilla's guideline, "intermediate": TLS 1.2 with forward secrecy and AEAD, and 1.3."""
+def test_tls_versions_and_ciphers(filled: Site, options: str, expected: str) -> None:
+    """Mozilla's guideline "intermediate": TLS 1.3, and TLS 1.2 with forward secrecy and AEAD."""
     done = handshake(filled, *options.split())
     assert (done.agreed or done.refused) == expected, done.text
 
 
-def test_a_certificate_of_rsa_has_forward_secrecy_too(filled: Site) -> None:
-    """Its key could decrypt what was recorded, with the ciphers that an older client may ask for."""
+def test_an_rsa_certificate_has_forward_secrecy(filled: Site) -> None:
+    """With the ciphers of older clients, a stolen RSA key would decrypt recorded traffic."""
     webserver.make_certificate(filled.tree, filled.ca, filled.places.tls, key=("rsa:2048",))
     filled.reload()
     try:
@@ -115,17 +115,17 @@ def test_a_certificate_of_rsa_has_forward_secrecy_too(filled: Site) -> None:
 
 
 def test_sessions_have_no_tickets_in_tls_1_2(filled: Site) -> None:
-    """A ticket's key that never changes would undo forward secrecy."""
+    """A ticket key that never changes would undo forward secrecy."""
     done = handshake(filled, "-tls1_2")
     assert done.agreed
     assert "TLS session ticket:" not in done.text
 
 
-def test_http2(filled: Site, tmp_path: Path) -> None:
-    """Clients that know it get it, with the same answers; a host's name that is not ours gets none."""
+def test_http2_gives_the_same_answers(filled: Site, tmp_path: Path) -> None:
+    """Clients that support HTTP/2 get the same answers; a request for another host name gets none."""
     assert "ALPN protocol: h2" in handshake(filled, "-alpn", "h2,http/1.1").text
     assert "ALPN protocol: http/1.1" in handshake(filled, "-alpn", "http/1.1").text
-    user = of_user(filled, tmp_path)
+    user = user_of(filled, tmp_path)
 
     def curl(path: str, *options: str, expect: int | None = 0) -> str:
         curl = ("curl", "-sS", "--http2", "--cacert", filled.ca, "--write-out", "\n%{http_version} %{http_code}")
@@ -142,20 +142,20 @@ def test_http2(filled: Site, tmp_path: Path) -> None:
     poisoned = curl("/", "--netrc", "-H", "X-Forwarded-Host: poison.example")
     assert poisoned.endswith("\n2 200")
     assert "poison.example" not in poisoned
-    # the connection ends, or says that it is for another name
+    # the connection is closed, or the status is 421 (misdirected request)
     other = curl("/healthz", "-H", "Host: evil.example", expect=None)
     assert "stream 1 was not closed cleanly" in other or other.endswith("\n2 421")
 
 
-def of_user(site: Site, tmp_path: Path) -> Machine:
+def user_of(site: Site, tmp_path: Path) -> Machine:
     made = machine(tmp_path / "home", site)
     netrc = made.home / ".netrc"
     netrc.write_text(f"machine localhost login {site.user} password {site.secret}\n")
     return made
 
 
-def test_every_answer_tells_browsers_to_stay_with_tls(filled: Site) -> None:
-    """HSTS and the other headers, once, whatever the answer and whoever gave it."""
+def test_every_answer_has_hsts_and_security_headers(filled: Site) -> None:
+    """HSTS and the other headers occur exactly once in every answer, of nginx or of the application."""
     statuses = set()
     for method, path, auth in (
         *(
@@ -187,8 +187,8 @@ def plain(site: Site) -> str:
     return f"http://localhost:{site.places.plain_port}"
 
 
-def test_the_port_without_tls_leads_to_the_other(filled: Site) -> None:
-    """Nothing is served there but the certificate authority's challenge; a credential sent there is not taken."""
+def test_plain_http_redirects_to_https(filled: Site) -> None:
+    """Only the CA's challenges are served over plain HTTP; an upload with a credential is refused."""
     for path in ("/", "/simple/", "/simple/by-tls/", "/healthz", "/a?b=c&d"):
         answer = requests.get(plain(filled) + path, allow_redirects=False, timeout=60)
         assert (answer.status_code, answer.headers["Location"]) == (301, f"https://localhost{path}")
@@ -198,8 +198,8 @@ def test_the_port_without_tls_leads_to_the_other(filled: Site) -> None:
     assert refused.text.count("\n") == 1
 
 
-def test_the_challenge_is_served(filled: Site) -> None:
-    """RFC 8555: to everybody, from its own folder and from nowhere else."""
+def test_acme_challenges_are_served_over_plain_http(filled: Site) -> None:
+    """They are public (RFC 8555), and no file outside of their folder is served."""
     folder = filled.places.acme / ".well-known" / "acme-challenge"
     folder.mkdir(parents=True)
     (folder / "token").write_text("token.thumbprint")
@@ -223,8 +223,8 @@ def test_the_challenge_is_served(filled: Site) -> None:
         assert reply.statuses[0] in (301, 403, 404), path
 
 
-def test_a_certificate_may_be_exchanged_while_it_serves(site: Site) -> None:
-    """A renewal is a reload: the old connection goes on, and a new one has the new certificate."""
+def test_a_reload_serves_a_new_certificate_and_keeps_connections(site: Site) -> None:
+    """A renewal reloads nginx: open connections continue, and new ones get the new certificate."""
 
     def served() -> str:
         return ssl.get_server_certificate(("localhost", site.port), timeout=60)
@@ -241,13 +241,13 @@ def test_a_certificate_may_be_exchanged_while_it_serves(site: Site) -> None:
 
 
 @debian.only(13)
-def test_ppmctl_trusts_whom_the_system_trusts(filled: Site, tmp_path: Path) -> None:
-    """A company's authority is told to a machine once; what is told to requests alone counts in place of it."""
+def test_ppmctl_trusts_the_ca_certificates_of_the_system(filled: Site, tmp_path: Path) -> None:
+    """A company installs its CA on a machine once; REQUESTS_CA_BUNDLE replaces the system's CAs."""
     bare = {name: value for name, value in clean_environment(tmp_path).items() if name not in CA_VARIABLES}
-    who = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
+    credential = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
     listing = ("package", "list", "--index", filled.url)
-    ppmctl(*listing, env=bare | who | {"SSL_CERT_FILE": str(filled.ca)})
+    ppmctl(*listing, env=bare | credential | {"SSL_CERT_FILE": str(filled.ca)})
     other = tmp_path / "other.pem"
     other.write_bytes(Path(certifi.where()).read_bytes())
     for environ in ({}, {"SSL_CERT_FILE": str(filled.ca), "REQUESTS_CA_BUNDLE": str(other)}):
-        assert "is not trusted" in ppmctl(*listing, env=bare | who | environ, expect=1).stderr
+        assert "is not trusted" in ppmctl(*listing, env=bare | credential | environ, expect=1).stderr

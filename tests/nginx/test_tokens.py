@@ -1,4 +1,4 @@
-"""/api/ behind nginx: tokens and invites reach the application, authenticated as all else, and nothing keeps them."""
+"""/api/ behind nginx: tokens and invites need authentication, reach the application, and are not logged or cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.webserver import Site
 
 @debian.with_each("read_access", {12: ["authenticated"], 13: ["public"]})
 def test_tokens_and_invites_behind_nginx(read_access: str, new_site: Callable[..., Site]) -> None:
-    """Whoever may read: an invite's exchange alone goes without a credential, and nothing below or beside it."""
+    """With public reads too, only the exchange of an invite needs no credential; similar paths need one."""
     site = new_site(ppm_read_access=read_access)
 
     def ask(method: str, path: str, auth: tuple[str, str] | None = None, **options: Any) -> requests.Response:
@@ -57,6 +57,6 @@ def test_tokens_and_invites_behind_nginx(read_access: str, new_site: Callable[..
     with site.without_application():
         assert ask("GET", "/api/whoami", gina).status_code == 503
         assert ask("POST", "/api/join", json={"code": code}).status_code == 503
-    said = site.access_log() + site.error_log() + (site.root / "audit.jsonl").read_text()
-    assert '"path":"/api/join"' in said
-    assert not [secret for secret in (code, gina[1], ci[1]) if secret in said]
+    logs = site.access_log() + site.error_log() + (site.root / "audit.jsonl").read_text()
+    assert '"path":"/api/join"' in logs
+    assert not [secret for secret in (code, gina[1], ci[1]) if secret in logs]

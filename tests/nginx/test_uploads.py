@@ -1,4 +1,4 @@
-"""Uploads through nginx: what lies on the volume meanwhile and afterwards, limits, and the real clients over TLS."""
+"""Uploads through nginx: files on the volume during and after them, limits, and real clients over TLS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MB = 1 << 20
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Gone at the end, unlike pytest's own: a run leaves no hundreds of megabytes."""
+    """Make a folder for large files. It is removed after the test, unlike pytest's tmp_path."""
     path = tmp_path / "large"
     path.mkdir()
     yield path
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def machine(site: Site, tmp_path: Path) -> Machine:
-    """A user's computer that trusts the site's own authority and has a credential."""
+    """Make a user's machine that trusts the site's CA and has a credential."""
     made = clients.machine(tmp_path / "home", site)
     netrc = made.home / ".netrc"
     netrc.write_text(f"machine localhost login {site.user} password {site.secret}\n")
@@ -55,7 +55,7 @@ def target(site: Site) -> Target:
 
 
 def prepared(site: Site, made: tuple[str, bytes]) -> bytes:
-    """The bytes of an upload, head and body."""
+    """Return the bytes of an upload request, with its headers."""
     form = requests.Request("POST", site.url, data={":action": "file_upload"}, files={"content": made}).prepare()
     assert isinstance(form.body, bytes)
     headers = [f"{name}: {value}" for name, value in form.headers.items()]
@@ -63,13 +63,13 @@ def prepared(site: Site, made: tuple[str, bytes]) -> bytes:
 
 
 def incompressible(name: str, version: str, size: int) -> tuple[str, bytes]:
-    """A wheel that takes so many bytes on its way."""
+    """Make a wheel whose upload takes about `size` bytes, because its content can't be compressed."""
     content = hashlib.shake_256(name.encode()).digest(size)
     return wheels.wheel(name, version, files={"data.bin": content})
 
 
-def test_a_body_lies_on_the_volume_until_it_is_whole(site: Site) -> None:
-    """A slow client holds no thread of the application, and nobody sees a part of a file."""
+def test_an_upload_is_buffered_on_the_volume_until_it_is_complete(site: Site) -> None:
+    """A slow client occupies no thread of the application, and no client sees a partial file."""
     made = incompressible("arriving", "1.0", 2 * MB)
     sent = prepared(site, made)
     with raw.connect(target(site)) as connection:
@@ -85,8 +85,8 @@ def test_a_body_lies_on_the_volume_until_it_is_whole(site: Site) -> None:
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.999])
-def test_a_client_that_breaks_off_leaves_nothing(site: Site, part: float) -> None:
-    """Neither a body, nor a part of a file, nor a name that is taken."""
+def test_an_interrupted_upload_leaves_nothing(site: Site, part: float) -> None:
+    """It leaves neither a body nor a partial file, and the filename can still be published."""
     made = incompressible(f"broken-{str(part)[2:]}", "1.0", 2 * MB)
     sent = prepared(site, made)
     with raw.connect(target(site)) as connection:
@@ -100,8 +100,8 @@ def test_a_client_that_breaks_off_leaves_nothing(site: Site, part: float) -> Non
 
 
 @debian.only(12)
-def test_200_mb(site: Site, folder: Path) -> None:
-    """In and out with the same hash; on the volume once afterwards."""
+def test_a_200_mb_upload_and_download(site: Site, folder: Path) -> None:
+    """The download has the hash of the upload, and no copy stays on the volume."""
     path = large.wheel(folder, "two_hundred", "1.0", size=200 * MB)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -122,8 +122,8 @@ def test_200_mb(site: Site, folder: Path) -> None:
     shutil.rmtree(site.root / "packages" / "two-hundred")
 
 
-def test_over_the_limit(new_site: Callable[..., Site]) -> None:
-    """413 with the limit in a line, whether the length was said or not; at the limit it is taken."""
+def test_an_upload_over_the_limit_gets_413(new_site: Callable[..., Site]) -> None:
+    """The answer names the limit, with and without Content-Length; a file just below the limit is accepted."""
     site = new_site(ppm_max_upload_size="2M")
     for headers in ({}, {"Expect": "100-continue"}):
         refused = site.upload(incompressible("too-large", "1.0", 3 * MB), headers=headers)
@@ -146,8 +146,8 @@ def test_over_the_limit(new_site: Callable[..., Site]) -> None:
     assert "too-large" not in (site.root / "audit.jsonl").read_text()
 
 
-def test_a_refusal_keeps_its_reason(site: Site) -> None:
-    """twine shows the status line alone: nginx must not put its own words there."""
+def test_a_refused_upload_has_the_reason_in_the_status_line(site: Site) -> None:
+    """twine shows only the status line, so nginx must not replace the reason there."""
     made = wheels.wheel("twice", "1.0")
     assert site.upload(made).status_code == 200
     again = site.upload(made)
@@ -165,7 +165,7 @@ def test_a_refusal_keeps_its_reason(site: Site) -> None:
 
 @debian.with_each("client", {12: ["twine", "curl"], 13: ["uv", "hatch"]})
 def test_clients_publish_over_tls(site: Site, machine: Machine, folder: Path, client: str) -> None:
-    """With an authority of one's own, as a team has one, and the ordinary variables that name it."""
+    """They use a private CA, as in a company, named by the usual environment variables."""
     name = f"published-by-{client}"
     files = [wheels.write(folder, wheels.wheel(name, version)) for version in ("1.0", "2.0")]
     clients.publish(client, machine, site, f"{site.url}/legacy/", *files)
@@ -174,7 +174,7 @@ def test_clients_publish_over_tls(site: Site, machine: Machine, folder: Path, cl
 
 @debian.only(13)
 def test_ppmctl_publishes_over_tls(site: Site, machine: Machine, folder: Path) -> None:
-    """`ppmctl publish` builds, uploads, and sees the release on the index."""
+    """`ppmctl publish` builds, uploads, and checks that the index lists the files."""
     project = clients.flit_project(folder / "project", "published-by-ppmctl", "1.0")
     machine.run(*PPMCTL, "publish", project, "--index", f"{site.url}/", cwd=folder)
     assert len(site.filenames("published-by-ppmctl")) == 2
@@ -182,7 +182,7 @@ def test_ppmctl_publishes_over_tls(site: Site, machine: Machine, folder: Path) -
 
 @debian.with_each("name", {12: ["pip"], 13: ["uv"]})
 def test_installers_install_over_tls(site: Site, machine: Machine, folder: Path, name: str) -> None:
-    """The page, the metadata and the file, all from disk; the installer asks without a credential first, or not."""
+    """nginx serves the page, the metadata and the file from disk; pip sends no credential with its first request."""
     project = f"installed-by-{name}"
     if site.get(f"/simple/{project}/").status_code != 200:
         assert site.upload(wheels.wheel(project, "1.0")).status_code == 200
@@ -195,8 +195,8 @@ def test_installers_install_over_tls(site: Site, machine: Machine, folder: Path,
     assert '"status":5' not in site.access_log()
 
 
-def test_http2_uploads_too(site: Site, machine: Machine, folder: Path) -> None:
-    """A client that speaks HTTP/2 sends its body in frames, maybe without its length."""
+def test_an_upload_over_http2(site: Site, machine: Machine, folder: Path) -> None:
+    """An HTTP/2 client sends its body in frames, possibly without a length."""
     made = wheels.write(folder, incompressible("by-http2", "1.0", 2 * MB))
     sent = ("-F", ":action=file_upload", "-F", f"content=@{made}")
     done = machine.run(
@@ -217,8 +217,8 @@ def test_http2_uploads_too(site: Site, machine: Machine, folder: Path) -> None:
     assert site.filenames("by-http2") == {made.name}
 
 
-def test_who_stops_sending_is_let_go(new_site: Callable[..., Site]) -> None:
-    """A body that stalls ends after a minute (here 2 s) with nothing left."""
+def test_a_stalled_upload_times_out(new_site: Callable[..., Site]) -> None:
+    """A stalled body is dropped after a minute (2 s in this test) and leaves nothing."""
     site = new_site(faster={"client_body_timeout 60s;": "client_body_timeout 2s;"})
     sent = prepared(site, incompressible("stalled", "1.0", 2 * MB))
     with raw.connect(target(site)) as connection:

@@ -1,4 +1,4 @@
-"""While the application is away, restarting or stuck: installs go on as before, uploads are told to come again."""
+"""While the application is stopped or stuck, installs work as before, and uploads get a 503 with Retry-After."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from ppmctl.server import content_negotiation
 
 WHEEL = wheels.wheel("still-here", "1.0")
 FILE = f"/packages/still-here/{WHEEL[0]}"
-SOON = 1.5  # seconds; what is served from disk takes milliseconds
-OPEN = ("/healthz", discovery.PATH)  # to who has no credential
+SOON = 1.5  # seconds; an answer from disk takes milliseconds
+OPEN = ("/healthz", discovery.PATH)  # without a credential
 STUCK = "proxy_read_timeout 60s;"
 
 
 @contextlib.contextmanager
-def gone(site: Site) -> Iterator[None]:
-    """Stopped, and its socket with it."""
+def stopped(site: Site) -> Iterator[None]:
+    """Stop the application and remove its socket."""
     with site.without_application():
         yield
 
 
 @contextlib.contextmanager
 def refusing(site: Site) -> Iterator[None]:
-    """The socket is there, and nobody at it."""
+    """Leave a socket on which no process listens."""
     with site.without_application():
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(site.places.socket))
@@ -48,7 +48,7 @@ def refusing(site: Site) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full(site: Site) -> Iterator[None]:
-    """The socket has all the connections that it takes, and nobody accepts them."""
+    """Fill the socket's queue with connections that no process accepts."""
     with site.without_application(), contextlib.ExitStack() as held:
         listener = held.enter_context(socket.socket(socket.AF_UNIX))
         listener.bind(str(site.places.socket))
@@ -63,7 +63,7 @@ def full(site: Site) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stuck(site: Site) -> Iterator[None]:
-    """It takes connections and does nothing."""
+    """Suspend the application: it still has its socket, and answers nothing."""
     os.killpg(site.process.pid, signal.SIGSTOP)
     try:
         yield
@@ -71,21 +71,25 @@ def stuck(site: Site) -> Iterator[None]:
         os.killpg(site.process.pid, signal.SIGCONT)
 
 
-STATES = {state.__name__: state for state in (gone, refusing, full, stuck)}
+STATES = {state.__name__: state for state in (stopped, refusing, full, stuck)}
 
 
 def reads() -> list[tuple[str, str, dict[str, str]]]:
-    """What installers ask for."""
-    asked = [
+    """Return the requests of installers: method, path and headers."""
+    requested = [
         (method, path, {"Accept": header})
         for path in ("/simple/", "/simple/still-here/", "/simple/public-name/", "/simple/acme-tool/")
         for _client, header, _form in content_negotiation.TABLE
         for method in ("GET", "HEAD")
     ]
     for path in (FILE, f"{FILE}.metadata", "/env/team/requirements.txt", "/env/team/1/pylock.toml", *OPEN):
-        asked += [("GET", path, {}), ("HEAD", path, {}), ("GET", path, {"Range": "bytes=0-9"})]
-    asked += [("POST", "/simple/still-here/", {}), ("PUT", FILE, {}), ("GET", "/packages/no/no-1.0.tar.gz", {})]
-    return asked
+        requested += [("GET", path, {}), ("HEAD", path, {}), ("GET", path, {"Range": "bytes=0-9"})]
+    requested += [
+        ("POST", "/simple/still-here/", {}),
+        ("PUT", FILE, {}),
+        ("GET", "/packages/no/no-1.0.tar.gz", {}),
+    ]
+    return requested
 
 
 def session(site: Site) -> requests.Session:
@@ -95,7 +99,7 @@ def session(site: Site) -> requests.Session:
     return made
 
 
-def facts(answer: requests.Response) -> dict[str, Any]:
+def comparable(answer: requests.Response) -> dict[str, Any]:
     headers = {name: value for name, value in answer.headers.items() if name not in ("Date", "Connection")}
     return {"status": answer.status_code, "headers": headers, "body": answer.content}
 
@@ -118,15 +122,15 @@ def filled(new_sites: Callable[..., Site]) -> Site:
     return site
 
 
-@debian.with_each("state", {12: ["gone", "full"], 13: ["refusing", "stuck"]})
-def test_installs_go_on(filled: Site, state: str) -> None:
-    """Pages, metadata, files, environments and redirects of public names: the same answers, and to others 401."""
-    before = [facts(filled.request(method, path, headers=headers)) for method, path, headers in reads()]
+@debian.with_each("state", {12: ["stopped", "full"], 13: ["refusing", "stuck"]})
+def test_installs_work_without_the_application(filled: Site, state: str) -> None:
+    """Pages, metadata, files, environments and redirects have the same answers; a wrong credential gets a 401."""
+    before = [comparable(filled.request(method, path, headers=headers)) for method, path, headers in reads()]
     assert {answer["status"] for answer in before} == {200, 206, 302, 404, 405}
     with STATES[state](filled):
         for (method, path, headers), expected in zip(reads(), before, strict=True):
             started = time.monotonic()
-            assert facts(filled.request(method, path, headers=headers)) == expected, (method, path)
+            assert comparable(filled.request(method, path, headers=headers)) == expected, (method, path)
             assert time.monotonic() - started < SOON, (method, path)
             for auth in (None, ("admin", "ppm_wrong"), ("nobody", filled.secret)):
                 refused = filled.request(method, path, headers=headers, auth=auth)
@@ -136,9 +140,9 @@ def test_installs_go_on(filled: Site, state: str) -> None:
                 )
 
 
-@debian.with_each("state", {12: ["stuck"], 13: ["gone"]})
-def test_uploads_are_told_to_come_again(filled: Site, state: str) -> None:
-    """503 with Retry-After and a line that says so, never a hang; and afterwards the same upload succeeds."""
+@debian.with_each("state", {12: ["stuck"], 13: ["stopped"]})
+def test_uploads_get_503_with_retry_after(filled: Site, state: str) -> None:
+    """They get a 503 with one line of text, and never hang; afterwards the same upload succeeds."""
     made = wheels.wheel(f"later-{state}", "1.0")
     with STATES[state](filled):
         paths = ("/", "/legacy/", "/upload")
@@ -159,9 +163,9 @@ def test_uploads_are_told_to_come_again(filled: Site, state: str) -> None:
     assert filled.filenames(f"later-{state}") == {made[0]}
 
 
-@debian.with_each("state", {12: ["refusing", "stuck"], 13: ["gone", "full"]})
-def test_what_only_the_application_answers_ends(filled: Site, state: str) -> None:
-    """Names in another form, pages in another form, pypiserver's own: 503, and 401 to who may not even ask."""
+@debian.with_each("state", {12: ["refusing", "stuck"], 13: ["stopped", "full"]})
+def test_requests_for_the_application_get_503_soon(filled: Site, state: str) -> None:
+    """Names that are not normalised, unusual Accept headers, pypiserver's pages; without a credential it is a 401."""
     asked = {
         "/": {},
         "/simple/Still.Here/": {},
@@ -180,9 +184,9 @@ def test_what_only_the_application_answers_ends(filled: Site, state: str) -> Non
         assert time.monotonic() - started < 4
 
 
-@debian.with_each("state", {12: ["gone"], 13: ["stuck"]})
-def test_a_name_that_is_here_is_not_sent_elsewhere(filled: Site, state: str) -> None:
-    """A page that is missing just now must not become a redirect to the public index: 503, and later the page."""
+@debian.with_each("state", {12: ["stopped"], 13: ["stuck"]})
+def test_a_local_project_without_a_page_is_not_redirected(filled: Site, state: str) -> None:
+    """A missing page must not become a redirect to the public index: it gets a 503, and later the page."""
     for name in ("without-page", "emptied"):
         shutil.rmtree(filled.root / "index" / "simple" / name)
     with STATES[state](filled), ThreadPoolExecutor(2) as pool:
@@ -194,8 +198,8 @@ def test_a_name_that_is_here_is_not_sent_elsewhere(filled: Site, state: str) -> 
         assert filled.get(f"/simple/{name}/").status_code == 200
 
 
-def test_a_restart_is_not_noticed_by_readers(filled: Site) -> None:
-    """kill -9, again and again, under a reader without retries."""
+def test_a_killed_application_fails_no_read(filled: Site) -> None:
+    """It is killed repeatedly while a client reads without retries."""
     with session(filled) as client:
         for _turn in range(3):
             filled.kill()
