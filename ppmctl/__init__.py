@@ -1,3 +1,3 @@
-"""ppm: a team's own Python package index, and the command that people use with it."""
+"""ppm: a private Python package index for a team, and the command to use it."""
 
 __version__ = "0.1.0"

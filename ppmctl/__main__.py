@@ -1,4 +1,4 @@
-"""`python -m ppmctl` is `ppmctl`."""
+"""Run `ppmctl` as `python -m ppmctl`."""
 
 from ppmctl.cli.commands import main
 

@@ -1,4 +1,4 @@
-"""What ppm says when something is wrong: what failed, on what, and the next command to type."""
+"""The exceptions of ppm: each names what failed, on what, and the next command to type."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ EXIT_BUG = 3
 EXIT_CREDENTIALS = 4
 EXIT_INTERRUPTED = 130
 
-# What is raised by code that reads JSON which does not have the expected form.
+# What code that reads JSON raises when the JSON does not have the expected form.
 NOT_SUCH_JSON = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """Return names for a message, no more than `most`, and how many more there are: a, b, c and 4 more."""
+    """Return at most `most` names for a message, and how many more there are: a, b, c and 4 more."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
@@ -24,13 +24,12 @@ def some(names: Iterable[str], most: int = 3) -> str:
 class PpmError(Exception):
     """A failure whose cause is known.
 
-    `message` is one line that names what failed and on what; `hint` is what to do or type next, or "".
-    The command line prints both and exits with `exit_code`; a traceback is shown only with `-v`. `done` is what was
-    done before it failed, which is printed with the error as JSON.
+    `message` names in one line what failed and on what; `hint` is what to do or type next, or "". `done` is what was
+    done before the failure; it is printed with the error as JSON. `status` is a server's HTTP status code for it.
     """
 
     exit_code = EXIT_FAILED
-    status = 500  # of HTTP, where a server meets it
+    status = 500
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -40,31 +39,31 @@ class PpmError(Exception):
 
     @property
     def phrase(self) -> str:
-        """The message without its full stop, to be part of a longer sentence."""
+        """Return the message without its full stop, as a part of a longer sentence."""
         return self.message.rstrip(".")
 
 
 class UsageError(PpmError):
-    """The command or the settings make no sense; nothing was tried."""
+    """The command or the settings are invalid; nothing was tried."""
 
     exit_code = EXIT_USAGE
     status = 400
 
 
 class CredentialError(PpmError):
-    """A credential is missing, wrong, or has not the right that is needed."""
+    """A credential is missing, wrong, or lacks the required right."""
 
     exit_code = EXIT_CREDENTIALS
 
 
 class Unreachable(PpmError):
-    """No answer came: the connection could not be made, broke, or took too long. It may work the next time."""
+    """No answer came: the connection failed, broke, or timed out. A retry may work."""
 
     retry_after = ""
 
 
 class Unavailable(Unreachable):
-    """An answer came that says no more than "not now"; `retry_after` is its header, or ""."""
+    """The answer was only "not now"; `retry_after` is the value of that header, or ""."""
 
     def __init__(self, message: str, *, hint: str = "", retry_after: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -81,22 +80,20 @@ class Interrupted(PpmError):
 
 
 class Bug(PpmError):
-    """An exception that nothing expected."""
+    """An unexpected exception."""
 
     exit_code = EXIT_BUG
 
     def __init__(self, cause: Exception) -> None:
-        super().__init__(
-            f"This is a bug in ppm: {type(cause).__name__}: {cause}",
-            hint="`ppmctl -v …` shows where; please report it with that.",
-        )
+        hint = "Please report it with the traceback that `ppmctl -v …` prints."
+        super().__init__(f"This is a bug in ppm: {type(cause).__name__}: {cause}", hint=hint)
 
 
 class Refused(PpmError):
-    """The index refuses a request, and nothing of it is left behind.
+    """The index refuses a request and keeps nothing of it.
 
-    `status` is the HTTP status code that a client gets; `message` is the reason, on one line, that goes
-    into the status line (twine shows nothing else) and the body.
+    `status` is the HTTP status code; `message` is the reason on one line, for the status line (twine prints nothing
+    else) and the body.
     """
 
     def __init__(self, status: int, message: str, *, hint: str = "") -> None:
@@ -105,4 +102,4 @@ class Refused(PpmError):
 
 
 class InvalidDistribution(PpmError):
-    """A file is not the wheel or sdist that its name says, or not one that an index may hand out."""
+    """A file is not the wheel or sdist that its name specifies, or an index must not serve it."""

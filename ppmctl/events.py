@@ -1,6 +1,6 @@
-"""What long work reports while it runs: notes, and the progress of what takes over a second.
+"""Reports of long-running work: notes, and the progress of what takes over a second.
 
-Code that does something reports here and prints nothing; the command line listens and shows it. Nobody else does.
+Code that does something reports here and prints nothing; the command line listens and prints the reports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _no_progress(_label: str, _total: int | None, _unit: str) -> Iterator[Step]:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Who is told: `note` of a line of text, `progress` of work with its label, its total and its unit."""
+    """The receiver of reports: `note` takes a line of text, `progress` the label, total and unit of some work."""
 
     note: Callable[[str], None] = lambda _text: None
     progress: Callable[[str, int | None, str], AbstractContextManager[Step]] = _no_progress
@@ -29,16 +29,16 @@ _listener = Listener()
 
 
 def listen(listener: Listener) -> None:
-    """Report to `listener` from now on."""
+    """Send all reports to `listener` from now on."""
     global _listener
     _listener = listener
 
 
 def note(text: str) -> None:
-    """Report a line that a person may want to read."""
+    """Report a line of text for a person."""
     _listener.note(text)
 
 
 def progress(label: str, total: int | None = None, *, unit: str = "files") -> AbstractContextManager[Step]:
-    """Report work of `total` files or bytes (`unit`); the value of the `with` block advances it by a number."""
+    """Report work on `total` files or bytes (`unit`); the value of the `with` block advances it by a number."""
     return _listener.progress(label, total, unit)

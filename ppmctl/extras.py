@@ -1,4 +1,4 @@
-"""The extras of this installation: what to type to add one."""
+"""How to add an extra to this installation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def with_extra(extra: str) -> str:
-    """The command that adds `extra` to the environment that this ppmctl runs in."""
-    here = Path(__file__).parents[1]
-    is_checkout = (here / "pyproject.toml").is_file() and (here / "ppmctl").is_dir()
-    what = f"--editable {shlex.quote(f'{here}[{extra}]')}" if is_checkout else f"'ppmctl[{extra}]'"
+    """Return the command that adds `extra` to the environment of this ppmctl."""
+    folder = Path(__file__).parents[1]
+    is_checkout = (folder / "pyproject.toml").is_file() and (folder / "ppmctl").is_dir()
+    requirement = f"--editable {shlex.quote(f'{folder}[{extra}]')}" if is_checkout else f"'ppmctl[{extra}]'"
     python = shlex.quote(sys.executable)
-    if importlib.util.find_spec("pip") is None:  # uv makes environments without it
-        return f"uv pip install --python {python} {what}"
-    return f"{python} -m pip install {what}"
+    if importlib.util.find_spec("pip") is None:  # uv creates environments without pip
+        return f"uv pip install --python {python} {requirement}"
+    return f"{python} -m pip install {requirement}"

@@ -1,7 +1,7 @@
-"""The only printer: results go to stdout, notes and errors to stderr, progress bars to a terminal alone.
+"""The only module that prints: results to stdout, notes and errors to stderr, progress bars only to a terminal.
 
-On a terminal a result is aligned and coloured (NO_COLOR is obeyed), sizes are in kB and MB and times in the local
-zone. Anywhere else the same result is plain, with sizes in bytes and times in UTC.
+On a terminal results are aligned and coloured (NO_COLOR is obeyed), with sizes in kB and MB and local times.
+Anywhere else they are plain, with sizes in bytes and times in UTC.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _LINES = "\n\t"
-_LABEL = 10  # characters of the names of what is looked at
+_LABEL = 10  # characters of the name of a check
 _COLOURS = {
     **dict.fromkeys(("ok", "active", "done"), "green"),
     **dict.fromkeys(("warn", "disabled", "no secret", "differs", "extra"), "yellow"),
@@ -38,19 +38,19 @@ Cell = str | int | Bytes | bool | datetime | None  # None is shown as a dash
 
 
 def data(*lines: str) -> None:
-    """Print lines to stdout: what a script may read."""
+    """Print lines to stdout, for a script."""
     for line in lines:
         print(line, flush=True)
 
 
 def say(*lines: str) -> None:
-    """Print lines to stderr: what a person may read."""
+    """Print lines to stderr, for a person."""
     for line in lines:
         print(line, file=sys.stderr, flush=True)
 
 
 def stderr_is_terminal() -> bool:
-    """Whether a person may watch stderr."""
+    """Return whether stderr is a terminal."""
     return _is_terminal(sys.stderr)
 
 
@@ -59,15 +59,15 @@ def _is_terminal(stream: IO[str] | None) -> bool:
 
 
 def raw(piece: bytes) -> None:
-    """Print what a command printed on another machine to stdout, as it came."""
-    if sys.stdout is not None:  # closed from the start: as with print, nobody is told
+    """Print the bytes that a command printed on another machine to stdout, unchanged."""
+    if sys.stdout is not None:  # it was closed from the start: `print` does nothing then either
         sys.stdout.flush()
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
 
 
 class _Renaming:
-    """A stream of text that prints other names for some paths."""
+    """A text stream that prints other names for some paths."""
 
     def __init__(self, stream: TextIO, names: Mapping[str, str]) -> None:
         self._stream = stream
@@ -83,19 +83,14 @@ class _Renaming:
 
 
 def rename(names: Mapping[str, str]) -> None:
-    """Print, from now on, other names for some paths: `names` maps each path to its name."""
+    """Print other names for some paths from now on: `names` maps each path to its name."""
     sys.stdout, sys.stderr = (cast(TextIO, _Renaming(stream, names)) for stream in (sys.stdout, sys.stderr))
 
 
 def as_json(value: Any) -> None:
-    """Print `value` to stdout as one JSON document; in its strings what is not printable is an escape.
-
-    A dataclass is an object with its fields, a path a string.
-    """
-    written = json.dumps(value, indent=2, ensure_ascii=False, default=_json)
-    data(
-        "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in written)
-    )
+    """Print `value`, which may hold dataclasses and paths, to stdout as JSON; unprintable characters are escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_json)
+    data("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
 
 
 def _json(value: Any) -> Any:
@@ -107,7 +102,7 @@ def _json(value: Any) -> Any:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, talk: bool = False) -> None:
-    """Print `rows` under `header` in aligned columns to stdout, with `talk` to stderr."""
+    """Print `rows` under `header` in aligned columns to stdout, or with `talk` to stderr."""
     stream = sys.stderr if talk else sys.stdout
     is_terminal = _is_terminal(stream)
     lines = [[_cell(cell, is_terminal=is_terminal) for cell in row] for row in rows]
@@ -122,8 +117,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, talk: bool =
             shown.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in line))
         _console(stream).print(shown)
         return
-    widths = [max(len(line[column]) for line in [list(header), *lines]) for column in range(len(header))]
-    for line in [list(header), *lines]:
+    lines.insert(0, list(header))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         (say if talk else data)(text)
 
@@ -135,7 +131,7 @@ def _console(stream: IO[str]) -> Console:
 
 
 def _cell(cell: Cell, *, is_terminal: bool) -> str:
-    """The text of a cell, on one line."""
+    """Return the text of a cell, on one line."""
     if cell is None or isinstance(cell, bool):
         return "-" if cell is None else "yes" if cell else "no"
     if isinstance(cell, datetime):
@@ -147,7 +143,7 @@ def _cell(cell: Cell, *, is_terminal: bool) -> str:
 
 
 def moment(text: str | None) -> Cell:
-    """Return a time in ISO 8601 as a cell; text that is no time stays text."""
+    """Return a time in ISO 8601 as a cell; any other text stays text."""
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError:
@@ -155,23 +151,22 @@ def moment(text: str | None) -> Cell:
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things: 1 file, 2 files."""
+    """Return a number with its noun: 1 file, 2 files."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def size(number: int) -> str:
-    """A number of bytes, for people: 812 B, 12.3 kB, 4.0 GB."""
+    """Return a number of bytes for people: 812 B, 12.3 kB, 4.0 GB."""
     if number < 1000:
         return f"{number} B"
-    for unit in ("kB", "MB"):
-        number_of = number / (1000 if unit == "kB" else 1_000_000)
-        if number_of < 999.95:
-            return f"{number_of:.1f} {unit}"
+    for unit, factor in (("kB", 1_000), ("MB", 1_000_000)):
+        if number / factor < 999.95:
+            return f"{number / factor:.1f} {unit}"
     return f"{number / 1_000_000_000:.1f} GB"
 
 
 def fields(rows: Iterable[tuple[str, Cell]]) -> None:
-    """Print labels, each with its value, to stdout, a line each."""
+    """Print labels with their values to stdout, one a line."""
     is_terminal = _is_terminal(sys.stdout)
     lines = [(label, _cell(cell, is_terminal=is_terminal)) for label, cell in rows]
     width = max((len(label) for label, _text in lines), default=0) + 1
@@ -180,14 +175,14 @@ def fields(rows: Iterable[tuple[str, Cell]]) -> None:
 
 
 def finding(state: str, label: str, text: str, remedy: str) -> None:
-    """Print a check's state, name and finding to stdout, and below it the remedy, a line each."""
+    """Print a check's state, name and finding to stdout, and its remedy on the next line."""
     _print(f"{state:4}", _COLOURS.get(state, ""), _printable(f"  {label:{_LABEL}}  {text}"))
     if remedy:
         data(_printable(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
 
 
 def _print(start: str, style: str, rest: str) -> None:
-    """Print a line to stdout whose `start` has a `style` on a terminal."""
+    """Print a line to stdout, on a terminal with its `start` in a `style`."""
     if not _is_terminal(sys.stdout):
         data(start + rest)
         return
@@ -201,9 +196,9 @@ def _printable(text: str, *, also: str = "") -> str:
 
 
 def error(exc: PpmError, *, in_json: bool = False) -> None:
-    """Print a failure: the cause, then what to do. To stderr for a person, where a terminal obeys nothing in it.
+    """Print the cause of a failure and its hint to stderr, without control characters that a terminal would obey.
 
-    With `in_json` to stdout, in the one form that docs/commands.md describes.
+    With `in_json` print them to stdout, in the form that docs/commands.md describes.
     """
     if in_json:
         cause = {"message": exc.message, "hint": exc.hint or None, "exit_code": exc.exit_code}
@@ -216,31 +211,24 @@ def error(exc: PpmError, *, in_json: bool = False) -> None:
 
 @contextmanager
 def progress(label: str, total: int | None = None, unit: str = "files") -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on stderr while the block runs; the yielded function advances it by a number.
+    """Show a progress bar on stderr while the block runs; yield a function that advances it by a number.
 
-    `unit` is "files" or "bytes". Without a total the bar shows how long it has taken; without a terminal there is
-    no bar.
+    `unit` is "files" or "bytes". Without a total it shows the elapsed time. Without a terminal there is no bar.
     """
     if not stderr_is_terminal():
         yield lambda _step: None
         return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    import rich.progress
 
-    amounts: tuple[ProgressColumn, ...] = (TimeElapsedColumn(),)
-    if total is not None:
-        amounts = (DownloadColumn() if unit == "bytes" else MofNCompleteColumn(), TimeRemainingColumn())
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amounts)
-    # rich would print on stderr what goes to stdout meanwhile: no harm where both are one terminal
+    columns = [rich.progress.TextColumn("{task.description}", markup=False), rich.progress.BarColumn()]
+    if total is None:
+        columns.append(rich.progress.TimeElapsedColumn())
+    else:
+        columns.append(rich.progress.DownloadColumn() if unit == "bytes" else rich.progress.MofNCompleteColumn())
+        columns.append(rich.progress.TimeRemainingColumn())
+    # rich would print to stderr what goes to stdout meanwhile: harmless only if both are one terminal
     is_shared = _is_terminal(sys.stdout)
-    with Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=is_shared) as bar:
+    bar = rich.progress.Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=is_shared)
+    with bar:
         task = bar.add_task(label, total=total)
         yield lambda step: bar.advance(task, step)

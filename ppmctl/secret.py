@@ -1,4 +1,4 @@
-"""A secret that is shown nowhere unless it is asked for."""
+"""A secret that is shown only where code asks for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A text that shows itself as `***` wherever it is printed, formatted or logged; `reveal` gives it out."""
+    """A text that is `***` where it is printed, formatted or logged; `reveal` returns the text."""
 
     __slots__ = ("_text",)
 
@@ -26,4 +26,4 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A secret is not written to files.")
+        raise TypeError("A secret can't be pickled.")

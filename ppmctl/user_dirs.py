@@ -1,4 +1,4 @@
-"""Where a user's configuration is: the folder, and the netrc file."""
+"""The paths of a user's configuration: the folder, and the netrc file."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 
 def config(environ: Mapping[str, str], home: Path) -> Path:
-    """Return XDG_CONFIG_HOME or ~/.config; a relative path is ignored, as the XDG specification says."""
+    """Return XDG_CONFIG_HOME or ~/.config; a relative path is ignored, as the XDG specification requires."""
     folder = Path(environ.get("XDG_CONFIG_HOME") or "")
     return folder if folder.is_absolute() else home / ".config"
 
 
 def own(environ: Mapping[str, str], home: Path) -> Path:
-    """Return ppmctl's own folder."""
+    """Return ppmctl's own configuration folder."""
     return config(environ, home) / "ppmctl"
 
 
 def above(folder: Path, name: str) -> Path | None:
-    """Return the file of this name in a folder or in the next above that has one, as a project's is found."""
+    """Return the file `name` in `folder` or in the nearest folder above that has one; None if there is none."""
     return next((path for each in (folder, *folder.parents) if (path := each / name).is_file()), None)
 
 

@@ -1,4 +1,4 @@
-"""Keeps nginx's certificate: a temporary one at once, the authority's as soon as it can be had, renewed in time."""
+"""Keep nginx's certificate valid: make a temporary one at once, get the authority's, and renew it in time."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ ISSUED = STATE / "issued"
 FAILURES = schedule.Failures(path=STATE / "failures")
 NGINX = ("nginx", 8080)
 
-# Whom the authority's own HTTPS is checked by: those that everybody trusts, and those that are mounted.
+# The certificate authorities for the authority's own HTTPS: the public ones, and the mounted ones.
 PUBLIC = Path("/etc/ssl/certs/ca-certificates.crt")
 MOUNTED = Path("/etc/ppm/ca")
-AUTHORITIES = Path("/tmp/authorities.pem")  # on the container's own tmpfs
+AUTHORITIES = Path("/tmp/authorities.pem")  # on the container's tmpfs
 
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 5.0
-LOOK_AGAIN_SECONDS = 30.0
+CHECK_SECONDS = 30.0
 
 stopped = threading.Event()
 
 
 class Unusable(Exception):
-    """What it was started with can't be used; the message says what to do."""
+    """The service can't start with its settings or volumes; the message has a hint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the certificate is to be."""
+    """The certificate to get."""
 
     domain: str
     email: str
@@ -53,7 +53,7 @@ class Settings:
 
     @property
     def source(self) -> str:
-        """What a certificate has to be from, as the role notes it on hosts."""
+        """Return the required source of the certificate, in the form that the role records on hosts."""
         return f"letsencrypt {self.domain} {self.directory or 'default'}"
 
     @property
@@ -62,7 +62,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """The settings of an environment. Unusable if one is missing."""
+    """Return the settings in an environment. Raise Unusable if one is missing."""
     missing = [name for name in ("PPM_DOMAIN", "PPM_ACME_EMAIL") if not environment.get(name)]
     if missing:
         raise Unusable(
@@ -71,7 +71,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         )
     check_first = environment.get("PPM_ACME_CHECK_FIRST") or "true"
     if check_first not in ("true", "false"):
-        raise Unusable(f"PPM_ACME_CHECK_FIRST is {check_first!r}: it is true or false")
+        raise Unusable(f"PPM_ACME_CHECK_FIRST is {check_first!r}: it must be true or false")
     return Settings(
         domain=environment["PPM_DOMAIN"],
         email=environment["PPM_ACME_EMAIL"],
@@ -85,39 +85,37 @@ def say(what: str) -> None:
 
 
 def check_folders() -> None:
-    """See that what is mounted can be written. Unusable says which can't."""
+    """Raise Unusable if a mounted folder can't be written."""
     for path in (PLACE.root, WEBROOT, STATE):
         if not os.access(path, os.W_OK | os.X_OK):
             me = f"uid {os.getuid()}, gid {os.getgid()}"
-            owner = f"its owner is uid {path.stat().st_uid}" if path.exists() else "it is not there"
-            raise Unusable(f"{path} can't be written by {me} ({owner}): mount a volume that is theirs there")
+            owner = f"its owner is uid {path.stat().st_uid}" if path.exists() else "it does not exist"
+            raise Unusable(f"{path} can't be written by {me} ({owner}): mount a volume that this user can write")
 
 
 def write_authorities() -> None:
-    """Put down whom the authority's HTTPS is checked by. Unusable if one can't be read."""
-    found = [PUBLIC, *sorted(path for path in MOUNTED.glob("*") if path.is_file())]
+    """Write the certificate authorities for the authority's HTTPS. Raise Unusable if one can't be read."""
+    paths = [PUBLIC, *sorted(path for path in MOUNTED.glob("*") if path.is_file())]
     try:
-        AUTHORITIES.write_bytes(b"\n".join(path.read_bytes() for path in found))
+        AUTHORITIES.write_bytes(b"\n".join(path.read_bytes() for path in paths))
     except PermissionError as exc:
-        raise Unusable(
-            f"{exc.filename} can't be read by uid {os.getuid()}: make it readable, it is no secret"
-        ) from exc
+        raise Unusable(f"{exc.filename} can't be read by uid {os.getuid()}: make it readable for all") from exc
 
 
 def put(settings: Settings) -> None:
-    """Let nginx have the certificate that certbot has. NotIssued if it is none."""
+    """Install certbot's certificate for nginx. Raise NotIssued if it can't be used."""
     if PLACE.source == settings.source and PLACE.has(settings.live):
         return
     try:
         PLACE.put(settings.live, settings.source)
     except (OSError, Unfit) as exc:
-        ISSUED.unlink(missing_ok=True)  # the next try gets another
+        ISSUED.unlink(missing_ok=True)  # so that the next try gets another one
         raise NotIssued(f"what certbot has in {settings.live} can't be used: {exc}") from exc
-    say(f"the certificate for {settings.domain} is in its place, valid until {clock(PLACE.validity().end)}")
+    say(f"the certificate for {settings.domain} is installed, valid until {clock(PLACE.validity().end)}")
 
 
 def is_issued(settings: Settings) -> bool:
-    """Whether certbot has a certificate from where it is to be."""
+    """Return whether certbot has a certificate from the required source."""
     try:
         return ISSUED.read_text(encoding="utf-8").strip() == settings.source and settings.live.exists()
     except FileNotFoundError:
@@ -125,7 +123,7 @@ def is_issued(settings: Settings) -> bool:
 
 
 def is_up() -> bool:
-    """Whether nginx takes connections; it may be started after this."""
+    """Return whether nginx accepts connections; it may start later than this service."""
     try:
         socket.create_connection(NGINX, timeout=ASK_SECONDS).close()
     except OSError:
@@ -134,46 +132,45 @@ def is_up() -> bool:
 
 
 def wait_for_nginx(settings: Settings) -> None:
-    """Wait until an authority would reach this nginx by the name, and say what is in the way."""
-    said = ""
+    """Wait until an authority would reach this nginx by the name. Print each new problem."""
+    problem = ""
     while not stopped.is_set():
         try:
-            see_nginx(settings)
+            check_nginx(settings)
         except NotIssued as exc:
-            if str(exc) != said:
-                said = str(exc)
-                say(f"{said}. It is looked again every {LOOK_AGAIN_SECONDS:.0f} s; nginx goes on with what it has")
-            stopped.wait(LOOK_AGAIN_SECONDS)
+            if str(exc) != problem:
+                problem = str(exc)
+                say(f"{problem}. The next check is in {CHECK_SECONDS:.0f} s; nginx keeps the current certificate")
+            stopped.wait(CHECK_SECONDS)
         else:
             return
 
 
-def see_nginx(settings: Settings) -> None:
-    """See that nginx serves challenges for the name, here and where the name leads. NotIssued says what is wrong."""
+def check_nginx(settings: Settings) -> None:
+    """Check that nginx serves challenges for the name, directly and where the name leads. Raise NotIssued."""
     while not is_up() and not stopped.is_set():
         stopped.wait(LOOK_SECONDS)
     with challenge(WEBROOT) as name:
         try:
-            got = ask("{}:{}".format(*NGINX), f"/{CHALLENGES}/{name}", host=settings.domain)
+            answer = ask("{}:{}".format(*NGINX), f"/{CHALLENGES}/{name}", host=settings.domain)
         except OSError as exc:
-            got = f"{exc}"
-    if got != name and not stopped.is_set():
+            answer = f"{exc}"
+    if answer != name and not stopped.is_set():
         raise NotIssued(
-            f"nginx does not serve the authority's challenges for {settings.domain} ({got[:60]!r}): run"
-            " `make compose-config`, and see that both services have the volume `acme`"
+            f"nginx does not serve the authority's challenges for {settings.domain} ({answer[:60]!r}): run"
+            " `make compose-config`, and check that both services have the volume `acme`"
         )
     if settings.check_first:
         try:
             check_name(settings.domain, WEBROOT)
         except NotIssued as exc:
             raise NotIssued(
-                f"{exc}. (If it is only that this machine does not reach itself by that name, set"
-                " ppm_acme_check_first: false)"
+                f"{exc}. (If only this machine can't reach itself by that name, set ppm_acme_check_first: false)"
             ) from exc
 
 
 def get(settings: Settings) -> None:
-    """Have a certificate, and one that is not due. NotIssued says why there is none."""
+    """Get a certificate, or renew it if it is due. Raise NotIssued with the reason if there is none."""
     if not is_issued(settings):
         wait_for_nginx(settings)
     wait_until_allowed()
@@ -203,14 +200,14 @@ def wait_until_allowed() -> None:
 
 
 def clock(when: float | datetime) -> str:
-    """A time for people: one that is so many seconds away, or this one."""
+    """Format a time for people: a number of seconds from now, or a date."""
     if not isinstance(when, datetime):
         when = datetime.fromtimestamp(time.time() + when, UTC)
     return f"{when:%Y-%m-%d %H:%M} UTC"
 
 
 def keep(settings: Settings) -> None:
-    """Until it is stopped, see that there is a certificate that is valid."""
+    """Keep a valid certificate until the service is stopped."""
     streak = 0
     while not stopped.is_set():
         try:
@@ -219,8 +216,8 @@ def keep(settings: Settings) -> None:
             streak += 1
             seconds = schedule.until_retry(streak)
             say(
-                f"No certificate for {settings.domain}: {exc}. nginx goes on with what it has, valid until"
-                f" {clock(PLACE.validity().end)}. The next try is at {clock(seconds)}; sooner, when that is mended:"
+                f"No certificate for {settings.domain}: {exc}. nginx keeps the current certificate, valid until"
+                f" {clock(PLACE.validity().end)}. The next try is at {clock(seconds)}. To try sooner:"
                 " docker compose restart certbot"
             )
         else:
@@ -241,7 +238,7 @@ def main() -> int:
         return 1
     if PLACE.is_empty:
         PLACE.put_temporary(settings.domain)
-        say(f"nginx has a temporary certificate for {settings.domain}, which nobody trusts, until there is one")
+        say(f"nginx has a temporary certificate for {settings.domain}, which no client trusts, for now")
     keep(settings)
     return 0
 

@@ -1,4 +1,4 @@
-"""The place that nginx reads the certificate and its key from: both at once change, or neither."""
+"""The folder from which nginx reads the certificate and its key. Both change in one step."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CURRENT, _SOURCE = "current", "source"
 
 
 class Unfit(Exception):
-    """The certificate and the key are none, or do not belong together."""
+    """The certificate or the key is invalid, or they do not belong together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validity:
-    """From when to when a certificate is valid, in UTC."""
+    """The time from `begin` to `end` in which a certificate is valid, in UTC."""
 
     begin: datetime
     end: datetime
@@ -36,7 +36,7 @@ class Validity:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A folder with `fullchain.pem` and `privkey.pem`, which lead through one link to a folder of the two."""
+    """A folder with `fullchain.pem` and `privkey.pem`, which point through one link to a folder with both files."""
 
     root: Path
 
@@ -46,24 +46,24 @@ class Place:
 
     @property
     def source(self) -> str:
-        """Where the certificate is from, as it was put."""
+        """Return the source of the certificate, as given to `put`."""
         try:
             return (self.root / _CURRENT / _SOURCE).read_text(encoding="utf-8").strip()
         except OSError:
             return ""
 
     def validity(self) -> Validity:
-        found = x509.load_pem_x509_certificate((self.root / CHAIN).read_bytes())
-        return Validity(begin=found.not_valid_before_utc, end=found.not_valid_after_utc)
+        certificate = x509.load_pem_x509_certificate((self.root / CHAIN).read_bytes())
+        return Validity(begin=certificate.not_valid_before_utc, end=certificate.not_valid_after_utc)
 
     def has(self, folder: Path) -> bool:
-        """Whether it has the certificate and the key of a folder."""
+        """Return whether it has the same certificate and key as `folder`."""
         return not self.is_empty and all(
             (self.root / name).read_bytes() == (folder / name).read_bytes() for name in (CHAIN, KEY)
         )
 
     def put(self, folder: Path, source: str) -> None:
-        """Take the certificate and the key of a folder; Unfit if they do not belong together, and nothing changes."""
+        """Install the certificate and the key of `folder`. Raise Unfit, and change nothing, if they don't match."""
         new = Path(tempfile.mkdtemp(prefix=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-", dir=self.root))
         try:
             for name, mode in ((KEY, 0o600), (CHAIN, 0o644)):
@@ -81,13 +81,13 @@ class Place:
         for name in (KEY, CHAIN):
             if not (self.root / name).is_symlink():
                 self._link(name, f"{_CURRENT}/{name}")
-        # nginx may be between the two files of the one before
+        # the previous folder stays, because nginx may have read only one of its two files
         for other in self.root.iterdir():
             if other.is_dir() and not other.is_symlink() and other not in (before, new):
                 shutil.rmtree(other)
 
     def put_temporary(self, domain: str) -> None:
-        """Take a certificate of its own making that is valid for a day: nginx starts with it."""
+        """Install a self-signed certificate that is valid for a day, so that nginx can start."""
         with tempfile.TemporaryDirectory() as folder:
             self_signed(Path(folder), domain, days=1, subject="ppm, temporary")
             self.put(Path(folder), f"temporary {domain}")

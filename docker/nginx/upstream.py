@@ -1,4 +1,4 @@
-"""Print nginx's map of the index that other names are looked for in: the public one, as pip has it by default."""
+"""Print nginx's map with the index to which other names are redirected: the public index, pip's default."""
 
 from pip._internal.models.index import PyPI
 

@@ -1,6 +1,6 @@
-"""Read every `ppm_` variable, the certificate files and the host, and check them before anything is changed.
+"""Check every `ppm_` variable, the certificate files and the host, before anything is changed.
 
-One failure lists all that is wrong, each with the variable's name and what to do. The rules are in plugin_utils/.
+One failure lists all problems, each with the variable's name and a hint. The rules are in plugin_utils/.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ ROLES = Path(__file__).parents[2] / "roles"
 
 
 class ActionModule(ActionBase):
-    """Takes roles (whose specs count) and packages (to look for on the host); returns `host`, as probe_host.
+    """Takes `roles`, whose specs are used, and `packages`, to look for on the host. Returns `host`, as probe_host.
 
-    With `instead` it is about containers, and no host is looked at: it names variables that have no effect there,
-    each with what to do instead.
+    `instead` is for containers: no host is probed. It has the variables without effect there, each with a hint.
     """
 
     _requires_connection = True
@@ -50,15 +49,15 @@ class ActionModule(ActionBase):
         if not problems:
             problems += file_problems(values, self._read)
         if not problems and instead is None:
-            found = self._execute_module(
+            probed = self._execute_module(
                 module_name="ppm.index.probe_host",
                 module_args={"root": values["ppm_root"], "packages": arguments["packages"], "ports": [80, 443]},
                 task_vars=task_vars,
             )
-            if found.get("failed"):
-                return {**result, **found}
-            result["host"] = found["host"]
-            problems += host_problems(found["host"], values)
+            if probed.get("failed"):
+                return {**result, **probed}
+            result["host"] = probed["host"]
+            problems += host_problems(probed["host"], values)
         if problems:
             what = "was changed on this host" if instead is None else "was written"
             result |= {"failed": True, "msg": report(problems, what=what)}
@@ -71,11 +70,11 @@ class ActionModule(ActionBase):
             try:
                 values[name] = typed(specs.get(name, {}), self._templar.template(given[name]))
             except Exception as exc:
-                problems.append(f"{name}: its value can't be made out: {' '.join(str(exc).split())}")
+                problems.append(f"{name}: its value can't be evaluated: {' '.join(str(exc).split())}")
         return values, problems
 
     def _read(self, path: str) -> bytes:
-        """Return a file of the controlling machine, decrypted if ansible-vault has encrypted it."""
+        """Return the content of a file on the controlling machine, decrypted if ansible-vault has encrypted it."""
         try:
             return Path(self._loader.get_real_file(self._loader.path_dwim(path))).read_bytes()
         except AnsibleFileNotFound as exc:

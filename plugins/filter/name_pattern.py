@@ -1,4 +1,4 @@
-"""ppm_private_names in nginx's words: what a pattern means must be the same for nginx and for the application."""
+"""Translate ppm_private_names for nginx, so that a pattern matches the same names as in the application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fnmatch import translate
 
 
 def name_pattern(glob: str) -> str:
-    """A pattern with * ? [] of normalised names (PEP 503), as fnmatch understands it, as a regular expression."""
+    """Return a regular expression for a pattern of fnmatch (* ? []) that is compared with normalised names."""
     return translate(re.sub(r"[-_.]+", "-", glob).lower())
 
 

@@ -1,4 +1,4 @@
-"""The public index's Simple API, from pypiserver's or pip's own default: ppm names no archive."""
+"""Look up the public index's Simple API in pypiserver's or pip's defaults, because ppm itself names no index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ansible.plugins.lookup import LookupBase
 DOCUMENTATION = """
 name: public_index
 short_description: the URL of the public index's Simple API
-description: Taken from the pypiserver or the pip that Ansible's own Python has.
+description: The default of the pypiserver or the pip in Ansible's own Python.
 """
 
 
@@ -22,8 +22,8 @@ class LookupModule(LookupBase):
             except (ImportError, AttributeError):
                 continue
         raise AnsibleError(
-            "Where other names are to be looked for is not known: Ansible's Python has neither pypiserver nor pip."
-            " Set ppm_upstream_url to the public index's Simple API, or ppm_upstream to none."
+            "The public index is unknown, because Ansible's Python has neither pypiserver nor pip."
+            " Set ppm_upstream_url to its Simple API, or ppm_upstream to none."
         )
 
 

@@ -1,4 +1,4 @@
-"""This checkout as a release: an archive of what the application is, named by its content."""
+"""Pack the application of this checkout as a release: an archive that is named by its content."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = """
 name: release
-short_description: the release that this checkout is
-description:
-  - Packs what pip needs to install ppmctl; the same content gives the same archive and the same id.
+short_description: the release of this checkout
+description: Packs the files that pip needs to install ppmctl. The same content gives the same archive and id.
 """
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-_MTIME = 631152000  # 1990: the same for ever, and one that a wheel can hold
+_MTIME = 631152000  # 1990: constant, and late enough for a wheel
 _FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
 class LookupModule(LookupBase):
-    """A dictionary: id, version, archive (a path on the controlling machine), lock (likewise)."""
+    """Returns a dictionary: id, version, and the paths of the archive and the lock on the controlling machine."""
 
     def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[dict[str, str]]:
         try:
             return [release(CHECKOUT)]
         except OSError as exc:
-            raise AnsibleError(f"This checkout of ppm is not whole: {exc}") from exc
+            raise AnsibleError(f"This checkout of ppm is not complete: {exc}") from exc
 
 
 def release(checkout: Path) -> dict[str, str]:
-    """What the checkout would install, packed into the user's cache."""
+    """Pack the application of a checkout into the user's cache, and return it as the lookup does."""
     content = {name: (checkout / name).read_bytes() for name in _FILES}
     for path in sorted((checkout / "ppmctl").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -49,7 +48,7 @@ def release(checkout: Path) -> dict[str, str]:
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
     match = re.search(rb'^__version__ = "([^"]+)"', content["ppmctl/__init__.py"], re.MULTILINE)
     if match is None:
-        raise AnsibleError("ppmctl/__init__.py names no version.")
+        raise AnsibleError("ppmctl/__init__.py has no version.")
     version = match[1].decode()
     name = f"{version}-{digest.hexdigest()[:12]}"
     archive = _cache() / f"ppmctl-{name}.tar.gz"

@@ -1,6 +1,6 @@
-"""A certificate from an ACME authority by certbot: what is seen beforehand, and why there is none, in plain words.
+"""Get a certificate from an ACME authority with certbot: check the DNS first, and explain errors.
 
-The module of this role has it on hosts, and the image docker/certbot in containers: the standard library alone.
+The module issue_certificate and the image docker/certbot use it, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHALLENGES = ".well-known/acme-challenge"
 _ASK_SECONDS = 15
 _CERTBOT_SECONDS = 600
 
-# What certbot says, and what it means for somebody who has to put it right.
+# Patterns of certbot's output, each with an explanation for the administrator.
 _MEANINGS = {
     r"rateLimited|[Tt]oo many (certificates|failed|new orders|requests)": (
         "the authority takes no more requests for this name for now (rate limit): wait for the time that it names"
@@ -42,7 +42,7 @@ _MEANINGS = {
         " routers in between, and see that {domain} leads to this host and to no other"
     ),
     r"externalAccountRequired|[Ee]xternal account": (
-        "the authority wants an account of yours (external account binding), which certbot registers beforehand:"
+        "the authority wants an account of yours (external account binding), which certbot registers before:"
         " certbot register --eab-kid … --eab-hmac-key … where certbot runs"
     ),
     r"rejectedIdentifier|Forbidden by policy|policy forbids": (
@@ -53,36 +53,36 @@ _MEANINGS = {
 
 
 class NotIssued(Exception):
-    """No certificate was got; the message says why and what to do."""
+    """There is no certificate; the message has the reason and a hint."""
 
 
 def check_name(domain: str, webroot: Path) -> None:
-    """See that the name leads to this host's nginx; NotIssued says what does not."""
+    """Check that the name leads to this host's nginx. Raise NotIssued if it does not."""
     try:
-        addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)})
+        addresses = sorted({str(info[4][0]) for info in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)})
     except OSError as exc:
         raise NotIssued(
             f"{domain} has no address in the DNS that this host asks ({exc.strerror or exc}): make an A or AAAA"
-            " record that leads to this host, and wait until it is known"
+            " record that leads to this host, and wait until the DNS has it"
         ) from exc
     with challenge(webroot) as name:
         try:
-            got = ask(domain, f"/{CHALLENGES}/{name}")
+            content = ask(domain, f"/{CHALLENGES}/{name}")
         except OSError as exc:
             raise NotIssued(
                 f"nothing answers at http://{domain}/ (port 80 of {', '.join(addresses)}):"
                 f" {getattr(exc, 'reason', exc)}. Open port 80 in the firewalls and routers in between"
             ) from exc
-    if got != name:
+    if content != name:
         raise NotIssued(
-            f"{domain} leads to {', '.join(addresses)}, and another server answers there ({got[:60]!r}): make its DNS"
-            " record lead to this host"
+            f"{domain} leads to {', '.join(addresses)}, and another server answers there ({content[:60]!r}): make its"
+            " DNS record lead to this host"
         )
 
 
 @contextlib.contextmanager
 def challenge(webroot: Path) -> Iterator[str]:
-    """Meanwhile a file lies where nginx serves an authority's challenges from; its name, which is its content too."""
+    """Put a file among the challenges that nginx serves, and remove it at the end. Its content is its name."""
     folder = webroot / CHALLENGES
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / f"ppm-{secrets.token_hex(8)}"
@@ -95,7 +95,7 @@ def challenge(webroot: Path) -> Iterator[str]:
 
 
 def ask(server: str, path: str, *, host: str = "") -> str:
-    """The beginning of what a server answers, as an authority would ask: directly. OSError if there is none."""
+    """Return the start of a server's answer, asked directly as an authority does. Raise OSError without an answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(f"http://{server}{path}", headers={"Host": host or server})
     try:
@@ -109,9 +109,9 @@ def ask(server: str, path: str, *, host: str = "") -> str:
 
 
 def issue(domain: str, email: str, directory: str, webroot: Path, *, authorities: Path) -> None:
-    """Let certbot get a certificate into its lineage `domain`. NotIssued says why there is none.
+    """Get a certificate into certbot's lineage `domain`. Raise NotIssued with the reason if that fails.
 
-    `directory` is the authority's, or empty for certbot's default; `authorities` are whom its HTTPS is checked by.
+    `directory` is the authority's, or empty for certbot's default; `authorities` are trusted for its HTTPS.
     """
     arguments = ["certonly", "--agree-tos", "--email", email, "--no-eff-email"]
     arguments += ["--webroot", "--webroot-path", str(webroot), "--domain", domain, "--cert-name", domain]
@@ -122,7 +122,7 @@ def issue(domain: str, email: str, directory: str, webroot: Path, *, authorities
 
 
 def certbot(domain: str, *arguments: str, authorities: Path) -> None:
-    """Run certbot for a name; NotIssued says in plain words why it failed."""
+    """Run certbot for a name. Raise NotIssued with an explanation if it fails."""
     try:
         done = subprocess.run(
             ["certbot", *arguments, "--non-interactive"],
@@ -135,24 +135,24 @@ def certbot(domain: str, *arguments: str, authorities: Path) -> None:
             env={**os.environ, "LC_ALL": "C.UTF-8", "REQUESTS_CA_BUNDLE": str(authorities)},
         )
     except subprocess.TimeoutExpired as exc:
-        raise NotIssued(f"certbot was not done after {_CERTBOT_SECONDS} s: see ppm_acme_directory") from exc
+        raise NotIssued(f"certbot did not end after {_CERTBOT_SECONDS} s: see ppm_acme_directory") from exc
     if done.returncode != 0:
         raise NotIssued(explained(done.stdout, domain))
 
 
 def explained(output: str, domain: str) -> str:
-    """What certbot printed, in plain words first."""
+    """Return an explanation of certbot's output, followed by the output."""
     meaning = next(
         (text.format(domain=domain) for pattern, text in _MEANINGS.items() if re.search(pattern, output)),
         "certbot failed, see below",
     )
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     boiler = ("Saving debug log", "Ask for help", "See the logfile", "Some challenges", "- - -")
-    return f"{meaning}. certbot said: " + " | ".join(line for line in lines if not line.startswith(boiler))
+    return f"{meaning}. certbot printed: " + " | ".join(line for line in lines if not line.startswith(boiler))
 
 
 def self_signed(folder: Path, domain: str, *, days: int, subject: str = "") -> None:
-    """Make a certificate that nobody else vouches for: privkey.pem, which is its owner's alone, and fullchain.pem."""
+    """Make a self-signed certificate: fullchain.pem, and privkey.pem with mode 0600."""
     key, certificate = folder / "privkey.pem", folder / "fullchain.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", str(days), "-subj", f"/CN={subject or domain[:64]}"]

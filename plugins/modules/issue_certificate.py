@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""A certificate for the index: from an ACME authority by certbot, or self-signed; put in its place whole."""
+"""Get a certificate for the index, from an ACME authority with certbot or self-signed, and put it in its place."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ options:
     type: str
     required: true
   source:
-    description: Where it is from, kept beside it; a later run compares it.
+    description: The source of the certificate, which is stored with it and compared by later runs.
     type: str
     required: true
   email:
-    description: The address for the authority. Without one the certificate is self-signed.
+    description: The address for the authority. If empty, the certificate is self-signed.
     type: str
     default: ""
   directory:
@@ -42,7 +42,7 @@ options:
     type: path
     default: ""
   check_first:
-    description: See that the name leads here before the authority is asked.
+    description: Check that the name leads to this host before the authority is asked.
     type: bool
     default: true
 author: The ppm developers
@@ -54,15 +54,15 @@ LIVE = Path("/etc/letsencrypt/live")
 _DAYS = 3650
 
 
-def put(name: str, target: Path) -> None:
-    """Let TLS/name lead to `target`, in one step."""
+def link(name: str, target: Path) -> None:
+    """Make TLS/name a link to `target`, in one step."""
     temporary = TLS / f".{name}.{secrets.token_hex(4)}"
     temporary.symlink_to(target)
     temporary.replace(TLS / name)
 
 
 def make(domain: str) -> None:
-    """Make a certificate of the host's own, and put it in its place."""
+    """Make a self-signed certificate, and put it in its place."""
     with tempfile.TemporaryDirectory(dir=TLS) as folder:
         self_signed(Path(folder), domain, days=_DAYS)
         for name in ("privkey.pem", "fullchain.pem"):
@@ -91,7 +91,7 @@ def main() -> None:
                 check_name(given["domain"], webroot)
             issue(given["domain"], given["email"], given["directory"], webroot, authorities=CERTIFICATES)
             for name in ("privkey.pem", "fullchain.pem"):
-                put(name, LIVE / given["domain"] / name)
+                link(name, LIVE / given["domain"] / name)
         else:
             make(given["domain"])
         (TLS / "source").write_text(given["source"] + "\n")

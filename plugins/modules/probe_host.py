@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What a host is before anything is changed on it, in one visit."""
+"""Read the facts of a host that the roles depend on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: probe_host
-short_description: what a host is before ppm changes anything on it
-description: Reads alone. Everything that the roles decide by is found out in one visit.
+short_description: facts of a host before ppm changes anything on it
+description: Reads only. Returns all facts that the roles depend on at once.
 options:
   root:
     description: The folder of the index's volume.
@@ -35,7 +35,7 @@ author: The ppm developers
 """
 RETURN = """
 host:
-  description: What was found.
+  description: The facts of the host.
   type: dict
   returned: always
 """
@@ -46,24 +46,23 @@ _LISTEN = "0A"  # the state in /proc/net/tcp
 
 
 def debian_release() -> str:
-    """The major version of Debian; empty on another system."""
-    found = dict(
-        line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line
-    )
-    return found.get("VERSION_ID", "").strip('"') if found.get("ID", "").strip('"') == "debian" else ""
+    """Return the major version of Debian, or "" on another system."""
+    lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    return fields.get("VERSION_ID", "").strip('"') if fields.get("ID", "").strip('"') == "debian" else ""
 
 
 def installed(packages: list[str]) -> list[str]:
-    """Those of `packages` that dpkg has installed."""
+    """Return those of `packages` that are installed."""
     if not packages:
         return []
-    # what is not known makes it exit with 1, and the others are printed all the same
+    # an unknown package makes it exit with 1, but it still prints the others
     listing = _run(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages])
     return sorted(line.split()[0] for line in listing.splitlines() if line.endswith(" installed"))
 
 
 def versions() -> dict[str, str]:
-    """The versions of the programs whose configuration depends on them; empty where one is not installed."""
+    """Return the versions of programs whose configuration depends on them; "" if one is not installed."""
     return {
         "nginx": _first(r"nginx/([0-9.]+)", _run(["/usr/sbin/nginx", "-v"])),
         "openssl": _first(r"OpenSSL ([0-9.]+)", _run(["openssl", "version"])),
@@ -71,18 +70,18 @@ def versions() -> dict[str, str]:
 
 
 def volume(root: Path) -> dict[str, Any]:
-    """The folder of the volume, or the nearest that is there: whether it is one, can be written, and its room."""
-    there = root
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir():
-        return {"exists": root.exists(), "is_folder": False, "nearest": str(there)}
-    state = os.statvfs(there)
+    """Return the state of the volume's folder, or of its nearest parent that exists: type, mount and free space."""
+    nearest = root
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        return {"exists": root.exists(), "is_folder": False, "nearest": str(nearest)}
+    state = os.statvfs(nearest)
     return {
         "exists": root.exists(),
         "is_folder": True,
         "is_mount": os.path.ismount(root),
-        "nearest": str(there),
+        "nearest": str(nearest),
         "read_only": bool(state.f_flag & os.ST_RDONLY),
         "free": state.f_bavail * state.f_frsize,
         "free_inodes": state.f_favail if state.f_files else None,
@@ -90,7 +89,7 @@ def volume(root: Path) -> dict[str, Any]:
 
 
 def listeners(ports: list[int]) -> dict[str, str]:
-    """By port, the name of the program that listens on it."""
+    """Return the name of the program that listens on each port."""
     sockets: dict[str, int] = {}
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         if not table.exists():
@@ -100,32 +99,32 @@ def listeners(ports: list[int]) -> dict[str, str]:
             port = int(fields[1].rsplit(":", 1)[1], 16)
             if fields[3] == _LISTEN and port in ports:
                 sockets[fields[9]] = port
-    found = {str(port): "a program that can't be seen" for port in sockets.values()}
+    programs = {str(port): "an unknown program" for port in sockets.values()}
     for descriptor in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
         try:
             match = re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink()))
             if match and match[1] in sockets:
-                found[str(sockets[match[1]])] = (descriptor.parents[1] / "comm").read_text().strip()
+                programs[str(sockets[match[1]])] = (descriptor.parents[1] / "comm").read_text().strip()
         except OSError:  # it ended meanwhile
             continue
-    return found
+    return programs
 
 
 def releases() -> dict[str, Any]:
-    """The releases that are installed whole, newest last, and those that the links name."""
+    """Return the complete releases, newest last, and the releases to which `current` and `previous` point."""
     try:
-        whole = sorted(RELEASES.glob("*/installed"), key=lambda path: path.stat().st_mtime)
+        complete = sorted(RELEASES.glob("*/installed"), key=lambda path: path.stat().st_mtime)
     except OSError:
-        whole = []
+        complete = []
     return {
-        "installed": [path.parent.name for path in whole],
+        "installed": [path.parent.name for path in complete],
         "current": _link(RELEASES.parent / "current"),
         "previous": _link(RELEASES.parent / "previous"),
     }
 
 
 def certificate_source() -> str:
-    """Where the certificate in place is from, as the letsencrypt role noted it."""
+    """Return the source of the current certificate, as the role letsencrypt has recorded it, or ""."""
     try:
         return SOURCE.read_text(encoding="utf-8").strip()
     except OSError:

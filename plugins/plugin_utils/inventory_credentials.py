@@ -15,7 +15,7 @@ _SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
 
 
 def credential_problems(variable: str, options: Mapping[str, Any], value: Any) -> Iterator[str]:
-    """Yield what is wrong with declared users or tokens. Only names are shown: any other value could be a secret."""
+    """Yield the problems of declared users or tokens. Only names are shown: any other value could be a secret."""
     if not isinstance(value, list | tuple):
         yield f"{variable}: it must be a list of mappings, such as [{{name: ann, role: reader}}]."
         return
@@ -32,20 +32,20 @@ def credential_problems(variable: str, options: Mapping[str, Any], value: Any) -
             continue
         where += f" ({name})"
         if names.count(name) > 1 and names.index(name) == number - 1:
-            yield f"{where}: the name is there twice."
+            yield f"{where}: the name is used twice."
         if entry.get("role") is None and entry.get("state") != "absent":
             yield f"{where}: its role is missing; one of {', '.join(options['role']['choices'])}."
         for key, given in entry.items():
             if key not in options or (kind == "token" and key == "email"):
-                hint = suggestion(str(key), options, f"there are {', '.join(options)}.")
+                hint = suggestion(str(key), options, f"the keys are {', '.join(options)}.")
                 yield f"{where}: {key} is not known; {hint}"
             elif given is not None and (wanted := _wrong_part(key, options[key], given)):
                 yield f"{where}: its {key} must be {wanted}."
 
 
 def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
-    """Return what a value of an entry must be, or None if it is right."""
-    if key == "expires" and isinstance(given, date):  # as YAML has it without quotes
+    """Return what a value of an entry must be, or None if it is valid."""
+    if key == "expires" and isinstance(given, date):  # YAML without quotes
         return None
     if wrong_type(spec, given) is not None:
         return " or ".join(spec["choices"]) if "choices" in spec else KINDS[spec["type"]]

@@ -12,15 +12,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-_LEAST_RSA = 2048  # bits: OpenSSL takes no less
+_MIN_RSA = 2048  # bits, OpenSSL's minimum
 
 
 def file_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[str]:
-    """Yield what is wrong with the files on the controlling machine that variables name."""
+    """Yield the problems of the files on the controlling machine that variables name."""
     authorities = values.get("ppm_ca_certificates") or []
     for path in authorities:
         if sum(Path(other).stem == Path(path).stem for other in authorities) > 1:
-            yield f"ppm_ca_certificates: two files are called {Path(path).stem}, as the host would: rename one."
+            yield f"ppm_ca_certificates: two files are called {Path(path).stem}: rename one."
         try:
             x509.load_pem_x509_certificates(read(path))
         except OSError as exc:
@@ -54,12 +54,12 @@ def _certificate_problems(values: Mapping[str, Any], read: Callable[[str], bytes
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
         yield "ppm_tls_key: it is not the key of ppm_tls_certificate's first certificate, which must be the host's."
     if certificate.not_valid_after_utc <= datetime.now(UTC):
-        yield f"ppm_tls_certificate: it ended on {certificate.not_valid_after_utc:%Y-%m-%d}; get a new one."
+        yield f"ppm_tls_certificate: it expired on {certificate.not_valid_after_utc:%Y-%m-%d}; get a new one."
     if certificate.not_valid_before_utc > datetime.now(UTC):
-        yield f"ppm_tls_certificate: it counts from {certificate.not_valid_before_utc:%Y-%m-%d} on; wait till then."
+        yield f"ppm_tls_certificate: it is valid only from {certificate.not_valid_before_utc:%Y-%m-%d} on."
     public = certificate.public_key()
-    if isinstance(public, RSAPublicKey) and public.key_size < _LEAST_RSA:
-        yield f"ppm_tls_certificate: nginx takes no RSA key of {public.key_size} bits; get one of {_LEAST_RSA}."
+    if isinstance(public, RSAPublicKey) and public.key_size < _MIN_RSA:
+        yield f"ppm_tls_certificate: nginx takes no RSA key of {public.key_size} bits; get one of {_MIN_RSA}."
     if any(one.issuer != next_one.subject for one, next_one in zip([certificate, *chain], chain, strict=False)):
         yield "ppm_tls_certificate: it must be in order, each certificate followed by that of its issuer."
     names = _names(certificate)

@@ -1,4 +1,4 @@
-"""Rules for the host that an inventory names, as the module probe_host found it."""
+"""Rules for the host that an inventory names, by the facts of the module probe_host."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 DEBIAN = ("12", "13")
-MIN_FREE = 512 << 20  # bytes: a release's packages, and some room for uploads
+MIN_FREE = 512 << 20  # bytes: for a release's packages and some uploads
 
 
 def host_problems(host: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what keeps the host from being what the variables describe."""
+    """Yield the problems of a host with the values of the variables."""
     if host["debian"] not in DEBIAN or not host["systemd"]:
-        yield f"This host is not a Debian {' or '.join(DEBIAN)} that runs systemd; ppm is made for those."
+        yield f"This host is not a Debian {' or '.join(DEBIAN)} that runs systemd; ppm supports only those."
     if host["user"] != 0:
         yield "ansible_become: the tasks do not run as root; use become, or root as ansible_user."
     volume, root = host["volume"], values["ppm_root"]
     if not volume["is_folder"]:
         yield f"ppm_root is {root}: {volume['nearest']} is not a folder; choose another path."
     elif volume["read_only"]:
-        yield f"ppm_root is {root}: {volume['nearest']} is mounted read-only; mount it to be written."
+        yield f"ppm_root is {root}: {volume['nearest']} is mounted read-only; mount it writable."
     elif values["ppm_root_is_mount"] and not volume.get("is_mount"):
         yield f"ppm_root_is_mount: nothing is mounted at {root}; mount the volume, or set it to false."
     elif volume["free_inodes"] == 0:
-        yield f"ppm_root is {root}: {volume['nearest']} has no inode left for another file; make room."
+        yield f"ppm_root is {root}: {volume['nearest']} has no inode left for another file; delete files."
     elif volume["free"] < MIN_FREE:
         free = f"{volume['free'] >> 20} MB free, {MIN_FREE >> 20} MB are needed"
         yield f"ppm_root is {root}: {volume['nearest']} has {free}; make room."

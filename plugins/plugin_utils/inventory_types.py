@@ -22,13 +22,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def wrong_type(spec: Mapping[str, Any], value: Any) -> str | None:
-    """Return what a value must be if it has not the type or is not a choice of its spec, else None."""
+    """Return what a value must be, if its type or its choice does not match its spec, else None."""
     kind = spec.get("type", "str")
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
         example = f", such as {spec['default']}" if kind in ("str", "path") and spec.get("default") else ""
         return f"it must be {KINDS.get(kind, kind)}{example}."
     if isinstance(value, list | tuple) and (wrong := [item for item in value if not isinstance(item, str)]):
-        return f"it must be a list of texts, and {wrong[0]!r} is none."
+        return f"it must be a list of texts, and {wrong[0]!r} is not a text."
     if spec.get("choices") and value not in spec["choices"]:
         return f"it must be {' or '.join(spec['choices'])}."
     return None

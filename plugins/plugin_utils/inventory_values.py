@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ from ansible_collections.ppm.index.plugins.plugin_utils import inventory_wording
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_credentials import credential_problems
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_types import EMAIL, GLOB, wrong_type
 
-# Variables that had another name once, with the one they have now.
+# Old names of variables, with the new ones.
 RENAMED: dict[str, str] = {}
 
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -23,17 +24,17 @@ _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~/%+,=&?:@!*()-
 _HOSTS = re.compile(r"[A-Za-z0-9.*:/_-]+")
 _ROOT = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)+")
 
-# Folders of the system's own, those that it clears and those that the service's sandbox hides, with all that is in
-# them; and folders with other tenants.
+# Folders of the system, folders that it clears, and folders that the service's sandbox hides, with their subfolders.
 _SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/opt/ppm", "/proc", "/root", "/run"),
     *("/sbin", "/sys", "/tmp", "/usr", "/var/lib/ppm/acme", "/var/lock", "/var/log", "/var/run", "/var/tmp"),
 )
+# Folders that other programs use too.
 _SHARED = ("/media", "/mnt", "/opt", "/srv", "/var", "/var/cache", "/var/lib", "/var/mail", "/var/spool", "/var/www")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_MOST_BYTES = 1 << 62  # nginx and systemd count in 63 bits
-_LEAST_MEMORY = 128 << 20  # bytes: the application with a few uploads under way
-_OTHER_TASKS = 32  # threads of the application that are not ppm_threads, with some room
+_MAX_BYTES = 1 << 62  # nginx and systemd count in 63 bits
+_MIN_MEMORY = 128 << 20  # bytes: the application with a few uploads
+_OTHER_TASKS = 32  # threads of the application besides ppm_threads, and some more
 _RANGES = {
     "ppm_hsts_max_age": (0, 1 << 31),
     "ppm_connections_per_address": (1, 1 << 16),
@@ -44,7 +45,7 @@ _RANGES = {
 
 
 def read_specs(roles: Path, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the options of the argument specs of all these roles, by variable."""
+    """Return the options in the argument specs of the roles `names`, by variable."""
     specs: dict[str, dict[str, Any]] = {}
     for name in names:
         path = roles / name / "meta" / "argument_specs.yml"
@@ -55,7 +56,7 @@ def read_specs(roles: Path, names: list[str]) -> dict[str, dict[str, Any]]:
 def for_containers(
     specs: Mapping[str, dict[str, Any]], values: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Return specs and values as containers have them: no self-signed certificate, and only TLS needs a domain."""
+    """Return the specs and values for containers: no self-signed certificate, and a domain only with TLS."""
     tls, domain = dict(specs["ppm_tls"]), dict(specs["ppm_domain"])
     tls["choices"] = [choice for choice in tls["choices"] if choice != "selfsigned"]
     domain["required"] = values.get("ppm_tls") != "none"
@@ -66,14 +67,14 @@ def for_containers(
 def ineffective(
     specs: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any], instead: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield a message for each variable of `instead` that was set to anything but its default."""
+    """Yield a message for each variable of `instead` that is not at its default."""
     for name, hint in instead.items():
         if name in values and values[name] != specs.get(name, {}).get("default"):
             yield f"{name} has no effect in containers: {hint}"
 
 
 def typed(spec: Mapping[str, Any], value: Any) -> Any:
-    """Return a value as its type: `-e name=value` on the command line gives texts alone. Others stay as they are."""
+    """Return a value in the type of its spec, because `-e name=value` gives only texts."""
     if isinstance(value, str):
         if spec.get("type") == "int" and value.isdecimal():
             return int(value)
@@ -83,10 +84,10 @@ def typed(spec: Mapping[str, Any], value: Any) -> Any:
 
 
 def variable_problems(specs: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the variables by themselves."""
+    """Yield the problems of the variables, without files and the host."""
     for name in values:
         if name in RENAMED:
-            yield wording.renamed(name, RENAMED[name])
+            yield f"{name} is now called {RENAMED[name]}: rename it in your inventory."
         elif name not in specs:
             yield wording.unknown(name, specs)
     for name, spec in specs.items():
@@ -108,17 +109,17 @@ def variable_problems(specs: Mapping[str, Mapping[str, Any]], values: Mapping[st
 
 
 def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a type does not show. These values end up in nginx's configuration and in systemd's units."""
+    """Yield problems besides types. These values get into nginx's configuration and into systemd's units."""
     tls = values.get("ppm_tls")
     for name, fits in _FORMS.items():
         yield from _misfits(values, name, fits, wording.MUST_BE[name])
-    yield from _misfits(values, "ppm_root", _is_a_folder_of_its_own, wording.OWN_FOLDER)
+    yield from _misfits(values, "ppm_root", _is_own_folder, wording.OWN_FOLDER)
     if tls != "none" and str(values.get("ppm_domain")).rpartition(".")[2].isdecimal():
         yield f"ppm_domain is {values['ppm_domain']!r}: certificates are for names; it must be a host name."
     if tls == "letsencrypt" and not values.get("ppm_acme_email"):
         yield (
-            "ppm_acme_email is missing: set it in your inventory, the certificate authority warns that address before"
-            " a certificate ends; or choose another ppm_tls (provided, selfsigned, none)."
+            "ppm_acme_email is missing: set it in your inventory, for warnings of the certificate authority before a"
+            " certificate expires; or choose another ppm_tls (provided, selfsigned, none)."
         )
     for name in ("ppm_tls_certificate", "ppm_tls_key"):
         if tls == "provided" and not values.get(name):
@@ -137,20 +138,16 @@ def _misfits(values: Mapping[str, Any], name: str, fits: Callable[[str], object]
     value = values.get(name)
     for item in value if isinstance(value, list | tuple) else [value]:
         if isinstance(item, str) and not (name in _MAY_BE_EMPTY and item == "") and not fits(item):
-            yield wording.must_be(name, item, wanted)
+            yield f"{name} is {item!r}: it must be {wanted}."
 
 
-def _is_a_folder_of_its_own(path: str) -> bool:
+def _is_own_folder(path: str) -> bool:
     return path not in _SHARED and not any(PurePosixPath(path).is_relative_to(folder) for folder in _SYSTEM)
 
 
 def _is_size(text: str, *, least: int = 1) -> bool:
     match = _SIZE.fullmatch(text)
-    return match is not None and least <= int(match[1]) * _UNITS[match[2]] <= _MOST_BYTES
-
-
-def _is_enough_memory(text: str) -> bool:
-    return _is_size(text, least=_LEAST_MEMORY)
+    return match is not None and least <= int(match[1]) * _UNITS[match[2]] <= _MAX_BYTES
 
 
 def _is_network(text: str) -> bool:
@@ -158,7 +155,7 @@ def _is_network(text: str) -> bool:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
         return False
-    return "%" not in text and "." not in text.partition("/")[2]  # neither a zone nor a netmask: nginx knows neither
+    return "%" not in text and "." not in text.partition("/")[2]  # nginx supports neither a zone nor a netmask
 
 
 _MAY_BE_EMPTY = {"ppm_upstream_url", "ppm_pip_index_url", "ppm_proxy_url", "ppm_acme_directory", "ppm_acme_email"}
@@ -166,7 +163,7 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "ppm_domain": _DOMAIN.fullmatch,
     "ppm_root": _ROOT.fullmatch,
     "ppm_max_upload_size": _is_size,
-    "ppm_memory_max": _is_enough_memory,
+    "ppm_memory_max": partial(_is_size, least=_MIN_MEMORY),
     "ppm_private_names": GLOB.fullmatch,
     "ppm_upstream_url": _URL.fullmatch,
     "ppm_pip_index_url": _URL.fullmatch,

@@ -1,4 +1,4 @@
-"""What check_inventory prints: what each value must be, and how a missing or unknown variable is reported."""
+"""The messages of check_inventory: what each value must be, and missing or unknown variables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 KINDS = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
 
-# What a value must be where its type alone does not say it.
+# What a value must be, if its type is not enough.
 MUST_BE = {
     "ppm_domain": "a host name in small letters, such as packages.example.com",
     "ppm_root": "an absolute path of letters, digits and . _ - /, such as /srv/ppm",
@@ -23,7 +23,7 @@ MUST_BE = {
     "ppm_no_proxy": "a host name or a network",
     "ppm_trusted_proxies": "a network such as 10.0.0.0/8",
 }
-OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; this one has other uses"
+OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; other programs use this one"
 CREDENTIAL_MUST_BE = {
     "name of a user": "letters, digits and . _ @ -",
     "name of a token": "OWNER+PURPOSE, such as ci+deploy",
@@ -34,25 +34,13 @@ CREDENTIAL_MUST_BE = {
 }
 
 
-def must_be(name: str, value: Any, wanted: str) -> str:
-    """Return the message for a value of the right type that does not fit."""
-    return f"{name} is {value!r}: it must be {wanted}."
-
-
-def renamed(name: str, new: str) -> str:
-    """Return the message for a variable that has another name now."""
-    return f"{name} is now called {new}: rename it in your inventory."
-
-
 def unknown(name: str, known: Collection[str]) -> str:
     """Return the message for a variable that ppm does not have."""
-    return (
-        f"{name} is not a variable of ppm: {suggestion(name, known, 'roles/*/README.md list those that there are.')}"
-    )
+    return f"{name} is not a variable of ppm: {suggestion(name, known, 'roles/*/README.md list all variables.')}"
 
 
 def suggestion(name: str, known: Collection[str], otherwise: str) -> str:
-    """Return a question for the nearest known name, or `otherwise`."""
+    """Return a question with the most similar known name, or `otherwise`."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else otherwise
 
@@ -65,6 +53,6 @@ def missing(name: str, spec: Mapping[str, Any]) -> str:
 
 
 def report(problems: Collection[str], *, what: str) -> str:
-    """Return one text with all problems; `what` tells what was not done."""
+    """Return one text with all problems; `what` is what was not done."""
     listed = "\n".join(f"  - {problem}" for problem in problems)
-    return f"Nothing {what}. What is in the way:\n{listed}"
+    return f"Nothing {what}. The problems:\n{listed}"

@@ -1,4 +1,4 @@
-"""The audit, read: `audit.jsonl` and what was rotated away from it → entries, chosen by time, person and project."""
+"""Read the audit log, with its rotated files, and select entries by time, user and project."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +17,16 @@ from ppmctl.distributions.distribution import InvalidDistribution, is_name, norm
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
-# The actions whose `what` starts with a file or a project; that of the others starts with a credential.
+# The `what` of these actions starts with a file or a project, that of the others with a credential.
 ON_PACKAGES = frozenset({"publish", "yank", "unyank", "remove", "status", "write"})
 
-_ATTEMPTS = 10  # to list the files while they are being rotated
+_ROTATED = re.compile(r"([.-][0-9]+)?(\.gz)?", re.ASCII)  # logrotate: .1, .2.gz, -20261121, -20261121.gz
+_ATTEMPTS = 10  # to list the files while they are rotated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A line of the audit. `time` is UTC; `result` is "done" or why not; `values` is all that the line has."""
+    """A line of the audit log. `time` is UTC; `result` is "done" or the reason; `values` has all keys of the line."""
 
     time: datetime
     action: str
@@ -41,7 +42,7 @@ class Entry:
 
     @property
     def project(self) -> str | None:
-        """The normalised name of the project that it is about, or None."""
+        """Return the normalised name of the project that the entry is about, or None."""
         first = self.what.partition(" ")[0]
         if self.action not in ON_PACKAGES or not first:
             return None
@@ -51,14 +52,14 @@ class Entry:
             return normalise(first) if is_name(first) else None
 
     def is_about(self, user: str) -> bool:
-        """Whether `user`, or a token of that user's, did it, or it was done to one of them."""
+        """Return whether the user or one of the user's tokens did it, or was changed by it."""
         named = [self.by] if self.action in ON_PACKAGES else [self.by, self.what.partition(" ")[0].rstrip(",")]
         return any(name == user or name.startswith(f"{user}+") for name in named)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trail:
-    """The entries that were asked for, oldest first, and how many lines made no sense."""
+class AuditEntries:
+    """The selected entries, oldest first, and the number of invalid lines."""
 
     entries: tuple[Entry, ...]
     broken: int
@@ -66,8 +67,8 @@ class Trail:
 
 def read(
     volume: Volume, *, since: datetime | None = None, user: str | None = None, project: str | None = None
-) -> Trail:
-    """Read the audit; it may be written and rotated meanwhile. PpmError where a file of it can't be read."""
+) -> AuditEntries:
+    """Read the audit log, even while it is written and rotated. Raise PpmError if a file can't be read."""
     wanted = normalise(project) if project is not None else None
     entries, broken = [], 0
     for line in _lines(volume.audit):
@@ -81,11 +82,11 @@ def read(
         ):
             entries.append(entry)
     entries.sort(key=lambda entry: entry.time)
-    return Trail(entries=tuple(entries), broken=broken)
+    return AuditEntries(entries=tuple(entries), broken=broken)
 
 
 def parse(line: bytes) -> Entry | None:
-    """A line as an entry, or None where it is none."""
+    """Return the entry of a line, or None if the line is invalid."""
     try:
         values = json.loads(line)
         texts = [values.get(key, "") for key in ("action", "by", "from", "what", "result")]
@@ -98,57 +99,54 @@ def parse(line: bytes) -> Entry | None:
     return Entry(time=time, action=action, by=by, origin=origin, what=what, result=result, values=values)
 
 
-def moment(text: str, *, now: datetime) -> datetime:
-    """What `--since` says: so long ago (30m, 12h, 90d), or a date or time in ISO 8601, UTC if it says no zone."""
+def parse_since(text: str, *, now: datetime) -> datetime:
+    """Return the time for `--since`: a duration before `now` (30m, 12h, 90d), or ISO 8601, by default in UTC."""
     with suppress(UsageError, OverflowError):
-        return now - rights.span(text)
+        return now - rights.parse_duration(text)
     try:
-        said = datetime.fromisoformat(text)
+        return rights.in_utc(datetime.fromisoformat(text))
     except ValueError as exc:
-        hint = "Like 12h, 90d, 2026-11-21 or 2026-11-21T09:30Z."
-        raise UsageError(f"{text!r} is neither a time nor how long ago.", hint=hint) from exc
-    return said.replace(tzinfo=UTC) if said.tzinfo is None else said.astimezone(UTC)
+        hint = "Such as 12h, 90d, 2026-11-21 or 2026-11-21T09:30Z."
+        raise UsageError(f"{text!r} is neither a time nor a duration.", hint=hint) from exc
 
 
 def _lines(audit: Path) -> Iterator[bytes]:
-    """All lines, each once, also where a file is renamed or packed between two looks into the folder."""
-    with ExitStack() as opened:
-        found: dict[bytes, tuple[Path, IO[bytes]]] = {}  # by their first line: a packed copy has the same
+    """Yield all lines, each once, even if a file is renamed or compressed meanwhile."""
+    with ExitStack() as stack:
+        opened: dict[bytes, tuple[Path, IO[bytes]]] = {}  # by the first line, which a compressed copy shares
         for _attempt in range(_ATTEMPTS):
-            missed = False
-            # the newest name first: what is rotated meanwhile is then met again, and not missed
+            is_complete = True
+            # the newest name first, so that a file that is rotated meanwhile is met again and not missed
             for path in sorted(audit.parent.glob(f"{audit.name}*"), key=lambda path: (len(path.name), path.name)):
-                if not _is_rotation(path.name.removeprefix(audit.name)):
+                if not _ROTATED.fullmatch(path.name.removeprefix(audit.name)):
                     continue
                 try:
-                    file = opened.enter_context(_open(path))
-                    first = file.readline()
+                    with _reading(path):
+                        file = stack.enter_context(_open(path))
+                        first = file.readline()
                 except FileNotFoundError:
-                    missed = True
+                    is_complete = False
                     continue
-                except (OSError, EOFError) as exc:
-                    raise _unreadable(path, exc) from exc
                 if first:
-                    found.setdefault(first, (path, file))
-            if not missed:
+                    opened.setdefault(first, (path, file))
+            if is_complete:
                 break
-        for first, (path, file) in found.items():
+        for first, (path, file) in opened.items():
             yield first
-            try:
+            with _reading(path):
                 yield from file
-            except (OSError, EOFError) as exc:
-                raise _unreadable(path, exc) from exc
 
 
 def _open(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _is_rotation(ending: str) -> bool:
-    """Whether audit.jsonl with this ending is what logrotate makes of it: .1, .2.gz, -20261121, -20261121.gz."""
-    return re.fullmatch(r"([.-][0-9]+)?(\.gz)?", ending, re.ASCII) is not None
-
-
-def _unreadable(path: Path, exc: Exception) -> PpmError:
-    why = (exc.strerror if isinstance(exc, OSError) else None) or "it is cut off or no gzip file"
-    return PpmError(f"{path} can't be read: {why}.", hint="Move it away to read the others.")
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError) as exc:
+        why = (exc.strerror if isinstance(exc, OSError) else None) or "it is truncated or not a gzip file"
+        raise PpmError(f"{path} can't be read: {why}.", hint="Move it away to read the others.") from exc

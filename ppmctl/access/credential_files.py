@@ -1,9 +1,8 @@
-"""The files of `credentials/`, read as values and changed as one.
+"""Read the files of `credentials/`, and change them together.
 
-`htpasswd` has the lines that are valid now, and `nginx/` the same as nginx reads it (`ppmctl.access.nginx_htpasswd`);
-`access.yml` says what each credential is for; `disabled` has the lines that were removed and can be given back.
-Where a right grows, access.yml is written first; where it shrinks, the lines: what a crash leaves is never stronger
-than before or after.
+`htpasswd` has the hashes that work now, and `nginx/` the same for nginx (`ppmctl.access.nginx_htpasswd`);
+`access.yml` has the rights of each credential; `disabled` has the hashes that may work again later. The order of the
+writes guarantees that a crash leaves no credential with more rights than before the change or after it.
 """
 
 from __future__ import annotations
@@ -29,11 +28,8 @@ _PRIVATE = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """What the files say at one moment: what each credential is for, and the hashes by name.
-
-    `parked` are the hashes that let nobody in.
-    """
+class Snapshot:
+    """The content of the files at one moment: rights, and hashes by name. The `parked` hashes do not work now."""
 
     access: Mapping[str, Access]
     hashes: Mapping[str, str]
@@ -41,7 +37,7 @@ class Known:
 
 
 class Credentials:
-    """The credentials of a volume as its files say at this moment: they are read again when they change."""
+    """The credentials of a volume. The files are read again when they change."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
@@ -52,16 +48,15 @@ class Credentials:
         self._dummy = htpasswd.hash_of(htpasswd.new_secret())
 
     def authenticate(self, name: str, secret: str) -> Access | None:
-        """What `name` may do, if `secret` is its secret; None for a wrong one and for an unknown name alike.
+        """Return what `name` may do, or None if it is unknown or disabled, has no entry, or the secret is wrong.
 
-        A name with a secret but no entry in access.yml has no rights and counts as unknown, and so does one that is
-        disabled. An expired one is said: it may do nothing.
+        An expired credential is returned; it may do nothing.
         """
         self._reload()
         stored = self._hashes.get(name)
         right = htpasswd.is_secret_of(secret, stored if stored is not None else self._dummy)
         access = self._access.get(name) if right and stored is not None else None
-        return None if access is None or access.is_shut else access
+        return None if access is None or access.is_blocked else access
 
     def _reload(self) -> None:
         if identity(self._volume) == self._seen:
@@ -74,19 +69,19 @@ class Credentials:
                 hashes = read_htpasswd(self._volume.htpasswd)
                 access = read_access(self._volume.access)
                 if files.identity(self._volume.htpasswd) != current[0]:
-                    # changed meanwhile: a secret that was replaced must not meet the rights of the next
+                    # changed meanwhile: an old secret must not get the new rights
                     after = read_htpasswd(self._volume.htpasswd)
                     hashes = {name: stored for name, stored in hashes.items() if after.get(name) == stored}
             except OSError as exc:
-                # as it was: whoever edits a file by hand must not lock everybody out, nor let anybody in
-                log.error("The credentials can't be read; those from before go on working: %s", exc)
+                # a mistake in a file that is edited by hand must neither lock everybody out nor let anybody in
+                log.error("The credentials can't be read; the previous ones still work: %s", exc)
                 access = {name: entry for name, entry in self._access.items() if name in self._hashes}
                 hashes = dict(self._hashes)
             self._hashes, self._access, self._seen = hashes, access, current
 
 
 class Change:
-    """A change of the credentials under way: what the files say, to be edited; `changing` writes it."""
+    """The content of the files while it is edited; `changing` writes it."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
@@ -100,33 +95,38 @@ class Change:
 
     @property
     def named(self) -> frozenset[str]:
-        """Every name that the files have, whatever for."""
+        """Return every name in the files, also of invalid lines and entries."""
         lines = {line.name for line in (*self._lines, *self._parked) if line.name}
         return frozenset(lines.union(*(block.names for block in self._blocks)))
 
-    def known(self) -> Known:
-        return Known(access=self.access, hashes=_hashes(self._lines), parked=_hashes(self._parked))
+    def with_dependents(self, name: str) -> set[str]:
+        """Return `name`, the names of its tokens in the files, and those of other tokens that depend on it."""
+        tokens = {each for each in self.named if each.startswith(f"{name}+")}
+        return {name} | tokens | {each for each, entry in self.access.items() if entry.depends_on(name)}
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(access=self.access, hashes=_hashes(self._lines), parked=_hashes(self._parked))
 
     def put(self, *changed: Access) -> None:
-        """Have these in access.yml, each in place of what stands there for its name."""
+        """Set these entries of access.yml."""
         for entry in changed:
             self._blocks = access_file.with_entry(self._blocks, entry.name, entry)
         self.access = access_file.access(self._blocks)
 
     def put_hash(self, name: str, stored: str) -> None:
-        """Have `name:stored` in htpasswd, and no other line for that name anywhere."""
+        """Set the hash of `name`, and remove all its other lines."""
         self._drop_lines(name)
         self._lines.append(htpasswd.parse(f"{name}:{stored}"))
 
     def drop(self, names: Iterable[str]) -> None:
-        """Have nothing of these credentials any more."""
+        """Remove everything about these credentials."""
         for name in names:
             self._blocks = access_file.with_entry(self._blocks, name, None)
             self._drop_lines(name)
         self.access = access_file.access(self._blocks)
 
     def restore(self, names: Iterable[str]) -> None:
-        """Have the lines that were taken out of htpasswd there again, where these credentials may let in now."""
+        """Put the parked hashes of these credentials back into htpasswd if they may work now."""
         back = {name for name in names if name in self.access and self.access[name].is_live()}
         back -= {line.name for line in self._lines if line.is_credential}
         self._lines += [line for line in self._parked if line.name in back]
@@ -136,38 +136,40 @@ class Change:
         self._parked = [line for line in self._parked if line.name != name]
 
     def _settle(self, now: datetime) -> None:
-        """Take out of htpasswd what lets in whom the application would not; it is kept among the disabled."""
+        """Park the lines of htpasswd that nginx would accept and the application would not."""
         staying: list[Line] = []
         out: dict[str, Line] = {}
-        there: set[str] = set()
+        names: set[str] = set()
         for line in self._lines:
             entry = self.access.get(line.name)
             if not line.name or (entry is None and self._is_new):
                 staying.append(line)
-            elif entry is None or not line.is_credential or line.name in there or not entry.is_live(now):
+                continue
+            problem = "" if line.is_credential else "is not a hash that ppm knows"
+            problem = "has no entry in access.yml" if entry is None else problem
+            problem = "is there twice" if line.name in names else problem
+            if problem:
+                log.error("htpasswd: the line of %r %s; it was taken out.", line.name, problem)
+            if problem or entry is None or not entry.is_live(now):
                 out[line.name] = line
-                if entry is None or not line.is_credential or line.name in there:
-                    why = "has no entry in access.yml" if entry is None else "is no hash that ppm knows"
-                    why = "stands there twice" if line.name in there else why
-                    log.error("htpasswd: the line of %r %s; it was taken out.", line.name, why)
             else:
                 staying.append(line)
-                there.add(line.name)
+                names.add(line.name)
         self._lines = staying
-        self._parked = [line for line in self._parked if line.name not in there and line.name not in out]
-        self._parked += [line for name, line in out.items() if name not in there]
+        self._parked = [line for line in self._parked if line.name not in names and line.name not in out]
+        self._parked += [line for name, line in out.items() if name not in names]
         self.taken_out = tuple(out)
 
     def write(self) -> None:
-        """Write what has changed: first what lets in no more, then what credentials are for, then what lets in."""
+        """Write what has changed: first remove hashes, then change rights, then add hashes."""
         self._settle(datetime.now(UTC))
-        divided = self._divided()
-        nginx_htpasswd.narrow(self._volume, divided)
+        parts = self._parts()
+        nginx_htpasswd.remove_lines(self._volume, parts)
         volume, (lines, access, parked) = self._volume, self._texts()
         before_lines, before_access, before_parked = self._before
-        kept = set(lines)
-        fewer = [line for line in before_lines if line in kept]
-        # no hash is ever nowhere: what comes among the disabled is written first, what goes from there last
+        staying = set(lines)
+        fewer = [line for line in before_lines if line in staying]
+        # a hash is always in one of the files: it is added to `disabled` first, and removed from there last
         if more := set(parked) - set(before_parked):
             before_parked = [*before_parked, *(line for line in parked if line in more)]
             _write_lines(volume.disabled, before_parked, mode=_PRIVATE)
@@ -180,15 +182,15 @@ class Change:
             _write_lines(volume.htpasswd, lines, mode=_MODE)
         if parked != before_parked:
             _write_lines(volume.disabled, parked, mode=_PRIVATE)
-        nginx_htpasswd.write(volume, divided)
+        nginx_htpasswd.write(volume, parts)
 
     def write_parts(self) -> None:
-        """Have for nginx what the files say now."""
-        nginx_htpasswd.write(self._volume, self._divided())
+        """Write nginx's copy of the hashes."""
+        nginx_htpasswd.write(self._volume, self._parts())
 
-    def _divided(self) -> list[str]:
+    def _parts(self) -> list[str]:
         now = datetime.now(UTC)
-        return nginx_htpasswd.divided(
+        return nginx_htpasswd.split(
             line
             for line in self._lines
             if line.is_credential and line.name in self.access and self.access[line.name].is_live(now)
@@ -200,15 +202,15 @@ class Change:
 
 
 def identity(volume: Volume) -> tuple[object, object]:
-    """What is another after each change of who is let in, or what for."""
+    """Return a value that changes whenever htpasswd or access.yml changes."""
     return files.identity(volume.htpasswd), files.identity(volume.access)
 
 
 @contextlib.contextmanager
 def changing(volume: Volume, *, dry_run: bool = False) -> Iterator[Change]:
-    """Change the credentials in the block, alone among all processes; nothing is written where it raises.
+    """Yield a change that no other process can disturb. It is written at the end of the block.
 
-    Nor is anything with `dry_run`. OSError where they can't be written.
+    Nothing is written if the block raises, or with `dry_run`. Raise OSError if the files can't be written.
     """
     with files.lock(volume.credentials_lock):
         files.drop_temporaries(volume.credentials)
@@ -218,24 +220,24 @@ def changing(volume: Volume, *, dry_run: bool = False) -> Iterator[Change]:
             change.write()
 
 
-def known(volume: Volume) -> Known:
-    """What the files say now."""
+def snapshot(volume: Volume) -> Snapshot:
+    """Return the content of the files now."""
     with files.lock(volume.credentials_lock):
-        return Change(volume).known()
+        return Change(volume).snapshot()
 
 
-def make_list(volume: Volume) -> None:
-    """Make an empty htpasswd where there is none, and what nginx reads: it answers 401 then, and without it 403."""
+def ensure_htpasswd(volume: Volume) -> None:
+    """Create htpasswd if it is missing, and nginx's copy: without them nginx answers 403 instead of 401."""
     try:
         files.create(volume.htpasswd, b"", mode=_MODE)
         with files.lock(volume.credentials_lock):
             Change(volume).write_parts()
-    except OSError as exc:  # a full disk, say: what is there is served all the same
-        log.error("%s can't be made: %s", volume.htpasswd, exc)
+    except OSError as exc:  # for example a full disk: the index is served anyway
+        log.error("%s can't be created: %s", volume.htpasswd, exc)
 
 
 def read_htpasswd(path: Path) -> dict[str, str]:
-    """The hashes by name. A malformed line counts for nothing and is logged; the others go on working."""
+    """Return the hashes by name. A malformed line is ignored and logged."""
     lines = [htpasswd.parse(text) for text in _rows(path)]
     for number, line in enumerate(lines, start=1):
         if not line.is_credential and not line.is_nothing:
@@ -244,20 +246,20 @@ def read_htpasswd(path: Path) -> dict[str, str]:
 
 
 def read_access(path: Path) -> dict[str, Access]:
-    """What each credential is for. An entry that makes no sense has no rights and is logged."""
+    """Return the rights of each credential. An invalid entry has none, and is logged."""
     return access_file.access(access_file.parse(_text(path)), path)
 
 
 def _hashes(lines: Iterable[Line]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for line in lines:
         if line.is_credential:
-            found.setdefault(line.name, line.stored)  # nginx takes the first of two as well
-    return found
+            hashes.setdefault(line.name, line.stored)  # nginx takes the first of two as well
+    return hashes
 
 
 def _rows(path: Path) -> list[str]:
-    """The lines as nginx sees them, which ends them at a line feed alone."""
+    """Return the lines as nginx reads them: only a line feed ends a line."""
     text = _text(path)
     return text.removesuffix("\n").split("\n") if text else []
 
@@ -271,8 +273,4 @@ def _write(path: Path, text: str, *, mode: int) -> None:
 
 
 def _text(path: Path) -> str:
-    try:
-        # what is no UTF-8 stays in the file as it is, and is no credential
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
-    except FileNotFoundError:
-        return ""
+    return htpasswd.read(path) or ""

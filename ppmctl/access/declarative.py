@@ -1,8 +1,8 @@
-"""Users and tokens as a list declares them, such as an inventory's: what the list made it keeps; the rest is not its.
+"""Apply a declared list of users and tokens, such as an inventory's.
 
-The list: a mapping with `users` and `tokens`, each a list of mappings with `name`, `role`, `projects`, `expires`,
-`secret`, `state` (present, disabled, absent), and a user's `email`. It wins over what was changed by hand about a
-credential that it has made; it refuses to touch one that was made in another way, and what it does not name stays.
+The list is a mapping with `users` and `tokens`, each a list of mappings with `name`, `role`, `projects`, `expires`,
+`secret`, `state` (present, disabled, absent), and a user's `email`. Only credentials created from a list are changed,
+even if they were changed by hand since. What the list does not name stays as it is.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
 from ppmctl import events
-from ppmctl.access import credential_files, htpasswd, rights
-from ppmctl.access.account import Actor, narrowed, noun
+from ppmctl.access import credential_files, htpasswd, rights, rules
+from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Change
 from ppmctl.access.rights import Access
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
 
-DECLARED = "ppm:declared"  # who made it, in access.yml; no user can be called so
+DECLARED = "ppm:declared"  # the creator in access.yml; no user can have this name
 
 _STATES = ("present", "disabled", "absent")
 _KEYS = ("name", "role", "projects", "expires", "secret", "state")
-# the hash is a fast one, as those of issued secrets, which nobody can guess
+# long, because the hash is as fast as that of issued secrets
 _SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
 _COMPARED = tuple(each.name for each in fields(Access) if each.name not in ("holders", "is_orphan"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A credential as the list has it; no `entry` for an absent one. Without a `secret` it keeps the one it has."""
+class Declared:
+    """A credential of the list. `entry` is None for an absent one. Without a `secret` it keeps the one it has."""
 
     name: str
     entry: Access | None = None
@@ -43,111 +43,116 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
-    """What the list changed about a credential: "made", "removed", or the values that are others now."""
+class Applied:
+    """What was changed about a credential: "made", "removed", or the names of the changed values."""
 
     name: str
     what: str
 
 
-def parse(text: str) -> tuple[Wanted, ...]:
-    """The list in YAML or JSON: its users, then its tokens. UsageError says where it is wrong, and no secret."""
+def parse(text: str) -> tuple[Declared, ...]:
+    """Return the users, then the tokens, of a list in YAML or JSON.
+
+    Raise UsageError for an invalid list, with the place of the mistake, but never with a secret.
+    """
     try:
         written = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
-        where = f"its line {mark.line + 1} makes no sense" if mark else "it makes no sense"
-        raise UsageError(f"The list is no YAML: {where}.") from None  # the error quotes what may be a secret
+        where = f": line {mark.line + 1} is invalid" if mark else ""
+        raise UsageError(f"The list is not valid YAML{where}.") from None  # the error may quote a secret
     if not isinstance(written, dict | None) or set(written or {}) - {"users", "tokens"}:
         raise UsageError("The list is not a mapping with users and tokens, and nothing else.")
-    found: dict[str, Wanted] = {}
+    parsed: dict[str, Declared] = {}
     for key in ("users", "tokens"):
         entries = (written or {}).get(key)
         if not isinstance(entries, list | None):
-            raise UsageError(f"{key} is no list.")
+            raise UsageError(f"{key} is not a list.")
         for number, entry in enumerate(entries or [], start=1):
             try:
-                wanted = _wanted(entry, is_token=key == "tokens")
+                declared = _declared(entry, is_token=key == "tokens")
             except UsageError as exc:
                 name = entry.get("name") if isinstance(entry, dict) else None
                 where = f"{key}, number {number}{f' ({name})' if isinstance(name, str) else ''}"
                 raise UsageError(f"{where}: {exc.message}", hint=exc.hint) from None
-            if wanted.name in found:
-                raise UsageError(f"{key}: {wanted.name} stands there twice.")
-            found[wanted.name] = wanted
-    return tuple(found.values())
+            if declared.name in parsed:
+                raise UsageError(f"{key}: {declared.name} is listed twice.")
+            parsed[declared.name] = declared
+    return tuple(parsed.values())
 
 
-def apply(volume: Volume, actor: Actor, wanted: Sequence[Wanted], *, dry_run: bool = False) -> tuple[Done, ...]:
-    """Have the credentials be as `wanted` says, all in one step or none; what was changed, or would be.
+def apply(volume: Volume, actor: Actor, listed: Sequence[Declared], *, dry_run: bool = False) -> tuple[Applied, ...]:
+    """Change the credentials to what is listed, all in one step or none. Return what was changed, or would be.
 
-    Nothing is written where nothing changes. PpmError for one that was made in another way, NotAllowed for a token
-    with more right than its owner has.
+    Raise PpmError for a credential that was not created from a list, NotAllowed for a token with more rights than its
+    owner.
     """
-    done: list[Done] = []
+    applied: list[Applied] = []
     try:
         with (
             credential_files.changing(volume, dry_run=dry_run) as change,
-            events.progress("Credentials", len(wanted)) as step,
+            events.progress("Credentials", len(listed)) as step,
         ):
-            for each in wanted:
-                done += _absent(change, each.name) if each.entry is None else _put(change, each.entry, each.secret)
+            for each in listed:
+                applied += _remove(change, each.name) if each.entry is None else _put(change, each.entry, each.secret)
                 step(1)
-            _restore(change, done)
+            changed = {each.name for each in applied}
+            change.restore(entry.name for entry in change.access.values() if any(map(entry.depends_on, changed)))
     except PpmError as exc:
         actor.record(volume, "user apply", "a list", exc.message)
         raise
-    for one in () if dry_run else done:
-        actor.record(volume, f"{noun(one.name)} apply", f"{one.name}: {one.what}")
-    return tuple(done)
+    for one in () if dry_run else applied:
+        actor.record(volume, f"{rights.noun(one.name)} apply", f"{one.name}: {one.what}")
+    return tuple(applied)
 
 
-def given_back(volume: Volume, name: str) -> str:
-    """What to know of a credential before it is changed by hand, if a list has made it; "" if not."""
-    entry = credential_files.known(volume).access.get(name)
+def overwrite_warning(volume: Volume, name: str) -> str:
+    """Return a warning for a change by hand if the credential was created from a list, else ""."""
+    entry = credential_files.snapshot(volume).access.get(name)
     if entry is None or entry.by != DECLARED:
         return ""
-    return f"{name} is declared by a list: change it there too, or the next run puts it back."
+    return f"{name} is declared by a list: change it there too, or the next run undoes this change."
 
 
-def _absent(change: Change, name: str) -> Iterator[Done]:
+def _remove(change: Change, name: str) -> Iterator[Applied]:
     if name not in change.named:
         return
     _require_own(change, name)
-    gone = sorted(each for each in change.named if each == name or each.startswith(f"{name}+"))
-    gone += [each for each, entry in change.access.items() if entry.stands_on(name) and each not in gone]
-    change.drop(gone)
-    for each in gone:
-        yield Done(name=each, what="removed")
+    removed = sorted(change.with_dependents(name))
+    change.drop(removed)
+    for each in removed:
+        yield Applied(name=each, what="removed")
 
 
-def _put(change: Change, entry: Access, secret: Secret | None) -> Iterator[Done]:
+def _put(change: Change, entry: Access, secret: Secret | None) -> Iterator[Applied]:
     _require_own(change, entry.name)
     before = change.access.get(entry.name)
     if before is not None:
         entry = replace(entry, created=before.created)
     if entry.is_token:
-        entry = _beside_owner(change, entry)
-    others = [name for name in _COMPARED if before is None or getattr(before, name) != getattr(entry, name)]
-    if others:
+        owner = change.access.get(entry.owner)
+        if owner is None:
+            raise UsageError(
+                f"The token {entry.name} has no owner: there is no user {entry.owner}.",
+                hint=f"Declare the user {entry.owner} too; it needs no secret.",
+            )
+        entry = rules.narrowed(entry, owner)
+    changed = [name for name in _COMPARED if before is None or getattr(before, name) != getattr(entry, name)]
+    if changed:
         change.put(entry)
-    known = change.known()
-    stored = known.hashes.get(entry.name) or known.parked.get(entry.name)
+    snapshot = change.snapshot()
+    stored = snapshot.hashes.get(entry.name) or snapshot.parked.get(entry.name)
     if secret and not (stored and htpasswd.is_secret_of(secret.reveal(), stored)):
         change.put_hash(entry.name, htpasswd.hash_of(secret.reveal()))
-        others.append("secret")
-    if others:
-        what = ", ".join("enabled" if each == "disabled" and not entry.disabled else each for each in others)
-        yield Done(name=entry.name, what="made" if before is None else what)
+        changed.append("secret")
+    if changed:
+        what = ", ".join("enabled" if each == "disabled" and not entry.disabled else each for each in changed)
+        yield Applied(name=entry.name, what="made" if before is None else what)
 
 
 def _require_own(change: Change, name: str) -> None:
+    rules.require_valid_entry(change, name)
     entry = change.access.get(name)
-    if entry is None and name in change.named:
-        raise PpmError(
-            f"{name} stands in the credentials already, and has no entry in access.yml that makes sense.",
-            hint=f"ppmctl user remove {name}  takes that away.",
-        )
     if entry is not None and entry.by != DECLARED:
         raise PpmError(
             f"{name} was made by {entry.by or 'hand'}, not by a list, and is not touched. Nothing was changed.",
@@ -155,80 +160,54 @@ def _require_own(change: Change, name: str) -> None:
         )
 
 
-def _beside_owner(change: Change, token: Access) -> Access:
-    """The token with what it has of its owner where it says nothing."""
-    owner = change.access.get(token.owner)
-    if owner is None:
-        raise UsageError(
-            f"The token {token.name} has no owner: there is no user {token.owner}.",
-            hint=f"Declare the user {token.owner} too; it needs no secret.",
-        )
-    return narrowed(token, owner)
-
-
-def _restore(change: Change, done: Sequence[Done]) -> None:
-    """Give back the secrets of those that may let in again, and of their tokens."""
-    changed = {each.name for each in done}
-    change.restore(name for name, entry in change.access.items() if any(entry.stands_on(other) for other in changed))
-
-
-def _wanted(written: Any, *, is_token: bool) -> Wanted:
+def _declared(written: Any, *, is_token: bool) -> Declared:
     if not isinstance(written, dict):
-        raise UsageError("it is no mapping with a name and a role.")
+        raise UsageError("it is not a mapping with a name and a role.")
     given = {key: value for key, value in written.items() if value is not None}
     allowed = _KEYS if is_token else (*_KEYS, "email")
     if other := [str(key) for key in given if key not in allowed]:
-        raise UsageError(f"{other[0]} is not known here.", hint=f"One of: {', '.join(allowed)}.")
+        raise UsageError(f"the key {other[0]} is unknown.", hint=f"Keys: {', '.join(allowed)}.")
     for key in ("name", "role", "email", "secret", "state"):
         if not isinstance(given.get(key, ""), str):
-            raise UsageError(f"its {key} is no text.")
+            raise UsageError(f"its {key} is not text.")
     name, state = given.get("name", ""), given.get("state", "present")
     rights.check_name(name)
     if is_token != ("+" in name):
-        raise UsageError("a token is called OWNER+PURPOSE, and a user has no + in the name.")
+        raise UsageError("the name of a token is OWNER+PURPOSE, and the name of a user has no +.")
     if state not in _STATES:
-        raise UsageError(f"its state is none of {', '.join(_STATES)}.")
+        raise UsageError(f"its state is not one of {', '.join(_STATES)}.")
     if state == "absent":
-        return Wanted(name=name)
+        return Declared(name=name)
     if "role" not in given:
         raise UsageError(f"its role is missing: one of {', '.join(rights.ROLES)}.")
     projects = given.get("projects", [])
     if not isinstance(projects, list) or not all(isinstance(glob, str) for glob in projects):
-        raise UsageError("its projects are no list of texts, such as [acme-*].")
-    if given["role"] == "admin" and projects:
-        raise UsageError("an admin manages the whole index; projects are for publishers.")
+        raise UsageError("its projects are not a list of texts, such as [acme-*].")
+    secret = given.get("secret")
+    if secret is not None and not _SECRET.fullmatch(secret):
+        raise UsageError(
+            "its secret is not 32 to 200 letters, digits or signs, without spaces.",
+            hint="A secret is random, not chosen: openssl rand -hex 32  makes one.",
+        )
     entry = Access(
         name=name,
         role=rights.check_role(given["role"]),
         projects=rights.check_projects(projects),
-        expires=_moment(given.get("expires")),
+        expires=_expiry(given.get("expires")),
         email=rights.check_email(given.get("email")),
         created=rights.stamp(datetime.now(UTC)),
         disabled=state == "disabled",
         by=DECLARED,
     )
-    return Wanted(name=name, entry=entry, secret=_secret(given.get("secret")))
+    if entry.role == "admin" and entry.projects:
+        raise UsageError("an admin manages the whole index; projects are for publishers.")
+    return Declared(name=name, entry=entry, secret=None if secret is None else Secret(secret))
 
 
-def _moment(written: Any) -> str | None:
-    """A day is over with its beginning in UTC, as is a time without a zone."""
+def _expiry(written: Any) -> str | None:
     if written is None:
         return None
     try:
-        found = datetime.fromisoformat(written) if isinstance(written, str) else written
-        if not isinstance(found, datetime):
-            found = datetime.combine(found, time())
-        return rights.stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
+        return rights.stamp(datetime.fromisoformat(written) if isinstance(written, str) else written)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError("its expires is no day or time, such as 2030-01-31 or 2030-01-31T12:00:00Z.") from None
-
-
-def _secret(written: str | None) -> Secret | None:
-    if written is None:
-        return None
-    if not _SECRET.fullmatch(written):
-        raise UsageError(
-            "its secret is not 32 to 200 letters, digits or signs, without spaces.",
-            hint="Secrets are random, not chosen: openssl rand -hex 32  makes one.",
-        )
-    return Secret(written)
+        raise UsageError("its expires is not a date or time, such as 2030-01-31 or 2030-01-31T12:00:00Z.") from None

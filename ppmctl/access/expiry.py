@@ -1,4 +1,4 @@
-"""What has expired is taken out of htpasswd, again and again: for nginx, which knows no expiry."""
+"""Take expired credentials out of htpasswd at intervals, because nginx knows no expiry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Pruner:
-    """Prunes a volume's credentials; where nothing changed and nothing expired since, that is two looks at a file."""
+    """Prunes a volume's credentials; it reads them only if they have changed or one has expired."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
@@ -24,33 +24,32 @@ class Pruner:
         self._due: datetime | None = None
 
     def run(self, *, every: float = EVERY, stop: threading.Event | None = None) -> None:
-        """Prune at once and then every so many seconds, until `stop`; without one for ever."""
+        """Prune now and then every `every` seconds, until `stop` is set."""
         stop = stop or threading.Event()
         while not stop.is_set():
             self.prune()
             stop.wait(every)
 
     def prune(self) -> tuple[str, ...]:
-        """Prune if there may be something to; the names of what was taken out. What fails is said in the log."""
-        if not self._volume.credentials.is_dir():  # whoever serves it makes it
+        """Prune if it may be necessary. Return the names that were taken out; an error is logged."""
+        if not self._volume.credentials.is_dir():  # the server creates it
             return ()
-        if self._seen == credential_files.identity(self._volume) and (
-            self._due is None or datetime.now(UTC) < self._due
-        ):
+        is_due = self._due is not None and datetime.now(UTC) >= self._due
+        if self._seen == credential_files.identity(self._volume) and not is_due:
             return ()
         try:
             pruned = accounts.prune(self._volume)
             self._seen = credential_files.identity(self._volume)
-            self._due = _next(self._volume)
+            self._due = _next_expiry(self._volume)
         except (OSError, PpmError) as exc:
-            log.error("What has expired can't be taken out of %s: %s", self._volume.htpasswd, exc)
+            log.error("Expired credentials can't be taken out of %s: %s", self._volume.htpasswd, exc)
             return ()
         if pruned:
             log.warning("Taken out of htpasswd, as expired or not valid: %s", ", ".join(pruned))
         return pruned
 
 
-def _next(volume: Volume) -> datetime | None:
-    known = credential_files.known(volume)
-    ends = [known.access[name].effective.expires for name in known.hashes if name in known.access]
+def _next_expiry(volume: Volume) -> datetime | None:
+    snapshot = credential_files.snapshot(volume)
+    ends = [snapshot.access[name].effective.expires for name in snapshot.hashes if name in snapshot.access]
     return min((datetime.fromisoformat(end) for end in ends if end is not None), default=None)

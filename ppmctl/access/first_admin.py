@@ -1,4 +1,4 @@
-"""The first admin of an index: made where there is none, its secret in files for the volume's owner alone."""
+"""Create the first admin of an index, and write its secret to files that only the volume's owner can read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from ppmctl import files
-from ppmctl.access import credential_files, htpasswd
-from ppmctl.access.account import SERVER, Actor, new_entry
+from ppmctl.access import credential_files, htpasswd, rules
+from ppmctl.access.account import SERVER, Actor
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
@@ -18,18 +18,17 @@ _HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 
 
 def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBACK) -> bool:
-    """Make a first admin where there is no admin, not even a disabled one; whether this did.
+    """Create a first admin if there is no admin, not even a disabled one. Return whether it was created.
 
-    `ROOT/first-credential` then has the line `user:secret` and `ROOT/netrc` the same for clients that read
-    netrc, for each of `hosts`; both 0600.
+    `ROOT/first-credential` gets the line `user:secret`, and `ROOT/netrc` a line for each of `hosts`; both 0600.
     """
     for host in hosts:
         if not _HOST.fullmatch(host):
             raise UsageError(f"{host!r} is not the name of a host, such as index.example.")
     with credential_files.changing(volume) as change:
-        known = change.known()
-        admins = {name for name, entry in known.access.items() if entry.role == "admin" and not entry.is_token}
-        if admins & {*known.hashes, *known.parked}:
+        before = change.snapshot()
+        admins = {name for name, entry in before.access.items() if entry.role == "admin" and not entry.is_token}
+        if admins & {*before.hashes, *before.parked}:
             return False
         if NAME in change.named - admins:
             raise PpmError(
@@ -38,11 +37,11 @@ def make(volume: Volume, actor: Actor = SERVER, *, hosts: Iterable[str] = LOOPBA
             )
         secret = htpasswd.new_secret()
         netrc = "".join(f"machine {host} login {NAME} password {secret}\n" for host in hosts)
-        # the files first: an admin whose secret nobody has would stand in the way of another
+        # the files first: after a crash, an admin without a known secret would block the next attempt
         files.write_atomic(volume.first_credential, f"{NAME}:{secret}\n".encode(), mode=0o600, sync=True)
         files.write_atomic(volume.first_netrc, netrc.encode(), mode=0o600, sync=True)
-        if NAME not in admins or not known.access[NAME].is_live():  # else it is somebody's, but for the secret
-            change.put(new_entry(actor, NAME, {"role": "admin"}))
+        if NAME not in admins or not before.access[NAME].is_live():  # else it lacks only a secret
+            change.put(rules.new_entry(actor, NAME, {"role": "admin"}))
         change.put_hash(NAME, htpasswd.hash_of(secret))
     actor.record(volume, "user add", f"{NAME} as admin, the first")
     return True

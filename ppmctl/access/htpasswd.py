@@ -1,7 +1,7 @@
-"""The lines of an htpasswd file: which are credentials, whether a secret is theirs, and what that costs per request.
+"""Parse lines of htpasswd, check secrets against them, and measure what a check costs.
 
-nginx makes the hash again for each request, inside its event loop, and so does the application. Secrets that are
-issued here are random enough for a fast salted one; lines that come from elsewhere can be slow.
+nginx computes the hash for each request, in its event loop, and so does the application. Issued secrets are random
+enough for a fast salted hash; the hashes of another server's lines can be slow.
 """
 
 from __future__ import annotations
@@ -12,62 +12,66 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from passlib.context import CryptContext
 
-SECRET_PREFIX = "ppm_"  # noqa: S105 - what secret scanners look for, no secret
+SECRET_PREFIX = "ppm_"  # noqa: S105 - secret scanners search for it; it is not a secret
 
-_SCHEMES = ("ldap_salted_sha1", "ldap_sha1", "sha512_crypt", "sha256_crypt", "bcrypt", "apr_md5_crypt", "md5_crypt")
 _TRIES = 3
-_ROUNDS = 5000  # of sha-crypt, where a line says none
+_ROUNDS = 5000  # of sha-crypt, if a line does not specify them
 _SAMPLE = 1000
 _LEAST_BCRYPT = 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Kind:
-    """A kind of hash that nginx and the application both know. `name` is what people call it.
+    """A kind of hash that both nginx and the application know. `name` is what people call it, `scheme` passlib.
 
-    `options` make one of a low cost, where the cost can be chosen; `times` is how many times that a line of it costs.
+    A hash with these `rounds`, where they can be chosen, is the sample for `cost`; a line costs `times` as much.
     """
 
     name: str
-    pattern: re.Pattern[str]
     scheme: str
-    options: tuple[tuple[str, int], ...] = ()
+    pattern: re.Pattern[str]
+    rounds: int | None = None
     times: Callable[[re.Match[str]], float] = lambda _match: 1.0
 
 
+def _sha_times(match: re.Match[str]) -> float:
+    return int(match[1] or _ROUNDS) / _SAMPLE
+
+
+_pattern = partial(re.compile, flags=re.ASCII)
 _B64 = r"[./A-Za-z0-9]"
-_KINDS = tuple(
-    Kind(name=name, pattern=re.compile(pattern, re.ASCII), scheme=scheme, options=options, times=times)
-    for name, pattern, scheme, options, times in (
-        # 20 bytes of digest, and a salt of 4 to 16
-        ("{SSHA}", r"\{SSHA\}(?:[A-Za-z0-9+/]{4}){7,11}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)",
-         "ldap_salted_sha1", (), lambda _m: 1.0),
-        ("{SHA}", r"\{SHA\}[A-Za-z0-9+/]{27}=", "ldap_sha1", (), lambda _m: 1.0),
-        ("apr1", rf"\$apr1\${_B64}{{0,8}}\${_B64}{{22}}", "apr_md5_crypt", (), lambda _m: 1.0),
-        ("md5-crypt", rf"\$1\${_B64}{{0,8}}\${_B64}{{22}}", "md5_crypt", (), lambda _m: 1.0),
-        ("sha512-crypt", rf"\$6\$(?:rounds=([1-9][0-9]{{3,8}})\$)?{_B64}{{0,16}}\${_B64}{{86}}",
-         "sha512_crypt", (("rounds", _SAMPLE),), lambda m: int(m[1] or _ROUNDS) / _SAMPLE),
-        ("sha256-crypt", rf"\$5\$(?:rounds=([1-9][0-9]{{3,8}})\$)?{_B64}{{0,16}}\${_B64}{{43}}",
-         "sha256_crypt", (("rounds", _SAMPLE),), lambda m: int(m[1] or _ROUNDS) / _SAMPLE),
-        # of the last letters of salt and digest a few bits count; where others are set the C library matches nothing
-        ("bcrypt", rf"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\${_B64}{{21}}[.Oeu]{_B64}{{30}}[.CGKOSWaeimquy26]",
-         "bcrypt", (("rounds", _LEAST_BCRYPT),), lambda m: 2.0 ** (int(m[1]) - _LEAST_BCRYPT)),
-        ("crypt (DES)", rf"{_B64}{{13}}", "des_crypt", (), lambda _m: 1.0),
-    )
+_SHA_ROUNDS = r"(?:rounds=([1-9][0-9]{3,8})\$)?"
+_KINDS = (
+    # 20 bytes of digest, and a salt of 4 to 16
+    Kind("{SSHA}", "ldap_salted_sha1", _pattern(
+        r"\{SSHA\}(?:[A-Za-z0-9+/]{4}){7,11}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)")),
+    Kind("{SHA}", "ldap_sha1", _pattern(r"\{SHA\}[A-Za-z0-9+/]{27}=")),
+    Kind("apr1", "apr_md5_crypt", _pattern(rf"\$apr1\${_B64}{{0,8}}\${_B64}{{22}}")),
+    Kind("md5-crypt", "md5_crypt", _pattern(rf"\$1\${_B64}{{0,8}}\${_B64}{{22}}")),
+    Kind("sha512-crypt", "sha512_crypt", _pattern(rf"\$6\${_SHA_ROUNDS}{_B64}{{0,16}}\${_B64}{{86}}"),
+         _SAMPLE, _sha_times),
+    Kind("sha256-crypt", "sha256_crypt", _pattern(rf"\$5\${_SHA_ROUNDS}{_B64}{{0,16}}\${_B64}{{43}}"),
+         _SAMPLE, _sha_times),
+    # only a few bits of the last letters of salt and digest count; if others are set, the C library never matches
+    Kind("bcrypt", "bcrypt", _pattern(
+        rf"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\${_B64}{{21}}[.Oeu]{_B64}{{30}}[.CGKOSWaeimquy26]"),
+         _LEAST_BCRYPT, lambda match: 2.0 ** (int(match[1]) - _LEAST_BCRYPT)),
+    Kind("crypt (DES)", "des_crypt", _pattern(rf"{_B64}{{13}}")),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of an htpasswd file as it stands there. `name` is "" where it names nobody (a comment, no colon).
+    """A line of an htpasswd file. `name` is "" for a comment or a line without a colon.
 
-    `kind` is None where nobody can be let in by it.
+    `kind` is None if the line is not a credential.
     """
 
     text: str
@@ -81,26 +85,34 @@ class Line:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether it is empty or a comment."""
+        """Return whether the line is empty or a comment."""
         return not self.text.strip() or self.text.startswith("#")
 
 
 @cache
 def _hashes() -> CryptContext:
-    # imported here: it belongs to the extra of servers, and `user … --on` is typed where there is none
+    # imported here, because only the server extra installs it, and `user … --on` works without it
     from passlib.context import CryptContext
 
-    return CryptContext(schemes=[*_SCHEMES, "des_crypt"], default="ldap_salted_sha1")
+    return CryptContext(schemes=[kind.scheme for kind in _KINDS])  # the first is for new hashes
 
 
 def load() -> None:
-    """Load what makes hashes, where it is installed: whoever this process becomes may not be able to read it."""
+    """Import passlib if it is installed: after a change of the user the process may not be able to read it."""
     with contextlib.suppress(ModuleNotFoundError):
         _hashes()
 
 
+def read(path: Path) -> str | None:
+    """Return the text of a file of credentials, or None if it is missing. Bytes that are not UTF-8 are preserved."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+
+
 def parse(text: str) -> Line:
-    """The line `text`, whatever it is."""
+    """Return the line with this text, which may be anything."""
     name, colon, stored = text.partition(":")
     if not colon or not name or name.startswith("#"):
         return Line(text=text)
@@ -109,25 +121,22 @@ def parse(text: str) -> Line:
 
 
 def kind_of(stored: str) -> Kind | None:
-    """The kind of the hash `stored`, if it is a whole one of a kind that nginx and the application both know."""
+    """Return the kind of the hash `stored`, or None if it is not one that both nginx and the application know."""
     return next((kind for kind in _KINDS if kind.pattern.fullmatch(stored)), None)
 
 
 def new_secret() -> str:
-    """A secret that nobody can guess: 256 random bits, URL-safe, with a prefix that secret scanners find."""
+    """Return a secret of 256 random bits, URL-safe, with a prefix that secret scanners find."""
     return SECRET_PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_of(secret: str) -> str:
-    """What htpasswd has of an issued secret: salted SHA-1, which nginx reads natively."""
+    """Return the hash of an issued secret for htpasswd: salted SHA-1, which nginx supports natively."""
     return str(_hashes().hash(secret))
 
 
 def is_secret_of(secret: str, stored: str) -> bool:
-    """Whether `secret` is the one that `stored` is the hash of; False for a secret that can be none.
-
-    What is no hash as `kind_of` knows them lets nobody in, whatever the library would make of it.
-    """
+    """Return whether `stored` is the hash of `secret`; always False for a hash that `kind_of` does not know."""
     if kind_of(stored) is None:
         return False
     try:
@@ -137,24 +146,21 @@ def is_secret_of(secret: str, stored: str) -> bool:
 
 
 def cost(line: Line) -> float:
-    """The seconds of processor time that a request with this credential takes: measured here, by the line's kind.
+    """Return the seconds of processor time that a request with this credential takes on this machine.
 
-    A kind whose cost its lines can choose is measured at a low one and multiplied; a line is never tried itself.
+    The line itself, which may be very slow, is not tried: a sample of its kind is measured and multiplied.
     """
-    if line.kind is None:
-        return 0.0
-    match = line.kind.pattern.fullmatch(line.stored)
-    return _sample(line.kind) * line.kind.times(match) if match else 0.0
+    match = line.kind.pattern.fullmatch(line.stored) if line.kind else None
+    return _sample(line.kind) * line.kind.times(match) if line.kind and match else 0.0
 
 
 @cache
 def _sample(kind: Kind) -> float:
     handler: Any = _hashes().handler(kind.scheme)
-    stored = handler.using(**dict(kind.options)).hash("sample")
-    return min(_timed(handler, stored) for _ in range(_TRIES))
-
-
-def _timed(handler: Any, stored: str) -> float:
-    start = time.thread_time()  # of this thread alone, however busy the machine is
-    handler.verify("another", stored)
-    return time.thread_time() - start
+    stored = (handler if kind.rounds is None else handler.using(rounds=kind.rounds)).hash("sample")
+    times = []
+    for _try in range(_TRIES):
+        start = time.thread_time()  # of this thread alone, however busy the machine is
+        handler.verify("another", stored)
+        times.append(time.thread_time() - start)
+    return min(times)

@@ -1,7 +1,7 @@
-"""Invites: a code for a user that works once and for 48 hours, in `credentials/invites`; it gives a first token.
+"""Store invites in `credentials/invites`: an invite's code gives a user a first token, once and within 48 hours.
 
-Of a code only a hash is kept, a fast one without salt: the code is 192 random bits, so there is nothing to guess and
-no table to look it up in, whatever the hash costs. Who changes the file holds the lock of the credentials.
+Only a hash of a code is stored. It is fast and has no salt, because the code is 192 random bits, which nobody can
+guess. Callers that change the file hold the lock of the credentials.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ppmctl.index.layout import Volume
 log = logging.getLogger(__name__)
 
 LASTS = timedelta(hours=48)
-PREFIX = "ppm_join_"  # as with secrets: what scanners find, and what the audit blots out
+PREFIX = "ppm_join_"  # as for secrets: scanners find it, and the audit log masks it
 
 _MODE = 0o600
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -32,7 +32,7 @@ _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Invite:
-    """An invite of the user `name`, who was made at `user_created`; times as in access.yml. `by` made it."""
+    """An invite of the user `name`, made by `by`; `user_created` is when the user was created."""
 
     name: str
     user_created: str
@@ -41,62 +41,59 @@ class Invite:
     hash: str
 
     def is_open(self, entry: Access | None, now: datetime | None = None) -> bool:
-        """Whether its code works, `entry` being what access.yml has for that name: it is the same user still."""
+        """Return whether the code works. `entry` is the user now, who must not be a later one of the same name."""
         if entry is None or entry.created != self.user_created or not entry.is_live(now):
             return False
         return datetime.fromisoformat(self.expires) > (now or datetime.now(UTC))
 
 
 def new_code() -> str:
-    """A code that nobody can guess."""
+    """Return a random code."""
     return PREFIX + secrets.token_urlsafe(24)
 
 
 def new(user: Access, code: str, *, by: str) -> Invite:
-    """An invite of `user` by this code, from now on."""
+    """Return an invite of `user` with this code, valid from now on."""
     expires = rights.stamp(datetime.now(UTC) + LASTS)
     return Invite(name=user.name, user_created=user.created, expires=expires, by=by, hash=_hashed(code))
 
 
 def read(volume: Volume) -> tuple[Invite, ...]:
-    """The invites. A line that makes no sense invites nobody and is logged."""
+    """Return the invites. An invalid line is ignored and logged."""
     path = volume.invites
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ()
-    found = []
+    invites = []
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(_parsed(line))
+            invites.append(_parsed(line))
         except (ValueError, TypeError, KeyError, RecursionError):
             log.error("%s: line %d is not an invite; it invites nobody.", path, number)
-    return tuple(found)
+    return tuple(invites)
 
 
-def waiting(volume: Volume, user: Access) -> Invite | None:
-    """The invite that `user` has, if there is one: its code works now, or once the user is let in again."""
-    let_in = replace(user, disabled=False, expires=None)
-    return next((invite for invite in read(volume) if invite.name == user.name and invite.is_open(let_in)), None)
+def pending(volume: Volume, user: Access) -> Invite | None:
+    """Return the user's invite if its code works now, or would work if the user were not disabled or expired."""
+    enabled = replace(user, disabled=False, expires=None)
+    return next((invite for invite in read(volume) if invite.name == user.name and invite.is_open(enabled)), None)
 
 
 def find(invites: Iterable[Invite], code: str) -> Invite | None:
-    """The invite with this code. Each is compared, whether or not one before it was the one."""
+    """Return the invite with this code. All are compared, so that the duration tells nothing."""
     wanted = _hashed(code)
-    found = None
-    for invite in invites:
-        if hmac.compare_digest(invite.hash, wanted):
-            found = invite
-    return found
+    matching = [invite for invite in invites if hmac.compare_digest(invite.hash, wanted)]
+    return matching[0] if matching else None
 
 
 def put(volume: Volume, invite: Invite) -> None:
-    """Have `invite`, in place of any other of that user. The caller holds the lock of the credentials."""
+    """Store `invite`, and remove an earlier one of that user."""
     _write(volume, [*(other for other in read(volume) if other.name != invite.name), invite])
 
 
 def drop(volume: Volume, names: Collection[str]) -> None:
-    """Have no invites of these users any more, nor such as have expired. The caller holds the lock."""
+    """Remove the invites of these users, and all that have expired."""
     now = datetime.now(UTC)
     before = read(volume)
     left = [invite for invite in before if invite.name not in names and datetime.fromisoformat(invite.expires) > now]

@@ -1,76 +1,68 @@
-"""`credentials/nginx/`: who may read right now, in parts that nginx looks into.
+"""Write `credentials/nginx/`: nginx's copy of htpasswd, in 100 parts.
 
-nginx goes through the whole file of `auth_basic_user_file` for each request; with 10,000 lines that is several times
-what a page costs otherwise. Each part has a hundredth of the names, and nginx knows which by its own `split_clients`.
-The parts follow from htpasswd and access.yml, and are made again where they don't.
+nginx reads the whole file of `auth_basic_user_file` for each request; with 10,000 lines that costs several times as
+much as the rest of a page. `split_clients` tells nginx which part has a name. Wrong parts are written again.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from ppmctl import files
+from ppmctl.access import htpasswd
 from ppmctl.access.htpasswd import Line
 from ppmctl.index.layout import Volume
 
 PARTS = 100
 
 _MODE = 0o640
-_SHARE = 0xFFFFFFFF * 100 // 10000  # of the hashes: how nginx counts one percent
+_SHARE = 0xFFFFFFFF * 100 // 10000  # one percent of the hashes, as nginx computes it
 _WORD = 0xFFFFFFFF
 
 
 def part_of(name: str) -> int:
-    """The part that nginx looks for `name` in: `split_clients` by equal percentages, the last one taking the rest."""
+    """Return the part that nginx reads for `name`: `split_clients` with equal percentages; the last has the rest."""
     return min(_murmur2(name.encode()) // _SHARE, PARTS - 1)
 
 
-def divided(lines: Iterable[Line]) -> list[str]:
-    """The text of each part, those lines being what lets in."""
-    texts: Mapping[int, list[str]] = defaultdict(list)
+def split(lines: Iterable[Line]) -> list[str]:
+    """Return the text of each part, with these lines."""
+    parts = [""] * PARTS
     for line in lines:
-        texts[part_of(line.name)].append(f"{line.text}\n")
-    return ["".join(texts[number]) if number in texts else "" for number in range(PARTS)]
+        parts[part_of(line.name)] += f"{line.text}\n"
+    return parts
 
 
-def narrow(volume: Volume, wanted: list[str]) -> None:
-    """Take out what is not `wanted`, and add nothing. OSError where that can't be done."""
+def remove_lines(volume: Volume, parts: list[str]) -> None:
+    """Remove the lines that `parts` do not have, and add none. Raise OSError if a part can't be written."""
     files.drop_temporaries(volume.parts)
-    for path, text in zip(_paths(volume), wanted, strict=True):
-        there = _read(path)
-        if there is not None and there != text:
-            kept = set(text.splitlines(keepends=True))
-            _put(path, there, "".join(line for line in there.splitlines(keepends=True) if line in kept))
+    for path, text in zip(_paths(volume), parts, strict=True):
+        before = htpasswd.read(path)
+        if before is not None and before != text:
+            staying = set(text.splitlines(keepends=True))
+            _put(path, before, "".join(line for line in before.splitlines(keepends=True) if line in staying))
 
 
-def write(volume: Volume, wanted: list[str]) -> None:
-    """Have all parts as `wanted`: nginx answers 403 where one is missing. OSError where that can't be done."""
+def write(volume: Volume, parts: list[str]) -> None:
+    """Write all parts: nginx answers 403 if one is missing. Raise OSError if a part can't be written."""
     volume.parts.mkdir(mode=0o750, exist_ok=True)
-    for path, text in zip(_paths(volume), wanted, strict=True):
-        _put(path, _read(path), text)
+    for path, text in zip(_paths(volume), parts, strict=True):
+        _put(path, htpasswd.read(path), text)
 
 
 def _paths(volume: Volume) -> list[Path]:
     return [volume.parts / f"{number:02d}" for number in range(PARTS)]
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
-    except FileNotFoundError:
-        return None
-
-
-def _put(path: Path, there: str | None, text: str) -> None:
-    if there != text:
+def _put(path: Path, before: str | None, text: str) -> None:
+    if before != text:
         content = text.encode(errors="surrogateescape")
-        files.write_atomic(path, content, mode=_MODE, sync=bool(content or there))
+        files.write_atomic(path, content, mode=_MODE, sync=bool(content or before))
 
 
 def _murmur2(data: bytes) -> int:
-    """MurmurHash2 in 32 bits as nginx has it (ngx_murmur_hash2): its seed is 0, words are little-endian."""
+    """Return the 32-bit MurmurHash2 as nginx computes it (ngx_murmur_hash2): seed 0, little-endian words."""
     value = len(data)
     whole = len(data) & ~3
     for start in range(0, whole, 4):

@@ -1,7 +1,7 @@
-"""What a credential may do, as values: its role, its projects, until when, and whose it is.
+"""What a credential may do: its role, its projects, when it expires, and who owns it.
 
-A credential is `owner` (a user: a person or a pipeline) or `owner+purpose` (a token of that user). A token has no
-more right than its owner has at that moment, nor than the token it was made with.
+A credential is `owner` (a user: a person or a pipeline) or `owner+purpose` (a token of that user). A token never has
+more rights than its owner has at that moment, nor than the token that created it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from ppmctl.errors import UsageError
 
 Role = Literal["reader", "publisher", "admin"]
-ROLES: tuple[Role, ...] = ("reader", "publisher", "admin")  # each may what those before it may
+ROLES: tuple[Role, ...] = ("reader", "publisher", "admin")  # each includes the ones before it
 Action = Literal["read", "publish", "manage"]
 
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
@@ -25,6 +25,7 @@ _EMAIL = re.compile(r"[^\s@<>\",;:]{1,64}@[^\s@<>\",;:]{1,190}")
 _GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+DURATIONS = "45s, 10m, 12h or 90d"  # examples, for users
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=100 * 365)
 _RIGHTS: dict[Role, frozenset[Action]] = {
@@ -36,11 +37,11 @@ _RIGHTS: dict[Role, frozenset[Action]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What a credential is for, as access.yml says it.
+    """A credential's rights, as access.yml has them.
 
-    `projects` are globs of normalised names that a publisher may publish, none meaning all; `created` and `expires`
-    are UTC in ISO 8601 with a Z, `expires` None for never; `by` is who made it. A user that `has_tokens_only` came
-    with its first token. `holders` are those it can't be stronger than, as they are now; an orphan lacks one.
+    `projects`: globs of normalised names that it may publish; empty means all. `created`, `expires`: UTC, ISO 8601
+    with a Z; `expires` is None for never. `by`: who created it. `has_tokens_only`: the user was created with its
+    first token. `holders`: the credentials that limit it, as they are now. `is_orphan`: one of them is missing.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Access:
 
     @property
     def owner(self) -> str:
-        """The user whose credential this is; of a user the name itself."""
+        """Return the name of the user that owns the credential; for a user its own name."""
         return self.name.partition("+")[0]
 
     @property
@@ -65,24 +66,24 @@ class Access:
         return "+" in self.name
 
     @property
-    def is_shut(self) -> bool:
-        """Whether it or one of its holders is disabled, or it has none that it needs: it lets nobody in."""
-        return self.disabled or self.is_orphan or any(holder.is_shut for holder in self.holders)
+    def is_blocked(self) -> bool:
+        """Return whether it or one of its holders is disabled, or a holder is missing."""
+        return self.disabled or self.is_orphan or any(holder.is_blocked for holder in self.holders)
 
-    def stands_on(self, name: str) -> bool:
-        """Whether it is the credential `name`, or can't be stronger than that one."""
-        return self.name == name or any(holder.stands_on(name) for holder in self.holders)
+    def depends_on(self, name: str) -> bool:
+        """Return whether it is the credential `name`, or is limited by that one."""
+        return self.name == name or any(holder.depends_on(name) for holder in self.holders)
 
     def is_live(self, now: datetime | None = None) -> bool:
-        """Whether the credential lets anybody in at `now`: it and its holders are neither disabled nor expired."""
-        if self.is_shut:
+        """Return whether it works at `now`: neither it nor a holder is disabled or expired."""
+        if self.is_blocked:
             return False
         if self.expires is not None and datetime.fromisoformat(self.expires) <= (now or datetime.now(UTC)):
             return False
         return all(holder.is_live(now) for holder in self.holders)
 
     def may(self, action: Action, project: str | None = None) -> bool:
-        """Whether the credential has this right now; for publishing and managing also: for this project."""
+        """Return whether the credential has this right now; to publish or manage: for this project."""
         return self.is_live() and self._reaches(action, project)
 
     def _reaches(self, action: Action, project: str | None) -> bool:
@@ -95,9 +96,9 @@ class Access:
 
     @property
     def effective(self) -> Access:
-        """The same credential with what is left of it beside its holders: the lesser role, the earlier expiry.
+        """Return the credential as its holders limit it: the lesser role, the earlier expiry.
 
-        `projects` are its own, or where it has none its holders'; `may` is what decides.
+        `projects` are its own; if it has none, its holders'. To decide about a request, use `may`.
         """
         left = [self, *(holder.effective for holder in self.holders)]
         ends = [each.expires for each in left if each.expires is not None]
@@ -106,11 +107,11 @@ class Access:
             role=min((each.role for each in left), key=ROLES.index),
             projects=next((each.projects for each in left if each.projects), ()),
             expires=min(ends, key=datetime.fromisoformat) if ends else None,
-            disabled=self.is_shut,
+            disabled=self.is_blocked,
         )
 
     def as_values(self) -> dict[str, object]:
-        """The form that `--json` and the HTTP API have of a credential."""
+        """Return the credential for `--json` and the HTTP API."""
         return {
             "name": self.name,
             "owner": self.owner,
@@ -123,37 +124,35 @@ class Access:
         }
 
 
-def held(entries: Mapping[str, Access]) -> dict[str, Access]:
-    """The same entries, each token with its holders: its owner, and that owner's token that it was made with.
+def with_holders(entries: Mapping[str, Access]) -> dict[str, Access]:
+    """Return the entries, each token with its holders: its owner, and the owner's token that created it.
 
-    A token without an owner among the entries, or made in a circle, is an orphan: it lets nobody in.
+    A token whose owner is missing, or that was created in a circle, is an orphan.
     """
-    done: dict[str, Access] = {}
+    done = {name: entry for name, entry in entries.items() if not entry.is_token}
 
     def resolve(name: str, above: frozenset[str]) -> Access:
-        if name in done:
-            return done[name]
-        entry = entries[name]
-        if not entry.is_token:
-            done[name] = entry
-            return entry
-        makers = [entry.owner]
-        if entry.by is not None and "+" in entry.by and entry.by.partition("+")[0] == entry.owner:
-            makers.append(entry.by)
-        if any(maker not in entries or maker in above for maker in makers):
-            done[name] = replace(entry, is_orphan=True)
-        else:
-            holders = tuple(resolve(maker, above | {name}) for maker in makers)
-            done[name] = replace(entry, holders=holders)
+        if name not in done:
+            entry = entries[name]
+            makers = [entry.owner]
+            if entry.by is not None and entry.by.startswith(f"{entry.owner}+"):
+                makers.append(entry.by)
+            if any(maker not in entries or maker in above for maker in makers):
+                done[name] = replace(entry, is_orphan=True)
+            else:
+                done[name] = replace(entry, holders=tuple(resolve(maker, above | {name}) for maker in makers))
         return done[name]
 
-    for name in entries:
-        resolve(name, frozenset({name}))
-    return done
+    return {name: resolve(name, frozenset({name})) for name in entries}
+
+
+def noun(name: str) -> str:
+    """Return "token" or "user", whichever a credential with this name is."""
+    return "token" if "+" in name else "user"
 
 
 def check_name(name: str) -> None:
-    """UsageError where `name` can't be the name of a credential."""
+    """Raise UsageError if `name` is not valid for a credential."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name[:80]!r} can't be the name of a credential: letters, digits, and . _ @ - ; a purpose after one +;"
@@ -162,7 +161,7 @@ def check_name(name: str) -> None:
 
 
 def check_role(role: str) -> Role:
-    """`role`, if it is one. UsageError otherwise."""
+    """Return `role`. Raise UsageError if there is no such role."""
     for known in ROLES:
         if role == known:
             return known
@@ -170,53 +169,59 @@ def check_role(role: str) -> Role:
 
 
 def check_email(email: str | None) -> str | None:
-    """`email`, if it can be an address, or None. UsageError otherwise."""
+    """Return `email`, which may be None. Raise UsageError if it is not an address."""
     if email is not None and not _EMAIL.fullmatch(email):
         raise UsageError(f"{email!r} is not an e-mail address.")
     return email
 
 
 def check_projects(globs: Iterable[str]) -> tuple[str, ...]:
-    """Globs of names of projects, as normalised names are written (`Acme_*` is `acme-*`). UsageError otherwise."""
-    found = []
+    """Return globs of project names, normalised: `Acme_*` is `acme-*`. Raise UsageError for an invalid one."""
+    checked = []
     for glob in globs:
         normalised = _SEPARATORS.sub("-", glob).lower()
         if not _GLOB.fullmatch(normalised):
             raise UsageError(f"{glob!r} is not a name of projects, such as acme-*: letters, digits, - and * ? [ ].")
-        found.append(normalised)
-    return tuple(dict.fromkeys(found))
+        checked.append(normalised)
+    return tuple(dict.fromkeys(checked))
 
 
 def expiry(duration: str, *, now: datetime | None = None) -> str:
-    """When something that lasts `duration` from now is over: 45s, 10m, 12h or 90d → UTC in ISO 8601 with a Z.
+    """Return the time that is `duration` (45s, 10m, 12h, 90d) from now: UTC, ISO 8601 with a Z.
 
-    UsageError for what is no such duration.
+    Raise UsageError for an invalid duration.
     """
-    lasts = span(duration)
-    # to the millisecond where a second would be much of it
-    return stamp((now or datetime.now(UTC)) + lasts, fine=lasts < timedelta(minutes=1))
+    length = parse_duration(duration)
+    # milliseconds, where a second would be a large part of the duration
+    return stamp((now or datetime.now(UTC)) + length, fine=length < timedelta(minutes=1))
 
 
-def span(duration: str) -> timedelta:
-    """How long 45s, 10m, 12h or 90d is. UsageError for what is no such duration."""
-    match = _DURATION.fullmatch(duration)
-    lasts = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else timedelta()
-    if not timedelta() < lasts <= _LONGEST:
-        raise UsageError(f"{duration!r} is not a duration, such as 45s, 10m, 12h or 90d (100 years at most).")
-    return lasts
+def parse_duration(text: str) -> timedelta:
+    """Return how long 45s, 10m, 12h or 90d is. Raise UsageError for an invalid duration."""
+    match = _DURATION.fullmatch(text)
+    length = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else timedelta()
+    if not timedelta() < length <= _LONGEST:
+        raise UsageError(f"{text!r} is not a duration, such as {DURATIONS} (100 years at most).")
+    return length
 
 
-def stamp(moment: datetime, *, fine: bool = False) -> str:
-    """`moment` in UTC, ISO 8601 with a Z, in whole seconds or in milliseconds."""
-    spec = "milliseconds" if fine else "seconds"
-    return moment.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
+def in_utc(moment: date) -> datetime:
+    """Return the moment in UTC. One without a time zone is in UTC already; a date is its first moment."""
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def stamp(moment: date, *, fine: bool = False) -> str:
+    """Return the moment (as in `in_utc`) in ISO 8601 with a Z, in whole seconds; in milliseconds with `fine`."""
+    return in_utc(moment).isoformat(timespec="milliseconds" if fine else "seconds").replace("+00:00", "Z")
 
 
 def exceeds(wanted: Access, holder: Access) -> str:
-    """What `wanted` has that `holder` has not, in words; "" where it has no more right.
+    """Return which right `wanted` has and `holder` lacks, as a phrase; "" if there is none.
 
-    `wanted` is what is to be made, its own values alone. A glob counts as within another where it is the same, or
-    where the other has no wildcard but * and matches it as it is written.
+    Only the own values of `wanted` count. A glob is within another one if it is the same, or if the other one has no
+    wildcard but * and matches the text of the glob.
     """
     limit = holder.effective
     if ROLES.index(wanted.role) > ROLES.index(limit.role):

@@ -1,4 +1,4 @@
-"""What `ppmctl client-config --write` and `--remove` do to people's files."""
+"""The edits of users' files by `ppmctl client-config --write` and `--remove`."""
 
 from __future__ import annotations
 
@@ -14,131 +14,120 @@ from ppmctl.client.credential import Credential
 from ppmctl.client_config import edit_record, file_edit, file_locations, netrc_edit
 from ppmctl.client_config.edit_record import EditRecord
 from ppmctl.client_config.file_edit import Change
-from ppmctl.client_config.index_target import Here, IndexTarget, Scope
+from ppmctl.client_config.index_target import CLIENTS, WRITABLE, IndexTarget, Machine, Scope
 from ppmctl.errors import CredentialError, UsageError
 
 
-def show(edited: Mapping[str, Any], here: Here) -> None:
-    """Print for a person what was done to a client's file."""
-    what, backup = f"{edited['client']}: {here.shown(Path(edited['file']))}", edited["backup"]
-    for line in edited["diff"]:
-        output.say(line)
-    if not edited["dry_run"]:
-        output.say(f"{what} {edited['outcome']}." + (f" As it was before: {backup}" if backup else ""))
-    elif edited["outcome"] == "unchanged":
-        output.say(f"{what}: would stay as it is.")
-    else:
-        output.say(f"{what}: would be changed.")
-    for line in edited["notes"]:
-        output.say(line)
+def show(edited: Mapping[str, Any], machine: Machine) -> None:
+    """Print what was done to a client's file."""
+    name, outcome, backup = machine.shown(Path(edited["file"])), edited["outcome"], edited["backup"]
+    if edited["dry_run"]:
+        outcome = "would not change" if outcome == "unchanged" else "would be changed"
+    ending = f" The file as it was before: {backup}" if backup else ""
+    output.say(*edited["diff"], f"{edited['client']}: {name} {outcome}.{ending}", *edited["notes"])
 
 
-def demand_writable(clients_meant: tuple[str, ...]) -> None:
-    """Raise UsageError where one of the clients has no file that is edited, or none is named."""
-    others = [client for client in clients_meant if client not in file_locations.WRITABLE]
-    if others or not clients_meant:
-        raise UsageError(
-            f"--write is for {', '.join(file_locations.WRITABLE)}"
-            + (f"; {others[0]} is printed." if others else ": say which."),
-            hint=f"ppmctl client-config {(others or ['pip'])[0]}" + ("" if others else " --write"),
-        )
+def require_writable(clients: tuple[str, ...]) -> None:
+    """Raise UsageError where a client has no file that can be edited, or none is named."""
+    others = [client for client in clients if client not in WRITABLE]
+    start = f"--write is for {', '.join(WRITABLE)}"
+    if others:
+        raise UsageError(f"{start}; {others[0]} is only printed.", hint=f"ppmctl client-config {others[0]}")
+    if not clients:
+        raise UsageError(f"{start}: name one of them.", hint="ppmctl client-config pip --write")
 
 
 def write(
     targets: Mapping[str, IndexTarget],
     scope: Scope | None,
-    here: Here,
+    machine: Machine,
     credential_file: Path | None,
     *,
-    is_tried: bool,
+    dry_run: bool,
 ) -> Iterator[dict[str, Any]]:
-    """Put what each client needs into its file; with `is_tried` only look what would be done.
+    """Put what each client needs into its file and yield what was done; `dry_run` changes nothing.
 
-    Raise UsageError or PpmError before the first file is changed where one of them can't be.
+    Raise UsageError or PpmError before the first file is changed if any of them can't be.
     """
     for client, target in targets.items():
-        _planned(client, target, scope, here, credential_file, _record(here))
+        _planned(client, target, scope, machine, credential_file)
     for client, target in targets.items():
-        record = _record(here)
-        change, notes = _planned(client, target, scope, here, credential_file, record)
+        change, record, notes = _planned(client, target, scope, machine, credential_file)
         wins = [
-            f"{variable} is set, and wins over the file."
-            for variable in file_locations.OVERRULE.get(client, ())
-            if here.environ.get(variable)
+            f"{name} is set, and wins over the file."
+            for name in CLIENTS[client].overrides
+            if machine.environ.get(name)
         ]
         name = target.username and quote(target.username, safe="")
-        yield _made(client, change, record, here, is_tried=is_tried, name=name, notes=(*notes, *wins))
+        yield _applied(client, change, record, machine, dry_run=dry_run, name=name, notes=(*notes, *wins))
 
 
-def _made(
+def _applied(
     client: str,
     change: Change,
     record: EditRecord,
-    here: Here,
+    machine: Machine,
     *,
-    is_tried: bool,
+    dry_run: bool,
     name: str | None = None,
     notes: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Make a change, unless `is_tried`; return what was done. The diff shows no other name in URLs than `name`."""
-    if not is_tried:
-        file_edit.make(change, record)
-    backup = change.entry.backup if change.entry is not None and change.is_one and not is_tried else None
-    shown = here.shown(change.path)
+    """Make a change, unless `dry_run`, and return what was done. The diff shows no user name in URLs but `name`."""
+    if not dry_run:
+        file_edit.apply(change, record)
+    has_backup = change.entry is not None and change.has_effect and not dry_run
+    shown = machine.shown(change.path)
     return {
         "client": client,
         "file": str(change.path),
-        "outcome": change.done,
-        "dry_run": is_tried,
+        "outcome": change.outcome,
+        "dry_run": dry_run,
         "diff": list(change.diff(shown, name)),
-        "backup": backup,
+        "backup": change.entry.backup if change.entry is not None and has_backup else None,
         "notes": [*(f"{client}: {shown}: {note}" for note in change.notes), *notes],
     }
 
 
 def _planned(
-    client: str,
-    target: IndexTarget,
-    scope: Scope | None,
-    here: Here,
-    credential_file: Path | None,
-    record: EditRecord,
-) -> tuple[Change, tuple[str, ...]]:
-    """Return what is to be done to a client's file, and what to know beside it."""
-    where = file_locations.meant(client, target, scope)
-    path = user_file.real(file_locations.path(client, where, here))
-    if where == "project" and not path.exists():
-        raise UsageError(f"There is no {path.name} here, or above.", hint="Go to a project's folder, or begin one.")
-    if unread := file_locations.unread(client, here):
-        raise UsageError(unread.partition(":")[0] + f": {client} would not read what is written.", hint=unread)
+    client: str, target: IndexTarget, scope: Scope | None, machine: Machine, credential_file: Path | None
+) -> tuple[Change, EditRecord, tuple[str, ...]]:
+    """Return the change of a client's file, the record that it was planned with, and notes."""
+    record, chosen = _record(machine), file_locations.choose_scope(client, target, scope)
+    path = user_file.real(file_locations.path(client, chosen, machine))
+    if chosen == "project" and not path.exists():
+        hint = "Go to a project's folder, or create one."
+        raise UsageError(f"There is no {path.name} here, or above.", hint=hint)
+    if unread := file_locations.why_unread(client, machine):
+        raise UsageError(f"{unread.partition(':')[0]}: {client} would not read the file.", hint=unread)
     if client == "netrc":
-        found = credential_for(target, credential_file)
-        change = netrc_edit.write(path, target, found, record, login_store.read(here.environ, here.home))
-        return change, (f"It is used for every port of {target.address.host}.",)
-    return file_edit.write(client, path, target, where, record), file_edit.CLIENTS[client].says(target, where)
+        secret = credential_for(target, credential_file)
+        change = netrc_edit.write(path, target, secret, record, login_store.read(machine.environ, machine.home))
+        return change, record, (f"It is used for every port of {target.address.host}.",)
+    change = file_edit.write(client, path, target, chosen, record)
+    return change, record, file_edit.EDITORS[client].notes(target, chosen)
 
 
 def remove(
-    clients_meant: tuple[str, ...], index: str | None, scope: Scope | None, here: Here, *, is_tried: bool
+    clients: tuple[str, ...], index: str | None, scope: Scope | None, machine: Machine, *, dry_run: bool
 ) -> Iterator[dict[str, Any]]:
-    """Take what was put there for these clients, or for all, out again; with `is_tried` only look what would be."""
-    cwd = here.cwd.resolve()
-    base = None if index is None else index_url.resolve(index, environ=os.environ, home=here.home).base
-    for entry in reversed(_record(here).all):
+    """Remove what was written for these clients, or for all, and yield what was done; `dry_run` changes nothing."""
+    cwd = machine.cwd.resolve()
+    base = None if index is None else index_url.resolve(index, environ=os.environ, home=machine.home).base
+    for entry in reversed(_record(machine).all):
         if (
-            (clients_meant and entry.client not in clients_meant)
+            (clients and entry.client not in clients)
             or (base is not None and entry.index != base)
             or (scope is not None and entry.scope != scope)
             or (entry.scope == "project" and Path(entry.file).parent not in (cwd, *cwd.parents))
         ):
             continue
-        record = _record(here)
+        record = _record(machine)
         change = (netrc_edit if entry.client == "netrc" else file_edit).remove(entry, record)
-        yield _made(entry.client, change, record, here, is_tried=is_tried)
+        yield _applied(entry.client, change, record, machine, dry_run=dry_run)
 
 
-def _record(here: Here) -> EditRecord:
-    return edit_record.read(here.environ, here.home)
+def _record(machine: Machine) -> EditRecord:
+    return edit_record.read(machine.environ, machine.home)
 
 
 def credential_for(target: IndexTarget, credential_file: Path | None) -> Credential:
@@ -146,7 +135,7 @@ def credential_for(target: IndexTarget, credential_file: Path | None) -> Credent
     found = credential.find(target.address, file=credential_file, environ=os.environ, home=Path.home())
     if found is None:
         raise CredentialError(
-            f"There is no credential for {target.address.base} here to make a line for .netrc of.",
-            hint=f"ppmctl login {target.address.base} --netrc  writes it. {credential.PLACES}",
+            f"There is no credential for {target.address.base} to write into a netrc line.",
+            hint=f"{target.netrc_login}  writes it. {credential.PLACES}",
         )
     return found

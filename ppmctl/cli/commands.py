@@ -1,4 +1,4 @@
-"""The commands: a file a noun; each parses, calls one function, and renders what comes back."""
+"""The command `ppmctl`: its subcommands, its exit codes and how it reports errors."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from ppmctl import __version__, events, output
 from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError
 from ppmctl.extras import with_extra
 
-# command → (its module, its name there); imported when it is asked for, so that `ppmctl --help` stays quick
+# command → (its module, its name there, its help); imported only when called, so that `ppmctl --help` is fast
 _COMMANDS = {
     "audit": ("audit", "audit", "Print who changed what, and what was refused."),
     "client-config": ("client_config", "client_config", "Set up pip, uv, poetry, twine and others for an index."),
-    "completion": ("completion", "completion", "Print what makes a shell complete ppmctl's commands."),
-    "config": ("config", "config", "Print the settings in force, each with where it comes from."),
-    "doctor": ("doctor", "doctor", "Try all that stands between here and an index, and name what mends it."),
-    "env": ("env", "env", "Share named lists of requirements: make, change, lock and install them."),
-    "health": ("serve", "health", "Try whether a running server is healthy."),
+    "completion": ("completion", "completion", "Print the shell completion script."),
+    "config": ("config", "config", "Print the effective settings and where each comes from."),
+    "doctor": ("doctor", "doctor", "Find what keeps you from using an index, and how to repair it."),
+    "env": ("env", "env", "Create, change, lock and install shared environments."),
+    "health": ("serve", "health", "Check whether a running server is healthy."),
     "index": ("index", "index", "Rebuild, check or fill an index."),
-    "init": ("serve", "init", "Make a volume, with a ppm.yml to edit."),
-    "login": ("login", "login", "Log in to an index, and keep its credential and URL."),
-    "logout": ("login", "logout", "Take a login's credential out of where it was put."),
-    "package": ("package", "package", "List, show, search, download; yank, remove."),
-    "publish": ("publish", "publish", "Build, check and upload a release, and see it in the index."),
-    "self-check": ("self_check", "self_check", "Try whether this release works here."),
+    "init": ("serve", "init", "Create a volume, with a ppm.yml to edit."),
+    "login": ("login", "login", "Log in to an index, and make it the default."),
+    "logout": ("login", "logout", "Log out of an index."),
+    "package": ("package", "package", "List, show, search, download, yank and remove packages."),
+    "publish": ("publish", "publish", "Build, check and upload a release."),
+    "self-check": ("self_check", "self_check", "Check whether this release of ppm works on this machine."),
     "serve": ("serve", "serve", "Serve an index."),
-    "token": ("token", "token", "Create, list and revoke tokens; take out what has expired."),
+    "token": ("token", "token", "Create, list and revoke tokens; remove expired credentials."),
     "stats": ("stats", "stats", "Count projects, files, bytes and uploads."),
-    "whoami": ("login", "whoami", "Print who one is at an index, and what one may do."),
-    "user": ("user", "user", "Add, list, disable and remove the users of an index."),
+    "whoami": ("login", "whoami", "Print your name and your rights at an index."),
+    "user": ("user", "user", "Add, list, change and remove the users of an index."),
 }
 
-# what the extra `server` has: who publishes, installs or administers from elsewhere does without
+# installed with the extra `server` only
 _OF_SERVERS = ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug")
 
-_SIGNALLED = 128  # and the signal's number, as shells have it
+_SIGNALLED = 128  # plus the signal's number, as in shells
 
 
 class _Commands(click.Group):
@@ -70,15 +70,17 @@ def cli(verbose: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
-    if os.getpid() == 1:  # of a container: nothing ends it by default, and a stop would wait for its time to be over
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(_SIGNALLED + number))
+    if os.getpid() == 1:
+        # In a container process 1 ignores SIGTERM by default, so a stop would wait for its timeout. An exception
+        # can't end it: Python ignores one that is raised in a callback, such as an import's.
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(_SIGNALLED + number))
     if names := os.environ.get("PPMCTL_NAMES"):  # of files on the machine where `--on` was typed
         output.rename(json.loads(names))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Run `ppmctl` with `arguments`; its exit code."""
+    """Run `ppmctl` with `arguments`, and return its exit code."""
     verbose = bool({"-v", "--verbose"} & set(arguments[:1]))
     in_json = "--json" in arguments
     events.listen(events.Listener(note=output.say, progress=output.progress))
@@ -99,7 +101,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _error(exc: Exception | KeyboardInterrupt) -> PpmError:
-    """Return what an exception says to a user, with its exit code."""
     if isinstance(exc, PpmError):
         return exc
     if isinstance(exc, click.ClickException):
@@ -108,12 +109,8 @@ def _error(exc: Exception | KeyboardInterrupt) -> PpmError:
     if isinstance(exc, (click.Abort, KeyboardInterrupt)):
         return Interrupted()
     if isinstance(exc, ModuleNotFoundError) and (exc.name or "").partition(".")[0] in _OF_SERVERS:
-        return _no_server(exc)
+        return PpmError(
+            f"This command runs where the volume is, and this ppmctl lacks what a server needs ({exc.name}).",
+            hint=f"Run it there: --on ssh://HOST or docker://CONTAINER; or install it here: {with_extra('server')}",
+        )
     return Bug(exc)
-
-
-def _no_server(exc: ModuleNotFoundError) -> PpmError:
-    return PpmError(
-        f"That is done beside a volume, for which this ppmctl lacks what a server needs ({exc.name}).",
-        hint=f"Run it there: --on ssh://HOST or docker://CONTAINER; or add it here: {with_extra('server')}",
-    )

@@ -1,4 +1,4 @@
-"""`ppmctl completion`: what a shell has to be told once."""
+"""`ppmctl completion`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import click
 
 from ppmctl import output
 
-# command and variable as click derives them: the shell calls the one with the other set
+# the program and the variable as click derives them: the shell calls the one with the other set
 _PROGRAM = "ppmctl"
 _VARIABLE = "_PPMCTL_COMPLETE"
-# the folders are not there on a new account
-_FOR_GOOD = {
+# the folders are missing in a new account
+_PERMANENT = {
     "bash": "mkdir -p ~/.local/share/bash-completion/completions"
     " && ppmctl completion bash > ~/.local/share/bash-completion/completions/ppmctl",
     "zsh": "ppmctl completion zsh > FOLDER/_ppmctl  with a FOLDER of $fpath",
@@ -20,19 +20,19 @@ _FOR_GOOD = {
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(list(_FOR_GOOD)))
+@click.argument("shell", type=click.Choice(list(_PERMANENT)))
 def completion(shell: str) -> None:
-    """Print the script by which SHELL completes ppmctl's commands and options.
+    """Print the script that completes ppmctl's commands and options in SHELL.
 
-    For this session: eval "$(ppmctl completion bash)", the same with zsh; in fish: ppmctl completion fish | source.
-    For good, type what a line on stderr says.
+    In this session: eval "$(ppmctl completion bash)", likewise for zsh; in fish: ppmctl completion fish | source.
+    To enable it permanently, run the command that is printed on stderr.
     """
     from click.shell_completion import get_completion_class
 
     from ppmctl.cli.commands import cli
 
-    made_by = get_completion_class(shell)
-    if made_by is None:
+    completer = get_completion_class(shell)
+    if completer is None:
         raise AssertionError(shell)
-    output.data(made_by(cli, {}, _PROGRAM, _VARIABLE).source().rstrip("\n"))
-    output.say(f"For good: {_FOR_GOOD[shell]}")
+    output.data(completer(cli, {}, _PROGRAM, _VARIABLE).source().rstrip("\n"))
+    output.say(f"To enable it permanently: {_PERMANENT[shell]}")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import json_option
+from ppmctl.cli.options import exclusive, json_option
 from ppmctl.cli.package_source import place_options
-from ppmctl.cli.volume import find_volume, there
-from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
+from ppmctl.cli.volume import existing, find_volume
+from ppmctl.errors import EXIT_FAILED, PpmError
 
 if TYPE_CHECKING:
     from ppmctl.doctor.finding import Finding
@@ -27,48 +26,45 @@ if TYPE_CHECKING:
     "--expect",
     metavar="JSON",
     default="",
-    help="What the index is meant to be, as playbooks/self_check.yml has it from an inventory: what is not so is a"
-    " fault. This machine's clients are left out.",
+    help="The expected properties of the index, as playbooks/self_check.yml derives them from an inventory; each"
+    " difference is a failure. Skips this machine's clients.",
 )
 @json_option
 def doctor(
     url: str | None, index: str | None, credential_file: Path | None, root: Path | None, expect: str, as_json: bool
 ) -> int:
-    """Try all that stands between here and the index at URL, in the order in which a user would meet it.
+    """Check everything between this machine and the index at URL, in the order in which a user would meet it.
 
-    Each line says what was found, and the one below it what mends it. Any index with a Simple API will do. With
-    --root, or with --on beside a volume elsewhere, also what is seen there alone: the disk, slow hashes, the server.
+    Each line shows a finding, and the line below it how to repair it. Works with any index that has a Simple API.
+    With --root, or with --on and a volume on another machine, also checks what only that machine can see: the disk,
+    slow hashes, the server.
 
-    Nothing is changed or uploaded, unless --expect asks for it. Exits with 1 if something does not work.
+    Changes and uploads nothing, unless --expect asks for it. Exits with 1 if something does not work.
     """
     if url and index:
-        raise UsageError("URL and --index are two ways to name an index.", hint="Give one of them.")
+        raise exclusive("URL", "--index")
     failed = False
     findings: list[Finding] = []
-    for finding in _found(url or index, credential_file, root, expect):
+    for finding in _findings(url or index, credential_file, root, expect):
         failed = failed or finding.state == "fail"
-        if not as_json:  # each as it is found: some wait for what does not answer
-            is_same = bool(findings) and finding.mend == findings[-1].mend != ""
-            output.finding(finding.state, finding.check, finding.found, "the same" if is_same else finding.mend)
+        if not as_json:  # at once: some checks wait for a server that does not answer
+            is_same = bool(findings) and finding.hint == findings[-1].hint != ""
+            output.finding(finding.state, finding.check, finding.message, "the same" if is_same else finding.hint)
         findings.append(finding)
     if as_json:
-        output.as_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})
+        output.as_json({"ok": not failed, "findings": [finding.document() for finding in findings]})
     return EXIT_FAILED if failed else 0
 
 
-def _found(index: str | None, credential_file: Path | None, root: Path | None, expect: str) -> Iterator[Finding]:
+def _findings(index: str | None, credential_file: Path | None, root: Path | None, expect: str) -> Iterator[Finding]:
     from ppmctl.client import index_url
     from ppmctl.doctor import checks, expected
 
     home, cwd = Path.home(), Path.cwd()
-    if root is None or index or index_url.said(environ=os.environ, home=home, cwd=cwd):
+    if root is None or index or index_url.default_index(environ=os.environ, home=home, cwd=cwd):
+        wanted = expected.parse(expect) if expect else None
         yield from checks.examine(
-            index,
-            credential_file=credential_file,
-            environ=os.environ,
-            home=home,
-            cwd=cwd,
-            expected=expected.parse(expect) if expect else None,
+            index, credential_file=credential_file, environ=os.environ, home=home, cwd=cwd, expected=wanted
         )
     if root is None:
         return
@@ -76,7 +72,7 @@ def _found(index: str | None, credential_file: Path | None, root: Path | None, e
     from ppmctl.doctor.finding import Finding
 
     try:
-        volume = find_volume(there(root))
+        volume = find_volume(existing(root))
     except PpmError as exc:
         yield Finding("volume", "fail", exc.phrase, exc.hint)
     else:

@@ -1,4 +1,4 @@
-"""What a command that talks to an index would go by here: each value with the place that it comes from."""
+"""The settings that a command that talks to an index would use, each with its source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ppmctl.publishing import workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A value by name, None where there is none, and in words where it comes from."""
+    """A setting, its value (None if there is none) and, in words, where the value comes from."""
 
     name: str
     value: Any
@@ -24,34 +24,28 @@ class Fact:
 
 
 def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], home: Path) -> Iterator[Fact]:
-    """What is in force for the index that `index` names, or the one that is meant without a name.
+    """Yield the settings for the index that `index` names, or for the default one, without a secret.
 
-    There is no secret in it. UsageError and CredentialError as for any command; no request is made.
+    Make no request. Raise UsageError and CredentialError as any command does.
     """
     target = index_url.resolve(index, environ=environ, home=home)
-    meant = None if index else index_url.said(environ=environ, home=home)
-    yield Fact(name="index", value=target.base, origin=meant[1] if meant else "--index")
+    default = None if index else index_url.default_index(environ=environ, home=home)
+    yield Fact(name="index", value=target.base, origin=default[1] if default else "--index")
     yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
     found = credential.find(target, file=file, environ=environ, home=home)
     if found is None:
-        yield Fact(name="credential", value=None, origin="none of the places that it is looked for in")
+        yield Fact(name="credential", value=None, origin="not found in any of the usual places")
     else:
         yield Fact(name="credential", value=found.username or None, origin=found.source)
-    yield _certificates(target, environ)
+    path, origin = http.authorities(environ) if target.is_encrypted else (None, "not used for plain HTTP")
+    yield Fact(name="certificates", value=path, origin=origin)
     yield _proxy(target)
     if target.is_trusted:
-        yield Fact(name="plain HTTP", value=f"right for {target.host}", origin=index_url.TRUSTED)
+        yield Fact(name="plain HTTP", value=f"allowed for {target.host}", origin=index_url.TRUSTED)
     builds = environ.get(workspace.VARIABLE)
     yield Fact(
         name="builds", value=builds or tempfile.gettempdir(), origin=workspace.VARIABLE if builds else "TMPDIR"
     )
-
-
-def _certificates(target: Address, environ: Mapping[str, str]) -> Fact:
-    if not target.is_encrypted:
-        return Fact(name="certificates", value=None, origin="plain HTTP has none")
-    path, origin = http.authorities(environ)
-    return Fact(name="certificates", value=path, origin=origin)
 
 
 def _proxy(target: Address) -> Fact:

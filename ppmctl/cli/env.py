@@ -1,4 +1,4 @@
-"""`ppmctl env`: the commands that change an environment; those that read and install are in the modules beside."""
+"""`ppmctl env`: the commands that change an environment; `env_read` and `env_install` have the others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import click
 from ppmctl import output
 from ppmctl.cli import env_install, env_read
 from ppmctl.cli.env_options import (
-    asked,
     check_option,
-    found,
+    check_packages,
+    group_once,
     name_argument,
-    named,
     of_index,
-    once,
-    reference,
+    parse_name,
+    parse_reference,
+    read_revision,
     report,
     revision_argument,
     settle,
@@ -35,21 +35,20 @@ from ppmctl.environments.update import Changed
 from ppmctl.errors import PpmError, UsageError
 
 
-def _parsed(_context: click.Context, _parameter: click.Parameter, packages: tuple[str, ...]) -> list[Requirement]:
-    return parse_words(packages)
-
-
 def _packages_argument(metavar: str, *, required: bool) -> Callable[[Any], Any]:
-    return click.argument("packages", metavar=metavar, nargs=-1, required=required, callback=_parsed)
+    def parsed(_context: click.Context, _parameter: click.Parameter, packages: tuple[str, ...]) -> list[Requirement]:
+        return parse_words(packages)
+
+    return click.argument("packages", metavar=metavar, nargs=-1, required=required, callback=parsed)
 
 
 @click.group()
 def env() -> None:
-    """Share named lists of requirements: make, change, lock and install environments.
+    """Create, change, lock and install shared environments.
 
-    An environment is a list that a team keeps in the index; each change makes a new revision, and none is lost when
-    several people make one at once. NAME@REV means a revision, NAME alone the latest. Everybody can install one with
-    pip alone: pip install ppm-env-NAME
+    An environment is a list of requirements that a team stores in the index. Each change makes a new revision, and no
+    change is lost if several people make one at the same time. NAME@REV is a revision, and NAME the latest. pip alone
+    can install an environment: pip install ppm-env-NAME
     """
 
 
@@ -64,16 +63,16 @@ for _command in (*env_read.COMMANDS, *env_install.COMMANDS):
 @check_option
 @of_index
 def create(environments: Remote, name: str, packages: list[Requirement], shared: bool, no_check: bool) -> Answer:
-    """Make the environment NAME, with PKG in it: requirements as pip takes them, or none yet.
+    """Create the environment NAME with the requirements PKG (as for pip), or with none.
 
-    Whoever makes it owns it: others may install it, and change it if it is --shared.
+    You own it: others can install it, and change it if it is --shared.
     """
-    groups = once(packages)
+    groups = group_once(packages)
     if not no_check:
-        asked(environments, packages)
+        check_packages(environments, packages)
     texts = [package.text for package in packages]
-    said = update.described("create with", texts) if texts else "create"
-    return report(update.create(environments, name, groups, change=said, shared=shared))
+    message = update.described("create with", texts) if texts else "create"
+    return report(update.create(environments, name, groups, change=message, shared=shared))
 
 
 @env.command()
@@ -84,9 +83,9 @@ def create(environments: Remote, name: str, packages: list[Requirement], shared:
 def add(environments: Remote, name: str, packages: list[Requirement], no_check: bool) -> Answer:
     """Add PKG to the environment NAME: numpy, 'numpy>=2', 'uvicorn[standard]', 'x @ https://host/x.whl'.
 
-    What is required of the same package already is replaced. Several that differ in their marker are kept together.
+    Replaces requirements of the same package. Several with different markers can be added together.
     """
-    added = once(packages)
+    added = group_once(packages)
 
     def edit(groups: Groups) -> Groups:
         for project, texts in added.items():
@@ -95,10 +94,10 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
         return {**groups, **added}
 
     if not no_check:
-        asked(environments, packages)
-    said = update.described("add", [text for texts in added.values() for text in texts])
-    done = update.change(environments, name, edit, change=said, settle=settle)
-    return report(done, nothing="All of that is in it already.")
+        check_packages(environments, packages)
+    message = update.described("add", [text for texts in added.values() for text in texts])
+    done = update.change(environments, name, edit, change=message, settle=settle)
+    return report(done, unchanged="It has all of that already.")
 
 
 @env.command()
@@ -106,34 +105,35 @@ def add(environments: Remote, name: str, packages: list[Requirement], no_check: 
 @_packages_argument("PKG...", required=True)
 @of_index
 def remove(environments: Remote, name: str, packages: list[Requirement]) -> Answer:
-    """Take PKG, by their names, out of the environment NAME."""
-    gone = sorted({package.name for package in packages})
+    """Remove PKG, given by name, from the environment NAME."""
+    removed = sorted({package.name for package in packages})
 
     def edit(groups: Groups) -> Groups:
-        missing = [project for project in gone if project not in groups]
+        missing = [project for project in removed if project not in groups]
         if missing:
-            raise PpmError(
-                f"{name} has no {', '.join(missing)}. Nothing was changed.", hint=_similar(missing, sorted(groups))
-            )
-        return {project: texts for project, texts in groups.items() if project not in gone}
+            hint = _similar(missing, sorted(groups))
+            raise PpmError(f"{name} has no {', '.join(missing)}. Nothing was changed.", hint=hint)
+        return {project: texts for project, texts in groups.items() if project not in removed}
 
-    done = update.change(environments, name, edit, change=update.described("remove", gone), settle=settle)
-    return report(done, nothing="None of that is in it.")
+    done = update.change(environments, name, edit, change=update.described("remove", removed), settle=settle)
+    return report(done, unchanged="It has none of that.")
 
 
 def _similar(missing: list[str], names: list[str]) -> str:
     from difflib import get_close_matches
 
-    meant = [close for name in missing for close in get_close_matches(name, names, n=1)]
-    return f"Is it {', '.join(meant)}?" if meant else "ppmctl env show NAME  shows what is in it."
+    similar = [close for name in missing for close in get_close_matches(name, names, n=1)]
+    return f"Is it {', '.join(similar)}?" if similar else "ppmctl env show NAME  shows its packages."
 
 
 @env.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--name", help="What the environment is called; by default what the file calls itself.")
-@click.option("--extra", "extras", multiple=True, help="An extra of a pyproject.toml, with the rest; repeatable.")
-@click.option("--group", "groups", multiple=True, help="A dependency group of a pyproject.toml; repeatable.")
-@click.option("--replace", is_flag=True, help="Where the environment is there, make its list that of the file.")
+@click.option("--name", help="The name of the environment. Default: the name in the file.")
+@click.option("--extra", "extras", multiple=True, help="Also import this extra of a pyproject.toml. May be repeated.")
+@click.option(
+    "--group", "groups", multiple=True, help="Import this dependency group of a pyproject.toml. May be repeated."
+)
+@click.option("--replace", is_flag=True, help="If the environment exists, replace its list with that of the file.")
 @shared_option
 @check_option
 @of_index
@@ -147,58 +147,55 @@ def import_(
     shared: bool,
     no_check: bool,
 ) -> Answer:
-    """Make an environment of a FILE: requirements.txt, pyproject.toml, environment.yml or pylock.toml.
+    """Create an environment from FILE: requirements.txt, pyproject.toml, environment.yml or pylock.toml.
 
-    What an environment can't keep is named with its line.
+    Prints what an environment can't store, with its line.
     """
     imported = importers.read(file, extras=extras, groups=groups)
     if not (name or imported.name):
-        raise UsageError("What is the environment to be called?", hint="Say it with --name.")
-    name = named(name or imported.name)
+        raise UsageError("The environment needs a name.", hint="Give it with --name.")
+    name = parse_name(name or imported.name)
     output.say(*imported.notes)
-    kept = once(imported.requirements if no_check else _checked(environments, imported))
-    said = update.clipped(f"import {file.name}")
+    requirements = group_once(imported.requirements if no_check else _checked(environments, imported))
+    message = update.clipped(f"import {file.name}")
     history = environments.history(name) if replace else None
     if history is not None and history.latest is not None:
-        done = _become(environments, name, kept, said, imported.lock)
+        done = _replace(environments, name, requirements, message, imported.lock)
         if shared and not done.after.shared:
-            output.say(f"{name} stays as it was made, not shared: --shared is for a new one.")
+            output.say(f"{name} stays unshared: --shared is only for a new environment.")
     else:
-        done = update.create(environments, name, kept, change=said, shared=shared, lock=imported.lock)
-    return report(done, nothing="It has just that already.")
+        done = update.create(environments, name, requirements, change=message, shared=shared, lock=imported.lock)
+    return report(done, unchanged="It has exactly that already.")
 
 
 def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
-    """Return what is required, without what has a name of conda's that the index has not.
-
-    PpmError where the index lacks anything else.
-    """
-    asked(environments, [found for found in imported.requirements if found.name not in imported.guessed])
+    """Return the requirements without conda packages that the index lacks. Raise PpmError where it lacks others."""
+    check_packages(environments, [each for each in imported.requirements if each.name not in imported.guessed])
     if not imported.guessed:
         return imported.requirements
     answer = name_lookup.look_up(sorted(imported.guessed), environments.index, environments.transport)
     for name in answer.missing:
-        output.say(f"{name} was left out: conda has it, the index has not (--no-check takes it as it is).")
-    return [found for found in imported.requirements if found.name not in answer.missing]
+        output.say(f"{name} was left out: conda has it, but the index does not (--no-check imports it).")
+    return [each for each in imported.requirements if each.name not in answer.missing]
 
 
-def _become(environments: Remote, name: str, groups: Groups, said: str, lock: str | None) -> Changed:
-    """Make the list of an environment `groups`, with the lock of that list."""
-    kept = update.lock_of(groups, lock)
-    return update.change(environments, name, lambda _groups: groups, change=said, settle=settle, lock=kept)
+def _replace(environments: Remote, name: str, groups: Groups, message: str, lock: str | None) -> Changed:
+    """Replace the list of an environment, with the lock of the new list."""
+    lock_of = update.lock_of(groups, lock)
+    return update.change(environments, name, lambda _groups: groups, change=message, settle=settle, lock=lock_of)
 
 
 @env.command()
 @revision_argument
-@click.argument("new", metavar="NEW", callback=lambda _context, _parameter, text: named(text))
+@click.argument("new", metavar="NEW", callback=lambda _context, _parameter, text: parse_name(text))
 @shared_option
 @of_index
 def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
-    """Make the environment NEW with what NAME has: one's own, to go on with. A lock is copied too."""
-    _entry, revision = found(environments, name)
-    said = f"copy {revision.name}@{revision.number}"
+    """Create the environment NEW, which you own, as a copy of NAME and its lock."""
+    _entry, revision = read_revision(environments, name)
+    message = f"copy {revision.name}@{revision.number}"
     groups = normal(revision.requirements)
-    return report(update.create(environments, new, groups, change=said, shared=shared, lock=revision.lock))
+    return report(update.create(environments, new, groups, change=message, shared=shared, lock=revision.lock))
 
 
 @env.command()
@@ -206,37 +203,33 @@ def copy(environments: Remote, name: str, new: str, shared: bool) -> Answer:
 @click.argument("revision", metavar="REV")
 @of_index
 def rollback(environments: Remote, name: str, revision: str) -> Answer:
-    """Make the list of NAME what it was in revision REV, in a new revision. What it had since stays in the log."""
-    name, number = reference(f"{name}@{revision.removeprefix('@')}")
-    update.latest(environments, name)  # which is there, or says that it is not
-    _entry, old = found(environments, f"{name}@{number}")
-    said = f"roll back to revision {number}"
-    groups = normal(old.requirements)
-    done = _become(environments, name, groups, said, old.lock)
-    return report(done, nothing="It is just that.")
+    """Set the list of NAME to that of revision REV, in a new revision. Later revisions stay in the log."""
+    name, number = parse_reference(f"{name}@{revision.removeprefix('@')}")
+    update.latest(environments, name)  # raises if there is no such environment
+    _entry, old = read_revision(environments, f"{name}@{number}")
+    done = _replace(environments, name, normal(old.requirements), f"roll back to revision {number}", old.lock)
+    return report(done, unchanged="It has exactly that list.")
 
 
 @env.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--mine", is_flag=True, help="All that are one's own, which are listed first.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--mine", is_flag=True, help="Delete all environments that you own; lists them first.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @of_index
 def delete(environments: Remote, names: tuple[str, ...], mine: bool, yes: bool) -> Answer:
-    """Delete the environment NAME: no list has it and no installer picks it; who pins a revision still gets that.
+    """Delete the environment NAME: it is not listed any more, and installers skip it unless they pin a revision.
 
-    Its revisions stay in the log. Made again, it goes on counting.
+    Its revisions stay in the log, and a new environment of that name continues their numbers.
     """
     if bool(names) == mine:
-        raise UsageError(
-            "Which environments are to be deleted?", hint="Give their names, or --mine for all of one's own."
-        )
+        raise UsageError("Which environments?", hint="Give their names, or --mine for all that you own.")
     if mine:
         owner = owner_of(environments)
         wanted = [entry.name for entry in environments.listing(owner)]
         if not wanted:
             return Answer([], lambda: output.say(f"{owner} has no environments."))
     else:
-        wanted = list(dict.fromkeys(named(name) for name in names))
+        wanted = list(dict.fromkeys(parse_name(name) for name in names))
     if not yes:
         _confirm(wanted)
     done = []
@@ -246,11 +239,11 @@ def delete(environments: Remote, names: tuple[str, ...], mine: bool, yes: bool) 
         # at once: the next one may fail
         output.say(f"{name} is deleted; {output.count(count, 'revision')} can still be installed by number.")
         done.append({"name": name, "revisions": count})
-    return Answer(done, lambda: output.data(*(f"deleted  {one['name']}" for one in done)))
+    return Answer(done, lambda: output.data(*(f"deleted  {each['name']}" for each in done)))
 
 
 def _confirm(names: list[str]) -> None:
     output.say(f"To be deleted: {', '.join(names)}")
     question = f"Delete {output.count(len(names), 'environment')}?"
-    if not ask(lambda: click.confirm(question, err=True), "answer; nothing was deleted"):
+    if not ask(lambda: click.confirm(question, err=True), "confirm it; nothing was deleted"):
         raise PpmError("Nothing was deleted.")

@@ -1,4 +1,4 @@
-"""What the commands of `ppmctl env` have in common: the index, an environment's name with its revision, questions."""
+"""What the commands of `ppmctl env` share: the index, an environment's name and revision, questions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ppmctl.environments.update import Changed
 from ppmctl.errors import UsageError
 
 check_option = click.option(
-    "--no-check", is_flag=True, help="Do not ask whether the index, or the one that it sends on to, has the names."
+    "--no-check", is_flag=True, help="Do not check that the index, or the one it redirects to, has the packages."
 )
-shared_option = click.option("--shared", is_flag=True, help="Let every publisher change it, not its owner alone.")
+shared_option = click.option("--shared", is_flag=True, help="Let every publisher change it, not only its owner.")
 
 
-def of_index(command: Callable[..., Answer]) -> Callable[..., int]:
+def of_index(command: Callable[..., Answer]) -> Any:
     """Call a command with the environments of the index that its options name, and print its answer."""
 
     @wraps(command)
@@ -36,41 +36,37 @@ def of_index(command: Callable[..., Answer]) -> Callable[..., int]:
         with connected(index, credential_file) as (address, transport):
             return command(Remote(address, transport), **options)
 
-    answered: Callable[..., int] = index_options(answers(called))
-    return answered
+    return index_options(answers(called))
 
 
-def named(text: str) -> str:
-    """Return the normalised name of an environment; UsageError for what can't be one, and for NAME@REV."""
+def parse_name(text: str) -> str:
+    """Return the normalised name of an environment. Raise UsageError for an invalid name, and for NAME@REV."""
     if "@" in text:
-        raise UsageError(f"{text!r}: a revision does not change.", hint="Give the name of the environment alone.")
+        raise UsageError(f"{text!r}: a revision can't be changed.", hint="Give only the name of the environment.")
     name = formats.normalise(text)
     if name.startswith(formats.PREFIX):
-        raise UsageError(
-            f"{text!r} is what pip calls it.", hint=f"The environment's name is {name.removeprefix(formats.PREFIX)}."
-        )
+        hint = f"The environment's name is {name.removeprefix(formats.PREFIX)}."
+        raise UsageError(f"{text!r} is the name that pip uses.", hint=hint)
     return name
 
 
-# an environment that is changed: its name alone
-name_argument = click.argument("name", callback=lambda _context, _parameter, text: named(text))
-# one that is read: the latest revision, or the one that is named
+# for commands that change an environment, and for those that read a revision
+name_argument = click.argument("name", callback=lambda _context, _parameter, text: parse_name(text))
 revision_argument = click.argument("name", metavar="NAME[@REV]")
 
 
-def reference(text: str) -> tuple[str, int | None]:
-    """Return NAME or NAME@REV as a name and a number; UsageError for what is neither."""
+def parse_reference(text: str) -> tuple[str, int | None]:
+    """Return the name and the number of NAME or NAME@REV. Raise UsageError for anything else."""
     name, at, number = text.partition("@")
     if at and not (number.isascii() and number.isdecimal() and int(number) > 0):
-        raise UsageError(
-            f"{text!r}: a revision is a whole number from 1.", hint=f"All of them: ppmctl env log {name}"
-        )
-    return named(name), int(number) if at else None
+        hint = f"To list them: ppmctl env log {name}"
+        raise UsageError(f"{text!r}: a revision is a whole number from 1.", hint=hint)
+    return parse_name(name), int(number) if at else None
 
 
-def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
-    """Return the revision that NAME (the latest) or NAME@REV means; PpmError where there is none."""
-    name, number = reference(text)
+def read_revision(environments: Remote, text: str) -> tuple[Entry, Revision]:
+    """Return the revision NAME@REV, or the latest for NAME. Raise PpmError where it does not exist."""
+    name, number = parse_reference(text)
     history = environments.history(name) if number is not None else None
     if history is None or number is None:
         history, revision = update.latest(environments, name)
@@ -79,8 +75,8 @@ def found(environments: Remote, text: str) -> tuple[Entry, Revision]:
     return entry, environments.read(entry)
 
 
-def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
-    """See that the index has what is named. PpmError with what was perhaps meant; what can't be asked is said."""
+def check_packages(environments: Remote, requirements: Sequence[Requirement]) -> None:
+    """Check that the index has the packages. Raise PpmError with similar names; report what can't be checked."""
     names = sorted({requirement.name for requirement in requirements if not requirement.url})
     with output.progress("Names"):
         answer = name_lookup.look_up(names, environments.index, environments.transport)
@@ -90,42 +86,45 @@ def asked(environments: Remote, requirements: Sequence[Requirement]) -> None:
         raise answer.error()
 
 
-def once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
-    """Return the requirements by package; of two about one package the later counts, which is reported."""
+def group_once(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
+    """Return the requirements by package; the later of two about one package wins, which is reported."""
     for before, after in doubles(requirements):
-        output.say(f"{before.text} and {after.text} are about one package: {after.text} counts.")
+        output.say(f"{before.text} and {after.text} are about one package: {after.text} is used.")
     return group(requirements)
 
 
 def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
-    """Ask whose side to take; without a terminal PpmError."""
+    """Ask which side of each conflict to use, and return the names for which it is the user's own.
+
+    Raise PpmError without a terminal.
+    """
     if not sys.stdin.isatty():
         return update.refuse(conflicts)
-    output.say("Somebody else has just changed the same otherwise.")
+    output.say(update.CONFLICT)
     ours = set()
     for conflict in conflicts:
-        output.say(f"{conflict.name}: {update.said(conflict)}")
-        if click.confirm(f"Take yours of {conflict.name}?", err=True):
+        output.say(conflict.text)
+        if click.confirm(f"Use your change of {conflict.name}?", err=True):
             ours.add(conflict.name)
     return frozenset(ours)
 
 
-def report(changed: Changed, *, nothing: str = "") -> Answer:
-    """Return what came of a change: the revision; for people also what is in it, or why there is no new one."""
-    after, told = changed.after, []
+def report(changed: Changed, *, unchanged: str = "") -> Answer:
+    """Return the answer about a change: the revision, and notes; `unchanged` says why there is no new one."""
+    after, notes = changed.after, []
     if changed.left:
-        output.say(f"{', '.join(changed.left)}: what the other wanted stays.")
-        nothing = "Nothing else was to be changed."
+        output.say(f"{', '.join(changed.left)}: the other change stays.")
+        unchanged = "There was nothing else to change."
     if not changed.is_new:
-        told.append(f"{nothing} Revision {after.number} is the latest.")
+        notes.append(f"{unchanged} Revision {after.number} is the latest.")
     elif changed.races:
         races = output.count(changed.races, "time")
-        told.append(f"Others changed it meanwhile ({races}); their changes are in it.")
+        notes.append(f"Others changed it in the meantime ({races}); their changes are included.")
     if changed.is_new and changed.before is not None and changed.before.lock and not after.lock:
-        told.append(f"The lock was of revision {changed.before.number}: ppmctl env lock {after.name}")
+        notes.append(f"The lock was for revision {changed.before.number}: ppmctl env lock {after.name}")
 
     def show() -> None:
-        output.say(*told)
+        output.say(*notes)
         output.data(f"{after.name}@{after.number}")
 
     value = {"name": after.name, "revision": after.number, "changed": changed.is_new, "change": after.change}

@@ -9,32 +9,38 @@ from typing import Any
 import click
 
 from ppmctl import files, output
-from ppmctl.cli.env_options import found, name_argument, of_index, revision_argument
+from ppmctl.cli.env_options import name_argument, of_index, read_revision, revision_argument
 from ppmctl.cli.options import Answer
 from ppmctl.client import identity
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments.log import Journal
 from ppmctl.environments.merge import differences
-from ppmctl.environments.remote import Entry, Remote
+from ppmctl.environments.remote import Remote
 from ppmctl.environments.requirement import normal
 from ppmctl.errors import PpmError, UsageError
 
-_FORMATS = ("requirements", "constraints", "yaml", "pylock", "json")
+# the choices of `env export --format`, and the name of the file in a revision's wheel
+_FILES = {
+    "requirements": formats.REQUIREMENTS,
+    "constraints": formats.CONSTRAINTS,
+    "yaml": formats.CONDA,
+    "pylock": formats.LOCK,
+}
 
 
 @click.command("list")
-@click.option("--mine", is_flag=True, help="Those alone that are one's own.")
+@click.option("--mine", is_flag=True, help="List only environments that you own.")
 @of_index
 def list_(environments: Remote, mine: bool) -> Answer:
-    """List the environments of the index, each with its owner and its last change."""
+    """List the environments of the index, with their owners and last changes."""
     values = [_values(entry) for entry in environments.listing(owner_of(environments) if mine else None)]
 
     def show() -> None:
         if values:
             header = ("NAME", "REVISION", "OWNER", "SHARED", "PACKAGES", "LOCKED", "CHANGED", "BY")
             keys = ("name", "revision", "owner", "shared", "requirements", "locked")
-            rows = [(*(one[key] for key in keys), output.moment(one["time"]), one["by"]) for one in values]
+            rows = [(*(each[key] for key in keys), output.moment(each["time"]), each["by"]) for each in values]
             output.table(header, rows)
         output.say(f"{output.count(len(values), 'environment')}.")
 
@@ -42,7 +48,7 @@ def list_(environments: Remote, mine: bool) -> Answer:
 
 
 def owner_of(environments: Remote) -> str:
-    """Who the credential is at the index: the owner of what it makes."""
+    """Return the user whose credential this is, who owns the environments that it creates."""
     return identity.identify(environments.address, environments.transport).name.partition("+")[0]
 
 
@@ -63,16 +69,27 @@ def _values(entry: Journal) -> dict[str, Any]:
 
 @click.command()
 @revision_argument
-@click.option("--format", "form", type=click.Choice(_FORMATS), help="Print it as a file of that kind.")
+@click.option("--format", "form", type=click.Choice([*_FILES, "json"]), help="Print it as a file of this format.")
 @of_index
 def show(environments: Remote, name: str, form: str | None) -> Answer:
-    """Show what is in an environment, on one line that can be put behind `pip install`; or as a file."""
-    entry, revision = found(environments, name)
-    value = as_values(entry, revision)
+    """Show an environment, with its requirements on one line as for `pip install`, or print it as a file."""
+    entry, revision = read_revision(environments, name)
+    value = {
+        "name": revision.name,
+        "revision": revision.number,
+        "time": f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time is not None else None,
+        "change": revision.change,
+        "base": revision.base,
+        "shared": revision.shared,
+        "deleted": entry.deleted is not None,
+        "locked": revision.lock is not None,
+        "project": revision.project,
+        "requirements": list(revision.requirements),
+    }
     if form == "json":
         return Answer(value, lambda: output.as_json(value))
     if form is not None:
-        return Answer(value, lambda: output.data(rendered(revision, form).rstrip("\n")))
+        return Answer(value, lambda: output.data(_rendered(revision, form).rstrip("\n")))
     fields = (
         ("Name", revision.name),
         ("Revision", f"{revision.number}{' (deleted)' if entry.deleted is not None else ''}"),
@@ -86,34 +103,12 @@ def show(environments: Remote, name: str, form: str | None) -> Answer:
     return Answer(value, lambda: output.fields(fields))
 
 
-def as_values(entry: Entry, revision: Revision) -> dict[str, Any]:
-    return {
-        "name": revision.name,
-        "revision": revision.number,
-        "time": f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time is not None else None,
-        "change": revision.change,
-        "base": revision.base,
-        "shared": revision.shared,
-        "deleted": entry.deleted is not None,
-        "locked": revision.lock is not None,
-        "project": revision.project,
-        "requirements": list(revision.requirements),
-    }
-
-
-def rendered(revision: Revision, kind: str) -> str:
-    """A revision as a file of that kind; PpmError where it has no lock."""
-    names = {
-        "requirements": formats.REQUIREMENTS,
-        "constraints": formats.CONSTRAINTS,
-        "yaml": formats.CONDA,
-        "pylock": formats.LOCK,
-    }
-    content = formats.rendered(revision).get(names[kind])
+def _rendered(revision: Revision, form: str) -> str:
+    """Return a revision as a file of this format. Raise PpmError for a lock that it lacks."""
+    content = formats.rendered(revision).get(_FILES[form])
     if content is None:
-        raise PpmError(
-            f"Revision {revision.number} of {revision.name} is not locked.", hint=f"ppmctl env lock {revision.name}"
-        )
+        hint = f"ppmctl env lock {revision.name}"
+        raise PpmError(f"Revision {revision.number} of {revision.name} is not locked.", hint=hint)
     return content.decode()
 
 
@@ -122,8 +117,8 @@ def rendered(revision: Revision, kind: str) -> str:
 @click.argument("other", metavar="OTHER[@REV]")
 @of_index
 def diff(environments: Remote, name: str, other: str) -> Answer:
-    """Show what OTHER has and NAME has not (+), the other way round (-), and what differs (~)."""
-    before, after = (normal(found(environments, text)[1].requirements) for text in (name, other))
+    """Compare OTHER with NAME: added requirements (+), removed ones (-) and changed ones (~)."""
+    before, after = (normal(read_revision(environments, text)[1].requirements) for text in (name, other))
     changes = differences(before, after)
 
     def show() -> None:
@@ -131,7 +126,7 @@ def diff(environments: Remote, name: str, other: str) -> Answer:
             old, new = ", ".join(item.before), ", ".join(item.after)
             output.data(f"~ {old} → {new}" if old and new else f"+ {new}" if new else f"- {old}")
         if not changes:
-            output.say("They have the same.")
+            output.say("They have the same requirements.")
 
     return Answer(changes, show)
 
@@ -140,10 +135,10 @@ def diff(environments: Remote, name: str, other: str) -> Answer:
 @name_argument
 @of_index
 def log(environments: Remote, name: str) -> Answer:
-    """Show who changed the environment NAME when, and what: a line a revision, the oldest first."""
+    """Show who changed the environment NAME when, and how: one line per revision, oldest first."""
     lines = environments.lines(name)
     if not lines:
-        raise PpmError(f"There is no environment {name}.", hint="Those that there are: ppmctl env list")
+        raise PpmError(f"There is no environment {name}.", hint="To list all: ppmctl env list")
     rows = [
         (line.revision, line.by, output.moment(line.at), line.change, (line.why or "yes") if line.deleted else "")
         for line in lines
@@ -166,34 +161,36 @@ def log(environments: Remote, name: str) -> Answer:
 
 @click.command()
 @revision_argument
-@click.option("--format", "form", type=click.Choice(_FORMATS[:-1]), help="By default what the file's name says.")
+@click.option(
+    "--format", "form", type=click.Choice(list(_FILES)), help="The format. Default: according to the file's name."
+)
 @click.option(
     "--output",
     "output_file",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("requirements.txt"),
     show_default=True,
-    help="The file to write; one that is there is not replaced.",
+    help="The file to write; an existing file is not replaced.",
 )
-@click.option("--force", is_flag=True, help="Replace it all the same.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @of_index
 def export(environments: Remote, name: str, form: str | None, output_file: Path, force: bool) -> Answer:
     """Write an environment to a file: requirements.txt, constraints.txt, environment.yml or pylock.toml."""
-    kind = form or _kind(output_file)
-    revision = found(environments, name)[1]
-    content = rendered(revision, kind).encode()
+    form = form or _format_of(output_file)
+    revision = read_revision(environments, name)[1]
+    content = _rendered(revision, form).encode()
     try:
         if force:
             files.write_atomic(output_file, content)
         elif not files.create(output_file, content, mode=0o644):
-            raise PpmError(f"{output_file} is there already; it is not replaced.", hint="--force replaces it.")
+            raise PpmError(f"{output_file} exists already; it is not replaced.", hint="--force replaces it.")
     except OSError as exc:
         raise PpmError(f"{output_file} can't be written: {exc.strerror}.") from exc
-    value = {"name": revision.name, "revision": revision.number, "format": kind, "file": output_file}
+    value = {"name": revision.name, "revision": revision.number, "format": form, "file": output_file}
     return Answer(value, lambda: output.data(str(output_file)))
 
 
-def _kind(path: Path) -> str:
+def _format_of(path: Path) -> str:
     name = path.name
     if name.startswith("pylock") and name.endswith(".toml"):
         return "pylock"
@@ -201,9 +198,7 @@ def _kind(path: Path) -> str:
         return "yaml"
     if name.endswith((".txt", ".in")):
         return "constraints" if "constraint" in name else "requirements"
-    raise UsageError(
-        f"{path} does not say by its name what it is to be.", hint=f"--format {' or '.join(_FORMATS[:-1])}"
-    )
+    raise UsageError(f"The name of {path} does not tell its format.", hint=f"--format {' or '.join(_FILES)}")
 
 
 COMMANDS = (list_, show, diff, log, export)

@@ -7,28 +7,26 @@ from pathlib import Path
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.volume import open_store, root_option, there
+from ppmctl.cli.options import Answer
+from ppmctl.cli.volume import existing, open_store, volume_command
 from ppmctl.errors import EXIT_FAILED, PpmError
 
 
 @click.group()
 def index() -> None:
-    """Rebuild, check or fill an index. Runs beside its volume; a server may run meanwhile."""
+    """Rebuild, check or fill an index, on the machine that has its volume; a server may be running."""
 
 
 @index.command()
-@root_option
-@answers
+@volume_command
 def rebuild(root: Path) -> Answer:
-    """Make the pages again where they differ, and records for files that have none.
+    """Rewrite the pages that differ from the stored files, and add missing records of files.
 
-    Everything below ROOT/index may be deleted beforehand: it is all derived.
+    You may delete everything below ROOT/index beforehand: all of it is derived.
     """
-    from ppmctl.index.rebuild import rebuild as run
+    from ppmctl.index.rebuild import rebuild
 
-    store = open_store(root)
-    done = run(store)
+    done = rebuild(open_store(root))
 
     def show() -> None:
         output.say(*(f"recorded  {path}" for path in done.recorded))
@@ -40,48 +38,46 @@ def rebuild(root: Path) -> Answer:
 
 
 @index.command()
-@root_option
-@click.option("--quick", is_flag=True, help="Compare sizes alone; do not read the files to take their hashes.")
-@answers
+@click.option("--quick", is_flag=True, help="Compare sizes only, without reading and hashing the files.")
+@volume_command
 def check(root: Path, quick: bool) -> Answer:
-    """Compare pages, side files and hashes with the folders, and name every difference. Exit 1 if there is one."""
-    from ppmctl.index.verify import check as run
+    """Compare pages, records and hashes with the files, and print every difference. Exits with 1 if there is one."""
+    from ppmctl.index.verify import check
 
-    store = open_store(there(root))
+    store = open_store(existing(root))
     projects = len(store.projects())
-    found = list(run(store, hashes=not quick))
+    differences = list(check(store, hashes=not quick))
 
     def show() -> None:
-        output.data(*(f"{item.where} {item.what}  ({item.mend})" for item in found))
-        output.say(f"{output.count(projects, 'project')}, {output.count(len(found), 'difference')}.")
+        output.data(*(f"{item.where} {item.what}  ({item.mend})" for item in differences))
+        output.say(f"{output.count(projects, 'project')}, {output.count(len(differences), 'difference')}.")
 
-    return Answer(found, show, exit_code=EXIT_FAILED if found else 0)
+    return Answer(differences, show, exit_code=EXIT_FAILED if differences else 0)
 
 
 @index.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@root_option
 @click.option(
     "--hard-links",
     is_flag=True,
-    help="Link instead of copying. The old server then writes into the same files: stop it for good first.",
+    help="Link the files instead of copying them. Stop the old server for good first: it would write into them.",
 )
-@answers
+@volume_command
 def adopt(folder: Path, root: Path, hard_links: bool) -> Answer:
-    """Take the wheels and sdists of an existing pypiserver FOLDER, flat or nested, into the index.
+    """Import the wheels and sdists of an existing pypiserver FOLDER, flat or nested.
 
-    The folder is only read. Each file that is left is named with the reason. It can be run again: what is
-    here already is passed over.
+    Only reads FOLDER, and prints each file that it leaves out, with the reason. You can run it again: files that are
+    in the index already are skipped.
     """
-    from ppmctl.index import import_folder as adopting
+    from ppmctl.index import import_folder
 
     store = open_store(root)
     try:
-        done = adopting.adopt(store, folder, hard_links=hard_links)
+        done = import_folder.adopt(store, folder, hard_links=hard_links)
     except OSError as exc:
         raise PpmError(
-            f"Adopting {folder} stopped: {exc.strerror} ({exc.filename}).",
-            hint="What was taken is in the index; run the command again when this is mended.",
+            f"The import of {folder} stopped: {exc.strerror} ({exc.filename}).",
+            hint="The files before that are in the index; repair this and run the command again.",
         ) from exc
     finally:
         store.area.close()

@@ -1,4 +1,4 @@
-"""What many commands have in common: `--json` with the answer that it prints, and `--root`."""
+"""Options and results that many commands share."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from ppmctl import output
 from ppmctl.cli.target import VolumeFolder
 from ppmctl.errors import UsageError
 
-_Given = TypeVar("_Given")
+_Reply = TypeVar("_Reply")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: the result, or the error.")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command did or found: `value` is its JSON, and `show` prints it for people and scripts.
-
-    `notes` are printed to stderr after either.
-    """
+    """The result of a command: `value` is its JSON, `show` prints it as text, `notes` go to stderr after either."""
 
     value: Any = field(repr=False)  # it may have a secret that was just issued
     show: Callable[[], None]
@@ -49,20 +46,25 @@ def answers(command: Callable[..., Answer]) -> Callable[..., int]:
     return answered
 
 
-def ask(question: Callable[[], _Given], what: str) -> _Given:
-    """Return what a user replies to `question`. UsageError, which names what was asked for, where nobody is there."""
+def exclusive(*options: str) -> UsageError:
+    """Return the error for options that were given together."""
+    return UsageError(f"{' and '.join(options)} can't be used together.", hint="Give one of them.")
+
+
+def ask(question: Callable[[], _Reply], what: str) -> _Reply:
+    """Return what a user replies to `question`. Raise UsageError, which names `what`, where there is no terminal."""
     try:
         return question()
     except click.Abort as exc:
-        if sys.stdin.isatty():  # somebody typed Ctrl-C
+        if sys.stdin.isatty():  # Ctrl-C
             raise
         output.say("")
-        raise UsageError(f"Nobody is there to {what}.", hint="Without a terminal, say --yes.") from exc
+        raise UsageError(f"There is no terminal to {what}.", hint="Without a terminal, use --yes.") from exc
 
 
 def volume_option(about: str, *, required: bool = False) -> Callable[[Any], Any]:
     """Return the option `--root`, whose help is `about`."""
-    # whether this process may use it is checked where the volume is opened
+    # whether this process may use the folder is checked when the volume is opened
     return click.option(
         "--root", required=required, envvar="PPM_ROOT", show_envvar=True, type=VolumeFolder(), help=about
     )

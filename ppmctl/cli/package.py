@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import Answer, answers, ask, json_option
-from ppmctl.cli.package_source import Place, connected, index_options, pass_place
+from ppmctl.cli.options import Answer, ask, exclusive, json_option
+from ppmctl.cli.package_source import Place, connected, index_options, place_command
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from ppmctl.client.package_admin import RemotePackages
     from ppmctl.index.store import Store
 
-_FOUND = 100  # projects that a search shows
+_MAX_FOUND = 100  # projects that a search shows
 _KEYS = ("name", "version", "summary")
 
 
 def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
     if not is_reason(text):
-        raise UsageError(f"The reason is one line of text, of {MAX_REASON} characters at most.")
+        raise UsageError(f"The reason must be one line of text, of at most {MAX_REASON} characters.")
     return text
 
 
 @click.group()
 def package() -> None:
-    """List, show, search and download packages; yank, unyank or remove them; set a project's status.
+    """List, show, search, download, yank and remove packages; set a project's status.
 
-    What reads works against any index with a Simple API (--index) and beside a volume (--root); downloads are of an
-    index. What changes runs beside the volume, or over HTTP with a credential that may do it.
+    Commands that read work with any index that has a Simple API (--index), or with a volume on this machine (--root);
+    download needs an index. Commands that change packages need a volume, or an index and a credential with the right
+    to change them.
     """
 
 
 @package.command("list")
-@pass_place
-@answers
+@place_command
 def list_(place: Place) -> Answer:
-    """Print the names of all projects of an index, one a line."""
+    """Print the names of all projects, one per line."""
     with place.query() as query:
         names = query.names()
     return Answer(names, lambda: output.data(*names))
@@ -50,36 +50,37 @@ def list_(place: Place) -> Answer:
 @package.command()
 @click.argument("project")
 @click.argument("version", required=False)
-@pass_place
-@answers
+@place_command
 def show(place: Place, project: str, version: str | None) -> Answer:
-    """Show PROJECT: what its latest release (or VERSION) says of itself, and all releases."""
-    from ppmctl.cli import project as rendered
+    """Show the metadata of PROJECT's latest release (or of VERSION), and all releases."""
+    from ppmctl.cli import project as renderer
 
     with place.query() as query:
         found = query.project(project, version)
-    return Answer(rendered.as_values(found), lambda: rendered.show(found))
+    return Answer(renderer.as_values(found), lambda: renderer.show(found))
 
 
 @package.command()
 @click.argument("words", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(1), default=_FOUND, show_default=True, help="Show so many at most.")
-@pass_place
-@answers
+@click.option(
+    "--limit", type=click.IntRange(1), default=_MAX_FOUND, show_default=True, help="Show at most this many."
+)
+@place_command
 def search(place: Place, words: tuple[str, ...], limit: int) -> Answer:
     """Find the projects that have all WORDS in their name or summary.
 
-    Of an index that ppm does not serve, the pages of all projects are read; with over 100, only names are searched.
+    On an index that is not served by ppm, this reads the pages of all projects; with more than 100 projects, it
+    searches only names.
     """
     with place.query() as query:
-        found = query.search(" ".join(words), limit=limit)
-    rows = [(item.name, item.version, item.summary) for item in found]
+        results = query.search(" ".join(words), limit=limit)
+    rows = [(item.name, item.version, item.summary) for item in results]
 
     def show() -> None:
         if rows:
             output.table(("NAME", "LATEST", "SUMMARY"), rows)
-        more = " or more (--limit)" if len(found) == limit else ""
-        output.say(f"{output.count(len(found), 'project')}{more}.")
+        more = " or more (--limit)" if len(rows) == limit else ""
+        output.say(f"{output.count(len(rows), 'project')}{more}.")
 
     return Answer([dict(zip(_KEYS, [text or None for text in row], strict=True)) for row in rows], show)
 
@@ -87,12 +88,12 @@ def search(place: Place, words: tuple[str, ...], limit: int) -> Answer:
 @package.command()
 @click.argument("project")
 @click.argument("version", required=False)
-@click.option("--all", "of_all", is_flag=True, help="Every release, yanked ones too.")
+@click.option("--all", "of_all", is_flag=True, help="Download every release, also yanked ones.")
 @click.option(
     "--dest",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="The folder for the files; by default this one.",
+    help="The folder for the files. Default: the current folder.",
 )
 @index_options
 @json_option
@@ -105,27 +106,26 @@ def download(
     credential_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Download the files of PROJECT's latest release, of VERSION, or one file by its name; no dependencies.
+    """Download PROJECT's latest release, VERSION, or one file by its name, without dependencies.
 
-    Each is compared with the sha256 of the index's page, and is there whole or not at all. One that is here already
-    with the same content is left alone. Prints a line for each file: what became of it, its path, its sha256.
+    Checks each file against the sha256 of the index's page, and never leaves a partial file. Skips a file that exists
+    already with the same content. Prints one line per file: the outcome, the path and the sha256.
     """
     from ppmctl.client.query import Query, SimpleApi
 
     if of_all and version is not None:
-        raise UsageError("--all and a version are two things.", hint="Give one of them.")
+        raise exclusive("--all", "a version")
     done = []
     with connected(index, credential_file) as (address, transport):
         projects = SimpleApi(address, transport)
         for file in Query(projects).files(project, version, of_all=of_all):
             if file.yanked is not None:
-                output.say(
-                    f"{one_line(file.filename)} is yanked{f': {one_line(file.yanked)}' if file.yanked else '.'}"
-                )
-            here = projects.download(file, dest)
-            done.append(here)
+                reason = f": {one_line(file.yanked)}" if file.yanked else "."
+                output.say(f"{one_line(file.filename)} is yanked{reason}")
+            downloaded = projects.download(file, dest)
+            done.append(downloaded)
             if not as_json:  # at once: a later file may fail
-                output.data(f"{here.state:10}  {here.path}  {here.sha256}")
+                output.data(f"{downloaded.state:10}  {downloaded.path}  {downloaded.sha256}")
     if as_json:
         output.as_json(done)
 
@@ -133,11 +133,10 @@ def download(
 @package.command()
 @click.argument("project")
 @click.argument("version")
-@click.option("--reason", default="", callback=_one_line, help="Why, for the people whose resolver skips it.")
-@pass_place
-@answers
+@click.option("--reason", default="", callback=_one_line, help="The reason, for people whose resolver skips it.")
+@place_command
 def yank(place: Place, project: str, version: str, reason: str) -> Answer:
-    """Yank VERSION of PROJECT (or one file of it): resolvers skip it, who pins it still gets it (PEP 592)."""
+    """Yank VERSION of PROJECT, or one file of it: resolvers skip it, exact pins still install it (PEP 592)."""
     name = _name(project)
     with place.packages() as packages:
         return _changed(packages, "yank", name, packages.yank(name, version, reason))
@@ -146,10 +145,9 @@ def yank(place: Place, project: str, version: str, reason: str) -> Answer:
 @package.command()
 @click.argument("project")
 @click.argument("version")
-@pass_place
-@answers
+@place_command
 def unyank(place: Place, project: str, version: str) -> Answer:
-    """Take the yank of VERSION of PROJECT (or of one file of it) back."""
+    """Undo the yank of VERSION of PROJECT, or of one file of it."""
     name = _name(project)
     with place.packages() as packages:
         return _changed(packages, "unyank", name, packages.unyank(name, version))
@@ -158,16 +156,16 @@ def unyank(place: Place, project: str, version: str) -> Answer:
 @package.command()
 @click.argument("project")
 @click.argument("version")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@pass_place
-@answers
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@place_command
 def remove(place: Place, project: str, version: str, yes: bool) -> Answer:
-    """Remove VERSION of PROJECT (or one file of it) for good; the names of its files can't be used again."""
+    """Remove VERSION of PROJECT, or one file of it, permanently; its file names can't be used again."""
     name = _name(project)
     with place.packages() as packages:
         if not yes:
             output.say(
-                f"{project} {version} will be gone, and its file names can't be used again. To yank is milder."
+                f"This removes {project} {version} permanently; its file names can't be used again."
+                " Consider yanking it instead."
             )
             _confirm(name)
         return _changed(packages, "remove", name, packages.remove(name, version))
@@ -176,13 +174,12 @@ def remove(place: Place, project: str, version: str, yes: bool) -> Answer:
 @package.command()
 @click.argument("project")
 @click.argument("state", required=False, type=click.Choice(STATUSES))
-@click.option("--reason", default="", callback=_one_line, help="Why, for the people who install it.")
-@pass_place
-@answers
+@click.option("--reason", default="", callback=_one_line, help="The reason, for people who install the project.")
+@place_command
 def status(place: Place, project: str, state: str | None, reason: str) -> Answer:
     """Show or set PROJECT's status (PEP 792).
 
-    archived takes no uploads; quarantined takes none and hides all files; deprecated is a word of warning.
+    archived: no uploads. quarantined: no uploads, and all files are hidden. deprecated: a warning.
     """
     if state is None:
         with place.query() as query:
@@ -191,16 +188,16 @@ def status(place: Place, project: str, state: str | None, reason: str) -> Answer
     else:
         name = _name(project)
         with place.packages() as packages:
-            found = packages.set_status(name, state, reason)
+            changed = packages.set_status(name, state, reason)
             _audit(packages, "status", f"{name} {state}")
-        now, why = found.state, found.reason
+        now, why = changed.state, changed.reason
     line = f"{one_line(now)}  {one_line(why)}".rstrip()
     return Answer({"project": name, "status": now, "reason": why}, lambda: output.data(line))
 
 
 def _confirm(project: str) -> None:
-    """Have the project's name typed. UsageError where nobody is there to do it, PpmError where it is another."""
-    question = "Type the name of the project to go on"
+    """Ask for the project's name. Raise UsageError without a terminal, and PpmError for another name."""
+    question = "Type the name of the project to confirm"
     typed: str = ask(lambda: click.prompt(question, err=True), "type the name; nothing was removed")
     if normalise(typed.strip()) != project:
         raise PpmError("That is another name; nothing was removed.")
@@ -222,7 +219,7 @@ def _changed(packages: Store | RemotePackages, action: str, project: str, filena
 def _audit(packages: Store | RemotePackages, action: str, what: str) -> None:
     from ppmctl.index.store import Store
 
-    if isinstance(packages, Store):  # else the server does it
+    if isinstance(packages, Store):  # an index over HTTP writes its own audit
         from ppmctl.cli.volume import actor
 
         actor().record(packages.volume, action, what)

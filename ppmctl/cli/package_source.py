@@ -1,4 +1,4 @@
-"""Which packages are meant: those of a volume (`--root`), or those of an index over HTTP (`--index`)."""
+"""The source of the packages that a command is about: a volume (`--root`), or an index over HTTP (`--index`)."""
 
 from __future__ import annotations
 
@@ -14,57 +14,56 @@ import click
 from click.core import ParameterSource
 
 from ppmctl import output
-from ppmctl.cli.options import volume_option
+from ppmctl.cli.options import Answer, answers, exclusive, volume_option
 from ppmctl.cli.target import credential_option, index_option, on_option
-from ppmctl.cli.volume import find_volume, open_store, there
+from ppmctl.cli.volume import existing, find_volume, open_store
 from ppmctl.client import credential, index_url
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
-from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
     from ppmctl.client.package_admin import RemotePackages
     from ppmctl.client.query import Query
     from ppmctl.index.store import Store
 
-_root_option = volume_option("The folder of the index's volume, if that is here.")
+_root_option = volume_option("The folder of the index's volume, if this machine has it.")
 
 
 def index_options(command: Any) -> Any:
-    """Give a command the options that say which index is meant, and with which credential."""
+    """Give a command `--index` and `--credential-file`."""
     return index_option(credential_option(command))
 
 
 def place_options(command: Any) -> Any:
-    """The same, and `--root` and `--on`, for what can be done beside a volume too."""
+    """Give a command `--root`, `--on`, `--index` and `--credential-file`."""
     return _root_option(on_option(index_options(command)))
 
 
-def volume_meant(root: Path | None, index: str | None) -> Path | None:
-    """The volume that is meant, or None where it is an index over HTTP.
+def choose_volume(root: Path | None, index: str | None) -> Path | None:
+    """Return the volume to use, or None for an index over HTTP.
 
-    What was typed wins over what the environment says, and of that PPM_ROOT: where it is set, the volume is here.
+    An option wins over the environment, and in the environment PPM_ROOT wins: where it is set, the volume is here.
     """
-    typed = click.get_current_context().get_parameter_source("root") is ParameterSource.COMMANDLINE
-    if typed and index is not None:
-        raise UsageError("--root and --index are two places.", hint="Give one of them.")
+    is_typed = click.get_current_context().get_parameter_source("root") is ParameterSource.COMMANDLINE
+    if is_typed and index is not None:
+        raise exclusive("--root", "--index")
     return None if index is not None else root
 
 
 @contextmanager
 def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple[Address, Transport]]:
-    """The index and the credential for it, found as `ppmctl publish` finds them."""
+    """Yield the index and a transport with the credential for it, both found as `ppmctl publish` finds them."""
     target = index_url.resolve(index, environ=os.environ, home=Path.home())
     found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
     if found is not None and target.is_overheard:
-        output.say("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
+        output.say("Warning: this is plain HTTP; others on the network can read the credential.")
     with Transport(found, target.base) as transport:
         yield target, transport
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The volume at `root`, or else the index that `index` and `credential_file` say."""
+    """The volume at `root`, or the index that `index` and `credential_file` name."""
 
     root: Path | None
     index: str | None
@@ -72,23 +71,23 @@ class Place:
 
     @contextmanager
     def query(self) -> Iterator[Query]:
-        """What answers questions about the projects that are here."""
+        """Yield the query of this place's projects."""
         from ppmctl.client.query import Query, SimpleApi
 
         if self.root is not None:
             from ppmctl.index.store import Store
             from ppmctl.server.catalog import Catalogue
 
-            yield Query(Catalogue(Store(find_volume(there(self.root)))))
+            yield Query(Catalogue(Store(find_volume(existing(self.root)))))
             return
         with connected(self.index, self.credential_file) as (address, transport):
             yield Query(SimpleApi(address, transport))
 
     @contextmanager
     def packages(self) -> Iterator[Store | RemotePackages]:
-        """What changes the packages that are here."""
+        """Yield what changes this place's packages."""
         if self.root is not None:
-            yield open_store(there(self.root))
+            yield open_store(existing(self.root))
             return
         from ppmctl.client.package_admin import RemotePackages
 
@@ -96,13 +95,12 @@ class Place:
             yield RemotePackages(address, transport)
 
 
-def pass_place(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options of `place_options`, as one argument: the Place that they mean."""
+def place_command(command: Callable[..., Answer]) -> Any:
+    """Give a command `--json` and the options of `place_options` as one argument, the Place; print its answer."""
 
     @functools.wraps(command)
-    def with_place(root: Path | None, index: str | None, credential_file: Path | None, **others: Any) -> int:
-        place = Place(root=volume_meant(root, index), index=index, credential_file=credential_file)
+    def with_place(root: Path | None, index: str | None, credential_file: Path | None, **others: Any) -> Answer:
+        place = Place(root=choose_volume(root, index), index=index, credential_file=credential_file)
         return command(place=place, **others)
 
-    decorated: Callable[..., int] = place_options(with_place)
-    return decorated
+    return place_options(answers(with_place))

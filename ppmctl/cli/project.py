@@ -1,4 +1,4 @@
-"""A project, as `ppmctl package show` prints it."""
+"""A project as `ppmctl package show` prints it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from ppmctl.client.query import Project
 from ppmctl.distributions.distribution import one_line
 
 
-def as_values(found: Project) -> dict[str, object]:
-    """It as `--json` has it."""
-    meta = found.metadata
+def as_values(project: Project) -> dict[str, object]:
+    """Return the project's JSON."""
+    meta = project.metadata
     return {
-        "name": found.page.name,
-        "status": found.page.status,
-        "status_reason": found.page.status_reason,
-        "version": str(found.release.version) if found.release is not None else None,
+        "name": project.page.name,
+        "status": project.page.status,
+        "status_reason": project.page.status_reason,
+        "version": str(project.release.version) if project.release is not None else None,
         "summary": meta.get("summary"),
         "requires_python": meta.get("requires_python"),
         "requires_dist": meta.get("requires_dist", []),
@@ -32,38 +32,36 @@ def as_values(found: Project) -> dict[str, object]:
                     for file in release.files
                 ],
             }
-            for release in found.page.releases
+            for release in project.page.releases
         ],
     }
 
 
-def show(found: Project) -> None:
-    """Print it for a person."""
-    meta = found.metadata
-    status = found.page.status + (f": {found.page.status_reason}" if found.page.status_reason else "")
-    said = [
-        ("Name", found.page.name),
-        ("Version", str(found.release.version) if found.release is not None else ""),
-        ("Summary", meta.get("summary") or ""),
-        ("Status", status if found.page.status != "active" else ""),
-        ("Python", meta.get("requires_python") or ""),
-        ("License", meta.get("license_expression") or meta.get("license") or ""),
-        ("Author", meta.get("author") or meta.get("author_email") or ""),
-        *((label, url) for label, url in meta.get("project_urls", {}).items()),
-        *(("Requires", needed) for needed in meta.get("requires_dist", [])),
+def show(project: Project) -> None:
+    """Print the project as text."""
+    values, meta = as_values(project), project.metadata
+    status = project.page.status + (f": {project.page.status_reason}" if project.page.status_reason else "")
+    fields = [
+        ("Name", project.page.name),
+        ("Version", values["version"]),
+        ("Summary", values["summary"]),
+        ("Status", status if project.page.status != "active" else None),
+        ("Python", values["requires_python"]),
+        ("License", values["license"]),
+        ("Author", values["author"]),
+        *meta.get("project_urls", {}).items(),
+        *(("Requires", requirement) for requirement in meta.get("requires_dist", [])),
     ]
-    output.fields([(one_line(label), one_line(text)) for label, text in said if text])
+    output.fields([(one_line(label), one_line(str(text))) for label, text in fields if text])
     output.data("")
-    output.table(
-        ("RELEASE", "UPLOADED", "FILES", "SIZE", ""),
-        [
-            (
-                str(release.version),
-                release.uploaded,
-                len(release.files),
-                None if release.size is None else output.Bytes(release.size),
-                f"yanked{f': {release.reason}' if release.reason else ''}" if release.is_yanked else "",
-            )
-            for release in found.page.releases
-        ],
-    )
+    rows = [
+        (
+            str(release.version),
+            release.uploaded,
+            len(release.files),
+            None if release.size is None else output.Bytes(release.size),
+            f"yanked{f': {release.reason}' if release.reason else ''}" if release.is_yanked else "",
+        )
+        for release in project.page.releases
+    ]
+    output.table(("RELEASE", "UPLOADED", "FILES", "SIZE", ""), rows)

@@ -24,54 +24,55 @@ from ppmctl.publishing.release_state import Wanted
 @click.argument("paths", metavar="[DIR|FILE]...", nargs=-1, type=click.Path(path_type=Path))
 @index_option
 @credential_option
-@click.option("--dry-run", is_flag=True, help="Build, check and compare; upload nothing. 1 if there is a conflict.")
+@click.option(
+    "--dry-run", is_flag=True, help="Build, check and compare, but upload nothing. Exits with 1 on a conflict."
+)
 @click.option(
     "--bump",
     metavar="major|minor|patch|pre|VERSION",
-    help="Raise the project's version first, and commit that once the files are in the index.",
+    help="Raise the project's version first, and commit the change when the files are in the index.",
 )
 @click.option(
-    "--changelog", is_flag=True, help="Make what is unreleased in the changelog the section of the version."
+    "--changelog", is_flag=True, help="Turn the changelog's unreleased section into the section of the version."
 )
-@click.option("--tag", is_flag=True, help="Tag the commit in git once the files are in the index.")
+@click.option("--tag", is_flag=True, help="Tag the commit in git when the files are in the index.")
 @click.option(
     "--skip-build",
     is_flag=True,
-    help="Build nothing: publish what DIR/dist has of the project's current version.",
+    help="Build nothing; publish the files of the project's current version that are in DIR/dist.",
 )
 @click.option(
     "--clean",
     is_flag=True,
-    help="Build a copy of the project without what earlier builds left in it; its folder is not written to.",
+    help="Build a copy of the project without the leftovers of earlier builds; writes nothing to its folder.",
 )
 @click.option(
     "--allow-packed",
     "allowed",
     metavar="GLOB",
     multiple=True,
-    help="Packed files that are right though they look like a secret, a cache or something forgotten.",
+    help="Packed files to accept although they look like a secret, a cache or a leftover. May be repeated.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Don't ask before the first upload; only a terminal is asked.")
+@click.option(
+    "-y", "--yes", is_flag=True, help="Do not ask before the first upload. Without a terminal, nothing is asked."
+)
 @json_option
 def publish(
     paths: tuple[Path, ...],
     index: str | None,
     credential_file: Path | None,
-    dry_run: bool,
     bump: str | None,
     changelog: bool,
     tag: bool,
-    skip_build: bool,
-    clean: bool,
-    allowed: tuple[str, ...],
     yes: bool,
     as_json: bool,
+    **how: Any,
 ) -> int:
-    """Publish each DIR, a project's folder, which is built, and each FILE, such as dist/*. Without one: this folder.
+    """Build and publish each DIR, a project's folder, and publish each FILE, such as dist/*. Default: this folder.
 
-    A file counts as published when the index shows it with the same sha256. One that is there already is left
-    alone, so the same command can be run again after it broke off; one that is there with other content stops
-    everything before the first byte. Prints a line for each file: what became of it, its name, its sha256.
+    A file is published when the index shows it with the same sha256. Files that the index has already are skipped, so
+    you can repeat a command that was interrupted; if the index has one with other content, nothing is uploaded.
+    Prints one line per file: the outcome, the name and the sha256.
     """
     report = Report()
     request: Request | None = None
@@ -80,11 +81,8 @@ def publish(
             index,
             credential_file,
             paths=paths or (Path(),),
-            dry_run=dry_run,
             release=Wanted(bump=bump, changelog=changelog, tag=tag) if bump or changelog or tag else None,
-            skip_build=skip_build,
-            clean=clean,
-            allowed=allowed,
+            **how,
         )
         for outcome in run(request, report, agree=lambda plan: _agree(plan, yes=yes)):
             if not as_json:
@@ -109,25 +107,25 @@ def _request(index: str | None, credential_file: Path | None, **how: Any) -> Req
     found = credential.find(target, file=credential_file, environ=environ, home=home)
     authorities = environ.get("TWINE_CERT") or None
     if authorities is not None and not Path(authorities).is_file():
-        raise UsageError(
-            f"TWINE_CERT names {authorities}, which is no file.", hint="It is a PEM file of authorities."
-        )
+        hint = "Set it to a PEM file of certificate authorities."
+        raise UsageError(f"TWINE_CERT names {authorities}, which is not a file.", hint=hint)
     return Request(address=target, credential=found, authorities=authorities, **how)
 
 
 def _agree(plan: Plan, *, yes: bool) -> None:
-    """Show what will be done; where somebody is there to say so, only once they have. PpmError if they say no."""
+    """Show the plan, and ask for confirmation on a terminal. Raise PpmError where it is denied."""
     new = [step.file for step in plan.new]
     if not output.stderr_is_terminal():
-        there = len(plan.steps) - len(new)
+        skipped = len(plan.steps) - len(new)
         amount = output.size(sum(file.size for file in new))
-        output.say(f"Uploading {output.count(len(new), 'file')}, {amount}{f'; {there} are there' if there else ''}")
+        ending = f"; {skipped} are in the index already" if skipped else ""
+        output.say(f"Uploading {output.count(len(new), 'file')}, {amount}{ending}")
         return
     rows = [(step.file.filename, step.state, output.Bytes(step.file.size)) for step in plan.steps]
     output.table(("FILE", "STATE", "SIZE"), rows, talk=True)
-    asked = not yes and sys.stdin is not None and sys.stdin.isatty()
-    if asked and not click.confirm(f"Upload {output.count(len(new), 'file')}?", err=True):
-        raise PpmError("Nothing was uploaded: it was not confirmed.", hint="--yes uploads without a question.")
+    can_ask = not yes and sys.stdin is not None and sys.stdin.isatty()
+    if can_ask and not click.confirm(f"Upload {output.count(len(new), 'file')}?", err=True):
+        raise PpmError("Nothing was uploaded: it was not confirmed.", hint="--yes uploads without asking.")
 
 
 def _json(request: Request | None, report: Report) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the commands share that issue a secret, and those that show credentials."""
+"""What the commands share that issue a secret or show credentials."""
 
 from __future__ import annotations
 
@@ -19,18 +19,14 @@ from ppmctl.errors import PpmError
 from ppmctl.secret import Secret
 
 
-def _end_of(_context: click.Context, _parameter: click.Parameter, duration: str | None) -> str | None:
-    """Return when something that lasts `duration` from now on is over; None for what lasts for ever.
-
-    Reject an empty one, so that an unset shell variable doesn't create a credential that never expires.
-    """
+def _expiry(_context: click.Context, _parameter: click.Parameter, duration: str | None) -> str | None:
+    # reject an empty one, so that an unset shell variable doesn't create a credential that never expires
     return None if duration is None else rights.expiry(duration)
 
 
-def _expires_option(about: str, otherwise: str) -> Callable[[Any], Any]:
-    """Return the option `--expires`, with what it is about, and what holds without it."""
-    shown = f"{about}: 45s, 10m, 12h or 90d. Without it {otherwise}."
-    return click.option("--expires", metavar="DURATION", callback=_end_of, help=shown)
+def _expires_option(about: str, default: str) -> Callable[[Any], Any]:
+    shown = f"{about}: {rights.DURATIONS}. Default: {default}."
+    return click.option("--expires", metavar="DURATION", callback=_expiry, help=shown)
 
 
 projects_option = click.option(
@@ -38,40 +34,40 @@ projects_option = click.option(
     "projects",
     metavar="GLOB",
     multiple=True,
-    help="Projects that a publisher may publish, such as 'acme-*'. May be repeated; without it all.",
+    help="Projects that a publisher may publish, such as 'acme-*'. May be repeated. Default: all.",
 )
-expires_option = _expires_option("How long it lets in", "for ever")
-more_time_option = _expires_option("How long it lets in from now on", "as long as before")
+expires_option = _expires_option("How long the credential is valid", "without end")
+more_time_option = _expires_option("How long the credential is valid from now on", "as long as before")
 
 
-def output_option(about: str = "the secret to FILE, one line user:secret,") -> Callable[[Any], Any]:
+def output_option(about: str = "the secret to FILE (one line, user:secret)") -> Callable[[Any], Any]:
     """Return the option `--output`: the file that a secret is written to."""
     return click.option(
         "--output",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
-        help=f"Write {about} in place of stdout. FILE is born with mode 0600.",
+        help=f"Write {about} instead of printing it. Creates FILE with mode 0600.",
     )
 
 
 @contextlib.contextmanager
 def secret_file(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """Yield what writes a line with a secret to the file `path`; without a path it does nothing.
+    """Yield a function that writes a line with a secret to the file `path`; without a path it does nothing.
 
-    The file is made before anything else, so that its owner is the user who types the command. A line is on the disk
-    when the call returns. Where the block fails, the file is removed: its secret would let nobody in.
+    The file is created before anything else, so that it belongs to the user who typed the command. When the call
+    returns, the line is on disk. If the block fails, the file is removed, because its secret is not valid.
     """
     if path is None:
         yield lambda _line: None
         return
-    descriptor, is_new = files.born(path)
+    descriptor, is_new = files.open_private(path)
 
     def write(line: str) -> None:
         try:
             os.write(descriptor, f"{line}\n".encode())
             os.fsync(descriptor)
         except OSError as exc:
-            hint = "Do it again with another file; an invite that was made is void then."
+            hint = "Run the command again with another file; that cancels an invite that was created."
             raise PpmError(f"{path} can't be written: {exc.strerror}.", hint=hint) from exc
 
     try:
@@ -87,26 +83,19 @@ def secret_file(path: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 def issue(path: Path | None, root: Path, make: Callable[..., Issued], name: str, **grant: Any) -> Answer:
-    """Have `make` issue the secret of `name` in the volume at `root`, and write it to `path`, or show it once."""
+    """Have `make` issue the secret of `name` in the volume at `root`, and write it to `path` or print it."""
     with secret_file(path) as write:
         issued = make(open_volume(root), actor(), name, deliver=lambda issued: write(issued.line), **grant)
-    told = described(issued.account)
-    return handed_over(
-        issued.account.access.as_values(),
-        "secret",
-        issued.secret,
-        path,
-        f"{told} The secret is in {path}, as user:secret."
-        if path
-        else f"{told} This is the secret; it is shown once:",
-    )
+    where = f"The secret is in {path}, as user:secret." if path else "This is the secret; it is shown only once:"
+    note = f"{described(issued.account)} {where}"
+    return handed_over(issued.account.access.as_values(), "secret", issued.secret, path, note)
 
 
-def handed_over(values: dict[str, Any], name: str, secret: Secret, path: Path | None, told: str) -> Answer:
-    """Return the answer that has a secret: below `name`, or the file that it is in; `told` is printed before it."""
+def handed_over(values: dict[str, Any], name: str, secret: Secret, path: Path | None, note: str) -> Answer:
+    """Return the answer with a secret as `name`, or with the file that has it; `note` is printed before it."""
 
     def show() -> None:
-        output.say(told)
+        output.say(note)
         if path is None:
             output.data(secret.reveal())
 
@@ -133,5 +122,5 @@ def table(accounts: Sequence[Account]) -> None:
 
 
 def listed(accounts: Sequence[Account]) -> Answer:
-    """Return the answer that has credentials in a table."""
+    """Return the answer with credentials in a table."""
     return Answer([each.as_values() for each in accounts], lambda: table(accounts))

@@ -17,11 +17,11 @@ from ppmctl.errors import PpmError
 @root_option
 @json_option
 def self_check(root: Path, as_json: bool) -> int:
-    """Try whether this release works here, before it is switched to: run it as the server's user.
+    """Check whether this release of ppm works on this machine, before you switch to it. Run it as the server's user.
 
-    It reads the settings (PPM_… variables and ROOT/ppm.yml), tries that the volume can be used (a server may run
-    meanwhile; its content stays as it is), and serves a temporary volume on a Unix socket, to which a probe is
-    uploaded and from which it is read back. Prints one line, and exits 0; or what failed, and exits 1.
+    Reads the settings (PPM_… variables and ROOT/ppm.yml), checks that the volume can be used (without changing it; a
+    server may be running), serves a temporary volume on a Unix socket, uploads a probe to it and reads it back.
+    Prints one line and exits with 0, or prints what failed and exits with 1.
     """
     from ppmctl.doctor import release_check
 
@@ -32,14 +32,14 @@ def self_check(root: Path, as_json: bool) -> int:
         log = exc.log if isinstance(exc, release_check.SelfCheckError) else ""
         if not as_json:
             if log:
-                output.say(f"What the server said:\n{log}")
+                output.say(f"The server's log:\n{log}")
             raise
-        output.error(exc)  # for people; the document has the log besides
-        said = {"ok": False, "message": exc.message, "hint": exc.hint, "log": log}
-        output.as_json({"version": __version__, "root": str(root), **said})
+        output.error(exc)  # as text; the JSON document also has the log
+        result = {"ok": False, "message": exc.message, "hint": exc.hint, "log": log}
+        output.as_json({"version": __version__, "root": str(root), **result})
         return exc.exit_code
     if as_json:
         output.as_json({"version": __version__, "root": str(volume.root), "ok": True})
     else:
-        output.data(f"ppm {__version__} works here: it can use {volume.root}, and served a probe as it was uploaded.")
+        output.data(f"ppm {__version__} works here: it can use {volume.root}, and it served a probe unchanged.")
     return 0

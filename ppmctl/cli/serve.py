@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.volume import find_volume, open_volume, root_option
+from ppmctl.cli.options import Answer
+from ppmctl.cli.volume import find_volume, open_volume, root_option, volume_command
 from ppmctl.errors import PpmError
 from ppmctl.server.settings import SETTINGS, ServerSettings, Setting, server_settings, settings_file
 
 
 def settings_options(about: Callable[[Setting], str], names: Collection[str] | None = None) -> Callable[[Any], Any]:
-    """Return the options of a server's settings, or of those with these names; `about` is the help of each."""
+    """Return the options for a server's settings, or for those with these names; `about` returns the help of each."""
 
     def give(command: Any) -> Any:
         for setting in reversed(SETTINGS):
@@ -40,25 +40,27 @@ def _about(setting: Setting) -> str:
 @click.command()
 @root_option
 @click.option(
-    "--first-credential", is_flag=True, help="Make a first admin where there is none, and print what to type."
+    "--first-credential",
+    is_flag=True,
+    help="Create a first admin if there is none, and print the commands to type.",
 )
 @settings_options(_about)
 def serve(root: Path, first_credential: bool, **flags: Any) -> None:
-    """Serve the index in the folder ROOT, which is made if it is not there.
+    """Serve the index in the folder ROOT, which is created if it is missing.
 
-    Each setting can also be given as a variable of the environment, or in ROOT/ppm.yml (see `ppmctl init`);
-    a flag wins over the variable, and that over the file. A socket that systemd passes is served in place of
+    Each setting can also be given as an environment variable, or in ROOT/ppm.yml (see `ppmctl init`); an option wins
+    over the variable, and the variable over the file. If systemd passes a socket, the server uses that instead of
     --host and --port.
     """
-    volume = find_volume(root)  # before its ppm.yml is read, which may be somebody else's too
+    volume = find_volume(root)  # as its owner, before its ppm.yml is read
     settings = server_settings(root, flags=flags)
     volume.prepare()
 
-    os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported; a uid without a name has none
+    os.environ.setdefault("HOME", "/")  # pypiserver needs it when it is imported; a uid without a name has none
     from ppmctl.access import credential_files, expiry, first_admin
     from ppmctl.server import gunicorn, systemd
 
-    credential_files.make_list(volume)
+    credential_files.ensure_htpasswd(volume)
     expiry.Pruner(volume).prune()
     manager = systemd.take(os.environ)
 
@@ -76,31 +78,31 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
 
 
 @click.command()
-@root_option
-@answers
+@volume_command
 def init(root: Path) -> Answer:
-    """Make a volume in the folder ROOT, with a ppm.yml that explains each setting."""
+    """Create a volume in the folder ROOT, with a ppm.yml that explains each setting."""
     from ppmctl import files
 
     volume = open_volume(root)
     made = files.create(volume.settings, settings_file().encode(), mode=0o644)
-    told = f"is there to be edited; ppmctl serve --root {root} serves it."
-    told = told if made else "was there already and stays as it is."
+    note = (
+        f"was created; edit it, then run: ppmctl serve --root {root}" if made else "exists already and is unchanged."
+    )
     value = {"root": volume.root, "settings": volume.settings, "made": made}
-    return Answer(value, lambda: output.say(f"{volume.settings} {told}"))
+    return Answer(value, lambda: output.say(f"{volume.settings} {note}"))
 
 
 @click.command()
-@root_option
-# what tells how a server is asked
-@settings_options(lambda _setting: "The server's, if it was started with one.", ("host", "port", "read_access"))
-@answers
+@settings_options(
+    lambda _setting: "The server's value, if it was started with this option.", ("host", "port", "read_access")
+)
+@volume_command
 def health(root: Path, **flags: Any) -> Answer:
-    """Try whether the server of the volume ROOT is healthy: run it beside the server, as its user.
+    """Check whether the server of the volume ROOT is healthy. Run it on the server's machine, as the server's user.
 
-    The server answers, a page can be had, and the volume can be written; each within a few seconds, and without a
-    credential. The server is found by its settings (PPM_… variables and ROOT/ppm.yml). Prints one line, and exits 0;
-    or what is wrong, and exits 1.
+    Checks, without a credential and within a few seconds each, that the server answers, that it returns a page, and
+    that the volume is writable. Finds the server by its settings (PPM_… variables and ROOT/ppm.yml). Prints one line
+    and exits with 0, or prints what is wrong and exits with 1.
     """
     from ppmctl.server import health
 
@@ -108,7 +110,7 @@ def health(root: Path, **flags: Any) -> Answer:
         volume = find_volume(root)
         health.check(server_settings(root, flags=flags))
     except PpmError as exc:
-        # one line, and 1 whatever it is: a container engine takes these two alone
+        # one line, and exit code 1 for every failure: a container engine allows no other
         raise PpmError(f"{exc.message} {exc.hint}".strip()) from exc
     return Answer(
         {"ok": True, "root": volume.root},
@@ -118,30 +120,30 @@ def health(root: Path, **flags: Any) -> Answer:
 
 def _print_commands(settings: ServerSettings, *, made: bool) -> None:
     volume = settings.volume
-    # a wildcard is no address to go to, and netrc knows the loopback
+    # a client can't connect to a wildcard, and netrc has the loopback names
     host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(settings.host, settings.host)
     url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    output.say(f"ppm serves {url}/ from {volume.root}")
-    output.say("")
+    output.say(f"ppm serves {url}/ from {volume.root}", "")
     if made:
-        output.say(f"The first credential, an admin's, is in {volume.first_credential} (user:secret),")
-        output.say(f"and for pip, uv and ppmctl in {volume.first_netrc}.")
-        output.say("")
-    netrc = f"NETRC={_short(volume.first_netrc)} " if volume.first_netrc.exists() else ""
-    output.say(f"publish    {netrc}{_ppmctl()} publish PROJECT_FOLDER --index {url}/")
-    output.say(f"install    {netrc}pip install --index-url {url}/simple/ NAME")
-    output.say(f"add a user {_ppmctl()} user add NAME --role publisher --root {_short(volume.root)}")
-    output.say("stop       Ctrl-C")
-    if settings.host not in ("127.0.0.1", "localhost", "::1"):
-        output.say("")
         output.say(
-            "Other machines reach this over plain HTTP: put TLS in front of it, or secrets can be read on the way."
+            f"The first credential, an admin's, is in {volume.first_credential} (user:secret),",
+            f"and for pip, uv and ppmctl in {volume.first_netrc}.",
+            "",
         )
-    output.say("")
-
-
-def _ppmctl() -> str:
-    return _short(Path(sys.argv[0])) if Path(sys.argv[0]).name == "ppmctl" else "ppmctl"
+    netrc = f"NETRC={_short(volume.first_netrc)} " if volume.first_netrc.exists() else ""
+    ppmctl = _short(Path(sys.argv[0])) if Path(sys.argv[0]).name == "ppmctl" else "ppmctl"
+    output.say(
+        f"publish    {netrc}{ppmctl} publish PROJECT_FOLDER --index {url}/",
+        f"install    {netrc}pip install --index-url {url}/simple/ NAME",
+        f"add a user {ppmctl} user add NAME --role publisher --root {_short(volume.root)}",
+        "stop       Ctrl-C",
+        "",
+    )
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+        output.say(
+            "Other machines reach this over plain HTTP, where secrets can be read: put TLS in front of it.",
+            "",
+        )
 
 
 def _short(path: Path) -> str:

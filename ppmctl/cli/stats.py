@@ -5,50 +5,47 @@ from __future__ import annotations
 import click
 
 from ppmctl import output
-from ppmctl.cli.options import Answer, answers
-from ppmctl.cli.package_source import Place, pass_place
+from ppmctl.cli.options import Answer
+from ppmctl.cli.package_source import Place, place_command
 from ppmctl.index.statistics import Statistics
 
 
 @click.command()
-@pass_place
-@answers
+@place_command
 def stats(place: Place) -> Answer:
-    """Count an index's projects, files and bytes, and what was uploaded in which month.
+    """Count an index's projects, files, bytes, and uploads per month.
 
-    Beside the volume (--root) also who uploaded, and from the audit what was changed and refused; over HTTP (--index)
-    of any index, with the right to read.
+    With --root also shows who uploaded, and what was changed and refused according to the audit. --index works with
+    any index that you may read.
     """
     with place.query() as query:
-        found = query.statistics()
-    return Answer(found.to_json(), lambda: _print(found))
+        statistics = query.statistics()
+    return Answer(statistics.to_json(), lambda: _print(statistics))
 
 
-def _print(found: Statistics) -> None:
-    size = "unknown" if found.size is None else output.Bytes(found.size)
-    output.fields([("Projects", len(found.holdings)), ("Files", found.files), ("Size", size)])
+def _print(statistics: Statistics) -> None:
+    size = "unknown" if statistics.size is None else output.Bytes(statistics.size)
+    output.fields([("Projects", len(statistics.holdings)), ("Files", statistics.files), ("Size", size)])
     for header, counts in (
-        (("MONTH", "UPLOADS"), found.uploads),
-        (("PUBLISHER", "UPLOADS"), found.publishers),
-        (("CHANGE", "TIMES"), found.changes),
-        (("REFUSED", "TIMES"), found.refused),
+        (("MONTH", "UPLOADS"), statistics.uploads),
+        (("PUBLISHER", "UPLOADS"), statistics.publishers),
+        (("CHANGE", "TIMES"), statistics.changes),
+        (("REFUSED", "TIMES"), statistics.refused),
     ):
         if counts:
             output.data("")
             output.table(header, sorted(counts.items()))
-    if found.holdings:
+    if statistics.holdings:
         output.data("")
-        output.table(
-            ("PROJECT", "LATEST", "RELEASES", "FILES", "SIZE", "UPLOADED"),
-            [
-                (
-                    holding.name,
-                    holding.version or None,
-                    holding.versions,
-                    holding.files,
-                    None if holding.size is None else output.Bytes(holding.size),
-                    holding.uploaded,
-                )
-                for holding in found.holdings
-            ],
-        )
+        rows = [
+            (
+                each.name,
+                each.version or None,
+                each.versions,
+                each.files,
+                None if each.size is None else output.Bytes(each.size),
+                each.uploaded,
+            )
+            for each in statistics.holdings
+        ]
+        output.table(("PROJECT", "LATEST", "RELEASES", "FILES", "SIZE", "UPLOADED"), rows)

@@ -1,4 +1,4 @@
-"""Where a command is to have its effect: the options of those that talk to an index, and `--on`."""
+"""The options that choose an index and its credential, and `--on`, which runs a command on another machine."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 index_option = click.option(
     "--index",
     metavar="NAME-OR-URL",
-    help="The index: its URL, with or without /simple/, or a section of ~/.pypirc. Without it that of the last"
+    help="The index: its URL, with or without /simple/, or a section of ~/.pypirc. Default: that of the last"
     " `ppmctl login`.  [env var: PPMCTL_INDEX]",
 )
 credential_option = click.option(
     "--credential-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="A file with the credential, one line user:secret. Without it: PPMCTL_USERNAME and PPMCTL_TOKEN,"
+    help="A file with the credential, one line user:secret. Default: PPMCTL_USERNAME and PPMCTL_TOKEN,"
     " TWINE_USERNAME and TWINE_PASSWORD, `ppmctl login`, ~/.pypirc, the keyring, ~/.netrc.",
 )
 
 
 class VolumeFolder(click.Path):
-    """A volume's folder, as `--root` names it: never this one by an empty name, of a variable that is not set."""
+    """A volume's folder. An empty name, from an unset shell variable, does not mean the current folder."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path, file_okay=False, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
-            self.fail("an empty name is no folder.", param, ctx)
+            self.fail("the name of the folder is empty.", param, ctx)
         return super().convert(value, param, ctx)
 
 
 class _On(click.Option):
-    """`--on`: the command with all else that was typed is run elsewhere, in place of here."""
+    """`--on`: run the command, with everything else that was typed, on another machine instead."""
 
     def handle_parse_result(
         self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
@@ -63,15 +63,15 @@ on_option = click.option(
     "--on",
     cls=_On,
     metavar="TARGET",
-    is_eager=True,  # what else was typed is for the ppmctl there to judge
+    is_eager=True,  # the other machine's ppmctl checks the other options
     expose_value=False,
-    help="Run it beside a volume elsewhere: ssh://[user@]host[:port] (ssh+sudo:// as root there), docker://container."
-    " --root is a folder there; files are those here.",
+    help="Run the command on another machine: ssh://[user@]host[:port] (ssh+sudo:// for root), docker://container."
+    " --root is a folder on that machine; other files are on this one.",
 )
 
 
 def _typed(command: click.Command, opts: Mapping[str, Any]) -> list[str | NamedFile]:
-    """What was typed for `command`, in one form that can't be taken for anything else."""
+    """Return what was typed for `command`, in one unambiguous form."""
     options: list[str | NamedFile] = []
     arguments: list[str | NamedFile] = []
     for parameter in command.params:
@@ -106,7 +106,7 @@ def _option(option: click.Option, value: Any) -> list[str | NamedFile]:
 
 
 def file_use(parameter: click.Parameter) -> Literal["read", "written"] | None:
-    """What becomes of the file that a parameter names; None where it names none, or a folder, which is there."""
+    """Return whether the file that a parameter names is read or written; None for a folder, or no path at all."""
     kind = parameter.type
     if isinstance(kind, click.File):
         return "read" if set(kind.mode) <= set("rbt") else "written"

@@ -13,18 +13,18 @@ from ppmctl import output
 from ppmctl.access import accounts, rights
 from ppmctl.access.expiry import Pruner
 from ppmctl.access.rights import ROLES
-from ppmctl.cli.options import Answer, answers
+from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.user_change import revoke
-from ppmctl.cli.volume import find_volume, open_volume, root_option, there
+from ppmctl.cli.volume import existing, find_volume, open_volume, volume_command
 from ppmctl.errors import PpmError, UsageError
 
 
 @click.group()
 def token() -> None:
-    """Create, list, revoke and prune tokens: credentials of a user for one purpose each, such as ops+laptop.
+    """Create, list and revoke tokens: credentials of a user for one purpose each, such as ops+laptop.
 
-    A token has no more right than its owner has at that moment.
+    A token never has more rights than its owner has now.
     """
 
 
@@ -37,52 +37,51 @@ token.add_command(revoke)
 @projects_option
 @expires_option
 @output_option()
-@answers
-@root_option
+@volume_command
 def create(name: str, output: Path | None, root: Path, **grant: Any) -> Answer:
-    """Create a token and print its secret, once: it is stored nowhere.
+    """Create a token and print its secret, which is not stored and is shown only once.
 
-    An owner that is not there yet comes with its first token, and goes with the last: without a secret of its own,
-    and with the rights that its tokens have together.
+    If OWNER does not exist, it is created with its first token and removed with its last. It has no secret of its
+    own, and the combined rights of its tokens.
     """
     return issue(output, root, accounts.create_token, name, **grant)
 
 
 @token.command("list")
 @click.argument("owner", required=False)
-@answers
-@root_option
+@volume_command
 def list_(owner: str | None, root: Path) -> Answer:
-    """List the tokens, or those of OWNER alone."""
-    volume = open_volume(there(root))
+    """List all tokens, or those of OWNER."""
+    volume = open_volume(existing(root))
     if owner is not None:
-        accounts.account(volume, owner)  # there is such a user
+        accounts.account(volume, owner)  # raises if there is no such user
     return listed([each for each in accounts.accounts(volume, owner=owner) if each.access.is_token])
 
 
 @token.command()
-@click.option("--every", metavar="DURATION", help="Go on, and do it again every 30s, 1m and so on, until a signal.")
-@answers
-@root_option
+@click.option(
+    "--every", metavar="DURATION", help=f"Repeat this until a signal, at this interval: {rights.DURATIONS}."
+)
+@volume_command
 def prune(every: str | None, root: Path) -> Answer:
-    """Take what has expired out of htpasswd: nginx knows no expiry.
+    """Remove expired credentials from htpasswd, because nginx does not know about expiry.
 
-    Also what stands there without an entry in access.yml, or is no hash that ppm knows. Where there is nothing to
-    take out nothing is written. A running server does it every 30 seconds, as do a host's ppm-prune.timer and the
-    service pruner of compose, which go on while no server runs.
+    Also removes lines without an entry in access.yml, and lines with an unknown kind of hash. Writes nothing if there
+    is nothing to remove. A running server does this every 30 seconds, and so do a host's ppm-prune.timer and the
+    compose service pruner, which also work while no server is running.
     """
     if every is not None and click.get_current_context().params["as_json"]:
-        raise UsageError("--json says what one run did; --every goes on.")
+        raise UsageError("--json prints the result of one run; --every never ends.")
     volume = find_volume(root)
     pruned: tuple[str, ...] = ()
     if every is not None:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())
-        Pruner(volume).run(every=rights.span(every).total_seconds(), stop=stop)
+        Pruner(volume).run(every=rights.parse_duration(every).total_seconds(), stop=stop)
     elif volume.credentials.is_dir():
         try:
             pruned = accounts.prune(volume)
         except OSError as exc:
-            raise PpmError(f"What has expired can't be taken out of {volume.htpasswd}: {exc.strerror}.") from exc
+            raise PpmError(f"Expired credentials can't be removed from {volume.htpasswd}: {exc.strerror}.") from exc
     return Answer({"pruned": pruned}, lambda: output.data(*pruned))

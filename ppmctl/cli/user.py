@@ -12,7 +12,7 @@ from ppmctl import output
 from ppmctl.access import accounts, declarative, first_admin, import_htpasswd, invite_exchange, invites
 from ppmctl.access.rights import ROLES
 from ppmctl.cli import user_change
-from ppmctl.cli.options import Answer, answers
+from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import (
     expires_option,
     handed_over,
@@ -23,14 +23,14 @@ from ppmctl.cli.secret_output import (
     secret_file,
     table,
 )
-from ppmctl.cli.volume import actor, open_volume, root_option, there
+from ppmctl.cli.volume import actor, existing, open_volume, volume_command
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 from ppmctl.index.layout import Volume
 
 
 @click.group()
 def user() -> None:
-    """Add, list, disable and remove users. Runs beside an index's volume; a running server sees it at once."""
+    """Add, list, change and remove users, on the machine that has the volume; a running server notices at once."""
 
 
 for command in (user_change.change, user_change.disable, user_change.enable, user_change.rotate, user_change.remove):
@@ -40,16 +40,15 @@ for command in (user_change.change, user_change.disable, user_change.enable, use
 @user.command()
 @click.argument("name")
 @click.option("--role", required=True, type=click.Choice(ROLES), help="What the user may do.")
-@click.option("--email", metavar="ADDRESS", help="The user's e-mail address, to be kept with it.")
+@click.option("--email", metavar="ADDRESS", help="The user's e-mail address.")
 @projects_option
 @expires_option
 @output_option()
-@answers
-@root_option
+@volume_command
 def add(name: str, email: str | None, output: Path | None, root: Path, **grant: Any) -> Answer:
-    """Add the user NAME and print the secret, once: it is stored nowhere.
+    """Add the user NAME and print the secret, which is not stored and is shown only once.
 
-    OWNER+PURPOSE is a token of OWNER, as `ppmctl token create` makes it.
+    OWNER+PURPOSE creates a token of OWNER, like `ppmctl token create`.
     """
     if "+" in name and email is not None:
         raise UsageError("A token has no e-mail address; its owner may have one.")
@@ -59,32 +58,31 @@ def add(name: str, email: str | None, output: Path | None, root: Path, **grant: 
 
 @user.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), help="What the user may do: makes one that is not there yet.")
-@click.option("--email", metavar="ADDRESS", help="The new user's e-mail address, to be kept with it.")
+@click.option("--role", type=click.Choice(ROLES), help="What the user may do; creates a user that does not exist.")
+@click.option("--email", metavar="ADDRESS", help="The new user's e-mail address.")
 @projects_option
 @expires_option
 @output_option("the code to FILE")
-@click.option("--withdraw", is_flag=True, help="Make the invite void that was made before.")
-@answers
-@root_option
+@click.option("--withdraw", is_flag=True, help="Cancel the user's open invite.")
+@volume_command
 def invite(name: str, output: Path | None, withdraw: bool, root: Path, **grant: Any) -> Answer:
-    """Print a code with which the user NAME gets a token of its own; it works once, and for 48 hours.
+    """Print a code with which the user NAME gets a token; it works once, within 48 hours.
 
-    The colleague types `ppmctl login URL --invite`; no secret travels. A user that is not there is made, with --role
-    and without a secret. A new invite makes an earlier one of that user void. --expires is about the user.
+    The user types `ppmctl login URL --invite`, so no secret is sent. With --role, a user that does not exist is
+    created without a secret. A new invite cancels an earlier one. --expires is about the user, not the code.
     """
     if withdraw:
         if output or any(grant.values()):
-            raise UsageError("--withdraw makes an invite void, and changes nothing else.")
-        return _withdraw(open_volume(there(root)), name)
+            raise UsageError("--withdraw only cancels an invite, and takes no other options.")
+        return _withdraw(open_volume(existing(root)), name)
     with secret_file(output) as write:
         volume = open_volume(root)
         _require_time(volume, name)
         made, code = invite_exchange.invite(volume, actor(), name, **grant)
         write(code.reveal())
-    told = f"{name} is invited until {made.expires}: ppmctl login URL --invite  asks for"
-    told += f" the code, once; it is in {output}." if output else " this code, once:"
-    return handed_over({"name": name, "expires": made.expires}, "code", code, output, told)
+    note = f"{name} is invited until {made.expires}: ppmctl login URL --invite  asks for"
+    note += f" the code, once; it is in {output}." if output else " this code, once:"
+    return handed_over({"name": name, "expires": made.expires}, "code", code, output, note)
 
 
 def _require_time(volume: Volume, name: str) -> None:
@@ -95,14 +93,13 @@ def _require_time(volume: Volume, name: str) -> None:
 
 
 def _withdraw(volume: Volume, name: str) -> Answer:
-    accounts.account(volume, name)  # there is such a user
+    accounts.account(volume, name)  # raises if there is no such user
     if not invite_exchange.withdraw(volume, actor(), name):
         raise PpmError(f"There is no open invite of {name!r}.", hint=f"ppmctl user show {name}")
-    return Answer({"withdrawn": name}, lambda: output.say(f"The invite of {name} is void."))
+    return Answer({"withdrawn": name}, lambda: output.say(f"The invite of {name} is cancelled."))
 
 
 @user.command()
-@root_option
 @click.option(
     "--host",
     "hosts",
@@ -110,86 +107,83 @@ def _withdraw(volume: Volume, name: str) -> Answer:
     multiple=True,
     help="The name of the index's host, for ROOT/netrc. May be repeated.",
 )
-@answers
+@volume_command
 def first(root: Path, hosts: tuple[str, ...]) -> Answer:
-    """Make a first admin where there is no admin, and print the path of the file that has the secret.
+    """Create a first admin if there is no admin, and print the path of the file that has the secret.
 
-    The file (user:secret) and ROOT/netrc are for the volume's owner alone. Where there is an admin nothing happens,
-    so it can be run again.
+    The file (user:secret) and ROOT/netrc are readable by the volume's owner only. If there is an admin, this does
+    nothing, so you can run it again.
     """
     volume = open_volume(root)
     made = first_admin.make(volume, actor(), hosts=hosts or first_admin.LOOPBACK)
-    paths = [path for path in [volume.first_credential] if path.exists()]
+    path = volume.first_credential if volume.first_credential.exists() else None
 
     def show() -> None:
-        output.say("The first admin was made; the secret is in:" if made else "There is an admin; nothing to do.")
-        output.data(*map(str, paths))
+        output.say("The first admin was created; the secret is in:" if made else "There is an admin; nothing to do.")
+        output.data(*([str(path)] if path else []))
 
-    return Answer({"made": made, "path": paths[0] if paths else None}, show)
+    return Answer({"made": made, "path": path}, show)
 
 
 @user.command("apply")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-@answers
-@root_option
+@click.option("--dry-run", is_flag=True, help="Print what would change, without changing anything.")
+@volume_command
 def apply_(file: Path, dry_run: bool, root: Path) -> Answer:
-    """Have the users and tokens that the list in FILE (- is stdin) declares, all of them or none.
+    """Create, change and remove users and tokens as the list in FILE (- for stdin) declares: all of them, or none.
 
     FILE is YAML or JSON: `users` and `tokens`, each a list of name, role, projects, expires, secret, state (present,
-    disabled, absent), and a user's email. It can be applied again: what is as it says stays untouched. A credential
-    that was made in another way is never changed by it, and one that the list does not name stays as it is.
+    disabled, absent), and a user's email. You can apply it again: what is as declared stays as it is. Credentials
+    that were created in another way, or that the list does not name, are never changed.
     """
-    wanted = declarative.parse(_text(file, "The list"))  # as who typed it, who may be root with a file of root's
+    wanted = declarative.parse(_text(file, "The list"))  # before a switch to the volume's owner, who may not read it
     done = declarative.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
-    told = [f"{each.name}: {each.what}" for each in done] or ["Everything is as the list says."]
-    return Answer(done, lambda: output.say(*told))
+    lines = [f"{each.name}: {each.what}" for each in done] or ["Everything is as declared; nothing to do."]
+    return Answer(done, lambda: output.say(*lines))
 
 
 def _text(file: Path, what: str) -> str:
-    """Return the text of the file, or of stdin. PpmError, without a part of it, where it can't be read."""
+    """Return the text of the file, or of stdin. Raise PpmError, which quotes nothing, where it can't be read."""
     try:
         with click.open_file(str(file), encoding="utf-8") as opened:  # - is stdin
             return str(opened.read())
     except OSError as exc:
         raise PpmError(f"{file} can't be read: {exc.strerror}.") from exc
     except UnicodeError:
-        raise PpmError(f"{what} is not UTF-8.") from None  # it would quote a part of it
+        raise PpmError(f"{what} is not UTF-8.") from None  # the cause quotes a part of it
 
 
 @user.command("list")
-@root_option
-@answers
+@volume_command
 def list_(root: Path) -> Answer:
     """List the users and their tokens, and what they may do."""
-    return listed(accounts.accounts(open_volume(there(root))))
+    return listed(accounts.accounts(open_volume(existing(root))))
 
 
 @user.command()
 @click.argument("name")
-@root_option
-@answers
+@volume_command
 def show(name: str, root: Path) -> Answer:
-    """Show the user or token NAME: what it may do now, and its tokens."""
-    volume = open_volume(there(root))
-    found = accounts.account(volume, name)
-    tokens = accounts.resting_on(volume, found)
-    told, shown = [], None
-    if invited := invites.waiting(volume, found.access):
-        is_open = invited.is_open(found.access)
-        shown = {"expires": invited.expires, "by": invited.by, "open": is_open}
-        what = "an open invite" if is_open else f"an invite that is held up while {name} is {found.state}"
-        told.append(f"{name} has {what}, made by {invited.by}, until {invited.expires}.")
-    if found.access.email:
-        told.append(f"{name} is <{found.access.email}>.")
-    if found.access.effective.role != found.access.role:
-        told.append(f"{name} is held to what its owner has: it is a {found.access.effective.role} now.")
+    """Show what the user or token NAME may do now, and its tokens."""
+    volume = open_volume(existing(root))
+    account = accounts.account(volume, name)
+    access, tokens = account.access, accounts.dependent_tokens(volume, account)
+    notes, invite = [], None
+    if invited := invites.pending(volume, access):
+        is_open = invited.is_open(access)
+        invite = {"expires": invited.expires, "by": invited.by, "open": is_open}
+        what = "an open invite" if is_open else f"an invite that does not work while {name} is {account.state}"
+        notes.append(f"{name} has {what}, made by {invited.by}, until {invited.expires}.")
+    if access.email:
+        notes.append(f"{name} is <{access.email}>.")
+    if access.effective.role != access.role:
+        notes.append(f"{name} is limited to its owner's rights: it is a {access.effective.role} now.")
 
     def print_all() -> None:
-        output.say(*told)
-        table([found, *tokens])
+        output.say(*notes)
+        table([account, *tokens])
 
-    value = {**found.as_values(), "tokens": [each.as_values() for each in tokens], "invite": shown}
+    value = {**account.as_values(), "tokens": [each.as_values() for each in tokens], "invite": invite}
     return Answer(value, print_all)
 
 
@@ -205,24 +199,23 @@ def show(name: str, root: Path) -> Answer:
     show_default=True,
     type=click.FloatRange(min=0.0),
     metavar="MS",
-    help="Refuse what costs more milliseconds of processor time per request.",
+    help="Refuse hashes that take more milliseconds of processor time per request.",
 )
-@click.option("--force", is_flag=True, help="Take those above the limit too.")
-@click.option("--dry-run", is_flag=True, help="Say what would be taken, and change nothing.")
-@answers
-@root_option
+@click.option("--force", is_flag=True, help="Also import hashes above the limit.")
+@click.option("--dry-run", is_flag=True, help="Print what would be imported, without changing anything.")
+@volume_command
 def import_(
     file: Path, role: str, projects: tuple[str, ...], limit: float, force: bool, dry_run: bool, root: Path
 ) -> Answer:
-    """Take the users of an htpasswd FILE (- is stdin), with the passwords that they have.
+    """Import the users of an htpasswd FILE (- for stdin) with their passwords.
 
-    Lines can be {SHA}, {SSHA}, apr1, md5-crypt, sha256- and sha512-crypt, bcrypt, or DES crypt. Each request makes
-    the hash again, in nginx and in the application: what that costs is said of each line. Exits with 1 if one was
-    refused; the others are taken.
+    Supports {SHA}, {SSHA}, apr1, md5-crypt, sha256-crypt, sha512-crypt, bcrypt and DES crypt. nginx and the
+    application compute the hash for each request, so the cost of each line is printed. Exits with 1 if a line was
+    refused; the others are imported.
     """
     lines = import_htpasswd.parse(_text(file, "The htpasswd file"))
     limit = float("inf") if force else limit
-    taken = import_htpasswd.take(
+    taken = import_htpasswd.import_users(
         open_volume(root), actor(), lines, role=role, projects=projects, limit=limit, dry_run=dry_run
     )
     noun = f"{'an' if role == 'admin' else 'a'} {role}"

@@ -9,11 +9,10 @@ import click
 
 from ppmctl import output
 from ppmctl.access import accounts, declarative
-from ppmctl.access.account import noun
 from ppmctl.access.rights import ROLES
-from ppmctl.cli.options import Answer, answers
+from ppmctl.cli.options import Answer, exclusive
 from ppmctl.cli.secret_output import described, issue, more_time_option, output_option, projects_option
-from ppmctl.cli.volume import actor, open_volume, root_option, there
+from ppmctl.cli.volume import actor, existing, open_volume, volume_command
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 
@@ -22,26 +21,25 @@ from ppmctl.index.layout import Volume
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), help="What the user or token may do from now on.")
 @projects_option
-@click.option("--all-projects", is_flag=True, help="A publisher of all projects from now on.")
+@click.option("--all-projects", is_flag=True, help="Allow a publisher to publish all projects.")
 @click.option("--email", metavar="ADDRESS", help="The user's e-mail address.")
-@answers
-@root_option
+@volume_command
 def change(
     name: str, role: str | None, projects: tuple[str, ...], all_projects: bool, email: str | None, root: Path
 ) -> Answer:
-    """Change what the user or token NAME may do. It keeps its secret; a user's tokens are held to it at once.
+    """Change the rights of the user or token NAME; the secret stays. A user's tokens are limited at once.
 
-    How long it lets in is changed by `enable --expires` and `rotate --expires`.
+    To change how long the credential is valid, use `enable --expires` or `rotate --expires`.
     """
     if projects and all_projects:
-        raise UsageError("--project names some projects, and --all-projects means all.", hint="Give one of them.")
+        raise exclusive("--project", "--all-projects")
     if role is None and not projects and not all_projects and email is None:
         raise UsageError(
-            "It is not said what is to change: --role, --project, --all-projects or --email.",
-            hint=f"How long it lets in: ppmctl user enable {name} --expires DURATION",
+            "Nothing to change: give --role, --project, --all-projects or --email.",
+            hint=f"To change how long it is valid: ppmctl user enable {name} --expires DURATION",
         )
     globs = projects or (() if all_projects else None)
-    volume = open_volume(there(root))
+    volume = open_volume(existing(root))
     had_admin = _has_admin(volume)
     changed = accounts.change(volume, actor(), name, role=role, projects=globs, email=email)
     return Answer(changed.as_values(), lambda: output.say(described(changed)), notes=_no_admin(volume, had_admin))
@@ -49,98 +47,84 @@ def change(
 
 @click.command()
 @click.argument("name")
-@answers
-@root_option
+@volume_command
 def disable(name: str, root: Path) -> Answer:
-    """Let the user or token NAME in no more, nor a user's tokens, from now on; `enable` takes it back."""
+    """Disable the user or token NAME, and a user's tokens, at once; `enable` undoes it."""
 
     def shut(volume: Volume) -> Iterable[str]:
         return dict.fromkeys([name, *accounts.disable(volume, actor(), name)])
 
-    return let_in_no_more(root, name, "disabled", shut, lambda each: f"{each} is disabled.")
+    return _shut_out(root, name, "disabled", shut)
 
 
 @click.command()
 @click.argument("name")
 @more_time_option
-@answers
-@root_option
+@volume_command
 def enable(name: str, expires: str | None, root: Path) -> Answer:
-    """Let the disabled user or token NAME in again, with the secret that it had; an expired one with --expires.
+    """Enable the disabled user or token NAME, and a user's tokens, with the same secret.
 
-    With --expires one that lets in already does so as long as that says. Tokens come back with their user.
+    With --expires, also one that has expired, or one that is enabled: it is valid for that time from now on.
     """
-    volume = open_volume(there(root))
+    volume = open_volume(existing(root))
     enabled = accounts.enable(volume, actor(), name, expires=expires)
-    others = accounts.resting_on(volume, enabled)
+    others = accounts.dependent_tokens(volume, enabled)
     back = [each.access.name for each in others if each.state == "active"]
-    told = [described(enabled), *(f"{each} is let in." for each in back)]
+    notes = [described(enabled), *(f"{each} is enabled." for each in back)]
     if enabled.state == "no secret" and not back:
         joins = "" if enabled.access.is_token else f"; ppmctl user invite {name}  gives a token"
-        told.append(f"It has no secret: ppmctl user rotate {name}  gives it one{joins}.")
-    return Answer(enabled.as_values(), lambda: output.say(*told))
+        notes.append(f"It has no secret: ppmctl user rotate {name}  gives it one{joins}.")
+    return Answer(enabled.as_values(), lambda: output.say(*notes))
 
 
 @click.command()
 @click.argument("name")
 @more_time_option
 @output_option()
-@answers
-@root_option
+@volume_command
 def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> Answer:
-    """Give the user or token NAME another secret, and print it, once. The old one lets nobody in any more."""
-    return issue(output, there(root), accounts.rotate, name, expires=expires)
+    """Give the user or token NAME a new secret, and print it, only once. The old one stops working."""
+    return issue(output, existing(root), accounts.rotate, name, expires=expires)
 
 
 @click.command()
 @click.argument("name")
-@answers
-@root_option
+@volume_command
 def remove(name: str, root: Path) -> Answer:
-    """Remove the user NAME and its tokens: from the next request on, their secrets let nobody in."""
-    return let_in_no_more(
-        root,
-        name,
-        "removed",
-        lambda volume: accounts.remove(volume, actor(), name),
-        lambda each: f"{each} is no {noun(each)} any more.",
-    )
+    """Remove the user NAME and its tokens; their secrets stop working at once."""
+    return _shut_out(root, name, "removed", lambda volume: accounts.remove(volume, actor(), name))
 
 
 @click.command()
 @click.argument("name", metavar="OWNER+PURPOSE")
-@answers
-@root_option
+@volume_command
 def revoke(name: str, root: Path) -> Answer:
-    """Revoke a token, and those that were made with it: from the next request on they let nobody in."""
+    """Revoke a token and the tokens that were made with it; they stop working at once."""
 
-    def revoked(volume: Volume) -> Iterable[str]:
+    def shut(volume: Volume) -> Iterable[str]:
         if "+" in name:
             return accounts.remove(volume, actor(), name)
-        accounts.account(volume, name)  # there is such a user
+        accounts.account(volume, name)  # raises if there is no such user
         hint = f"ppmctl user remove {name}  removes it with its tokens."
-        raise UsageError(f"{name!r} is a user, no token.", hint=hint)
+        raise UsageError(f"{name!r} is a user, not a token.", hint=hint)
 
-    return let_in_no_more(root, name, "revoked", revoked, lambda each: f"{each} is revoked.")
+    return _shut_out(root, name, "revoked", shut)
 
 
-def let_in_no_more(
-    root: Path, name: str, state: str, act: Callable[[Volume], Iterable[str]], told: Callable[[str], str]
-) -> Answer:
-    """Have `act` shut credentials out, `name` among them; the answer has their names below `state`."""
-    volume = open_volume(there(root))
-    declared, had_admin = declarative.given_back(volume, name), _has_admin(volume)
-    names = list(act(volume))
+def _shut_out(root: Path, name: str, state: str, shut: Callable[[Volume], Iterable[str]]) -> Answer:
+    """Have `shut` disable or remove `name` and what depends on it; return the answer with all names as `state`."""
+    volume = open_volume(existing(root))
+    declared, had_admin = declarative.overwrite_warning(volume, name), _has_admin(volume)
+    names = list(shut(volume))
     notes = [*_no_admin(volume, had_admin), *([declared] if declared else [])]
-    return Answer({state: names}, lambda: output.say(*map(told, names)), notes=notes)
+    return Answer({state: names}, lambda: output.say(*(f"{each} is {state}." for each in names)), notes=notes)
 
 
 def _has_admin(volume: Volume) -> bool:
-    found = accounts.accounts(volume)
-    return any(each.state == "active" and each.access.effective.role == "admin" for each in found)
+    return any(each.state == "active" and each.access.effective.role == "admin" for each in accounts.accounts(volume))
 
 
 def _no_admin(volume: Volume, had_admin: bool) -> list[str]:
-    """Return what to do if the last admin is let in no more: on the server another can be made."""
-    lacks = had_admin and not _has_admin(volume)
-    return ["No admin is let in any more: ppmctl user add NAME --role admin  makes one."] if lacks else []
+    """Return a warning if this command shut out the last admin."""
+    is_last = had_admin and not _has_admin(volume)
+    return ["There is no active admin any more: ppmctl user add NAME --role admin  creates one."] if is_last else []

@@ -1,17 +1,18 @@
-"""What the commands that run beside a volume share."""
+"""What the commands share that run on the machine that has the volume."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ppmctl.access import htpasswd
-from ppmctl.cli.options import volume_option
+from ppmctl.cli.options import Answer, answers, volume_option
 from ppmctl.cli.target import on_option
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
@@ -20,22 +21,27 @@ if TYPE_CHECKING:
     from ppmctl.access.account import Actor
     from ppmctl.index.store import Store
 
-_UID = os.getuid()  # before a command of root's goes on as the volume's owner
+_UID = os.getuid()  # before a command that root typed switches to the volume's owner
 _root_option = volume_option("The folder of the index's volume.", required=True)
 
 
 def root_option(command: Any) -> Any:
-    """Give a command `--root`, and `--on` to run it beside a volume elsewhere."""
+    """Give a command `--root`, and `--on` to run it on another machine."""
     return _root_option(on_option(command))
 
 
-def find_volume(root: Path) -> Volume:
-    """The volume at `root`, as it is. PpmError, with the remedy, where this process may not use what is there.
+def volume_command(command: Callable[..., Answer]) -> Any:
+    """Give a command `--root`, `--on` and `--json`, and print the answer that it returns."""
+    return root_option(answers(command))
 
-    Run by root on a volume that is another user's (`sudo ppmctl user add …` on a server), the command goes on
-    as that user: what it writes is then the server's to read and to lock.
+
+def find_volume(root: Path) -> Volume:
+    """Return the volume at `root`, unchanged. Raise PpmError, with the remedy, where this process may not use it.
+
+    Where root runs the command on another user's volume (`sudo ppmctl user add …` on a server), switch to that user,
+    so that the server can read and lock what the command writes.
     """
-    os.umask(0o022)  # a web server of another user reads packages and pages; what is secret has its own mode
+    os.umask(0o022)  # another user's web server reads packages and pages; secret files have modes of their own
     volume = Volume(root=root.absolute())
     if os.geteuid() == 0 and volume.root.is_dir():
         _become(volume.root.stat())
@@ -43,21 +49,21 @@ def find_volume(root: Path) -> Volume:
     return volume
 
 
-def there(root: Path) -> Path:
-    """`root`, which is a volume; PpmError where it is none: a folder that was mistyped is not made into one."""
-    is_one = True
-    with contextlib.suppress(PermissionError):  # whose it is, is said by what opens it
-        is_one = (root / "packages").is_dir()
-    if not is_one:
+def existing(root: Path) -> Path:
+    """Return `root`. Raise PpmError where it is not a volume, so that a mistyped folder is not made into one."""
+    is_volume = True
+    with contextlib.suppress(PermissionError):  # opening it explains who owns it
+        is_volume = (root / "packages").is_dir()
+    if not is_volume:
         raise PpmError(
             f"There is no volume at {root}.",
-            hint=f"Is it the right folder? To make one there: ppmctl init --root {root}",
+            hint=f"Is it the right folder? To create a volume there: ppmctl init --root {root}",
         )
     return root
 
 
 def open_volume(root: Path) -> Volume:
-    """The volume at `root`, made if it is not there, by the same user. PpmError where it can't be used."""
+    """Return the volume at `root`; create it if it is missing. Raise PpmError where it can't be used."""
     volume = find_volume(root)
     volume.prepare()
     return volume
@@ -71,7 +77,7 @@ def _become(owner: os.stat_result) -> None:
     try:
         try:
             user = pwd.getpwuid(owner.st_uid)
-            # its own group, as the server has it: that of the folder may be a web server's, which reads less
+            # the user's own group, as for the server; the folder's may be that of a web server with fewer rights
             group = user.pw_gid
             os.initgroups(user.pw_name, group)
         except KeyError:  # a uid without a name, as in containers
@@ -80,15 +86,15 @@ def _become(owner: os.stat_result) -> None:
         os.setuid(owner.st_uid)
     except PermissionError as exc:
         raise PpmError(
-            f"The volume belongs to uid {owner.st_uid}, and this is root without the right to go on as that user:"
-            f" run it as that user (in a container: --user {owner.st_uid}:{owner.st_gid})."
+            f"The volume belongs to uid {owner.st_uid}, and root may not switch to that user here: run the command as"
+            f" that user (in a container: --user {owner.st_uid}:{owner.st_gid})."
         ) from exc
 
 
 def open_store(root: Path) -> Store:
-    """The store of the volume at `root`; at the command's end the list of projects is written if it is old.
+    """Return the store of the volume at `root`; update an old list of projects when the command ends.
 
-    A server that runs beside hears of its own changes alone.
+    A running server notices only its own changes.
     """
     from ppmctl.index.store import Store
 
@@ -98,7 +104,7 @@ def open_store(root: Path) -> Store:
 
 
 def actor() -> Actor:
-    """The unix user who typed the command, also through sudo; from here, or from where `--on` says it was typed."""
+    """Return the unix user who typed the command, also with sudo, and the machine, also with `--on`."""
     from ppmctl.access.account import Actor
 
     try:

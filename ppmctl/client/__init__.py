@@ -1,1 +1,1 @@
-"""HTTP to an index, the credential it needs, and what a user has set up for it."""
+"""Requests to an index over HTTP, the credential for them, and the user's configuration of both."""

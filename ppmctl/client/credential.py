@@ -1,9 +1,9 @@
-"""The credential a client shows an index, and where it was found. What a server keeps is in `credentials.py`."""
+"""The credential that a client sends to an index, and the places where it is looked for."""
 
 from __future__ import annotations
 
 import netrc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 # In this order. Each message that asks for a credential ends with it.
 PLACES = (
     "A credential is looked for in: --credential-file FILE or PPMCTL_CREDENTIAL_FILE (one line, user:secret);"
-    " PPMCTL_USERNAME and PPMCTL_TOKEN; TWINE_USERNAME and TWINE_PASSWORD; what `ppmctl login` put into the keyring"
-    " or a netrc; the index's section in ~/.pypirc; the keyring, for the user that section or TWINE_USERNAME names;"
+    " PPMCTL_USERNAME and PPMCTL_TOKEN; TWINE_USERNAME and TWINE_PASSWORD; the keyring or netrc that `ppmctl login`"
+    " wrote to; the index's section in ~/.pypirc; the keyring, for the user of that section or of TWINE_USERNAME;"
     " ~/.netrc."
 )
-# Whatever runs somebody else's code (a build) is not handed these.
+# Programs that run other people's code (a build) do not get these.
 SECRET_VARIABLES = ("PPMCTL_CREDENTIAL_FILE", "PPMCTL_TOKEN", "TWINE_PASSWORD")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
-    """A user's name, the secret, and the place that both were found in, in words."""
+    """A user's name and secret; `source` is the place that both come from, in words."""
 
     username: str
     secret: Secret
@@ -38,10 +38,9 @@ class Credential:
 
 
 def find(address: Address, *, file: Path | None, environ: Mapping[str, str], home: Path) -> Credential | None:
-    """The credential for the index at `address`: the first that PLACES has, or None.
+    """Return the credential for the index at `address`: the first in the order of PLACES, or None.
 
-    CredentialError where a place that was meant (a file, half a pair of PPMCTL_ variables, a .netrc) can't be
-    read; the message never has a part of what stands there.
+    Raise CredentialError if a file can't be read or half of a pair is missing; the message quotes nothing of them.
     """
     if file is None and environ.get("PPMCTL_CREDENTIAL_FILE"):
         file = Path(environ["PPMCTL_CREDENTIAL_FILE"])
@@ -51,23 +50,19 @@ def find(address: Address, *, file: Path | None, environ: Mapping[str, str], hom
 
 
 def everywhere(address: Address, *, environ: Mapping[str, str], home: Path) -> Iterator[Credential]:
-    """Each place's credential for the index, files named for the purpose aside, in the order of PLACES.
-
-    A place is read when it is its turn; CredentialError as for `find`.
-    """
-    yield from _there(from_environment(environ))
-    yield from _there(from_login(address, environ, home))
-    yield from _there(_from_section(address))
-    yield from _there(_from_keyring(address, environ))
-    yield from _there(_from_netrc(address, environ, home))
-
-
-def _there(found: Credential | None) -> tuple[Credential, ...]:
-    return () if found is None else (found,)
+    """Yield the credentials of PLACES without the first, each read only when its turn comes. Raise as `find` does."""
+    places: tuple[Callable[[], Credential | None], ...] = (
+        lambda: from_environment(environ),
+        lambda: from_login(address, environ, home),
+        lambda: _from_section(address),
+        lambda: _from_keyring(address, environ),
+        lambda: _from_netrc(address, user_dirs.netrc(environ, home)),
+    )
+    yield from filter(None, (read() for read in places))
 
 
 def from_file(path: Path) -> Credential:
-    """The credential in a file of one line, user:secret."""
+    """Return the credential in a file of one line, user:secret."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as exc:
@@ -82,29 +77,28 @@ def from_file(path: Path) -> Credential:
 
 
 def from_environment(environ: Mapping[str, str]) -> Credential | None:
-    """The credential in PPMCTL_USERNAME and PPMCTL_TOKEN, or else in TWINE_USERNAME and TWINE_PASSWORD."""
-    username, token = environ.get("PPMCTL_USERNAME"), environ.get("PPMCTL_TOKEN")
-    if bool(username) != bool(token):
-        is_set, missing = ("PPMCTL_USERNAME", "PPMCTL_TOKEN") if username else ("PPMCTL_TOKEN", "PPMCTL_USERNAME")
-        raise CredentialError(f"{is_set} is set, but not {missing}.", hint="Set both, or neither.")
+    """Return the credential in PPMCTL_USERNAME and PPMCTL_TOKEN, or else in TWINE_USERNAME and TWINE_PASSWORD."""
     for user_variable, secret_variable in (("PPMCTL_USERNAME", "PPMCTL_TOKEN"), ("TWINE_USERNAME", "TWINE_PASSWORD")):
         username, secret = environ.get(user_variable), environ.get(secret_variable)
-        # twine's pair may be half set by right: its other half can be in a keyring
         if username and secret:
             source = f"{user_variable} and {secret_variable}"
             return Credential(username=username, secret=Secret(secret), source=source)
+        # half of twine's pair is no mistake: the other half can be in a keyring
+        if (username or secret) and user_variable == "PPMCTL_USERNAME":
+            is_set, missing = (user_variable, secret_variable) if username else (secret_variable, user_variable)
+            raise CredentialError(f"{is_set} is set, but not {missing}.", hint="Set both, or neither.")
     return None
 
 
 def from_login(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:
-    """The credential that `ppmctl login` kept for the index, if somebody is logged in there."""
+    """Return the credential that `ppmctl login` stored for the index, or None."""
     login = login_store.read(environ, home).at(address.base)
     if login is None:
         return None
     for service in login.keyring[:1]:
         if secret := keyring_store.find(service, login.username):
             return Credential(username=login.username, secret=Secret(secret), source="the keyring")
-    return None if login.netrc is None else _in_netrc(address, Path(login.netrc))
+    return None if login.netrc is None else _from_netrc(address, Path(login.netrc))
 
 
 def _from_section(address: Address) -> Credential | None:
@@ -115,12 +109,9 @@ def _from_section(address: Address) -> Credential | None:
 
 
 def _from_keyring(address: Address, environ: Mapping[str, str]) -> Credential | None:
-    """What is in the keyring as twine has it: under the URL of uploads, for a user who is named elsewhere."""
-    named = address.section.username if address.section is not None else None
-    username = environ.get("TWINE_USERNAME") or named
-    if not username:
-        return None
-    if not keyring_store.is_there():
+    """Return the credential that twine uses: its keyring service is the upload URL."""
+    username = environ.get("TWINE_USERNAME") or (address.section.username if address.section is not None else None)
+    if not username or not keyring_store.is_available():
         return None
     for service in dict.fromkeys((address.upload, address.upload.rstrip("/"), f"{address.base}/legacy/")):
         if secret := keyring_store.find(service, username):
@@ -128,25 +119,21 @@ def _from_keyring(address: Address, environ: Mapping[str, str]) -> Credential | 
     return None
 
 
-def _from_netrc(address: Address, environ: Mapping[str, str], home: Path) -> Credential | None:
-    return _in_netrc(address, user_dirs.netrc(environ, home))
-
-
-def _in_netrc(address: Address, path: Path) -> Credential | None:
+def _from_netrc(address: Address, path: Path) -> Credential | None:
     try:
-        found = netrc.netrc(str(path)).authenticators(address.host)
+        entry = netrc.netrc(str(path)).authenticators(address.host)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeError, netrc.NetrcParseError) as exc:
         raise CredentialError(f"{path} can't be read: {_why(exc)}.") from None  # the error quotes the file
-    if found is None or not found[0] or not found[2]:
+    if entry is None or not entry[0] or not entry[2]:
         return None
-    return Credential(username=found[0], secret=Secret(found[2]), source=f"{path}, machine {address.host}")
+    return Credential(username=entry[0], secret=Secret(entry[2]), source=f"{path}, machine {address.host}")
 
 
 def _why(exc: Any) -> str:
     if isinstance(exc, netrc.NetrcParseError):
-        return f"its line {exc.lineno} makes no sense"
+        return f"line {exc.lineno} is invalid"
     if isinstance(exc, UnicodeError):
         return "it is not UTF-8 text"
     return str(exc.strerror or type(exc).__name__)

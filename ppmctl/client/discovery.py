@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 
 def discover(address: Address, transport: Transport) -> Offer | None:
-    """Return what the index at `address` offers; None if it has no such document, and so is not one of ppm's.
+    """Return what the index offers, or None if it has no discovery document, so that ppm does not serve it.
 
-    The request needs no credential: pass a transport without one. Raise Unreachable and PpmError as
-    `Transport.request` does, and Unavailable if the index may answer in a moment: that must not pass for "none".
+    The request needs no credential: pass a transport without one. A busy index raises Unavailable.
     """
     try:
         answer = transport.ask("GET", f"{address.base}{PATH}", headers={"Accept": "application/json"})

@@ -1,4 +1,4 @@
-"""One HTTP request to an index and its answer; a failure as its cause and what to do. Nothing is repeated here."""
+"""Send one HTTP request to an index, and explain a failure. Retries are in `retry`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urldefrag, urljoin
 
@@ -25,21 +26,22 @@ CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
 
 _PORTS = {"http": 80, "https": 443}
-_LONGEST = 500  # characters of what an index says that are shown
+_LONGEST = 500  # characters of an index's text that are shown
 _CHUNK = 1 << 16  # bytes
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # each in place of all others, as requests has it
-_MAX_ANSWER = 128 << 20  # bytes; the list of projects of the largest index there is has a third of it
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # as in requests: the first replaces all other authorities
+_MAX_ANSWER = 128 << 20  # bytes; the list of projects of the public index has a third of that
 _MAX_REFUSAL = 1 << 20
 _MAX_REDIRECTS = 5
 
+ASK_ADMIN = "Ask an administrator of the index, or use another credential."
 
-# Answers after which the same request may work in a moment: the server is busy, restarting or being repaired.
+# Statuses after which the same request may work in a moment: the server is busy, restarting or being repaired.
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What an index answered. `location` is where a redirect points, absolute, or ""; header names are lower case."""
+    """An answer. `location` is the absolute URL of a redirect, or ""; names of headers are in lower case."""
 
     url: str
     status: int
@@ -50,24 +52,24 @@ class Answer:
 
     @property
     def content_type(self) -> str:
-        """The media type alone, in lower case."""
+        """The media type without parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def retry_after(self) -> str:
-        """When to come back, as the answer has it; ""."""
+        """The header Retry-After, or ""."""
         return self.headers.get("retry-after", "").strip()
 
     @property
     def says(self) -> str:
-        """Why, in the index's words: the first line of a text body, or the reason of the status line."""
+        """The index's own explanation: the first line of a text body, or the reason of the status line."""
         text = self.body[:4096].decode("utf-8", "replace").strip() if self.content_type == "text/plain" else ""
-        said = (text or self.reason or "no reason given").splitlines()[0]
-        return "".join(character for character in said if character.isprintable())[:_LONGEST].rstrip(".")
+        line = (text or self.reason or "no reason given").splitlines()[0]
+        return "".join(character for character in line if character.isprintable())[:_LONGEST].rstrip(".")
 
     @property
     def values(self) -> dict[str, Any]:
-        """The JSON object of a 200 or 201; empty where the answer is something else."""
+        """The JSON object of a 200 or 201; empty for every other answer."""
         try:
             values = json.loads(self.body) if self.status in (200, 201) else None
         except (ValueError, RecursionError):
@@ -76,10 +78,10 @@ class Answer:
 
 
 class Transport:
-    """Requests with the credential for one index, or with none. No other server is shown the credential."""
+    """Sends requests with the credential for one index, or without one. No other server gets the credential."""
 
     def __init__(self, credential: Credential | None, home: str, *, ca: str | None = None) -> None:
-        """`home` is the URL of the index, "" for none; `ca` a file of authorities to trust in place of the usual."""
+        """`home` is the URL of the index, or ""; `ca` is a file of authorities to trust instead of the usual ones."""
         import requests
 
         self.credential = credential
@@ -92,11 +94,11 @@ class Transport:
             self._session.mount("https://", _trusting_the_system())
 
     def is_home(self, url: str) -> bool:
-        """Whether a request to `url` goes to the server of the index."""
+        """Return whether a request to `url` goes to the server of the index."""
         return bool(self._home) and origin(url) == origin(self._home)
 
     def _authenticate(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # Set also where there is no credential: requests would go and read a .netrc by itself.
+        # Set even without a credential: otherwise requests reads a .netrc by itself.
         from requests.auth import HTTPBasicAuth
 
         if self.credential is None or not self.is_home(request.url or ""):
@@ -114,21 +116,20 @@ class Transport:
         data: Any = None,
         read_timeout: float = READ_TIMEOUT,
     ) -> Answer:
-        """Send one request and read the whole answer, whatever its status.
+        """Send one request and return the whole answer, whatever its status.
 
-        Unreachable where none came; PpmError where it is of no use to try again (TLS, proxy, a bad URL), or it has no
-        end in sight.
+        Raise Unreachable if no answer came, PpmError if a retry can't help (TLS, a proxy, a bad URL, a huge answer).
         """
         try:
             with self._send(method, url, read_timeout, headers=headers, data=data) as response:
                 return _answer(response, url, body=_read(response, url, _MAX_ANSWER))
-        except OSError as exc:  # as all of requests' are, and what it says of a list of authorities that is not there
+        except OSError as exc:  # the base of requests' errors, and the error for a missing file of authorities
             raise explain(exc, url) from exc
 
     def receive(self, url: str, sink: Callable[[bytes], object], *, read_timeout: float = READ_TIMEOUT) -> Answer:
-        """GET `url` and hand the body of a 200 to `sink`, as it comes; of other answers it is kept.
+        """GET `url` and pass the body of a 200 to `sink` in pieces; any other answer is returned with its body.
 
-        Unreachable where no answer came or it broke off; PpmError as for `request`.
+        Raise Unreachable if no answer came or it broke off, PpmError as `request` does.
         """
         import requests
 
@@ -149,29 +150,29 @@ class Transport:
         )
 
     def ask(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, values: Any = None) -> Answer:
-        """Send one request, with `values` as JSON; the answer as of `checked`."""
+        """Send one request, with `values` as JSON, and return the answer as `checked` does."""
         data = None if values is None else json.dumps(values)
         if data is not None:
             headers = {"Content-Type": "application/json", **(headers or {})}
         return self.checked(self.request(method, url, headers=headers, data=data))
 
     def checked(self, answer: Answer, what: str = "") -> Answer:
-        """Return `answer`, or raise what its status means whatever was asked: CredentialError for a 401 or 403 of
-        the index, Unavailable for PASSING (as of `failed`)."""
+        """Return `answer`, or raise the error for a status that means the same to every request.
+
+        CredentialError for a 401 or 403 from the index; Unavailable for PASSING. `what` is that of `failed`.
+        """
         if answer.status in (401, 403) and self.is_home(answer.url):
             raise denied(answer, self.credential, base=self._home)
         if answer.status in PASSING:
-            raise failed(answer, what)
+            error = failed(answer, what, hint="Try again in a moment; the index's own log may give the reason.")
+            raise Unavailable(error.message, hint=error.hint, retry_after=answer.retry_after)
         return answer
 
     @staticmethod
     def followed(
         url: str, send: Callable[[str], Answer], *, may_follow: Callable[[str], bool] = lambda _location: True
     ) -> Answer:
-        """Send a request to `url` and to where its answers point; the first answer that is not followed.
-
-        PpmError for a circle, and for a redirect from HTTPS to HTTP.
-        """
+        """Follow redirects if `may_follow`, and return the last answer. Raise PpmError for a circle or plain HTTP."""
         for _ in range(_MAX_REDIRECTS + 1):
             answer = send(url)
             if not answer.location or not may_follow(answer.location):
@@ -179,7 +180,7 @@ class Transport:
             if origin(url)[0] == "https" and origin(answer.location)[0] != "https":
                 raise PpmError(f"{url} redirects to plain HTTP: {answer.location}.")
             url = answer.location
-        raise PpmError(f"{url} redirects over and over.")
+        raise PpmError(f"{url} redirects too many times.")
 
     def __enter__(self) -> Self:
         return self
@@ -189,28 +190,28 @@ class Transport:
 
 
 def authorities(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Where the certificate authorities that are trusted stand, and by whose word."""
+    """Return the path of the trusted certificate authorities, and the variable that sets it, or a description."""
     for variable in (*_CA_VARIABLES, "SSL_CERT_FILE", "SSL_CERT_DIR"):
         if value := environ.get(variable):
             return value, variable
     import ssl
 
     paths = ssl.get_default_verify_paths()
-    return paths.cafile or paths.capath or paths.openssl_cafile, "this system, and those that certifi has"
+    return paths.cafile or paths.capath or paths.openssl_cafile, "this system, and certifi"
 
 
 def proxy(url: str) -> str | None:
-    """The proxy that a request to `url` goes through, by the environment; it may have a credential in it."""
+    """Return the proxy for a request to `url` by the environment, or None; its URL may hold a credential."""
     from requests.utils import get_environ_proxies, select_proxy
 
-    found: str | None = select_proxy(url, get_environ_proxies(url))
-    return found
+    selected: str | None = select_proxy(url, get_environ_proxies(url))
+    return selected
 
 
 def _trusting_the_system() -> requests.adapters.HTTPAdapter:
-    """What makes requests trust, beside the authorities that certifi has, those that this machine was told to trust.
+    """Return an adapter that trusts the authorities of this system too, as pip and curl do.
 
-    pip and curl do; a company's own authority is there. SSL_CERT_FILE and SSL_CERT_DIR count, as OpenSSL has it.
+    SSL_CERT_FILE and SSL_CERT_DIR replace those of the system, as in OpenSSL.
     """
     from requests.adapters import HTTPAdapter
 
@@ -225,7 +226,7 @@ def _trusting_the_system() -> requests.adapters.HTTPAdapter:
 
 @cache
 def _system_context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
-    """Return what has the authorities of this system, which takes 20 ms to load."""
+    """Load the authorities of this system, which takes 20 ms; the arguments are only keys of the cache."""
     from urllib3.util.ssl_ import create_urllib3_context
 
     context = create_urllib3_context()
@@ -234,8 +235,8 @@ def _system_context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """The scheme, host and port that a request to `url` goes to; PpmError where it can go nowhere."""
-    # Read by what makes the connections: of "http://a\@b/" others say that the host is b, and it is a that is asked.
+    """Return the scheme, host and port that a request to `url` goes to. Raise PpmError if `url` has none."""
+    # The parser of the library that connects: for "http://a\@b/" it connects to a, and other parsers return b.
     from urllib3.exceptions import LocationParseError
     from urllib3.util import parse_url
 
@@ -250,44 +251,38 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def absolute(base: str, target: str) -> str:
-    """The URL that `target` means on what came from `base`, without a fragment; PpmError where it means none."""
+    """Return the URL of the link `target` on the page `base`, without a fragment. Raise PpmError if it is invalid."""
     try:
         url, _fragment = urldefrag(urljoin(base, target))
     except ValueError as exc:
-        raise PpmError(f"{base} names what is not a URL: {target[:_LONGEST]!r}.") from exc
-    # as requests sends it, and a terminal may see it
+        raise PpmError(f"{base} has a link that is not a URL: {target[:_LONGEST]!r}.") from exc
+    # quoted as requests does, and safe to print on a terminal
     return "".join(
         letter if letter.isprintable() and letter != " " else quote(letter, errors="replace") for letter in url
     )
 
 
 def failed(answer: Answer, what: str = "", *, hint: str = "") -> PpmError:
-    """The error for an answer that is of no use; Unavailable where the same request may work in a moment.
+    """Return the error for an answer that the caller can't use.
 
-    `what` is what failed, such as "x.whl was refused"; if it is left out, the error names the URL.
+    `what` is what failed, such as "x.whl was refused"; by default the error names the URL.
     """
-    said = f"{what} ({answer.status})" if what else f"{answer.url} answered {answer.status}"
-    if answer.status not in PASSING:
-        return PpmError(f"{said}: {answer.says}.", hint=hint)
-    hint = "Try again in a moment; the index's own log may say why."
-    return Unavailable(f"{said}: {answer.says}.", hint=hint, retry_after=answer.retry_after)
+    failure = f"{what} ({answer.status})" if what else f"{answer.url} answered {answer.status}"
+    return PpmError(f"{failure}: {answer.says}.", hint=hint)
 
 
 def denied(answer: Answer, credential: Credential | None, *, base: str) -> CredentialError:
-    """What a 401 or 403 from the index at `base` means for whoever sent `credential`."""
+    """Return the error for a 401 or 403 from the index at `base`; `credential` is the one that was sent."""
     if credential is None:
         return CredentialError(f"The index at {base} asks for a credential, and none was found.", hint=PLACES)
     who = f"{credential.username!r} (from {credential.source})"
-    if answer.status == 401:
-        because = ": it has expired" if "has expired" in answer.says else ""
-        wrong = "" if because else "It is wrong, expired, disabled or removed. "
-        return CredentialError(
-            f"The index at {base} does not accept the credential of {who}{because}.",
-            hint=f"{wrong}Ask an administrator of the index for an invite or another token (ppmctl user list there).",
-        )
+    if answer.status == 403:
+        return CredentialError(f"The index at {base} does not allow this to {who}: {answer.says}.", hint=ASK_ADMIN)
+    is_expired = "has expired" in answer.says
     return CredentialError(
-        f"The index at {base} does not allow this to {who}: {answer.says}.",
-        hint="Ask an administrator of the index, or use another credential.",
+        f"The index at {base} does not accept the credential of {who}{': it has expired' if is_expired else ''}.",
+        hint=f"{'' if is_expired else 'It is wrong, expired, disabled or removed. '}Ask an administrator of the index"
+        " for an invite or another token (on its machine: ppmctl user list).",
     )
 
 
@@ -304,11 +299,9 @@ def _answer(response: requests.Response, url: str, *, body: bytes) -> Answer:
 
 
 def _read(response: requests.Response, url: str, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
+    body = BytesIO()
     for piece in response.iter_content(_CHUNK):
-        size += len(piece)
-        if size > limit:
+        body.write(piece)
+        if body.tell() > limit:
             raise PpmError(f"{url} answered with more than {limit >> 20} MB.", hint="Is it the URL of an index?")
-        pieces.append(piece)
-    return b"".join(pieces)
+    return body.getvalue()

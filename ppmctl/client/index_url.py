@@ -1,4 +1,4 @@
-"""Which index is meant: a URL as people write it, or the name of a section in ~/.pypirc → its URLs."""
+"""Resolve the URL of an index, or the name of a section of ~/.pypirc, to the URLs of the index."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ppmctl.files import whose
 from ppmctl.secret import Secret
 
 VARIABLE = "PPMCTL_INDEX"
-# Hosts, with spaces between, that plain HTTP is right for: nobody but the two ends is on the network in between.
+# Hosts, separated by spaces, that plain HTTP is safe for: nobody else is on the network in between.
 TRUSTED = "PPMCTL_TRUSTED_HOST"
 
 _PORTS = {"http": 80, "https": 443}
-# No space, quote or control character: a URL is written into other programs' configuration as it stands.
+# No space, quote or control character: a URL is written into the configuration of other programs.
 _URL = re.compile(r"https?://[^\s\"'<>\\^`{|}\x00-\x1f\x7f]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A section of a .pypirc. `repository` is the URL that twine uploads to; `source` says where it stands."""
+    """A section of a .pypirc. `repository` is the URL that twine uploads to; `source` is the file and section."""
 
     name: str
     repository: str | None
@@ -38,7 +38,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where an index is. `base` has no slash at its end; `section` is the one in .pypirc that is about it.
+    """The URLs of an index. `base` has no slash at its end; `section` is the section of .pypirc for it.
 
     `others` are the names of that file's other sections. `is_trusted`: PPMCTL_TRUSTED_HOST has the host.
     """
@@ -51,7 +51,7 @@ class Address:
 
     @property
     def simple(self) -> str:
-        """The URL of the list of projects; it ends with a slash."""
+        """The URL of the list of projects, with a slash at its end."""
         return f"{self.base}/simple/"
 
     @property
@@ -65,17 +65,17 @@ class Address:
 
     @property
     def is_overheard(self) -> bool:
-        """Whether a credential that is sent there may be read on the way."""
+        """Whether others may read a credential on its way to the index."""
         return not (self.is_encrypted or self.is_loopback or self.is_trusted)
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the index is on this machine: nobody in between can listen."""
+        """Whether the index is on this machine."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address, in lower case, is this machine's own for itself."""
+    """Return whether a host's name or address, in lower case, is that of this machine for itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -90,72 +90,38 @@ def resolve(
     cwd: Path | None = None,
     by: Literal["--index", "URL"] = "--index",
 ) -> Address:
-    """The index that `index` names, or else what `said` finds: a URL, or a section's name in `home`/.pypirc.
+    """Return the index that `index` names, a URL or a section of `home`/.pypirc; by default that of `default_index`.
 
-    A URL may end with /simple/ or /legacy/ or with neither. UsageError where there is none, where it is neither, and
-    where a URL holds a credential; it calls `index` as it was typed: `by`.
+    A URL may end with /simple/ or /legacy/ or with neither. Raise UsageError if there is no index, for a section that
+    does not exist, and for a URL with a credential. Messages call `index` what the user typed: `by`.
     """
     option = "--index " if by == "--index" else ""
-    found = (index, by) if index else said(environ=environ, home=home, cwd=cwd)
-    if found is None:
+    named = (index, by) if index else default_index(environ=environ, home=home, cwd=cwd)
+    if named is None:
         raise UsageError(
-            "It is not said which index is meant.",
+            "No index is specified.",
             hint=f"Give {option}URL, or {option}NAME for a section of ~/.pypirc, or set {VARIABLE} to either;"
-            " ppmctl login URL  remembers it.",
+            " ppmctl login URL  stores it as the default.",
         )
-    wanted, where = found
+    wanted, where = named
     path = home / ".pypirc"
     sections = read_sections(path)
+    section = sections.get(wanted)
     if "://" in wanted or "@" in wanted:
         base = base_url(wanted, where=where)
-        section = next((section for section in sections.values() if _is_about(section, base)), None)
-        return _address(base, section, sections, environ)
-    if wanted not in sections:
+        section = next((each for each in sections.values() if _is_about(each, base)), None)
+    elif section is None:
         start = f"It has: {', '.join(sections)}. Or give" if sections else "Give"
         raise UsageError(
             f"{wanted!r} is neither a URL nor a section of {path}.",
             hint=f"{start} the URL: {option}https://host/",
         )
-    section = sections[wanted]
-    if section.repository is None:
+    elif section.repository is None:
         raise UsageError(
-            f"{section.source}, has no repository.", hint="Add a line there: repository = https://host/legacy/"
+            f"{section.source}, has no repository.", hint="Add a line to it: repository = https://host/legacy/"
         )
-    base = base_url(section.repository, where=f"{section.source},")
-    return _address(base, section, sections, environ)
-
-
-def resolve_for_upload(index: str | None, *, environ: Mapping[str, str], home: Path) -> Address:
-    """As `resolve`; where nothing else names an index, TWINE_REPOSITORY_URL does, or TWINE_REPOSITORY."""
-    repository, name = environ.get("TWINE_REPOSITORY_URL"), environ.get("TWINE_REPOSITORY")
-    if index or not (repository or name) or said(environ=environ, home=home) is not None:
-        return resolve(index, environ=environ, home=home)
-    if repository:
-        base = base_url(repository, where="TWINE_REPOSITORY_URL")
-        found = resolve(base, environ=environ, home=home)
-        return replace(found, upload=found.upload if repository.rstrip("/").endswith("/simple") else repository)
-    return resolve(name, environ=environ, home=home)
-
-
-def said(*, environ: Mapping[str, str], home: Path, cwd: Path | None = None) -> tuple[str, str] | None:
-    """The index that is meant where a command names none, and who says so; None if nobody does.
-
-    It is the environment, the project in `cwd`, the user's file, the last `ppmctl login`, or the machine's file.
-    """
-    if environ.get(VARIABLE):
-        return environ[VARIABLE], VARIABLE
-    written = user_config.indexes(environ=environ, home=home, cwd=cwd or Path.cwd())
-    first = next(written, None)
-    if first is None or first.level == "system":
-        latest = login_store.read(environ, home).latest
-        if latest is not None:
-            return latest.index, "ppmctl login"
-    return None if first is None else (first.index, first.origin)
-
-
-def _address(
-    base: str, section: Section | None, sections: Mapping[str, Section], environ: Mapping[str, str]
-) -> Address:
+    else:
+        base = base_url(section.repository, where=f"{section.source},")
     return Address(
         base=base,
         upload=_upload_url(section, base),
@@ -165,12 +131,35 @@ def _address(
     )
 
 
-def base_url(url: str, *, where: str) -> str:
-    """The URL of an index without /simple/, /legacy/ and a slash at its end; the host in lower case.
+def resolve_for_upload(index: str | None, *, environ: Mapping[str, str], home: Path) -> Address:
+    """Return what `resolve` does; if nothing names an index, that of TWINE_REPOSITORY_URL or TWINE_REPOSITORY."""
+    repository, name = environ.get("TWINE_REPOSITORY_URL"), environ.get("TWINE_REPOSITORY")
+    if index or not (repository or name) or default_index(environ=environ, home=home) is not None:
+        return resolve(index, environ=environ, home=home)
+    if repository:
+        base = base_url(repository, where="TWINE_REPOSITORY_URL")
+        address = resolve(base, environ=environ, home=home)
+        return replace(address, upload=address.upload if repository.rstrip("/").endswith("/simple") else repository)
+    return resolve(name, environ=environ, home=home)
 
-    UsageError, which says that the URL came from `where`, if it is not one over HTTP or has a credential,
-    a query or a fragment.
+
+def default_index(*, environ: Mapping[str, str], home: Path, cwd: Path | None = None) -> tuple[str, str] | None:
+    """Return the index of a command that names none, and the place that sets it; None if nothing does.
+
+    In this order: the environment, the project in `cwd`, the user's file, the last login, the machine's file.
     """
+    if environ.get(VARIABLE):
+        return environ[VARIABLE], VARIABLE
+    first = next(user_config.indexes(environ=environ, home=home, cwd=cwd or Path.cwd()), None)
+    if first is None or first.level == "system":
+        latest = login_store.read(environ, home).latest
+        if latest is not None:
+            return latest.index, "ppmctl login"
+    return None if first is None else (first.index, first.origin)
+
+
+def base_url(url: str, *, where: str) -> str:
+    """Return the URL of an index without /simple/, /legacy/ or a slash at its end. Raise UsageError, with `where`."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -178,12 +167,12 @@ def base_url(url: str, *, where: str) -> str:
         parts, port = urlsplit(""), None
     if "@" in parts.netloc or (not parts.netloc and "@" in url):
         raise UsageError(
-            f"{where} has a URL with a credential in it, where logs and error messages show it.",
-            hint="Leave out everything before the @; --credential-file, PPMCTL_USERNAME and PPMCTL_TOKEN,"
-            " ~/.pypirc and ~/.netrc are the places for it.",
+            f"{where} has a URL with a credential in it, which logs and error messages would show.",
+            hint="Leave out everything before the @; put the credential into --credential-file, PPMCTL_USERNAME and"
+            " PPMCTL_TOKEN, ~/.pypirc or ~/.netrc.",
         )
     if not _URL.fullmatch(url) or not parts.hostname or parts.query or parts.fragment:
-        shown = url.partition("?")[0]  # what follows can be a token
+        shown = url.partition("?")[0]  # a query can hold a token
         raise UsageError(
             f"{where} has {shown!r}, which is not the URL of an index.", hint="It looks like https://host/"
         )
@@ -196,7 +185,7 @@ def base_url(url: str, *, where: str) -> str:
 
 
 def read_sections(path: Path) -> dict[str, Section]:
-    """The sections of a .pypirc that are about an index, by name; none where there is no such file."""
+    """Return the sections of a .pypirc that are about an index, by name; none if the file is missing."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(path.read_text(encoding="utf-8"))
@@ -204,7 +193,7 @@ def read_sections(path: Path) -> dict[str, Section]:
         return {}
     except (OSError, UnicodeError, configparser.Error) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not a file of [section] and name = value lines"
-        # from None: configparser quotes lines of the file, and there are passwords in it
+        # from None: configparser quotes lines of the file, which can hold passwords
         raise UsageError(f"{path} can't be read: {why}.", hint=whose(path)) from None
     return {
         name: Section(
@@ -220,7 +209,7 @@ def read_sections(path: Path) -> dict[str, Section]:
 
 
 def _upload_url(section: Section | None, base: str) -> str:
-    # What stands in a .pypirc is where twine uploads to, as it is: a bare pypiserver takes uploads at / alone.
+    # twine uploads to the URL in .pypirc as it is: a bare pypiserver takes uploads only at /.
     if section is None or section.repository is None or section.repository.rstrip("/").endswith("/simple"):
         return f"{base}/legacy/"
     return section.repository
@@ -232,4 +221,4 @@ def _is_about(section: Section, base: str) -> bool:
     try:
         return base_url(section.repository, where=section.source) == base
     except UsageError:
-        return False  # a broken section matters only to whoever asks for it by name
+        return False  # a broken section is an error only if it is named

@@ -1,4 +1,4 @@
-"""Where a login's secret is kept: put into the system's keyring and a netrc file, remembered, and taken out again."""
+"""Store the secret of a login in the system's keyring and a netrc file, and delete it again."""
 
 from __future__ import annotations
 
@@ -19,21 +19,17 @@ from ppmctl.errors import PpmError
 def check(
     address: Address, *, in_netrc: bool, environ: Mapping[str, str], home: Path, username: str | None = None
 ) -> None:
-    """Raise PpmError where a credential can't be kept, as far as that can be known before there is one.
-
-    An entry of `username` that netrc has already may be replaced.
-    """
+    """Raise PpmError if a credential could not be stored; an entry in netrc for `username` may be replaced."""
     known = login_store.read(environ, home)
     if earlier := known.at(address.base):
-        for service in earlier.keyring:  # an error where the keyring that has the earlier secret can't be opened
+        for service in earlier.keyring:  # raises if the keyring that has the earlier secret can't be opened
             keyring_store.find(service, earlier.username)
     path = user_file.real(user_dirs.netrc(environ, home))
-    for written in (known.path, *([path] if in_netrc else [])):
-        there = next(folder for folder in written.parents if folder.exists())
-        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)) or (
-            there != written.parent and written == path
-        ):
-            raise PpmError(f"{written} can't be written: {there} is not for this user to write, or no folder.")
+    for file in (known.path, *([path] if in_netrc else [])):
+        folder = next(parent for parent in file.parents if parent.exists())
+        is_writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+        if not is_writable or (file == path and folder != path.parent):
+            raise PpmError(f"{file} can't be written: {file.parent} is missing, or you may not write to it.")
     if in_netrc:
         netrc_file.require_free(path, address, known, by=[username] if username else [])
 
@@ -47,10 +43,7 @@ def keep(
     environ: Mapping[str, str],
     home: Path,
 ) -> Login:
-    """Keep the credential for the index, instead of an earlier one there. Raise PpmError where it can't be kept.
-
-    Then everything is as it was, the earlier one included.
-    """
+    """Store the credential instead of an earlier one for the index. Undo all of it and raise PpmError if it fails."""
     check(address, in_netrc=in_netrc, environ=environ, home=home, username=credential.username)
     known = login_store.read(environ, home)
     earlier = known.at(address.base)
@@ -62,13 +55,13 @@ def keep(
             is_new = before is None or (earlier is not None and earlier.netrc == str(path) and earlier.netrc_is_new)
             login = replace(login, netrc=str(path), netrc_is_new=is_new)
             after = netrc_file.with_entry(path, address.host, credential)
-            undo.callback(_put_back, path, before)
+            undo.callback(_restore_netrc, path, before)
             user_file.replace(path, after, mode=netrc_file.MODE)
         if in_keyring:
-            # pip and uv ask for the secret by the URL of the index, twine by that for uploads
+            # pip and uv ask for the secret by the URL of the index, twine by the URL for uploads
             login = replace(login, keyring=tuple(dict.fromkeys((address.simple, address.upload))))
             for service in login.keyring:
-                undo.callback(_store_again, service, login.username, keyring_store.find(service, login.username))
+                undo.callback(_restore_keyring, service, login.username, keyring_store.find(service, login.username))
                 keyring_store.store(service, login.username, credential.secret.reveal())
         try:
             known.changed([earlier] if earlier else [], login)
@@ -76,16 +69,16 @@ def keep(
             raise user_file.unwritable(known.path, exc) from exc
         undo.pop_all()
     if earlier is not None:
-        _take_out(address, earlier, but=login)
+        _delete_secret(address, earlier, but=login)
     return login
 
 
-def _put_back(path: Path, content: bytes | None) -> None:
+def _restore_netrc(path: Path, content: bytes | None) -> None:
     with contextlib.suppress(PpmError):
         user_file.replace(path, content, mode=netrc_file.MODE)
 
 
-def _store_again(service: str, username: str, secret: str | None) -> None:
+def _restore_keyring(service: str, username: str, secret: str | None) -> None:
     with contextlib.suppress(PpmError):
         if secret is None:
             keyring_store.forget(service, username)
@@ -94,12 +87,12 @@ def _store_again(service: str, username: str, secret: str | None) -> None:
 
 
 def forget(address: Address, login: Login, *, environ: Mapping[str, str], home: Path) -> None:
-    """Take the login's secret out of where it was put, and remember the index no more."""
-    _take_out(address, login)
+    """Delete the login's secret from the keyring and netrc, and the login from the list of logins."""
+    _delete_secret(address, login)
     login_store.read(environ, home).changed([login])
 
 
-def _take_out(address: Address, login: Login, *, but: Login | None = None) -> None:
+def _delete_secret(address: Address, login: Login, *, but: Login | None = None) -> None:
     for service in login.keyring:
         if but is None or but.username != login.username or service not in but.keyring:
             keyring_store.forget(service, login.username)

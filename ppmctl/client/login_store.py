@@ -1,7 +1,4 @@
-"""What `ppmctl login` remembers: at which indexes, by what name, and where each secret was put. Never a secret.
-
-It is `logins.json` in `ppmctl/` below the user's folder of configuration (XDG_CONFIG_HOME, or ~/.config).
-"""
+"""The list of logins, without secrets: `ppmctl/logins.json` in the user's configuration folder (XDG_CONFIG_HOME)."""
 
 from __future__ import annotations
 
@@ -16,10 +13,9 @@ from ppmctl.client.user_record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """A login at the index `index`, a URL without a slash at its end.
+    """A login at `index`, a URL without a slash at its end.
 
-    `keyring` are the services by which the system's keyring has the secret; `netrc` is the netrc file that has it,
-    if one does, which was made for it if `netrc_is_new`.
+    `keyring` has the keyring's services for the secret, `netrc` the file with it, which is ours if `netrc_is_new`.
     """
 
     index: str
@@ -30,19 +26,19 @@ class Login:
 
 
 class Logins(Record[Login]):
-    """All of a user's logins, the last one last: that index is meant where none is named."""
+    """A user's logins, the latest last: its index is the default."""
 
     @property
     def latest(self) -> Login | None:
         return self.all[-1] if self.all else None
 
     def at(self, index: str) -> Login | None:
-        """The login at an index, or None."""
+        """Return the login at an index, or None."""
         return next((login for login in self.all if login.index == index), None)
 
 
 def read(environ: Mapping[str, str], home: Path) -> Logins:
-    """Return what is remembered. Raise UsageError where the file is not one that ppmctl wrote."""
+    """Return the stored logins. Raise UsageError if ppmctl did not write the file."""
     return Logins.read(user_dirs.own(environ, home) / "logins.json", _login, hint=", and log in again.")
 
 

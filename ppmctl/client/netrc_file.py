@@ -1,7 +1,4 @@
-"""A netrc file: one host's entry put in or taken out, and every other byte left as it is.
-
-`login --netrc` and `client-config netrc --write` both edit it by the functions here.
-"""
+"""Add or remove the entry of one host in a netrc file, and leave every other byte as it is."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ MODE = 0o600
 
 _WORD = re.compile(r'"(?:\\.|[^"\\])*"|\S+')
 _VALUES = ("login", "user", "account", "password")
-# Quoting is read differently by each program, so nothing that would need it goes in.
+# Programs read quotes differently, so a value that needs quotes is not written.
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
 
 
@@ -36,7 +33,7 @@ class Entry:
 
 
 def entries(text: str) -> Iterator[Entry]:
-    """Yield the entries in their order. Comments and macros are none."""
+    """Yield the entries in their order, without comments and macros."""
     host: str | None = None
     values: dict[str, str] = {}
     start, end, position = 0, 0, 0
@@ -74,25 +71,25 @@ def entry_of(text: str, host: str) -> Entry | None:
 
 
 def read(path: Path) -> str:
-    """Return the text of a netrc file, which may be missing. Raise PpmError where it can't be read."""
+    """Return the text of a netrc file, "" if it is missing. Raise PpmError if it can't be read."""
     return (user_file.content(path) or b"").decode("utf-8", "surrogateescape")
 
 
 def line(host: str, credential: Credential) -> str:
-    """Return the line of an entry, with the secret in it. Raise PpmError where netrc can't hold its characters."""
+    """Return an entry as a line, with the secret. Raise PpmError if it has characters that netrc can't hold."""
     words = (host, credential.username, credential.secret.reveal())
     if not all(_PLAIN.fullmatch(word) for word in words):
         raise PpmError(
-            f"The credential of {credential.username!r} can't stand in a .netrc with its spaces, quotes, # or \\.",
+            f"A .netrc can't hold the credential of {credential.username!r}: it has spaces, quotes, # or \\.",
             hint="An issued secret has none of them: ppmctl user add",
         )
     return "machine {} login {} password {}".format(*words)
 
 
 def require_free(path: Path, address: Address, known: Logins, *, by: Collection[str]) -> None:
-    """Raise UsageError where the host's entry is another's: netrc has one for a host, whatever its ports and paths.
+    """Raise UsageError if the host's entry must stay: netrc has one entry for a host, for all its ports and paths.
 
-    An entry of a user in `by` may be replaced, unless it is of a login at another index.
+    An entry of a user in `by` may be replaced, unless it belongs to a login at another index.
     """
     entry = entry_of(read(path), address.host)
     if entry is None:
@@ -103,10 +100,8 @@ def require_free(path: Path, address: Address, known: Logins, *, by: Collection[
         return
     whose = f"the login at {owner}" if owner else repr(entry.login)
     raise UsageError(
-        f"{path} has an entry for {address.host} already, of {whose}; it can have one for a host.",
-        hint=f"ppmctl logout {owner}"
-        if owner
-        else f"Take that entry out, or use the keyring: ppmctl login {address.base}",
+        f"{path} has an entry for {address.host} already, of {whose}; it can have only one for a host.",
+        hint=f"ppmctl logout {owner}" if owner else f"Remove it, or use the keyring: ppmctl login {address.base}",
     )
 
 
@@ -116,23 +111,23 @@ def with_entry(path: Path, host: str, credential: Credential) -> bytes:
 
 
 def without_entry(path: Path, host: str, login: str, *, is_ours: bool) -> bytes | None:
-    """Return the content of a netrc file without an entry; None for no file, where it `is_ours` and has no other."""
+    """Return the content of a netrc file without an entry; None if ppmctl made the file and it is empty now."""
     left = without(read(path), host, login)
     return None if is_ours and not left.strip() else left.encode("utf-8", "surrogateescape")
 
 
 def with_line(text: str, host: str, line: str) -> str:
-    """Return the text with `line` for `host`: instead of its entry, or before all others (a default ends them)."""
-    found = entry_of(text, host)
-    return f"{line}\n{text}" if found is None else text[: found.start] + line + text[found.end :]
+    """Return the text with `line` instead of the entry of `host`, or else before all others: a default ends them."""
+    entry = entry_of(text, host)
+    return f"{line}\n{text}" if entry is None else text[: entry.start] + line + text[entry.end :]
 
 
 def without(text: str, host: str, login: str) -> str:
-    """Return the text without the entry of `host` for `login`, and without its line if nothing else is on that."""
-    found = next((entry for entry in entries(text) if (entry.host, entry.login) == (host, login)), None)
-    if found is None:
+    """Return the text without the entry of `host` for `login`, and without its line if that is empty then."""
+    entry = next((each for each in entries(text) if (each.host, each.login) == (host, login)), None)
+    if entry is None:
         return text
-    start, end = found.start, found.end
+    start, end = entry.start, entry.end
     begins = start == 0 or text[start - 1] == "\n"
     if begins and not text[end : _line_end(text, end)].strip():
         end = min(_line_end(text, end) + 1, len(text))
@@ -140,8 +135,8 @@ def without(text: str, host: str, login: str) -> str:
 
 
 def _line_end(text: str, position: int) -> int:
-    found = text.find("\n", position)
-    return len(text) if found < 0 else found
+    end = text.find("\n", position)
+    return len(text) if end < 0 else end
 
 
 def _plain(word: str) -> str:

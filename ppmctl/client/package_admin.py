@@ -1,4 +1,4 @@
-"""Yank, unyank, remove and set the status of what is in an index, over HTTP (`docs/http.md`, /api/packages)."""
+"""Yank, unyank and remove releases, and set the status of projects, over HTTP (docs/http.md, /api/packages)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from ppmctl.index.project_folder import Status
 
 
 class RemotePackages:
-    """The packages of the index at `address`. Every change raises CredentialError without the right to it,
-    PpmError with the index's reason where it is refused, and Unreachable; then nothing was changed, unless the answer
-    was lost: each change can be made again."""
+    """The packages of the index at `address`.
+
+    Every change raises CredentialError without the right to it, PpmError with the index's reason, and Unreachable.
+    Nothing was changed then, unless only the answer was lost; each change can be repeated.
+    """
 
     def __init__(self, address: Address, transport: Transport) -> None:
         self._address = address
         self._transport = transport
 
     def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
-        """Yank a release or one of its files; the filenames."""
+        """Yank a release or one of its files, and return the filenames."""
         return self._files("PUT", project, version_or_filename, "yank", values={"reason": reason})
 
     def unyank(self, project: str, version_or_filename: str) -> list[str]:
-        """Take a yank back; the filenames."""
+        """Take back a yank, and return the filenames."""
         return self._files("DELETE", project, version_or_filename, "yank")
 
     def remove(self, project: str, version_or_filename: str) -> list[str]:
-        """Remove a release or one of its files for good; the filenames."""
+        """Remove a release or one of its files for good, and return the filenames."""
         return self._files("DELETE", project, version_or_filename)
 
     def set_status(self, project: str, state: str, reason: str = "") -> Status:
-        """Set a project's status (PEP 792)."""
+        """Set a project's status (PEP 792), and return it."""
         values = self._change("PUT", project, "status", values={"status": state, "reason": reason})
         return Status(state=str(values.get("status")), reason=str(values.get("reason", "")))
 
@@ -44,7 +46,7 @@ class RemotePackages:
         return [str(filename) for filename in filenames]
 
     def _change(self, method: str, *path: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
-        if any("/" in part or part in ("", ".", "..") for part in path):  # a path of its own, on the way
+        if any("/" in part or part in ("", ".", "..") for part in path):  # it would change the path of the URL
             raise PpmError(f"{path[0]} has no release or file {path[1]!r}.")
         quoted = "/".join(quote(part, safe="", errors="replace") for part in path)
         answer = self._transport.ask(method, f"{self._address.base}/api/packages/{quoted}", values=values)
@@ -57,6 +59,6 @@ class RemotePackages:
 
     def _not_ours(self) -> PpmError:
         return PpmError(
-            f"The index at {self._address.base} is not one that ppm serves: it answered with something else.",
-            hint="Of another index's packages ppmctl can list, show, search and download.",
+            f"The index at {self._address.base} is not one that ppm serves: its answer is not that of ppm.",
+            hint="On another index ppmctl can list, show, search and download packages.",
         )

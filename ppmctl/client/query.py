@@ -1,17 +1,16 @@
-"""What a person asks an index: which projects are there, what is this, which are about that; of any source."""
+"""List, show and search the projects of a volume or of an index."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
 from packaging.metadata import RawMetadata
 
 from ppmctl import events
-from ppmctl.client.download import Downloaded, Source
+from ppmctl.client.download import Source
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import Index
@@ -27,7 +26,7 @@ _COMPARED = 20_000  # names, which takes a second
 
 
 class Projects(Protocol):
-    """Where projects are read from: a volume (`ppmctl.server.catalog`), or a Simple API."""
+    """A source of projects: a volume (`ppmctl.server.catalog`), or a Simple API."""
 
     where: str
 
@@ -38,22 +37,23 @@ class Projects(Protocol):
     def metadata(self, file: PageFile) -> bytes | None: ...
 
     def search(self, text: str) -> list[Holding] | None:
-        """The projects that have every word of `text`; None where their pages have to be read for it."""
+        """Return the projects that have every word of `text`; None if only their pages can be searched."""
 
     def statistics(self) -> Statistics | None:
-        """All numbers; None where pages have to be read for them."""
+        """Return all numbers; None if they can only be counted on pages."""
 
 
 class SimpleApi(Index):
-    """The projects of an index over HTTP, with any Simple API 1.x. Ours searches and counts by itself."""
+    """The projects of an index with a Simple API 1.x. An index of ppm also searches and counts them itself."""
 
     def __init__(self, address: Address, transport: Transport) -> None:
         super().__init__(address, transport)
         self.where = f"the index at {address.base}"
         self._source = Source(transport)
+        self.download = self._source.download
 
     def metadata(self, file: PageFile) -> bytes | None:
-        """The core metadata of a file, or None where the index has none that can be had."""
+        """Return the core metadata of a file, or None if the index has none or it can't be read."""
         try:
             return self._source.metadata(file)
         except PpmError as exc:
@@ -61,12 +61,8 @@ class SimpleApi(Index):
                 raise
             return None
 
-    def download(self, file: PageFile, folder: Path) -> Downloaded:
-        """Put a file into `folder`, as `Source.download` does."""
-        return self._source.download(file, folder)
-
     def search(self, text: str) -> list[Holding] | None:
-        """What our own index finds; None where it is another, or its application is down and pages are all it has."""
+        """Return what an index of ppm finds; None for another index, and while the application is down."""
         url = f"{self.address.base}/api/packages?q={quote(text, errors='replace')}"
         try:
             return [Holding.from_json(item) for item in self._transport.request("GET", url).values["projects"]]
@@ -74,7 +70,7 @@ class SimpleApi(Index):
             return None
 
     def statistics(self) -> Statistics | None:
-        """What our own index counts; None where it is another."""
+        """Return what an index of ppm counts; None for another index."""
         try:
             return Statistics.from_json(self._transport.request("GET", f"{self.address.base}/api/stats").values)
         except NOT_SUCH_JSON:
@@ -83,7 +79,7 @@ class SimpleApi(Index):
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A project's page, and the release that was asked for with its metadata."""
+    """A project's page, and the requested release with its metadata."""
 
     page: ProjectPage
     release: Release | None
@@ -91,14 +87,14 @@ class Project:
 
 
 class Query:
-    """Questions about the projects of one source; reading rights are enough. PpmError as of the source."""
+    """Queries on the projects of one source, with the right to read. Raises what the source raises."""
 
     def __init__(self, projects: Projects) -> None:
         self._projects = projects
         self.names = projects.names
 
     def page(self, name: str) -> ProjectPage:
-        """A project's page; PpmError where there is no such project."""
+        """Return a project's page. Raise PpmError if there is no such project."""
         if not distribution.is_name(name):
             raise PpmError(f"{name!r} is not a name of a project.")
         normalised = distribution.normalise(name)
@@ -106,12 +102,12 @@ class Query:
         if page is None:
             raise PpmError(
                 f"There is no project {normalised!r} in {self._projects.where}.",
-                hint=self._similar(normalised) or "What there is: ppmctl package list",
+                hint=self._similar(normalised) or "All projects: ppmctl package list",
             )
         return replace(page, name=normalised)
 
     def project(self, name: str, version: str | None = None) -> Project:
-        """A project with the release `version`, or the latest; PpmError where there is no such."""
+        """Return a project with the release `version`, or the latest. Raise PpmError if there is none."""
         page = self.page(name)
         release = page.release(version) if version is not None else page.latest
         return Project(page=page, release=release, metadata=self._metadata(release))
@@ -119,7 +115,7 @@ class Query:
     def files(
         self, name: str, version_or_filename: str | None = None, *, of_all: bool = False
     ) -> tuple[PageFile, ...]:
-        """The files of a release, by default of the latest, or one file by its name; or those `of_all` releases."""
+        """Return the files of a release (by default the latest), one file by its name, or those `of_all` releases."""
         page = self.page(name)
         if of_all and page.files:
             return page.files
@@ -131,16 +127,15 @@ class Query:
         return page.latest.files
 
     def search(self, text: str, *, limit: int) -> list[Holding]:
-        """The projects that have every word of `text` in their name or summary, at most `limit`.
+        """Return at most `limit` projects that have every word of `text` in their name or summary.
 
-        Where the source can't search, every project's page is read, and its summary where it has core metadata; one
-        that has more than SUMMARIES is searched by name alone.
+        If the source can't search, read all pages and core metadata; of over SUMMARIES projects only the names.
         """
         if not text.split():
-            raise UsageError("There is nothing to search for.", hint="Every project: ppmctl package list")
-        found = self._projects.search(text)
-        if found is not None:
-            return found[:limit]
+            raise UsageError("There is nothing to search for.", hint="All projects: ppmctl package list")
+        holdings = self._projects.search(text)
+        if holdings is not None:
+            return holdings[:limit]
         names = self.names()
         if len(names) <= SUMMARIES:
             return statistics.search(text, self._holdings(names, summaries=True))[:limit]
@@ -149,19 +144,19 @@ class Query:
         return self._holdings([holding.name for holding in matching[:limit]], summaries=True)
 
     def statistics(self) -> Statistics:
-        """Numbers about all projects; where the source does not have them, from each project's page."""
-        found = self._projects.statistics()
-        return found if found is not None else statistics.of_holdings(self._holdings(self.names(), summaries=False))
+        """Return numbers about all projects, counted on each project's page if the source does not count."""
+        counted = self._projects.statistics()
+        return counted or statistics.of_holdings(self._holdings(self.names(), summaries=False))
 
     def _holdings(self, names: list[str], *, summaries: bool) -> list[Holding]:
-        found = []
+        holdings = []
         with events.progress("Projects", len(names)) as step:
             for name in names:
                 page = self._projects.project(name) or ProjectPage(name=name, files=())
                 summary = self._metadata(page.latest).get("summary") if summaries else None
-                found.append(Holding.of(replace(page, name=name), summary=one_line(summary or "")))
+                holdings.append(Holding.of(replace(page, name=name), summary=one_line(summary or "")))
                 step(1)
-        return found
+        return holdings
 
     def _metadata(self, release: Release | None) -> RawMetadata:
         for file in release.files if release is not None else ():
@@ -172,7 +167,7 @@ class Query:
     def _similar(self, name: str) -> str:
         try:
             names = self.names()
-        except PpmError:  # there is a cause to name already
+        except PpmError:  # only for a hint: the caller raises the real error
             return ""
         similar = get_close_matches(name, names, n=3) if len(names) <= _COMPARED else []
         return f"Is it {' or '.join(similar)}?" if similar else ""

@@ -1,4 +1,4 @@
-"""How long trouble that passes is sat out: an index that restarts is back within seconds."""
+"""Retry requests for a while: an index that restarts is back within seconds."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ppmctl.errors import PpmError, Unavailable, Unreachable
 
 _T = TypeVar("_T")
 
-PATIENCE = 60.0  # seconds from the first failure on; what is down for longer is a matter for a person
-PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt; the last one over and over
+PATIENCE = 60.0  # seconds from the first failure on; a longer outage needs an administrator
+PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt; the last value repeats
 
 
 class Patience:
-    """The patience for one thing that is tried, until it works or the patience is at its end."""
+    """The waits between the attempts of one request, and their end."""
 
     def __init__(
         self, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
@@ -27,9 +27,9 @@ class Patience:
         self._failures = 0
 
     def wait(self, failure: PpmError, *, retry_after: str = "") -> bool:
-        """Say what failed, and wait for the next attempt; False, and no word, where there is to be none.
+        """Report the failure and wait before the next attempt; return False at once if PATIENCE is over.
 
-        `retry_after` is what the server said: seconds, which are waited for if they are within the patience.
+        `retry_after` is that header of the answer: seconds to wait, if they are within PATIENCE.
         """
         now = self._clock()
         if self._since is None:
@@ -45,7 +45,7 @@ class Patience:
         return True
 
     def sit_out(self, ask: Callable[[], _T], trouble: type[Unreachable] = Unavailable) -> _T:
-        """Return what `ask` returns. While it raises `trouble`, ask again; at the end of the patience raise that."""
+        """Return what `ask` returns. While it raises `trouble`, call it again; raise `trouble` after PATIENCE."""
         while True:
             try:
                 return ask()

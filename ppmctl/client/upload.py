@@ -1,4 +1,4 @@
-"""One file to an index, in the form of the legacy upload protocol. The only module that knows requests_toolbelt."""
+"""Upload one file in the form of the legacy upload protocol, with requests_toolbelt."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ from typing import IO, Any
 
 from ppmctl.client.http import Answer, Transport
 
-# The server hashes, checks and makes durable what it has received before it answers.
+# Before it answers, the server hashes, checks and syncs the file.
 READ_TIMEOUT = 600.0  # seconds
 
 
 def form(fields: Iterable[tuple[str, str]], filename: str, content: IO[bytes] | bytes) -> Any:
-    """Return the form of an upload, a MultipartEncoder that reads `content` as it is sent."""
+    """Return the form of an upload: a MultipartEncoder, which reads `content` while it is sent."""
     from requests_toolbelt import MultipartEncoder
 
     return MultipartEncoder([*fields, ("content", (filename, content, "application/octet-stream"))])
 
 
 def wheel_form(filename: str, content: bytes, fields: dict[str, str]) -> Any:
-    """Return the form of a small wheel that ppmctl made; `fields` are of its metadata."""
+    """Return the form of a small wheel that ppmctl made; `fields` come from its metadata."""
     kind = {"filetype": "bdist_wheel", "pyversion": "py3", ":action": "file_upload", "protocol_version": "1"}
     digest = {"sha256_digest": hashlib.sha256(content).hexdigest()}
     return form((fields | kind | digest).items(), filename, content)
 
 
 def send(form: Any, url: str, transport: Transport, advance: Callable[[int], None] | None = None) -> Answer:
-    """Post a form to `url` and return the answer, whatever it is; `advance` is called with the bytes that are sent.
-
-    Raise Unreachable as `Transport.request` does.
-    """
+    """Post a form to `url` and return the answer; `advance` gets the numbers of bytes sent. Raise Unreachable."""
     from requests_toolbelt import MultipartEncoderMonitor
 
     seen = 0

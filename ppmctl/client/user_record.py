@@ -1,4 +1,4 @@
-"""A list that ppmctl remembers in the user's own folder, as a JSON file for that user's eyes alone."""
+"""Store a list in the user's configuration folder, as a JSON file that only that user can read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Item = TypeVar("Item", bound="DataclassInstance")
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Generic[Item]):
-    """All that is remembered, in the order in which it was written."""
+    """A stored list, in the order in which it was written."""
 
     path: Path
     all: tuple[Item, ...] = ()
 
     @classmethod
     def read(cls, path: Path, parse: Callable[[Any], Item], *, hint: str) -> Self:
-        """Return what the file at `path` has. Raise UsageError where it is not one that ppmctl wrote."""
+        """Return the list in the file at `path`. Raise UsageError if ppmctl did not write that file."""
         try:
             return cls(path=path, all=tuple(parse(values) for values in json.loads(path.read_bytes())[path.stem]))
         except (FileNotFoundError, NotADirectoryError):
@@ -35,17 +35,17 @@ class Record(Generic[Item]):
         except OSError as exc:
             raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=files.whose(path)) from exc
         except (ValueError, KeyError, TypeError, RecursionError) as exc:
-            raise UsageError(f"{path} is not as ppmctl writes it.", hint=f"Delete it{hint}") from exc
+            raise UsageError(f"{path} is not a file that ppmctl wrote.", hint=f"Delete it{hint}") from exc
 
     def changed(self, gone: Collection[Item], new: Item | None = None) -> Self:
-        """Return the record without `gone` and with `new`, last, once it is on disk. Raise OSError."""
-        kept = [each for each in self.all if each not in gone]
-        made = replace(self, all=(*kept, *([new] if new else [])))
-        made.save()
-        return made
+        """Remove `gone`, append `new`, save the record, and return it. Raise OSError."""
+        rest = (each for each in self.all if each not in gone)
+        record = replace(self, all=(*rest, *([new] if new else [])))
+        record.save()
+        return record
 
     def save(self) -> None:
-        """Have the record on disk as it is here; if it is empty, no file and no empty folder. Raise OSError."""
+        """Write the record; if it is empty, delete its file and its empty folders. Raise OSError."""
         values = {self.path.stem: [asdict(item) for item in self.all]}
         if self.all:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the snippets for CI services have in common: a netrc made of the service's own secrets, for one job."""
+"""The common part of the files for CI services: one job gets a netrc, made from the service's own secrets."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import replace
 from ppmctl.client_config.index_target import IndexTarget, Snippet, sh
 from ppmctl.client_config.pip import confusion, wanted
 
-# read by pip, uv, pdm, poetry, curl and ppmctl, wherever NETRC says it is
+# pip, uv, pdm, poetry, curl and ppmctl read the file that NETRC names
 NETRC_LINE = "machine %s login %s password %s\\n"
 
 
 def make_netrc(target: IndexTarget, path: str) -> str:
-    """The command that writes the netrc to `path`, a word of the shell's; the secret is on no command line."""
+    """Return the command that writes the netrc to `path`, a shell word; the secret is on no command line."""
     return (
         f'(umask 077; printf \'{NETRC_LINE}\' {sh(target.address.host)} "$PPMCTL_USERNAME" "$PPMCTL_TOKEN" > {path})'
     )
 
 
 def render(template: str, target: IndexTarget, netrc: str) -> Snippet:
-    """A service's file: pip's options as variables, the command that writes its netrc, the URL of uploads."""
+    """Return a service's file, with pip's options as variables, the command `netrc` and the upload URL."""
     options = wanted(replace(target, in_keyring=False, ca=None))
     variables = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in options.items()}
     text = (
@@ -27,15 +27,16 @@ def render(template: str, target: IndexTarget, netrc: str) -> Snippet:
         .replace("@NETRC@", netrc)
         .replace("@UPLOAD@", quoted(target.address.upload))
     )
-    says = [*confusion(target)]
+    notes = confusion(target)
     if target.ca:
-        says.append(
-            f"The service's machines do not trust {target.ca}: put that file, which is no secret, into the repository"
-            ", and set PIP_CERT and REQUESTS_CA_BUNDLE to it."
+        where = "commit that file, which is not secret, to the repository"
+        note = (
+            f"The service's machines don't trust {target.ca}: {where}, and set PIP_CERT and REQUESTS_CA_BUNDLE to it."
         )
-    return Snippet(text=text, says=tuple(says))
+        notes = (*notes, note)
+    return Snippet(text=text, notes=notes)
 
 
 def quoted(value: str) -> str:
-    """A text as a YAML string."""
+    """Return a text as a YAML string."""
     return "'" + value.replace("'", "''") + "'"

@@ -1,6 +1,6 @@
-"""What `ppmctl client-config --write` remembers: what it put into which file, to take it out again. Never a secret.
+"""Remember what `ppmctl client-config --write` put into which file, so that it can be removed again.
 
-It is `clients.json` beside the `logins.json` of `ppmctl login`.
+The record is `clients.json`, in the folder of the `logins.json` of `ppmctl login`. It never has a secret.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ppmctl.client.user_record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What was put into `file` for a client and the index `index`, called `name` there.
+    """What was put into `file` for a client and the index `index`, which the client calls `name`.
 
-    `puts` are the lines, each with the line that they were put before; `wanted` is what they were made of. `created`
-    if the file was made for it; `backup` has what the file was before.
+    `wanted`: the settings that the lines were made of. `puts`: the lines, each group with the number of the line it
+    was put before. `created`: whether the file was made for it. `backup`: the copy of the file as it was before.
     """
 
     client: str
@@ -35,17 +35,17 @@ class Entry:
 
 
 class EditRecord(Record[Entry]):
-    """All that is remembered, in the order in which it was written."""
+    """All entries, oldest first."""
 
     def of_file(self, file: Path) -> tuple[Entry, ...]:
-        """Return what a file has of ours, for whichever client."""
+        """Return the entries of a file, for all clients."""
         return tuple(entry for entry in self.all if entry.file == str(file))
 
 
 def read(environ: Mapping[str, str], home: Path) -> EditRecord:
-    """Return what is remembered. Raise UsageError where the file is not one that ppmctl wrote."""
+    """Return the record. Raise UsageError where ppmctl did not write the file."""
     path = user_dirs.own(environ, home) / "clients.json"
-    return EditRecord.read(path, _entry, hint="; what was written is then yours to take out.")
+    return EditRecord.read(path, _entry, hint="; then remove by hand what ppmctl wrote into other files.")
 
 
 def _entry(values: Any) -> Entry:

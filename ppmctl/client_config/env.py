@@ -1,4 +1,4 @@
-"""Variables for a shell: what each client reads. The secret is in none; it is taken from PPMCTL_TOKEN."""
+"""Shell variables that clients read. The secret comes from PPMCTL_TOKEN."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ppmctl.client_config.index_target import IndexTarget, Snippet, sh
 from ppmctl.client_config.pip import confusion
 
 _SECRETS = (
-    # the name's variable, the secret's
+    # for the user's name, for the secret
     ("UV_INDEX_{}_USERNAME", "UV_INDEX_{}_PASSWORD"),
     ("UV_PUBLISH_USERNAME", "UV_PUBLISH_PASSWORD"),
     ("TWINE_USERNAME", "TWINE_PASSWORD"),
@@ -18,7 +18,7 @@ _SECRETS = (
 
 
 def plain(target: IndexTarget) -> dict[str, str]:
-    """The variables that say where the index is, by name."""
+    """Return the variables that name the index, by name."""
     address, is_single = target.address, target.form == "single"
     instead_of_public = address.simple if is_single else None
     values = {
@@ -40,8 +40,8 @@ def plain(target: IndexTarget) -> dict[str, str]:
 
 
 def render(target: IndexTarget) -> Snippet:
-    """Lines for a shell's profile, or for eval."""
-    pairs = [
+    """Return lines for a shell's profile, or for eval."""
+    exports = [
         f'  export {name.format(target.variable)}="$PPMCTL_USERNAME" {secret.format(target.variable)}="$PPMCTL_TOKEN"'
         for name, secret in _SECRETS
     ]
@@ -49,8 +49,8 @@ def render(target: IndexTarget) -> Snippet:
         '# ~/.profile, or for this shell: eval "$(ppmctl client-config env)"',
         *(f"export {name}={sh(value)}" for name, value in plain(target).items()),
         'if [ -n "${PPMCTL_TOKEN-}" ]; then',
-        *pairs,
+        *exports,
         "fi",
     ]
-    place = "pip, pdm and pipenv take the secret from ~/.netrc (or NETRC), pip also from a keyring."
-    return Snippet(text="\n".join(lines), says=(place, *confusion(target)))
+    note = "pip, pdm and pipenv take the secret from ~/.netrc (or NETRC), pip also from a keyring."
+    return Snippet(text="\n".join(lines), notes=(note, *confusion(target)))

@@ -1,4 +1,4 @@
-"""Edits to a person's files: planned, shown as a diff, kept as a backup, remembered, and taken out again."""
+"""Edit users' files: an edit is planned, shown as a diff, backed up and recorded, and can be undone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +20,20 @@ from ppmctl.client_config.index_target import IndexTarget, Scope, Snippet
 from ppmctl.client_config.lines import Add, Unreadable
 from ppmctl.errors import PpmError
 
-CLIENTS = {"pip": pip, "uv": uv, "poetry": poetry, "twine": twine}
+EDITORS = {"pip": pip, "uv": uv, "poetry": poetry, "twine": twine}
+UP_TO_DATE = "It is set up already."
+
 _WORD = r"[\w.\"'-]*"
 _KINDS = "passw|token|secret|api[-_]?key|private[-_]?key"
 _SECRET = re.compile(rf"(?i)^([-+ ]?(?:# \(ppmctl [^)]*\) )?[#;\s]*{_WORD}(?:{_KINDS}){_WORD}\s*[:=]).*")
-_USERINFO = re.compile(r"//[^/@\s]*@")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What one edit does to a file: its bytes before and after; None where there is no file.
+    """A planned change of a file: its bytes before and after; None where there is no file.
 
-    `gone`: records to remove. `entry`: record to add. `notes` are for the reader. `shows` stands for the diff of a
-    file whose lines are not shown; `mode` is the one it is to have, or its own, or that of new ones.
+    `gone`: records to remove. `entry`: record to add. `notes`: for the user. `summary`: shown instead of the diff
+    where the file's lines must not be shown. `mode`: the file's mode afterwards; None keeps it.
     """
 
     path: Path
@@ -41,64 +42,61 @@ class Change:
     entry: Entry | None = None
     gone: tuple[Entry, ...] = ()
     notes: tuple[str, ...] = ()
-    shows: tuple[str, ...] | None = None
+    summary: tuple[str, ...] | None = None
     mode: int | None = None
 
     @property
-    def is_one(self) -> bool:
+    def has_effect(self) -> bool:
         return self.before != self.after
 
     @property
-    def done(self) -> str:
-        """What is done to the file, in a word."""
-        return "unchanged" if not self.is_one else "deleted" if self.after is None else "written"
+    def outcome(self) -> str:
+        """Return what happens to the file, in a word."""
+        return "unchanged" if not self.has_effect else "deleted" if self.after is None else "written"
 
     def diff(self, shown: str, known: str | None) -> Iterator[str]:
-        """Yield a unified diff, without secrets: of the names in URLs it shows no other than `known`."""
+        """Yield a unified diff without secrets; the only user name in its URLs is `known`."""
         old, new = (shown if each is not None else os.devnull for each in (self.before, self.after))
-        if self.shows is not None:
-            yield from (f"--- {old}", f"+++ {new}", *self.shows)
+        if self.summary is not None:
+            yield from (f"--- {old}", f"+++ {new}", *self.summary)
             return
         for line in difflib.unified_diff(_texts(self.before), _texts(self.after), old, new, lineterm=""):
-            yield masked(line, known)
+            yield mask(line, known)
 
 
-def printed(client: str, target: IndexTarget, place: str, where: Scope) -> Snippet:
-    """Return what to paste into a client's file: what is put into an empty one, below the name of the file."""
-    made, _puts = CLIENTS[client].plan(lines.Body(), target, where).made("")
-    return Snippet(text=f"# {place}\n{made.plain.strip()}", says=CLIENTS[client].says(target, where))
+def snippet(client: str, target: IndexTarget, place: str, scope: Scope) -> Snippet:
+    """Return what to paste into a client's file, below the file's name."""
+    body, _added = EDITORS[client].plan(lines.Body(), target, scope).apply("")
+    return Snippet(text=f"# {place}\n{body.plain.strip()}", notes=EDITORS[client].notes(target, scope))
 
 
 def write(client: str, path: Path, target: IndexTarget, scope: Scope, record: EditRecord) -> Change:
-    """Return what has to happen that a client's file says what `target` is. Raise PpmError."""
-    before = user_file.content(path)
+    """Plan to put `target` into a client's file. Raise PpmError."""
+    before, ours = user_file.content(path), record.of_file(path)
     wanted = json.dumps(
         [target.name, target.address.upload, target.form, target.username, target.in_keyring, target.ca]
     )
     earlier = [
         entry
-        for entry in record.of_file(path)
+        for entry in ours
         if entry.client == client and (entry.index == target.address.base or entry.form == target.form == "single")
     ]
-    with _about(path):
+    with _naming(path):
         body = lines.read(before or b"")
         is_same = len(earlier) == 1 and earlier[0].wanted == wanted
-        if is_same and (edit := CLIENTS[client].plan(body, target, scope)).is_empty:
+        if is_same and (edit := EDITORS[client].plan(body, target, scope)).is_empty:
             return Change(path=path, before=before, after=before, notes=tuple(edit.notes))
         for entry in reversed(earlier):
-            body, _left = _undone(entry, body)
-        edit = CLIENTS[client].plan(body, target, scope)
-        made, puts = edit.made(lines.marker(client, target.name))
-    after, gone, notes = made.written(), tuple(earlier), tuple(edit.notes)
+            body, _notes = _undo(entry, body)
+        edit = EDITORS[client].plan(body, target, scope)
+        edited, added = edit.apply(lines.marker(client, target.name))
+    after, notes = edited.to_bytes(), tuple(edit.notes)
+    if edit.is_empty and not earlier:
+        return Change(path=path, before=before, after=before, notes=(*notes, UP_TO_DATE))
     if edit.is_empty:
-        if not earlier:
-            return Change(path=path, before=before, after=before, notes=(*notes, "It says so already."))
-        return Change(path=path, before=before, after=after, gone=gone, notes=notes)
-    backup = (
-        record.path.with_name("backups")
-        / f"{path.name.lstrip('.')}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-    )
-    ours = record.of_file(path)
+        return Change(path=path, before=before, after=after, gone=tuple(earlier), notes=notes)
+    hashed = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    backup = record.path.with_name("backups") / f"{path.name.lstrip('.')}-{hashed}"
     entry = Entry(
         client=client,
         file=str(path),
@@ -107,42 +105,40 @@ def write(client: str, path: Path, target: IndexTarget, scope: Scope, record: Ed
         scope=scope,
         form=target.form,
         wanted=wanted,
-        puts=tuple((put.at, put.texts) for put in puts),
+        puts=tuple((each.at, each.texts) for each in added),
         created=before is None or any(other.created for other in ours),
         backup=ours[0].backup if ours else None if before is None else str(backup),
     )
-    return Change(path=path, before=before, after=after, entry=entry, gone=gone, notes=notes)
+    return Change(path=path, before=before, after=after, entry=entry, gone=tuple(earlier), notes=notes)
 
 
 def remove(entry: Entry, record: EditRecord) -> Change:
-    """Return what has to happen that a file has nothing of an entry any more. Raise PpmError."""
+    """Plan to remove an entry from its file. Raise PpmError."""
     path = Path(entry.file)
     before = user_file.content(path)
     if before is None:
-        return Change(path=path, before=None, after=None, gone=(entry,), notes=(f"{path} is not there any more.",))
-    with _about(path):
-        body, left = _undone(entry, lines.read(before))
-    after: bytes | None = body.written()
-    if entry.created and len(record.of_file(path)) == 1 and not body.plain.strip() and not body.bom:
-        after = None
-    return Change(path=path, before=before, after=after, gone=(entry,), notes=left)
+        return Change(path=path, before=None, after=None, gone=(entry,), notes=(f"{path} no longer exists.",))
+    with _naming(path):
+        body, notes = _undo(entry, lines.read(before))
+    is_empty = entry.created and len(record.of_file(path)) == 1 and not body.plain.strip() and not body.bom
+    return Change(path=path, before=before, after=None if is_empty else body.to_bytes(), gone=(entry,), notes=notes)
 
 
-def make(change: Change, record: EditRecord) -> None:
-    """Make a change on disk: first what is remembered, then the file. Raise PpmError; then nothing is changed."""
+def apply(change: Change, record: EditRecord) -> None:
+    """Make a change on disk: first the record, then the file. Raise PpmError, and then change nothing."""
     path, entry = change.path, change.entry
-    if change.is_one:
+    if change.has_effect:
         if path.exists() and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):
             raise PpmError(f"{path} is read-only. Nothing is changed.", hint=f"chmod u+w {path}")
         if user_file.content(path) != change.before:
-            raise PpmError(f"{path} has just been changed by somebody else.", hint="Type it again.")
+            raise PpmError(f"{path} was changed by another program in the meantime.", hint="Run the command again.")
     try:
         if entry is not None:
             if entry.backup is not None and not record.of_file(path):
                 Path(entry.backup).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 files.write_atomic(Path(entry.backup), change.before or b"", mode=0o600, sync=True)
             record.changed(change.gone, entry)
-        if change.is_one:
+        if change.has_effect:
             user_file.replace(path, change.after, mode=change.mode)
         if entry is None and change.gone:
             _drop_backups(change, record)
@@ -154,24 +150,22 @@ def make(change: Change, record: EditRecord) -> None:
         raise user_file.unwritable(path, exc) if isinstance(exc, OSError) else exc from exc
 
 
-def masked(line: str, known: str | None) -> str:
-    """Return a line of a diff as it may be shown.
-
-    It has no password, of a URL's user no more than the name that is known, and nothing that a terminal obeys.
-    """
-    line = _SECRET.sub(
-        r"\1 ***", "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line)
+def mask(line: str, known: str | None) -> str:
+    """Return a line of a diff without passwords, control characters and user names in URLs, except for `known`."""
+    printable = "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line)
+    return lines.USERINFO.sub(
+        lambda match: match[0] if known and match[0] == f"//{known}@" else "//***@", _SECRET.sub(r"\1 ***", printable)
     )
-    return _USERINFO.sub(lambda found: found[0] if known and found[0] == f"//{known}@" else "//***@", line)
 
 
-def _undone(entry: Entry, body: lines.Body) -> tuple[lines.Body, tuple[str, ...]]:
-    puts: Sequence[Add] = [Add(at=at, texts=texts) for at, texts in entry.puts]
-    return lines.undone(CLIENTS[entry.client].File, body, puts, lines.marker(entry.client, entry.name))
+def _undo(entry: Entry, body: lines.Body) -> tuple[lines.Body, tuple[str, ...]]:
+    added = [Add(at=at, texts=texts) for at, texts in entry.puts]
+    return lines.undo(EDITORS[entry.client].File, body, added, lines.marker(entry.client, entry.name))
 
 
 @contextlib.contextmanager
-def _about(path: Path) -> Iterator[None]:
+def _naming(path: Path) -> Iterator[None]:
+    """Have an Unreadable name the file."""
     try:
         yield
     except Unreadable as exc:
@@ -183,7 +177,7 @@ def _texts(content: bytes | None) -> list[str]:
 
 
 def _drop_backups(change: Change, record: EditRecord) -> None:
-    """Delete the backup of a file that is again as it was."""
+    """Delete the backup of a file that is the same as before the first edit."""
     with contextlib.suppress(OSError):
         for entry in change.gone:
             if entry.backup is not None and user_file.content(Path(entry.backup)) == change.after:
@@ -192,7 +186,7 @@ def _drop_backups(change: Change, record: EditRecord) -> None:
 
 
 def _drop_folders(change: Change, record: EditRecord) -> None:
-    """Delete the folders of configuration that are empty without a file that was deleted."""
+    """Delete the configuration folders that are empty because the file was deleted."""
     with contextlib.suppress(OSError):
         for folder in change.path.parents if change.after is None else ():
             if folder.is_relative_to(record.path.parents[1]):

@@ -1,4 +1,4 @@
-"""GitHub Actions: a workflow that installs and publishes, with the repository's secrets."""
+"""A GitHub Actions workflow that installs and publishes with the repository's secrets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ppmctl.client_config.index_target import IndexTarget, Snippet
 
 _WORKFLOW = """\
 # .github/workflows/release.yml
-# the credential into the repository's secrets: gh secret set PPMCTL_USERNAME; gh secret set PPMCTL_TOKEN
+# store the credential in the repository's secrets: gh secret set PPMCTL_USERNAME; gh secret set PPMCTL_TOKEN
 name: release
 on:
   push:
@@ -25,7 +25,7 @@ jobs:
       - uses: actions/setup-python@v6
         with:
           python-version: "3.13"
-      - name: The credential, for this job
+      - name: Write the credential for this job
         env:
           PPMCTL_USERNAME: ${{ secrets.PPMCTL_USERNAME }}
           PPMCTL_TOKEN: ${{ secrets.PPMCTL_TOKEN }}
@@ -46,5 +46,5 @@ jobs:
 
 
 def render(target: IndexTarget) -> Snippet:
-    """A workflow file."""
+    """Return a workflow file."""
     return ci.render(_WORKFLOW, target, ci.make_netrc(target, '"$RUNNER_TEMP/netrc"'))

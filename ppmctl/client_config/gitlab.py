@@ -1,4 +1,4 @@
-"""GitLab CI: jobs that install and publish, with the project's masked variables."""
+"""GitLab CI jobs that install and publish with the project's masked variables."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from ppmctl.client_config.index_target import IndexTarget, Snippet
 
 _JOBS = """\
 # .gitlab-ci.yml
-# the credential into Settings > CI/CD > Variables, masked: PPMCTL_USERNAME, PPMCTL_TOKEN
+# store the credential in Settings > CI/CD > Variables, masked: PPMCTL_USERNAME, PPMCTL_TOKEN
 default:
   image: python:3.13-slim
   before_script:
-    # beside the checkout, which is what artifacts are taken from
+    # outside the checkout, so that no artifact has it
     - export NETRC="$CI_PROJECT_DIR.tmp-netrc"
     - @NETRC@
   after_script:
@@ -34,5 +34,5 @@ publish:
 
 
 def render(target: IndexTarget) -> Snippet:
-    """A .gitlab-ci.yml."""
+    """Return a .gitlab-ci.yml."""
     return ci.render(_JOBS, target, ci.quoted(ci.make_netrc(target, '"$NETRC"')))

@@ -1,47 +1,74 @@
-"""Configuration for the programs that use an index. Each module is pure: an index → the text to paste, the edits."""
+"""The clients that can be set up, and the index as they have to know it."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
+from ppmctl import user_dirs
 from ppmctl.client.index_url import Address
 from ppmctl.errors import UsageError
 
-# The only index; one beside the public one; one that is asked for the packages that are sent there alone.
+# The only index; one in addition to the public one; one that is asked only for the packages that name it.
 Form = Literal["single", "extra", "explicit"]
 Scope = Literal["user", "project", "venv"]
 
-ALL = (
-    *("pip", "uv", "poetry", "pdm", "hatch", "pipenv", "twine"),
-    *("netrc", "env", "docker", "github", "gitlab"),
-)
-# What a client can do, the form for an index beside the public one last.
-FORMS: Mapping[str, tuple[Form, ...]] = {
-    "pip": ("single", "extra"),
-    "uv": ("single", "extra", "explicit"),
-    "poetry": ("single", "extra", "explicit"),
-    "pdm": ("single", "extra", "explicit"),
-    "hatch": ("single", "extra"),
-    "pipenv": ("single", "explicit"),
-    "env": ("single", "extra"),
-    "docker": ("single", "extra"),
-    "github": ("single", "extra"),
-    "gitlab": ("single", "extra"),
+sh = shlex.quote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """A program or service that can be set up.
+
+    `forms`: those it supports, the one for an index in addition to the public one last; none if it installs nothing.
+    `scopes`: those for which it has a file, the default first. `is_writable`: whether that file can be edited.
+    `overrides`: variables that win over the file.
+    """
+
+    forms: tuple[Form, ...] = ()
+    scopes: tuple[Scope, ...] = ()
+    is_writable: bool = False
+    overrides: tuple[str, ...] = ()
+
+
+CLIENTS: Mapping[str, Client] = {
+    "pip": Client(
+        forms=("single", "extra"),
+        scopes=("user", "venv"),
+        is_writable=True,
+        overrides=("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"),
+    ),
+    "uv": Client(
+        forms=("single", "extra", "explicit"),
+        scopes=("user", "project"),
+        is_writable=True,
+        overrides=("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"),
+    ),
+    "poetry": Client(forms=("single", "extra", "explicit"), scopes=("project",), is_writable=True),
+    "pdm": Client(forms=("single", "extra", "explicit"), scopes=("project",)),
+    "hatch": Client(forms=("single", "extra"), scopes=("user",)),
+    "pipenv": Client(forms=("single", "explicit"), scopes=("project",)),
+    "twine": Client(scopes=("user",), is_writable=True, overrides=("TWINE_REPOSITORY", "TWINE_REPOSITORY_URL")),
+    "netrc": Client(scopes=("user",), is_writable=True),
+    "env": Client(forms=("single", "extra")),
+    "docker": Client(forms=("single", "extra")),
+    "github": Client(forms=("single", "extra")),
+    "gitlab": Client(forms=("single", "extra")),
 }
+WRITABLE = tuple(name for name, client in CLIENTS.items() if client.is_writable)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexTarget:
-    """An index as a client is to know it: under `name`, in a `form`; `ca` is the file of the authorities to trust.
+    """An index as a client has to know it. It holds no secret, so none can get into a configuration.
 
-    `username` is whose configuration it is, where that is known; `in_keyring` if the system's keyring is where that
-    user's secret is to be found. There is no secret in here, so none can get into a configuration.
+    `name`: what the client calls it. `username`: the user's name there, if known. `in_keyring`: whether the system's
+    keyring has that user's secret. `ca`: the file with the certificate authorities to trust.
     """
 
     name: str
@@ -53,7 +80,7 @@ class IndexTarget:
 
     @property
     def simple(self) -> str:
-        """The URL for who reads, with the name in it where that is what a keyring is asked for."""
+        """Return the URL for installing, with the user's name in it if a keyring is asked for that name."""
         if not self.in_keyring or self.username is None:
             return self.address.simple
         scheme, _, rest = self.address.simple.partition("://")
@@ -61,69 +88,72 @@ class IndexTarget:
 
     @property
     def variable(self) -> str:
-        """The name as it is a part of the names of variables."""
+        """Return the name in the form that it has in names of variables."""
         return re.sub(r"[^A-Z0-9]", "_", self.name.upper())
 
     @property
     def untrusted(self) -> str | None:
-        """The host and port that pip passes over unless it is told to trust them: plain HTTP, not this machine."""
+        """Return the host and port that pip has to be told to trust: plain HTTP to another machine."""
         address = self.address
         return None if address.is_encrypted or address.is_loopback else urlsplit(address.base).netloc
 
+    @property
+    def netrc_login(self) -> str:
+        """Return the command that stores the credential in netrc."""
+        return f"ppmctl login {self.address.base} --netrc"
+
     def publishing_secret(self, variables: str) -> str:
-        """Say where a client that publishes finds the secret: in the keyring, or, in CI, in these `variables`."""
+        """Return where a client that publishes finds the secret: in the keyring, or, in CI, in these `variables`."""
         if self.in_keyring:
-            return "the secret is in the keyring, where `ppmctl login` put it"
+            return "the secret is in the keyring, stored by `ppmctl login`"
         user = sh(self.username or "USER")
         return f"the secret: keyring set {sh(self.address.upload)} {user}; in CI {variables}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snippet:
-    """What to paste, and what else there is to say about it, a paragraph a line of `says`."""
+    """A text to paste, and notes about it, each a paragraph."""
 
     text: str
-    says: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Here:
-    """The machine whose files are meant: what decides where a client looks for its own."""
+class Machine:
+    """What decides where a client looks for its own file."""
 
     environ: Mapping[str, str]
     home: Path
     cwd: Path
-    platform: str = "linux"  # as sys.platform has it
+    platform: str = "linux"  # in the form of sys.platform
+
+    @property
+    def config(self) -> Path:
+        """Return the user's configuration folder."""
+        return user_dirs.config(self.environ, self.home)
 
     def shown(self, path: Path) -> str:
-        """A path as a person writes it: from the home folder, or in the current one."""
+        """Return a path as a person writes it: relative to the current folder, or from the home folder."""
         if path.parent == self.cwd:
             return path.name
         return f"~/{path.relative_to(self.home).as_posix()}" if path.is_relative_to(self.home) else str(path)
 
 
-def form_for(client: str, *, given: Form | None, passes_on: bool) -> Form:
-    """The form for a client: the one that is given, or the safest one for an index that passes other names on or not.
+def form_for(client: str, *, given: Form | None, redirects: bool) -> Form:
+    """Return the given form, or the safest one for an index that redirects other names to the public one, or doesn't.
 
-    UsageError where the client can't do what is given. Who does not install has no choice.
+    Raise UsageError where the client doesn't support the given form. A client that installs nothing has no choice.
     """
-    forms = FORMS.get(client)
-    if forms is None:
-        return "single"
-    if given is None:
-        return "single" if passes_on else forms[-1]
+    forms = CLIENTS[client].forms
+    if given is None or not forms:
+        return "single" if redirects or not forms else forms[-1]
     if given not in forms:
-        raise UsageError(f"{client} has no {given} form.", hint=f"It can do: {', '.join(forms)}.")
+        raise UsageError(f"{client} has no {given} form.", hint=f"It supports: {', '.join(forms)}.")
     return given
 
 
-def sh(words: str) -> str:
-    """A text as one word of a shell's."""
-    return shlex.quote(words)
-
-
 def toml(value: str | bool) -> str:
-    """A text as a TOML string, or a truth value."""
+    """Return a TOML string or boolean."""
     if isinstance(value, bool):
         return str(value).lower()
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

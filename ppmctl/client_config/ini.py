@@ -1,4 +1,4 @@
-"""Files of sections and options, as configparser reads them (pip.conf, .pypirc), edited as text."""
+"""Edit files of sections and options that configparser reads (pip.conf, .pypirc), as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from ppmctl.client_config.lines import Add, Body, Edit, Statement, Unreadable, find, is_header, says_something
+from ppmctl.client_config.lines import Add, Body, Edit, Statement, Unreadable, find, has_content, is_header
 
 Values = dict[str, dict[str, str]]
 
@@ -22,21 +22,21 @@ class IniEdit(Edit):
 
     @staticmethod
     def normal(name: str) -> str:
-        """Return the name of an option as the program has it."""
+        """Return the name of an option in the program's form."""
         return name.lower()
 
     @classmethod
     def parse(cls, body: Body) -> Values:
-        """Return all options by section and name, DEFAULT as a section.
+        """Return all options by section and name; DEFAULT is an ordinary section.
 
         Raise Unreadable with the line where the program would stop.
         """
         parser = configparser.RawConfigParser(default_section="\0")
-        parser.optionxform = cls.normal  # type: ignore[assignment,method-assign]  # assigned as its documentation does
+        parser.optionxform = cls.normal  # type: ignore[assignment,method-assign]  # as in its documentation
         try:
             parser.read_string(body.plain)
         except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as exc:
-            raise Unreadable("what stands there is there twice; its client stops at that.", line=exc.lineno) from None
+            raise Unreadable("this stands there twice, which its client rejects.", line=exc.lineno) from None
         except configparser.MissingSectionHeaderError as exc:
             raise Unreadable("there is no [section] before it.", line=exc.lineno) from None
         except configparser.ParsingError as exc:
@@ -47,27 +47,29 @@ class IniEdit(Edit):
 
     @classmethod
     def scan(cls, body: Body) -> list[Statement]:
-        """Return the options and headers by configparser's rules: what is indented more goes on with the option."""
+        """Return the options and headers by configparser's rules: a line that is indented more continues a value."""
         values = cls.parse(body)
-        found: list[Statement] = []
+        statements: list[Statement] = []
         for number, text in enumerate(body.texts):
-            if not says_something(text):
+            if not has_content(text):
                 continue
             indent = text[: len(text) - len(text.lstrip())]
-            last = found[-1] if found else Statement(start=0, stop=0, section="")
+            last = statements[-1] if statements else Statement(start=0, stop=0, section="")
             if last.values and len(indent) > len(last.indent):
-                found[-1] = replace(last, stop=number + 1)
+                statements[-1] = replace(last, stop=number + 1)
                 continue
             if header := re.match(r"\[(.+)\]", text.strip()):
-                found.append(Statement(start=number, stop=number + 1, section=header[1]))
+                statements.append(Statement(start=number, stop=number + 1, section=header[1]))
                 continue
             name = cls.normal(re.split(r"[=:]", text.strip(), maxsplit=1)[0].rstrip())
             value = {name: values.get(last.section, {}).get(name)}
-            found.append(Statement(start=number, stop=number + 1, section=last.section, values=value, indent=indent))
-        seen = {(each.section, name) for each in found for name in each.values}
+            statements.append(
+                Statement(start=number, stop=number + 1, section=last.section, values=value, indent=indent)
+            )
+        seen = {(each.section, name) for each in statements for name in each.values}
         if seen != {(section, name) for section, options in values.items() for name in options}:
-            raise Unreadable("its sections can't be told apart for sure.", hint="Edit it by hand.")
-        return found
+            raise Unreadable("its sections are ambiguous.", hint="Edit it by hand.")
+        return statements
 
     @classmethod
     def check(cls, body: Body) -> None:
@@ -75,38 +77,37 @@ class IniEdit(Edit):
         cls.parse(body)
 
     @classmethod
-    def of_ours(cls, body: Body, put: Add) -> Collection[int]:
-        """Return the lines of `put`, together or each by itself; a header stays if others have options below it."""
-        alone = [find(body, Add(at=put.at, texts=(text,))) for text in put.texts if text.strip()]
-        ours = set(find(body, put)) or {number for found in alone for number in found}
+    def lines_of(cls, body: Body, added: Add) -> Collection[int]:
+        """Return the lines of `added`, together or one by one; a header stays if others have put options below it."""
+        single = [find(body, Add(at=added.at, texts=(text,))) for text in added.texts if text.strip()]
+        ours = set(find(body, added)) | {number for each in single for number in each}
         header = next((number for number in ours if is_header(body.texts[number])), None)
         if header is not None:
             below = [text for at, text in enumerate(body.texts) if at > header and at not in ours]
-            following = next(filter(says_something, below), "[")
-            if not is_header(following):
+            if not is_header(next(filter(has_content, below), "[")):
                 return {number for number in ours if number > header}
         return ours
 
     def put(self, section: str, *lines: str) -> None:
-        """Put lines after the last option of a section, which is made at the end of the file if it isn't there."""
-        there = [each for each in self.statements if each.section == section]
-        if there:
-            self.add(there[-1].stop, *(there[-1].indent + line for line in lines))
+        """Put lines after the last option of a section; a missing section is made at the end of the file."""
+        options = [each for each in self.statements if each.section == section]
+        if options:
+            self.add(options[-1].stop, *(options[-1].indent + line for line in lines))
         else:
             self._new.setdefault(section, []).append(lines)
 
     def set(self, section: str, name: str, value: str, *, is_list: bool = False) -> None:
-        """Set an option: one more line of a list, or instead of another value, which is commented out."""
+        """Set an option: add a line to a list, or replace another value, which is commented out."""
         self.touched.add((section, name))
         now = self.values.get(section, {}).get(name)
-        there = next((each for each in self.statements if each.section == section and name in each.values), None)
-        if now is None or there is None:
+        option = next((each for each in self.statements if each.section == section and name in each.values), None)
+        if now is None or option is None:
             self.put(section, f"{name} = {value}")
         elif is_list and value not in now.split():
-            self.add(there.stop, f"{there.indent}    {value}")
+            self.add(option.stop, f"{option.indent}    {value}")
         elif not is_list and value != now:
-            self.add(there.start, f"{there.indent}{name} = {value}")
-            self.mute(there.start, there.stop)
+            self.add(option.start, f"{option.indent}{name} = {value}")
+            self.comment_out(option.start, option.stop)
 
     def finish(self) -> IniEdit:
         """Return the edit with the new sections. Raise Unreadable if it would change something else."""
@@ -114,4 +115,4 @@ class IniEdit(Edit):
             self.append(f"[{section}]", *first)
             for lines in more:
                 self.add(len(self.body.lines), *lines)
-        return self.proven()
+        return self.verified()

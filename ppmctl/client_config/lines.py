@@ -1,10 +1,11 @@
-"""A person's file as lines, of which none is ever changed: ours are added, and theirs are at most commented out.
+"""Edit a user's file without changing any line of it: lines are added, and others at most commented out.
 
-So what was written can be told by the lines alone, and taken out again while all else stays as it is, byte for byte.
+So what was written can be recognised by its lines alone and removed again, and every other byte stays as it is.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,41 +14,42 @@ from typing import Any, Self
 
 from ppmctl.errors import PpmError
 
+USERINFO = re.compile(r"//[^/@\s]*@")  # in a URL
+
 _BOM = "\ufeff"
 _MARK = "# "
 
 
 class Unreadable(PpmError):
-    """A file that can't be understood, so that nothing is changed in it; the message has no part of it."""
+    """A file that can't be understood, so it is not changed; the message quotes nothing of it."""
 
     def __init__(self, why: str, *, line: int | None = None, hint: str = "") -> None:
-        where = "" if line is None else f"line {line}: "
-        super().__init__(f"{where}{why}", hint=hint)
+        super().__init__(why if line is None else f"line {line}: {why}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """A whole file: lines, each with its end (\\n, \\r\\n, or nothing), and the mark at its start, if it has one."""
+    """A whole file: its lines, each with its end (\\n, \\r\\n, or nothing), and its byte order mark, if any."""
 
     lines: tuple[str, ...] = ()
     bom: str = ""
 
     @cached_property
     def texts(self) -> list[str]:
-        """The lines without their ends."""
+        """Return the lines without their ends."""
         return [line.rstrip("\r\n") for line in self.lines]
 
     @property
     def plain(self) -> str:
-        """The text for a parser: without the mark, each line with a line feed."""
+        """Return the text for a parser: without the byte order mark, each line with a line feed."""
         return "".join(f"{text}\n" for text in self.texts)
 
-    def written(self) -> bytes:
-        """Return the bytes of the file."""
+    def to_bytes(self) -> bytes:
+        """Return the content of the file."""
         return (self.bom + "".join(self.lines)).encode("utf-8", "surrogateescape")
 
     def without(self, numbers: Collection[int]) -> Body:
-        """Return the file without these lines; one that had no end at its end has none again."""
+        """Return the file without these lines; if its last line had no end, it has none again."""
         left = [line for number, line in enumerate(self.lines) if number not in numbers]
         last = len(self.lines) - 1
         if left and last in numbers and not self.lines[last].endswith("\n"):
@@ -64,7 +66,7 @@ class Add:
 
     @property
     def header(self) -> str | None:
-        """The header among the lines, if there is one."""
+        """Return the header among the lines, if there is one."""
         return next(filter(is_header, self.texts), None)
 
 
@@ -72,7 +74,7 @@ class Add:
 class Statement:
     """A key with its value, from the line `start` up to `stop`, or a header, which has no values.
 
-    `section` is the name of the header above, or of the header; `indent` is what stands before the key.
+    `section`: the name of the header, or of the one above the key. `indent`: the white space before the key.
     """
 
     start: int
@@ -83,17 +85,17 @@ class Statement:
 
 
 class Edit(ABC):
-    """What is to be done to a file: lines to add, lines to comment out; `notes` are for the reader.
+    """A planned edit of a file: lines to add and lines to comment out. `notes` are for the user.
 
-    `touched` has the section and key of each value that grows by a line. Raise Unreadable if the file's own program
-    could not read it.
+    `touched` has the section and key of each value that gets one more line. Raise Unreadable where the file's own
+    program could not read the file.
     """
 
     def __init__(self, body: Body) -> None:
         self.body = body
         self.statements = self.scan(body)
         self.adds: list[Add] = []
-        self.muted: set[int] = set()
+        self.commented: set[int] = set()
         self.touched: set[tuple[Any, str]] = set()
         self.notes: list[str] = []
 
@@ -104,18 +106,18 @@ class Edit(ABC):
 
     @classmethod
     @abstractmethod
-    def of_ours(cls, body: Body, put: Add) -> Collection[int]:
-        """Return the numbers of the lines to delete for `put` to be gone; none if it is not there any more."""
+    def lines_of(cls, body: Body, added: Add) -> Collection[int]:
+        """Return the numbers of the lines to delete so that `added` is gone; none if it is gone already."""
 
     @classmethod
     def check(cls, body: Body) -> None:
-        """Raise Unreadable if the file's own program would stop at it."""
+        """Raise Unreadable where the file's own program would reject it."""
         cls.scan(body)
 
     @property
     def is_empty(self) -> bool:
-        """Whether the file says already what is wanted."""
-        return not (self.adds or self.muted)
+        """Return whether the file needs no change."""
+        return not (self.adds or self.commented)
 
     def add(self, at: int, *texts: str) -> None:
         """Put lines before the line `at`."""
@@ -125,33 +127,33 @@ class Edit(ABC):
         """Put lines at the end, below a blank one."""
         self.add(len(self.body.lines), *([""] if self.body.lines or self.adds else []), *texts)
 
-    def mute(self, start: int, stop: int) -> None:
+    def comment_out(self, start: int, stop: int) -> None:
         """Comment out the lines from `start` up to `stop`."""
-        self.muted |= {at for at in range(start, stop) if self.body.texts[at].strip()}
+        self.commented |= {at for at in range(start, stop) if self.body.texts[at].strip()}
 
-    def made(self, mark: str) -> tuple[Body, tuple[Add, ...]]:
-        """Return the file with the edits made, and where in it the lines are that were put in."""
+    def apply(self, mark: str) -> tuple[Body, tuple[Add, ...]]:
+        """Return the edited file, and the added lines with their places in it."""
         lines = self.body.lines
         end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-        made: list[str] = []
-        puts = []
+        edited: list[str] = []
+        added = []
         for number, line in enumerate((*lines, "")):
             for add in self.adds:
                 if add.at == number:
-                    puts.append(Add(at=len(made), texts=add.texts))
-                    made += [text + end for text in add.texts]
+                    added.append(Add(at=len(edited), texts=add.texts))
+                    edited += [text + end for text in add.texts]
             if line:
-                made.append(mark + line if number in self.muted else line)
+                edited.append(mark + line if number in self.commented else line)
         if lines and not lines[-1].endswith("\n"):
-            made = [line if line.endswith("\n") else line + end for line in made]
-            made[-1] = made[-1].removesuffix(end)
-        return replace(self.body, lines=tuple(made)), tuple(puts)
+            edited = [line if line.endswith("\n") else line + end for line in edited]
+            edited[-1] = edited[-1].removesuffix(end)
+        return replace(self.body, lines=tuple(edited)), tuple(added)
 
-    def proven(self) -> Self:
-        """Return the edit itself. Raise Unreadable unless all that it leaves alone says the same afterwards."""
-        after, puts = self.made(_MARK)
-        added = {put.at + offset for put in puts for offset in range(len(put.texts))}
-        if self._others(self.scan(after), added) != self._others(self.statements, self.muted):
+    def verified(self) -> Self:
+        """Return the edit itself. Raise Unreadable unless every statement that it doesn't touch stays the same."""
+        after, added = self.apply(_MARK)
+        new = {each.at + offset for each in added for offset in range(len(each.texts))}
+        if self._others(self.scan(after), new) != self._others(self.statements, self.commented):
             raise Unreadable("it can't be edited without changing something else.", hint="Edit it by hand.")
         return self
 
@@ -164,35 +166,36 @@ class Edit(ABC):
 
 
 def read(content: bytes) -> Body:
-    """Return a file's lines. Raise Unreadable where they are no text."""
+    """Return a file's lines. Raise Unreadable where it is not text."""
     text = content.decode("utf-8", "surrogateescape")
     bom = _BOM if text.startswith(_BOM) else ""
     *whole, last = text[len(bom) :].split("\n")
     lines = [f"{line}\n" for line in whole] + ([last] if last else [])
     for number, line in enumerate(lines, start=1):
         if "\0" in line or content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise Unreadable("it is no text, or in UTF-16.", line=number, hint="Save it as UTF-8.")
+            raise Unreadable("it is not text, or it is UTF-16.", line=number, hint="Save it as UTF-8.")
         if "\r" in line.removesuffix("\r\n"):
-            raise Unreadable("a carriage return stands alone there.", line=number, hint="Save it with \\n or \\r\\n.")
+            hint = "Save it with \\n or \\r\\n as line ends."
+            raise Unreadable("a carriage return without a line feed.", line=number, hint=hint)
     return Body(lines=tuple(lines), bom=bom)
 
 
 def marker(client: str, name: str) -> str:
-    """Return what a line that was commented out for an index starts with."""
+    """Return the start of each line that was commented out for an index."""
     return f"# (ppmctl {client} {name}) "
 
 
-def find(body: Body, put: Add) -> range:
-    """Return the numbers of the lines where `put` stands together, nearest to where it was put; none if nowhere.
+def find(body: Body, added: Add) -> range:
+    """Return the numbers of the lines where all of `added` is, nearest to where it was put; none if it is nowhere.
 
     A blank line at its start may be missing.
     """
-    for wanted in (put.texts, put.texts[1:]) if not put.texts[0].strip() else (put.texts,):
-        there, size = body.texts, len(wanted)
-        places = [at for at in range(len(there) - size + 1) if tuple(there[at : at + size]) == wanted]
-        if places:
-            at = min(places, key=lambda each: abs(each - put.at))
-            return range(at, at + size)
+    for wanted in (added.texts, added.texts[1:]) if not added.texts[0].strip() else (added.texts,):
+        texts, size = body.texts, len(wanted)
+        starts = [at for at in range(len(texts) - size + 1) if tuple(texts[at : at + size]) == wanted]
+        if starts:
+            start = min(starts, key=lambda each: abs(each - added.at))
+            return range(start, start + size)
     return range(0)
 
 
@@ -200,35 +203,36 @@ def is_header(text: str) -> bool:
     return text.lstrip().startswith("[")
 
 
-def says_something(text: str) -> bool:
+def has_content(text: str) -> bool:
     """Return whether a line is neither blank nor a comment."""
     return bool(text.strip()) and not text.lstrip().startswith(("#", ";"))
 
 
-def undone(form: type[Edit], body: Body, puts: Sequence[Add], mark: str) -> tuple[Body, tuple[str, ...]]:
-    """Return the file without what was put in, with what was commented out; and what had to stay, in words.
+def undo(kind: type[Edit], body: Body, added: Sequence[Add], mark: str) -> tuple[Body, tuple[str, ...]]:
+    """Return the file without the added lines and with the lines that were commented out; and a note on what stays.
 
-    What would leave a file that can't be read, as others changed it in between, stays.
+    A change that would leave an unreadable file, because others have edited it since, is not made.
     """
-    left = []
-    for put in reversed(puts):
-        taken = body.without(form.of_ours(body, put))
-        if taken == body:
-            left.append("what ppmctl wrote is not there as it was: " + " / ".join(filter(str.strip, put.texts)))
-        elif _fails(form, taken):
-            left.append("others' lines need it now, so it stays: " + " / ".join(filter(str.strip, put.texts)))
+    notes = []
+    for each in reversed(added):
+        shorter = body.without(kind.lines_of(body, each))
+        text = " / ".join(filter(str.strip, each.texts))
+        if shorter == body:
+            notes.append(f"what ppmctl wrote was changed or removed since then: {text}")
+        elif _is_rejected(kind, shorter):
+            notes.append(f"other lines depend on it now, so it stays: {text}")
         else:
-            body = taken
+            body = shorter
     restored = replace(body, lines=tuple(line.removeprefix(mark) for line in body.lines))
-    if restored != body and _fails(form, restored):
-        left.append("what was commented out stays so: something else stands in its place now")
-        return body, tuple(left)
-    return restored, tuple(left)
+    if restored != body and _is_rejected(kind, restored):
+        notes.append("what was commented out stays commented out, because another value is set now")
+        return body, tuple(notes)
+    return restored, tuple(notes)
 
 
-def _fails(form: type[Edit], body: Body) -> bool:
+def _is_rejected(kind: type[Edit], body: Body) -> bool:
     try:
-        form.check(body)
+        kind.check(body)
     except Unreadable:
         return True
     return False

@@ -1,40 +1,38 @@
-"""pdm: a source in a project's pyproject.toml."""
+"""A source of pdm's, in a project's pyproject.toml."""
 
 from __future__ import annotations
 
 from ppmctl.client_config.index_target import IndexTarget, Snippet, sh
-from ppmctl.client_config.toml_tables import written
+from ppmctl.client_config.toml_tables import table_lines
 
 
 def render(target: IndexTarget, place: str) -> Snippet:
-    """A `[[tool.pdm.source]]`; the only one is called pypi, since it then stands in place of that."""
-    name = "pypi" if target.form == "single" else target.name
-    lines = [f"# {place}", *written(("tool", "pdm", "source"), {"name": name, "url": target.address.simple})]
-    said = []
+    """Return a `[[tool.pdm.source]]`; an only index is called pypi, to replace the public one."""
+    is_single = target.form == "single"
+    name, setting = ("pypi", "pypi") if is_single else (target.name, f"pypi.{target.name}")
+    lines = [f"# {place}", *table_lines(("tool", "pdm", "source"), {"name": name, "url": target.address.simple})]
+    notes = []
     if target.form == "explicit":
         lines += ['include_packages = ["NAME", "NAME-*"]', 'exclude_packages = ["*"]']
-        said.append("In include_packages the names that are to come from this index, and from nowhere else.")
+        notes.append("include_packages: the names that come from this index only.")
     elif target.form == "extra":
-        said.append(
-            "Dependency confusion: to pdm all sources are equal, the highest version anywhere wins. --form single or"
-            " explicit is safe."
+        notes.append(
+            "Dependency confusion: pdm treats all sources alike and takes the highest version of any. --form single"
+            " or explicit is safe."
         )
-    base = target.address.base
-    where = f"ppmctl login {base} --netrc"
     if target.in_keyring and target.username:
-        told = "" if name == "pypi" else f"{name}."
-        said.append(
-            "The secret is in the keyring, of which pdm asks for a name: pdm config"
-            f" pypi.{told}username {sh(target.username)}\nWithout that: {where}"
+        notes.append(
+            "The secret is in the keyring; pdm needs the name to look it up: pdm config"
+            f" {setting}.username {sh(target.username)}\nWithout a keyring: {target.netrc_login}"
         )
     else:
-        said.append(f"The credential: ~/.netrc ({where}).")
+        notes.append(f"The credential: ~/.netrc ({target.netrc_login}).")
     upload, username = sh(target.address.upload), sh(target.username or "USER")
     secret = target.publishing_secret("PDM_PUBLISH_PASSWORD")
-    said.append(f"To publish: pdm publish --repository {upload} --username {username}; {secret}.")
+    notes.append(f"To publish: pdm publish --repository {upload} --username {username}; {secret}.")
     if target.ca:
-        said.append(
-            f"The authorities, of this machine: pdm config pypi.{'' if name == 'pypi' else name + '.'}ca_certs"
-            f" {sh(target.ca)}; to publish PDM_PUBLISH_CA_CERTS={sh(target.ca)}"
+        notes.append(
+            f"The certificate authorities, on this machine: pdm config {setting}.ca_certs {sh(target.ca)};"
+            f" to publish PDM_PUBLISH_CA_CERTS={sh(target.ca)}"
         )
-    return Snippet(text="\n".join(lines), says=tuple(said))
+    return Snippet(text="\n".join(lines), notes=tuple(notes))

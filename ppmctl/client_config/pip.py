@@ -1,4 +1,4 @@
-"""pip: its pip.conf."""
+"""pip's pip.conf."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from ppmctl.client_config.ini import IniEdit
 from ppmctl.client_config.lines import Body
 
 _CONFUSION = (
-    "Dependency confusion: pip has no order of indexes, the highest version anywhere wins; also a stranger's"
-    " upload of your name. --form single is safe."
+    "Dependency confusion: pip has no order of indexes and takes the highest version of any, also of a package that a"
+    " stranger uploads under your name. --form single is safe."
 )
 
 
 def wanted(target: IndexTarget) -> dict[str, str]:
-    """The options of `[global]`, by name."""
+    """Return the options of `[global]`, by name."""
     url = "index-url" if target.form == "single" else "extra-index-url"
     options = {url: target.simple, "trusted-host": target.untrusted, "cert": target.ca}
     return {name: value for name, value in options.items() if value}
 
 
-def says(target: IndexTarget, _where: Scope = "user") -> tuple[str, ...]:
-    """What to know beside the file."""
-    place = f"The credential: ~/.netrc (ppmctl login {target.address.base} --netrc)."
+def notes(target: IndexTarget, _scope: Scope) -> tuple[str, ...]:
+    """Return what to know besides the file."""
+    note = f"The credential: ~/.netrc ({target.netrc_login})."
     if target.in_keyring:
-        place = (
-            "The secret is in the keyring: pip asks for it with the library keyring beside it, or the command"
-            f" `keyring` on PATH. Without that: ppmctl login {target.address.base} --netrc (--no-input wants"
-            " --keyring-provider import, or subprocess, too.)"
+        note = (
+            "The secret is in the keyring: pip reads it with the library keyring in its own environment, or with the"
+            f" command `keyring` on PATH. Without either: {target.netrc_login} (--no-input also needs"
+            " --keyring-provider import or subprocess.)"
         )
-    return (place, *confusion(target))
+    return (note, *confusion(target))
 
 
 def confusion(target: IndexTarget) -> tuple[str, ...]:
-    """Return the warning for an index beside the public one; nothing for another form."""
+    """Return the warning about an index in addition to the public one; nothing for another form."""
     return (_CONFUSION,) if target.form == "extra" else ()
 
 
@@ -41,25 +41,23 @@ class File(IniEdit):
 
     @staticmethod
     def normal(name: str) -> str:
-        """Return the name of an option as pip has it."""
+        """Return the name of an option in pip's form."""
         return name.lower().replace("_", "-").removeprefix("--")
 
 
-def plan(body: Body, target: IndexTarget, _where: Scope) -> IniEdit:
-    """Return the edit for a pip.conf: an only index instead of another, one more beside others."""
+def plan(body: Body, target: IndexTarget, _scope: Scope) -> IniEdit:
+    """Return the edit for a pip.conf: an only index replaces another, an extra one is added to others."""
     edit = File(body)
     for name, value in wanted(target).items():
-        # what stands in a command's own section wins over [global]
+        # a command's own section wins over [global]
         own = [section for section in edit.values if name.endswith("index-url") and name in edit.values[section]]
         for section in dict.fromkeys(["global", *own]):
             edit.set(section, name, value, is_list=name in ("extra-index-url", "trusted-host"))
     flat = {name: value for options in edit.values.values() for name, value in options.items()}
     if target.form == "single" and flat.get("extra-index-url"):
-        edit.notes.append(
-            "It has an extra-index-url too, where pip looks as well: the highest version anywhere wins."
-        )
+        edit.notes.append("It also has an extra-index-url: pip asks that too, and takes the highest version of any.")
     if flat.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        edit.notes.append("It says no-index, so pip asks no index at all.")
+        edit.notes.append("It has no-index, so pip asks no index at all.")
     if body.bom:
-        edit.notes.append("It starts with a byte order mark, at which pip stops: save it as UTF-8 without one.")
+        edit.notes.append("It starts with a byte order mark, which pip rejects: save it as UTF-8 without one.")
     return edit.finish()

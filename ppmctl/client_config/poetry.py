@@ -1,4 +1,4 @@
-"""poetry: a source in a project's pyproject.toml. It has no such thing for a user."""
+"""A source of poetry's, in a project's pyproject.toml; poetry has none for a user."""
 
 from __future__ import annotations
 
@@ -9,44 +9,32 @@ from ppmctl.client_config.toml_tables import TomlEdit
 _PRIORITY: dict[Form, str] = {"single": "primary", "extra": "supplemental", "explicit": "explicit"}
 
 
-_SOURCES = ("tool", "poetry", "source")
-
-
-def source(target: IndexTarget) -> dict[str, str | bool]:
-    """Return what the index's table says."""
-    return {"name": target.name, "url": target.address.simple, "priority": _PRIORITY[target.form]}
-
-
-def says(target: IndexTarget, _where: Scope = "project") -> tuple[str, ...]:
-    """What to know beside the file."""
-    said = []
+def notes(target: IndexTarget, _scope: Scope) -> tuple[str, ...]:
+    """Return what to know besides the file."""
+    texts = []
     if target.form == "explicit":
-        said.append(f"Each package that is to come from it: poetry add --source {target.name} NAME")
+        texts.append(f"To add a package from this index: poetry add --source {target.name} NAME")
     elif target.form == "extra":
-        said.append(
-            "Dependency confusion: poetry asks this index only for what the public one does not have, so a stranger's"
-            " upload of your name wins. --form single or explicit is safe."
+        texts.append(
+            "Dependency confusion: poetry asks this index only for what the public one does not have, so a package"
+            " that a stranger uploads there under your name wins. --form single or explicit is safe."
         )
-    said.append(
-        f"The credential: ~/.netrc (ppmctl login {target.address.base} --netrc); in CI"
-        f" POETRY_HTTP_BASIC_{target.variable}_USERNAME and …_PASSWORD."
-    )
-    said.append(
-        f"To publish: poetry config repositories.{target.name} {sh(target.address.upload)}; poetry publish --build"
-        f" -r {target.name}"
-    )
+    variable = f"POETRY_HTTP_BASIC_{target.variable}"
+    repository = f"repositories.{target.name} {sh(target.address.upload)}"
+    texts.append(f"The credential: ~/.netrc ({target.netrc_login}); in CI {variable}_USERNAME and …_PASSWORD.")
+    texts.append(f"To publish: poetry config {repository}; poetry publish --build -r {target.name}")
     if target.ca:
-        said.append(
-            f"The authorities, of this machine: poetry config certificates.{target.name}.cert {sh(target.ca)}"
-        )
-    return tuple(said)
+        command = f"poetry config certificates.{target.name}.cert {sh(target.ca)}"
+        texts.append(f"The certificate authorities, on this machine: {command}")
+    return tuple(texts)
 
 
 File = TomlEdit
 
 
-def plan(body: Body, target: IndexTarget, _where: Scope) -> TomlEdit:
+def plan(body: Body, target: IndexTarget, _scope: Scope) -> TomlEdit:
     """Return the edit for a pyproject.toml."""
     edit = File(body)
-    edit.put(_SOURCES, source(target))
-    return edit.proven()
+    values = {"name": target.name, "url": target.address.simple, "priority": _PRIORITY[target.form]}
+    edit.put(("tool", "poetry", "source"), values)
+    return edit.verified()

@@ -1,4 +1,4 @@
-"""uv: its uv.toml, or a project's pyproject.toml."""
+"""uv's uv.toml, or a project's pyproject.toml."""
 
 from __future__ import annotations
 
@@ -10,46 +10,38 @@ _ABOVE: dict[Scope, tuple[str, ...]] = {"user": (), "project": ("tool", "uv")}
 _FLAGS: dict[Form, dict[str, str | bool]] = {"single": {"default": True}, "explicit": {"explicit": True}}
 
 
-def index(target: IndexTarget, where: Scope) -> dict[str, str | bool]:
-    """Return what the index's table says."""
-    # a project is its team's: nobody's name is in it
-    url = target.address.simple if where == "project" else target.simple
-    values: dict[str, str | bool] = {"name": target.name, "url": url, "publish-url": target.address.upload}
-    return values | _FLAGS.get(target.form, {})
-
-
-def says(target: IndexTarget, where: Scope) -> tuple[str, ...]:
-    """What to know beside the file."""
-    said = []
+def notes(target: IndexTarget, scope: Scope) -> tuple[str, ...]:
+    """Return what to know besides the file."""
+    texts = []
     if target.form == "explicit":
-        said.append(
-            f"Each package that is to come from it: uv add --index {target.name}={target.address.simple} NAME, or in"
-            f' [tool.uv.sources] NAME = {{ index = "{target.name}" }}. A name without that line is the public'
-            " index's, also where a stranger took it there: dependency confusion. --form single is safe."
-            " With UV_DEFAULT_INDEX or UV_INDEX set, uv add writes no such line."
+        texts.append(
+            f"To add a package from this index: uv add --index {target.name}={target.address.simple} NAME, or in"
+            f' [tool.uv.sources] NAME = {{ index = "{target.name}" }}. uv takes a name without that line from the'
+            " public index, even if a stranger owns it there: dependency confusion. --form single is safe."
+            " If UV_DEFAULT_INDEX or UV_INDEX is set, uv add does not write that line."
         )
     elif target.form == "extra":
-        said.append(
-            "uv takes a name from the first index that has it, and asks this one before the public one: a name that"
-            " is not here yet is a stranger's to take there: dependency confusion. --form single is safe."
+        texts.append(
+            "uv takes a name from the first index that has it, and asks this one before the public one. Until you"
+            " upload a name here, a stranger can take it there: dependency confusion. --form single is safe."
         )
-    said.append(
+    texts.append(
         f"To publish: uv publish --index {target.name} --trusted-publishing never; the credential from ~/.netrc, or"
         " UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD."
     )
     if target.in_keyring:
         environment = f"UV_KEYRING_PROVIDER=subprocess UV_INDEX_{target.variable}_USERNAME={target.username}"
-        said.append(
-            (f"In your environment: {environment}\n" if where == "project" else "")
+        texts.append(
+            (f"In your environment: {environment}\n" if scope == "project" else "")
             + "The secret is in the keyring: uv asks the command `keyring` for it, which has to be on PATH."
-            f" Without that: ppmctl login {target.address.base} --netrc"
+            f" Without that: {target.netrc_login}"
         )
     if target.ca:
-        said.append(
-            f"uv reads authorities from its environment alone: SSL_CERT_FILE={target.ca}; or system-certs = true in"
-            " uv.toml, where the system trusts them."
+        texts.append(
+            f"uv reads certificate authorities only from its environment: SSL_CERT_FILE={target.ca}; or"
+            " system-certs = true in uv.toml, if the system trusts them."
         )
-    return tuple(said)
+    return tuple(texts)
 
 
 class File(TomlEdit):
@@ -57,24 +49,28 @@ class File(TomlEdit):
 
     @classmethod
     def check(cls, body: Body) -> None:
-        """Raise Unreadable where uv would stop: no TOML, or two indexes that are both the default."""
-        found = [table for table in tables(cls.scan(body)) if table.values.get("default") is True]
-        for above in _ABOVE.values():
-            if sum(table.path == (*above, "index") for table in found) > 1:
-                raise Unreadable("two indexes are the default.")
+        """Raise Unreadable where uv would stop: invalid TOML, or two default indexes."""
+        defaults = [table.path for table in tables(cls.scan(body)) if table.values.get("default") is True]
+        if any(defaults.count((*above, "index")) > 1 for above in _ABOVE.values()):
+            raise Unreadable("two indexes are the default.")
 
 
-def plan(body: Body, target: IndexTarget, where: Scope) -> TomlEdit:
-    """Return the edit for a uv.toml or a pyproject.toml: an only index instead of another."""
-    above, is_single = _ABOVE[where], target.form == "single"
+def plan(body: Body, target: IndexTarget, scope: Scope) -> TomlEdit:
+    """Return the edit for a uv.toml or a pyproject.toml; an only index replaces another."""
+    above, is_single = _ABOVE[scope], target.form == "single"
     edit = File(body)
     if is_single:
-        edit.mute_key(above, "index-url")
-    if target.in_keyring and where == "user":
+        edit.comment_out_key(above, "index-url")
+    if target.in_keyring and scope == "user":
         edit.set_top("keyring-provider", "subprocess")
+    # a project belongs to a team, so no user's name is in its URL
+    url = target.address.simple if scope == "project" else target.simple
+    values: dict[str, str | bool] = {"name": target.name, "url": url, "publish-url": target.address.upload}
     others = edit.put(
-        (*above, "index"), index(target, where), lambda values: is_single and values.get("default") is True
+        (*above, "index"),
+        values | _FLAGS.get(target.form, {}),
+        lambda other: is_single and other.get("default") is True,
     )
     if is_single and others:
-        edit.notes.append("It has other indexes too, which uv asks first, in their order.")
-    return edit.proven()
+        edit.notes.append("It also has other indexes, which uv asks first, in their order.")
+    return edit.verified()

@@ -1,7 +1,7 @@
-"""Inside an archive that a stranger made: its metadata, unless it does what no wheel or sdist may do.
+"""Read the metadata in a wheel or sdist that nobody has checked yet, and refuse unsafe archives.
 
-Nothing is unpacked; the whole is read once at most. InvalidDistribution says what is wrong, UNREADABLE is what the
-libraries raise of what is no archive.
+Nothing is unpacked, and the file is read once at most. InvalidDistribution is raised for an invalid or unsafe
+archive. For a file that is not an archive the libraries raise one of UNREADABLE.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from packaging.version import InvalidVersion, Version
 from ppmctl.errors import InvalidDistribution
 
 MAX_METADATA = 16 << 20
-# An archive that grows more than this, and beyond BOMB_FLOOR bytes, is taken for a decompression bomb.
+# An archive that grows by more than this factor, and beyond BOMB_FLOOR bytes, counts as a decompression bomb.
 BOMB_RATIO = 50
 BOMB_FLOOR = 64 << 20
 MAX_HEADER = 1 << 20  # bytes; of a tar archive's extended headers
 
-# zipfile on an encrypted member, tarfile on a header that makes no sense, decoders on noise
+# zipfile raises them for an encrypted member, tarfile for an invalid header, decoders for invalid data
 UNREADABLE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -40,14 +40,14 @@ UNREADABLE = (
     struct.error,
     EOFError,
     OSError,
-    RuntimeError,  # and what zipfile does not implement
+    RuntimeError,  # NotImplementedError too, for what zipfile does not support
     ValueError,
     OverflowError,
 )
 
 
 def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
-    """The METADATA of a wheel of this project (its normalised name) and version, byte for byte."""
+    """Return the bytes of the METADATA of a wheel of this project (normalised) and version."""
     with zipfile.ZipFile(path) as archive:
         members = _checked_zip(archive, path)
         folders = {member.split("/", 1)[0] for member in members}
@@ -55,8 +55,8 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
         if len(infos) != 1:
             raise InvalidDistribution(f"it has {len(infos)} .dist-info folders at its top, a wheel has one.")
         info = infos[0]
-        said, _, said_version = info.removesuffix(".dist-info").partition("-")
-        if canonicalize_name(said) != project or not _same_version(said_version, version):
+        name, _, number = info.removesuffix(".dist-info").partition("-")
+        if canonicalize_name(name) != project or not _is_version(number, version):
             raise InvalidDistribution(f"its {info} is that of another distribution.")
         for needed in ("METADATA", "WHEEL", "RECORD"):
             if f"{info}/{needed}" not in members:
@@ -65,13 +65,13 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
 
 
 def zip_sdist_metadata(path: Path) -> bytes:
-    """The PKG-INFO of an sdist as .zip."""
+    """Return the PKG-INFO of a .zip sdist."""
     with zipfile.ZipFile(path) as archive:
         members = _checked_zip(archive, path)
         return _read(archive.open(members[_pkg_info(members)]))
 
 
-def _same_version(text: str, version: Version) -> bool:
+def _is_version(text: str, version: Version) -> bool:
     try:
         return Version(text.replace("_", "-")) == version
     except InvalidVersion:
@@ -79,21 +79,23 @@ def _same_version(text: str, version: Version) -> bool:
 
 
 def _pkg_info(members: Iterable[str]) -> str:
-    found = [member for member in members if member.count("/") == 1 and member.endswith("/PKG-INFO")]
-    if len(found) != 1:
-        raise InvalidDistribution(f"it has {len(found)} PKG-INFO files one folder deep, an sdist has one.")
-    return found[0]
+    paths = [member for member in members if member.count("/") == 1 and member.endswith("/PKG-INFO")]
+    if len(paths) != 1:
+        raise InvalidDistribution(f"it has {len(paths)} PKG-INFO files one folder deep, an sdist has one.")
+    return paths[0]
 
 
 def _checked_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     unpacked = 0
     for member in archive.infolist():
-        _check_path(member.filename)
+        name = repr(member.filename[:200])
+        if _leaves_root(member.filename):
+            raise InvalidDistribution(f"its member {name} would leave the folder that it is unpacked into.")
         if member.filename in members:
-            raise InvalidDistribution(f"it has two members of the name {member.filename[:200]!r}.")
+            raise InvalidDistribution(f"it has two members of the name {name}.")
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise InvalidDistribution(f"its member {member.filename[:200]!r} is a symbolic link.")
+            raise InvalidDistribution(f"its member {name} is a symbolic link.")
         members[member.filename] = member
         unpacked += member.file_size
     _check_growth(unpacked, path.stat().st_size)
@@ -101,27 +103,27 @@ def _checked_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipI
 
 
 def tar_sdist_metadata(path: Path) -> bytes:
-    """The PKG-INFO of an sdist as .tar.gz."""
+    """Return the PKG-INFO of a .tar.gz sdist."""
     packed = path.stat().st_size
-    found: dict[str, bytes] = {}
+    pkg_infos: dict[str, bytes] = {}
     links = _Links()
     with path.open("rb") as file, gzip.GzipFile(fileobj=file) as unpacked:
         limited = _LimitedReader(unpacked, check=lambda size: _check_growth(size, packed))
         with tarfile.open(fileobj=limited, mode="r|", tarinfo=_Member) as archive:
             for member in archive:
                 links.check(member)
-                where = str(PurePosixPath(member.name))
-                content = archive.extractfile(member) if where.endswith("/PKG-INFO") and member.isfile() else None
-                if content is not None and where.count("/") == 1:
-                    found[where] = _read(content)
+                name = str(PurePosixPath(member.name))
+                content = archive.extractfile(member) if name.endswith("/PKG-INFO") and member.isfile() else None
+                if content is not None and name.count("/") == 1:
+                    pkg_infos[name] = _read(content)
         while limited.read(1 << 20):
-            pass  # what follows the end of the archive counts, and its checksum is verified
-    links.check_ways()
-    return found[_pkg_info(found)]
+            pass  # read to the end: data behind the archive counts too, and gzip verifies its checksum
+    links.check_paths()
+    return pkg_infos[_pkg_info(pkg_infos)]
 
 
 class _Member(tarfile.TarInfo):
-    """A member of an archive. tarfile reads long names and pax headers whole: none that long is a name."""
+    """A member of a tar archive whose headers have a limited size, because tarfile reads them whole."""
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
         extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
@@ -131,35 +133,45 @@ class _Member(tarfile.TarInfo):
 
 
 class _Links:
-    """What tarfile's data filter refuses (PEP 706), which Debian 12's Python 3.11.2 does not have yet; and links
-    behind links, by which a member can leave its root though each name alone stays within."""
+    """A check of the paths and links in a tar archive.
+
+    It refuses what tarfile's data filter refuses (PEP 706), which Python 3.11.2 of Debian 12 lacks, and paths through
+    links, which can leave the root although each name alone does not.
+    """
 
     def __init__(self) -> None:
         self._links: set[str] = set()
-        self._ways: list[str] = []
+        self._paths: list[str] = []
 
     def check(self, member: tarfile.TarInfo) -> None:
-        """Refuse a member that is a device, leaves the root, or points out of it."""
-        _check_member(member)
-        name = posixpath.normpath(member.name)
-        self._ways.append(name)
+        """Raise InvalidDistribution for a device, a path that leaves the root, or a link that points out of it."""
+        name, target = member.name, member.linkname
+        if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+            raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} is a device.")
+        if _leaves_root(name):
+            raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} leaves its root.")
+        normalised = posixpath.normpath(name)
+        self._paths.append(normalised)
+        if not (member.issym() or member.islnk()):
+            return
+        path = posixpath.join(posixpath.dirname(normalised), target) if member.issym() else target
+        if target.startswith("/") or _leaves_root(posixpath.normpath(path)):
+            raise InvalidDistribution(f"it can't be unpacked safely: its link {name[:200]!r} points out of its root.")
+        self._paths.append(path)
         if member.issym():
-            self._links.add(name)
-            self._ways.append(posixpath.join(posixpath.dirname(name), member.linkname))
-        elif member.islnk():
-            self._ways.append(member.linkname)
+            self._links.add(normalised)
 
-    def check_ways(self) -> None:
-        """Refuse what is reached through a link: where that leads is not in its name."""
-        for way in self._ways:
-            parts = way.split("/")
+    def check_paths(self) -> None:
+        """Raise InvalidDistribution for a path that goes through a link: its name does not tell where it leads."""
+        for path in self._paths:
+            parts = path.split("/")
             for end in range(1, len(parts)):
                 if posixpath.normpath("/".join(parts[:end])) in self._links:
-                    raise InvalidDistribution(f"it can't be unpacked safely: {way[:200]!r} goes through a link.")
+                    raise InvalidDistribution(f"it can't be unpacked safely: {path[:200]!r} goes through a link.")
 
 
 class _LimitedReader(io.RawIOBase):
-    """Reads on, and tells `check` how much was read so far."""
+    """A reader that calls `check` with the number of bytes read so far."""
 
     def __init__(self, source: gzip.GzipFile, *, check: Callable[[int], None]) -> None:
         self._source = source
@@ -176,27 +188,9 @@ class _LimitedReader(io.RawIOBase):
         return chunk
 
 
-def _check_member(member: tarfile.TarInfo) -> None:
-    name, target = member.name, member.linkname
-    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-        raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} is a device.")
-    if _leaves(name):
-        raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} leaves its root.")
-    if member.issym() or member.islnk():
-        start = posixpath.dirname(name) if member.issym() else ""
-        if target.startswith("/") or _leaves(posixpath.normpath(posixpath.join(start, target))):
-            raise InvalidDistribution(f"it can't be unpacked safely: its link {name[:200]!r} points out of its root.")
-
-
-def _check_path(member: str) -> None:
-    if _leaves(member):
-        raise InvalidDistribution(f"its member {member[:200]!r} would leave the folder that it is unpacked into.")
-
-
-def _leaves(member: str) -> bool:
-    parts = PurePosixPath(member).parts
-    bad = "\\" in member or "\0" in member or member.startswith("/") or ".." in parts
-    return bad or re.match(r"[A-Za-z]:", member) is not None
+def _leaves_root(path: str) -> bool:
+    is_unsafe = "\\" in path or "\0" in path or path.startswith("/") or ".." in PurePosixPath(path).parts
+    return is_unsafe or re.match(r"[A-Za-z]:", path) is not None
 
 
 def _check_growth(unpacked: int, packed: int) -> None:

@@ -1,4 +1,4 @@
-"""A wheel or sdist as values: what its filename claims and what the archive really holds."""
+"""Read and check a wheel or sdist: its filename, its archive and its metadata."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from packaging.version import InvalidVersion, Version
 from ppmctl.distributions import archive
 from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised here, and imported from here
 
-# 2.0 was withdrawn (PEP 426), but wheels of its time say it.
+# 2.0 was withdrawn (PEP 426), but some old wheels have it.
 METADATA_VERSIONS = ("1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5")
 
-# Room for the longest side file's suffix and a temporary name within the 255 bytes of a file name.
+# A file name has 255 bytes: this leaves room for the longest suffix and for temporary names.
 MAX_FILENAME = 200
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*", re.ASCII)
 _NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.ASCII | re.IGNORECASE)
@@ -34,7 +34,7 @@ Kind = Literal["wheel", "sdist"]
 
 @dataclass(frozen=True, kw_only=True)
 class Filename:
-    """What a distribution's filename says. `project` is normalised (PEP 503), `version` is PEP 440's."""
+    """The parts of a distribution's filename. `project` is normalised (PEP 503)."""
 
     filename: str
     project: str
@@ -44,11 +44,7 @@ class Filename:
 
 @dataclass(frozen=True, kw_only=True)
 class Dist:
-    """A distribution whose archive was read and agrees with its filename.
-
-    `metadata` is the METADATA file of a wheel, byte for byte, or an sdist's PKG-INFO; `requires_python`
-    is as written there.
-    """
+    """A distribution whose metadata agrees with its filename. `metadata`: the bytes of METADATA or PKG-INFO."""
 
     name: Filename
     metadata: bytes
@@ -57,12 +53,12 @@ class Dist:
 
 
 def normalise(name: str) -> str:
-    """The normalised form of a project's name (PEP 503)."""
+    """Return the normalised form of a project's name (PEP 503)."""
     return canonicalize_name(name)
 
 
 def is_name(name: str) -> bool:
-    """Whether `name` is a valid name of a project, normalised or not (PEP 508)."""
+    """Return whether `name` is a valid name of a project, normalised or not (PEP 508)."""
     return _NAME.fullmatch(name) is not None and len(name) <= MAX_FILENAME
 
 
@@ -71,7 +67,7 @@ def is_normalised(name: str) -> bool:
 
 
 def parse_filename(filename: str) -> Filename:
-    """Read a distribution's filename: `.whl`, `.tar.gz` or `.zip`. InvalidDistribution says what is wrong."""
+    """Parse a distribution's filename: `.whl`, `.tar.gz` or `.zip`. Raise InvalidDistribution if it is invalid."""
     if not _FILENAME.fullmatch(filename) or len(filename) > MAX_FILENAME:
         raise InvalidDistribution(
             f"{filename[:MAX_FILENAME]!r} is not a filename for a distribution: letters, digits and . _ + ! - only,"
@@ -95,11 +91,10 @@ def parse_filename(filename: str) -> Filename:
 
 
 def inspect(path: Path, filename: str) -> Dist:
-    """Read the archive at `path`, which is to be published as `filename`.
+    """Read the archive at `path`, which is to be published as `filename`. It is read once at most, not unpacked.
 
-    InvalidDistribution where it does not open, a member leaves its root, it is a decompression bomb, it
-    has no readable metadata, or its metadata has another name or version than the filename. The file's
-    content is read once at most and never unpacked.
+    Raise InvalidDistribution if it is not a valid and safe archive, or if its metadata can't be read or has another
+    name or version than the filename.
     """
     name = parse_filename(filename)
     try:
@@ -112,14 +107,14 @@ def inspect(path: Path, filename: str) -> Dist:
     except InvalidDistribution as exc:
         raise InvalidDistribution(f"{filename}: {exc.message}") from exc
     except archive.UNREADABLE as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:  # the disk's; a decoder's (bz2, gzip) has none
+        if isinstance(exc, OSError) and exc.errno is not None:  # a failing disk; errors of bz2 and gzip have no errno
             raise
         raise InvalidDistribution(f"{filename} is not a readable archive: {one_line(exc)}.") from exc
     return _agree(name, metadata)
 
 
 def core_metadata(metadata: bytes) -> RawMetadata:
-    """The fields of a METADATA file, of any index and whatever its version; none where it can't be read."""
+    """Return the fields of a METADATA file of any index and version; {} if it can't be parsed."""
     try:
         return parse_email(metadata)[0]
     except (ValueError, UnicodeError, LookupError):
@@ -127,38 +122,37 @@ def core_metadata(metadata: bytes) -> RawMetadata:
 
 
 def summary(metadata: bytes) -> str:
-    """The summary that a METADATA file has, on one line, or ""."""
-    return " ".join((core_metadata(metadata).get("summary") or "").split())
+    """Return the summary in a METADATA file, on one line, or ""."""
+    return _unfolded(core_metadata(metadata).get("summary"))
 
 
 def one_line(value: object) -> str:
-    """`value` as a phrase for a message: one line, printable, no full stop at its end."""
+    """Return `value` as part of a message: one line, printable, without a full stop at the end."""
     words = " ".join(str(value).split())[:300].rstrip(".")
     return "".join(character if character.isprintable() else "?" for character in words)
 
 
 def _agree(name: Filename, metadata: bytes) -> Dist:
     raw = _parse(name.filename, metadata)
-    said = raw.get("name") or ""
-    if not is_name(said) or normalise(said) != name.project:
+    project = raw.get("name") or ""
+    if not is_name(project) or normalise(project) != name.project:
         raise InvalidDistribution(
-            f"{name.filename} holds the metadata of the project {said!r}, not of {name.project!r}."
+            f"{name.filename} holds the metadata of the project {project!r}, not of {name.project!r}."
         )
     try:
         version = Version(raw.get("version") or "")
     except InvalidVersion as exc:
         raise InvalidDistribution(
-            f"{name.filename} has the version {raw.get('version')!r} in its metadata, which is none (PEP 440)."
+            f"{name.filename} has the version {raw.get('version')!r} in its metadata, which is invalid (PEP 440)."
         ) from exc
     if version != name.version:
         raise InvalidDistribution(f"{name.filename} has the version {version} in its metadata.")
-    requires_python = raw.get("requires_python")
-    return Dist(
-        name=name,
-        metadata=metadata,
-        requires_python=" ".join(requires_python.split()) if requires_python else None,
-        summary=" ".join((raw.get("summary") or "").split()),
-    )
+    requires_python = _unfolded(raw.get("requires_python")) or None
+    return Dist(name=name, metadata=metadata, requires_python=requires_python, summary=_unfolded(raw.get("summary")))
+
+
+def _unfolded(field: str | None) -> str:
+    return " ".join((field or "").split())
 
 
 def _parse(filename: str, metadata: bytes) -> RawMetadata:

@@ -1,4 +1,4 @@
-"""A revision of a shared environment, and the forms of its list that clients read (FILES). Pure."""
+"""A revision of a shared environment, and the files that clients read of it (FILES)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_LOCK = 16 << 20  # bytes
 
 REQUIREMENTS, CONSTRAINTS, CONDA = "requirements.txt", "constraints.txt", "environment.yml"
 LOCK, ABOUT = "pylock.toml", "env.json"
-FILES = (REQUIREMENTS, CONSTRAINTS, CONDA, LOCK, ABOUT)  # LOCK in locked revisions alone
+FILES = (REQUIREMENTS, CONSTRAINTS, CONDA, LOCK, ABOUT)  # LOCK only in locked revisions
 
 _MAX_REQUIREMENT = 2_000  # characters
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
@@ -37,11 +37,11 @@ _EXTRAS = re.compile(r"^([A-Za-z0-9._-]+)\s*\[[^\]]*\]\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """A revision as values; UsageError where they can't be one.
+    """A revision of an environment. UsageError is raised for invalid values.
 
-    `name` is normalised, `number` counts from 1, `requirements` are PEP 508 in the order of `listed`, `base` is the
-    revision that was changed (None: none was), `change` says in a line what was done, `lock` is the text of a
-    pylock.toml (PEP 751). Who may change a `shared` environment, `ppmctl.server.environment_policy` says.
+    `name` is normalised; `number` counts from 1; `requirements` are PEP 508, as from `ordered`; `base` is
+    the revision that was changed, or None; `change` describes the change in one line; others than the owner may
+    change a `shared` environment too; `lock` is a pylock.toml (PEP 751).
     """
 
     name: str
@@ -58,14 +58,14 @@ class Revision:
         if not _is_number(self.number) or (self.base is not None and not _is_number(self.base)):
             raise UsageError("A revision is a whole number from 1.")
         if self.base is not None and self.base >= self.number:
-            raise UsageError(f"Revision {self.number} can't be made of revision {self.base}.")
+            raise UsageError(f"Revision {self.number} can't be based on revision {self.base}.")
         if not isinstance(self.shared, bool):
             raise UsageError("An environment is shared or not: true or false.")
         is_line = self.change.isprintable() and self.change.strip() == self.change
         if not is_line or not 0 < len(self.change) <= MAX_CHANGE:
-            raise UsageError(f"What a revision changes is said in one line of {MAX_CHANGE} characters at most.")
-        if listed(self.requirements) != self.requirements:
-            raise UsageError("The requirements of a revision are in order, and none is there twice.")
+            raise UsageError(f"The change of a revision is one line of {MAX_CHANGE} characters at most.")
+        if ordered(self.requirements) != self.requirements:
+            raise UsageError("The requirements of a revision are sorted, and each is there once.")
         if self.lock is not None:
             parse_lock(self.lock)
 
@@ -75,17 +75,17 @@ class Revision:
 
     @property
     def filename(self) -> str:
-        """The name of its wheel."""
+        """Return the filename of its wheel."""
         return f"{distribution(self.name)}-{self.number}-py3-none-any.whl"
 
     @property
     def summary(self) -> str:
-        """What the index says of it; `change_of` reads the change from it."""
+        """Return the summary in the metadata, from which `change_of` reads the change."""
         return f"Environment {self.name}, revision {self.number}: {self.change}"
 
 
 def normalise(name: str) -> str:
-    """The normalised form of an environment's name: `ML_base` is `ml-base`. UsageError for what is none."""
+    """Return the normalised form of an environment's name: `ML_base` is `ml-base`. Raise UsageError if invalid."""
     if len(name) <= MAX_NAME and _NAME.fullmatch(name):
         return canonicalize_name(name)
     raise UsageError(
@@ -95,17 +95,17 @@ def normalise(name: str) -> str:
 
 
 def environment_of(project: str) -> str | None:
-    """The environment that is stored as `project` (a normalised name); None where that is an ordinary one."""
+    """Return the environment that is stored as this project (normalised), or None for another project."""
     return project.removeprefix(PREFIX) if project.startswith(PREFIX) else None
 
 
 def change_of(summary: str) -> str:
-    """What a revision changed, from its summary."""
+    """Return the change of a revision from its summary."""
     return summary.partition(": ")[2] if summary.startswith("Environment ") else summary
 
 
 def requirement(text: str) -> Requirement:
-    """A requirement (PEP 508) that a shared list can carry. UsageError says what is wrong with it."""
+    """Return the requirement (PEP 508). Raise UsageError if it is invalid or can't be in a shared environment."""
     text = text.strip()
     if len(text) > _MAX_REQUIREMENT:
         raise UsageError(f"{text[:60]!r}… is too long for a requirement.")
@@ -114,19 +114,18 @@ def requirement(text: str) -> Requirement:
     except InvalidRequirement as exc:
         raise UsageError(f"{text!r} is not a requirement: {str(exc).partition(chr(10))[0]}.") from exc
     if not text.isprintable() or "\\" in text or re.search(r"\s#", text):
-        raise UsageError(f"{text!r} would be read as something else in a requirements.txt.")
+        raise UsageError(f"{text!r} has another meaning in a requirements.txt.")
     if parsed.url is not None and has_credential(parsed.url):
         shown = re.sub(r"//[^/@]*@", "//***@", text)
         raise UsageError(
             f"{shown!r} has a credential in its URL, which everybody who reads the environment would see.",
-            hint="Leave out everything before the @. ~/.netrc, or what the version control system has for it, is the"
-            " place for a credential.",
+            hint="Leave out everything before the @. Put the credential into ~/.netrc or the settings of git.",
         )
     return parsed
 
 
 def has_credential(url: str) -> bool:
-    """Return whether a URL has a secret in it: a password, or a user of HTTP, which may be a token."""
+    """Return whether a URL has a password in it, or a user name of HTTP, which may be a token."""
     try:
         parts = urlsplit(url)
         return parts.password is not None or (parts.scheme.endswith(("http", "https")) and parts.username is not None)
@@ -134,19 +133,16 @@ def has_credential(url: str) -> bool:
         return False
 
 
-def listed(requirements: Iterable[str]) -> tuple[str, ...]:
-    """The requirements in the order that a revision has them: by normalised name, each once.
-
-    The texts are kept as they are, without the spaces around them. UsageError where one is none.
-    """
-    found = {text.strip(): canonicalize_name(requirement(text).name) for text in requirements}
-    if len(found) > MAX_REQUIREMENTS:
+def ordered(requirements: Iterable[str]) -> tuple[str, ...]:
+    """Return the requirements sorted by normalised name, each once. Raise UsageError for an invalid one."""
+    names = {text.strip(): canonicalize_name(requirement(text).name) for text in requirements}
+    if len(names) > MAX_REQUIREMENTS:
         raise UsageError(f"An environment has {MAX_REQUIREMENTS} requirements at most.")
-    return tuple(sorted(found, key=lambda text: (found[text], text)))
+    return tuple(sorted(names, key=lambda text: (names[text], text)))
 
 
 def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
-    """Read a pylock.toml (PEP 751); UsageError where `text` is none."""
+    """Return the pylock.toml (PEP 751). Raise UsageError, which names it as `where`, if it is invalid."""
     from packaging.pylock import Pylock, PylockValidationError
 
     if len(text.encode(errors="surrogatepass")) > MAX_LOCK:
@@ -155,38 +151,38 @@ def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
         text.encode()
         return Pylock.from_dict(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UnicodeEncodeError, PylockValidationError, RecursionError) as exc:
-        raise UsageError(f"{where} is no pylock.toml (PEP 751): {' '.join(str(exc).split())}.") from exc
+        raise UsageError(f"{where} is not a valid pylock.toml (PEP 751): {' '.join(str(exc).split())}.") from exc
 
 
 def rendered(revision: Revision) -> dict[str, bytes]:
-    """The forms of the list by file name, those of FILES that the revision has."""
+    """Return the content of each of FILES that the revision has, by file name."""
     head = file_head(revision.name, revision.number)
-    found = {
+    contents = {
         REQUIREMENTS: head + _lines(revision.requirements),
         CONSTRAINTS: head + _lines(constraints(revision.requirements)),
         CONDA: head + _conda(revision),
         ABOUT: _about(revision),
     }
     if revision.lock is not None:
-        found[LOCK] = head + revision.lock
-    return {name: text.encode() for name, text in found.items()}
+        contents[LOCK] = head + revision.lock
+    return {name: text.encode() for name, text in contents.items()}
 
 
 def constraints(requirements: Iterable[str]) -> tuple[str, ...]:
-    """What of a list can be a constraint: versions and markers; no extras and no direct URLs, as pip demands."""
-    found = []
+    """Return the requirements as pip accepts them as constraints: without extras and direct URLs."""
+    lines = []
     for text in requirements:
         parsed = Requirement(text)
         if parsed.specifier and parsed.url is None:
-            # of the text, and not of what was parsed: another release of packaging may write that otherwise
-            found.append(_EXTRAS.sub(r"\1", text, count=1) if parsed.extras else text)
-    return tuple(dict.fromkeys(found))
+            # edit the text: another release of packaging may format a parsed requirement differently
+            lines.append(_EXTRAS.sub(r"\1", text, count=1) if parsed.extras else text)
+    return tuple(dict.fromkeys(lines))
 
 
 def number_of(name: str, filename: str) -> int | None:
-    """The revision of the environment `name` that has this filename; None where none can have it."""
-    found = re.fullmatch(rf"{re.escape(distribution(name))}-({NUMBER.pattern})-py3-none-any\.whl", filename)
-    return int(found[1]) if found else None
+    """Return the number of the revision of `name` whose wheel has this filename, or None."""
+    match = re.fullmatch(rf"{re.escape(distribution(name))}-({NUMBER.pattern})-py3-none-any\.whl", filename)
+    return int(match[1]) if match else None
 
 
 def _is_number(value: object) -> bool:
@@ -194,13 +190,13 @@ def _is_number(value: object) -> bool:
 
 
 def distribution(name: str) -> str:
-    """Return how filenames write the project of an environment."""
+    """Return the project of an environment as it is written in filenames."""
     return (PREFIX + name).replace("-", "_")
 
 
 def file_head(name: str, number: int) -> str:
     """Return the first line of each file of a revision."""
-    # each file says what it is of: two that were read one after the other may be of two revisions
+    # files that are read one after the other may be of two revisions; this line shows it
     return f"# {PREFIX}{name}, revision {number}\n"
 
 
@@ -208,16 +204,16 @@ def _lines(texts: Iterable[str]) -> str:
     return "".join(f"{text}\n" for text in texts)
 
 
-def listing(content: bytes) -> tuple[str, ...]:
-    """Return the requirements in the bytes of REQUIREMENTS."""
+def parse_requirements(content: bytes) -> tuple[str, ...]:
+    """Return the requirements in the content of REQUIREMENTS."""
     return tuple(line for line in content.decode(errors="replace").split("\n") if line and not line.startswith("#"))
 
 
 def _conda(revision: Revision) -> str:
-    # a JSON string is a YAML one, where it has no character that JSON would write in two halves
+    # a JSON string is valid YAML, except for escaped surrogate pairs: ensure_ascii=False avoids them
     pip = "".join(f"    - {json.dumps(text, ensure_ascii=False)}\n" for text in revision.requirements)
-    listing = f"  - pip:\n{pip}" if pip else ""
-    return f'name: "{revision.name}"\ndependencies:\n  - python\n  - pip\n{listing}'
+    with_pip = f"  - pip:\n{pip}" if pip else ""
+    return f'name: "{revision.name}"\ndependencies:\n  - python\n  - pip\n{with_pip}'
 
 
 def _about(revision: Revision) -> str:

@@ -1,8 +1,8 @@
-"""The wheel that a revision of a shared environment is stored as. Pure.
+"""Store a revision of a shared environment as a wheel, and read it from one.
 
-The wheel `ppm_env_NAME-N-py3-none-any.whl` holds no code: its Requires-Dist are the list (METADATA 2.4), and its
-.dist-info has the list in the forms that clients read. A format's bytes are fixed: a wheel is a revision if it is,
-member for member, what its own values make; so what anybody reads of it says the same.
+`ppm_env_NAME-N-py3-none-any.whl` has no code: its Requires-Dist are the requirements (METADATA 2.4), and its
+.dist-info has the files that clients read. The bytes of a format are fixed: a wheel is a revision only if each member
+is exactly what its own values produce, so that all its files agree.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from ppmctl.distributions.environment_revision import (
     LOCK,
     REQUIREMENTS,
     Revision,
-    distribution,
     environment_of,
     file_head,
-    listing,
     normalise,
+    parse_requirements,
     rendered,
 )
 from ppmctl.errors import InvalidDistribution, Refused, UsageError
 
 _FOLDER = "ppm-env"
-_NONE = "It is not the revision of an environment"
-_MAX_MEMBER = 32 << 20  # bytes
+_INVALID = "It is not the revision of an environment"
+_MAX_SIZE = 32 << 20  # bytes, unpacked
 
 
 class NotARevision(InvalidDistribution):
@@ -40,19 +39,19 @@ class NotARevision(InvalidDistribution):
 
 
 def to_wheel(revision: Revision) -> bytes:
-    """The wheel of a revision; the same bytes for the same values."""
+    """Return the wheel of a revision: the same bytes for the same values."""
     return small_wheel.pack(_members(revision))
 
 
 def from_wheel(wheel: Path | bytes) -> Revision:
-    """The revision in a wheel. NotARevision where it holds something else, or anything besides."""
+    """Return the revision in a wheel. Raise NotARevision if it has other or additional content."""
     members = _read(wheel)
-    infos = [name for name in members if name.endswith(f".dist-info/{_FOLDER}/{ABOUT}")]
-    if len(infos) != 1:
-        raise NotARevision(f"{_NONE}: it has no {_FOLDER}/{ABOUT} in its .dist-info.")
-    folder = infos[0].removesuffix(ABOUT)
+    paths = [name for name in members if name.endswith(f".dist-info/{_FOLDER}/{ABOUT}")]
+    if len(paths) != 1:
+        raise NotARevision(f"{_INVALID}: it has no {_FOLDER}/{ABOUT} in its .dist-info.")
+    folder = paths[0].removesuffix(ABOUT)
     try:
-        about = json.loads(members[infos[0]])
+        about = json.loads(members[paths[0]])
         if about["format"] != FORMAT:
             raise NotARevision(
                 f"It has the format {str(about['format'])[:20]!r} of an environment, and not {FORMAT}."
@@ -61,32 +60,29 @@ def from_wheel(wheel: Path | bytes) -> Revision:
         revision = Revision(
             name=about["name"],
             number=about["revision"],
-            requirements=listing(members.get(folder + REQUIREMENTS, b"")),
+            requirements=parse_requirements(members.get(folder + REQUIREMENTS, b"")),
             change=about["change"],
             shared=about["shared"],
             base=about["base"],
             lock=None if lock is None else lock.decode().removeprefix(file_head(about["name"], about["revision"])),
         )
     except UsageError as exc:
-        raise NotARevision(f"{_NONE}: {exc.message}") from exc
+        raise NotARevision(f"{_INVALID}: {exc.message}") from exc
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise NotARevision(f"{_NONE}: its {ABOUT} makes no sense.") from exc
+        raise NotARevision(f"{_INVALID}: its {ABOUT} is invalid.") from exc
     expected = _members(revision)
     for name in sorted({*expected, *members}):
         if expected.get(name) != members.get(name):
-            raise NotARevision(f"{_NONE}: its {name[:100]!r} is not what its {ABOUT} and its {REQUIREMENTS} make.")
+            raise NotARevision(f"{_INVALID}: its {name[:100]!r} does not match its {ABOUT} and its {REQUIREMENTS}.")
     return revision
 
 
 def read_forms(wheel: Path) -> dict[str, bytes]:
-    """The forms of the list that a wheel carries, by file name, byte for byte, of a wheel that was checked before.
-
-    NotARevision where it does not have those that each revision has.
-    """
+    """Return the content of each of FILES in a checked wheel. Raise NotARevision if one is missing."""
     named = {name.partition(f".dist-info/{_FOLDER}/")[2]: content for name, content in _read(wheel).items()}
     forms = {form: named[form] for form in FILES if form in named}
     if not forms.keys() >= set(FILES) - {LOCK}:
-        raise NotARevision(f"{_NONE}: it lacks a form of the list.")
+        raise NotARevision(f"{_INVALID}: one of its files is missing.")
     return forms
 
 
@@ -99,7 +95,7 @@ def _metadata(revision: Revision) -> bytes:
 
 
 def _members(revision: Revision) -> dict[str, bytes]:
-    info = f"{distribution(revision.name)}-{revision.number}.dist-info"
+    info = revision.filename.removesuffix("-py3-none-any.whl") + ".dist-info"
     forms = {f"{info}/{_FOLDER}/{name}": content for name, content in rendered(revision).items()}
     return small_wheel.members(info, _metadata(revision), forms)
 
@@ -109,16 +105,16 @@ def _read(wheel: Path | bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(wheel) if isinstance(wheel, bytes) else wheel) as archive:
             infos = archive.infolist()
             if len({info.filename for info in infos}) != len(infos) or len(infos) > len(FILES) + 3:
-                raise NotARevision(f"{_NONE}: it holds more than one does.")
-            if sum(info.file_size for info in infos) > _MAX_MEMBER:
-                raise NotARevision(f"{_NONE}: it holds over {_MAX_MEMBER >> 20} MB.")
+                raise NotARevision(f"{_INVALID}: it has too many members, or one twice.")
+            if sum(info.file_size for info in infos) > _MAX_SIZE:
+                raise NotARevision(f"{_INVALID}: it unpacks to more than {_MAX_SIZE >> 20} MB.")
             return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as exc:
-        raise NotARevision(f"It is no wheel: {' '.join(str(exc).split())[:200]}.") from exc
+        raise NotARevision(f"It is not a wheel: {' '.join(str(exc).split())[:200]}.") from exc
 
 
 def check(name: Filename, wheel: Path) -> Revision:
-    """Return the revision that a file of an environment is. Raise Refused with 400 if it is not one."""
+    """Return the revision in an uploaded file of an environment. Raise Refused with 400 if it has none."""
     environment = environment_of(name.project) or ""
     if name.kind != "wheel":
         raise Refused(400, f"{name.project} is an environment: its revisions are wheels, and it has no sdists")
@@ -130,5 +126,5 @@ def check(name: Filename, wheel: Path) -> Revision:
     except NotARevision as exc:
         raise Refused(400, f"{name.filename}: {exc.message}") from exc
     if (revision.name, revision.filename) != (environment, name.filename):
-        raise Refused(400, f"{name.filename} holds what belongs into {revision.filename}")
+        raise Refused(400, f"{name.filename} has the content of {revision.filename}")
     return revision

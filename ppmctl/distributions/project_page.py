@@ -1,8 +1,9 @@
-"""A project's page as values: its files, the releases that they make, and the one that an installer takes."""
+"""Read a project's page: its files, its releases, and the release that an installer selects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,11 +19,10 @@ _OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # th
 
 @dataclass(frozen=True, kw_only=True)
 class PageFile:
-    """A file as a page lists it. `url` is absolute, `size` in bytes; None is what the page does not say.
+    """A file on a page. `url` is absolute, `size` in bytes; None stands for what the page does not have.
 
-    `other_hash` is an algorithm of hashlib's and the digest, for a page that has no sha256.
-    `yanked` is the reason, "" if there is none, and None if the file is not yanked; `core_metadata` is the
-    sha256 of the metadata, "" if they are there without one, and None if they are not there.
+    `other_hash`: an algorithm of hashlib and the digest. `yanked`: the reason or "", None if it is not yanked.
+    `core_metadata`: the sha256 of the metadata file, "" without a hash, None if there is no such file.
     """
 
     filename: str
@@ -37,10 +37,10 @@ class PageFile:
 
     @classmethod
     def from_json(cls, values: Any, link: Callable[[str], str]) -> PageFile:
-        """A file as a page in JSON has it (PEP 691), its URL made absolute by `link`."""
+        """Return a file of a JSON page (PEP 691); `link` makes its URL absolute."""
         hashes = {algorithm: digest.lower() for algorithm, digest in values["hashes"].items() if digest}
         yanked, time, size = (values.get(key) for key in ("yanked", "upload-time", "size"))
-        # the older name is from before PEP 714; some indexes know no other
+        # some indexes have only the name from before PEP 714
         metadata = values.get("core-metadata", values.get("dist-info-metadata"))
         return cls(
             filename=str(values["filename"]),
@@ -57,7 +57,7 @@ class PageFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The files of a version, in the page's order."""
+    """A version with its files, in the page's order."""
 
     version: Version
     files: tuple[PageFile, ...]
@@ -68,23 +68,23 @@ class Release:
 
     @property
     def reason(self) -> str:
-        """Why it was yanked, in one line; ""."""
+        """Return why it was yanked, on one line, or ""."""
         return next((one_line(file.yanked) for file in self.files if file.yanked), "")
 
     @property
     def size(self) -> int | None:
-        """Bytes; None where the index does not say all."""
+        """Return the size of all files in bytes, or None if one is unknown."""
         return total(file.size for file in self.files)
 
     @property
     def uploaded(self) -> datetime | None:
-        """When its first file came; None where the index does not say."""
+        """Return when its first file was uploaded, or None if that is unknown."""
         return min((file.upload_time for file in self.files if file.upload_time is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectPage:
-    """A project's page. `versions` is empty where the page is HTML, which does not list them."""
+    """A project's page. `versions` is empty for an HTML page, which does not list them."""
 
     name: str
     files: tuple[PageFile, ...]
@@ -94,7 +94,7 @@ class ProjectPage:
 
     @classmethod
     def from_json(cls, values: Any, link: Callable[[str], str]) -> ProjectPage:
-        """A page in JSON as values; `link` makes the URL of a file absolute. An error of NOT_SUCH_JSON otherwise."""
+        """Return a JSON page; `link` makes the URL of a file absolute. Raise one of NOT_SUCH_JSON if invalid."""
         status = values.get("project-status", {})
         return cls(
             name=str(values["name"]),
@@ -109,53 +109,45 @@ class ProjectPage:
 
     @cached_property
     def releases(self) -> tuple[Release, ...]:
-        """The files by version, the newest first; files whose names have no version are left out."""
-        found: dict[Version, list[PageFile]] = {}
+        """Return the releases, the newest first. Files without a valid filename are left out."""
+        files: dict[Version, list[PageFile]] = {}
         for file in self.files:
-            try:
-                found.setdefault(parse_filename(file.filename).version, []).append(file)
-            except InvalidDistribution:
-                continue
-        return tuple(Release(version=version, files=tuple(found[version])) for version in sorted(found, reverse=True))
+            with suppress(InvalidDistribution):
+                files.setdefault(parse_filename(file.filename).version, []).append(file)
+        return tuple(Release(version=version, files=tuple(files[version])) for version in sorted(files, reverse=True))
 
     @property
     def latest(self) -> Release | None:
-        """The release that an installer takes; None where there is no release.
+        """Return the release that an installer selects, or None.
 
-        The newest that is neither yanked nor a pre-release; else the newest that is not yanked; else the newest.
+        This is the newest that is neither yanked nor a pre-release, else the newest not yanked, else the newest.
         """
-        return max(
-            self.releases,
-            key=lambda release: (
-                not release.is_yanked and not release.version.is_prerelease,
-                not release.is_yanked,
-                release.version,
-            ),
-            default=None,
-        )
+        not_yanked = [release for release in self.releases if not release.is_yanked]
+        stable = [release for release in not_yanked if not release.version.is_prerelease]
+        return next(iter(stable or not_yanked or self.releases), None)
 
     def release(self, version: str) -> Release:
-        """The release `version`; PpmError names those that there are."""
+        """Return the release `version`. Raise PpmError, which lists the releases, if it does not exist."""
         shown = [str(release.version) for release in self.releases[:10]]
         older = " and older ones" if len(self.releases) > len(shown) else ""
-        known = f"It has {', '.join(shown)}{older}." if shown else self.state
+        hint = f"It has {', '.join(shown)}{older}." if shown else self.state
         try:
             wanted = Version(version)
         except InvalidVersion as exc:
-            raise PpmError(f"{self.name} has no release or file {version!r}.", hint=known) from exc
+            raise PpmError(f"{self.name} has no release or file {version!r}.", hint=hint) from exc
         for release in self.releases:
             if release.version == wanted:
                 return release
-        raise PpmError(f"{self.name} has no release {version!r}.", hint=known)
+        raise PpmError(f"{self.name} has no release {version!r}.", hint=hint)
 
     @property
     def state(self) -> str:
-        """The project's status in a sentence; "" where it is active."""
+        """Return the project's status as a sentence, or "" if it is active."""
         because = f": {one_line(self.status_reason)}" if self.status_reason else ""
         return f"It is {one_line(self.status)}{because}." if self.status != "active" else ""
 
 
 def total(sizes: Iterable[int | None]) -> int | None:
-    """The sum of sizes; None where one is not known."""
+    """Return the sum of sizes, or None if one is unknown."""
     known = list(sizes)
     return None if None in known else sum(size or 0 for size in known)

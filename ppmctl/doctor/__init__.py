@@ -1,1 +1,1 @@
-"""What stands between a client and an index: the checks of `ppmctl doctor`."""
+"""The checks of `ppmctl doctor`: can this user install from an index and publish to it?"""

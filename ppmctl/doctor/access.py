@@ -1,4 +1,4 @@
-"""Whether the index lets this user in: which credential is shown, from where, and what the index says to it."""
+"""Check which credential is sent, where it is stored, and what the index answers to it."""
 
 from __future__ import annotations
 
@@ -8,89 +8,88 @@ from datetime import UTC, datetime, timedelta
 from ppmctl.client import identity
 from ppmctl.client.http import Answer, denied
 from ppmctl.client.identity import Identity
-from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.doctor.finding import Context, Finding
 from ppmctl.errors import CredentialError, Unavailable
 
-HIDDEN = "pip --no-input, as in CI, says of it no more than “No matching distribution found”"
+_HIDDEN_BY_PIP = "pip --no-input, as in CI, reports only “No matching distribution found”"
 _SOON = timedelta(days=7)
 
 
-def credential(visit: Visit) -> Iterator[Finding]:
-    """Which credential ppmctl shows, and where it stands."""
-    found, problem = visit.credential, visit.unreadable
+def credential(context: Context) -> Iterator[Finding]:
+    """Report which credential ppmctl sends, and where it is stored."""
+    sent, problem, address = context.credential, context.unreadable, context.address
     if problem is not None:
         yield Finding("credential", "fail", problem.phrase, problem.hint)
-    elif found is None:
-        yield Finding("credential", "ok", f"none is there for {visit.address.base}")
-    elif visit.address.is_overheard:
-        said = "goes over plain HTTP: whoever listens on the way can read it"
-        mend = f"Use https://, or say that it is all right: export PPMCTL_TRUSTED_HOST={visit.address.host}"
-        yield Finding("credential", "warn", f"{found.username}, from {found.source}, {said}", mend)
+    elif sent is None:
+        yield Finding("credential", "ok", f"there is none for {address.base}")
+    elif address.is_overheard:
+        message = f"{sent.username}, from {sent.source}, goes over plain HTTP: anyone on the network can read it"
+        hint = f"Use https://, or allow plain HTTP: export PPMCTL_TRUSTED_HOST={address.host}"
+        yield Finding("credential", "warn", message, hint)
     else:
-        yield Finding("credential", "ok", f"{found.username}, from {found.source}")
+        yield Finding("credential", "ok", f"{sent.username}, from {sent.source}")
 
 
-def login(visit: Visit) -> Iterator[Finding]:
-    """What the index says to nobody, and to this credential."""
-    yield _login(visit)
+def login(context: Context) -> Iterator[Finding]:
+    """Check what the index answers without a credential, and with this one."""
+    challenge = context.listed_anonymously.headers.get("www-authenticate", "")
+    if context.listed_anonymously.status == 401 and "basic" not in challenge.lower():
+        message = f"it answers 401 without asking for a name and a password ({challenge or 'no WWW-Authenticate'})"
+        hint = "On the index's machine: it or the proxy in front of it must send  WWW-Authenticate: Basic realm=…"
+        yield Finding("login", "fail", f"{message}: pip and twine then send none", hint)
+    elif context.credential is None:
+        yield _without_credential(context, context.listed_anonymously)
+    elif context.listed.status in (401, 403):
+        error = denied(context.listed, context.credential, base=context.address.base)
+        if context.listed.status == 403:
+            yield Finding("login", "fail", error.phrase, error.hint)
+        else:
+            hint = f"{error.hint} {_log_in_again(context)}".strip()
+            yield Finding("login", "fail", f"{error.phrase} (401); {_HIDDEN_BY_PIP}", hint)
+    else:
+        yield _with_credential(context, context.credential.username)
 
 
-def _login(visit: Visit) -> Finding:
-    found = visit.credential
-    anonymous = visit.listed_to_nobody
-    if anonymous.status == 401 and "basic" not in (asks := anonymous.headers.get("www-authenticate", "")).lower():
-        said = f"it answers 401 without asking for a name and a password ({asks or 'no WWW-Authenticate'})"
-        mend = "On the index's machine: have it, or what is in front of it, send  WWW-Authenticate: Basic realm=…"
-        return Finding("login", "fail", f"{said}: pip and twine show none then", mend)
-    if found is None:
-        return _nobody(visit, anonymous)
-    if visit.listed.status in (401, 403):
-        return _refused(visit, visit.listed)
-    with visit.connect() as transport:
-        try:
-            return _known(visit, identity.identify(visit.address, transport))
-        except CredentialError as exc:  # anybody may read, and this credential is nobody's
-            said = f"anybody may read, but {exc.phrase}: uploads fail"
-            return Finding("login", "fail", said, f"{exc.hint} {_again(visit)}".strip())
-        except Unavailable as exc:  # the web server lets in, and goes on reading
-            said = f"{found.username} may read; the application does not say more: {exc.phrase}"
-            return Finding("login", "warn", said, "On the index's machine: systemctl status ppm.socket ppm.service")
-
-
-def _nobody(visit: Visit, anonymous: Answer) -> Finding:
-    base = visit.address.base
-    if anonymous.status == 401 and visit.expected is not None:
-        return Finding("login", "skip", "there is no credential to try it with")
-    if anonymous.status == 401:
-        login = f"ppmctl login {base}/ --netrc  puts one where ppmctl, pip and uv look"
-        mend = f"{login}; in CI: PPMCTL_USERNAME and PPMCTL_TOKEN."
-        return Finding("login", "fail", f"it asks for a credential (401), and none was found; {HIDDEN}", mend)
-    if anonymous.status == 403:
-        why = f"it lets nobody in (403: {anonymous.says}), and asks for no credential"
-        return Finding("login", "fail", why, f"ppmctl login {base}/, or ask whoever runs it")
-    return Finding("login", "ok", "anybody may read; to upload there is no credential")
-
-
-def _refused(visit: Visit, answer: Answer) -> Finding:
-    said = denied(answer, visit.credential, base=visit.address.base)
+def _without_credential(context: Context, answer: Answer) -> Finding:
+    base = context.address.base
+    if answer.status == 401 and context.expected is not None:
+        return Finding("login", "skip", "not tried: there is no credential")
+    if answer.status == 401:
+        command = f"ppmctl login {base}/ --netrc  stores one for ppmctl, pip and uv"
+        message = f"it asks for a credential (401), and there is none; {_HIDDEN_BY_PIP}"
+        return Finding("login", "fail", message, f"{command}; in CI: PPMCTL_USERNAME and PPMCTL_TOKEN.")
     if answer.status == 403:
-        return Finding("login", "fail", said.phrase, said.hint)
-    return Finding("login", "fail", f"{said.phrase} (401); {HIDDEN}", f"{said.hint} {_again(visit)}".strip())
+        message = f"it refuses every request without a credential (403: {answer.says}), and does not ask for one"
+        return Finding("login", "fail", message, f"ppmctl login {base}/, or ask an administrator of the index")
+    return Finding("login", "ok", "reading needs no credential; for uploads there is none")
 
 
-def _again(visit: Visit) -> str:
-    return f"Then: ppmctl login {visit.address.base}/ --netrc"
+def _with_credential(context: Context, username: str) -> Finding:
+    with context.connect(context.credential) as transport:
+        try:
+            return _expiry(context, identity.identify(context.address, transport))
+        except CredentialError as exc:
+            message = f"reading needs no credential, but {exc.phrase}: uploads fail"
+            return Finding("login", "fail", message, f"{exc.hint} {_log_in_again(context)}".strip())
+        except Unavailable as exc:  # the web server reads credentials by itself
+            message = f"{username} may read; the application did not answer what else: {exc.phrase}"
+            hint = "On the index's machine: systemctl status ppm.socket ppm.service"
+            return Finding("login", "warn", message, hint)
 
 
-def _known(visit: Visit, identity: Identity) -> Finding:
-    said = identity.said.rstrip(".")
+def _log_in_again(context: Context) -> str:
+    return f"Then: ppmctl login {context.address.base}/ --netrc"
+
+
+def _expiry(context: Context, user: Identity) -> Finding:
+    """Report who the user is; a token that is issued for a self-check may expire soon."""
+    message = user.sentence.rstrip(".")
     try:
-        ends = datetime.fromisoformat((identity.values or {}).get("expires", ""))
-    except (ValueError, TypeError):  # it has no end, or one in words of its own
-        return Finding("login", "ok", said)
+        ends = datetime.fromisoformat((user.values or {}).get("expires", ""))
+    except (ValueError, TypeError):  # none, or not in a form that is known
+        return Finding("login", "ok", message)
     left = (ends if ends.tzinfo else ends.replace(tzinfo=UTC)) - datetime.now(UTC)
-    if left > _SOON or visit.expected is not None:  # then it was lent for this look
-        return Finding("login", "ok", said)
-    change = f"ppmctl user enable {identity.name} --expires 90d"
-    mend = f"On the index's machine: {change}; or ask for another token."
-    return Finding("login", "warn", f"{said}: that is soon", mend)
+    if left > _SOON or context.expected is not None:
+        return Finding("login", "ok", message)
+    hint = f"On the index's machine: ppmctl user enable {user.name} --expires 90d; or ask for another token."
+    return Finding("login", "warn", f"{message}: that is soon", hint)

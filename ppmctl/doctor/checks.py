@@ -1,7 +1,7 @@
-"""`ppmctl doctor`: is all well between here and an index? Each thing that a user would meet is tried, in that order.
+"""Run all checks of `ppmctl doctor`, in the order in which a user would meet what they find.
 
-A check is a function in a module of its own subject, from a Visit to what it finds. It changes nothing, but for
-publish, which is made only where it is asked for.
+A check is a function from a Context to Findings. It changes nothing on the index, except those of `publish`, which
+run only if `--expect` asks for them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ppmctl.client import credential, index_url
 from ppmctl.doctor import (
@@ -24,69 +25,57 @@ from ppmctl.doctor import (
     tls,
     web_server,
 )
-from ppmctl.doctor import index_url as index_url_module
 from ppmctl.doctor.expected import Expected
-from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.doctor.finding import Context, Finding
+from ppmctl.doctor.index_url import check_url
 from ppmctl.errors import CredentialError, PpmError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A check by its name, which its findings have. It is passed over where one of `needs` has failed.
+    """A check, which is skipped if one of `needs` has failed.
 
-    It is made `when` that says so. What another index merely lacks is a fault of one that `promises` it.
+    It runs `only` for a "host" whose expected configuration is known, to "publish" to one, or else for a "user".
+    `promises`: what another index merely lacks is a fault of such a host.
     """
 
     name: str
-    run: Callable[[Visit], Iterator[Finding]]
+    run: Callable[[Context], Iterator[Finding]]
     needs: tuple[str, ...] = ()
-    when: Callable[[Visit], bool] = lambda _visit: True
+    only: Literal["host", "publish", "user"] | None = None
     promises: bool = False
 
 
-def _is_host(visit: Visit) -> bool:
-    return visit.expected is not None
-
-
-def _is_users(visit: Visit) -> bool:
-    return visit.expected is None
-
-
-def _may_publish(visit: Visit) -> bool:
-    return visit.expected is not None and bool(visit.expected.publish)
-
-
-# In the order in which a user would meet what they find.
 CHECKS: tuple[Check, ...] = (
     Check(name="proxy", run=network.proxy),
-    Check(name="dns", run=network.names),
-    Check(name="port 80", run=web_server.port_80, needs=("dns",), when=_is_host, promises=True),
+    Check(name="dns", run=network.dns),
+    Check(name="port 80", run=web_server.port_80, needs=("dns",), only="host", promises=True),
     Check(name="tcp", run=network.tcp, needs=("proxy", "dns"), promises=True),
     Check(name="http", run=network.encryption),
     Check(name="clock", run=network.clock, needs=("tcp",)),
     Check(name="tls", run=tls.check, needs=("tcp",)),
-    Check(name="handshakes", run=web_server.handshakes, needs=("tcp",), when=_is_host),
-    Check(name="strangers", run=web_server.strangers, needs=("tcp",), when=_is_host),
-    Check(name="url", run=index_url_module.check, needs=("tcp", "tls"), promises=True),
-    Check(name="promises", run=promises.check, needs=("url",), when=_is_host),
-    Check(name="refusals", run=publish.refusals, needs=("url",), when=_may_publish),
+    Check(name="handshakes", run=web_server.handshakes, needs=("tcp",), only="host"),
+    Check(name="strangers", run=web_server.other_hosts, needs=("tcp",), only="host"),
+    Check(name="url", run=check_url, needs=("tcp", "tls"), promises=True),
+    Check(name="promises", run=promises.check, needs=("url",), only="host"),
+    Check(name="refusals", run=publish.refusals, needs=("url",), only="publish"),
     Check(name="credential", run=access.credential),
     Check(name="login", run=access.login, needs=("url", "credential")),
-    Check(name="places", run=credential_sources.check, needs=("url",), when=_is_users),
-    Check(name="names", run=promises.names, needs=("login",), when=_is_host),
-    Check(name="publish", run=publish.check, needs=("login",), when=_may_publish),
-    Check(name="reader", run=publish.reader, needs=("publish",), when=_may_publish),
-    Check(name="anonymous", run=promises.anonymous, needs=("url",), when=_is_host),
-    Check(name="side files", run=promises.side_files, needs=("publish",), when=_may_publish),
+    Check(name="places", run=credential_sources.check, needs=("url",), only="user"),
+    Check(name="names", run=promises.other_names, needs=("login",), only="host"),
+    Check(name="publish", run=publish.check, needs=("login",), only="publish"),
+    Check(name="reader", run=publish.reader, needs=("publish",), only="publish"),
+    Check(name="anonymous", run=promises.anonymous, needs=("url",), only="host"),
+    Check(name="side files", run=promises.side_files, needs=("publish",), only="publish"),
     Check(name="api", run=index_features.check, needs=("login",), promises=True),
-    Check(name="install", run=publish.install, needs=("publish",), when=_may_publish),
-    Check(name="clients", run=clients.check, when=_is_users),
-    Check(name="resolve", run=resolve.check, needs=("login",), when=_is_users),
-    Check(name="confusion", run=dependency_confusion.check, needs=("login",), when=_is_users),
+    Check(name="install", run=publish.install, needs=("publish",), only="publish"),
+    Check(name="clients", run=clients.check, only="user"),
+    Check(name="resolve", run=resolve.check, needs=("login",), only="user"),
+    Check(name="confusion", run=dependency_confusion.check, needs=("login",), only="user"),
 )
-# What is tried of a release before it serves anybody (release_check), and of a probe that was removed again.
-_NAMED = {check.name: check for check in CHECKS}
-RELEASE = tuple(replace(_NAMED[name], needs=()) for name in ("anonymous", "refusals", "publish", "reader", "api"))
+_BY_NAME = {check.name: check for check in CHECKS}
+# for a release before it is switched to (release_check), and after the probe was removed
+RELEASE = tuple(replace(_BY_NAME[name], needs=()) for name in ("anonymous", "refusals", "publish", "reader", "api"))
 REMOVED = (Check(name="removed", run=publish.removed),)
 
 
@@ -99,51 +88,47 @@ def examine(
     cwd: Path,
     expected: Expected | None = None,
 ) -> Iterator[Finding]:
-    """What is found of the index that `index` names, or that the environment or a login means; as it is found."""
+    """Check the index that `index` names, or else the default one; yield each finding as soon as it is known."""
     try:
-        meant = index_url.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
-        said = None if index else index_url.said(environ=environ, home=home, cwd=cwd)
+        address = index_url.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
+        default = None if index else index_url.default_index(environ=environ, home=home, cwd=cwd)
     except PpmError as exc:
         yield Finding("index", "fail", exc.phrase, exc.hint)
         return
-    shown, unreadable = None, None
+    sent, error = None, None
     try:
-        shown = credential.find(meant, file=credential_file, environ=environ, home=home)
+        sent = credential.find(address, file=credential_file, environ=environ, home=home)
     except CredentialError as exc:
-        unreadable = exc
-    visit = Visit(
-        address=meant,
-        credential=shown,
-        unreadable=unreadable,
-        environ=environ,
-        home=home,
-        cwd=cwd,
-        expected=expected,
+        error = exc
+    context = Context(
+        address=address, credential=sent, unreadable=error, environ=environ, home=home, cwd=cwd, expected=expected
     )
     checks = REMOVED if expected and expected.removed else CHECKS
     if checks is CHECKS:
-        at = f"; {meant.section.source}, is about it" if meant.section else ""
-        yield Finding("index", "ok", f"{meant.base} is meant, by {said[1] if said else 'what was typed'}{at}")
-    with network.leading(meant.host, expected.address if expected else ""):
-        yield from walk(visit, [check for check in checks if check.when(visit)])
+        section = f"; its settings are in {address.section.source}" if address.section else ""
+        source = default[1] if default else "the command line"
+        yield Finding("index", "ok", f"{address.base}, from {source}{section}")
+    applies = {None: True, "host": expected, "publish": expected and expected.publish, "user": not expected}
+    with network.address_override(address.host, expected.address if expected else ""):
+        yield from walk(context, [check for check in checks if applies[check.only]])
 
 
-def walk(visit: Visit, checks: Sequence[Check]) -> Iterator[Finding]:
-    """What `checks` find, one after the other."""
-    because: dict[str, list[str]] = {}  # a check that failed, or was passed over → the checks that failed
+def walk(context: Context, checks: Sequence[Check]) -> Iterator[Finding]:
+    """Run the checks in their order."""
+    causes: dict[str, list[str]] = {}  # a check that failed or was skipped → the checks that failed
     for check in checks:
-        if causes := dict.fromkeys(cause for name in check.needs for cause in because.get(name, ())):
-            because[check.name] = list(causes)
-            yield Finding(check.name, "skip", f"not tried, because of: {', '.join(causes)}")
+        if failed := list(dict.fromkeys(cause for name in check.needs for cause in causes.get(name, ()))):
+            causes[check.name] = failed
+            yield Finding(check.name, "skip", f"not tried, because of: {', '.join(failed)}")
             continue
         try:
-            for finding in check.run(visit):
-                if finding.state == "warn" and check.promises and visit.expected:
+            for finding in check.run(context):
+                if finding.state == "warn" and check.promises and context.expected:
                     finding = replace(finding, state="fail")
                 if finding.state == "fail" or (finding.state == "skip" and check.name == "login"):
-                    because[check.name] = [check.name]
+                    causes[check.name] = [check.name]
                 yield finding
         except (PpmError, OSError) as exc:
-            because[check.name] = [check.name]
-            wrong = exc if isinstance(exc, PpmError) else PpmError(f"the connection broke: {exc}")
-            yield Finding(check.name, "fail", wrong.phrase, wrong.hint)
+            causes[check.name] = [check.name]
+            error = exc if isinstance(exc, PpmError) else PpmError(f"the connection broke: {exc}")
+            yield Finding(check.name, "fail", error.phrase, error.hint)

@@ -1,4 +1,4 @@
-"""Credentials in URLs, where they are shown, committed and copied: in configuration, requirements and lock files."""
+"""Find credentials in URLs of configuration, requirements and lock files, which are shared and committed."""
 
 from __future__ import annotations
 
@@ -10,55 +10,53 @@ from urllib.parse import urlsplit
 
 from ppmctl import user_dirs
 from ppmctl.doctor.client_model import Client
-from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.doctor.finding import Context, Finding
 
-_LARGEST = 20 << 20  # bytes of a file that is read; there are lock files of several
+_LARGEST = 20 << 20  # bytes of a file; there are lock files of several MB
 _IN_PROJECTS = (
     *("pyproject.toml", "uv.toml", "pdm.toml", "Pipfile", "setup.cfg", "pip.conf", ".pypirc", "environment.yml"),
     *("requirements*.txt", "requirements/*.txt", "constraints*.txt", "Dockerfile", ".gitlab-ci.yml"),
     *("Pipfile.lock", "poetry.lock", "pdm.lock", "uv.lock", "pylock*.toml"),
 )
 _USERINFO = re.compile(r"https?://(?P<user>[^\s/@:\"'<>]*)(?::(?P<secret>[^\s/@\"'<>]*))?@(?P<host>[^\s/\"'<>]+)")
-# What stands for a secret in an example, or where a variable is to be.
+# instead of a secret, in an example or for a variable
 _PLACEHOLDER = re.compile(r".*[${}%].*|\*+|x+|\.+|pass(word)?|secret|(my|your)?[-_]?token|pw", re.IGNORECASE)
-# A name alone is none, unless it is one that only a machine would make.
+# a user name that can only be a token
 _TOKEN = re.compile(r"ppm_.+|(?=.*\d)(?=.*[A-Za-z])[\w.~-]{24,}")
 
 
-def check(clients: Iterable[Client], visit: Visit) -> Iterator[Finding]:
-    """Each line of a file with a credential in a URL; it is never shown."""
-    looked_at, is_clean = 0, True
-    for path in _files(clients, visit):
-        looked_at += 1
+def check(clients: Iterable[Client], context: Context) -> Iterator[Finding]:
+    """Find each line with a credential in a URL; the credential is never shown."""
+    files, is_clean = _files(clients, context), True
+    for path in files:
         for number, line in enumerate(_lines(path), start=1):
             for match in _USERINFO.finditer(line):
                 if _is_secret(match["user"], match["secret"]):
                     is_clean = False
-                    yield _finding(path, number, match["host"], visit)
-    if is_clean and looked_at:
-        files = "file" if looked_at == 1 else "files"
-        said = f"no URL of {looked_at} {files} of clients and of this folder has a credential"
-        yield Finding("secrets", "ok", said)
+                    yield _finding(path, number, match["host"], context)
+    if is_clean and files:
+        message = f"files of clients and of this folder have no credential in a URL ({len(files)} checked)"
+        yield Finding("secrets", "ok", message)
 
 
 def _is_secret(user: str, secret: str | None) -> bool:
     return not _PLACEHOLDER.fullmatch(secret) if secret else _TOKEN.fullmatch(user) is not None
 
 
-def _finding(path: Path, number: int, host: str, visit: Visit) -> Finding:
-    taken_out = f"sed -i {shlex.quote(rf'{number}s#//[^/@ ]*@#//#g')} {shlex.quote(str(path))}"
-    then = f"  # then, with another secret: machine {host} in ~/.netrc"
-    if host == urlsplit(visit.address.base).netloc:
-        then = f"; ppmctl login {visit.address.base} --netrc  # with another secret: this one has been seen"
-    said = f"the URL of {host} has a credential in it, which is shown and copied with the file"
-    return Finding("secrets", "fail", f"{path}, line {number}: {said}", taken_out + then)
+def _finding(path: Path, number: int, host: str, context: Context) -> Finding:
+    command = f"sed -i {shlex.quote(rf'{number}s#//[^/@ ]*@#//#g')} {shlex.quote(str(path))}"
+    then = f"  # then, with a new secret: machine {host} in ~/.netrc"
+    if host == urlsplit(context.address.base).netloc:
+        then = f"; ppmctl login {context.address.base} --netrc  # with a new secret: others may have seen this one"
+    message = f"the URL of {host} has a credential in it, which is shown and copied with the file"
+    return Finding("secrets", "fail", f"{path}, line {number}: {message}", command + then)
 
 
-def _files(clients: Iterable[Client], visit: Visit) -> list[Path]:
-    config = user_dirs.config(visit.environ, visit.home)
+def _files(clients: Iterable[Client], context: Context) -> list[Path]:
+    config = user_dirs.config(context.environ, context.home)
     files = [setting.file for client in clients for chain in client.settings.values() for setting in chain]
-    known = [visit.home / ".pypirc", config / "pypoetry" / "config.toml", config / "pdm" / "config.toml"]
-    here = [path for pattern in _IN_PROJECTS for path in sorted(visit.cwd.glob(pattern))]
+    known = [context.home / ".pypirc", config / "pypoetry" / "config.toml", config / "pdm" / "config.toml"]
+    here = [path for pattern in _IN_PROJECTS for path in sorted(context.cwd.glob(pattern))]
     return list(dict.fromkeys(path for path in (*filter(None, files), *known, *here) if path.is_file()))
 
 

@@ -1,4 +1,4 @@
-"""Dependency confusion: names that this index has, and another that clients ask, where anybody can take them."""
+"""Find names of this index that another index has too, from which clients may install a stranger's project."""
 
 from __future__ import annotations
 
@@ -14,27 +14,34 @@ from ppmctl import events
 from ppmctl.client.credential import Credential
 from ppmctl.client.http import Transport
 from ppmctl.client.simple_api import ACCEPT, Index, parse_page
-from ppmctl.doctor import clients
-from ppmctl.doctor.client_model import Client, bare, configure, is_index, names, run
-from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.errors import PpmError
+from ppmctl.doctor import clients, programs
+from ppmctl.doctor.client_model import Client, configure, project_names
+from ppmctl.doctor.finding import Context, Finding
+from ppmctl.doctor.index_url import is_same_index, without_userinfo
+from ppmctl.errors import PpmError, some
 from ppmctl.secret import Secret
 
-ASKED = 200  # names, each of which is a request to the other index
+_ASKED = 200  # names, each of which is a request to the other index
 _AT_ONCE = 4
-_SHOWN = 10
-_COMPARED = 20  # names that both have, whose pages are read
+_COMPARED = 20  # projects of both indexes, whose pages are read
 _REDIRECTS = 3
-_OTHERS = 3  # indexes that are asked
+_INDEXES = 3
 _DEFAULT = re.compile(r"\(\s*(?:by\s+)?default:?\s+<?(https?://[^\s>)]+)", re.IGNORECASE)
+_RISKS = {
+    "extra": "may install them from there",
+    "none": "installs them from there",
+    "single": "safe, since it asks this index alone",
+    "first": "safe, since it asks this index first",
+    "explicit": "safe for what a project assigns to this index",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elsewhere:
-    """Another index that clients get packages from: its list of projects, and why it is asked."""
+class OtherIndex:
+    """Another index that clients install from: its list of projects, and why they ask it."""
 
     simple: str
-    because: str
+    reason: str
     credential: Credential | None = None
 
     @property
@@ -42,54 +49,49 @@ class Elsewhere:
         return urlsplit(self.simple).netloc
 
 
-def check(visit: Visit) -> Iterator[Finding]:
-    """Which names of this index another has too, and which client may take that one's."""
-    with visit.connect() as connection:
-        index = Index(visit.address, connection)
-        projects = names(visit, index)
-        upstream = _upstream(visit, connection)
-        told = clients.learn(visit)
-        others = _others(visit, told, upstream)
-        if not projects:
-            yield Finding("confusion", "skip", "not tried: the index has no project yet")
+def check(context: Context) -> Iterator[Finding]:
+    """Compare the names of this index with those of each other one that clients ask."""
+    with context.connect(context.credential) as connection:
+        index = Index(context.address, connection)
+        names = project_names(context, index)
+        known = clients.learn(context)
+        others = _others(context, known, _upstream(context, connection))
+        if not names:
+            yield Finding("confusion", "skip", "not tried: the index has no projects yet")
         elif not others:
             yield Finding("confusion", "skip", "not tried: no other index is known here")
         else:
-            for other in others:
-                yield _compare(visit, index, projects, other, told)
+            yield from (_compare(context, index, names, other, known) for other in others)
 
 
-def _upstream(visit: Visit, connection: Transport) -> Elsewhere | None:
-    """Where the index sends what it does not have."""
+def _upstream(context: Context, connection: Transport) -> OtherIndex | None:
+    """Return the index to which this one redirects requests for other names."""
     name = f"ppm-doctor-{secrets.token_hex(8)}"
-    answer = connection.request("GET", f"{visit.address.simple}{name}/", headers={"Accept": ACCEPT})
+    answer = connection.request("GET", f"{context.address.simple}{name}/", headers={"Accept": ACCEPT})
     before, slash, _after = answer.location.partition(f"/{name}")
-    if not slash or is_index(before, visit.address):
+    if not slash or is_same_index(before, context.address):
         return None
-    return Elsewhere(simple=f"{before}/", because="this index sends what it does not have there")
+    return OtherIndex(simple=f"{before}/", reason="this index redirects other names to it")
 
 
-def _others(visit: Visit, told: Sequence[Client], upstream: Elsewhere | None) -> list[Elsewhere]:
-    """The indexes beside this one, the one that it names first; each once."""
-    found = [] if upstream is None else [upstream]
-    for client in told:
-        for source in client.others:
-            url, place = source.url, source.setting.place if source.setting else "its default"
-            if source.setting is None:
-                # where this index itself sends what it has not is the public index for whoever uses it
-                url = "" if upstream else _default(client, visit)
-            if url.startswith(("https://", "http://")) and not is_index(url, visit.address):
-                simple, because = bare(url).rstrip("/") + "/", f"{client.name} asks it, by {place}"
-                found.append(Elsewhere(simple=simple, because=because, credential=_credential(url)))
-    unique = {other.simple: other for other in reversed(found)}
-    return list(reversed(unique.values()))[:_OTHERS]
+def _others(context: Context, known: Sequence[Client], upstream: OtherIndex | None) -> list[OtherIndex]:
+    others = {} if upstream is None else {upstream.simple: upstream}
+    for asking, source in ((client, source) for client in known for source in client.others):
+        url, place = source.url, source.setting.place if source.setting else "its default"
+        if source.setting is None:  # the public index, which is also the one that this index redirects to
+            url = "" if upstream else _default(asking, context)
+        if url.startswith(("https://", "http://")) and not is_same_index(url, context.address):
+            simple, reason = without_userinfo(url).rstrip("/") + "/", f"{asking.name} asks it, by {place}"
+            other = OtherIndex(simple=simple, reason=reason, credential=_credential(url))
+            others.setdefault(simple, other)
+    return list(others.values())[:_INDEXES]
 
 
-def _default(client: Client, visit: Visit) -> str:
-    """The public index, as a client's own help has it; ""."""
+def _default(client: Client, context: Context) -> str:
+    """Return the default index of a client, from its help; or ""."""
     command = {"pip": ("install", "--help"), "uv": ("pip", "install", "--help")}[client.name]
-    said = " ".join(run([*client.command, *command], visit, COLUMNS="500").output.split())
-    match = _DEFAULT.search(said)
+    text = " ".join(programs.run([*client.command, *command], context, COLUMNS="500").output.split())
+    match = _DEFAULT.search(text)
     return match[1].rstrip(".") if match else ""
 
 
@@ -100,73 +102,62 @@ def _credential(url: str) -> Credential | None:
     return Credential(username=unquote(parts.username), secret=Secret(unquote(parts.password)), source="the URL")
 
 
-def _compare(visit: Visit, index: Index, projects: list[str], other: Elsewhere, told: Sequence[Client]) -> Finding:
-    asked = projects if len(projects) <= ASKED else sorted(random.sample(projects, ASKED))
-    of = f"{len(projects)} names" if asked is projects else f"{ASKED} of {len(projects)} names, taken at random,"
+def _compare(context: Context, index: Index, names: list[str], other: OtherIndex, known: Sequence[Client]) -> Finding:
+    asked = names if len(names) <= _ASKED else sorted(random.sample(names, _ASKED))
+    of = f"{len(names)} names" if asked is names else f"{_ASKED} of {len(names)} names, chosen at random,"
+    where = f"at {other.host} ({other.reason})"
     try:
         with events.progress(f"names at {other.host}", len(asked)) as step:
-            both = _there(visit, other, asked, step)
-        looked_at = both if len(both) <= _COMPARED else sorted(random.sample(both, _COMPARED))
-        copies = [name for name in looked_at if _is_copy(visit, index, other, name)]
+            both = _in_both(context, other, asked, step)
+        compared = both if len(both) <= _COMPARED else sorted(random.sample(both, _COMPARED))
+        copies = [name for name in compared if _is_copy(context, index, other, name)]
     except PpmError as exc:
-        said = f"not compared with {other.host} ({other.because}): {exc.phrase}"
-        return Finding("confusion", "skip", said, exc.hint)
-    if len(copies) == len(looked_at):
-        of_both = f"; {len(both)} are copies of what is there" if both else ""
-        if len(looked_at) < len(both):
-            of_both = f"; {len(both)} are also there, and those of {len(looked_at)} that were looked at are copies"
-        said = f"of {of} none is somebody else's at {other.host} ({other.because}){of_both}"
-        return Finding("confusion", "ok", said)
+        return Finding("confusion", "skip", f"not compared with the names {where}: {exc.phrase}", exc.hint)
+    if len(copies) == len(compared):
+        detail = f"; {len(both)} are copies of the project there" if both else ""
+        if len(compared) < len(both):
+            detail = f"; {len(both)} are also there, and the {len(compared)} that were compared are copies"
+        return Finding("confusion", "ok", f"of {of} none is another project {where}{detail}")
     strangers = [name for name in both if name not in copies]
-    more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
-    shown = ", ".join(strangers[:_SHOWN]) + more
-    said = f"of {of} {len(strangers)} are also at {other.host} ({other.because}): {shown}"
-    return _judge(visit, said, told)
+    message = f"of {of} {len(strangers)} are also {where}: {some(strangers, 10)}"
+    return _judge(context, message, known)
 
 
-def _judge(visit: Visit, said: str, told: Sequence[Client]) -> Finding:
-    """A fault where a client may take another index's; else what keeps it from that is said."""
-    unsafe = [client for client in told if client.form == "extra"]
-    away = [client for client in told if client.form == "none"]
-    safe = [client for client in told if client not in unsafe and client not in away]
-    if unsafe or not safe:
-        who = ", ".join(f"{client.called}: {_WHY[client.form]}" for client in unsafe or away)
-        mends = dict.fromkeys(clients.make_safe(client, visit) for client in unsafe or away)
-        mend = "; ".join(mends) or configure("pip", visit, form="single")
-        reserve = "names without a release yet are kept by ppm_private_names on the index"
-        return Finding("confusion", "fail", f"{said}. {who or _NOBODY}", f"{mend}  # {reserve}")
-    who = ", ".join(f"{client.called}: {_WHY[client.form]}" for client in (*safe, *away))
-    mend = "; ".join(dict.fromkeys(clients.make_safe(client, visit) for client in away))
-    return Finding("confusion", "warn", f"{said}. {who}", mend)
+def _judge(context: Context, message: str, known: Sequence[Client]) -> Finding:
+    """Report a fault if a client may install from the other index, and a warning if none does."""
+    unsafe = [client for client in known if client.form == "extra"]
+    others = [client for client in known if client.form == "none"]
+    safe = [client for client in known if client.form not in ("extra", "none")]
+    is_safe = bool(safe) and not unsafe
+    named = [*safe, *others] if is_safe else unsafe or others
+    risks = ", ".join(f"{client.label}: {_RISKS[client.form]}" for client in named)
+    to_repair = others if is_safe else named
+    hint = "; ".join(dict.fromkeys(clients.make_safe(client, context) for client in to_repair))
+    if is_safe:
+        return Finding("confusion", "warn", f"{message}. {risks}", hint)
+    hint = hint or configure("pip", context, form="single")
+    reserve = "ppm_private_names of the index reserves names without a release"
+    risks = risks or "No client that is installed here asks this index first"
+    return Finding("confusion", "fail", f"{message}. {risks}", f"{hint}  # {reserve}")
 
 
-_NOBODY = "No client that is installed here asks this index first"
-_WHY = {
-    "extra": "may take them from there",
-    "none": "takes them from there",
-    "single": "safe, since it asks this index alone",
-    "first": "safe, since it asks this index first",
-    "explicit": "safe for what a project sends here",
-}
-
-
-def _there(visit: Visit, other: Elsewhere, asked: Sequence[str], step: Callable[[int], None]) -> list[str]:
-    """Those of `asked` that another index has."""
+def _in_both(context: Context, other: OtherIndex, names: Sequence[str], step: Callable[[int], None]) -> list[str]:
+    """Return the names that another index has too."""
 
     def ask(part: Sequence[str]) -> list[str]:
-        found = []
-        with visit.transport(other.credential, other.simple) as connection:
+        both = []
+        with context.transport(other.credential, other.simple) as connection:
             for name in part:
-                found += [name] if _has(connection, other, name) else []
+                both += [name] if _has(connection, other, name) else []
                 step(1)
-        return found
+        return both
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        parts = [asked[start::_AT_ONCE] for start in range(_AT_ONCE)]
-        return sorted(name for found in pool.map(ask, parts) for name in found)
+        parts = [names[start::_AT_ONCE] for start in range(_AT_ONCE)]
+        return sorted(name for both in pool.map(ask, parts) for name in both)
 
 
-def _has(connection: Transport, other: Elsewhere, name: str) -> bool:
+def _has(connection: Transport, other: OtherIndex, name: str) -> bool:
     url = f"{other.simple}{name}/"
     for _ in range(_REDIRECTS):
         answer = connection.request("HEAD", url, headers={"Accept": ACCEPT})
@@ -180,15 +171,15 @@ def _has(connection: Transport, other: Elsewhere, name: str) -> bool:
     return True
 
 
-def _is_copy(visit: Visit, index: Index, other: Elsewhere, name: str) -> bool:
-    """Whether each file that this index has of a project is one that the other has of it, as in a mirror."""
+def _is_copy(context: Context, index: Index, other: OtherIndex, name: str) -> bool:
+    """Return whether the other index has all files that this one has of a project, as a mirror does."""
     ours = index.project(name)
-    with visit.transport(other.credential, other.simple) as connection:
+    with context.transport(other.credential, other.simple) as connection:
         answer = connection.request("GET", f"{other.simple}{name}/", headers={"Accept": ACCEPT})
     if ours is None or not ours.files or answer.status != 200:
         return False
     theirs = parse_page(answer.body, content_type=answer.content_type, url=answer.url)
     hashes = {file.sha256 for file in theirs.files if file.sha256}
     filenames = {file.filename for file in theirs.files}
-    # where there is no hash to go by, the name has to do
+    # without hashes, names are compared
     return all(file.sha256 in hashes if file.sha256 and hashes else file.filename in filenames for file in ours.files)

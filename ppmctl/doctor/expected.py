@@ -1,4 +1,4 @@
-"""What an index is meant to be, as the inventory of its host has it: `ppmctl doctor --expect`."""
+"""The configuration that an index should have, from the inventory of its host: `ppmctl doctor --expect`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _CHOICES = {
     "read_access": get_args(ReadAccess),
     "upstream": get_args(Upstream),
 }
-SITE = "Run site.yml again, which puts that right; with --check --diff it shows first what differs."
+SITE = "Run site.yml again to repair it; with --check --diff it first shows what differs."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Values of variables of the inventory, without their ppm_ (roles/*/README.md), and how they are tried.
+    """Variables of the inventory without their prefix ppm_ (roles/*/README.md), and how to check them.
 
-    `certificate` is what the host has for nginx, PEM, or "" if that is not known. `address` is connected to, "" to
-    ask the DNS. `publish` is the version of the probe to publish, "" for none; `python` has the pip that installs it,
-    "" for ppmctl's own. `removed` are versions that were removed again: then nothing else is tried.
+    `certificate` is the one in the host's files, PEM, "" if unknown. `address` replaces what the DNS has, unless it
+    is "". `publish` is the version of the probe to publish, "" for none; `python` has the pip that installs it, ""
+    for ppmctl's own. `removed` are versions that were removed: then nothing else is checked.
     """
 
     tls: str
@@ -49,20 +49,20 @@ class Expected:
 
     @property
     def is_public(self) -> bool:
-        """Return whether everybody may read."""
+        """Return whether reading needs no credential."""
         return self.read_access == "public"
 
     def is_private(self, name: str) -> bool:
-        """Return whether a normalised name is one that is never looked for elsewhere."""
+        """Return whether the index never looks for a normalised name on another index."""
         return any(fnmatchcase(name, normalise(glob)) for glob in self.private_names)
 
     def free_name(self) -> str:
-        """Return a name that nobody has, and that is not private as long as any is not."""
+        """Return a name that no project has, and that is not private if there is one."""
         names = [f"{start}{secrets.token_hex(8)}" for start in "abcdefghijklmnopqrstuvwxyz"]
         return next((name for name in names if not self.is_private(name)), names[0])
 
     def private_examples(self) -> dict[str, str]:
-        """Return for each glob of private names one that nobody has; none for a glob that leaves no room."""
+        """Return for each glob of private names that has a * a matching name that no project has."""
         examples = {}
         for glob in self.private_names:
             name = re.sub(r"\[(!?)(.)[^]]*\]", lambda match: "z" if match[1] else match[2], glob)
@@ -73,16 +73,16 @@ class Expected:
 
 
 def parse(text: str) -> Expected:
-    """Return what a JSON object says; UsageError if it has other keys or values."""
+    """Return the configuration in a JSON object; UsageError if it has other keys or values."""
     try:
         values = json.loads(text)
         values |= {name: tuple(map(str, values.get(name, ()))) for name in ("private_names", "removed")}
         values["hsts_max_age"] = int(values.get("hsts_max_age", 0))
-        found = Expected(**values)
+        expected = Expected(**values)
     except (ValueError, TypeError, AttributeError) as exc:
         known = ", ".join(field.name for field in fields(Expected))
-        raise UsageError(f"--expect is not a JSON object that says what the index is: {exc}.", hint=known) from exc
+        raise UsageError(f"--expect is not a JSON object with the expected keys: {exc}.", hint=known) from exc
     for name, choices in _CHOICES.items():
-        if getattr(found, name) not in choices:
-            raise UsageError(f"{name} is {getattr(found, name)!r}: it must be {' or '.join(choices)}.")
-    return found
+        if getattr(expected, name) not in choices:
+            raise UsageError(f"{name} is {getattr(expected, name)!r}: it must be {' or '.join(choices)}.")
+    return expected

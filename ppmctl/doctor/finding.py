@@ -1,4 +1,4 @@
-"""What `ppmctl doctor` visits, and what it finds there."""
+"""What a check of `ppmctl doctor` is given, and what it reports."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ State = Literal["ok", "warn", "fail", "skip"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `found` is a sentence without its full stop; `mend` is what to type or do, or "".
+    """What a check reports: `message` is a sentence without its full stop, `hint` is what to type or do, or "".
 
-    "warn" works, and will cost somebody something; "fail" does not work; "skip" could not be looked at. Neither text
-    ever has a secret in it.
+    "warn" works, with a cost or a risk; "fail" does not work; "skip" was not tried. The texts contain no secrets.
     """
 
     check: str
     state: State
-    found: str
-    mend: str = ""
+    message: str
+    hint: str = ""
+
+    def document(self) -> dict[str, str]:
+        """Return it as `--json` prints it."""
+        return {"check": self.check, "state": self.state, "found": self.message, "mend": self.hint}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
-    """One index, as it is seen from here by one user.
+class Context:
+    """The index that is checked, and the credential, environment and folders of the user.
 
-    `credential` is the one that ppmctl shows, None if there is none, or none that can be read: then `unreadable` says
-    why. `transport` makes connections, which show the credential that they are made with to one server alone, or
-    none. `expected` is what the index is meant to be, None if that is not known.
+    `credential` is the one that ppmctl sends; if it can't be read, it is None and `unreadable` is the error.
+    `transport` makes connections, which send their credential to one server only. `expected` is the configuration
+    that the index should have, None if it is not known. `shared` is what a check leaves for later ones.
     """
 
     address: Address
@@ -49,45 +52,38 @@ class Visit:
     unreadable: PpmError | None = None
     transport: Callable[[Credential | None, str], Transport] = Transport
     expected: Expected | None = None
-    remembered: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def promised(self) -> Expected:
-        """Return what the index is meant to be, for checks that are made only if that is known."""
+        """Return `expected`, for checks that run only if it is known."""
         if self.expected is None:
-            raise ValueError("it is not known what the index is meant to be")
+            raise ValueError("the expected configuration of the index is not known")
         return self.expected
 
-    def request(self, method: str, url: str, shown: Credential | None, **options: Any) -> Answer:
-        """Return what is answered to that credential, or to nobody; `url` may be a path of the index.
-
-        Another server than the index's is shown no credential.
-        """
-        with self.transport(shown, self.address.base) as transport:
+    def request(self, method: str, url: str, credential: Credential | None, **options: Any) -> Answer:
+        """Send a request to `url`, or to a path of the index. Only the index's own server gets the credential."""
+        with self.connect(credential) as transport:
             return transport.request(method, f"{self.address.base}{url}" if url[:1] == "/" else url, **options)
 
-    def get(self, url: str, shown: Credential | None, **headers: str) -> Answer:
-        """Return what a GET is answered."""
-        return self.request("GET", url, shown, headers=headers)
+    def get(self, url: str, credential: Credential | None, **headers: str) -> Answer:
+        """Send a GET request with these headers."""
+        return self.request("GET", url, credential, headers=headers)
 
     def ask(self, method: str, url: str, **headers: str) -> Answer:
-        """Return what a client is answered that shows its credential to the index's own server alone."""
+        """Send a request as a client does, with the user's credential."""
         return self.request(method, url, self.credential, headers={"Accept": ACCEPT, **headers})
 
-    def connect(self) -> Transport:
-        """A connection that shows the credential, if there is one."""
-        return self.transport(self.credential, self.address.base)
-
-    def connect_as_nobody(self) -> Transport:
-        """A connection that shows none."""
-        return self.transport(None, self.address.base)
+    def connect(self, credential: Credential | None) -> Transport:
+        """Return a connection that sends this credential to the index."""
+        return self.transport(credential, self.address.base)
 
     @cached_property
     def listed(self) -> Answer:
-        """What is answered to the credential, if there is one, that asks for the list of projects; asked once."""
-        return self.listed_to_nobody if self.credential is None else self.ask("GET", self.address.simple)
+        """Return the answer to a request for the list of projects with the user's credential, if there is one."""
+        return self.listed_anonymously if self.credential is None else self.ask("GET", self.address.simple)
 
     @cached_property
-    def listed_to_nobody(self) -> Answer:
-        """What is answered to nobody who asks for the same."""
+    def listed_anonymously(self) -> Answer:
+        """Return the answer to the same request without a credential."""
         return self.get(self.address.simple, None, Accept=ACCEPT)

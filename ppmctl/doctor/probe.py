@@ -1,16 +1,14 @@
-"""A small release that an index is tried with: a wheel made in memory, of a project that no team has."""
+"""A small release that is published to check an index: a wheel made in memory, of a project that no team has."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
-from ppmctl.client.upload import wheel_form
 from ppmctl.distributions import small_wheel
 
-# One project for all probes: what was in an index once keeps its folder there and the names of its files.
+# one project for all probes, because an index keeps a project's folder and the names of its files for good
 PROJECT = "ppm-self-check"
 MODULE = PROJECT.replace("-", "_")
 
@@ -32,23 +30,15 @@ class Probe:
 
     @property
     def path(self) -> str:
-        """Return where an index has it."""
+        """Return the path of its URL."""
         return f"/packages/{PROJECT}/{self.filename}"
-
-    @property
-    def form(self) -> Any:
-        """Return its upload as clients send it, a requests_toolbelt MultipartEncoder."""
-        fields = {"metadata_version": "2.1", "name": PROJECT, "version": self.version}
-        return wheel_form(self.filename, self.content, fields)
 
 
 def make(version: str) -> Probe:
-    """Return a wheel of that version, different each time it is made."""
-    module = f'"""Made to try an index; it can go at any time."""\n\nMARK = "{secrets.token_hex(16)}"\n'.encode()
-    metadata = (
-        f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: {version}\n"
-        "Summary: Made to try an index; it can go at any time\n"
-    ).encode()
+    """Return a wheel of that version, with other content each time."""
+    summary = "Made to check an index; it can be removed at any time"
+    module = f'"""{summary}."""\n\nMARK = "{secrets.token_hex(16)}"\n'.encode()
+    metadata = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: {version}\nSummary: {summary}\n".encode()
     members = small_wheel.members(f"{MODULE}-{version}.dist-info", metadata, {f"{MODULE}.py": module})
     return Probe(
         version=version,

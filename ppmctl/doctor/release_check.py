@@ -1,7 +1,7 @@
-"""Does this release work here? Its settings and its volume are looked at; a volume of its own is served and used.
+"""Check whether this release works on this machine, without the network, and leave nothing behind.
 
-settings → the volume can be used → a temporary volume, served by a process of this same installation on a Unix
-socket → a probe is uploaded and read back in each form → it ends cleanly. No network, and nothing stays.
+Check its settings and its volume; then serve a temporary volume on a Unix socket, with a process of the same
+installation, upload a probe, read it in each form, and stop the server.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from ppmctl.client.http import READ_TIMEOUT, Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.doctor import checks
 from ppmctl.doctor.expected import Expected
-from ppmctl.doctor.finding import Visit
+from ppmctl.doctor.finding import Context
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 from ppmctl.server import unix_http
 from ppmctl.server.settings import server_settings, unknown_variables
 
 _USER = "self-check"
-_FOREIGN = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # the real server's, as its service manager set them
-_START_PATIENCE = 60.0  # seconds
-_STOP_PATIENCE = 75.0
+_OF_SERVICE = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # variables that are for the real server
+_START_SECONDS = 60.0
+_STOP_SECONDS = 75.0
 
 
 class SelfCheckError(PpmError):
-    """This release does not work here. `log` is what its server said, "" if there was none."""
+    """This release does not work here. `log` is what its server printed, "" if it did not start."""
 
     def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -48,7 +48,7 @@ class SelfCheckError(PpmError):
 
 
 def check(volume: Volume, environ: Mapping[str, str]) -> None:
-    """Check all of it; `volume` was prepared. SelfCheckError says what does not work."""
+    """Check all of it with a prepared volume. Raise SelfCheckError for the first fault."""
     _check_settings(volume, environ)
     _check_credentials(volume)
     try:
@@ -57,7 +57,7 @@ def check(volume: Volume, environ: Mapping[str, str]) -> None:
     except OSError as exc:
         raise SelfCheckError(
             f"A temporary volume can't be used: {exc.strerror or exc}{f' ({exc.filename})' if exc.filename else ''}.",
-            hint="TMPDIR names another folder for it.",
+            hint="Set TMPDIR to another folder.",
         ) from exc
 
 
@@ -68,16 +68,14 @@ def _check_settings(volume: Volume, environ: Mapping[str, str]) -> None:
         raise SelfCheckError(exc.message, hint=exc.hint) from exc
     for name, near in unknown_variables(environ).items():
         raise SelfCheckError(
-            f"{name} is set, and ppm does not know such a setting.", hint=f"Did you mean {near}?" if near else ""
+            f"{name} is set, and ppm has no such setting.", hint=f"Did you mean {near}?" if near else ""
         )
 
 
 def _check_credentials(volume: Volume) -> None:
-    """That this process can read them, as the server must."""
     try:
-        for path in (volume.htpasswd, volume.access):
-            with contextlib.suppress(FileNotFoundError):
-                path.read_bytes()
+        with contextlib.suppress(FileNotFoundError):
+            volume.htpasswd.read_bytes()
         credential_files.read_access(volume.access)
     except OSError as exc:
         raise SelfCheckError(f"The credentials can't be read: {exc}") from exc
@@ -91,14 +89,14 @@ def _check_server(folder: Path, environ: Mapping[str, str]) -> None:
         with _served(volume, folder / "s", log, environ) as address:
             _use(address, issued)
     except PpmError as exc:
-        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        raise SelfCheckError(exc.message, hint=exc.hint, log=said) from exc
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        raise SelfCheckError(exc.message, hint=exc.hint, log=text) from exc
 
 
 @contextlib.contextmanager
 def _served(volume: Volume, address: Path, log: Path, environ: Mapping[str, str]) -> Iterator[str]:
-    """Serve the volume at `address` while the block lasts, and see the server end as it should."""
-    # -P: the ppmctl that is installed beside this one, not a folder of that name where this was started
+    """Serve the volume at a Unix socket during the block, and check that the server stops cleanly."""
+    # -P: this installation, and not a folder named ppmctl in the current one
     command = [sys.executable, "-P", "-m", "ppmctl", "serve", "--root", str(volume.root)]
     options = ["--host", f"unix:{address}", "--upstream", "none"]
     with log.open("wb") as output:
@@ -108,76 +106,67 @@ def _served(volume: Volume, address: Path, log: Path, environ: Mapping[str, str]
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env={name: value for name, value in environ.items() if not name.startswith(_FOREIGN)},
+            env={name: value for name, value in environ.items() if not name.startswith(_OF_SERVICE)},
         )
     try:
         _wait(process, str(address))
         yield str(address)
         process.terminate()
         try:
-            code = process.wait(timeout=_STOP_PATIENCE)
+            code = process.wait(timeout=_STOP_SECONDS)
         except subprocess.TimeoutExpired as exc:
-            raise PpmError(f"The server did not end within {_STOP_PATIENCE:.0f} seconds of SIGTERM.") from exc
+            raise PpmError(f"The server did not end within {_STOP_SECONDS:.0f} seconds of SIGTERM.") from exc
         if code != 0:
             raise PpmError(f"The server ended with exit code {code} after SIGTERM.")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=_STOP_PATIENCE)
+        process.wait(timeout=_STOP_SECONDS)
 
 
 def _wait(process: subprocess.Popen[bytes], address: str) -> None:
-    until = time.monotonic() + _START_PATIENCE
+    until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
             raise PpmError(f"The server ended with exit code {process.returncode} instead of serving.")
         if unix_http.is_healthy(address, timeout=5.0):
             return
         time.sleep(0.05)
-    raise PpmError(f"The server did not answer within {_START_PATIENCE:.0f} seconds.")
+    raise PpmError(f"The server did not answer within {_START_SECONDS:.0f} seconds.")
 
 
 def _use(address: str, issued: Issued) -> None:
-    """Publish the probe and read it back, as `ppmctl doctor` does; PpmError says what is not as it should be."""
-    shown = Credential(username=_USER, secret=issued.secret, source="this check")
-    visit = Visit(
+    """Publish the probe and read it, as `ppmctl doctor` does; raise PpmError for the first fault."""
+    context = Context(
         address=Address(base="http://localhost", upload="http://localhost/legacy/"),
-        credential=shown,
+        credential=Credential(username=_USER, secret=issued.secret, source="this check"),
         environ={},
         home=Path(),
         cwd=Path(),
         transport=functools.partial(_Local, address),
         expected=Expected(tls="none", read_access="authenticated", upstream="none", publish="1.0"),
     )
-    for finding in checks.walk(visit, checks.RELEASE):
+    for finding in checks.walk(context, checks.RELEASE):
         if finding.state != "ok":
-            raise PpmError(f"{finding.found}.")
+            raise PpmError(f"{finding.message}.")
 
 
 class _Local(Transport):
-    """Requests to the server at a Unix socket."""
+    """Connections to the server at a Unix socket."""
 
     def __init__(self, socket: str, credential: Credential | None, home: str) -> None:
         super().__init__(credential, home)
         self._socket = socket
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        data: Any = None,
-        read_timeout: float = READ_TIMEOUT,
-    ) -> Answer:
-        """Send one request and read the whole answer; PpmError where none comes."""
-        sent, path = dict(headers or {}), url.removeprefix("http://localhost")
+    def request(self, method: str, url: str, **options: Any) -> Answer:
+        """Send one request and read the whole answer; raise PpmError if there is none."""
+        sent, path = dict(options.get("headers") or {}), url.removeprefix("http://localhost")
         if self.credential is not None:
             pair = f"{self.credential.username}:{self.credential.secret.reveal()}".encode()
             sent["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-        connection = unix_http.Connection(self._socket, timeout=read_timeout)
+        connection = unix_http.Connection(self._socket, timeout=options.get("read_timeout", READ_TIMEOUT))
         try:
-            connection.request(method, path, data, sent)
+            connection.request(method, path, options.get("data"), sent)
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(url=url, status=answer.status, reason=answer.reason, headers=named, body=answer.read())

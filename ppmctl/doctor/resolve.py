@@ -1,6 +1,6 @@
-"""One resolve with each client, as it is set up: whether it finds a project that the index has, and if not, why.
+"""Resolve one project with each client, as it is configured, and explain why it does not find what the index has.
 
-Nothing is installed or built, and where the client and the index can do with metadata, no file is fetched whole.
+Nothing is installed or built, and no file is downloaded whole if the client and the index support core metadata.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -21,32 +20,21 @@ from packaging.version import Version
 from ppmctl.client import http
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions.project_page import ProjectPage
-from ppmctl.doctor import clients, clients_pip
-from ppmctl.doctor.client_model import (
-    Client,
-    Ran,
-    bare,
-    configure,
-    found,
-    hidden,
-    is_index,
-    last_line,
-    names,
-    only_in_keyring,
-    run,
-)
-from ppmctl.doctor.clients_pip import OLDEST
-from ppmctl.doctor.finding import Finding, Visit
+from ppmctl.doctor import clients, clients_pip, programs
+from ppmctl.doctor.client_model import Client, configure, keyring_user, project_names
+from ppmctl.doctor.finding import Context, Finding
+from ppmctl.doctor.index_url import is_same_index, masked, without_userinfo
+from ppmctl.doctor.programs import Result
 
-PATIENCE = 60.0  # seconds for each client
-_LOOKED_AT = 10  # projects, for one that every client can be expected to install
-_WITH_PROVIDERS = Version("23.1")  # the first pip that can be told which keyring to ask
-_ANYWHERE = "-none-any.whl"
+_TIMEOUT = 60.0  # seconds for each client
+_MOST_PROJECTS = 10  # that are read to find one for every client
+_WITH_PROVIDERS = Version("23.1")  # the first pip with --keyring-provider
+_ANY_PLATFORM = "-none-any.whl"
 _NOT_TRIED = ("poetry", "pdm", "pipenv")
 
-# What a client says → what that means, the first that fits; pip says most of it only when it is asked to say all.
+# A pattern in a client's output → its cause; the first that matches counts. pip prints most of them only with -vv.
 _CAUSES = (
-    (r"suitable TLS CA certificate bundle, invalid path", "bundle"),
+    (r"suitable TLS CA certificate bundle, invalid path", "tls"),
     (r"certificate verify failed|CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer", "tls"),
     (r"\b401 (?:Client )?(?:Error|Unauthorized)", "401"),
     (r"\b403 (?:Client )?(?:Error|Forbidden)", "403"),
@@ -59,14 +47,14 @@ _CAUSES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The project that is resolved: one of which the index has a wheel for every platform."""
+    """The project that is resolved, which has a wheel for every platform."""
 
-    name: str  # as the list has it, checked: what a page calls itself could be an option of pip's, or a URL
+    name: str  # from the list, validated: the name on a page could be an option of pip's, or a URL
     page: ProjectPage
     requires_python: str
 
     def fits(self, python: str) -> bool:
-        """Whether it is for a Python of this version, as far as both are known."""
+        """Return whether it is for this version of Python, as far as both are known."""
         try:
             return not python or SpecifierSet(self.requires_python).contains(Version(python + ".99"))
         except (InvalidSpecifier, ValueError):
@@ -74,167 +62,167 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Got:
-    """What a client would install, and where it has that from: a file's sha256 and URL, or an index."""
+class Resolved:
+    """What a client would install, with the file's sha256 and URL, or the URL of its index."""
 
     version: str
     sha256: str = ""
     url: str = ""
 
 
-def check(visit: Visit) -> Iterator[Finding]:
-    """What comes of a resolve with each pip and uv."""
-    with visit.connect() as connection:
-        subjects = _subjects(visit, Index(visit.address, connection))
+def check(context: Context) -> Iterator[Finding]:
+    """Resolve a project with each pip and uv."""
+    with context.connect(context.credential) as connection:
+        subjects = _subjects(context, Index(context.address, connection))
     if not subjects:
-        said = f"of its first {_LOOKED_AT} projects none has a wheel for every platform, and others run code"
-        yield Finding("resolve", "skip", f"not tried: {said}")
+        reason = f"none of its first {_MOST_PROJECTS} projects has a wheel for every platform, and others run code"
+        yield Finding("resolve", "skip", f"not tried: {reason}")
         return
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(lambda client: _resolve(client, subjects, visit), clients.learn(visit))
-    if others := [name for name in _NOT_TRIED if found((name,), visit.environ)]:
-        yield Finding("resolve", "skip", f"not tried: {', '.join(others)}, which resolve a whole project of yours")
+        yield from pool.map(lambda client: _resolve(client, subjects, context), clients.learn(context))
+    if others := [name for name in _NOT_TRIED if programs.on_path((name,), context.environ)]:
+        yield Finding("resolve", "skip", f"not tried: {', '.join(others)}, which resolve only whole projects")
 
 
-def _subjects(visit: Visit, index: Index) -> list[Subject]:
+def _subjects(context: Context, index: Index) -> list[Subject]:
     subjects: list[Subject] = []
-    for name in names(visit, index)[:_LOOKED_AT]:
+    for name in project_names(context, index)[:_MOST_PROJECTS]:
         if (page := index.project(name)) is None:
             continue
-        fit = [file for file in page.files if file.filename.endswith(_ANYWHERE) and file.yanked is None]
-        subjects += [Subject(name=name, page=page, requires_python=file.requires_python or "") for file in fit[:1]]
+        wheels = [file for file in page.files if file.filename.endswith(_ANY_PLATFORM) and file.yanked is None]
+        subjects += [Subject(name=name, page=page, requires_python=file.requires_python or "") for file in wheels[:1]]
         if subjects and not subjects[-1].requires_python:
             break
     return subjects
 
 
-def _resolve(client: Client, subjects: Sequence[Subject], visit: Visit) -> Finding:
+def _resolve(client: Client, subjects: Sequence[Subject], context: Context) -> Finding:
     subject = next((subject for subject in subjects if subject.fits(client.python)), subjects[0])
     name = subject.name
     if reason := _not_tried(client):
-        return Finding("resolve", "skip", f"not tried with {client.called}: {reason}")
+        return Finding("resolve", "skip", f"not tried with {client.label}: {reason}")
     with tempfile.TemporaryDirectory(prefix="ppmctl-") as folder:
         report = Path(folder, "report.json")
-        command = _pip(client, name, report, visit) if client.name == "pip" else _uv(client)
-        no_questions = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_QUIET": "", "UV_HTTP_RETRIES": "0"}
-        ran = run(command, visit, patience=PATIENCE, typed=f"{name}\n", **no_questions)
-        got = None if ran.code != 0 else _reported(report) if client.name == "pip" else _compiled(ran.output, name)
-    if got is None:
-        return explain(client, subject, ran, visit)
-    if _is_ours(got, subject, visit):
-        return Finding("resolve", "ok", f"{client.called} finds {name} {got.version} here")
-    said = f"{client.called} takes {name} {got.version} from elsewhere, {hidden(got.url)}, not from this index"
-    return Finding("resolve", "fail", said, clients.make_safe(client, visit))
+        command = _pip(client, name, report, context) if client.name == "pip" else _uv(client)
+        environ = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_QUIET": "", "UV_HTTP_RETRIES": "0"}
+        result = programs.run(command, context, timeout=_TIMEOUT, stdin=f"{name}\n", **environ)
+        resolved = None
+        if result.code == 0:
+            resolved = _reported(report) if client.name == "pip" else _compiled(result.output, name)
+    if resolved is None:
+        return explain(client, subject, result, context)
+    if _is_ours(resolved, subject, context):
+        return Finding("resolve", "ok", f"{client.label} finds {name} {resolved.version} here")
+    predicate = f"takes {name} {resolved.version} from another index, {masked(resolved.url)}"
+    return client.finding("fail", predicate, clients.make_safe(client, context), check="resolve")
 
 
 def _not_tried(client: Client) -> str:
     if client.form == "none":
         return "it does not ask this index"
     if client.form == "explicit":
-        return "it asks this index for what a project sends there alone"
-    if client.name == "pip" and Version(client.version) < OLDEST:
-        return "it can't tell what it would install"
-    off = client.setting("no-index")
-    return f"it asks no index, because of {off.place}" if off is not None and off.is_true else ""
+        return "it asks this index only for what a project assigns to it"
+    if client.name == "pip" and Version(client.version) < clients_pip.OLDEST:
+        return "it can't report what it would install"
+    return f"it asks no index, because of {client.no_index.place}" if client.no_index else ""
 
 
-def _pip(client: Client, name: str, report: Path, visit: Visit) -> list[str]:
-    harmless = ["--dry-run", "--no-deps", "--ignore-installed", "--no-input", "--only-binary", ":all:"]
-    told = ["--no-cache-dir", "--retries", "0", "-vv", "--report", str(report)]
-    is_told = Version(client.version) >= _WITH_PROVIDERS and only_in_keyring(visit)
-    if is_told and (way := clients_pip.keyring(client, visit)):  # without questions pip asks none by itself
-        told += ["--keyring-provider", way]
-    return [*client.command, "install", *harmless, *told, name]
+def _pip(client: Client, name: str, report: Path, context: Context) -> list[str]:
+    options = ["--dry-run", "--no-deps", "--ignore-installed", "--no-input", "--only-binary", ":all:"]
+    options += ["--no-cache-dir", "--retries", "0", "-vv", "--report", str(report)]
+    needs_keyring = Version(client.version) >= _WITH_PROVIDERS and keyring_user(context)
+    if needs_keyring and (way := clients_pip.keyring(client, context)):  # the default with --no-input asks none
+        options += ["--keyring-provider", way]
+    return [*client.command, "install", *options, name]
 
 
 def _uv(client: Client) -> list[str]:
-    harmless = ["--no-deps", "--no-build", "--no-cache", "--no-python-downloads"]
-    written = ["--no-header", "--no-annotate", "--emit-index-annotation", "--color", "never"]
-    return [*client.command, "pip", "compile", *harmless, *written, "-"]
+    options = ["--no-deps", "--no-build", "--no-cache", "--no-python-downloads"]
+    options += ["--no-header", "--no-annotate", "--emit-index-annotation", "--color", "never"]
+    return [*client.command, "pip", "compile", *options, "-"]
 
 
-def _reported(report: Path) -> Got | None:
+def _reported(report: Path) -> Resolved | None:
     try:
         (item,) = json.loads(report.read_bytes())["install"]
         info = item["download_info"]
         hashes = info.get("archive_info", {}).get("hashes") or {}
         version = str(item["metadata"]["version"])
-        return Got(version=version, url=str(info["url"]), sha256=str(hashes.get("sha256", "")))
+        return Resolved(version=version, url=str(info["url"]), sha256=str(hashes.get("sha256", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _compiled(output: str, name: str) -> Got | None:
+def _compiled(output: str, name: str) -> Resolved | None:
     version = re.search(rf"^{re.escape(name)}==(\S+)", output, re.MULTILINE | re.IGNORECASE)
     index = re.search(r"^ +# from (\S+)", output, re.MULTILINE)
-    return Got(version=version[1], url=index[1] if index else "") if version else None
+    return Resolved(version=version[1], url=index[1] if index else "") if version else None
 
 
-def _is_ours(got: Got, subject: Subject, visit: Visit) -> bool:
-    if got.sha256 and any(file.sha256 for file in subject.page.files):
-        return got.sha256 in {file.sha256 for file in subject.page.files}
-    url = bare(got.url).partition("#")[0]
-    urls = {bare(file.url).partition("#")[0] for file in subject.page.files}
-    return not url or url in urls or is_index(url, visit.address)
+def _is_ours(resolved: Resolved, subject: Subject, context: Context) -> bool:
+    hashes = {file.sha256 for file in subject.page.files if file.sha256}
+    if resolved.sha256 and hashes:
+        return resolved.sha256 in hashes
+    url = without_userinfo(resolved.url).partition("#")[0]
+    urls = {without_userinfo(file.url).partition("#")[0] for file in subject.page.files}
+    return not url or url in urls or is_same_index(url, context.address)
 
 
-def explain(client: Client, subject: Subject, ran: Ran, visit: Visit) -> Finding:
-    """Why a client did not find what the index has, from what it said, and what mends that in this client's terms."""
-    name, base, host = subject.name, visit.address.base, visit.address.host
-    failed = partial(client.finding, "fail", check="resolve")
-    if ran.code is None:
-        said = f"did not resolve {name}: {ran.output}"
-        return client.finding("warn", said, f"ppmctl doctor {base}", check="resolve")
-    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, ran.output)), "")
-    if cause == "401":
-        hides = ', and says only "No matching distribution found"' if client.name == "pip" else ""
-        said = f"finds no {name}: the index answers 401{_reason(ran.output)}{hides}"
-        return failed(said, f"ppmctl login {base} --netrc")
-    if cause == "403":
-        said = f"may not have {name}: the index answers 403{_reason(ran.output)}"
-        return failed(said, "Ask an administrator of the index for the right to it")
-    if cause in ("tls", "bundle"):
-        return _of_tls(client, visit)
-    setting = client.setting("proxy")
-    if cause == "proxy" or (cause == "connection" and setting is not None):
-        said = f"does not get through its proxy{f', by {setting.place}' if setting else ''}"
-        return failed(said, setting.undo if setting else f"export NO_PROXY={host}")
-    if cause == "plain":
-        return failed("passes over this index, since it speaks plain HTTP", configure(client.name, visit))
+def explain(client: Client, subject: Subject, result: Result, context: Context) -> Finding:
+    """Return why a client did not find what the index has, from its output, and how to repair this client."""
+    name, base, host = subject.name, context.address.base, context.address.host
+    if result.code is None:
+        message = f"did not resolve {name}: {result.output}"
+        return client.finding("warn", message, f"ppmctl doctor {base}", check="resolve")
+    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, result.output)), "")
+    if cause == "tls":
+        return _untrusted(client, context)
     if cause == "python":
-        said = f"{name} is for Python {subject.requires_python}, and {client.called} is for Python {client.python}"
-        mend = f"With a Python that fits: uv venv --python {shlex.quote(subject.requires_python)}"
-        return Finding("resolve", "warn", said, mend)
-    if cause == "connection":
-        mend = "env | grep -i proxy  says what it goes through"
-        return failed(f"can't connect to {host}, though ppmctl can: {_said(ran)}", mend)
-    more = shlex.join([*client.command, "install", "--dry-run", "-vv", name])
-    return failed(f"does not find {name}: {_said(ran)}", f"{more}  says more")
+        message = f"{name} is for Python {subject.requires_python}, and {client.label} is for Python {client.python}"
+        hint = f"Use another Python: uv venv --python {shlex.quote(subject.requires_python)}"
+        return Finding("resolve", "warn", message, hint)
+    proxy = client.setting("proxy")
+    if cause == "connection" and proxy is not None:
+        cause = "proxy"
+    by, reason, error = f", by {proxy.place}" if proxy else "", _reason(result.output), _error(result)
+    is_pip = client.name == "pip"
+    hidden = ', and pip reports only "No matching distribution found"' if is_pip else ""
+    verbose = shlex.join([*client.command, *([] if is_pip else ["pip"]), "install", "--dry-run", "-vv", name])
+    explanations = {
+        "401": (f"finds no {name}: the index answers 401{reason}{hidden}", f"ppmctl login {base} --netrc"),
+        "403": (f"may not read {name}: the index answers 403{reason}", "Ask an index administrator for access"),
+        "proxy": (f"does not get through its proxy{by}", proxy.undo if proxy else f"export NO_PROXY={host}"),
+        "plain": ("ignores this index, since it speaks plain HTTP", configure(client.name, context)),
+        "connection": (f"can't reach {host}, though ppmctl can: {error}", "env | grep -i proxy  shows its proxy"),
+        "": (f"does not find {name}: {error}", f"{verbose}  shows more"),
+    }
+    message, hint = explanations[cause]
+    return client.finding("fail", message, hint, check="resolve")
 
 
-def _of_tls(client: Client, visit: Visit) -> Finding:
-    host = visit.address.host
-    bundle, origin = http.authorities(visit.environ)
-    said = f"{client.called} does not trust the certificate of {host}, though ppmctl does, by {origin}"
-    if client.name == "uv":
-        by_variable = origin.isupper() and Path(bundle).is_file()
-        mend = f"export SSL_CERT_FILE={shlex.quote(bundle)}" if by_variable else "export UV_SYSTEM_CERTS=1"
-        return Finding("resolve", "fail", said, mend)
+def _untrusted(client: Client, context: Context) -> Finding:
+    host = context.address.host
+    bundle, source = http.authorities(context.environ)
+    predicate = f"does not trust the certificate of {host}, though ppmctl does, by {source}"
     own = client.setting("cert")
-    if own is not None:
-        return Finding("resolve", "fail", f"{said}: {own.place} is {own.value}", own.undo)
-    told = shlex.join([*client.command, "config", "--user", "set", "global.cert", bundle])
-    return Finding("resolve", "fail", said, told)
+    if client.name == "uv":
+        is_file = source.isupper() and Path(bundle).is_file()
+        hint = f"export SSL_CERT_FILE={shlex.quote(bundle)}" if is_file else "export UV_SYSTEM_CERTS=1"
+    elif own is not None:
+        predicate, hint = f"{predicate}: {own.place} is {own.value}", own.undo
+    else:
+        hint = shlex.join([*client.command, "config", "--user", "set", "global.cert", bundle])
+    return client.finding("fail", predicate, hint, check="resolve")
 
 
 def _reason(output: str) -> str:
-    """What the index said beside the status, as pip has it."""
+    """Return the reason of the status line, as pip prints it."""
     match = re.search(r"40[13] Client Error: (.*?) for url", output)
     return f" ({''.join(letter for letter in match[1] if letter.isprintable())[:200]})" if match else ""
 
 
-def _said(ran: Ran) -> str:
-    """The line that says most of what went wrong."""
-    lines = [line for line in ran.output.splitlines() if re.match(r"ERROR:|error:|  cause:", line)]
-    fetching = [line for line in ran.output.splitlines() if line.startswith("Could not fetch")]
-    return last_line(Ran(code=ran.code, output="\n".join(fetching or lines[-1:]) or ran.output))
+def _error(result: Result) -> str:
+    """Return the line of the output that says most about the error."""
+    lines = [line for line in result.output.splitlines() if re.match(r"ERROR:|error:|  cause:", line)]
+    fetching = [line for line in result.output.splitlines() if line.startswith("Could not fetch")]
+    return Result(code=result.code, output="\n".join(fetching or lines[-1:]) or result.output).last_line

@@ -1,4 +1,4 @@
-"""One file of an index, and its project's page in each form, to see by them what the index offers."""
+"""One project of an index, to check by its page and one of its files what the index offers."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ from functools import cached_property
 from ppmctl.client.http import Answer
 from ppmctl.client.simple_api import parse_names, parse_page
 from ppmctl.distributions.project_page import PageFile, ProjectPage
-from ppmctl.doctor.finding import Visit
+from ppmctl.doctor.finding import Context
 from ppmctl.doctor.probe import PROJECT
 from ppmctl.errors import PpmError
 
+# two headers that nginx answers from disk, also while the application is down (server/content_negotiation.py)
 JSON = "application/vnd.pypi.simple.v1+json"
-HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"
+HTML = "text/html"  # as pip before 22.2 sends it
 _MOST_PROJECTS = 20
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A project of the index that has files, a wheel if one is found soon."""
+    """A project of the index that has files."""
 
-    visit: Visit
+    context: Context
     name: str
 
     @property
     def url(self) -> str:
-        return f"{self.visit.address.simple}{self.name}/"
+        return f"{self.context.address.simple}{self.name}/"
 
     @cached_property
     def json(self) -> Answer:
-        """What is answered to whoever takes JSON alone."""
-        return ask(self.visit, "GET", self.url, {"Accept": JSON})
+        """Return the answer to a client that accepts only JSON."""
+        return fetch(self.context, "GET", self.url, {"Accept": JSON})
 
     @cached_property
     def html(self) -> Answer:
-        return ask(self.visit, "GET", self.url, {"Accept": HTML})
+        """Return the answer to a client that accepts only HTML."""
+        return fetch(self.context, "GET", self.url, {"Accept": HTML})
 
     @property
     def has_json(self) -> bool:
@@ -43,41 +45,41 @@ class Sample:
 
     @cached_property
     def page(self) -> ProjectPage:
-        """The page as pip reads it."""
+        """Return the page as pip reads it."""
         answer = self.json if self.has_json else self.html
         return parse_page(answer.body, content_type=answer.content_type, url=answer.url)
 
     @cached_property
     def file(self) -> PageFile:
-        """The newest wheel, or else the newest file."""
+        """Return the newest wheel, or else the newest file."""
         wheels = [file for file in self.page.files if file.filename.endswith(".whl")]
         return (wheels or list(self.page.files))[-1]
 
 
-def choose(visit: Visit) -> Sample | None:
-    """The probe's project, if that was published; else one with a wheel, or any file; None where there is none."""
-    if "probe" in visit.remembered:
-        return Sample(visit, PROJECT)
-    answer = visit.listed if not visit.listed.location else ask(visit, "GET", visit.address.simple)
+def choose(context: Context) -> Sample | None:
+    """Return the probe's project if it was published; else one with a wheel, or with any file; or None."""
+    if "probe" in context.shared:
+        return Sample(context, PROJECT)
+    answer = context.listed if not context.listed.location else fetch(context, "GET", context.address.simple)
     names = parse_names(answer.body, content_type=answer.content_type, url=answer.url)
-    second_best = None
+    without_wheel = None
     for name in names[:_MOST_PROJECTS]:
-        sample = Sample(visit, name)
+        sample = Sample(context, name)
         try:
             files = sample.page.files
         except PpmError:
             continue
         if any(file.filename.endswith(".whl") for file in files):
             return sample
-        if files and second_best is None:
-            second_best = sample
-    return second_best
+        if files and without_wheel is None:
+            without_wheel = sample
+    return without_wheel
 
 
-def ask(visit: Visit, method: str, url: str, headers: dict[str, str] | None = None) -> Answer:
-    """One request, and those that it is redirected to."""
+def fetch(context: Context, method: str, url: str, headers: dict[str, str] | None = None) -> Answer:
+    """Send a request and follow redirects."""
     for _ in range(5):
-        answer = visit.ask(method, url, **(headers or {}))
+        answer = context.ask(method, url, **(headers or {}))
         if not answer.location:
             break
         url = answer.location

@@ -1,4 +1,4 @@
-"""Whether the index's certificate is trusted here, and for how long; and if not, what exactly is wrong with it."""
+"""Check whether the index's certificate is trusted on this machine, and until when; if not, what is wrong with it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from ppmctl.client.connection_errors import causes
 from ppmctl.client.http import authorities
 from ppmctl.doctor import x509
-from ppmctl.doctor.finding import Finding, State, Visit
-from ppmctl.doctor.network import anybody, shaken
+from ppmctl.doctor.finding import Context, Finding, State
+from ppmctl.doctor.network import handshake, trust_any
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
 
-PLACE = Path("/etc/ppm/tls/fullchain.pem")  # where site.yml has it, whoever issued it
+SITE_FILE = Path("/etc/ppm/tls/fullchain.pem")  # written by site.yml
 RENEW = (
-    "On the index's machine: systemctl start certbot.service  renews it (ppm_tls: letsencrypt); files of your own"
-    " (ppm_tls: provided) are replaced, and site.yml run again."
+    "On the index's machine: systemctl start certbot.service  renews it (ppm_tls: letsencrypt); or replace your files"
+    " (ppm_tls: provided), and run site.yml again."
 )
 # X509_V_ERR_… of OpenSSL
 _OF_TIME, _OF_NAME, _SELF_SIGNED = (9, 10), (62, 64), 18
@@ -27,147 +27,136 @@ _NO_ISSUER = (2, 19, 20, 21, 27)
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
 
 
-def check(visit: Visit) -> Iterator[Finding]:
-    """Shake hands as ppmctl, pip and uv would."""
-    if not visit.address.is_encrypted:
+def check(context: Context) -> Iterator[Finding]:
+    """Connect as ppmctl, pip and uv do."""
+    if not context.address.is_encrypted:
         return
-    path, by = authorities(visit.environ)
+    path, source = authorities(context.environ)
     if not Path(path).exists():
-        raise PpmError(f"{by} names {path}, which is not there", hint=f"Name the right file, or: unset {by}")
+        raise PpmError(f"{source} names {path}, which does not exist", hint=f"Correct it, or: unset {source}")
     try:
-        with visit.connect_as_nobody() as transport:
-            transport.request("HEAD", visit.address.simple)
+        with context.connect(None) as transport:
+            transport.request("HEAD", context.address.simple)
     except PpmError as exc:
-        if wrong := [cause for cause in causes(exc) if isinstance(cause, ssl.SSLError)]:
-            untrusted = [cause for cause in wrong if isinstance(cause, ssl.SSLCertVerificationError)]
-            yield from _untrusted(visit, untrusted[0]) if untrusted else [_no_tls(visit, wrong[0])]
+        if errors := [cause for cause in causes(exc) if isinstance(cause, ssl.SSLError)]:
+            untrusted = [cause for cause in errors if isinstance(cause, ssl.SSLCertVerificationError)]
+            yield from _untrusted(context, untrusted[0]) if untrusted else [_no_tls(context, errors[0])]
             return
         raise
-    said = f"its certificate is trusted (by {path}, from {by})" if by.isupper() else "its certificate is trusted"
+    message = "its certificate is trusted" + (f" (by {path}, from {source})" if source.isupper() else "")
     try:
-        yield _days(sent_chain(visit)[0], said)
-    except (OSError, ValueError):  # one that is written in a way of its own
-        yield Finding("tls", "ok", said)
+        yield _validity(sent_chain(context)[0], message)
+    except (OSError, ValueError):  # a form that only the client's library can read
+        yield Finding("tls", "ok", message)
 
 
-def beside(path: Path = PLACE) -> Iterator[Finding]:
-    """How long the certificate lasts that this machine's web server has, if there is one."""
+def check_file(path: Path = SITE_FILE) -> Iterator[Finding]:
+    """Check how long the certificate of this machine's web server is valid, if there is one."""
     try:
         text = path.read_text(encoding="ascii")
+        yield _validity(x509.read_first(text), str(path), check="certificate")
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as exc:
         yield Finding("certificate", "skip", f"{path} can't be read: {exc.strerror}")
-        return
-    try:
-        found = x509.read_first(text)
     except ValueError as exc:
-        yield Finding("certificate", "fail", f"{path} is no certificate: {exc}", RENEW)
-        return
-    yield _days(found, str(path), check="certificate")
+        yield Finding("certificate", "fail", f"{path} is not a certificate: {exc}", RENEW)
 
 
-def _days(found: Certificate, what: str, *, check: str = "tls") -> Finding:
+def _validity(certificate: Certificate, start: str, *, check: str = "tls") -> Finding:
     now = datetime.now(UTC)
-    left = (found.ends - now).days
-    until = f"{found.ends:%Y-%m-%d}"
+    left = (certificate.ends - now).days
+    end = f"{certificate.ends:%Y-%m-%d}"
     if left < 0:
-        return Finding(check, "fail", f"{what}, and expired on {until}", RENEW)
-    if found.is_late(now):
-        state: State = "fail" if found.is_last_moment(now) else "warn"
-        return Finding(check, state, f"{what}, and expires in {left} days, on {until}: it was not renewed", RENEW)
-    return Finding(check, "ok", f"{what}, for {left} days")
+        return Finding(check, "fail", f"{start}, and expired on {end}", RENEW)
+    if certificate.is_late(now):
+        state: State = "fail" if certificate.is_last_moment(now) else "warn"
+        return Finding(check, state, f"{start}, and expires in {left} days, on {end}: it was not renewed", RENEW)
+    return Finding(check, "ok", f"{start}, for {left} days")
 
 
-def sent_chain(visit: Visit) -> list[Certificate]:
+def sent_chain(context: Context) -> list[Certificate]:
     """Return the certificates that the server sends, its own first, whether they are trusted or not."""
-    with shaken(visit, anybody()) as line:
-        # public from Python 3.13 on; before, it is there below
-        public: Any = getattr(line, "get_unverified_chain", None)
-        below: Any = getattr(getattr(line, "_sslobj", None), "get_unverified_chain", None)
-        if public is not None:
-            sent = list(public())
-        elif below is not None:
-            sent = [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in below()]
-        else:
-            sent = [line.getpeercert(binary_form=True)]
-        return [x509.parse(each) for each in sent]
+    with handshake(context, trust_any()) as line:
+        public: Any = getattr(line, "get_unverified_chain", None)  # from Python 3.13 on
+        if public is None:
+            sent = line._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # not public before
+            return [x509.parse(ssl.PEM_cert_to_DER_cert(each.public_bytes())) for each in sent]
+        return [x509.parse(each) for each in public()]
 
 
-def _untrusted(visit: Visit, exc: ssl.SSLCertVerificationError) -> Iterator[Finding]:
-    host, code = visit.address.host, exc.verify_code
+def _untrusted(context: Context, exc: ssl.SSLCertVerificationError) -> Iterator[Finding]:
+    host, code = context.address.host, exc.verify_code
     try:
-        chain = sent_chain(visit)
+        chain = sent_chain(context)
     except (OSError, ValueError):
-        yield Finding("tls", "fail", f"its certificate is not trusted: {exc.verify_message}", _name_the_file(visit))
+        message = f"its certificate is not trusted: {exc.verify_message}"
+        yield Finding("tls", "fail", message, _trust_authority(context))
         return
     leaf, last = chain[0], chain[-1]
-    # OpenSSL names the first fault alone; a new certificate should not be made for one of two
-    if code not in _OF_TIME:
-        yield from _out_of_time(chain[:1])
+    # OpenSSL reports only the first fault; a new certificate should repair all of them
+    yield from _out_of_time(chain if code in _OF_TIME else chain[:1])
     if code in _OF_NAME or not _is_for(leaf, host):
         yield _other_host(leaf, host)
-    mend = _name_the_file(visit)
-    if code in _OF_TIME:
-        yield from _out_of_time(chain)
+    if code in (*_OF_TIME, *_OF_NAME):
         return
-    if code in _OF_NAME:
-        return
+    hint = _trust_authority(context)
     if code == _SELF_SIGNED or (len(chain) == 1 and leaf.is_own_issuer):
-        said = "its certificate is self-signed: nobody vouches for it"
-    elif code not in _NO_ISSUER:  # such as what Python from 3.13 on is strict about
-        said = f"its certificate is not as it has to be: {exc.verify_message}"
-        mend = "On the index's machine: have it made anew, as RFC 5280 has it; Python from 3.13 on takes no other."
+        message = "its certificate is self-signed: no authority confirms it"
+    elif code not in _NO_ISSUER:  # such as what Python is strict about from 3.13 on
+        message = f"its certificate is invalid: {exc.verify_message}"
+        hint = "On the index's machine: make a new one that conforms to RFC 5280, as Python from 3.13 on requires."
     elif len(chain) == 1:
-        said = f"{leaf.issuer}, which issued its certificate, is not trusted here, and the server sends no other one"
-        mend = (
-            "On the index's machine: the certificate with those between it and the root in one file (fullchain.pem;"
-            f" ppm_tls_certificate). Or, if {leaf.issuer} is an authority of your own: {mend}"
+        message = f"{leaf.issuer}, which issued its certificate, is not trusted here, and the server sends no other"
+        hint = (
+            "On the index's machine: put the certificate and the intermediate ones into one file (fullchain.pem;"
+            f" ppm_tls_certificate). Or, if {leaf.issuer} is an authority of your own: {hint}"
         )
     else:
         root = last.subject if last.is_own_issuer else last.issuer
-        said = f"its certificate is vouched for by {root}, which is not trusted here"
-    yield Finding("tls", "fail", said, mend)
+        message = f"its certificate chain leads to {root}, which is not trusted here"
+    yield Finding("tls", "fail", message, hint)
 
 
 def _out_of_time(chain: list[Certificate]) -> Iterator[Finding]:
-    """Find the first certificate that has expired, or begins later."""
+    """Find the first certificate that has expired, and a server's that is not valid yet."""
     leaf, now = chain[0], datetime.now(UTC)
     if leaf.begins > now:
-        said = f"its certificate begins on {leaf.begins:%Y-%m-%d}, and here it is {now:%Y-%m-%d}"
-        yield Finding("tls", "fail", said, "If that is not today: sudo timedatectl set-ntp true")
+        message = f"its certificate is valid from {leaf.begins:%Y-%m-%d}, and this machine's date is {now:%Y-%m-%d}"
+        yield Finding("tls", "fail", message, "If that is not today: sudo timedatectl set-ntp true")
     for old in [each for each in chain if each.ends < now][:1]:
-        whose = "its certificate" if old is leaf else f"the certificate of {old.subject}, which vouches for it,"
-        yield Finding("tls", "fail", f"{whose} expired on {old.ends:%Y-%m-%d}", RENEW)
+        which = "its certificate" if old is leaf else f"the certificate of {old.subject}, which issued it,"
+        yield Finding("tls", "fail", f"{which} expired on {old.ends:%Y-%m-%d}", RENEW)
 
 
 def _other_host(leaf: Certificate, host: str) -> Finding:
-    named = ", ".join(leaf.hosts) or leaf.subject
-    right = next((name for name in leaf.hosts if "*" not in name), "")
-    use = f"Use https://{right}/ if that is the index; or have" if right else "Have"
-    mend = f"{use} a certificate made that names {host}: ppm_domain in the inventory, and site.yml again."
-    return Finding("tls", "fail", f"its certificate is for {named}, not for {host}", mend)
+    hosts = ", ".join(leaf.hosts) or leaf.subject
+    first = next((name for name in leaf.hosts if "*" not in name), "")
+    use = f"Use https://{first}/ if that is the index; or make" if first else "Make"
+    hint = f"{use} a certificate for {host}: ppm_domain in the inventory, and site.yml again."
+    return Finding("tls", "fail", f"its certificate is for {hosts}, not for {host}", hint)
 
 
 def _is_for(leaf: Certificate, host: str) -> bool:
-    """Return whether the certificate names the host, as far as that can be told: a * stands for one label."""
-    if not leaf.hosts or ":" in host or host[-1:].isdigit():  # an address, which is not among the names
+    """Return whether the certificate names the host; a * stands for one label. IP addresses are not compared."""
+    if not leaf.hosts or ":" in host or host[-1:].isdigit():
         return True
     return host in leaf.hosts or f"*.{host.partition('.')[2]}" in leaf.hosts
 
 
-def _name_the_file(visit: Visit) -> str:
-    path, by = authorities(visit.environ)
-    now = f" It is now {path}." if by.isupper() else ""
+def _trust_authority(context: Context) -> str:
+    path, source = authorities(context.environ)
+    now = f" It is now {path}." if source.isupper() else ""
     return (
-        "Get the authority's file from whoever runs the index, and name it: export REQUESTS_CA_BUNDLE=/path/ca.pem"
-        f" SSL_CERT_FILE=/path/ca.pem  (ppmctl, pip, poetry; uv).{now}"
+        "Ask an administrator of the index for the authority's file, and name it:"
+        f" export REQUESTS_CA_BUNDLE=/path/ca.pem SSL_CERT_FILE=/path/ca.pem  (ppmctl, pip, poetry; uv).{now}"
     )
 
 
-def _no_tls(visit: Visit, exc: ssl.SSLError) -> Finding:
+def _no_tls(context: Context, exc: ssl.SSLError) -> Finding:
     if exc.reason in _PLAIN:
-        plain = visit.address.base.replace("https:", "http:", 1)
-        return Finding("tls", "fail", "what answers there speaks no TLS", f"Is the port right? Or is it {plain}/ ?")
-    said = f"no TLS connection: {exc.reason or exc.strerror or exc}"
-    return Finding("tls", "fail", said, f"What the server offers: openssl s_client -connect {visit.address.host}:443")
+        plain = context.address.base.replace("https:", "http:", 1)
+        return Finding("tls", "fail", "the server does not speak TLS", f"Is the port right? Or is it {plain}/ ?")
+    message = f"no TLS connection: {exc.reason or exc.strerror or exc}"
+    hint = f"See what the server offers: openssl s_client -connect {context.address.host}:443"
+    return Finding("tls", "fail", message, hint)

@@ -1,15 +1,14 @@
-"""What is seen beside a volume alone: the room that is left, what credentials cost, what is unfinished."""
+"""Check on the host what can't be seen from outside: free disk space, slow hashes, pages that may be old."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from ppmctl.access import credential_files, htpasswd
 from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, some
 from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.pages import marked
 from ppmctl.output import size
@@ -17,107 +16,81 @@ from ppmctl.server import health
 from ppmctl.server.settings import server_settings
 
 _MIB = 1 << 20
-_LEAST_ROOM = 100 * _MIB  # an upload needs room for itself, and so do the pages
-_LITTLE_ROOM = 0.1  # of the whole
-_ROOM = 20 << 30  # is enough, whatever part of the whole it is
-_LEAST_NAMES = 1000  # a file takes three or four
-_LITTLE_NAMES = 0.05
+_LEAST_SPACE = 100 * _MIB  # for an upload and its pages
+_LITTLE_SPACE = 0.1  # of the disk
+_ENOUGH_SPACE = 20 << 30  # whatever part of the disk it is
+_LEAST_INODES = 1000  # a file takes three or four
+_LITTLE_INODES = 0.05
 _SLOW = 0.005  # seconds of processor time a request; an issued secret takes a thousandth of it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Room:
-    """What a file system has left, and in all. `names` are files that can still be made; 0 of 0 has no limit."""
-
-    free: int
-    size: int
-    names: int
-    all_names: int
-
-
 def check(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """All that there is to see; `volume` is one that this process may use."""
+    """Run all these checks of a volume that this process may use."""
     yield Finding("volume", "ok", f"{volume.root} can be used")
-    yield from disk(volume, _room(volume))
-    yield from tls.beside()
+    yield from disk(volume, os.statvfs(volume.root))
+    yield from tls.check_file()
     yield from hashes(volume)
-    yield from unfinished(volume)
+    yield from pending(volume)
     yield from server(volume, environ)
 
 
-def _room(volume: Volume) -> Room:
-    found = os.statvfs(volume.root)
-    return Room(
-        free=found.f_bavail * found.f_frsize,
-        size=found.f_blocks * found.f_frsize,
-        names=found.f_favail,
-        all_names=found.f_files,
-    )
-
-
-def disk(volume: Volume, room: Room) -> Iterator[Finding]:
-    """The bytes and the files that still fit."""
-    left = f"{size(room.free)} of {size(room.size)} are free"
-    mend = (
-        f"Enlarge its disk, or make room: ppmctl stats --root {volume.root}  shows which projects are large,"
-        " ppmctl package remove  takes old releases away."
-    )
-    is_little = room.free < room.size * _LITTLE_ROOM and room.free < _ROOM
-    yield _enough("disk", left, mend, is_full=room.free < _LEAST_ROOM, is_little=is_little)
-    if not room.all_names:
+def disk(volume: Volume, space: os.statvfs_result) -> Iterator[Finding]:
+    """Check whether the file system has enough bytes and inodes; 0 inodes in all means no limit."""
+    root, free, whole = volume.root, space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
+    hint = f"Enlarge the disk, or remove releases (ppmctl package remove): ppmctl stats --root {root}  shows sizes."
+    is_little = free < whole * _LITTLE_SPACE and free < _ENOUGH_SPACE
+    message = f"{size(free)} of {size(whole)} are free"
+    yield _enough("disk", message, hint, is_full=free < _LEAST_SPACE, is_little=is_little)
+    if not space.f_files:
         return
-    left = f"{room.names} of {room.all_names} inodes are free"
-    mend = (
-        f"Delete what is not the index's on that file system (df -i {volume.root}), or make one with more inodes"
-        f" (mkfs.ext4 -N) and copy {volume.root} to it."
-    )
-    is_little = room.names < room.all_names * _LITTLE_NAMES
-    yield _enough("inodes", left, mend, is_full=room.names < _LEAST_NAMES, is_little=is_little)
+    hint = f"Delete other files on that disk (df -i {root}), or copy {root} to one with more inodes (mkfs.ext4 -N)."
+    message = f"{space.f_favail} of {space.f_files} inodes are free"
+    is_little = space.f_favail < space.f_files * _LITTLE_INODES
+    yield _enough("inodes", message, hint, is_full=space.f_favail < _LEAST_INODES, is_little=is_little)
 
 
-def _enough(check: str, left: str, mend: str, *, is_full: bool, is_little: bool) -> Finding:
+def _enough(check: str, message: str, hint: str, *, is_full: bool, is_little: bool) -> Finding:
     if is_full:
-        return Finding(check, "fail", f"{left}: uploads fail", mend)
-    return Finding(check, "warn", left, mend) if is_little else Finding(check, "ok", left)
+        return Finding(check, "fail", f"{message}: uploads fail", hint)
+    return Finding(check, "warn", message, hint) if is_little else Finding(check, "ok", message)
 
 
 def hashes(volume: Volume) -> Iterator[Finding]:
-    """Credentials whose hash costs too much to be made again with each request."""
+    """Find credentials whose hash takes too long for every request."""
     known = credential_files.read_htpasswd(volume.htpasswd)
-    slow = 0
+    is_fast = True
     for name, stored in sorted(known.items()):
         line = htpasswd.parse(f"{name}:{stored}")
         seconds = htpasswd.cost(line)
         if line.kind is None or seconds < _SLOW:
             continue
-        slow += 1
-        each = f"{name} has a hash ({line.kind.name}) that takes {seconds * 1000:.0f} ms of processor time a request"
-        mend = f"ppmctl user rotate {name} --root {volume.root}  issues a secret that is as safe and costs nothing."
-        yield Finding("htpasswd", "warn", f"{each}: nginx answers nobody else meanwhile", mend)
-    if not slow:
-        yield Finding("htpasswd", "ok", f"none of {len(known)} credentials takes long to try")
+        is_fast = False
+        cost = f"{name} has a hash ({line.kind.name}) that takes {seconds * 1000:.0f} ms of processor time a request"
+        hint = f"ppmctl user rotate {name} --root {volume.root}  issues a secret that is as safe and takes no time."
+        yield Finding("htpasswd", "warn", f"{cost}: meanwhile nginx answers no other request", hint)
+    if is_fast:
+        yield Finding("htpasswd", "ok", f"none of {len(known)} credentials takes long to check")
 
 
-def unfinished(volume: Volume) -> Iterator[Finding]:
-    """Projects whose pages may be older than their folders."""
+def pending(volume: Volume) -> Iterator[Finding]:
+    """Find projects whose pages may be older than their files."""
     names = [name for name in marked(volume) if not name.startswith(ROOT_MARK)]
     if names:
-        named = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        said = f"the pages of projects may be old ({len(names)}: {named}), unless something is just being uploaded"
-        yield Finding("pending", "warn", said, f"ppmctl index rebuild --root {volume.root}")
+        message = f"pages may be old ({len(names)}: {some(names, 5)}), unless an upload is running"
+        yield Finding("pending", "warn", message, f"ppmctl index rebuild --root {volume.root}")
     else:
-        yield Finding("pending", "ok", "every project's pages are of this moment")
+        yield Finding("pending", "ok", "all project pages are up to date")
 
 
 def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether the application answers: while it is down nginx goes on reading, and nobody can upload."""
+    """Check whether the application answers; while it is down, nginx serves reads, and uploads fail."""
     try:
         health.check(server_settings(volume.root, environ=environ))
     except PpmError as exc:
-        mend = (
-            "On a host: systemctl restart ppm.service, and journalctl -u ppm.service  says why it stopped;"
+        hint = (
+            "On a host: systemctl restart ppm.service, and journalctl -u ppm.service  shows why it stopped;"
             f" by hand: ppmctl serve --root {volume.root}"
         )
-        yield Finding("server", "fail", exc.phrase, exc.hint or mend)
+        yield Finding("server", "fail", exc.phrase, exc.hint or hint)
     else:
-        yield Finding("server", "ok", "the application answers, shows a page, and can write its volume")
+        yield Finding("server", "ok", "the application answers, serves a page, and can write to its volume")

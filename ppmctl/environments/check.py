@@ -1,4 +1,4 @@
-"""Does a virtual environment hold what a list says, and what that needs in turn? Pure."""
+"""Compare a virtual environment with a list of requirements or a lock, and with what these need in turn."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ppmctl.distributions.distribution import normalise
 from ppmctl.environments.lock import Lock
 from ppmctl.environments.venv import Content, Installed
 
-# what makes an environment rather than being in it
+# tools that make an environment are not part of its list
 TOOLS = frozenset({"pip", "setuptools", "wheel", "uv"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """What is not as it is to be: `wanted` is a requirement, `found` a version; `why` names what needs it, or ""."""
+    """A difference: `wanted` is a requirement, `found` the installed version, `why` what needs it, or ""."""
 
     state: Literal["missing", "differs", "extra"]
     name: str
@@ -29,20 +29,16 @@ class Disagreement:
 
 
 def compare(requirements: Iterable[str], content: Content, *, lock: Lock | None, exact: bool) -> list[Disagreement]:
-    """Return what is missing or differs, by name; with `exact` also what else is installed.
-
-    With `lock` the versions in it are required, instead of those that the list allows.
-    """
-    problems, needed = _walk(requirements, content) if lock is None else _held_against(lock, content)
+    """Return what is missing or differs from the lock, or without one from the list; with `exact` also the extras."""
+    problems, needed = _match(requirements, content, lock)
     if exact:
         problems += _extras(content, needed)
     return sorted(problems, key=lambda item: item.name)
 
 
 def extras(requirements: Iterable[str], content: Content, *, lock: Lock | None) -> list[str]:
-    """Return the names of what is installed and needed neither by the list nor, if it is given, by the lock."""
-    needed = _walk(requirements, content)[1] if lock is None else _held_against(lock, content)[1]
-    return [item.name for item in _extras(content, needed)]
+    """Return the names of what is installed and not needed by the lock, or without one by the list."""
+    return [item.name for item in _extras(content, _match(requirements, content, lock)[1])]
 
 
 def _extras(content: Content, needed: set[str]) -> list[Disagreement]:
@@ -50,8 +46,17 @@ def _extras(content: Content, needed: set[str]) -> list[Disagreement]:
     return [Disagreement(state="extra", name=name, wanted="", found=content.installed[name].version) for name in left]
 
 
+def _match(requirements: Iterable[str], content: Content, lock: Lock | None) -> tuple[list[Disagreement], set[str]]:
+    """Return what is missing or differs, and the names of what is needed."""
+    if lock is None:
+        return _walk(requirements, content)
+    pinned = [requirement for pin in lock.pins if _applies(requirement := Requirement(pin.text), content)]
+    problems = (_problem(each, content.installed.get(normalise(each.name)), "") for each in pinned)
+    return [problem for problem in problems if problem is not None], {pin.name for pin in lock.pins}
+
+
 def _walk(requirements: Iterable[str], content: Content) -> tuple[list[Disagreement], set[str]]:
-    """Return what disagrees, and the names of what is needed, from requirement to requirement as installed."""
+    """Do the same for a list: follow the requirements of what is installed."""
     waiting = [(Requirement(text), "", "") for text in requirements]
     problems: list[Disagreement] = []
     needed: set[str] = set()
@@ -67,50 +72,48 @@ def _walk(requirements: Iterable[str], content: Content) -> tuple[list[Disagreem
         if problem is not None and problem not in problems:
             problems.append(problem)
         if installed is not None:
-            asked = [key for of in ("", *sorted(requirement.extras)) if (key := (name, of)) not in seen]
-            seen.update(asked)
-            waiting += [(other, name, of) for _name, of in asked for other in _parsed(installed.requires)]
+            extras_left = [key for of in ("", *sorted(requirement.extras)) if (key := (name, of)) not in seen]
+            seen.update(extras_left)
+            waiting += [(other, name, of) for _name, of in extras_left for other in _parsed(installed.requires)]
     return problems, needed
-
-
-def _held_against(lock: Lock, content: Content) -> tuple[list[Disagreement], set[str]]:
-    pinned = [requirement for pin in lock.pins if _applies(requirement := Requirement(pin.text), content)]
-    problems = (_problem(one, content.installed.get(normalise(one.name)), "") for one in pinned)
-    return [problem for problem in problems if problem is not None], {pin.name for pin in lock.pins}
 
 
 def _applies(requirement: Requirement, content: Content, extra: str = "") -> bool:
     return requirement.marker is None or requirement.marker.evaluate({**content.environment, "extra": extra})
 
 
-def _problem(requirement: Requirement, there: Installed | None, why: str) -> Disagreement | None:
+def _problem(requirement: Requirement, installed: Installed | None, why: str) -> Disagreement | None:
     name, wanted = normalise(requirement.name), str(requirement)
-    if there is None:
+    if installed is None:
         return Disagreement(state="missing", name=name, wanted=wanted, why=why)
-    if _place(there.url) == _place(requirement.url) if requirement.url else _holds(requirement, there.version):
+    if requirement.url:
+        fits = _location(installed.url) == _location(requirement.url)
+    else:
+        fits = _allows(requirement, installed.version)
+    if fits:
         return None
-    return Disagreement(state="differs", name=name, wanted=wanted, found=there.url or there.version, why=why)
+    found = installed.url or installed.version
+    return Disagreement(state="differs", name=name, wanted=wanted, found=found, why=why)
 
 
 def _parsed(texts: Iterable[str]) -> list[Requirement]:
-    found = []
+    requirements = []
     for text in texts:
         try:
-            found.append(Requirement(text))
+            requirements.append(Requirement(text))
         except InvalidRequirement:
-            continue  # of metadata from before PEP 508; installers pass it over too
-    return found
+            continue  # metadata from before PEP 508; installers skip it too
+    return requirements
 
 
-def _holds(requirement: Requirement, version: str) -> bool:
+def _allows(requirement: Requirement, version: str) -> bool:
     try:
         return requirement.specifier.contains(Version(version), prereleases=True)
     except InvalidVersion:
         return not requirement.specifier
 
 
-def _place(url: str) -> str:
-    """A URL without what does not say where something is; of a checkout, without which commit."""
-    place = url.partition("#")[0]
-    scheme, _, rest = place.partition("://")
+def _location(url: str) -> str:
+    """Return a URL without scheme and fragment; for a checkout without its commit."""
+    scheme, _, rest = url.partition("#")[0].partition("://")
     return rest.rpartition("@")[0] if "+" in scheme and "@" in rest.partition("/")[2] else rest

@@ -1,4 +1,4 @@
-"""An environment.yml of conda's → requirements: its pip section as it is, and of conda's own what pip can have."""
+"""Read the requirements in conda's environment.yml: the pip section as it is, and translated packages of conda."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
 
-# What conda installs and no Python index has, or what makes an environment rather than being in it.
+# Packages of conda that no Python index has, and tools that make an environment.
 _NOT_PYTHON = frozenset(
     {"python", "pip", "conda", "mamba", "nodejs", "r-base", "cudatoolkit", "openssl", "compilers"}
 )
@@ -20,7 +20,7 @@ _EXACT = re.compile(r"=?=?(?P<version>[\w.!+*]+)(?:=[\w.*]+)?")
 
 
 def read(path: Path) -> Imported:
-    """Read the file at `path`; UsageError says what is wrong."""
+    """Return what the file at `path` requires. Raise UsageError if it can't be read."""
     import yaml
 
     try:
@@ -30,47 +30,47 @@ def read(path: Path) -> Imported:
     listed = values.get("dependencies") if isinstance(values, dict) else None
     if not isinstance(listed, list):
         raise UsageError(f"{path} has no list of dependencies.", hint="Is it an environment.yml?")
-    found = Imported(name=str(values.get("name") or ""))
+    imported = Imported(name=str(values.get("name") or ""))
     for entry in listed:
         if isinstance(entry, str):
-            _conda(entry, found, path)
+            _conda(entry, imported, path)
         elif isinstance(entry, dict) and set(entry) == {"pip"} and isinstance(entry["pip"], list):
-            _pip(entry["pip"], found, path)
+            _pip(entry["pip"], imported, path)
         else:
             raise UsageError(f"{path}: {one_line(entry)!r} is neither a package nor a list for pip.")
     if values.get("channels"):
-        found.notes.append(f"{path}: its channels were left out: what is installed comes from the index.")
-    return found
+        imported.notes.append(f"{path}: the channels were left out: everything is installed from the index.")
+    return imported
 
 
-def _pip(listed: list[Any], found: Imported, path: Path) -> None:
+def _pip(listed: list[Any], imported: Imported, path: Path) -> None:
     for text in map(str, listed):
         if text.startswith("-"):
             option = re.split(r"[\s=]", text)[0]
-            found.notes.append(f"{path}: {option} of its pip section was left out.")
+            imported.notes.append(f"{path}: {option} in the pip section was left out.")
             continue
-        found.requirements.append(parse(text, where=f"{path}, pip"))
+        imported.requirements.append(parse(text, where=f"{path}, pip"))
 
 
-def _conda(entry: str, found: Imported, path: Path) -> None:
+def _conda(entry: str, imported: Imported, path: Path) -> None:
     spec = _SPEC.fullmatch(entry.strip())
     name = spec["name"] if spec is not None else "_"
     requirement, why = None, "only conda has it"
     if normalise(name) in _NOT_PYTHON or name.startswith(("lib", "r-")):
-        why = "it is no package of Python's"
+        why = "it is not a Python package"
     elif spec is not None and not name.startswith("_"):
         requirement, why = _translated(name, (spec["version"] + spec["rest"]).strip()), "only conda understands it"
     if requirement is None:
-        found.notes.append(f"{path}: {one_line(entry)!r} was left out: {why}.")
+        imported.notes.append(f"{path}: {one_line(entry)!r} was left out: {why}.")
         return
-    found.requirements.append(requirement)
-    found.guessed.add(requirement.name)
+    imported.requirements.append(requirement)
+    imported.guessed.add(requirement.name)
     if requirement.text != entry:
-        found.notes.append(f"{path}: {one_line(entry)!r} became {requirement.text!r}.")
+        imported.notes.append(f"{path}: {one_line(entry)!r} became {requirement.text!r}.")
 
 
 def _translated(name: str, version: str) -> Requirement | None:
-    """conda's = means "starts with", its third part is a build."""
+    """Return the same requirement for pip, or None. In conda = compares a prefix, and a third part is a build."""
     exact = _EXACT.fullmatch(version.replace(" ", "=") if re.fullmatch(r"[\d.]+ \S+", version) else version)
     if not version:
         text = name

@@ -1,4 +1,4 @@
-"""What a file of requirements asks for, whatever its form."""
+"""The requirements that are read from a file of any form."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MAX_SIZE = 8 << 20  # bytes
 
 @dataclass(kw_only=True)
 class Imported:
-    """What a file asks for. `notes` are for people; `name` is what the file calls itself, or "".
+    """The requirements of a file. `notes` are for the user; `name` is the file's own name for its list, or "".
 
-    It is not certain that those in `guessed` are projects of a Python index. `lock` is a pylock.toml as it was read.
+    The projects in `guessed` may be missing from Python indexes. `lock` is the text of a pylock.toml.
     """
 
     requirements: list[Requirement] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Imported:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file; UsageError where it can't be read, or is too large to be such a file."""
+    """Return the text of a file. Raise UsageError if it can't be read or is too large."""
     try:
         content = path.read_bytes()
     except OSError as exc:

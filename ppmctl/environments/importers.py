@@ -1,7 +1,6 @@
-"""Files in which people keep what they need → requirements: those of pip, pyproject, conda and pylock.
+"""Read requirements from the files of pip, pyproject.toml, conda and pylock.toml.
 
-What can't be kept in an environment is named with its place, never dropped in silence; an option's value is not
-repeated, since index URLs hold credentials.
+What an environment can't store is reported, but not the values of options: an index URL can hold a credential.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from ppmctl.errors import UsageError
 
 
 def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Imported:
-    """Read the file at `path`, whose name says what it is. `extras` and `groups` are those of a pyproject.toml.
+    """Return what the file at `path` requires; its name decides its form. Raise UsageError with the wrong line.
 
-    UsageError says which line is wrong.
+    `extras` and `groups` are those of a pyproject.toml.
     """
     name = path.name.lower()
     if name == "pyproject.toml":
@@ -34,8 +33,8 @@ def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) 
         reader = conda.read
     else:
         raise UsageError(
-            f"{path}: it is not known what that is.",
-            hint="Its name says it: requirements.txt, pyproject.toml, environment.yml or pylock.toml.",
+            f"{path}: this kind of file is not known.",
+            hint="The name decides: requirements.txt, pyproject.toml, environment.yml or pylock.toml.",
         )
     if extras or groups:
         raise UsageError(f"{path} has no extras and no groups.", hint="--extra and --group are for a pyproject.toml.")
@@ -55,23 +54,23 @@ def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Impo
     project = values.get("project")
     if not isinstance(project, dict):
         if not groups or "dependency-groups" not in values:
-            poetry = "Poetry's own table is not read: `poetry export` writes a requirements.txt."
-            raise UsageError(f"{path} has no [project] table.", hint=poetry if "tool" in values else "")
+            hint = "Poetry's own table is not read: `poetry export` writes a requirements.txt."
+            raise UsageError(f"{path} has no [project] table.", hint=hint if "tool" in values else "")
         project = {}
     if "dependencies" in project.get("dynamic", ()):
         raise UsageError(
-            f"{path} leaves its dependencies to the build (dynamic).", hint="Import the file they are in."
+            f"{path} leaves its dependencies to the build (dynamic).", hint="Import the file that has them."
         )
     own = normalise(str(project.get("name", "")))
-    found = _parse(project.get("dependencies", []), f"{path}, [project] dependencies")
+    requirements = _parse(project.get("dependencies", []), f"{path}, [project] dependencies")
     optional = project.get("optional-dependencies", {})
     for extra in extras:
-        found += _extra(own, optional, extra, path, frozenset())
+        requirements += _extra(own, optional, extra, path, frozenset())
     for group in groups:
-        found += _parse(_group(values.get("dependency-groups", {}), group, path), f"{path}, group {group}")
+        requirements += _parse(_group(values.get("dependency-groups", {}), group, path), f"{path}, group {group}")
     left = sorted({normalise(extra) for extra in optional} - {normalise(extra) for extra in extras})
-    notes = [f"Its extras {', '.join(left)} were left out (--extra NAME)."] if left else []
-    return Imported(requirements=found, notes=notes, name=own)
+    notes = [f"The extras {', '.join(left)} were left out (--extra NAME)."] if left else []
+    return Imported(requirements=requirements, notes=notes, name=own)
 
 
 def _extra(own: str, optional: Any, extra: str, path: Path, seen: frozenset[str]) -> list[Requirement]:
@@ -80,28 +79,28 @@ def _extra(own: str, optional: Any, extra: str, path: Path, seen: frozenset[str]
     if wanted not in named:
         known = ", ".join(sorted(named))
         raise UsageError(f"{path} has no extra {extra!r}.", hint=f"It has: {known}." if known else "")
-    found = []
+    seen |= {wanted}
+    requirements = []
     for requirement in _parse(named[wanted], f"{path}, extra {extra}"):
         if requirement.name != own:
-            found.append(requirement)
+            requirements.append(requirement)
             continue
         for other in requirement.extras:  # acme[all] = ["acme[plot,db]"]
-            if normalise(other) not in seen | {wanted}:
-                found += _extra(own, optional, other, path, seen | {wanted})
-    return found
+            if normalise(other) not in seen:
+                requirements += _extra(own, optional, other, path, seen)
+    return requirements
 
 
 def _group(groups: Any, group: str, path: Path) -> tuple[str, ...]:
     from packaging.dependency_groups import DependencyGroupResolver
-    from packaging.errors import ExceptionGroup as Failures  # PEP 654's, on a Python without
 
     try:
-        return tuple(str(found) for found in DependencyGroupResolver(groups).resolve(group))
-    except (LookupError, TypeError, ValueError, Failures) as exc:
+        return tuple(map(str, DependencyGroupResolver(groups).resolve(group)))
+    except (LookupError, TypeError, ValueError, ExceptionGroup) as exc:
         raise UsageError(f"{path} has no readable group {group!r}: {one_line(exc)}.") from exc
 
 
 def _parse(listed: Any, where: str) -> list[Requirement]:
     if not isinstance(listed, Iterable) or isinstance(listed, (str, dict)):
-        raise UsageError(f"{where}: it is not a list.")
+        raise UsageError(f"{where}: this is not a list.")
     return [parse(str(text), where=where) for text in listed]

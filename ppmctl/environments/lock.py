@@ -1,4 +1,4 @@
-"""A pylock.toml (PEP 751) as values: what it pins, as requirements with hashes, and against another one. Pure."""
+"""Read and compare lock files: pylock.toml (PEP 751)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _URL = re.compile(r"[A-Za-z][\w.+-]*://[^\s\"']+")
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """One package of a lock. `version` is "" of one without (a checkout); `url` is its direct reference, or "".
+    """A package in a lock. `version` is "" for a checkout, `url` the direct reference, or "".
 
-    `hashes` are sha256 of all its files: one of them is what is installed.
+    `hashes` are the sha256 of all its files; one of these files is installed.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Pin:
 
     @property
     def text(self) -> str:
-        """It as a requirement."""
+        """The package as a requirement."""
         wanted = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
         return f"{wanted} ; {self.marker}" if self.marker else wanted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """A lock. `python` and `platform` are what it was asked for, "" where that is not said."""
+    """A lock. `python` and `platform` are what it was made for, "" if the file does not have them."""
 
     pins: tuple[Pin, ...]
     requires_python: str
@@ -48,54 +48,54 @@ class Lock:
     platform: str = ""
 
     def lines(self) -> Iterator[str]:
-        """It as lines of a requirements.txt, each with its hashes. PpmError where a package has none."""
+        """Yield the lines of a requirements.txt with hashes. Raise PpmError for a package without a hash."""
         for pin in self.pins:
             if not pin.hashes:
                 raise PpmError(
                     f"{pin.name} has no hash in the lock (it comes from {one_line(pin.url)}).",
-                    hint="pip installs none or all by hashes; uv reads the lock as it is: --with uv",
+                    hint="pip needs hashes for all packages or for none; uv does not: --with uv",
                 )
             yield " ".join([pin.text, *(f"--hash=sha256:{digest}" for digest in pin.hashes)])
 
 
 def read(text: str, *, where: str) -> Lock:
-    """Read a pylock.toml. UsageError where it is none, names files of one machine, or has a credential in a URL."""
-    found = parse_lock(text, where=where)
+    """Read a pylock.toml. Raise UsageError if it is invalid, names local files, or has a credential in a URL."""
+    parsed = parse_lock(text, where=where)
     for url in filter(has_credential, _URL.findall(text)):
         raise UsageError(
-            f"{where} has a URL at {urlsplit(url).hostname} with a credential in it, which everybody would see.",
-            hint="Lock without credentials in URLs: netrc is the place for them.",
+            f"{where} has a URL at {urlsplit(url).hostname} with a credential in it, which every user could read.",
+            hint="Lock without credentials in URLs: put them into netrc.",
         )
-    ours = (found.tool or {}).get(_TABLE, {})
+    ours = (parsed.tool or {}).get(_TABLE, {})
     return Lock(
-        pins=tuple(_pin(package, where) for package in found.packages),
-        requires_python=str(found.requires_python or ""),
+        pins=tuple(_pin(package, where) for package in parsed.packages),
+        requires_python=str(parsed.requires_python or ""),
         python=str(ours.get("python", "")),
         platform=str(ours.get("platform", "")),
     )
 
 
 def with_origin(text: str, *, python: str, platform: str) -> str:
-    """A lock that says what it was asked for, for the next one to be asked the same."""
-    said = "".join(f'{key} = "{value}"\n' for key, value in (("python", python), ("platform", platform)) if value)
-    return f"{text.rstrip()}\n\n[tool.{_TABLE}]\n{said}"
+    """Return the lock with a table of what it was made for; the next lock is made for the same."""
+    lines = "".join(f'{key} = "{value}"\n' for key, value in (("python", python), ("platform", platform)) if value)
+    return f"{text.rstrip()}\n\n[tool.{_TABLE}]\n{lines}"
 
 
 def is_same(before: str, after: str) -> bool:
-    """Whether two locks pin the same files for the same Pythons, whatever else they say of them."""
+    """Return whether two locks pin the same files for the same Pythons; other values may differ."""
     return read(before, where="The lock") == read(after, where="The new lock")
 
 
 def moves(before: Lock, after: Lock) -> list[Difference]:
-    """Return the packages whose versions are not the same in two locks, by name."""
+    """Return the packages whose versions differ between two locks, by name."""
     return differences(_versions(before), _versions(after))
 
 
 def _versions(lock: Lock) -> dict[str, tuple[str, ...]]:
-    found: dict[str, set[str]] = {}
+    by_name: dict[str, set[str]] = {}
     for pin in lock.pins:
-        found.setdefault(pin.name, set()).add(pin.url or pin.version)
-    return {name: tuple(sorted(versions)) for name, versions in found.items()}
+        by_name.setdefault(pin.name, set()).add(pin.url or pin.version)
+    return {name: tuple(sorted(versions)) for name, versions in by_name.items()}
 
 
 def _pin(package: Package, where: str) -> Pin:
@@ -103,7 +103,7 @@ def _pin(package: Package, where: str) -> Pin:
     files += [package.sdist] if package.sdist is not None else []
     if package.directory is not None or any(not file.url for file in files):
         raise UsageError(
-            f"{where} has {package.name} from a folder of one machine.", hint="Publish it, and lock with the index."
+            f"{where} has {package.name} from a local folder.", hint="Publish it, and lock it from the index."
         )
     url, hashes = "", [file.hashes.get("sha256", "") for file in files]
     if package.archive is not None:

@@ -1,4 +1,4 @@
-"""Who changed an environment when, and what: from the index's own record of it (/env/NAME/), as values."""
+"""Read the index's record of an environment: who changed what and when (docs/http.md, /env/NAME/)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ppmctl.distributions.distribution import one_line
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One revision: by whom ("" where the index does not say), when (ISO 8601), what; whether it was deleted.
+    """A revision: `by` a user ("" if unknown), `at` a time (ISO 8601), `change` in words.
 
-    `why` is why it was; of a deletion over HTTP also by whom and when.
+    `why` is the reason for its deletion; after a deletion over HTTP also the user and the time.
     """
 
     revision: int
@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """An environment as the index sees it. `owner` is "" where nobody is, `latest` None of one that was deleted."""
+    """The index's record of an environment. `owner` can be ""; `latest` is None if it was deleted."""
 
     name: str
     owner: str
@@ -43,8 +43,8 @@ class Journal:
 
 
 def journal(values: Mapping[str, Any]) -> Journal:
-    """Read what an index says of an environment; what makes no sense is one of NOT_SUCH_JSON."""
-    # an entry of a list has the latest revision alone, with what is said of it beside
+    """Return the record in the JSON of an index. Raise one of NOT_SUCH_JSON if it is invalid."""
+    # an entry of a list describes only the latest revision, in the same object
     lines = values.get("revisions", [values])
     latest = values["latest"] if "revisions" in values else values["revision"]
     return Journal(

@@ -1,6 +1,6 @@
-"""The environments that an index has, over HTTP: read a revision, publish the next one, delete, take up again.
+"""Read, publish, delete and unarchive the environments of an index over HTTP.
 
-What is published is never replaced: of two uploads of one revision the index takes one and answers 409 to the other.
+A revision is never replaced: the index accepts the first upload of a number, and answers 409 to all others.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from ppmctl.client.package_admin import RemotePackages
 from ppmctl.client.retry import Patience
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions import distribution
-from ppmctl.distributions import environment_revision as formats
-from ppmctl.distributions.environment_revision import Revision
+from ppmctl.distributions.environment_revision import PREFIX, Revision, change_of, number_of
 from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
 from ppmctl.distributions.project_page import PageFile
 from ppmctl.environments.log import Journal, Line, journal
@@ -30,14 +29,14 @@ from ppmctl.errors import NOT_SUCH_JSON, PpmError, Unreachable
 
 _T = TypeVar("_T")
 
-_AT_ONCE = 1000  # environments of a list
+_PAGE_SIZE = 1000  # environments
 _MAX_WHEEL = 32 << 20  # bytes
-_DELETED = "This environment was deleted"  # the reason that is given
+_DELETED = "This environment was deleted"  # the reason of the status and of the yanks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A revision as the index lists it; `deleted` is why it is yanked, None where it is not."""
+    """A revision in the index; `deleted` is the reason of its yank, None if it is not yanked."""
 
     number: int
     file: PageFile
@@ -50,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """All revisions of an environment, the oldest first. An archived environment was deleted."""
+    """The revisions of an environment, the oldest first. An archived environment was deleted."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -58,18 +57,18 @@ class History:
 
     @property
     def head(self) -> int:
-        """The highest number that was used; 0 of none."""
+        """The highest number that was used, or 0."""
         return max((entry.number for entry in self.entries), default=0)
 
     @property
     def latest(self) -> Entry | None:
-        """The revision that an installer takes; None where all are deleted."""
+        """The revision that an installer takes; None if all are deleted."""
         if self.is_archived:
             return None
         return next((entry for entry in reversed(self.entries) if entry.deleted is None), None)
 
     def entry(self, number: int) -> Entry:
-        """The revision `number`, deleted or not; PpmError where there is none."""
+        """Return the revision `number`, deleted or not. Raise PpmError if there is none."""
         for entry in self.entries:
             if entry.number == number:
                 return entry
@@ -80,10 +79,7 @@ class History:
 
 
 class Remote:
-    """The environments of the index at `address`. CredentialError, Unreachable and PpmError as of `simple.Index`.
-
-    What passes (an index that restarts) is sat out.
-    """
+    """The environments of the index at `address`. Raises as `Index` does, and retries while the index restarts."""
 
     def __init__(
         self, address: Address, transport: Transport, *, patience: Callable[[], Patience] = Patience
@@ -96,22 +92,21 @@ class Remote:
         self._patience = patience
 
     def history(self, name: str) -> History | None:
-        """The revisions of the environment `name`, or None where the index never had it."""
-        page = self._patience().sit_out(lambda: self.index.project(formats.PREFIX + name))
+        """Return the revisions of the environment `name`, or None if the index never had it."""
+        page = self._patience().sit_out(lambda: self.index.project(PREFIX + name))
         if page is None:
             return None
-        numbered = ((formats.number_of(name, file.filename), file) for file in page.files)
+        numbered = ((number_of(name, file.filename), file) for file in page.files)
         entries = [Entry(number=number, file=file, deleted=file.yanked) for number, file in numbered if number]
         entries.sort(key=lambda entry: entry.number)
         return History(name=name, entries=tuple(entries), is_archived=page.status == "archived")
 
     def read(self, entry: Entry) -> Revision:
-        """A revision as it was published. PpmError where the file is not what the index's page says, or is none."""
-        content = self._patience().sit_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL))
-        return from_wheel(content)
+        """Return a revision as it was published. Raise PpmError if the file is wrong or not a revision."""
+        return from_wheel(self._patience().sit_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL)))
 
     def publish(self, revision: Revision) -> bool:
-        """Publish the next revision; False where somebody else was faster and has its number."""
+        """Publish the next revision; return False if another user has published one with its number."""
         content, attempts = to_wheel(revision), 0
 
         def send() -> Answer:
@@ -127,74 +122,72 @@ class Remote:
             return True
         if answer.status != 409:
             raise failed(answer, f"{revision.filename} was refused")
-        # after several attempts it may be this very file: one of them arrived, and its answer was lost
+        # after several attempts it may be this file: one attempt arrived, and its answer was lost
         history = self.history(revision.name) if attempts > 1 else None
         own = (revision.number, hashlib.sha256(content).hexdigest())
         return history is not None and own in [(entry.number, entry.file.sha256) for entry in history.entries]
 
     def journal(self, name: str) -> Journal | None:
-        """Who changed an environment when, and what; None where the index never had it, or keeps no such record."""
+        """Return the record of an environment; None if the index never had it, or has no records."""
         return self._get(f"/env/{name}/", journal)
 
     def listing(self, owner: str | None = None) -> Iterator[Journal]:
-        """The environments that there are, by name: all, or those of `owner`; each with its last change alone."""
-        asked = {"limit": str(_AT_ONCE)} | ({"owner": owner} if owner is not None else {})
+        """Yield the environments by name, all or those of `owner`, each with its last change only."""
+        query = {"limit": str(_PAGE_SIZE)} | ({"owner": owner} if owner is not None else {})
         after: str | None = ""
         while after is not None:
-            found, following = self._get(f"/env/?{urlencode(asked | {'after': after})}", _page) or ([], "")
-            yield from (entry for entry in found if entry.latest is not None)
+            entries, following = self._get(f"/env/?{urlencode(query | {'after': after})}", _page) or ([], "")
+            yield from (entry for entry in entries if entry.latest is not None)
             if following is not None and not after < following:
                 raise self._no_record()
             after = following
 
     def lines(self, name: str) -> tuple[Line, ...]:
-        """The same record, or where the index keeps none, what its page and the revisions say: nobody's name then."""
-        kept = self.journal(name)
-        if kept is not None:
-            return kept.lines
+        """Return the record's lines; without a record those of the project's page, which has no users' names."""
+        record = self.journal(name)
+        if record is not None:
+            return record.lines
         history = self.history(name)
         return tuple(
             Line(
                 revision=entry.number,
                 by="",
                 at=f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time else "",
-                change=formats.change_of(distribution.summary(self._source.metadata(entry.file) or b"")),
+                change=change_of(distribution.summary(self._source.metadata(entry.file) or b"")),
                 deleted=entry.deleted is not None,
                 why=entry.deleted or "",
             )
             for entry in (history.entries if history is not None else ())
         )
 
-    def take_up(self, name: str) -> None:
-        """Have an environment that was archived take revisions again."""
+    def unarchive(self, name: str) -> None:
+        """Let an archived environment have new revisions again."""
         self._set_status(name, "active")
 
     def delete(self, name: str, *, step: Callable[[int], None]) -> int:
-        """Delete an environment, and return how many revisions it had; `step` is told of each that is done.
+        """Delete an environment, call `step` after each revision, and return their number. Raise PpmError if missing.
 
-        No resolver picks it and no list has it; a revision that is pinned can still be installed. It takes no
-        revisions from the first moment on, so that no change slips in between. Run again, it continues where it
-        broke off. PpmError where there is none.
+        It is archived first, so that no new revision comes in between. No resolver and no list has it then, but
+        pinned revisions can still be installed. A second call resumes an interrupted one.
         """
         history = self.history(name)
         if history is None or not history.entries:
-            raise PpmError(f"There is no environment {name}.", hint="Those that there are: ppmctl env list")
+            raise PpmError(f"There is no environment {name}.", hint="All environments: ppmctl env list")
         if history.is_archived and all(entry.deleted is not None for entry in history.entries):
             raise PpmError(f"The environment {name} was deleted already.")
         self._set_status(name, "archived", _DELETED)
-        history = self.history(name) or history  # with what came until it was closed
+        history = self.history(name) or history  # with the revisions published until then
         left = [entry.number for entry in history.entries if entry.deleted is None]
         for number in left:
-            yank = partial(self._packages.yank, formats.PREFIX + name, str(number), _DELETED)
-            self._patience().sit_out(yank)
+            self._patience().sit_out(partial(self._packages.yank, PREFIX + name, str(number), _DELETED))
             step(1)
         return len(left)
 
     def _set_status(self, name: str, state: str, reason: str = "") -> None:
-        self._patience().sit_out(lambda: self._packages.set_status(formats.PREFIX + name, state, reason))
+        self._patience().sit_out(lambda: self._packages.set_status(PREFIX + name, state, reason))
 
     def _get(self, path: str, read: Callable[[dict[str, Any]], _T]) -> _T | None:
-        """Return what `read` makes of the JSON that the index has at `path`; None where it has nothing there."""
+        """Return `read` of the JSON that the index has at `path`; None if it has nothing at that path."""
         url, headers = self.address.base + path, {"Accept": "application/json"}
         answer = self._patience().sit_out(lambda: self.transport.ask("GET", url, headers=headers))
         if answer.status in (404, 405, 410):
@@ -206,8 +199,8 @@ class Remote:
 
     def _no_record(self) -> PpmError:
         return PpmError(
-            f"The index at {self.address.base} has no record of environments that can be read.",
-            hint="Is it an index that ppm serves, of this version?",
+            f"The index at {self.address.base} has no readable record of environments.",
+            hint="Is it served by ppm of this version?",
         )
 
 

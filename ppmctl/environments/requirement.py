@@ -1,4 +1,4 @@
-"""A requirement as a person types it → as an environment keeps it (PEP 508). What is wrong is pointed at."""
+"""Read requirements that users type (PEP 508), and show where one is wrong."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import packaging.requirements
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Parsed
 
-from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions import environment_revision
 from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import UsageError
 
 MAX_LENGTH = 2000  # characters of one requirement
-# a part between spaces that can't stand alone
+# a word that is not a whole requirement
 _CLAUSE = re.compile(r"^[<>=!~@;,]|[<>=!~@;,]$|^(?:and|or|in|not)$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """One requirement. `name` is normalised, `text` the one way to write it; `marker` is "" where it always holds.
+    """A requirement. `name` is normalised, `text` is the requirement in its normal form.
 
-    `url` is that of a direct reference, or "".
+    `marker` is "" if there is none; `url` is that of a direct reference, or "".
     """
 
     name: str
@@ -35,66 +35,61 @@ class Requirement:
 
 
 def parse(text: str, *, where: str = "") -> Requirement:
-    """Read one requirement. UsageError shows it with a mark below the character where it ceases to make sense.
+    """Return one requirement. Raise UsageError, with a mark below the first character that is wrong.
 
-    `where` says where it stands (a file and its line), "" for what was typed.
+    `where` is its file and line, "" for one that was typed.
     """
     stripped = text.strip()
     if not stripped:
-        raise UsageError(_at(where, "There is no requirement in an empty text."))
+        raise UsageError(_at(where, "An empty text is not a requirement."))
     if len(stripped) > MAX_LENGTH or not stripped.isprintable():
-        said = one_line(stripped[:80])
-        raise UsageError(
-            _at(where, f"A requirement is one line of at most {MAX_LENGTH} characters, which {said!r} is not.")
-        )
+        shown = one_line(stripped[:80])
+        raise UsageError(_at(where, f"A requirement is a line of up to {MAX_LENGTH} characters, unlike {shown!r}."))
     try:
-        found = Parsed(stripped)
+        parsed = packaging.requirements.Requirement(stripped)
     except InvalidRequirement as exc:
         raise _wrong(stripped, exc, where) from exc
     try:
-        urlsplit(found.url or "")
-        formats.requirement(str(found))  # what a shared list can't carry, whatever PEP 508 says
+        urlsplit(parsed.url or "")
+        environment_revision.requirement(str(parsed))  # a shared list can hold less than PEP 508 allows
     except ValueError as exc:
-        raise UsageError(_at(where, f"The URL of a requirement makes no sense: {one_line(exc)}.")) from None
+        raise UsageError(_at(where, f"The URL of a requirement is invalid: {one_line(exc)}.")) from None
     except UsageError as exc:
         raise UsageError(_at(where, exc.message), hint=exc.hint) from exc
     return Requirement(
-        name=normalise(found.name),
-        text=str(found),
-        marker=str(found.marker) if found.marker is not None else "",
-        url=found.url or "",
-        extras=tuple(sorted(found.extras)),
+        name=normalise(parsed.name),
+        text=str(parsed),
+        marker=str(parsed.marker or ""),
+        url=parsed.url or "",
+        extras=tuple(sorted(parsed.extras)),
     )
 
 
 def parse_words(words: Iterable[str], *, where: str = "") -> list[Requirement]:
-    """Read what was typed behind a command: each word is a requirement, or several with spaces between.
-
-    UsageError as for `parse`.
-    """
+    """Return the requirements in the arguments of a command; a word can hold several. Raise as `parse` does."""
     return [requirement for word in words for requirement in _parse_word(word, where)]
 
 
 def normal(requirements: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """What is kept of a list: by normalised name, the texts of what is required of it, sorted."""
+    """Return the requirements of a list by normalised name, as sorted texts."""
     return group(parse(text) for text in requirements)
 
 
 def group(requirements: Iterable[Requirement]) -> dict[str, tuple[str, ...]]:
-    """The same of what was parsed. Of two requirements of one name and marker, the later counts."""
-    found: dict[str, dict[str, str]] = {}
+    """Do the same for parsed requirements. Of two with the same name and marker the later counts."""
+    by_name: dict[str, dict[str, str]] = {}
     for requirement in requirements:
-        found.setdefault(requirement.name, {})[requirement.marker] = requirement.text
-    return {name: tuple(sorted(texts.values())) for name, texts in found.items()}
+        by_name.setdefault(requirement.name, {})[requirement.marker] = requirement.text
+    return {name: tuple(sorted(texts.values())) for name, texts in by_name.items()}
 
 
 def flat(groups: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """A list again, in the order of the names."""
+    """Return the texts of all groups as one list, in the order of the names."""
     return tuple(text for name in sorted(groups) for text in groups[name])
 
 
 def doubles(requirements: Iterable[Requirement]) -> Iterator[tuple[Requirement, Requirement]]:
-    """Those that are replaced by a later one of the same name and marker, with that one."""
+    """Yield each requirement that a later one with the same name and marker replaces, with that one."""
     seen: dict[tuple[str, str], Requirement] = {}
     for requirement in requirements:
         key = requirement.name, requirement.marker
@@ -108,7 +103,7 @@ def _parse_word(word: str, where: str) -> list[Requirement]:
         return [parse(word, where=where)]
     except UsageError:
         parts = word.split()
-        # one with spaces in it, rather than several
+        # one requirement with spaces in it, not several
         if len(parts) < 2 or any(_CLAUSE.search(part) for part in parts):
             raise
         return [parse(part, where=where) for part in parts]
@@ -120,13 +115,13 @@ def _wrong(text: str, exc: InvalidRequirement, where: str) -> UsageError:
     span = getattr(cause, "span", None)
     start, end = span if isinstance(span, tuple) and len(span) == 2 else (0, 0)
     pointed = f"\n    {text}\n    {' ' * start}{'~' * (end - start)}^"
-    hint = "It is a name, and what is wanted of it: numpy, 'numpy>=2', 'uvicorn[standard]'."
+    hint = "A requirement is a name, with extras and versions: numpy, 'numpy>=2', 'uvicorn[standard]'."
     if text[end : end + 1] == ",":
-        hint = "Several are separated by spaces."
+        hint = "Separate several requirements by spaces."
     elif text.startswith("-"):
-        hint = "Options are not kept in an environment; ppmctl env import reads a requirements.txt."
+        hint = "An environment has no options; ppmctl env import reads a requirements.txt."
     elif "://" in text and "@" not in text.partition("://")[0]:
-        hint = "Write NAME @ URL, so that it is known what it is."
+        hint = "Write NAME @ URL, so that its name is known."
     return UsageError(
         _at(where, f"This is not a requirement (PEP 508): {why[:1].lower()}{why[1:]}.{pointed}"), hint=hint
     )

@@ -1,4 +1,4 @@
-"""A requirements.txt, as pip reads one → requirements. Files that it names are followed where they are local."""
+"""Read a requirements.txt and the local files that it includes, as pip does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.requirements import Requirement as Parsed
+import packaging.requirements
 
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
@@ -15,7 +15,7 @@ from ppmctl.errors import UsageError
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _OPTION = re.compile(r"(-[a-zA-Z]|--[a-z-]+)(?:[= ]\s*|(?<=-[a-zA-Z])(?=[^\s=]))?(.*)", re.DOTALL)
-_OWN_OPTIONS = re.compile(r"\s--[a-z].*$", re.DOTALL)  # behind a requirement: --hash=…
+_OWN_OPTIONS = re.compile(r"\s--[a-z].*$", re.DOTALL)  # after a requirement: --hash=…
 _NESTED = ("-r", "--requirement", "-c", "--constraint")
 _LOCAL = re.compile(r"(?:file:|\.{0,2}/|[A-Za-z]:\\)|\.(?:whl|tar\.gz|zip)$")
 _URL = re.compile(r"[a-z+]+://")
@@ -28,86 +28,80 @@ class _Reading(Imported):
 
 
 def read(path: Path) -> Imported:
-    """Read the file at `path` and those it names; UsageError names the line that can't be kept."""
-    found = _Reading()
-    _read(path, found, (), constrains=False)
-    if found.has_hashes:
-        found.notes.append(f"{path}: hashes were left out; `ppmctl env lock` finds those of all files.")
-    names = {requirement.name for requirement in found.requirements}
-    if unused := sorted(set(found.constraints) - names):
-        found.notes.append(f"Constraints on what is not in the list were left out: {', '.join(unused)}.")
-    found.requirements = [_narrow(requirement, found.constraints) for requirement in found.requirements]
-    return found
+    """Return what the file at `path` requires. Raise UsageError for a line that can't be stored."""
+    reading = _Reading()
+    _read(path, reading, (), constrains=False)
+    if reading.has_hashes:
+        reading.notes.append(f"{path}: hashes were left out; `ppmctl env lock` finds those of all files.")
+    names = {requirement.name for requirement in reading.requirements}
+    if unused := sorted(set(reading.constraints) - names):
+        reading.notes.append(f"Constraints on other projects were left out: {', '.join(unused)}.")
+    reading.requirements = [_narrow(requirement, reading.constraints) for requirement in reading.requirements]
+    return reading
 
 
-def _read(path: Path, found: _Reading, within: tuple[Path, ...], *, constrains: bool) -> None:
+def _read(path: Path, reading: _Reading, within: tuple[Path, ...], *, constrains: bool) -> None:
     if path.resolve() in within:
-        raise UsageError(f"{path} names itself, by way of {within[-1]}.")
+        raise UsageError(f"{path} names itself, through {within[-1]}.")
     for number, line in _lines(read_text(path)):
         where = f"{path}:{number}"
         if line.startswith("-"):
             option, value = _option(line, where)
             if option not in _NESTED:
-                found.notes.append(f"{where}: {option} was left out: an environment has no options.")
+                reading.notes.append(f"{where}: {option} was left out: an environment has no options.")
                 continue
             if _URL.match(value) and not value.startswith("file:"):
-                raise UsageError(
-                    f"{where}: {option} names a URL.", hint="Download that file and import it by its name."
-                )
+                raise UsageError(f"{where}: {option} names a URL.", hint="Download that file, and import it.")
             inside = constrains or option in ("-c", "--constraint")
-            _read(path.parent / value, found, (*within, path.resolve()), constrains=inside)
+            _read(path.parent / value, reading, (*within, path.resolve()), constrains=inside)
             continue
         options = _OWN_OPTIONS.search(line)
-        found.has_hashes |= options is not None and "--hash" in options.group()
+        reading.has_hashes |= options is not None and "--hash" in options.group()
         requirement = _requirement(_OWN_OPTIONS.sub("", line), where)
-        into = found.constraints.setdefault(requirement.name, []) if constrains else found.requirements
+        into = reading.constraints.setdefault(requirement.name, []) if constrains else reading.requirements
         into.append(requirement)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers: joined where they go on, without comments and what is empty."""
+    """Yield the lines with their numbers, continued lines joined, without comments and empty lines."""
     joined, first = "", 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate([*text.splitlines(), ""], start=1):
         first = first or number
-        # a comment ends at the end of its line, whatever its last character is
-        commented = _COMMENT.search(line) is not None
-        if line.endswith("\\") and not commented:
+        # a comment ends with its line, even after a backslash
+        if line.endswith("\\") and not _COMMENT.search(line):
             joined += line[:-1]
             continue
-        whole, begun = _COMMENT.sub("", joined + line).strip(), first
+        if whole := _COMMENT.sub("", joined + line).strip():
+            yield first, whole
         joined, first = "", 0
-        if whole:
-            yield begun, whole
-    if last := _COMMENT.sub("", joined).strip():
-        yield first, last
 
 
 def _option(line: str, where: str) -> tuple[str, str]:
-    """Return an option and its value; UsageError where it names what is on this machine alone."""
-    found = _OPTION.fullmatch(line)
-    option, value = (found.group(1), found.group(2).strip()) if found else (line.split()[0], "")
+    """Return an option and its value. Raise UsageError for an editable requirement."""
+    match = _OPTION.fullmatch(line)
+    option, value = (match[1], match[2].strip()) if match else (line.split()[0], "")
     if option in ("-e", "--editable"):
         raise UsageError(
-            f"{where}: an editable requirement is a folder of this machine.", hint="Publish it, and name the project."
+            f"{where}: an editable requirement is a local folder.", hint="Publish it, and name the project."
         )
     return option, value
 
 
 def _requirement(text: str, where: str) -> Requirement:
     if _URL.match(text) and not text.startswith("file:"):
-        raise UsageError(f"{where}: a URL without a name.", hint="Write NAME @ URL, so that it is known what it is.")
+        raise UsageError(f"{where}: a URL without a name.", hint="Write NAME @ URL, so that its name is known.")
     if _LOCAL.search(text.partition(";")[0].strip()) and "@" not in text:
-        raise UsageError(f"{where}: a file of this machine.", hint="Publish it, and name the project.")
+        raise UsageError(f"{where}: a local file.", hint="Publish it, and name the project.")
     return parse(text, where=where)
 
 
 def _narrow(requirement: Requirement, constraints: dict[str, list[Requirement]]) -> Requirement:
-    """A requirement with what constrains it, where that holds for every machine."""
+    """Add the constraints that apply on every machine to a requirement."""
     if requirement.url:
         return requirement
-    parsed = Parsed(requirement.text)
+    parsed = packaging.requirements.Requirement(requirement.text)
     for constraint in constraints.get(requirement.name, ()):
-        other = Parsed(constraint.text)
+        other = packaging.requirements.Requirement(constraint.text)
         if other.marker is None or str(other.marker) == requirement.marker:
             parsed.specifier &= other.specifier
     return parse(str(parsed))

@@ -1,6 +1,6 @@
-"""uv and pip, run with one index and its credential, and with no other index. The only module that knows where uv is.
+"""Find uv and pip, and run them with one index and its credential, and without other indexes.
 
-The credential goes by a netrc file for their eyes alone, and to uv by its environment: never by argv or a URL.
+They get the credential from a temporary netrc file, and uv also from its environment: never from argv or a URL.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from ppmctl.errors import PpmError
 from ppmctl.extras import with_extra
 
 TIMEOUT = 3600  # seconds
-_TAIL = 40  # lines of what a program that failed has said
+_TAIL = 40  # lines of the output of a program that failed
 _STDERR = 2
 _NAME = "ppm"  # of the index, for uv
 
-# What would have them ask another index, or install something else than was said. What they cache, and how they
-# reach the network, stays the user's.
+# Variables that would make them use another index, or install something else. Those for caches and the network stay.
 _LEFT_OUT = frozenset(
     {
         *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONSTRAINT", "PIP_PYPI_URL"),
@@ -46,18 +45,18 @@ _LEFT_OUT = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What uv and pip are run with. `folder` is for files that they are given, and goes with it."""
+    """The index and the environment that uv and pip run with; `folder` is temporary, for files that they read."""
 
     address: Address
     folder: Path
     environ: Mapping[str, str]
 
     def uv_index(self) -> tuple[str, ...]:
-        """Return the options that name the index to uv."""
+        """Return uv's options for the index."""
         return ("--default-index", f"{_NAME}={self.address.simple}")
 
     def write(self, name: str, text: str | Iterable[str]) -> Path:
-        """Write a file for them to read: a text, or lines."""
+        """Write a text, or lines, to a file in the folder."""
         path = self.folder / name
         path.write_text(text if isinstance(text, str) else "".join(f"{line}\n" for line in text), encoding="utf-8")
         return path
@@ -66,9 +65,9 @@ class Tools:
 def run(
     command: Iterable[str | Path], what: str, *, environ: Mapping[str, str] | None = None, is_shown: bool = False
 ) -> str:
-    """Run a program and return what it printed; PpmError with the end of that where it fails.
+    """Run a program and return its output. Raise PpmError with the end of the output if it fails.
 
-    With `is_shown` all that it prints goes to stderr as it comes. `what` begins a message: To install demo.
+    With `is_shown` the output goes to stderr instead. `what` starts the message: To install demo.
     """
     command = [str(part) for part in command]
     try:
@@ -82,10 +81,10 @@ def run(
             stderr=_STDERR if is_shown else subprocess.PIPE,
         )
     except subprocess.CalledProcessError as exc:
-        why = ", as was said above." if is_shown else f":{_tail(exc.stdout + exc.stderr)}"
+        why = ": see the output above." if is_shown else f":{_tail(exc.stdout + exc.stderr)}"
         raise PpmError(f"{what} failed{why}") from exc
     except subprocess.TimeoutExpired as exc:
-        raise PpmError(f"{what} was not done after {TIMEOUT // 60} minutes.") from exc
+        raise PpmError(f"{what} took over {TIMEOUT // 60} minutes.") from exc
     except OSError as exc:
         raise PpmError(f"{command[0]} can't be run: {exc.strerror}.") from exc
     return (done.stdout or b"").decode()
@@ -95,34 +94,34 @@ def run(
 def tools(
     address: Address, credential: Credential | None, *, environ: Mapping[str, str], home: Path
 ) -> Iterator[Tools]:
-    """Yield what uv and pip need for the index at `address`, while the block runs."""
-    kept = {
+    """Yield what uv and pip need for the index at `address`; it is deleted afterwards."""
+    variables = {
         name: value
         for name, value in environ.items()
         if name not in _LEFT_OUT and not name.startswith(("UV_INDEX_", "PPMCTL_", "TWINE_"))
     }
-    kept |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
-    kept |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
-    trusted = kept.get("REQUESTS_CA_BUNDLE")
-    if trusted and "SSL_CERT_FILE" not in kept:
-        kept["SSL_CERT_FILE"] = trusted  # as uv calls it
+    variables |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    variables |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    trusted = variables.get("REQUESTS_CA_BUNDLE")
+    if trusted:
+        variables.setdefault("SSL_CERT_FILE", trusted)  # uv's name for it
     with tempfile.TemporaryDirectory(prefix="ppmctl-env-") as folder:
         if credential is not None:
             path = Path(folder) / "netrc"
             line = netrc_file.line(address.host, credential)
             files.create(path, _with_others(line, address, environ, home).encode())
-            kept |= {
+            variables |= {
                 "NETRC": str(path),
                 f"UV_INDEX_{_NAME.upper()}_USERNAME": credential.username,
                 f"UV_INDEX_{_NAME.upper()}_PASSWORD": credential.secret.reveal(),
             }
-        yield Tools(address=address, folder=Path(folder), environ=kept)
+        yield Tools(address=address, folder=Path(folder), environ=variables)
 
 
 def find_uv() -> Path | None:
-    """uv, as PATH has it, or as the package of that name brings it; None where it is not here."""
-    if found := shutil.which("uv"):
-        return Path(found)
+    """Return uv from PATH, or from the installed package uv, or None."""
+    if path := shutil.which("uv"):
+        return Path(path)
     with suppress(ImportError, FileNotFoundError):
         from uv import find_uv_bin
 
@@ -130,29 +129,29 @@ def find_uv() -> Path | None:
     return None
 
 
-def need_uv(what: str) -> Path:
-    """The same; PpmError with what to type where it is not here."""
-    found = find_uv()
-    if found is None:
-        raise PpmError(f"{what} needs uv, which is not here.", hint=f"Add it: {with_extra('environments')}")
-    return found
+def require_uv(what: str) -> Path:
+    """Return uv. Raise PpmError if it is not installed."""
+    path = find_uv()
+    if path is None:
+        raise PpmError(f"{what} needs uv, which is not installed.", hint=f"Add it: {with_extra('environments')}")
+    return path
 
 
 def pip_for(python: Path) -> tuple[str, ...]:
-    """How pip is run to install for `python`; PpmError where neither that environment nor this one has it."""
-    # -I: a folder named pip that is here is not taken for the program
+    """Return the command of a pip that installs for `python`, its own or the running one. Raise PpmError."""
+    # -I: a folder named pip in the current folder is not imported
     command = [str(python), "-I", "-c", "import pip"]
     if subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0:
         return (str(python), "-m", "pip")
     if importlib.util.find_spec("pip") is not None:
         return (sys.executable, "-m", "pip", "--python", str(python))
     raise PpmError(
-        "There is no pip, neither in that environment nor here.", hint=f"Add uv: {with_extra('environments')}"
+        "Neither that environment nor the running Python has pip.", hint=f"Add uv: {with_extra('environments')}"
     )
 
 
 def _with_others(line: str, address: Address, environ: Mapping[str, str], home: Path) -> str:
-    """The user's netrc, which other hosts of a list may need, with the line for the index."""
+    """Return the user's netrc with `line` for the index: other hosts of a list may need the rest."""
     try:
         others = user_dirs.netrc(environ, home).read_text(encoding="utf-8")
     except (OSError, UnicodeError):

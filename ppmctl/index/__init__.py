@@ -1,1 +1,1 @@
-"""The volume of an index: its layout, projects, pages, and every change of them."""
+"""An index on its volume: the layout, the projects, their pages, and all changes of them."""

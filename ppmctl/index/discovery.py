@@ -1,6 +1,6 @@
-"""The discovery document of an index, `/.well-known/ppm.json`, which is readable without a credential.
+"""The discovery document of an index, `/.well-known/ppm.json`, readable without a credential.
 
-It has what clients are configured by, and nothing that tells one index from another: no version, no names, no users.
+It holds what configures a client, and nothing that identifies an index: no version, no names, no users.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What an index does with names that it does not have (`upstream`), and with a request without a credential."""
+    """How an index answers a name that it does not have (`upstream`), and a request without a credential."""
 
     upstream: Upstream
     read_access: ReadAccess
 
 
 def document(*, upstream: str, read_access: str) -> bytes:
-    """Return the document of an index with these settings: one line of JSON. nginx's template has the same words."""
+    """Return the document of an index with these settings: one line of JSON, as nginx's template has it."""
     values = {
         "ppm": _FORMAT,
         "simple": "/simple/",
@@ -41,14 +41,13 @@ def document(*, upstream: str, read_access: str) -> bytes:
 
 
 def parse(body: bytes) -> Offer | None:
-    """Return what a document says; None if it is not one, or has a format that only newer clients know."""
+    """Return the content of a document; None if it is invalid, or in a format that only newer clients know."""
     try:
         values = json.loads(body)
-        form, upstream, read = values["ppm"], values["upstream"], values["read"]
+        number, upstream, read = values["ppm"], values["upstream"], values["read"]
     except NOT_SUCH_JSON:
         return None
-    if type(form) is not int or form != _FORMAT:
-        return None
-    if upstream not in get_args(Upstream) or read not in get_args(ReadAccess):
-        return None
-    return Offer(upstream=upstream, read_access=read)
+    is_known = type(number) is int and number == _FORMAT
+    if is_known and upstream in get_args(Upstream) and read in get_args(ReadAccess):
+        return Offer(upstream=upstream, read_access=read)
+    return None

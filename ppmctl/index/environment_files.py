@@ -1,11 +1,10 @@
-"""What `/env/` serves from disk: the files of every revision, and which of them is the latest; derived.
+"""The files of shared environments that `/env/` serves from disk, derived from the project's folder alone.
 
-    index/env/<name>/<revision>/<file>   the forms of the list, as the revision's wheel has them
-    index/env/<name>/latest              a link to the latest revision that is not yanked; gone while there is none
-    index/env/<name>/log.json            who changed what when, and whose it is
+    index/env/<name>/<revision>/<file>   the forms of the list, from the revision's wheel
+    index/env/<name>/latest              a link to the latest revision that is not yanked; missing if there is none
+    index/env/<name>/log.json            the owner, and who changed what when
 
-The link is what moves, so all files of the latest go from one revision to the next in one step; each says which
-revision it is of. The whole is a function of the project's folder alone.
+Only the link moves, so all files of `latest` change to the next revision in one step; each names its revision.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl import files
-from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions import environment_revision
 from ppmctl.distributions.environment_revision import ABOUT, NUMBER, environment_of
 from ppmctl.distributions.environment_wheel import NotARevision, read_forms
 from ppmctl.index.layout import Volume
@@ -30,36 +29,36 @@ from ppmctl.index.project_folder import Folder, StoredFile
 
 LATEST = "latest"
 LOG = "log.json"
-# What a record says where nobody uploaded it: these own nothing (drop folder, import, rebuild).
+# The `uploaded_by` of records without a user (drop folder, import, rebuild); they own nothing.
 NOBODY = frozenset({"drop", "adopt", "rebuild"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Issue:
-    """A revision as the folder has it."""
+class StoredRevision:
+    """A revision in its project's folder."""
 
     number: int
     file: StoredFile
 
 
-def issues(content: Folder) -> tuple[Issue, ...]:
-    """The revisions that an environment's folder has, in order; what else may lie there is none."""
+def revisions(content: Folder) -> tuple[StoredRevision, ...]:
+    """Return the revisions in an environment's folder, in order; other files are ignored."""
     name = environment_of(content.project) or ""
-    found = ((formats.number_of(name, file.filename), file) for file in content.files)
-    return tuple(Issue(number=number, file=file) for number, file in found if number is not None)
+    numbered = ((environment_revision.number_of(name, file.filename), file) for file in content.files)
+    return tuple(StoredRevision(number=number, file=file) for number, file in numbered if number is not None)
 
 
 def owner(content: Folder) -> str | None:
-    """Whose environment it is: the user that uploaded the first revision that is here; None where nobody did."""
-    first = next(iter(issues(content)), None)
+    """Return an environment's owner: the user that uploaded the first of its revisions; None if no user did."""
+    first = next(iter(revisions(content)), None)
     by = "" if first is None else first.file.record.uploaded_by.partition("+")[0]
     return by if by and by not in NOBODY else None
 
 
 def is_shared(volume: Volume, content: Folder) -> bool:
-    """Whether the newest revision, yanked or not, says that everybody may change the environment."""
-    for issue in reversed(issues(content)):
-        forms = _forms(volume, content, issue)
+    """Return whether the newest revision, yanked or not, lets all users change the environment."""
+    for revision in reversed(revisions(content)):
+        forms = _forms(volume, content, revision)
         if forms is not None:
             return json.loads(forms[ABOUT]).get("shared") is True
     return False
@@ -67,10 +66,10 @@ def is_shared(volume: Volume, content: Folder) -> bool:
 
 @contextlib.contextmanager
 def prepared(volume: Volume, content: Folder, *, thorough: bool) -> Iterator[Callable[[], bool]]:
-    """What is to change in an environment's files, written beside them; call what this gives to let it be seen.
+    """Write the changes of an environment's files to temporary files; yield a function that publishes them.
 
-    That says whether anything changed. For an ordinary project there is nothing to do. Revisions that are there are
-    taken to be what was written, since they never change; `thorough` compares them with their wheels.
+    The function returns whether anything changed; for an ordinary project it does nothing. The files of a revision
+    never change, so those that exist are not read; `thorough` compares them with the wheels.
     """
     name = environment_of(content.project)
     if name is None:
@@ -86,17 +85,17 @@ def prepared(volume: Volume, content: Folder, *, thorough: bool) -> Iterator[Cal
 
 
 def differences(volume: Volume, content: Folder) -> list[str]:
-    """What is missing below index/env/<name>, or is not what the folder says, or should not be there."""
+    """Return the paths below index/env/<name> that are missing, differ from the folder, or should not exist."""
     name = environment_of(content.project)
     if name is None:
         return []
     plan = _Plan.of(volume, content, name, thorough=True)
-    found = [str(path.relative_to(plan.top)) for path in (*plan.wanted, *plan.surplus)]
-    return sorted(found if _target(plan.top / LATEST) == plan.latest else [*found, LATEST])
+    paths = [str(path.relative_to(plan.top)) for path in (*plan.wanted, *plan.surplus)]
+    return sorted(paths if _target(plan.top / LATEST) == plan.latest else [*paths, LATEST])
 
 
 def drop_temporaries(volume: Volume, project: str) -> None:
-    """Remove what writers of an environment's files left that died. The caller holds the project's lock."""
+    """Remove the temporary files of writers that died. The caller holds the project's lock."""
     name = environment_of(project)
     if name is not None:
         top = volume.environment(name)
@@ -105,7 +104,7 @@ def drop_temporaries(volume: Volume, project: str) -> None:
 
 
 def remove(volume: Volume, project: str) -> None:
-    """Remove the files of an environment whose project is not here."""
+    """Remove the files of an environment whose project does not exist."""
     name = environment_of(project)
     if name is not None:
         shutil.rmtree(volume.environment(name), ignore_errors=True)
@@ -113,8 +112,11 @@ def remove(volume: Volume, project: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What makes the files of an environment what its folder says: those to write, with their mtime, to take away,
-    and where the link is to point; nothing of an environment that has no revision."""
+    """The changes that bring an environment's files in line with its folder.
+
+    `wanted` maps each file to write to its content and mtime, `surplus` are the paths to remove, `latest` is the
+    target of the link.
+    """
 
     top: Path
     wanted: dict[Path, tuple[bytes, int]]
@@ -124,41 +126,38 @@ class _Plan:
     @classmethod
     def of(cls, volume: Volume, content: Folder, name: str, *, thorough: bool) -> _Plan:
         top = volume.environment(name)
-        listed = () if content.status.state == "quarantined" else issues(content)
+        listed = () if content.status.state == "quarantined" else revisions(content)
         wanted: dict[Path, tuple[bytes, int]] = {}
         surplus: list[Path] = []
-        laid_out: list[Issue] = []
+        published: list[StoredRevision] = []
         mtime = 0
-        for issue in listed:
-            # nginx makes an ETag of size and mtime, in seconds: no two revisions may have the same
-            mtime = max(int(datetime.fromisoformat(issue.file.record.upload_time).timestamp()), mtime + 1)
-            folder = top / str(issue.number)
+        for revision in listed:
+            # nginx makes an ETag of size and mtime in seconds: no two revisions may have the same mtime
+            mtime = max(int(datetime.fromisoformat(revision.file.record.upload_time).timestamp()), mtime + 1)
+            folder = top / str(revision.number)
             if not thorough and (folder / ABOUT).exists():
-                laid_out.append(issue)
+                published.append(revision)
                 continue
-            forms = _forms(volume, content, issue)
+            forms = _forms(volume, content, revision)
             if forms is None:
                 continue
-            laid_out.append(issue)
-            # ABOUT comes last: where it is, the others are
+            published.append(revision)
+            # ABOUT comes last: if it exists, the others do
             order = sorted(forms, key=lambda form: (form == ABOUT, form))
             wanted |= {
                 folder / form: (forms[form], mtime) for form in order if not files.holds(folder / form, forms[form])
             }
             surplus += [path for path in _entries(folder) if path.name not in forms]
-        latest = next((issue for issue in reversed(laid_out) if issue.file.yanked is None), None)
-        if issues(content):
+        latest = next((revision for revision in reversed(published) if revision.file.yanked is None), None)
+        names = {str(revision.number) for revision in published}
+        if revisions(content):
+            names |= {LOG, LATEST}
             log = _log(volume, content, name, latest)
             if not files.holds(top / LOG, log):
                 wanted[top / LOG] = (log, max(int(time.time()), 1 + files.changed_at(top / LOG)))
-        kept = {LOG, LATEST, *(str(issue.number) for issue in laid_out)} if issues(content) else set()
-        surplus += [path for path in _entries(top) if path.name not in kept]
-        return cls(
-            top=top,
-            wanted=wanted,
-            surplus=tuple(surplus),
-            latest=None if latest is None else str(latest.number),
-        )
+        surplus += [path for path in _entries(top) if path.name not in names]
+        target = None if latest is None else str(latest.number)
+        return cls(top=top, wanted=wanted, surplus=tuple(surplus), latest=target)
 
 
 def _show(plan: _Plan, replacements: list[tuple[Path, Path]]) -> bool:
@@ -181,8 +180,9 @@ def _show(plan: _Plan, replacements: list[tuple[Path, Path]]) -> bool:
     return bool(replacements or moved or plan.surplus)
 
 
-def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> bytes:
+def _log(volume: Volume, content: Folder, name: str, latest: StoredRevision | None) -> bytes:
     forms = (_forms(volume, content, latest) if latest is not None else None) or {}
+    requirements = forms.get(environment_revision.REQUIREMENTS, b"")
     values: dict[str, Any] = {
         "name": name,
         "project": content.project,
@@ -191,26 +191,26 @@ def _log(volume: Volume, content: Folder, name: str, latest: Issue | None) -> by
         "status": content.status.state,
         "reason": content.status.reason,
         "latest": None if latest is None else latest.number,
-        "requirements": len(formats.listing(forms.get(formats.REQUIREMENTS, b""))),
-        "locked": formats.LOCK in forms,
+        "requirements": len(environment_revision.parse_requirements(requirements)),
+        "locked": environment_revision.LOCK in forms,
         "revisions": [
             {
-                "revision": issue.number,
-                "by": issue.file.record.uploaded_by.partition("+")[0],
-                "at": issue.file.record.upload_time,
-                "change": formats.change_of(issue.file.record.summary or ""),
-                "yanked": False if issue.file.yanked is None else issue.file.yanked or True,
+                "revision": revision.number,
+                "by": revision.file.record.uploaded_by.partition("+")[0],
+                "at": revision.file.record.upload_time,
+                "change": environment_revision.change_of(revision.file.record.summary or ""),
+                "yanked": revision.file.yanked_in_json,
             }
-            for issue in issues(content)
+            for revision in revisions(content)
         ],
     }
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _forms(volume: Volume, content: Folder, issue: Issue) -> dict[str, bytes] | None:
-    """What a revision's wheel carries; None of a file that has the name of one and is none (it was adopted, say)."""
+def _forms(volume: Volume, content: Folder, revision: StoredRevision) -> dict[str, bytes] | None:
+    """Return the forms in a revision's wheel; None if the file only has such a name, as an adopted one may."""
     try:
-        return read_forms(volume.file(content.project, issue.file.filename))
+        return read_forms(volume.file(content.project, revision.file.filename))
     except (NotARevision, FileNotFoundError):
         return None
 
@@ -223,7 +223,7 @@ def _target(link: Path) -> str | None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, without what is being written there."""
+    """Return the content of a folder, without temporary files."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return [folder / name for name in os.listdir(folder) if not name.startswith(".")]
     return []

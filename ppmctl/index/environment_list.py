@@ -1,4 +1,4 @@
-"""The environments of an index, a page at a time: what a request costs does not grow with their number."""
+"""Lists the environments of an index in pages, so that the cost of a request does not grow with their number."""
 
 from __future__ import annotations
 
@@ -14,46 +14,43 @@ from ppmctl.index.environment_files import LOG
 from ppmctl.index.store import Store
 
 MAX_LIMIT = 1000
-_LOOKED_AT = 1000  # environments that one request looks at, for the few that it wants
+_MAX_READ = 1000  # entries that one request reads, even if few match
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Some environments by name, and after which name the next page begins; None at the end."""
+    """Some environments by name, and the name after which the next page starts; None on the last page."""
 
     environments: tuple[dict[str, Any], ...]
     after: str | None
 
 
 class Listing:
-    """The environments that are not deleted: neither archived nor without a latest revision.
+    """The environments that are not deleted: they have a latest revision and are not archived.
 
-    Their names are read again when a project came, each entry when its environment changed.
+    The names are read again after a new project, an entry after a change of its environment.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._names: tuple[int, list[str]] = (-1, [])
-        self._kept: dict[str, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
+        self._cache: dict[str, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
 
     def page(self, *, after: str, limit: int, owner: str | None) -> Page:
-        """Up to `limit` environments after the name `after`, of this owner or of all.
-
-        A page may have fewer, also none, and another one follow.
-        """
+        """Return up to `limit` environments after the name `after`, of this owner or of all; maybe fewer, or none."""
         names = self._all()
         start = bisect_right(names, after)
-        found: list[dict[str, Any]] = []
-        looked_at = names[start : start + _LOOKED_AT]
-        for count, name in enumerate(looked_at, start=1):
+        entries: list[dict[str, Any]] = []
+        names_read = names[start : start + _MAX_READ]
+        for count, name in enumerate(names_read, start=1):
             entry = self._entry(name)
             if entry is not None and owner in (None, entry["owner"]):
-                found.append(entry)
-            if len(found) == limit:
-                looked_at = looked_at[:count]
+                entries.append(entry)
+            if len(entries) == limit:
+                names_read = names_read[:count]
                 break
-        more = start + len(looked_at) < len(names)
-        return Page(environments=tuple(found), after=looked_at[-1] if more else None)
+        more = start + len(names_read) < len(names)
+        return Page(environments=tuple(entries), after=names_read[-1] if more else None)
 
     def _all(self) -> list[str]:
         packages = self._store.volume.packages
@@ -69,19 +66,19 @@ class Listing:
         if state is None:
             self._store.refresh(PREFIX + name)
             state = files.identity(path)
-        if state is None:  # nothing in it is a revision
+        if state is None:  # it contains no revision
             return None
-        kept = self._kept.get(name)
+        cached = self._cache.get(name)
         try:
-            if kept is None or kept[0] != state:
-                kept = self._kept[name] = (state, _summary(json.loads(path.read_bytes())))
+            if cached is None or cached[0] != state:
+                cached = self._cache[name] = (state, _summary(json.loads(path.read_bytes())))
         except FileNotFoundError:
             return None
-        return kept[1]
+        return cached[1]
 
 
 def _summary(log: dict[str, Any]) -> dict[str, Any] | None:
-    """What the list says of an environment; None of one that was deleted."""
+    """Return the entry of an environment in the list; None if it was deleted."""
     latest = next((one for one in log["revisions"] if one["revision"] == log["latest"]), None)
     if latest is None or log["status"] == "archived":
         return None

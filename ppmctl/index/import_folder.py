@@ -1,4 +1,4 @@
-"""`ppmctl index adopt`: take over an existing pypiserver folder, flat or nested."""
+"""`ppmctl index adopt`: publish the files of an existing pypiserver folder, flat or nested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ppmctl.index.store import Store
 
 BY = "adopt"
 
-# What pypiserver lists and an index of today does not hand out: no installer has used them for years.
+# Formats that pypiserver lists, but no current installer uses.
 _OLD_FORMATS = {
     ".egg": "an egg; installers take wheels and sdists",
     ".exe": "a bdist_wininst installer",
@@ -36,7 +36,7 @@ _PLATFORMS = ("linux", "macosx", "win32", "win-amd64", "cygwin", "freebsd", "sol
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """A file that was not taken, and why."""
+    """A file that was not published, and the reason."""
 
     path: Path
     reason: str
@@ -44,7 +44,7 @@ class Left:
 
 @dataclass(kw_only=True)
 class Adopted:
-    """What was taken, what was here already with the same content, and what was left."""
+    """The files that were published, that the index had already with the same content, and that were left."""
 
     taken: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
@@ -52,29 +52,28 @@ class Adopted:
 
 
 def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
-    """Publish the files below `source`, by name, each with its mtime as upload time.
+    """Publish the files below `source`, sorted by path, each with its mtime as upload time.
 
-    They are copied (blocks shared where the file system can), or with `hard_links` linked. The source is
-    only read. A file that is here already with the same content is passed over, so it can be run again.
-    PpmError where `source` is no folder, or the volume's.
+    They are copied (with shared blocks if possible), or with `hard_links` linked; `source` is only read. A file that
+    the index already has is skipped, so this can be run again. PpmError if `source` is no folder outside the volume.
     """
     if not source.is_dir():
         raise PpmError(f"{source} is not a folder.", hint="Give the folder that pypiserver serves.")
-    _refuse_inside(store, source)
+    _require_outside(store, source)
     if hard_links:
-        events.note("Linked files are shared with the old folder: a change of one there changes it here too.")
+        events.note("Linked files are shared with the old folder: a change there also changes the file in the index.")
     done = Adopted()
     changed: set[str] = set()
-    found = sorted(_walk(source))
+    paths = sorted(_walk(source))
     try:
-        with events.progress("Files", len(found)) as step:
-            for path in found:
+        with events.progress("Files", len(paths)) as step:
+            for path in paths:
                 try:
                     changed.add(_take(store, path, hard_links=hard_links, done=done))
                 except Refused as exc:
                     done.left.append(Left(path=path, reason=exc.message))
                 except InvalidDistribution as exc:
-                    done.left.append(Left(path=path, reason=_about(path.name) or exc.message))
+                    done.left.append(Left(path=path, reason=_old_format(path.name) or exc.message))
                 step(1)
     finally:
         for project in sorted(changed):
@@ -99,8 +98,8 @@ def _take(store: Store, path: Path, *, hard_links: bool, done: Adopted) -> str:
     return name.project
 
 
-def _about(filename: str) -> str:
-    """Why a file that pypiserver lists is not one that an index hands out; "" if it is none of those."""
+def _old_format(filename: str) -> str:
+    """Return the name of an old format that pypiserver lists, with advice; "" for other files."""
     for suffix, reason in _OLD_FORMATS.items():
         if filename.endswith(suffix):
             return reason
@@ -118,10 +117,10 @@ def _walk(source: Path) -> Iterator[Path]:
                 yield path
 
 
-def _refuse_inside(store: Store, source: Path) -> None:
+def _require_outside(store: Store, source: Path) -> None:
     root, source = store.volume.root.resolve(), source.resolve()
     if source == root or root in source.parents or source in root.parents:
         raise PpmError(
-            f"{source} and the volume {root} lie in one another.",
-            hint="Move the old folder beside the volume, then adopt it from there.",
+            f"{source} must be outside the volume {root}, and must not contain it.",
+            hint="Move the old folder out of the volume, then adopt it from there.",
         )

@@ -1,4 +1,4 @@
-"""The layout of a volume: where each thing of an index is. docs/volume.md says what each file means."""
+"""The paths of an index's files on its volume; docs/volume.md explains each file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOCK_STRIPES = 256
 
 
 class _Below:
-    """A path below the root of a volume, as an attribute of the volume."""
+    """An attribute of a volume: a path below its root."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
@@ -36,18 +36,18 @@ class _Below:
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """One index's files below `root`, all on one file system. Only `check` reads here, only `prepare` writes."""
+    """The files of one index below `root`, all on one file system. Only `check` reads them, only `prepare` writes."""
 
     root: Path
 
     packages = _Below("packages")
     drop = _Below("drop")
     incoming = _Below("incoming")
-    bodies = _Below("bodies")  # uploads that are still arriving at a web server in front: nobody else's to read
+    bodies = _Below("bodies")  # uploads that a web server in front is still receiving, readable only by it
     simple = _Below("index", "simple")
     environments = _Below("index", "env")
     pending = _Below("index", "pending")
-    boot = _Below("index", "boot")  # the boot of the machine that the pages were last known to be sound in
+    boot = _Below("index", "boot")  # the id of the boot in which the pages were last known to be good
     locks = _Below("locks")
     root_lock = _Below("locks", "root")
     incoming_lock = _Below("locks", "incoming")
@@ -58,9 +58,7 @@ class Volume:
     htpasswd = _Below("credentials", "htpasswd")
     access = _Below("credentials", "access.yml")
     disabled = _Below("credentials", "disabled")
-    parts = _Below(
-        "credentials", "nginx"
-    )  # what nginx reads of the credentials; ppmctl.access.nginx_htpasswd says how
+    parts = _Below("credentials", "nginx")  # the htpasswd files of nginx; see ppmctl.access.nginx_htpasswd
     invites = _Below("credentials", "invites")
     first_credential = _Below("first-credential")
     first_netrc = _Below("netrc")
@@ -68,68 +66,61 @@ class Volume:
     settings = _Below("ppm.yml")
 
     def project(self, project: str) -> Path:
-        """The folder of a project; `project` is a normalised name."""
+        """Return the folder of a project; `project` is a normalised name."""
         return self.packages / project
 
     def file(self, project: str, filename: str) -> Path:
         return self.packages / project / filename
 
     def side_file(self, project: str, filename: str, suffix: str) -> Path:
-        """The file beside a distribution; `suffix` is one of SIDE_FILES."""
+        """Return a file beside a distribution; `suffix` is one of SIDE_FILES."""
         return self.packages / project / (filename + suffix)
 
     def status(self, project: str) -> Path:
         return self.packages / project / ".status"
 
     def pages(self, project: str) -> Path:
-        """The folder of a project's pages."""
+        """Return the folder of a project's pages."""
         return self.simple / project
 
     def environment(self, name: str) -> Path:
-        """The folder of what `/env/` serves of an environment; ppmctl.index.environment_files has what is in it."""
+        """Return the folder of an environment's files; see ppmctl.index.environment_files."""
         return self.environments / name
 
     def mark(self, project: str) -> Path:
-        """While this is there, the project's pages may be older than its folder."""
+        """Return the file that exists while the project's pages may be older than its folder."""
         return self.pending / project
 
     def lock(self, project: str) -> Path:
-        """The lock that a change of `project` holds: one of a fixed number, so that none is ever swept."""
+        """Return the lock for changes of `project`: one of a fixed number, so that no lock is ever deleted."""
         stripe = hashlib.sha256(project.encode()).digest()[0] % _LOCK_STRIPES
         return self.locks / f"{stripe:02x}"
 
     def check(self) -> None:
-        """See that this process may use what is there of the volume, and change nothing.
+        """Check that this process may use the parts of the volume that exist; change nothing.
 
-        PpmError, one line with the remedy, for what belongs to somebody else or is mounted read-only. It takes the
-        same time for every volume: the folders and files that each has stand for what is in them.
+        PpmError, one line with the remedy, if one belongs to another user or is mounted read-only. Only the files and
+        folders that every volume has are checked, so it takes the same time for every volume.
         """
+        folders = (self.root, *self._folders(), self.credentials)
+        read = (self.htpasswd, self.access, self.disabled, self.invites, self.settings)
+        locks = (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock, self.credentials_lock)
+        checks = ((folders, os.R_OK | os.W_OK | os.X_OK), (read, os.R_OK), ((*locks, self.audit), os.W_OK))
         try:
-            for folder in (self.root, *self._folders(), self.credentials):
-                if folder.exists():
-                    if not folder.is_dir():
-                        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-                    _demand(folder, os.R_OK | os.W_OK | os.X_OK)
-            for file in (self.htpasswd, self.access, self.disabled, self.invites, self.settings):
-                if file.exists():
-                    _demand(file, os.R_OK)
-            for file in (*self._locks(), self.audit):
-                if file.exists():
-                    _demand(file, os.W_OK)
+            for paths, mode in checks:
+                for path in filter(Path.exists, paths):
+                    _require_access(path, mode)
         except OSError as exc:
             raise self._unusable(exc) from exc
-
-    def _locks(self) -> tuple[Path, ...]:
-        return (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock, self.credentials_lock)
 
     def _folders(self) -> tuple[Path, ...]:
         return (self.packages, self.drop, self.incoming, self.simple, self.pending, self.locks)
 
     def prepare(self) -> None:
-        """Make the folders that are missing and prove that the file system can do what a commit needs.
+        """Create the missing folders and test that the file system supports what a commit needs.
 
-        PpmError, with the remedy, where a folder can't be written, hard links don't work, or the folders
-        are not one file system.
+        PpmError, with the remedy, if a folder can't be written, hard links or locks don't work, or the folders are on
+        several file systems.
         """
         self.check()
         try:
@@ -141,23 +132,22 @@ class Volume:
             raise self._unusable(exc) from exc
 
     def _unusable(self, exc: OSError) -> PpmError:
-        """Why the volume can't be used, and the remedy, on one line: in a container's log it is one of many."""
-        path, asker = Path(exc.filename or self.root), ownership.this_process()
+        """Return why the volume can't be used, with the remedy; on one line, for a container's log."""
+        path, process = Path(exc.filename or self.root), ownership.this_process()
         try:
-            found = path.stat()
+            status = path.stat()
             read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
         except OSError:
-            found, read_only = None, exc.errno == errno.EROFS
+            status, read_only = None, exc.errno == errno.EROFS
         denied = exc.errno in (errno.EACCES, errno.EPERM)
         if read_only:
-            why = f"{path} is mounted read-only. It must be writable (a container's: mounted without :ro)."
-        elif denied and found:
-            why = ownership.refusal(path, found, asker, root=self.root)
+            why = f"{path} is mounted read-only. It must be writable (in a container: mount it without :ro)."
+        elif denied and status:
+            why = ownership.refusal(path, status, process, root=self.root)
         else:
-            who = f"uid {asker.uid}, gid {asker.gid}"
-            why = f"{exc.strerror} ({path}). It must be a folder that this process ({who}) can write"
-            made = f"`sudo install -d -o {asker.uid} -g {asker.gid} {self.root}` makes it"
-            why += f": {made}." if denied else "."
+            why = f"{exc.strerror} ({path}). It must be a folder that this process ({process}) can write"
+            command = f"sudo install -d -o {process.uid} -g {process.gid} {self.root}"
+            why += f": `{command}` creates it." if denied else "."
         return PpmError(f"The volume {self.root} can't be used: {why}")
 
     def _probe(self) -> None:
@@ -165,7 +155,7 @@ class Volume:
         try:
             with files.lock(self.probe_lock):
                 try:
-                    target.unlink(missing_ok=True)  # of a probe that died
+                    target.unlink(missing_ok=True)  # left by a probe that died
                     source.touch()
                     os.link(source, target)
                 finally:
@@ -179,6 +169,8 @@ class Volume:
             ) from exc
 
 
-def _demand(path: Path, wanted: int) -> None:
-    if not os.access(path, wanted):
+def _require_access(path: Path, mode: int) -> None:
+    if mode & os.X_OK and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not os.access(path, mode):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

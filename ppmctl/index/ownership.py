@@ -1,4 +1,4 @@
-"""Why a process may not use a folder, in one line that says what to type: whose it is, who is asking."""
+"""Explains why a process may not use a path, in one line with the command to type."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-# a uid or gid map, as uid_map in user_namespaces(7): (inside, outside, how many)
+# a uid or gid map, as uid_map in user_namespaces(7): (inside, outside, count)
 Ids = tuple[tuple[int, ...], ...]
-_IDENTITY: Ids = ((0, 0, 4294967295),)  # a number here is the same on the machine; in rootless containers it is not
+_IDENTITY: Ids = ((0, 0, 4294967295),)  # ids are the same on the host; in a rootless container they differ
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asker:
-    """A process, as its user and its group."""
+class Process:
+    """A process, by its user and group."""
 
     uid: int
     gid: int
     uids: Ids = _IDENTITY
     gids: Ids = _IDENTITY
 
+    def __str__(self) -> str:
+        return f"uid {self.uid}, gid {self.gid}"
 
-def this_process() -> Asker:
-    """Who this process is."""
-    return Asker(uid=os.getuid(), gid=os.getgid(), uids=_ids("uid_map"), gids=_ids("gid_map"))
+
+def this_process() -> Process:
+    """Return this process."""
+    return Process(uid=os.getuid(), gid=os.getgid(), uids=_ids("uid_map"), gids=_ids("gid_map"))
 
 
 def _ids(name: str) -> Ids:
@@ -34,30 +37,29 @@ def _ids(name: str) -> Ids:
         return _IDENTITY
 
 
-def outside(number: int, ids: Ids) -> int:
-    """What an id of here is on the machine; itself, if it is none there."""
-    for inside, there, count in ids:
+def host_id(number: int, ids: Ids) -> int:
+    """Return the id on the host of an id in this container; the same id if it is not mapped."""
+    for inside, outside, count in ids:
         if inside <= number < inside + count:
-            return there + number - inside
+            return outside + number - inside
     return number
 
 
-def refusal(path: Path, found: os.stat_result, asker: Asker, *, root: Path) -> str:
-    """Why `asker` can't use `path`, which was `found` and is in the volume at `root`, and how it could. One line."""
-    asking = f"uid {asker.uid}, gid {asker.gid}"
-    if found.st_uid == asker.uid:
+def refusal(path: Path, status: os.stat_result, process: Process, *, root: Path) -> str:
+    """Return why `process` can't use `path`, of the volume at `root`, and how to change that. One line."""
+    uid, gid = status.st_uid, status.st_gid
+    if uid == process.uid:
         return (
-            f"{path} belongs to this process ({asking}), but its mode is {found.st_mode & 0o7777:04o}:"
-            f" `chmod -R u+rwX {root}` (in a container: the folder that is mounted there) lets it in."
+            f"{path} belongs to this process ({process}), but its mode is {status.st_mode & 0o7777:04o}:"
+            f" `chmod -R u+rwX {root}` (in a container: on the mounted folder) gives access."
         )
-    given = f"{outside(asker.uid, asker.uids)}:{outside(asker.gid, asker.gids)}"
-    said = (
-        f"{path} belongs to uid {found.st_uid}, gid {found.st_gid}; this process is {asking}, and can't write it."
-        f" `sudo chown -R {given} {root}` (in a container: the folder that is mounted there) gives it all"
+    owner = f"{host_id(process.uid, process.uids)}:{host_id(process.gid, process.gids)}"
+    text = (
+        f"{path} belongs to uid {uid}, gid {gid}; this process is {process}, and can't write it."
+        f" `sudo chown -R {owner} {root}` (in a container: on the mounted folder) gives access"
     )
-    if found.st_uid == 0 and asker.uids == _IDENTITY:  # nobody should be told to serve as root
-        return f"{said}."
-    return (
-        f"{said}, or run it as uid {found.st_uid}, gid {found.st_gid}"
-        f" (Docker Compose: PPM_UID={found.st_uid} and PPM_GID={found.st_gid} in docker/.env)."
-    )
+    if uid != 0 or process.uids != _IDENTITY:  # never suggest to serve as root
+        text += (
+            f", or run it as uid {uid}, gid {gid} (Docker Compose: PPM_UID={uid} and PPM_GID={gid} in docker/.env)"
+        )
+    return f"{text}."

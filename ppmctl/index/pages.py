@@ -1,6 +1,6 @@
-"""A project's folder → its pages in the Simple API 1.4: JSON and HTML (PEP 503, 592, 629, 658, 691, 700, 714, 792).
+"""The pages of the Simple API 1.4 in JSON and HTML (PEP 503, 592, 629, 658, 691, 700, 714, 792).
 
-`render_*` are pure; `write_*` put what they render into `index/simple/`.
+`render_*` are pure functions of a project's folder; `write_*` write their results to `index/simple/`.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ JSON_PAGE = "index.json"
 HTML_PAGE = "index.html"
 PACKED = ".gz"
 
-_PATIENCE = 10.0  # seconds to write what somebody deletes meanwhile, over and over
+_RETRY_SECONDS = 10.0  # while another process keeps deleting index/
 _ROOT_WRITING = ROOT_MARK + "-writing"
-_GZIP_FROM = 1024  # bytes; below, a packed page saves no packet
-_GZIP_LEVEL = 3  # hashes hardly pack: level 5 takes twice the time for 6 % less
+_GZIP_FROM = 1024  # bytes; packing a smaller page saves no packet
+_GZIP_LEVEL = 3  # hashes hardly shrink: level 5 takes twice the time for 6 % less
 
 
 def render_project(content: Folder) -> dict[str, bytes]:
-    """The pages of a project by file name. They depend on `content` alone."""
+    """Return the pages of a project by file name; they depend only on `content`."""
     listed = listed_files(content)
     return _pages(json_page(content, listed), html_page(content, listed))
 
 
 def listed_files(content: Folder) -> tuple[StoredFile, ...]:
-    """The files of a project that its pages list."""
+    """Return the files that a project's pages list."""
     return () if content.status.state == "quarantined" else content.files
 
 
 def render_root(projects: Iterable[str]) -> dict[str, bytes]:
-    """The pages that list all projects, by file name."""
+    """Return the pages that list all projects, by file name."""
     names = sorted(projects)
     listing = {"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in names]}
     links = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in names)
@@ -55,12 +55,12 @@ def render_root(projects: Iterable[str]) -> dict[str, bytes]:
 
 
 def json_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
-    """A project's page in JSON (PEP 691)."""
+    """Return a project's page in JSON (PEP 691)."""
     return _json(page_values(content, tuple(listed)))
 
 
 def page_values(content: Folder, listed: Sequence[StoredFile]) -> dict[str, Any]:
-    """What a project's page in JSON says."""
+    """Return the values of a project's page in JSON."""
     page: dict[str, Any] = {
         "meta": {"api-version": API_VERSION},
         "name": content.project,
@@ -74,7 +74,7 @@ def page_values(content: Folder, listed: Sequence[StoredFile]) -> dict[str, Any]
 
 
 def html_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
-    """A project's page in HTML (PEP 503)."""
+    """Return a project's page in HTML (PEP 503)."""
     status = f'    <meta name="pypi:project-status" content="{escape(content.status.state)}">\n'
     if content.status.reason:
         status += f'    <meta name="pypi:project-status-reason" content="{escape(content.status.reason)}">\n'
@@ -83,38 +83,39 @@ def html_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
 
 
 def write_project(volume: Volume, content: Folder, *, thorough: bool = False) -> bool:
-    """Write a project's pages, and an environment's files, where they differ from what is there; whether they did.
+    """Write those pages of a project, and files of an environment, that differ; return whether any did.
 
-    `thorough` compares also the files of revisions, which never change.
+    `thorough` also compares the files of revisions, which never change.
     """
     rendered = render_project(content)
 
     def replace() -> bool:
-        # written before a page is replaced, shown after it: a disk that fills up now leaves all as it was
-        with environment_files.prepared(volume, content, thorough=thorough) as show:
+        # written before and published after the pages are replaced: a disk that fills up now changes nothing
+        with environment_files.prepared(volume, content, thorough=thorough) as publish:
             changed = _replace_pages(volume.pages(content.project), rendered)
-            return show() or changed
+            return publish() or changed
 
-    return _although_deleted(replace)
+    return _retry_while_deleted(replace)
 
 
 def write_root(volume: Volume) -> None:
-    """Write the list of all projects, and take its mark back.
+    """Write the list of all projects, and remove its mark.
 
-    Of two writers at once the one that read last writes last. A project that comes while the list is being
-    written marks it anew; a crash leaves a mark in any case.
+    Of two concurrent writers the one that reads last writes last. A project that is added meanwhile marks the list
+    again; a crash always leaves a mark.
     """
     with files.lock(volume.root_lock):
         if volume.mark(_ROOT_WRITING).exists():  # its writer died
             files.drop_temporaries(volume.simple)
         mark(volume, _ROOT_WRITING)
         unmark(volume, ROOT_MARK)
-        _write_pages(volume.simple, render_root(projects(volume)))
+        rendered = render_root(projects(volume))
+        _retry_while_deleted(lambda: _replace_pages(volume.simple, rendered))
         unmark(volume, _ROOT_WRITING)
 
 
 def refresh(volume: Volume, project: str) -> None:
-    """Make a project's pages what its folder says, none if it has none. The caller holds the project's lock."""
+    """Bring a project's pages in line with its folder; without one remove them. The caller holds its lock."""
     content = project_folder.read(volume, project)
     if content is not None:
         write_project(volume, content)
@@ -124,13 +125,13 @@ def refresh(volume: Volume, project: str) -> None:
 
 
 def projects(volume: Volume) -> list[str]:
-    """The normalised names of all projects: those that are here or were."""
+    """Return the normalised names of all projects that exist or existed."""
     with os.scandir(volume.packages) as entries:
         return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
 
 
 def mark(volume: Volume, project: str) -> None:
-    """Note that the pages of `project` (or the list of projects: ROOT_MARK) may be old from now on."""
+    """Mark the pages of `project` (or with ROOT_MARK the list of projects) as possibly out of date."""
     path = volume.mark(project)
 
     def touch() -> None:
@@ -140,16 +141,16 @@ def mark(volume: Volume, project: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
 
-    _although_deleted(touch)
+    _retry_while_deleted(touch)
 
 
 def unmark(volume: Volume, project: str) -> None:
-    """Take the mark back: the pages are as new as the folder."""
+    """Remove the mark: the pages are up to date."""
     volume.mark(project).unlink(missing_ok=True)
 
 
 def marked(volume: Volume) -> list[str]:
-    """What is marked: projects, and ROOT_MARK."""
+    """Return what is marked: projects, and ROOT_MARK."""
     try:
         return sorted(os.listdir(volume.pending))
     except FileNotFoundError:
@@ -157,12 +158,12 @@ def marked(volume: Volume) -> list[str]:
 
 
 def root_is_marked(volume: Volume) -> bool:
-    """Whether the list of projects may be old, or is being written."""
+    """Return whether the list of projects may be out of date, or is being written."""
     return any(name.startswith(ROOT_MARK) for name in marked(volume))
 
 
 def differences(pages: Path, rendered: Mapping[str, bytes]) -> list[str]:
-    """The names of the files in `pages` that are missing, differ from `rendered`, or should not be there."""
+    """Return the names of files in `pages` that are missing, differ from `rendered`, or should not exist."""
     return [
         name
         for name in (JSON_PAGE, HTML_PAGE, JSON_PAGE + PACKED, HTML_PAGE + PACKED)
@@ -170,18 +171,14 @@ def differences(pages: Path, rendered: Mapping[str, bytes]) -> list[str]:
     ]
 
 
-def _write_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
-    return _although_deleted(lambda: _replace_pages(pages, rendered))
-
-
-def _although_deleted(write: Callable[[], T]) -> T:
-    """Write below index/, which somebody may delete at any moment, and again."""
-    patience = time.monotonic() + _PATIENCE
+def _retry_while_deleted(write: Callable[[], T]) -> T:
+    """Call `write`, again if another process deletes index/ meanwhile, which is allowed at any time."""
+    deadline = time.monotonic() + _RETRY_SECONDS
     while True:
         try:
             return write()
-        except (FileNotFoundError, FileExistsError):  # mkdir says the latter of a folder that goes
-            if time.monotonic() > patience:
+        except (FileNotFoundError, FileExistsError):  # mkdir raises the latter if the folder is just being deleted
+            if time.monotonic() > deadline:
                 raise
 
 
@@ -190,9 +187,9 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
     if not different:
         return False
     pages.mkdir(parents=True, exist_ok=True)
-    # nginx's ETag is made of whole seconds and the size: a client that has the old page must see another one.
+    # nginx makes the ETag of whole seconds and the size: it must differ from that of the old page
     mtime = max(int(time.time()), 1 + max((files.changed_at(pages / name) for name in different), default=0))
-    # All are written before one is replaced: a disk that fills up now leaves every page as it was.
+    # all are written before one is replaced: a disk that fills up now changes no page
     with contextlib.ExitStack() as written:
         replacements = {
             name: written.enter_context(files.replacement(pages / name, rendered[name], mtime=mtime))
@@ -227,7 +224,7 @@ def _json_file(project: str, file: StoredFile) -> dict[str, Any]:
         "hashes": {"sha256": record.sha256},
         "size": record.size,
         "upload-time": record.upload_time,
-        "yanked": False if file.yanked is None else file.yanked or True,
+        "yanked": file.yanked_in_json,
     }
     if record.requires_python is not None:
         entry["requires-python"] = record.requires_python
@@ -247,8 +244,8 @@ def _html_link(project: str, file: StoredFile) -> str:
     if record.core_metadata is not None:
         attributes["data-core-metadata"] = f"sha256={record.core_metadata}"
         attributes["data-dist-info-metadata"] = f"sha256={record.core_metadata}"
-    written = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
-    return f"    <a {written}>{escape(file.filename)}</a><br>\n"
+    text = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
+    return f"    <a {text}>{escape(file.filename)}</a><br>\n"
 
 
 def _json(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""A project's folder as values: its files with their records, and its status. Reading only."""
+"""Reads a project's folder: its files with their records, and its status."""
 
 from __future__ import annotations
 
@@ -17,24 +17,22 @@ from ppmctl.index.layout import RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 MAX_REASON = 500  # characters of the reason for a yank or a status
-CLOSED = frozenset({"archived", "quarantined"})  # they take no uploads (PEP 792)
+CLOSED = frozenset({"archived", "quarantined"})  # no uploads (PEP 792)
+MAX_SUMMARY = 500  # characters
 
-MAX_SUMMARY = 500
-
-_RECORDS_KEPT = 100_000
+_CACHED_RECORDS = 100_000
 
 
 class BrokenRecord(PpmError):
-    """A side file can't be understood; `ppmctl index check` names them all."""
+    """A side file is damaged; `ppmctl index check` lists all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was written down when a file was published, and never changes.
+    """The facts of a file that are recorded when it is published, and never change.
 
-    `size` is in bytes, the hashes are hexadecimal sha256, `upload_time` is UTC in ISO 8601 with
-    microseconds and a Z (PEP 700), `core_metadata` is the hash of the metadata file of a wheel, `summary` is one
-    line of at most MAX_SUMMARY characters; None in records from before it was written down.
+    `size` is in bytes, hashes are hexadecimal sha256, `upload_time` is a `timestamp`, `core_metadata` is the hash of
+    a wheel's metadata file, `summary` is one line of at most MAX_SUMMARY characters (None in old records).
     """
 
     version: str
@@ -51,8 +49,8 @@ class Record:
         return json.dumps(values, indent=1).encode() + b"\n"
 
     @classmethod
-    def from_json(cls, text: bytes, *, where: str) -> Record:
-        """Read a record; BrokenRecord names `where` if it is not one."""
+    def from_json(cls, text: bytes, *, path: str) -> Record:
+        """Return the record in `text`; BrokenRecord names `path` if it is invalid."""
         try:
             values: dict[str, Any] = json.loads(text)
             Version(values["version"])
@@ -60,21 +58,26 @@ class Record:
             given = {name: values[key] for name, key in keys.items() if key in values}
             return cls(**{**given, "size": int(values["size"])})
         except (ValueError, KeyError, TypeError, InvalidVersion) as exc:
-            raise BrokenRecord(f"{where} is not the record of an upload.", hint="ppmctl index rebuild") from exc
+            raise BrokenRecord(f"{path} is not the record of an upload.", hint="ppmctl index rebuild") from exc
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A published file. `yanked` is None, or the reason why it was (it may be empty)."""
+    """A published file. `yanked` is the reason of the yank, which may be empty; None if it is not yanked."""
 
     filename: str
     record: Record
     yanked: str | None = None
 
+    @property
+    def yanked_in_json(self) -> bool | str:
+        """Return `yanked` as pages in JSON have it (PEP 691): the reason, True without one, False if not yanked."""
+        return False if self.yanked is None else self.yanked or True
+
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """A project's status (PEP 792) and the reason that was given for it."""
+    """A project's status (PEP 792) and its reason."""
 
     state: str = "active"
     reason: str = ""
@@ -82,10 +85,10 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """A project as its folder says it is.
+    """A project's folder.
 
-    `files` leaves out what has a tombstone; `unrecorded` are distribution files without a readable record;
-    `names` is everything in the folder that is not hidden.
+    `files` are those without a tombstone, `unrecorded` the names of those without a readable record, `names` all
+    names in the folder that are not hidden.
     """
 
     project: str
@@ -97,36 +100,35 @@ class Folder:
 
 
 def is_reason(text: str) -> bool:
-    """Whether `text` may be the reason for a yank or a status: one line that any page can show."""
+    """Return whether `text` is allowed as the reason for a yank or a status: a printable line."""
     return len(text) <= MAX_REASON and text.isprintable()
 
 
 def now() -> str:
-    """The time, as records have it: UTC, microseconds, Z (PEP 700)."""
+    """Return the current time as `timestamp` does."""
     return timestamp(datetime.now(UTC))
 
 
 def timestamp(moment: datetime) -> str:
+    """Return a time in UTC as records have it (PEP 700): ISO 8601 with microseconds and a Z."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def distribution_of(name: str) -> str:
-    """The distribution that a file in a project's folder belongs to: itself, or what it lies beside."""
-    for suffix in SIDE_FILES:
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return name
+    """Return the name of the distribution that a side file belongs to; other names are returned unchanged."""
+    suffix = next((suffix for suffix in SIDE_FILES if name.endswith(suffix)), "")
+    return name.removesuffix(suffix)
 
 
 def read(volume: Volume, project: str) -> Folder | None:
-    """A project's folder, its files sorted by version and filename; None where there is no such folder."""
+    """Return a project's folder, its files sorted by version and filename; None if the folder does not exist."""
     path = str(volume.project(project))
     try:
         with os.scandir(path) as entries:
-            names = frozenset(entry.name for entry in entries if not _is_hidden(entry.name))
+            names = frozenset(entry.name for entry in entries if not entry.name.startswith("."))
     except FileNotFoundError:
         return None
-    files, unrecorded = [], []
+    stored, unrecorded = [], []
     for name in names:
         if name.endswith(SIDE_FILES) or name + TOMBSTONE in names:
             continue
@@ -135,13 +137,13 @@ def read(volume: Volume, project: str) -> Folder | None:
         except (FileNotFoundError, BrokenRecord):
             unrecorded.append(name)
             continue
-        yanked = _text(volume, project, name, YANKED) if name + YANKED in names else None
-        files.append(StoredFile(filename=name, record=record, yanked=yanked))
-    files.sort(key=lambda file: (Version(file.record.version), file.filename))
+        yanked = _yank_reason(volume, project, name) if name + YANKED in names else None
+        stored.append(StoredFile(filename=name, record=record, yanked=yanked))
+    stored.sort(key=lambda file: (Version(file.record.version), file.filename))
     removed = sorted(name.removesuffix(TOMBSTONE) for name in names if name.endswith(TOMBSTONE))
     return Folder(
         project=project,
-        files=tuple(files),
+        files=tuple(stored),
         status=read_status(volume, project),
         removed=tuple(removed),
         unrecorded=tuple(sorted(unrecorded)),
@@ -150,7 +152,7 @@ def read(volume: Volume, project: str) -> Folder | None:
 
 
 def read_record(volume: Volume, project: str, filename: str) -> Record:
-    """The record of a file; FileNotFoundError or BrokenRecord where there is none."""
+    """Return the record of a file. FileNotFoundError if it has none, BrokenRecord if it is invalid."""
     return _read_record(str(volume.side_file(project, filename, RECORD)))
 
 
@@ -158,34 +160,28 @@ def _read_record(path: str) -> Record:
     return _record(path, files.identity(path))
 
 
-@lru_cache(maxsize=_RECORDS_KEPT)
+@lru_cache(maxsize=_CACHED_RECORDS)
 def _record(path: str, _identity: object) -> Record:
-    # A record never changes, so a page with a thousand files costs a stat for each and not a read and a parse.
+    # a record never changes: a page with a thousand files costs a stat for each file, but no read and no parse
     with open(path, "rb") as file:
-        return Record.from_json(file.read(), where=path)
+        return Record.from_json(file.read(), path=path)
 
 
 def read_status(volume: Volume, project: str) -> Status:
-    """A project's status; active where none was set."""
+    """Return a project's status, by default active."""
     path = volume.status(project)
     try:
         values = json.loads(path.read_bytes())
-        status = Status(state=values["state"], reason=values.get("reason", ""))
+        return Status(state=values["state"], reason=values.get("reason", ""))
     except FileNotFoundError:
         return Status()
     except (ValueError, KeyError, TypeError) as exc:
-        raise BrokenRecord(
-            f"{path} is not the status of a project.", hint=f"ppmctl package status {project} active"
-        ) from exc
-    return status
+        hint = f"ppmctl package status {project} active"
+        raise BrokenRecord(f"{path} is not the status of a project.", hint=hint) from exc
 
 
-def _text(volume: Volume, project: str, filename: str, suffix: str) -> str:
+def _yank_reason(volume: Volume, project: str, filename: str) -> str:
     try:
-        return volume.side_file(project, filename, suffix).read_text(encoding="utf-8").strip()
+        return volume.side_file(project, filename, YANKED).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")

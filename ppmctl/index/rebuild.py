@@ -1,4 +1,4 @@
-"""`ppmctl index rebuild`: make again whatever is derived, and records where a file has none."""
+"""`ppmctl index rebuild`: write all derived files again, and the records of files that have none."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ppmctl.index.store import Store, metadata_hash, record_of, sha256_of
 
 @dataclass(kw_only=True)
 class Rebuilt:
-    """What a rebuild did: how many projects there are, how many had their pages written, files it gave a
-    record, and what it could not mend."""
+    """The result of a rebuild: the number of projects, and of those whose pages were written; the files that got a
+    record; the problems that it can't repair."""
 
     projects: int = 0
     written: int = 0
@@ -29,10 +29,10 @@ class Rebuilt:
 
 
 def rebuild(store: Store) -> Rebuilt:
-    """Bring all pages after their folders.
+    """Bring all pages in line with their folders.
 
-    Incremental: pages are written where they differ, and a file is hashed only where it has no record. A
-    server may run meanwhile; each project is locked while its turn lasts.
+    Only pages that differ are written, and only files without a record are hashed. A server may run meanwhile: each
+    project is locked while it is rebuilt.
     """
     done = Rebuilt()
     projects = store.projects()
@@ -43,7 +43,8 @@ def rebuild(store: Store) -> Rebuilt:
             except (PpmError, OSError) as exc:
                 done.problems.append(f"{project}: {exc}")
             step(1)
-    _drop_strays(store.volume, set(projects))
+    for stray in stray_pages(store.volume, set(projects)):
+        shutil.rmtree(stray, ignore_errors=True)
     store.write_root()
     return done
 
@@ -63,29 +64,29 @@ def _project(store: Store, project: str, done: Rebuilt) -> None:
 
 
 def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
-    """Give records and metadata to the files that lack them."""
+    """Write the missing records and metadata files of a project."""
     records: dict[str, Record | None] = dict.fromkeys(content.unrecorded)
     for file in content.files:
         if file.record.core_metadata is not None and file.filename + METADATA not in content.names:
             records[file.filename] = file.record
     for filename, record in records.items():
-        where = f"{content.project}/{filename}"
+        path = f"{content.project}/{filename}"
         try:
             _write_side_files(volume, content.project, filename, record)
             if record is None:
-                done.recorded.append(where)
+                done.recorded.append(path)
         except PpmError as exc:
-            done.problems.append(f"{where}: {exc.message}")
+            done.problems.append(f"{path}: {exc.message}")
 
 
 def _write_side_files(volume: Volume, project: str, filename: str, record: Record | None) -> None:
-    """Write a wheel's metadata, and a record where there is none."""
+    """Write a wheel's metadata file, and a record if `record` is None."""
     path = volume.file(project, filename)
     dist = distribution.inspect(path, filename)
     if record is None and dist.name.project != project:
-        raise PpmError(f"it belongs into packages/{dist.name.project}/.")
+        raise PpmError(f"it belongs in packages/{dist.name.project}/.")
     if record is not None and metadata_hash(dist) != record.core_metadata:
-        raise PpmError("its metadata is not what its record says; the file has changed.")
+        raise PpmError("its metadata does not match its record: the file was changed.")
     if dist.name.kind == "wheel":
         files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)
     if record is None:
@@ -95,16 +96,13 @@ def _write_side_files(volume: Volume, project: str, filename: str, record: Recor
         files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
 
 
-def _drop_strays(volume: Volume, projects: set[str]) -> None:
-    for stray in stray_pages(volume, projects):
-        shutil.rmtree(stray, ignore_errors=True)
-
-
 def stray_pages(volume: Volume, projects: set[str]) -> list[Path]:
-    """The folders of pages, and of environments' files, that no project has."""
-    found = {path: path.name for path in _folders(volume.simple)}
-    found |= {path: PREFIX + path.name for path in _folders(volume.environments)}
-    return sorted(path for path, name in found.items() if name not in projects and not volume.project(name).exists())
+    """Return the folders of pages and of environments' files that belong to no project."""
+    folders = {path: path.name for path in _folders(volume.simple)}
+    folders |= {path: PREFIX + path.name for path in _folders(volume.environments)}
+    return sorted(
+        path for path, name in folders.items() if name not in projects and not volume.project(name).exists()
+    )
 
 
 def _folders(top: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a crash left, put right at start-up: the marked projects alone, never a walk of everything."""
+"""Repairs at start-up what a crash left: only the marked projects, without a walk through all of them."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mended:
-    """What a start-up put right."""
+class Repaired:
+    """The projects that a start-up repaired, and the number of folders in `incoming/` that it removed."""
 
     projects: tuple[str, ...]
     swept: int
 
 
-def mend(store: Store) -> Mended:
-    """Put right what a crash left: the marked projects, and folders in `incoming/` that nobody holds."""
-    mended = []
+def repair(store: Store) -> Repaired:
+    """Repair what a crash left: the marked projects, and folders in `incoming/` that no process holds."""
+    repaired = []
     marked = [name for name in pages.marked(store.volume) if not name.startswith(".")]
     for project in marked:
         try:
             store.refresh(project)
-            mended.append(project)
+            repaired.append(project)
         except PpmError as exc:
-            log.error("%s can't be mended: %s (%s)", project, exc.message, exc.hint)
-        except OSError as exc:  # a full disk, say: what can be read is served; the mark stays
-            log.error("%s can't be mended yet: %s", project, exc)
+            log.error("%s can't be repaired: %s (%s)", project, exc.message, exc.hint)
+        except OSError as exc:  # a full disk, for example: the index is served anyway; the mark stays
+            log.error("%s can't be repaired yet: %s", project, exc)
     if pages.root_is_marked(store.volume) or not (store.volume.simple / pages.JSON_PAGE).exists():
         try:
             store.write_root()
         except OSError as exc:
             store.root_is_old.set()
             log.error("The list of projects can't be written: %s", exc)
-    return Mended(projects=tuple(mended), swept=staging.sweep(store.volume))
+    return Repaired(projects=tuple(repaired), swept=staging.sweep(store.volume))

@@ -1,4 +1,4 @@
-"""Numbers about an index: of each project, of all, and what came when."""
+"""Numbers about an index: about each project, all projects, and uploads by month."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ppmctl.index.project_folder import timestamp
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
-    """A project in a few words and numbers. `version` and `summary` are its latest release's, "" if there is none.
+    """The numbers of a project. `version` and `summary` are those of its latest release, "" without a release.
 
-    `size` is in bytes, None if another index does not say all of them; `uploads` are the files by month ("2026-11"),
-    `publishers` by who published them.
+    `size` is in bytes, None if another index does not report all sizes; `uploads` counts the files by month
+    ("2026-11"), `publishers` by who published them.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Holding:
 
     @classmethod
     def of(cls, page: ProjectPage, *, summary: str = "", publishers: Iterable[str] = ()) -> Holding:
-        """A project's page in numbers."""
+        """Return the numbers of a project from its page."""
         latest = page.latest
         times = [file.upload_time.astimezone(UTC) for file in page.files if file.upload_time is not None]
         return cls(
@@ -50,7 +50,7 @@ class Holding:
 
     @classmethod
     def from_json(cls, values: Any) -> Holding:
-        """A project as `/api/packages` or `/api/stats` has it; an error of NOT_SUCH_JSON if it is something else."""
+        """Return a project of `/api/packages` or `/api/stats`; an error of NOT_SUCH_JSON for other values."""
         if not is_name(values["name"]):
             raise ValueError(f"{values['name']!r} is not a name of a project")
         size, uploaded = values.get("bytes"), values.get("uploaded")
@@ -66,25 +66,25 @@ class Holding:
 
 
 def search(text: str, holdings: Iterable[Holding]) -> list[Holding]:
-    """Those that have every word of `text`: first in the name, then in the summary alone; each by name."""
+    """Return the projects with every word of `text`, by name: first those with all words in the name."""
     words = text.casefold().split()
 
     def is_in(words: Iterable[str], text: str) -> bool:
         return all(word in text or (normalise(word) or word) in text for word in words)
 
-    found = [
+    matches = [
         (not is_in(words, holding.name), holding.name, holding)
         for holding in holdings
         if is_in(words, f"{holding.name} {holding.summary.casefold()}")
     ]
-    return [holding for *_order, holding in sorted(found, key=lambda item: item[:2])]
+    return [holding for *_order, holding in sorted(matches, key=lambda item: item[:2])]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """`holdings` are the projects; `uploads` the files that came, by month, and those that were removed since too.
+    """The numbers of an index. `uploads` counts the uploaded files by month, with those that were removed since.
 
-    `publishers`, `changes` (done, by action) and `refused` (by status) are known beside the volume alone.
+    `publishers`, `changes` (by action) and `refused` (by status) are known only on the server host.
     """
 
     holdings: tuple[Holding, ...]
@@ -99,11 +99,11 @@ class Statistics:
 
     @property
     def size(self) -> int | None:
-        """Bytes; None where the index does not say all sizes."""
+        """Return the sum of sizes in bytes; None if the index does not report all sizes."""
         return total(holding.size for holding in self.holdings)
 
     def to_json(self) -> dict[str, Any]:
-        """As `/api/stats` and `--json` have it."""
+        """Return the values for `/api/stats` and `--json`."""
         values: dict[str, Any] = {
             "projects": len(self.holdings),
             "files": self.files,
@@ -126,13 +126,13 @@ class Statistics:
 
     @classmethod
     def from_json(cls, values: Any) -> Statistics:
-        """What `/api/stats` said; an error of NOT_SUCH_JSON if it is something else."""
+        """Return the statistics in an answer of `/api/stats`; an error of NOT_SUCH_JSON for other values."""
         uploads = {one_line(month): int(count) for month, count in values["uploads"].items()}
         return cls(holdings=tuple(map(Holding.from_json, values["by_project"])), uploads=uploads)
 
 
 def of_holdings(holdings: Iterable[Holding]) -> Statistics:
-    """What the projects say by themselves, as everybody who may read can know it."""
+    """Return the statistics that every reader can compute from the projects alone."""
     holdings = tuple(holdings)
     return Statistics(holdings=holdings, uploads=add_up(holding.uploads for holding in holdings))
 

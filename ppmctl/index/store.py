@@ -1,8 +1,8 @@
-"""What changes a volume: put, yank, status, remove. One order, under the project's lock.
+"""Changes the content of an index under the project's lock: put, yank, status, remove.
 
 tombstone check → mark pending → side files → link the file into place (the commit) → pages → unmark.
-A crash at any point leaves no file, or a whole one with its record; `mend` brings the pages after it, and
-`commit` has the steps between the marks.
+A crash at any point leaves no file, or a whole one with its record; `repair` then updates the pages. The steps
+between the marks are in `transaction`.
 """
 
 from __future__ import annotations
@@ -27,38 +27,36 @@ from ppmctl.index.staging import IncomingArea, IncomingFile
 
 
 class NotHere(PpmError):
-    """There is no such project, release or file in the index."""
+    """The index does not have this project, release or file."""
 
     status = 404
 
 
 class Store:
-    """The distributions of one index on its volume. Any number of threads and processes may use it at once."""
+    """The distributions of one index on its volume, for any number of threads and processes at once."""
 
     def __init__(self, volume: Volume) -> None:
         self.volume = volume
         self.area = IncomingArea(volume)
-        # set when the list of projects is old; a server's thread waits for it, everybody else calls write_root
+        # set when the list of projects is out of date: a thread of a server waits for it, commands call write_root
         self.root_is_old = Event()
 
     # reading
 
     def has_project(self, project: str) -> bool:
-        """Whether the project is here or was: then its name is never sent elsewhere."""
+        """Return whether the project exists or existed: then its name is never redirected to another index."""
         return self.volume.project(project).is_dir()
 
     def read(self, project: str) -> Folder:
-        """A project's files and status; NotHere where it never was."""
+        """Return a project's files and status. NotHere if it never existed."""
         content = project_folder.read(self.volume, project)
         if content is None:
             raise self._not_here(project)
         return content
 
     def _not_here(self, project: str) -> NotHere:
-        return NotHere(
-            f"There is no project {project!r} in this index.",
-            hint="The folders of ROOT/packages name the projects.",
-        )
+        hint = "List all projects: ppmctl package list --root ROOT"
+        return NotHere(f"There is no project {project!r} in this index.", hint=hint)
 
     def projects(self) -> list[str]:
         return sorted(pages.projects(self.volume))
@@ -67,12 +65,12 @@ class Store:
         return self.volume.file(project, filename).is_file()
 
     def holds(self, name: Filename, sha256: str) -> bool:
-        """Whether this very file is published, with this content."""
+        """Return whether this file is published with this content."""
         try:
-            recorded = project_folder.read_record(self.volume, name.project, name.filename).sha256 == sha256
+            record = project_folder.read_record(self.volume, name.project, name.filename)
         except (FileNotFoundError, project_folder.BrokenRecord):
             return False
-        return recorded and self.has_file(name.project, name.filename)
+        return record.sha256 == sha256 and self.has_file(name.project, name.filename)
 
     # changing
 
@@ -86,13 +84,11 @@ class Store:
         upload_time: str | None = None,
         show: bool = True,
     ) -> Record:
-        """Publish `received` as `dist`; when this returns it is durable and on the project's pages.
+        """Publish `received` as `dist`; when this returns, it is durable and on the project's pages.
 
-        `by` is who, for the record; `upload_time` is for files that were published elsewhere before, and
-        now if left out. Without `show` the pages stay as they are, and marked, until `refresh`.
-
-        Refused: 409 where the name is taken (the page then shows the file that has it) or was removed, 403
-        where the project takes no uploads. OSError where the disk is full; nothing is left then.
+        The record gets `by` and `upload_time`, which is the current time by default. Without `show` the pages stay
+        unchanged, and marked, until `refresh`. Refused: 409 if the name is taken (the page then lists the existing
+        file) or was removed, 403 if the project takes no uploads. OSError if the disk is full; then nothing is left.
         """
         name = dist.name
         when = upload_time or project_folder.now()
@@ -113,17 +109,17 @@ class Store:
                     pages.unmark(self.volume, name.project)
             except FileExistsError as exc:
                 if not self.has_file(name.project, name.filename):
-                    where = f"packages/{name.project}/{name.filename}"
-                    raise Refused(409, f"{where} is on the volume and no file; an administrator has to look") from exc
-                # the lock was not held by everybody: a file system without flock
+                    path = f"packages/{name.project}/{name.filename}"
+                    raise Refused(409, f"{path} exists but is not a regular file; ask an administrator") from exc
+                # another process did not respect the lock: a file system without flock
                 self._refuse_taken(name, received.sha256)
             finally:
-                if new:  # also where it failed: the list may have been written meanwhile
+                if new:  # even after a failure: the list may have been written meanwhile
                     self.root_is_old.set()
         return record
 
     def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
-        """Yank a release or one of its files (PEP 592); the filenames. NotHere where there is none."""
+        """Yank a release or one of its files (PEP 592); return the filenames. NotHere if it does not exist."""
         return self._each_file(
             project,
             version_or_filename,
@@ -131,21 +127,20 @@ class Store:
         )
 
     def unyank(self, project: str, version_or_filename: str) -> list[str]:
-        """Take a yank back; the filenames. NotHere where there is no such release or file."""
+        """Revert a yank; return the filenames. NotHere if the release or file does not exist."""
         return self._each_file(
             project, version_or_filename, lambda path: transaction.beside(path, YANKED).unlink(missing_ok=True)
         )
 
     def remove(self, project: str, version_or_filename: str) -> list[str]:
-        """Remove a release or one of its files for good; its names can't be used again. The filenames."""
+        """Remove a release or one of its files for good; return the filenames, which can't be used again."""
         with self._changing(project) as content:
             chosen = _choose(content, version_or_filename)
             paths = [self.volume.file(project, filename) for filename in chosen]
             for path in paths:
-                files.write_atomic(
-                    transaction.beside(path, TOMBSTONE), _line(f"removed {project_folder.now()}"), sync=True
-                )
-            pages.refresh(self.volume, project)  # a tombstone takes the link off the page before the file goes
+                line = _line(f"removed {project_folder.now()}")
+                files.write_atomic(transaction.beside(path, TOMBSTONE), line, sync=True)
+            pages.refresh(self.volume, project)  # the link leaves the page before the file is removed
             for path in paths:
                 path.unlink(missing_ok=True)
                 transaction.drop_leftovers(path)
@@ -154,9 +149,9 @@ class Store:
     def set_status(
         self, project: str, state: str, reason: str = "", *, among: Collection[str] | None = None
     ) -> Status:
-        """Set a project's status (PEP 792). NotHere where it never was.
+        """Set a project's status (PEP 792); NotHere if it never existed.
 
-        Refused, 403, where the status, as it was or as it is to be, is not `among` these.
+        Refused, 403, if the old or the new status is not `among` these.
         """
         if state not in STATUSES:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
@@ -165,43 +160,43 @@ class Store:
             if not self.has_project(project):
                 raise self._not_here(project)
             if among is not None:
-                for found in (project_folder.read_status(self.volume, project).state, state):
-                    if found not in among:
-                        raise Refused(403, f"Only an admin takes {project} out of, or into, the status {found}")
-            # not by reading it first: this is also what mends a status that can't be read
+                for each in (project_folder.read_status(self.volume, project).state, state):
+                    if each not in among:
+                        raise Refused(403, f"Only an admin may set or unset the status {each} of {project}")
+            # without reading it first: this also repairs a damaged status
             pages.mark(self.volume, project)
-            written = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"
-            files.write_atomic(self.volume.status(project), written, sync=True)
+            content = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"
+            files.write_atomic(self.volume.status(project), content, sync=True)
             self.settle(project)
         return status
 
     def refresh(self, project: str) -> None:
-        """Write a project's pages again if they are missing or old, and put right what a crash left of it."""
+        """Write a project's pages again if they are missing or out of date, and repair what a crash left of it."""
         with self.locked(project):
             self.settle(project)
             pages.refresh(self.volume, project)
 
     def settle(self, project: str) -> None:
-        """Put a project right that is marked though nobody is at it: whoever was has died. The caller holds its lock.
+        """Repair a marked project, whose last writer died. The caller holds its lock.
 
-        That is for every change, not for start-up alone: a change takes the mark back, and nobody would look again.
+        Every change does this first: it removes the mark, so no later start-up would repair the project.
         """
         if self.volume.mark(project).exists():
-            transaction.mend(self.volume, project)
+            transaction.repair(self.volume, project)
             pages.mark(self.volume, ROOT_MARK)
             self.root_is_old.set()
             pages.unmark(self.volume, project)
 
     def write_root(self) -> None:
-        """Write the list of projects if it is old."""
+        """Write the list of projects if it is out of date."""
         self.root_is_old.clear()
         pages.write_root(self.volume)
 
     def locked(self, project: str) -> contextlib.AbstractContextManager[None]:
-        """Hold the project against every other change of it."""
+        """Hold the project's lock against all other changes of it."""
         return files.lock(self.volume.lock(project))
 
-    # how
+    # helpers
 
     @contextlib.contextmanager
     def _changing(self, project: str) -> Iterator[Folder]:
@@ -218,11 +213,8 @@ class Store:
 
     def _refuse_put(self, name: Filename, sha256: str) -> None:
         if self.volume.side_file(name.project, name.filename, TOMBSTONE).exists():
-            raise Refused(
-                409,
-                f"{name.filename} was removed from this index and its name can't be used again",
-                hint="Publish a new version.",
-            )
+            message = f"{name.filename} was removed from this index and its name can't be used again"
+            raise Refused(409, message, hint="Publish a new version.")
         status = project_folder.read_status(self.volume, name.project)
         if status.state in CLOSED:
             because = f": {status.reason}" if status.reason else ""
@@ -233,11 +225,8 @@ class Store:
     def _refuse_taken(self, name: Filename, sha256: str) -> NoReturn:
         if self.holds(name, sha256):
             raise Refused(409, f"{name.filename} is already in this index, with the same content")
-        raise Refused(
-            409,
-            f"{name.filename} is already in this index with other content; a published file never changes,"
-            " publish a new version",
-        )
+        advice = "a published file never changes, publish a new version"
+        raise Refused(409, f"{name.filename} is already in this index with other content; {advice}")
 
     def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:
@@ -257,10 +246,8 @@ def _choose(content: Folder, version_or_filename: str) -> list[str]:
         if file.filename == version_or_filename or (version is not None and Version(file.record.version) == version)
     ]
     if not chosen:
-        raise NotHere(
-            f"{content.project} has no release or file {version_or_filename!r}.",
-            hint="See its page in the index for what it has.",
-        )
+        hint = f"List its files: ppmctl package show {content.project} --root ROOT"
+        raise NotHere(f"{content.project} has no release or file {version_or_filename!r}.", hint=hint)
     return chosen
 
 
@@ -269,7 +256,7 @@ def _line(text: str) -> bytes:
 
 
 def record_of(dist: Dist, *, size: int, sha256: str, upload_time: str, by: str) -> Record:
-    """The record of a file that is `dist`."""
+    """Return the record of a file with the distribution `dist`."""
     return Record(
         version=str(dist.name.version),
         size=size,
@@ -283,11 +270,11 @@ def record_of(dist: Dist, *, size: int, sha256: str, upload_time: str, by: str) 
 
 
 def metadata_hash(dist: Dist) -> str | None:
-    """The sha256 of a wheel's metadata file; None for an sdist, which has none (PEP 658)."""
+    """Return the sha256 of a wheel's metadata file; None for an sdist, which has none (PEP 658)."""
     return hashlib.sha256(dist.metadata).hexdigest() if dist.name.kind == "wheel" else None
 
 
 def sha256_of(path: Path) -> str:
-    """The hexadecimal sha256 of a file's content."""
+    """Return the hexadecimal sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A file's way into its project's folder: side files, then the link that publishes it, then the pages; or back."""
+"""Publishes a file: its side files, then the link into its project's folder, then the pages; or reverts all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ppmctl.index.staging import IncomingArea, IncomingFile
 def prepared(
     area: IncomingArea, received: IncomingFile, dist: Dist, record: Record, attestations: str | None
 ) -> Iterator[dict[str, Path]]:
-    """The side files, durable in `incoming/` as `received` is; what is left of them at the end goes."""
+    """Write the side files to `incoming/`, and make them and `received` durable; remove what is left at the end."""
     contents = {RECORD: record.to_json()}
     if dist.name.kind == "wheel":
         contents[METADATA] = dist.metadata
@@ -37,7 +37,7 @@ def prepared(
                 file.flush()
                 files.start_writing(file.fileno())
                 descriptors.append(file.fileno())
-            # all are on their way: the first fsync does most of the others' work
+            # the writing of all has started: the first fsync does most of the work of the others
             received.sync()
             for descriptor in descriptors:
                 os.fsync(descriptor)
@@ -48,10 +48,10 @@ def prepared(
 
 
 def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, Path]) -> bool:
-    """Put the side files and then the file into place, durably; whether the project is new.
+    """Move the side files and then the file to their places, durably; return whether the project is new.
 
-    The caller holds the project's lock and has marked it. FileExistsError where the name is taken after all;
-    OSError where the disk is full, and then nothing is left.
+    The caller holds the project's lock and has marked it. FileExistsError if the name is taken after all; OSError if
+    the disk is full, and then nothing is left.
     """
     target = volume.file(name.project, name.filename)
     new = not target.parent.exists()
@@ -66,7 +66,7 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
                 beside(target, suffix).unlink(missing_ok=True)
         os.link(source, target)
     except OSError as exc:
-        # a file that has the name has its side files too
+        # a file that has the name owns the side files
         if not (isinstance(exc, FileExistsError) and target.is_file()):
             _take_back(volume, name)
         raise
@@ -77,7 +77,7 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
 
 
 def show(volume: Volume, name: Filename) -> None:
-    """Write the pages; where the disk is full for them, take the file back, which no page has shown."""
+    """Write the pages; on a full disk remove the file, which no page lists yet."""
     try:
         pages.refresh(volume, name.project)
     except OSError:
@@ -86,30 +86,30 @@ def show(volume: Volume, name: Filename) -> None:
         raise
 
 
-def mend(volume: Volume, project: str) -> None:
-    """Put right what a crash left of a project, and its pages. The caller holds its lock.
+def repair(volume: Volume, project: str) -> None:
+    """Repair what a crash left of a project, and its pages. The caller holds its lock.
 
-    Side files whose file never came go, with what was on its way out; so does a folder that no file came into.
+    Side files without a file are removed, removals are finished, and an empty folder is deleted.
     """
     content = project_folder.read(volume, project)
     if content is not None:
-        where = volume.project(project)
+        folder = volume.project(project)
         for filename in {project_folder.distribution_of(name) for name in content.names}:
-            path = where / filename
+            path = folder / filename
             if filename in content.removed:
                 path.unlink(missing_ok=True)
             if filename in content.removed or filename not in content.names:
                 drop_leftovers(path)
-        files.drop_temporaries(where)
+        files.drop_temporaries(folder)
         files.drop_temporaries(volume.pages(project))
         environment_files.drop_temporaries(volume, project)
         with contextlib.suppress(OSError):
-            where.rmdir()
+            folder.rmdir()
     pages.refresh(volume, project)
 
 
 def _take_back(volume: Volume, name: Filename) -> None:
-    """Leave nothing of a put that failed. The pages are as they were, or the mark stays for `mend`."""
+    """Remove what a failed put left. The pages are as before, or the mark stays for `repair`."""
     drop_leftovers(volume.file(name.project, name.filename))
     with contextlib.suppress(OSError):
         pages.refresh(volume, name.project)
@@ -117,12 +117,12 @@ def _take_back(volume: Volume, name: Filename) -> None:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """The side file of the distribution at `path`."""
+    """Return the path of a side file of the distribution at `path`."""
     return path.with_name(path.name + suffix)
 
 
 def drop_leftovers(path: Path) -> None:
-    """Remove the side files of a file that is not there, but its tombstone; and its folder if that is empty."""
+    """Remove the side files of a missing file except its tombstone, and the folder if it is then empty."""
     for suffix in (RECORD, METADATA, ATTESTATIONS, YANKED):
         beside(path, suffix).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

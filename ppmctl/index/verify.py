@@ -1,4 +1,4 @@
-"""`ppmctl index check`: does everything on a volume agree? Every difference is named; nothing is changed."""
+"""`ppmctl index check`: finds every difference between the files of a volume, and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from ppmctl.index.store import Store, sha256_of
 REBUILD = "ppmctl index rebuild"
 
 _LOST = "restore it from a backup, or remove it: ppmctl package remove"
+_DIFFERS = "does not match the project's folder"
 _ROOT_FOLLOWS_WITHIN = 3.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """`where` (below the volume's root) is not as it should be: `what`, and what mends it."""
+    """A fault: `where` it is below the volume's root, `what` is wrong, and the command or action that repairs it."""
 
     where: str
     what: str
@@ -36,29 +37,23 @@ class Difference:
 
 
 def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
-    """Compare pages, side files and hashes with the folders.
-
-    Without `hashes` the files' content is not read, only their sizes compared.
-    """
+    """Yield all differences from the folders; without `hashes` files are not read, only their sizes compared."""
     projects = store.projects()
     for name in _strays(store.volume):
-        yield Difference(
-            where=f"packages/{name}",
-            what="is not in a project's folder, so no page lists it",
-            mend="move it away and run: ppmctl index adopt",
-        )
+        what = "is not in a project's folder, so no page lists it"
+        yield Difference(where=f"packages/{name}", what=what, mend="move it away and run: ppmctl index adopt")
     with events.progress("Projects", len(projects)) as step:
         for project in projects:
             with store.locked(project):
-                found = list(_project(store.volume, project))
-            yield from found
-            if hashes:  # without the lock: it takes long, and what is published does not change
+                differences = list(_project(store.volume, project))
+            yield from differences
+            if hashes:  # without the lock: it takes long, and published files do not change
                 yield from _contents(store, project)
             step(1)
     for stray in stray_pages(store.volume, set(projects)):
-        yield Difference(where=_below(store.volume, stray), what="are pages of a project that is not here")
+        yield Difference(where=_below(store.volume, stray), what="are pages of a project that does not exist")
     for name in _root_differences(store):
-        yield Difference(where=f"index/simple/{name}", what="does not list the projects that are here")
+        yield Difference(where=f"index/simple/{name}", what="does not list the projects of this index")
 
 
 def _project(volume: Volume, project: str) -> Iterator[Difference]:
@@ -79,10 +74,9 @@ def _project(volume: Volume, project: str) -> Iterator[Difference]:
     if volume.mark(project).exists():
         yield Difference(where=f"index/pending/{project}", what="marks pages that may be old")
     for name in pages.differences(volume.pages(project), pages.render_project(content)):
-        yield Difference(where=f"index/simple/{project}/{name}", what="is not what the folder says")
+        yield Difference(where=f"index/simple/{project}/{name}", what=_DIFFERS)
     for name in environment_files.differences(volume, content):
-        where = f"index/env/{environment_of(project)}/{name}"
-        yield Difference(where=where, what="is not what the folder says")
+        yield Difference(where=f"index/env/{environment_of(project)}/{name}", what=_DIFFERS)
 
 
 def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Difference]:
@@ -91,9 +85,8 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     try:
         name = distribution.parse_filename(file.filename)
         if name.project != content.project or str(name.version) != record.version:
-            yield Difference(
-                where=where, what="is in another project's folder, or its record is another's", mend=_LOST
-            )
+            what = "is in another project's folder, or has another file's record"
+            yield Difference(where=where, what=what, mend=_LOST)
     except InvalidDistribution as exc:
         yield Difference(where=where, what=exc.message, mend="move it away")
     size = path.stat().st_size
@@ -110,18 +103,17 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
 
 
 def _contents(store: Store, project: str) -> Iterator[Difference]:
-    """The files whose bytes are not those of their record; one that is removed meanwhile is no difference."""
+    """Yield the files whose sha256 is not that of their record; skip files that are removed meanwhile."""
     try:
         content = project_folder.read(store.volume, project)
     except PpmError:
-        return  # said already
+        return  # `_project` has reported it
     for file in content.files if content is not None else ():
         path = store.volume.file(project, file.filename)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size == file.record.size and sha256_of(path) != file.record.sha256:
-                yield Difference(
-                    where=_below(store.volume, path), what="does not have the sha256 of its record", mend=_LOST
-                )
+                what = "does not have the sha256 of its record"
+                yield Difference(where=_below(store.volume, path), what=what, mend=_LOST)
 
 
 def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
@@ -129,35 +121,29 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
         path = volume.file(content.project, filename)
         try:
             distribution.parse_filename(filename)
-            recorded = path.with_name(filename + RECORD).exists()
-            what = "has a record that can't be read" if recorded else "has no record, so no page lists it"
+            has_record = path.with_name(filename + RECORD).exists()
+            what = "has a record that can't be read" if has_record else "has no record, so no page lists it"
             yield Difference(where=_below(volume, path), what=what)
         except InvalidDistribution:
-            yield Difference(where=_below(volume, path), what="is no distribution", mend="move it away")
+            yield Difference(where=_below(volume, path), what="is not a distribution", mend="move it away")
+    where = f"packages/{content.project}"
     for name in sorted(content.names):
         owner = project_folder.distribution_of(name)
         if name.endswith(TOMBSTONE):
             if owner in content.names:
-                yield Difference(
-                    where=f"packages/{content.project}/{owner}",
-                    what="is still here, but was removed",
-                    mend="delete it",
-                )
+                yield Difference(where=f"{where}/{owner}", what="was removed, but still exists", mend="delete it")
         elif owner != name and owner not in content.names:
-            yield Difference(
-                where=f"packages/{content.project}/{name}",
-                what="lies beside a file that is not here",
-                mend="delete it",
-            )
+            what = "belongs to a file that does not exist"
+            yield Difference(where=f"{where}/{name}", what=what, mend="delete it")
 
 
 def _root_differences(store: Store) -> list[str]:
-    """How the list of projects differs; a server that is about to write it is waited for."""
-    patience = time.monotonic() + _ROOT_FOLLOWS_WITHIN
+    """Return the differing files of the list of projects, after a server had time to write them."""
+    deadline = time.monotonic() + _ROOT_FOLLOWS_WITHIN
     while True:
-        found = pages.differences(store.volume.simple, pages.render_root(store.projects()))
-        if not found or time.monotonic() > patience or not pages.root_is_marked(store.volume):
-            return found
+        names = pages.differences(store.volume.simple, pages.render_root(store.projects()))
+        if not names or time.monotonic() > deadline or not pages.root_is_marked(store.volume):
+            return names
         time.sleep(0.1)
 
 

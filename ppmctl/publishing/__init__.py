@@ -1,1 +1,1 @@
-"""A release on its way: a project's folder → checked files → an index that shows them with the same sha256."""
+"""Publish a project's folder to an index: build it, check it, upload it, and make its release."""

@@ -1,4 +1,4 @@
-"""A source tree → an sdist, and the wheel that is built from it. The only module that knows `build`."""
+"""Build a source tree into an sdist and a wheel. The only module that knows `build`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from ppmctl import events
 from ppmctl.client.credential import SECRET_VARIABLES
@@ -15,11 +16,12 @@ from ppmctl.errors import PpmError, UsageError
 from ppmctl.files import whose
 from ppmctl.publishing import build_hints, git
 
-TIMEOUT = 2 * 3600  # seconds; compiled packages take their time
-_NO_DATE = "1580601600"  # 2020-02-02: what hatchling takes as well
-_TAIL = 30  # lines of its output that a failed build shows
+TIMEOUT = 2 * 3600  # seconds; compiled packages can take long
+_NO_DATE = "1580601600"  # 2020-02-02, the default of hatchling
+_TAIL_BYTES = 1 << 16  # that are read of a build's output
+_TAIL = 30  # lines of them that a failed build shows
 
-# `build` shows its own when pip fails, after what pip said.
+# When pip fails, `build` prints its own traceback after pip's message.
 _TRACEBACK = re.compile(
     r"^Traceback \(most recent call last\):\n  File \"[^\"\n]*/build/__main__\.py\".*?(?=^ERROR )",
     re.MULTILINE | re.DOTALL,
@@ -29,12 +31,12 @@ _MARKS = ("pyproject.toml", "setup.py")
 
 
 def is_source_tree(path: Path) -> bool:
-    """Return whether `path` is the folder of a project that can be built; UsageError where it is no file either."""
+    """Return True for a project's folder, False for a file; raise UsageError for anything else."""
     try:
         if path.is_file():
             return False
         if not path.exists():
-            raise UsageError(f"There is nothing at {path}.", hint="Give a project's folder, or files such as dist/*")
+            raise UsageError(f"{path} does not exist.", hint="Give a project's folder, or files such as dist/*")
         is_tree = any((path / mark).is_file() for mark in _MARKS)
     except PermissionError as exc:
         raise UsageError(f"{path.resolve()} can't be read: {exc.strerror}.", hint=whose(path.resolve())) from exc
@@ -47,27 +49,23 @@ def is_source_tree(path: Path) -> bool:
 
 
 def source_date(project: Path) -> str:
-    """Return the time that a build writes into its files, in seconds since the epoch, so that all write the same.
-
-    That of the last commit in the folder `project`; one that is always the same where there is none.
-    """
-    return git.ask(project, "log", "-1", "--format=%ct", "--", ".") or _NO_DATE
+    """Return the time that builds use as SOURCE_DATE_EPOCH: of the last commit in the folder, or a fixed one."""
+    return git.try_run(project, "log", "-1", "--no-show-signature", "--format=%ct", "--", ".") or _NO_DATE
 
 
 def build(source: Path, into: Path, *, shown: Path | None = None) -> tuple[Path, ...]:
-    """Build the tree at `source` in environments of its own: the wheel is built from the sdist, as installers do.
+    """Build an sdist, and a wheel from that, into the folder `into`, in environments of their own; return both paths.
 
-    The two files in `into` are the result. The build gets this process's environment, without what is secret in it,
-    and SOURCE_DATE_EPOCH. Messages call the tree `shown`. PpmError with the end of the build's output where it fails,
-    which names what it lacked if it was a compiler or the like.
+    The build gets this process's environment without its secrets, and SOURCE_DATE_EPOCH. Messages call the source
+    `shown`. Raise PpmError with the end of the build's output, and with the missing program if that is known.
     """
     shown = (shown or source).resolve()
-    # As a program of its own: what a backend prints, breaks or leaves in memory stays there.
-    # -P: a folder named build beside the project is not taken for the program.
+    # A separate process: the backend can't print to our stdout, crash us or leave anything in memory.
+    # -P: a folder named `build` in the project is not imported instead of the program.
     command = [sys.executable, "-P", "-m", "build", "--outdir", str(into), str(source.absolute())]
-    # The backend is the project's code and that of its build requirements: they get no secrets of ours.
+    # The backend and the build requirements are foreign code: they get no secrets of ours.
     inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
-    # unbuffered, or what went wrong stands before what led to it; wide, or names are broken in two
+    # Unbuffered, or an error comes before what led to it; wide, or names are broken in two.
     environ = {"SOURCE_DATE_EPOCH": source_date(source), **inherited, "PYTHONUNBUFFERED": "1", "COLUMNS": "1000"}
     with events.progress(f"Building {shown.name}"), tempfile.TemporaryFile() as output:
         try:
@@ -81,21 +79,23 @@ def build(source: Path, into: Path, *, shown: Path | None = None) -> tuple[Path,
                 stderr=output,
             )
         except subprocess.CalledProcessError as exc:
-            printed = _end(output.fileno())
-            lack, hint = build_hints.find(printed) or ("", f"The same by hand: python -m build {shown}")
-            why = f"can't be built without {lack}" if lack else "can't be built"
-            raise PpmError(f"{shown} {why}. The end of the build's output:\n{_tail(printed)}", hint=hint) from exc
+            text = _end(output)
+            missing, hint = build_hints.find(text) or ("", f"To see the whole output: python -m build {shown}")
+            without = f" without {missing}" if missing else ""
+            raise PpmError(
+                f"{shown} can't be built{without}. The end of the build's output:\n{_tail(text)}", hint=hint
+            ) from exc
         except subprocess.TimeoutExpired as exc:
             raise PpmError(
-                f"The build of {shown} was not done after {TIMEOUT // 60} minutes:\n{_tail(_end(output.fileno()))}"
+                f"The build of {shown} did not finish within {TIMEOUT // 60} minutes:\n{_tail(_end(output))}"
             ) from exc
     return tuple(sorted(into.iterdir()))
 
 
-def _end(descriptor: int) -> str:
-    size = os.fstat(descriptor).st_size
-    return os.pread(descriptor, 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
+def _end(output: IO[bytes]) -> str:
+    start = max(0, os.fstat(output.fileno()).st_size - _TAIL_BYTES)
+    return os.pread(output.fileno(), _TAIL_BYTES, start).decode("utf-8", "replace")
 
 
-def _tail(printed: str) -> str:
-    return "\n".join(f"    {line}" for line in _TRACEBACK.sub("", printed).rstrip().splitlines()[-_TAIL:])
+def _tail(text: str) -> str:
+    return "\n".join(f"    {line}" for line in _TRACEBACK.sub("", text).rstrip().splitlines()[-_TAIL:])

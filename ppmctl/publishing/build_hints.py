@@ -1,17 +1,17 @@
-"""What a failed build lacked, by what it printed: the program or the file, and where Debian has it."""
+"""Find out what a failed build lacked, and which Debian package has it, from the build's output."""
 
 from __future__ import annotations
 
 import os
 import re
 
-# A command that adds Debian packages, {} for their names: that of whoever made this environment.
+# A command that installs Debian packages, with {} for their names; an image of ppm sets it.
 VARIABLE = "PPMCTL_ADD_PACKAGES"
 
-_PYTHON = "python3-dev"  # Python.h: what is compiled for Python includes it
+_PYTHON = "python3-dev"  # has Python.h, which extension modules include
 
-# What is missing, Debian's packages that have it, its programs, and what else is printed where it is missing.
-# In this order: a compiler that is missing hides what else is.
+# What is missing, Debian's packages for it, its programs, and another pattern that shows that it is missing.
+# The order matters: without a compiler, other things can't be found either.
 _KNOWN = (
     ("a C compiler", f"gcc {_PYTHON}", ("gcc", "cc", "clang"), r"CMAKE_C_COMPILER (?:not set|could be found)"),
     (
@@ -29,8 +29,8 @@ _KNOWN = (
     *((name, name, (name,), None) for name in ("cmake", "swig", "make", "git")),
     ("node", "nodejs npm", ("node", "npm"), None),
 )
-# The ways in which build backends print that a program is not there; {} for its name.
-_NOT_THERE = (
+# How build backends report that a program does not exist; {} for its name.
+_NOT_FOUND = (
     r"(?:command|execute|executable|program|Program) {quoted}(?: failed)?(?::? No such file|:? not found)"
     r"|No such file or directory: {quoted}$|(?:^|\s){name}(?:: command)?:? (?:executable )?not found"
     r"|Unknown compiler\(s\): \[\['(?:{names})'"
@@ -42,28 +42,28 @@ _REQUIREMENT = re.compile(
 _NO_NETWORK = re.compile(r"Retrying \(Retry\(.*?\)\) after connection broken by '?(\w+)")
 
 
-def find(printed: str) -> tuple[str, str] | None:
-    """Return what a failed build lacked, and what to do about it; None where its output does not tell."""
+def find(text: str) -> tuple[str, str] | None:
+    """Return what a build with this output lacked, and how to get it; None if the output does not show it."""
     for what, packages, programs, other in _KNOWN:
-        patterns = [pattern for pattern in (_program(programs), other) if pattern]
-        if re.search("|".join(patterns), printed, re.MULTILINE):
+        patterns = [pattern for pattern in (_not_found(programs), other) if pattern]
+        if re.search("|".join(patterns), text, re.MULTILINE):
             command = (os.environ.get(VARIABLE) or "apt install {}").replace("{}", packages)
-            return what, f"Debian has it in: {packages}. To add it: {command}"
-    if header := _HEADER.search(printed):
-        remedy = f"It is in a library's development package, which https://packages.debian.org finds by {header[1]}."
-        return f"the header {header[1]}", remedy
-    if requirement := _REQUIREMENT.search(printed):
-        no_network = _NO_NETWORK.search(printed)
+            return what, f"Debian packages that have it: {packages}. To install them: {command}"
+    if header := _HEADER.search(text):
+        hint = f"Find the development package that has it: search for {header[1]} at https://packages.debian.org"
+        return f"the header {header[1]}", hint
+    if requirement := _REQUIREMENT.search(text):
+        no_network = _NO_NETWORK.search(text)
         why = f", because pip does not reach its index ({no_network[1]})" if no_network else ""
-        remedy = "pip gets it from the index that PIP_INDEX_URL or pip.conf names, by default the public one."
-        return f"its build requirement {requirement[1]}{why}", remedy
+        hint = "pip uses the index in PIP_INDEX_URL or pip.conf, by default the public one."
+        return f"its build requirement {requirement[1]}{why}", hint
     return None
 
 
-def _program(programs: tuple[str, ...]) -> str:
+def _not_found(programs: tuple[str, ...]) -> str:
     if not programs:
         return ""
     names = "|".join(map(re.escape, programs))
     name = rf"(?:[\w.+-]*-)?(?:{names})(?:-[\d.]+)?"
     quoted = rf"['\"‘“]?(?:/\S*/)?{name}['\"’”]?"
-    return _NOT_THERE.format(names=names, name=name, quoted=quoted)
+    return _NOT_FOUND.format(names=names, name=name, quoted=quoted)

@@ -1,4 +1,4 @@
-"""Is a file fit to be published? What an index would refuse and what `twine check` finds, before a byte is sent."""
+"""Check a file before it is sent: what an index would refuse, and what `twine check` finds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEVER_FLUSHED = 1 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFile:
-    """A distribution on this machine that passed its check. `size` is in bytes; `warnings` are for people."""
+    """A distribution on this machine that passed the check. `size` is in bytes; `warnings` are for the user."""
 
     path: Path
     dist: Dist
@@ -39,7 +39,7 @@ class LocalFile:
 
 
 def check(path: Path) -> LocalFile:
-    """Read the file at `path`; InvalidDistribution says why it is not one to publish."""
+    """Read and check the file at `path`; raise InvalidDistribution if it can't be published."""
     try:
         dist = distribution.inspect(path, path.name)
         with path.open("rb") as file:
@@ -50,11 +50,8 @@ def check(path: Path) -> LocalFile:
     return LocalFile(path=path, dist=dist, sha256=sha256, size=size, warnings=_twine_check(path))
 
 
-def require_leave(file: LocalFile, host: str) -> None:
-    """PpmError where `file` is private by its classifiers, and `host` is the public index's: it must not leave.
-
-    The classifier `Private :: Do Not Upload` is there for that, and says nothing of an index of one's own.
-    """
+def require_uploadable(file: LocalFile, host: str) -> None:
+    """Raise PpmError if `host` is the public index and `file` has a classifier like `Private :: Do Not Upload`."""
     classifiers = distribution.core_metadata(file.dist.metadata).get("classifiers", [])
     private = next((name for name in classifiers if name.startswith("Private ::")), None)
     if private is None:
@@ -70,7 +67,7 @@ def require_leave(file: LocalFile, host: str) -> None:
 
 
 def _twine_check(path: Path) -> tuple[str, ...]:
-    """What `twine check` warns of; InvalidDistribution for what it does not let pass."""
+    """Return the warnings of `twine check`; raise InvalidDistribution for its errors."""
     from twine.commands import check as command
     from twine.exceptions import TwineException
 
@@ -79,13 +76,13 @@ def _twine_check(path: Path) -> tuple[str, ...]:
             has_failed = command.check([str(path)])
         except TwineException as exc:
             raise InvalidDistribution(f"{path.name}: {distribution.one_line(exc)}.") from exc
-    errors = [record for record in records if record.levelno >= logging.ERROR]
     if has_failed:
-        # its first line is a sentence about another index, what is wrong follows
-        what = "; ".join(" ".join(record.getMessage().splitlines()[1:]) for record in errors)
+        # The first line is about the public index; the reason follows.
+        errors = (record.getMessage() for record in records if record.levelno >= logging.ERROR)
+        reason = "; ".join(" ".join(error.splitlines()[1:]) for error in errors)
         raise InvalidDistribution(
-            f"{path.name}: its description can't be rendered: {distribution.one_line(what)}.",
-            hint="Mend the README, or say in the metadata what it is: text/markdown, text/x-rst, text/plain.",
+            f"{path.name}: its description can't be rendered: {distribution.one_line(reason)}.",
+            hint="Repair the README, or name its format in the metadata: text/markdown, text/x-rst or text/plain.",
         )
     return tuple(
         f"{path.name}: {distribution.one_line(record.getMessage())}."
@@ -96,7 +93,7 @@ def _twine_check(path: Path) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _records_of(name: str) -> Iterator[list[logging.LogRecord]]:
-    """What is logged under `name` during the block, instead of being printed."""
+    """Yield the list of records that the logger `name` gets; none of them is printed."""
     handler = BufferingHandler(_NEVER_FLUSHED)
     logger = logging.getLogger(name)
     propagate, logger.propagate = logger.propagate, False

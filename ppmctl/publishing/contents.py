@@ -1,6 +1,6 @@
-"""What is packed in a wheel or sdist: no secret, no cache, nothing that git does not track; nothing left out.
+"""Look at what is packed in a wheel or sdist: secrets, caches, untracked files, missing modules.
 
-Nothing is unpacked, and of each member no more is read than its beginning.
+Nothing is unpacked, and only the beginning of each member is read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ppmctl.errors import PpmError, some
 from ppmctl.publishing import secret_patterns
 from ppmctl.publishing.git import Tracking
 
-READ = 1 << 20  # bytes of each member; secrets stand in small files
-BIG = 10 << 20  # bytes; of a file that git does not track
-HUGE = 100 << 20  # of any file
-_LISTED = 20  # in a refusal
+READ = 1 << 20  # bytes of each member; secrets are in small files
+BIG = 10 << 20  # bytes, of a file that git does not track
+HUGE = 100 << 20  # bytes, of any file
+_LISTED = 20  # members in an error
 _EXECUTABLE = 0o111
 
-# Made by a build, and so in no repository; what is compiled is also large by right.
+# Files that builds make, so they are not in the repository. Compiled files may also be large.
 _COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".lib", ".exe")
 _GENERATED = re.compile(
     r"(.*/)?(_*version_*\.(py|txt)|PKG-INFO|setup\.cfg|[^/]*_pb2(_grpc)?\.pyi?|[^/]*\.(c|cpp|mo|so|pyd|dll|dylib))"
@@ -36,8 +36,8 @@ _GENERATED = re.compile(
 _NO_MODULES = frozenset(("tests", "test", "testing", "docs", "doc", "examples", "benchmarks", "scripts"))
 _ROOTS = ("", "src/", "lib/", "python/")
 
-# Where a build backend is told what to leave out, by how its name starts.
-_LEAVE_OUT = (
+# The setting of each build backend that excludes files, by the start of the backend's name.
+_EXCLUDE = (
     ("setuptools", "`exclude` in MANIFEST.in, or [tool.setuptools.exclude-package-data] in pyproject.toml"),
     ("hatchling", "`exclude` in [tool.hatch.build] of pyproject.toml"),
     ("flit", "`exclude` in [tool.flit.sdist] of pyproject.toml for sdists; for wheels, outside of the package"),
@@ -49,7 +49,7 @@ _LEAVE_OUT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A file in an archive: its name there, its size in bytes, and how it begins."""
+    """A file in an archive: its name in the archive, its size in bytes, and its beginning."""
 
     name: str
     size: int
@@ -57,33 +57,30 @@ class Member:
 
     @property
     def text(self) -> bytes:
-        """Its beginning, if it is a text; else nothing."""
+        """Return its beginning if it is a text file, else nothing."""
         return b"" if b"\0" in self.head[:8192] else self.head
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """`refused`: what must not be published, as "member: what it is". `warnings` are for people."""
+    """What must not be published (`refused`, as "member: reason"), and warnings for the user."""
 
     refused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 def members(path: Path) -> Iterator[Member]:
-    """Yield the files in the archive at `path`, in its order. InvalidDistribution where it can't be read."""
+    """Yield the files in the archive at `path`, in its order; raise InvalidDistribution if it can't be read."""
     try:
-        for name, size, _form, content in opened(path):
+        for name, size, _form, content in open_members(path):
             if content is not None:
                 yield Member(name=name, size=size, head=content.read(READ))
     except archive.UNREADABLE as exc:
         raise InvalidDistribution(f"{path.name} is not a readable archive: {one_line(exc)}.") from exc
 
 
-def opened(path: Path) -> Iterator[tuple[str, int, object, IO[bytes] | None]]:
-    """Yield each member of an archive that is no folder: name, size, form and content, which a link has not.
-
-    The form says whether it is executable, and what it links to. archives.UNREADABLE.
-    """
+def open_members(path: Path) -> Iterator[tuple[str, int, object, IO[bytes] | None]]:
+    """Yield each member that is not a folder: name, size, form (executable, link to), content (None for a link)."""
     if path.name.endswith(".tar.gz"):
         with tarfile.open(path, "r|gz") as tar:
             for item in tar:
@@ -106,29 +103,28 @@ def examine(
     allowed: Sequence[str] = (),
     is_own: bool = True,
 ) -> Findings:
-    """What is wrong with what is packed in the distribution `name`.
+    """Return what is wrong with the members of the distribution `name`.
 
-    `tracking` is of the folder that it was built from, None where git knows nothing of that. What matches a glob of
-    `allowed` is right, whatever it is. Of what is not one's `own`, and can't be built better, caches are no more than
-    named.
+    `tracking` is of the folder that it was built from, None without git. Members that match a glob of `allowed` are
+    not reported. In a distribution that was not built here (`is_own`) caches are only a warning.
     """
     refused: list[str] = []
     warnings: list[str] = []
     names: dict[str, int] = {}
-    litter = []
+    leftovers = []
     for member in packed:
         names[member.name] = member.size
         if _matches(member.name, allowed):
             continue
-        if what := _secret(member):
-            refused.append(f"{member.name}: {what}")
-        elif what := secret_patterns.litter(member.name):
+        if secret := _secret(member):
+            refused.append(f"{member.name}: {secret}")
+        elif leftover := secret_patterns.leftover(member.name):
             if is_own:
-                refused.append(f"{member.name}: {what} is no part of a project")
+                refused.append(f"{member.name}: {leftover} is not part of a project")
             else:
-                litter.append(member.name)
-    if litter:
-        warnings.append(f"{name.filename} has caches in it: {some(map(one_line, litter))}.")
+                leftovers.append(member.name)
+    if leftovers:
+        warnings.append(f"{name.filename} has caches in it: {some(map(one_line, leftovers))}.")
     sizes = {inner: (full, size) for full, size in names.items() if (inner := _inner(full, name)) is not None}
     roots = _roots(sizes, tracking) if name.kind == "wheel" and tracking else ("",)
     untracked = []
@@ -149,36 +145,32 @@ def examine(
     return Findings(refused=tuple(refused), warnings=tuple(warnings))
 
 
-def refusal(found: Iterable[tuple[str, str]], *, backend: str = "") -> PpmError:
-    """The error for what was `found`, pairs of a distribution's filename and "member: what it is"."""
-    found = list(found)
-    lines = [f"{filename}: {one_line(what)}" for filename, what in found[:_LISTED]]
-    if len(found) > _LISTED:
-        lines.append(f"and {len(found) - _LISTED} more")
-    member = shlex.quote(escape(found[0][1].partition(": ")[0]))
-    place = next((where for start, where in _LEAVE_OUT if backend.startswith(start)), "the build backend's settings")
+def refusal(refused: Sequence[tuple[str, str]], *, backend: str = "") -> PpmError:
+    """Return the error for members that must not be published: pairs of filename and "member: reason"."""
+    lines = [f"{filename}: {one_line(reason)}" for filename, reason in refused[:_LISTED]]
+    if len(refused) > _LISTED:
+        lines.append(f"and {len(refused) - _LISTED} more")
+    member = shlex.quote(escape(refused[0][1].partition(": ")[0]))
+    setting = next((text for start, text in _EXCLUDE if backend.startswith(start)), "the build backend's settings")
     return PpmError(
-        "What is packed must not be published:\n    " + "\n    ".join(lines),
-        hint=f"Nothing was uploaded. Delete it, or leave it out of what is packed: {place}."
-        f" If it is right as it is: --allow-packed {member} (a glob). A secret that others saw is to be replaced.",
+        "These packed files must not be published:\n    " + "\n    ".join(lines),
+        hint=f"Nothing was uploaded. Delete it, or leave it out of the build: {setting}."
+        f" To publish it all the same: --allow-packed {member} (a glob). Replace a secret that others have seen.",
     )
 
 
 def stale(name: Filename, packed: Iterable[Member], folder: Path) -> list[str]:
-    """The Python files of `folder` that the distribution `name` has with other content: it was built before they
-    were changed."""
+    """Return the Python files of `folder` that were changed after the distribution `name` was built."""
     changed = []
     for member in packed:
         inner = _inner(member.name, name)
         if inner is None or not inner.endswith(".py") or _GENERATED.fullmatch(inner) or inner == "setup.py":
             continue
-        for root in _ROOTS if name.kind == "wheel" else ("",):
-            here = folder / f"{root}{inner}"
-            if here.is_file():
-                with here.open("rb") as file:
-                    if file.read(READ) != member.head:
-                        changed.append(f"{root}{inner}")
-                break
+        candidates = (f"{root}{inner}" for root in (_ROOTS if name.kind == "wheel" else ("",)))
+        source = next((path for path in candidates if (folder / path).is_file()), None)
+        if source is not None:
+            with (folder / source).open("rb") as file:
+                changed += [source] if file.read(READ) != member.head else []
     return changed
 
 
@@ -187,7 +179,7 @@ def _secret(member: Member) -> str:
 
 
 def _inner(member: str, name: Filename) -> str | None:
-    """A member's name as it is in the project's folder; None for what a build writes itself."""
+    """Return a member's path in the project's folder; None for what a build writes itself."""
     top, _, rest = member.partition("/")
     if name.kind == "sdist":
         return None if not rest or rest == "PKG-INFO" or ".egg-info/" in rest else rest
@@ -200,17 +192,17 @@ def _inner(member: str, name: Filename) -> str | None:
 
 
 def _roots(inner: Iterable[str], tracking: Tracking) -> tuple[str, ...]:
-    """Where in the project's folder the wheel's modules come from, such as src/."""
+    """Return the folders of the project that the wheel's modules come from, such as src/."""
     wanted = {name for name in inner if "/" in name}
     tops = {name.partition("/")[0] for name in wanted}
-    found = set()
+    roots = {"", "src/"}
     for tracked in tracking.tracked:
         parts = tracked.split("/")
-        for place, part in enumerate(parts[:-1]):
-            if part in tops and "/".join(parts[place:]) in wanted:
-                found.add("".join(f"{folder}/" for folder in parts[:place]))
+        for number, part in enumerate(parts[:-1]):
+            if part in tops and "/".join(parts[number:]) in wanted:
+                roots.add("".join(f"{folder}/" for folder in parts[:number]))
                 break
-    return tuple(sorted({*found, "", "src/"}))
+    return tuple(sorted(roots))
 
 
 def _untracked(inner: str, roots: Sequence[str], tracking: Tracking) -> bool:
@@ -219,9 +211,9 @@ def _untracked(inner: str, roots: Sequence[str], tracking: Tracking) -> bool:
 
 
 def _missing(inner: Iterable[str], roots: Sequence[str], tracking: Tracking) -> list[str]:
-    """The modules that git tracks in packages that the wheel has, and the wheel has not."""
-    there = set(inner)
-    packages = {name.partition("/")[0] for name in there if "/" in name and name.endswith((".py", *_COMPILED))}
+    """Return the tracked modules that are missing from the wheel, in packages that the wheel has."""
+    packed = set(inner)
+    packages = {name.partition("/")[0] for name in packed if "/" in name and name.endswith((".py", *_COMPILED))}
     longest_first = sorted(roots, key=len, reverse=True)
     missing = []
     for tracked in sorted(tracking.tracked):
@@ -230,11 +222,11 @@ def _missing(inner: Iterable[str], roots: Sequence[str], tracking: Tracking) -> 
         names = [tracked.removeprefix(root) for root in longest_first if tracked.startswith(root)]
         name = next((name for name in names if "/" in name and name.partition("/")[0] in packages), "")
         parts = PurePosixPath(name).parts
-        if name and name not in there and not _NO_MODULES & set(parts) and parts[-1] != "conftest.py":
+        if name and name not in packed and not _NO_MODULES & set(parts) and parts[-1] != "conftest.py":
             missing.append(tracked)
     return missing
 
 
 def _matches(member: str, globs: Iterable[str]) -> bool:
-    """Whether a glob means the member: by its whole name, or in an sdist without the folder at its top."""
+    """Return whether a glob matches the member's whole name, or its name below the top folder of an sdist."""
     return any(fnmatchcase(member, glob) or fnmatchcase(member.partition("/")[2], glob) for glob in globs)

@@ -1,4 +1,4 @@
-"""git: what a project's repository says, and the commit and the tag of a release. The only module that runs it."""
+"""Read a project's git repository, and make the commit and the tag of a release. The only module that runs git."""
 
 from __future__ import annotations
 
@@ -11,199 +11,198 @@ from pathlib import Path
 
 from ppmctl.errors import PpmError
 
-# Nothing is packed from there by the way of its own name, and there can be very much of it.
-_ELSEWHERE = (".venv", "venv", "node_modules", ".tox", ".nox", "__pycache__", "*.egg-info")
+# No build packs files from these, and they can have very many.
+_NEVER_PACKED = (".venv", "venv", "node_modules", ".tox", ".nox", "__pycache__", "*.egg-info")
 TIMEOUT = 600  # seconds; a hook may run a project's tests
-_TAIL = 20  # lines of what git, or a hook, said
+_TAIL = 20  # lines of output that an error shows
 
 
-def ask(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None where it fails, or is not there: for what can be done without."""
+def try_run(folder: Path, *arguments: str) -> str | None:
+    """Return the output of a git command; None if it fails or git is not installed."""
     try:
         return _run(folder, arguments)
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def tell(folder: Path, *arguments: str) -> str:
-    """What git prints; PpmError in git's own words, or those of a hook, where it fails."""
+def run(folder: Path, *arguments: str) -> str:
+    """Return the output of a git command; raise PpmError with git's message, or a hook's, if it fails."""
+    command = next(argument for argument in arguments if not argument.startswith("-"))
     try:
         return _run(folder, arguments)
     except subprocess.CalledProcessError as exc:
-        said = os.fsdecode(exc.stderr + exc.stdout).strip().splitlines()[-_TAIL:]
-        lines = "".join(f"\n    {line}" for line in said) or f" exit code {exc.returncode}."
-        raise PpmError(f"git {_verb(arguments)} failed in {folder}:{lines}") from exc
+        text = os.fsdecode(exc.stderr + exc.stdout).strip().splitlines()[-_TAIL:]
+        lines = "".join(f"\n    {line}" for line in text) or f" exit code {exc.returncode}."
+        raise PpmError(f"git {command} failed in {folder}:{lines}") from exc
     except subprocess.TimeoutExpired as exc:
-        raise PpmError(f"git {_verb(arguments)} was not done after {TIMEOUT // 60} minutes in {folder}.") from exc
+        raise PpmError(f"git {command} did not finish within {TIMEOUT // 60} minutes in {folder}.") from exc
     except OSError as exc:
         raise PpmError(f"git can't be run: {exc.strerror}.", hint="Install git: apt-get install git") from exc
 
 
-def _verb(arguments: tuple[str, ...]) -> str:
-    return next(argument for argument in arguments if not argument.startswith("-"))
-
-
-def _run(folder: Path, arguments: tuple[str, ...]) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        check=True,
-        timeout=TIMEOUT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-    )
+def _run(folder: Path, arguments: Sequence[str]) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, check=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, capture_output=True)
     return os.fsdecode(done.stdout).rstrip("\n")
+
+
+def names(output: str | None) -> list[str]:
+    """Return the names in the output of a git command with -z; none for None."""
+    return [name for name in (output or "").split("\0") if name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A commit: its id, its first parent's id and the first line of its message; "" for what it does not have."""
+
+    id: str = ""
+    parent: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """The git repository that `folder`, a project's, is a part of. Nothing here pushes."""
+    """The git repository of a project. Nothing here pushes.
+
+    `prefix` is the project's folder relative to the repository's top, ending with a slash; "" for the top.
+    """
 
     folder: Path
+    prefix: str
+
+    def _try(self, *arguments: str) -> str:
+        return try_run(self.folder, *arguments) or ""
+
+    def last_commit(self) -> Commit:
+        """Return the current commit; an empty one before the first."""
+        text = self._try("log", "-1", "--no-show-signature", "--format=%H %P%n%s")
+        ids, _, subject = text.partition("\n")
+        own, parent, *_ = (*ids.split(), "", "")
+        return Commit(id=own, parent=parent, subject=subject)
 
     @property
     def head(self) -> str:
-        """The commit that is checked out; "" before the first."""
-        return ask(self.folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") or ""
-
-    @property
-    def parent(self) -> str:
-        """The commit before the one that is checked out; "" where there is none."""
-        return ask(self.folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}^") or ""
+        """Return the id of the current commit; "" before the first."""
+        return self.last_commit().id
 
     @property
     def branch(self) -> str:
-        """The branch that is checked out; "" where HEAD is detached."""
-        return ask(self.folder, "symbolic-ref", "--quiet", "--short", "HEAD") or ""
+        """Return the current branch; "" if HEAD is detached."""
+        return self._try("symbolic-ref", "--quiet", "--short", "HEAD")
 
     @property
     def is_shallow(self) -> bool:
-        """Whether it is a clone that lacks the older commits, and with them their tags."""
-        return ask(self.folder, "rev-parse", "--is-shallow-repository") == "true"
+        """Return whether this is a clone without older commits and their tags."""
+        return self._try("rev-parse", "--is-shallow-repository") == "true"
 
-    @cached_property
-    def prefix(self) -> str:
-        """The project's folder below the top of the repository, with a slash at its end; "" where it is the top."""
-        return ask(self.folder, "rev-parse", "--show-prefix") or ""
-
-    @property
-    def subject(self) -> str:
-        """The first line of the message of the commit that is checked out."""
-        return ask(self.folder, "log", "-1", "--format=%s") or ""
-
-    def private(self, name: str) -> Path:
-        """A path in the repository's own folder (a worktree's in its own), where nothing is ever committed."""
-        return self.folder / tell(self.folder, "rev-parse", "--git-path", name)
+    def private_path(self, name: str) -> Path:
+        """Return a path in .git (a worktree's own), where nothing is ever committed."""
+        return self.folder / run(self.folder, "rev-parse", "--git-path", name)
 
     def changed(self, files: Sequence[Path] = ()) -> list[Path]:
-        """The files of the project, or of `files`, that are not as committed; ignored ones are not among them."""
+        """Return the files of the project, or of `files`, that differ from the commit, without ignored ones."""
         form = ("--literal-pathspecs", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--")
-        listed = tell(self.folder, *form, *(str(path) for path in files or (".",)))
-        return sorted(self._top / entry[3:] for entry in _split(listed))
+        listed = run(self.folder, *form, *(str(path) for path in files or (".",)))
+        return sorted(self._top / entry[3:] for entry in names(listed))
 
     @cached_property
     def _top(self) -> Path:
-        return Path(tell(self.folder, "rev-parse", "--show-toplevel"))
+        return Path(run(self.folder, "rev-parse", "--show-toplevel"))
 
     def files(self) -> list[Path]:
-        """The files of the project that git tracks."""
-        listed = tell(self.folder, "ls-files", "-z", "--", ".")
-        return [self.folder / name for name in _split(listed)]
+        """Return the files of the project that git tracks."""
+        return [self.folder / name for name in names(run(self.folder, "ls-files", "-z", "--", "."))]
 
-    def unidentified(self) -> str:
-        """Why git would not know who commits; "" where it does."""
+    def identity_error(self) -> str:
+        """Return why git has no name or address for a commit; "" if it has both."""
         try:
-            tell(self.folder, "var", "GIT_AUTHOR_IDENT")
-            tell(self.folder, "var", "GIT_COMMITTER_IDENT")
+            run(self.folder, "var", "GIT_AUTHOR_IDENT")
+            run(self.folder, "var", "GIT_COMMITTER_IDENT")
         except PpmError as exc:
             return exc.message
         return ""
 
-    def untracked(self, files: Iterable[Path]) -> list[Path]:
-        """Those of `files` that git does not track."""
+    def untracked(self, files: Sequence[Path]) -> list[Path]:
+        """Return those of `files` that git does not track."""
         form = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--")
-        return [path for path in files if ask(self.folder, *form, str(path)) is None]
+        if not files or try_run(self.folder, *form, *map(str, files)) is not None:
+            return []
+        return [path for path in files if try_run(self.folder, *form, str(path)) is None]
 
     def last_tag(self) -> str:
-        """The newest tag with a number in it that the commit that is checked out descends from; "" without one."""
-        return ask(self.folder, "describe", "--tags", "--abbrev=0", "--match=*[0-9]*") or ""
+        """Return the newest tag with a number in it among the current commit's ancestors; "" without one."""
+        return self._try("describe", "--tags", "--abbrev=0", "--match=*[0-9]*")
 
     def tags(self) -> list[str]:
-        """The names of all tags, the newest first."""
+        """Return the names of all tags, newest first."""
         form = "--format=%(refname:strip=2)"
-        return (ask(self.folder, "for-each-ref", "refs/tags", "--sort=-creatordate", form) or "").splitlines()
+        return self._try("for-each-ref", "refs/tags", "--sort=-creatordate", form).splitlines()
 
-    def tagged(self, tag: str) -> str:
-        """The commit that a tag stands for; "" where there is no such tag."""
-        return ask(self.folder, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}") or ""
+    def tag_commit(self, tag: str) -> str:
+        """Return the id of the commit that a tag points to; "" if there is no such tag."""
+        return self._try("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
 
     def commit(self, files: Iterable[Path], message: str) -> None:
-        """Commit `files` alone, if they are not as committed; hooks and signatures are as the repository has them."""
-        names = [str(path) for path in files]
-        if names and tell(self.folder, "--literal-pathspecs", "status", "--porcelain", "--", *names):
-            tell(self.folder, "--literal-pathspecs", "commit", "--quiet", f"--message={message}", "--", *names)
+        """Commit only `files`, if they differ from the commit. Hooks run, and git signs if it is configured to."""
+        paths = [str(path) for path in files]
+        if paths and run(self.folder, "--literal-pathspecs", "status", "--porcelain", "--", *paths):
+            run(self.folder, "--literal-pathspecs", "commit", "--quiet", f"--message={message}", "--", *paths)
 
     def tag(self, tag: str, message: str) -> None:
-        """Tag the commit that is checked out, with an annotated tag."""
-        tell(self.folder, "tag", "--annotate", f"--message={message}", tag)
+        """Make an annotated tag at the current commit."""
+        run(self.folder, "tag", "--annotate", f"--message={message}", tag)
 
-    def untag(self, tag: str) -> None:
-        """Take the tag back."""
-        tell(self.folder, "tag", "--delete", tag)
+    def delete_tag(self, tag: str) -> None:
+        """Delete a tag."""
+        run(self.folder, "tag", "--delete", tag)
 
-    def uncommit(self, to: str) -> None:
-        """Let the branch stand at the commit `to` again; the files stay as they are, and nothing is staged."""
-        tell(self.folder, "reset", "--quiet", "--mixed", to)
+    def reset_to(self, commit: str) -> None:
+        """Move the branch back to a commit, with nothing staged; files stay as they are."""
+        run(self.folder, "reset", "--quiet", "--mixed", commit)
 
     def remote(self) -> str:
-        """Where the branch is pushed to; "" where the repository has no remote."""
-        remotes = (ask(self.folder, "remote") or "").splitlines()
-        own = ask(self.folder, "config", f"branch.{self.branch}.remote") or "origin"
+        """Return the remote that the branch is pushed to; "" if the repository has none."""
+        remotes = self._try("remote").splitlines()
+        own = self._try("config", f"branch.{self.branch}.remote") or "origin"
         return own if own in remotes else next(iter(remotes), "")
 
 
-def checkout(folder: Path) -> Path | None:
-    """The top of the git checkout that `folder` is in, if it is in one. A home that is one is not meant."""
+def find_checkout(folder: Path) -> Path | None:
+    """Return the top of the git checkout of `folder`; None without one, or if it is the home folder or above."""
     homes = {Path.home(), *Path.home().parents}
-    for place in (folder, *folder.parents):
-        if place != folder and place in homes:
+    for path in (folder, *folder.parents):
+        if path != folder and path in homes:
             break
-        if (place / ".git").exists():
-            return place
+        if (path / ".git").exists():
+            return path
     return None
 
 
-def repository(folder: Path) -> Repository | None:
-    """The repository that `folder`, an absolute path, is a part of; None without one, or where it ignores the folder.
+def find_repository(folder: Path) -> Repository | None:
+    """Return the repository of `folder`, an absolute path; None without one, or if it ignores the folder.
 
-    PpmError where there is one that git will not touch (another user's), in its words.
+    Raise PpmError if git refuses to use it, because it belongs to another user.
     """
-    if checkout(folder) is None:
+    if find_checkout(folder) is None:
         return None
-    repository = Repository(folder=folder)
-    tell(folder, "rev-parse", "--is-inside-work-tree")
-    return None if ask(folder, "check-ignore", "--quiet", ".") is not None else repository
+    _, _, prefix = run(folder, "rev-parse", "--is-inside-work-tree", "--show-prefix").partition("\n")
+    is_ignored = try_run(folder, "check-ignore", "--quiet", ".") is not None
+    return None if is_ignored else Repository(folder=folder, prefix=prefix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """The files of a folder that git tracks, and those that it does not, ignored ones too.
-
-    Names are relative to the folder, with `/`.
-    """
+    """Names of the files in a folder that git tracks, and of all others, ignored ones too. Relative, with `/`."""
 
     tracked: frozenset[str]
     others: frozenset[str]
 
 
 def tracking(project: Path) -> Tracking | None:
-    """Return what git tracks of the folder `project`; None where it is in no repository, or git tracks none of it."""
-    tracked = ask(project, "ls-files", "-z", "--recurse-submodules")
+    """Return what git tracks in the folder `project`; None without a repository, or if it tracks nothing there."""
+    tracked = names(try_run(project, "ls-files", "-z", "--recurse-submodules"))
     if not tracked:
         return None
-    left = [part for name in _ELSEWHERE for part in ("--exclude", name)]
-    others = ask(project, "ls-files", "-z", "--others", *left) or ""
-    return Tracking(tracked=frozenset(_split(tracked)), others=frozenset(_split(others)))
-
-
-def _split(listed: str) -> list[str]:
-    return [name for name in listed.split("\0") if name]
+    excluded = [part for name in _NEVER_PACKED for part in ("--exclude", name)]
+    others = names(try_run(project, "ls-files", "-z", "--others", *excluded))
+    return Tracking(tracked=frozenset(tracked), others=frozenset(others))

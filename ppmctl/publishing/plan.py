@@ -1,4 +1,4 @@
-"""What publishing does with each file: planned by the index's pages, then carried out until the index shows it."""
+"""Compare files with the index's pages, and upload them until the index shows each file."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError, Unreachable
 from ppmctl.publishing.check import LocalFile
 
-# How long an index may take to show what it has accepted. Ours shows it at once, one with a cache does not.
-LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look
+# Seconds before each look for an uploaded file. A ppm index shows it at once, one with a cache does not.
+LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+# What to do about a refused upload, by HTTP status.
+_HINTS = {
+    **dict.fromkeys((404, 405), "Does the index take uploads at {url}? A section in ~/.pypirc can name another URL."),
+    409: "A published file never changes, and a removed one never comes back: raise the version and publish that.",
+    413: "Raise the limit: ppmctl serve --max-upload-size. A proxy in front has a limit of its own.",
+}
 
 State = Literal["new", "same", "conflict", "published"]
-# Posts a file and returns the answer; Unreachable.
-Sender = Callable[[LocalFile], Answer]
+Sender = Callable[[LocalFile], Answer]  # posts a file; raises Unreachable
 
 
 class Lister(Protocol):
-    """What is asked for a project's page; None where the index does not have it."""
+    """An index that returns the page of a project; None if it does not have the project."""
 
     def project(self, name: str) -> ProjectPage | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What is to be done with a file, or was done: upload it (new, published), nothing (same), or stop (conflict).
+    """What to do with a file, or what was done: new (upload it), published, same (nothing to do), conflict (stop).
 
-    `listed` is the file of that name in the index, None where it has none.
+    `listed` is the file of that name in the index, None without one.
     """
 
     file: LocalFile
@@ -41,24 +47,24 @@ class Step:
 
     @property
     def url(self) -> str:
-        """That of the file in the index, "" where it has none yet."""
+        """Return the URL of the file in the index; "" without one."""
         return self.listed.url if self.listed is not None else ""
 
     @property
     def sha256(self) -> str:
-        """That of the file here; of one that is the same, of the one in the index: it may have been built again."""
+        """Return the sha256 of the local file; if it is the same, of the file in the index: a rebuilt one differs."""
         return (self.state == "same" and self.listed and self.listed.sha256) or self.file.sha256
 
     @property
     def size(self) -> int:
-        """That of the same file, in bytes."""
-        there = self.listed.size if self.state == "same" and self.listed is not None else None
-        return self.file.size if there is None else there
+        """Return the size of the same file as for `sha256`, in bytes."""
+        listed = self.listed.size if self.state == "same" and self.listed is not None else None
+        return self.file.size if listed is None else listed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The files in the order in which they will be published."""
+    """The files in the order in which they are published."""
 
     steps: tuple[Step, ...]
 
@@ -72,11 +78,10 @@ class Plan:
 
 
 def compare(files: Iterable[LocalFile], index: Lister, *, patience: Callable[[], Patience] = Patience) -> Plan:
-    """Read the index's pages of the projects that `files` are of, and plan.
+    """Read the index's pages of the projects of `files`, and return the plan.
 
-    Wheels go first, as with twine: whoever looks between two uploads finds a wheel or not yet the version,
-    and never only an sdist to build. Within that the order is that of the names. An index that says "not now" is
-    waited for. One that does not answer at all is not: its URL may be wrong.
+    Wheels go first, as with twine, so that installers never find only an sdist, which they would build. An index that
+    answers "not now" is asked again. One that does not answer is not: its URL may be wrong.
     """
     ordered = sorted(files, key=lambda file: (file.dist.name.kind == "sdist", file.filename))
     names = sorted({file.project for file in ordered})
@@ -103,22 +108,20 @@ def carry_out(
     patience: Callable[[], Patience] = Patience,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Step]:
-    """Upload what is new, file by file, and yield each step once the index shows its file.
+    """Upload the new files one by one, and yield each step once the index shows its file.
 
-    Trouble that passes is sat out, with a `patience` for each thing that is tried.
-
-    PpmError before the first byte if the plan has a conflict. On a later failure the message says how many
-    files are done; what was yielded is published and stays.
+    Each attempt has its own `patience`. Raise PpmError for a conflict before anything is sent. A later error says how
+    many files are done; files of yielded steps stay in the index.
     """
     if plan.conflicts:
         lines = "".join(
-            f"\n    {step.file.filename}: here sha256 {step.file.sha256}, there {_listed_sha256(step)}"
+            f"\n    {step.file.filename}: here sha256 {step.file.sha256}, in the index {_listed_sha256(step)}"
             for step in plan.conflicts
         )
         raise PpmError(
             f"The index has files of the same names with other content:{lines}",
-            hint="Nothing was uploaded. A published file never changes: raise the version and publish that. If it is"
-            " the same source, and its build is never twice the same: publish the files of the first build.",
+            hint="Nothing was uploaded. A published file never changes: raise the version and publish that. If the"
+            " source is the same, but each build of it differs: publish the files of the first build.",
         )
     for number, step in enumerate(plan.steps):
         if step.listed is not None:
@@ -129,13 +132,13 @@ def carry_out(
             yield replace(_confirmed(step.file, index, patience, sleep), state=state)
         except PpmError as exc:
             done = f"{number} of {len(plan.steps)} files are in the index."
-            hint = exc.hint or "Run the same again: it goes on with what is missing."
+            hint = exc.hint or "Run the same command again: it uploads what is missing."
             raise type(exc)(f"{exc.message} {done}", hint=hint) from exc
 
 
 def _upload(file: LocalFile, index: Lister, send: Sender, patience: Callable[[], Patience]) -> State:
-    """Send `file`, again where that may help; "same" where it turns out that somebody else has published it."""
-    own, again = patience(), False
+    """Send `file`, again if that may help; return "same" if another user has published it in the meantime."""
+    own, is_repeated = patience(), False
     while True:
         retry_after = ""
         try:
@@ -146,26 +149,26 @@ def _upload(file: LocalFile, index: Lister, send: Sender, patience: Callable[[],
             if 200 <= answer.status < 300:
                 return "published"
             failure, retry_after = _failure(file, answer), answer.retry_after
-            if answer.status in (400, 409) and _looked_up(file, index, patience).state == "same":
-                # Somebody else sent the same file meanwhile; or an attempt of ours arrived, and its answer was lost.
-                return "published" if again else "same"
+            if answer.status in (400, 409) and _look(file, index, patience).state == "same":
+                # An earlier attempt arrived and its answer was lost, or another user sent the same file.
+                return "published" if is_repeated else "same"
             if answer.status not in PASSING:
                 raise failure
         if not own.wait(failure, retry_after=retry_after):
             raise failure
-        again = True
+        is_repeated = True
 
 
 def _confirmed(
     file: LocalFile, index: Lister, patience: Callable[[], Patience], sleep: Callable[[float], None]
 ) -> Step:
-    """Return the step of `file` once the index has it with its sha256."""
+    """Return the step of `file` once the index has it with its sha256; raise PpmError if that does not happen."""
     why = f"It is not in the index after {sum(LOOKS):.0f} seconds."
     for wait in LOOKS:
         if wait:
             sleep(wait)
         try:
-            step = _looked_up(file, index, patience)
+            step = _look(file, index, patience)
         except Unreachable as exc:
             why = exc.message
             break
@@ -175,14 +178,14 @@ def _confirmed(
             raise PpmError(
                 f"{file.filename} was accepted, but the index shows it with sha256 {_listed_sha256(step)},"
                 f" not {file.sha256}.",
-                hint="Do not install it. The index's audit.jsonl says who published what.",
+                hint="Do not install it. The index's audit.jsonl records who published what.",
             )
     raise PpmError(
-        f"{file.filename} was accepted, but not seen in the index: {why}", hint="Run the same again to look."
+        f"{file.filename} was accepted, but not seen in the index: {why}", hint="Run the same command again to check."
     )
 
 
-def _looked_up(file: LocalFile, index: Lister, patience: Callable[[], Patience]) -> Step:
+def _look(file: LocalFile, index: Lister, patience: Callable[[], Patience]) -> Step:
     return _step(file, patience().sit_out(lambda: index.project(file.project), Unreachable))
 
 
@@ -190,13 +193,7 @@ def _failure(file: LocalFile, answer: Answer) -> PpmError:
     if answer.location:
         return PpmError(
             f"{file.filename}: the index redirects uploads from {answer.url} to {answer.location}.",
-            hint="Give the URL of the index as it is now to --index.",
+            hint="Give the index's new URL to --index.",
         )
-    hint = ""
-    if answer.status in (404, 405):
-        hint = f"Does the index take uploads at {answer.url}? A section in ~/.pypirc can name another URL."
-    elif answer.status == 409:
-        hint = "A published file never changes, and a removed one never comes back: raise the version, publish that."
-    elif answer.status == 413:
-        hint = "ppmctl serve --max-upload-size raises it; a proxy in front has a limit of its own."
+    hint = _HINTS.get(answer.status, "").format(url=answer.url)
     return PpmError(f"{file.filename} was refused ({answer.status}): {answer.says}.", hint=hint)

@@ -1,7 +1,7 @@
-"""A publish, from files on this machine to an index that shows them with the same sha256.
+"""Publish files or source trees to an index, and check that it shows them with the same sha256.
 
-files → check → compare with the index → plan (new, same, conflict) → upload → seen in the index. A conflict
-stops it before the first byte; when it broke off, the same call again finds "same" and goes on with the rest.
+build → check → compare with the index → plan (new, same, conflict) → upload → look in the index. A conflict stops it
+before anything is sent. The same call can be repeated: files that are in the index are "same".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ppmctl.client.simple_api import Index
 from ppmctl.distributions.distribution import normalise
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import project_version, release_flow, same_content, upload
-from ppmctl.publishing.check import LocalFile, require_leave
+from ppmctl.publishing.check import LocalFile, require_uploadable
 from ppmctl.publishing.plan import Plan, Step, carry_out, compare
 from ppmctl.publishing.release_flow import Release
 from ppmctl.publishing.release_state import Wanted
@@ -31,11 +31,10 @@ from ppmctl.publishing.workspace import Workspace, workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be published, where, as whom, and how.
+    """What to publish (source trees and files), to which index, and how.
 
-    `paths` are source trees and files. With `dry_run` nothing is sent. `clean`, `skip_build` and `allowed` are those
-    of a Workspace. With `release` it is a release of the one project that is named. `authorities` is a file of those
-    to trust instead of others.
+    `clean`, `skip_build` and `allowed` are those of a Workspace. `release` makes a release of the one project that is
+    named. `authorities` is a file of certificate authorities to trust instead of the default ones.
     """
 
     paths: tuple[Path, ...]
@@ -51,10 +50,7 @@ class Request:
 
 @dataclass(kw_only=True)
 class Report:
-    """What is known so far of a publish, also of one that failed: the plan, and what was done of it.
-
-    `release` is the release around it; `push` the command that pushes that, once it is done.
-    """
+    """What is known of a publish, also if it failed. `push` is the command that pushes a finished release."""
 
     plan: Plan | None = None
     outcomes: list[Step] = field(default_factory=list)
@@ -62,20 +58,22 @@ class Report:
     push: str | None = None
 
 
-# Is told the plan before the first byte of something new is sent; raises to stop.
+# Gets the plan before a new file is sent; raises to stop.
 Agree = Callable[[Plan], None]
 
 
 def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: None) -> Iterator[Step]:
-    """Publish what is asked for; each outcome as it comes. `report` has them all, also when it fails.
+    """Publish a request, yield each outcome, and collect them in `report`; of a dry run yield the plan.
 
-    Of a dry run the outcomes are the plan. CredentialError; UsageError for the paths; PpmError for everything else,
-    and then the same call goes on with what is missing. What a release changes in the project is put back where it
-    fails before the first byte was sent.
+    Raise CredentialError; UsageError for the paths; PpmError for other failures. The same call then continues, and if
+    nothing was sent yet, a release's changes in the project are undone.
     """
-    how = {"clean": request.clean, "skip_build": request.skip_build, "allowed": request.allowed}
-    address = request.address
-    with workspace(**how) as work, Transport(request.credential, address.base, ca=request.authorities) as transport:
+    address, is_dry = request.address, request.dry_run
+    options = {"clean": request.clean, "skip_build": request.skip_build, "allowed": request.allowed}
+    with (
+        workspace(**options) as work,
+        Transport(request.credential, address.base, ca=request.authorities) as transport,
+    ):
         _introduce(request)
         index = Index(address, transport)
         release = report.release = _begin(request, index)
@@ -90,34 +88,33 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
             return answer if answer.status in PASSING else transport.checked(answer)
 
         try:
-            if release is not None and request.dry_run:
+            if release is not None and is_dry:
                 work.prepare = release.applied_to
             elif release is not None:
                 release.apply()
             files = _files(request, work, release)
-            report.plan = plan = same_content.settle(compare(files, index), Source(transport))
+            report.plan = plan = same_content.accept_rebuilt(compare(files, index), Source(transport))
             if plan.new:
                 identity.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
-            if plan.new and not plan.conflicts and not request.dry_run:
+            if plan.new and not plan.conflicts and not is_dry:
                 agree(plan)
                 if release is not None:
                     release.keep([step.file.path for step in plan.steps])
-            for step in plan.steps if request.dry_run else carry_out(plan, index, send):
+            for step in plan.steps if is_dry else carry_out(plan, index, send):
                 report.outcomes.append(step)
                 yield step
-            if release is not None and not request.dry_run:
+            if release is not None and not is_dry:
                 may_have_arrived = True
                 report.push = release.finish()
         except BaseException:
-            if release is not None and not request.dry_run and not may_have_arrived:
+            if release is not None and not is_dry and not may_have_arrived:
                 release.undo()
-            # a release has kept its files already
-            work.keep = may_have_arrived and release is None
+            work.keep = may_have_arrived and release is None  # a release stores its files itself
             raise
 
 
 def _begin(request: Request, index: Index) -> Release | None:
-    """Return the release that is asked for, after a look at what the index has of the project; None without one."""
+    """Return the release to make, planned with the project's versions in the index; None without one."""
     wanted = request.release
     if wanted is None:
         return None
@@ -130,7 +127,7 @@ def _begin(request: Request, index: Index) -> Release | None:
     folder = request.paths[0].resolve()
     if not request.dry_run and not os.access(folder, os.W_OK):
         raise UsageError(
-            f"{folder} can't be written to from here, and a release changes and commits it.",
+            f"{folder} is not writable here, and a release changes and commits files in it.",
             hint="Make the release where the project is checked out; or raise the version and commit there, and"
             " publish from here without --bump, --changelog and --tag.",
         )
@@ -139,32 +136,31 @@ def _begin(request: Request, index: Index) -> Release | None:
     page = Patience().sit_out(lambda: index.project(name)) if name else None
     releases = page.releases if page is not None else ()
     release = release_flow.plan(project, wanted, releases[0].version if releases else None)
-    for line in (*release.warnings, *release.summary(), release.diff()):
-        if line:
-            events.note(line)
+    for line in filter(None, (*release.warnings, *release.summary(), release.diff())):
+        events.note(line)
     return release
 
 
 def _files(request: Request, work: Workspace, release: Release | None) -> tuple[LocalFile, ...]:
-    """Return what is to be published, built and checked. PpmError where it is not of the version that is released."""
+    """Return the built and checked files; raise PpmError if their version is not that of the release."""
     files = work.collect(release.built if release is not None and release.built else request.paths)
     for file in files:
         for warning in file.warnings:
             events.note(warning)
-        require_leave(file, request.address.host)
+        require_uploadable(file, request.address.host)
         if release is not None and file.dist.name.version != release.state.new:
             raise PpmError(
-                f"{file.filename} is what was built, and {release.state.new} is to be released.",
-                hint="Nothing was uploaded. Where does the build have its version from?",
+                f"The build made {file.filename}, but {release.state.new} is to be released.",
+                hint="Nothing was uploaded. Check where the build takes its version from.",
             )
     return files
 
 
 def _introduce(request: Request) -> None:
     address, credential = request.address, request.credential
-    who = f"as {credential.username} (from {credential.source})" if credential else "without a credential"
+    user = f"as {credential.username} (from {credential.source})" if credential else "without a credential"
     if credential is None and address.section is None and address.others:
-        who += f" (~/.pypirc is about other indexes; by its sections' names: --index {' or '.join(address.others)})"
-    events.note(f"{'Comparing with' if request.dry_run else 'Publishing to'} {address.base} {who}")
+        user += f" (~/.pypirc is about other indexes; by its sections' names: --index {' or '.join(address.others)})"
+    events.note(f"{'Comparing with' if request.dry_run else 'Publishing to'} {address.base} {user}")
     if credential and address.is_overheard:
-        events.note("Warning: this is plain HTTP; whoever listens on the way can read the credential.")
+        events.note("Warning: this is plain HTTP; others on the network can read the credential.")

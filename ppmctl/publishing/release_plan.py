@@ -1,4 +1,4 @@
-"""What a release changes beside the index, decided: version, files, commit, tag; or why there is none to make."""
+"""Decide what a release changes in the project: version, files, commit and tag; or refuse the release."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from packaging.version import InvalidVersion, Version
 
 from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import changelog, versions
-from ppmctl.publishing.git import Repository
+from ppmctl.publishing.git import Commit, Repository
 from ppmctl.publishing.project_version import Project
 from ppmctl.publishing.release_state import Edit, State, Wanted
 
-# What builds, and a release that was killed, leave: no part of the project, though git is not told to ignore it.
-_LEFT = re.compile(
+# Files that builds, and a release that was killed, leave behind. They do not count as changes, even if not ignored.
+_LEFTOVERS = re.compile(
     r"(build|dist)(/|$)|(.*/)?([^/]+\.egg-info|__pycache__|\.venv|\.tox|\.nox)(/|$)|(.*/)?\.[^/]+\.[0-9a-f]{12}\.tmp"
 )
-# Where else a version is often written; what else has that number in it is not looked at.
-_OTHERS = frozenset({".py", ".cfg", ".cff", ".toml", ".json", ".yml", ".yaml"})
-_BIGGEST = 1 << 20  # bytes of a file that is looked at
+# Files that may also have the version, by suffix, and up to which size they are searched.
+_SEARCHED = frozenset({".py", ".cfg", ".cff", ".toml", ".json", ".yml", ".yaml"})
+_SEARCHED_BYTES = 1 << 20
 
 
 def decide(
     project: Project, wanted: Wanted, repository: Repository | None, published: Version | None, day: date
 ) -> State:
-    """Return what is to be changed. UsageError, PpmError as of `release_flow.plan`."""
+    """Return what a release changes; raise UsageError and PpmError as `release_flow.plan` does."""
     if repository is not None:
         require_clean(repository)
     elif wanted.tag:
         raise UsageError(
-            f"{project.folder} is in no git repository, so there is nothing to tag.",
-            hint="Leave out --tag, or begin one: git init && git add . && git commit",
+            f"{project.folder} is not in a git repository, so there is nothing to tag.",
+            hint="Leave out --tag, or create one: git init && git add . && git commit",
         )
-    old, is_released = _present(project, wanted, repository)
-    new = versions.raised(old, wanted.bump) if wanted.bump else old
+    last = repository.last_commit() if repository is not None else Commit()
+    old, is_released = _current(project, wanted, repository, last)
+    new = versions.bump(old, wanted.bump) if wanted.bump else old
     _require_progress(project, wanted, old, new, published, is_released=is_released)
     tag = _tag(repository, project.name, new) if repository and wanted.tag else ""
     edits = tuple(edit for edit in _edits(project, wanted, new, day, tag) if edit.old != edit.new)
@@ -50,7 +51,7 @@ def decide(
         name=project.name,
         old=old,
         new=new,
-        head=repository.head if repository else "",
+        head=last.id,
         message=_message(repository, project.name, new),
         tag=tag,
         is_early=project.place is None,
@@ -59,41 +60,41 @@ def decide(
 
 
 def require_clean(repository: Repository, besides: Collection[Path] = ()) -> None:
-    """PpmError where the project has changes that are not committed, `besides` these files and what builds leave."""
+    """Raise PpmError for uncommitted changes in the project, except in `besides` and in what builds leave behind."""
     names = (os.path.relpath(path, repository.folder) for path in repository.changed() if path not in besides)
-    changed = [name for name in names if not _LEFT.match(name)]
+    changed = [name for name in names if not _LEFTOVERS.match(name)]
     if changed:
         raise PpmError(
             f"{repository.folder} has changes that are not committed: {some(changed)}.",
-            hint="A release is what is committed. Commit them, or put them aside: git stash --include-untracked",
+            hint="A release contains what is committed. Commit them, or stash them: git stash --include-untracked",
         )
 
 
 def _message(repository: Repository | None, name: str, version: Version) -> str:
-    """In a repository of several projects it says of which one the release is."""
+    # in a repository of several projects it names the project
     return f"Release {name} {version}" if repository and repository.prefix else f"Release {version}"
 
 
-def _present(project: Project, wanted: Wanted, repository: Repository | None) -> tuple[Version, bool]:
-    """The version as it stands, and whether nothing was committed since it was released."""
+def _current(project: Project, wanted: Wanted, repository: Repository | None, last: Commit) -> tuple[Version, bool]:
+    """Return the current version, and whether nothing was committed after its release."""
     if project.place is not None:
         old = project.place.version
-        return old, repository is not None and repository.subject == _message(repository, project.name, old)
+        return old, repository is not None and last.subject == _message(repository, project.name, old)
     if repository is None or not (wanted.bump and wanted.tag):
         options = str(Wanted(bump=wanted.bump or "patch", changelog=wanted.changelog, tag=True))
         raise UsageError(
             f"{project.name or project.folder} has its version from git's tags ({project.tool}), so a new version"
             " is a new tag.",
-            hint=f"Raise and tag it at once: ppmctl publish {options}",
+            hint=f"Raise and tag it in one command: ppmctl publish {options}",
         )
-    last = repository.last_tag()
-    if not last:
+    tag = repository.last_tag()
+    if not tag:
         _require_tags(repository)
         return Version("0.0.0"), False
-    named = _split(last, project.name)
+    named = _split(tag, project.name)
     if named is None:
-        raise PpmError(f"The last tag, {last}, names no version to raise.", hint="Name the version: --bump 1.0.0")
-    return named[1], repository.tagged(last) == repository.head
+        raise PpmError(f"The last tag, {tag}, has no version to raise.", hint="Name the version: --bump 1.0.0")
+    return named[1], repository.tag_commit(tag) == last.id
 
 
 def _require_progress(
@@ -102,31 +103,30 @@ def _require_progress(
     if new < old:
         raise PpmError(
             f"{new} is below {old}, the version that {project.name or project.folder} has.",
-            hint=f"Raise it: --bump patch makes it {versions.raised(old, 'patch')}.",
+            hint=f"Raise it: --bump patch makes it {versions.bump(old, 'patch')}.",
         )
-    # a pre-release becomes the release as it is, and a dev release the pre-release; one more of its kind does not
+    # The same content may be released again as the release of a pre-release, or the pre-release of a dev release.
     is_next = old.is_prerelease and (old.is_devrelease, bool(old.pre)) != (new.is_devrelease, bool(new.pre))
     if wanted.bump in versions.STEPS and is_released and not is_next:
         raise PpmError(
             f"Nothing was committed since {old} was released.",
-            hint=f"What is missing of it in the index: ppmctl publish. To release the same once more: --bump {new}",
+            hint=f"To upload its missing files: ppmctl publish. To release the same content again: --bump {new}",
         )
     if published is None or (new == old and is_released):
         return
     if (wanted.bump and new <= published) or (wanted.changelog and new == published):
         raise PpmError(
             f"{project.name} {new} is not above {published}, which is in the index.",
-            hint=f"Raise it further: --bump {versions.raised(published, 'patch')}",
+            hint=f"Raise it further: --bump {versions.bump(published, 'patch')}",
         )
 
 
 def _edits(project: Project, wanted: Wanted, new: Version, day: date, tag: str) -> Iterator[Edit]:
     place = project.place
     if place is not None and place.version != new:
-        yield Edit(path=place.path.resolve(), old=place.content, new=place.edited(new))
-        lock = versions.in_lock(project.folder / "uv.lock", str(canonicalize_name(project.name)))
-        if lock is not None:
-            yield Edit(path=lock.path.resolve(), old=lock.content, new=lock.edited(new))
+        lock = versions.find_in_lock(project.folder / "uv.lock", str(canonicalize_name(project.name)))
+        for changed in filter(None, (place, lock)):
+            yield Edit(path=changed.path.resolve(), old=changed.content, new=changed.edited(new))
     if wanted.changelog:
         path = changelog.find(project.folder)
         old = path.read_bytes()
@@ -134,61 +134,58 @@ def _edits(project: Project, wanted: Wanted, new: Version, day: date, tag: str) 
 
 
 def _tag(repository: Repository, name: str, version: Version) -> str:
-    """The tag of a version, written as the newest one of the project is; v1.2.0 where there is none."""
-    named = (_split(tag, name) for tag in repository.tags())
-    habits = [found[0] for found in named if found is not None]
-    if repository.prefix:  # one of several projects: its own tags, if it has any, bear its name
-        habits = [habit for habit in habits if len(habit) > 1] or habits
-    if not habits:
+    """Return the tag of a version, in the form of the project's newest tag; v1.2.0 without one."""
+    prefixes = [parts[0] for tag in repository.tags() if (parts := _split(tag, name)) is not None]
+    if repository.prefix:  # one of several projects: prefer tags with a project's name
+        prefixes = [prefix for prefix in prefixes if len(prefix) > 1] or prefixes
+    if not prefixes:
         _require_tags(repository)
-    return f"{habits[0] if habits else 'v'}{version}"
+    return f"{prefixes[0] if prefixes else 'v'}{version}"
 
 
 def _require_tags(repository: Repository) -> None:
-    """PpmError where it looks as if there were no tags because the clone lacks them."""
+    """Raise PpmError if the repository may have no tags only because it is a shallow clone."""
     if repository.is_shallow:
         raise PpmError(
-            f"{repository.folder} is a shallow clone without tags, so the last release can't be seen.",
+            f"{repository.folder} is a shallow clone without tags, so the last release is unknown.",
             hint="git fetch --unshallow --tags (in CI: check out with the whole history)",
         )
 
 
 def _split(tag: str, name: str) -> tuple[str, Version] | None:
-    """A tag's beginning and its version: v1.2.0, 1.2.0, release-1.2.0, demo-v1.2.0, demo/1.2.0."""
+    """Return a tag's prefix and version: v1.2.0, 1.2.0, release-1.2.0, demo-v1.2.0, demo/1.2.0."""
     names = "|".join(re.escape(one) for one in {name, canonicalize_name(name), name.replace("-", "_")} if one)
-    found = re.fullmatch(rf"((?:(?:release|rel|version{'|' if names else ''}{names})[-_/@]?)?v?)(\d.*)", tag, re.I)
+    match = re.fullmatch(rf"((?:(?:release|rel|version{'|' if names else ''}{names})[-_/@]?)?v?)(\d.*)", tag, re.I)
     try:
-        return (found[1], Version(found[2])) if found else None
+        return (match[1], Version(match[2])) if match else None
     except InvalidVersion:
         return None
 
 
 def _require_git(repository: Repository, edits: Iterable[Edit], tag: str) -> str:
-    """The tag that is left to be made. PpmError for what git would refuse after the upload, when it is too late."""
+    """Return the tag to make, "" if it exists; raise PpmError for what git would refuse after the upload."""
     paths = [edit.path for edit in edits]
-    taken = repository.tagged(tag) if tag else ""
-    if taken and (paths or taken != repository.head):
+    tagged = repository.tag_commit(tag) if tag else ""
+    if tagged and (paths or tagged != repository.head):
         raise PpmError(
-            f"The tag {tag} is there already, at commit {taken[:12]}.",
+            f"The tag {tag} already exists, at commit {tagged[:12]}.",
             hint=f"Raise the version further; or, if the tag is wrong: git tag -d {tag}",
         )
     if untracked := repository.untracked(paths):
         names = [os.path.relpath(path, repository.folder) for path in untracked]
         raise PpmError(
             f"git does not track {some(names)}, which the release changes.",
-            hint=f"Let it: git add --force {shlex.join(names)}, and commit that.",
+            hint=f"Add and commit it: git add --force {shlex.join(names)}",
         )
-    if paths and repository.changed(paths):  # a changelog that is a link to a file above the project
-        raise PpmError(
-            f"{paths[-1]} has changes that are not committed.", hint="Commit them, and run the same again."
-        )
+    if paths and repository.changed(paths):  # a changelog that is a link to a file outside of the project
+        raise PpmError(f"{paths[-1]} has changes that are not committed.", hint="Commit them, and run this again.")
     if paths and not repository.branch:
         raise PpmError(
             "No branch is checked out (HEAD is detached), so the commit of the release would be lost.",
-            hint="git switch main, or begin one here: git switch --create release",
+            hint="git switch main, or create a branch here: git switch --create release",
         )
-    tag = "" if taken else tag
-    if (paths or tag) and (why := repository.unidentified()):
+    tag = "" if tagged else tag
+    if (paths or tag) and (why := repository.identity_error()):
         raise PpmError(
             f"git does not know who commits: {why}",
             hint='git config --global user.name "Your Name" && git config --global user.email you@example.org',
@@ -196,8 +193,8 @@ def _require_git(repository: Repository, edits: Iterable[Edit], tag: str) -> str
     return tag
 
 
-def left_behind(state: State, project: Project, repository: Repository | None) -> Iterator[str]:
-    """The files that name the old version as the project's, for a warning: the release does not change them."""
+def with_old_version(state: State, project: Project, repository: Repository | None) -> Iterator[str]:
+    """Yield the names of files that have the old version too, which the release does not change."""
     if state.old == state.new or repository is None:
         return
     text = project.place.text if project.place else str(state.old)
@@ -207,7 +204,7 @@ def left_behind(state: State, project: Project, repository: Repository | None) -
     )
     edited = {edit.path for edit in state.edits}
     for path in repository.files():
-        if path.suffix not in _OTHERS or path in edited or path.is_symlink() or not path.is_file():
+        if path.suffix not in _SEARCHED or path in edited or path.is_symlink() or not path.is_file():
             continue
-        if path.stat().st_size <= _BIGGEST and named.search(path.read_bytes()):
+        if path.stat().st_size <= _SEARCHED_BYTES and named.search(path.read_bytes()):
             yield path.relative_to(project.folder).as_posix()

@@ -1,7 +1,7 @@
-"""Is a file that the index has under the same name the same release, built another time?
+"""Recognise a file that was built again from the same content as the file in the index.
 
-Builds write times into archives, so a release that broke off and is built again (by a CI job, in a new clone) has
-other bytes and the same content. What the index has is then left as it is, and is what counts.
+Builds write times into archives, so a release that is built again (by a CI job, in a new clone) has other bytes and
+the same content. The file in the index then counts as the release.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from ppmctl.errors import PpmError
 from ppmctl.publishing import contents
 from ppmctl.publishing.plan import Plan, Step
 
-_LARGER = 1 << 20  # bytes; archives whose sizes differ by more are not of the same content
+_MAX_DIFFERENCE = 1 << 20  # bytes; archives of the same content differ less in size
 _CHUNK = 1 << 20
 
 
-def settle(plan: Plan, source: Source) -> Plan:
-    """The plan, with each conflict that is one of time stamps alone as "same": `source` has the index's files."""
+def accept_rebuilt(plan: Plan, source: Source) -> Plan:
+    """Return the plan with "same" for conflicts that differ only in time stamps; `source` has the index's files."""
     if not plan.conflicts:
         return plan
     with tempfile.TemporaryDirectory(prefix="ppmctl-compare-") as folder:
-        return Plan(steps=tuple(_settled(step, source, Path(folder)) for step in plan.steps))
+        return Plan(steps=tuple(_compared(step, source, Path(folder)) for step in plan.steps))
 
 
-def _settled(step: Step, source: Source, folder: Path) -> Step:
+def _compared(step: Step, source: Source, folder: Path) -> Step:
     listed = step.listed
     if step.state != "conflict" or listed is None or listed.sha256 is None:
         return step
-    if listed.size is not None and abs(listed.size - step.file.size) > _LARGER:
+    if listed.size is not None and abs(listed.size - step.file.size) > _MAX_DIFFERENCE:
         return step
     try:
-        there = source.download(listed, folder).path
-        distribution.inspect(there, step.file.filename)
-        if not same_content(step.file.path, there):
+        downloaded = source.download(listed, folder).path
+        distribution.inspect(downloaded, step.file.filename)
+        if not same_content(step.file.path, downloaded):
             return step
     except (PpmError, *archive.UNREADABLE):
         return step  # what can't be compared is a conflict
     events.note(
-        f"{step.file.filename} was built again from the same content; the file that is in the index stays"
+        f"{step.file.filename} was built again from the same content; the index keeps its file"
         f" (sha256 {listed.sha256})."
     )
     return replace(step, state="same")
 
 
 def same_content(one: Path, other: Path) -> bool:
-    """Return whether two archives of one kind have the same members with the same content, whenever packed."""
+    """Return whether two archives of one kind have the same members with the same content, without their times."""
     return _digests(one) == _digests(other)
 
 
 def _digests(path: Path) -> dict[str, tuple[object, str]]:
-    return {name: (form, _digest(content)) for name, _size, form, content in contents.opened(path)}
+    return {name: (form, _digest(content)) for name, _size, form, content in contents.open_members(path)}
 
 
 def _digest(content: IO[bytes] | None) -> str:

@@ -1,4 +1,4 @@
-"""One file of a release to an index, with its metadata as twine sends it. It and `check` are all that knows twine."""
+"""Upload one file, with its metadata as twine sends it. Only this module and `check` know twine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from ppmctl.publishing.check import LocalFile
 
 
 def send(file: LocalFile, url: str, transport: Transport) -> Answer:
-    """Post `file` to `url` and return the answer, whatever it is; a progress bar shows the bytes that were sent.
-
-    The file is streamed: memory does not grow with its size. Raise Unreachable as `Transport.request` does.
-    """
+    """Post `file` to `url`, streamed and with a progress bar; return any answer. Raise Unreachable without one."""
     with file.path.open("rb") as content:
         form = upload.form(fields(file), file.filename, content)
         events.note(f"Uploading {file.filename}, {output.size(file.size)}")
@@ -24,23 +21,21 @@ def send(file: LocalFile, url: str, transport: Transport) -> Answer:
 
 
 def fields(file: LocalFile) -> list[tuple[str, str]]:
-    """Return the fields beside the file itself: its metadata and digests, as twine names and computes them."""
+    """Return the form fields apart from the file itself: metadata and digests, as twine names and computes them."""
     from twine.package import PackageFile
 
     metadata = PackageFile.from_filename(str(file.path), comment=None).metadata_dictionary()
-    return [*_to_fields(metadata), (":action", "file_upload"), ("protocol_version", "1")]
+    return [*_form_fields(metadata), (":action", "file_upload"), ("protocol_version", "1")]
 
 
-def _to_fields(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Metadata as form fields: a field for each item of a list; keywords in one; URLs as `label, url`."""
-    found: list[tuple[str, str]] = []
+def _form_fields(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return metadata as form fields: one for each item of a list, one for all keywords; URLs as `label, url`."""
+    pairs: list[tuple[str, str]] = []
     for name, value in metadata.items():
         if name == "keywords" and not isinstance(value, str):
-            found.append((name, ", ".join(value)))
+            pairs.append((name, ", ".join(value)))
         elif isinstance(value, Mapping):
-            found += [(name, f"{label}, {url}") for label, url in value.items()]
-        elif isinstance(value, str):
-            found.append((name, value))
+            pairs += [(name, f"{label}, {url}") for label, url in value.items()]
         else:
-            found += [(name, item) for item in value]
-    return found
+            pairs += [(name, item) for item in ([value] if isinstance(value, str) else value)]
+    return pairs

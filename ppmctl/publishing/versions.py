@@ -1,4 +1,4 @@
-"""A version (PEP 440) raised; and a file with another version in the place of its own, nothing else changed."""
+"""Raise a version (PEP 440), and find the place in a file where a version is written, to change nothing else."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import ast
 import configparser
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +15,32 @@ from packaging.version import InvalidVersion, Version
 
 from ppmctl.errors import PpmError, UsageError
 
-_PROBE = "9!9"  # a version that no file names
+_PROBE = "9!9"  # a version that no file has
 
 STEPS = ("major", "minor", "patch", "pre")
 
-# What a file names as its version, and all else that it says; KeyError or ValueError where it names none.
+# Returns the version in a file, and everything else in it; raises KeyError or ValueError if it has no version.
 Reader = Callable[[bytes], tuple[str, object]]
 
 
-def parse(text: str) -> Version:
-    """A version as a person gives it; UsageError where it is none."""
-    try:
-        return Version(text)
-    except InvalidVersion as exc:
-        raise UsageError(
-            f"{text!r} is no version, nor one of {', '.join(STEPS)}.", hint="A version is like 1.2.0 or 1.3.0rc1."
-        ) from exc
+def bump(version: Version, by: str) -> Version:
+    """Return the next version: `by` is major, minor, patch, pre, or the version itself.
 
-
-def raised(version: Version, by: str) -> Version:
-    """The version that follows by `by`: major, minor, patch, pre, or a version, which is taken as it is.
-
-    A pre-release or a development version is of the version that it comes before: 1.3.0rc1 by patch or minor is
-    1.3.0, by major 2.0.0. `pre` counts up what is counted: 1.3.0rc1 → 1.3.0rc2, 1.3.0.dev4 → 1.3.0.dev5, and
-    1.3.0rc1.dev2 → 1.3.0rc1. The epoch and the number of parts stay (but 1.2 by patch is 1.2.1); what comes after
-    a release (.post1, +local) goes. UsageError for what is no version, or for `pre` where nothing counts.
+    A pre-release or development version comes before its release: 1.3.0rc1 by patch or minor is 1.3.0, by major
+    2.0.0. `pre` raises the last number: 1.3.0rc1 → 1.3.0rc2, 1.3.0.dev4 → 1.3.0.dev5, but 1.3.0rc1.dev2 → 1.3.0rc1.
+    The epoch and the number of parts stay (but 1.2 by patch is 1.2.1); .post1 and +local go. Raise UsageError if `by`
+    is not a version, or for `pre` of a release.
     """
-    if by not in STEPS:
-        return parse(by)
     if by == "pre":
-        return _counted(version)
+        return _next_pre_release(version)
+    if by not in STEPS:
+        try:
+            return Version(by)
+        except InvalidVersion as exc:
+            raise UsageError(
+                f"{by!r} is not a version, and not one of {', '.join(STEPS)}.",
+                hint="A version is like 1.2.0 or 1.3.0rc1.",
+            ) from exc
     at, release = STEPS.index(by), list(version.release)
     if not version.is_prerelease or version.post is not None or any(release[at + 1 :]):
         release += [0] * (at + 1 - len(release))
@@ -53,11 +48,11 @@ def raised(version: Version, by: str) -> Version:
     return version.__replace__(release=tuple(release), pre=None, post=None, dev=None, local=None)
 
 
-def _counted(version: Version) -> Version:
+def _next_pre_release(version: Version) -> Version:
     if version.post is not None or not version.is_prerelease:
         raise UsageError(
-            f"{version} is no pre-release, so --bump pre has nothing to count up.",
-            hint=f"Name the first one: --bump {raised(version, 'minor')}rc1",
+            f"{version} is not a pre-release, so --bump pre has nothing to count up.",
+            hint=f"Choose the first one: --bump {bump(version, 'minor')}rc1",
         )
     if version.pre is None:
         return version.__replace__(dev=(version.dev or 0) + 1, local=None)
@@ -67,7 +62,7 @@ def _counted(version: Version) -> Version:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a file names a version: `content[start:end]`. `label` says it to people: pyproject.toml [project]."""
+    """The place of a version in a file: `content[start:end]`. `label` is for messages: pyproject.toml [project]."""
 
     path: Path
     content: bytes
@@ -77,38 +72,38 @@ class Place:
 
     @property
     def text(self) -> str:
-        """The version as it is written there."""
+        """Return the version as the file has it."""
         return self.content[self.start : self.end].decode("utf-8")
 
     @property
     def version(self) -> Version:
-        """PpmError where what is written there is no version."""
+        """Return the version; raise PpmError if the text is not one."""
         try:
             return Version(self.text)
         except InvalidVersion as exc:
-            raise PpmError(f"{self.label} says {self.text!r}, which is no version (PEP 440).") from exc
+            raise PpmError(f"{self.label} has {self.text!r}, which is not a version (PEP 440).") from exc
 
     def edited(self, version: Version) -> bytes:
-        """The file with `version` in this place; nothing else differs."""
+        """Return the file's content with another version in this place."""
         return self.content[: self.start] + str(version).encode() + self.content[self.end :]
 
 
-def place(path: Path, label: str, read: Reader) -> Place | None:
-    """Where the file at `path` names what `read` finds in it; None where it can't be found, or not be told apart.
+def find(path: Path, label: str, read: Reader) -> Place | None:
+    """Return the place of the value that `read` finds in a file; None if there is none, or it is not certain.
 
-    Every place with that text is tried: the right one is that whose change is the change of that value alone.
+    The text may occur several times. The right place is the one where a change changes that value and nothing else.
     """
     content = path.read_bytes()
-    text, rest = _tried(read, content) or ("", None)
+    text, rest = read_or_none(read, content) or ("", None)
     for match in re.finditer(re.escape(text.encode()), content) if text else ():
         start, end = match.span()
-        if _tried(read, content[:start] + _PROBE.encode() + content[end:]) == (_PROBE, rest):
+        if read_or_none(read, content[:start] + _PROBE.encode() + content[end:]) == (_PROBE, rest):
             return Place(path=path, content=content, start=start, end=end, label=label)
     return None
 
 
-def matched(path: Path, label: str, pattern: re.Pattern[str], group: str | int) -> Place | None:
-    """Where the first match of `pattern` in a file has its group `group`; None where it has none."""
+def find_match(path: Path, label: str, pattern: re.Pattern[str], group: str | int) -> Place | None:
+    """Return the place of a group in the first match of `pattern` in a file; None without one."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -121,65 +116,80 @@ def matched(path: Path, label: str, pattern: re.Pattern[str], group: str | int) 
     return Place(path=path, content=content, start=start, end=start + len(match[group].encode()), label=label)
 
 
-def _tried(read: Reader, content: bytes) -> tuple[str, object] | None:
+def find_in_lock(path: Path, name: str) -> Place | None:
+    """Return the place of the project's own version in a uv.lock; None without the file or the version."""
+    # One search in the form that uv writes, because such a file can have megabytes.
+    own = rf'^\[\[package\]\]\r?\nname = "{re.escape(name)}"\r?\nversion = "([^"\n]+)"\r?\nsource = '
+    pattern = re.compile(own + r'\{ (?:editable|virtual) = "\."', re.MULTILINE)
+    return find_match(path, path.name, pattern, 1) if path.is_file() else None
+
+
+def read_or_none(read: Reader, content: bytes) -> tuple[str, object] | None:
+    """Return what `read` returns, or None if it finds no version."""
     try:
         return read(content)
     except (KeyError, ValueError):
         return None
 
 
-def in_lock(path: Path, name: str) -> Place | None:
-    """Where a uv.lock names the version of the project itself; None where it does not, or is not there."""
-    # as uv writes it, and in one pass: such a file can have megabytes
-    own = rf'^\[\[package\]\]\r?\nname = "{re.escape(name)}"\r?\nversion = "([^"\n]+)"\r?\nsource = '
-    pattern = re.compile(own + r'\{ (?:editable|virtual) = "\."', re.MULTILINE)
-    return matched(path, path.name, pattern, 1) if path.is_file() else None
-
-
 def in_toml(*keys: str) -> Reader:
-    """Of a TOML file, the string that these keys lead to."""
-    return partial(_toml, keys)
+    """Return a reader of a string in a TOML file."""
+
+    def read(content: bytes) -> tuple[str, object]:
+        data = tomllib.loads(content.decode("utf-8"))
+        return _take(data, *keys), data
+
+    return read
 
 
 def in_ini(section: str, key: str) -> Reader:
-    """Of a file such as setup.cfg, an option of a section."""
+    """Return a reader of an option in a file like setup.cfg."""
 
     def read(content: bytes) -> tuple[str, object]:
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(content.decode("utf-8"))
-            data: dict[str, Any] = {name: dict(parser[name]) for name in parser.sections()}
         except configparser.Error as exc:
             raise ValueError(str(exc)) from exc
-        return _taken(data, (section, key)), data
+        data: dict[str, Any] = {name: dict(parser[name]) for name in parser.sections()}
+        return _take(data, section, key), data
 
     return read
 
 
 def in_python(name: str) -> Reader:
-    """Of a module, the string that is assigned to `name` at its top."""
-    return partial(_constant, lambda tree: _assigned(tree, name))
+    """Return a reader of the string that a module assigns to `name` at its top level."""
+
+    def values(tree: ast.Module) -> Iterator[ast.expr]:
+        for node in tree.body:
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+            value = getattr(node, "value", None)  # of an annotation it may be missing
+            if value and any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                yield value
+
+    return _in_code(values)
 
 
 def in_setup(key: str) -> Reader:
-    """Of setup.py, the string that is given to setup() as `key`."""
-    return partial(_constant, lambda tree: _given(tree, key))
+    """Return a reader of the string that setup.py passes to setup() as `key`."""
+
+    def values(tree: ast.Module) -> Iterator[ast.expr]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setup", "setuptools.setup"):
+                yield from (keyword.value for keyword in node.keywords if keyword.arg == key)
+
+    return _in_code(values)
 
 
 def in_text(content: bytes) -> tuple[str, object]:
-    """Of a file that has nothing but a version in it."""
+    """Read a file that has a version and nothing else."""
     text = content.decode("utf-8")
     version = text.strip()
     return version, text.partition(version)[::2]
 
 
-def _toml(keys: Sequence[str], content: bytes) -> tuple[str, object]:
-    data = tomllib.loads(content.decode("utf-8"))
-    return _taken(data, keys), data
-
-
-def _taken(data: dict[str, Any], keys: Sequence[str]) -> str:
-    """The string that `keys` lead to; it is taken out of `data`."""
+def _take(data: dict[str, Any], *keys: str) -> str:
+    """Return the string at `keys` and replace it with None in `data`."""
     for key in keys[:-1]:
         data = data[key]
         if not isinstance(data, dict):
@@ -191,29 +201,17 @@ def _taken(data: dict[str, Any], keys: Sequence[str]) -> str:
     return value
 
 
-def _constant(find: Callable[[ast.Module], Iterator[ast.expr]], content: bytes) -> tuple[str, object]:
-    content.decode("utf-8")
-    try:
-        tree = ast.parse(content)
-    except SyntaxError as exc:
-        raise ValueError(str(exc)) from exc
-    (node,) = find(tree)  # ValueError where there are several, or none
-    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-        raise KeyError("version")
-    value, node.value = node.value, ""
-    return value, ast.dump(tree)
+def _in_code(values: Callable[[ast.Module], Iterator[ast.expr]]) -> Reader:
+    def read(content: bytes) -> tuple[str, object]:
+        content.decode("utf-8")
+        try:
+            tree = ast.parse(content)
+        except SyntaxError as exc:
+            raise ValueError(str(exc)) from exc
+        (node,) = values(tree)  # ValueError for none or several
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            raise KeyError("version")
+        value, node.value = node.value, ""
+        return value, ast.dump(tree)
 
-
-def _assigned(tree: ast.Module, name: str) -> Iterator[ast.expr]:
-    for node in tree.body:
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = getattr(node, "value", None)
-            if isinstance(value, ast.expr):
-                yield value
-
-
-def _given(tree: ast.Module, key: str) -> Iterator[ast.expr]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setup", "setuptools.setup"):
-            yield from (keyword.value for keyword in node.keywords if keyword.arg == key)
+    return read

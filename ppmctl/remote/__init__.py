@@ -1,1 +1,1 @@
-"""The same command on another machine or in a container: `--on`."""
+"""Run the same command on another machine or in a container: `--on`."""

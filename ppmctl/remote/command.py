@@ -1,7 +1,7 @@
-"""Run the same command where a volume is: `--on ssh://host`, `--on docker://container`.
+"""Run the same command on the machine of a volume: `--on ssh://host`, `--on docker://container`.
 
-The command there is that machine's own `ppmctl`, of the same version, with that machine's `PPM_ROOT`. Files that are
-named here are read and written here: each is a temporary file there, in a folder of its own, while the command runs.
+That machine needs ppmctl of the same version; its PPM_ROOT counts. Files in the arguments are files of this machine:
+the command gets a temporary file in a folder of its own for each.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ppmctl import __version__, files
 from ppmctl.errors import PpmError
 from ppmctl.remote.target import DockerTarget, SshTarget, parse
 
-# Who ran the command and where, for the audit there: user@machine. Who may run it there could write anything into it.
+# user@machine of this process, for the audit log. It proves nothing: a user who may run the command can set it.
 ORIGIN = "PPMCTL_ORIGIN"
-# The paths of temporary files there, and what is printed for each, as a JSON object.
+# The paths of the temporary files, and the names that messages have for them, as a JSON object.
 NAMES = "PPMCTL_NAMES"
-# What says here how a command shows itself; everything else is that machine's own.
+# The variables for the command's output; all others are those of the target.
 _CARRIED = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM")
-_BROKEN = 255  # the exit code of ssh and docker where they don't know the command's
-_MOST_SIGNALS = 3  # after so many what runs there does not answer, and is left alone
+_BROKEN = 255  # the exit code of ssh and docker if they don't know that of the command
+_MOST_SIGNALS = 3  # after so many the command does not react, and this process stops waiting
 _PIECE = 1 << 16
-_LOST = "If it was a secret, revoke it, and make another."
+_LOST = "If it was a secret, revoke it, and make a new one."
 
-# Each prints its first argument first, since a login may print something of its own.
+# Each prints its first argument first, since a login shell may print something before.
 _SEE = 'command -v ppmctl >/dev/null || { echo not on the PATH >&2; exit 1; }; printf %s "$1"; exec ppmctl --version'
 _PUT = 'umask 077; made=$(mktemp -d) && printf %s%s "$1" "$made" && cd "$made" && cat >"${2:-/dev/null}"'
 _GET = 'printf %s "$1"; [ ! -f "$2" ] || exec cat "$2"'
@@ -49,7 +49,7 @@ _SIGNAL = 'kill -s "$2" "$3"'
 
 @dataclass(frozen=True, kw_only=True)
 class NamedFile:
-    """A file that an argument names: `name` as it was typed, `before` what stands before it in the same argument."""
+    """A file in an argument: `name` as the user typed it, `before` the text before it in the same argument."""
 
     name: str
     written: bool
@@ -63,14 +63,13 @@ class NamedFile:
 def run(
     text: str, arguments: Sequence[str | NamedFile], *, environ: Mapping[str, str], write: Callable[[bytes], None]
 ) -> int:
-    """Run `ppmctl` with `arguments` on the target `text`, with this process's streams; return its exit code.
+    """Run `ppmctl` with `arguments` on the target `text`, with this process's streams, and return its exit code.
 
-    Without a terminal `write` gets what it prints to stdout. PpmError where it could not be run there, and nothing
-    was changed then; or where what it wrote could not be brought here.
+    Without a terminal `write` gets its stdout. Raise PpmError if the command or the copy of a file fails.
     """
     target = parse(text)
     if shutil.which(target.program) is None:
-        raise PpmError(f"--on {text} needs the program {target.program}, which is not installed here.")
+        raise PpmError(f"--on {text} needs the program {target.program}, which is not installed.")
     named = [part for part in arguments if isinstance(part, NamedFile)]
     contents = {file: None if file.written else _read(file.path) for file in named}
     with contextlib.ExitStack() as stack:
@@ -89,7 +88,7 @@ def run(
 
 
 class _Shell:
-    """What a target's shell runs."""
+    """Runs scripts and commands in a target's shell."""
 
     def __init__(self, target: SshTarget | DockerTarget) -> None:
         self._target = target
@@ -97,19 +96,20 @@ class _Shell:
         self._folders: list[str] = []
 
     def require_same_version(self) -> None:
-        """Raise PpmError if there is no ppmctl of this version."""
-        found, why = self._call(_SEE)
+        """Raise PpmError if the target has no ppmctl of this version."""
+        printed, why = self._call(_SEE)
         if why:
             raise PpmError(f"ppmctl can't be run on {self._target.name}: {why}", hint=self._target.hint(why))
-        version = found.decode(errors="replace").strip().removeprefix("ppmctl, version ")
+        version = printed.decode(errors="replace").strip().removeprefix("ppmctl, version ")
         if version != __version__:
-            message = f"{self._target.name} has ppmctl {version}, and this is {__version__}"
-            hint = "Raise the older one, or run the command over there."
-            raise PpmError(f"{message}: what a command means may differ.", hint=hint)
+            raise PpmError(
+                f"{self._target.name} has ppmctl {version}, and this is {__version__}: their commands may differ.",
+                hint="Upgrade the older one, or run the command on that machine.",
+            )
 
     def put(self, name: str, content: bytes | None) -> str:
-        """Make a folder there, and in it a file of this name if it has a `content`; return the file's path."""
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", name)  # its ending matters to some commands
+        """Make a folder on the target, and in it the file if it has a `content`; return the file's path."""
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", name)  # some commands need its suffix
         folder, why = self._call(_PUT, "" if content is None else name, content=content or b"")
         self._folders += [folder.decode()] if folder else []
         if why:
@@ -117,21 +117,23 @@ class _Shell:
         return f"{self._folders[-1]}/{name}"
 
     def get(self, path: str, wanted: Path) -> bytes:
-        """Return the content of a file there; none if the command made no file."""
+        """Return the content of a file of the target; b"" if the command made no file."""
         content, why = self._call(_GET, path)
         if why:
-            done = f"The command was done on {self._target.name}, but what it wrote for {wanted} can't be read"
-            raise PpmError(f"{done}: {why}", hint=_LOST)
+            raise PpmError(
+                f"The command was done on {self._target.name}, but its file for {wanted} can't be read: {why}",
+                hint=_LOST,
+            )
         return content
 
     def drop(self) -> None:
-        """Remove the folders that were made there."""
+        """Remove the folders that `put` made."""
         if self._folders:
             self._call(_DROP, *self._folders)
 
     def run(self, words: Sequence[str], write: Callable[[bytes], None]) -> int:
-        """Run a command there with this process's streams, and pass signals on to it; return its exit code."""
-        terminal = all(map(os.isatty, (0, 1, 2)))  # one there is one stream: it would mix what goes to files here
+        """Run a command with this process's streams, pass signals on to it, and return its exit code."""
+        terminal = all(map(os.isatty, (0, 1, 2)))  # with one, stdout and stderr of the target are one stream
         if not terminal:
             words = ["sh", "-c", _RUN, "sh", self._marker, *words]
         process = subprocess.Popen(
@@ -139,16 +141,16 @@ class _Shell:
             bufsize=0,
             stdin=subprocess.DEVNULL if sys.stdin is None else None,
             stdout=None if terminal else subprocess.PIPE,
-            start_new_session=not terminal,  # Ctrl-C is for the command, not for what carries it
+            start_new_session=not terminal,  # Ctrl-C is for the command, not for ssh or docker
         )
-        there: list[str] = []  # the command's process id, when it is known
+        process_id: list[str] = []  # of the command, once it is known
         times = itertools.count(1)
 
         def pass_on(number: int, _frame: types.FrameType | None) -> None:
             if next(times) >= _MOST_SIGNALS:
                 raise KeyboardInterrupt
-            if there:
-                self._call(_SIGNAL, str(number), *there)
+            if process_id:
+                self._call(_SIGNAL, str(number), *process_id)
             else:
                 process.send_signal(number)
 
@@ -158,7 +160,7 @@ class _Shell:
                 stack.callback(signal.signal, number, signal.signal(number, pass_on))
             if process.stdout is not None:
                 start = next((line for line in process.stdout if self._marker.encode() in line), b"")
-                there += start.decode(errors="replace").rpartition(":")[2].split()
+                process_id += start.decode(errors="replace").rpartition(":")[2].split()
                 while piece := process.stdout.read(_PIECE):
                     write(piece)
             code = process.wait()
@@ -166,25 +168,25 @@ class _Shell:
             raise KeyboardInterrupt
         if code == _BROKEN:
             raise PpmError(
-                f"The connection to {self._target.name} broke off, or a signal ended the command there;"
-                " it may have been done, or may go on.",
-                hint="Look there before it is run again.",
+                f"The connection to {self._target.name} broke off, or a signal ended the command;"
+                " it may be done, or still running.",
+                hint="Check that before you run it again.",
             )
         return code
 
     def _call(self, script: str, *arguments: str, content: bytes = b"") -> tuple[bytes, str]:
-        """Run a script there; return what it printed, and why it failed or ""."""
+        """Run a script; return its output, and the reason if it failed, or ""."""
         command = self._target.command(["sh", "-c", script, "sh", self._marker, *arguments])
         done = subprocess.run(command, input=content, capture_output=True, check=False)
         before, _, out = done.stdout.partition(self._marker.encode())
-        # what an engine prints instead of the command is on its stdout
+        # an engine prints its own errors to stdout
         printed = (done.stderr or before).decode(errors="replace")
         why = "\n".join(filter(None, printed.splitlines())) or f"it exited {done.returncode}"
         return out, why if done.returncode else ""
 
 
 def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
-    """Return what the command's environment has besides that machine's own, as NAME=VALUE."""
+    """Return the variables that the command gets from this process, as NAME=VALUE."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a uid without a name, as in containers
@@ -205,13 +207,13 @@ def _read(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _receiver(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Give what writes the file `path`, which is made for this; it goes again if nothing was written to it."""
-    descriptor, is_new = files.born(path)
+    """Create the file `path`, and yield a function that writes it; delete it if nothing was written."""
+    descriptor, is_new = files.open_private(path)
 
     def receive(content: bytes) -> None:
         try:
-            with os.fdopen(os.dup(descriptor), "wb") as here:
-                here.write(content)
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(content)
             os.fsync(descriptor)
         except OSError as exc:
             os.ftruncate(descriptor, 0)

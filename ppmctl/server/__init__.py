@@ -1,1 +1,1 @@
-"""The server of an index: what it answers, and the process that answers it."""
+"""The server of an index: its HTTP API and the process that runs it."""

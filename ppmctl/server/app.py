@@ -1,4 +1,4 @@
-"""The WSGI application of an index: who is asking → read from disk, or an upload, or pypiserver."""
+"""The WSGI application of an index: authenticate a request, then answer it from disk, by an API or by pypiserver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
-from ppmctl.server import token_api, uploads
+from ppmctl.server import json_api, token_api, uploads
 from ppmctl.server.environments_api import Environments
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 UPLOAD_PATHS = frozenset({"/", "/legacy", "/legacy/", "/upload", "/upload/"})
 _ANONYMOUS = Access(name="anonymous", role="reader", created="")
-_RIGHT = {"file_upload": "publish", "submit": "publish", "verify": "publish", "remove_pkg": "manage"}
+_ACTIONS = ("file_upload", "submit", "verify", "remove_pkg")
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MAX_SEARCH = 64 << 10  # bytes
 _STALLED_AFTER = 60.0  # seconds without a byte of a request's body
 
 
 class Index:
-    """One index, served. An object with a root: a process may have several."""
+    """The application of one index. A process can have several."""
 
     def __init__(self, settings: ServerSettings, store: Store) -> None:
         self._settings = settings
@@ -52,10 +52,8 @@ class Index:
         self._refusals = audit_log.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # A client's word for the host would end up in the links that pypiserver makes.
-        environ.pop("HTTP_X_FORWARDED_HOST", None)
-        _limit_waiting(environ)
-        _name_client(environ)
+        environ.pop("HTTP_X_FORWARDED_HOST", None)  # pypiserver would build links with a host that a client names
+        _prepare_connection(environ)
         request = Request(environ)
         if request.method in _WRITING and request.path != "/RPC2":
             start_response = self._audited(audit_log.Attempt.of(environ), start_response)
@@ -68,7 +66,7 @@ class Index:
         return _refusal(refused)(environ, start_response)
 
     def _audited(self, attempt: audit_log.Attempt, start_response: StartResponse) -> StartResponse:
-        """Say in the audit that an answer is a refusal, whoever makes it."""
+        """Return a `start_response` that writes each refusal to the audit, pypiserver's too."""
 
         def start(status: str, *answer: Any) -> Callable[[bytes], object]:
             code, _, phrase = status.partition(" ")
@@ -84,23 +82,26 @@ class Index:
             return Response("ok\n", mimetype="text/plain")(environ, start_response)
         if request.path == token_api.JOIN:
             return token_api.join(request, self._settings.volume)(environ, start_response)
-        if self._tokens.is_its(request):
+        if self._tokens.handles(request):
             return self._tokens.answer(request, self._authenticated(request, reading=False))(environ, start_response)
         reading = request.method in {"GET", "HEAD"} or request.path == "/RPC2"
         by = self._authenticated(request, reading=reading)
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
-        found = (
+        response = (
             self._packages.answer(request, by) or self._environments.answer(request) or self._reader.answer(request)
         )
-        if found is not None:
-            return found(environ, start_response)
+        if response is not None:
+            return response(environ, start_response)
         if request.path == "/RPC2" and request.method == "POST":
-            _limit_search(request)
+            json_api.check_length(request, _MAX_SEARCH)  # pypiserver holds all of a search in memory
         return self._pypiserver(environ, start_response)
 
     def _authenticated(self, request: Request, *, reading: bool) -> Access:
-        """Who is asking. Refused, 401: before anything else is said, also whether something is here."""
+        """Return the credential of a request.
+
+        Raise Refused (401) before anything else is checked, so that nobody learns what the index has.
+        """
         if reading and (self._settings.public_reads or request.path == discovery.PATH):
             return _ANONYMOUS
         try:
@@ -123,56 +124,56 @@ class Index:
         self, request: Request, by: Access, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         if not by.may("publish"):
-            raise Refused(403, f"The credential {by.name} is a reader's: it may install, not publish")
+            raise Refused(403, f"The credential {by.name} may not publish: its role is reader")
         if (request.content_length or 0) > self._settings.max_upload_size:
             raise uploads.too_large(self._settings.max_upload_size)
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
         try:
             attempt = audit_log.Attempt.of(environ)
-            attempt.action, attempt.what = _named(upload)
+            attempt.action, attempt.what = _audit_words(upload)
             self._check_action(upload)
             return list(self._pypiserver(environ, start_response, upload))
         except Refused as exc:
             if exc.status == 409 and "twine" in request.headers.get("User-Agent", ""):
-                raise Refused(400, exc.message) from exc  # what twine takes for a duplicate
+                raise Refused(400, exc.message) from exc  # the status that twine reads as "the file exists"
             raise
         finally:
             upload.close()
 
     def _check_action(self, upload: uploads.Upload) -> None:
-        if upload.action not in _RIGHT:
-            raise Refused(400, f"This index does not know the :action {one_line(upload.action)!r}")
+        if upload.action not in _ACTIONS:
+            raise Refused(400, f"Unknown :action {one_line(upload.action)!r}: it can be {', '.join(_ACTIONS)}")
         if upload.action == "file_upload" and upload.content is None:
             raise Refused(400, "The form has no file in its field 'content'")
         if upload.action == "remove_pkg" and not upload.by.may("manage"):
-            raise Refused(403, f"The credential {upload.by.name} is not an admin's: it may not remove")
+            raise Refused(403, f"The credential {upload.by.name} may not remove releases: its role is not admin")
 
 
-def _named(upload: uploads.Upload) -> tuple[str, str]:
-    """What an upload's form wants to do, and with what, in the words of the audit."""
+def _audit_words(upload: uploads.Upload) -> tuple[str, str]:
+    """Return the action of an upload's form, and its object, as the audit names them."""
     if upload.action == "remove_pkg":
         return "remove", f"{upload.fields.get('name', '')} {upload.fields.get('version', '')}"
     return ("publish" if upload.action == "file_upload" else "write"), upload.filename
 
 
 def _as_refusal(request: Request, exc: Exception) -> Refused:
-    """What a client is told of a failure; what an administrator has to know goes into the log."""
+    """Return the refusal that a client gets for an exception. Details for an administrator go to the log."""
     if isinstance(exc, Refused):
         return exc
     if isinstance(exc, PpmError) and exc.status != PpmError.status:
         return Refused(exc.status, exc.message)
     if isinstance(exc, OSError) and files.is_out_of_space(exc):
-        return uploads.out_of_space()
+        return Refused(507, "The index has no space left: nothing was stored, try again later")
     log.error("%s %s failed", request.method, request.path, exc_info=exc)
     if isinstance(exc, OSError):
         return Refused(500, f"The server could not use its volume: {exc.strerror}")
     if isinstance(exc, PpmError):
         return Refused(500, exc.message)
-    return Refused(500, "This is a bug in ppm; the server's log says more")
+    return Refused(500, "This is a bug in ppm; the server's log has the details")
 
 
 def _refusal(exc: Refused) -> Response:
-    """A refusal as clients show it: twine prints the status line alone, others the body."""
+    """Return a refusal as a response. twine prints only the status line, others the body: both have the reason."""
     reason = one_line(exc.message)
     phrase = reason.encode("ascii", "replace").decode()
     response = Response(reason + "\n", status=f"{exc.status} {phrase}", mimetype="text/plain")
@@ -183,28 +184,17 @@ def _refusal(exc: Refused) -> Response:
     return response
 
 
-def _limit_search(request: Request) -> None:
-    """pypiserver keeps a search's body whatever its length, and where reads are public anybody may search."""
-    if request.content_length is None:
-        raise Refused(411, "A search needs its length (Content-Length)")
-    if request.content_length > _MAX_SEARCH:
-        raise Refused(413, f"A search may have {_MAX_SEARCH >> 10} KB")
+def _prepare_connection(environ: WSGIEnvironment) -> None:
+    """Set the connection's timeout, and on a Unix socket the client's address.
 
-
-def _limit_waiting(environ: WSGIEnvironment) -> None:
-    """A client that stops sending gives its thread back (behind nginx it never holds one)."""
+    Only the web server in front connects to that socket, so its X-Real-IP is trusted; over TCP anyone can send it.
+    """
     connection = environ.get("gunicorn.socket")
-    if connection is not None:
-        connection.settimeout(_STALLED_AFTER)
-
-
-def _name_client(environ: WSGIEnvironment) -> None:
-    """Over a path there is no address but the one that the web server in front says, in place of the client's own
-    word; over TCP the header is anybody's, and counts for nothing."""
-    connection = environ.get("gunicorn.socket")
-    if connection is None or connection.family != socket.AF_UNIX:
+    if connection is None:
         return
-    try:
-        environ["REMOTE_ADDR"] = str(ipaddress.ip_address(environ.get("HTTP_X_REAL_IP", "")))
-    except ValueError:
-        environ["REMOTE_ADDR"] = ""
+    connection.settimeout(_STALLED_AFTER)  # a client that stops sending must not hold a thread
+    if connection.family == socket.AF_UNIX:
+        try:
+            environ["REMOTE_ADDR"] = str(ipaddress.ip_address(environ.get("HTTP_X_REAL_IP", "")))
+        except ValueError:
+            environ["REMOTE_ADDR"] = ""

@@ -1,4 +1,4 @@
-"""`drop/`: files that somebody copied in (scp, rsync) are taken into the index when they are whole and valid."""
+"""Publish the files that users copy into `drop/` (scp, rsync), once they are complete and valid."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 BY = "drop"
 _EVERY = 1.0  # seconds between two looks
-_UNCHANGED_LOOKS = 2  # so many looks without a change, and a file is taken to be whole
+_UNCHANGED_LOOKS = 2  # after so many looks without a change, a file counts as complete
 
 
 class Watcher:
-    """Looks into `drop/` and takes what has stopped changing; what it can't take stays, its reason beside it."""
+    """Publishes the files in `drop/` that have stopped changing. A file that it rejects stays, with the reason in a
+    second file next to it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -31,30 +32,30 @@ class Watcher:
         self._seen: dict[str, tuple[object, int]] = {}
 
     def run(self) -> None:
-        """Look for ever, but only while no other process of this index does."""
+        """Look once a second, forever. Of several processes of this index only one looks."""
         pause = threading.Event()
-        held: int | None = None
+        lock: int | None = None
         while True:
             try:
-                held = held if held is not None else files.try_lock(self._store.volume.drop_lock)
-                if held is not None:
+                lock = lock if lock is not None else files.try_lock(self._store.volume.drop_lock)
+                if lock is not None:
                     self.look()
             except OSError as exc:
-                log.error("%s can't be looked through: %s", self._folder, exc)
+                log.error("The drop folder %s can't be read: %s", self._folder, exc)
             pause.wait(_EVERY)
 
     def look(self) -> list[str]:
-        """Look once; the names that were taken."""
-        found: dict[str, object] = {}
+        """Look once. Return the names of the files that were published."""
+        states: dict[str, object] = {}
         with os.scandir(self._folder) as entries:
             names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
         for name in sorted(names):
             if name.startswith(".") or name.endswith(REJECTED):
                 continue
             if (state := files.identity(self._folder / name)) is not None:
-                found[name] = state
-        taken = [name for name, state in found.items() if self._is_ready(name, state) and self._take(name, state)]
-        self._seen = {name: seen for name, seen in self._seen.items() if name in found and name not in taken}
+                states[name] = state
+        taken = [name for name, state in states.items() if self._is_ready(name, state) and self._take(name, state)]
+        self._seen = {name: seen for name, seen in self._seen.items() if name in states and name not in taken}
         reasons = {files.with_ending(name, REJECTED) for name in names if not name.endswith(REJECTED)}
         for name in names:
             if name.endswith(REJECTED) and name not in reasons:
@@ -65,29 +66,29 @@ class Watcher:
         before, looks = self._seen.get(name, (None, 0))
         looks = looks + 1 if before == state else 0
         self._seen[name] = (state, looks)
-        return looks == _UNCHANGED_LOOKS  # once: a file that was rejected is tried again when it changes
+        return looks == _UNCHANGED_LOOKS  # not later too: a rejected file is tried again only when it changes
 
     def _take(self, name: str, state: object) -> bool:
         path = self._folder / name
-        beside = path.with_name(files.with_ending(path.name, REJECTED))
+        reason_file = path.with_name(files.with_ending(path.name, REJECTED))
         reason = ""
         try:
             self._publish(path, state)
         except PpmError as exc:
             reason = exc.message
         except OSError as exc:
-            reason = f"{exc.strerror or exc}; it will be tried again when it changes or the server is started"
+            reason = f"{exc.strerror or exc}; it is tried again when it changes or when the server starts"
         except Exception as exc:
-            log.exception("%s can't be taken", path)  # one file must not keep the others from being taken
-            reason = f"This is a bug in ppm ({type(exc).__name__}); the server's log says more"
+            log.exception("%s can't be published", path)  # the other files are still published
+            reason = f"This is a bug in ppm ({type(exc).__name__}); the server's log has the details"
         audit_log.write(
             self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=reason or "done"
         )
         if reason:
-            files.write_atomic(beside, f"{reason}\n".encode(errors="backslashreplace"))
+            files.write_atomic(reason_file, f"{reason}\n".encode(errors="backslashreplace"))
             return False
-        beside.unlink(missing_ok=True)
-        if files.identity(path) == state:  # else it was replaced meanwhile, and is another file to be taken
+        reason_file.unlink(missing_ok=True)
+        if files.identity(path) == state:  # otherwise it was replaced meanwhile, and the new file comes next
             path.unlink(missing_ok=True)
         return True
 

@@ -1,7 +1,7 @@
-"""Who may change a shared environment, and which revision may follow: what the index demands of uploads and changes.
+"""Check who may change a shared environment, and that an upload is its next revision.
 
-An environment is its owner's: the user that uploaded the first of its revisions that are here. Others may change it
-while its newest revision says that it is shared, and admins at any time; the scopes of credentials go on top.
+The owner is the user who uploaded the oldest revision in the index. Other users may change an environment while its
+newest revision is shared, admins always. A credential's projects limit this further.
 """
 
 from __future__ import annotations
@@ -12,58 +12,53 @@ from ppmctl.access.rights import Access
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions import environment_wheel
 from ppmctl.distributions.distribution import Filename
-from ppmctl.distributions.environment_revision import Revision, environment_of
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import environment_files, project_folder
 from ppmctl.index.project_folder import Folder
 from ppmctl.index.store import Store
 
-# between which its owner may take an environment
+# the statuses between which an owner may switch
 OWNERS_STATUSES = frozenset({"active", "archived"})
 
 
-def demand_change(store: Store, project: str, by: Access) -> None:
-    """Refused, 403, where `project` is an environment that is not for this credential to change."""
+def require_change(store: Store, project: str, by: Access) -> None:
+    """Raise Refused (403) where `project` is an environment that this credential may not change."""
     content = _content(store, project)
-    if content is None or not environment_files.issues(content) or _is_its_owner(content, by):
+    if content is None or not environment_files.revisions(content) or _is_its_owner(content, by):
         return
     if not environment_files.is_shared(store.volume, content):
         owner = environment_files.owner(content)
-        whose = f"belongs to {owner}, and is not shared" if owner else "belongs to nobody: admins may change it"
-        raise Refused(403, f"The environment {environment_of(project)} {whose}")
+        why = f"belongs to {owner}, and is not shared" if owner else "has no owner: only admins may change it"
+        raise Refused(403, f"The environment {environment_of(project)} {why}")
 
 
-def demand_revision(store: Store, name: Filename, wheel: Path, by: Access) -> None:
-    """Refused unless `name`, of an environment, may follow, and may come from `by`: as `check_next`, and 403."""
-    revision, content = check_next(store, name, wheel), _content(store, name.project)
-    if not revision.shared and content and environment_files.issues(content) and not _is_its_owner(content, by):
-        raise Refused(403, f"Whether {revision.name} is shared is its owner's to say; send a revision that is")
+def require_revision(store: Store, name: Filename, wheel: Path, by: Access) -> None:
+    """Check the wheel of an environment's revision.
 
-
-def check_next(store: Store, name: Filename, wheel: Path) -> Revision:
-    """Return the revision that `name` is, of an environment. Raise Refused: 400 as `check`, 409 if it leaves a gap.
-
-    A number that is taken passes: of two that both come next the store takes one, and tells the other.
+    Raise Refused: 400 if it is not a revision's wheel, 409 if its number leaves a gap, 403 if only the owner may send
+    it. A number that exists passes: of two uploads of the next revision the store takes one, and refuses the other.
     """
     revision = environment_wheel.check(name, wheel)
     content = _content(store, name.project) or Folder(project=name.project)
     removed = (formats.number_of(revision.name, filename) for filename in content.removed)
-    used = {*(issue.number for issue in environment_files.issues(content)), *filter(None, removed)}
+    used = {*(stored.number for stored in environment_files.revisions(content)), *filter(None, removed)}
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
         raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")
-    return revision
+    if not revision.shared and environment_files.revisions(content) and not _is_its_owner(content, by):
+        raise Refused(403, f"Only the owner of {revision.name} may send a revision that is not shared")
 
 
-def demand_status(store: Store, project: str, by: Access) -> None:
-    """Refused, 403, unless `project` is an environment whose status this credential, no admin's, may set at all."""
+def require_status(store: Store, project: str, by: Access) -> None:
+    """Raise Refused (403) unless a credential that is not an admin's may set the status of `project`."""
     if environment_of(project) is None or not by.may("publish", project):
-        raise Refused(403, f"The credential {by.name} may not set the status of {project}: it is not an admin's")
-    demand_change(store, project, by)
+        raise Refused(403, f"The credential {by.name} may not set the status of {project}: its role is not admin")
+    require_change(store, project, by)
 
 
-def signed(reason: str, project: str, by: Access) -> str:
-    """Why a release is yanked; of an environment also by whom and when, which its log is to say for ever."""
+def signed_reason(reason: str, project: str, by: Access) -> str:
+    """Return the reason of a yank; of an environment with the user and the time, which its log shows."""
     if environment_of(project) is None:
         return reason
     return f"{reason} ({by.owner}, {project_folder.now().partition('.')[0]}Z)".lstrip()

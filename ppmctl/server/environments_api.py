@@ -1,4 +1,4 @@
-"""`/env/`: the list of environments, and the files of each from disk with the answers that nginx gives on a host."""
+"""Answer `/env/`: the list of environments, and their files from disk as nginx sends them on a host."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _LIMIT = 100
 
 
 class Environments:
-    """Answers what is below /env/."""
+    """Answers requests below /env/."""
 
     def __init__(self, settings: ServerSettings, store: Store) -> None:
         self._store = store
         self._listing = Listing(store)
-        self._for_ever = simple_api.for_ever(settings)
+        self._file_cache = simple_api.file_cache(settings)
 
     def answer(self, request: Request) -> Response | None:
-        """The response, or None for what is somebody else's to answer. Refused: 400, 404."""
+        """Return the response, or None for a path outside /env/. Raise Refused: 400, 404."""
         path = request.path.split("/")[1:]
         if path[0] != "env":
             return None
@@ -45,25 +45,26 @@ class Environments:
             case ["env", name, file] if file in FILES:
                 return self._file(request, name, file, f"{LATEST}/{file}")
             case ["env", name, number, file] if file in FILES and NUMBER.fullmatch(number):
-                return self._file(request, name, f"{number}/{file}", f"{number}/{file}", cache=self._for_ever)
-        raise Refused(404, "There is nothing here; docs/http.md has what is below /env/")
+                return self._file(request, name, f"{number}/{file}", f"{number}/{file}", cache=self._file_cache)
+        paths = f"/env/NAME/, /env/NAME/FILE and /env/NAME/REVISION/FILE, where FILE is one of {', '.join(FILES)}"
+        raise Refused(404, f"There is nothing here; the paths of an environment are {paths}")
 
     def _list(self, request: Request) -> Response:
         limit = request.args.get("limit", str(_LIMIT))
         if not NUMBER.fullmatch(limit) or int(limit) > MAX_LIMIT:
-            raise Refused(400, f"The limit is a whole number, of {MAX_LIMIT} at most")
+            raise Refused(400, f"The limit must be a whole number from 1 to {MAX_LIMIT}")
         page = self._listing.page(
             after=request.args.get("after", ""), limit=int(limit), owner=request.args.get("owner")
         )
         return json_api.answer({"environments": page.environments, "after": page.after})
 
-    def _file(self, request: Request, name: str, asked: str, path: str, *, cache: str = "no-cache") -> Response:
+    def _file(self, request: Request, name: str, rest: str, path: str, *, cache: str = "no-cache") -> Response:
         normal = _normal(name)
         if normal != name:
-            return simple_api.moved(request, f"/env/{normal}/{asked}")
+            return simple_api.moved(request, f"/env/{normal}/{rest}")
         top = self._store.volume.environment(name)
         if not top.is_dir() and self._store.has_project(PREFIX + name):
-            self._store.refresh(PREFIX + name)  # index/ may be deleted at any time
+            self._store.refresh(PREFIX + name)  # index/ can be deleted at any time
         kind = "application/json" if path.endswith(".json") else "text/plain; charset=utf-8"
         try:
             return simple_api.send(request, Path(top, path), {"Content-Type": kind, "Cache-Control": cache})

@@ -1,4 +1,4 @@
-"""`ppmctl serve`: the index's application under gunicorn, with its threads."""
+"""Run the index's application under gunicorn, with its background threads (`ppmctl serve`)."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from ppmctl.server.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
 
-_BOOT_ID = "PPM_BOOT_ID"  # a service may be kept from seeing the next; systemd's %b is the same
+_BOOT_ID = "PPM_BOOT_ID"  # systemd's %b, for a service whose sandbox hides the kernel's file
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-_ROOT_EVERY = 1.0  # seconds at least between two writings of the list of projects
+_ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
 _ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
 
 
 def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], None]) -> None:
-    """Serve the index until a signal ends it; `announce` is called when nothing seems to be in the way.
+    """Serve the index until a signal ends it. Call `announce` right before it starts.
 
-    Where `service` has sockets, those are served, and host and port of the settings count for nothing. The volume
-    was prepared. PpmError where nobody can listen there, or there is no folder for temporary files.
+    The volume must be prepared. If `service` has sockets, they are used instead of the settings' host and port.
+    Raise PpmError where the address can't be used, or where there is no folder for temporary files.
     """
     _check_temporary()
     if not service.sockets:
@@ -50,10 +50,10 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
 
 class _Arbiter(Arbiter):
     def spawn_worker(self) -> int:
-        """A signal that ends the server while a worker is born waits until the worker can hear it.
+        """Start a worker, and hold back signals that end the server until the worker can receive them.
 
-        gunicorn loses it: the new process puts it into a queue that nobody reads, serves on, and is killed after
-        the time for a graceful end, with all requests that it has by then.
+        Otherwise gunicorn loses such a signal: the new process puts it into a queue that nobody reads, and is killed
+        after `graceful_timeout`, with all its requests.
         """
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
@@ -66,8 +66,7 @@ class _Worker(ThreadWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
-            # A proxy's connection ends with its answer. One that is kept would be closed by a restart at the very
-            # moment at which the proxy sends the next request, which it then can't answer.
+            # A restart would close a kept connection just when the proxy sends its next request, which then fails.
             self.max_keepalived = 0
 
     def init_signals(self) -> None:
@@ -90,10 +89,9 @@ class _Server(BaseApplication):
         host = self._settings.host
         for name, value in {
             "bind": host if self._settings.is_local else f"{_bracketed(host)}:{self._settings.port}",
-            # of a socket that is made here: whoever may connect is believed about the client's address
+            # only owner and group may connect to the socket: X-Real-IP is trusted on it
             "umask": 0o117,
-            # One process with threads: the work is the disk's and hashlib's, which let other threads run, and
-            # one process holds one copy of everything.
+            # One process with threads: disk and hashlib let other threads run, and caches exist once.
             "workers": 1,
             "worker_class": _Worker,
             "threads": self._settings.threads,
@@ -102,59 +100,59 @@ class _Server(BaseApplication):
             "keepalive": 15,
             "limit_request_line": 8190,
             "forwarder_headers": "",  # a client's SCRIPT_NAME would end up in redirects
-            "control_socket_disable": True,  # it would be a file in whatever folder this was started in
+            "control_socket_disable": True,  # it would be a file in the current folder
             "loglevel": "warning",
             "proc_name": "ppm",
-            "when_ready": lambda _arbiter: _obey_ctrl_c(),
+            "when_ready": lambda _arbiter: _handle_ctrl_c(),
             "post_worker_init": self._start_threads,
             "worker_exit": lambda _arbiter, _worker: self._finish(),
         }.items():
             self.cfg.set(name, value)
 
     def load(self) -> Callable[..., Any]:
-        mended = recovery.mend(self._store)
-        if mended.projects or mended.swept:
-            log.warning("Mended after a crash: %d projects, %d folders.", len(mended.projects), mended.swept)
+        repaired = recovery.repair(self._store)
+        if repaired.projects or repaired.swept:
+            log.warning("Repaired after a crash: %d projects, %d folders.", len(repaired.projects), repaired.swept)
         return self._pulse.of(Index(self._settings, self._store))
 
     def _start_threads(self, worker: ThreadWorker) -> None:
-        watcher = drop_folder.Watcher(self._store)
-        works = [("root list", self._write_root), ("drop folder", watcher.run), ("pages", self._after_reboot)]
-        works.append(("credentials", expiry.Pruner(self._settings.volume).run))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the worker too; its master decides
-        for name, work in works:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both processes; the arbiter handles it
+        for name, work in {
+            "root list": self._write_root,
+            "drop folder": drop_folder.Watcher(self._store).run,
+            "pages": self._after_reboot,
+            "credentials": expiry.Pruner(self._settings.volume).run,
+        }.items():
             threading.Thread(target=work, name=name, daemon=True).start()
         if self._service.notify_address:
             address = worker.sockets[0].getsockname()
             Watchdog(
                 notify=self._service.notify,
-                ask=lambda patience: unix_http.is_healthy(address, timeout=patience),
+                ask=lambda timeout: unix_http.is_healthy(address, timeout=timeout),
                 pulse=self._pulse,
                 interval=self._service.watchdog,
                 is_stopping=lambda: not worker.alive,
             ).start()
 
     def _finish(self) -> None:
-        if pages.root_is_marked(self._store.volume):  # also where the thread is at it: it dies with the process
+        if pages.root_is_marked(self._store.volume):  # the thread that writes it may die halfway
             self._store.write_root()
         self._store.area.close()
 
     def _after_reboot(self) -> None:
-        """Compare all pages with their folders, once a boot: a power cut takes what was not fsynced."""
+        """Write outdated pages again, once after each boot: a power failure loses what was not synced to disk."""
         boot = self._store.volume.boot
         try:
             current = boot_id(os.environ)
-            before = _plain(boot.read_text(encoding="ascii", errors="replace")) if boot.exists() else ""
+            before = _without_hyphens(boot.read_text(encoding="ascii", errors="replace")) if boot.exists() else ""
             if before == current:
                 return
             if before:
                 done = rebuild.rebuild(self._store)
-                log.warning(
-                    "The machine was started anew: of %d projects %d had old pages.", done.projects, done.written
-                )
+                log.warning("The machine was rebooted: %d of %d projects had old pages.", done.written, done.projects)
             files.write_atomic(boot, f"{current}\n".encode())
         except (OSError, PpmError) as exc:
-            log.error("The pages can't be compared after a reboot (ppmctl index rebuild does it): %s", exc)
+            log.error("The pages can't be checked after a reboot; run ppmctl index rebuild: %s", exc)
 
     def _write_root(self) -> None:
         pause = threading.Event()
@@ -168,16 +166,16 @@ class _Server(BaseApplication):
 
 
 def boot_id(environ: Mapping[str, str]) -> str:
-    """What tells this boot of the machine from others: PPM_BOOT_ID, or the kernel's. OSError if neither is there."""
-    return _plain(environ.get(_BOOT_ID, "")) or _plain(_BOOT_ID_FILE.read_text(encoding="ascii"))
+    """Return the id of the machine's current boot: PPM_BOOT_ID, or the kernel's. Raise OSError without either."""
+    return _without_hyphens(environ.get(_BOOT_ID, "") or _BOOT_ID_FILE.read_text(encoding="ascii"))
 
 
-def _plain(written: str) -> str:
-    return written.strip().replace("-", "")  # the kernel writes it with hyphens, systemd without
+def _without_hyphens(boot: str) -> str:
+    return boot.strip().replace("-", "")  # the kernel writes hyphens, systemd does not
 
 
-def _obey_ctrl_c() -> None:
-    """Ctrl-C ends the server as SIGTERM does, when the uploads under way are done; the second does not wait."""
+def _handle_ctrl_c() -> None:
+    """Let the first Ctrl-C end the server after the current uploads, as SIGTERM does, and the second at once."""
 
     def stop(_number: int, _frame: object) -> None:
         signal.signal(signal.SIGINT, lambda _number, _frame: os.kill(os.getpid(), signal.SIGQUIT))
@@ -187,12 +185,12 @@ def _obey_ctrl_c() -> None:
 
 
 def _check_temporary() -> None:
-    """gunicorn's worker has a file there, by which it is known to live."""
+    """Raise PpmError if gunicorn can't make the file by which it checks its worker."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError as exc:
         raise PpmError(
-            "There is no folder for temporary files that can be written: neither /tmp nor what TMPDIR names."
+            "No folder for temporary files can be written: neither /tmp nor the folder in TMPDIR."
             " A container with a read-only root file system needs one: --tmpfs /tmp."
         ) from exc
 

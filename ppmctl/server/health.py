@@ -1,4 +1,4 @@
-"""Is a server healthy? What its users need is tried: it answers, it can show a page, its volume takes a file."""
+"""Check that a server is healthy: it answers, it can send a page, and its volume can be written."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from ppmctl.server.content_negotiation import JSON
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.unix_http import Address
 
-PATIENCE = 3.0  # seconds for each step
 _PROBE = ".health"
-_PROBED = bytes(1 << 12)  # more than a file system keeps in the name's own entry
+_PROBE_CONTENT = bytes(1 << 12)  # too large for a file system to store in the directory entry
 
 
-def check(settings: ServerSettings, *, patience: float = PATIENCE) -> None:
-    """Try what users need of the server that runs with `settings`; nothing stays, and no credential is needed.
+def check(settings: ServerSettings, *, timeout: float = 3.0) -> None:
+    """Check the server that runs with `settings`. Needs no credential, and leaves nothing on the volume.
 
-    PpmError, on one line, for the first step that fails or takes longer than `patience` seconds.
+    Raise PpmError, on one line, for the first step that fails or takes longer than `timeout` seconds.
     """
     address = _address(settings)
     where = settings.host if settings.is_local else f"{settings.host} port {settings.port}"
     volume = settings.volume
     page, probe = volume.simple / JSON.page, volume.incoming / _PROBE
     for what, step in (
-        (f"The server at {where}", lambda: _answers(address, "GET", "/healthz", 200, patience)),
-        (f"The server at {where}", lambda: _shows_page(address, settings, patience)),
-        (f"The list of projects, {page},", lambda: _can_be_read(page)),
-        (f"The volume {volume.root}", lambda: _can_be_written(probe)),
+        (f"The server at {where}", lambda: _ask(address, "GET", "/healthz", 200, timeout)),
+        (f"The server at {where}", lambda: _ask_for_page(address, settings, timeout)),
+        (f"The list of projects, {page},", lambda: _read(page)),
+        (f"The volume {volume.root}", lambda: _write(probe)),
     ):
-        _within(patience, what, step)
+        _within(timeout, what, step)
 
 
 def _address(settings: ServerSettings) -> Address:
@@ -44,8 +43,8 @@ def _address(settings: ServerSettings) -> Address:
     return (settings.host, settings.port, *ipv6)
 
 
-def _within(patience: float, what: str, step: Callable[[], object]) -> None:
-    """Do a step in a thread of its own, which is left behind where it hangs: so do files of a dead file server."""
+def _within(timeout: float, what: str, step: Callable[[], object]) -> None:
+    """Do a step in a new thread, so that a step that hangs can be left, as when a file server is down."""
     failed: list[Exception] = []
 
     def run() -> None:
@@ -56,9 +55,9 @@ def _within(patience: float, what: str, step: Callable[[], object]) -> None:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(patience)
+    thread.join(timeout)
     if thread.is_alive():
-        raise PpmError(f"{what} does not answer within {patience:g} seconds.")
+        raise PpmError(f"{what} does not answer within {timeout:g} seconds.")
     for exc in failed:
         if isinstance(exc, PpmError):
             raise PpmError(f"{what} {exc.message}") from exc
@@ -66,32 +65,32 @@ def _within(patience: float, what: str, step: Callable[[], object]) -> None:
         raise PpmError(f"{what} can't be used: {reason or exc or type(exc).__name__}.") from exc
 
 
-def _answers(address: Address, method: str, path: str, expected: int, patience: float) -> http.client.HTTPMessage:
-    answer = unix_http.ask(address, method, path, timeout=patience, Accept=JSON.media_type)
+def _ask(address: Address, method: str, path: str, expected: int, timeout: float) -> http.client.HTTPMessage:
+    answer = unix_http.ask(address, method, path, timeout=timeout, Accept=JSON.media_type)
     if answer.status != expected:
         raise PpmError(f"answers {method} {path} with {answer.status} {answer.reason}, not with {expected}.")
     return answer.headers
 
 
-def _shows_page(address: Address, settings: ServerSettings, patience: float) -> None:
-    """It does, or asks for a credential, as it must."""
+def _ask_for_page(address: Address, settings: ServerSettings, timeout: float) -> None:
+    """Raise PpmError unless the server sends a page, or asks for a credential where it must."""
     if settings.public_reads:
-        _answers(address, "HEAD", "/simple/", 200, patience)
-    elif "Basic " not in _answers(address, "HEAD", "/simple/", 401, patience).get("WWW-Authenticate", ""):
-        raise PpmError("does not say how to log in (401 without WWW-Authenticate).")
+        _ask(address, "HEAD", "/simple/", 200, timeout)
+    elif "Basic " not in _ask(address, "HEAD", "/simple/", 401, timeout).get("WWW-Authenticate", ""):
+        raise PpmError("does not ask for a credential (401 without WWW-Authenticate).")
 
 
-def _can_be_read(page: Path) -> None:
+def _read(page: Path) -> None:
     with page.open("rb") as file:
         if not file.read(1):
-            raise PpmError("is empty: `ppmctl index rebuild` makes it again.")
+            raise PpmError("is empty: `ppmctl index rebuild` writes it again.")
 
 
-def _can_be_written(probe: Path) -> None:
+def _write(probe: Path) -> None:
     try:
         descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            os.write(descriptor, _PROBED)
+            os.write(descriptor, _PROBE_CONTENT)
         finally:
             os.close(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""What the parts of `/api/…` share: the JSON that a request sends, the JSON of an answer, the audit's words."""
+"""Read and write the JSON of `/api/…`, route its requests, and set what the audit records of them."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ MAX_BODY = 16 << 10  # bytes
 
 
 def attempt(request: Request, action: str, what: str) -> None:
-    """What the audit says of this request if it is refused from here on."""
-    found = audit_log.Attempt.of(request.environ)
-    found.action, found.what = action, what
+    """Set what the audit records if this request is refused from here on."""
+    recorded = audit_log.Attempt.of(request.environ)
+    recorded.action, recorded.what = action, what
 
 
 def actor(request: Request, by: Access) -> Actor:
-    """Who asks for a change, as the audit has them."""
+    """Return the user behind a request, as the audit names them."""
     return Actor(name=by.name, origin=request.remote_addr or "", access=by)
 
 
-def body(request: Request, *keys: str) -> dict[str, Any]:
-    """The JSON object that a request sends, with no other keys than these; nothing at all is an empty one.
-
-    Refused: 400, 408, 411, 413.
-    """
+def check_length(request: Request, limit: int) -> None:
+    """Raise Refused for a body without a length (411), or one of more than `limit` bytes (413)."""
     if request.content_length is None:
-        if "Transfer-Encoding" in request.headers:
-            raise Refused(411, "This request needs its length (Content-Length)")
+        raise Refused(411, "Content-Length is required")
+    if request.content_length > limit:
+        raise Refused(413, f"The body is larger than {limit >> 10} KB")
+
+
+def body(request: Request, *keys: str) -> dict[str, Any]:
+    """Return the JSON object in a request's body, {} without a body. No other key than `keys` is allowed.
+
+    Raise Refused: 400, 408, 411, 413.
+    """
+    if request.content_length is None and "Transfer-Encoding" not in request.headers:
         return {}
-    if request.content_length > MAX_BODY:
-        raise Refused(413, f"This request may have {MAX_BODY >> 10} KB")
+    check_length(request, MAX_BODY)
     try:
         values = json.loads(request.get_data() or b"{}")
     except TimeoutError as exc:
@@ -49,38 +54,36 @@ def body(request: Request, *keys: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Refused(400, "The body is not a JSON object")
     for key in values:
-        if key not in keys:  # misspelt, it would mean more right, or more time, than was meant
-            raise Refused(400, f"The body has {one_line(key)[:40]!r}; it may have {', '.join(keys)}")
+        if key not in keys:  # a misspelt key could give more rights, or more time, than intended
+            raise Refused(400, f"Unknown key {one_line(key)[:40]!r} in the body; the keys are {', '.join(keys)}")
     return values
 
 
 def answer(values: Any, *, status: int = 200) -> Response:
-    """An answer that nothing on the way keeps: it may hold a secret, and is true for this moment."""
-    response = Response(json.dumps(values, ensure_ascii=False), status=status, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    """Return a JSON response that no cache may store: it can hold a secret, and it may change at any time."""
+    text, headers = json.dumps(values, ensure_ascii=False), {"Cache-Control": "no-store"}
+    return Response(text, status=status, mimetype="application/json", headers=headers)
 
 
 def dispatch(api: object, routes: Map, request: Request, *arguments: Any) -> Response:
-    """The answer of the method of `api` that is the route's endpoint, or 405 with what works. Refused: 404."""
+    """Return the answer of the method of `api` that a route names, or 405. Raise Refused: 404."""
     try:
         endpoint, values = routes.bind("").match(request.path, method=request.method)
     except MethodNotAllowed as exc:
         return not_allowed(*sorted(exc.valid_methods or ()))
     except NotFound as exc:
         raise Refused(404, f"There is nothing at {one_line(request.path)}") from exc
-    found: Response = getattr(api, endpoint)(request, *arguments, **values)
-    return found
+    response: Response = getattr(api, endpoint)(request, *arguments, **values)
+    return response
 
 
 def routes(*rules: tuple[str, str, str]) -> Map:
-    """Routes for `dispatch`: method, path and endpoint of each. A slash more or fewer is another path."""
-    made = (Rule(path, methods=[method], endpoint=endpoint) for method, path, endpoint in rules)
-    return Map(made, merge_slashes=False)
+    """Return routes for `dispatch`; each rule is a method, a path and an endpoint. Slashes must match exactly."""
+    parsed = (Rule(path, methods=[method], endpoint=endpoint) for method, path, endpoint in rules)
+    return Map(parsed, merge_slashes=False)
 
 
 def not_allowed(*allowed: str) -> Response:
-    """405, with the methods that work."""
-    refused = Response(f"Only {' and '.join(allowed)} work here\n", status=405, mimetype="text/plain")
-    refused.headers["Allow"] = ", ".join(allowed)
-    return refused
+    """Return a 405 with the methods that are allowed."""
+    text, headers = f"Only {' and '.join(allowed)} work here\n", {"Allow": ", ".join(allowed)}
+    return Response(text, status=405, mimetype="text/plain", headers=headers)

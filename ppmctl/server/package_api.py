@@ -1,6 +1,6 @@
-"""`/api/packages` and `/api/stats`: search and numbers for readers; yank, status and removal for who may.
+"""Answer `/api/packages` and `/api/stats`: search and statistics, and the changes of `ppmctl package`.
 
-`docs/http.md` has the requests and answers. Each change is what `ppmctl package` does beside the volume.
+`docs/http.md` describes the requests and answers.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access.credential_files import Access
-from ppmctl.distributions.distribution import is_name, normalise
+from ppmctl.distributions.distribution import is_name
 from ppmctl.errors import Refused
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 from ppmctl.index.statistics import of_holdings
 from ppmctl.index.store import Store
 from ppmctl.server import environment_policy, json_api
 from ppmctl.server.catalog import Catalogue
+from ppmctl.server.simple_api import normalised
 
 _RELEASE = "/api/packages/<project>/<release>"
 _ROUTES = json_api.routes(
@@ -30,39 +31,39 @@ _ROUTES = json_api.routes(
 
 
 class PackageApi:
-    """Answers what is below /api/packages, and /api/stats."""
+    """Answers requests below /api/packages, and /api/stats."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._catalogue = Catalogue(store)
 
     def answer(self, request: Request, by: Access) -> Response | None:
-        """The response, or None for what is somebody else's to answer.
+        """Return the response, or None for other paths.
 
-        Refused, or an error with its status: 400, 403, 404, 405, 411, 413.
+        Raise Refused, or another error with its status: 400, 403, 404, 405, 411, 413.
         """
         if request.path.split("/")[1:3] not in (["api", "packages"], ["api", "stats"]):
             return None
         return json_api.dispatch(self, _ROUTES, request, by)
 
     def stats(self, _request: Request, _by: Access) -> Response:
-        """The numbers that a reader may know."""
+        """Return the numbers that readers may see."""
         return json_api.answer(of_holdings(self._catalogue.holdings()).to_json())
 
     def search(self, request: Request, _by: Access) -> Response:
-        """The projects that have all words of `q`."""
-        found = self._catalogue.search(request.args.get("q", ""))
-        projects = [{"name": item.name, "version": item.version or None, "summary": item.summary} for item in found]
+        """Return the projects that have all words of `q`."""
+        holdings = self._catalogue.search(request.args.get("q", ""))
+        projects = [{"name": one.name, "version": one.version or None, "summary": one.summary} for one in holdings]
         return json_api.answer({"projects": projects})
 
     def yank(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Yank a release, or one of its files."""
         project = self._changeable(request, by, "yank", project, release)
-        reason = environment_policy.signed(_reason(json_api.body(request, "reason")), project, by)
+        reason = environment_policy.signed_reason(_reason(json_api.body(request, "reason")), project, by)
         return self._done(request, by, "yank", project, self._store.yank(project, release, reason))
 
     def unyank(self, request: Request, by: Access, project: str, release: str) -> Response:
-        """Take a yank back."""
+        """Undo a yank."""
         project = self._changeable(request, by, "unyank", project, release)
         return self._done(request, by, "unyank", project, self._store.unyank(project, release))
 
@@ -75,41 +76,35 @@ class PackageApi:
 
     def status(self, request: Request, by: Access, project: str) -> Response:
         """Set a project's status."""
-        project = _project(project)
+        project = normalised(project)
         json_api.attempt(request, "status", project)
         is_admin = by.may("manage", project)
         if not is_admin:
-            environment_policy.demand_status(self._store, project, by)
+            environment_policy.require_status(self._store, project, by)
         body = json_api.body(request, "status", "reason")
         state = body.get("status")
         if state not in STATUSES:
-            raise Refused(400, f"The status is one of {', '.join(STATUSES)} (PEP 792)")
+            raise Refused(400, f"The status must be one of {', '.join(STATUSES)} (PEP 792)")
         among = None if is_admin else environment_policy.OWNERS_STATUSES
-        found = self._store.set_status(project, state, _reason(body), among=among)
+        status = self._store.set_status(project, state, _reason(body), among=among)
         json_api.actor(request, by).record(self._store.volume, "status", f"{project} {state}")
-        return json_api.answer({"project": project, "status": found.state, "reason": found.reason})
+        return json_api.answer({"project": project, "status": status.state, "reason": status.reason})
 
     def _changeable(self, request: Request, by: Access, action: str, name: str, release: str) -> str:
-        """The normalised name of a project whose releases `by` may yank, unyank or remove."""
-        project = _project(name)
+        """Return the normalised name of a project whose releases `by` may yank, unyank or remove."""
+        project = normalised(name)
         json_api.attempt(request, action, f"{project} {release}")
-        # before anything is said about what is here
+        # before the answer reveals what the index has
         if not by.may("manage" if action == "remove" else "publish", project):
-            why = ": it is not an admin's" if action == "remove" else ""
+            why = ": its role is not admin" if action == "remove" else ""
             raise Refused(403, f"The credential {by.name} may not {action} releases of {project}{why}")
-        environment_policy.demand_change(self._store, project, by)
+        environment_policy.require_change(self._store, project, by)
         return project
 
     def _done(self, request: Request, by: Access, action: str, project: str, filenames: list[str]) -> Response:
         for filename in filenames:
             json_api.actor(request, by).record(self._store.volume, action, filename)
         return json_api.answer({"project": project, "action": action, "files": filenames})
-
-
-def _project(name: str) -> str:
-    if not is_name(name):
-        raise Refused(404, "That is not a valid name of a project")
-    return normalise(name)
 
 
 def _reason(body: dict[str, Any]) -> str:

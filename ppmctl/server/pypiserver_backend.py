@@ -1,6 +1,6 @@
-"""pypiserver, unmodified, driven with our store as its backend. The only module that knows pypiserver.
+"""Run pypiserver, unmodified, with our store as its backend. No other module imports pypiserver.
 
-Nothing used here is promised by pypiserver; tests/e2e/test_pypiserver_contract.py says what it relies on.
+pypiserver does not guarantee what is used here; tests/e2e/test_pypiserver_contract.py checks it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ppmctl.server.uploads import Upload
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-PUBLIC_INDEX: str = DEFAULTS.FALLBACK_URL  # where pypiserver sends what it does not have
+PUBLIC_INDEX: str = DEFAULTS.FALLBACK_URL  # where pypiserver redirects unknown projects to
 
 _UPLOAD = "ppm.upload"
 _WELCOME = """<!DOCTYPE html>
@@ -38,7 +38,7 @@ _WELCOME = """<!DOCTYPE html>
 
 
 class StoreBackend(Backend):
-    """pypiserver's storage, kept in our store. What it takes through `add_package` comes from `uploads`."""
+    """pypiserver's storage, backed by our store. Uploads come from the module `uploads`."""
 
     def __init__(self, config: Any, store: Store) -> None:
         super().__init__(config)
@@ -47,16 +47,17 @@ class StoreBackend(Backend):
     def add_package(self, filename: str, stream: object) -> None:
         upload: Upload = request.environ[_UPLOAD]
         if upload.filename != filename or upload.content is not stream:
-            raise Refused(400, "A form can hold one file, in its field 'content'")
+            raise Refused(400, "A form must have exactly one file, in its field 'content'")
         uploads.publish(self._store, upload)
 
     def remove_package(self, pkg: PkgFile) -> None:
         upload: Upload = request.environ[_UPLOAD]
-        uploads.remove(self._store, pkg.pkgname, pkg.relfn.rpartition("/")[2], upload)
+        filename = pkg.relfn.rpartition("/")[2]
+        self._store.remove(pkg.pkgname, filename)
+        upload.actor.record(self._store.volume, "remove", filename)
 
     def exists(self, filename: str) -> bool:
-        # never asked: `overwrite` leaves the decision to the store, which makes it at the write and not before
-        raise AssertionError(filename)
+        raise AssertionError(filename)  # never called: with `overwrite` the store decides, when it writes the file
 
     def get_projects(self) -> Iterable[str]:
         return self._store.projects()
@@ -94,28 +95,28 @@ class StoreBackend(Backend):
 
 
 class Pypiserver:
-    """pypiserver's application, with what it can't say or must not do put right from outside."""
+    """pypiserver's application."""
 
     def __init__(self, store: Store) -> None:
-        # Whoever comes here is authenticated already, and what is not here was redirected already.
+        # requests are authenticated before, and unknown projects are redirected before
         app = pypiserver.app(
             roots=[store.volume.packages],
             authenticate=[],
-            password_file=".",  # noqa: S106 - not a password: "." tells pypiserver that there is no file
+            password_file=".",  # noqa: S106 - no password: "." means that there is no file
             overwrite=True,
             disable_fallback=True,
             backend_arg="simple-dir",
             welcome_msg=_WELCOME,
         )
         app._pypiserver_config.backend = BackendProxy(StoreBackend(app._pypiserver_config, store))
-        app.catchall = False  # a Refused reaches the one place that renders it
+        app.catchall = False  # so that Refused reaches the code that renders it
         app.default_error_handler = _plain_error
         self._app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]] = app
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse, upload: Upload | None = None
     ) -> Iterable[bytes]:
-        """Answer a request; `upload` is its form, if it had one, which pypiserver then does not parse again."""
+        """Answer a request. pypiserver does not parse the form again if `upload` is given."""
         if upload is not None:
             environ = {**environ, **_parsed(upload), _UPLOAD: upload, "PATH_INFO": "/"}
         try:
@@ -123,26 +124,26 @@ class Pypiserver:
         except (AttributeError, IndexError) as exc:
             if environ["PATH_INFO"] != "/RPC2":
                 raise
-            raise Refused(400, "That is no search by XML-RPC") from exc  # it takes the elements for granted
+            raise Refused(400, "The body is not an XML-RPC search") from exc  # pypiserver does not check its elements
 
 
 def _parsed(upload: Upload) -> dict[str, Any]:
-    forms, sent = FormsDict(), FormsDict()
+    forms, uploaded = FormsDict(), FormsDict()
     for key, value in {**upload.fields, ":action": upload.action}.items():
         forms[key] = value
     if upload.content is not None:
-        sent["content"] = FileUpload(upload.content, "content", upload.filename)
+        uploaded["content"] = FileUpload(upload.content, "content", upload.filename)
     return {
         "bottle.request.forms": forms,
-        "bottle.request.files": sent,
-        "bottle.request.post": FormsDict([*forms.allitems(), *sent.allitems()]),
+        "bottle.request.files": uploaded,
+        "bottle.request.post": FormsDict([*forms.allitems(), *uploaded.allitems()]),
     }
 
 
 def _plain_error(error: Any) -> str:
-    """pypiserver's refusals as ours are: the reason in the status line and in one line of text."""
+    """Render pypiserver's errors as our refusals: the reason in the status line, and as one line of text."""
     reason = one_line(error.body or error.status_line)
-    phrase = reason.encode("ascii", "replace").decode()  # bottle's 404 has the path in it
+    phrase = reason.encode("ascii", "replace").decode()  # bottle's 404 quotes the path
     response.status = f"{error.status_code} {phrase}"
     response.content_type = "text/plain; charset=utf-8"
     return reason + "\n"

@@ -1,7 +1,4 @@
-"""The settings of a server: one table of them, and where each value came from.
-
-A flag wins over the environment (`PPM_…`), that over `ROOT/ppm.yml`, that over the default.
-"""
+"""The settings of a server: the table of them, and the values from flags, variables, `ROOT/ppm.yml` and defaults."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,13 @@ from ppmctl.index.layout import Volume
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_NO_SETTINGS = ("PPM_ROOT", "PPM_BOOT_ID")
+_OTHER_VARIABLES = ("PPM_ROOT", "PPM_BOOT_ID")
 _PRIVATE_NAME = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting of a server: its name in ppm.yml; PPM_NAME in the environment; --name as a flag."""
+    """A setting of a server: NAME in ppm.yml, PPM_NAME in the environment, --name as a flag."""
 
     name: str
     default: Any
@@ -48,10 +46,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """How a server serves its volume. `max_upload_size` is in bytes.
-
-    `upstream_url` ends with a slash; None means the public index.
-    """
+    """The settings of one server. `max_upload_size` is in bytes; `upstream_url` is None for the public index."""
 
     volume: Volume
     host: str
@@ -65,7 +60,7 @@ class ServerSettings:
 
     @property
     def is_local(self) -> bool:
-        """Whether the server listens at a path (host: unix:PATH), as for a web server in front of it."""
+        """Return whether the server listens at a path (host: unix:PATH), for a web server in front of it."""
         return self.host.startswith("unix:")
 
     @property
@@ -74,29 +69,23 @@ class ServerSettings:
 
 
 def parse_size(value: Any) -> int:
-    """A size in bytes from a number or a text such as 500M or 4 GiB; ValueError."""
+    """Return a size in bytes, from a number or a text such as 500M or 4 GiB. Raise ValueError."""
     match = _SIZE.fullmatch(str(value).strip())
     if match is None or int(match[1]) == 0:
         raise ValueError("it must be a size such as 500M or 4G")
     return int(match[1]) * _SIZES[match[2].upper()]
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"it must be {' or '.join(choices)}")
-        return str(value)
-
-    return parse
+def _choice(value: Any, *, choices: Sequence[str]) -> str:
+    if value not in choices:
+        raise ValueError(f"it must be {' or '.join(choices)}")
+    return str(value)
 
 
-def _number(low: int, high: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        if isinstance(value, bool) or not str(value).strip().isdecimal() or not low <= int(value) <= high:
-            raise ValueError(f"it must be a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
+def _number(value: Any, *, low: int, high: int) -> int:
+    if isinstance(value, bool) or not str(value).strip().isdecimal() or not low <= int(value) <= high:
+        raise ValueError(f"it must be a whole number from {low} to {high}")
+    return int(value)
 
 
 def _text(value: Any) -> str:
@@ -136,24 +125,24 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="port",
         default=8080,
-        parse=_number(1, 65535),
+        parse=partial(_number, low=1, high=65535),
         metavar="PORT",
         help="The TCP port to listen on.",
     ),
     Setting(
         name="read_access",
         default="authenticated",
-        parse=_one_of("authenticated", "public"),
+        parse=partial(_choice, choices=("authenticated", "public")),
         metavar="authenticated|public",
         help="Who may install: everybody with a credential, or everybody who reaches the server.",
     ),
     Setting(
         name="upstream",
         default="redirect",
-        parse=_one_of("redirect", "none"),
+        parse=partial(_choice, choices=("redirect", "none")),
         metavar="redirect|none",
-        help="What a project that is not here gets: a redirect to the public index, or 404."
-        " With redirect, clients need this index alone.",
+        help="The answer for a project that the index does not have: a redirect to the public index, or 404."
+        " With redirect, clients need only this index.",
     ),
     Setting(
         name="upstream_url",
@@ -161,7 +150,7 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_url,
         metavar="URL",
         example="https://mirror.example/simple/",
-        help="The index that other names are redirected to. Left out: the public index, as pypiserver has it.",
+        help="The Simple API to redirect to. By default the public index.",
     ),
     Setting(
         name="private_names",
@@ -171,7 +160,7 @@ SETTINGS: tuple[Setting, ...] = (
         example="[acme-*, billing]",
         flag="private_name",
         many=True,
-        help="Names that are yours: never redirected, also before the first release."
+        help="Names that are never redirected, not even before their first release."
         " Patterns with * ? [], compared with normalised names.",
     ),
     Setting(
@@ -179,21 +168,21 @@ SETTINGS: tuple[Setting, ...] = (
         default="4G",
         parse=parse_size,
         metavar="SIZE",
-        help="The largest upload that is taken, in bytes or as 500M, 4G.",
+        help="The largest upload that is accepted, in bytes or as 500M, 4G.",
     ),
     Setting(
         name="threads",
         default=16,
-        parse=_number(2, 512),
+        parse=partial(_number, low=2, high=512),
         metavar="N",
-        help="How many requests are worked on at once.",
+        help="The number of requests that are processed at the same time.",
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A setting with its value, parsed, and where that came from; None by its default where it has none."""
+    """The parsed value of a setting, and where it comes from. None is the default of a setting without one."""
 
     name: str
     value: Any
@@ -203,19 +192,19 @@ class Value:
 def server_settings(
     root: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> ServerSettings:
-    """The settings of the server of the volume at `root`.
+    """Return the settings of the server of the volume at `root`.
 
-    `flags` are by name; None and empty lists count as not given. UsageError names the setting, where its
-    value came from, and what is wrong with it.
+    A flag overrides a variable (PPM_…), which overrides ppm.yml, which overrides the default. `flags` are by name;
+    None and empty lists count as not given. Raise UsageError with the setting and the origin of its value.
     """
-    values = {found.name: found.value for found in values_of(root, flags=flags, environ=environ)}
+    values = {setting.name: setting.value for setting in values_of(root, flags=flags, environ=environ)}
     return ServerSettings(volume=Volume(root=root.absolute()), **values)
 
 
 def values_of(
     root: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> tuple[Value, ...]:
-    """Each setting of that server with where it came from; as for `server_settings`."""
+    """Return each setting with its origin, as for `server_settings`."""
     environ = os.environ if environ is None else environ
     path = Volume(root=root.absolute()).settings
     written = _read_file(path)
@@ -239,22 +228,17 @@ def _value(setting: Setting, given: Any, environ: Mapping[str, str], written: Ma
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The PPM_ variables that are no setting, each with the one that may be meant, or ""."""
+    """Return the unknown PPM_ variables, each with the most similar known one, or ""."""
     known = [setting.variable for setting in SETTINGS]
-    unknown = sorted(name for name in environ if name.startswith("PPM_") and name not in (*known, *_NO_SETTINGS))
+    unknown = sorted(name for name in environ if name.startswith("PPM_") and name not in (*known, *_OTHER_VARIABLES))
     return {name: next(iter(difflib.get_close_matches(name, known, n=1)), "") for name in unknown}
 
 
 def settings_file() -> str:
-    """The text of a ppm.yml: every setting with its explanation, commented out at its default."""
-    lines = [
-        "# The settings of this index's server. A flag of `ppmctl serve` or a PPM_… variable wins over them.",
-        "",
-    ]
+    """Return the text of a new ppm.yml: every setting with its explanation and its default, commented out."""
+    lines = ["# Settings of this index's server. A flag of `ppmctl serve` or a PPM_… variable overrides them.", ""]
     for setting in SETTINGS:
-        lines += [f"# {setting.help}"]
-        shown = setting.example or setting.default
-        lines += [f"#{setting.name}: {shown}", ""]
+        lines += [f"# {setting.help}", f"#{setting.name}: {setting.example or setting.default}", ""]
     return "\n".join(lines)
 
 
@@ -267,14 +251,15 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} can't be read: {' '.join(str(exc).split())}.") from exc
     if written is None:
         return {}
-    if not isinstance(written, dict):
-        raise UsageError(f"{path} is not a list of settings (name: value).", hint="ppmctl init shows what it may say")
     known = [setting.name for setting in SETTINGS]
+    names = f"The names: {', '.join(known)}."
+    if not isinstance(written, dict):
+        raise UsageError(f"{path} must be a mapping of setting names to values.", hint=names)
     for name in written:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
             raise UsageError(
-                f"{path} has a setting {name!r} that ppm does not know.",
-                hint=f"Did you mean {near[0]!r}?" if near else f"It knows: {', '.join(known)}.",
+                f"{path} has an unknown setting {name!r}.",
+                hint=f"Did you mean {near[0]!r}?" if near else names,
             )
     return written

@@ -1,4 +1,4 @@
-"""HTTP to a server on this machine, at whatever socket it listens: a path, or an address and a port."""
+"""HTTP to a server on this machine, which listens at a path or at an address and a port."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Address = str | tuple[object, ...]
 
 
 class Connection(http.client.HTTPConnection):
-    """One connection to the socket that `address` names, as `getsockname` has it; `timeout` in seconds.
+    """A connection to the socket at `address`, in the form of `getsockname`; `timeout` is in seconds.
 
-    Errors are those of `http.client`: OSError and HTTPException.
+    Raises the errors of `http.client`: OSError and HTTPException.
     """
 
     def __init__(self, address: Address, *, timeout: float) -> None:
@@ -26,7 +26,7 @@ class Connection(http.client.HTTPConnection):
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.settimeout(self.timeout)
-            connection.connect(_reachable(self._address))
+            connection.connect(_destination(self._address))
         except BaseException:
             connection.close()
             raise
@@ -34,7 +34,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def ask(address: Address, method: str, path: str, *, timeout: float, **headers: str) -> http.client.HTTPResponse:
-    """Return the answer of the server at `address`, whose body was read. Errors are those of `Connection`."""
+    """Return the answer of the server at `address`, after its body was read. Raise the errors of `Connection`."""
     connection = Connection(address, timeout=timeout)
     try:
         connection.request(method, path, headers={"Connection": "close", **headers})
@@ -46,15 +46,15 @@ def ask(address: Address, method: str, path: str, *, timeout: float, **headers: 
 
 
 def is_healthy(address: Address, *, timeout: float) -> bool:
-    """Whether the server at `address` answers /healthz, each step within `timeout` seconds."""
+    """Return whether the server at `address` answers /healthz, each step within `timeout` seconds."""
     try:
         return ask(address, "GET", "/healthz", timeout=timeout).status == 200
     except (OSError, http.client.HTTPException):
         return False
 
 
-def _reachable(address: Address) -> Address:
-    """Where to connect to what listens at `address`: a wildcard is no address to go to."""
+def _destination(address: Address) -> Address:
+    """Return the address at which a client reaches a server that listens at `address`, which can be a wildcard."""
     if isinstance(address, str) or address[0] not in ("0.0.0.0", "::"):
         return address
     return ("127.0.0.1" if address[0] == "0.0.0.0" else "::1", *address[1:])

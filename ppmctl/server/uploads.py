@@ -1,7 +1,7 @@
-"""What happens on an upload, after the request was authenticated and before pypiserver answers it.
+"""Receive, check and publish an upload, between authentication and pypiserver's answer.
 
-received into `incoming/`, hashed on the way → may this credential publish this project? → the digests that
-the client sent agree → it is the wheel or sdist that its name says → the store puts it → a line in the audit.
+Receive it into `incoming/` and hash it → check that the credential may publish the project → compare the client's
+digests → check that the file is the wheel or sdist that its name says → put it into the store → write the audit.
 """
 
 from __future__ import annotations
@@ -30,19 +30,18 @@ from ppmctl.server import environment_policy, json_api
 
 log = logging.getLogger(__name__)
 
-# A form's fields besides its file: twine sends a field for each classifier, and the README in one.
+# Limits of a form's fields besides its file: twine sends a field for each classifier, and the README as a field.
 MAX_FIELD = 16 << 20
 MAX_FIELDS = 10_000
-_SLACK = 4 << 20  # bytes; the form's own boundaries and headers, and what the parser has not handed on yet
-# How much of a body is read, and thrown away, so that a client that is still sending reads the refusal; and
-# for how long, in seconds.
+_SLACK = 4 << 20  # bytes; the form's boundaries and headers, and the parser's buffer
+# A refused body is read up to this many bytes and seconds, because a client reads the answer only after sending.
 MAX_DRAIN = 256 << 20
 MAX_DRAIN_TIME = 15.0
 
 
 @dataclass(kw_only=True)
 class Upload:
-    """One request's form, and who sent it. `close` removes what was received."""
+    """The form of a request, and its sender. `close` removes the files that were received."""
 
     by: Access
     actor: Actor
@@ -53,7 +52,7 @@ class Upload:
 
     @property
     def action(self) -> str:
-        """What the client wants: the form's `:action`; a form with a file and no action uploads it."""
+        """Return the form's `:action`. A form with a file and no action is an upload."""
         return self.fields.get(":action") or ("file_upload" if self.content is not None else "")
 
     def close(self) -> None:
@@ -62,9 +61,9 @@ class Upload:
 
 
 def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upload:
-    """Read a request's form, its files straight into `incoming/`. The caller closes the upload.
+    """Read a request's form, with its files into `incoming/`. The caller closes the upload.
 
-    Refused: 400 for a form that can't be parsed, 413 for one over `max_size` bytes; OSError for a full disk.
+    Raise Refused: 400 for a form that can't be parsed, 413 for more than `max_size` bytes; OSError for a full disk.
     """
     upload = Upload(by=by, actor=json_api.actor(request, by))
 
@@ -86,7 +85,7 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
             metered = {**request.environ, "wsgi.input": _Metered(request.environ["wsgi.input"], upload)}
             _stream, form, sent = parser.parse_from_environ(metered)
         except RequestEntityTooLarge as exc:
-            if request.content_length is not None:  # then the whole is known not to be
+            if request.content_length is not None:  # the caller has checked the size of the whole body
                 limits = f"{MAX_FIELDS} fields and {MAX_FIELD >> 20} MB of text"
                 raise Refused(413, f"The form's fields are over the limit of {limits}") from exc
             raise too_large(max_size) from exc
@@ -109,7 +108,7 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
 
 
 class _Metered:
-    """A request's body, read until its fields take more memory than MAX_FIELD together; its files don't count."""
+    """A request's body that raises an error when its fields, without its files, are larger than MAX_FIELD."""
 
     def __init__(self, body: Any, upload: Upload) -> None:
         self._body = body
@@ -125,34 +124,28 @@ class _Metered:
 
 
 def publish(store: Store, upload: Upload) -> None:
-    """Check what was received and put it into the index. Refused, with the reason, leaves nothing behind."""
+    """Check what was received and put it into the index. If it raises Refused, nothing is stored."""
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
     name = _name(upload)
     is_environment = environment_of(name.project) is not None
     if is_environment:
-        environment_policy.demand_change(store, name.project, upload.by)
+        environment_policy.require_change(store, name.project, upload.by)
     _check_digests(upload, upload.content)
     try:
-        # The file's own buffer first: a full disk shows here, and the archive is read from disk.
+        # writes the buffer to disk: shows whether the disk is full, and the archive is read from there
         upload.content.finish()
         dist = distribution.inspect(upload.content.path, name.filename)
     except InvalidDistribution as exc:
         raise Refused(400, exc.message) from exc
     if is_environment:
-        environment_policy.demand_revision(store, name, upload.content.path, upload.by)
+        environment_policy.require_revision(store, name, upload.content.path, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
     upload.actor.record(store.volume, "publish", name.filename)
 
 
-def remove(store: Store, project: str, filename: str, upload: Upload) -> None:
-    """Remove a file for good."""
-    store.remove(project, filename)
-    upload.actor.record(store.volume, "remove", filename)
-
-
 def drain(request: Request, max_size: int) -> None:
-    """Read what a refused client still sends, so that it gets to see the answer; within limits."""
+    """Read what a refused client still sends, within limits, so that it gets the answer."""
     if (request.content_length or 0) > min(max_size, MAX_DRAIN):
         return
     left, until = MAX_DRAIN, time.monotonic() + MAX_DRAIN_TIME
@@ -171,10 +164,6 @@ def too_large(max_size: int) -> Refused:
     return Refused(413, f"The upload is over this index's limit of {max_size} bytes (max_upload_size)")
 
 
-def out_of_space() -> Refused:
-    return Refused(507, "The index has no space left; nothing was stored, try again when there is some")
-
-
 def _name(upload: Upload) -> Filename:
     try:
         name = distribution.parse_filename(upload.filename)
@@ -182,11 +171,9 @@ def _name(upload: Upload) -> Filename:
         raise Refused(400, exc.message) from exc
     if not upload.by.may("publish", name.project):
         raise Refused(403, f"The credential {upload.by.name} may not publish {name.project}")
-    said = upload.fields.get("name")
-    if said and distribution.normalise(said) != name.project:
-        raise Refused(
-            400, f"The form says that {name.filename} belongs to the project {distribution.one_line(said)!r}"
-        )
+    claimed = upload.fields.get("name")
+    if claimed and distribution.normalise(claimed) != name.project:
+        raise Refused(400, f"The form names another project for {name.filename}: {distribution.one_line(claimed)!r}")
     return name
 
 
@@ -194,10 +181,7 @@ def _check_digests(upload: Upload, content: IncomingFile) -> None:
     for digest in DIGESTS:
         sent = upload.fields.get(f"{digest}_digest")
         if sent and sent.strip().lower() != content.digest(digest):
-            raise Refused(
-                400,
-                f"{upload.filename} did not arrive as it was sent: its {digest} digest differs; upload it again",
-            )
+            raise Refused(400, f"{upload.filename} was damaged on the way: its {digest} differs; upload it again")
 
 
 def _attestations(upload: Upload) -> str | None:

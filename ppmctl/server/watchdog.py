@@ -1,7 +1,7 @@
-"""A server that asks itself for /healthz, as a client would, and says so to its service manager: ready, alive.
+"""Report to the service manager that a server is ready and alive, after asking it for /healthz as a client does.
 
-A manager that does not hear it within its time starts the server anew (WatchdogSec= of systemd). So it is said only
-of a server that answers, or in which something moves: threads that are busy with large uploads are not stuck.
+Without such a report a manager restarts the server (WatchdogSec= of systemd). A server counts as alive if it answers,
+or if any request makes progress: threads that are busy with large uploads are not stuck.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 READY = "READY=1"
 ALIVE = "WATCHDOG=1"
 
-_READY_PATIENCE = 10.0  # seconds for one attempt at the first answer; there are as many as the manager allows
+_READY_TIMEOUT = 10.0  # seconds for one attempt at the first answer; the manager limits their number
 _AFTER_FAILURE = 0.1  # seconds
 
 
 class Pulse:
-    """Counts what moves in an application: requests that begin, and each piece of a body that is read."""
+    """Counts an application's progress: requests that begin, and each piece of a body that is read."""
 
     def __init__(self) -> None:
         self.beats = 0
 
     def beat(self) -> None:
-        self.beats += 1  # two threads at once may count one: that it changed is all that is asked
+        self.beats += 1  # two threads at once may count one, which is enough: only changes matter
 
     def of(self, application: WSGIApplication) -> WSGIApplication:
-        """`application`, felt."""
+        """Return an application that counts the progress of `application`."""
 
-        def felt(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def counted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             self.beat()
             environ["wsgi.input"] = _Body(environ["wsgi.input"], self)
             return application(environ, start_response)
 
-        return felt
+        return counted
 
 
 class _Body:
@@ -60,10 +60,10 @@ class _Body:
 
 @dataclass(kw_only=True)
 class Watchdog:
-    """Says READY once `ask` (with its patience in seconds) was answered, then ALIVE as often as is expected.
+    """Sends READY when `ask` (which gets a timeout in seconds) is first true, then ALIVE as often as is expected.
 
-    `interval` is the time in seconds within which the manager wants to hear of it; None: it wants READY alone.
-    `is_stopping` says whether the server is ending: then it takes no request, nor is to be started anew.
+    `interval` is the time in seconds within which the manager expects each ALIVE; None if it expects only READY.
+    `is_stopping` returns whether the server is ending: then it takes no requests, and must not be restarted.
     """
 
     notify: Callable[[str], None]
@@ -72,24 +72,24 @@ class Watchdog:
     interval: float | None
     is_stopping: Callable[[], bool]
     sleep: Callable[[float], None] = time.sleep
-    _felt: int = 0  # as a pulse starts
+    _beats: int = 0  # of the pulse, at the last look
 
     def start(self) -> None:
         threading.Thread(target=self.run, name="watchdog", daemon=True).start()
 
     def run(self) -> None:
-        while not self.ask(_READY_PATIENCE):
+        while not self.ask(_READY_TIMEOUT):
             self.sleep(_AFTER_FAILURE)
         self.notify(READY)
-        self._felt = self.pulse.beats
+        self._beats = self.pulse.beats
         while self.interval is not None:
             self.sleep(self.interval / 2 if self.look(self.interval / 4) else _AFTER_FAILURE)
 
-    def look(self, patience: float) -> bool:
-        """Look once, and say ALIVE if that is so; whether it is."""
-        answered = self.is_stopping() or self.ask(patience)
-        before, self._felt = self._felt, self.pulse.beats
-        alive = answered or self._felt != before
+    def look(self, timeout: float) -> bool:
+        """Check once whether the server is alive, send ALIVE if it is, and return it."""
+        answered = self.is_stopping() or self.ask(timeout)
+        before, self._beats = self._beats, self.pulse.beats
+        alive = answered or self._beats != before
         if alive:
             self.notify(ALIVE)
         return alive

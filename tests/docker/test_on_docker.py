@@ -206,7 +206,7 @@ def test_a_service_of_compose_is_found_by_its_name(
     refused = ppmctl_on(index, tmp_path, lone, "user", "list", "--json", expect=1)
     assert "There is no volume at /srv/ppm." in refused.stdout
     ambiguous = ppmctl_on(index, tmp_path, "pypiserver", "user", "list", expect=1)
-    assert "The service 'pypiserver' of compose has" in ambiguous.stderr
+    assert "The compose service 'pypiserver' has" in ambiguous.stderr
     for each in (composed, index):
         assert container_name(each.application) in ambiguous.stderr
     index.compose.stop(lone)
@@ -227,4 +227,4 @@ def test_targets_without_a_container_or_ppmctl_are_refused(composed: Composed, t
     assert stderr.startswith(
         f"ppmctl: Docker lists no containers: Cannot connect to the Docker daemon at {closed_socket}."
     )
-    assert "DOCKER_HOST says which engine is asked" in stderr
+    assert "DOCKER_HOST selects the engine" in stderr

@@ -172,7 +172,7 @@ def test_a_project_is_built_checked_and_published(publisher: Publisher) -> None:
 def test_a_release_is_refused_where_the_project_is_only_read(publisher: Publisher, tmp_path: Path) -> None:
     made = project(tmp_path / "raised", "raised")
     done = publisher.run(made, "--bump", "minor", "--tag", expect=2)
-    assert "/project can't be written to from here, and a release changes and commits it" in done.err
+    assert "/project is not writable here, and a release changes and commits files in it" in done.err
     assert "raise the version and commit there" in done.err
     assert publisher.listed("raised") == {}
     rehearsed = publisher.run(made, "--bump", "minor", "--dry-run", expect=1)
@@ -461,7 +461,7 @@ def test_an_index_that_is_down_is_exit_1(publisher: Publisher, tmp_path: Path) -
     finally:
         publisher.index.compose.start("nginx")
     loopback = publisher.run(*made, expect=1, PPMCTL_INDEX="http://localhost:8080/")
-    assert "This is a container, and localhost is itself" in loopback.err
+    assert "This is a container, and localhost is the container itself" in loopback.err
 
 
 def test_files_of_a_failed_upload_are_kept_and_can_be_published(publisher: Publisher, tmp_path: Path) -> None:
@@ -481,7 +481,7 @@ def test_files_of_a_failed_upload_are_kept_and_can_be_published(publisher: Publi
             done = running.result()
     finally:
         compose.start("pypiserver")
-    message = next(line for line in done.err.splitlines() if "What was built is kept" in line)
+    message = next(line for line in done.err.splitlines() if "The built files are kept" in line)
     files = message.partition("ppmctl publish ")[2].split()
     assert len(files) == 2
     assert states(publisher.run("", *files)) == ["published"] * 2

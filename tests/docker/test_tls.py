@@ -219,7 +219,7 @@ def test_the_first_certificate_is_issued_and_served(index: TlsDeployment) -> Non
     """nginx starts without one, serves the challenge, and loads the certificate without a restart."""
     log = index.log("certbot")
     assert "nginx has a temporary certificate" in log
-    assert "the certificate for index.test is in its place, valid until 20" in log
+    assert "the certificate for index.test is installed, valid until 20" in log
     served = index.certificate()
     assert served.domains == [DOMAIN]
     assert "Pebble Intermediate" in served.issuer
@@ -321,7 +321,7 @@ def test_a_broken_certificate_is_not_loaded(index: TlsDeployment) -> None:
     """It is as a full disk would leave it; the next valid one is loaded."""
     before = index.certificate()
     index.certbot("sh", "-c", "cd /etc/ppm/tls/current && cp -p fullchain.pem /tmp/ && echo broken > fullchain.pem")
-    index.wait_for_message("nginx", "and can't be used; the one before is served on: cannot load certificate")
+    index.wait_for_message("nginx", "and can't be used; the old one is still served: cannot load certificate")
     assert index.certificate() == before
     served = index.log("nginx").count("the new one is served")
     index.certbot("sh", "-c", "cat /tmp/fullchain.pem > /etc/ppm/tls/current/fullchain.pem")
@@ -355,10 +355,10 @@ def test_reasons_for_no_certificate_while_nginx_serves_on(index: TlsDeployment, 
         index.attach(lead.format(acme=acme.box.address), **environment)
         index.compose.up("certbot")
         log = index.wait_for_message("certbot", meaning.format(acme=acme.box.address))
-        assert "nginx goes on with what it has" in log or name == "too often", log
+        assert "nginx keeps the current certificate" in log or name == "too often", log
         if "No certificate" in meaning:
-            assert "sooner, when that is mended: docker compose restart certbot" in log
-            assert "certbot said: " in log
+            assert "To try sooner: docker compose restart certbot" in log
+            assert "certbot printed: " in log
             index.certbot("sed", "-i", "p;p", "/var/lib/certbot/failures")  # as after three failures
         assert index.certificate() == before
     assert "asking " not in index.log("certbot"), "the authority is not asked a fourth time"

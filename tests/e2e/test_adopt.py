@@ -140,5 +140,5 @@ def test_a_folder_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     ppmctl("init", "--root", str(root))
     for folder in (root, root / "packages", tmp_path):
         said = ppmctl("index", "adopt", str(folder), "--root", str(root), expect=1)
-        assert "lie in one another" in said.stderr
+        assert "must be outside the volume" in said.stderr
     assert "not a folder" in ppmctl("index", "adopt", str(tmp_path / "none"), "--root", str(root), expect=1).stderr

@@ -64,18 +64,20 @@ PLANTS: dict[str, Plant] = {
     "a missing page": Plant(
         do=lambda root: (root / PAGES / "index.json").unlink(),
         where=f"{PAGES}/index.json",
-        what="not what the folder",
+        what="does not match",
     ),
     "an altered page": Plant(
         do=lambda root: replaced(root / PAGES / "index.html", b"sha256=", b"sha256=0"),
         where=f"{PAGES}/index.html",
-        what="not what the folder says",
+        what="does not match the project's folder",
     ),
     "a missing packed page": Plant(
-        do=lambda root: (root / PAGES / "index.json.gz").unlink(), where=f"{PAGES}/index.json.gz", what="not what"
+        do=lambda root: (root / PAGES / "index.json.gz").unlink(),
+        where=f"{PAGES}/index.json.gz",
+        what="does not match",
     ),
     "no pages of a project": Plant(
-        do=lambda root: shutil.rmtree(root / PAGES), where=f"{PAGES}/index.html", what="not what the folder says"
+        do=lambda root: shutil.rmtree(root / PAGES), where=f"{PAGES}/index.html", what="does not match"
     ),
     "no index at all": Plant(
         do=lambda root: shutil.rmtree(root / "index"), where="index/simple/index.json", what="does not list"
@@ -83,7 +85,7 @@ PLANTS: dict[str, Plant] = {
     "pages of nobody": Plant(
         do=lambda root: shutil.copytree(root / PAGES, root / "index/simple/ghost"),
         where="index/simple/ghost",
-        what="not here",
+        what="project that does not exist",
     ),
     "a list without a project": Plant(
         do=lambda root: replaced(root / "index/simple/index.json", b'{"name":"one"},', b""),
@@ -98,7 +100,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "a longer file": Plant(do=lambda root: appended(root / FILE, b"x"), where=FILE, what="bytes", mended=False),
     "a missing file": Plant(
-        do=lambda root: (root / FILE).unlink(), where=f"{FILE}.upload", what="not here", mended=False
+        do=lambda root: (root / FILE).unlink(), where=f"{FILE}.upload", what="does not exist", mended=False
     ),
     "a missing record": Plant(do=lambda root: (root / f"{FILE}.upload").unlink(), where=FILE, what="has no record"),
     "a record that is none": Plant(
@@ -107,7 +109,7 @@ PLANTS: dict[str, Plant] = {
     "a record of another": Plant(
         do=lambda root: replaced(root / f"{FILE}.upload", b'"version": "1.0"', b'"version": "9.0"'),
         where=FILE,
-        what="its record is another's",
+        what="another file's record",
         mended=False,
     ),
     "missing metadata": Plant(
@@ -122,7 +124,7 @@ PLANTS: dict[str, Plant] = {
     "a side file of nobody": Plant(
         do=lambda root: (root / "packages/one/one-9.0.tar.gz.yanked").touch(),
         where="packages/one/one-9.0.tar.gz.yanked",
-        what="not here",
+        what="file that does not exist",
         mended=False,
     ),
     "a file beside the projects": Plant(
@@ -140,7 +142,7 @@ PLANTS: dict[str, Plant] = {
     "something else in a project": Plant(
         do=lambda root: (root / "packages/one/notes.txt").write_text("x"),
         where="packages/one/notes.txt",
-        what="is no distribution",
+        what="is not a distribution",
         mended=False,
     ),
     "a file of another project": Plant(
@@ -155,7 +157,7 @@ PLANTS: dict[str, Plant] = {
     "a removed file that is here": Plant(
         do=lambda root: (root / f"{FILE}.removed").write_text("x"),
         where=FILE,
-        what="still here, but was removed",
+        what="was removed, but still exists",
         mended=False,
     ),
     "a status that is none": Plant(

@@ -460,7 +460,7 @@ def test_pip_beside_the_public_index_takes_the_highest_version(bed: Bed, new_col
     file.parent.mkdir(parents=True)
     file.write_text(f"[global]\n# the public index\nindex-url = {bed.public}\n")
     said = made.write("pip")
-    assert "highest version anywhere wins" in said
+    assert "takes the highest version of any" in said
     assert f"extra-index-url = {bed.alone.url}/simple/" in file.read_text()
     made.venv("venv")
     made.client("pip", "--python", "venv", "install", "acme-app")
@@ -475,7 +475,7 @@ def explicit_with_uv(made: Colleague, public: str) -> None:
     settings.parent.mkdir(parents=True)
     settings.write_text(f'[[index]]\nurl = "{public}"\ndefault = true\n')
     command = made.told(said, "uv add --index")[:4]
-    assert "is the public index's, also where a stranger took it" in said
+    assert "even if a stranger owns it there" in said
     made.client("uv", "add", "acme-core", **environ)
     assert made.installed() == {"acme_core": "99.0"}
     made.client("uv", "remove", "acme-core", **environ)

@@ -74,7 +74,7 @@ def test_what_is_said_to_be_for_good_puts_it_where_the_shell_looks(shell: str, f
     """As it is typed, on a new account without any such folder."""
     environ = clean_environment(tmp_path)
     done = ppmctl("completion", shell, env=environ)
-    typed = done.stderr.removeprefix("For good: ").strip()
+    typed = done.stderr.removeprefix("To enable it permanently: ").strip()
     subprocess.run([shell, "-c", typed], env=environ, capture_output=True, timeout=60, check=True)
     assert (tmp_path / file).read_text() == done.stdout
 

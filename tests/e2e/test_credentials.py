@@ -146,7 +146,7 @@ def _killer(root: str, moment: int) -> Callable[[str, tuple[Any, ...]], None]:
 
 def lines(volume: Volume) -> set[str]:
     """The secrets that were there, as their lines."""
-    known = credential_files.known(volume)
+    known = credential_files.snapshot(volume)
     return {f"{name}:{stored}" for hashes in (known.hashes, known.parked) for name, stored in hashes.items()}
 
 

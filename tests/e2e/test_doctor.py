@@ -128,7 +128,7 @@ def test_what_a_person_reads(index: Server, user: User) -> None:
     done = run_ppmctl(command, env=user.environ(**known(index)))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert f"ok    index       {index.url} is meant, by what was typed" in lines
+    assert f"ok    index       {index.url}, from the command line" in lines
     assert index.secret not in done.stdout
     done = run_ppmctl(command, env=user.environ())
     assert done.returncode == 1
@@ -246,7 +246,7 @@ def test_a_proxy_that_lets_nobody_through(index: Server, user: User) -> None:
     with faulty.index({}) as proxy:  # it knows no CONNECT
         url = f"http://127.0.0.1:{proxy}"
         state, found, _mend = user.doctor(index.url, expect=1, HTTP_PROXY=url, **known(index)).of("proxy")
-    assert (state, f"{url} (HTTP_PROXY) does not let through: 501" in found) == ("fail", True)
+    assert (state, f"{url} (HTTP_PROXY) refuses the connection: 501" in found) == ("fail", True)
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(-10, "fail"), (2, "warn")])
@@ -288,7 +288,7 @@ def test_a_certificate_of_a_private_authority(authority: Authority, tmp_path: Pa
     with faulty.index(certificate=authority.issue(tmp_path / "tls", "localhost")) as port:
         url = f"https://localhost:{port}/"
         state, found, mend = user.doctor(url, expect=1).of("tls")
-        assert (state, found) == ("fail", "its certificate is vouched for by Root, which is not trusted here")
+        assert (state, found) == ("fail", "its certificate chain leads to Root, which is not trusted here")
         assert "export REQUESTS_CA_BUNDLE=/path/ca.pem SSL_CERT_FILE=/path/ca.pem" in mend
         mended = user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
         assert mended == ("ok", f"its certificate is trusted (by {ca}, from REQUESTS_CA_BUNDLE), for 30 days", "")
@@ -343,7 +343,7 @@ def test_a_self_signed_certificate(authority: Authority, tmp_path: Path, user: U
     with faulty.index(certificate=certificate) as port:
         url = f"https://localhost:{port}/"
         state, found, _mend = user.doctor(url, expect=1).of("tls")
-        assert (state, found) == ("fail", "its certificate is self-signed: nobody vouches for it")
+        assert (state, found) == ("fail", "its certificate is self-signed: no authority confirms it")
         assert user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(certificate[0])).of("tls")[0] == "ok"
 
 
@@ -351,13 +351,13 @@ def test_a_list_of_authorities_that_is_not_there(tmp_path: Path, user: User) -> 
     with faulty.index(certificate=Authority().issue(tmp_path / "tls", "localhost")) as port:
         seen = user.doctor(f"https://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE="/no/such.pem")
     state, found, mend = seen.of("tls")
-    assert (state, found) == ("fail", "REQUESTS_CA_BUNDLE names /no/such.pem, which is not there")
+    assert (state, found) == ("fail", "REQUESTS_CA_BUNDLE names /no/such.pem, which does not exist")
     assert mend.endswith("unset REQUESTS_CA_BUNDLE")
 
 
 def test_https_to_what_speaks_http(index: Server, user: User) -> None:
     state, found, mend = user.doctor(f"https://127.0.0.1:{index.port}/", expect=1).of("tls")
-    assert (state, found) == ("fail", "what answers there speaks no TLS")
+    assert (state, found) == ("fail", "the server does not speak TLS")
     assert f"{index.url}/" in mend
 
 
@@ -368,7 +368,7 @@ def test_redirects_without_an_end(user: User) -> None:
     answers = {"/simple/": Said.moved("/else/"), "/else/": Said.moved("/simple/")}
     with faulty.index(answers) as port:
         state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
-    assert (state, found.startswith("it redirects for ever: ")) == ("fail", True)
+    assert (state, found.startswith("it redirects in a loop: ")) == ("fail", True)
     assert "X-Forwarded-Proto" in mend
 
 
@@ -387,7 +387,7 @@ def test_a_redirect_on_which_the_credential_is_lost(index: Server, user: User) -
     with faulty.index({"/simple/": Said.moved(f"{index.url}/simple/")}) as port:
         url = f"http://localhost:{port}/"
         state, found, mend = user.doctor(url, expect=1, **known(index)).of("url")
-        assert (state, f"which asks for a credential: clients show it to localhost:{port} alone" in found) == (
+        assert (state, f"which asks for a credential: clients send it only to localhost:{port}" in found) == (
             "fail",
             True,
         )
@@ -476,11 +476,11 @@ def test_a_stale_credential_before_one_that_works(index: Server, user: User) -> 
     section.write_text(f"[work]\nrepository = {index.url}/legacy/\nusername = {index.user}\npassword = stale\n")
     section.chmod(0o600)
     seen = user.doctor("work", expect=1)
-    assert seen.of("index")[1].endswith(f"{section}, section [work], is about it")
+    assert seen.of("index")[1].endswith(f"; its settings are in {section}, section [work]")
     assert seen.of("login")[0] == "fail"
     state, found, mend = seen.of("places")
-    assert (state, found.endswith("; the index takes this one")) == ("warn", True)
-    assert mend == f"Take the other one out of {section}, section [work]."
+    assert (state, found.endswith("; the index accepts this one")) == ("warn", True)
+    assert mend == f"Delete the other one from {section}, section [work]."
     section.write_text(f"[work]\nrepository = {index.url}/legacy/\n")
     assert user.doctor("work", expect=0).states("login", "places") == {"login": "ok", "places": "ok"}
 
@@ -508,7 +508,7 @@ def test_a_netrc_that_makes_no_sense(index: Server, user: User) -> None:
     path = write_netrc(user.home, "127.0.0.1", index.user, index.secret)
     path.write_text(f"machine 127.0.0.1\nlogin x\npasswort {index.secret}\n")
     seen = user.doctor(index.url, expect=1)
-    assert seen.of("credential")[:2] == ("fail", f"{path} can't be read: its line 3 makes no sense")
+    assert seen.of("credential")[:2] == ("fail", f"{path} can't be read: line 3 is invalid")
     assert not [each for each in seen.findings if index.secret in "".join(each)]
 
 

@@ -219,7 +219,7 @@ def test_a_strangers_project_of_the_same_name_beside_ours(desk: Desk, stranger: 
     desk.write(desk.pip_conf, f"{conf}extra-index-url = {stranger.simple}\n")
     found = desk.doctor(1)
     mend = found.one("pip", "warn", "the highest version of any wins")
-    found.one("resolve", "fail", "takes acme-core 99.0 from elsewhere", stranger.url)
+    found.one("resolve", "fail", "takes acme-core 99.0 from another index", stranger.url)
     same, _, about = found.one("confusion", "fail", "of 2 names 1 are also", "acme-core", stranger.url[7:]).partition(
         "  #"
     )
@@ -231,7 +231,7 @@ def test_a_strangers_project_of_the_same_name_beside_ours(desk: Desk, stranger: 
     desk.environ |= {"UV_INDEX": stranger.simple, "UV_INDEX_STRATEGY": "unsafe-best-match"}
     found = desk.doctor(1)
     found.one("uv", "warn", "UV_INDEX")
-    found.one("resolve", "fail", "uv", "takes acme-core 99.0 from elsewhere")
+    found.one("resolve", "fail", "uv", "takes acme-core 99.0 from another index")
     desk.type(found.one("confusion", "fail", "UV_INDEX", "acme-core"))
     assert desk.doctor(0).bad() == []
 
@@ -294,7 +294,7 @@ def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
     desk.has_only("uv")
     desk.write(desk.uv_toml, desk.uv_toml.read_text().replace("default", "explicit"))
     found = desk.doctor(1)
-    found.one("resolve", "skip", "uv", "for what a project sends there alone")
+    found.one("resolve", "skip", "uv", "only for what a project assigns to it")
     mend = found.one("uv", "fail", "never asks this index", "explicit", "no [tool.uv.sources] names it")
     named = desk.uv_toml.read_text()
     desk.type(mend)
@@ -306,7 +306,7 @@ def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
         f'acme-core = {{ index = "ours" }}\n[[tool.uv.index]]\nname = "ours"\nurl = "{desk.index.simple}"\n'
         "explicit = true\n",
     )
-    desk.doctor(0).one("uv", "ok", "for what is sent there, which is acme-core")
+    desk.doctor(0).one("uv", "ok", "asks this index for acme-core")
 
 
 def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest_pip: Path) -> None:
@@ -356,14 +356,14 @@ def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
     keyring["PATH"] = desk.environ["PATH"] = f"{desk.machine.environ['PATH']}:{beside}"
     found = desk.doctor(1)
     found.one("resolve", "fail", "pip", "the index answers 401")
-    for client, words in (("pip", "asks the command keyring by a name"), ("uv", "asks no keyring")):
+    for client, words in (("pip", "asks the command keyring by user name"), ("uv", "asks no keyring")):
         desk.type(found.one(client, "fail", words))
     found = desk.doctor(0)
     found.one("resolve", "ok", "pip")
     found.one("resolve", "ok", "uv")
     assert found.bad() == []
     (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
-    gone = desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}")
+    gone = desk.doctor(1).one("keyring", "fail", f"no longer has the secret of {desk.index.user}")
     desk.environ |= known
     desk.type(gone)
     desk.environ = dict(keyring)
@@ -375,7 +375,7 @@ def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
     desk.has_only("pip")
     found = desk.doctor(0)
     assert found.one("pip", "warn", "is older than 22.2").endswith("/pip install --upgrade pip")
-    found.one("resolve", "skip", "pip 22.1", "can't tell what it would install")
+    found.one("resolve", "skip", "pip 22.1", "can't report what it would install")
 
 
 def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
@@ -416,7 +416,7 @@ def test_clients_that_do_not_know_the_index_yet(desk: Desk, stranger: Server) ->
     found = desk.doctor(1)
     told = [found.one("pip", "warn", "does not ask this index"), found.one("uv", "warn", "does not ask this index")]
     found.one("resolve", "skip", "pip", "does not ask this index")
-    found.one("confusion", "fail", "acme-core", "takes them from there")
+    found.one("confusion", "fail", "acme-core", "installs them from there")
     for mend in told:
         desk.type(mend)
     assert "timeout = 20\n" in desk.pip_conf.read_text()
@@ -457,8 +457,12 @@ def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_
         desk.write(desk.pip_conf, f"{conf}trusted-host = localhost\n")
         desk.environ["UV_INSECURE_HOST"] = f"localhost:{port}"
         found = desk.doctor(1, url)
-        desk.type(found.one("pip", "fail", "does not check who localhost is", f"trusted-host in {desk.pip_conf}"))
-        desk.type(found.one("uv", "fail", "does not check who localhost is", "UV_INSECURE_HOST"))
+        desk.type(
+            found.one(
+                "pip", "fail", "does not verify the certificate of localhost", f"trusted-host in {desk.pip_conf}"
+            )
+        )
+        desk.type(found.one("uv", "fail", "does not verify the certificate of localhost", "UV_INSECURE_HOST"))
         assert desk.pip_conf.read_text().split() == conf.split()
         desk.doctor(0, url)
 

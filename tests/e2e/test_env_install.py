@@ -218,7 +218,7 @@ def test_where_it_is_installed(charts: None, reader: Machine) -> None:
     folder.mkdir()
     (folder / "mine").write_text("mine")
     assert "no virtual environment" in env(reader, "install", "charts", "--into", folder, expect=2)
-    assert "two places" in env(reader, "install", "charts", "--into", folder, "--here", expect=2)
+    assert "can't be used together" in env(reader, "install", "charts", "--into", folder, "--here", expect=2)
     assert "active" in env(reader, "install", "charts", "--here", expect=2)
     assert "no virtual environment" in env(reader, "check", "charts", "--into", reader.home / "nowhere", expect=2)
     env(reader, "install", "charts", "--into", reader.home / "here")

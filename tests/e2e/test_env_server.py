@@ -161,8 +161,8 @@ def test_what_is_no_revision_is_refused(index: Server) -> None:
         (wheels.sdist("ppm-env-odd", "1"), "has no sdists"),
         ((good[0], revision("odd", 1, "flask", change="x")[1][:-30]), "is not a readable archive"),
         ((revision("odd", 2)[0], good[1]), "that of another distribution"),
-        ((good[0].replace("-1-", "-1-1-"), good[1]), "holds what belongs into"),
-        ((good[0].replace("ppm_env", "PPM_env"), good[1]), "holds what belongs into"),
+        ((good[0].replace("-1-", "-1-1-"), good[1]), "has the content of"),
+        ((good[0].replace("ppm_env", "PPM_env"), good[1]), "has the content of"),
         (wheels.wheel("ppm-env-" + "x" * 61, "1"), "can't be the name of an environment"),
     ):
         answer = index.upload(made)

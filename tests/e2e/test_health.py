@@ -164,7 +164,7 @@ def test_the_socket_is_for_its_user_and_group_alone(served: Local) -> None:
 def test_a_second_server_leaves_the_first_its_socket(served: Local) -> None:
     second = Local(served.root, served.path)
     assert second.process.wait(timeout=60) == 1
-    assert f"Can't listen at {served.path}: another server does." in served.log.read_text()
+    assert f"Can't listen at {served.path}: another server listens there." in served.log.read_text()
     assert served.health()[0] == 0
 
 

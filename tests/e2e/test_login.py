@@ -85,7 +85,7 @@ def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
     assert "published" in run(there, "publish", name, NETRC="/dev/null").stdout
     (there.home / name).unlink()
     assert "lena-maps" in run(there, "package", "list").stdout
-    assert "taken out of the keyring and" in run(there, "logout").stderr
+    assert "deleted from the keyring and" in run(there, "logout").stderr
     assert files(there) == before
     kept = json.loads(run(there, "login", index.url, "--json", "--netrc", said=f"lena:{secret}\n").stdout)
     assert (kept["index"], kept["name"], kept["role"]) == (index.url, "lena", "publisher")
@@ -99,9 +99,9 @@ def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
         assert secret not in in_keyring(there, service, "lena")
     keyring_file = there.home / "data" / "python_keyring" / "keyring_pass.cfg"
     assert "lena" not in keyring_file.read_text()
-    assert "not said which index" in run(there, "whoami", expect=2).stderr
-    assert "Nobody is logged in here" in run(there, "logout", index.url, expect=1).stderr
-    assert "Nobody is logged in here" in run(there, "logout", expect=1).stderr
+    assert "No index is specified" in run(there, "whoami", expect=2).stderr
+    assert "You are not logged in" in run(there, "logout", index.url, expect=1).stderr
+    assert "You are not logged in" in run(there, "logout", expect=1).stderr
     assert "--index" not in run(there, "login", expect=2).stderr
 
 
@@ -158,12 +158,12 @@ def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
     code = invite(index, "jo", "--role", "reader")
     before = files(there)
     refused = run(there, "login", index.url, "--invite", code, "--purpose", "bad name", expect=1).stderr
-    assert "'bad name' is no purpose of a token" in refused
+    assert "'bad name' is not a purpose of a token" in refused
     assert "Only an index" not in refused
     done = run(there, "login", index.url, "--invite", code, "--purpose", "laptop")
-    assert "jo+laptop is a reader, without an end. Kept in the keyring." in done.stderr
+    assert "jo+laptop is a reader, without an end. Stored in the keyring." in done.stderr
     assert done.stdout == ""
-    assert "was used" in run(there, "login", index.url, "--invite", code, expect=4).stderr
+    assert "used, withdrawn" in run(there, "login", index.url, "--invite", code, expect=4).stderr
     assert "jo+laptop" in run(there, "whoami").stdout
     secret = in_keyring(there, f"{index.url}/simple/", "jo+laptop")
     assert index.get("/simple/", auth=("jo+laptop", secret)).status_code == 200
@@ -182,7 +182,7 @@ def test_a_code_is_not_used_up_where_its_token_could_not_be_kept(index: Server, 
     code = invite(index, "nora", "--role", "reader")
     none = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     refused = run(there, "login", index.url, "--invite", code, expect=4, **none)
-    assert "--netrc keeps it in ~/.netrc" in refused.stderr
+    assert "--netrc stores it in ~/.netrc" in refused.stderr
     (there.home / "mine").write_text("machine 127.0.0.1 login other password x\n")
     refused = run(there, "login", index.url, "--netrc", "--invite", code, expect=2, NETRC=str(there.home / "mine"))
     assert "has an entry for 127.0.0.1 already, of 'other'" in refused.stderr
@@ -201,7 +201,7 @@ def test_a_wrong_credential_is_kept_nowhere(index: Server, there: Machine) -> No
         done = run(there, "login", index.url, "--netrc", said=given, expect=expect)
         assert "ppm_wrong" not in done.stdout + done.stderr
     assert "PPMCTL_TOKEN is set" in run(there, "login", index.url, expect=4, PPMCTL_TOKEN="ppm_wrong").stderr
-    assert "no code" in run(there, "login", "--invite", index.url, index.url, expect=2).stderr
+    assert "not the code of an invite" in run(there, "login", "--invite", index.url, index.url, expect=2).stderr
     assert files(there) == before
 
 
@@ -216,7 +216,7 @@ def test_a_credential_comes_from_where_publish_looks(index: Server, there: Machi
     who = run(there, "whoami", PPMCTL_USERNAME="rob2", PPMCTL_TOKEN=other)
     assert "rob2 is a reader" in who.stdout, "what is set for this once comes before a login"
     refused = run(there, "logout", "--revoke", expect=2)
-    assert "only an admin takes away" in refused.stderr
+    assert "only an admin can revoke" in refused.stderr
     assert "rob is a reader" in run(there, "whoami").stdout, "where it can't be revoked it is not forgotten"
 
 
@@ -235,7 +235,7 @@ def test_a_token_that_is_over_is_forgotten_by_a_plain_logout(index: Server, ther
     run(there, "login", index.url, said=f"zoe+old:{secret}\n")
     ppmctl("token", "revoke", "zoe+old", "--root", str(index.root))
     refused = run(there, "logout", "--revoke", expect=4).stderr
-    assert "ppmctl logout  forgets it here" in refused
+    assert "ppmctl logout  deletes it on this machine" in refused
     run(there, "logout")
 
 
@@ -319,7 +319,7 @@ def test_another_index_than_ppms(there: Machine) -> None:
         assert json.loads(run(there, "whoami", "--json").stdout)["role"] is None
         theirs.answers["/simple/"] = (401, {}, b"")
         assert "does not accept" in run(there, "whoami", expect=4).stderr
-        assert "knows invites" in run(there, "login", theirs.url, "--invite", "ppm_join_x", expect=1).stderr
+        assert "has invites" in run(there, "login", theirs.url, "--invite", "ppm_join_x", expect=1).stderr
 
 
 def test_on_a_terminal_it_asks(index: Server, there: Machine) -> None:

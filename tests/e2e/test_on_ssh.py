@@ -209,7 +209,7 @@ def test_what_a_login_says_is_no_part_of_it(standing_in: Callable[[str], Host]) 
 def test_one_that_was_killed_there_is_no_success(standing_in: Callable[[str], Host]) -> None:
     host = standing_in("os.kill(os.getpid(), 9)\n")
     done = on(host, "user", "list", expect=1)
-    assert b"index.test broke off, or a signal ended the command there" in done.stderr
+    assert b"index.test broke off, or a signal ended the command;" in done.stderr
 
 
 # terminals and signals
@@ -344,7 +344,7 @@ def test_files_are_those_here(standing_in: Callable[[str], Host], tmp_path: Path
     again = carried(host, script, cwd=tmp_path)
     assert again.returncode == 2
     assert again.stdout == b""
-    assert b"made is there already; it is not replaced. Nothing was done." in again.stderr
+    assert b"made already exists; it is not replaced. Nothing was done." in again.stderr
 
 
 def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
     assert said["output"] == str(bob)
     assert "secret" not in said
     again = on(host, "token", "create", "ops+x", "--role", "reader", "--output", str(token), *there, expect=2)
-    assert f"{token} is there already; it is not replaced. Nothing was done." in again.stderr.decode()
+    assert f"{token} already exists; it is not replaced. Nothing was done." in again.stderr.decode()
     refused = tmp_path / "refused"
     on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(refused), *there, expect=1)
     assert not refused.exists()
@@ -478,7 +478,7 @@ def test_a_host_that_does_not_know_us(tmp_path: Path) -> None:
             "ppmctl: ppmctl can't be run on index.test:"
             f" {getpass.getuser()}@127.0.0.1: Permission denied (publickey).\n"
             "        `ssh index.test ppmctl --version` has to work without a password."
-            " ssh-copy-id index.test installs a key, ssh-add unlocks one that has a passphrase.\n"
+            " ssh-copy-id index.test installs a key, ssh-add unlocks one with a passphrase.\n"
         )
         host.know(IdentityFile=str(sshd.keygen(tmp_path / "locked", passphrase="what nobody guesses")))
         assert "ssh-add" in on(host, "user", "list", expect=1).stderr.decode()
@@ -517,7 +517,7 @@ def test_a_host_that_goes_away(standing_in: Callable[[str], Host]) -> None:
         said = process.stderr.read().decode()
     assert process.returncode == 1
     assert "ppmctl: The connection to index.test broke off" in said
-    assert "it may have been done, or may go on" in said
+    assert "it may be done, or still running" in said
 
 
 def test_without_the_program_it_says_what_to_install(host: Host, tmp_path: Path) -> None:
@@ -525,4 +525,4 @@ def test_without_the_program_it_says_what_to_install(host: Host, tmp_path: Path)
         command = [sys.executable, "-m", "ppmctl", "user", "list", "--on", target]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={"PATH": str(tmp_path)})
         assert done.returncode == 1
-        assert done.stderr == f"ppmctl: --on {target} needs the program {name}, which is not installed here.\n"
+        assert done.stderr == f"ppmctl: --on {target} needs the program {name}, which is not installed.\n"

@@ -99,7 +99,7 @@ class Running:
         assert code == (-signal.SIGKILL if by is signal.SIGKILL else 130), printed
         assert "Traceback" not in printed
         last = printed.rstrip().splitlines()[-1:]
-        assert by is signal.SIGKILL or last[0].startswith(("ppmctl: Interrupted.", "What was built"))
+        assert by is signal.SIGKILL or last[0].startswith(("ppmctl: Interrupted.", "The built files"))
 
 
 def publish(user: Machine, index: Server, *arguments: str, expect: int = 0) -> str:

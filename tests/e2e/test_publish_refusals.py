@@ -171,10 +171,10 @@ def nothing_listens(place: Place) -> list[str]:
 
 # what is refused: how to get there, the exit code, a part of the message, a part of what to do
 REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
-    "no such path": (lambda _: ["missing"], 2, "There is nothing at missing", "files such as dist/*"),
+    "no such path": (lambda _: ["missing"], 2, "missing does not exist", "files such as dist/*"),
     "no project": (lambda _: [], 2, "neither a pyproject.toml nor a setup.py", "ppmctl publish dist/*"),
-    "two files of a name": (two_of_a_name, 2, "one name and different content", "only one of them"),
-    "no index": (with_variables(PPMCTL_INDEX=""), 2, "not said which index", "PPMCTL_INDEX"),
+    "two files of a name": (two_of_a_name, 2, "the same name and different content", "only one of them"),
+    "no index": (with_variables(PPMCTL_INDEX=""), 2, "No index is specified", "PPMCTL_INDEX"),
     "an unknown index": (with_variables(PPMCTL_INDEX="x"), 2, "neither a URL nor a section", "Give the URL"),
     "a secret in the URL": (
         with_variables(PPMCTL_INDEX=f"https://u:{SECRET}@h/"),
@@ -217,7 +217,7 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
         ],
         1,
         "can't be rendered",
-        "Mend the README",
+        "Repair the README",
     ),
     "a file of secrets": (
         packed("demo/.env", b"A=1"),
@@ -231,11 +231,11 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
         "demo/x.py: a token of a ppm index",
         "leave it out",
     ),
-    "a cache": (with_a_cache, 1, "__pycache__ is no part of a project", "Delete it"),
+    "a cache": (with_a_cache, 1, "__pycache__ is not part of a project", "Delete it"),
     "private, to the public index": (public, 1, "'Private :: Do Not Upload'", "Name your own index"),
     "no build": (no_build, 1, "the backend says why", "python -m build"),
     "nothing built": (not_built, 2, "There is nothing in", "leave out --skip-build"),
-    "another version built": (of_another_version, 2, "nothing of version 2.0, which the project has", "Build it"),
+    "another version built": (of_another_version, 2, "no files of the current version 2.0", "Build it"),
     "built before a change": (built_before, 1, "built before the project was changed: stale.py", "dist/*"),
     "a conflict": (conflict, 1, "clash-1.0-py3-none-any.whl: here sha256", "raise the version"),
     "a removed file": (removed, 1, "was refused (409)", "raise the version"),

@@ -220,7 +220,7 @@ def test_old_actions_are_ignored(app: Any, backend: Recording) -> None:
     for action in ("submit", "verify"):
         status, body = post(app, form({":action": action}))
         assert (status, body) == ("200 OK", ""), (
-            f"{action} is answered {status} {body!r}; see ppmctl/server/app.py: _RIGHT"
+            f"{action} is answered {status} {body!r}; see ppmctl/server/app.py: _ACTIONS"
         )
     assert backend.asked == []
 

@@ -37,7 +37,7 @@ def test_a_service_that_cannot_see_the_kernel_is_told_its_boot(serve: Callable[.
     server.stop()
     boot.write_text(Path("/proc/sys/kernel/random/boot_id").read_text())  # as an older ppm wrote it
     for told, is_another in ((kernels, False), ("0" * 32, True), ("0" * 32, False), ("", True)):
-        message = "The machine was started anew"
+        message = "The machine was rebooted"
         before = server.log.read_text().count(message)
         server.environ = {"PPM_BOOT_ID": told}
         server.start_again()

@@ -224,16 +224,16 @@ REFUSALS = {
     "a version below": ((untouched, ("--bump", "1.1"), 1), ("1.1 is below 1.2.0", "--bump patch")),
     "an empty changelog": (
         (emptied, RELEASE, 1),
-        ("CHANGELOG.md says nothing under Unreleased", "what 1.3.0 brings"),
+        ("The section Unreleased of CHANGELOG.md is empty", "what is new in 1.3.0"),
     ),
     "no changelog": ((without_changelog, RELEASE, 1), ("has no changelog", "## [Unreleased]")),
-    "an unknown place": ((computed, RELEASE, 1), ("where this project says its version", "without --bump")),
-    "no repository": ((unmanaged, RELEASE, 2), ("is in no git repository", "git init")),
-    "a tag that is taken": ((taken, RELEASE, 1), ("The tag v1.3.0 is there already", "git tag -d v1.3.0")),
+    "an unknown place": ((computed, RELEASE, 1), ("where this project's version is written", "without --bump")),
+    "no repository": ((unmanaged, RELEASE, 2), ("is not in a git repository", "git init")),
+    "a tag that is taken": ((taken, RELEASE, 1), ("The tag v1.3.0 already exists", "git tag -d v1.3.0")),
     "a detached head": ((detached, RELEASE, 1), ("HEAD is detached", "git switch")),
     "nobody": ((nobody, RELEASE, 1), ("git does not know who commits", "git config --global user.name")),
-    "no version": ((untouched, ("--bump", "huge"), 2), ("'huge' is no version", "1.3.0rc1")),
-    "no pre-release": ((untouched, ("--bump", "pre"), 2), ("1.2.0 is no pre-release", "--bump 1.3.0rc1")),
+    "no version": ((untouched, ("--bump", "huge"), 2), ("'huge' is not a version", "1.3.0rc1")),
+    "no pre-release": ((untouched, ("--bump", "pre"), 2), ("1.2.0 is not a pre-release", "--bump 1.3.0rc1")),
 }
 
 

@@ -328,10 +328,10 @@ def test_an_invite_that_makes_no_sense_says_why(index: Server) -> None:
     for arguments, code, said in (
         (("emil+laptop",), 2, "a token's name"),
         (("emil", "--role", "admin"), 2, "changes no rights"),
-        (("nobody-yet",), 2, "--role ROLE makes one"),
+        (("nobody-yet",), 2, "--role ROLE creates"),
         (("no body", "--role", "reader"), 2, "can't be the name"),
         (("emil", "--withdraw"), 1, "no open invite"),
-        (("emil", "--withdraw", "--role", "reader"), 2, "changes nothing else"),
+        (("emil", "--withdraw", "--role", "reader"), 2, "takes no other options"),
     ):
         done = ppmctl("user", "invite", *arguments, *root, expect=code)
         assert said in done.stderr

@@ -124,7 +124,7 @@ WRONG_VALUES: dict[str, object] = {
     "ppm_tls_certificate": "{{ undefined_elsewhere }}",
 }
 NAMED = (
-    "ppm_tls_certificate: its value can't be made out: 'undefined_elsewhere' is undefined",
+    "ppm_tls_certificate: its value can't be evaluated: 'undefined_elsewhere' is undefined",
     "ppm_privat_names is not a variable of ppm: did you mean ppm_private_names?",
     "ppm_domain is 'packages.test; }': it must be a host name",
     "ppm_threads is 'many': it must be a whole number",
@@ -208,7 +208,7 @@ def test_unsuitable_hosts_are_unchanged_and_all_reasons_are_named(
 def problems(result: Result, name: str) -> list[str]:
     """Return the problems that site.yml names for a host."""
     (failed,) = re.findall(
-        rf"^fatal: \[{name}\]: FAILED! =>.*?Nothing was changed on this host\. What is in the way:\n(.*?)^\S",
+        rf"^fatal: \[{name}\]: FAILED! =>.*?Nothing was changed on this host\. The problems:\n(.*?)^\S",
         result.output,
         re.MULTILINE | re.DOTALL,
     )

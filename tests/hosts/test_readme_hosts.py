@@ -59,7 +59,7 @@ def run(checkout: Path, environ: dict[str, str]) -> Callable[..., subprocess.Com
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=840,
+            timeout=1500,
             check=False,
         )
         assert done.returncode == code, f"{commands}\nexited {done.returncode}:\n{done.stdout}\n{done.stderr[-8000:]}"

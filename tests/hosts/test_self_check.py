@@ -84,7 +84,7 @@ def test_self_check_of_a_healthy_host_finds_nothing_and_leaves_nothing(
 
 def test_check_mode_does_nothing(index: Deployed) -> None:
     audit = index.host.run("cat /srv/ppm/audit.jsonl").out
-    assert "nothing is looked at" in self_check(index, "--check", "--diff").output
+    assert "nothing is checked" in self_check(index, "--check", "--diff").output
     assert index.host.run("cat /srv/ppm/audit.jsonl").out == audit
 
 

@@ -183,7 +183,7 @@ def test_a_release_that_fails_its_self_check_is_not_switched_to(
     """The old process is not even restarted."""
     result, before, after = failed_upgrade
     assert "nothing_of_that_name" in result.output, result.output
-    assert f"{before['current']}, serves on" in printed(result), result.output
+    assert f"{before['current']}, continues to serve unchanged" in printed(result), result.output
     assert "run playbooks/upgrade.yml again" in printed(result), result.output
     assert after == before
     require_up(index)
@@ -246,7 +246,7 @@ def upgrade_that_dies(index: Deployed, broken_release: Path) -> None:
     )
     before = link(index, "current"), link(index, "previous"), units(index)
     failed_upgrade = upgrade(index, broken_release, expect=2)
-    assert f"{before[0]}, serves on" in printed(failed_upgrade), failed_upgrade.output
+    assert f"{before[0]}, continues to serve unchanged" in printed(failed_upgrade), failed_upgrade.output
     assert "it dies as a service" in printed(failed_upgrade), failed_upgrade.output
     assert (link(index, "current"), link(index, "previous"), units(index)) == before
 

@@ -84,3 +84,17 @@ def test_doctor_publishes_a_probe_and_finds_unexpected_settings(site: Site, envi
     wrong = [check for check, state in reported.items() if state == "fail"]
     assert wrong == ["headers", "upstream", "anonymous", "files"]
     assert reported["nginx"] == "skip"
+
+
+@debian.only(12)
+def test_what_nginx_serves_without_the_application_is_healthy(site: Site, environ: dict[str, str]) -> None:
+    """The self-check of a host whose application is down names what does not work, and not the pages.
+
+    doctor once asked for HTML with a header for which nginx asks the application.
+    """
+    assert site.upload(wheels.wheel("by-doctor", "2.0", requires_python=">=3.8")).status_code == 200
+    with site.without_application():
+        found = states(site, environ, expect=0)
+    offered = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
+    assert {check: found.get(check) for check in offered} == dict.fromkeys(offered, "ok")
+    assert found["login"] == "warn"

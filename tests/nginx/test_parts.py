@@ -26,7 +26,7 @@ def test_nginx_finds_every_name(new_site: Callable[..., Site]) -> None:
     stored = htpasswd.hash_of("secret")
     volume = Volume(root=site.root)
     before = [path.read_text() for path in sorted(volume.parts.iterdir())]
-    given = nginx_htpasswd.divided(htpasswd.parse(f"{name}:{stored}") for name in names)
+    given = nginx_htpasswd.split(htpasswd.parse(f"{name}:{stored}") for name in names)
     nginx_htpasswd.write(volume, [old + new for old, new in zip(before, given, strict=True)])
     with requests.Session() as session:
         session.trust_env, session.verify = False, str(site.ca)

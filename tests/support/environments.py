@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ppmctl.distributions.environment_revision import Revision, listed
+from ppmctl.distributions.environment_revision import Revision, ordered
 from ppmctl.distributions.environment_wheel import to_wheel
 from support import wheels
 from support.clients import Installer, Machine
@@ -19,7 +19,7 @@ TEAM = "team"
 def revision(name: str, number: int, *requirements: str, **about: Any) -> tuple[str, bytes]:
     """The wheel of a revision; `about` are values of Revision."""
     values = {"change": f"change {number}", "base": number - 1 or None} | about
-    made = Revision(name=name, number=number, requirements=listed(requirements), **values)
+    made = Revision(name=name, number=number, requirements=ordered(requirements), **values)
     return made.filename, to_wheel(made)
 
 

@@ -18,7 +18,7 @@ def blocks(page: str = "README.md") -> dict[str, list[str]]:
     return {title: _BLOCK.findall(part) for title, part in [("", first), *zip(rest[::2], rest[1::2], strict=True)]}
 
 
-def paste(block: str, folder: Path, environ: Mapping[str, str], *, timeout: float = 840) -> str:
+def paste(block: str, folder: Path, environ: Mapping[str, str], *, timeout: float = 1500) -> str:
     """Run a block in `folder`, and return what it printed. It fails with the first command that does."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],

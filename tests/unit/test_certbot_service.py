@@ -168,7 +168,7 @@ def test_settings(service: SimpleNamespace) -> None:
     [
         ({}, "PPM_DOMAIN and PPM_ACME_EMAIL not set: set ppm_domain and ppm_acme_email in docker/settings.yml"),
         ({"PPM_DOMAIN": "index.test", "PPM_ACME_EMAIL": ""}, "^PPM_ACME_EMAIL not set"),
-        ({"PPM_DOMAIN": "i", "PPM_ACME_EMAIL": "a", "PPM_ACME_CHECK_FIRST": "no"}, "it is true or false"),
+        ({"PPM_DOMAIN": "i", "PPM_ACME_EMAIL": "a", "PPM_ACME_CHECK_FIRST": "no"}, "it must be true or false"),
     ],
 )
 def test_settings_that_are_none(given: dict[str, str], said: str, service: SimpleNamespace) -> None:

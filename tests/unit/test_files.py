@@ -1,4 +1,4 @@
-"""Atomic writes and locks, and the folders of files under way."""
+"""Atomic writes and locks, and the folders of files that are being received."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 
 
-def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+def test_write_atomic_replaces_the_whole_file_and_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "f"
     files.write_atomic(path, b"one", mode=0o600)
     before = path.stat().st_ino
     files.write_atomic(path, b"two", mode=0o640, sync=True)
     assert path.read_bytes() == b"two"
     assert oct(path.stat().st_mode & 0o777) == "0o640"
-    assert path.stat().st_ino != before, "written beside it and renamed, never over it"
+    assert path.stat().st_ino != before, "written to a new file that is renamed, never in place"
     assert [child.name for child in tmp_path.iterdir()] == ["f"]
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "漢" * 85, "é" * 127, os.fsdecode(b"\xff" * 255), "ab"])
-def test_the_longest_names_can_be_written_beside(tmp_path: Path, name: str) -> None:
-    """A file's name has 255 bytes, not characters."""
+def test_files_with_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    """The limit of 255 is in bytes, not in characters."""
     files.write_atomic(tmp_path / name, b"one")
     files.write_atomic(tmp_path / name, b"two")
     assert (tmp_path / name).read_bytes() == b"two"
@@ -45,7 +45,7 @@ def test_the_longest_names_can_be_written_beside(tmp_path: Path, name: str) -> N
     )
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")
 
@@ -59,7 +59,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert [child.name for child in tmp_path.iterdir()] == ["f"]
 
 
-def test_create_makes_a_file_once(tmp_path: Path) -> None:
+def test_create_creates_a_file_once(tmp_path: Path) -> None:
     assert files.create(tmp_path / "f", b"one")
     assert not files.create(tmp_path / "f", b"two")
     assert (tmp_path / "f").read_bytes() == b"one"
@@ -92,7 +92,7 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_its_holder(tmp_pat
     os.close(held)
 
 
-def test_a_copy_has_the_content_and_a_mode_of_its_own(tmp_path: Path) -> None:
+def test_a_copy_has_the_same_content_and_its_own_mode(tmp_path: Path) -> None:
     content = os.urandom(3 << 20)
     (tmp_path / "a").write_bytes(content)
     (tmp_path / "a").chmod(0o600)
@@ -102,7 +102,7 @@ def test_a_copy_has_the_content_and_a_mode_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_ino != (tmp_path / "b").stat().st_ino
 
 
-def test_a_received_file_has_the_digests_of_what_was_written(store: Store) -> None:
+def test_a_received_file_has_the_digests_of_its_content(store: Store) -> None:
     chunks = [os.urandom(size) for size in (1, 100_000, 0, 7)]
     whole = b"".join(chunks)
     with store.area.new_file() as received:
@@ -119,7 +119,7 @@ def test_a_received_file_has_the_digests_of_what_was_written(store: Store) -> No
 
 
 @pytest.mark.parametrize("hard_link", [False, True])
-def test_a_file_is_taken_from_elsewhere(store: Store, tmp_path: Path, *, hard_link: bool) -> None:
+def test_an_existing_file_is_copied_or_linked_into_incoming(store: Store, tmp_path: Path, *, hard_link: bool) -> None:
     (tmp_path / "x").write_bytes(b"content")
     with store.area.take(tmp_path / "x", hard_link=hard_link) as received:
         assert received.sha256 == hashlib.sha256(b"content").hexdigest()
@@ -127,16 +127,16 @@ def test_a_file_is_taken_from_elsewhere(store: Store, tmp_path: Path, *, hard_li
     assert (tmp_path / "x").read_bytes() == b"content"
 
 
-def test_a_process_gives_its_folder_up_at_the_end(store: Store, volume: Volume) -> None:
-    store.area.new_path().write_bytes(b"under way")
+def test_close_removes_the_folder_of_the_process(store: Store, volume: Volume) -> None:
+    store.area.new_path().write_bytes(b"half a file")
     assert len(list(volume.incoming.iterdir())) == 1
     assert staging.sweep(volume) == 0
     store.area.close()
     assert list(volume.incoming.iterdir()) == []
 
 
-def test_a_sweep_waits_for_a_folder_that_is_being_made(volume: Volume) -> None:
-    """Between making and locking its folder a process must not lose it to another one's start-up."""
+def test_a_sweep_waits_for_a_folder_that_is_being_created(volume: Volume) -> None:
+    """A process must not lose its folder to the start-up of another one before it has locked it."""
     sweeper = threading.Thread(target=staging.sweep, args=(volume,))
     newborn = volume.incoming / "1-newborn"
     with files.lock(volume.incoming_lock):
@@ -170,8 +170,8 @@ def test_a_file_system_without_hard_links_is_refused(tmp_path: Path, monkeypatch
     assert [path.name for path in (tmp_path / "root" / "incoming").iterdir()] == []
 
 
-def test_a_folder_in_which_a_web_server_was_first_is_a_new_volume(tmp_path: Path) -> None:
-    """nginx may start before the application, and makes its own folder there."""
+def test_a_folder_with_only_the_web_server_s_files_becomes_a_volume(tmp_path: Path) -> None:
+    """nginx may start before the application, and creates its own folder in the volume."""
     volume = Volume(root=tmp_path)
     volume.bodies.mkdir(mode=0o700)
     volume.prepare()
@@ -179,8 +179,8 @@ def test_a_folder_in_which_a_web_server_was_first_is_a_new_volume(tmp_path: Path
     assert volume.bodies.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_line_that_does_not_fit_is_not_there(tmp_path: Path) -> None:
-    """Half of it would spoil the next one: docs/security.md. Here a limit of the process stands for a full disk."""
+def test_a_line_that_does_not_fit_on_the_disk_is_not_written(tmp_path: Path) -> None:
+    """Half of it would damage the next one: docs/security.md. A limit of the process simulates a full disk."""
     path = tmp_path / "lines"
     files.append(path, b"first\n")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -84,7 +84,7 @@ def module() -> ModuleType:
 @pytest.mark.parametrize(("meaning", "output"), SAID, ids=range(len(SAID)))
 def test_a_refusal_in_plain_words(meaning: str, output: str, module: ModuleType) -> None:
     said = module.explained(output, DOMAIN)
-    first, _, certbots = said.partition(". certbot said: ")
+    first, _, certbots = said.partition(". certbot printed: ")
     assert first.startswith(meaning)
-    assert certbots, "what certbot said comes after it"
+    assert certbots, "certbot's output comes after it"
     assert "logfile" not in certbots

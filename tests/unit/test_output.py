@@ -1,4 +1,4 @@
-"""What is printed: for people on a terminal, exact anywhere else, and errors as JSON where that is asked for."""
+"""Output for people on a terminal, exact output anywhere else, and errors as JSON on request."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_long_name_is_not_cut_on_a_narrow_terminal(terminal: Terminal, monkeyp
     assert terminal.getvalue().count("x") == 40
 
 
-def test_a_terminal_obeys_nothing_in_a_cell(terminal: Terminal) -> None:
+def test_control_characters_in_cells_are_not_printed(terminal: Terminal) -> None:
     with redirect_stdout(terminal):
         output.table(("A",), [("\x1b[2J\x07evil",)])
         output.fields([("A", "\x1b[2Jevil")])
@@ -90,8 +90,8 @@ def test_a_terminal_obeys_nothing_in_a_cell(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("total", [2, None])
-def test_what_is_printed_beside_a_progress_bar_reaches_the_pipe(terminal: Terminal, total: int | None) -> None:
-    """rich would print it where the bar is."""
+def test_output_during_a_progress_bar_reaches_the_pipe(terminal: Terminal, total: int | None) -> None:
+    """rich would print it to the stream of the bar."""
     piped = io.StringIO()
     with redirect_stderr(terminal), redirect_stdout(piped), output.progress("Reading", total) as step:
         output.data("a.whl")
@@ -101,7 +101,7 @@ def test_what_is_printed_beside_a_progress_bar_reaches_the_pipe(terminal: Termin
     assert "a.whl" not in terminal.getvalue()
 
 
-def test_a_time_that_is_none_stays_text() -> None:
+def test_text_that_is_not_a_time_stays_text() -> None:
     assert output.moment("2026-03-01T22:30:05Z") == MOMENT
     assert output.moment("long ago") == "long ago"
     assert output.moment("") is None
@@ -138,7 +138,7 @@ def test_an_error_with_json_is_one_document_on_stdout(
 
 
 @pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("x"), 3)])
-def test_json_has_every_other_end_too(
+def test_interruptions_and_bugs_are_printed_as_json(
     raised: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_options: object) -> None:
@@ -149,15 +149,15 @@ def test_json_has_every_other_end_too(
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == code
 
 
-def test_a_wrong_option_with_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.run(["stats", "--json", "--nonsense"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["message"] == "No such option '--nonsense'."
 
 
-def test_paths_of_another_machine_have_the_names_of_here(
+def test_renamed_paths_are_printed_with_their_new_names(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In all that is printed: by output, and by click where it refuses what was typed."""
+    """In everything that `output` prints, and in click's own errors."""
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)
     output.rename({"/tmp/tmp.Xq3/a_token": "a token", "/tmp/tmp.Xq4/in": "/home/ann/in"})

@@ -291,6 +291,16 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_modules_that_documents_name_exist() -> None:
+    named = {
+        (path.name, module)
+        for path in documents()
+        for module in re.findall(r"(?<![\w./-])ppmctl/(?:\w+/)*(?:\w+\.py)?", path.read_text(encoding="utf-8"))
+    }
+    assert len({module for _, module in named}) > 30
+    assert {(where, module) for where, module in named if not (ROOT / module).exists()} == set()
+
+
 # what no file says
 
 

@@ -1,4 +1,4 @@
-"""Where a user's configuration is."""
+"""The paths of a user's configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from platformdirs.macos import MacOS
 
 from ppmctl import user_dirs
 from ppmctl.client_config import file_locations
-from ppmctl.client_config.index_target import Here
+from ppmctl.client_config.index_target import Machine
 
 HOME = Path("/home/ann")
 
@@ -23,7 +23,7 @@ HOME = Path("/home/ann")
         ({"XDG_CONFIG_HOME": "relative"}, "/home/ann/.config"),
     ],
 )
-def test_the_folder_of_configuration(environ: dict[str, str], folder: str) -> None:
+def test_the_configuration_folder(environ: dict[str, str], folder: str) -> None:
     assert user_dirs.config(environ, HOME) == Path(folder)
     assert user_dirs.own(environ, HOME) == Path(folder, "ppmctl")
 
@@ -31,13 +31,13 @@ def test_the_folder_of_configuration(environ: dict[str, str], folder: str) -> No
 @pytest.mark.parametrize(
     ("environ", "path"), [({}, "/home/ann/.netrc"), ({"NETRC": ""}, "/home/ann/.netrc"), ({"NETRC": "/n"}, "/n")]
 )
-def test_netrc(environ: dict[str, str], path: str) -> None:
+def test_the_netrc_file(environ: dict[str, str], path: str) -> None:
     assert user_dirs.netrc(environ, HOME) == Path(path)
 
 
 def test_platformdirs_has_another_folder_than_uv_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And than ppmctl's own since its first release; and it reads this process' environment alone."""
+    """It also differs from ppmctl's own folder since the first release, and reads only this process's environment."""
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert "Application Support" in MacOS(appname="uv").user_config_dir
-    here = Here(environ={}, home=HOME, cwd=HOME, platform="darwin")
-    assert file_locations.path("uv", "user", here) == HOME / ".config" / "uv" / "uv.toml"
+    machine = Machine(environ={}, home=HOME, cwd=HOME, platform="darwin")
+    assert file_locations.path("uv", "user", machine) == HOME / ".config" / "uv" / "uv.toml"

@@ -1,4 +1,4 @@
-"""The audit: what a line says, that it is whole whatever happens beside it, and that a flood ends somewhere."""
+"""The audit log: its lines, writing by several processes, rotation, and limits for refused writes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(volume: Volume, what: str, *, by: str = "alice", action: str = "publis
 # a line
 
 
-def test_a_line_says_who_from_where_what_when_and_with_what_result(volume: Volume) -> None:
+def test_a_line_has_time_action_user_address_object_and_result(volume: Volume) -> None:
     before = datetime.now(UTC)
     write(volume, "x-1.0.tar.gz")
     (line,) = lines(volume)
@@ -67,8 +67,8 @@ def test_a_line_says_who_from_where_what_when_and_with_what_result(volume: Volum
         "🐍 漢",
     ],
 )
-def test_nothing_gets_out_of_its_field(evil: str, volume: Volume) -> None:
-    """Neither a second line, nor what a terminal obeys where somebody looks at the file; and it can be read back."""
+def test_control_characters_and_newlines_stay_in_their_field(evil: str, volume: Volume) -> None:
+    """They cause no second line and no escape sequence in a terminal, and are read back unchanged."""
     write(volume, evil, by=evil)
     raw = volume.audit.read_bytes()
     assert raw.count(b"\n") == 1
@@ -77,14 +77,14 @@ def test_nothing_gets_out_of_its_field(evil: str, volume: Volume) -> None:
     assert (line["what"], line["by"]) == (evil, evil)
 
 
-def test_no_secret_is_written_wherever_somebody_put_it(volume: Volume) -> None:
+def test_secrets_are_masked_in_every_field(volume: Volume) -> None:
     write(volume, f"a {SECRET} b", by=SECRET, result=f"refused: {SECRET}")
     Refusals(volume).write(Attempt(origin="", what=f"/{SECRET}", claimed=SECRET, reason=SECRET), 401)
     assert SECRET not in volume.audit.read_text()
     assert lines(volume)[0]["what"] == "a ppm_*** b"
 
 
-def test_a_project_whose_name_starts_like_a_secret_is_none(volume: Volume) -> None:
+def test_a_project_name_with_the_prefix_of_a_secret_is_not_masked(volume: Volume) -> None:
     name = "ppm_env_for_everybody_who_learns_machines-1.0.0-py3-none-any.whl"
     write(volume, name)
     assert lines(volume)[0]["what"] == name
@@ -101,7 +101,7 @@ def test_a_line_is_written_with_one_call(volume: Volume, monkeypatch: pytest.Mon
     assert len(lines(volume)[0]["what"]) == 1_000
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_audit_log_that_cannot_be_written_raises_nothing(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
     volume.audit.mkdir()
     write(volume, "x")
     assert "can't be written" in caplog.text
@@ -120,8 +120,8 @@ def _write_rounds(root: Path, who: int, start: Barrier, rounds: int) -> None:
         write(Volume(root=root), f"{who} {number} {'x' * 700}", by=f"writer{who}")
 
 
-def _written_beside(volume: Volume, meanwhile: Callable[[], object], *, rounds: int = 12) -> None:
-    """Four processes write, in rounds, and `meanwhile` is called in each; then each line is there, once and whole."""
+def _write_while(volume: Volume, meanwhile: Callable[[], object], *, rounds: int = 12) -> None:
+    """Write with four processes, call `meanwhile` in each round, and check that each line is there once."""
     context = multiprocessing.get_context("fork")
     start = context.Barrier(5, timeout=60)
     writers = [context.Process(target=_write_rounds, args=(volume.root, who, start, rounds)) for who in range(4)]
@@ -133,21 +133,21 @@ def _written_beside(volume: Volume, meanwhile: Callable[[], object], *, rounds: 
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    found = audit_query.read(volume)
-    assert found.broken == 0
+    result = audit_query.read(volume)
+    assert result.broken == 0
     expected = [f"{who} {number} {'x' * 700}" for who in range(4) for number in range(rounds * EACH_ROUND)]
-    assert sorted(entry.what for entry in found.entries) == sorted(expected)
+    assert sorted(entry.what for entry in result.entries) == sorted(expected)
 
 
 def test_lines_of_several_processes_never_mix(volume: Volume) -> None:
-    _written_beside(volume, lambda: None, rounds=10)
+    _write_while(volume, lambda: None, rounds=10)
 
 
-def test_no_line_is_lost_over_a_rotation(volume: Volume) -> None:
-    """As logrotate does it with `delaycompress`: rename, and pack what was renamed the time before."""
+def test_no_line_is_lost_in_a_rotation(volume: Volume) -> None:
+    """As logrotate does it with `delaycompress`: rename, and compress what was renamed the time before."""
 
     def rotate() -> None:
-        if not volume.audit.exists():  # nobody has written yet since
+        if not volume.audit.exists():  # nobody has written since
             return
         numbered = volume.root / "audit.jsonl.1"
         if numbered.exists():
@@ -157,12 +157,14 @@ def test_no_line_is_lost_over_a_rotation(volume: Volume) -> None:
         volume.audit.replace(numbered)
         audit_query.read(volume)
 
-    _written_beside(volume, rotate)
+    _write_while(volume, rotate)
     assert len(list(volume.root.glob("*.gz"))) > 3
 
 
-def test_a_line_goes_into_the_file_that_has_the_name_now(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the opening and the lock it was rotated: a line in the old file could be packed away, and lost."""
+def test_a_line_goes_into_the_new_file_if_it_was_rotated_meanwhile(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is rotated between open and lock: a line in the old file might be lost when that is compressed."""
     from ppmctl import files
 
     write(volume, "before")
@@ -194,7 +196,7 @@ def flood(refusals: Refusals, count: int, *, by: str = "", origin: str = "192.0.
         refusals.write(Attempt(origin=origin, what=f"/{number}", by=by, claimed=f"u{number}", reason="no"), 401)
 
 
-def test_a_refused_write_has_its_line(volume: Volume) -> None:
+def test_a_refused_write_is_a_line_with_its_status(volume: Volume) -> None:
     attempt = Attempt(origin="192.0.2.66", what="x-1.0.zip", action="publish", by="bob", reason="It is taken.\x1b")
     Refusals(volume).write(attempt, 409)
     (line,) = lines(volume)
@@ -209,8 +211,8 @@ def test_a_refused_write_has_its_line(volume: Volume) -> None:
     }
 
 
-def test_a_flood_of_refused_writes_is_cut_off_and_counted(volume: Volume) -> None:
-    """Under as many names as you like from one address; others go on having lines of their own."""
+def test_refused_writes_are_limited_per_client_and_counted(volume: Volume) -> None:
+    """The limit is the address's if the name has no correct secret; other clients still have their lines."""
     clock = Clock()
     refusals = Refusals(volume, clock=clock)
     flood(refusals, 20_000)
@@ -227,8 +229,8 @@ def test_a_flood_of_refused_writes_is_cut_off_and_counted(volume: Volume) -> Non
     assert len(lines(volume)) == before + audit_log.CLIENT_A_MINUTE
 
 
-def test_a_flood_from_everywhere_for_a_day_is_a_few_megabytes(volume: Volume) -> None:
-    """With the longest lines that there can be, from a thousand addresses and more; each later minute is alike."""
+def test_refused_writes_of_all_clients_are_limited_to_megabytes_a_day(volume: Volume) -> None:
+    """With the longest possible lines, from more than a thousand addresses; the later minutes are all alike."""
     clock = Clock()
     refusals = Refusals(volume, clock=clock)
     long = "漢" * 1_500
@@ -246,7 +248,7 @@ def test_a_flood_from_everywhere_for_a_day_is_a_few_megabytes(volume: Volume) ->
     assert len(refusals._clients) <= 1_000
 
 
-def test_changes_are_written_in_a_flood_too(volume: Volume) -> None:
+def test_changes_are_written_even_if_refused_writes_are_limited(volume: Volume) -> None:
     refusals = Refusals(volume, clock=Clock())
     flood(refusals, audit_log.CLIENT_AT_ONCE + 10)
     for number in range(audit_log.CLIENT_AT_ONCE + 10):
@@ -261,7 +263,7 @@ def entries(volume: Volume, **asked: str) -> list[str]:
     return [entry.what for entry in audit_query.read(volume, **asked).entries]  # type: ignore[arg-type]
 
 
-def test_entries_by_project_and_by_person(volume: Volume) -> None:
+def test_entries_are_selected_by_project_and_user(volume: Volume) -> None:
     write(volume, "Foo.Bar-1.0.tar.gz")
     write(volume, "foo-bar archived", action="status", by="ops+laptop")
     write(volume, "Foo_Bar 2.0", action="yank", by="ops", result="There is no such release")
@@ -281,7 +283,7 @@ def test_rotated_files_are_read_oldest_first(volume: Volume) -> None:
         volume.audit.unlink()
         (volume.root / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     (volume.root / "audit.jsonl.orig").write_text("not one of them\n")
-    # packed, and not yet unlinked
+    # compressed, and not removed yet
     (volume.root / "audit.jsonl.1.gz").write_bytes(gzip.compress((volume.root / "audit.jsonl.1").read_bytes()))
     names = ["audit.jsonl.10.gz", "audit.jsonl.2.gz", "audit.jsonl.1", "audit.jsonl"]
     assert entries(volume) == names
@@ -289,34 +291,34 @@ def test_rotated_files_are_read_oldest_first(volume: Volume) -> None:
     assert entries(volume) == names
 
 
-def test_what_is_no_line_is_counted(volume: Volume) -> None:
+def test_invalid_lines_are_counted(volume: Volume) -> None:
     write(volume, "x-1.0.zip")
     with volume.audit.open("ab") as file:
         file.write(b'half\n\n[]\n{"time": 5}\n{"time": "now", "by": 1}\n\xff\n{"time":"2026-01-01T00:00:00Z"}\n')
-    found = audit_query.read(volume)
-    assert [entry.what for entry in found.entries] == ["", "x-1.0.zip"]
-    assert found.broken == 6
+    result = audit_query.read(volume)
+    assert [entry.what for entry in result.entries] == ["", "x-1.0.zip"]
+    assert result.broken == 6
 
 
-def test_a_packed_file_that_is_cut_off_is_named(volume: Volume) -> None:
+def test_a_truncated_gzip_file_is_named_in_the_error(volume: Volume) -> None:
     write(volume, "x")
     (volume.root / "audit.jsonl.2.gz").write_bytes(gzip.compress(b"x" * 100_000)[:-20])
     with pytest.raises(PpmError, match=r"audit\.jsonl\.2\.gz can't be read"):
         audit_query.read(volume)
 
 
-def test_since() -> None:
+def test_since_takes_durations_and_times() -> None:
     now = datetime(2026, 11, 21, 12, tzinfo=UTC)
-    assert audit_query.moment("90d", now=now) == now - timedelta(days=90)
-    assert audit_query.moment("30m", now=now) == now - timedelta(minutes=30)
-    assert audit_query.moment("2026-11-20", now=now) == datetime(2026, 11, 20, tzinfo=UTC)
-    assert audit_query.moment("2026-11-20T10:00+02:00", now=now) == datetime(2026, 11, 20, 8, tzinfo=UTC)
+    assert audit_query.parse_since("90d", now=now) == now - timedelta(days=90)
+    assert audit_query.parse_since("30m", now=now) == now - timedelta(minutes=30)
+    assert audit_query.parse_since("2026-11-20", now=now) == datetime(2026, 11, 20, tzinfo=UTC)
+    assert audit_query.parse_since("2026-11-20T10:00+02:00", now=now) == datetime(2026, 11, 20, 8, tzinfo=UTC)
     for nonsense in ("yesterday", "5", "5w", "-1d", "", "999999d"):
         with pytest.raises(UsageError, match="neither"):
-            audit_query.moment(nonsense, now=now)
+            audit_query.parse_since(nonsense, now=now)
 
 
-def test_the_command(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_audit_command_selects_and_escapes(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
     write(volume, "x-1.0.zip")
     write(volume, "evil\x1b[2J", by="bob", result="no")
     root = ["--root", str(volume.root)]

@@ -1,4 +1,4 @@
-"""The files of credentials: read as they are, changed one at a time, and never stronger than they should be."""
+"""The files of credentials: reading invalid content, changing them, and never giving more rights than they should."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def put(volume: Volume, *names: str, role: str = "reader") -> None:
     volume.access.write_text("".join(f"{name}: {{role: {role}}}\n" for name in names))
 
 
-def test_a_secret_lets_its_owner_in_until_it_is_removed(volume: Volume) -> None:
+def test_a_secret_works_until_the_user_is_removed(volume: Volume) -> None:
     known = Credentials(volume)
     assert known.authenticate("ops", "anything") is None
     secret = add(volume, "ops", "publisher")
@@ -41,7 +41,7 @@ def test_a_secret_lets_its_owner_in_until_it_is_removed(volume: Volume) -> None:
     assert known.authenticate("ops", secret) is None
 
 
-def test_the_secret_is_stored_nowhere(volume: Volume) -> None:
+def test_only_the_hash_of_a_secret_is_stored(volume: Volume) -> None:
     secret = add(volume, "ops", "admin")
     assert all(secret.encode() not in path.read_bytes() for path in volume.root.rglob("*") if path.is_file())
     assert volume.htpasswd.read_text().startswith("ops:{SSHA}")
@@ -53,7 +53,7 @@ def test_a_line_without_an_entry_has_no_rights(volume: Volume) -> None:
     assert Credentials(volume).authenticate("ops", secret) is None
 
 
-def test_malformed_lines_disable_themselves_alone(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_lines_and_entries_do_not_affect_others(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
     """pypiserver answers every request with 500 when one line of its password file is malformed."""
     secret = add(volume, "ops", "admin")
     rest = volume.htpasswd.read_text()
@@ -63,11 +63,11 @@ def test_malformed_lines_disable_themselves_alone(volume: Volume, caplog: pytest
     known = Credentials(volume)
     assert known.authenticate("ops", secret) is not None
     assert known.authenticate("plain", "x") is None
-    for said in ("line 1 ", "line 2 ", "line 3 ", "line 6 ", "'broken'", "'strange'", "'no'"):
-        assert said in caplog.text
+    for text in ("line 1 ", "line 2 ", "line 3 ", "line 6 ", "'broken'", "'strange'", "'no'"):
+        assert text in caplog.text
 
 
-def test_what_is_no_utf_8_disables_itself_alone_and_stays(volume: Volume) -> None:
+def test_lines_that_are_not_utf_8_stay_and_do_not_affect_others(volume: Volume) -> None:
     secret = add(volume, "ops", "admin")
     for path in (volume.htpasswd, volume.access):
         path.write_bytes(b"b\xf6se: x\n" + path.read_bytes())
@@ -77,8 +77,10 @@ def test_what_is_no_utf_8_disables_itself_alone_and_stays(volume: Volume) -> Non
     assert b"b\xf6se: x\n" in volume.disabled.read_bytes()
 
 
-def test_nginx_lets_in_no_more_than_the_application_does(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
-    """It reads htpasswd alone: what the application would not take is taken out there, and kept."""
+def test_lines_that_the_application_rejects_are_taken_out_of_htpasswd(
+    volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    """nginx reads only htpasswd: the lines are moved to `disabled`."""
     secret = add(volume, "ops", "admin")
     good = volume.htpasswd.read_text()
     stray = "plain:{PLAIN}x\nstray:" + good.partition(":")[2]
@@ -90,13 +92,13 @@ def test_nginx_lets_in_no_more_than_the_application_does(volume: Volume, caplog:
     assert volume.disabled.read_text() == stray
     assert volume.disabled.stat().st_mode & 0o777 == 0o600
     assert Credentials(volume).authenticate("ops", secret) is None
-    for said in ("'plain' is no hash", "'stray' has no entry", "'ops' stands there twice"):
-        assert said in caplog.text
+    for text in ("'plain' is not a hash", "'stray' has no entry", "'ops' is there twice"):
+        assert text in caplog.text
     assert accounts.prune(volume) == ()
 
 
-def test_a_list_that_came_without_entries_is_left_alone(volume: Volume) -> None:
-    """Whoever loses access.yml must not lose htpasswd too."""
+def test_htpasswd_stays_if_access_yml_is_missing(volume: Volume) -> None:
+    """If access.yml is lost, htpasswd must not be lost too."""
     add(volume, "ops", "admin")
     before = volume.htpasswd.read_text()
     volume.access.unlink()
@@ -104,8 +106,8 @@ def test_a_list_that_came_without_entries_is_left_alone(volume: Volume) -> None:
     assert volume.htpasswd.read_text() == before
 
 
-def test_what_ppm_does_not_understand_stays_where_somebody_wrote_it(volume: Volume) -> None:
-    """A new user must not cost another one's line, nor a key of a later or another program."""
+def test_unknown_lines_entries_and_keys_stay_as_they_were_written(volume: Volume) -> None:
+    """A new user must not remove the line of another one, nor a key of a later version or another program."""
     foreign = f"# kept\nold:{bcrypt.using(rounds=4).hash('x')}\n"
     by_hand = "# by hand\nold: {role: reader,\n  expires: 2999-01-01, note: mine}\n# and this\nodd: [\n"
     volume.htpasswd.write_text(foreign)
@@ -116,12 +118,12 @@ def test_what_ppm_does_not_understand_stays_where_somebody_wrote_it(volume: Volu
     assert volume.access.read_text() == by_hand
     accounts.disable(volume, ME, "old")
     accounts.enable(volume, ME, "old")
-    kept = yaml.safe_load(volume.access.read_text().replace("odd: [\n", ""))["old"]
-    assert kept == {"role": "reader", "created": "", "expires": "2999-01-01T00:00:00Z", "note": "mine"}
+    old = yaml.safe_load(volume.access.read_text().replace("odd: [\n", ""))["old"]
+    assert old == {"role": "reader", "created": "", "expires": "2999-01-01T00:00:00Z", "note": "mine"}
 
 
-def test_the_entry_of_a_comment_or_an_empty_line_is_not_cut_in_two(volume: Volume) -> None:
-    """Half of it would be a publisher of everything."""
+def test_an_entry_may_contain_comments_and_empty_lines(volume: Volume) -> None:
+    """Half of this one would be a publisher of everything."""
     secret = add(volume, "ops", "publisher")
     volume.access.write_text("ops:\n  role: publisher\n# for now\n\n  projects:\n  - acme-*\nb: {role: reader}\n")
     access = Credentials(volume).authenticate("ops", secret)
@@ -145,14 +147,14 @@ def test_the_entry_of_a_comment_or_an_empty_line_is_not_cut_in_two(volume: Volum
         "ops:",
     ],
 )
-def test_an_entry_that_may_mean_less_means_nothing(volume: Volume, written: str) -> None:
-    """As letters, acme-* would hold a * of its own; a wrong date would be no end."""
+def test_an_invalid_entry_has_no_rights(volume: Volume, written: str) -> None:
+    """The letters of acme-* would include a *; an invalid date would be no expiry."""
     secret = add(volume, "ops", "publisher")
     volume.access.write_text(written + "\n")
     assert Credentials(volume).authenticate("ops", secret) is None
 
 
-def test_names_that_are_words_of_yaml(volume: Volume) -> None:
+def test_names_that_yaml_reads_as_other_types_work(volume: Volume) -> None:
     for name in ("no", "null", "1e3", "2027-01-01", "0x10"):
         secret = add(volume, name, "reader")
         assert Credentials(volume).authenticate(name, secret) is not None
@@ -160,7 +162,7 @@ def test_names_that_are_words_of_yaml(volume: Volume) -> None:
     assert set(yaml.safe_load(volume.access.read_text())) == {"no", "null", "1e3", "2027-01-01", "0x10"}
 
 
-def test_a_file_that_cannot_be_read_leaves_everybody_as_they_were(
+def test_previous_credentials_work_while_a_file_cannot_be_read(
     volume: Volume, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = add(volume, "ops", "admin")
@@ -184,7 +186,7 @@ def test_a_file_that_cannot_be_read_leaves_everybody_as_they_were(
     "scheme",
     [ldap_sha1, apr_md5_crypt, md5_crypt, sha512_crypt.using(rounds=5000), bcrypt.using(rounds=4), des_crypt],
 )
-def test_imported_lines_work(volume: Volume, scheme: object) -> None:
+def test_hashes_of_other_programs_authenticate(volume: Volume, scheme: object) -> None:
     volume.htpasswd.write_text(f"old:{scheme.hash('swordfish')}\n")  # type: ignore[attr-defined]
     put(volume, "old")
     known = Credentials(volume)
@@ -193,7 +195,7 @@ def test_imported_lines_work(volume: Volume, scheme: object) -> None:
         assert known.authenticate("old", wrong) is None
 
 
-def test_concurrent_changes_lose_none(volume: Volume) -> None:
+def test_concurrent_changes_are_all_kept(volume: Volume) -> None:
     threads = [threading.Thread(target=add, args=(volume, f"user{number}", "reader")) for number in range(20)]
     for thread in threads:
         thread.start()
@@ -202,10 +204,8 @@ def test_concurrent_changes_lose_none(volume: Volume) -> None:
     assert len(accounts.accounts(volume)) == len(credential_files.read_htpasswd(volume.htpasswd)) == 20
 
 
-def test_a_secret_that_was_replaced_never_meets_the_rights_of_the_next(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server that reads while the user is removed and made anew would have the old secret with the new rights."""
+def test_an_old_secret_never_gets_the_rights_of_a_new_user(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a server reads the files, the user is removed and created again with other rights."""
     secret = add(volume, "ops", "reader")
     known, read = Credentials(volume), credential_files.read_access
 
@@ -219,23 +219,23 @@ def test_a_secret_that_was_replaced_never_meets_the_rights_of_the_next(
     assert known.authenticate("ops", secret) is None
 
 
-def test_a_server_without_users_has_a_list_of_none(volume: Volume) -> None:
-    """A web server in front answers 403 where there is no list, and 401 where nobody is on it."""
-    credential_files.make_list(volume)
+def test_a_missing_htpasswd_is_created_empty(volume: Volume) -> None:
+    """nginx answers 403 without the file, and 401 with an empty one."""
+    credential_files.ensure_htpasswd(volume)
     assert volume.htpasswd.read_bytes() == b""
     assert volume.htpasswd.stat().st_mode & 0o777 == 0o640
     add(volume, "ops", "admin")
     before = volume.htpasswd.read_bytes()
-    credential_files.make_list(volume)
+    credential_files.ensure_htpasswd(volume)
     assert volume.htpasswd.read_bytes() == before
 
 
-def test_a_list_of_none_that_can_t_be_made_stops_nobody(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a full disk what is there is served all the same."""
+def test_a_htpasswd_that_cannot_be_created_raises_nothing(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the index is served anyway."""
 
     def full(*_arguments: object, **_options: object) -> bool:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "create", full)
-    credential_files.make_list(volume)
+    credential_files.ensure_htpasswd(volume)
     assert not volume.htpasswd.exists()

@@ -1,4 +1,4 @@
-"""Lists of users and tokens, as an inventory has them: what they make, change and leave alone."""
+"""Declared lists of users and tokens: what they create, change and leave alone."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ def apply(volume: Volume, text: str, **options: bool) -> dict[str, str]:
 
 
 def state(volume: Volume) -> dict[Path, tuple[int, int]]:
-    """What a write would change, of files and folders."""
+    """Return what a write would change of each file and folder."""
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(volume.root.rglob("*"))}
 
 
-def lets_in(volume: Volume, name: str, secret: str) -> bool:
-    found = Credentials(volume).authenticate(name, secret)
-    return found is not None and found.is_live()
+def works(volume: Volume, name: str, secret: str) -> bool:
+    access = Credentials(volume).authenticate(name, secret)
+    return access is not None and access.is_live()
 
 
-def test_a_list_makes_what_it_declares_and_changes_nothing_the_second_time(volume: Volume) -> None:
+def test_a_list_creates_credentials_and_the_second_run_changes_nothing(volume: Volume) -> None:
     assert apply(volume, LIST) == {"ann": "made", "ci": "made", "ci+deploy": "made"}
     ann, ci, token = accounts.accounts(volume)
     assert (ann.state, ann.access.projects, ann.access.email) == ("no secret", ("acme-*",), "ann@example.com")
     assert (ci.state, ci.access.by) == ("active", DECLARED)
     assert (token.access.projects, token.access.expires) == (("acme-web",), "2999-01-31T00:00:00Z")
-    assert lets_in(volume, "ci", SECRET)
-    assert lets_in(volume, "ci+deploy", OTHER)
+    assert works(volume, "ci", SECRET)
+    assert works(volume, "ci+deploy", OTHER)
     before = state(volume)
     assert apply(volume, LIST) == {}
     assert state(volume) == before, "not a byte is written"
 
 
-def test_a_dry_run_says_what_it_would_do(volume: Volume) -> None:
+def test_a_dry_run_reports_changes_and_writes_nothing(volume: Volume) -> None:
     before = {path: moment for path, moment in state(volume).items() if path != volume.locks}
     assert apply(volume, LIST, dry_run=True) == {"ann": "made", "ci": "made", "ci+deploy": "made"}
     after = state(volume)
@@ -65,45 +65,47 @@ def test_a_dry_run_says_what_it_would_do(volume: Volume) -> None:
     assert accounts.accounts(volume) == ()
 
 
-def test_only_what_differs_is_changed(volume: Volume) -> None:
+def test_only_values_that_differ_are_changed(volume: Volume) -> None:
     apply(volume, LIST)
     changed = LIST.replace("role: publisher, projects: [Acme_*]", "role: reader").replace(OTHER, "n" * 40)
     assert apply(volume, changed) == {"ann": "role, projects", "ci+deploy": "secret"}
-    assert not lets_in(volume, "ci+deploy", OTHER)
-    assert lets_in(volume, "ci+deploy", "n" * 40)
-    assert lets_in(volume, "ci", SECRET)
+    assert not works(volume, "ci+deploy", OTHER)
+    assert works(volume, "ci+deploy", "n" * 40)
+    assert works(volume, "ci", SECRET)
 
 
-def test_the_list_wins_over_what_was_changed_by_hand_about_its_own(volume: Volume) -> None:
+def test_the_list_undoes_changes_by_hand_to_its_credentials(volume: Volume) -> None:
     apply(volume, LIST)
     given = accounts.rotate(volume, ME, "ann").secret.reveal()
     accounts.rotate(volume, ME, "ci")
     accounts.change(volume, ME, "ann", role="reader")
     accounts.disable(volume, ME, "ci")
-    assert not lets_in(volume, "ci+deploy", OTHER)
+    assert not works(volume, "ci+deploy", OTHER)
     assert apply(volume, LIST) == {"ann": "role", "ci": "enabled, secret"}
-    assert lets_in(volume, "ann", given), "one without a secret in the list keeps the one it was given"
-    assert lets_in(volume, "ci", SECRET)
-    assert lets_in(volume, "ci+deploy", OTHER)
+    assert works(volume, "ann", given), "one without a secret in the list keeps the one it was given"
+    assert works(volume, "ci", SECRET)
+    assert works(volume, "ci+deploy", OTHER)
 
 
-def test_disabled_and_back_with_the_same_secret(volume: Volume) -> None:
+def test_a_disabled_credential_is_enabled_with_the_same_secret(volume: Volume) -> None:
     apply(volume, LIST)
     disabled = LIST.replace("name: ci,", "name: ci, state: disabled,")
     assert apply(volume, disabled) == {"ci": "disabled"}
     for name, secret in (("ci", SECRET), ("ci+deploy", OTHER)):
-        assert not lets_in(volume, name, secret)
+        assert not works(volume, name, secret)
         assert f"{name}:" not in volume.htpasswd.read_text()
     assert apply(volume, disabled) == {}
     assert apply(volume, LIST) == {"ci": "enabled"}
     for name, secret in (("ci", SECRET), ("ci+deploy", OTHER)):
-        assert lets_in(volume, name, secret)
+        assert works(volume, name, secret)
 
 
-def test_who_changes_by_hand_what_a_list_declares_is_told(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changing_a_declared_credential_by_hand_prints_a_warning(
+    volume: Volume, capsys: pytest.CaptureFixture[str]
+) -> None:
     apply(volume, LIST)
     accounts.create_user(volume, ME, "bob", role="reader")
-    for command, is_told in (
+    for command, is_warned in (
         (["user", "disable", "ann"], True),
         (["token", "revoke", "ci+deploy"], True),
         (["user", "remove", "ann"], True),
@@ -111,53 +113,53 @@ def test_who_changes_by_hand_what_a_list_declares_is_told(volume: Volume, capsys
         (["user", "remove", "bob"], False),
     ):
         assert commands.run([*command, "--root", str(volume.root)]) == 0
-        assert (f"{command[2]} is declared by a list" in capsys.readouterr().err) == is_told
+        assert (f"{command[2]} is declared by a list" in capsys.readouterr().err) == is_warned
 
 
-def test_the_first_admin_may_be_declared(volume: Volume) -> None:
-    """With a secret there is no other; without one it gets that of the first admin, and stays the list's."""
+def test_the_first_admin_can_be_declared(volume: Volume) -> None:
+    """If it is declared with a secret, no other is created; without one it gets the secret of the first admin."""
     admin = "users: [{name: admin, role: admin}]"
     apply(volume, admin)
     assert first_admin.make(volume, ME)
     assert apply(volume, admin) == {}
     name, _, secret = volume.first_credential.read_text().strip().partition(":")
-    assert lets_in(volume, name, secret)
+    assert works(volume, name, secret)
     assert not first_admin.make(volume, ME)
     apply(volume, "users: [{name: admin, state: absent}]")
     apply(volume, f"users: [{{name: root, role: admin, secret: {SECRET}}}]")
     assert not first_admin.make(volume, ME)
 
 
-def test_absent_goes_with_its_tokens(volume: Volume) -> None:
+def test_an_absent_user_is_removed_with_its_tokens(volume: Volume) -> None:
     apply(volume, LIST)
     made = accounts.create_token(volume, ME, "ci+mine", role="reader").secret.reveal()
     absent = "users: [{name: ci, state: absent}, {name: nobody, state: absent}]"
     assert apply(volume, absent) == {"ci": "removed", "ci+deploy": "removed", "ci+mine": "removed"}
-    assert not lets_in(volume, "ci+mine", made)
+    assert not works(volume, "ci+mine", made)
     assert [each.access.name for each in accounts.accounts(volume)] == ["ann"]
     assert apply(volume, absent) == {}
 
 
-def test_what_was_made_by_hand_is_never_touched(volume: Volume) -> None:
+def test_credentials_created_by_hand_are_never_changed(volume: Volume) -> None:
     secret = accounts.create_user(volume, ME, "bob", role="reader").secret.reveal()
     token = accounts.create_token(volume, ME, "bob+x", role="reader").secret.reveal()
     volume.htpasswd.write_text(f"{volume.htpasswd.read_text()}stray:{{SHA}}UWuXg/ylF+7L0dBk2i0WUxCxl1k=\n")
     before = volume.htpasswd.read_text(), volume.access.read_text()
     for written in ("{name: bob, role: admin}", "{name: bob, state: absent}", "{name: stray, role: reader}"):
-        with pytest.raises(PpmError, match=r"was made by unix:ada|no entry in access\.yml"):
+        with pytest.raises(PpmError, match=r"was made by unix:ada|no valid entry in access\.yml"):
             apply(volume, f"users: [{{name: new, role: reader}}, {written}]")
     with pytest.raises(PpmError, match=r"bob\+x was made by unix:ada"):
         apply(volume, "tokens: [{name: bob+x, role: reader, state: disabled}]")
     assert (volume.htpasswd.read_text(), volume.access.read_text()) == before, "all of a list or none"
     assert apply(volume, LIST) != {}
-    assert lets_in(volume, "bob", secret)
-    assert lets_in(volume, "bob+x", token)
+    assert works(volume, "bob", secret)
+    assert works(volume, "bob+x", token)
 
 
-def test_a_token_has_no_more_right_than_its_owner(volume: Volume) -> None:
+def test_a_declared_token_has_no_more_rights_than_its_owner(volume: Volume) -> None:
     apply(volume, "users: [{name: ci, role: publisher, projects: [acme-*], expires: 2999-01-01}]")
     for more in ("role: admin", "role: publisher, projects: [other]", "role: reader, expires: 2999-01-02"):
-        with pytest.raises(PpmError, match="would have more right"):
+        with pytest.raises(PpmError, match="would have more rights"):
             apply(volume, f"tokens: [{{name: ci+x, {more}}}]")
     apply(volume, "tokens: [{name: ci+x, role: publisher}]")
     assert accounts.account(volume, "ci+x").access.projects == ("acme-*",)
@@ -165,7 +167,7 @@ def test_a_token_has_no_more_right_than_its_owner(volume: Volume) -> None:
         apply(volume, "tokens: [{name: nobody+x, role: reader}]")
 
 
-def test_every_change_is_in_the_audit_and_no_secret(volume: Volume) -> None:
+def test_the_audit_log_has_every_change_and_no_secret(volume: Volume) -> None:
     apply(volume, LIST)
     apply(volume, LIST)
     lines = [json.loads(line) for line in (volume.root / "audit.jsonl").read_text().splitlines()]
@@ -184,42 +186,42 @@ def user(**values: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("users: [", "is no YAML: its line 1"),
-        (f"users: {{{SECRET}", "is no YAML"),
+        ("users: [", "is not valid YAML: line 1"),
+        (f"users: {{{SECRET}", "is not valid YAML"),
         ("[]", "not a mapping with users and tokens"),
         ("user: []", "not a mapping with users and tokens"),
-        ("users: {ann: x}", "users is no list"),
-        ("users: [ann]", "users, number 1: it is no mapping"),
-        (user(password=SECRET), "users, number 1 (ann): password is not known"),
+        ("users: {ann: x}", "users is not a list"),
+        ("users: [ann]", "users, number 1: it is not a mapping"),
+        (user(password=SECRET), "users, number 1 (ann): the key password is unknown"),
         (user(name="a b"), "'a b' can't be the name of a credential"),
-        (user(name="ann+x"), "a user has no + in the name"),
-        (user(name=7), "its name is no text"),
+        (user(name="ann+x"), "the name of a user has no +"),
+        (user(name=7), "its name is not text"),
         (user(role=None), "its role is missing"),
         (user(role="king"), "'king' is not a role"),
         (user(role="admin", projects=["x"]), "an admin manages the whole index"),
-        (user(projects="acme-*"), "its projects are no list"),
+        (user(projects="acme-*"), "its projects are not a list"),
         (user(projects=["ü"]), "is not a name of projects"),
         (user(email="x"), "is not an e-mail address"),
-        (user(state="gone"), "its state is none of present, disabled, absent"),
-        (user(expires="90d"), "its expires is no day or time"),
-        (user(expires=7), "its expires is no day or time"),
+        (user(state="gone"), "its state is not one of present, disabled, absent"),
+        (user(expires="90d"), "its expires is not a date or time"),
+        (user(expires=7), "its expires is not a date or time"),
         (user(secret="short"), "its secret is not 32 to 200"),
-        (user(secret=7), "its secret is no text"),
+        (user(secret=7), "its secret is not text"),
         (user(secret=SECRET + " "), "its secret is not 32 to 200"),
-        ("users: [{name: a, role: reader}, {name: a, role: reader}]", "a stands there twice"),
-        ("tokens: [{name: ann, role: reader}]", "a token is called OWNER+PURPOSE"),
-        ("tokens: [{name: a+b, role: reader, email: a@b}]", "email is not known here"),
+        ("users: [{name: a, role: reader}, {name: a, role: reader}]", "a is listed twice"),
+        ("tokens: [{name: ann, role: reader}]", "the name of a token is OWNER+PURPOSE"),
+        ("tokens: [{name: a+b, role: reader, email: a@b}]", "the key email is unknown"),
     ],
 )
-def test_what_makes_no_sense_is_said_without_a_secret(text: str, said: str) -> None:
+def test_an_invalid_list_is_refused_without_printing_a_secret(text: str, message: str) -> None:
     with pytest.raises(UsageError) as refused:
         declarative.parse(text)
-    assert said in refused.value.message
+    assert message in refused.value.message
     assert SECRET not in refused.value.message + refused.value.hint
     assert "short" not in refused.value.message
 
 
-def test_an_empty_list_is_one() -> None:
+def test_an_empty_list_is_valid() -> None:
     assert declarative.parse("") == declarative.parse("{}") == declarative.parse("users:\ntokens: []\n") == ()

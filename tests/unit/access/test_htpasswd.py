@@ -1,4 +1,4 @@
-"""The lines of htpasswd: what they are, whose secret is whose, what each costs."""
+"""The lines of htpasswd: parsing them, checking secrets, and what a check costs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("kind", MADE)
-def test_each_kind_is_known_and_verified(kind: str) -> None:
+def test_each_kind_of_hash_is_recognised_and_verified(kind: str) -> None:
     handler: Any = MADE[kind]
     for secret in ("swordfish", "", "ü", "x" * 71):
         stored = handler.hash(secret)
@@ -46,14 +46,14 @@ def test_each_kind_is_known_and_verified(kind: str) -> None:
 
 
 @pytest.mark.parametrize("size", range(4, 17))
-def test_salts_of_any_length_that_libpass_takes(size: int) -> None:
+def test_ssha_salts_of_4_to_16_bytes_work(size: int) -> None:
     stored = ldap_salted_sha1.using(salt_size=size).hash("x")
     assert htpasswd.kind_of(stored) is not None
     assert htpasswd.is_secret_of("x", stored)
 
 
-def test_what_other_programs_write() -> None:
-    """openssl passwd, and the C library: of the password `swordfish`."""
+def test_hashes_of_openssl_and_the_c_library_work() -> None:
+    """Made by `openssl passwd` and the C library from the password `swordfish`."""
     for stored in (
         "$6$abcdefgh$nXozMQ7eIF4OiwaKAhepst9mtOKKwNBYsZ.fglGECyVpFcHnUxZl1rg3LFqBimZ7VM0sJWgFd.52RjaQ/cpR90",
         "$5$abcdefgh$d/fp9F/9FMsPZv93TvMmxGes5y/wAcPyrKCjoa0sA7B",
@@ -78,7 +78,7 @@ def test_what_other_programs_write() -> None:
         *("$apr1$12345678$" + "a" * 22 + "\n", "$apr1$12345678$" + "a" * 22 + "\r"),
     ],
 )  # fmt: skip
-def test_what_is_no_hash(stored: str) -> None:
+def test_an_invalid_hash_never_matches(stored: str) -> None:
     assert htpasswd.kind_of(stored) is None
     assert not htpasswd.is_secret_of("x", stored)
 
@@ -86,23 +86,23 @@ def test_what_is_no_hash(stored: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "   ", "# a:b", "#a:{SHA}UWuXg/ylF+7L0dBk2i0WUxCxl1k=", "no colon", ":x", "\u2028"]
 )
-def test_lines_that_name_nobody(text: str) -> None:
+def test_comments_and_lines_without_a_name_have_no_credential(text: str) -> None:
     assert htpasswd.parse(text) == htpasswd.Line(text=text)
 
 
 @pytest.mark.parametrize("name", [" ada", "ada ", "a\tb", "a\u200bb"])
-def test_a_name_that_the_web_server_would_read_otherwise_lets_nobody_in(name: str) -> None:
+def test_a_name_with_spaces_or_unprintable_characters_is_no_credential(name: str) -> None:
     stored = ldap_sha1.hash("x")
     assert htpasswd.parse(f"{name}:{stored}") == htpasswd.Line(text=f"{name}:{stored}", name=name, stored=stored)
 
 
-def test_what_follows_the_first_colon_is_the_hash() -> None:
-    found = htpasswd.parse("ada:x:y")
-    assert (found.name, found.stored, found.is_credential) == ("ada", "x:y", False)
+def test_the_hash_starts_after_the_first_colon() -> None:
+    line = htpasswd.parse("ada:x:y")
+    assert (line.name, line.stored, line.is_credential) == ("ada", "x:y", False)
 
 
-def test_hashes_are_loaded_only_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A publisher's computer has no passlib, and loads nothing."""
+def test_load_works_without_passlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher's computer has no passlib."""
     htpasswd._hashes.cache_clear()
     with monkeypatch.context() as lacks:
         lacks.setitem(sys.modules, "passlib.context", None)
@@ -114,13 +114,13 @@ def test_hashes_are_loaded_only_where_they_are_installed(monkeypatch: pytest.Mon
     assert htpasswd.is_secret_of("x", htpasswd.hash_of("x")), "it was loaded before"
 
 
-def test_the_cost_of_a_line_is_known_without_trying_it() -> None:
-    """bcrypt of cost 31 would take days."""
+def test_the_cost_of_a_slow_hash_is_computed_without_running_it() -> None:
+    """bcrypt with cost 31 would take days."""
     htpasswd._sample.cache_clear()
     start = time.monotonic()
     cheap = htpasswd.parse(f"a:{bcrypt.using(rounds=4).hash('x')}")
-    dear = htpasswd.parse(re.sub(r"\$04\$", "$31$", cheap.text))
-    assert htpasswd.cost(dear) == pytest.approx(htpasswd.cost(cheap) * 2**27)
+    slow = htpasswd.parse(re.sub(r"\$04\$", "$31$", cheap.text))
+    assert htpasswd.cost(slow) == pytest.approx(htpasswd.cost(cheap) * 2**27)
     endless = htpasswd.parse("a:$6$rounds=999999999$salt$" + "a" * 86)
     assert htpasswd.cost(endless) == pytest.approx(
         htpasswd.cost(htpasswd.parse("a:$6$salt$" + "a" * 86)) * 199999.9998
@@ -128,13 +128,13 @@ def test_the_cost_of_a_line_is_known_without_trying_it() -> None:
     assert time.monotonic() - start < 60
 
 
-def test_issued_secrets_cost_next_to_nothing() -> None:
+def test_issued_secrets_are_cheap_to_check() -> None:
     costs = {kind: htpasswd.cost(htpasswd.parse(f"a:{handler.hash('x')}")) for kind, handler in MADE.items()}
     assert costs["{SSHA}"] * 10 < min(costs[kind] for kind in costs if not kind.startswith("{"))
     assert htpasswd.cost(htpasswd.parse("a:nothing")) == 0.0
 
 
-def test_an_issued_secret_is_random_and_can_be_found_by_scanners() -> None:
+def test_an_issued_secret_is_random_and_has_a_prefix_for_scanners() -> None:
     secrets = {htpasswd.new_secret() for _ in range(100)}
     assert len(secrets) == 100
     assert all(re.fullmatch(r"ppm_[A-Za-z0-9_-]{43}", secret) for secret in secrets)

@@ -1,4 +1,4 @@
-"""The file of invites: what makes no sense invites nobody; a code is for one user, for a time."""
+"""The file of invites: invalid lines, and codes that work for one user and a limited time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def volume(tmp_path: Path) -> Volume:
     return Volume(root=tmp_path)
 
 
-def test_a_code_is_kept_as_a_hash_and_found_by_it(volume: Volume) -> None:
+def test_a_code_is_stored_as_a_hash_and_found_by_it(volume: Volume) -> None:
     code = invites.new_code()
     made = invites.new(ANN, code, by="unix:root")
     invites.put(volume, made)
@@ -32,7 +32,7 @@ def test_a_code_is_kept_as_a_hash_and_found_by_it(volume: Volume) -> None:
     assert invites.find(invites.read(volume), invites.new_code()) is None
 
 
-def test_it_is_open_for_48_hours_and_for_that_user_alone() -> None:
+def test_an_invite_is_open_for_48_hours_and_only_for_its_user() -> None:
     made = invites.new(ANN, invites.new_code(), by="unix:root")
     now = datetime.now(UTC)
     assert made.is_open(ANN, now + timedelta(hours=47, minutes=59))
@@ -43,7 +43,7 @@ def test_it_is_open_for_48_hours_and_for_that_user_alone() -> None:
         assert not made.is_open(Access(**values), now)  # type: ignore[arg-type]  # of mixed types
 
 
-def test_a_user_has_one_and_the_expired_go(volume: Volume) -> None:
+def test_a_new_invite_replaces_the_old_one_and_expired_ones_are_removed(volume: Volume) -> None:
     first, second = (invites.new(ANN, invites.new_code(), by="unix:root") for _ in range(2))
     invites.put(volume, first)
     invites.put(volume, second)
@@ -66,10 +66,10 @@ def test_a_user_has_one_and_the_expired_go(volume: Volume) -> None:
         {"by": ["a"]},
     ],
 )
-def test_a_line_that_makes_no_sense_invites_nobody(
+def test_an_invalid_line_is_ignored_and_logged(
     change: dict[str, object], volume: Volume, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And says so; the others go on."""
+    """The other lines still work."""
     made = invites.new(ANN, invites.new_code(), by="unix:root")
     invites.put(volume, made)
     line = volume.invites.read_text()
@@ -81,7 +81,7 @@ def test_a_line_that_makes_no_sense_invites_nobody(
     ]
 
 
-def test_the_audit_blots_out_a_code(volume: Volume) -> None:
+def test_the_audit_log_masks_codes(volume: Volume) -> None:
     code = invites.new_code()
     audit_log.write(volume, action="user join", by=code, origin="here", what=f"/api/join {code}", result="no")
     assert code not in volume.audit.read_text()

@@ -1,4 +1,4 @@
-"""What a credential may do: roles, projects, expiry, and whose it is."""
+"""What a credential may do: roles, projects, expiry and owners."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from ppmctl.access import rights
-from ppmctl.access.rights import Access, held
+from ppmctl.access.rights import Access, with_holders
 from ppmctl.errors import UsageError
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -39,7 +39,7 @@ def entry(name: str, role: str = "publisher", **more: object) -> Access:
         ("admin", (), "2999-01-01T00:00:00.5Z", "manage", "x", True),
     ],
 )
-def test_rights(
+def test_may_depends_on_role_projects_and_expiry(
     role: str, projects: tuple[str, ...], expires: str | None, action: str, project: str | None, may: bool
 ) -> None:
     assert entry("x", role, projects=projects, expires=expires).may(action, project) is may  # type: ignore[arg-type]
@@ -50,56 +50,56 @@ def test_rights(
     [
         (entry("ops", "reader"), "the role"),
         (entry("ops", projects=("other",)), "the project"),
-        (entry("ops", disabled=True), "being let in"),
+        (entry("ops", disabled=True), "being enabled"),
         (entry("ops", expires="2020-01-01T00:00:00Z"), "time"),
         (None, "an owner"),
     ],
 )
-def test_a_token_has_no_more_than_its_owner_has(owner: Access | None, what: str) -> None:
+def test_a_token_has_no_more_rights_than_its_owner(owner: Access | None, what: str) -> None:
     token = entry("ops+ci", projects=("acme",))
-    assert held({"ops": entry("ops"), "ops+ci": token})["ops+ci"].may("publish", "acme")
-    found = held({"ops+ci": token} if owner is None else {"ops": owner, "ops+ci": token})["ops+ci"]
-    assert not found.may("publish", "acme"), f"its owner lacks {what}"
-    assert found.may("read") is (what in ("the role", "the project"))
+    assert with_holders({"ops": entry("ops"), "ops+ci": token})["ops+ci"].may("publish", "acme")
+    limited = with_holders({"ops+ci": token} if owner is None else {"ops": owner, "ops+ci": token})["ops+ci"]
+    assert not limited.may("publish", "acme"), f"its owner lacks {what}"
+    assert limited.may("read") is (what in ("the role", "the project"))
 
 
-def test_a_token_has_no_more_than_the_token_that_it_was_made_with() -> None:
+def test_a_token_has_no_more_rights_than_the_token_that_created_it() -> None:
     entries = {"ops": entry("ops"), "ops+a": entry("ops+a", "reader"), "ops+b": entry("ops+b", by="ops+a")}
-    assert not held(entries)["ops+b"].may("publish")
-    assert held(entries)["ops+b"].may("read")
-    assert held(entries)["ops+b"].effective.role == "reader"
+    assert not with_holders(entries)["ops+b"].may("publish")
+    assert with_holders(entries)["ops+b"].may("read")
+    assert with_holders(entries)["ops+b"].effective.role == "reader"
     del entries["ops+a"]
-    assert not held(entries)["ops+b"].may("read")
-    # somebody else's token is not what it was made with, whatever the entry says
-    assert held({**entries, "ops+b": entry("ops+b", by="eve+a")})["ops+b"].may("publish")
+    assert not with_holders(entries)["ops+b"].may("read")
+    # another user's token can't have created it, whatever the entry has
+    assert with_holders({**entries, "ops+b": entry("ops+b", by="eve+a")})["ops+b"].may("publish")
 
 
-def test_tokens_made_in_a_circle_let_nobody_in() -> None:
-    found = held({"o": entry("o"), "o+a": entry("o+a", by="o+b"), "o+b": entry("o+b", by="o+a")})
-    assert not found["o+a"].may("read")
-    assert not found["o+b"].may("read")
-    assert not held({"o": entry("o"), "o+a": entry("o+a", by="o+a")})["o+a"].may("read")
+def test_tokens_created_in_a_circle_have_no_rights() -> None:
+    circle = with_holders({"o": entry("o"), "o+a": entry("o+a", by="o+b"), "o+b": entry("o+b", by="o+a")})
+    assert not circle["o+a"].may("read")
+    assert not circle["o+b"].may("read")
+    assert not with_holders({"o": entry("o"), "o+a": entry("o+a", by="o+a")})["o+a"].may("read")
     makers = {"o+a": "o+b", "o+b": "o+c", "o+c": "o+a"}
-    of_three = held({"o": entry("o")} | {name: entry(name, by=by) for name, by in makers.items()})
+    of_three = with_holders({"o": entry("o")} | {name: entry(name, by=by) for name, by in makers.items()})
     assert not any(of_three[name].may("read") for name in makers)
 
 
-def test_what_is_left_of_a_token() -> None:
+def test_effective_rights_of_a_token_are_limited_by_its_owner() -> None:
     owner = entry("o", "reader", projects=("a-*",), expires="2028-01-01T00:00:00Z")
-    left = held({"o": owner, "o+x": entry("o+x", "admin", expires="2029-01-01T00:00:00Z")})["o+x"].effective
+    left = with_holders({"o": owner, "o+x": entry("o+x", "admin", expires="2029-01-01T00:00:00Z")})["o+x"].effective
     assert (left.role, left.projects, left.expires) == ("reader", ("a-*",), "2028-01-01T00:00:00Z")
 
 
-def test_a_token_ends_with_its_owner() -> None:
+def test_a_token_expires_with_its_owner() -> None:
     end = datetime(2999, 1, 1, tzinfo=UTC)
-    token = held({"o": entry("o", expires=rights.stamp(end)), "o+x": entry("o+x")})["o+x"]
+    token = with_holders({"o": entry("o", expires=rights.stamp(end)), "o+x": entry("o+x")})["o+x"]
     assert token.is_live(end - timedelta(seconds=1))
     assert not token.is_live(end)
 
 
-def test_the_form_for_programs() -> None:
-    found = entry("o+x", projects=("a-*",), expires="2028-01-01T00:00:00Z", email="ada@example.org", by="o")
-    assert found.as_values() == {
+def test_as_values_for_json() -> None:
+    token = entry("o+x", projects=("a-*",), expires="2028-01-01T00:00:00Z", email="ada@example.org", by="o")
+    assert token.as_values() == {
         "name": "o+x",
         "owner": "o",
         "role": "publisher",
@@ -121,7 +121,7 @@ def test_the_form_for_programs() -> None:
         (entry("o+x", projects=("a-b", "a-c*")), entry("o", projects=("a-*",)), ""),
         (entry("o+x", projects=("a-b", "b")), entry("o", projects=("a-*",)), "the projects b (o has a-*)"),
         (entry("o+x", projects=("b", "c")), entry("o", projects=("a", "d")), "the projects b, c (o has a, d)"),
-        # one letter is not any number of them, though the pattern matches the other as it is written
+        # ? is one letter, and * any number of them, although the pattern matches the text of the other
         (entry("o+x", projects=("a-*",)), entry("o", projects=("a-?",)), "the projects a-* (o has a-?)"),
         (entry("o+x", projects=("a-?",)), entry("o", projects=("a-?",)), ""),
         (
@@ -137,7 +137,7 @@ def test_the_form_for_programs() -> None:
         (entry("o+x", expires="2027-01-01T00:00:00Z"), entry("o", expires="2028-01-01T00:00:00Z"), ""),
     ],
 )
-def test_what_a_new_token_would_have_more(wanted: Access, holder: Access, more: str) -> None:
+def test_exceeds_names_the_rights_that_the_holder_lacks(wanted: Access, holder: Access, more: str) -> None:
     assert rights.exceeds(wanted, holder) == more
 
 
@@ -154,20 +154,20 @@ def test_what_a_new_token_would_have_more(wanted: Access, holder: Access, more: 
         ("90d", "2027-05-30T12:00:00Z"),
     ],
 )
-def test_durations(duration: str, moment: str) -> None:
+def test_expiry_of_valid_durations(duration: str, moment: str) -> None:
     assert rights.expiry(duration, now=NOW) == moment
 
 
 @pytest.mark.parametrize(
     "duration", ["", "90", "d", "0s", "-1d", "1.5h", "1w", "36501d", "9999999d", "1d ", "١d", "1D"]
 )
-def test_what_is_no_duration(duration: str) -> None:
+def test_invalid_durations_are_refused(duration: str) -> None:
     with pytest.raises(UsageError, match="is not a duration"):
         rights.expiry(duration, now=NOW)
 
 
-def test_a_moment_is_written_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the zone of the moment, and of the machine."""
+def test_stamp_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any time zone of the time and of the machine."""
     moment = datetime(2027, 3, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
@@ -179,15 +179,15 @@ def test_a_moment_is_written_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
         time.tzset()
 
 
-def test_a_credential_is_over_at_its_moment() -> None:
-    found = entry("x", expires=rights.expiry("10m", now=NOW))
+def test_a_credential_expires_exactly_at_its_time() -> None:
+    access = entry("x", expires=rights.expiry("10m", now=NOW))
     end = NOW.replace(microsecond=0) + timedelta(minutes=10)
-    assert found.is_live(end - timedelta(milliseconds=1))
-    assert not found.is_live(end)
+    assert access.is_live(end - timedelta(milliseconds=1))
+    assert not access.is_live(end)
 
 
-def test_globs_are_written_as_normalised_names_are() -> None:
-    """Else Acme_* would match nothing: the name of a project here is always its normalised one."""
+def test_project_globs_are_normalised() -> None:
+    """Otherwise Acme_* would match nothing, because names of projects are always normalised."""
     assert rights.check_projects(["Acme_*", "a..b", "x", "x"]) == ("acme-*", "a-b", "x")
     for wrong in ("", "a b", "a/b", "ü", "a\n", "{a,b}"):
         with pytest.raises(UsageError):
@@ -195,19 +195,19 @@ def test_globs_are_written_as_normalised_names_are() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a b", "+x", "a+b+c", "ü", "a\n", "-a", "a" * 65, "a+", "a+" + "b" * 65])
-def test_names_that_can_be_none(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError):
         rights.check_name(name)
 
 
 @pytest.mark.parametrize("email", ["", "a", "a@", "a b@c", "a@b\n", "<a@b>", "a@b,c@d"])
-def test_what_is_no_address(email: str) -> None:
+def test_invalid_email_addresses_are_refused(email: str) -> None:
     with pytest.raises(UsageError):
         rights.check_email(email)
     assert rights.check_email("ada@example.org") == "ada@example.org"
 
 
-def test_refusals_say_what_is_allowed() -> None:
+def test_errors_name_the_allowed_values() -> None:
     with pytest.raises(UsageError) as refused:
         rights.check_name("a" * 90)
     assert refused.value.message == (

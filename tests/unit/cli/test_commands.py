@@ -15,7 +15,7 @@ from unittest.mock import ANY
 import click
 import pytest
 
-from ppmctl.cli import commands as commands_module
+from ppmctl.cli.commands import cli, run
 from ppmctl.index.layout import Volume
 from ppmctl.server.settings import SETTINGS
 
@@ -31,7 +31,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 pytestmark = pytest.mark.usefixtures("few_parts")
-ALL = dict(commands(commands_module.cli))
+ALL = dict(commands(cli))
 # the commands without --json, each with the reason
 WITHOUT_JSON = {
     "completion": "it prints a script for a shell",
@@ -40,7 +40,7 @@ WITHOUT_JSON = {
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
-def test_every_command_and_every_option_says_what_it_is_for(path: tuple[str, ...]) -> None:
+def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
     command = ALL[path]
     assert command.help
     for parameter in command.params:
@@ -49,23 +49,23 @@ def test_every_command_and_every_option_says_what_it_is_for(path: tuple[str, ...
 
 
 def test_every_command_that_prints_a_result_has_json() -> None:
-    lacking = {
+    without = {
         " ".join(path)
         for path, command in ALL.items()
         if not isinstance(command, click.Group)
         and "--json" not in [name for each in command.params for name in each.opts]
     }
-    assert lacking == WITHOUT_JSON.keys()
+    assert without == WITHOUT_JSON.keys()
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_help_is_printed_for_every_command(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands_module.run([*path, "--help"]) == 0
+    assert run([*path, "--help"]) == 0
     assert "Usage: ppmctl" in capsys.readouterr().out
 
 
 def test_help_loads_nothing_slow() -> None:
-    """`ppmctl --help` is typed by people who wait for it."""
+    """People wait for `ppmctl --help`."""
     probe = (
         "import sys; from ppmctl.cli import commands; commands.run(['--help']);"
         "slow = {'pypiserver', 'gunicorn', 'passlib', 'twine', 'build', 'requests', 'rich', 'yaml', 'werkzeug'};"
@@ -86,20 +86,20 @@ json.dump([commands.run(typed) for typed in json.loads(sys.argv[1])], open(sys.a
 """
 
 
-def test_who_administers_from_elsewhere_needs_nothing_of_a_server(tmp_path: Path) -> None:
-    """`ppmctl` alone: each command can be run over there; here it says what it lacks, and is no bug."""
+def test_on_needs_no_server_packages(tmp_path: Path) -> None:
+    """Without the extra `server`, --on works, and other commands report what they lack."""
     Volume(root=tmp_path).prepare()
 
-    def run(*typed: str) -> tuple[list[int], str]:
+    def run_all(*typed: str) -> tuple[list[int], str]:
         codes = tmp_path / "codes"
         lines = json.dumps([line.split() for line in typed])
         command = [sys.executable, "-c", WITHOUT_A_SERVER, lines, str(codes)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return json.loads(codes.read_text()), done.stderr
 
-    there = ("user list", "token list", "user invite ann", "index check", "serve")
-    assert run(*(f"{line} --on ssh://x" for line in there)) == ([7] * 5, "")
-    codes, errors = run(*(f"{line} --root {tmp_path}" for line in ("user add ann --role reader", "serve")))
+    lines = ("user list", "token list", "user invite ann", "index check", "serve")
+    assert run_all(*(f"{line} --on ssh://x" for line in lines)) == ([7] * 5, "")
+    codes, errors = run_all(*(f"{line} --root {tmp_path}" for line in ("user add ann --role reader", "serve")))
     assert codes == [1, 1]
     assert errors.count("what a server needs") == 2
     assert errors.count(f"{sys.executable} -m pip install --editable") == 2
@@ -111,26 +111,26 @@ def test_serve_has_an_option_for_each_setting() -> None:
     assert {setting.option for setting in SETTINGS} <= options
 
 
-def test_the_volume_can_be_named_once_for_all_commands(
+def test_ppm_root_names_the_volume_for_all_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On a host PPM_ROOT says it, as for the service."""
+    """A host sets PPM_ROOT for the service, and for people."""
     options = [parameter for command in ALL.values() for parameter in command.params if "--root" in parameter.opts]
     assert len(options) >= 12
     assert {parameter.envvar for parameter in options} == {"PPM_ROOT"}
     monkeypatch.setenv("PPM_ROOT", str(tmp_path / "root"))
-    assert commands_module.run(["user", "add", "eve", "--role", "reader"]) == 0
-    assert commands_module.run(["user", "list"]) == 0
+    assert run(["user", "add", "eve", "--role", "reader"]) == 0
+    assert run(["user", "list"]) == 0
     assert "eve" in capsys.readouterr().out
     assert (tmp_path / "root" / "credentials" / "htpasswd").exists()
 
 
-def test_the_first_admin_is_made_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A role of Ansible's runs it each time, and sees by `made` whether it changed something; no secret is shown."""
+def test_user_first_creates_an_admin_if_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An Ansible role runs it each time, and reads in `made` whether it changed something; no secret is shown."""
     root = tmp_path / "root"
     first = ["user", "first", "--root", str(root), "--host", "index.example", "--host", "index", "--json"]
     path = root / "first-credential"
-    assert commands_module.run(first) == 0
+    assert run(first) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"made": True, "path": str(path)}
     user, _, secret = path.read_text().strip().partition(":")
@@ -140,24 +140,24 @@ def test_the_first_admin_is_made_where_there_is_none(tmp_path: Path, capsys: pyt
     hosts = ("index.example", "index")
     assert (root / "netrc").read_text() == "".join(f"machine {h} login {user} password {secret}\n" for h in hosts)
     before = [file.read_bytes() for file in (path, root / "netrc", root / "credentials" / "htpasswd")]
-    assert commands_module.run(first) == 0
+    assert run(first) == 0
     assert json.loads(capsys.readouterr().out) == {"made": False, "path": str(path)}
     assert [file.read_bytes() for file in (path, root / "netrc", root / "credentials" / "htpasswd")] == before
-    path.unlink()  # stored elsewhere, as the documents say
-    assert commands_module.run(first) == 0
+    path.unlink()  # deleted, as the documentation recommends
+    assert run(first) == 0
     assert json.loads(capsys.readouterr().out) == {"made": False, "path": None}
     assert not path.exists()
     actions = [json.loads(line)["action"] for line in (root / "audit.jsonl").read_text().splitlines()]
     assert actions == ["user add"]
 
 
-def test_an_error_names_the_cause_and_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_has_a_cause_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "root"
-    assert commands_module.run(["user", "remove", "who", "--root", str(root)]) == 1
+    assert run(["user", "remove", "who", "--root", str(root)]) == 1
     assert capsys.readouterr().err.startswith(f"ppmctl: There is no volume at {root}.\n")
     assert not root.exists()
     Volume(root=root).prepare()
-    assert commands_module.run(["user", "remove", "who", "--root", str(root)]) == 1
+    assert run(["user", "remove", "who", "--root", str(root)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "ppmctl: There is no credential 'who'.\n        ppmctl user list\n"
@@ -184,23 +184,25 @@ def test_exit_codes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PPM_ROOT", raising=False)
-    assert commands_module.run(arguments) == code
+    assert run(arguments) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err
     assert "Traceback" not in captured.err
 
 
-def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unexpected_exception_is_reported_as_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(**_options: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(commands_module.cli, "main", fail)
-    assert commands_module.run(["serve"]) == 3
+    monkeypatch.setattr(cli, "main", fail)
+    assert run(["serve"]) == 3
     captured = capsys.readouterr()
     assert "a bug in ppm: ZeroDivisionError" in captured.err
     assert "Traceback" not in captured.err
-    assert commands_module.run(["-v", "serve"]) == 3
+    assert run(["-v", "serve"]) == 3
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -210,127 +212,127 @@ def test_an_interruption_has_its_own_exit_code(
     def interrupt(**_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands_module.cli, "main", interrupt)
-    assert commands_module.run(["serve"]) == 130
+    monkeypatch.setattr(cli, "main", interrupt)
+    assert run(["serve"]) == 130
     assert capsys.readouterr().err == "ppmctl: Interrupted.\n"
 
 
-def test_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a script relies on: the secret alone on stdout, everything else beside it."""
+def test_user_add_prints_only_the_secret_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts rely on it."""
     root = ["--root", str(tmp_path / "root")]
-    assert commands_module.run(["user", "add", "alice", "--role", "publisher", *root]) == 0
+    assert run(["user", "add", "alice", "--role", "publisher", *root]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("ppm_")
     assert captured.out.count("\n") == 1
     assert captured.out.strip() not in captured.err
-    assert commands_module.run(["user", "list", "--json", *root]) == 0
+    assert run(["user", "list", "--json", *root]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(entry["name"], entry["role"]) for entry in listed] == [("alice", "publisher")]
-    assert commands_module.run(["user", "remove", "alice", *root]) == 0
-    assert commands_module.run(["user", "list", *root]) == 0
+    assert run(["user", "remove", "alice", *root]) == 0
+    assert run(["user", "list", *root]) == 0
     assert "alice" not in capsys.readouterr().out
     audit = [json.loads(line) for line in (tmp_path / "root" / "audit.jsonl").read_text().splitlines()]
     assert [entry["action"] for entry in audit] == ["user add", "user remove"]
 
 
-def test_changes_of_users_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """To people in a line each, to scripts with --json; the state is in every list."""
+def test_changes_of_users_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each change prints a line, or JSON, and every list has the state."""
     root = ["--root", str(tmp_path / "root")]
 
-    def said(*arguments: str, expect: int = 0) -> str:
-        assert commands_module.run([*arguments, *root]) == expect
+    def printed(*arguments: str, expect: int = 0) -> str:
+        assert run([*arguments, *root]) == expect
         captured = capsys.readouterr()
         assert captured.out == ""
         return captured.err
 
     def values(*arguments: str) -> Any:
-        assert commands_module.run([*arguments, "--json", *root]) == 0
+        assert run([*arguments, "--json", *root]) == 0
         return json.loads(capsys.readouterr().out)
 
     for name in ("ann+laptop", "ann+old"):
-        assert commands_module.run(["token", "create", name, "--role", "reader", *root]) == 0
-    assert commands_module.run(["user", "invite", "ann", *root]) == 0
+        assert run(["token", "create", name, "--role", "reader", *root]) == 0
+    assert run(["user", "invite", "ann", *root]) == 0
     capsys.readouterr()
     assert values("token", "revoke", "ann+old") == {"revoked": ["ann+old"]}
-    assert said("user", "disable", "ann") == "ann is disabled.\nann+laptop is disabled.\n"
-    assert said("user", "disable", "ann") == "ann is disabled.\n"
+    assert printed("user", "disable", "ann") == "ann is disabled.\nann+laptop is disabled.\n"
+    assert printed("user", "disable", "ann") == "ann is disabled.\n"
     assert values("user", "disable", "ann") == {"disabled": ["ann"]}
     for listed in (values("user", "list"), values("token", "list"), values("user", "show", "ann")["tokens"]):
         assert {entry["state"] for entry in listed} == {"disabled"}
     assert values("user", "show", "ann")["invite"]["open"] is False
-    assert commands_module.run(["user", "show", "ann", *root]) == 0
-    assert "an invite that is held up while ann is disabled" in capsys.readouterr().err
-    assert said("user", "enable", "ann") == "ann is a reader.\nann+laptop is let in.\n"
+    assert run(["user", "show", "ann", *root]) == 0
+    assert "an invite that does not work while ann is disabled" in capsys.readouterr().err
+    assert printed("user", "enable", "ann") == "ann is a reader.\nann+laptop is enabled.\n"
     assert values("user", "show", "ann")["invite"]["open"] is True
     assert values("user", "change", "ann", "--role", "publisher")["role"] == "publisher"
     assert values("user", "enable", "ann", "--expires", "1d")["state"] == "no secret"
-    assert said("user", "enable", "ann").startswith("ann is a publisher until 20")
+    assert printed("user", "enable", "ann").startswith("ann is a publisher until 20")
     assert values("user", "remove", "ann") == {"removed": ["ann", "ann+laptop"]}
-    assert commands_module.run(["user", "invite", "bea", "--role", "reader", *root]) == 0
+    assert run(["user", "invite", "bea", "--role", "reader", *root]) == 0
     capsys.readouterr()
-    said("user", "disable", "bea")
-    assert "It has no secret: ppmctl user rotate bea" in said("user", "enable", "bea")
+    printed("user", "disable", "bea")
+    assert "It has no secret: ppmctl user rotate bea" in printed("user", "enable", "bea")
 
 
 def test_an_expired_user_is_invited_with_more_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(tmp_path / "root")]
-    assert commands_module.run(["user", "invite", "ann", "--role", "reader", "--expires", "1h", *root]) == 0
+    assert run(["user", "invite", "ann", "--role", "reader", "--expires", "1h", *root]) == 0
     access = tmp_path / "root" / "credentials" / "access.yml"
     access.write_text(re.sub(r"20[0-9T:.-]+Z", "2020-01-01T00:00:00Z", access.read_text()))
     capsys.readouterr()
-    assert commands_module.run(["user", "invite", "ann", *root]) == 1
+    assert run(["user", "invite", "ann", *root]) == 1
     command = "ppmctl user enable ann --expires DURATION"
     assert command in capsys.readouterr().err
-    assert commands_module.run([*command.replace("DURATION", "1d").split()[1:], *root]) == 0
-    assert commands_module.run(["user", "invite", "ann", *root]) == 0
+    assert run([*command.replace("DURATION", "1d").split()[1:], *root]) == 0
+    assert run(["user", "invite", "ann", *root]) == 0
 
 
-def test_the_last_admin_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shutting_out_the_last_admin_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(tmp_path / "root")]
     for name, role in (("one", "admin"), ("two", "admin"), ("ann", "reader")):
-        assert commands_module.run(["user", "add", name, "--role", role, *root]) == 0
+        assert run(["user", "add", name, "--role", role, *root]) == 0
     for command in (["disable", "one"], ["remove", "ann"], ["disable", "one"]):
-        assert commands_module.run(["user", *command, *root]) == 0
-    assert "No admin" not in capsys.readouterr().err
+        assert run(["user", *command, *root]) == 0
+    assert "no active admin" not in capsys.readouterr().err
     for command in (["disable", "two"], ["change", "two", "--role", "reader"], ["remove", "two"]):
-        assert commands_module.run(["user", *command, *root]) == 0
-        assert "No admin is let in any more: ppmctl user add NAME --role admin" in capsys.readouterr().err
+        assert run(["user", *command, *root]) == 0
+        assert "There is no active admin any more: ppmctl user add NAME --role admin" in capsys.readouterr().err
         if command[0] == "disable":
-            assert commands_module.run(["user", "enable", "two", *root]) == 0
+            assert run(["user", "enable", "two", *root]) == 0
         elif command[0] == "change":
-            assert commands_module.run(["user", "change", "two", "--role", "admin", *root]) == 0
+            assert run(["user", "change", "two", "--role", "admin", *root]) == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["token", "revoke", "nobody"], 1, "There is no credential 'nobody'"),
-        (["token", "revoke", "ann"], 2, "'ann' is a user, no token"),
+        (["token", "revoke", "ann"], 2, "'ann' is a user, not a token"),
         (["token", "list", "nobody"], 1, "There is no credential 'nobody'"),
         (["user", "invite", "nobody", "--withdraw"], 1, "There is no credential 'nobody'"),
         (["user", "invite", "ann", "--withdraw"], 1, "There is no open invite of 'ann'"),
-        (["user", "change", "ann"], 2, "not said what is to change"),
+        (["user", "change", "ann"], 2, "Nothing to change"),
         (["user", "change", "ann", "--project", "x", "--all-projects"], 2, "Give one of them"),
     ],
 )
-def test_what_is_asked_of_users_makes_sense(
-    arguments: list[str], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_usage_errors_of_users_and_tokens(
+    arguments: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = ["--root", str(tmp_path / "root")]
-    assert commands_module.run(["user", "add", "ann", "--role", "publisher", *root]) == 0
+    assert run(["user", "add", "ann", "--role", "publisher", *root]) == 0
     before = (tmp_path / "root" / "audit.jsonl").read_bytes()
     capsys.readouterr()
-    assert commands_module.run([*arguments, *root]) == code
-    assert said in capsys.readouterr().err
+    assert run([*arguments, *root]) == code
+    assert message in capsys.readouterr().err
     assert (tmp_path / "root" / "audit.jsonl").read_bytes() == before, "nothing was done"
 
 
-def test_a_code_goes_into_a_file_for_its_owner_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As a secret does: the file is made first, is 0600, replaces none, and goes again where there is no invite."""
+def test_an_invite_code_is_written_to_a_private_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is created first, with mode 0600, replaces no other file, and is removed if there is no invite."""
     root, file = ["--root", str(tmp_path / "root")], tmp_path / "ann.invite"
-    assert commands_module.run(["user", "invite", "ann", "--output", str(file), *root]) == 2, "no role"
+    assert run(["user", "invite", "ann", "--output", str(file), *root]) == 2, "no role"
     assert not file.exists()
-    assert commands_module.run(["user", "invite", "ann", "--role", "reader", "--output", str(file), *root]) == 0
+    assert run(["user", "invite", "ann", "--role", "reader", "--output", str(file), *root]) == 0
     code = file.read_text()
     assert code.startswith("ppm_join_")
     assert code.count("\n") == 1
@@ -338,55 +340,55 @@ def test_a_code_goes_into_a_file_for_its_owner_alone(tmp_path: Path, capsys: pyt
     captured = capsys.readouterr()
     assert captured.out == ""
     assert str(file) in captured.err
-    assert commands_module.run(["user", "invite", "ann", "--output", str(file), *root]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert run(["user", "invite", "ann", "--output", str(file), *root]) == 2
+    assert "already exists" in capsys.readouterr().err
     assert file.read_text() == code
-    assert commands_module.run(["user", "invite", "ann", "--json", "--output", str(tmp_path / "2"), *root]) == 0
+    assert run(["user", "invite", "ann", "--json", "--output", str(tmp_path / "2"), *root]) == 0
     assert json.loads(capsys.readouterr().out)["output"] == str(tmp_path / "2")
 
 
 @pytest.mark.parametrize("file", ["-", ""])
-def test_what_names_no_file_is_not_written_to(
+def test_output_without_a_file_name_is_refused(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Volume(root=tmp_path / "root").prepare()
     monkeypatch.chdir(tmp_path)
     for command in (["user", "add"], ["user", "invite"], ["token", "create"]):
         name = "ann+x" if "token" in command else "ann"
-        assert commands_module.run([*command, name, "--role", "reader", "--root", "root", "--output", file]) == 2
+        assert run([*command, name, "--role", "reader", "--root", "root", "--output", file]) == 2
         assert "names no file" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
-    assert commands_module.run(["user", "list", "--json", "--root", "root"]) == 0
+    assert run(["user", "list", "--json", "--root", "root"]) == 0
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_an_empty_root_is_not_this_folder(
+def test_an_empty_root_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a variable that is not set; `--root .` is this folder."""
+    """It comes from an unset shell variable; `--root .` is the current folder."""
     Volume(root=tmp_path).prepare()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "packages" / "one").mkdir()
     for command in (["user", "list"], ["index", "rebuild"], ["package", "list"], ["index", "check"]):
-        assert commands_module.run([*command, "--root", ""]) == 2
-        assert "an empty name is no folder" in capsys.readouterr().err
-        assert commands_module.run([*command, "--root", "."]) == 0
+        assert run([*command, "--root", ""]) == 2
+        assert "the name of the folder is empty" in capsys.readouterr().err
+        assert run([*command, "--root", "."]) == 0
     assert "1 project, 0 differences." in capsys.readouterr().err
 
 
-def test_lines_are_imported_from_stdin_too(
+def test_user_import_reads_stdin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = ["--root", str(tmp_path / "root")]
-    for options, said in ((["--dry-run"], "would be a reader"), ([], "a reader now")):
+    for options, result in ((["--dry-run"], "would be a reader"), ([], "a reader now")):
         line = b"carol:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n"
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
-        assert commands_module.run(["user", "import", "-", *options, *root]) == 0
-        assert said in capsys.readouterr().out
+        assert run(["user", "import", "-", *options, *root]) == 0
+        assert result in capsys.readouterr().out
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"carol:\xff")))
-    assert commands_module.run(["user", "import", "-", *root]) == 1
+    assert run(["user", "import", "-", *root]) == 1
     assert capsys.readouterr().err == "ppmctl: The htpasswd file is not UTF-8.\n"
-    assert commands_module.run(["user", "import", str(tmp_path / "none"), *root]) == 1
+    assert run(["user", "import", str(tmp_path / "none"), *root]) == 1
     assert "none can't be read" in capsys.readouterr().err
 
 
@@ -400,7 +402,7 @@ def test_lines_are_imported_from_stdin_too(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_json_has_what_the_text_says(
+def test_json_results(
     arguments: list[str],
     code: int,
     expected: dict[str, Any],
@@ -413,19 +415,19 @@ def test_json_has_what_the_text_says(
     (tmp_path / "old" / "x.whl").write_bytes(b"")
     root = str(tmp_path / "root")
     if "--withdraw" in arguments:
-        assert commands_module.run(["user", "invite", "ann", "--role", "reader", "--root", root]) == 0
+        assert run(["user", "invite", "ann", "--role", "reader", "--root", root]) == 0
         capsys.readouterr()
-    assert commands_module.run([*arguments, "--json", "--root", root]) == code
+    assert run([*arguments, "--json", "--root", root]) == code
     assert json.loads(capsys.readouterr().out.replace(root, "ROOT")) == expected
 
 
 def test_init_writes_settings_once(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    assert commands_module.run(["init", "--root", str(root)]) == 0
+    assert run(["init", "--root", str(root)]) == 0
     settings = root / "ppm.yml"
     assert "#port: 8080" in settings.read_text()
     settings.write_text("port: 9000\n")
-    assert commands_module.run(["init", "--root", str(root)]) == 0
+    assert run(["init", "--root", str(root)]) == 0
     assert settings.read_text() == "port: 9000\n"
 
 
@@ -434,5 +436,5 @@ def test_removing_asks_for_the_name(
 ) -> None:
     monkeypatch.setattr(click, "prompt", lambda *_arguments, **_options: "other")
     (tmp_path / "root" / "packages").mkdir(parents=True)
-    assert commands_module.run(["package", "remove", "x", "1.0", "--root", str(tmp_path / "root")]) == 1
+    assert run(["package", "remove", "x", "1.0", "--root", str(tmp_path / "root")]) == 1
     assert "nothing was removed" in capsys.readouterr().err

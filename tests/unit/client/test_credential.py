@@ -1,4 +1,4 @@
-"""Finding a credential: which place wins, what a broken place says, and that no secret is ever shown."""
+"""Finding a credential: the order of the places, errors for broken files, and no secret in any output."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def find(home: Path, index: str = URL, file: str | None = None, **environ: str) 
     return credential.find(address, file=home / file if file else None, environ=environ, home=home)
 
 
-def test_a_secret_shows_itself_only_when_asked() -> None:
+def test_a_secret_is_hidden_in_every_output() -> None:
     secret = Secret("s3cret")
     shown = [repr(secret), str(secret), f"{secret}", f"{secret!r}", "%s" % secret]  # noqa: UP031 - one of the ways
     shown.append(repr(Credential(username="ops", secret=secret, source="a test")))
@@ -56,8 +56,8 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
             dump(secret)
 
 
-def test_the_places_in_their_order(home: Path) -> None:
-    """Each place wins over those after it: take the winner away, and the next one is found."""
+def test_the_order_of_the_places_for_a_credential(home: Path) -> None:
+    """Each place wins over those after it: without the winner the next one is used."""
     (home / "named").write_text("from-variable:s3cret-of-named\n")
     variable = {"PPMCTL_CREDENTIAL_FILE": str(home / "named")}
     found = [
@@ -97,20 +97,20 @@ def test_the_section_is_found_by_its_name_and_by_its_url(home: Path, index: str)
 
 
 @pytest.mark.parametrize("index", ["https://index.test", "http://index.test:8443", f"{URL}/other/"])
-def test_a_section_about_another_url_is_not_taken(home: Path, index: str) -> None:
-    """Its password belongs to another server, or would go out unencrypted. netrc knows hosts alone."""
+def test_the_section_of_another_url_is_not_used(home: Path, index: str) -> None:
+    """Its password belongs to another server, or would be sent unencrypted. netrc knows only hosts."""
     found = find(home, index)
     assert found is not None
     assert found.username == "from-netrc"
 
 
-def test_a_section_without_a_password_leaves_it_to_netrc(home: Path) -> None:
+def test_netrc_is_used_if_the_section_has_no_password(home: Path) -> None:
     found = find(home, "half")
     assert found is not None
     assert ".netrc" in found.source
 
 
-def test_netrc_is_where_the_variable_says(home: Path) -> None:
+def test_the_variable_netrc_sets_the_path(home: Path) -> None:
     (home / ".pypirc").unlink()
     (home / "other").write_text("default login anyone password s3cret\n")
     found = find(home, NETRC=str(home / "other"))
@@ -120,14 +120,14 @@ def test_netrc_is_where_the_variable_says(home: Path) -> None:
 
 
 @pytest.mark.parametrize("environ", [{"PPMCTL_USERNAME": "ops"}, {"PPMCTL_TOKEN": "s3cret"}])
-def test_half_a_pair_is_a_mistake(home: Path, environ: dict[str, str]) -> None:
+def test_half_a_pair_of_ppmctl_variables_is_an_error(home: Path, environ: dict[str, str]) -> None:
     with pytest.raises(CredentialError, match="is set, but not") as caught:
         find(home, **environ, **TWINE)
     assert "s3cret" not in caught.value.message
 
 
-def test_half_of_twines_pair_is_none(home: Path) -> None:
-    """Its other half can be in a keyring."""
+def test_half_a_pair_of_twine_variables_is_ignored(home: Path) -> None:
+    """The other half can be in a keyring."""
     found = find(home, TWINE_USERNAME="from-twine")
     assert found is not None
     assert found.username == "from-pypirc"
@@ -149,8 +149,8 @@ def test_half_of_twines_pair_is_none(home: Path) -> None:
         (".pypirc", b"[internal]\npassword = s3cret\xff\n"),
     ],
 )
-def test_a_broken_place_is_named_and_not_quoted(home: Path, place: str, content: bytes) -> None:
-    """Also not in the traceback that -v shows: parsers quote the line that they stumble on."""
+def test_the_error_for_a_broken_file_names_it_and_quotes_nothing(home: Path, place: str, content: bytes) -> None:
+    """Not even in the traceback of -v: parsers quote the wrong line."""
     for name in (".netrc", ".pypirc"):
         if place == name:
             (home / ".pypirc").unlink()
@@ -159,7 +159,7 @@ def test_a_broken_place_is_named_and_not_quoted(home: Path, place: str, content:
         find(home, file="credential" if place == "credential" else None)
     shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
     assert str(home / place) in caught.value.message
-    # the lines of this file are in the traceback, its data must not be
+    # the traceback has lines of this test, but no data
     assert "s3cret" not in shown
 
 
@@ -169,8 +169,10 @@ def test_a_missing_credential_file_is_an_error(home: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["credential", ".pypirc"])
-def test_whose_a_file_is_that_can_t_be_read_is_said(home: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """In a container it is another user's more often than not. As root every file can be read, so it is put in."""
+def test_the_error_for_an_unreadable_file_names_its_owner(
+    home: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """In a container another user often owns it. Root can read every file, so the error is simulated."""
     if place == "credential":
         (home / ".pypirc").unlink()
     (home / place).chmod(0o600)
@@ -188,9 +190,9 @@ def test_whose_a_file_is_that_can_t_be_read_is_said(home: Path, monkeypatch: pyt
     with pytest.raises(PpmError, match="can't be read: Permission denied") as caught:
         find(home, file="credential" if place == "credential" else None)
     assert str(home / place) in caught.value.message
-    assert f"uid {owner.st_uid}'s (mode 0600)" in caught.value.hint
+    assert f"belongs to uid {owner.st_uid} (mode 0600)" in caught.value.hint
     assert f"--user {owner.st_uid}:{owner.st_gid}" in caught.value.hint
 
 
-def test_finding_needs_no_files(tmp_path: Path) -> None:
+def test_without_any_files_there_is_no_credential(tmp_path: Path) -> None:
     assert credential.find(Address(base=URL, upload=URL), file=None, environ={}, home=tmp_path) is None

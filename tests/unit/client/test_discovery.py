@@ -1,4 +1,4 @@
-"""The discovery document: its exact content, and that anything else at its URL is not an index of ppm's."""
+"""The discovery document: its exact content; with anything else at its URL the index is not one of ppm."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ WHOLE = {
 HERE = Address(base="https://index.test/team", upload="https://index.test/team/legacy/")
 
 
-class Saying(Transport):
-    """A transport to a server that answers everything in one way."""
+class Constant(Transport):
+    """A transport to a server that gives the same answer to every request."""
 
     def __init__(self, status: int = 200, body: bytes = b"", error: PpmError | None = None) -> None:
         super().__init__(None, HERE.base)
@@ -40,8 +40,8 @@ class Saying(Transport):
         return Answer(url=url, status=self.status, reason="", headers={}, body=self.body)
 
 
-def test_the_document_of_the_usual_settings() -> None:
-    """As it stands in docs/http.md; the private names, the volume and the version are nobody's business."""
+def test_the_document_for_the_default_settings() -> None:
+    """It is that of docs/http.md; private names, the volume and the version must not be public."""
     text = discovery.document(upstream="redirect", read_access="authenticated")
     assert json.loads(text) == WHOLE
     assert text.splitlines(keepends=True) == [text]
@@ -49,21 +49,21 @@ def test_the_document_of_the_usual_settings() -> None:
 
 @pytest.mark.parametrize("upstream", ["redirect", "none"])
 @pytest.mark.parametrize("read", ["authenticated", "public"])
-def test_what_is_said_is_read(upstream: Any, read: Any) -> None:
-    transport = Saying(body=discovery.document(upstream=upstream, read_access=read))
+def test_the_document_is_read_as_it_was_written(upstream: Any, read: Any) -> None:
+    transport = Constant(body=discovery.document(upstream=upstream, read_access=read))
     assert discover(HERE, transport) == Offer(upstream=upstream, read_access=read)
     assert transport.asked == [("GET", "https://index.test/team/.well-known/ppm.json")]
 
 
-def test_what_a_later_index_adds_is_ignored() -> None:
+def test_keys_of_later_versions_are_ignored() -> None:
     for upstream, read in (("redirect", "authenticated"), ("none", "public")):
         later = {**WHOLE, "upstream": upstream, "read": read, "search": "/search", "uploads": {"limit": 5}}
         assert discovery.parse(json.dumps(later).encode()) == Offer(upstream=upstream, read_access=read)
 
 
 @pytest.mark.parametrize("status", [204, 301, 302, 401, 403, 404, 405, 410])
-def test_another_index_says_nothing(status: int) -> None:
-    assert discover(HERE, Saying(status, json.dumps(WHOLE).encode())) is None
+def test_other_statuses_mean_that_ppm_does_not_serve_the_index(status: int) -> None:
+    assert discover(HERE, Constant(status, json.dumps(WHOLE).encode())) is None
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,17 @@ def test_another_index_says_nothing(status: int) -> None:
         ),
     ],
 )
-def test_what_is_no_such_document_says_nothing(body: bytes) -> None:
-    assert discover(HERE, Saying(body=body)) is None
+def test_an_invalid_document_means_that_ppm_does_not_serve_the_index(body: bytes) -> None:
+    assert discover(HERE, Constant(body=body)) is None
 
 
-def test_a_server_that_is_away_is_no_answer() -> None:
+def test_a_server_that_does_not_answer_is_an_error() -> None:
     with pytest.raises(Unreachable):
-        discover(HERE, Saying(error=Unreachable("away")))
+        discover(HERE, Constant(error=Unreachable("away")))
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_an_index_that_is_busy_is_not_another_index(status: int) -> None:
-    """Taken for one, it would be configured beside the public index, where names of its own can be taken."""
+def test_a_busy_index_is_an_error_and_not_another_index(status: int) -> None:
+    """Otherwise it would be configured with the public index, on which others can register its project names."""
     with pytest.raises(Unavailable):
-        discover(HERE, Saying(status, json.dumps(WHOLE).encode()))
+        discover(HERE, Constant(status, json.dumps(WHOLE).encode()))

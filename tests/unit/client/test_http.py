@@ -1,4 +1,4 @@
-"""Requests to an index: every way not to get an answer has a cause and a remedy, and no secret is shown."""
+"""Requests to an index: each failure has a cause and a hint, and no message shows a secret."""
 
 from __future__ import annotations
 
@@ -78,40 +78,42 @@ WAYS = {
         "",
         True,
     ),
-    "half": (ChunkedEncodingError("x"), "before the answer was whole", "", True),
+    "half": (ChunkedEncodingError("x"), "before the whole answer arrived", "", True),
     "URL": (InvalidURL("bad label"), "bad label", "", False),
 }
 
 
-@pytest.mark.parametrize(("exc", "said", "hint", "may_work_later"), WAYS.values(), ids=WAYS)
-def test_a_failure_is_explained(exc: Exception, said: str, hint: str, may_work_later: bool) -> None:
+@pytest.mark.parametrize(("exc", "message", "hint", "may_work_later"), WAYS.values(), ids=WAYS)
+def test_each_connection_error_has_a_cause_and_a_hint(
+    exc: Exception, message: str, hint: str, may_work_later: bool
+) -> None:
     explained = explain(exc, URL)
-    assert said in explained.message
+    assert message in explained.message
     assert hint in explained.hint
     assert isinstance(explained, Unreachable) is may_work_later
     assert "\n" not in explained.message
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_in_a_container_localhost_is_the_container(
+def test_the_hint_for_localhost_in_a_container_names_the_container(
     host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     exc = chain(requests.ConnectionError("x"), refused())
     monkeypatch.setattr(connection_errors, "_IN_CONTAINER", tmp_path / "no")
     assert "ppmctl serve" in explain(exc, f"http://{host}:8080/").hint
     monkeypatch.setattr(connection_errors, "_IN_CONTAINER", tmp_path)
-    assert f"{host} is itself" in explain(exc, f"http://{host}:8080/").hint
+    assert f"{host} is the container itself" in explain(exc, f"http://{host}:8080/").hint
     assert "ppmctl serve" in explain(exc, "http://index.test:8080/").hint
 
 
-def test_a_service_that_is_down_has_no_address() -> None:
+def test_a_host_name_without_dots_may_be_a_stopped_container() -> None:
     error = NameResolutionError("nginx", CONNECTION, socket.gaierror(-2, "Name or service not known"))
     exc = requests.ConnectionError(MaxRetryError(POOL, "http://nginx:8080/", error))
     assert "while it runs" in explain(exc, "http://nginx:8080/").hint
     assert "while it runs" not in explain(exc, "http://index.test/").hint
 
 
-def test_a_request_raises_what_explain_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_raises_the_explained_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object, **_options: object) -> None:
         raise requests.exceptions.ReadTimeout("slow")
 
@@ -121,10 +123,10 @@ def test_a_request_raises_what_explain_says(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("credential", [None, Credential(username="ops", secret=Secret("pä:ss"), source="a test")])
-def test_what_is_sent_is_the_credential_or_nothing(
+def test_requests_never_takes_a_credential_from_netrc(
     credential: Credential | None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """requests would read ~/.netrc by itself, and nobody would be told which secret was sent."""
+    """requests would read ~/.netrc by itself, and no message could name the credential that was sent."""
     netrc = tmp_path_factory.mktemp("home") / "netrc"
     netrc.write_text("machine index.test login other password stranger\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -152,8 +154,8 @@ def test_what_is_sent_is_the_credential_or_nothing(
     "url", ["http://index.test:8443/", "https://index.test/", "https://index.test:8443@thief.test/"]
 )
 @pytest.mark.parametrize("home", [URL, ""])
-def test_no_other_server_is_shown_the_credential(url: str, home: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever a redirect or a link of a page leads; and without a home nobody is shown it."""
+def test_no_other_server_gets_the_credential(url: str, home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redirects and links can lead to other servers; without a home no server gets it."""
     sent: list[requests.PreparedRequest] = []
 
     def fail(_self: object, request: requests.PreparedRequest, **_options: object) -> None:
@@ -161,11 +163,11 @@ def test_no_other_server_is_shown_the_credential(url: str, home: str, monkeypatc
         raise requests.exceptions.ReadTimeout("slow")
 
     monkeypatch.setattr(requests.Session, "send", fail)
-    with Transport(Credential(username="ops", secret=Secret("x"), source="a test"), home) as there:
+    with Transport(Credential(username="ops", secret=Secret("x"), source="a test"), home) as transport:
         with pytest.raises(Unreachable):
-            there.request("GET", url)
+            transport.request("GET", url)
         with pytest.raises(Unreachable):
-            there.receive(url, lambda _bytes: None)
+            transport.receive(url, lambda _bytes: None)
     assert [request.headers.get("Authorization") for request in sent] == [None, None]
 
 
@@ -175,34 +177,34 @@ def status(code: int, url: str = URL) -> Answer:
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
-def test_what_passes_is_raised_as_such(code: int) -> None:
+def test_statuses_of_a_busy_server_raise_unavailable(code: int) -> None:
     with (
-        Transport(None, "") as there,
+        Transport(None, "") as transport,
         pytest.raises(Unavailable, match=f"x.whl was refused \\({code}\\): why") as caught,
     ):
-        there.checked(status(code), "x.whl was refused")
+        transport.checked(status(code), "x.whl was refused")
     assert caught.value.retry_after == "7"
     assert "Try again" in caught.value.hint
 
 
-def test_401_and_403_are_about_the_credential_of_the_index_alone() -> None:
-    with Transport(None, URL) as there:
+def test_401_and_403_raise_a_credential_error_only_from_the_index_itself() -> None:
+    with Transport(None, URL) as transport:
         for code in (401, 403):
             with pytest.raises(CredentialError, match="none was found"):
-                there.checked(status(code))
-            assert there.checked(status(code, "https://files.test/")).status == code
+                transport.checked(status(code))
+            assert transport.checked(status(code, "https://files.test/")).status == code
         for code in (200, 302, 400, 404, 409):
-            assert there.checked(status(code)).status == code
+            assert transport.checked(status(code)).status == code
 
 
 @pytest.mark.parametrize(
     ("hops", "expected"),
     [
-        ({"https://a/": "https://b/", "https://b/": "https://a/"}, "over and over"),
+        ({"https://a/": "https://b/", "https://b/": "https://a/"}, "too many times"),
         ({"https://a/": "http://b/"}, "plain HTTP"),
     ],
 )
-def test_redirects_that_are_not_followed(hops: dict[str, str], expected: str) -> None:
+def test_circles_and_redirects_to_http_are_refused(hops: dict[str, str], expected: str) -> None:
     def send(url: str) -> Answer:
         return Answer(url=url, status=302, reason="", headers={}, body=b"", location=hops[url])
 
@@ -221,12 +223,12 @@ def test_redirects_that_are_not_followed(hops: dict[str, str], expected: str) ->
         (200, b"[" * 100_000, {}),
     ],
 )
-def test_the_json_object_of_an_answer(code: int, body: bytes, values: dict[str, int]) -> None:
+def test_the_values_of_an_answer_are_its_json_object_or_empty(code: int, body: bytes, values: dict[str, int]) -> None:
     assert Answer(url=URL, status=code, reason="", headers={}, body=body).values == values
 
 
 @pytest.mark.parametrize(
-    ("content_type", "body", "reason", "said"),
+    ("content_type", "body", "reason", "text"),
     [
         ("text/plain; charset=utf-8", b"It is too large.\nmore", "Bad Request", "It is too large"),
         ("text/html", b"<html>", "Not Found", "Not Found"),
@@ -234,14 +236,16 @@ def test_the_json_object_of_an_answer(code: int, body: bytes, values: dict[str, 
         ("text/plain", b"\x1b[31mred\x07", "", "[31mred"),
     ],
 )
-def test_what_an_index_says(content_type: str, body: bytes, reason: str, said: str) -> None:
-    """A reason comes from elsewhere: one line, and nothing that a terminal would obey."""
+def test_the_reason_of_a_refusal_is_one_printable_line(
+    content_type: str, body: bytes, reason: str, text: str
+) -> None:
+    """The server sends it, so a terminal must not get its control characters."""
     answer = Answer(url=URL, status=400, reason=reason, headers={"content-type": content_type}, body=body)
-    assert answer.says == said
+    assert answer.says == text
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said", "hint"),
+    ("status", "body", "message", "hint"),
     [
         (401, "The credential has expired", "does not accept", "an invite or another token"),
         (401, "The credential is wrong: unknown name or secret", "does not accept", "It is wrong, expired"),
@@ -253,15 +257,15 @@ def test_what_an_index_says(content_type: str, body: bytes, reason: str, said: s
         ),
     ],
 )
-def test_who_is_refused_is_told_why_and_whom_to_ask(status: int, body: str, said: str, hint: str) -> None:
+def test_a_refused_credential_has_a_reason_and_a_hint(status: int, body: str, message: str, hint: str) -> None:
     headers = {"content-type": "text/plain"}
     answer = Answer(url=URL, status=status, reason="", headers=headers, body=body.encode())
     error = denied(answer, Credential(username="ops", secret=Secret("x"), source="a test"), base="https://index.test")
-    assert said in error.message
+    assert message in error.message
     assert hint in error.hint
     assert ("has expired" in error.message) is ("has expired" in body)
     assert ("wrong" in error.hint) is ("wrong" in body)
-    assert "role" not in error.hint, "what the index says is why"
+    assert "role" not in error.hint, "the index gives the reason"
 
 
 @pytest.mark.parametrize(
@@ -275,7 +279,7 @@ def test_who_is_refused_is_told_why_and_whom_to_ask(status: int, body: str, said
     ],
 )
 def test_where_a_request_goes(url: str, expected: tuple[str, str, int]) -> None:
-    """A credential is sent by this, so it is what requests connects to."""
+    """The origin decides whether the credential is sent, so it has to be the host that requests connects to."""
     assert http.origin(url) == expected
     prepared = requests.Request("GET", url).prepare().url
     assert prepared is not None
@@ -285,7 +289,7 @@ def test_where_a_request_goes(url: str, expected: tuple[str, str, int]) -> None:
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "//index.test/", "http://", "http://x:99999/", "http://[x/", "x"]
 )
-def test_what_leads_nowhere(url: str) -> None:
+def test_a_url_without_scheme_or_host_has_no_origin(url: str) -> None:
     with pytest.raises(PpmError, match="is not a URL"):
         http.origin(url)
 
@@ -299,14 +303,14 @@ def test_what_leads_nowhere(url: str) -> None:
         ("/\ud800", "https://index.test:8443/%3F"),
     ],
 )
-def test_what_a_link_means(target: str, expected: str) -> None:
+def test_links_are_resolved_and_quoted(target: str, expected: str) -> None:
     assert http.absolute(URL, target) == expected
     with pytest.raises(PpmError, match="is not a URL"):
         http.absolute(URL, "http://[")
 
 
 def test_authorities_are_loaded_once_and_only_for_https(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The system's are a few hundred, and some commands make a dozen sessions; those for plain HTTP need none."""
+    """The system has a few hundred, and some commands make a dozen sessions; plain HTTP needs none."""
     for variable in os.environ:
         if variable.upper().endswith(("_PROXY", "_CA_BUNDLE")):
             monkeypatch.delenv(variable)

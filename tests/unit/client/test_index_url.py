@@ -1,4 +1,4 @@
-"""Which index is meant: URLs as people write them, names from ~/.pypirc, and secrets that don't belong there."""
+"""Resolving an index: URLs in every form, sections of ~/.pypirc, and URLs with secrets."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_a_url_with_any_ending_is_the_same_index(end: str, tmp_path: Path) -> No
         ("https://h/not-simple", "https://h/not-simple", "h"),
     ],
 )
-def test_ports_and_addresses(url: str, base: str, host: str, tmp_path: Path) -> None:
+def test_default_ports_and_ipv6_addresses(url: str, base: str, host: str, tmp_path: Path) -> None:
     found = resolve(url, environ={}, home=tmp_path)
     assert (found.base, found.host) == (base, host)
 
 
-def test_a_name_is_a_section_and_twines_upload_url_is_kept(home: Path) -> None:
+def test_a_name_is_a_section_and_its_upload_url_stays(home: Path) -> None:
     internal = resolve("internal", environ={}, home=home)
     assert (internal.base, internal.upload) == ("https://index.test/team", "https://Index.Test:443/team/legacy/")
     bare = resolve("bare", environ={}, home=home)
@@ -63,24 +63,24 @@ def test_a_name_is_a_section_and_twines_upload_url_is_kept(home: Path) -> None:
     assert reads.upload == "https://index.test/reads/legacy/"
 
 
-def test_a_url_finds_the_section_that_is_about_it(home: Path) -> None:
+def test_a_url_finds_its_section(home: Path) -> None:
     found = resolve("https://index.test/team/simple/", environ={}, home=home)
     assert found.section is not None
     assert found.section.name == "internal"
     assert resolve("http://127.0.0.1:8080/simple/", environ={}, home=home).upload == "http://127.0.0.1:8080/"
 
 
-def test_the_variable_counts_where_nothing_is_given(home: Path) -> None:
+def test_the_variable_counts_without_an_option(home: Path) -> None:
     environ = {"PPMCTL_INDEX": "bare"}
     assert resolve(None, environ=environ, home=home).base == "http://127.0.0.1:8080"
     assert resolve("internal", environ=environ, home=home).base == "https://index.test/team"
 
 
 @pytest.mark.parametrize(
-    ("index", "said"),
+    ("index", "message"),
     [
-        (None, "not said which index"),
-        ("", "not said which index"),
+        (None, "No index is specified"),
+        ("", "No index is specified"),
         ("interna", "neither a URL nor a section"),
         ("index.test", "neither a URL nor a section"),
         ("distutils", "neither a URL nor a section"),
@@ -94,13 +94,13 @@ def test_the_variable_counts_where_nothing_is_given(home: Path) -> None:
         ("https://[index.test/", "not the URL of an index"),
     ],
 )
-def test_what_is_no_index(index: str | None, said: str, home: Path) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_an_index_that_does_not_exist_is_an_error(index: str | None, message: str, home: Path) -> None:
+    with pytest.raises(UsageError, match=message):
         resolve(index, environ={}, home=home)
 
 
 @pytest.mark.parametrize("index", [None, "interna", "none", "ftp://index.test/"])
-def test_what_is_typed_without_an_option_is_named_so(index: str | None, home: Path) -> None:
+def test_errors_about_an_argument_do_not_name_the_option(index: str | None, home: Path) -> None:
     with pytest.raises(UsageError) as refused:
         resolve(index, environ={}, home=home, by="URL")
     assert "--index" not in refused.value.message + refused.value.hint
@@ -141,7 +141,7 @@ def test_without_a_pypirc_there_are_no_sections(tmp_path: Path) -> None:
         ("http://10.0.0.1", False),
     ],
 )
-def test_loopback(url: str, is_loopback: bool, tmp_path: Path) -> None:
+def test_which_hosts_are_loopback(url: str, is_loopback: bool, tmp_path: Path) -> None:
     assert resolve(url, environ={}, home=tmp_path).is_loopback is is_loopback
 
 
@@ -162,13 +162,13 @@ def test_plain_http_is_overheard_unless_the_host_is_trusted(url: str, is_overhea
     assert resolve("http://nginx", environ={}, home=tmp_path).is_overheard
 
 
-def test_sections_about_other_indexes_are_known(home: Path) -> None:
-    """Who gave no credential is told of them."""
+def test_the_address_has_the_names_of_the_other_sections(home: Path) -> None:
+    """The error for a missing credential lists them."""
     assert resolve("bare", environ={}, home=home).others == ("internal", "reads", "none", "leaky")
     assert len(resolve("https://nobody.test", environ={}, home=home).others) == 5
 
 
-def test_a_host_alone_is_no_index_and_both_that_are_get_named(home: Path) -> None:
+def test_the_hint_for_a_host_name_has_the_sections_and_the_url(home: Path) -> None:
     with pytest.raises(UsageError) as refused:
         resolve("index.test", environ={}, home=home)
     assert "internal" in (refused.value.hint or "")

@@ -1,4 +1,4 @@
-"""A netrc file's text: one entry is put in or taken out, and every other byte stays."""
+"""Editing a netrc file: one entry is added or removed, and every other byte stays."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ OTHERS = (
 
 
 @pytest.mark.parametrize("text", OTHERS)
-def test_what_is_put_in_and_taken_out_leaves_no_trace(text: str, tmp_path: Path) -> None:
-    """And in between the line is found, by Python's own reader too, as is what was there before."""
+def test_adding_and_removing_an_entry_restores_the_text(text: str, tmp_path: Path) -> None:
+    """In between Python's own reader finds the new entry and the old ones."""
     written = netrc_file.with_line(text, "index.test", LINE)
     assert text in written
     assert netrc_file.without(written, "index.test", "ann+laptop") == text
@@ -46,23 +46,23 @@ def test_what_is_put_in_and_taken_out_leaves_no_trace(text: str, tmp_path: Path)
         'machine index.test password "old one" login ann+laptop\n',
     ],
 )
-def test_an_entry_is_replaced_where_it_stands(entry: str) -> None:
+def test_an_entry_is_replaced_at_its_place(entry: str) -> None:
     before, after = "machine a.test login x password y\n", "default login d password e\n"
     written = netrc_file.with_line(before + entry + after, "index.test", LINE)
     assert written == f"{before}{LINE}\n{after}"
     assert netrc_file.without(written, "index.test", "ann+laptop") == before + after
 
 
-def test_what_is_not_there_is_not_taken_out() -> None:
+def test_entries_of_other_users_and_hosts_are_not_removed() -> None:
     text = f"{LINE}\n"
-    assert netrc_file.without(text, "index.test", "somebody") == text
+    assert netrc_file.without(text, "index.test", "other") == text
     assert netrc_file.without(text, "other.test", "ann+laptop") == text
     shared = f"{LINE} machine other.test login x password y\n"
     assert netrc_file.without(shared, "index.test", "ann+laptop") == " machine other.test login x password y\n"
 
 
 @given(st.text(alphabet=' \t\r\n#"\\ma:', max_size=40) | st.lists(st.sampled_from(OTHERS)).map("".join))
-def test_no_text_is_spoilt(text: str) -> None:
+def test_no_text_is_damaged(text: str) -> None:
     written = netrc_file.with_line(text, "index.test", LINE)
     if written.endswith(text):  # else it had an entry for that host
         assert netrc_file.without(written, "index.test", "ann+laptop") == text

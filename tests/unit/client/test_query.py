@@ -1,4 +1,4 @@
-"""Questions about projects: which release is the latest, what a search reads, what is said of what is not there."""
+"""Queries on projects: the latest release, the pages that a search reads, errors for missing projects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def page(*files: str, name: str = "demo", yanked: tuple[str, ...] = (), size: in
 
 
 class Foreign:
-    """An index that neither searches nor counts; `summaries` by project."""
+    """An index without search and statistics; `summaries` by project."""
 
     where = "the index at https://x"
 
@@ -63,12 +63,12 @@ class Foreign:
 def test_the_latest_release_is_what_an_installer_takes(
     files: tuple[str, ...], yanked: tuple[str, ...], latest: str | None
 ) -> None:
-    """One of whose files is yanked is not yanked; a name without a version is no release."""
+    """A release with one yanked file is not yanked; a filename without a version is not a release."""
     found = page(*files, yanked=yanked).latest
     assert (None if found is None else str(found.version)) == latest
 
 
-def test_a_release_that_is_not_there_names_those_that_are() -> None:
+def test_the_hint_for_a_missing_release_lists_the_others() -> None:
     many = page(*(f"demo-{number}.0.tar.gz" for number in range(12)))
     assert str(many.release("3").version) == "3.0"
     with pytest.raises(PpmError, match="no release '99'") as caught:
@@ -83,7 +83,7 @@ def test_a_release_that_is_not_there_names_those_that_are() -> None:
     assert caught.value.hint == "It is quarantined: stolen."
 
 
-def test_a_size_that_is_not_known_makes_no_sum() -> None:
+def test_the_size_of_a_project_is_unknown_if_one_size_is() -> None:
     assert Holding.of(page("demo-1.0.tar.gz", "demo-2.0.tar.gz")).size == 20
     assert Holding.of(page("demo-1.0.tar.gz", size=None)).size is None
 
@@ -103,12 +103,12 @@ def test_a_search_reads_summaries_of_few_projects_and_names_of_many() -> None:
         Query(few).search(" ", limit=1)
 
 
-def test_numbers_come_from_pages_where_the_index_has_none() -> None:
+def test_statistics_are_counted_on_pages_if_the_index_has_none() -> None:
     found = Query(Foreign({"maps": "", "salt": ""})).statistics()
     assert (len(found.holdings), found.files, found.size) == (2, 4, 40)
 
 
-def test_a_project_that_is_not_there() -> None:
+def test_the_hint_for_a_missing_project_has_similar_names() -> None:
     query = Query(Foreign({"maps": ""}))
     with pytest.raises(PpmError, match="no project 'mapz' in the index at https://x") as caught:
         query.page("Mapz")
@@ -117,7 +117,7 @@ def test_a_project_that_is_not_there() -> None:
         query.page("../maps")
 
 
-def test_what_an_index_says_of_its_projects_is_read_as_it_was_written() -> None:
+def test_statistics_are_read_as_they_were_written() -> None:
     time = datetime(2026, 11, 2, 3, 4, 5, 6, tzinfo=UTC)
     holding = Holding(
         name="maps", version="1.0", versions=2, files=3, size=None, uploaded=time, uploads={"2026-11": 3}
@@ -129,6 +129,6 @@ def test_what_an_index_says_of_its_projects_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"name": "\x1b"}, {"name": "a b"}, {"uploaded": "never"}, {"versions": "x"}])
-def test_what_is_no_project_is_an_error(wrong: dict[str, str]) -> None:
+def test_invalid_statistics_of_a_project_are_an_error(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Holding.from_json({"name": "maps", "version": "1.0", **wrong})

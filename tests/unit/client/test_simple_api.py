@@ -1,4 +1,4 @@
-"""Reading an index: pages as real servers write them, redirects, and what is said when there is no index."""
+"""Reading an index: the pages of real servers, redirects, and the errors without an index."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read(body: bytes, content_type: str = JSON) -> ProjectPage:
     return simple_api.parse_page(body, content_type=content_type, url=URL)
 
 
-def test_json_with_everything() -> None:
+def test_a_json_page_with_every_key() -> None:
     page = read(FULL)
     assert (page.name, page.versions, page.status, page.status_reason) == (
         "demo",
@@ -68,7 +68,7 @@ def test_json_with_everything() -> None:
     assert page.file("demo-1.2.tar.gz") is None
 
 
-def test_html_with_everything() -> None:
+def test_an_html_page_with_every_attribute() -> None:
     page = read(FULL_HTML, "text/html")
     assert (page.name, page.status) == ("demo", "archived")
     wheel, other = page.files
@@ -79,19 +79,19 @@ def test_html_with_everything() -> None:
     assert (other.sha256, other.yanked, other.core_metadata) == (None, None, "")
 
 
-def test_the_html_of_a_bare_pypiserver() -> None:
+def test_the_html_page_of_pypiserver() -> None:
     (file,) = read(PYPISERVER, "text/html").files
     assert (file.filename, file.sha256) == ("demo-1.0+local.1.tar.gz", "ab12")
     assert file.url == "https://index.test/packages/demo-1.0+local.1.tar.gz"
 
 
-def test_a_page_that_says_no_more_than_it_must() -> None:
+def test_a_json_page_with_only_the_required_keys() -> None:
     page = read(b'{"meta": {"api-version": "1.0"}, "name": "demo", "files": []}')
     assert (page.files, page.status, page.versions) == ((), "active", ())
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "said"),
+    ("body", "content_type", "message"),
     [
         (b"<html>", JSON, "not a page of a Simple API"),
         (b"[]", JSON, "not a page of a Simple API"),
@@ -100,17 +100,17 @@ def test_a_page_that_says_no_more_than_it_must() -> None:
         (FULL.replace(b"1.4", b"2.0"), JSON, "version 2.0"),
         (FULL_HTML.replace(b'"1.4"', b'"2.0"'), "text/html", "version 2.0"),
         (b"welcome", "text/plain", "answered with text/plain"),
-        (b"", "", "nothing that says what it is"),
+        (b"", "", "no content type"),
     ],
 )
-def test_what_is_no_page(body: bytes, content_type: str, said: str) -> None:
-    with pytest.raises(PpmError, match=said) as caught:
+def test_an_invalid_page_is_an_error_with_its_url(body: bytes, content_type: str, message: str) -> None:
+    with pytest.raises(PpmError, match=message) as caught:
         read(body, content_type)
     assert URL in caught.value.message
 
 
 class Recorded(Transport):
-    """Answers from a table of URL → answer; whatever is not in it is 404."""
+    """Answers from a table of URL → answer, and with 404 for all other URLs."""
 
     def __init__(self, answers: Mapping[str, Answer], credential: Credential | None = OPS) -> None:
         super().__init__(credential, BASE)
@@ -133,7 +133,7 @@ def index(answers: Mapping[str, Answer], credential: Credential | None = OPS) ->
     return Index(where, transport), transport
 
 
-def test_the_name_is_normalised_and_the_page_read() -> None:
+def test_the_project_name_is_normalised_for_the_request() -> None:
     url = f"{BASE}/simple/de-mo/"
     reader, transport = index({url: answer(200, FULL)})
     assert reader.project("De._Mo") == read(FULL)
@@ -141,17 +141,17 @@ def test_the_name_is_normalised_and_the_page_read() -> None:
 
 
 def test_a_redirect_within_the_index_is_followed() -> None:
-    """Links of the page are relative to where it is in the end."""
-    there = f"{BASE}/simple/deeper/demo/"
-    reader, transport = index({URL: answer(301, location=there), there: answer(200, FULL)})
+    """Links on the page are relative to its last URL."""
+    target = f"{BASE}/simple/deeper/demo/"
+    reader, transport = index({URL: answer(301, location=target), target: answer(200, FULL)})
     page = reader.project("demo")
-    assert transport.asked == [("GET", URL), ("GET", there)]
-    assert page == simple_api.parse_page(FULL, content_type=JSON, url=there)
+    assert transport.asked == [("GET", URL), ("GET", target)]
+    assert page == simple_api.parse_page(FULL, content_type=JSON, url=target)
     assert page.files[0].url == f"{BASE}/simple/packages/demo/demo-1.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize(
-    "elsewhere",
+    "other",
     [
         "https://public.test/simple/demo/",
         "https://index.test:8443/team/simple/demo/",
@@ -161,20 +161,20 @@ def test_a_redirect_within_the_index_is_followed() -> None:
         "https://index.test.evil.test/team/simple/demo/",
     ],
 )
-def test_what_the_index_sends_elsewhere_for_is_not_here(elsewhere: str) -> None:
-    """Another index's file of the same name and hash is no reason to leave out an upload."""
-    reader, transport = index({URL: answer(302, location=elsewhere), elsewhere: answer(200, FULL)})
+def test_a_redirect_to_another_index_means_no_such_project(other: str) -> None:
+    """A file with the same name and hash on another index must not stop an upload."""
+    reader, transport = index({URL: answer(302, location=other), other: answer(200, FULL)})
     assert reader.project("demo") is None
     assert transport.asked == [("GET", URL)], "the credential must not go there"
 
 
-def test_a_circle_of_redirects_ends() -> None:
+def test_a_circle_of_redirects_is_an_error() -> None:
     reader, _ = index({URL: answer(302, location=URL)})
-    with pytest.raises(PpmError, match="over and over"):
+    with pytest.raises(PpmError, match="too many times"):
         reader.project("demo")
 
 
-def test_a_redirect_to_https_says_which_url_to_use() -> None:
+def test_the_hint_for_a_redirect_to_https_has_the_https_url() -> None:
     transport = Recorded({"http://index.test/simple/demo/": answer(301, location="https://index.test/simple/demo/")})
     reader = Index(index_url.resolve("http://index.test", environ={}, home=Path("/nowhere")), transport)
     with pytest.raises(PpmError, match="redirects to HTTPS") as caught:
@@ -182,32 +182,32 @@ def test_a_redirect_to_https_says_which_url_to_use() -> None:
     assert "--index https://index.test/" in caught.value.hint
 
 
-def test_404_is_not_here_where_there_is_an_index() -> None:
+def test_404_of_a_project_means_that_it_does_not_exist() -> None:
     reader, transport = index({f"{BASE}/simple/": answer(200)})
     assert reader.project("demo") is None
     assert transport.asked == [("GET", URL), ("HEAD", f"{BASE}/simple/")]
 
 
-def test_404_everywhere_is_no_index() -> None:
+def test_404_of_the_list_too_means_that_there_is_no_index() -> None:
     with pytest.raises(PpmError, match=f"no Simple API at {BASE}/simple/"):
         index({})[0].project("demo")
 
 
-def test_other_answers_are_failures() -> None:
+def test_other_statuses_are_errors_with_their_reason() -> None:
     with pytest.raises(PpmError, match="503: out to lunch"):
         index({URL: answer(503, b"out to lunch\nand more", content_type="text/plain")})[0].project("demo")
 
 
-def test_401_without_a_credential_names_every_place() -> None:
+def test_401_without_a_credential_lists_all_places_for_one() -> None:
     with pytest.raises(CredentialError, match="none was found") as caught:
         index({URL: answer(401)}, None)[0].project("demo")
     for place in ("--credential-file", "PPMCTL_TOKEN", "TWINE_PASSWORD", ".pypirc", ".netrc"):
         assert place in caught.value.hint
 
 
-@pytest.mark.parametrize(("status", "said"), [(401, "does not accept"), (403, "does not allow")])
-def test_401_and_403_with_one_say_whose_and_from_where_but_not_what(status: int, said: str) -> None:
-    with pytest.raises(CredentialError, match=said) as caught:
+@pytest.mark.parametrize(("status", "message"), [(401, "does not accept"), (403, "does not allow")])
+def test_401_and_403_name_the_user_and_the_source_but_not_the_secret(status: int, message: str) -> None:
+    with pytest.raises(CredentialError, match=message) as caught:
         index({URL: answer(status)})[0].project("demo")
     assert "'ops' (from a test)" in caught.value.message
     assert "hunter2" not in caught.value.message + caught.value.hint

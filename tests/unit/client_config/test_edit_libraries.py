@@ -1,4 +1,4 @@
-"""Files as people write them, and what libraries for editing them make of those: why the editor is our own."""
+"""Unusual files that the editor handles, and what editing libraries would do to them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import tomlkit
 
 from ppmctl.client.index_url import resolve
 from ppmctl.client_config import lines
-from ppmctl.client_config.file_edit import CLIENTS
+from ppmctl.client_config.file_edit import EDITORS
 from ppmctl.client_config.index_target import Form, IndexTarget, Scope
 from ppmctl.client_config.lines import Unreadable
 
 SIMPLE = "https://index.test/simple/"
 
-# what it has → (the client, for whom the file is, its content)
+# what is unusual → (the client, the scope of the file, its content)
 FILES: dict[str, tuple[str, Scope, bytes]] = {
     "nothing": ("uv", "user", b""),
     "nothing but a mark": ("pip", "user", b"\xef\xbb\xbf"),
@@ -114,36 +114,36 @@ def read(client: str, content: bytes) -> Any:
     if client in ("uv", "poetry"):
         return tomllib.loads(text)
     parser = configparser.RawConfigParser()
-    parser.optionxform = CLIENTS[client].File.normal  # type: ignore[method-assign]  # as configparser has it
+    parser.optionxform = EDITORS[client].File.normal  # type: ignore[method-assign]  # as in its documentation
     parser.read_string(text)
     return {name: dict(parser.items(name)) for name in parser.sections()}
 
 
-def is_there(client: str, content: bytes) -> bool:
-    """Return whether the file has the index, as its client reads it."""
-    found = read(client, content)
+def has_index(client: str, content: bytes) -> bool:
+    """Return whether the client reads the index from the file."""
+    values = read(client, content)
     if client == "pip":
-        return SIMPLE in " ".join(found["global"].get(name, "") for name in ("index-url", "extra-index-url"))
+        return SIMPLE in " ".join(values["global"].get(name, "") for name in ("index-url", "extra-index-url"))
     if client == "twine":
-        return "internal" in found and "internal" in found["distutils"]["index-servers"].split()
-    tool = found.get("tool", {})
-    every = (found.get("index"), tool.get("uv", {}).get("index"), tool.get("poetry", {}).get("source"))
+        return "internal" in values and "internal" in values["distutils"]["index-servers"].split()
+    tool = values.get("tool", {})
+    every = (values.get("index"), tool.get("uv", {}).get("index"), tool.get("poetry", {}).get("source"))
     return SIMPLE in [each["url"] for indexes in every for each in indexes or []]
 
 
 @pytest.mark.parametrize("form", ["single", "extra"])
 @pytest.mark.parametrize("kind", FILES)
-def test_an_unusual_file_is_edited_and_as_it_was_afterwards(kind: str, form: Form) -> None:
+def test_an_unusual_file_is_edited_and_restored(kind: str, form: Form) -> None:
     client, scope, content = FILES[kind]
     before, mark = lines.read(content), lines.marker(client, "internal")
-    after, puts = CLIENTS[client].plan(before, target(form), scope).made(mark)
-    written = after.written()
-    assert is_there(client, written)
+    after, puts = EDITORS[client].plan(before, target(form), scope).apply(mark)
+    written = after.to_bytes()
+    assert has_index(client, written)
     for line in content.removeprefix(b"\xef\xbb\xbf").splitlines():
         assert line in written
-    assert CLIENTS[client].plan(after, target(form), scope).is_empty
-    undone, left = lines.undone(CLIENTS[client].File, lines.read(written), puts, mark)
-    assert (undone.written(), left) == (content, ())
+    assert EDITORS[client].plan(after, target(form), scope).is_empty
+    restored, notes = lines.undo(EDITORS[client].File, lines.read(written), puts, mark)
+    assert (restored.to_bytes(), notes) == (content, ())
 
 
 @pytest.mark.parametrize(
@@ -158,21 +158,21 @@ def test_an_unusual_file_is_edited_and_as_it_was_afterwards(kind: str, form: For
 )
 def test_a_file_with_a_section_twice_or_of_another_form_is_refused(client: str, content: bytes) -> None:
     with pytest.raises(Unreadable):
-        CLIENTS[client].plan(lines.read(content), target("single"), "user" if client == "uv" else "project")
+        EDITORS[client].plan(lines.read(content), target("single"), "user" if client == "uv" else "project")
 
 
-# What the libraries do to files of the kinds above. Where one of these tests fails, the library may have become fit.
+# What the libraries do to such files. If one of these tests fails, the library may have become usable.
 
 
-def test_configupdater_makes_an_option_below_a_part_of_the_value() -> None:
-    """It writes a changed option without the indentation that it had."""
+def test_configupdater_makes_the_next_option_part_of_the_value() -> None:
+    """It drops the indentation of a changed option."""
     updater = configupdater.ConfigUpdater()
     updater.read_string("[global]\n  index-url = https://other.test/\n  timeout = 60\n")
     updater["global"]["index-url"] = SIMPLE
     assert read("pip", str(updater).encode())["global"] == {"index-url": f"{SIMPLE}\ntimeout = 60"}
 
 
-def test_configupdater_parts_a_comment_from_its_section() -> None:
+def test_configupdater_separates_a_comment_from_its_section() -> None:
     updater = configupdater.ConfigUpdater()
     updater.read_string("[global]\ntimeout = 60\n\n# about install\n[install]\nno-deps = true\n")
     updater["global"]["index-url"] = SIMPLE
@@ -187,19 +187,19 @@ def test_configupdater_rewrites_the_lines_of_a_list() -> None:
     assert [line for line in content.splitlines() if line not in str(updater).splitlines()] != []
 
 
-def test_tomlkit_moves_tables_that_have_others_between_them() -> None:
-    """Without any change of a value."""
+def test_tomlkit_moves_tables_with_others_between_them() -> None:
+    """It does so without any change of a value."""
     content = "[[index]]\nname = 'a'\n[pip]\nb = 1\n[[index]]\nname = 'c'\n"
     assert tomlkit.dumps(tomlkit.parse(content)) != content
 
 
-def test_tomlkit_loses_an_index_where_other_tables_are_between() -> None:
+def test_tomlkit_loses_an_index_with_other_tables_in_between() -> None:
     document = tomlkit.parse(FILES["other tables between"][2].decode())
     document["tool"]["uv"]["index"].append({"name": "internal", "url": SIMPLE})
     assert SIMPLE not in tomlkit.dumps(document)
 
 
-def test_tomlkit_parts_a_comment_from_its_table() -> None:
+def test_tomlkit_separates_a_comment_from_its_table() -> None:
     document = tomlkit.parse(FILES["a comment about the next table"][2].decode())
     document["tool"]["uv"]["index"] = [{"name": "internal", "url": SIMPLE}]
     assert "# about ruff\n[tool.ruff]" not in tomlkit.dumps(document)

@@ -1,4 +1,4 @@
-"""What is printed for each client, and for which of its files: read back with the parsers that those programs use."""
+"""The printed text for each client and the path of its file, read with the parsers that those programs use."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ppmctl.client import discovery, netrc_file
 from ppmctl.client.credential import Credential
 from ppmctl.client.index_url import Address, resolve
 from ppmctl.client_config import file_edit, file_locations, index_target
-from ppmctl.client_config.file_edit import printed
-from ppmctl.client_config.index_target import Form, Here, IndexTarget, Scope
+from ppmctl.client_config.file_edit import snippet
+from ppmctl.client_config.index_target import Form, IndexTarget, Machine, Scope
 from ppmctl.errors import PpmError, Unreachable, UsageError
 from ppmctl.index.discovery import Offer
 from ppmctl.secret import Secret
@@ -56,7 +56,7 @@ def header(text: str) -> str:
 
 @pytest.mark.parametrize(("form", "key"), [("single", "index-url"), ("extra", "extra-index-url")])
 def test_pip(form: Form, key: str) -> None:
-    text = printed("pip", target(form=form), "~/.config/pip/pip.conf", "user").text
+    text = snippet("pip", target(form=form), "~/.config/pip/pip.conf", "user").text
     assert "pip.conf" in header(text)
     assert dict(ini(text)["global"]) == {key: "https://index.test/team/simple/"}
 
@@ -72,19 +72,19 @@ def test_pip(form: Form, key: str) -> None:
     ],
 )
 def test_pip_trusts_a_host_only_where_it_must(url: str, trusted: str | None) -> None:
-    assert ini(printed("pip", target(url), "pip.conf", "user").text)["global"].get("trusted-host") == trusted
+    assert ini(snippet("pip", target(url), "pip.conf", "user").text)["global"].get("trusted-host") == trusted
 
 
 def test_uv_for_a_user() -> None:
-    text = printed("uv", target(), "~/.config/uv/uv.toml", "user").text
+    text = snippet("uv", target(), "~/.config/uv/uv.toml", "user").text
     assert "uv.toml" in header(text)
     assert tomllib.loads(text) == {
         "index": [{"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "default": True}]
     }
 
 
-def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
-    text = printed("uv", target(form="explicit"), "pyproject.toml", "project").text
+def test_uv_explicit_form_for_a_project() -> None:
+    text = snippet("uv", target(form="explicit"), "pyproject.toml", "project").text
     assert "pyproject.toml" in header(text)
     entry = {"name": "internal", "url": f"{TEAM}/simple/", "publish-url": f"{TEAM}/legacy/", "explicit": True}
     assert tomllib.loads(text) == {"tool": {"uv": {"index": [entry]}}}
@@ -94,13 +94,13 @@ def test_uv_beside_another_index_takes_only_what_is_sent_there() -> None:
 def test_twine(username: str | None, tmp_path: Path) -> None:
     from twine.utils import get_repository_from_config
 
-    text = printed("twine", target(username=username), "~/.pypirc", "user").text
+    text = snippet("twine", target(username=username), "~/.pypirc", "user").text
     assert ".pypirc" in header(text)
     (tmp_path / ".pypirc").write_text(text)
     config = get_repository_from_config(str(tmp_path / ".pypirc"), "internal")
     assert config["repository"] == "https://index.test/team/legacy/"
     assert (config["username"], config["password"]) == (username, None)
-    # and ppmctl itself reads it
+    # ppmctl itself reads it too
     assert resolve("internal", environ={}, home=tmp_path).base == "https://index.test/team"
 
 
@@ -112,17 +112,17 @@ def test_netrc(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", ["two words", 'quo"te', "back\\slash", "has#hash", "new\nline"])
-def test_netrc_refuses_what_programs_read_differently(secret: str) -> None:
+def test_netrc_refuses_characters_that_programs_read_differently(secret: str) -> None:
     credential = Credential(username="ops", secret=Secret(secret), source="a test")
-    with pytest.raises(PpmError, match="can't stand in a") as caught:
+    with pytest.raises(PpmError, match="can't hold the credential") as caught:
         netrc_file.line("index.test", credential)
     assert secret not in caught.value.message
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = commands.run(["client-config", *arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_no_configuration_has_the_secret(client: str, home: Path, capsys: pytest
     assert ("username = ops" in out) is (client == "twine")
 
 
-def test_the_netrc_command_prints_the_line_alone_on_stdout(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_netrc_prints_only_the_line_on_stdout(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(
         capsys, "netrc", "--index", "https://index.test", "--credential-file", str(home / "credential")
     )
@@ -168,7 +168,7 @@ def test_the_netrc_command_prints_the_line_alone_on_stdout(home: Path, capsys: p
 
 
 @pytest.mark.usefixtures("home")
-def test_netrc_without_a_credential_is_an_error_of_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+def test_netrc_without_a_credential_exits_with_4(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "netrc", "--index", "https://index.test")
     assert (code, out) == (4, "")
     assert "--credential-file" in err
@@ -176,23 +176,26 @@ def test_netrc_without_a_credential_is_an_error_of_credentials(capsys: pytest.Ca
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("pip",), "which index"),
+        (("pip",), "No index is specified"),
         (("pip", "--index", "https://index.test", "--form", "explicit"), "pip has no explicit form"),
-        (("twine", "--index", "https://index.test", "--form", "extra"), "--form is for who installs"),
+        (
+            ("twine", "--index", "https://index.test", "--form", "extra"),
+            "--form is for clients that install packages",
+        ),
         (("uv", "--index", "https://index.test", "--name", 'a"b'), "not a name for an index"),
         (("conda", "--index", "https://index.test"), "conda"),
     ],
 )
-def test_mistakes_of_usage(arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
 
 
 @pytest.mark.parametrize("name", ["pypi", "PyPI", "testpypi", "distutils", "main"])
-def test_a_name_that_is_another_index_to_a_client_is_not_taken(
+def test_a_name_that_clients_use_for_another_index_is_refused(
     name: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, err = run(capsys, "twine", "--index", "https://index.test", "--name", name)
@@ -211,14 +214,14 @@ def test_a_section_names_the_index(home: Path, capsys: pytest.CaptureFixture[str
     assert 'name = "other"' in out
 
 
-EVERY = [(client, form) for client, forms in index_target.FORMS.items() for form in forms] + [("twine", None)]
+EVERY = [(client, form) for client, known in index_target.CLIENTS.items() for form in known.forms] + [("twine", None)]
 
 
 @pytest.mark.parametrize(("client", "form"), EVERY)
-def test_what_is_printed_can_be_read_by_a_parser(
+def test_printed_text_can_be_parsed(
     client: str, form: str | None, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And it names the index, and has no secret, and says something about a private authority."""
+    """It also names the index and the private certificate authority, and has no secret."""
     (home / "ca.pem").write_text("a file\n")
     arguments = ["--credential-file", str(home / "credential"), "--ca", str(home / "ca.pem")]
     arguments += ["--form", form] if form else []
@@ -254,14 +257,14 @@ def test_several_clients_at_once(home: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.usefixtures("home")
-def test_without_a_client_there_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
+def test_overview_without_a_client(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--index", "https://index.test", "--form", "single")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[1:]] == list(index_target.ALL)
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(index_target.CLIENTS)
 
 
-def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For several clients, and without one the overview; an error is one document too."""
+def test_json_of_printed_clients_and_overview(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Several clients, the overview and an error are one document each."""
     index = ("--index", "https://index.test", "--form", "single", "--json")
     code, out, _ = run(capsys, "pip", "env", *index)
     document = json.loads(out)
@@ -272,14 +275,14 @@ def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str])
     assert "index-url = https://index.test/simple/" in of_pip["text"]
     assert any("--netrc" in note for note in of_pip["notes"])
     code, out, _ = run(capsys, *index)
-    known = {each["client"]: each for each in json.loads(out)["clients"]}
-    assert list(known) == list(index_target.ALL)
-    assert (known["uv"]["is_writable"], known["pdm"]["is_writable"], known["uv"]["is_written"]) == (
+    clients = {each["client"]: each for each in json.loads(out)["clients"]}
+    assert list(clients) == list(index_target.CLIENTS)
+    assert (clients["uv"]["is_writable"], clients["pdm"]["is_writable"], clients["uv"]["is_written"]) == (
         True,
         False,
         False,
     )
-    assert known["docker"]["file"] is None
+    assert clients["docker"]["file"] is None
     code, out, _ = run(capsys, "pdm", "--write", *index)
     assert (code, json.loads(out)["error"]["exit_code"]) == (2, 2)
 
@@ -305,21 +308,21 @@ def test_what_is_printed_in_json(home: Path, capsys: pytest.CaptureFixture[str])
         ("netrc", "user", {"NETRC": "/n"}, "linux", "/n"),
     ],
 )
-def test_where_a_client_looks(
+def test_path_of_a_clients_file(
     client: str, scope: Scope, environ: dict[str, str], platform: str, path: str, tmp_path: Path
 ) -> None:
-    here = Here(environ=environ, home=tmp_path / "home", cwd=tmp_path / "project", platform=platform)
-    assert file_locations.path(client, scope, here) == tmp_path / path
+    machine = Machine(environ=environ, home=tmp_path / "home", cwd=tmp_path / "project", platform=platform)
+    assert file_locations.path(client, scope, machine) == tmp_path / path
 
 
-def test_pip_on_macos_looks_in_the_library_once_that_is_there(tmp_path: Path) -> None:
-    here = Here(environ={}, home=tmp_path, cwd=tmp_path, platform="darwin")
-    found = file_locations.path("pip", "user", here, is_there=lambda _path: True)
-    assert found == tmp_path / "Library" / "Application Support" / "pip" / "pip.conf"
+def test_pip_on_macos_uses_the_library_folder_if_it_exists(tmp_path: Path) -> None:
+    machine = Machine(environ={}, home=tmp_path, cwd=tmp_path, platform="darwin")
+    path = file_locations.path("pip", "user", machine, exists=lambda _path: True)
+    assert path == tmp_path / "Library" / "Application Support" / "pip" / "pip.conf"
 
 
 @pytest.mark.parametrize(
-    ("client", "scope", "environ", "said"),
+    ("client", "scope", "environ", "hint"),
     [
         ("pip", "project", {}, "--user, --venv"),
         ("pip", "venv", {}, "Activate"),
@@ -327,26 +330,26 @@ def test_pip_on_macos_looks_in_the_library_once_that_is_there(tmp_path: Path) ->
         ("twine", "venv", {}, "--user"),
     ],
 )
-def test_where_a_client_does_not_look(
-    client: str, scope: Scope, environ: dict[str, str], said: str, tmp_path: Path
+def test_a_scope_without_a_file_is_refused(
+    client: str, scope: Scope, environ: dict[str, str], hint: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        file_locations.path(client, scope, Here(environ=environ, home=tmp_path, cwd=tmp_path))
-    assert said in caught.value.hint
+        file_locations.path(client, scope, Machine(environ=environ, home=tmp_path, cwd=tmp_path))
+    assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("client", index_target.FORMS)
-def test_the_form_follows_what_the_index_does(client: str) -> None:
-    assert index_target.form_for(client, given=None, passes_on=True) == "single"
-    beside = index_target.form_for(client, given=None, passes_on=False)
-    assert beside == ("explicit" if client in ("uv", "poetry", "pdm", "pipenv") else "extra")
+@pytest.mark.parametrize("client", [name for name, client in index_target.CLIENTS.items() if client.forms])
+def test_default_form_depends_on_redirects(client: str) -> None:
+    assert index_target.form_for(client, given=None, redirects=True) == "single"
+    default = index_target.form_for(client, given=None, redirects=False)
+    assert default == ("explicit" if client in ("uv", "poetry", "pdm", "pipenv") else "extra")
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
     ("client", "variable", "value"), [("pip", "PIP_CONFIG_FILE", "/dev/null"), ("uv", "UV_NO_CONFIG", "1")]
 )
-def test_that_a_client_reads_no_file_is_said(
+def test_a_client_that_reads_no_file_is_reported(
     client: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -363,7 +366,7 @@ def test_that_a_client_reads_no_file_is_said(
         (None, "explicit"),
     ],
 )
-def test_what_the_index_says_of_itself_decides_the_form(
+def test_the_discovery_document_decides_the_form(
     offer: Offer | None, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(discovery, "discover", lambda _address, _transport: offer)
@@ -372,7 +375,7 @@ def test_what_the_index_says_of_itself_decides_the_form(
     assert tomllib.loads(out)["tool"]["poetry"]["source"][0]["priority"] == {"single": "primary"}.get(form, form)
 
 
-def test_without_an_answer_it_is_printed_for_an_index_beside_others_and_nothing_is_written(
+def test_an_unreachable_index_gets_the_extra_form_and_nothing_is_written(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_address: object, _transport: object) -> None:
@@ -390,7 +393,7 @@ def test_without_an_answer_it_is_printed_for_an_index_beside_others_and_nothing_
 
 @pytest.mark.parametrize("client", ["github", "gitlab"])
 def test_a_ci_job_writes_its_own_netrc(client: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The step is run as the service runs it; the secret is neither in the file that is committed nor an argument."""
+    """The step runs as in the service; the secret is not in the committed file and not an argument."""
     _, out, _ = run(capsys, client, "--index", "https://index.test:8443", "--form", "single")
     job = yaml.safe_load(out)
     steps = job["jobs"]["release"]["steps"] if client == "github" else []
@@ -412,29 +415,29 @@ def test_a_ci_job_writes_its_own_netrc(client: str, home: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("form", ["single", "extra"])
-def test_hadolint_has_nothing_against_the_dockerfile(
-    form: str, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_hadolint_accepts_the_dockerfile(form: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "ca.pem").write_text("a file\n")
     arguments = ("--index", "https://index.test", "--form", form, "--ca", str(home / "ca.pem"))
     _, out, _ = run(capsys, "docker", *arguments)
     syntax, rest = out.split("\n", maxsplit=1)
     hadolint = Path(sys.executable).with_name("hadolint")
-    said = subprocess.run(
+    done = subprocess.run(
         [hadolint, "-"], input=f"{syntax}\nFROM python:3.13-slim\n{rest}", capture_output=True, text=True
     )
-    assert (said.returncode, said.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, "")
     assert "id=netrc,target=/root/.netrc" in rest
     assert f"--secret id=ca,src={home}/ca.pem" in rest
 
 
-def test_a_private_authority_alone_is_remarked_on_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_private_certificate_authority_alone_is_warned_about_once(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (home / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     arguments = ("--index", "https://index.test", "--ca", str(home / "ca.pem"))
     _, _, err = run(capsys, "pip", "uv", *arguments, "--form", "single")
-    assert err.count("let the file have the public authorities") == 1
+    assert err.count("add the public certificate authorities") == 1
     _, _, err = run(capsys, "pip", *arguments, "--form", "extra")
-    assert "let the file have the public authorities" not in err
+    assert "add the public certificate authorities" not in err
 
 
 @pytest.mark.parametrize(
@@ -451,5 +454,5 @@ def test_a_private_authority_alone_is_remarked_on_once(home: Path, capsys: pytes
         (" timeout = 60", " timeout = 60"),
     ],
 )
-def test_what_a_diff_shows(line: str, shown: str) -> None:
-    assert file_edit.masked(line, "ann%2Bci") == shown
+def test_a_diff_masks_secrets(line: str, shown: str) -> None:
+    assert file_edit.mask(line, "ann%2Bci") == shown

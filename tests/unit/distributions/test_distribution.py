@@ -1,4 +1,4 @@
-"""What is a distribution, and what is refused: the archive is real, the filename is the claim."""
+"""Wheels and sdists that are accepted, and invalid and unsafe ones that are refused."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ import pytest
 from support import wheels
 from support.generated import given, st
 
-from ppmctl.distributions import archive as archive_module
-from ppmctl.distributions import distribution
+from ppmctl.distributions import archive, distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 
 
 @pytest.fixture
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the limits to an eighth, or what is too large takes seconds to make; a test below shows the real ones."""
-    monkeypatch.setattr(archive_module, "MAX_METADATA", archive_module.MAX_METADATA // 8)
-    monkeypatch.setattr(archive_module, "BOMB_FLOOR", archive_module.BOMB_FLOOR // 8)
+    monkeypatch.setattr(archive, "MAX_METADATA", archive.MAX_METADATA // 8)
+    monkeypatch.setattr(archive, "BOMB_FLOOR", archive.BOMB_FLOOR // 8)
 
 
 def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = None) -> distribution.Dist:
@@ -43,7 +42,7 @@ def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = Non
         ("a-b-c-1.0rc1.zip", "a-b-c", "1.0rc1", "sdist"),
     ],
 )
-def test_filenames(filename: str, project: str, version: str, kind: str) -> None:
+def test_filenames_are_parsed(filename: str, project: str, version: str, kind: str) -> None:
     name = distribution.parse_filename(filename)
     assert (name.project, str(name.version), name.kind) == (project, version, kind)
 
@@ -69,14 +68,14 @@ def test_filenames(filename: str, project: str, version: str, kind: str) -> None
         "six-" + "1" * 300 + ".tar.gz",
     ],
 )
-def test_a_filename_that_is_none_is_refused(filename: str) -> None:
+def test_invalid_filenames_are_refused(filename: str) -> None:
     with pytest.raises(InvalidDistribution):
         distribution.parse_filename(filename)
 
 
 @given(st.text(max_size=60))
-def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
-    """Whatever a client sends as a filename is answered, not a crash; what is accepted can't leave its folder."""
+def test_any_text_is_parsed_or_refused_as_a_filename(text: str) -> None:
+    """No filename causes another exception, and an accepted one can't leave its folder."""
     for filename in (text, f"{text}-1.0.tar.gz", f"{text}-py3-none-any.whl"):
         try:
             name = distribution.parse_filename(filename)
@@ -104,28 +103,28 @@ def test_a_zip_sdist_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5"])
-def test_every_metadata_version_up_to_the_newest(tmp_path: Path, version: str) -> None:
+def test_every_metadata_version_is_accepted(tmp_path: Path, version: str) -> None:
     meta = wheels.metadata("x", "1.0", metadata_version=version)
     assert inspect(tmp_path, wheels.wheel("x", "1.0", meta=meta)).metadata == meta
 
 
 def without(member: str) -> bytes:
-    """A wheel of x 1.0 that lacks one of its files."""
+    """Return a wheel of x 1.0 without one of its files."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(wheels.wheel("x", "1.0")[1])) as whole, zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(io.BytesIO(wheels.wheel("x", "1.0")[1])) as whole, zipfile.ZipFile(buffer, "w") as packed:
         for name in whole.namelist():
             if not name.endswith(member):
-                archive.writestr(name, whole.read(name))
+                packed.writestr(name, whole.read(name))
     return buffer.getvalue()
 
 
 def damaged(method: int) -> bytes:
-    """A wheel whose METADATA is packed by `method`, and damaged."""
+    """Return a wheel whose METADATA is compressed with `method` and damaged."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(wheels.wheel("x", "1.0")[1])) as whole, zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(io.BytesIO(wheels.wheel("x", "1.0")[1])) as whole, zipfile.ZipFile(buffer, "w") as packed:
         for name in whole.namelist():
-            archive.writestr(name, whole.read(name) * (50 if name.endswith("METADATA") else 1), method)
-        at = archive.getinfo("x-1.0.dist-info/METADATA").header_offset
+            packed.writestr(name, whole.read(name) * (50 if name.endswith("METADATA") else 1), method)
+        at = packed.getinfo("x-1.0.dist-info/METADATA").header_offset
     content = bytearray(buffer.getvalue())
     for offset in range(at + 60, at + 100):
         content[offset] ^= 0x55
@@ -134,23 +133,23 @@ def damaged(method: int) -> bytes:
 
 def twice() -> bytes:
     buffer = io.BytesIO(wheels.wheel("x", "1.0")[1])
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr("x.py", "other = True")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(buffer, "a") as packed:
+        packed.writestr("x.py", "other = True")
     return buffer.getvalue()
 
 
 def linked(name: str) -> bytes:
-    """A wheel with a symbolic link."""
+    """Return a wheel with a symbolic link."""
     buffer = io.BytesIO(wheels.wheel("x", "1.0")[1])
-    with zipfile.ZipFile(buffer, "a") as archive:
+    with zipfile.ZipFile(buffer, "a") as packed:
         link = zipfile.ZipInfo(name)
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(link, "/etc/passwd")
+        packed.writestr(link, "/etc/passwd")
     return buffer.getvalue()
 
 
 def lying_about_its_size() -> bytes:
-    """Return a wheel whose directory says that METADATA is small; it unpacks to far more."""
+    """Return a wheel whose directory has a size for METADATA that is too small."""
     content = described(wheels.metadata("x", "1.0") + b"x" * (1 << 20))
     position = content.index(b"PK\x01\x02", content.rindex(b"x-1.0.dist-info/METADATA") - 46)
     return content[: position + 24] + (100).to_bytes(4, "little") + content[position + 28 :]
@@ -169,7 +168,7 @@ BAD_WHEELS = {
     "half of one": (lambda: wheels.wheel("x", "1.0")[1][:300], "not a readable archive"),
     "an sdist": (lambda: wheels.sdist("x", "1.0")[1], "not a readable archive"),
     "damaged": (lambda: damaged(zipfile.ZIP_DEFLATED), "not a readable archive"),
-    "says less than it holds": (lying_about_its_size, "not a readable archive"),
+    "a size that is too small": (lying_about_its_size, "not a readable archive"),
     "garbage": (lambda: b"not a zip at all", "not a readable archive"),
     "truncated": (lambda: wheels.wheel("x", "1.0")[1][:-30], "not a readable archive"),
     "no METADATA": (lambda: without("METADATA"), ": it has no x-1.0.dist-info/METADATA."),
@@ -201,11 +200,11 @@ BAD_WHEELS = {
     ),
     "metadata of a version that is none": (
         lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "one"))[1],
-        " has the version 'one' in its metadata, which is none (PEP 440).",
+        " has the version 'one' in its metadata, which is invalid (PEP 440).",
     ),
     "metadata without a version": (
         lambda: wheels.wheel("x", "1.0", meta=b"Metadata-Version: 2.1\nName: x\n")[1],
-        " has the version None in its metadata, which is none (PEP 440).",
+        " has the version None in its metadata, which is invalid (PEP 440).",
     ),
     "metadata without a name": (
         lambda: wheels.wheel("x", "1.0", meta=b"Metadata-Version: 2.1\nVersion: 1.0\n")[1],
@@ -242,7 +241,7 @@ BAD_WHEELS = {
     "a link": (lambda: linked("x-link"), ": its member 'x-link' is a symbolic link."),
     "a link of a long name": (lambda: linked("y" * 201), f": its member '{'y' * 200}' is a symbolic link."),
     "drive": (lambda: wheels.wheel("x", "1.0", files={"C:x.py": b""})[1], LEAVES.format("C:x.py")),
-    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(archive_module.BOMB_FLOOR + 1)})[1], BOMB),
+    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(archive.BOMB_FLOOR + 1)})[1], BOMB),
     "another metadata version to come": (
         lambda: described(wheels.metadata("x", "1.0", metadata_version="9.9")),
         " has Metadata-Version '9.9'; this index knows up to 2.5.",
@@ -250,7 +249,7 @@ BAD_WHEELS = {
     "noise as metadata": (lambda: described(bytes(range(256)) * 4), "metadata"),
     "empty metadata": (lambda: described(b""), " has metadata without a Metadata-Version."),
     "huge metadata": (
-        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * archive_module.MAX_METADATA)[1],
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * archive.MAX_METADATA)[1],
         ": its metadata is over 2 MB.",
     ),
     "damaged LZMA": (lambda: damaged(zipfile.ZIP_LZMA), "not a readable archive"),
@@ -261,7 +260,7 @@ BAD_WHEELS = {
 
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("case", BAD_WHEELS)
-def test_a_wheel_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
+def test_an_invalid_wheel_is_refused(tmp_path: Path, case: str) -> None:
     make, reason = BAD_WHEELS[case]
     with pytest.raises(InvalidDistribution) as refusal:
         inspect(tmp_path, (WHEEL, make()))
@@ -271,16 +270,16 @@ def test_a_wheel_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
 
 
 def tar_with(*members: tarfile.TarInfo, own: bool = True) -> bytes:
-    """An sdist of x 1.0 with more members; without its `own` PKG-INFO it has those alone."""
+    """Return an sdist of x 1.0 with more members, or without its `own` PKG-INFO only with those."""
     buffer = io.BytesIO()
     content = wheels.metadata("x", "1.0")
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as packed:
         info = tarfile.TarInfo("x-1.0/PKG-INFO")
         info.size = len(content)
         if own:
-            archive.addfile(info, io.BytesIO(content))
+            packed.addfile(info, io.BytesIO(content))
         for member in members:
-            archive.addfile(member, io.BytesIO(bytes(member.size)))
+            packed.addfile(member, io.BytesIO(bytes(member.size)))
     return gzip.compress(buffer.getvalue())
 
 
@@ -288,8 +287,8 @@ def pax_header(size: int) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(
         fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x" * size}
-    ) as archive:
-        archive.addfile(tarfile.TarInfo("x-1.0/PKG-INFO"))
+    ) as packed:
+        packed.addfile(tarfile.TarInfo("x-1.0/PKG-INFO"))
     return gzip.compress(buffer.getvalue())
 
 
@@ -326,7 +325,7 @@ BAD_SDISTS = {
     "drive": (lambda: sdist_with("C:/x"), "unpacked safely"),
     "backslash": (lambda: sdist_with("x-1.0\\..\\..\\x"), "unpacked safely"),
     "a bomb after its end": (
-        lambda: wheels.sdist("x", "1.0")[1] + gzip.compress(bytes(archive_module.BOMB_FLOOR + 1)),
+        lambda: wheels.sdist("x", "1.0")[1] + gzip.compress(bytes(archive.BOMB_FLOOR + 1)),
         BOMB,
     ),
     "garbage": (lambda: b"nothing", " is not a readable archive: "),
@@ -343,7 +342,7 @@ BAD_SDISTS = {
     ),
     "two of them": (lambda: tar_with(member("y-1.0/PKG-INFO")), LACKS.format(2)),
     "huge metadata": (
-        lambda: tar_with(member("y-1.0/PKG-INFO", size=archive_module.MAX_METADATA + 1)),
+        lambda: tar_with(member("y-1.0/PKG-INFO", size=archive.MAX_METADATA + 1)),
         ": its metadata is over 2 MB.",
     ),
     "another project": (
@@ -409,22 +408,22 @@ BAD_SDISTS = {
         )
     },
     "a huge header": (
-        lambda: pax_header(archive_module.MAX_HEADER + 1),
+        lambda: pax_header(archive.MAX_HEADER + 1),
         " is not a readable archive: a header is over 1 MB.",
     ),
     "a huge name": (
-        lambda: tar_with(member("x-1.0/" + "y" * archive_module.MAX_HEADER)),
+        lambda: tar_with(member("x-1.0/" + "y" * archive.MAX_HEADER)),
         " is not a readable archive: a header is over 1 MB.",
     ),
     "a huge link": (
-        lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "y" * (archive_module.MAX_HEADER + 1))),
+        lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "y" * (archive.MAX_HEADER + 1))),
         " is not a readable archive: a header is over 1 MB.",
     ),
     "device": (lambda: tar_with(member("x-1.0/d", tarfile.CHRTYPE)), UNSAFE + "member 'x-1.0/d' is a device."),
     "pipe": (lambda: tar_with(member("x-1.0/d", tarfile.FIFOTYPE)), UNSAFE + "member 'x-1.0/d' is a device."),
-    "bomb": (lambda: tar_with(member("x-1.0/z", size=archive_module.BOMB_FLOOR + 1)), BOMB),
+    "bomb": (lambda: tar_with(member("x-1.0/z", size=archive.BOMB_FLOOR + 1)), BOMB),
     "bomb behind the end": (
-        lambda: gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(archive_module.BOMB_FLOOR)),
+        lambda: gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(archive.BOMB_FLOOR)),
         BOMB,
     ),
 }
@@ -432,7 +431,7 @@ BAD_SDISTS = {
 
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("case", BAD_SDISTS)
-def test_an_sdist_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
+def test_an_invalid_sdist_is_refused(tmp_path: Path, case: str) -> None:
     make, reason = BAD_SDISTS[case]
     with pytest.raises(InvalidDistribution) as refusal:
         inspect(tmp_path, ("x-1.0.tar.gz", make()))
@@ -449,13 +448,13 @@ BAD_ZIP_SDISTS = {
     "no PKG-INFO": (lambda: wheels.zip_of({"x-1.0/x.py": b""}), "0 PKG-INFO"),
     "another version": (lambda: zip_sdist(version="2.0"), "version 2.0"),
     "parent folder": (lambda: zip_sdist(**{"../x": b""}), "leave the folder"),
-    "bomb": (lambda: zip_sdist(**{"x-1.0/zeros": bytes(archive_module.BOMB_FLOOR + 1)}), "bomb"),
+    "bomb": (lambda: zip_sdist(**{"x-1.0/zeros": bytes(archive.BOMB_FLOOR + 1)}), "bomb"),
 }
 
 
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("case", BAD_ZIP_SDISTS)
-def test_a_zip_sdist_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
+def test_an_invalid_zip_sdist_is_refused(tmp_path: Path, case: str) -> None:
     make, reason = BAD_ZIP_SDISTS[case]
     with pytest.raises(InvalidDistribution, match=reason):
         inspect(tmp_path, ("x-1.0.zip", make()))
@@ -468,7 +467,7 @@ WHOLE = wheels.wheel("x", "1.0"), wheels.sdist("x", "1.0")
 def test_damaged_archives_are_refused_and_never_crash(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int
 ) -> None:
-    """A damaged file is refused or (where the damage is in a module's bytes) read; nothing else is raised."""
+    """A damaged file is refused, or read if only a module is damaged; nothing else is raised."""
     folder = tmp_path_factory.getbasetemp() / "damaged"
     for name, content in WHOLE:
         try:
@@ -478,8 +477,8 @@ def test_damaged_archives_are_refused_and_never_crash(
         assert dist.name.project == "x"
 
 
-def test_what_an_sdist_may_have(tmp_path: Path) -> None:
-    """Links that stay within it, folders, names in another spelling, and a header of the greatest size."""
+def test_an_sdist_may_have_safe_links_and_long_names(tmp_path: Path) -> None:
+    """Links that stay inside, folders, names in another spelling, and a header of the maximal size."""
     content = tar_with(
         member("x-1.0", tarfile.DIRTYPE),
         member("x-1.0/a/b", size=3),
@@ -488,7 +487,7 @@ def test_what_an_sdist_may_have(tmp_path: Path) -> None:
         member("x-1.0/h", tarfile.LNKTYPE, "x-1.0/a/b"),
         member("x-1.0/a/PKG-INFO", size=3),
         member("./x-1.0/..dots/name", size=3),
-        member("x-1.0/" + "y" * (archive_module.MAX_HEADER - 7)),
+        member("x-1.0/" + "y" * (archive.MAX_HEADER - 7)),
     )
     assert inspect(tmp_path, ("x-1.0.tar.gz", content)).metadata == wheels.metadata("x", "1.0")
     content = gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(5000))
@@ -503,14 +502,14 @@ def test_what_an_sdist_may_have(tmp_path: Path) -> None:
         ("my_pkg-1.0+cpu.1-py3-none-any.whl", "my_pkg-1.0+cpu_1"),
     ],
 )
-def test_a_wheel_s_own_folder_may_be_written_otherwise(tmp_path: Path, filename: str, info: str) -> None:
+def test_the_dist_info_folder_may_be_spelled_differently(tmp_path: Path, filename: str, info: str) -> None:
     version = distribution.parse_filename(filename).version
     meta = wheels.metadata("my-pkg", str(version))
     members = {f"{info}.dist-info/METADATA": meta, f"{info}.dist-info/WHEEL": b"", f"{info}.dist-info/RECORD": b""}
     assert inspect(tmp_path, (filename, wheels.zip_of(members))).metadata == meta
 
 
-def test_a_wheel_s_own_folder_without_a_version_is_that_of_another(tmp_path: Path) -> None:
+def test_a_dist_info_folder_without_the_version_is_refused(tmp_path: Path) -> None:
     for info in ("x.dist-info", "x-.dist-info", "x-one.dist-info", "x-y-1.0.dist-info"):
         made = wheels.zip_of({f"{info}/{name}": b"" for name in ("METADATA", "WHEEL", "RECORD")})
         with pytest.raises(InvalidDistribution) as refusal:
@@ -525,43 +524,43 @@ def test_a_zip_sdist_has_one_pkg_info(tmp_path: Path, members: dict[str, bytes],
     assert refusal.value.message == f"x-1.0.zip{LACKS.format(count)}"
 
 
-def test_the_limits() -> None:
-    assert (archive_module.MAX_METADATA, archive_module.MAX_HEADER) == (16 << 20, 1 << 20)
-    assert (archive_module.BOMB_RATIO, archive_module.BOMB_FLOOR) == (50, 64 << 20)
+def test_values_of_the_limits() -> None:
+    assert (archive.MAX_METADATA, archive.MAX_HEADER) == (16 << 20, 1 << 20)
+    assert (archive.BOMB_RATIO, archive.BOMB_FLOOR) == (50, 64 << 20)
 
 
-def test_limits_are_the_last_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_up_to_the_limits_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel, sdist = wheels.wheel("x", "1.0", files={"x.py": os.urandom(5000)}), wheels.sdist("x", "1.0")
     length = len(wheels.metadata("x", "1.0"))
-    with zipfile.ZipFile(io.BytesIO(wheel[1])) as archive:
-        unpacked = sum(info.file_size for info in archive.infolist())
+    with zipfile.ZipFile(io.BytesIO(wheel[1])) as packed:
+        unpacked = sum(info.file_size for info in packed.infolist())
     for made, whole in ((wheel, unpacked), (sdist, len(gzip.decompress(sdist[1])))):
         for name, least in (("MAX_METADATA", length), ("BOMB_FLOOR", whole)):
             with monkeypatch.context() as limits:
-                limits.setattr(archive_module, "BOMB_RATIO", 0)
-                limits.setattr(archive_module, name, least)
+                limits.setattr(archive, "BOMB_RATIO", 0)
+                limits.setattr(archive, name, least)
                 inspect(tmp_path, made)
-                limits.setattr(archive_module, name, least - 1)
+                limits.setattr(archive, name, least - 1)
                 with pytest.raises(InvalidDistribution):
                     inspect(tmp_path, made)
     # the ratio counts where it allows more than the floor
-    monkeypatch.setattr(archive_module, "BOMB_FLOOR", 0)
+    monkeypatch.setattr(archive, "BOMB_FLOOR", 0)
     inspect(tmp_path, wheel)
-    monkeypatch.setattr(archive_module, "BOMB_RATIO", 1)
+    monkeypatch.setattr(archive, "BOMB_RATIO", 1)
     with pytest.raises(InvalidDistribution, match="more than 1 times its size"):
         inspect(tmp_path, sdist)
 
 
-def test_a_wheel_may_have_others_in_it(tmp_path: Path) -> None:
-    """Vendored packages keep their own .dist-info, below a package."""
+def test_a_wheel_may_vendor_other_dist_info_folders(tmp_path: Path) -> None:
+    """Vendored packages have their own .dist-info folders inside a package."""
     made = wheels.wheel("x", "1.0", files={"x/_vendor/y-2.0.dist-info/METADATA": b"Name: y", "x/": b""})
     assert inspect(tmp_path, made).name.project == "x"
 
 
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("size", [0, 5 << 20], ids=["behind the end", "metadata"])
-def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> None:
-    end = bytes(0 if size else archive_module.BOMB_FLOOR)
+def test_a_decompression_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> None:
+    end = bytes(0 if size else archive.BOMB_FLOOR)
     content = gzip.compress(gzip.decompress(tar_with(member("y-1.0/PKG-INFO", size=size))) + end)
     path = wheels.write(tmp_path, ("x-1.0.tar.gz", content))
     tracemalloc.start()
@@ -571,12 +570,14 @@ def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> 
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < archive_module.BOMB_FLOOR, "the metadata alone may be 2 MB, three times while they are joined"
+    assert peak < archive.BOMB_FLOOR, "the metadata alone may be 2 MB, three times while they are joined"
 
 
 @pytest.mark.parametrize("raised", [ValueError("why\nso"), UnicodeError("why so"), LookupError("why so")])
-def test_metadata_that_can_t_be_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception) -> None:
-    """Nothing is known that packaging can't read; what it may raise is not the client's to see as a bug."""
+def test_metadata_that_cannot_be_parsed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    """No such file is known, but an exception of packaging must not become a bug for the client."""
 
     def fails(_metadata: bytes) -> None:
         raise raised
@@ -588,14 +589,14 @@ def test_metadata_that_can_t_be_parsed(tmp_path: Path, monkeypatch: pytest.Monke
     assert refusal.value.message == f"{WHEEL} has metadata that can't be parsed: why so."
 
 
-def test_a_disk_that_fails_is_no_broken_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_disk_is_not_an_invalid_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         distribution.inspect(tmp_path / "not-here", "x-1.0.tar.gz")
 
     def fails(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(archive_module, "wheel_metadata", fails)
+    monkeypatch.setattr(archive, "wheel_metadata", fails)
     with pytest.raises(OSError, match="Input/output error"):
         distribution.inspect(tmp_path / "not-here", WHEEL)
 
@@ -604,7 +605,7 @@ NO_FILENAME = "is not a filename for a distribution: letters, digits and . _ + !
 
 
 @pytest.mark.parametrize(
-    ("filename", "says"),
+    ("filename", "message"),
     [
         ("x y-1.0.tar.gz", f"'x y-1.0.tar.gz' {NO_FILENAME}"),
         (f"x-{'1' * 300}.tar.gz", f"'x-{'1' * 198}' {NO_FILENAME}"),
@@ -614,16 +615,16 @@ NO_FILENAME = "is not a filename for a distribution: letters, digits and . _ + !
         ("x.-1.0.tar.gz", "x.-1.0.tar.gz does not start with a valid name of a project."),
     ],
 )
-def test_a_filename_is_refused_with_the_reason(filename: str, says: str) -> None:
+def test_a_filename_is_refused_with_the_reason(filename: str, message: str) -> None:
     with pytest.raises(InvalidDistribution) as refusal:
         distribution.parse_filename(filename)
-    assert refusal.value.message.startswith(says)
+    assert refusal.value.message.startswith(message)
     assert refusal.value.message.endswith(".")
     assert not refusal.value.message.endswith("..")
 
 
-def test_names_and_filenames_have_a_length() -> None:
-    """200 characters: docs/volume.md says what else a file's name has to have room for."""
+def test_names_and_filenames_have_a_maximal_length() -> None:
+    """200 characters; docs/volume.md explains why."""
     longest = "x-" + "1" * (200 - len("x-.tar.gz")) + ".tar.gz"
     assert distribution.parse_filename(longest).project == "x"
     with pytest.raises(InvalidDistribution):
@@ -638,18 +639,18 @@ def test_names_and_filenames_have_a_length() -> None:
     assert distribution.normalise("X.y__Z") == "x-y-z"
 
 
-def test_what_a_page_says_of_a_file_is_on_one_line(tmp_path: Path) -> None:
+def test_summary_and_requires_python_are_on_one_line(tmp_path: Path) -> None:
     meta = b"Metadata-Version: 2.1\nName: x\nVersion: 1.0\nSummary: one\n  and\ttwo\nRequires-Python: >=3.9,\n  <4\n"
-    found = inspect(tmp_path, wheels.wheel("x", "1.0", meta=meta))
-    assert (found.summary, found.requires_python) == ("one and two", ">=3.9, <4")
+    dist = inspect(tmp_path, wheels.wheel("x", "1.0", meta=meta))
+    assert (dist.summary, dist.requires_python) == ("one and two", ">=3.9, <4")
     assert distribution.summary(meta) == "one and two"
-    found = inspect(tmp_path, wheels.wheel("x", "1.0", meta=b"Metadata-Version: 2.1\nName: x\nVersion: 1.0\n"))
-    assert (found.summary, found.requires_python) == ("", None)
+    dist = inspect(tmp_path, wheels.wheel("x", "1.0", meta=b"Metadata-Version: 2.1\nName: x\nVersion: 1.0\n"))
+    assert (dist.summary, dist.requires_python) == ("", None)
     assert distribution.summary(b"Name: x") == ""
     assert distribution.core_metadata(meta)["name"] == "x"
 
 
-def test_a_phrase_for_a_message() -> None:
+def test_one_line_is_printable_without_a_full_stop() -> None:
     assert distribution.one_line("a\n b..") == "a b"
     assert distribution.one_line("a\x1b[31mb\u2028c") == "a?[31mb c"
     assert distribution.one_line("x" * 400) == "x" * 300

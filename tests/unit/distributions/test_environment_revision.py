@@ -1,4 +1,4 @@
-"""A revision of an environment and its wheel: values, bytes, and what is refused."""
+"""A revision of an environment and its wheel: values, bytes, and invalid ones that are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ version = "3.1.0"
 url = "https://files.example.com/flask-3.1.0-py3-none-any.whl"
 hashes = {sha256 = "aa"}
 """
-LISTED = formats.listed(
+LISTED = formats.ordered(
     [
         'sea-maps[draw,print]>=2,<3; python_version >= "3.9"',
         "Flask",
@@ -67,31 +67,31 @@ def test_the_same_values_make_the_same_bytes() -> None:
     assert to_wheel(REVISION) != to_wheel(replace(REVISION, change="another"))
 
 
-def test_it_is_a_wheel_without_code_whose_dependencies_are_the_list() -> None:
-    found = members(to_wheel(REVISION))
+def test_the_wheel_has_no_code_and_depends_on_the_requirements() -> None:
+    contents = members(to_wheel(REVISION))
     info = "ppm_env_ml_base-3.dist-info"
     assert REVISION.filename == "ppm_env_ml_base-3-py3-none-any.whl"
-    assert {name.partition("/")[0] for name in found} == {info}
-    metadata = Metadata.from_email(found[f"{info}/METADATA"])  # validates
+    assert {name.partition("/")[0] for name in contents} == {info}
+    metadata = Metadata.from_email(contents[f"{info}/METADATA"])  # validates
     assert (metadata.name, str(metadata.version), metadata.metadata_version) == ("ppm-env-ml-base", "3", "2.4")
     assert [str(one) for one in metadata.requires_dist or ()] == [str(formats.requirement(one)) for one in LISTED]
     assert formats.change_of(metadata.summary or "") == REVISION.change
-    recorded = [line.split(",")[0] for line in found[f"{info}/RECORD"].decode().splitlines()]
-    assert sorted(recorded) == sorted(found)
+    recorded = [line.split(",")[0] for line in contents[f"{info}/RECORD"].decode().splitlines()]
+    assert sorted(recorded) == sorted(contents)
 
 
-def test_the_forms_of_the_list() -> None:
-    found = {name: content.decode() for name, content in formats.rendered(REVISION).items()}
-    assert set(found) == set(formats.FILES)
-    assert found["requirements.txt"].splitlines() == ["# ppm-env-ml-base, revision 3", *LISTED]
-    assert found["constraints.txt"].splitlines()[1:] == [
+def test_the_files_of_a_revision() -> None:
+    texts = {name: content.decode() for name, content in formats.rendered(REVISION).items()}
+    assert set(texts) == set(formats.FILES)
+    assert texts["requirements.txt"].splitlines() == ["# ppm-env-ml-base, revision 3", *LISTED]
+    assert texts["constraints.txt"].splitlines()[1:] == [
         'numpy==1.26; python_version < "3.9"',
         "numpy==2.1.0",
         'sea-maps>=2,<3; python_version >= "3.9"',
     ]
-    conda = yaml.safe_load(found["environment.yml"])
+    conda = yaml.safe_load(texts["environment.yml"])
     assert conda == {"name": "ml-base", "dependencies": ["python", "pip", {"pip": list(LISTED)}]}
-    assert json.loads(found["env.json"]) == {
+    assert json.loads(texts["env.json"]) == {
         "format": 1,
         "name": "ml-base",
         "revision": 3,
@@ -99,14 +99,14 @@ def test_the_forms_of_the_list() -> None:
         "base": 2,
         "change": "add “numpy”",
     }
-    assert found["pylock.toml"] == "# ppm-env-ml-base, revision 3\n" + LOCK
+    assert texts["pylock.toml"] == "# ppm-env-ml-base, revision 3\n" + LOCK
     assert "pylock.toml" not in formats.rendered(replace(REVISION, lock=None))
 
 
 @pytest.mark.parametrize(
     ("name", "normal"), [("ML_Base", "ml-base"), ("a--b", "a-b"), ("a.-_b", "a-b"), ("x" * 60, "x" * 60)]
 )
-def test_names_that_are_the_same_are_one(name: str, normal: str) -> None:
+def test_names_are_normalised(name: str, normal: str) -> None:
     assert formats.normalise(name) == normal
 
 
@@ -114,7 +114,7 @@ def test_names_that_are_the_same_are_one(name: str, normal: str) -> None:
     "name",
     ["", ".", "..", "../x", "a/b", "a\\b", "-a", "a-", "a b", "a\n", "ä", "%2e%2e", "a\0", "x" * 61, "x" * 300],
 )
-def test_names_that_are_tricks_are_refused(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="can't be the name of an environment"):
         formats.normalise(name)
 
@@ -134,15 +134,15 @@ def test_names_that_are_tricks_are_refused(name: str) -> None:
         "a" * 3000,
     ],
 )
-def test_what_a_shared_list_cannot_carry_is_refused(text: str) -> None:
+def test_requirements_that_cannot_be_shared_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         formats.requirement(text)
     assert "secret" not in refused.value.message
 
 
-def test_direct_urls_without_a_secret_are_kept() -> None:
+def test_direct_urls_without_a_secret_are_accepted() -> None:
     text = "a @ git+ssh://git@x.example.com/a.git@v1"
-    assert formats.listed([f" {text} "]) == (text,)
+    assert formats.ordered([f" {text} "]) == (text,)
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_direct_urls_without_a_secret_are_kept() -> None:
         {"shared": 1},
     ],
 )
-def test_values_that_make_no_revision(wrong: dict[str, object]) -> None:
+def test_a_revision_with_invalid_values_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         replace(REVISION, **wrong)  # type: ignore[arg-type]  # on purpose
 
 
 def test_two_thousand_requirements_are_a_small_wheel() -> None:
-    large = replace(REVISION, requirements=formats.listed(f"package-{number}=={number}.0" for number in range(2000)))
+    large = replace(REVISION, requirements=formats.ordered(f"package-{number}=={number}.0" for number in range(2000)))
     wheel = to_wheel(large)
     assert from_wheel(wheel) == large
     assert len(wheel) < 100_000
@@ -200,15 +200,15 @@ INFO = "ppm_env_ml_base-3.dist-info"
         (f"{INFO}/RECORD", b""),
     ],
 )
-def test_a_wheel_that_says_two_things_is_no_revision(member: str, content: bytes) -> None:
-    """Code, or a file that is not what the rest of the wheel makes: all forms that clients read say the same."""
+def test_a_wheel_whose_files_do_not_agree_is_refused(member: str, content: bytes) -> None:
+    """The wheel has code, or a file that does not match the others."""
     contents = members(to_wheel(REVISION))
     assert from_wheel(packed(contents)) == REVISION
     with pytest.raises(NotARevision):
         from_wheel(packed({**contents, member: content}))
 
 
-def test_what_lacks_a_part_is_no_revision() -> None:
+def test_a_wheel_without_one_of_its_files_is_refused() -> None:
     contents = members(to_wheel(REVISION))
     for name in contents:
         with pytest.raises(NotARevision):
@@ -218,8 +218,8 @@ def test_what_lacks_a_part_is_no_revision() -> None:
             from_wheel(none)
 
 
-def test_what_was_published_can_be_read_for_good() -> None:
-    """The bytes of format 1: who changes how a revision is written makes a format 2, and goes on reading this one."""
+def test_the_bytes_of_format_1_do_not_change() -> None:
+    """A change of what is written needs a format 2, and format 1 has to remain readable."""
     revision = Revision(
         name="ml-base",
         number=7,

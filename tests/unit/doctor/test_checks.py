@@ -1,7 +1,8 @@
-"""What doctor decides without a network: of certificates, lists of projects, disks, and what depends on what."""
+"""Checks of doctor without a network: certificates, lists of projects, disks, and the order of checks."""
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,8 @@ from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import is_index
 from ppmctl.doctor import checks, tls, volume_checks, x509
 from ppmctl.doctor.checks import Check
-from ppmctl.doctor.finding import Finding, Visit
-from ppmctl.doctor.index_url import near
-from ppmctl.doctor.volume_checks import Room
+from ppmctl.doctor.finding import Context, Finding
+from ppmctl.doctor.index_url import masked, similar, without_userinfo
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
@@ -33,37 +33,37 @@ def authority() -> Authority:
 # certificates
 
 
-def test_a_certificate_is_read_as_its_maker_wrote_it(authority: Authority, tmp_path: Path) -> None:
+def test_certificate_fields_are_read(authority: Authority, tmp_path: Path) -> None:
     chain, _key = authority.issue(tmp_path / "tls", "index.example", days=20)
-    found = x509.read_first(chain.read_text())
-    assert (found.subject, found.issuer, found.hosts) == ("index.example", "Issuing", ("index.example",))
-    assert timedelta(days=19) < found.ends - datetime.now(UTC) < timedelta(days=21)
-    assert not found.is_own_issuer
+    leaf = x509.read_first(chain.read_text())
+    assert (leaf.subject, leaf.issuer, leaf.hosts) == ("index.example", "Issuing", ("index.example",))
+    assert timedelta(days=19) < leaf.ends - datetime.now(UTC) < timedelta(days=21)
+    assert not leaf.is_own_issuer
     root = x509.parse(authority.root.public_bytes(serialization.Encoding.DER))
     assert (root.is_own_issuer, root.begins) == (True, authority.root.not_valid_before_utc)
 
 
-def test_certificates_of_this_machine_are_read_too() -> None:
+def test_every_certificate_of_certifi_is_read() -> None:
     context = ssl.create_default_context(cafile=certifi.where())
     expected = zip(context.get_ca_certs(), context.get_ca_certs(binary_form=True), strict=True)
     read = 0
     for theirs, der in expected:
-        found = x509.parse(der)
+        ours = x509.parse(der)
         times = (
             ssl.cert_time_to_seconds(str(theirs["notBefore"])),
             ssl.cert_time_to_seconds(str(theirs["notAfter"])),
         )
-        assert (found.begins.timestamp(), found.ends.timestamp()) == times
+        assert (ours.begins.timestamp(), ours.ends.timestamp()) == times
         read += 1
     assert read > 50
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 40, 200])
-def test_what_is_no_certificate(cut: int, authority: Authority) -> None:
+def test_invalid_certificates_raise_value_error(cut: int, authority: Authority) -> None:
     whole = authority.root.public_bytes(serialization.Encoding.DER)
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+    with pytest.raises(ValueError):  # noqa: PT011 - with any message
         x509.parse(whole[:cut])
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+    with pytest.raises(ValueError):  # noqa: PT011 - with any message
         x509.read_first("-----BEGIN NOTHING-----")
 
 
@@ -82,28 +82,24 @@ def test_what_is_no_certificate(cut: int, authority: Authority) -> None:
         (3650, 20, False, False),
     ],
 )
-def test_a_renewal_is_late_by_the_certificates_own_lifetime(
-    life: float, left: float, late: bool, last_moment: bool
-) -> None:
+def test_renewal_is_late_relative_to_the_lifetime(life: float, left: float, late: bool, last_moment: bool) -> None:
     now = datetime.now(UTC)
     begins, ends = now - timedelta(days=life - left), now + timedelta(days=left)
-    found = Certificate(der=b"", subject="", issuer="", begins=begins, ends=ends, hosts=(), is_own_issuer=False)
-    assert (found.is_late(now), found.is_last_moment(now)) == (late, last_moment)
+    certificate = Certificate(der=b"", subject="", issuer="", begins=begins, ends=ends, hosts=(), is_own_issuer=False)
+    assert (certificate.is_late(now), certificate.is_last_moment(now)) == (late, last_moment)
 
 
 @pytest.mark.parametrize(("days", "state"), [(60, "ok"), (5, "warn"), (2, "fail"), (-2, "fail")])
-def test_the_days_that_a_certificate_beside_has_left(
-    days: int, state: str, authority: Authority, tmp_path: Path
-) -> None:
+def test_expiry_of_a_certificate_file(days: int, state: str, authority: Authority, tmp_path: Path) -> None:
     chain, _key = authority.issue(tmp_path / "tls", "index.example", days=days, age=85)
-    (found,) = tls.beside(chain)
-    assert (found.state, "certbot" in found.mend) == (state, state != "ok")
-    assert list(tls.beside(tmp_path / "none")) == []
+    (finding,) = tls.check_file(chain)
+    assert (finding.state, "certbot" in finding.hint) == (state, state != "ok")
+    assert list(tls.check_file(tmp_path / "none")) == []
     (tmp_path / "other").write_text("text")
-    assert next(tls.beside(tmp_path / "other")).state == "fail"
+    assert next(tls.check_file(tmp_path / "other")).state == "fail"
 
 
-def test_a_certificate_of_tomorrow_is_a_matter_of_clocks() -> None:
+def test_a_certificate_that_is_not_valid_yet_blames_the_clock() -> None:
     begins = datetime.now(UTC) + timedelta(days=1)
     later = Certificate(
         der=b"",
@@ -114,13 +110,13 @@ def test_a_certificate_of_tomorrow_is_a_matter_of_clocks() -> None:
         hosts=("index.example", "*.example.org"),
         is_own_issuer=False,
     )
-    (found,) = tls._out_of_time([later])
-    assert (found.state, "timedatectl" in found.mend) == ("fail", True)
+    (finding,) = tls._out_of_time([later])
+    assert (finding.state, "timedatectl" in finding.hint) == ("fail", True)
     named = {host: tls._is_for(later, host) for host in ("index.example", "a.example.org", "a.b.example.org", "x")}
     assert named == {"index.example": True, "a.example.org": True, "a.b.example.org": False, "x": False}
 
 
-# what is an index
+# lists of projects
 
 
 def answer(body: str, content_type: str, status: int = 200) -> Answer:
@@ -144,69 +140,88 @@ def answer(body: str, content_type: str, status: int = 200) -> Answer:
         ("ok", "text/plain", False),
     ],
 )
-def test_what_is_a_list_of_projects(body: str, content_type: str, expected: bool) -> None:
+def test_is_index_recognises_a_list_of_projects(body: str, content_type: str, expected: bool) -> None:
     assert is_index(answer(body, content_type)) is expected
     assert not is_index(answer(body, content_type, status=404))
 
 
-def test_where_an_index_may_be_instead() -> None:
-    found = [simple for _base, simple in near(Address(base="https://x/a/b", upload=""))]
-    assert found[:2] == ["https://x/a/simple/", "https://x/simple/"]
-    assert {"https://x/a/b/+simple/", "https://x/a/b/"} <= set(found)
-    assert "https://x/a/b/simple/" not in found  # it was asked already
+def test_similar_urls_of_a_mistyped_one() -> None:
+    lists = [simple for _base, simple in similar(Address(base="https://x/a/b", upload=""))]
+    assert lists[:2] == ["https://x/a/simple/", "https://x/simple/"]
+    assert {"https://x/a/b/+simple/", "https://x/a/b/"} <= set(lists)
+    assert "https://x/a/b/simple/" not in lists  # it was requested before
 
 
-# the room that is left
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:s3cret@x/simple/", "https://***@x/simple/"),
+        ("https://me:s3@cret@x/simple/", "https://***@x/simple/"),
+        ("index-url = https://ppm_token@x/ https://y/", "index-url = https://***@x/ https://y/"),
+        ("https://x/simple/@me/", "https://x/simple/@me/"),
+    ],
+)
+def test_credentials_in_urls_are_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+    assert "s3" not in without_userinfo(text)
+
+
+# free disk space
+
+
+def space(*, free: int, size: int, free_inodes: int, inodes: int) -> os.statvfs_result:
+    """Return what statvfs reports of such a file system with blocks of one byte."""
+    return os.statvfs_result((1, 1, size, free, free, inodes, free_inodes, free_inodes, 0, 255))
 
 
 @pytest.mark.parametrize(
     ("room", "disk", "inodes"),
     [
-        (Room(free=50 << 30, size=100 << 30, names=10**6, all_names=2 * 10**6), "ok", "ok"),
-        (Room(free=50 << 30, size=1 << 50, names=10**6, all_names=2 * 10**6), "ok", "ok"),
-        (Room(free=5 << 30, size=100 << 30, names=10**4, all_names=10**6), "warn", "warn"),
-        (Room(free=50 << 20, size=100 << 30, names=999, all_names=10**6), "fail", "fail"),
-        (Room(free=50 << 30, size=100 << 30, names=0, all_names=0), "ok", None),
+        (space(free=50 << 30, size=100 << 30, free_inodes=10**6, inodes=2 * 10**6), "ok", "ok"),
+        (space(free=50 << 30, size=1 << 50, free_inodes=10**6, inodes=2 * 10**6), "ok", "ok"),
+        (space(free=5 << 30, size=100 << 30, free_inodes=10**4, inodes=10**6), "warn", "warn"),
+        (space(free=50 << 20, size=100 << 30, free_inodes=999, inodes=10**6), "fail", "fail"),
+        (space(free=50 << 30, size=100 << 30, free_inodes=0, inodes=0), "ok", None),
     ],
 )
-def test_the_room_that_is_left(room: Room, disk: str, inodes: str | None) -> None:
-    found = {each.check: each for each in volume_checks.disk(Volume(root=Path("/srv/ppm")), room)}
-    assert found["disk"].state == disk
-    assert (found["inodes"].state if "inodes" in found else None) == inodes
-    assert {bool(each.mend) for each in found.values() if each.state != "ok"} <= {True}
+def test_free_bytes_and_inodes(room: os.statvfs_result, disk: str, inodes: str | None) -> None:
+    findings = {each.check: each for each in volume_checks.disk(Volume(root=Path("/srv/ppm")), room)}
+    assert findings["disk"].state == disk
+    assert (findings["inodes"].state if "inodes" in findings else None) == inodes
+    assert {bool(each.hint) for each in findings.values() if each.state != "ok"} <= {True}
 
 
-# what depends on what
+# the order of checks
 
 
-def test_what_failed_is_named_by_all_that_needed_it() -> None:
+def test_skipped_checks_name_the_check_that_failed() -> None:
     def finds(check: str, state: str) -> Check:
-        def run(_visit: Visit) -> Iterator[Finding]:
+        def run(_context: Context) -> Iterator[Finding]:
             if state == "raises":
-                raise PpmError("It broke.", hint="Mend it")
+                raise PpmError("It broke.", hint="Repair it")
             yield Finding(check, state, "")  # type: ignore[arg-type]  # one of its states
 
         return Check(name=check, run=run, needs=needs[check])
 
     needs: dict[str, tuple[str, ...]] = {"a": (), "b": ("a",), "c": ("b",), "d": (), "e": ("d", "c"), "f": ("g",)}
     states = {"a": "fail", "b": "ok", "c": "ok", "d": "raises", "e": "ok", "f": "ok"}
-    visit = Visit(
+    context = Context(
         address=Address(base="https://x", upload=""),
         credential=None,
         environ={},
         home=Path(),
         cwd=Path(),
     )
-    found = list(checks.walk(visit, [finds(check, state) for check, state in states.items()]))
-    assert [(each.check, each.state) for each in found] == [
+    findings = list(checks.walk(context, [finds(check, state) for check, state in states.items()]))
+    assert [(each.check, each.state) for each in findings] == [
         *(("a", "fail"), ("b", "skip"), ("c", "skip"), ("d", "fail"), ("e", "skip"), ("f", "ok")),
     ]
-    assert [each.found for each in found[1:3]] == ["not tried, because of: a"] * 2
-    assert found[3] == Finding("d", "fail", "It broke", "Mend it")
-    assert found[4].found == "not tried, because of: d, a"
+    assert [each.message for each in findings[1:3]] == ["not tried, because of: a"] * 2
+    assert findings[3] == Finding("d", "fail", "It broke", "Repair it")
+    assert findings[4].message == "not tried, because of: d, a"
 
 
-def test_every_check_needs_only_what_is_before_it() -> None:
+def test_every_check_needs_only_earlier_checks() -> None:
     before: set[str] = set()
     for check in checks.CHECKS:
         assert set(check.needs) <= before

@@ -1,4 +1,4 @@
-"""Is what is installed what a list says? With markers, extras, and what is needed in turn."""
+"""Comparing a virtual environment with a list: markers, extras, and indirect requirements."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def content(**versions: str | Installed) -> Content:
     return Content(installed=found, environment=HERE)
 
 
-def said(requirements: list[str], there: Content, *, exact: bool = False) -> list[tuple[str, str]]:
-    found = check.compare(requirements, there, lock=None, exact=exact)
+def states(requirements: list[str], installed: Content, *, exact: bool = False) -> list[tuple[str, str]]:
+    found = check.compare(requirements, installed, lock=None, exact=exact)
     return [(item.state, item.name) for item in found]
 
 
@@ -40,7 +40,7 @@ FLASK = Installed(
 
 
 @pytest.mark.parametrize(
-    ("requirements", "there", "expected"),
+    ("requirements", "installed", "expected"),
     [
         (["six"], content(six="1.17"), []),
         (["Six>=1.17,<2"], content(six="1.17"), []),
@@ -67,27 +67,27 @@ FLASK = Installed(
         ),
     ],
 )
-def test_what_is_installed_is_held_against_a_list(
-    requirements: list[str], there: Content, expected: list[tuple[str, str]]
+def test_installed_versions_are_compared_with_the_list(
+    requirements: list[str], installed: Content, expected: list[tuple[str, str]]
 ) -> None:
-    assert said(requirements, there) == expected
+    assert states(requirements, installed) == expected
 
 
-def test_two_that_need_each_other_come_to_an_end() -> None:
-    there = content(
+def test_a_circle_of_requirements_ends() -> None:
+    installed = content(
         a=Installed(name="a", version="1", requires=("b",)), b=Installed(name="b", version="1", requires=("a", "c"))
     )
-    assert said(["a"], there) == [("missing", "c")]
+    assert states(["a"], installed) == [("missing", "c")]
 
 
-def test_what_is_there_besides() -> None:
-    """The tools that make an environment are not in it."""
-    there = content(flask=FLASK, jinja2="3.1", pip="26", left_over="1")
-    assert said(["flask"], there, exact=True) == [("extra", "left-over")]
-    assert check.extras(["flask"], there, lock=None) == ["left-over"]
+def test_exact_lists_extra_packages_but_no_tools() -> None:
+    """pip is a tool that makes environments, so it is not extra."""
+    installed = content(flask=FLASK, jinja2="3.1", pip="26", left_over="1")
+    assert states(["flask"], installed, exact=True) == [("extra", "left-over")]
+    assert check.extras(["flask"], installed, lock=None) == ["left-over"]
 
 
-def test_a_lock_is_its_versions() -> None:
+def test_a_lock_requires_its_versions() -> None:
     text = """
 lock-version = "1.0"
 created-by = "a test"

@@ -1,4 +1,4 @@
-"""Files that people keep requirements in → requirements: what can't be kept is named with its line."""
+"""Reading requirements from files: lines that can't be stored are reported with their numbers."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def texts(found: importers.Imported) -> list[str]:
     return [requirement.text for requirement in found.requirements]
 
 
-def test_a_requirements_file(tmp_path: Path) -> None:
-    """Comments, lines that go on, hashes; options by their line, without their value; other files; constraints."""
+def test_a_requirements_txt_with_every_kind_of_line(tmp_path: Path) -> None:
+    """Comments, continued lines, hashes, options (reported without their values), other files, constraints."""
     write(
         tmp_path,
         requirements__txt="""\
@@ -58,21 +58,21 @@ def test_a_requirements_file(tmp_path: Path) -> None:
     assert texts(found) == [
         *("numpy<3,>=1", "six==1.17.0", 'pandas; python_version < "3.13"', "x @ https://host/x.whl#sha256=abc"),
     ]
-    said = "\n".join(found.notes)
-    assert "secret" not in said
-    assert "requirements.txt:2: --index-url" in said
-    assert "requirements.txt:3: -i" in said
-    assert "hashes were left out" in said
-    assert "unused" in said
+    notes = "\n".join(found.notes)
+    assert "secret" not in notes
+    assert "requirements.txt:2: --index-url" in notes
+    assert "requirements.txt:3: -i" in notes
+    assert "hashes were left out" in notes
+    assert "unused" in notes
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("numpy=>1", "^"),
         ("-e .", "editable"),
-        ("./here", "of this machine"),
-        ("here.whl", "of this machine"),
+        ("./here", "local file"),
+        ("here.whl", "local file"),
         ("https://host/x.whl", "NAME @ URL"),
         ("-r https://host/r.txt", "URL"),
         ("-r nowhere.txt", "can't be read"),
@@ -80,18 +80,18 @@ def test_a_requirements_file(tmp_path: Path) -> None:
         ("x @ https://u:secret@host/x.whl", "credential"),
     ],
 )
-def test_a_line_that_can_not_be_kept(tmp_path: Path, line: str, said: str) -> None:
+def test_a_line_that_can_not_be_stored_is_an_error(tmp_path: Path, line: str, message: str) -> None:
     write(tmp_path, requirements__txt=f"six\n\n{line}\n")
     with pytest.raises(UsageError) as caught:
         importers.read(tmp_path / "requirements.txt")
     whole = caught.value.message + caught.value.hint
-    assert said in whole
+    assert message in whole
     assert "secret" not in whole
     if line[:2] != "-r":
         assert "requirements.txt:3: " in whole
 
 
-def test_a_pyproject(tmp_path: Path) -> None:
+def test_a_pyproject_with_extras_and_groups(tmp_path: Path) -> None:
     write(
         tmp_path,
         pyproject__toml="""\
@@ -122,14 +122,14 @@ def test_a_pyproject(tmp_path: Path) -> None:
     "text",
     ["[project]\nname='x'\ndynamic=['dependencies']\n", "[tool.poetry]\n", "nonsense", "[project]\ndependencies='x'"],
 )
-def test_a_pyproject_without_a_list(tmp_path: Path, text: str) -> None:
+def test_a_pyproject_without_dependencies_is_an_error(tmp_path: Path, text: str) -> None:
     write(tmp_path, pyproject__toml=text)
     with pytest.raises(UsageError, match=r"pyproject\.toml"):
         importers.read(tmp_path / "pyproject.toml")
 
 
-def test_a_conda_environment(tmp_path: Path) -> None:
-    """pip's section as it stands; of conda's, versions in pip's words; what only conda has is named."""
+def test_a_conda_environment_with_every_kind_of_entry(tmp_path: Path) -> None:
+    """The pip section is read as it is, versions of conda are translated, and the rest is reported."""
     write(
         tmp_path,
         environment__yml="""\
@@ -155,28 +155,28 @@ def test_a_conda_environment(tmp_path: Path) -> None:
     ]
     assert found.name == "ml"
     assert found.guessed == {"numpy", "pandas", "scipy", "six"}
-    said = "\n".join(found.notes)
+    notes = "\n".join(found.notes)
     for name in ("python=3.12", "libgcc-ng", "cudatoolkit", "channels", "--extra-index-url"):
-        assert name in said
-    assert "secret" not in said
+        assert name in notes
+    assert "secret" not in notes
 
 
 @pytest.mark.parametrize("text", ["a: [", "[]", "dependencies: {}", "dependencies: [{pip: 3}]", "dependencies: [3]"])
-def test_what_is_no_conda_environment(tmp_path: Path, text: str) -> None:
+def test_an_invalid_conda_environment_is_an_error(tmp_path: Path, text: str) -> None:
     write(tmp_path, environment__yml=text)
     with pytest.raises(UsageError, match=r"environment\.yml"):
         importers.read(tmp_path / "environment.yml")
 
 
-def test_a_lock(tmp_path: Path) -> None:
+def test_a_pylock_is_read_with_its_text(tmp_path: Path) -> None:
     write(tmp_path, pylock__toml=LOCK)
     found = importers.read(tmp_path / "pylock.toml")
     assert texts(found) == ['six==1.17.0; python_version >= "3.11"', "away @ git+https://host/away.git@abc"]
     assert found.lock == LOCK
 
 
-def test_a_lock_has_no_secret() -> None:
-    """Neither where it says what is installed, nor anywhere else."""
+def test_a_lock_with_a_credential_is_an_error() -> None:
+    """In the URL of a package, and in any other URL."""
     for where in ('url = "https://user:secret@', 'index = "https://secret@host/"\nurl = "https://'):
         text = (
             LOCK.replace('[{ url = "https://', "[{ " + where)
@@ -188,7 +188,7 @@ def test_a_lock_has_no_secret() -> None:
         assert "secret" not in caught.value.message
 
 
-def test_what_two_locks_differ_in() -> None:
+def test_the_moves_between_two_locks() -> None:
     before = lock.read(LOCK, where="it")
     after = lock.read(LOCK.replace("1.17.0", "1.18.0").replace('"away"', '"nearer"'), where="it")
     assert [(move.name, move.before, move.after) for move in lock.moves(before, after)] == [
@@ -198,20 +198,20 @@ def test_what_two_locks_differ_in() -> None:
     ]
 
 
-def test_a_lock_that_pins_the_same_is_the_same() -> None:
-    """An index may say more of a file at one time than at another."""
+def test_locks_with_the_same_pins_are_the_same() -> None:
+    """An index may report more about a file at one time than at another."""
     assert lock.is_same(LOCK, LOCK.replace("hashes =", "size = 3, hashes ="))
     assert not lock.is_same(LOCK, LOCK.replace("a" * 64, "b" * 64))
     assert not lock.is_same(LOCK, lock.with_origin(LOCK, python="3.12", platform=""))
 
 
-def test_a_lock_says_what_it_was_asked_for() -> None:
-    said = lock.read(lock.with_origin(LOCK, python="3.12", platform="linux"), where="it")
-    assert (said.python, said.platform) == ("3.12", "linux")
+def test_a_lock_has_the_python_and_platform_that_it_was_made_for() -> None:
+    made = lock.read(lock.with_origin(LOCK, python="3.12", platform="linux"), where="it")
+    assert (made.python, made.platform) == ("3.12", "linux")
 
 
 @pytest.mark.parametrize("name", ["setup.py", "requirements", "x.toml"])
-def test_a_file_of_another_kind(tmp_path: Path, name: str) -> None:
+def test_an_unknown_kind_of_file_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
     with pytest.raises(UsageError, match="not known"):
         importers.read(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Requirements as people type them, and lists that two change at once: nothing is lost, what is wrong is shown."""
+"""Requirements that users type, and merges of two changes of one list: no change is lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def texts(*words: str) -> list[str]:
         (["x @ git+ssh://git@host/x.git@v1"], ["x @ git+ssh://git@host/x.git@v1"]),
     ],
 )
-def test_requirements_as_they_are_typed(words: list[str], expected: list[str]) -> None:
+def test_typed_requirements_are_normalised(words: list[str], expected: list[str]) -> None:
     assert texts(*words) == expected
 
 
@@ -44,8 +44,8 @@ def test_requirements_as_they_are_typed(words: list[str], expected: list[str]) -
         ("flask passlib $x", ""),
     ],
 )
-def test_what_is_wrong_is_pointed_at(typed: str, at: str) -> None:
-    """The line below the requirement has its mark below the character."""
+def test_an_error_has_a_mark_below_the_wrong_character(typed: str, at: str) -> None:
+    """The mark is in the line below the requirement."""
     with pytest.raises(UsageError) as caught:
         parse_words([typed])
     *_first, shown, mark = caught.value.message.split("\n")
@@ -60,14 +60,14 @@ def test_what_is_wrong_is_pointed_at(typed: str, at: str) -> None:
         *("x @ git+ssh://git:secret@host/x", "x @ https://[/x"),
     ],
 )
-def test_what_is_no_requirement_to_share(typed: str) -> None:
+def test_requirements_that_can_not_be_shared_are_errors(typed: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(typed, where="file:3")
     assert caught.value.message.startswith("file:3: ")
     assert "secret" not in caught.value.message + caught.value.hint
 
 
-def test_one_package_twice_is_one() -> None:
+def test_the_later_of_two_requirements_of_a_package_counts() -> None:
     found = parse_words(["Flask", "flask>=3", "numpy<2; python_version<'3.12'", "numpy>=2; python_version>='3.12'"])
     assert [(before.text, after.text) for before, after in requirement.doubles(found)] == [("Flask", "flask>=3")]
     assert group(found) == {
@@ -77,9 +77,7 @@ def test_one_package_twice_is_one() -> None:
     assert len(flat(group(found))) == 3
 
 
-# two changes at once
-
-# what a name stands for in the list before, in ours and in theirs: drawn at once, which takes half the time
+# the requirements of a name in the old list, in ours and in theirs: one draw for all takes half the time
 LIST = st.sampled_from([None, ("x",), ("x>=1",), ("x<9",), ("x<3", "x>=4")])
 SIDES = st.dictionaries(st.sampled_from("abcdef"), st.tuples(LIST, LIST, LIST), max_size=6).map(
     lambda drawn: [{name: sides[at] for name, sides in drawn.items() if sides[at]} for at in range(3)]
@@ -88,7 +86,7 @@ SIDES = st.dictionaries(st.sampled_from("abcdef"), st.tuples(LIST, LIST, LIST), 
 
 @given(SIDES)
 def test_no_change_is_lost(sides: list[Groups]) -> None:
-    """Of each name: who changed it alone has it; who both changed it alike have it; all else is a conflict."""
+    """A name that one side changed, or both in the same way, has the change; all others are conflicts."""
     base, ours, theirs = sides
     merged = merge(base, ours, theirs)
     conflicts = {conflict.name for conflict in merged.conflicts}
@@ -124,13 +122,13 @@ def test_the_order_of_two_changes_does_not_matter(sides: list[Groups]) -> None:
     assert one.settled(frozenset(_.name for _ in one.conflicts)) == other.groups
 
 
-def test_a_conflict_is_what_both_changed_otherwise() -> None:
+def test_a_name_that_both_changed_differently_is_a_conflict() -> None:
     merged = merge({"a": ("a",), "b": ("b",)}, {"a": ("a>=1",), "c": ("c",)}, {"a": ("a<1",), "b": ("b",)})
     assert merged.conflicts == (Conflict(name="a", base=("a",), ours=("a>=1",), theirs=("a<1",)),)
     assert merged.groups == {"a": ("a<1",), "c": ("c",)}
 
 
-def test_differences() -> None:
+def test_the_differences_of_two_lists() -> None:
     found = differences({"a": ("a",), "b": ("b",)}, {"b": ("b>=2",), "c": ("c",)})
     assert [(item.name, item.before, item.after) for item in found] == [
         ("a", ("a",), ()),

@@ -1,4 +1,4 @@
-"""Pages are a pure function of a project's folder."""
+"""The pages of projects and of their list, rendered and on a volume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from support.generated import given, st
 
 from ppmctl import files
-from ppmctl.index import pages as pages_module
+from ppmctl.index import pages
 from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.project_folder import Folder, Record, Status, StoredFile
 
@@ -45,12 +45,12 @@ class Links(HTMLParser):
 
 def html(content: Folder) -> Links:
     parser = Links()
-    parser.feed(pages_module.render_project(content)[pages_module.HTML_PAGE].decode())
+    parser.feed(pages.render_project(content)[pages.HTML_PAGE].decode())
     return parser
 
 
 def as_json(content: Folder) -> dict[str, object]:
-    page: dict[str, object] = json.loads(pages_module.render_project(content)[pages_module.JSON_PAGE])
+    page: dict[str, object] = json.loads(pages.render_project(content)[pages.JSON_PAGE])
     return page
 
 
@@ -65,7 +65,7 @@ WHOLE = Folder(
 )
 
 
-def test_json() -> None:
+def test_the_json_of_a_project() -> None:
     assert as_json(WHOLE) == {
         "meta": {"api-version": "1.4"},
         "name": "x",
@@ -102,7 +102,7 @@ def test_json() -> None:
     }
 
 
-def test_html() -> None:
+def test_the_links_and_meta_tags_of_a_project() -> None:
     page = html(WHOLE)
     assert page.metas == {
         "pypi:repository-version": "1.4",
@@ -124,15 +124,15 @@ def test_html() -> None:
     ]
 
 
-def test_a_quarantined_project_lists_nothing() -> None:
+def test_a_quarantined_project_lists_no_files() -> None:
     content = Folder(project="x", files=WHOLE.files, status=Status(state="quarantined"))
     assert as_json(content)["files"] == as_json(content)["versions"] == []
     assert html(content).links == []
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
-def test_no_text_breaks_out_of_its_place(python: str, reason: str, yanked: str) -> None:
-    """Whatever an uploader wrote into its metadata, the page holds the same links with the same values."""
+def test_metadata_can_not_inject_html(python: str, reason: str, yanked: str) -> None:
+    """For any text in the metadata the page has the same links, with the same values."""
     file = stored("x-1.0.tar.gz", "1.0", requires_python=python, yanked=yanked)
     content = Folder(project="x", files=(file,), status=Status(state="archived", reason=reason))
     page = html(content)
@@ -143,23 +143,23 @@ def test_no_text_breaks_out_of_its_place(python: str, reason: str, yanked: str) 
 
 def test_a_long_page_has_a_packed_form_with_the_same_content() -> None:
     files = tuple(stored(f"x-{number}.0.tar.gz", f"{number}.0") for number in range(20))
-    pages = pages_module.render_project(Folder(project="x", files=files))
-    for name in (pages_module.JSON_PAGE, pages_module.HTML_PAGE):
-        assert gzip.decompress(pages[name + ".gz"]) == pages[name]
-    assert pages == pages_module.render_project(Folder(project="x", files=files)), "rendering is pure"
+    rendered = pages.render_project(Folder(project="x", files=files))
+    for name in (pages.JSON_PAGE, pages.HTML_PAGE):
+        assert gzip.decompress(rendered[name + ".gz"]) == rendered[name]
+    assert rendered == pages.render_project(Folder(project="x", files=files)), "rendering is pure"
 
 
-def test_a_short_page_has_none() -> None:
-    assert set(pages_module.render_project(Folder(project="x"))) == {pages_module.JSON_PAGE, pages_module.HTML_PAGE}
+def test_a_short_page_has_no_packed_form() -> None:
+    assert set(pages.render_project(Folder(project="x"))) == {pages.JSON_PAGE, pages.HTML_PAGE}
 
 
 def test_the_list_of_projects() -> None:
-    pages = pages_module.render_root(["b", "a-c"])
-    assert json.loads(pages[pages_module.JSON_PAGE]) == {
+    rendered = pages.render_root(["b", "a-c"])
+    assert json.loads(rendered[pages.JSON_PAGE]) == {
         "meta": {"api-version": "1.4"},
         "projects": [{"name": "a-c"}, {"name": "b"}],
     }
-    assert pages[pages_module.HTML_PAGE].decode() == (
+    assert rendered[pages.HTML_PAGE].decode() == (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n'
         "  <head>\n"
@@ -176,8 +176,8 @@ def test_the_list_of_projects() -> None:
     )
 
 
-def test_the_html_of_a_project() -> None:
-    """Byte for byte: the page is derived, and one that differs is written again at each change."""
+def test_the_html_of_a_project_byte_for_byte() -> None:
+    """A page that differs in one byte is written again at each change."""
     content = Folder(
         project="x",
         files=(
@@ -187,7 +187,7 @@ def test_the_html_of_a_project() -> None:
         status=Status(state="archived", reason="<old>"),
     )
     core = f'data-core-metadata="sha256={"cd" * 32}" data-dist-info-metadata="sha256={"cd" * 32}"'
-    assert pages_module.html_page(content, content.files).decode() == (
+    assert pages.html_page(content, content.files).decode() == (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n'
         "  <head>\n"
@@ -210,11 +210,11 @@ def test_the_html_of_a_project() -> None:
 
 @pytest.mark.parametrize(("length", "is_packed"), [(1023, False), (1024, True)])
 def test_a_page_is_packed_from_a_kilobyte_on(length: int, is_packed: bool) -> None:
-    short = len(pages_module.render_project(Folder(project="x", status=Status(reason="r")))[pages_module.JSON_PAGE])
+    short = len(pages.render_project(Folder(project="x", status=Status(reason="r")))[pages.JSON_PAGE])
     status = Status(reason="r" * (1 + length - short))
-    pages = pages_module.render_project(Folder(project="x", status=status))
-    assert len(pages[pages_module.JSON_PAGE]) == length
-    assert (pages_module.JSON_PAGE + ".gz" in pages) is is_packed
+    rendered = pages.render_project(Folder(project="x", status=status))
+    assert len(rendered[pages.JSON_PAGE]) == length
+    assert (pages.JSON_PAGE + ".gz" in rendered) is is_packed
 
 
 # on a volume
@@ -222,111 +222,111 @@ def test_a_page_is_packed_from_a_kilobyte_on(length: int, is_packed: bool) -> No
 
 def test_pages_are_written_where_they_differ(volume: Volume) -> None:
     content = Folder(project="x", files=tuple(stored(f"x-{number}.tar.gz", f"{number}") for number in range(9)))
-    assert pages_module.write_project(volume, content)
-    assert not pages_module.write_project(volume, content)
-    pages = volume.pages("x")
-    assert sorted(path.name for path in pages.iterdir()) == [
+    assert pages.write_project(volume, content)
+    assert not pages.write_project(volume, content)
+    folder = volume.pages("x")
+    assert sorted(path.name for path in folder.iterdir()) == [
         *("index.html", "index.html.gz", "index.json", "index.json.gz"),
     ]
-    rendered = pages_module.render_project(content)
-    assert pages_module.differences(pages, rendered) == []
-    (pages / "index.html").write_text("another")
-    (pages / "index.json").write_bytes(rendered["index.json"].replace(b"1.4", b"1.3"))
-    (pages / "index.json.gz").unlink()
-    assert pages_module.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz"]
-    assert pages_module.write_project(volume, content)
-    assert pages_module.differences(pages, rendered) == []
-    # what is short again has no packed form any more
-    assert pages_module.write_project(volume, Folder(project="x"))
-    assert sorted(path.name for path in pages.iterdir()) == ["index.html", "index.json"]
-    assert pages_module.differences(pages, rendered) == ["index.json", "index.html", "index.json.gz", "index.html.gz"]
+    rendered = pages.render_project(content)
+    assert pages.differences(folder, rendered) == []
+    (folder / "index.html").write_text("another")
+    (folder / "index.json").write_bytes(rendered["index.json"].replace(b"1.4", b"1.3"))
+    (folder / "index.json.gz").unlink()
+    assert pages.differences(folder, rendered) == ["index.json", "index.html", "index.json.gz"]
+    assert pages.write_project(volume, content)
+    assert pages.differences(folder, rendered) == []
+    # a page that is short again loses its packed form
+    assert pages.write_project(volume, Folder(project="x"))
+    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "index.json"]
+    assert pages.differences(folder, rendered) == ["index.json", "index.html", "index.json.gz", "index.html.gz"]
 
 
-def test_a_page_of_the_future_still_moves_on(volume: Volume) -> None:
-    """nginx makes its ETag of the second: whatever the clock says, a page that changes has a later one."""
-    pages_module.write_project(volume, Folder(project="x"))
-    path = volume.pages("x") / pages_module.JSON_PAGE
+def test_a_page_with_an_mtime_in_the_future_gets_a_later_one(volume: Volume) -> None:
+    """nginx makes the ETag of the mtime in seconds: regardless of the clock a changed page has a later one."""
+    pages.write_project(volume, Folder(project="x"))
+    path = volume.pages("x") / pages.JSON_PAGE
     os.utime(path, (4_000_000_000, 4_000_000_000))
-    pages_module.write_project(volume, Folder(project="x", status=Status(state="archived")))
+    pages.write_project(volume, Folder(project="x", status=Status(state="archived")))
     assert path.stat().st_mtime == 4_000_000_001
-    other = volume.pages("x") / pages_module.HTML_PAGE
+    other = volume.pages("x") / pages.HTML_PAGE
     assert other.stat().st_mtime == 4_000_000_001
 
 
 def test_a_project_without_a_folder_has_no_pages(volume: Volume) -> None:
-    pages_module.write_project(volume, Folder(project="x"))
-    pages_module.refresh(volume, "x")
+    pages.write_project(volume, Folder(project="x"))
+    pages.refresh(volume, "x")
     assert not volume.pages("x").exists()
     volume.project("x").mkdir()
-    pages_module.refresh(volume, "x")
-    assert json.loads((volume.pages("x") / pages_module.JSON_PAGE).read_bytes())["files"] == []
+    pages.refresh(volume, "x")
+    assert json.loads((volume.pages("x") / pages.JSON_PAGE).read_bytes())["files"] == []
 
 
 def test_projects_are_the_folders_that_are_not_hidden(volume: Volume) -> None:
     (volume.packages / "x").mkdir()
     (volume.packages / ".hidden").mkdir()
     (volume.packages / "file").touch()
-    assert pages_module.projects(volume) == ["x"]
+    assert pages.projects(volume) == ["x"]
 
 
-def test_marks_are_kept_in_a_folder_that_anybody_may_delete(volume: Volume) -> None:
+def test_marks_work_although_their_folder_may_be_deleted(volume: Volume) -> None:
     shutil.rmtree(volume.pending)
-    assert pages_module.marked(volume) == []
-    assert not pages_module.root_is_marked(volume)
-    pages_module.unmark(volume, "x")
+    assert pages.marked(volume) == []
+    assert not pages.root_is_marked(volume)
+    pages.unmark(volume, "x")
     for name in ("x", "a", "x"):
-        pages_module.mark(volume, name)
-    assert pages_module.marked(volume) == ["a", "x"]
-    assert not pages_module.root_is_marked(volume)
-    pages_module.mark(volume, ROOT_MARK)
-    assert pages_module.root_is_marked(volume)
-    pages_module.unmark(volume, "x")
-    assert pages_module.marked(volume) == [ROOT_MARK, "a"]
+        pages.mark(volume, name)
+    assert pages.marked(volume) == ["a", "x"]
+    assert not pages.root_is_marked(volume)
+    pages.mark(volume, ROOT_MARK)
+    assert pages.root_is_marked(volume)
+    pages.unmark(volume, "x")
+    assert pages.marked(volume) == [ROOT_MARK, "a"]
     shutil.rmtree(volume.root / "index")
-    pages_module.mark(volume, "x")
-    assert pages_module.marked(volume) == ["x"]
+    pages.mark(volume, "x")
+    assert pages.marked(volume) == ["x"]
 
 
-def test_a_project_that_comes_while_the_list_is_written_marks_it_again(
+def test_a_project_added_while_the_list_is_written_marks_it_again(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mark goes before the projects are read; another mark says until the end that a writer is at it."""
-    pages_module.mark(volume, ROOT_MARK)
+    """The mark is removed before the projects are read; another mark shows until the end that a process writes."""
+    pages.mark(volume, ROOT_MARK)
     (volume.packages / "x").mkdir()
-    listed = pages_module.projects
+    listed = pages.projects
 
     def read(of: Volume) -> list[str]:
-        found = listed(of)
-        marked.append(pages_module.marked(volume))
-        pages_module.mark(volume, ROOT_MARK)
-        return found
+        names = listed(of)
+        marked.append(pages.marked(volume))
+        pages.mark(volume, ROOT_MARK)
+        return names
 
     marked: list[list[str]] = []
-    monkeypatch.setattr(pages_module, "projects", read)
-    pages_module.write_root(volume)
+    monkeypatch.setattr(pages, "projects", read)
+    pages.write_root(volume)
     assert marked == [[".root-writing"]]
-    assert pages_module.marked(volume) == [ROOT_MARK]
-    assert b'"projects":[{"name":"x"}]' in (volume.simple / pages_module.JSON_PAGE).read_bytes()
+    assert pages.marked(volume) == [ROOT_MARK]
+    assert b'"projects":[{"name":"x"}]' in (volume.simple / pages.JSON_PAGE).read_bytes()
 
 
-def test_a_writer_of_the_list_that_died_leaves_nothing(volume: Volume) -> None:
-    left = files.temporary_name(volume.simple / pages_module.JSON_PAGE)
+def test_temporary_files_of_a_dead_writer_of_the_list_are_removed(volume: Volume) -> None:
+    left = files.temporary_name(volume.simple / pages.JSON_PAGE)
     left.touch()
-    pages_module.write_root(volume)
-    assert left.exists(), "another one may be writing"
-    pages_module.mark(volume, ".root-writing")
-    pages_module.write_root(volume)
+    pages.write_root(volume)
+    assert left.exists(), "another process may be writing"
+    pages.mark(volume, ".root-writing")
+    pages.write_root(volume)
     assert not left.exists()
-    assert pages_module.marked(volume) == []
+    assert pages.marked(volume) == []
 
 
 @pytest.mark.parametrize("raised", [FileNotFoundError, FileExistsError])
-def test_what_somebody_deletes_meanwhile_is_written_again(
+def test_pages_that_are_deleted_meanwhile_are_written_again(
     volume: Volume, monkeypatch: pytest.MonkeyPatch, raised: type[OSError]
 ) -> None:
-    """For ten seconds, as long as somebody deletes index/ over and over; any other failure is one at once."""
+    """It retries for ten seconds while index/ is deleted again and again; other errors are raised at once."""
     clock = iter(range(100))
-    monkeypatch.setattr(pages_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(pages.time, "monotonic", lambda: next(clock))
     replacement, failures = files.replacement, [raised] * 10
 
     def fail(*arguments: object, **options: object) -> object:
@@ -335,26 +335,26 @@ def test_what_somebody_deletes_meanwhile_is_written_again(
         return replacement(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(files, "replacement", fail)
-    assert pages_module.write_project(volume, Folder(project="x"))
+    assert pages.write_project(volume, Folder(project="x"))
     clock = iter(range(100))
     failures[:] = [raised] * 11
     with pytest.raises(raised):
-        pages_module.write_project(volume, Folder(project="y"))
+        pages.write_project(volume, Folder(project="y"))
     assert failures == []
     failures[:] = [PermissionError]
     with pytest.raises(PermissionError):
-        pages_module.write_root(volume)
+        pages.write_root(volume)
 
 
-def test_the_list_is_written_by_one_at_a_time(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two writers at once the one that read last writes last."""
+def test_only_one_process_writes_the_list_at_a_time(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two concurrent writers the one that reads last writes last."""
     held: list[bool] = []
-    listed: Callable[[Volume], list[str]] = pages_module.projects
+    listed: Callable[[Volume], list[str]] = pages.projects
 
     def read(of: Volume) -> list[str]:
         held.append(files.try_lock(of.root_lock) is None)
         return listed(of)
 
-    monkeypatch.setattr(pages_module, "projects", read)
-    pages_module.write_root(volume)
+    monkeypatch.setattr(pages, "projects", read)
+    pages.write_root(volume)
     assert held == [True]

@@ -1,4 +1,4 @@
-"""What changes a volume, on a real one in a temporary folder."""
+"""Changes of an index, on a real volume in a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ppmctl import files
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import pages, project_folder, transaction
-from ppmctl.index.recovery import mend
-from ppmctl.index.store import NotHere, Store
+from ppmctl.index.recovery import repair
+from ppmctl.index.store import NotHere, Store, sha256_of
 
 
 def put(store: Store, made: tuple[str, bytes], **options: object) -> project_folder.Record:
@@ -38,7 +38,7 @@ def listed(store: Store, project: str) -> list[str]:
     return [file["filename"] for file in page(store, project)["files"]]  # type: ignore[attr-defined]
 
 
-def test_a_put_leaves_the_file_its_record_its_metadata_and_pages(store: Store) -> None:
+def test_a_put_writes_the_file_its_record_its_metadata_and_pages(store: Store) -> None:
     made = wheels.wheel("my.pkg", "1.0", requires_python=">=3.9")
     record = put(store, made)
     where = store.volume.project("my-pkg")
@@ -70,13 +70,13 @@ def test_an_sdist_has_no_metadata_file(store: Store) -> None:
     assert "core-metadata" not in page(store, "thing")["files"][0]  # type: ignore[index]
 
 
-def test_nothing_of_a_put_stays_in_incoming(store: Store) -> None:
+def test_a_put_leaves_nothing_in_incoming(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     left = [path for path in store.volume.incoming.rglob("*") if path.is_file() and path.name != ".lock"]
     assert left == []
 
 
-def test_a_name_is_given_once(store: Store) -> None:
+def test_a_file_name_is_published_once(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     with pytest.raises(Refused, match="with the same content") as same:
         put(store, wheels.wheel("x", "1.0"))
@@ -87,8 +87,8 @@ def test_a_name_is_given_once(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a FIFO", "a link to nowhere"])
-def test_a_name_that_something_else_has_on_the_disk_is_refused_and_nothing_is_left(store: Store, kind: str) -> None:
-    """Somebody made it by hand; no record may lie beside it, and no mark stay that start-up can't take back."""
+def test_a_name_of_something_that_is_not_a_file_is_refused_and_nothing_is_left(store: Store, kind: str) -> None:
+    """It was created by hand; no record may be written for it, and no mark may stay that start-up can't remove."""
     put(store, wheels.wheel("x", "1.0"))
     store.write_root()
     made = wheels.wheel("x", "2.0")
@@ -96,7 +96,9 @@ def test_a_name_that_something_else_has_on_the_disk_is_refused_and_nothing_is_le
     {"a folder": path.mkdir, "a FIFO": lambda: os.mkfifo(path), "a link to nowhere": lambda: path.symlink_to("no")}[
         kind
     ]()
-    with pytest.raises(Refused, match=f"packages/x/{made[0]} is on the volume and no file") as refusal:
+    with pytest.raises(
+        Refused, match=f"packages/x/{made[0]} exists but is not a regular file; ask an administrator"
+    ) as refusal:
         put(store, made, attestations="[]")
     assert refusal.value.status == 409
     assert sorted(entry.name for entry in store.volume.project("x").iterdir()) == [
@@ -120,8 +122,8 @@ def test_a_refused_put_changes_no_record(store: Store) -> None:
     assert {path.name: path.read_bytes() for path in store.volume.project("x").iterdir()} == before
 
 
-def test_of_many_threads_one_wins(store: Store) -> None:
-    """Fails if existence is checked before the write and not at it (pypiserver: four of four got 200)."""
+def test_of_many_concurrent_puts_one_wins(store: Store) -> None:
+    """This fails if existence is checked before the write and not by it (pypiserver: four of four got 200)."""
     outcomes: list[object] = []
     start = threading.Barrier(12)
 
@@ -143,7 +145,7 @@ def test_of_many_threads_one_wins(store: Store) -> None:
     assert store.read("x").files[0].record == winners[0]
 
 
-def test_a_conflict_shows_the_page_that_a_dead_uploader_did_not_write(store: Store) -> None:
+def test_a_conflict_writes_the_page_that_a_dead_upload_did_not_write(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"), show=False)
     assert not store.volume.pages("x").exists()
     with pytest.raises(Refused):
@@ -187,7 +189,7 @@ def test_removal_leaves_a_tombstone(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", ["archived", "quarantined"])
-def test_a_closed_project_takes_nothing(store: Store, state: str) -> None:
+def test_a_closed_project_takes_no_uploads(store: Store, state: str) -> None:
     put(store, wheels.wheel("x", "1.0"))
     store.set_status("x", state, "see y")
     with pytest.raises(Refused, match=f"{state} and takes no uploads: see y") as refusal:
@@ -199,7 +201,7 @@ def test_a_closed_project_takes_nothing(store: Store, state: str) -> None:
     put(store, wheels.wheel("x", "2.0"))
 
 
-def test_what_is_not_here_is_named(store: Store) -> None:
+def test_missing_projects_releases_and_files_are_reported(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     for change in (
         lambda: store.yank("nope", "1.0"),
@@ -212,8 +214,8 @@ def test_what_is_not_here_is_named(store: Store) -> None:
         store.set_status("x", "lost")
 
 
-def test_a_page_that_changes_gets_a_later_second(store: Store) -> None:
-    """nginx's ETag is the second and the size: two equally long changes at once must differ."""
+def test_a_changed_page_gets_a_later_mtime(store: Store) -> None:
+    """nginx makes the ETag of mtime and size: two changes of equal length in one second must differ."""
     put(store, wheels.wheel("x", "1.0"))
     seen = set()
     for version in ("2.0", "3.0", "4.0"):
@@ -229,61 +231,61 @@ def test_a_page_that_changes_gets_a_later_second(store: Store) -> None:
     assert len(seen) == 6
 
 
-def test_a_page_that_stays_the_same_is_not_written(store: Store) -> None:
+def test_an_unchanged_page_is_not_written(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     page = store.volume.pages("x") / pages.JSON_PAGE
     before = page.stat()
     store.refresh("x")
     after = page.stat()
-    assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns), "reading it counts for nothing"
+    assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns), "apart from reading"
 
 
-def test_mend_brings_pages_after_a_crash(store: Store) -> None:
-    """The uploader died after the commit: start-up shows the file, and touches no other project."""
+def test_repair_writes_pages_after_a_crash(store: Store) -> None:
+    """The upload died after the commit: start-up lists the file, and touches no other project."""
     put(store, wheels.wheel("other", "1.0"))
     before = (store.volume.pages("other") / pages.JSON_PAGE).stat()
     put(store, wheels.wheel("x", "1.0"), show=False)
     assert "x" in pages.marked(store.volume)
-    assert mend(store).projects == ("x",)
+    assert repair(store).projects == ("x",)
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
     assert (store.volume.pages("other") / pages.JSON_PAGE).stat() == before
     store.write_root()
     assert pages.marked(store.volume) == []
 
 
-def test_mend_sweeps_what_never_became_a_file(store: Store) -> None:
-    """The uploader died before the commit: its side files and a folder that was made for it go."""
+def test_repair_removes_side_files_without_a_file(store: Store) -> None:
+    """The upload died before the commit: its side files are removed, and the folder that it created."""
     where = store.volume.project("x")
     where.mkdir()
     (where / "x-1.0.tar.gz.upload").write_text("{}")
     pages.mark(store.volume, "x")
-    mend(store)
+    repair(store)
     assert not where.exists()
     assert not store.volume.pages("x").exists()
 
 
-def test_mend_ends_a_removal(store: Store) -> None:
+def test_repair_finishes_a_removal(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     store.volume.side_file("x", "x-1.0-py3-none-any.whl", ".removed").write_text("removed\n")
     pages.mark(store.volume, "x")
-    mend(store)
+    repair(store)
     assert [path.name for path in store.volume.project("x").iterdir()] == ["x-1.0-py3-none-any.whl.removed"]
     assert listed(store, "x") == []
 
 
-def test_mend_sweeps_folders_of_the_dead_alone(store: Store) -> None:
+def test_repair_removes_only_folders_of_dead_processes(store: Store) -> None:
     mine = store.area.new_file()
     dead = store.volume.incoming / "1-dead"
     dead.mkdir()
     (dead / ".lock").touch()
     (dead / "half").write_bytes(b"half a file")
-    assert mend(Store(store.volume)).swept == 1
+    assert repair(Store(store.volume)).swept == 1
     assert not dead.exists()
     assert mine.path.exists()
     mine.discard()
 
 
-def test_the_volume_may_lose_its_index_folder(store: Store) -> None:
+def test_the_index_folder_may_be_deleted(store: Store) -> None:
     import shutil
 
     put(store, wheels.wheel("x", "1.0"))
@@ -296,7 +298,7 @@ def test_the_volume_may_lose_its_index_folder(store: Store) -> None:
     assert [project["name"] for project in root["projects"]] == ["x", "y"]
 
 
-def test_a_damaged_status_is_mended_by_setting_one(store: Store) -> None:
+def test_a_damaged_status_is_repaired_by_setting_one(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     store.volume.status("x").write_text("garbage")
     with pytest.raises(project_folder.BrokenRecord) as broken:
@@ -335,11 +337,11 @@ def recorded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
     monkeypatch.undo()
 
 
-def test_a_put_is_durable_before_it_is_seen_and_seen_before_it_returns(
+def test_a_put_is_durable_before_it_is_visible_and_visible_before_it_returns(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docs/decisions.md, "Power cuts": content, side files and names are synced; pages are derived, and are not."""
-    put(store, wheels.sdist("other", "1.0"))  # the process's folder in incoming/ is there
+    """docs/decisions.md, "Power cuts": content, side files and names are synced; derived pages are not."""
+    put(store, wheels.sdist("other", "1.0"))  # creates the process's folder in incoming/
     made = wheels.wheel("x", "1.0")
     page = ["rename index/simple/x/index.json", "rename index/simple/x/index.html"]
     files_of = [f"rename packages/x/{made[0]}{suffix}" for suffix in (".metadata", ".upload", ".attestations")]
@@ -382,8 +384,8 @@ def test_a_yank_and_a_status_are_durable(store: Store, monkeypatch: pytest.Monke
         assert done[-1] in ("rename index/simple/x/index.html", "sync packages/x"), path
 
 
-def test_a_removed_file_leaves_its_page_before_it_goes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the page finds its files; and what a crash leaves in between is removed at the next start."""
+def test_a_removal_updates_the_page_before_it_deletes_the_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader of the page finds all its files; what a crash leaves in between is removed at the next start."""
     made = wheels.wheel("x", "1.0")
     put(store, made)
     refresh, seen = pages.refresh, []
@@ -409,10 +411,10 @@ def fails(*_arguments: object, **_options: object) -> None:
 
 @pytest.mark.parametrize("at", ["a side file", "the link", "the pages"])
 @pytest.mark.parametrize("is_new", [True, False], ids=["new project", "known project"])
-def test_a_put_that_the_disk_has_no_room_for_leaves_nothing(
+def test_a_put_on_a_full_disk_leaves_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch, at: str, is_new: bool
 ) -> None:
-    """docs/decisions.md, "A full disk is taken back": no page has shown the file, and the next try works."""
+    """docs/decisions.md, "A full disk is taken back": no page has listed the file, and the next try works."""
     if not is_new:
         put(store, wheels.wheel("x", "0.1"))
     store.write_root()
@@ -435,15 +437,18 @@ def test_a_put_that_the_disk_has_no_room_for_leaves_nothing(
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    """The files of the volume but for locks and marks, and its folders of projects."""
+    """Return the files of the volume without locks and marks, and the folders of projects."""
     root = store.volume.root
-    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    kept = {path: found[path] for path in found if not path.startswith(("locks/", "index/pending/"))}
-    kept = {path: content for path, content in kept.items() if not path.endswith(".lock")}
-    return kept | {f"{folder.relative_to(root)}/": b"" for folder in store.volume.packages.iterdir()}
+    paths = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+    own = {path for path in paths if not path.startswith(("locks/", "index/pending/")) and not path.endswith(".lock")}
+    return {path: paths[path].read_bytes() for path in own} | {
+        f"{folder.relative_to(root)}/": b"" for folder in store.volume.packages.iterdir()
+    }
 
 
-def test_a_disk_that_fills_up_between_pages_changes_neither(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_between_two_pages_changes_neither(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(store, wheels.wheel("x", "1.0"))
     before = contents(store)
     original, made = files.replacement, []
@@ -466,12 +471,12 @@ def test_a_disk_that_fills_up_between_pages_changes_neither(store: Store, monkey
 # leftovers
 
 
-def test_side_files_of_an_upload_that_died_are_not_those_of_the_next(store: Store) -> None:
-    """Its mark may be gone with index/: what lay beside the name before is replaced or removed."""
+def test_side_files_of_a_dead_upload_are_replaced_by_the_next(store: Store) -> None:
+    """Its mark may be deleted with index/: its side files are replaced or removed."""
     made = wheels.wheel("x", "1.0")
     put(store, wheels.wheel("x", "0.1"))
     for suffix in (".attestations", ".metadata", ".upload"):
-        store.volume.side_file("x", made[0], suffix).write_text("of a dead one")
+        store.volume.side_file("x", made[0], suffix).write_text("of a dead upload")
     record = put(store, made)
     assert not store.volume.side_file("x", made[0], ".attestations").exists()
     assert project_folder.read_record(store.volume, "x", made[0]) == record
@@ -487,8 +492,8 @@ def test_side_files_of_an_upload_that_died_are_not_those_of_the_next(store: Stor
         (["x-2.0.tar.gz.removed", "x-2.0.tar.gz", "x-2.0.tar.gz.upload"], ["x-2.0.tar.gz.removed"]),
     ],
 )
-def test_every_change_puts_right_what_a_dead_process_left(store: Store, left: list[str], stays: list[str]) -> None:
-    """A change takes the mark back, and nobody would look again: docs/volume.md."""
+def test_every_change_repairs_what_a_dead_process_left(store: Store, left: list[str], stays: list[str]) -> None:
+    """A change removes the mark, so no later start-up would repair the project: docs/volume.md."""
     put(store, wheels.sdist("x", "1.0"))
     store.volume.pages("x").joinpath(".index.json.0123456789ab.tmp").touch()
     for name in left:
@@ -497,15 +502,15 @@ def test_every_change_puts_right_what_a_dead_process_left(store: Store, left: li
     store.write_root()
     store.root_is_old.clear()
     store.unyank("x", "1.0")
-    there = sorted(path.name for path in store.volume.project("x").iterdir())
-    assert there == sorted(["x-1.0.tar.gz", "x-1.0.tar.gz.upload", *stays])
+    names = sorted(path.name for path in store.volume.project("x").iterdir())
+    assert names == sorted(["x-1.0.tar.gz", "x-1.0.tar.gz.upload", *stays])
     assert sorted(path.name for path in store.volume.pages("x").iterdir()) == ["index.html", "index.json"]
     assert pages.marked(store.volume) == [".root"]
     assert store.root_is_old.is_set()
 
 
 @pytest.mark.parametrize("change", ["refresh", "status", "yank", "put", "remove"])
-def test_whatever_changes_a_project_settles_it_first(store: Store, change: str) -> None:
+def test_every_kind_of_change_repairs_the_project_first(store: Store, change: str) -> None:
     put(store, wheels.sdist("x", "1.0"))
     (store.volume.project("x") / "x-2.0.tar.gz.upload").write_text("{}")
     pages.mark(store.volume, "x")
@@ -522,7 +527,7 @@ def test_whatever_changes_a_project_settles_it_first(store: Store, change: str) 
 
 
 def test_a_change_that_fails_leaves_no_mark_and_no_old_page(store: Store) -> None:
-    """NotHere is raised in the middle of a change: the pages are then as the folder is."""
+    """NotHere is raised in the middle of a change: the pages then match the folder."""
     put(store, wheels.wheel("x", "1.0"))
     (store.volume.pages("x") / pages.JSON_PAGE).unlink()
     with pytest.raises(NotHere):
@@ -531,10 +536,10 @@ def test_a_change_that_fails_leaves_no_mark_and_no_old_page(store: Store) -> Non
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
 
 
-# what is told
+# answers
 
 
-def test_a_put_may_have_its_time_and_a_long_summary_is_cut(store: Store) -> None:
+def test_a_put_can_set_the_upload_time_and_cuts_a_long_summary(store: Store) -> None:
     record = put(
         store,
         wheels.wheel("x", "1.0", summary="s" * 600),
@@ -546,7 +551,7 @@ def test_a_put_may_have_its_time_and_a_long_summary_is_cut(store: Store) -> None
     assert store.volume.side_file("x", "x-1.0-py3-none-any.whl", ".attestations").read_text() == '["attested"]'
 
 
-def test_a_project_that_is_known_leaves_the_list_as_it_is(store: Store) -> None:
+def test_a_put_into_a_known_project_does_not_change_the_list(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     assert store.root_is_old.is_set()
     store.write_root()
@@ -560,7 +565,7 @@ def test_a_project_that_is_known_leaves_the_list_as_it_is(store: Store) -> None:
     assert store.projects() == ["x", "y"]
 
 
-def test_what_holds_a_file_is_its_name_and_content(store: Store) -> None:
+def test_holds_compares_the_name_and_the_content(store: Store) -> None:
     made = wheels.wheel("x", "1.0")
     record = put(store, made)
     name = distribution.parse_filename(made[0])
@@ -583,8 +588,8 @@ def test_what_holds_a_file_is_its_name_and_content(store: Store) -> None:
         ("quarantined", "active", False),
     ],
 )
-def test_a_status_may_be_limited_to_some(store: Store, was: str, state: str, may: bool) -> None:
-    """An owner takes an environment out of use and back, and not out of the hands of an admin."""
+def test_a_status_change_may_be_limited_to_some_statuses(store: Store, was: str, state: str, may: bool) -> None:
+    """The owner of an environment may archive and unarchive it, but not change the status that an admin set."""
     put(store, wheels.wheel("x", "1.0"))
     store.set_status("x", was, "because\n of  it")
     before = store.volume.status("x").read_bytes()
@@ -593,14 +598,14 @@ def test_a_status_may_be_limited_to_some(store: Store, was: str, state: str, may
         assert store.set_status("x", state, among=("active", "archived")) == project_folder.Status(state=state)
         assert store.read("x").status == project_folder.Status(state=state)
     else:
-        with pytest.raises(Refused, match="Only an admin takes x out of, or into, the status quarantined") as refused:
+        with pytest.raises(Refused, match="Only an admin may set or unset the status quarantined of x") as refused:
             store.set_status("x", state, among=("active", "archived"))
         assert refused.value.status == 403
         assert store.volume.status("x").read_bytes() == before
     assert "x" not in pages.marked(store.volume)
 
 
-def test_refusals_say_what_to_do(store: Store) -> None:
+def test_messages_and_hints_of_refusals(store: Store) -> None:
     made = wheels.wheel("x", "1.0")
     put(store, made)
     other = "is already in this index with other content; a published file never changes, publish a new version"
@@ -608,17 +613,17 @@ def test_refusals_say_what_to_do(store: Store) -> None:
         (
             lambda: store.read("nope"),
             "There is no project 'nope' in this index.",
-            "The folders of ROOT/packages name the projects.",
+            "List all projects: ppmctl package list --root ROOT",
         ),
         (
             lambda: store.set_status("nope", "active"),
             "There is no project 'nope' in this index.",
-            "The folders of ROOT/packages name the projects.",
+            "List all projects: ppmctl package list --root ROOT",
         ),
         (
             lambda: store.yank("x", "x-9.tar.gz"),
             "x has no release or file 'x-9.tar.gz'.",
-            "See its page in the index for what it has.",
+            "List its files: ppmctl package show x --root ROOT",
         ),
         (
             lambda: store.set_status("x", "lost"),
@@ -649,8 +654,8 @@ def test_refusals_say_what_to_do(store: Store) -> None:
     assert not store.has_project("nope")
 
 
-def test_of_two_that_hold_no_common_lock_one_wins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system without flock: whoever comes second is told so, and the first one's record stays."""
+def test_without_a_working_lock_the_first_of_two_puts_wins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system without flock the second put is refused, and the record of the first one stays."""
     made = wheels.wheel("x", "1.0")
     first = put(store, made)
     monkeypatch.setattr(store, "_refuse_put", lambda *_arguments: None)
@@ -662,11 +667,9 @@ def test_of_two_that_hold_no_common_lock_one_wins(store: Store, monkeypatch: pyt
     assert first.sha256 == store.read("x").files[0].record.sha256
 
 
-def test_metadata_that_a_page_has_the_hash_of(store: Store, tmp_path: Path) -> None:
+def test_the_page_has_the_hash_of_the_metadata_file(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    from ppmctl.index.store import sha256_of
-
     assert sha256_of(tmp_path / "file") == digest
     made = wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0"))
     put(store, made)

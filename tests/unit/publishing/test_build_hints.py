@@ -1,4 +1,4 @@
-"""What build backends say when something is not there, in their own words."""
+"""The output of builds that lack something, as build backends print it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ GCC, GXX, RUST, PYTHON_H = "a C compiler", "a C++ compiler", "a Rust compiler", 
         ),
     ],
 )
-def test_what_is_lacking_is_known(printed: str, what: str) -> None:
-    found = build_hints.find(f"running build_ext\n{printed}\nERROR Backend subprocess exited\n")
-    assert found is not None
-    assert found[0] == what
-    assert found[1]
+def test_a_missing_program_header_or_requirement_is_recognised(printed: str, what: str) -> None:
+    hint = build_hints.find(f"running build_ext\n{printed}\nERROR Backend subprocess exited\n")
+    assert hint is not None
+    assert hint[0] == what
+    assert hint[1]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_lacking_is_known(printed: str, what: str) -> None:
         "ModuleNotFoundError: No module named 'numpy'",
     ],
 )
-def test_what_is_not_lacking_is_not_named(printed: str) -> None:
+def test_other_failures_get_no_hint(printed: str) -> None:
     assert build_hints.find(printed) is None
 
 
@@ -67,10 +67,10 @@ def test_what_is_not_lacking_is_not_named(printed: str) -> None:
     ("variable", "command"),
     [("", "apt install gcc python3-dev"), ("docker build --build-arg EXTRA='{}' .", "EXTRA='gcc python3-dev' .")],
 )
-def test_the_packages_are_added_as_the_environment_says(
+def test_the_hint_has_the_command_of_the_variable(
     variable: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PPMCTL_ADD_PACKAGES", variable)
-    found = build_hints.find("error: command 'gcc' failed: No such file or directory")
-    assert found is not None
-    assert found[1].endswith(command)
+    hint = build_hints.find("error: command 'gcc' failed: No such file or directory")
+    assert hint is not None
+    assert hint[1].endswith(command)

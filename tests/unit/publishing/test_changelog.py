@@ -1,4 +1,4 @@
-"""Changelogs: what is unreleased becomes a version's, in the form that the file has, and nothing else changes."""
+"""The section Unreleased becomes a version's section, in the form of the file, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def released(text: str, *, version: str = "1.2.0", name: str = "CHANGELOG.md", t
     return changelog.released(text.encode(), Version(version), DAY, name=name, tag=tag).decode()
 
 
-KEPT = """# Changelog
+CHANGELOG = """# Changelog
 
 Notable changes.
 
@@ -40,8 +40,8 @@ Notable changes.
 """
 
 
-def test_keep_a_changelog() -> None:
-    assert released(KEPT) == KEPT.replace(
+def test_keep_a_changelog_in_markdown() -> None:
+    assert released(CHANGELOG) == CHANGELOG.replace(
         "## [Unreleased]\n", "## [Unreleased]\n\n## [1.2.0] - 2026-11-21\n"
     ).replace(
         "compare/v1.1.0...HEAD\n",
@@ -49,10 +49,10 @@ def test_keep_a_changelog() -> None:
     )
 
 
-def test_each_line_ends_as_the_file_s_do() -> None:
-    crlf = KEPT.replace("\n", "\r\n")
-    assert released(crlf) == released(KEPT).replace("\n", "\r\n")
-    last = KEPT[: KEPT.index("\n[1.1.0]:")]
+def test_line_endings_are_preserved() -> None:
+    crlf = CHANGELOG.replace("\n", "\r\n")
+    assert released(crlf) == released(CHANGELOG).replace("\n", "\r\n")
+    last = CHANGELOG[: CHANGELOG.index("\n[1.1.0]:")]
     assert released(last).endswith("v1.2.0...HEAD\n[1.2.0]: https://example.test/demo/compare/v1.1.0...v1.2.0")
 
 
@@ -76,27 +76,27 @@ def test_each_line_ends_as_the_file_s_do() -> None:
         ("Unreleased\n==========", "1.1.0\n=====", "1.2.0\n====="),
     ],
 )
-def test_the_heading_is_as_the_one_before(unreleased: str, before: str, expected: str) -> None:
+def test_the_heading_has_the_form_of_the_previous_release(unreleased: str, before: str, expected: str) -> None:
     text = f"{unreleased}\n\n- New.\n\n{before}\n\n- Old.\n"
     assert released(text) == text.replace(unreleased, f"{unreleased}\n\n{expected}", 1)
 
 
-def test_restructuredtext() -> None:
+def test_a_changelog_in_restructuredtext() -> None:
     text = "Changes\n=======\n\nUnreleased\n~~~~~~~~~~\n\n* ``New``\n\n1.1\n~~~\n\n* Old\n"
     assert released(text, name="CHANGES.rst") == text.replace(
         "Unreleased\n~~~~~~~~~~\n", "Unreleased\n~~~~~~~~~~\n\n1.2.0\n~~~~~\n"
     )
 
 
-def test_a_tag_that_is_known_goes_into_the_links() -> None:
-    assert "compare/v1.1.0...demo-1.2.0\n" in released(KEPT, tag="demo-1.2.0")
-    assert "compare/demo-1.2.0...HEAD\n" in released(KEPT, tag="demo-1.2.0")
-    gitlab = KEPT.replace("/compare/v", "/-/compare/").replace("...v", "...")
+def test_links_that_compare_versions_get_the_tag() -> None:
+    assert "compare/v1.1.0...demo-1.2.0\n" in released(CHANGELOG, tag="demo-1.2.0")
+    assert "compare/demo-1.2.0...HEAD\n" in released(CHANGELOG, tag="demo-1.2.0")
+    gitlab = CHANGELOG.replace("/compare/v", "/-/compare/").replace("...v", "...")
     assert "[1.2.0]: https://example.test/demo/-/compare/1.1.0...1.2.0\n" in released(gitlab)
 
 
 @pytest.mark.parametrize("link", ["https://example.test/demo", "https://example.test/demo/commits/main"])
-def test_a_link_that_compares_nothing_stays(link: str) -> None:
+def test_other_links_stay_unchanged(link: str) -> None:
     text = f"## [Unreleased]\n\n- New.\n\n[Unreleased]: {link}\n"
     assert released(text).endswith(f"- New.\n\n[Unreleased]: {link}\n")
 
@@ -112,13 +112,13 @@ def test_a_link_that_compares_nothing_stays(link: str) -> None:
         "\nAdded\n-----\n",
     ],
 )
-def test_nothing_new_is_refused(body: str) -> None:
+def test_an_empty_section_unreleased_is_refused(body: str) -> None:
     heading = "Unreleased\n==========" if "----" in body else "## [Unreleased]"
-    with pytest.raises(PpmError, match=r"CHANGELOG\.md says nothing under Unreleased"):
+    with pytest.raises(PpmError, match=r"The section Unreleased of CHANGELOG\.md is empty"):
         released(f"{heading}\n{body}\n{'## [1.1.0]' if heading[0] == '#' else ''}\n")
 
 
-def test_what_is_in_code_or_a_comment_is_no_heading() -> None:
+def test_headings_in_code_and_comments_are_ignored() -> None:
     text = (
         "# Changelog\n\n<!--\n## [Unreleased]\n-->\n\n```md\n## [Unreleased]\n```\n\n## [Unreleased]\n\n- `## New`\n"
     )
@@ -127,15 +127,15 @@ def test_what_is_in_code_or_a_comment_is_no_heading() -> None:
     assert released(fenced) == fenced.replace("ed]\n", "ed]\n\n## 1.2.0\n", 1)
 
 
-def test_a_section_that_is_there_already() -> None:
+def test_a_version_that_has_a_section_already() -> None:
     written = "## [Unreleased]\n\n## [1.2.0] - 2026-11-20\n\n- New.\n"
     assert released(written) == written
     assert released(written.partition("\n\n")[2], version="1.2") == written.partition("\n\n")[2]
-    with pytest.raises(PpmError, match=r"a section for 1\.2\.0 already, and another"):
+    with pytest.raises(PpmError, match=r"a section for 1\.2\.0 already, and unreleased"):
         released(written.replace("ed]\n", "ed]\n\n- More.\n"))
 
 
-def test_a_file_that_has_no_section_or_no_text_is_refused() -> None:
+def test_a_file_without_section_unreleased_or_not_utf_8_is_refused() -> None:
     with pytest.raises(PpmError, match="no section Unreleased") as refused:
         released("# Changelog\n\n## 1.1.0\n")
     assert "## [Unreleased]" in refused.value.hint
@@ -143,7 +143,7 @@ def test_a_file_that_has_no_section_or_no_text_is_refused() -> None:
         changelog.released(b"\xff", Version("1"), DAY, name="CHANGELOG.md")
 
 
-def test_the_file_is_found_by_its_name(tmp_path: Path) -> None:
+def test_the_changelog_is_found_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(PpmError, match="has no changelog"):
         changelog.find(tmp_path)
     (tmp_path / "changelog").mkdir()
@@ -156,14 +156,14 @@ def test_the_file_is_found_by_its_name(tmp_path: Path) -> None:
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=60),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
 )
-def test_all_else_stays(before: str, after: str) -> None:
-    """The new heading goes in at one place, whatever stands around it; without links nothing else differs."""
+def test_any_other_text_stays_unchanged(before: str, after: str) -> None:
+    """The new heading is inserted in one place, whatever is around it; without links nothing else differs."""
     text = f"{before}\n\n## [Unreleased]\n\n- x\n{after}"
     try:
-        found = released(text)
+        result = released(text)
     except PpmError:
         assume(False)
-    start = next(at for at, pair in enumerate(zip(text + "\0", found, strict=False)) if pair[0] != pair[1])
-    end = start + len(found) - len(text)
-    assert found[:start] + found[end:] == text
-    assert "1.2.0" in found[start:end]
+    start = next(at for at, pair in enumerate(zip(text + "\0", result, strict=False)) if pair[0] != pair[1])
+    end = start + len(result) - len(text)
+    assert result[:start] + result[end:] == text
+    assert "1.2.0" in result[start:end]

@@ -1,4 +1,4 @@
-"""What is packed: refused, warned of, allowed; against what git tracks; and two builds of one content."""
+"""Packed files are refused, warned of or allowed, and compared with git; two builds of the same content are equal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from support import wheels
 from ppmctl.distributions.distribution import InvalidDistribution, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import contents, existing_dist, same_content
-from ppmctl.publishing import git as gits
 from ppmctl.publishing.contents import Findings, Member
-from ppmctl.publishing.git import Tracking
+from ppmctl.publishing.git import Tracking, tracking
 
 WHEEL, SDIST = parse_filename("demo-1.0-py3-none-any.whl"), parse_filename("demo-1.0.tar.gz")
 TOKEN = b"TOKEN = 'ppm_" + b"aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bD2fG4hJ6kL8nP0r" + b"'\n"
@@ -40,32 +39,32 @@ def git(*tracks: str, others: tuple[str, ...] = ()) -> Tracking:
 
 def test_a_secret_is_refused_by_its_name_and_by_its_content(tmp_path: Path) -> None:
     made = wheels.wheel("demo", "1.0", files={"demo/.env": b"A=1", "demo/x.py": b"#\n" + TOKEN, "demo/y.py": b"x"})
-    found = contents.examine(WHEEL, contents.members(wheels.write(tmp_path, made)))
-    assert found.refused == ("demo/.env: a file for secrets", "demo/x.py: a token of a ppm index, line 2")
-    error = contents.refusal([(WHEEL.filename, what) for what in found.refused], backend="hatchling.build")
+    findings = contents.examine(WHEEL, contents.members(wheels.write(tmp_path, made)))
+    assert findings.refused == ("demo/.env: a file for secrets", "demo/x.py: a token of a ppm index, line 2")
+    error = contents.refusal([(WHEEL.filename, what) for what in findings.refused], backend="hatchling.build")
     assert "    demo-1.0-py3-none-any.whl: demo/x.py: a token of a ppm index, line 2" in error.message
     assert "--allow-packed demo/.env" in error.hint
     assert "[tool.hatch.build]" in error.hint
     assert "aB3dE5" not in error.message + error.hint
 
 
-def test_caches_are_refused_in_what_is_built_here_and_named_in_what_is_not() -> None:
+def test_caches_are_refused_in_own_builds_and_warned_of_in_other_files() -> None:
     packed = [Member(name=name, size=1, head=b"\0") for name in ("demo/a.py", "demo/__pycache__/a.pyc")]
     refused = contents.examine(WHEEL, packed)
-    assert refused == Findings(refused=("demo/__pycache__/a.pyc: __pycache__ is no part of a project",))
+    assert refused == Findings(refused=("demo/__pycache__/a.pyc: __pycache__ is not part of a project",))
     named = contents.examine(WHEEL, packed, is_own=False)
     assert named == Findings(warnings=(f"{WHEEL.filename} has caches in it: demo/__pycache__/a.pyc.",))
 
 
-def test_what_is_allowed_is_let_pass_and_nothing_else(tmp_path: Path) -> None:
+def test_only_allowed_members_pass(tmp_path: Path) -> None:
     files = {"demo-1.0/PKG-INFO": b"", "demo-1.0/tests/a.py": TOKEN, "demo-1.0/b.py": TOKEN}
     path = wheels.write(tmp_path, ("demo-1.0.tar.gz", wheels.tar_of(files)))
     for glob in ("tests/*.py", "demo-1.0/tests/*"):
-        found = contents.examine(SDIST, contents.members(path), allowed=[glob])
-        assert found.refused == ("demo-1.0/b.py: a token of a ppm index, line 1",)
+        findings = contents.examine(SDIST, contents.members(path), allowed=[glob])
+        assert findings.refused == ("demo-1.0/b.py: a token of a ppm index, line 1",)
 
 
-def test_binary_files_and_empty_ones_hold_no_secrets(tmp_path: Path) -> None:
+def test_binary_and_empty_files_have_no_secrets(tmp_path: Path) -> None:
     made = wheels.wheel("demo", "1.0", files={"demo/x.so": b"\0" + TOKEN, "demo/.env": b""})
     assert contents.examine(WHEEL, contents.members(wheels.write(tmp_path, made))).refused == ()
 
@@ -76,22 +75,22 @@ def test_only_the_beginning_of_a_member_is_read(tmp_path: Path) -> None:
     assert max(len(member.head) for member in contents.members(path)) == contents.READ
 
 
-def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     path = wheels.write(tmp_path, ("demo-1.0.tar.gz", b"not one"))
     with pytest.raises(InvalidDistribution, match="not a readable archive"):
         list(contents.members(path))
 
 
 @pytest.mark.parametrize("root", ["", "src/", "packages/demo/src/"])
-def test_a_packed_file_that_git_does_not_track_is_named(root: str) -> None:
-    tracking = git(f"{root}demo/__init__.py", others=(f"{root}demo/notes.txt", "elsewhere/made.py"))
-    found = wheel("demo/__init__.py", "demo/notes.txt", "demo/made.py", tracking=tracking)
-    assert found.refused == ()
-    assert found.warnings == (f"{WHEEL.filename} has files in it that git does not track: demo/notes.txt.",)
-    assert wheel("demo/__init__.py", "demo/notes.txt", tracking=tracking, allowed=("demo/*",)).warnings == ()
+def test_a_packed_file_that_git_does_not_track_is_warned_of(root: str) -> None:
+    tracked = git(f"{root}demo/__init__.py", others=(f"{root}demo/notes.txt", "elsewhere/made.py"))
+    findings = wheel("demo/__init__.py", "demo/notes.txt", "demo/made.py", tracking=tracked)
+    assert findings.refused == ()
+    assert findings.warnings == (f"{WHEEL.filename} has files in it that git does not track: demo/notes.txt.",)
+    assert wheel("demo/__init__.py", "demo/notes.txt", tracking=tracked, allowed=("demo/*",)).warnings == ()
 
 
-def test_what_a_build_makes_is_no_surprise() -> None:
+def test_generated_files_are_not_warned_of() -> None:
     made = ("demo/_version.py", "demo/fast.c", "demo/fast.so", "demo/x_pb2.py")
     assert wheel("demo/__init__.py", *made, tracking=git("demo/__init__.py", others=made)) == Findings()
     assert (
@@ -100,26 +99,26 @@ def test_what_a_build_makes_is_no_surprise() -> None:
     )
 
 
-def test_in_an_sdist_too() -> None:
-    found = sdist("demo.py", "dump.sql", tracking=git("demo.py", others=("dump.sql",)))
-    assert found.warnings == (f"{SDIST.filename} has files in it that git does not track: demo-1.0/dump.sql.",)
+def test_an_untracked_file_in_an_sdist_is_warned_of() -> None:
+    findings = sdist("demo.py", "dump.sql", tracking=git("demo.py", others=("dump.sql",)))
+    assert findings.warnings == (f"{SDIST.filename} has files in it that git does not track: demo-1.0/dump.sql.",)
 
 
-def test_big_data_that_git_does_not_track_is_refused() -> None:
+def test_a_big_file_that_git_does_not_track_is_refused() -> None:
     big = contents.BIG + 1
-    tracking = git("demo/__init__.py", others=("demo/data.bin", "demo/lib.so"))
-    found = wheel("demo/__init__.py", "demo/data.bin", "demo/lib.so", size=big, tracking=tracking)
-    assert found.refused == ("demo/data.bin: 10 MB that git does not track",)
+    tracked = git("demo/__init__.py", others=("demo/data.bin", "demo/lib.so"))
+    findings = wheel("demo/__init__.py", "demo/data.bin", "demo/lib.so", size=big, tracking=tracked)
+    assert findings.refused == ("demo/data.bin: 10 MB that git does not track",)
     assert wheel("demo/data.bin", size=big, tracking=git("demo/data.bin")) == Findings()
-    assert wheel("demo/data.bin", size=big, tracking=tracking, allowed=("*.bin",)) == Findings()
+    assert wheel("demo/data.bin", size=big, tracking=tracked, allowed=("*.bin",)) == Findings()
 
 
-def test_without_git_what_is_huge_is_named() -> None:
+def test_without_git_a_huge_file_is_warned_of() -> None:
     assert "demo/data.bin in it, 100 MB" in wheel("demo/data.bin", size=contents.HUGE + 1).warnings[0]
 
 
-def test_modules_that_are_left_out_of_a_wheel_are_named() -> None:
-    tracking = git(
+def test_tracked_modules_that_a_wheel_lacks_are_warned_of() -> None:
+    tracked = git(
         "src/demo/__init__.py",
         "src/demo/sub/a.py",
         "src/demo/py.typed",
@@ -127,14 +126,14 @@ def test_modules_that_are_left_out_of_a_wheel_are_named() -> None:
         "setup.py",
         "tools/x.py",
     )
-    found = wheel("demo/__init__.py", tracking=tracking)
+    findings = wheel("demo/__init__.py", tracking=tracked)
     missing = "src/demo/py.typed, src/demo/sub/a.py"
-    assert found.warnings == (f"{WHEEL.filename} lacks modules that git tracks: {missing}.",)
-    assert wheel("demo/__init__.py", "demo/sub/a.py", "demo/py.typed", tracking=tracking) == Findings()
+    assert findings.warnings == (f"{WHEEL.filename} lacks modules that git tracks: {missing}.",)
+    assert wheel("demo/__init__.py", "demo/sub/a.py", "demo/py.typed", tracking=tracked) == Findings()
 
 
-def test_git_is_asked_what_it_tracks(tmp_path: Path) -> None:
-    assert gits.tracking(tmp_path) is None
+def test_tracking_lists_tracked_and_other_files(tmp_path: Path) -> None:
+    assert tracking(tmp_path) is None
     project = tmp_path / "project"
     for name in ("demo.py", "ignored.log", "new.py", ".venv/x", "dist/y"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -142,11 +141,11 @@ def test_git_is_asked_what_it_tracks(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.log\n")
     for command in (["init", "-q"], ["add", "project/demo.py"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True, timeout=60)
-    assert gits.tracking(project) == git("demo.py", others=("dist/y", "ignored.log", "new.py"))
-    assert gits.tracking(project / ".venv") is None
+    assert tracking(project) == git("demo.py", others=("dist/y", "ignored.log", "new.py"))
+    assert tracking(project / ".venv") is None
 
 
-def test_two_builds_of_one_content_are_told_from_two_contents(tmp_path: Path) -> None:
+def test_builds_of_the_same_content_are_equal_and_others_are_not(tmp_path: Path) -> None:
     def tar(name: str, *, time: float, mode: int = 0o644, content: bytes = b"x", member: str = "d/a") -> Path:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -185,7 +184,7 @@ def built(folder: Path, version: str = "1.1", *, name: str = "de_mo", content: b
     return sorted(wheels.write(folder / "dist", one).name for one in made)
 
 
-def test_what_was_built_of_the_current_version_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_the_current_version_are_found_in_dist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     here = project(tmp_path / "p")
     for other in (["1.0"], ["1.2"]):
         built(here, *other)
@@ -196,16 +195,16 @@ def test_what_was_built_of_the_current_version_is_taken(tmp_path: Path, capsys: 
     assert ", ".join(names) in capsys.readouterr().err
 
 
-def test_nothing_that_was_built_is_no_use(tmp_path: Path) -> None:
+def test_dist_without_files_of_the_current_version_is_refused(tmp_path: Path) -> None:
     here = project(tmp_path / "p")
     with pytest.raises(UsageError, match=r"nothing in .*dist"):
         existing_dist.find(here)
     built(here, "1.0")
-    with pytest.raises(UsageError, match=r"nothing of version 1\.1, .*; it has 1\.0"):
+    with pytest.raises(UsageError, match=r"no files of the current version 1\.1; it has 1\.0"):
         existing_dist.find(here)
 
 
-def test_what_was_built_before_a_change_is_refused(tmp_path: Path) -> None:
+def test_files_that_were_built_before_a_change_are_refused(tmp_path: Path) -> None:
     here = project(tmp_path / "p")
     built(here, content=b"x = 0\n")
     with pytest.raises(PpmError, match=r"built before the project was changed: de_mo\.py") as caught:
@@ -213,10 +212,10 @@ def test_what_was_built_before_a_change_is_refused(tmp_path: Path) -> None:
     assert "ppmctl publish dist/*" in caught.value.hint
 
 
-def test_a_version_that_only_the_build_knows(tmp_path: Path) -> None:
+def test_a_dynamic_version_is_taken_from_the_filenames(tmp_path: Path) -> None:
     here = project(tmp_path / "p", version='\ndynamic = ["version"]')
     names = built(here, "2.0")
     assert [path.name for path in existing_dist.find(here)] == names
     built(here, "2.1")
-    with pytest.raises(UsageError, match=r"has 2\.0, 2\.1: which is meant can't be told"):
+    with pytest.raises(UsageError, match=r"has 2\.0, 2\.1: which to publish\?"):
         existing_dist.find(here)

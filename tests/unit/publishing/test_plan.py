@@ -1,4 +1,4 @@
-"""Publishing without a network: the plan, what is tried again, what counts as done, what a failure says."""
+"""Publishing without a network: the plan, retries, when a file counts as published, and errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def states(plan: Plan) -> list[tuple[str, str]]:
     return [(step.file.filename, step.state) for step in plan.steps]
 
 
-def test_what_is_not_there_is_new_and_what_is_there_is_the_same_or_a_conflict() -> None:
+def test_the_state_of_a_file_is_new_same_or_conflict() -> None:
     plan = planned(
         [local(SDIST), local(ANY), local(LINUX)],
         {"demo": page((ANY, "aa"), (LINUX, "bb"), ("demo-0.9.tar.gz", "aa"))},
@@ -50,23 +50,23 @@ def test_what_is_not_there_is_new_and_what_is_there_is_the_same_or_a_conflict() 
     assert [step.file.filename for step in plan.conflicts] == [LINUX]
 
 
-def test_a_project_that_is_not_there_is_new() -> None:
+def test_a_file_of_a_new_project_is_new() -> None:
     assert states(planned([local(ANY)], {"demo": None})) == [(ANY, "new")]
 
 
 def test_a_file_that_can_t_be_compared_is_a_conflict() -> None:
-    """An index may give another digest, or none: that it is the same can't be said, so it is not."""
+    """An index may have another digest, or none."""
     plan = planned([local(ANY)], {"demo": page((ANY, None))})
     assert states(plan) == [(ANY, "conflict")]
 
 
-def test_wheels_go_before_every_sdist() -> None:
+def test_wheels_are_published_before_sdists() -> None:
     files = [local("a-1.0.tar.gz"), local(SDIST), local(ANY), local("zed-2-py3-none-any.whl")]
     plan = planned(files, dict.fromkeys(("a", "demo", "zed"), None))
     assert [name for name, _ in states(plan)] == [ANY, "zed-2-py3-none-any.whl", "a-1.0.tar.gz", SDIST]
 
 
-def test_each_project_is_read_once() -> None:
+def test_each_project_s_page_is_read_once() -> None:
     class Counting:
         asked: list[str] = []  # noqa: RUF012 - one object, one list
 
@@ -87,7 +87,7 @@ BROKEN = Unreachable("The connection broke.")
 
 
 class Server:
-    """An index that answers with a script: a status, an exception, or "lost": taken, but no answer arrives."""
+    """An index that answers from a script: a status, an exception, or "lost" (accepted without an answer)."""
 
     def __init__(
         self, *script: Answer | Exception | str, lists: Iterable[ProjectPage | Exception | None] = ()
@@ -108,16 +108,16 @@ class Server:
 
     def send(self, file: LocalFile) -> Answer:
         self.sent.append(file.filename)
-        say = self.script.pop(0) if self.script else answer(200)
-        if isinstance(say, Exception):
-            raise say
-        if say == "lost":
+        outcome = self.script.pop(0) if self.script else answer(200)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome == "lost":
             self.files[file.filename] = file.sha256
             raise BROKEN
-        assert isinstance(say, Answer)
-        if say.status == 200:
+        assert isinstance(outcome, Answer)
+        if outcome.status == 200:
             self.files[file.filename] = file.sha256
-        return say
+        return outcome
 
     def patience(self) -> Patience:
         return Patience(sleep=self.waits.append, clock=lambda: sum(self.waits))
@@ -131,7 +131,7 @@ def done(outcomes: Iterable[Step]) -> list[tuple[str, str]]:
     return [(outcome.file.filename, outcome.state) for outcome in outcomes]
 
 
-def test_what_is_new_is_sent_and_what_is_there_is_not() -> None:
+def test_only_new_files_are_uploaded() -> None:
     server = Server()
     server.files[ANY] = "aa"
     outcomes = list(server.run(local(SDIST), local(ANY)))
@@ -141,8 +141,8 @@ def test_what_is_new_is_sent_and_what_is_there_is_not() -> None:
     assert server.waits == []
 
 
-def test_of_what_is_there_the_size_and_the_hash_are_those_in_the_index() -> None:
-    """It may have been built again, from the same content."""
+def test_size_and_sha256_of_the_same_file_are_those_of_the_index() -> None:
+    """The local file may have been built again from the same content."""
     listed = PageFile(filename=ANY, url="https://index.test/x", sha256="cc", size=4711)
     plan = Plan(steps=(Step(file=local(ANY), state="same", listed=listed),))
     server = Server()
@@ -150,26 +150,26 @@ def test_of_what_is_there_the_size_and_the_hash_are_those_in_the_index() -> None
     assert (outcome.sha256, outcome.size) == ("cc", 4711)
 
 
-def test_a_conflict_stops_it_before_the_first_byte() -> None:
+def test_a_conflict_stops_before_anything_is_sent() -> None:
     server = Server()
     server.files[SDIST] = "bb"
-    with pytest.raises(PpmError, match=f"{SDIST}: here sha256 aa, there bb") as caught:
+    with pytest.raises(PpmError, match=f"{SDIST}: here sha256 aa, in the index bb") as caught:
         list(server.run(local(ANY), local(SDIST)))
     assert server.sent == []
     assert "raise the version" in caught.value.hint
 
 
-def test_a_second_run_after_a_broken_one_goes_on() -> None:
+def test_a_second_run_uploads_what_the_first_did_not() -> None:
     server = Server(answer(200), answer(507, "No space"))
     outcomes: list[Step] = []
     with pytest.raises(PpmError, match=r"refused \(507\): No space\. 1 of 2 files are in the index") as caught:
         outcomes.extend(server.run(local(ANY), local(SDIST)))
-    assert "Run the same again" in caught.value.hint
+    assert "Run the same command again" in caught.value.hint
     assert done(server.run(local(ANY), local(SDIST))) == [(ANY, "same"), (SDIST, "published")]
     assert server.sent == [ANY, SDIST, SDIST]
 
 
-def test_each_outcome_comes_when_its_file_is_in_the_index() -> None:
+def test_a_step_is_yielded_once_its_file_is_in_the_index() -> None:
     server = Server()
     outcomes = server.run(local(ANY), local(SDIST))
     assert next(outcomes).file.filename == ANY
@@ -177,7 +177,7 @@ def test_each_outcome_comes_when_its_file_is_in_the_index() -> None:
 
 
 @pytest.mark.parametrize("trouble", [BROKEN, *map(answer, (408, 429, 500, 502, 503, 504))], ids=str)
-def test_trouble_that_passes_is_sat_out(trouble: Answer | Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_temporary_failures_are_retried(trouble: Answer | Exception, capsys: pytest.CaptureFixture[str]) -> None:
     server = Server(*[trouble] * (len(PAUSES) + 2))
     assert done(server.run(local(ANY))) == [(ANY, "published")]
     assert server.waits == [*PAUSES, PAUSES[-1], PAUSES[-1]]
@@ -188,7 +188,7 @@ def test_trouble_that_passes_is_sat_out(trouble: Answer | Exception, capsys: pyt
 
 
 @pytest.mark.parametrize("trouble", [BROKEN, answer(503), answer(503, retry_after="5")], ids=str)
-def test_trouble_that_stays_ends_it(trouble: Answer | Exception) -> None:
+def test_retries_end_when_the_patience_is_over(trouble: Answer | Exception) -> None:
     server = Server(*[trouble] * 99)
     with pytest.raises(PpmError, match=f"{ANY} .*0 of 1 files are in the index") as caught:
         list(server.run(local(ANY)))
@@ -198,7 +198,7 @@ def test_trouble_that_stays_ends_it(trouble: Answer | Exception) -> None:
 
 
 def test_each_file_has_its_own_patience() -> None:
-    """A large release over a minute of restarts is no reason to give up, as long as it goes on."""
+    """A large release may take longer than a minute of restarts, as long as each file arrives."""
     trouble = [answer(503, retry_after="50")]
     server = Server(*trouble, answer(200), *trouble, answer(200))
     assert done(server.run(local(ANY), local(SDIST))) == [(ANY, "published"), (SDIST, "published")]
@@ -206,7 +206,7 @@ def test_each_file_has_its_own_patience() -> None:
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 409, 413, 501, 507])
-def test_a_refusal_is_final(status: int) -> None:
+def test_a_refusal_is_not_retried(status: int) -> None:
     server = Server(answer(status, "because"))
     with pytest.raises(PpmError, match="because"):
         list(server.run(local(ANY)))
@@ -228,7 +228,7 @@ def test_retry_after_is_honoured_up_to_a_limit() -> None:
     assert late.waits == []
 
 
-def test_an_upload_whose_answer_was_lost_is_published() -> None:
+def test_an_upload_with_a_lost_answer_counts_as_published() -> None:
     server = Server("lost", answer(409, "is there already"))
     assert done(server.run(local(ANY))) == [(ANY, "published")]
     assert server.sent == [ANY, ANY]
@@ -237,22 +237,22 @@ def test_an_upload_whose_answer_was_lost_is_published() -> None:
 NOT_NOW = Unavailable("The page answered 503.", retry_after="3")
 
 
-def test_an_upload_that_landed_is_found_through_more_trouble() -> None:
-    """Its answer was lost, the next is 409, and the page that would show it does not come at once."""
+def test_an_upload_with_a_lost_answer_is_found_in_spite_of_more_failures() -> None:
+    """The answer was lost, the next one is 409, and the page that shows the file fails at first."""
     shown = page((ANY, "aa"))
     server = Server("lost", answer(503), answer(409, "is there"), lists=[None, NOT_NOW, BROKEN, shown, BROKEN, shown])
     assert done(server.run(local(ANY))) == [(ANY, "published")]
     assert server.waits == [PAUSES[0], PAUSES[1], 3.0, PAUSES[1], PAUSES[0]]
 
 
-def test_an_index_that_says_not_now_is_waited_for_before_the_first_byte() -> None:
+def test_an_index_that_is_unavailable_is_asked_again_before_the_upload() -> None:
     server = Server(lists=[NOT_NOW, NOT_NOW, None, page((ANY, "aa"))])
     assert done(server.run(local(ANY))) == [(ANY, "published")]
     assert server.waits == [3.0, 3.0]
 
 
-def test_an_index_that_never_answered_is_not_waited_for() -> None:
-    """Its URL may be wrong: whoever mistyped it wants to know at once."""
+def test_an_index_that_never_answered_is_not_asked_again() -> None:
+    """Its URL may be wrong, and the user should see that at once."""
     server = Server(lists=[BROKEN])
     with pytest.raises(Unreachable):
         list(server.run(local(ANY)))
@@ -260,48 +260,48 @@ def test_an_index_that_never_answered_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_somebody_who_published_the_same_file_meanwhile_is_no_trouble(status: int) -> None:
+def test_the_same_file_from_another_user_in_the_meantime_is_the_same(status: int) -> None:
     server = Server(answer(status, "is there already"), lists=[None, page((ANY, "aa")), page((ANY, "aa"))])
     assert done(server.run(local(ANY))) == [(ANY, "same")]
 
 
-def test_somebody_who_published_another_file_meanwhile_is() -> None:
+def test_a_different_file_from_another_user_in_the_meantime_is_an_error() -> None:
     server = Server(answer(409, "is there already"), lists=[None, page((ANY, "bb"))])
     with pytest.raises(PpmError, match=r"refused \(409\): is there already"):
         list(server.run(local(ANY)))
 
 
 @pytest.mark.parametrize("reason", ["was removed from this index", "is already in this index with other content"])
-def test_a_name_that_is_taken_or_removed_is_not_tried_again(reason: str) -> None:
+def test_a_used_or_removed_filename_is_not_retried(reason: str) -> None:
     with pytest.raises(PpmError, match=reason) as refused:
         list(Server(answer(409, reason)).run(local(ANY)))
     assert "raise the version" in refused.value.hint
-    assert "same again" not in refused.value.hint
+    assert "command again" not in refused.value.hint
 
 
-def test_a_missing_right_is_an_error_of_credentials() -> None:
+def test_a_missing_right_is_a_credential_error() -> None:
     with pytest.raises(CredentialError, match="may not"):
         list(Server(CredentialError("ops may not.")).run(local(ANY)))
 
 
-def test_redirected_uploads_name_where_to() -> None:
+def test_a_redirected_upload_names_the_target() -> None:
     with pytest.raises(PpmError, match=r"to https://index\.test/new/"):
         list(Server(answer(308, location="https://index.test/new/")).run(local(ANY)))
 
 
-def test_an_index_that_shows_it_late_is_waited_for() -> None:
+def test_an_index_that_shows_the_file_late_is_asked_again() -> None:
     late = [None, None, BROKEN, page(), page((ANY, "aa"))]
     server = Server(lists=late)
     assert done(server.run(local(ANY))) == [(ANY, "published")]
     assert server.waits == [plans.LOOKS[1], PAUSES[0], *plans.LOOKS[2:3]]
 
 
-@pytest.mark.parametrize(("listed", "said"), [(None, "not in the index after"), (BROKEN, "The connection broke")])
-def test_what_is_never_shown_is_not_called_published(listed: Exception | None, said: str) -> None:
-    with pytest.raises(PpmError, match=f"was accepted, but not seen in the index: .*{said}"):
+@pytest.mark.parametrize(("listed", "reason"), [(None, "not in the index after"), (BROKEN, "The connection broke")])
+def test_a_file_that_the_index_never_shows_is_not_published(listed: Exception | None, reason: str) -> None:
+    with pytest.raises(PpmError, match=f"was accepted, but not seen in the index: .*{reason}"):
         list(Server(lists=[None, *[listed] * 99]).run(local(ANY)))
 
 
-def test_other_bytes_in_the_index_are_not_called_published() -> None:
+def test_a_file_that_the_index_shows_with_other_content_is_not_published() -> None:
     with pytest.raises(PpmError, match="shows it with sha256 bb, not aa"):
         list(Server(lists=[None, page((ANY, "bb"))]).run(local(ANY)))

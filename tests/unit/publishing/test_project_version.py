@@ -1,4 +1,4 @@
-"""Where projects say their version, as their build backends find it; a backend that is here reads it back."""
+"""The place of a version is found as build backends find it; installed backends read it back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATIC = '[project]\nname = "demo"\nversion = "1.2.0"\ndescription = "1.2.0"\n'
 DYNAMIC = '[project]\nname = "demo"\ndynamic = ["version"]\ndescription = "1.2.0"\n'
 MODULE = '"""Made by a test."""\n__version__ = "1.2.0"  # 1.2.0\n'
 
-# what the files of a project are, and which of them says the version
+# the files of a project, and which of them has the version
 PROJECTS: dict[str, tuple[dict[str, str], str]] = {
     "flit, static": ({"pyproject.toml": FLIT + STATIC, "demo.py": '"""1.2.0"""'}, "pyproject.toml"),
     "flit, module": ({"pyproject.toml": FLIT + DYNAMIC, "demo.py": MODULE}, "demo.py"),
@@ -107,10 +107,10 @@ PROJECTS: dict[str, tuple[dict[str, str], str]] = {
         "demo.py",
     ),
 }
-# pdm's is not among what the tests have
+# pdm's backend is not installed
 READ_BACK = [name for name in PROJECTS if not name.startswith("pdm")]
 
-# Of each project in the folder its backend, asked in a fork of a process that has imported all of them.
+# Let each project's backend write its metadata, in a fork of a process that has imported all backends.
 ASK = """
 import importlib, json, os, sys
 asked = json.loads(sys.argv[1])
@@ -134,13 +134,13 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", PROJECTS)
-def test_the_place_of_a_version(tmp_path: Path, name: str) -> None:
+def test_the_place_of_a_version_is_found(tmp_path: Path, name: str) -> None:
     files, place = PROJECTS[name]
     write(tmp_path, files)
-    found = project_version.read(tmp_path)
-    assert found.place is not None
-    assert (found.name, found.place.path, found.place.version) == ("demo", tmp_path / place, Version("1.2.0"))
-    assert found.place.label.partition(" ")[0] == place
+    project = project_version.read(tmp_path)
+    assert project.place is not None
+    assert (project.name, project.place.path, project.place.version) == ("demo", tmp_path / place, Version("1.2.0"))
+    assert project.place.label.partition(" ")[0] == place
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def read_back(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", READ_BACK)
-def test_the_backend_reads_what_is_written_there(read_back: Path, name: str) -> None:
+def test_the_backend_reads_a_version_that_was_written_there(read_back: Path, name: str) -> None:
     metadata = read_back / name / "METADATA"
     assert metadata.exists(), (read_back / "errors").read_text()
     assert "\nVersion: 2!1.3.0rc1\n" in metadata.read_text()
@@ -185,13 +185,13 @@ def test_the_backend_reads_what_is_written_there(read_back: Path, name: str) -> 
         ),
     ],
 )
-def test_a_version_from_git_s_tags(tmp_path: Path, text: str, tool: str) -> None:
+def test_a_tool_that_takes_the_version_from_git_s_tags_is_recognised(tmp_path: Path, text: str, tool: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
-    found = project_version.read(tmp_path)
-    assert (found.name, found.place, found.tool) == ("demo", None, tool or "poetry-dynamic-versioning")
+    project = project_version.read(tmp_path)
+    assert (project.name, project.place, project.tool) == ("demo", None, tool or "poetry-dynamic-versioning")
 
 
-def test_setup_py_may_say_so_too(tmp_path: Path) -> None:
+def test_setup_py_with_use_scm_version_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "setup.py").write_text("setup(name='demo', use_scm_version=True)\n")
     assert project_version.read(tmp_path).tool == "setuptools-scm"
     assert project_version.read(tmp_path).name == "demo"
@@ -215,9 +215,9 @@ def test_setup_py_may_say_so_too(tmp_path: Path) -> None:
         {"setup.py": "setup(\n"},
     ],
 )
-def test_what_can_t_be_found_out_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+def test_a_project_whose_version_can_t_be_found_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
     write(tmp_path, files)
-    with pytest.raises(PpmError, match="it can't be found out where this project says its version") as refused:
+    with pytest.raises(PpmError, match="can't find where this project's version is written") as refused:
         project_version.read(tmp_path)
     assert "without --bump" in refused.value.hint
 

@@ -1,4 +1,4 @@
-"""What is never published: found by name and by content, and what only looks like it is let pass."""
+"""Secrets and caches are recognised by name and content, and what only looks like them is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppmctl.publishing import secret_patterns
 
 
 def made_up(length: int, letters: str = string.ascii_letters + string.digits) -> str:
-    """A text that looks random; no token of anybody's, and none that a scanner finds in this file."""
+    """Return a text that looks random. It is nobody's token, and no scanner finds it in this file."""
     digest = b"".join(hashlib.sha512(bytes([number])).digest() for number in range(4))
     return "".join(letters[byte % len(letters)] for byte in digest)[:length]
 
@@ -44,10 +44,15 @@ def key(kind: str = "RSA ", *, newline: str = "\n", head: str = "") -> str:
         (key(head="Proc-Type: 4,ENCRYPTED"), "a private key"),
     ],
 )
-def test_a_secret_is_found_and_not_repeated(text: str, what: str) -> None:
-    found = secret_patterns.secret(text.encode())
-    assert found.startswith(what)
-    assert made_up(12) not in found
+def test_a_secret_is_recognised_and_not_repeated(text: str, what: str) -> None:
+    result = secret_patterns.secret(text.encode())
+    assert result.startswith(what)
+    assert made_up(12) not in result
+
+
+def test_a_private_key_after_a_placeholder_is_recognised() -> None:
+    text = f"-----BEGIN PRIVATE KEY-----\n{'x' * 64}\n{key()}"
+    assert secret_patterns.secret(text.encode()) == "a private key, line 3"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_a_secret_is_found_and_not_repeated(text: str, what: str) -> None:
         'PREFIX = "ppm_"  # and then 43 letters',
     ],
 )
-def test_what_only_looks_like_a_secret_is_let_pass(text: str) -> None:
+def test_a_placeholder_name_or_example_is_not_a_secret(text: str) -> None:
     assert secret_patterns.secret(text.encode()) == ""
 
 
@@ -92,7 +97,7 @@ def test_what_only_looks_like_a_secret_is_let_pass(text: str) -> None:
         ("demo/credentials.py", False),
     ],
 )
-def test_files_for_secrets(name: str, is_one: bool) -> None:
+def test_files_for_secrets_are_recognised_by_name(name: str, is_one: bool) -> None:
     assert bool(secret_patterns.secret_file(name)) is is_one
 
 
@@ -112,5 +117,5 @@ def test_files_for_secrets(name: str, is_one: bool) -> None:
         ("demo/build/__init__.py", ""),
     ],
 )
-def test_litter(name: str, what: str) -> None:
-    assert secret_patterns.litter(name) == what
+def test_caches_and_environments_are_recognised_by_path(name: str, what: str) -> None:
+    assert secret_patterns.leftover(name) == what

@@ -1,4 +1,4 @@
-"""Copies to build from: what is in them, what is not, whose git they have; and that the project stays as it is."""
+"""Copies to build from: what is in them, what is not, and which git repository. The project itself stays as it is."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def commit(folder: Path, *names: str) -> None:
 
 
 def names(folder: Path) -> set[str]:
-    """The files and links of a tree, without git's own."""
+    """Return the files and links of a tree, without git's own."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
     return {name for name in found if not name.startswith(".git/")}
 
@@ -77,7 +77,7 @@ def into(tmp_path: Path) -> Path:
     return made
 
 
-def test_what_builds_and_tools_left_stays_behind(project: Path, into: Path) -> None:
+def test_leftovers_of_builds_and_tools_are_not_copied(project: Path, into: Path) -> None:
     whole = names(project)
     write(project, "build/lib/old.py", "dist/demo-0.9.tar.gz", "src/demo.egg-info/SOURCES.txt", ".tox/x", ".eggs/x")
     write(project, "src/demo/__pycache__/demo.pyc", ".venv/pyvenv.cfg", ".venv/lib/x.py", ".cache/CACHEDIR.TAG")
@@ -85,7 +85,7 @@ def test_what_builds_and_tools_left_stays_behind(project: Path, into: Path) -> N
     assert (copied, names(copied)) == (into / "demo", whole)
 
 
-def test_a_package_of_such_a_name_is_copied_and_so_is_what_git_tracks(project: Path, into: Path) -> None:
+def test_a_package_named_build_and_files_that_git_tracks_are_copied(project: Path, into: Path) -> None:
     write(project, "build/tracked.py", "dist/x", "own.egg-info/PKG-INFO", "other.egg-info/PKG-INFO")
     commit(project, "pyproject.toml", "src", "build/tracked.py", "own.egg-info")
     copied = names(source_copy.copy(project, into))
@@ -94,7 +94,7 @@ def test_a_package_of_such_a_name_is_copied_and_so_is_what_git_tracks(project: P
 
 
 def test_files_keep_their_times_modes_and_links(project: Path, into: Path) -> None:
-    """Build backends write times into what they build: with others the same source would be a conflict."""
+    """Build backends write times into files: other times would make a conflict of the same source."""
     script = project / "script"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
@@ -110,7 +110,7 @@ def test_files_keep_their_times_modes_and_links(project: Path, into: Path) -> No
     }
 
 
-def test_a_folder_that_is_read_only_is_built_in(project: Path, into: Path) -> None:
+def test_the_copy_of_a_read_only_folder_is_writable(project: Path, into: Path) -> None:
     (project / "src").chmod(0o555)
     project.chmod(0o555)
     try:
@@ -120,13 +120,13 @@ def test_a_folder_that_is_read_only_is_built_in(project: Path, into: Path) -> No
         project.chmod(0o755)
 
 
-def test_what_has_no_content_is_left_out(project: Path, into: Path) -> None:
+def test_a_named_pipe_is_not_copied(project: Path, into: Path) -> None:
     os.mkfifo(project / "pipe")
     assert not (source_copy.copy(project, into) / "pipe").exists()
 
 
-def test_what_can_t_be_read_is_named(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As root every file can be read, so the refusal is put in."""
+def test_files_that_can_t_be_read_are_named(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root can read every file, so the test raises the error itself."""
 
     def refuse(source: str, target: str, **_: object) -> None:
         raise PermissionError(13, "Permission denied", source)
@@ -140,7 +140,7 @@ def test_what_can_t_be_read_is_named(project: Path, into: Path, monkeypatch: pyt
         source_copy.copy(project, into)
 
 
-def test_a_full_disk_is_said(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", str(into))
 
@@ -149,7 +149,7 @@ def test_a_full_disk_is_said(project: Path, into: Path, monkeypatch: pytest.Monk
         source_copy.copy(project, into)
 
 
-def test_a_copy_has_the_repository(project: Path, into: Path) -> None:
+def test_the_repository_is_copied(project: Path, into: Path) -> None:
     commit(project, ".")
     git(project, "tag", "v7")
     copied = source_copy.copy(project, into)
@@ -158,16 +158,16 @@ def test_a_copy_has_the_repository(project: Path, into: Path) -> None:
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_a_build_has_always_the_same_date(project: Path) -> None:
-    """That of the last commit, also where something was changed since; where there is none a fixed one."""
+def test_the_date_of_a_build_is_that_of_the_last_commit_or_fixed(project: Path) -> None:
+    """Uncommitted changes make no difference; without a commit the date is fixed."""
     assert build.source_date(project) == "1580601600"
     commit(project, ".")
     write(project, "new.py")
     assert build.source_date(project) == "1700000000"
 
 
-def test_a_project_in_a_folder_of_its_repository_brings_the_repository(tmp_path: Path, into: Path) -> None:
-    """Its version may come from there; and its time is that of the last commit of its own."""
+def test_a_project_below_the_top_is_copied_with_the_whole_repository(tmp_path: Path, into: Path) -> None:
+    """Its version may come from the repository; its date is that of the last commit in its own folder."""
     top = tmp_path / "top"
     write(top, "one/pyproject.toml", "two/pyproject.toml", "two/build/x", "two/.venv/pyvenv.cfg")
     commit(top, "one")
@@ -180,7 +180,7 @@ def test_a_project_in_a_folder_of_its_repository_brings_the_repository(tmp_path:
     assert git(copied, "rev-list", "--count", "HEAD") == "2"
 
 
-def test_a_home_under_git_is_not_copied_with_every_project_in_it(tmp_path: Path, into: Path) -> None:
+def test_a_home_folder_under_git_is_not_copied(tmp_path: Path, into: Path) -> None:
     home = tmp_path / "home"
     write(home, ".profile", "demo/pyproject.toml")
     commit(home, ".profile")
@@ -194,8 +194,8 @@ def worktree(project: Path, tmp_path: Path) -> Path:
     return tmp_path / "side"
 
 
-def test_a_worktree_whose_repository_is_here_has_it(project: Path, into: Path, tmp_path: Path) -> None:
-    """The repository is shared with the original: nothing is written there."""
+def test_a_worktree_is_copied_with_its_repository(project: Path, into: Path, tmp_path: Path) -> None:
+    """The copy shares the repository with the original, so nothing is written there."""
     side = worktree(project, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")}
     copied = source_copy.copy(side, into)
@@ -204,25 +204,27 @@ def test_a_worktree_whose_repository_is_here_has_it(project: Path, into: Path, t
     assert {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")} == before
 
 
-def test_a_worktree_whose_repository_is_elsewhere_is_warned_of(
+def test_a_worktree_without_its_repository_is_warned_of(
     project: Path, into: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     side = worktree(project, tmp_path)
     project.rename(tmp_path / "moved")
     copied = source_copy.copy(side, into)
     assert names(copied) == names(side) - {".git"}
-    said = capsys.readouterr().err
-    assert f"{project}/.git/worktrees/side" in said
-    assert f"-v {project}/.git:{project}/.git:ro" in said
+    printed = capsys.readouterr().err
+    assert f"{project}/.git/worktrees/side" in printed
+    assert f"-v {project}/.git:{project}/.git:ro" in printed
 
 
-def test_a_submodule_alone_is_warned_of(project: Path, into: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_submodule_without_its_repository_is_warned_of(
+    project: Path, into: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (project / ".git").write_text("gitdir: ../.git/modules/demo\n")
     source_copy.copy(project, into)
     assert "name this folder in it" in capsys.readouterr().err
 
 
-def test_a_submodule_whose_repository_is_here_has_it(project: Path, into: Path, tmp_path: Path) -> None:
+def test_a_submodule_is_copied_with_its_repository(project: Path, into: Path, tmp_path: Path) -> None:
     commit(project, ".")
     git(project, "tag", "v7")
     write(tmp_path / "top", "x")
@@ -235,7 +237,9 @@ def test_a_submodule_whose_repository_is_here_has_it(project: Path, into: Path, 
     assert git(copied, "rev-parse", "--show-toplevel") == str(copied)
 
 
-def test_without_git_it_is_a_copy_all_the_same(project: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_project_is_copied_without_git_installed(
+    project: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit(project, ".")
     write(project, "build/lib/old.py")
     monkeypatch.setenv("PATH", str(into))

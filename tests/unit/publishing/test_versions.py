@@ -1,4 +1,4 @@
-"""Versions raised, and files in which nothing but the version changes."""
+"""Versions are raised, and nothing but the version changes in a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.generated import given, st
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import versions
 
-# version → by major, minor, patch, pre; "" where that is refused
+# version → the next one by major, minor, patch, pre; "" if that is refused
 RAISED = {
     "1.2.3": ("2.0.0", "1.3.0", "1.2.4", ""),
     "1.2": ("2.0", "1.3", "1.2.1", ""),
@@ -35,16 +35,16 @@ RAISED = {
 
 @pytest.mark.parametrize("version", RAISED)
 def test_each_step_from_each_kind_of_version(version: str) -> None:
-    found = []
+    raised = []
     for step in versions.STEPS:
         try:
-            found.append(str(versions.raised(Version(version), step)))
+            raised.append(str(versions.bump(Version(version), step)))
         except UsageError:
-            found.append("")
-    assert tuple(found) == RAISED[version]
+            raised.append("")
+    assert tuple(raised) == RAISED[version]
 
 
-def test_the_documents_say_what_each_step_makes() -> None:
+def test_the_table_of_the_documents_is_right() -> None:
     text = (Path(__file__).parents[3] / "docs" / "publish.md").read_text()
     rows = re.findall(r"^\| (\d\S*) \| (\S+) \| (\S+) \| (\S+) \| (\S+)[^|]* \|$", text, re.MULTILINE)
     assert len(rows) == 9
@@ -57,23 +57,23 @@ def test_the_documents_say_what_each_step_makes() -> None:
     st.sampled_from(["", "a1", "rc2", ".dev3", "b1.dev0", ".post1", "+x"]),
     st.sampled_from(versions.STEPS[:3]),
 )
-def test_a_step_never_leads_down(release: list[int], end: str, step: str) -> None:
+def test_a_step_always_leads_to_a_higher_version(release: list[int], end: str, step: str) -> None:
     version = Version(".".join(map(str, release)) + end)
-    assert versions.raised(version, step) > version
+    assert versions.bump(version, step) > version
 
 
-def test_a_version_is_taken_as_it_is_named() -> None:
-    assert str(versions.raised(Version("1.0"), "2.0-RC.1")) == "2.0rc1"
-    with pytest.raises(UsageError, match="'huge' is no version, nor one of major, minor, patch, pre"):
-        versions.raised(Version("1.0"), "huge")
-    with pytest.raises(UsageError, match=r"1\.0 is no pre-release") as refused:
-        versions.raised(Version("1.0"), "pre")
+def test_bump_to_a_version_takes_it_and_refuses_other_text() -> None:
+    assert str(versions.bump(Version("1.0"), "2.0-RC.1")) == "2.0rc1"
+    with pytest.raises(UsageError, match="'huge' is not a version, and not one of major, minor, patch, pre"):
+        versions.bump(Version("1.0"), "huge")
+    with pytest.raises(UsageError, match=r"1\.0 is not a pre-release") as refused:
+        versions.bump(Version("1.0"), "pre")
     assert "--bump 1.1rc1" in refused.value.hint
 
 
 def at(path: Path, content: str, read: versions.Reader) -> versions.Place | None:
     path.write_bytes(content.encode())
-    return versions.place(path, path.name, read)
+    return versions.find(path, path.name, read)
 
 
 TABLE = versions.in_toml("project", "version")
@@ -92,11 +92,11 @@ TABLE = versions.in_toml("project", "version")
     ],
 )
 def test_toml_in_any_form_changes_in_one_place(tmp_path: Path, content: str) -> None:
-    found = at(tmp_path / "pyproject.toml", content, TABLE)
-    assert found is not None
-    edited = found.edited(Version("1.10"))
-    assert edited == content.encode()[: found.start] + b"1.10" + content.encode()[found.end :]
-    assert found.text == "1.0"
+    place = at(tmp_path / "pyproject.toml", content, TABLE)
+    assert place is not None
+    edited = place.edited(Version("1.10"))
+    assert edited == content.encode()[: place.start] + b"1.10" + content.encode()[place.end :]
+    assert place.text == "1.0"
     read = tomllib.loads(edited.decode())
     assert read["project"].pop("version") == "1.10"
     expected = tomllib.loads(content)
@@ -105,11 +105,11 @@ def test_toml_in_any_form_changes_in_one_place(tmp_path: Path, content: str) -> 
 
 
 @pytest.mark.parametrize("content", ["[project]\n", "[project]\nversion = 1\n", "project = 3\n", "[project\n", "\\"])
-def test_what_names_no_version_has_no_place(tmp_path: Path, content: str) -> None:
+def test_toml_without_a_version_has_no_place(tmp_path: Path, content: str) -> None:
     assert at(tmp_path / "pyproject.toml", content, TABLE) is None
 
 
-def test_a_version_that_is_written_with_escapes_has_no_place(tmp_path: Path) -> None:
+def test_a_version_with_escapes_has_no_place(tmp_path: Path) -> None:
     assert at(tmp_path / "pyproject.toml", '[project]\nversion = "1\\u002e0"\n', TABLE) is None
 
 
@@ -132,7 +132,7 @@ NOISE = st.lists(
 @given(
     NOISE, NOISE, st.sampled_from("\"'"), st.sampled_from(["\n", "\r\n"]), st.sampled_from(["1.0", "1", "0.1.dev2"])
 )
-def test_whatever_else_a_file_says_stays(
+def test_the_right_place_is_found_among_other_equal_texts(
     tmp_path_factory: pytest.TempPathFactory, before: list[str], after: list[str], quote: str, eol: str, version: str
 ) -> None:
     numbered = [line.format(version, number) for number, line in enumerate([*before, *after])]
@@ -140,22 +140,26 @@ def test_whatever_else_a_file_says_stays(
     content = eol.join(
         "\n".join([*head, f"version = {quote}{version}{quote}", *numbered[len(before) :], ""]).split("\n")
     )
-    found = at(tmp_path_factory.getbasetemp() / "noise.toml", content, TABLE)
-    assert found is not None
+    place = at(tmp_path_factory.getbasetemp() / "noise.toml", content, TABLE)
+    assert place is not None
     start = content.index(f"version = {quote}{version}{quote}{eol}", len(eol.join(head))) + len("version = '")
-    assert found.content == content.encode()
-    assert (found.start, found.end) == (start, start + len(version))
+    assert place.content == content.encode()
+    assert (place.start, place.end) == (start, start + len(version))
 
 
 PYTHON = 'import os\n__doc__ = "1.0"\n__version__ = "1.0"  # "1.0"\nclass A:\n    __version__ = "1.0"\n'
 
 
 def test_a_module_s_variable_changes_in_one_place(tmp_path: Path) -> None:
-    found = at(tmp_path / "demo.py", PYTHON, versions.in_python("__version__"))
-    assert found is not None
-    assert found.edited(Version("2.0")).decode() == PYTHON.replace('n__ = "1.0"  #', 'n__ = "2.0"  #')
+    place = at(tmp_path / "demo.py", PYTHON, versions.in_python("__version__"))
+    assert place is not None
+    assert place.edited(Version("2.0")).decode() == PYTHON.replace('n__ = "1.0"  #', 'n__ = "2.0"  #')
     assert at(tmp_path / "demo.py", "__version__: str = '1.0'", versions.in_python("__version__"))
     assert at(tmp_path / "demo.py", "version = __version__ = '1.0'", versions.in_python("__version__"))
+
+
+def test_a_module_that_only_annotates_its_version_first_has_a_place(tmp_path: Path) -> None:
+    assert at(tmp_path / "demo.py", "__version__: str\n__version__ = '1.0'\n", versions.in_python("__version__"))
 
 
 @pytest.mark.parametrize("content", ["", "(", "__version__ = '.'.join(x)", "__version__ = '1'\n__version__ = '2'\n"])
@@ -163,7 +167,7 @@ def test_a_module_that_computes_its_version_has_no_place(tmp_path: Path, content
     assert at(tmp_path / "demo.py", content, versions.in_python("__version__")) is None
 
 
-def test_other_files(tmp_path: Path) -> None:
+def test_setup_cfg_setup_py_and_text_files_change_in_one_place(tmp_path: Path) -> None:
     ini = at(
         tmp_path / "setup.cfg",
         "[x]\nversion = 1.0\n[metadata]\nversion = 1.0 \n",
@@ -180,26 +184,26 @@ def test_other_files(tmp_path: Path) -> None:
     assert at(tmp_path / "VERSION", " \n", versions.in_text) is None
 
 
-def test_a_match_is_counted_in_bytes(tmp_path: Path) -> None:
+def test_the_place_of_a_match_is_in_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes("é = 1\nv=1.0\n".encode())
-    found = versions.matched(tmp_path / "x", "x", re.compile("v=(.*)"), 1)
-    assert found is not None
-    assert found.edited(Version("2")).decode() == "é = 1\nv=2\n"
+    place = versions.find_match(tmp_path / "x", "x", re.compile("v=(.*)"), 1)
+    assert place is not None
+    assert place.edited(Version("2")).decode() == "é = 1\nv=2\n"
 
 
-def test_uv_s_lock_names_the_project_once(tmp_path: Path) -> None:
+def test_the_project_s_own_version_in_uv_lock_is_found(tmp_path: Path) -> None:
     other = '[[package]]\nname = "other"\nversion = "1.0"\nsource = { registry = "https://x/simple" }\n\n'
     own = '[[package]]\nname = "demo"\nversion = "1.0"\nsource = { editable = "." }\n'
     (tmp_path / "uv.lock").write_text(f"version = 1\n\n{other}{own}\n")
-    found = versions.in_lock(tmp_path / "uv.lock", "demo")
-    assert found is not None
-    assert found.edited(Version("2.0")).decode() == f"version = 1\n\n{other}{own.replace('1.0', '2.0')}\n"
-    assert versions.in_lock(tmp_path / "uv.lock", "other") is None
-    assert versions.in_lock(tmp_path / "none", "demo") is None
+    place = versions.find_in_lock(tmp_path / "uv.lock", "demo")
+    assert place is not None
+    assert place.edited(Version("2.0")).decode() == f"version = 1\n\n{other}{own.replace('1.0', '2.0')}\n"
+    assert versions.find_in_lock(tmp_path / "uv.lock", "other") is None
+    assert versions.find_in_lock(tmp_path / "none", "demo") is None
 
 
-def test_a_version_that_is_none_is_named(tmp_path: Path) -> None:
-    found = at(tmp_path / "pyproject.toml", '[project]\nversion = "one"\n', TABLE)
-    assert found is not None
-    with pytest.raises(PpmError, match=r"pyproject\.toml says 'one', which is no version"):
-        _ = found.version
+def test_an_invalid_version_is_named(tmp_path: Path) -> None:
+    place = at(tmp_path / "pyproject.toml", '[project]\nversion = "one"\n', TABLE)
+    assert place is not None
+    with pytest.raises(PpmError, match=r"pyproject\.toml has 'one', which is not a version"):
+        _ = place.version

@@ -32,7 +32,7 @@ def test_a_file_is_read_and_hashed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", ""), "twine prints on stdout, which is ours"
 
 
-def test_what_twine_warns_of_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_of_twine_is_returned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = check(wheels.write(tmp_path, wheels.wheel("demo", "1.0")))
     assert len(file.warnings) == 1
     assert "long_description_content_type" in file.warnings[0]
@@ -49,26 +49,26 @@ def test_a_description_that_does_not_render_is_refused(tmp_path: Path) -> None:
     assert "README" in caught.value.hint
 
 
-def test_metadata_that_twine_does_not_take_are_refused(tmp_path: Path) -> None:
+def test_metadata_that_twine_rejects_is_refused(tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", requires_dist="not a (requirement"))
     with pytest.raises(InvalidDistribution, match=r"demo-1\.0.*requires.dist"):
         check(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>"])
-def test_what_is_no_distribution_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_distribution_is_refused(content: bytes, tmp_path: Path) -> None:
     path = wheels.write(tmp_path, ("demo-1.0-py3-none-any.whl", content))
     with pytest.raises(InvalidDistribution, match=r"demo-1\.0"):
         check(path)
 
 
-def test_the_same_file_twice_is_one(tmp_path: Path) -> None:
+def test_a_file_that_is_named_twice_counts_once(tmp_path: Path) -> None:
     made = wheels.wheel("demo", "1.0")
     paths = [wheels.write(tmp_path / folder, made) for folder in ("a", "b")]
     assert collected(tmp_path, *paths, paths[0]) == [made[0]]
 
 
-def test_two_files_of_one_name_are_a_mistake(tmp_path: Path) -> None:
+def test_two_different_files_of_one_name_are_refused(tmp_path: Path) -> None:
     paths = [
         wheels.write(tmp_path / folder, wheels.wheel("demo", "1.0", summary=folder)) for folder in ("one", "two")
     ]
@@ -77,21 +77,19 @@ def test_two_files_of_one_name_are_a_mistake(tmp_path: Path) -> None:
     assert all(str(path) in caught.value.message for path in paths)
 
 
-def test_nothing_is_built_before_every_path_is_known_to_be_something(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_paths_are_checked_before_the_first_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "setup.py").touch()
     monkeypatch.setattr(build, "build", lambda *_: pytest.fail("a build can take long"))
-    with pytest.raises(UsageError, match="nothing at"):
+    with pytest.raises(UsageError, match="missing does not exist"):
         collected(tmp_path, project, tmp_path / "missing")
     with pytest.raises(UsageError, match=r"neither a pyproject\.toml nor a setup\.py"):
         collected(tmp_path, project, tmp_path)
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_what_was_built_goes_unless_it_is_kept(keep: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_built_files_are_removed_unless_they_are_kept(keep: bool, capsys: pytest.CaptureFixture[str]) -> None:
     with workspace() as work:
         built = wheels.write(work.folder / "0", wheels.wheel("demo", "1.0"))
         work.built.append(built)
@@ -104,14 +102,16 @@ def test_what_was_built_goes_unless_it_is_kept(keep: bool, capsys: pytest.Captur
         work.folder.rmdir()
 
 
-def test_a_workspace_goes_also_when_it_breaks() -> None:
+def test_a_workspace_is_removed_after_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), workspace() as work:
         raise KeyboardInterrupt
     assert not work.folder.exists()
 
 
-def test_a_failed_build_shows_its_end_and_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program `build` is stood in for by one that lists its environment and fails."""
+def test_a_failed_build_shows_the_end_of_its_output_and_gets_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program `build` is replaced by one that prints its environment and fails."""
     (tmp_path / "pyproject.toml").touch()
     program = tmp_path / "python"
     program.write_text(
@@ -142,7 +142,7 @@ def _fail_to_build(project: Path, monkeypatch: pytest.MonkeyPatch, message: str)
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("4711", "4711")])
-def test_a_build_gets_a_date_unless_it_has_one(
+def test_a_build_gets_source_date_epoch_unless_it_is_set(
     given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _fail_to_build(tmp_path, monkeypatch, "'date ' + os.environ['SOURCE_DATE_EPOCH']")
@@ -153,7 +153,7 @@ def test_a_build_gets_a_date_unless_it_has_one(
         build.build(tmp_path, tmp_path)
 
 
-def test_a_failed_build_names_what_it_lacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_build_names_a_missing_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_to_build(tmp_path, monkeypatch, "\"error: command 'gcc' failed: No such file\"")
     monkeypatch.delenv("PPMCTL_ADD_PACKAGES", raising=False)
     with pytest.raises(PpmError, match=f"{tmp_path} can't be built without a C compiler") as caught:
@@ -161,8 +161,8 @@ def test_a_failed_build_names_what_it_lacked(tmp_path: Path, monkeypatch: pytest
     assert "apt install gcc" in caught.value.hint
 
 
-def test_a_folder_that_can_t_be_looked_into_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As root every folder can, so the refusal is put in."""
+def test_a_folder_that_can_t_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root can read every folder, so the test raises the error itself."""
 
     def refuse(_path: Path) -> bool:
         raise PermissionError(13, "Permission denied")
@@ -172,13 +172,15 @@ def test_a_folder_that_can_t_be_looked_into_says_so(tmp_path: Path, monkeypatch:
         collected(tmp_path, tmp_path)
 
 
-def test_what_build_says_of_itself_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip's words are before a traceback that is longer than what is shown."""
+def test_the_traceback_of_build_itself_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of pip comes before a traceback that is longer than the shown output."""
     (tmp_path / "pyproject.toml").touch()
     own = 'Traceback (most recent call last):\n  File "/x/site-packages/build/__main__.py", line 1\n' + "    x\n" * 99
-    said = f"pip says why\n{own}Error: 1\n\nERROR Command exited\n"
+    printed = f"pip says why\n{own}Error: 1\n\nERROR Command exited\n"
     program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}\nimport os, sys\nsys.exit({said!r} + 'wide ' + os.environ['COLUMNS'])\n")
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys\nsys.exit({printed!r} + 'wide ' + os.environ['COLUMNS'])\n"
+    )
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(PpmError) as caught:
@@ -186,7 +188,7 @@ def test_what_build_says_of_itself_is_left_out(tmp_path: Path, monkeypatch: pyte
     assert "pip says why\n    ERROR Command exited\n    wide 1000" in caught.value.message
 
 
-def test_a_clean_build_is_of_a_copy_that_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clean_build_uses_a_copy_that_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tmp_path / "project"
     (project / "build").mkdir(parents=True)
     (project / "setup.py").touch()
@@ -207,7 +209,7 @@ def test_a_clean_build_is_of_a_copy_that_goes(tmp_path: Path, monkeypatch: pytes
     assert (project / "build").exists()
 
 
-def test_what_is_built_is_laid_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_built_in_the_folder_of_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PPMCTL_BUILDS", str(tmp_path))
     with workspace() as work:
         assert work.folder.parent == tmp_path
@@ -217,7 +219,7 @@ def test_what_is_built_is_laid_where_the_variable_says(tmp_path: Path, monkeypat
     assert "PPMCTL_BUILDS" in caught.value.hint
 
 
-def test_the_form_is_what_the_legacy_protocol_asks_for(tmp_path: Path) -> None:
+def test_the_form_fields_follow_the_legacy_upload_protocol(tmp_path: Path) -> None:
     meta = (
         b"Metadata-Version: 2.4\nName: de-mo\nVersion: 1.0\nKeywords: a,b\nProject-URL: Home, https://x.test/?a,b\n"
         b"Project-URL: Docs, https://d.test\nClassifier: A :: B\nClassifier: C :: D\nRequires-Python: >=3.9\n"
@@ -247,7 +249,7 @@ def test_the_form_is_what_the_legacy_protocol_asks_for(tmp_path: Path) -> None:
     assert all(isinstance(value, str) for _, value in fields)
 
 
-def test_what_is_sent_is_the_form_and_the_file(tmp_path: Path) -> None:
+def test_the_form_and_the_file_are_sent(tmp_path: Path) -> None:
     class Kept(Transport):
         def request(self, method: str, url: str, **options: object) -> Answer:
             assert (method, url) == ("POST", "https://index.test/legacy/")

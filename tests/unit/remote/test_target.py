@@ -1,4 +1,4 @@
-"""`--on`: which targets there are, which commands have it, and what is carried there of what was typed."""
+"""`--on`: its targets, the commands that have it, and the arguments that the target gets."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 import click
 import pytest
 
-from ppmctl.cli import commands as commands_module
-from ppmctl.cli import target as options
+from ppmctl.cli.commands import cli
+from ppmctl.cli.commands import run as run_ppmctl
+from ppmctl.cli.target import file_use, on_option
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.remote import command as remote
 from ppmctl.remote.command import NamedFile
 from ppmctl.remote.target import DockerTarget, SshTarget, parse
 
-# Values that a shell, or the reading of options, could take for something else.
+# Values that a shell, or the parser of options, could misread.
 NASTY = ("--on", "--", "-x", "", " ", "a b", "'", '"', "$HOME", "*", "\n", "ü", "=", "--root=x")
-# What becomes of the paths that commands with --on take: folders are those of the other side.
+# How the command uses each path; folders are on the target.
 USES = {
     "root": None,
     "folder": None,
@@ -42,7 +43,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
         yield path, command
 
 
-ALL = dict(commands(commands_module.cli))
+ALL = dict(commands(cli))
 
 
 def named(command: click.Command) -> set[str]:
@@ -54,7 +55,7 @@ CARRIED = {path: command for path, command in ALL.items() if "--on" in named(com
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str | NamedFile, ...]]]:
-    """What would be run elsewhere; nothing is."""
+    """Return a list of what would run on the target; nothing runs."""
     seen: list[tuple[str, tuple[str | NamedFile, ...]]] = []
 
     def run(target: str, arguments: Sequence[str | NamedFile], **_options: object) -> int:
@@ -77,7 +78,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str | NamedFil
         ("docker://ppm-pypiserver-1", DockerTarget(given="ppm-pypiserver-1")),
     ],
 )
-def test_targets(text: str, expected: object) -> None:
+def test_valid_targets(text: str, expected: object) -> None:
     assert parse(text) == expected
 
 
@@ -89,8 +90,8 @@ def test_targets(text: str, expected: object) -> None:
         *("ssh://-oProxyCommand=id", "ssh://-l@x", "docker://", "docker://a/b", "docker://-x", "docker://x y"),
     ],
 )
-def test_what_is_no_target(text: str) -> None:
-    """Among them what `ssh`, which a hint names with it, would take for an option."""
+def test_invalid_targets_are_refused(text: str) -> None:
+    """Some of them `ssh` would read as options, and hints have an ssh command to type."""
     with pytest.raises(UsageError):
         parse(text)
 
@@ -103,35 +104,35 @@ def test_a_password_is_refused_and_not_repeated(text: str) -> None:
     assert "takes no password" in refused.value.hint
 
 
-def test_what_has_a_root_can_be_elsewhere() -> None:
+def test_every_command_with_root_has_on() -> None:
     assert len(CARRIED) >= 12
     assert {path for path, command in ALL.items() if "--root" in named(command)} == set(CARRIED)
 
 
 def values(parameter: click.Parameter, value: str) -> list[str]:
-    """What is typed for a parameter."""
+    """Return the arguments that set a parameter."""
     if isinstance(parameter, click.Argument):
         return [value] if parameter.nargs == 1 else [value, "second"]
     name = parameter.opts[0]
     assert isinstance(parameter, click.Option)
     if parameter.is_flag or parameter.count:
         return [name]
-    assert parameter.nargs == 1, f"{name}: how several values of an option are carried is not tried"
+    assert parameter.nargs == 1, f"{name}: an option with several values is not tested"
     return [f"{name}={value}"] * (2 if parameter.multiple else 1)
 
 
 @pytest.mark.parametrize("path", CARRIED, ids=" ".join)
-def test_what_was_typed_is_what_is_meant_there(
+def test_the_target_parses_the_arguments_as_typed(
     path: tuple[str, ...], ran: list[tuple[str, tuple[str | NamedFile, ...]]]
 ) -> None:
-    """Of every command with --on every parameter at once: what is carried is parsed there to what was typed here."""
+    """With every parameter of every command with --on at once."""
     command = CARRIED[path]
     given = [part for part in command.params if part.name != "on" and "--help" not in part.opts]
     for value in NASTY:
         typed = [text for part in given if isinstance(part, click.Option) for text in values(part, value)]
         typed += ["--", *(text for part in given if isinstance(part, click.Argument) for text in values(part, value))]
         ran.clear()
-        assert commands_module.run([*path, "--on", "ssh://x", *typed]) == 7, value
+        assert run_ppmctl([*path, "--on", "ssh://x", *typed]) == 7, value
         ((target, arguments),) = ran
         assert target == "ssh://x"
         assert arguments[: len(path)] == path
@@ -145,41 +146,41 @@ def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
     return found
 
 
-def test_it_may_stand_anywhere(ran: list[tuple[str, tuple[str | NamedFile, ...]]]) -> None:
+def test_on_may_be_anywhere_in_the_command(ran: list[tuple[str, tuple[str | NamedFile, ...]]]) -> None:
     for arguments in (
         ["-v", "package", "yank", "x", "1.0", "--on=ssh://h", "--reason", "--on"],
         ["--verbose", "package", "yank", "--reason", "--on", "--on", "ssh://h", "x", "1.0"],
     ):
-        assert commands_module.run(arguments) == 7
+        assert run_ppmctl(arguments) == 7
     assert set(ran) == {("ssh://h", ("--verbose", "package", "yank", "--reason=--on", "--", "x", "1.0"))}
 
 
-def test_a_missing_root_is_the_other_sides(
+def test_the_root_is_that_of_the_target(
     ran: list[tuple[str, tuple[str | NamedFile, ...]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PPM_ROOT", "/here")
-    assert commands_module.run(["package", "status", "--on", "docker://x"]) == 7
-    assert commands_module.run(["package", "status", "--on", "docker://x", "--root", "there"]) == 7
+    assert run_ppmctl(["package", "status", "--on", "docker://x"]) == 7
+    assert run_ppmctl(["package", "status", "--on", "docker://x", "--root", "there"]) == 7
     assert ran == [("docker://x", ("package", "status")), ("docker://x", ("package", "status", "--root=there"))]
 
 
-def test_an_option_that_is_none_is_refused_here(
+def test_an_unknown_option_is_refused_on_this_machine(
     ran: list[tuple[str, tuple[str | NamedFile, ...]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert commands_module.run(["package", "status", "--on", "docker://x", "--nonsense"]) == 2
+    assert run_ppmctl(["package", "status", "--on", "docker://x", "--nonsense"]) == 2
     assert "--nonsense" in capsys.readouterr().err
     assert ran == []
 
 
 @pytest.mark.parametrize("path", CARRIED, ids=" ".join)
-def test_of_every_path_it_is_said_on_which_side_it_is(path: tuple[str, ...]) -> None:
-    """A new option for a file is decided here: read from this side, or written to it."""
+def test_every_path_has_a_known_side(path: tuple[str, ...]) -> None:
+    """Add each new option for a file to USES: read from this machine, or written to it."""
     for parameter in CARRIED[path].params:
         if isinstance(parameter.type, click.Path | click.File):
             assert parameter.name in USES, (
-                f"{' '.join(path)} {parameter.opts}: read or written here, or a folder there?"
+                f"{' '.join(path)} {parameter.opts}: a file of this machine, or a folder of the target?"
             )
-            assert options.file_use(parameter) == USES[parameter.name]
+            assert file_use(parameter) == USES[parameter.name]
 
 
 @pytest.mark.parametrize(
@@ -196,19 +197,19 @@ def test_of_every_path_it_is_said_on_which_side_it_is(path: tuple[str, ...]) -> 
         (click.Argument(["given"]), None),
     ],
 )
-def test_files_are_known_by_their_types(parameter: click.Parameter, use: str | None) -> None:
-    assert options.file_use(parameter) == use
+def test_the_type_of_a_parameter_decides_how_its_file_is_used(parameter: click.Parameter, use: str | None) -> None:
+    assert file_use(parameter) == use
 
 
-def test_files_are_carried_as_files(
+def test_files_in_arguments_are_passed_as_files(
     ran: list[tuple[str, tuple[str | NamedFile, ...]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @click.command()
-    @options.on_option
+    @on_option
     @click.option("--output", type=click.Path(dir_okay=False))
     @click.argument("files", nargs=-1, type=click.File())
     def make(output: str, files: tuple[Any, ...]) -> None:
-        """Not run here."""
+        """Do nothing."""
 
     assert make.main(["a", "-", "b", "--output", "o", "--on", "ssh://h"], standalone_mode=False) == 7
     written = NamedFile(name="o", written=True, before="--output=")
@@ -216,25 +217,25 @@ def test_files_are_carried_as_files(
     assert ran == [("ssh://h", (written, "--", read[0], "-", read[1]))]
 
 
-def test_nothing_is_asked_where_a_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_target_is_not_contacted_if_a_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object, **_options: object) -> None:
         raise AssertionError("a host was asked")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    there = tmp_path / "there"
-    there.touch()
-    for file, said in (
+    existing = tmp_path / "existing"
+    existing.touch()
+    for file, message in (
         (NamedFile(name=str(tmp_path / "no"), written=False), "can't be read"),
-        (NamedFile(name=str(there), written=True), "is there already"),
+        (NamedFile(name=str(existing), written=True), "already exists"),
         (NamedFile(name=str(tmp_path / "no" / "no"), written=True), "can't be written"),
     ):
-        with pytest.raises(PpmError, match=said):
+        with pytest.raises(PpmError, match=message):
             remote.run("ssh://x", ["user", file], environ={}, write=lambda _piece: None)
-    assert list(tmp_path.iterdir()) == [there]
+    assert list(tmp_path.iterdir()) == [existing]
 
 
-def test_help_loads_nothing_of_it() -> None:
-    """Neither `ppmctl --help` nor a command that runs here waits for what only --on needs."""
+def test_help_does_not_import_the_remote_package() -> None:
+    """The imports that only --on needs must not slow down `ppmctl --help` and other commands."""
     probe = (
         "import sys; from ppmctl.cli import commands;"
         "commands.run(['--help']); commands.run(['index', 'check', '--help']);"

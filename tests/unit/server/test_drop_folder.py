@@ -1,4 +1,4 @@
-"""What the watcher of `drop/` takes, leaves and explains; each of its looks is called here, without time between."""
+"""What the watcher of `drop/` publishes and rejects. The tests call each look, without waiting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ppmctl.index.store import Store
 from ppmctl.server.drop_folder import Watcher
 
 REJECTED = ".rejected"
-LOOKS = 3  # a file is taken by the third look that finds it unchanged
+LOOKS = 3  # the third look publishes a file that has not changed
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def watcher(store: Store) -> Watcher:
 
 
 def look(watcher: Watcher, times: int = LOOKS) -> list[str]:
-    """Return the names that were taken in so many looks."""
+    """Look so many times, and return the names that were published."""
     return [name for _ in range(times) for name in watcher.look()]
 
 
@@ -31,19 +31,19 @@ def published(store: Store, project: str) -> set[str]:
     return {file.filename for file in project_folder.read(store.volume, project).files}
 
 
-def test_a_growing_file_is_not_taken_early(store: Store, watcher: Watcher) -> None:
-    """Half of a wheel has no directory yet and half of an sdist may even look whole."""
+def test_a_growing_file_is_not_published_early(store: Store, watcher: Watcher) -> None:
+    """Half a wheel has no directory yet, and half an sdist can even look complete."""
     for name, content in (wheels.wheel("slow", "1.0"), wheels.sdist("slow", "1.0")):
         with (store.volume.drop / name).open("wb", buffering=0) as file:
             for start in range(0, len(content), 100):
                 file.write(content[start : start + 100])
                 assert look(watcher, LOOKS - 1) == []
-        assert [path.name for path in store.volume.drop.iterdir()] == [name], "no reason is beside it"
+        assert [path.name for path in store.volume.drop.iterdir()] == [name], "there is no file with a reason"
         assert look(watcher) == [name]
         assert (store.volume.project("slow") / name).read_bytes() == content
 
 
-def test_a_file_that_is_replaced_by_another_of_its_length_is_looked_at_again(store: Store, watcher: Watcher) -> None:
+def test_a_file_replaced_by_one_of_the_same_length_counts_as_changed(store: Store, watcher: Watcher) -> None:
     name, content = wheels.wheel("swapped", "1.0")
     path = wheels.write(store.volume.drop, (name, b"x" * len(content)))
     look(watcher, LOOKS - 1)
@@ -58,7 +58,7 @@ def test_a_file_that_is_replaced_by_another_of_its_length_is_looked_at_again(sto
 def test_a_strange_name_is_rejected_and_delays_no_other_file(
     store: Store, watcher: Watcher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Names of 255 bytes leave no room for an ending, and a name need not be text at all."""
+    """A name of 255 bytes has no room for an ending, and a name can be invalid UTF-8."""
     drop = store.volume.drop
     strange = ["a" * 251 + ".whl", "漢" * 83 + ".zip", os.fsdecode(b"\xff\xfe-1.0.tar.gz")]
     for name in strange:
@@ -75,29 +75,29 @@ def test_a_strange_name_is_rejected_and_delays_no_other_file(
         lines = [json.loads(line) for line in store.volume.audit.read_text(encoding="utf-8").splitlines()]
         assert {line["what"] for line in lines} >= set(strange)
         assert look(watcher) == []
-        assert len(reasons()) == len(strange), "it looks again, and leaves the reasons where they are"
+        assert len(reasons()) == len(strange), "the reasons stay at the next looks"
         for name in strange:
             (drop / name).unlink()
         look(watcher, 1)
-        assert list(drop.iterdir()) == [], "the reasons go with what they are about"
+        assert list(drop.iterdir()) == [], "the reasons are deleted with their files"
     assert caplog.records == []
 
 
-def test_hidden_files_folders_and_links_are_not_looked_at(store: Store, watcher: Watcher) -> None:
-    """Hidden names are what rsync and others write to, and folders are nobody's files."""
+def test_hidden_files_folders_and_links_are_ignored(store: Store, watcher: Watcher) -> None:
+    """rsync and others write to hidden names first."""
     drop = store.volume.drop
     name, content = wheels.wheel("hidden", "1.0")
     (drop / f".{name}.Xy12z").write_bytes(content)
     wheels.write(drop / "folder", wheels.wheel("nested", "1.0"))
     (drop / "link-1.0.tar.gz").symlink_to("/etc/passwd")
-    beside = wheels.write(drop, wheels.wheel("beside", "1.0"))
-    assert look(watcher) == [beside.name]
+    visible = wheels.write(drop, wheels.wheel("visible", "1.0"))
+    assert look(watcher) == [visible.name]
     assert sorted(path.name for path in drop.iterdir()) == sorted([f".{name}.Xy12z", "folder", "link-1.0.tar.gz"])
-    assert [path.name for path in store.volume.packages.iterdir()] == ["beside"]
+    assert [path.name for path in store.volume.packages.iterdir()] == ["visible"]
 
 
 def test_a_broken_file_stays_with_its_reason_until_it_is_replaced(store: Store, watcher: Watcher) -> None:
-    """The reason lies beside it in words; a good one in its place is taken, and the reason goes."""
+    """The reason is in a file next to it, which is deleted when a valid file replaces the broken one."""
     drop = store.volume.drop
     name, content = wheels.wheel("broken", "1.0")
     broken = {
@@ -109,9 +109,9 @@ def test_a_broken_file_stays_with_its_reason_until_it_is_replaced(store: Store, 
         (drop / filename).write_bytes(data)
     assert look(watcher) == []
     for filename, (data, reason) in broken.items():
-        beside = (drop / (filename + REJECTED)).read_text()
-        assert reason in beside
-        assert beside.count("\n") == 1
+        text = (drop / (filename + REJECTED)).read_text()
+        assert reason in text
+        assert text.count("\n") == 1
         assert (drop / filename).read_bytes() == data
     assert list(store.volume.packages.iterdir()) == []
 
@@ -124,11 +124,11 @@ def test_a_broken_file_stays_with_its_reason_until_it_is_replaced(store: Store, 
 
     (drop / "notes.txt").unlink()
     look(watcher, 1)
-    assert not (drop / ("notes.txt" + REJECTED)).exists(), "a reason goes with its file"
+    assert not (drop / ("notes.txt" + REJECTED)).exists(), "a reason is deleted with its file"
 
 
-def test_the_same_again_vanishes_and_another_of_the_name_stays(store: Store, watcher: Watcher) -> None:
-    """A sync that runs every night copies the same files; a different one of a name that is taken is named."""
+def test_the_same_file_again_is_deleted_and_other_content_is_rejected(store: Store, watcher: Watcher) -> None:
+    """A nightly sync copies the same files again."""
     made = wheels.wheel("taken", "1.0")
     for _night in range(2):
         path = wheels.write(store.volume.drop, made)

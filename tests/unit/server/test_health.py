@@ -1,4 +1,4 @@
-"""What makes a server unhealthy, and what is said of it; tests/e2e/test_health.py has a real one."""
+"""What makes a server unhealthy, and its message; tests/e2e/test_health.py has a real server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWERS = {"/healthz": (200, {}), "/simple/": (401, {"WWW-Authenticate": 'Basic 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerSettings:
-    """Of a healthy server, which answers without a socket."""
+    """The settings of a healthy server, which answers without a socket."""
     volume = Volume(root=tmp_path)
     volume.prepare()
     (volume.simple / "index.json").write_text("{}")
@@ -52,65 +52,66 @@ class Served:
         return ANSWERS[self.path][1]
 
 
-def sick(settings: ServerSettings, **options: float) -> str:
+def problem(settings: ServerSettings, **options: float) -> str:
     with pytest.raises(PpmError) as refusal:
         health.check(settings, **options)
     assert "\n" not in refusal.value.message
     return refusal.value.message
 
 
-def test_a_healthy_server_is_found_so_and_nothing_stays(settings: ServerSettings) -> None:
+def test_a_healthy_server_passes_and_no_file_remains(settings: ServerSettings) -> None:
     before = sorted(settings.volume.root.rglob("*"))
     health.check(settings)
     assert sorted(settings.volume.root.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "said"),
+    ("path", "answer", "message"),
     [
         ("/healthz", (503, {}), "answers GET /healthz with 503 Reason, not with 200"),
         ("/simple/", (500, {}), "answers HEAD /simple/ with 500 Reason, not with 401"),
         ("/simple/", (200, {}), "answers HEAD /simple/ with 200 Reason, not with 401"),
-        ("/simple/", (401, {}), "does not say how to log in"),
+        ("/simple/", (401, {}), "does not ask for a credential"),
     ],
 )
-def test_an_answer_that_is_not_as_it_should_be(
+def test_a_wrong_answer_is_reported(
     settings: ServerSettings,
     monkeypatch: pytest.MonkeyPatch,
     path: str,
     answer: tuple[int, dict[str, str]],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setitem(ANSWERS, path, answer)
-    assert said in sick(settings)
+    assert message in problem(settings)
 
 
-def test_public_pages_are_shown(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_pages_must_not_need_a_credential(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     public = server_settings(settings.volume.root, flags={"read_access": "public"}, environ={})
-    assert "answers HEAD /simple/ with 401 Reason, not with 200" in sick(public)
+    assert "answers HEAD /simple/ with 401 Reason, not with 200" in problem(public)
     monkeypatch.setitem(ANSWERS, "/simple/", (200, {}))
     health.check(public)
 
 
-def test_a_page_that_is_not_there_or_empty(settings: ServerSettings) -> None:
+def test_a_missing_or_empty_page_is_reported(settings: ServerSettings) -> None:
     page = settings.volume.simple / "index.json"
     page.write_bytes(b"")
-    assert f"{page}, is empty" in sick(settings)
+    assert f"{page}, is empty" in problem(settings)
     page.unlink()
-    assert f"{page}, can't be used: No such file or directory" in sick(settings)
+    assert f"{page}, can't be used: No such file or directory" in problem(settings)
 
 
-def test_a_volume_that_takes_no_file(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_volume_is_reported(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    assert "The volume" in (said := sick(settings))
-    assert "No space left on device" in said
+    message = problem(settings)
+    assert "The volume" in message
+    assert "No space left on device" in message
     assert list(settings.volume.incoming.iterdir()) == []
 
 
-def test_a_step_that_hangs_is_not_waited_for(settings: ServerSettings) -> None:
-    """A pipe that nobody reads stands for a file server that is gone."""
+def test_a_step_that_hangs_ends_at_the_timeout(settings: ServerSettings) -> None:
+    """A pipe without a reader hangs like a file server that is down."""
     os.mkfifo(settings.volume.incoming / ".health")
-    assert "does not answer within 0.2 seconds" in sick(settings, patience=0.2)
+    assert "does not answer within 0.2 seconds" in problem(settings, timeout=0.2)

@@ -1,4 +1,4 @@
-"""What the embedded server answers from disk, request by request, without a server."""
+"""Answers from disk, request by request, without a server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Answer:
 
 
 class Asker:
-    """Ask a reader for paths of one volume."""
+    """Sends requests to a reader of one volume."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -59,7 +59,7 @@ class Asker:
         other.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
         return other
 
-    def found(self, path: str, method: str = "GET", *, mounted_at: str = "", **headers: str) -> Answer | None:
+    def optional(self, path: str, method: str = "GET", *, mounted_at: str = "", **headers: str) -> Answer | None:
         """Return the answer to a request, with `If_Range=…` and the like as headers; None for pypiserver's paths."""
         builder = EnvironBuilder(method=method, headers={name.replace("_", "-"): headers[name] for name in headers})
         environ = builder.get_environ()
@@ -73,13 +73,13 @@ class Asker:
         return Answer(status=int(status.split()[0]), headers=Headers(pairs), body=body)
 
     def __call__(self, path: str, method: str = "GET", **headers: str) -> Answer:
-        answer = self.found(path, method, **headers)
+        answer = self.optional(path, method, **headers)
         assert answer is not None, "this path is answered from disk"
         return answer
 
     def refusal(self, path: str, method: str = "GET", **headers: str) -> Refused:
         with pytest.raises(Refused) as refused:
-            self.found(path, method, **headers)
+            self.optional(path, method, **headers)
         return refused.value
 
 
@@ -98,15 +98,15 @@ def ask(store: Store) -> Asker:
     return Asker(store)
 
 
-# which path is what
+# paths
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/packages/", "/web-page-s/json", "/legacy/", "/nothing", "/simpler/", "/packages", "/env/x/"]
 )
 def test_other_paths_are_left_to_pypiserver(ask: Asker, path: str) -> None:
-    assert ask.found(path) is None
-    assert ask.found(path, "POST") is None
+    assert ask.optional(path) is None
+    assert ask.optional(path, "POST") is None
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_other_paths_are_left_to_pypiserver(ask: Asker, path: str) -> None:
         (f"/packages/{SDIST[0]}", 301, f"/packages/web-page-s/{SDIST[0].replace('+', '%2B')}"),
     ],
 )
-def test_a_redirect_leads_there_and_is_asked_for_each_time(ask: Asker, path: str, status: int, location: str) -> None:
-    """A name that is published later is found then, so no cache may keep where it led before."""
+def test_redirects_are_not_cached(ask: Asker, path: str, status: int, location: str) -> None:
+    """A project can be published later, so no cache may store a redirect."""
     for method in ("GET", "HEAD"):
         answer = ask(path, method)
         assert (answer.status, answer.headers["Location"]) == (status, location)
@@ -142,7 +142,7 @@ def test_a_redirect_stays_below_the_path_that_the_index_is_mounted_at(ask: Asker
 
 
 @pytest.mark.parametrize(
-    ("path", "says"),
+    ("path", "message"),
     [
         ("/simple/-web/", "That is not a valid name of a project"),
         ("/simple/wéb", "That is not a valid name of a project"),
@@ -151,7 +151,7 @@ def test_a_redirect_stays_below_the_path_that_the_index_is_mounted_at(ask: Asker
         ("/simple/web-page-s/x/", "There is nothing here; a project's page is /simple/NAME/"),
         ("/simple/acme-x/", "acme-x is a private name of this index, and nothing was published under it yet"),
         ("/simple/billing/", "billing is a private name of this index, and nothing was published under it yet"),
-        # nor are environments, which everybody's index may have under these names
+        # names of environments are private too: other indexes can have environments of the same names
         ("/simple/ppm-env-x/", "ppm-env-x is a private name of this index, and nothing was published under it yet"),
         *(
             (path, "There is no such file in this index")
@@ -173,14 +173,14 @@ def test_a_redirect_stays_below_the_path_that_the_index_is_mounted_at(ask: Asker
         ),
     ],
 )
-def test_what_is_not_here_is_refused(ask: Asker, path: str, says: str) -> None:
+def test_unknown_and_private_paths_get_404(ask: Asker, path: str, message: str) -> None:
     for method in ("GET", "HEAD", "POST"):
         refused = ask.refusal(path, method)
-        assert (refused.status, refused.message) == (404, says)
+        assert (refused.status, refused.message) == (404, message)
 
 
-def test_only_a_project_s_own_distributions_are_sent(ask: Asker) -> None:
-    """Whatever else somebody has put into its folder by hand."""
+def test_only_distributions_of_the_project_are_sent(ask: Asker) -> None:
+    """Other files in its folder, written by hand, are not sent."""
     for name in ("x-1.0.tar.gz", "notes.txt", f"{SDIST[0]}.yanked"):
         (ask.store.volume.project("web-page-s") / name).write_text("by hand")
         assert ask.refusal(f"/packages/web-page-s/{name}").status == 404
@@ -188,15 +188,15 @@ def test_only_a_project_s_own_distributions_are_sent(ask: Asker) -> None:
     assert ask.refusal(f"/packages/Web.Page_s/{WHEEL[0]}").status == 404
 
 
-def test_without_an_upstream_a_name_is_sent_nowhere(ask: Asker) -> None:
+def test_without_an_upstream_unknown_projects_get_404(ask: Asker) -> None:
     refused = ask.with_settings(upstream="none").refusal("/simple/not-here/")
     assert (refused.status, refused.message) == (404, "There is no project not-here in this index")
     assert ask.with_settings(upstream="none")(PAGE).status == 200
 
 
 @pytest.mark.parametrize("damage", ["a page", "a project's pages", "all pages"])
-def test_a_name_that_is_or_was_here_is_never_sent_elsewhere(ask: Asker, damage: str) -> None:
-    """Its pages are derived: they are written again, also those of a project whose files were all removed."""
+def test_a_project_that_exists_or_existed_is_never_redirected(ask: Asker, damage: str) -> None:
+    """Missing pages are written again, also for a project whose files were all removed."""
     ask.store.remove("web-page-s", "1.0")
     volume = ask.store.volume
     if damage == "a page":
@@ -216,10 +216,10 @@ def test_a_published_environment_has_a_page(ask: Asker) -> None:
 
 
 @pytest.mark.parametrize("raised", [FileNotFoundError, FileExistsError])
-def test_pages_that_are_deleted_all_the_time_are_no_redirect(
+def test_pages_that_are_deleted_again_and_again_get_503(
     ask: Asker, monkeypatch: pytest.MonkeyPatch, raised: type[OSError]
 ) -> None:
-    """index/ may be deleted between the writing of a page and its reading, over and over: ask again, 503."""
+    """index/ can be deleted between the writing and the reading of a page. The server gives up after 50 attempts."""
     tried = []
 
     def write(*_arguments: object) -> None:
@@ -236,7 +236,7 @@ def test_pages_that_are_deleted_all_the_time_are_no_redirect(
         assert refused.message == "The pages of this index are being deleted; ask again in a moment"
 
 
-def test_a_page_that_comes_at_the_last_moment_is_answered(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_sent_even_if_it_appears_at_the_last_attempt(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     refresh, tried = ask.store.refresh, []
 
     def write(project: str) -> None:
@@ -252,14 +252,14 @@ def test_a_page_that_comes_at_the_last_moment_is_answered(ask: Asker, monkeypatc
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
 @pytest.mark.parametrize("path", ["/simple", "/simple/", PAGE, "/simple/not-here/", FILE, discovery.PATH])
-def test_other_methods_are_refused(ask: Asker, method: str, path: str) -> None:
+def test_other_methods_get_405(ask: Asker, method: str, path: str) -> None:
     answer = ask(path, method)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.body == b"Only GET and HEAD work here\n"
 
 
-def test_the_index_describes_itself(ask: Asker) -> None:
+def test_the_discovery_document_is_sent(ask: Asker) -> None:
     answer = ask(discovery.PATH)
     assert answer.body == discovery.document(upstream=ask.settings.upstream, read_access=ask.settings.read_access)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
@@ -280,7 +280,7 @@ def test_the_index_describes_itself(ask: Asker) -> None:
         ("", "text/html; charset=utf-8", "index.html"),
     ],
 )
-def test_a_page_has_the_form_that_is_asked_for(
+def test_a_page_is_sent_in_the_requested_form(
     ask: Asker, path: str, header: str, content_type: str, page: str
 ) -> None:
     ask.store.write_root()
@@ -294,11 +294,11 @@ def test_a_page_has_the_form_that_is_asked_for(
     assert answer.headers["Content-Length"] == str(len(answer.body))
 
 
-def test_a_form_that_is_not_here_is_refused(ask: Asker) -> None:
+def test_an_unknown_form_gets_406(ask: Asker) -> None:
     refused = ask.refusal(PAGE, Accept="image/png")
     known = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html"
     assert (refused.status, refused.message) == (406, f"This page can be had as {known}")
-    # whether there is such a page comes first: a name elsewhere may be had in that form
+    # a redirect comes first: the other index may have that form
     assert ask("/simple/not-here/", Accept="image/png").status == 302
 
 
@@ -306,7 +306,7 @@ def test_a_form_that_is_not_here_is_refused(ask: Asker) -> None:
     ("encodings", "is_packed"),
     [("gzip", True), ("br, gzip;q=0.001", True), ("*", True), ("gzip;q=0", False), ("br", False), ("", False)],
 )
-def test_a_long_page_is_sent_packed_to_a_client_that_takes_it(ask: Asker, encodings: str, is_packed: bool) -> None:
+def test_a_long_page_is_compressed_for_clients_that_accept_gzip(ask: Asker, encodings: str, is_packed: bool) -> None:
     put(ask.store, *(wheels.wheel("long", f"{number}.0") for number in range(5)))
     for form in (content_negotiation.JSON, content_negotiation.PLAIN_HTML):
         plain = ask("/simple/long/", Accept=form.media_type)
@@ -321,7 +321,7 @@ def test_a_long_page_is_sent_packed_to_a_client_that_takes_it(ask: Asker, encodi
         assert "Accept-Ranges" not in again.headers
 
 
-def test_a_short_page_is_sent_as_it_is(ask: Asker) -> None:
+def test_a_short_page_is_not_compressed(ask: Asker) -> None:
     shutil.rmtree(ask.store.volume.packages / "web-page-s")
     put(ask.store, wheels.sdist("short", "1.0"))
     answer = ask("/simple/short/", Accept=JSON, Accept_Encoding="gzip")
@@ -334,8 +334,8 @@ def test_a_short_page_is_sent_as_it_is(ask: Asker) -> None:
 
 
 @pytest.mark.parametrize(("access", "shared"), [("authenticated", "private"), ("public", "public")])
-def test_a_file_is_kept_for_ever(ask: Asker, access: str, shared: str) -> None:
-    """A published file never changes; a cache that several users share may keep it only if reads are public."""
+def test_a_file_is_immutable_for_caches(ask: Asker, access: str, shared: str) -> None:
+    """A published file never changes. A shared cache may store it only if reads are public."""
     for path, content in ((FILE, WHEEL[1]), (f"{FILE}.metadata", wheels.metadata("Web.Page_s", "1.0"))):
         answer = ask.with_settings(read_access=access)(path)
         assert (answer.status, answer.headers["Content-Type"]) == (200, "application/octet-stream")
@@ -344,8 +344,8 @@ def test_a_file_is_kept_for_ever(ask: Asker, access: str, shared: str) -> None:
         assert hashlib.sha256(answer.body).digest() == hashlib.sha256(content).digest()
 
 
-def test_validators_are_those_that_nginx_makes(ask: Asker) -> None:
-    """A client that is moved from one to the other keeps its cache."""
+def test_validators_are_those_of_nginx(ask: Asker) -> None:
+    """So that a client keeps its cache when an index moves behind nginx."""
     entry = ask.store.volume.file("web-page-s", WHEEL[0]).stat()
     answer = ask(FILE)
     assert answer.headers["ETag"] == f'"{int(entry.st_mtime):x}-{entry.st_size:x}"'
@@ -353,7 +353,7 @@ def test_validators_are_those_that_nginx_makes(ask: Asker) -> None:
 
 
 @pytest.mark.parametrize("path", [PAGE, FILE])
-def test_what_a_client_has_is_not_sent_again(ask: Asker, path: str) -> None:
+def test_an_unchanged_page_or_file_gets_304(ask: Asker, path: str) -> None:
     first = ask(path)
     etag, modified = first.headers["ETag"], first.headers["Last-Modified"]
     for condition in (
@@ -388,7 +388,7 @@ SIZE = len(WHEEL[1])
         (f"bytes=10-{SIZE + 100}", 10, SIZE),
     ],
 )
-def test_a_part_of_a_file(ask: Asker, asked: str, start: int, stop: int) -> None:
+def test_a_range_of_a_file_gets_206(ask: Asker, asked: str, start: int, stop: int) -> None:
     part = ask(FILE, Range=asked)
     assert (part.status, part.body) == (206, WHEEL[1][start:stop])
     assert part.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{SIZE}"
@@ -398,7 +398,7 @@ def test_a_part_of_a_file(ask: Asker, asked: str, start: int, stop: int) -> None
 
 
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=5-2", "bytes=x-"])
-def test_a_part_that_is_not_there_is_refused(ask: Asker, asked: str) -> None:
+def test_a_range_outside_the_file_gets_416(ask: Asker, asked: str) -> None:
     answer = ask(FILE, Range=asked)
     assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{SIZE}")
     assert answer.headers["Content-Type"].startswith("text/plain")
@@ -406,14 +406,14 @@ def test_a_part_that_is_not_there_is_refused(ask: Asker, asked: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["lines=1-2", "bytes=0-1,5-6", "xbytes=0-9", ""])
-def test_a_range_that_does_not_count_gets_the_whole(ask: Asker, asked: str) -> None:
-    """RFC 9110, section 14.2: one in another unit, or of several parts, is ignored, as nginx does."""
+def test_an_unsupported_range_gets_the_whole_file(ask: Asker, asked: str) -> None:
+    """RFC 9110, section 14.2: a range in another unit, or of several parts, is ignored, as nginx does."""
     answer = ask(FILE, Range=asked)
     assert (answer.status, answer.body) == (200, WHEEL[1])
 
 
-def test_a_part_on_condition_is_of_the_same_file(ask: Asker) -> None:
-    """RFC 9110, section 13.1.5: a download goes on only if a strong validator says that nothing changed."""
+def test_if_range_needs_a_strong_validator(ask: Asker) -> None:
+    """RFC 9110, section 13.1.5: a download is resumed only if a strong validator shows that nothing changed."""
     whole = ask(FILE)
     for same in (whole.headers["ETag"], whole.headers["Last-Modified"]):
         assert ask(FILE, Range="bytes=0-9", If_Range=same).body == WHEEL[1][:10]
@@ -422,7 +422,7 @@ def test_a_part_on_condition_is_of_the_same_file(ask: Asker) -> None:
         assert (answer.status, answer.body) == (200, WHEEL[1])
 
 
-def test_head_tells_the_length_and_sends_nothing(ask: Asker) -> None:
+def test_head_sends_the_headers_without_the_body(ask: Asker) -> None:
     for path in (PAGE, FILE):
         got, head = ask(path), ask(path, "HEAD")
         assert head.body == b""

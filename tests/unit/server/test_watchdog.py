@@ -1,4 +1,4 @@
-"""When a server says that it is ready and alive, without a server."""
+"""When the watchdog reports that a server is ready and alive; the server's answers are scripted."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ppmctl.server.watchdog import ALIVE, READY, Pulse, Watchdog
 
 
 class Ended(Exception):
-    """Enough was seen."""
+    """The script has ended."""
 
 
 class Bench:
-    """A watchdog whose questions are answered by a script, which ends it, and whose time is a list of pauses."""
+    """A watchdog with scripted answers, which records its reports, timeouts and pauses instead of waiting."""
 
     def __init__(self, *answers: bool, interval: float | None = 20, stopping: bool = False) -> None:
         self.answers = list(answers)
-        self.said: list[str] = []
-        self.patience: list[float] = []
+        self.reports: list[str] = []
+        self.timeouts: list[float] = []
         self.pauses: list[float] = []
         self.pulse = Pulse()
         self.dog = Watchdog(
-            notify=self.said.append,
+            notify=self.reports.append,
             ask=self.ask,
             pulse=self.pulse,
             interval=interval,
@@ -33,42 +33,42 @@ class Bench:
             sleep=self.pauses.append,
         )
 
-    def ask(self, patience: float) -> bool:
-        self.patience.append(patience)
+    def ask(self, timeout: float) -> bool:
+        self.timeouts.append(timeout)
         if not self.answers:
             raise Ended
         return self.answers.pop(0)
 
 
-def test_ready_comes_with_the_first_answer_and_alive_with_each_later_one() -> None:
+def test_ready_is_sent_at_the_first_answer_and_alive_at_each_later_one() -> None:
     bench = Bench(False, False, True, True, False, True)
     with pytest.raises(Ended):
         bench.dog.run()
-    assert bench.said == [READY, ALIVE, ALIVE]
-    # half the interval after an answer, and at once where there was none, for there is not much time left
+    assert bench.reports == [READY, ALIVE, ALIVE]
+    # half the interval after an answer; at once after none, because little time is left
     assert bench.pauses == [0.1, 0.1, 10, 0.1, 10]
-    assert bench.patience[3:] == [5, 5, 5, 5]
+    assert bench.timeouts[3:] == [5, 5, 5, 5]
 
 
-def test_without_an_interval_it_ends_with_ready() -> None:
+def test_without_an_interval_only_ready_is_sent() -> None:
     bench = Bench(True, interval=None)
     bench.dog.run()
-    assert bench.said == [READY]
+    assert bench.reports == [READY]
 
 
-def test_threads_that_are_busy_with_uploads_are_not_stuck() -> None:
-    """All of them may hold large uploads for longer than the watchdog waits; each piece that arrives counts."""
+def test_a_server_whose_threads_are_busy_with_uploads_is_alive() -> None:
+    """Uploads can take longer than the watchdog's interval; each piece that arrives is progress."""
     bench = Bench(False, False, False)
     read = []
 
     def application(environ: dict[str, Any], _start: object) -> Iterable[bytes]:
         body = environ["wsgi.input"]
         read.append(body.read(3))
-        yield b"begun"
+        yield b"started"
         read.append(body.readline() + body.read())
 
     answer = iter(bench.pulse.of(application)({"wsgi.input": io.BytesIO(b"one\ntwo")}, lambda *_: lambda _b: None))
-    assert bench.dog.look(1)  # a request began
+    assert bench.dog.look(1)  # a request started
     assert not bench.dog.look(1)
     next(answer)
     assert bench.dog.look(1)
@@ -76,8 +76,8 @@ def test_threads_that_are_busy_with_uploads_are_not_stuck() -> None:
     assert read == [b"one", b"\ntwo"]
 
 
-def test_a_server_that_ends_is_not_asked_and_is_alive() -> None:
+def test_a_server_that_is_stopping_is_alive_without_being_asked() -> None:
     bench = Bench(stopping=True)
     assert bench.dog.look(1)
-    assert bench.said == [ALIVE]
-    assert bench.patience == []
+    assert bench.reports == [ALIVE]
+    assert bench.timeouts == []

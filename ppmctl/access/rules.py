@@ -1,0 +1,134 @@
+"""Check who may change which credential, and how far a new one may reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from ppmctl.access.account import Actor, Grant, NotAllowed, Unknown
+from ppmctl.access.credential_files import Change
+from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, stamp
+from ppmctl.errors import PpmError, UsageError
+
+
+def require_admin(actor: Actor) -> None:
+    """Raise NotAllowed for an actor over HTTP who is not an admin."""
+    if actor.access is not None and not actor.access.may("manage"):
+        raise NotAllowed(f"The credential {actor.access.name} is not an admin's.")
+
+
+def require_entry(change: Change, actor: Actor, name: str) -> Access:
+    """Return the credential `name` if the actor may change it; others can't find out whether it exists.
+
+    Over HTTP an actor may change itself, and tokens of its own user that have no more rights than itself.
+    """
+    entry, by = change.access.get(name), actor.access
+    if by is not None and not by.may("manage") and name != by.name:
+        is_own = entry is not None and entry.owner == by.owner and entry.is_token
+        if entry is None or not is_own or exceeds(entry.effective, by):
+            raise NotAllowed(f"The credential {by.name} may not change {name}.")
+    if entry is None:
+        raise Unknown(name)
+    return entry
+
+
+def require_valid_entry(change: Change, name: str) -> None:
+    """Raise PpmError if `name` is in the files but has no valid entry: its htpasswd line must not get rights."""
+    if name not in change.access and name in change.named:
+        raise PpmError(
+            f"{name} is in the credential files already, but has no valid entry in access.yml.",
+            hint=f"ppmctl user remove {name}  removes it.",
+        )
+
+
+def require_live(entry: Access) -> None:
+    """Raise PpmError with the reason if the credential does not work."""
+    if entry.disabled:
+        raise PpmError(f"{entry.name} is disabled.", hint=f"ppmctl user enable {entry.name}")
+    if entry.is_orphan:
+        raise PpmError(f"{entry.name} has lost its owner, or the token that created it.")
+    for holder in entry.holders:
+        if not holder.is_live():
+            raise PpmError(f"{entry.name} does not work: {holder.name} is disabled or has expired.")
+    if not entry.is_live():
+        raise PpmError(f"{entry.name} has expired.", hint="--expires DURATION gives it more time.")
+
+
+def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
+    """Return the credentials that limit the new `token`.
+
+    On the server host a missing owner is created, and one that has only tokens gets the token's rights.
+    """
+    owner = change.access.get(token.owner)
+    if actor.access is not None:
+        maker = change.access.get(actor.access.name)
+        if owner is None or maker is None or actor.access.owner != token.owner:
+            raise NotAllowed(f"The credential {actor.access.name} may only create tokens of {actor.access.owner}.")
+        return [owner, maker] if maker.is_token else [owner]
+    require_valid_entry(change, token.owner)
+    if owner is None:
+        change.put(replace(token, name=token.owner, expires=None, has_tokens_only=True))
+    elif owner.has_tokens_only:
+        is_scoped = bool(owner.projects and token.projects) or "reader" in (owner.role, token.role)
+        wider = replace(
+            owner,
+            role=max(owner.role, token.role, key=ROLES.index),
+            projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
+        )
+        change.put(wider)
+    return [change.access[token.owner]]
+
+
+def narrowed(token: Access, holder: Access) -> Access:
+    """Return the token with the holder's projects and expiry if it has none of its own.
+
+    Raise NotAllowed if it would have more rights than the holder.
+    """
+    limit = holder.effective
+    if token.role != "reader":
+        token = replace(token, projects=token.projects or limit.projects)
+    token = replace(token, expires=token.expires or limit.expires)
+    require_within(token, holder)
+    return token
+
+
+def require_within(token: Access, holder: Access) -> None:
+    """Raise NotAllowed if the token would have more rights than the holder."""
+    if more := exceeds(token, holder):
+        raise NotAllowed(f"{token.name} would have more rights than {holder.name}: {more}.")
+
+
+def new_entry(actor: Actor, name: str, grant: Grant) -> Access:
+    """Return a new credential that the actor creates now. Raise UsageError for an invalid role or projects."""
+    entry = Access(
+        name=name,
+        role=check_role(grant["role"]),
+        created=stamp(datetime.now(UTC)),
+        projects=check_projects(grant.get("projects", ())),
+        expires=grant.get("expires"),
+        by=actor.name if actor.access is None else actor.access.name,
+    )
+    require_scope(entry)
+    return entry
+
+
+def require_scope(entry: Access) -> None:
+    """Raise UsageError for an admin of some projects only."""
+    if entry.role == "admin" and entry.projects:
+        raise UsageError("An admin manages the whole index; projects are for publishers.")
+
+
+def requested(name: str, grant: Grant) -> str:
+    """Return what is to be created, for the audit log."""
+    scope = f" of {' '.join(grant['projects'])}" if grant.get("projects") else ""
+    return until(f"{name} as {grant['role']}{scope}", grant.get("expires"))
+
+
+def granted(entry: Access) -> str:
+    """Return what was created, for the audit log."""
+    return requested(entry.name, {"role": entry.role, "projects": entry.projects, "expires": entry.expires})
+
+
+def until(what: str, expires: str | None) -> str:
+    """Return `what` with the time of expiry, for the audit log."""
+    return f"{what} until {expires}" if expires else what
