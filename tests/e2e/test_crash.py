@@ -225,7 +225,7 @@ class Victim:
 
     def start_again(self, *, living: Collection[Server] = ()) -> None:
         """Start it, and see that nothing half is left and that all agrees. Others may be at the same volume."""
-        evidence.the_dead_let_go(self.server.root, living=living)
+        evidence.wait_for_locks_of_killed(self.server.root, living=living)
         self.server.start_again()
         evidence.nothing_is_left(self.server.root)
         evidence.agrees(self.server.root)
@@ -384,7 +384,7 @@ def test_killed_inside_an_upload_of_a_new_project(new_points: list[Point], victi
         made = victim.new(f"ne-w-{len(victim.published)}", size=streams.some_size(victim.chance, largest=100_000))
         if str(point) in {*OWN_FOLDER.values(), "open locks/incoming"}:
             victim.server.kill()
-            evidence.the_dead_let_go(victim.server.root)
+            evidence.wait_for_locks_of_killed(victim.server.root)
             victim.server.start_again()
         evidence.nothing_is_left(victim.server.root)  # what the list of projects costs from here on is this upload's
         victim.dies_in(upload(victim.server, made), point, made)
@@ -585,7 +585,7 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
         victims_of_one, (linked, unlinked), (PAGES["page-json"], LINK["link"]), strict=True
     ):
         victim.dies_in(upload(victim.server, made), points[step], made)
-    evidence.the_dead_let_go(root)
+    evidence.wait_for_locks_of_killed(root)
 
     def copy(name: str) -> Victim:
         shutil.copytree(root, tmp_path / name)
@@ -705,7 +705,7 @@ def test_killed_while_it_takes_a_dropped_file(victims: Victims) -> None:
         victim.plan.arm_at(point.operation, names(made))
         drop(victim, made)
         victim.died(point.operation)
-        evidence.the_dead_let_go(victim.server.root)
+        evidence.wait_for_locks_of_killed(victim.server.root)
         victim.server.start_again()
         is_taken_up(victim)
         evidence.agrees(victim.server.root)

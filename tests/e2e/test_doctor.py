@@ -18,7 +18,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from support import faulty, namespaces, servers, sshd, wheels
-from support.faulty import LIST, Said
+from support.faulty import LIST, Response
 from support.servers import JSON, PPMCTL, Server, clean_environment, free_port, ppmctl, run_ppmctl
 from support.tls import Authority
 
@@ -339,7 +339,7 @@ def test_a_certificate_without_the_one_between(authority: Authority, tmp_path: P
 
 
 def test_a_self_signed_certificate(authority: Authority, tmp_path: Path, user: User) -> None:
-    certificate = authority.issue_itself(tmp_path / "tls", "localhost")
+    certificate = authority.issue_self_signed(tmp_path / "tls", "localhost")
     with faulty.index(certificate=certificate) as port:
         url = f"https://localhost:{port}/"
         state, found, _mend = user.doctor(url, expect=1).of("tls")
@@ -365,7 +365,7 @@ def test_https_to_what_speaks_http(index: Server, user: User) -> None:
 
 
 def test_redirects_without_an_end(user: User) -> None:
-    answers = {"/simple/": Said.moved("/else/"), "/else/": Said.moved("/simple/")}
+    answers = {"/simple/": Response.moved("/else/"), "/else/": Response.moved("/simple/")}
     with faulty.index(answers) as port:
         state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
     assert (state, found.startswith("it redirects for ever: ")) == ("fail", True)
@@ -375,7 +375,7 @@ def test_redirects_without_an_end(user: User) -> None:
 def test_a_redirect_to_https(authority: Authority, tmp_path: Path, user: User) -> None:
     ca = authority.write_root(tmp_path / "ca.pem")
     with faulty.index(certificate=authority.issue(tmp_path / "tls", "localhost")) as safe:
-        answers = {"/simple/": Said.moved(f"https://localhost:{safe}/simple/")}
+        answers = {"/simple/": Response.moved(f"https://localhost:{safe}/simple/")}
         with faulty.index(answers) as port:
             seen = user.doctor(f"http://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE=str(ca))
     state, found, mend = seen.of("url")
@@ -384,7 +384,7 @@ def test_a_redirect_to_https(authority: Authority, tmp_path: Path, user: User) -
 
 
 def test_a_redirect_on_which_the_credential_is_lost(index: Server, user: User) -> None:
-    with faulty.index({"/simple/": Said.moved(f"{index.url}/simple/")}) as port:
+    with faulty.index({"/simple/": Response.moved(f"{index.url}/simple/")}) as port:
         url = f"http://localhost:{port}/"
         state, found, mend = user.doctor(url, expect=1, **known(index)).of("url")
         assert (state, f"which asks for a credential: clients show it to localhost:{port} alone" in found) == (
@@ -396,7 +396,10 @@ def test_a_redirect_on_which_the_credential_is_lost(index: Server, user: User) -
 
 
 def test_a_redirect_to_another_server(user: User) -> None:
-    with faulty.index() as there, faulty.index({"/simple/": Said.moved(f"http://127.0.0.1:{there}/simple/")}) as port:
+    with (
+        faulty.index() as there,
+        faulty.index({"/simple/": Response.moved(f"http://127.0.0.1:{there}/simple/")}) as port,
+    ):
         state, found, mend = user.doctor(f"http://localhost:{port}/", expect=1).of("url")
     assert (state, found.endswith("pip and uv follow, ppmctl and uploads do not")) == ("fail", True)
     assert f"ppmctl login http://127.0.0.1:{there}/" in mend
@@ -410,7 +413,7 @@ def test_a_slip_in_the_url(slip: str, index: Server, user: User) -> None:
 
 
 def test_a_web_page_and_a_list_at_another_place(user: User) -> None:
-    page = Said(body=b'<html><a href="/login">Log in</a></html>', headers={"Content-Type": "text/html"})
+    page = Response(body=b'<html><a href="/login">Log in</a></html>', headers={"Content-Type": "text/html"})
     with faulty.index({"/simple/": page}) as port:
         state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
     assert (state, "a web page, not a list of projects" in found) == ("fail", True)
@@ -547,9 +550,9 @@ def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
     kept = {"Content-Type": JSON, "Cache-Control": "public, max-age=600"}
     listed = json.dumps({"meta": {"api-version": "1.0"}, "projects": [{"name": "acme"}]}).encode()
     answers = {
-        "/simple/": Said(body=listed, headers=kept),
-        "/simple/acme/": Said(body=json.dumps(page).encode(), headers=kept),
-        "/acme-1.0.tar.gz": Said(body=b"x"),
+        "/simple/": Response(body=listed, headers=kept),
+        "/simple/acme/": Response(body=json.dumps(page).encode(), headers=kept),
+        "/acme-1.0.tar.gz": Response(body=b"x"),
     }
     with faulty.index(answers) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
@@ -571,10 +574,10 @@ def test_a_page_that_says_less_than_the_file(user: User) -> None:
     said = {"Content-Type": "text/html"}
     page = f'<a href="/{filename}#sha256={sha256(content).hexdigest()}" data-core-metadata="true">{filename}</a>'
     answers = {
-        "/simple/": Said(body=b'<a href="acme/">acme</a>', headers=said),
-        "/simple/acme/": Said(body=page.encode(), headers=said),
-        f"/{filename}": Said(body=content),
-        f"/{filename}.metadata": Said(body=metadata),
+        "/simple/": Response(body=b'<a href="acme/">acme</a>', headers=said),
+        "/simple/acme/": Response(body=page.encode(), headers=said),
+        f"/{filename}": Response(body=content),
+        f"/{filename}.metadata": Response(body=metadata),
     }
     with faulty.index(answers) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)

@@ -15,7 +15,7 @@ import pytest
 from support import clients, faulty, servers, wheels
 from support.clients import BIN, Machine
 from support.evidence import until
-from support.faulty import Said
+from support.faulty import Response
 from support.servers import JSON, PPMCTL, Server, run_ppmctl
 from support.tls import Authority
 
@@ -437,9 +437,9 @@ def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_
         "/simple/acme-core/": {"meta": {"api-version": "1.0"}, "name": "acme-core", "files": [listed]},
     }
     answers = {
-        path: Said(body=json.dumps(page).encode(), headers={"Content-Type": JSON}) for path, page in pages.items()
+        path: Response(body=json.dumps(page).encode(), headers={"Content-Type": JSON}) for path, page in pages.items()
     }
-    answers[f"/files/{name}"] = Said(body=content)
+    answers[f"/files/{name}"] = Response(body=content)
     with faulty.index(answers, certificate=authority.issue(tmp_path / "tls", "localhost")) as port:
         url = f"https://localhost:{port}"
         for path in (desk.pip_conf, desk.uv_toml):
@@ -473,8 +473,8 @@ def test_a_proxy_of_pips_own_and_a_python_that_is_too_old(desk: Desk) -> None:
         "/simple/acme-core/": {"meta": meta, "name": "git+https://host.invalid/x", "files": [listed]},
     }
     kind = {"Content-Type": JSON}
-    answers = {path: Said(body=json.dumps(page).encode(), headers=kind) for path, page in pages.items()}
-    answers[f"/files/{name}"] = Said(body=content)
+    answers = {path: Response(body=json.dumps(page).encode(), headers=kind) for path, page in pages.items()}
+    answers[f"/files/{name}"] = Response(body=content)
     with faulty.index(answers) as port:
         url = f"http://127.0.0.1:{port}"
         for path in (desk.pip_conf, desk.uv_toml):

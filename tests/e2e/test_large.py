@@ -49,7 +49,7 @@ def test_a_large_file_in_and_out(
     size = path.stat().st_size
     assert size > least
 
-    large.forget_peaks(server)
+    large.reset_peaks(server)
     with large.watched(server) as disk:
         uploaded(server, path, digest)
     path.unlink()
@@ -61,7 +61,7 @@ def test_a_large_file_in_and_out(
     listed = server.page(NAME)["files"]
     assert [(file["hashes"]["sha256"], file["size"]) for file in listed] == [(digest, size)]
 
-    large.forget_peaks(server)
+    large.reset_peaks(server)
     with large.watched(server) as disk:
         assert downloaded(server, listed[0]["filename"]) == digest
     print(f"download: {memory(server)}")

@@ -463,7 +463,7 @@ def test_a_host_whose_key_is_not_known(tmp_path: Path) -> None:
         assert "No ED25519 host key is known for [127.0.0.1]" in done.stderr.decode()
         assert "`ssh index.test` shows the key" in done.stderr.decode()
         assert not host.known_hosts.exists()
-        host.remember(sshd.keygen(tmp_path / "other").with_suffix(".pub"))
+        host.trust(sshd.keygen(tmp_path / "other").with_suffix(".pub"))
         done = on(host, "user", "list", expect=1)
         assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in done.stderr.decode()
         assert "find out why first" in done.stderr.decode()
@@ -472,7 +472,7 @@ def test_a_host_whose_key_is_not_known(tmp_path: Path) -> None:
 
 def test_a_host_that_does_not_know_us(tmp_path: Path) -> None:
     with sshd.running(tmp_path / "host") as host:
-        host.know(IdentityFile=str(sshd.keygen(tmp_path / "stranger")))
+        host.write_config(IdentityFile=str(sshd.keygen(tmp_path / "stranger")))
         done = on(host, "user", "list", expect=1)
         assert done.stderr.decode() == (
             "ppmctl: ppmctl can't be run on index.test:"
@@ -480,7 +480,7 @@ def test_a_host_that_does_not_know_us(tmp_path: Path) -> None:
             "        `ssh index.test ppmctl --version` has to work without a password."
             " ssh-copy-id index.test installs a key, ssh-add unlocks one that has a passphrase.\n"
         )
-        host.know(IdentityFile=str(sshd.keygen(tmp_path / "locked", passphrase="what nobody guesses")))
+        host.write_config(IdentityFile=str(sshd.keygen(tmp_path / "locked", passphrase="what nobody guesses")))
         assert "ssh-add" in on(host, "user", "list", expect=1).stderr.decode()
 
 

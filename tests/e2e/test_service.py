@@ -28,7 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
     """A service that the tests of this module share."""
     with unit(tmp_path_factory.mktemp("service") / "root", "--upstream", "none") as made:
         made.start()
-        assert made.heard("READY=1", within=60), made.log.read_text()
+        assert made.receives_notification("READY=1", within=60), made.log.read_text()
         yield made
 
 
@@ -78,9 +78,9 @@ def test_ready_is_said_when_a_request_would_be_answered(tmp_path: Path) -> None:
         with files.lock(volume.incoming_lock):
             service.start()
             until(lambda: is_waited_for(volume.incoming_lock), "a start that waits for the lock")
-            assert not service.heard("READY=1", within=0.5)
-        assert service.heard("READY=1", within=60), service.log.read_text()
-        assert not service.heard("WATCHDOG=1", within=1), "five times as long as one would last"
+            assert not service.receives_notification("READY=1", within=0.5)
+        assert service.receives_notification("READY=1", within=60), service.log.read_text()
+        assert not service.receives_notification("WATCHDOG=1", within=1), "five times as long as one would last"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "unix:"])
@@ -97,7 +97,7 @@ def test_ready_is_said_without_a_passed_socket_too(tmp_path: Path, host: str) ->
                 env={**os.environ, "NOTIFY_SOCKET": str(manager.notified.getsockname())},
             )
         manager.process = process  # which ends with the block, whatever happens
-        assert manager.heard("READY=1", within=60), (tmp_path / "log").read_text()
+        assert manager.receives_notification("READY=1", within=60), (tmp_path / "log").read_text()
         assert path.exists() is (host == "unix:")
         assert manager.stop() == 0
         assert not path.exists()
@@ -180,7 +180,7 @@ def test_a_service_that_ends_finishes_an_upload_and_leaves_requests_to_the_next_
     lock = Volume(root=tmp_path / "root").lock("slow")
     with unit(tmp_path / "root", environ={"WATCHDOG_USEC": "1000000"}) as service, ThreadPoolExecutor() as pool:
         service.start()
-        assert service.heard("READY=1", within=60)
+        assert service.receives_notification("READY=1", within=60)
         with files.lock(lock):
             replies = [pool.submit(service.upload, wheels.wheel("slow", "1.0"))]
             until(lambda: is_waited_for(lock), "an upload that waits for the lock")
@@ -191,8 +191,8 @@ def test_a_service_that_ends_finishes_an_upload_and_leaves_requests_to_the_next_
                 return bool(wait(replies[-1:], timeout=1).not_done)
 
             until(is_not_answered, "a service that takes no request any more")
-            service.forget()
-            assert service.heard("WATCHDOG=1", within=30)
+            service.drop_notifications()
+            assert service.receives_notification("WATCHDOG=1", within=30)
             assert not replies[0].done()
         assert stopped.result() == 0
         service.start()
@@ -224,9 +224,9 @@ def test_the_watchdog_is_fed_while_requests_are_answered_and_not_while_all_threa
     volume = Volume(root=tmp_path / "root")
     with unit(volume.root, "--threads", "2", environ={"WATCHDOG_USEC": "1000000"}) as service:
         service.start()
-        assert service.heard("READY=1", within=60), service.log.read_text()
+        assert service.receives_notification("READY=1", within=60), service.log.read_text()
         for _ in range(3):
-            assert service.heard("WATCHDOG=1", within=60)
+            assert service.receives_notification("WATCHDOG=1", within=60)
         with files.lock(volume.lock("stuck")):
             uploads = [
                 threading.Thread(target=service.upload, args=(wheels.wheel("stuck", f"{number}.0"),))
@@ -234,8 +234,11 @@ def test_the_watchdog_is_fed_while_requests_are_answered_and_not_while_all_threa
             ]
             for upload in uploads:
                 upload.start()
-            until(lambda: not service.heard("WATCHDOG=1", within=2), "silence for twice as long as it may last")
-        assert service.heard("WATCHDOG=1", within=60)
+            until(
+                lambda: not service.receives_notification("WATCHDOG=1", within=2),
+                "silence for twice as long as it may last",
+            )
+        assert service.receives_notification("WATCHDOG=1", within=60)
         for upload in uploads:
             upload.join()
         assert service.stop() == 0

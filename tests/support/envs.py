@@ -1,4 +1,4 @@
-"""People with a credential of an index, and what `ppmctl env` prints for them."""
+"""Users with a credential of an index, and runs of `ppmctl env` on their machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.servers import Server, ppmctl
 
 
 def user(server: Server, name: str, home: Path, role: str = "publisher") -> Machine:
-    """Make the machine of a new user of that role: PPMCTL_INDEX and a netrc."""
+    """Make the machine of a new user with this role, with PPMCTL_INDEX and a netrc."""
     secret = ppmctl("user", "add", name, "--role", role, "--root", str(server.root)).stdout.strip()
     there = machine(home)
     (there.home / ".netrc").write_text(f"machine 127.0.0.1 login {name} password {secret}\n")
@@ -20,7 +20,7 @@ def user(server: Server, name: str, home: Path, role: str = "publisher") -> Mach
 
 
 def env(who: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -> str:
-    """Run `ppmctl env` and return what it printed; on stderr too where it fails."""
+    """Run `ppmctl env` and return its output, with stderr if it fails."""
     return run(who, "env", *arguments, expect=expect, **environ)
 
 
