@@ -352,7 +352,7 @@ def new_points(victims: Victims) -> list[Point]:
 
 
 def and_afterwards(points: Iterable[Point]) -> list[tuple[Point, str]]:
-    """Return each point with the upload that follows: other bytes, and, if the killed upload is not done, also the same."""
+    """Return each point with the next upload: other bytes, and, if the killed upload is not done, also the same."""
     return [(point, then) for point in points for then in (("others",) if point.done else ("the same", "others"))]
 
 
@@ -394,7 +394,7 @@ def test_killed_during_an_upload_of_a_new_project(new_points: list[Point], victi
 
 
 def test_killed_during_an_upload_to_an_existing_project(known_points: list[Point], victims: Victims) -> None:
-    """The same if the project has files, which stay on its pages: the pages are replaced, also the compressed ones."""
+    """The same if the project has files, which stay on its pages: all forms of the pages are replaced."""
 
     def kill(victim: Victim, item: tuple[Point, str]) -> None:
         point, then = item

@@ -138,7 +138,7 @@ def test_the_output_for_people(index: Server, user: User) -> None:
     assert "--netrc" in mend
 
 
-def test_publish_and_install_with_a_removal_afterwards(index: Server, user: User) -> None:
+def test_doctor_publishes_and_installs_a_release_and_checks_a_removal(index: Server, user: User) -> None:
     """The index is expected to run without nginx; pip runs without this user's settings."""
     mine = {"PIP_NO_INDEX": "1", "PIP_INDEX_URL": "http://nowhere.invalid/simple/"}
     meant = {"tls": "none", "read_access": "authenticated", "upstream": "none", "publish": "1.1"}

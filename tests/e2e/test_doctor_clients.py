@@ -125,7 +125,7 @@ class Desk:
         assert self.index.secret not in done.stdout + done.stderr
         return Findings(all=json.loads(done.stdout)["findings"], machine=self.machine)
 
-    def do_repair(self, mend: str) -> None:
+    def type(self, mend: str) -> None:
         """Run a printed repair; `unset` and `export` change the environment of all later commands."""
         for part in mend.partition("  #")[0].split("; "):
             words = shlex.split(part)
@@ -187,8 +187,8 @@ def test_correctly_configured_clients(pip: str, tmp_path: Path, indexes: Indexes
 def test_a_variable_overrides_the_file(desk: Desk, indexes: Indexes) -> None:
     desk.environ |= {"PIP_INDEX_URL": indexes.public.simple, "UV_DEFAULT_INDEX": indexes.public.simple}
     found = desk.doctor(1)
-    desk.do_repair(found.one("pip", "fail", "PIP_INDEX_URL overrides index-url", str(desk.pip_conf)))
-    desk.do_repair(found.one("uv", "fail", "UV_DEFAULT_INDEX overrides [[index]] ours", str(desk.uv_toml)))
+    desk.type(found.one("pip", "fail", "PIP_INDEX_URL overrides index-url", str(desk.pip_conf)))
+    desk.type(found.one("uv", "fail", "UV_DEFAULT_INDEX overrides [[index]] ours", str(desk.uv_toml)))
     assert desk.environ == {}
     assert desk.doctor(0).bad() == []
 
@@ -197,7 +197,7 @@ def test_the_configuration_of_an_environment_overrides_the_users(desk: Desk, ind
     desk.has_only("pip")
     own = desk.home / "venv" / "pip.conf"
     desk.write(own, f"[global]\nindex-url = {indexes.public.simple}\ntimeout = 20\n")
-    desk.do_repair(desk.doctor(1).one("pip", "fail", f"{own} overrides index-url", str(desk.pip_conf)))
+    desk.type(desk.doctor(1).one("pip", "fail", f"{own} overrides index-url", str(desk.pip_conf)))
     assert "timeout" in own.read_text()
     assert desk.doctor(0).bad() == []
 
@@ -224,7 +224,7 @@ def test_a_project_with_our_name_on_another_index(desk: Desk, stranger: Server) 
         "  #"
     )
     assert (same, "ppm_private_names" in about) == (mend, True)
-    desk.do_repair(mend)
+    desk.type(mend)
     assert desk.pip_conf.read_text().split() == conf.split()
     assert desk.doctor(0).bad() == []
 
@@ -232,7 +232,7 @@ def test_a_project_with_our_name_on_another_index(desk: Desk, stranger: Server) 
     found = desk.doctor(1)
     found.one("uv", "warn", "UV_INDEX")
     found.one("resolve", "fail", "uv", "takes acme-core 99.0 from elsewhere")
-    desk.do_repair(found.one("confusion", "fail", "UV_INDEX", "acme-core"))
+    desk.type(found.one("confusion", "fail", "UV_INDEX", "acme-core"))
     assert desk.doctor(0).bad() == []
 
 
@@ -251,7 +251,7 @@ def test_secrets_in_urls(desk: Desk) -> None:
     found = desk.doctor(1)
     for path, text in clean.items():
         line = text[: text.index(desk.index.simple)].count("\n") + 1
-        desk.do_repair(found.one("secrets", "fail", f"{path}, line {line}: ", "has a credential in it"))
+        desk.type(found.one("secrets", "fail", f"{path}, line {line}: ", "has a credential in it"))
         assert path.read_text() == text
     desk.environ.clear()
     assert desk.doctor(0).bad() == []
@@ -268,7 +268,7 @@ def test_a_401_that_pip_hides(tmp_path: Path, indexes: Indexes) -> None:
         "resolve", "fail", "pip", "401 (This index needs a credential)", "No matching distribution found"
     )
     assert found.one("resolve", "fail", "uv", "the index answers 401") == mend
-    desk.do_repair(mend)
+    desk.type(mend)
     desk.environ.clear()
     assert desk.doctor(0).bad() == []
 
@@ -279,13 +279,13 @@ def test_pip_with_no_index_and_a_missing_certificate_file(desk: Desk) -> None:
     gone = desk.home / "gone.pem"
     desk.environ |= {"PIP_NO_INDEX": "1", "PIP_CERT": str(gone)}
     found = desk.doctor(1)
-    desk.do_repair(found.one("pip", "fail", "asks no index at all, because of PIP_NO_INDEX"))
-    desk.do_repair(found.one("pip", "fail", "PIP_CERT", f"{gone}, which does not exist"))
+    desk.type(found.one("pip", "fail", "asks no index at all, because of PIP_NO_INDEX"))
+    desk.type(found.one("pip", "fail", "PIP_CERT", f"{gone}, which does not exist"))
     assert desk.environ == {}
     desk.write(desk.pip_conf, f"{conf}cert = {gone}\n[install]\nno-index = true\n")
     found = desk.doctor(1)
-    desk.do_repair(found.one("pip", "fail", f"no-index in {desk.pip_conf}"))
-    desk.do_repair(found.one("pip", "fail", f"cert in {desk.pip_conf}", f"{gone}, which does not exist"))
+    desk.type(found.one("pip", "fail", f"no-index in {desk.pip_conf}"))
+    desk.type(found.one("pip", "fail", f"cert in {desk.pip_conf}", f"{gone}, which does not exist"))
     assert desk.doctor(0).bad() == []
 
 
@@ -297,7 +297,7 @@ def test_an_index_of_uv_that_is_never_used(desk: Desk) -> None:
     found.one("resolve", "skip", "uv", "for what a project sends there alone")
     mend = found.one("uv", "fail", "never asks this index", "explicit", "no [tool.uv.sources] names it")
     named = desk.uv_toml.read_text()
-    desk.do_repair(mend)
+    desk.type(mend)
     assert desk.doctor(0).bad() == []
     desk.write(desk.uv_toml, named)
     desk.write(
@@ -320,9 +320,7 @@ def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest
     found.one(
         "pip", "warn", f"{desk.home / 'venv' / 'bin' / 'pip'} and {other / 'bin' / 'pip'} ask different indexes"
     )
-    desk.do_repair(
-        found.one("pip", "fail", f"index-url in {other / 'pip.conf'} overrides index-url in {desk.pip_conf}")
-    )
+    desk.type(found.one("pip", "fail", f"index-url in {other / 'pip.conf'} overrides index-url in {desk.pip_conf}"))
     assert desk.doctor(0).bad() == []
 
 
@@ -344,7 +342,7 @@ def test_a_login_in_a_keyring_that_clients_do_not_use(desk: Desk) -> None:
     keyring = {"PYTHON_KEYRING_BACKEND": KEYRING, "XDG_DATA_HOME": str(desk.home / "data")}
     known = {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
     desk.environ |= keyring | known
-    desk.do_repair(f"ppmctl login {desk.index.url}")
+    desk.type(f"ppmctl login {desk.index.url}")
     own = desk.home / "venv" / "bin" / "keyring"  # which pip does not run, as it is in the same environment
     own.symlink_to(BIN / "keyring")
     desk.environ = dict(keyring)
@@ -359,7 +357,7 @@ def test_a_login_in_a_keyring_that_clients_do_not_use(desk: Desk) -> None:
     found = desk.doctor(1)
     found.one("resolve", "fail", "pip", "the index answers 401")
     for client, words in (("pip", "asks the command keyring by a name"), ("uv", "asks no keyring")):
-        desk.do_repair(found.one(client, "fail", words))
+        desk.type(found.one(client, "fail", words))
     found = desk.doctor(0)
     found.one("resolve", "ok", "pip")
     found.one("resolve", "ok", "uv")
@@ -367,7 +365,7 @@ def test_a_login_in_a_keyring_that_clients_do_not_use(desk: Desk) -> None:
     (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
     gone = desk.doctor(1).one("keyring", "fail", f"no secret of {desk.index.user}")
     desk.environ |= known
-    desk.do_repair(gone)
+    desk.type(gone)
     desk.environ = dict(keyring)
     assert desk.doctor(0).bad() == []
 
@@ -401,7 +399,7 @@ def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
         f"[[tool.pdm.source]]\n{source}",
     )
     found = desk.doctor(1)
-    desk.do_repair(found.one("twine", "fail", "TWINE_REPOSITORY_URL overrides", "[ours]"))
+    desk.type(found.one("twine", "fail", "TWINE_REPOSITORY_URL overrides", "[ours]"))
     assert found.one("poetry", "warn", "supplemental").endswith("--form explicit --write")
     assert found.one("pdm", "warn", "highest version of any").endswith("--form explicit --write")
     found.one("pipenv", "ok", "as ours")
@@ -420,11 +418,11 @@ def test_clients_that_are_not_configured_for_the_index(desk: Desk, stranger: Ser
     found.one("resolve", "skip", "pip", "does not ask this index")
     found.one("confusion", "fail", "acme-core", "takes them from there")
     for mend in told:
-        desk.do_repair(mend)
+        desk.type(mend)
     assert "timeout = 20\n" in desk.pip_conf.read_text()
     assert desk.doctor(0).bad() == []
     desk.write(desk.pip_conf, f"[global]\nindex-url = {stranger.simple}\nextra-index-url = {desk.index.simple}\n")
-    desk.do_repair(desk.doctor(1).one("confusion", "fail", "acme-core"))
+    desk.type(desk.doctor(1).one("confusion", "fail", "acme-core"))
     assert desk.doctor(0).bad() == []
 
 
@@ -452,17 +450,15 @@ def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_
         found.one("resolve", "ok", "pip")
         mend = found.one("resolve", "fail", "uv", "does not trust the certificate of localhost")
         assert mend == f"export SSL_CERT_FILE={ca}"
-        desk.do_repair(mend)
+        desk.type(mend)
         found = desk.doctor(0, url)
         found.one("resolve", "ok", "pip")
         found.one("resolve", "ok", "uv")
         desk.write(desk.pip_conf, f"{conf}trusted-host = localhost\n")
         desk.environ["UV_INSECURE_HOST"] = f"localhost:{port}"
         found = desk.doctor(1, url)
-        desk.do_repair(
-            found.one("pip", "fail", "does not check who localhost is", f"trusted-host in {desk.pip_conf}")
-        )
-        desk.do_repair(found.one("uv", "fail", "does not check who localhost is", "UV_INSECURE_HOST"))
+        desk.type(found.one("pip", "fail", "does not check who localhost is", f"trusted-host in {desk.pip_conf}"))
+        desk.type(found.one("uv", "fail", "does not check who localhost is", "UV_INSECURE_HOST"))
         assert desk.pip_conf.read_text().split() == conf.split()
         desk.doctor(0, url)
 
@@ -485,7 +481,7 @@ def test_a_proxy_only_for_pip_and_a_python_that_is_too_old(desk: Desk) -> None:
             desk.write(path, path.read_text().replace(desk.index.url, url))
         desk.environ["PIP_PROXY"] = "http://127.0.0.1:1"
         found = desk.doctor(1, url)
-        desk.do_repair(found.one("resolve", "fail", "pip", "does not get through its proxy, by PIP_PROXY"))
+        desk.type(found.one("resolve", "fail", "pip", "does not get through its proxy, by PIP_PROXY"))
         found = desk.doctor(0, url)
         for client in ("pip", "uv"):
             mend = found.one("resolve", "warn", f"acme-core is for Python >=3.99, and {client}")

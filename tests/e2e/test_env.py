@@ -335,7 +335,7 @@ def test_two_thousand_requirements(ann: Machine, tmp_path: Path) -> None:
 
 
 def test_an_import_has_the_packages_of_the_file(ann: Machine, index: Server, tmp_path: Path) -> None:
-    """A conda environment: packages of the index are imported, conda-only ones named; a second import must replace."""
+    """A conda environment: packages of the index are imported, conda-only ones named; again only with --replace."""
     assert index.upload(wheels.wheel("imported", "1.0")).status_code == 200
     (tmp_path / "environment.yml").write_text(
         "name: from-conda\n"

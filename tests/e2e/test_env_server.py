@@ -33,7 +33,7 @@ FOR_EVER = "max-age=31536000, immutable, private"
 
 @pytest.fixture(scope="module")
 def people(index: Server) -> dict[str, tuple[str, str]]:
-    """Return credentials: an owner with a token, another user, one with a scope of some environments, a reader, an admin."""
+    """Return credentials of an owner (also a token), another user, one with a scope, a reader and an admin."""
     made = {"admin": index.auth}
     for name, options in (
         ("ann", ("--role", "publisher")),
