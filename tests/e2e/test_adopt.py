@@ -88,10 +88,10 @@ def test_each_file_that_is_not_imported_is_named_with_the_reason(tmp_path: Path)
     wheels.write(old / ".git", wheels.wheel("ghost", "1.0"))
     root = tmp_path / "root"
     said = ppmctl("index", "adopt", str(old), "--root", str(root), expect=1)
-    found = left(said.stdout)
-    assert set(found) == set(reasons)
+    reported = left(said.stdout)
+    assert set(reported) == set(reasons)
     for name, reason in reasons.items():
-        assert reason in found[name], (name, found[name])
+        assert reason in reported[name], (name, reported[name])
     assert said.stderr.splitlines()[-1] == f"1 files taken, 0 were here, {len(reasons)} left."
     assert sorted(path.name for path in (root / "packages").iterdir()) == ["good"]
     assert not [path for path in (root / "incoming").rglob("*") if path.is_file()]

@@ -35,9 +35,9 @@ def root(sound: Path, tmp_path: Path) -> Path:
 
 
 def differences(root: Path, *options: str, expect: int) -> list[dict[str, str]]:
-    said = ppmctl("index", "check", "--json", "--root", str(root), *options, expect=expect)
-    found: list[dict[str, str]] = json.loads(said.stdout)
-    return found
+    done = ppmctl("index", "check", "--json", "--root", str(root), *options, expect=expect)
+    findings: list[dict[str, str]] = json.loads(done.stdout)
+    return findings
 
 
 def appended(path: Path, text: bytes) -> None:

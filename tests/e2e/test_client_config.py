@@ -118,7 +118,7 @@ class Colleague(Machine):
     def paste(self, *arguments: str, instead: Mapping[str, str] | None = None) -> str:
         """Append the output to the file that its first line names; return the notes. `instead` are the replacements
         that a user makes."""
-        text, said = self.config(*arguments)
+        text, notes = self.config(*arguments)
         match = re.match(r"# ([^\s,;]+)", text)
         assert match, text
         path = self.work / match[1].replace("~", str(self.home))
@@ -127,12 +127,12 @@ class Colleague(Machine):
         for old, new in (instead or {}).items():
             text = text.replace(old, new)
         path.write_text(before + text)
-        return said
+        return notes
 
-    def command_in(self, said: str, command: str) -> list[str]:
+    def command_in(self, notes: str, command: str) -> list[str]:
         """Return the words of the one command in the notes that begins with `command`."""
-        (found,) = re.findall(rf"{re.escape(command)}[^;,\n]*", said)
-        return shlex.split(found)
+        (text,) = re.findall(rf"{re.escape(command)}[^;,\n]*", notes)
+        return shlex.split(text)
 
     def pyproject(self, more: str = "", version: str = "1.0") -> None:
         """Write the user's project, with its wheel in dist/."""
@@ -162,8 +162,8 @@ class Colleague(Machine):
         pair = f"{self.name}:{self.secret}".encode()
         forms = {self.secret.encode(), base64.b64encode(self.secret.encode()), base64.b64encode(pair)}
         files = (path for path in self.home.rglob("*") if path.is_file() and not path.is_symlink())
-        found = (path.relative_to(self.home) for path in files if any(form in path.read_bytes() for form in forms))
-        return sorted(map(str, found))
+        names = (path.relative_to(self.home) for path in files if any(form in path.read_bytes() for form in forms))
+        return sorted(map(str, names))
 
 
 NewColleague = Callable[..., Colleague]
@@ -228,17 +228,17 @@ def install_with_uv(made: Colleague) -> None:
 
 def install_with_poetry(made: Colleague) -> None:
     made.pyproject()
-    said = made.write("poetry")
-    made.client(*made.command_in(said, "poetry config certificates"))
+    notes = made.write("poetry")
+    made.client(*made.command_in(notes, "poetry config certificates"))
     made.venv(".venv")
     made.client("poetry", "add", "acme-app", "-n")
 
 
 def install_with_pdm(made: Colleague) -> None:
     made.pyproject()
-    said = made.paste("pdm")
+    notes = made.paste("pdm")
     for setting in ("pypi.ca_certs", *(["pypi.username"] if made.place == "keyring" else [])):
-        made.client(*made.command_in(said, f"pdm config {setting}"))
+        made.client(*made.command_in(notes, f"pdm config {setting}"))
     made.venv(".venv")
     made.client("pdm", "add", "acme-app", "--no-self")
 
@@ -296,28 +296,28 @@ def publish_with_twine(made: Colleague) -> None:
 
 
 def publish_with_uv(made: Colleague) -> None:
-    said = made.write("uv")
-    made.client(*made.command_in(said, "uv publish"), SSL_CERT_FILE=made.ca)
+    notes = made.write("uv")
+    made.client(*made.command_in(notes, "uv publish"), SSL_CERT_FILE=made.ca)
 
 
 def publish_with_poetry(made: Colleague) -> None:
-    said = made.write("poetry")
-    made.client(*made.command_in(said, "poetry config repositories"))
-    made.client(*made.command_in(said, "poetry config certificates"))
-    command = made.command_in(said, "poetry publish")
+    notes = made.write("poetry")
+    made.client(*made.command_in(notes, "poetry config repositories"))
+    made.client(*made.command_in(notes, "poetry config certificates"))
+    command = made.command_in(notes, "poetry publish")
     command.remove("--build")  # it is already built
     made.client(*command, "-n")
 
 
 def publish_with_pdm(made: Colleague) -> None:
-    said = made.paste("pdm")
+    notes = made.paste("pdm")
     made.venv(".venv")
-    made.client(*made.command_in(said, "pdm publish"), "--no-build", PDM_PUBLISH_CA_CERTS=made.ca)
+    made.client(*made.command_in(notes, "pdm publish"), "--no-build", PDM_PUBLISH_CA_CERTS=made.ca)
 
 
 def publish_with_hatch(made: Colleague) -> None:
-    said = made.paste("hatch")
-    made.client(*made.command_in(said, "hatch publish"), "-n")
+    notes = made.paste("hatch")
+    made.client(*made.command_in(notes, "hatch publish"), "-n")
 
 
 def publish_with_flit(made: Colleague) -> None:
@@ -486,17 +486,17 @@ def explicit_with_uv(made: Colleague, public: str) -> None:
 
 def explicit_with_poetry(made: Colleague, public: str) -> None:
     made.pyproject(f'\n[[tool.poetry.source]]\nname = "public"\nurl = "{public}"\npriority = "primary"\n')
-    said = made.write("poetry")
-    made.client(*made.command_in(said, "poetry config certificates"))
+    notes = made.write("poetry")
+    made.client(*made.command_in(notes, "poetry config certificates"))
     made.venv(".venv")
-    command = made.command_in(said, "poetry add")[:4]
+    command = made.command_in(notes, "poetry add")[:4]
     made.client(*command, "acme-core", "acme-app", "-n")
 
 
 def explicit_with_pdm(made: Colleague, public: str) -> None:
     made.pyproject()
-    said = made.paste("pdm", instead={'"NAME", "NAME-*"': '"acme-*"'})
-    made.client(*made.command_in(said, "pdm config"))
+    notes = made.paste("pdm", instead={'"NAME", "NAME-*"': '"acme-*"'})
+    made.client(*made.command_in(notes, "pdm config"))
     made.venv(".venv")
     made.client("pdm", "add", "acme-app", "--no-self", PDM_PYPI_URL=public)
 

@@ -50,8 +50,8 @@ def complete_in_zsh(typed: str, environ: dict[str, str]) -> str:
         os.write(terminal, ready)
         read_until(terminal, b"ready")
         os.write(terminal, typed.encode() + b"\t")
-        said = read_until(terminal, TYPED[typed].encode())
-    return said.decode()
+        output = read_until(terminal, TYPED[typed].encode())
+    return output.decode()
 
 
 @pytest.mark.parametrize("typed", TYPED)
@@ -92,10 +92,10 @@ def test_client_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
         return {row["name"]: (row["value"], row["origin"]) for row in json.loads(done.stdout)}
 
     section = f"{home}/.pypirc, section [internal]"
-    found = shown()
-    assert found["index"] == ("https://index.test", f"[tool.ppmctl] of {tmp_path}/pyproject.toml")
-    assert found["uploads"] == ("https://index.test/legacy/", section)
-    assert found["credential"] == ("ann", section)
+    settings = shown()
+    assert settings["index"] == ("https://index.test", f"[tool.ppmctl] of {tmp_path}/pyproject.toml")
+    assert settings["uploads"] == ("https://index.test/legacy/", section)
+    assert settings["credential"] == ("ann", section)
     named = shown("--index", "http://127.0.0.1:9/", PPMCTL_USERNAME="bob", PPMCTL_TOKEN=SECRET)
     assert named["index"] == ("http://127.0.0.1:9", "--index")
     assert named["credential"] == ("bob", "PPMCTL_USERNAME and PPMCTL_TOKEN")

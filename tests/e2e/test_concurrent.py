@@ -88,8 +88,8 @@ def test_one_of_many_uploads_of_one_filename_wins(together: bool, indexes: list[
                 winners = [made for status, made, _shown in of_project if status == 200]
                 assert len(winners) == 1, f"{len(winners)} of {CLIENTS} were told that they won"
                 (winner,) = winners
-                there = [winner, *([earlier[project]] if project in earlier else [])]
-                expected = {made.filename: made.sha256 for made in there}
+                published = [winner, *([earlier[project]] if project in earlier else [])]
+                expected = {made.filename: made.sha256 for made in published}
                 for status, _made, shown in of_project:
                     assert status == 200 or shown == expected
                 for server in indexes:

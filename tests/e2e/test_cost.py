@@ -51,9 +51,9 @@ def rebuild(root: Path) -> tuple[str, list[str]]:
 
 def filled(root: Path, *, projects: int) -> Filled:
     volumes.fill(root, projects=projects)
-    said, read = rebuild(root)
+    output, read = rebuild(root)
     ppmctl("serve", "--help")  # warm the interpreter's caches
-    return Filled(projects=projects, traced=tracing.start(root, "--upstream", "none"), rebuilt=said, read=read)
+    return Filled(projects=projects, traced=tracing.start(root, "--upstream", "none"), rebuilt=output, read=read)
 
 
 @pytest.fixture(scope="module")
@@ -199,9 +199,9 @@ def test_many_new_projects_share_a_list_of_projects(both: tuple[Filled, Filled])
     until(lambda: f'"{last}"' in get(small, "/simple/", Accept=JSON).text, "the last new project is listed")
 
 
-def _is_of_a_watcher(found: Operation) -> bool:
+def _is_of_a_watcher(operation: Operation) -> bool:
     """Return whether a watcher thread made the operation, which may or may not have started yet."""
-    return any(name in path for path in found.paths for name in ("drop", "credentials"))
+    return any(name in path for path in operation.paths for name in ("drop", "credentials"))
 
 
 def test_start_up_does_not_walk_the_packages(both: tuple[Filled, Filled]) -> None:
@@ -213,7 +213,9 @@ def test_start_up_does_not_walk_the_packages(both: tuple[Filled, Filled]) -> Non
         one.traced = tracing.start(one.root, "--upstream", "none")
         operations = one.traced.operations()
         assert [
-            str(found) for found in operations if found.call == "getdents64" and "packages" in found.paths[0]
+            str(operation)
+            for operation in operations
+            if operation.call == "getdents64" and "packages" in operation.paths[0]
         ] == []
         seen.append(counted(operations, leave=_is_of_a_watcher))
     print(f"start-up: {seen[0].total()} file operations")

@@ -590,8 +590,8 @@ def test_killed_during_the_repair_at_start_up(victims: Victims, serve: Callable[
     def copy(name: str) -> Victim:
         shutil.copytree(root, tmp_path / name)
         plan = Plan(tmp_path / f"{name}.plan", root=tmp_path / name)
-        there = {"root": tmp_path / name, "log": tmp_path / f"{name}.log", "environ": plan.environ}
-        server = dataclasses.replace(linked_by.server, port=servers.free_port(), **there)
+        places = {"root": tmp_path / name, "log": tmp_path / f"{name}.log", "environ": plan.environ}
+        server = dataclasses.replace(linked_by.server, port=servers.free_port(), **places)
         return Victim(server=server, plan=plan, chance=random.Random(name))
 
     def recovers(victim: Victim) -> None:

@@ -74,8 +74,8 @@ def test_a_killed_change_gives_no_credential_more_rights(name: str, before: Volu
         if not dies_at(change, volume, moment):
             break
         died += 1
-        for key, found in rights(volume, old).items():
-            assert found in [each[key] for each in allowed if key in each], f"{name}, before change {moment}: {key}"
+        for key, access in rights(volume, old).items():
+            assert access in [each[key] for each in allowed if key in each], f"{name}, before change {moment}: {key}"
         assert read(volume, old) <= reads[0] | reads[1], f"{name}, before change {moment}"
         # the next start
         accounts.prune(volume)
@@ -152,28 +152,28 @@ def lines(volume: Volume) -> set[str]:
 
 def rights(volume: Volume, old: set[str]) -> Rights:
     """Return the application's rights of each secret, by name and whether the secret is an old one."""
-    found = {}
+    rights_of = {}
     hashes, known = credential_files.read_htpasswd(volume.htpasswd), credential_files.read_access(volume.access)
     for name, stored in hashes.items():
         if name in known and known[name].is_live():
             limit = known[name].effective
-            found[name, _age(f"{name}:{stored}", old)] = rights_module.Access(
+            rights_of[name, _age(f"{name}:{stored}", old)] = rights_module.Access(
                 name=name, role=limit.role, created="", projects=limit.projects, expires=limit.expires
             )
-    return found
+    return rights_of
 
 
 def read(volume: Volume, old: set[str]) -> set[tuple[str, str]]:
     """Return the credentials that nginx accepts for reads."""
-    found = set()
+    accepted = set()
     for path in volume.parts.iterdir() if volume.parts.exists() else ():
         if path.name.startswith("."):  # a killed writer's temporary file
             continue
         for line in path.read_text().splitlines():
             name = line.partition(":")[0]
             assert path.name == f"{nginx_htpasswd.part_of(name):02d}"
-            found.add((name, _age(line, old)))
-    return found
+            accepted.add((name, _age(line, old)))
+    return accepted
 
 
 def _age(line: str, old: set[str]) -> str:

@@ -34,8 +34,8 @@ class Diagnosis:
 
     def of(self, check: str) -> tuple[str, str, str]:
         """Return the only finding of a check."""
-        (found,) = [each[1:] for each in self.findings if each[0] == check]
-        return found
+        (finding,) = [each[1:] for each in self.findings if each[0] == check]
+        return finding
 
     def states(self, *checks: str) -> dict[str, str]:
         return {check: state for check, state, _found, _mend in self.findings if check in checks}
@@ -61,9 +61,9 @@ class User:
             )
         else:
             done = run_ppmctl(asked, env=environ, timeout=120)
-        code, said, complained = done.returncode, done.stdout, done.stderr
-        assert (code, complained) == (expect, ""), said + complained
-        document = json.loads(said)
+        code, output, complained = done.returncode, done.stdout, done.stderr
+        assert (code, complained) == (expect, ""), output + complained
+        document = json.loads(output)
         assert document["ok"] == (expect == 0)
         keys = ("check", "state", "found", "mend")
         return Diagnosis([tuple(each[key] for key in keys) for each in document["findings"]])
@@ -132,24 +132,24 @@ def test_the_output_for_people(index: Server, user: User) -> None:
     assert index.secret not in done.stdout
     done = run_ppmctl(command, env=user.environ())
     assert done.returncode == 1
-    said = [line for line in done.stdout.splitlines() if line.startswith("fail  login       ")]
+    failures = [line for line in done.stdout.splitlines() if line.startswith("fail  login       ")]
     (mend,) = [line for line in done.stdout.splitlines() if line.startswith(f"{'':18}→ ppmctl login {index.url}/")]
-    assert len(said) == 1
+    assert len(failures) == 1
     assert "--netrc" in mend
 
 
 def test_doctor_publishes_and_installs_a_release_and_checks_a_removal(index: Server, user: User) -> None:
     """The index is expected to run without nginx; pip runs without this user's settings."""
     mine = {"PIP_NO_INDEX": "1", "PIP_INDEX_URL": "http://nowhere.invalid/simple/"}
-    meant = {"tls": "none", "read_access": "authenticated", "upstream": "none", "publish": "1.1"}
-    expect = ("--expect", json.dumps(meant))
+    expected = {"tls": "none", "read_access": "authenticated", "upstream": "none", "publish": "1.1"}
+    expect = ("--expect", json.dumps(expected))
     seen = user.doctor(index.url.replace("127.0.0.1", "localhost"), *expect, expect=1, **mine, **known(index))
     kinds = ("refusals", "publish", "immutable", "listed", "page", "reader", "revoked", "install", "files")
     assert set(seen.states(*kinds).values()) == {"ok"}
     assert len(seen.states(*kinds)) == len(kinds)
     assert set(seen.bad) == {"strangers", "headers"}, "which nginx sees to"
     for state, code in (("fail", 1), ("ok", 0)):
-        gone = json.dumps({**meant, "removed": ["1.1"], "address": "127.0.0.1"})
+        gone = json.dumps({**expected, "removed": ["1.1"], "address": "127.0.0.1"})
         seen = user.doctor(f"http://index.test:{index.port}/", "--expect", gone, expect=code, **known(index))
         assert [(check, found) for check, found, *_ in seen.findings] == [("removed", state)]
         if state == "fail":
@@ -651,9 +651,9 @@ def test_a_stopped_application(index: Server, user: User) -> None:
 
 
 def test_a_disk_that_is_nearly_full(tmp_path: Path, user: User) -> None:
-    with namespaces.lasting_disk(tmp_path / "disk", size="16m") as (root, there):
-        namespaces.run((*there, *PPMCTL), "init", "--root", str(root))
-        seen = User(user.home, (shutil.which(there[0]) or "", *there[1:])).doctor("--root", str(root), expect=1)
+    with namespaces.lasting_disk(tmp_path / "disk", size="16m") as (root, on_disk):
+        namespaces.run((*on_disk, *PPMCTL), "init", "--root", str(root))
+        seen = User(user.home, (shutil.which(on_disk[0]) or "", *on_disk[1:])).doctor("--root", str(root), expect=1)
     state, found, mend = seen.of("disk")
     assert (state, found.endswith(" of 16.8 MB are free: uploads fail")) == ("fail", True)
     assert f"ppmctl stats --root {root}" in mend

@@ -72,13 +72,13 @@ class Findings:
 
     def one(self, check: str, state: str, *words: str) -> str:
         """Return the repair of the only finding with this check, state and words."""
-        found = [
+        findings = [
             each
             for each in self.all
             if (each["check"], each["state"]) == (check, state) and all(word in each["found"] for word in words)
         ]
-        assert len(found) == 1, json.dumps(self.all, indent=1)
-        return found[0]["mend"]
+        assert len(findings) == 1, json.dumps(self.all, indent=1)
+        return findings[0]["mend"]
 
     def bad(self) -> list[dict[str, str]]:
         return [each for each in self.all if each["check"] in OURS and each["state"] in ("warn", "fail")]
@@ -125,9 +125,9 @@ class Desk:
         assert self.index.secret not in done.stdout + done.stderr
         return Findings(all=json.loads(done.stdout)["findings"], machine=self.machine)
 
-    def type(self, mend: str) -> None:
+    def type(self, repair: str) -> None:
         """Run a printed repair; `unset` and `export` change the environment of all later commands."""
-        for part in mend.partition("  #")[0].split("; "):
+        for part in repair.partition("  #")[0].split("; "):
             words = shlex.split(part)
             if words[0] == "unset":
                 del self.environ[words[1]]

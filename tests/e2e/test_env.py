@@ -69,7 +69,7 @@ def test_a_list_is_created_changed_and_read(ann: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expect", "said"),
+    ("arguments", "expect", "message"),
     [
         (["create", "../x"], 2, "can't be the name"),
         (["create", ""], 2, "can't be the name"),
@@ -86,9 +86,9 @@ def test_a_list_is_created_changed_and_read(ann: Machine) -> None:
         (["log", "good"], 1, "no environment good"),
     ],
 )
-def test_invalid_arguments_are_refused(ann: Machine, arguments: list[str], expect: int, said: str) -> None:
+def test_invalid_arguments_are_refused(ann: Machine, arguments: list[str], expect: int, message: str) -> None:
     answer = env(ann, *arguments, expect=expect)
-    assert said in answer
+    assert message in answer
     assert "secret" not in answer
 
 
@@ -130,8 +130,8 @@ def changing(who: Machine, name: str, packages: list[str]) -> subprocess.Popen[s
     )
 
 
-def done(said: str) -> list[str]:
-    return [line.split()[1] for line in said.splitlines() if line.startswith("done ")]
+def done(output: str) -> list[str]:
+    return [line.split()[1] for line in output.splitlines() if line.startswith("done ")]
 
 
 def test_parallel_changes_are_not_lost_when_a_process_is_killed(ann: Machine, bob: Machine) -> None:

@@ -27,11 +27,11 @@ def upstream() -> tuple[str, ...]:
 
 def installed(folder: Path) -> dict[str, str]:
     """Return the versions in a virtual environment, by name."""
-    found = [
+    pairs = [
         path.name.removesuffix(".dist-info").split("-")
         for path in folder.glob("lib/python*/site-packages/*.dist-info")
     ]
-    return {name.lower().replace("_", "-"): version for name, version in found}
+    return {name.lower().replace("_", "-"): version for name, version in pairs}
 
 
 def without_pip(folder: Path) -> Path:
@@ -49,14 +49,16 @@ def carol(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
 def reader(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """Return another user's machine, who may only read: pip and uv have no credential of their own, and are
     configured for an index that does not exist."""
-    there = user(index, "reader", tmp_path_factory.mktemp("reader"), "reader")
-    (there.home / ".netrc").rename(there.home / "netrc-of-nobody")
-    _machine, _host, _login, name, _password, secret = (there.home / "netrc-of-nobody").read_text().split()
-    (there.home / "pip.conf").write_text("[global]\nno-index = true\nextra-index-url = http://127.0.0.1:9/simple\n")
-    other = {"PIP_CONFIG_FILE": str(there.home / "pip.conf"), "PIP_EXTRA_INDEX_URL": "http://127.0.0.1:9/simple"}
+    computer = user(index, "reader", tmp_path_factory.mktemp("reader"), "reader")
+    (computer.home / ".netrc").rename(computer.home / "netrc-of-nobody")
+    _machine, _host, _login, name, _password, secret = (computer.home / "netrc-of-nobody").read_text().split()
+    (computer.home / "pip.conf").write_text(
+        "[global]\nno-index = true\nextra-index-url = http://127.0.0.1:9/simple\n"
+    )
+    other = {"PIP_CONFIG_FILE": str(computer.home / "pip.conf"), "PIP_EXTRA_INDEX_URL": "http://127.0.0.1:9/simple"}
     other |= {"UV_INDEX": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"}
     return Machine(
-        home=there.home, environ={**there.environ, **other, "PPMCTL_USERNAME": name, "PPMCTL_TOKEN": secret}
+        home=computer.home, environ={**computer.environ, **other, "PPMCTL_USERNAME": name, "PPMCTL_TOKEN": secret}
     )
 
 
@@ -124,8 +126,8 @@ def test_a_lock_installs_on_another_machine(
     )
     assert [(item["state"], item["name"]) for item in said] == [("extra", "left-over")]
     env(reader, "install", "charts", "--into", folder, "--with", tool, "--locked", "--exact")
-    found = {name: version for name, version in installed(folder).items() if name not in ("pip", "setuptools")}
-    assert found == {"sea-charts": "1.0", "salt-grains": "1.0"}
+    versions = {name: version for name, version in installed(folder).items() if name not in ("pip", "setuptools")}
+    assert versions == {"sea-charts": "1.0", "salt-grains": "1.0"}
     env(reader, "check", "charts", "--into", folder, "--locked", "--exact")
     secret = reader.environ["PPMCTL_TOKEN"].encode()
     assert [path for path in folder.rglob("*") if path.is_file() and secret in path.read_bytes()] == []

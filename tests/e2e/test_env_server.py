@@ -43,8 +43,10 @@ def people(index: Server) -> dict[str, tuple[str, str]]:
     ):
         secret = ppmctl("user", "add", name, *options, "--root", str(index.root)).stdout.strip()
         made[name] = (name, secret)
-    said = ppmctl("token", "create", "ann+laptop", "--role", "publisher", "--root", str(index.root)).stdout.strip()
-    made["ann+laptop"] = ("ann+laptop", said.rpartition(":")[2])
+    credential = ppmctl(
+        "token", "create", "ann+laptop", "--role", "publisher", "--root", str(index.root)
+    ).stdout.strip()
+    made["ann+laptop"] = ("ann+laptop", credential.rpartition(":")[2])
     return made
 
 
@@ -74,9 +76,9 @@ def test_pip_and_uv_install_an_environment_in_every_way(
 ) -> None:
     """Authenticated only by netrc, and without ppmctl on the machine."""
     environments.fill(index)
-    found = environments.installs(index, new_machine(index), newest_pip)
-    assert found == dict.fromkeys(found, "1.0")
-    assert len(found) == 9
+    versions = environments.installs(index, new_machine(index), newest_pip)
+    assert versions == dict.fromkeys(versions, "1.0")
+    assert len(versions) == 9
     nobody = new_machine()
     said = nobody.run("pip", "--no-input", "install", "-r", f"{index.url}/env/team/requirements.txt", expect=1).output
     assert "401" in said
@@ -130,8 +132,8 @@ def test_a_pinned_revision_never_changes(serve: Callable[..., Server]) -> None:
 
 
 def other_list(made: bytes) -> Revision:
-    found = from_wheel(made)
-    return Revision(name=found.name, number=found.number, requirements=("evil",), change=found.change)
+    before = from_wheel(made)
+    return Revision(name=before.name, number=before.number, requirements=("evil",), change=before.change)
 
 
 def test_revisions_have_no_gap_and_one_upload_wins(index: Server, people: dict[str, tuple[str, str]]) -> None:

@@ -177,14 +177,14 @@ def test_a_slow_upload_that_meets_a_full_disk(disk: Callable[..., Disk]) -> None
 def test_lines_of_the_audit_are_whole_on_a_full_disk(disk: Callable[..., Disk]) -> None:
     """A line that does not fit is left out, instead of being cut off and damaging the next one too."""
     full = disk()
-    said = ppmctl("user", "add", "eve", "--role", "reader", "--root", str(full.root))
+    done = ppmctl("user", "add", "eve", "--role", "reader", "--root", str(full.root))
     made = streams.dist(random.Random(7), "p", "1.0")
     full.fill(leave=4096)
     for _ in range(60):  # more than fits: refused early, so that only the audit is written
-        assert full.server.upload(made.file, auth=("eve", said.stdout.strip())).status_code == 403
+        assert full.server.upload(made.file, auth=("eve", done.stdout.strip())).status_code == 403
     assert full.free == 0
     full.empty()
-    assert full.server.upload(made.file, auth=("eve", said.stdout.strip())).status_code == 403
+    assert full.server.upload(made.file, auth=("eve", done.stdout.strip())).status_code == 403
     _all_audited(full)
 
 
@@ -278,8 +278,8 @@ def test_a_volume_without_write_permission_is_refused(folder: str, tmp_path: Pat
 
 def names(disk: Disk) -> set[str]:
     """Return all names on the volume, without the ballast and the folders of processes."""
-    found = {str(path.relative_to(disk.root)) for path in disk.root.rglob("*")}
-    return {name for name in found if not name.startswith(("ballast", "names", "incoming/", "locks/"))}
+    paths = {str(path.relative_to(disk.root)) for path in disk.root.rglob("*")}
+    return {name for name in paths if not name.startswith(("ballast", "names", "incoming/", "locks/"))}
 
 
 def _attempt(disk: Disk, made: Made, fill: Callable[[], None]) -> int:
@@ -316,8 +316,8 @@ def _serve(root: Path) -> tuple[str, ...]:
     return (*PPMCTL, "serve", "--root", str(root), "--port", str(servers.free_port()))
 
 
-def _is_short(said: str) -> None:
-    assert "Traceback" not in said
-    lines = said.splitlines()
-    assert len(lines) <= 2, said
+def _is_short(output: str) -> None:
+    assert "Traceback" not in output
+    lines = output.splitlines()
+    assert len(lines) <= 2, output
     assert lines[0].startswith("ppmctl: ")

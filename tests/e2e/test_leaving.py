@@ -45,12 +45,12 @@ def links(url: str) -> dict[str, tuple[str, str]]:
     """Return a page's files: by name, the URL and the sha256."""
     page = requests.get(url, timeout=60)
     page.raise_for_status()
-    found = {}
+    files = {}
     for href, text in re.findall(r'<a href="([^"]+)">([^<]+)</a>', page.text):
         target, _, digest = urljoin(page.url, unescape(href)).partition("#sha256=")
         assert unquote(target).rpartition("/")[2] == unescape(text)
-        found[unescape(text)] = (target, digest)
-    return found
+        files[unescape(text)] = (target, digest)
+    return files
 
 
 def test_a_stock_pypiserver_serves_the_same_files(

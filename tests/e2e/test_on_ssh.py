@@ -76,8 +76,8 @@ def on(
     command = [*PPMCTL, *arguments, "--on", target or host.target]
     given = given.encode() if isinstance(given, str) else given
     done = subprocess.run(command, input=given, capture_output=True, env=host.environ(**environ), timeout=120)
-    said = f"{done.stdout.decode(errors='replace')}\n{done.stderr.decode(errors='replace')}\n{host.log[-2000:]}"
-    assert done.returncode == expect, f"{shlex.join(command)} exited {done.returncode}:\n{said}"
+    output = f"{done.stdout.decode(errors='replace')}\n{done.stderr.decode(errors='replace')}\n{host.log[-2000:]}"
+    assert done.returncode == expect, f"{shlex.join(command)} exited {done.returncode}:\n{output}"
     return done
 
 
@@ -147,8 +147,8 @@ def test_help_is_printed_without_a_connection() -> None:
 
 def test_the_hosts_audit_has_the_local_user_and_machine(standing_in: Callable[[str], Host]) -> None:
     host = standing_in("print(os.environ['PPMCTL_ORIGIN'], 'PPM_ROOT' in os.environ)\n")
-    said = carried(host, "run('user', 'list')").stdout.decode()
-    assert re.fullmatch(r"[\w.-]+@[\w.-]+ True\n", said)
+    output = carried(host, "run('user', 'list')").stdout.decode()
+    assert re.fullmatch(r"[\w.-]+@[\w.-]+ True\n", output)
 
 
 def test_stdin_and_output_are_transferred_as_bytes(standing_in: Callable[[str], Host]) -> None:
@@ -251,10 +251,10 @@ def test_a_remote_command_has_colours_as_locally(host: Host, tmp_path: Path) -> 
     command = [*PPMCTL, "index", "check", "--root", str(tmp_path / "root"), "--on", host.target]
     for wanted, more in ((True, {}), (False, {"NO_COLOR": "1"})):
         with on_a_terminal(command, host.environ(**more)) as (process, terminal):
-            said = read_until(terminal, b"")
+            output = read_until(terminal, b"")
             process.wait(timeout=60)
-        assert b"Projects" in said
-        assert bool(COLOUR.search(said)) == wanted, said
+        assert b"Projects" in output
+        assert bool(COLOUR.search(output)) == wanted, output
     assert (
         b"Projects"
         not in on(host, "index", "check", "--root", str(tmp_path / "root"), expect=1).stderr.split(b",")[0]
@@ -364,9 +364,9 @@ def test_tokens_and_users_with_files(host: Host, tmp_path: Path) -> None:
     assert token.stat().st_uid == os.geteuid()
     bob = tmp_path / "bob"
     added = on(host, "user", "add", "bob", "--role", "reader", "--json", "--output", str(bob), *there)
-    said = json.loads(added.stdout)
-    assert said["output"] == str(bob)
-    assert "secret" not in said
+    document = json.loads(added.stdout)
+    assert document["output"] == str(bob)
+    assert "secret" not in document
     again = on(host, "token", "create", "ops+x", "--role", "reader", "--output", str(token), *there, expect=2)
     assert f"{token} is there already; it is not replaced. Nothing was done." in again.stderr.decode()
     refused = tmp_path / "refused"
@@ -435,7 +435,7 @@ def test_no_secret_is_in_an_argument_or_a_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         ("ssh://nowhere.invalid", "ppmctl can't be run on nowhere.invalid: ssh: Could not resolve hostname"),
         (
@@ -447,10 +447,10 @@ def test_no_secret_is_in_an_argument_or_a_log(tmp_path: Path) -> None:
         ("docker://a/b", "--on can't be 'docker://a/b'"),
     ],
 )
-def test_an_invalid_or_unknown_host(target: str, said: str, host: Host) -> None:
+def test_an_invalid_or_unknown_host(target: str, message: str, host: Host) -> None:
     done = on(host, "user", "list", target=target, expect=1 if "://nowhere" in target or ":1" in target else 2)
     assert done.stdout == b""
-    assert done.stderr.decode().startswith(f"ppmctl: {said}")
+    assert done.stderr.decode().startswith(f"ppmctl: {message}")
     assert "Traceback" not in done.stderr.decode()
     assert "secret" not in done.stderr.decode()
 

@@ -20,9 +20,9 @@ from support.servers import clean_environment, free_port
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Machine:
-    there = machine(tmp_path / "stranger")
+    computer = machine(tmp_path / "stranger")
     credential = {"PPMCTL_USERNAME": "me", "PPMCTL_TOKEN": "ppm_mine"}
-    return Machine(home=there.home, environ={**there.environ, **credential})
+    return Machine(home=computer.home, environ={**computer.environ, **credential})
 
 
 def test_an_index_that_is_not_ppms(stranger: Machine) -> None:
@@ -200,9 +200,9 @@ def test_an_invalid_page_is_an_error_of_one_line(
     sent = body() if callable(body) else body  # called here, not during collection
     with foreign() as other:
         other.answers["/simple/x/"] = other.answers["/simple/"] = (200, headers, sent)
-        said = run(stranger, "package", "show", "x", "--index", other.url, expect=1)
-    assert len(said.splitlines()) <= 2, said
-    assert said.replace("\n", "").isprintable(), said
+        output = run(stranger, "package", "show", "x", "--index", other.url, expect=1)
+    assert len(output.splitlines()) <= 2, output
+    assert output.replace("\n", "").isprintable(), output
 
 
 @pytest.mark.parametrize(
@@ -211,9 +211,9 @@ def test_an_invalid_page_is_an_error_of_one_line(
 def test_an_invalid_link(url: str, stranger: Machine) -> None:
     with foreign() as other:
         other.project("x", {"filename": "x-1.0.zip", "url": url, "hashes": {}, "yanked": ANGRY})
-        said = run(stranger, "package", "download", "x", "--dest", "got", "--index", other.url, expect=1)
-    assert "Traceback" not in said
-    assert said.replace("\n", "").isprintable(), said
+        output = run(stranger, "package", "download", "x", "--dest", "got", "--index", other.url, expect=1)
+    assert "Traceback" not in output
+    assert output.replace("\n", "").isprintable(), output
     assert not [path for path in stranger.home.rglob("*") if path.is_file()]
 
 
@@ -246,8 +246,8 @@ def test_control_characters_of_an_index_are_not_printed(stranger: Machine) -> No
             "package download angry",
             "stats",
         ):
-            said = run(stranger, *command.split(), "--index", other.url)
-            assert said.replace("\n", "").isprintable(), (command, said)
+            output = run(stranger, *command.split(), "--index", other.url)
+            assert output.replace("\n", "").isprintable(), (command, output)
 
 
 def test_a_search_of_another_index_reads_summaries_of_few_results(stranger: Machine) -> None:

@@ -138,7 +138,7 @@ def test_a_search_of_records_of_an_older_release(filled: Server, reader: Machine
 def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:
     """The latest release, a version, a file; repeated downloads; another file with that name is not replaced."""
     dest = tmp_path / "new" / "folder"
-    said = run(reader, "package", "download", "sea-maps", "--dest", dest)
+    output = run(reader, "package", "download", "sea-maps", "--dest", dest)
     name, content = wheels.wheel(
         "sea-maps",
         "1.1",
@@ -147,7 +147,7 @@ def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:
         author="Ann",
         requires_dist="other>=1",
     )
-    assert said.split() == ["downloaded", str(dest / name), hashlib.sha256(content).hexdigest()]
+    assert output.split() == ["downloaded", str(dest / name), hashlib.sha256(content).hexdigest()]
     assert (dest / name).read_bytes() == content
     assert run(reader, "package", "download", "sea-maps", "--dest", dest).split()[0] == "same"
     (dest / name).write_bytes(b"mine")
@@ -220,8 +220,8 @@ def test_each_change_as_json_is_the_same_on_the_host_and_over_http(filled: Serve
     beside = {"PPM_ROOT": str(filled.root)}
     for place in (http, beside):
         for action in ("yank", "unyank"):
-            said = json.loads(run(reader, "package", action, "As.Json", "1.0", "--json", **place))
-            assert said == {"project": "as-json", "action": action, "files": [name]}
+            document = json.loads(run(reader, "package", action, "As.Json", "1.0", "--json", **place))
+            assert document == {"project": "as-json", "action": action, "files": [name]}
         status = {"project": "as-json", "status": "deprecated", "reason": "old"}
         change = ("package", "status", "as-json", "deprecated", "--reason", "old", "--json")
         assert json.loads(run(reader, *change, **place)) == status
@@ -359,8 +359,8 @@ def test_stats(serve: Callable[..., Server], tmp_path: Path) -> None:
         assert server.upload(file).status_code == 200
     assert server.upload(made[0]).status_code == 409
     ppmctl("package", "remove", "gone", "1.0", "--yes", "--root", str(server.root))
-    there = machine(tmp_path / "home", server)
-    over = json.loads(run(there, "stats", "--json", "--index", server.url))
+    computer = machine(tmp_path / "home", server)
+    over = json.loads(run(computer, "stats", "--json", "--index", server.url))
     assert (over["projects"], over["files"]) == (2, 2)
     assert over["bytes"] == sum(len(content) for _name, content in made[:2])
     assert sum(over["uploads"].values()) == 2

@@ -197,8 +197,8 @@ def test_pypi_simple_reads_the_pages(filled: Server, accept: str, tmp_path: Path
             client.download_package(package, tmp_path / made[0], verify=True, timeout=60)
             assert (tmp_path / made[0]).read_bytes() == made[1]
             if package.has_metadata:
-                found = client.get_package_metadata_bytes(package, verify=True, timeout=60)
-                assert found == metadata_of(made)
+                metadata = client.get_package_metadata_bytes(package, verify=True, timeout=60)
+                assert metadata == metadata_of(made)
 
 
 def test_a_quarantined_project_lists_no_files(filled: Server) -> None:

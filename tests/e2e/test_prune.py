@@ -49,9 +49,9 @@ def test_nothing_is_written_if_nothing_has_expired(tmp_path: Path) -> None:
     token(root, "ops+long", "90d")
     token(root, "ops+short", "1s")
     until = time.monotonic() + 15
-    while (said := ppmctl("token", "prune", "--root", str(root)).stdout) == "":
+    while (output := ppmctl("token", "prune", "--root", str(root)).stdout) == "":
         assert time.monotonic() < until
-    assert said == "ops+short\n"
+    assert output == "ops+short\n"
     before = state(root)
     assert ppmctl("token", "prune", "--root", str(root)).stdout == ""
     assert ppmctl("token", "prune", "--json", "--root", str(root)).stdout == '{\n  "pruned": []\n}\n'

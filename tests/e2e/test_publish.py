@@ -28,8 +28,8 @@ README = {"description_content_type": "text/markdown"}
 @pytest.fixture
 def user(tmp_path: Path, index: Server) -> Machine:
     """Return a publisher's machine, with only PPMCTL_INDEX and a netrc file."""
-    there = machine(tmp_path / "home", index)
-    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": index.url})
+    computer = machine(tmp_path / "home", index)
+    return Machine(home=computer.home, environ={**computer.environ, "PPMCTL_INDEX": index.url})
 
 
 def publish(user: Machine, *arguments: str | Path, expect: int | None = 0, **environ: str) -> str:
@@ -48,10 +48,10 @@ def test_a_source_tree_is_built_and_published_and_again_unchanged(
     user: Machine, index: Server, tmp_path: Path
 ) -> None:
     project = flit_project(tmp_path / "tree", "treehouse", "1.0")
-    said = publish(user, project, **offline_builds())
+    output = publish(user, project, **offline_builds())
     files = {file["filename"]: file["hashes"]["sha256"] for file in index.page("treehouse")["files"]}
     assert set(files) == {"treehouse-1.0-py2.py3-none-any.whl", "treehouse-1.0.tar.gz"}
-    assert re.findall(r"^published +(\S+) +(\w+)$", said, re.MULTILINE) == list(files.items())
+    assert re.findall(r"^published +(\S+) +(\w+)$", output, re.MULTILINE) == list(files.items())
     # no file of the build stays, neither in the project nor next to it
     assert not (project / "dist").exists()
     again = user.run(*PPMCTL, "publish", cwd=project, **offline_builds()).output

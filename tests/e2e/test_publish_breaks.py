@@ -52,9 +52,9 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 @pytest.fixture
 def user(tmp_path: Path, index: Server) -> Machine:
     """Return a publisher's machine, with its own folder for temporary files."""
-    there = machine(tmp_path / "home", index)
+    computer = machine(tmp_path / "home", index)
     (tmp_path / "tmp").mkdir()
-    return Machine(home=there.home, environ={**there.environ, "TMPDIR": str(tmp_path / "tmp")})
+    return Machine(home=computer.home, environ={**computer.environ, "TMPDIR": str(tmp_path / "tmp")})
 
 
 def project(folder: Path, name: str) -> Path:
@@ -112,11 +112,11 @@ def publish(user: Machine, index: Server, *arguments: str, expect: int = 0) -> s
 def resume(user: Machine, index: Server, name: str, *arguments: str) -> list[str]:
     """Publish again; assert that the index has the printed files; return the states of wheel and sdist."""
     printed = publish(user, index, *arguments)
-    found = re.findall(r"^(\w+) +(\S+) +([0-9a-f]{64})$", printed, re.MULTILINE)
+    files = re.findall(r"^(\w+) +(\S+) +([0-9a-f]{64})$", printed, re.MULTILINE)
     listed = {file["filename"]: file["hashes"]["sha256"] for file in index.page(name.replace("_", "-"))["files"]}
-    assert {filename: sha256 for _, filename, sha256 in found} == listed
+    assert {filename: sha256 for _, filename, sha256 in files} == listed
     assert len(listed) == 2
-    return [state for state, _, _ in found]
+    return [state for state, _, _ in files]
 
 
 @pytest.mark.parametrize("by", SIGNALS)

@@ -57,10 +57,10 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, index: Server, monkeypatch: pytest.MonkeyPatch) -> Place:
-    there = machine(tmp_path / "home", index)
-    for name in [name for name in os.environ if name not in there.environ]:
+    computer = machine(tmp_path / "home", index)
+    for name in [name for name in os.environ if name not in computer.environ]:
         monkeypatch.delenv(name)
-    for name, value in there.environ.items():
+    for name, value in computer.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PPMCTL_INDEX", index.url)
     (tmp_path / "here").mkdir()

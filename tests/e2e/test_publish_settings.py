@@ -174,9 +174,9 @@ def test_a_terminal_is_asked_before_the_first_upload(environ: dict[str, str], in
 def test_yes_skips_the_question_on_a_terminal(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
     made = wheel(tmp_path, "unasked")
     with on_a_terminal([*PPMCTL, "publish", "--yes", str(made)], environ) as (process, terminal):
-        said = read_until(terminal, b"")
-        assert process.wait(timeout=60) == 0, said
-    assert b"[y/N]" not in said
+        output = read_until(terminal, b"")
+        assert process.wait(timeout=60) == 0, output
+    assert b"[y/N]" not in output
     assert index.filenames("unasked") == {made.name}
 
 
@@ -193,24 +193,24 @@ def test_a_log_has_a_line_for_each_event(environ: dict[str, str], tmp_path: Path
 
 
 def test_json_is_one_document_with_any_result(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
-    def said(*arguments: str | Path, expect: int = 0, **more: str) -> dict[str, object]:
+    def publish(*arguments: str | Path, expect: int = 0, **more: str) -> dict[str, object]:
         done = ppmctl("publish", "--json", *map(str, arguments), expect=expect, env={**environ, **more})
-        found: dict[str, object] = json.loads(done.stdout)
-        return found
+        document: dict[str, object] = json.loads(done.stdout)
+        return document
 
     made = wheel(tmp_path, "spoken")
     size = made.stat().st_size
     common = {"index": index.url, "username": index.user, "version": "1.0", "tag": None, "commit": None}
     plan = [{"filename": made.name, "state": "new", "size": size}]
-    dry = said("--dry-run", made)
+    dry = publish("--dry-run", made)
     assert {name: dry[name] for name in common} == common
     assert dry["plan"] == plan
     assert "error" not in dry
-    assert set(said(made)) == {*common, "plan", "files"}
+    assert set(publish(made)) == {*common, "plan", "files"}
     clash = wheels.write(tmp_path / "other", wheels.wheel("spoken", "1.0", summary="other", **README))
-    failed = said(clash, expect=1)
+    failed = publish(clash, expect=1)
     assert failed["plan"] == [{**plan[0], "state": "conflict", "size": clash.stat().st_size}]
     assert failed["files"] == []
     assert set(failed["error"]) == {"message", "hint", "exit_code"}  # type: ignore[call-overload]  # an object
-    assert said("missing", expect=2)["plan"] == []
-    assert said(made, expect=2, PPMCTL_INDEX="nowhere")["index"] is None
+    assert publish("missing", expect=2)["plan"] == []
+    assert publish(made, expect=2, PPMCTL_INDEX="nowhere")["index"] is None

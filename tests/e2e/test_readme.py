@@ -22,7 +22,7 @@ PORT = 8080
 def blocks() -> list[str]:
     """Return the commands without those for Docker and hosts, which tests/docker and tests/hosts run."""
     elsewhere = ("With Docker", "On a host")
-    return [block for title, found in readme.blocks().items() if title not in elsewhere for block in found]
+    return [block for title, section in readme.blocks().items() if title not in elsewhere for block in section]
 
 
 def is_free(port: int) -> bool:

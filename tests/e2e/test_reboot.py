@@ -36,13 +36,13 @@ def test_the_boot_id_can_be_passed_by_systemd(serve: Callable[..., Server]) -> N
     assert kernels == Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     server.stop()
     boot.write_text(Path("/proc/sys/kernel/random/boot_id").read_text())  # the form of an older ppm
-    for told, is_another in ((kernels, False), ("0" * 32, True), ("0" * 32, False), ("", True)):
+    for passed, is_another in ((kernels, False), ("0" * 32, True), ("0" * 32, False), ("", True)):
         message = "The machine was started anew"
         before = server.log.read_text().count(message)
-        server.environ = {"PPM_BOOT_ID": told}
+        server.environ = {"PPM_BOOT_ID": passed}
         server.start_again()
         if is_another:
-            current = told or kernels
+            current = passed or kernels
             evidence.until(lambda: boot.read_text().strip() == current, "the boot is noted")  # noqa: B023
         else:
             time.sleep(1)  # an equal boot id leaves no trace; a different one is in the log within 0.1 s

@@ -80,12 +80,12 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 @pytest.fixture
 def user(tmp_path: Path, index: Server) -> Machine:
     """Return a maintainer's machine, with a git identity."""
-    there = clients.machine(tmp_path / "home", index)
-    (there.home / ".gitconfig").write_text(
+    computer = clients.machine(tmp_path / "home", index)
+    (computer.home / ".gitconfig").write_text(
         "[user]\nname = Ada\nemail = ada@example.test\n[init]\ndefaultBranch = main\n"
     )
-    kept = {name: value for name, value in there.environ.items() if not name.startswith("GIT_")}
-    return Machine(home=there.home, environ={**kept, "PPMCTL_INDEX": index.url, "GIT_CONFIG_NOSYSTEM": "1"})
+    kept = {name: value for name, value in computer.environ.items() if not name.startswith("GIT_")}
+    return Machine(home=computer.home, environ={**kept, "PPMCTL_INDEX": index.url, "GIT_CONFIG_NOSYSTEM": "1"})
 
 
 @pytest.fixture
@@ -241,14 +241,14 @@ REFUSALS = {
 def test_a_refused_release_changes_nothing(
     why: str, user: Machine, published: Server, git: Git, new_project: New
 ) -> None:
-    (prepare, options, code), said = REFUSALS[why]
+    (prepare, options, code), parts = REFUSALS[why]
     project = new_project("refused")
     prepare(project, git)
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     printed = publish(user, project, *options, expect=code)
     first, _, then = printed.partition("\n        ")
-    assert said[0] in first
-    assert said[1] in then
+    assert parts[0] in first
+    assert parts[1] in then
     assert "Building" not in printed
     assert {path: path.read_bytes() for path in before} == before
     assert published.filenames("refused") == {"refused-1.2.0-py3-none-any.whl"}
@@ -399,8 +399,8 @@ def killed(user: Machine, project: Path, *command: str, **environ: str) -> None:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as running:
-        said, _ = running.communicate(timeout=120)
-    assert running.returncode == -signal.SIGKILL, said.decode()
+        output, _ = running.communicate(timeout=120)
+    assert running.returncode == -signal.SIGKILL, output.decode()
     until(lambda: not alive(running.pid))
 
 

@@ -73,10 +73,10 @@ def test_a_projects_json(filled: Server) -> None:
     """It has the newest version and the files of each version, with working links."""
     answer = filled.get("/sought-after/json")
     assert answer.status_code == 200
-    said = answer.json()
-    assert said["info"] == {"version": "10.0"}
-    assert sorted(said["releases"]) == ["1.0", "10.0", "9.0"]
-    for files in said["releases"].values():
+    document = answer.json()
+    assert document["info"] == {"version": "10.0"}
+    assert sorted(document["releases"]) == ["1.0", "10.0", "9.0"]
+    for files in document["releases"].values():
         for file in files:
             assert filled.get(file["url"].removeprefix(filled.url)).status_code == 200
     assert filled.get("/Sought.After/json").status_code == 301

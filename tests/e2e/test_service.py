@@ -253,11 +253,11 @@ def audited(root: Path) -> list[dict[str, str]]:
 
 def test_the_client_address_comes_from_the_proxy(running: Unit) -> None:
     """With a socket, only the proxy knows it; an invalid address is ignored."""
-    for number, (said, origin) in enumerate(
+    for number, (header, origin) in enumerate(
         [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::7"), ("evil\ttext", ""), ("192.0.2.7, 1.1.1.1", "")]
     ):
         made = wheels.wheel("origins", f"{number}.0")
-        assert running.upload(made, headers={"X-Real-IP": said}).status == 200
+        assert running.upload(made, headers={"X-Real-IP": header}).status == 200
         assert audited(running.root)[-1] | {"time": ""} == {
             "time": "",
             "action": "publish",
@@ -299,5 +299,5 @@ def test_the_scheme_is_in_the_wsgi_environment(tmp_path: Path) -> None:
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     with unit(tmp_path / "root", environ={"PYTHONPATH": path}) as service:
         service.start()
-        for said, scheme in (({"X-Forwarded-Proto": "https"}, "https"), ({}, "http")):
-            assert service.request("GET", "/simple/", headers=said).headers["X-Scheme"] == scheme
+        for headers, scheme in (({"X-Forwarded-Proto": "https"}, "https"), ({}, "http")):
+            assert service.request("GET", "/simple/", headers=headers).headers["X-Scheme"] == scheme

@@ -42,8 +42,8 @@ def invite(server: Server, name: str, *options: str) -> str:
 
 
 def shown(server: Server, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ppmctl("user", "show", name, "--json", "--root", str(server.root)).stdout)
-    return found
+    document: dict[str, Any] = json.loads(ppmctl("user", "show", name, "--json", "--root", str(server.root)).stdout)
+    return document
 
 
 def join(server: Server, code: str, **more: Any) -> requests.Response:
@@ -325,7 +325,7 @@ def test_an_invalid_exchange_is_refused(index: Server, method: str, body: bytes,
 def test_an_invalid_invite_is_refused_with_the_reason(index: Server) -> None:
     root = ("--root", str(index.root))
     add(index, "emil", "reader")
-    for arguments, code, said in (
+    for arguments, code, message in (
         (("emil+laptop",), 2, "a token's name"),
         (("emil", "--role", "admin"), 2, "changes no rights"),
         (("nobody-yet",), 2, "--role ROLE makes one"),
@@ -334,7 +334,7 @@ def test_an_invalid_invite_is_refused_with_the_reason(index: Server) -> None:
         (("emil", "--withdraw", "--role", "reader"), 2, "changes nothing else"),
     ):
         done = ppmctl("user", "invite", *arguments, *root, expect=code)
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stdout == ""
     ppmctl("user", "disable", "emil", *root)
     assert "is disabled" in ppmctl("user", "invite", "emil", *root, expect=1).stderr

@@ -26,7 +26,7 @@ SDIST_NAME = "x-1.0.tar.gz"
 
 def snapshot(server: Server) -> dict[str, str]:
     """Return all that an upload could leave behind: files, side files, incoming files, pages, marks."""
-    found = {}
+    files = {}
     for folder in ("packages", "incoming", "drop", "index"):
         for path in (server.root / folder).rglob("*"):
             name = str(path.relative_to(server.root))
@@ -35,10 +35,10 @@ def snapshot(server: Server) -> dict[str, str]:
                 continue
             if path.is_dir():
                 if folder != "incoming":
-                    found[name] = "folder"
+                    files[name] = "folder"
             elif path.name != ".lock":
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+                files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return files
 
 
 def assert_refused(answer: requests.Response, status: int, *words: str) -> None:
@@ -421,11 +421,11 @@ def test_who_may_publish_and_remove(server: Server) -> None:
     assert server.get(f"/packages/owned/{made[0]}").status_code == 404
     assert_refused(server.upload(made), 409, "was removed from this index and its name can't be used again", made[0])
     lines = [json.loads(line) for line in (server.root / "audit.jsonl").read_text().splitlines()]
-    said = [(line["by"], line["action"], line["what"], line["result"] == "done") for line in lines]
-    assert ("publisher", "publish", made[0], True) in said
-    assert ("admin", "remove", made[0], True) in said
-    assert ("admin", "publish", made[0], False) in said
-    assert any(by == "reader" and not done for by, _action, _what, done in said)
+    audited = [(line["by"], line["action"], line["what"], line["result"] == "done") for line in lines]
+    assert ("publisher", "publish", made[0], True) in audited
+    assert ("admin", "remove", made[0], True) in audited
+    assert ("admin", "publish", made[0], False) in audited
+    assert any(by == "reader" and not done for by, _action, _what, done in audited)
 
 
 def test_over_tcp_forwarded_addresses_are_ignored(server: Server) -> None:

@@ -423,14 +423,14 @@ def sample(party: Party) -> Iterator[Asked]:
 
 def differences(one: Party, other: Party, rows: Rows = every) -> tuple[int, list[str]]:
     """Return the number of requests sent to both, and their differences, the first one's answer first."""
-    found, count = [], 0
+    lines, count = [], 0
     for asked in rows(one):
         count += 1
         first, second = (what_counts(ask(party, asked), url=party.url, asked=asked) for party in (one, other))
         differing = [key for key in first if first[key] != second.get(key, first[key])]
         if differing:
-            said = [f"{key} {first[key]!r} {second[key]!r}" for key in differing]
-            found.append(f"{asked}: {', '.join(said)}")
+            values = [f"{key} {first[key]!r} {second[key]!r}" for key in differing]
+            lines.append(f"{asked}: {', '.join(values)}")
     for party in (one, other):
         party.connection.close()
-    return count, found
+    return count, lines

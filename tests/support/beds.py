@@ -159,8 +159,8 @@ def deployed(
     def get(release: int) -> Deployed:
         if release not in made:
             host = _session_hosts(release, sudo=release == 12)
-            there = made[release] = deploy(host, acme, tmp_path_factory.mktemp(f"debian{release}"))
-            took = [f"{run.seconds:.0f} s" for run in there.runs]
+            index = made[release] = deploy(host, acme, tmp_path_factory.mktemp(f"debian{release}"))
+            took = [f"{run.seconds:.0f} s" for run in index.runs]
             _figures.append(f"Debian {release}: site.yml took {took[0]} from bare, {took[1]} for a second run")
         return made[release]
 

@@ -211,7 +211,10 @@ class Installer:
         if not self.python.exists():
             return None
         (packages,) = self.python.parents[1].glob("lib/python*/site-packages")
-        return " ".join(found.version for found in metadata.distributions(name=name, path=[str(packages)])) or None
+        return (
+            " ".join(distribution.version for distribution in metadata.distributions(name=name, path=[str(packages)]))
+            or None
+        )
 
 
 def publish(client: str, machine: Machine, server: Server, url: str, *files: Path, expect: int | None = 0) -> Done:

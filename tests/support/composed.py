@@ -92,8 +92,8 @@ class Composed(Served):
         """Start it; the first start creates its admin."""
         self.compose.up()
         if not self.secret:
-            said = self.compose.exec(APPLICATION, "ppmctl", "user", "add", self.user, "--role", "admin")
-            self.secret = _SECRET.findall(said.out + said.err)[0]
+            done = self.compose.exec(APPLICATION, "ppmctl", "user", "add", self.user, "--role", "admin")
+            self.secret = _SECRET.findall(done.out + done.err)[0]
 
 
 def restarts(box: Container) -> int:

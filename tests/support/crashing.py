@@ -109,9 +109,9 @@ class Plan:
         """
         assert self._root is not None, "operations of which volume?"
         self._recorded.write_bytes(b"")
-        found: list[Operation] = []
+        operations: list[Operation] = []
         self._write({"record": str(self._recorded)})
-        yield found
+        yield operations
         self._path.unlink()
         seen: dict[tuple[str, str], int] = {}
         for line in self._recorded.read_text().splitlines():
@@ -123,7 +123,7 @@ class Plan:
                 path = path.replace(name, "{" + placeholder + "}")
             path = _STRIPE.sub("locks/*", _CHANCE.sub("*", path))
             number = seen[values["event"], path] = seen.get((values["event"], path), 0) + 1
-            found.append(Operation(path=path, number=number, **values))
+            operations.append(Operation(path=path, number=number, **values))
 
     def _write(self, plan: dict[str, Any]) -> None:
         written = self._path.with_name(self._path.name + ".new")

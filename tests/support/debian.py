@@ -57,8 +57,8 @@ class Tree:
 
 @cache
 def _loader(root: Path) -> list[str]:
-    (loader,) = (found for found in root.glob("**/ld-linux*.so.*") if not found.is_symlink())
-    libraries = sorted({str(found.parent) for found in root.glob("**/*-linux-gnu*/*.so*")})
+    (loader,) = (path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink())
+    libraries = sorted({str(path.parent) for path in root.glob("**/*-linux-gnu*/*.so*")})
     return [str(loader), "--library-path", ":".join(libraries)]
 
 

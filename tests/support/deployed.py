@@ -155,8 +155,8 @@ def files(host: Host, *folders: str, leave_out: tuple[str, ...] = ()) -> dict[st
     """
     where = f"{' '.join(folders)} -xdev {' '.join(f'-path {pattern!r} -prune -o' for pattern in leave_out)}"
     shown = r"-type d -printf '%p\t%y %U:%G %m\n' -o -printf '%p\t%y %U:%G %m %s %T@ %l\n'"
-    found = host.run(f"find {where} {shown}; echo; find {where} -type f -print0 | xargs -0 -r sha256sum -z")
-    listing, _, digests = found.out.partition("\n\n")
+    done = host.run(f"find {where} {shown}; echo; find {where} -type f -print0 | xargs -0 -r sha256sum -z")
+    listing, _, digests = done.out.partition("\n\n")
     made = dict(line.split("\t", 1) for line in listing.splitlines())
     for line in filter(None, digests.split("\0")):
         digest, _, path = line.partition("  ")

@@ -64,8 +64,8 @@ def installs(index: Server, user: Machine, newest_pip: Path) -> dict[str, str | 
         ):
             home = user.home / f"{name} {way}".replace(" ", "-")
             home.mkdir()
-            there = Machine(home=home, environ={**user.environ, **variables})
-            client = Installer(name=name, machine=there, library=library)
+            computer = Machine(home=home, environ={**user.environ, **variables})
+            client = Installer(name=name, machine=computer, library=library)
             client.install(*what, index=simple)
             found[f"{name} {way}"] = client.version(PROJECT)
     home = user.home / "uv-lock"

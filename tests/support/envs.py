@@ -25,8 +25,8 @@ def env(who: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -
 
 
 def shown(who: Machine, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(env(who, "show", name, "--json"))
-    return found
+    document: dict[str, Any] = json.loads(env(who, "show", name, "--json"))
+    return document
 
 
 def listing(who: Machine, name: str) -> list[str]:
@@ -35,5 +35,5 @@ def listing(who: Machine, name: str) -> list[str]:
 
 
 def log(who: Machine, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(env(who, "log", name, "--json"))
-    return found
+    revisions: list[dict[str, Any]] = json.loads(env(who, "log", name, "--json"))
+    return revisions

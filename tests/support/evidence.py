@@ -125,16 +125,16 @@ def served(server: Server, project: str, filename: str) -> bytes:
 
 def leftovers(root: Path) -> list[str]:
     """Return what should not be there when no change runs: partial and hidden files, marks, empty project folders."""
-    found = []
+    paths = []
     for top in ("packages", "index", "drop", "incoming", "credentials"):
         for folder, folders, names in os.walk(root / top):
             below = Path(folder)
-            found += [below / name for name in (*folders, *names) if name[0] == "." and name not in _KEPT_HIDDEN]
+            paths += [below / name for name in (*folders, *names) if name[0] == "." and name not in _KEPT_HIDDEN]
             if top == "incoming" or below.name == "pending":
-                found += [below / name for name in names if name != ".lock"]
+                paths += [below / name for name in names if name != ".lock"]
             if top == "packages" and below.parent.name == top and not (folders or names):
-                found.append(below)
-    return sorted({str(path.relative_to(root)) for path in found})
+                paths.append(below)
+    return sorted({str(path.relative_to(root)) for path in paths})
 
 
 def nothing_is_left(root: Path) -> None:

@@ -51,15 +51,15 @@ def index(
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            said = known.get(self.path, Response(status=404))
-            self.send_response_only(said.status)
+            response = known.get(self.path, Response(status=404))
+            self.send_response_only(response.status)
             self.send_header("Date", email.utils.formatdate(time.time() + ahead, usegmt=True))
-            self.send_header("Content-Length", str(len(said.body)))
-            for name, value in said.headers.items():
+            self.send_header("Content-Length", str(len(response.body)))
+            for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(said.body)
+                self.wfile.write(response.body)
 
         do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
 

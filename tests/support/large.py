@@ -83,12 +83,12 @@ def reset_peaks(server: Server) -> None:
 
 def peaks(server: Server) -> dict[int, int]:
     """Return the peak resident memory of each of the server's processes, in bytes."""
-    found = {}
+    bytes_of = {}
     for pid in processes(server):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                found[pid] = int(line.split()[1]) << 10
-    return found
+                bytes_of[pid] = int(line.split()[1]) << 10
+    return bytes_of
 
 
 @dataclass(kw_only=True)
@@ -100,23 +100,23 @@ class Disk:
     looks: int = 0
 
     def look(self, server: Server) -> None:
-        found: dict[tuple[int, int], int] = {}
+        sizes: dict[tuple[int, int], int] = {}
         for parent, folders, names in os.walk(server.root):
             for name in (*folders, *names):
                 with contextlib.suppress(FileNotFoundError):
-                    _count(found, Path(parent, name).lstat())
+                    _count(sizes, Path(parent, name).lstat())
         for pid in processes(server):
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     if descriptor.readlink().is_absolute() and descriptor.stat().st_nlink == 0:
-                        _count(found, descriptor.stat())
-        self.size = max(self.size, sum(found.values()))
-        self.files = max(self.files, len(found))
+                        _count(sizes, descriptor.stat())
+        self.size = max(self.size, sum(sizes.values()))
+        self.files = max(self.files, len(sizes))
         self.looks += 1
 
 
-def _count(found: dict[tuple[int, int], int], entry: os.stat_result) -> None:
-    found[entry.st_dev, entry.st_ino] = entry.st_size
+def _count(sizes: dict[tuple[int, int], int], entry: os.stat_result) -> None:
+    sizes[entry.st_dev, entry.st_ino] = entry.st_size
 
 
 @contextmanager

@@ -129,8 +129,8 @@ def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = Fal
                     end = "closed"
                     break
                 received += chunk
-                found = [] if done else answers(received, head=head)
-                if found and found[0].header("connection") == "close":
+                complete = [] if done else answers(received, head=head)
+                if complete and complete[0].header("connection") == "close":
                     # the server waits for the rest of the announced body
                     connection.shutdown(socket.SHUT_WR)
                     done = True

@@ -74,12 +74,12 @@ class Host:
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the client's environment: a home with the host's name and key, without this machine's settings."""
-        found = at_home(self.home)
-        return {name: value for name, value in found.items() if name not in _FOREIGN} | more
+        environ = at_home(self.home)
+        return {name: value for name, value in environ.items() if name not in _FOREIGN} | more
 
     def write_config(self, **settings: str) -> None:
         """Write the client's ~/.ssh/config; `settings` override those that give access."""
-        said = {
+        options = {
             "HostName": "127.0.0.1",
             "Port": str(self.port),
             "User": getpass.getuser(),
@@ -87,7 +87,7 @@ class Host:
             "IdentitiesOnly": "yes",
             "UserKnownHostsFile": str(self.known_hosts),
         } | settings
-        lines = [f"Host {NAME}", *(f"    {name} {value}" for name, value in said.items())]
+        lines = [f"Host {NAME}", *(f"    {name} {value}" for name, value in options.items())]
         config = self.home / ".ssh" / "config"
         config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         config.write_text("\n".join(lines) + "\n")
@@ -104,23 +104,23 @@ def at_home(home: Path) -> dict[str, str]:
     OpenSSH reads it from the home in the system's user database, and ignores HOME.
     """
     programs = home / "bin"
-    found = clean_environment(home)
+    environ = clean_environment(home)
     program = shutil.which("ssh")
     assert program is not None
     programs.mkdir(exist_ok=True)
     (programs / "ssh").write_text(f'#!/bin/sh\nexec {program} -F {shlex.quote(str(home / ".ssh" / "config"))} "$@"\n')
     (programs / "ssh").chmod(0o755)
-    return {**found, "PATH": os.pathsep.join([str(programs), found["PATH"]])}
+    return {**environ, "PATH": os.pathsep.join([str(programs), environ["PATH"]])}
 
 
 def descendants(process: int) -> list[int]:
     """Return a process and all its descendants."""
     children = Path(f"/proc/{process}/task/{process}/children")
     try:
-        found = children.read_text().split()
+        ids = children.read_text().split()
     except FileNotFoundError:
         return []
-    return [process, *(below for child in found for below in descendants(int(child)))]
+    return [process, *(below for child in ids for below in descendants(int(child)))]
 
 
 def keygen(path: Path, *, passphrase: str = "") -> Path:

@@ -48,10 +48,10 @@ def read_until(terminal: int, wanted: bytes, *, again: bytes = b"") -> bytes:
 
     `again` is typed whenever there is no output for a while.
     """
-    said, until = b"", time.monotonic() + _SECONDS
-    while not wanted or wanted not in said:
+    output, until = b"", time.monotonic() + _SECONDS
+    while not wanted or wanted not in output:
         if not select.select([terminal], [], [], _PAUSE)[0]:
-            assert time.monotonic() < until, f"after {_SECONDS} s there is no {wanted or 'end'!r}: {said!r}"
+            assert time.monotonic() < until, f"after {_SECONDS} s there is no {wanted or 'end'!r}: {output!r}"
             if again:
                 os.write(terminal, again)
             continue
@@ -60,7 +60,7 @@ def read_until(terminal: int, wanted: bytes, *, again: bytes = b"") -> bytes:
         except OSError:  # no process has the other end open
             piece = b""
         if not piece:
-            assert not wanted, f"{wanted!r} did not come: {said!r}"
+            assert not wanted, f"{wanted!r} did not come: {output!r}"
             break
-        said += piece
-    return said
+        output += piece
+    return output

@@ -30,11 +30,11 @@ def served(domain: str, address: str, root: Path, *, port: int = 443) -> Certifi
         socket.create_connection((address, port), timeout=20) as plain,
         context.wrap_socket(plain, server_hostname=domain) as connection,
     ):
-        found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return Certificate(
-        serial=found.serial_number,
-        issuer=found.issuer.rfc4514_string(),
+        serial=certificate.serial_number,
+        issuer=certificate.issuer.rfc4514_string(),
         domains=names.get_values_for_type(x509.DNSName),
     )
 

@@ -57,15 +57,15 @@ class Traced:
 
         It is filled when the block ends. The request is made in the block, on `session`.
         """
-        found: list[Operation] = []
+        of_request: list[Operation] = []
         self.settle()
         start = self.now()
-        yield found
+        yield of_request
         self.settle()
         operations = self.operations(start=start)
         threads = {operation.thread for operation in operations if touches in operation.paths}
         assert len(threads) == 1, f"{touches} was touched by {len(threads)} threads: {[str(o) for o in operations]}"
-        found += [operation for operation in operations if operation.thread in threads]
+        of_request += [operation for operation in operations if operation.thread in threads]
 
     def settle(self) -> None:
         """Wait until the last request on `session` is over: a connection handles its next request only then."""
@@ -75,7 +75,11 @@ class Traced:
         """Wait until the server made one of these calls (prefixes of their names) on `path`."""
 
         def made() -> bool:
-            return any(path in found.paths for found in self.operations(start=start) if found.call.startswith(calls))
+            return any(
+                path in operation.paths
+                for operation in self.operations(start=start)
+                if operation.call.startswith(calls)
+            )
 
         until(made, f"{calls} {path}")
 

@@ -78,8 +78,8 @@ def crowd(root: Path, count: int) -> None:
     volume = Volume(root=root)
     volume.credentials.mkdir(mode=0o750, exist_ok=True)
     stored = htpasswd.hash_of(htpasswd.new_secret())
-    there = len(volume.htpasswd.read_text().splitlines()) if volume.htpasswd.exists() else 0
-    names = [f"crowd-{number:05}" for number in range(there, there + count)]
+    present = len(volume.htpasswd.read_text().splitlines()) if volume.htpasswd.exists() else 0
+    names = [f"crowd-{number:05}" for number in range(present, present + count)]
     with volume.access.open("a") as entries, volume.htpasswd.open("a") as lines:
         entries.writelines(f'"{name}": {{"role": "reader", "created": ""}}\n' for name in names)
         lines.writelines(f"{name}:{stored}\n" for name in names)

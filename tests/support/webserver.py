@@ -75,11 +75,11 @@ class Site(Server):
     def bodies(self) -> list[str]:
         """Return the request bodies on the volume: those of nginx, which are unlinked files, and others."""
         folder = self.root / "bodies"
-        found = [str(path) for path in folder.rglob("*") if path.is_file()]
+        names = [str(path) for path in folder.rglob("*") if path.is_file()]
         for descriptor in (path for worker in self._workers() for path in Path(f"/proc/{worker}/fd").iterdir()):
             with contextlib.suppress(FileNotFoundError):
-                found += [str(descriptor.readlink())]
-        return [path for path in found if path.startswith(f"{folder}/")]
+                names += [str(descriptor.readlink())]
+        return [path for path in names if path.startswith(f"{folder}/")]
 
     def reload(self) -> None:
         """Reload nginx, and wait until new workers have taken over."""
@@ -212,12 +212,12 @@ def admin(root: Path) -> str:
 
 
 def start_nginx(tree: Tree, places: Places) -> subprocess.Popen[bytes]:
-    with (places.folder / "said").open("ab") as said:
+    with (places.folder / "said").open("ab") as log:
         return subprocess.Popen(
             [*tree.nginx, "-g", "daemon off;", *configured(places)],
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
             env=openssl_environment(tree),
         )

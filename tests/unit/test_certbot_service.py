@@ -162,13 +162,13 @@ def test_settings(service: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({}, "PPM_DOMAIN and PPM_ACME_EMAIL not set: set ppm_domain and ppm_acme_email in docker/settings.yml"),
         ({"PPM_DOMAIN": "index.test", "PPM_ACME_EMAIL": ""}, "^PPM_ACME_EMAIL not set"),
         ({"PPM_DOMAIN": "i", "PPM_ACME_EMAIL": "a", "PPM_ACME_CHECK_FIRST": "no"}, "it is true or false"),
     ],
 )
-def test_invalid_settings_are_named(given: dict[str, str], said: str, service: SimpleNamespace) -> None:
-    with pytest.raises(service.keep.Unusable, match=said):
+def test_invalid_settings_are_named(given: dict[str, str], message: str, service: SimpleNamespace) -> None:
+    with pytest.raises(service.keep.Unusable, match=message):
         service.keep.read_settings(given)

@@ -195,12 +195,12 @@ def test_valid_values_pass(changed: dict[str, Any], problems: Callable[..., list
     assert problems(changed) == []
 
 
-@pytest.mark.parametrize(("changed", "said"), BAD, ids=[str(changed) for changed, _ in BAD])
+@pytest.mark.parametrize(("changed", "message"), BAD, ids=[str(changed) for changed, _ in BAD])
 def test_an_invalid_value_is_named_once_with_the_remedy(
-    changed: dict[str, Any], said: str, problems: Callable[..., list[str]]
+    changed: dict[str, Any], message: str, problems: Callable[..., list[str]]
 ) -> None:
     (problem,) = problems(changed)
-    assert said in problem
+    assert message in problem
     assert SECRET not in problem
     assert problem.startswith(("ppm_tls_", *changed))
 
@@ -357,7 +357,7 @@ def test_valid_certificate_files_pass(values: dict[str, Any], authority: Authori
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"ppm_ca_certificates": ["none.pem"]}, "none.pem can't be read: there is no such file"),
         ({"ppm_ca_certificates": ["text.pem"]}, "text.pem has no certificate in PEM"),
@@ -378,9 +378,9 @@ def test_valid_certificate_files_pass(values: dict[str, Any], authority: Authori
     ],
     ids=str,
 )
-def test_invalid_certificate_files_are_named(values: dict[str, Any], said: str, authority: Authority) -> None:
+def test_invalid_certificate_files_are_named(values: dict[str, Any], message: str, authority: Authority) -> None:
     (problem,) = file_problems(values, authority.read)
-    assert said in problem
+    assert message in problem
     assert problem.startswith("ppm_")
 
 
@@ -431,7 +431,7 @@ def test_a_suitable_host_passes(host: dict[str, Any], values: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    ("host", "values", "said"),
+    ("host", "values", "message"),
     [
         ({"debian": "11"}, {}, "This host is not a Debian 12 or 13"),
         ({"debian": ""}, {}, "This host is not a Debian 12 or 13"),
@@ -453,10 +453,10 @@ def test_a_suitable_host_passes(host: dict[str, Any], values: dict[str, Any]) ->
     ids=str,
 )
 def test_an_unsuitable_host_is_rejected_with_the_reason(
-    host: dict[str, Any], values: dict[str, Any], said: str
+    host: dict[str, Any], values: dict[str, Any], message: str
 ) -> None:
     (problem,) = problems_of_host(host, values)
-    assert said in problem
+    assert message in problem
 
 
 def test_a_role_without_nginx_needs_no_port() -> None:
@@ -478,8 +478,8 @@ def test_settings_of_containers_have_their_own_rules() -> None:
         instead = {"ppm_root": "say it in docker/.env.", "ppm_memory_max": "say it in a compose file."}
         given = {**defaults, "ppm_domain": "", "ppm_tls": "none", **changed}
         known, values = inventory_values.for_containers(specs, given)
-        found = inventory_values.ineffective(known, values, instead)
-        return [*found, *inventory_values.variable_problems(known, values)]
+        unused = inventory_values.ineffective(known, values, instead)
+        return [*unused, *inventory_values.variable_problems(known, values)]
 
     assert find() == []
     assert find(ppm_domain=DOMAIN) == []

@@ -42,8 +42,8 @@ def files() -> tuple[Path, ...]:
     """Return the files that git tracks or does not ignore, without binary files."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
-    found = (ROOT / name for name in sorted(filter(None, listing.stdout.split("\0"))))
-    return tuple(path for path in found if path.is_file() and b"\0" not in path.read_bytes())
+    paths = (ROOT / name for name in sorted(filter(None, listing.stdout.split("\0"))))
+    return tuple(path for path in paths if path.is_file() and b"\0" not in path.read_bytes())
 
 
 def documents() -> list[Path]:
@@ -53,11 +53,11 @@ def documents() -> list[Path]:
 @cache
 def modules() -> dict[str, ast.Module]:
     """Return each module by its dotted name below `ppmctl`; a package by its own name."""
-    found = {}
+    trees = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
-    return found
+        trees[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
+    return trees
 
 
 @cache
@@ -74,34 +74,34 @@ def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
 
 def statements(tree: ast.AST) -> list[ast.stmt | ast.excepthandler | ast.match_case]:
     """Return all statements of a module or statement; skipping expressions takes a tenth of the time."""
-    found, left = [], [tree]
+    collected, left = [], [tree]
     while left:
         node = left.pop()
         inner = [each for name in ("body", "orelse", "finalbody", "handlers", "cases") for each in inside(node, name)]
-        found += inner
+        collected += inner
         left += inner
-    return found
+    return collected
 
 
 def inside(node: ast.AST, name: str) -> list[Any]:
     """Return the statements in one part of a statement; a lambda's body or an expression has none."""
-    found = getattr(node, name, [])
-    return found if isinstance(found, list) else []
+    part = getattr(node, name, [])
+    return part if isinstance(part, list) else []
 
 
 @cache
 def imports(tree: ast.Module) -> tuple[str, ...]:
     """Return the dotted names that a module imports when it runs, without those only for a type checker."""
-    found: list[str] = []
+    names: list[str] = []
     ifs = [node for node in statements(tree) if isinstance(node, ast.If)]
     typing = {each for node in ifs if "TYPE_CHECKING" in name_of(node.test) for each in statements(node)}
     for node in statements(tree):
         if isinstance(node, ast.Import) and node not in typing:
-            found += (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node not in typing:
             assert not node.level, f"line {node.lineno}: imports are absolute"
-            found += (f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(found)
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(names)
 
 
 def name_of(node: ast.AST) -> str:
@@ -130,7 +130,11 @@ def test_only_the_listed_modules_use_a_third_party_system(system: str) -> None:
 
 
 def importers_of(package: str, trees: dict[str, ast.Module]) -> set[str]:
-    return {name for name, tree in trees.items() if package in {found.split(".")[0] for found in imports(tree)}}
+    return {
+        name
+        for name, tree in trees.items()
+        if package in {name_imported.split(".")[0] for name_imported in imports(tree)}
+    }
 
 
 def test_only_one_module_runs_git() -> None:

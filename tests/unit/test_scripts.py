@@ -37,9 +37,9 @@ class Machine:
         self.log = folder / "log"
         self.bin.mkdir()
         for tool in ("sh", "sed", "cat", "dirname"):
-            found = shutil.which(tool)
-            assert found
-            (self.bin / tool).symlink_to(found)
+            path = shutil.which(tool)
+            assert path
+            (self.bin / tool).symlink_to(path)
         self.has("id", "echo 1000")
 
     def has(self, name: str, script: str) -> None:
@@ -229,7 +229,7 @@ def test_matching_locks_pass(check: Callable[..., tuple[int, str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         (">=2", ">=3", "asks for Some_Thing>=3; for Python 3.11 it has 2.1"),
         ('"Some_Thing>=2"', '"Some_Thing>=2", "new"', "asks for new; for Python 3.11 it has nothing"),
@@ -240,12 +240,12 @@ def test_matching_locks_pass(check: Callable[..., tuple[int, str]]) -> None:
     ],
 )
 def test_a_lock_that_misses_a_change_of_pyproject_is_named(
-    check: Callable[..., tuple[int, str]], before: str, after: str, said: str
+    check: Callable[..., tuple[int, str]], before: str, after: str, message: str
 ) -> None:
     assert before in PROJECT
     code, text = check(project=PROJECT.replace(before, after))
     assert code == 1
-    assert said in text
+    assert message in text
     assert text.endswith("`make lock` writes the locks again.\n")
 
 

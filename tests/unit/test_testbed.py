@@ -201,18 +201,18 @@ def test_the_installed_compose_is_used_if_it_is_recent(
     plugins.mkdir(parents=True)
     program(plugins, "docker-compose", "echo 2.26.1-4")
 
-    def found() -> tuple[str, ...]:
+    def command() -> tuple[str, ...]:
         compose.client.cache_clear()
         return compose.client()
 
-    assert found() == (str(plugins / "docker-compose"),)
+    assert command() == (str(plugins / "docker-compose"),)
     program(here, "docker", 'echo "unknown command: docker $1" >&2; exit 1')
     program(here, "docker-compose", "echo 1.29.2")
-    assert found() == (str(plugins / "docker-compose"),)
+    assert command() == (str(plugins / "docker-compose"),)
     program(here, "docker-compose", "echo v2.40.0")
-    assert found() == ("docker-compose",)
+    assert command() == ("docker-compose",)
     program(here, "docker", "[ $1 = compose ] && echo 5.0.1")
-    assert found() == ("docker", "compose")
+    assert command() == ("docker", "compose")
     compose.client.cache_clear()
 
 
@@ -223,8 +223,8 @@ def test_a_deployment_ignores_variables_of_the_shell(
         tmp_path / "bin", "compose", 'env | grep -E "^(PPM|COMPOSE|DOCKER)"; echo "$@"; echo complaint >&2; exit 3'
     )
     monkeypatch.setattr(compose, "client", lambda: (str(tmp_path / "bin" / "compose"),))
-    said = {"PPM_DATA": "/mine", "COMPOSE_FILE": "mine.yml", "DOCKER_CONTEXT": "mine", "PPMCTL_INDEX": "mine"}
-    monkeypatch.setattr(compose, "ENVIRONMENT", {**compose.ENVIRONMENT, **said})
+    variables = {"PPM_DATA": "/mine", "COMPOSE_FILE": "mine.yml", "DOCKER_CONTEXT": "mine", "PPMCTL_INDEX": "mine"}
+    monkeypatch.setattr(compose, "ENVIRONMENT", {**compose.ENVIRONMENT, **variables})
     engine_of = Engine(url="unix:///a", own=False, api=None)
     made = compose.Compose(engine=engine_of, project="p", environment={"PPM_TAG": "x"})
     done = made.call("ps", check=False)
