@@ -77,7 +77,7 @@ def all_of(*judges: Judge) -> Judge:
 
 
 def not_found(reply: Reply) -> bool:
-    """Accept 404, or a redirect within this index; never content."""
+    """Accept 400, 404, 405 or 414, or a redirect within this index; never content."""
     if len(reply.answers) != 1:
         return False
     answer = reply.answers[0]
