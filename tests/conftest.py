@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures for all tests, and their order."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["support.beds", "support.timing"]
 
-# What a shell runs in the background ignores Ctrl-C, and so would all that it starts; some tests type it.
+# A process that a shell runs in the background ignores Ctrl-C, and so do its children; some tests type it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Keep compiled code: the tests are compiled for long (pytest rewrites their asserts), and they start many processes.
+# Cache compiled code: compiling tests is slow (pytest rewrites their asserts), and they start many processes.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Tests that share what is made once for a session stay on one worker: hosts, which take a minute each; images, and
-# port 8080, which the README names; installed Debian releases. A group is started in this order, right after the unit
-# tests; single files follow, the largest first, and fill up the workers until the end.
+# Tests that share fixtures of a session stay on one worker: hosts, which take a minute each; images, and port 8080,
+# which the README names; installed Debian releases. Groups start in this order, right after the unit tests; single
+# files follow, the largest first, and keep the workers busy until the end.
 TOGETHER = {
     "deployed hosts": (
         "tests/clients/",
@@ -46,7 +46,7 @@ TOGETHER = {
     "images": ("tests/docker/", "tests/e2e/test_readme.py"),
     "nginx": ("tests/nginx/",),
 }
-FIRST = "tests/unit/"  # a fault that they show is seen within the first minute
+FIRST = "tests/unit/"  # their failures show within the first minute
 
 
 def _group(nodeid: str) -> str:
@@ -57,7 +57,7 @@ def _group(nodeid: str) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests into the order in which workers take them."""
+    """Sort the tests into the order in which workers run them."""
     groups = [_group(item.nodeid) for item in items]
     size = Counter(groups)
     named = list(TOGETHER)
@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let each worker take the next group or file."""
+    """Give each worker the next group or file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -86,7 +86,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers that end with the test: `serve()`, `serve("--upstream", "none")`, `serve(root=…)`."""
+    """Start servers, stopped after the test: `serve()`, `serve("--upstream", "none")`, `serve(root=…)`."""
     from support import servers
 
     started: list[Server] = []
@@ -104,7 +104,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that the tests of a module share; each uses names of its own. It sends nothing elsewhere."""
+    """Return a server that the tests of a module share; each uses its own names. It redirects to no other index."""
     from support import servers
 
     server = servers.start(tmp_path_factory.mktemp("index") / "root", options=("--upstream", "none"))

@@ -46,7 +46,7 @@ def new_machine(tmp_path: Path) -> Callable[..., Machine]:
 
 @pytest.fixture
 def installer_of(newest_pip: Path, new_machine: Callable[..., Machine]) -> Callable[..., Installer]:
-    """Make an installer by name: "pip" (the newest), "old pip" or "uv", on a computer of its own."""
+    """Make an installer by name: "pip" (the newest), "old pip" or "uv", on its own computer."""
 
     def make(name: str, server: Server | None = None) -> Installer:
         library = {"pip": newest_pip, "old pip": clients.pip_library(OLDEST_PIP), "uv": None}[name]
@@ -57,6 +57,6 @@ def installer_of(newest_pip: Path, new_machine: Callable[..., Machine]) -> Calla
 
 @pytest.fixture(params=["pip", "old pip", "uv"])
 def new_installer(request: pytest.FixtureRequest, installer_of: Callable[..., Installer]) -> Callable[..., Installer]:
-    """The test runs with pip in the newest version and in Debian 12's, and with uv."""
+    """Run the test with the newest pip, with Debian 12's pip, and with uv."""
     name: str = request.param
     return lambda server=None: installer_of(name, server)

@@ -1,4 +1,4 @@
-"""The table of Accept headers in ppmctl/server/content_negotiation.py is what clients really send."""
+"""Check the table of Accept headers in ppmctl/server/content_negotiation.py with real clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def filled(index: Server) -> Server:
 
 
 def expect(recorder: Recorder, client: str, row: str) -> None:
-    """The client said what the row of the table says, and got that form."""
+    """Assert that the client sent the Accept header of the table's row, and got its form."""
     ((header, form),) = [(header, form) for name, header, form in content_negotiation.TABLE if name == row]
     asked = [exchange for exchange in recorder.exchanges if exchange.path == "/simple/asked-for/"]
     answered = [exchange for exchange in asked if exchange.status == 200]
@@ -47,16 +47,14 @@ def expect(recorder: Recorder, client: str, row: str) -> None:
 def test_installers_send_what_the_table_says(
     name: str, row: str, filled: Server, installer_of: Callable[..., Installer]
 ) -> None:
-    """nginx decides by the exact header: a client that changes its own would be weighed by the application."""
+    """nginx compares the exact header: a client that changes it would go to the application."""
     with recording(filled.port) as recorder:
         installer_of(name, filled).install("asked-for", index=f"{recorder.url}/simple/")
     expect(recorder, name, row)
 
 
-def test_a_pip_from_before_json_sends_what_the_table_says(
-    filled: Server, new_machine: Callable[..., Machine]
-) -> None:
-    """The last pip that asks for HTML alone still installs."""
+def test_a_pip_without_json_sends_what_the_table_says(filled: Server, new_machine: Callable[..., Machine]) -> None:
+    """The last pip that requests only HTML still installs."""
     pip = Installer(name="pip", machine=new_machine(filled), library=clients.pip_library(BEFORE_JSON))
     with recording(filled.port) as recorder:
         # with --no-input it reads no netrc
@@ -67,7 +65,7 @@ def test_a_pip_from_before_json_sends_what_the_table_says(
 
 
 def test_pypi_simple_sends_what_the_table_says(filled: Server) -> None:
-    """A client library, with its default."""
+    """A client library, with its default header."""
     with recording(filled.port) as recorder, PyPISimple(f"{recorder.url}/simple/", auth=filled.auth) as client:
         client.get_project_page("asked-for", timeout=60)
     expect(recorder, "pypi-simple", "pypi-simple")
@@ -76,7 +74,7 @@ def test_pypi_simple_sends_what_the_table_says(filled: Server) -> None:
 def test_curl_and_requests_send_what_the_table_says(
     filled: Server, new_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
-    """What a script sends when it says nothing."""
+    """The default headers of scripts."""
     with recording(filled.port) as recorder:
         new_machine(filled).run("curl", "-sS", "--fail", "--netrc", f"{recorder.url}/simple/asked-for/")
     expect(recorder, "curl", "curl, requests")
@@ -86,7 +84,7 @@ def test_curl_and_requests_send_what_the_table_says(
 
 
 def test_every_header_of_the_table_gets_its_form(filled: Server) -> None:
-    """Browsers too, which are not started here: their rows are what their makers document."""
+    """Browsers too, which are not run here: their rows are from their documentation."""
     for client, header, form in content_negotiation.TABLE:
         answer = filled.get("/simple/asked-for/", headers={"Accept": header})
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, form.content_type), client

@@ -1,4 +1,4 @@
-"""`ppmctl index adopt`: an existing pypiserver folder comes over, and what does not is named."""
+"""Tests of `ppmctl index adopt`: it imports a pypiserver's folder, and names each file that it does not import."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.servers import Server, ppmctl
 
 
 def contents(folder: Path) -> dict[str, tuple[str, int, int]]:
-    """What is in a folder, to tell whether anything of it changed: content, inode and mtime."""
+    """Return each file's content hash, inode and mtime, to detect any change of a folder."""
     return {
         str(path.relative_to(folder)): (
             hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -28,13 +28,13 @@ def contents(folder: Path) -> dict[str, tuple[str, int, int]]:
 
 
 def left(output: str) -> dict[str, str]:
-    """What `adopt` left, by filename, and why."""
+    """Return the files that `adopt` did not import, with the reasons."""
     lines = [line.removeprefix("left  ") for line in output.splitlines()]
     return {Path(path).name: reason for path, _, reason in (line.partition(": ") for line in lines)}
 
 
-def test_a_flat_and_nested_folder_comes_over(serve: Callable[..., Server], real: Real, tmp_path: Path) -> None:
-    """What pypiserver serves from one folder and its subfolders, with the times at which it came there."""
+def test_a_flat_and_nested_folder_is_imported(serve: Callable[..., Server], real: Real, tmp_path: Path) -> None:
+    """All files that pypiserver serves from a folder and its subfolders are imported, with their upload times."""
     old = tmp_path / "old"
     for number, path in enumerate(real.all):
         folder = (old, old / "nested", old / "nested" / "deeper")[number % 3]
@@ -60,8 +60,8 @@ def test_a_flat_and_nested_folder_comes_over(serve: Callable[..., Server], real:
     assert again.stderr.splitlines()[-1] == f"0 files taken, {len(real.all) + 1} were here, 0 left."
 
 
-def test_each_file_that_is_left_is_named_with_its_reason(tmp_path: Path) -> None:
-    """Old formats, broken archives and what is no distribution: exit 1, a line for each, the rest is taken."""
+def test_each_file_that_is_not_imported_is_named_with_the_reason(tmp_path: Path) -> None:
+    """Old formats, broken archives and other files: exit 1, a line for each, the other files are imported."""
     old = tmp_path / "old"
     good = wheels.write(old, wheels.wheel("good", "1.0"))
     content = good.read_bytes()
@@ -88,18 +88,18 @@ def test_each_file_that_is_left_is_named_with_its_reason(tmp_path: Path) -> None
     wheels.write(old / ".git", wheels.wheel("ghost", "1.0"))
     root = tmp_path / "root"
     said = ppmctl("index", "adopt", str(old), "--root", str(root), expect=1)
-    found = left(said.stdout)
-    assert set(found) == set(reasons)
+    reported = left(said.stdout)
+    assert set(reported) == set(reasons)
     for name, reason in reasons.items():
-        assert reason in found[name], (name, found[name])
+        assert reason in reported[name], (name, reported[name])
     assert said.stderr.splitlines()[-1] == f"1 files taken, 0 were here, {len(reasons)} left."
     assert sorted(path.name for path in (root / "packages").iterdir()) == ["good"]
     assert not [path for path in (root / "incoming").rglob("*") if path.is_file()]
     ppmctl("index", "check", "--root", str(root))
 
 
-def test_conflicts_are_left(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """One name with two contents, in the old folder or here: the first stays, the other is named."""
+def test_conflicting_files_are_not_imported(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """One name with two contents, in the old folder or in the index: the first stays, the other is named."""
     server = serve("--upstream", "none")
     one, other = wheels.wheel("x", "1.0"), wheels.wheel("x", "1.0", files={"x.py": b"other"})
     assert server.upload(one).status_code == 200
@@ -118,8 +118,8 @@ def test_conflicts_are_left(serve: Callable[..., Server], tmp_path: Path) -> Non
     ppmctl("index", "check", "--root", str(server.root))
 
 
-def test_files_are_copied_unless_links_are_asked_for(tmp_path: Path) -> None:
-    """The old server writes into its inodes: sharing them is asked for, with a warning."""
+def test_files_are_copied_unless_hard_links_are_requested(tmp_path: Path) -> None:
+    """The old server may overwrite its files: hard links need an option, and print a warning."""
     linked = wheels.write(tmp_path / "old", wheels.wheel("x", "1.0"))
     said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(tmp_path / "copied"))
     assert "shared" not in said.stderr
@@ -134,8 +134,8 @@ def test_files_are_copied_unless_links_are_asked_for(tmp_path: Path) -> None:
         ppmctl("index", "check", "--root", str(tmp_path / root))
 
 
-def test_a_folder_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
-    """The volume itself, something inside it, or nothing at all: a line with what to do instead."""
+def test_a_folder_that_overlaps_the_volume_is_refused(tmp_path: Path) -> None:
+    """The volume itself, a folder in it, or a missing folder: one line with what to do instead."""
     root = tmp_path / "root"
     ppmctl("init", "--root", str(root))
     for folder in (root, root / "packages", tmp_path):

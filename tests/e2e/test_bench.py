@@ -1,4 +1,4 @@
-"""The benchmark runs, and measures what it says; its figures are never asserted."""
+"""Test that the benchmark runs and prints every figure; the figures are not asserted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ppmctl index check` names each planted difference; `rebuild` mends what it can."""
+"""Tests of `ppmctl index check`, which names each planted difference, and `rebuild`, which repairs what it can."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = f"packages/one/{WHEEL[0]}"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A volume in which everything agrees."""
+    """Return a consistent volume."""
     folder = tmp_path_factory.mktemp("sound")
     for made in (WHEEL, wheels.wheel("one", "2.0"), wheels.sdist("one", "2.0"), wheels.wheel("two", "1.0")):
         wheels.write(folder / "old", made)
@@ -35,9 +35,9 @@ def root(sound: Path, tmp_path: Path) -> Path:
 
 
 def differences(root: Path, *options: str, expect: int) -> list[dict[str, str]]:
-    said = ppmctl("index", "check", "--json", "--root", str(root), *options, expect=expect)
-    found: list[dict[str, str]] = json.loads(said.stdout)
-    return found
+    done = ppmctl("index", "check", "--json", "--root", str(root), *options, expect=expect)
+    findings: list[dict[str, str]] = json.loads(done.stdout)
+    return findings
 
 
 def appended(path: Path, text: bytes) -> None:
@@ -52,7 +52,7 @@ def replaced(path: Path, old: bytes, new: bytes) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Plant:
-    """What is done to a volume; where `check` must see it and in which words; whether `rebuild` mends it."""
+    """A change to a volume; the path and the text that `check` must report; whether `rebuild` repairs it."""
 
     do: Callable[[Path], object]
     where: str
@@ -169,8 +169,8 @@ PLANTS: dict[str, Plant] = {
 }
 
 
-def test_nothing_is_found_where_everything_agrees(root: Path) -> None:
-    """Exit 0 and not a line; also after a rebuild, which changes nothing then."""
+def test_a_consistent_volume_has_no_differences(root: Path) -> None:
+    """Exit 0 and no output; also after a rebuild, which changes nothing."""
     assert differences(root, expect=0) == []
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     assert (
@@ -181,8 +181,8 @@ def test_nothing_is_found_where_everything_agrees(root: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_each_difference_is_named_and_what_can_be_is_mended(plant: str, root: Path) -> None:
-    """Exit 1; the command that is said to mend it does, and no other is said to be mended by rebuild."""
+def test_each_difference_is_named_and_repaired_if_possible(plant: str, root: Path) -> None:
+    """Exit 1; `rebuild` repairs a difference if and only if the report names it as the repair."""
     planted = PLANTS[plant]
     planted.do(root)
     found = differences(root, expect=1)
@@ -197,8 +197,8 @@ def test_each_difference_is_named_and_what_can_be_is_mended(plant: str, root: Pa
         assert differences(root, expect=0) == []
 
 
-def test_altered_metadata_is_mended_as_it_says(root: Path) -> None:
-    """The command that `check` prints, done: delete the side file and rebuild."""
+def test_the_printed_repair_of_altered_metadata_works(root: Path) -> None:
+    """Do what `check` prints: delete the side file and rebuild."""
     appended(root / f"{FILE}.metadata", b"x")
     (item,) = differences(root, expect=1)
     assert item["mend"] == "delete it and run: ppmctl index rebuild"
@@ -207,16 +207,16 @@ def test_altered_metadata_is_mended_as_it_says(root: Path) -> None:
     assert differences(root, expect=0) == []
 
 
-def test_quick_reads_no_files(root: Path) -> None:
-    """--quick compares sizes: it sees a longer file and not an altered one."""
+def test_quick_does_not_read_files(root: Path) -> None:
+    """--quick compares sizes: it finds a longer file and not an altered one."""
     replaced(root / FILE, b"PK\x05\x06", b"PK\x05\x07")
     assert differences(root, "--quick", expect=0) == []
     appended(root / FILE, b"x")
     assert differences(root, "--quick", expect=1)
 
 
-def test_a_rebuild_makes_everything_derived_again(root: Path) -> None:
-    """All records and all pages gone: what can be read from the files is there again, with the same hashes."""
+def test_a_rebuild_restores_all_derived_files(root: Path) -> None:
+    """Without records and pages, all that can be read from the files is restored, with the same hashes."""
     before = json.loads((root / PAGES / "index.json").read_bytes())
     shutil.rmtree(root / "index")
     for path in (root / "packages").rglob("*"):
@@ -232,8 +232,8 @@ def test_a_rebuild_makes_everything_derived_again(root: Path) -> None:
     assert after == before
 
 
-def test_a_rebuild_names_what_it_can_not_record(root: Path) -> None:
-    """A broken file without a record stays off the page, is named, and the exit says so."""
+def test_a_rebuild_names_files_that_it_can_not_record(root: Path) -> None:
+    """A broken file without a record is not listed, is named, and the exit code is 1."""
     (root / "packages/one/one-3.0.tar.gz").write_bytes(b"broken")
     said = ppmctl("index", "rebuild", "--root", str(root), expect=1)
     assert "one-3.0.tar.gz" in said.stderr

@@ -1,7 +1,7 @@
-"""`ppmctl client-config` as a colleague uses it: a token, a URL, and then each client with what was printed.
+"""Tests of `ppmctl client-config` with real clients, which get a token, a URL and the printed settings.
 
-The index is behind nginx, over TLS with an authority of its own; every client starts in an empty home. Afterwards the
-secret may stand in netrc or in the keyring, and in no other file that was written.
+The index is behind nginx, over TLS with a private authority; every client starts in an empty home. Afterwards the
+secret may be in netrc or in the keyring, and in no other file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from support.recorder import Recorder
 from support.servers import JSON, Server, ppmctl
 from support.webserver import Site
 
-# What tells this machine's own authorities and settings to a client: a colleague's has none of it.
+# Variables with this machine's authorities and settings, which a user's machine does not have.
 _FOREIGN = ("PIP_", "POETRY_", "PDM_", "PIPENV_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "UV_NO_CONFIG", "VIRTUALENV_")
 _KEYRING = "keyrings.alt.file.PlaintextKeyring"  # a keyring in a file, as there is no desktop here
 HOLDERS = {
@@ -37,9 +37,9 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, kw_only=True)
 class Bed:
-    """Two indexes of a team, which pass other names on or don't, and the public one, where anybody may upload.
+    """Two indexes of a team, one of which redirects other names, and the public one, where anyone may upload.
 
-    A stranger has uploaded acme-core 99.0 there; the team has acme-app, which needs its acme-core 1.0 and outer-dep.
+    The public index has another user's acme-core 99.0; the team's acme-app needs its acme-core 1.0 and outer-dep.
     """
 
     redirecting: Site
@@ -85,7 +85,7 @@ def _fill(index: Server, *made: tuple[str, bytes]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Colleague(Machine):
-    """Somebody with a URL, a token, the file of the company's authorities, and a project called as they are."""
+    """A user with a URL, a token, the file of the company's authorities, and a project with the user's name."""
 
     site: Site
     name: str
@@ -106,19 +106,19 @@ class Colleague(Machine):
         return self.run(BIN / head, *rest, expect=expect, cwd=self.work, **environ)
 
     def config(self, *arguments: str) -> tuple[str, str]:
-        """What `ppmctl client-config` says: its output, and what there is to know beside it."""
+        """Return the output of `ppmctl client-config`, and its notes (stderr)."""
         done = ppmctl("client-config", *arguments, "--ca", self.ca, env=self.environ, cwd=self.work)
         assert self.secret not in done.stdout + done.stderr
         return done.stdout, done.stderr
 
     def write(self, *arguments: str) -> str:
-        """Have it put into the client's file; what else there is to know."""
+        """Write the settings into the client's file; return the notes."""
         return self.config(*arguments, "--write")[1]
 
     def paste(self, *arguments: str, instead: Mapping[str, str] | None = None) -> str:
-        """Paste what was printed into the file that its first line names, below what is there; the rest of what was
-        said. `instead` has what a person fills in."""
-        text, said = self.config(*arguments)
+        """Append the output to the file that its first line names; return the notes. `instead` are the replacements
+        that a user makes."""
+        text, notes = self.config(*arguments)
         match = re.match(r"# ([^\s,;]+)", text)
         assert match, text
         path = self.work / match[1].replace("~", str(self.home))
@@ -127,15 +127,15 @@ class Colleague(Machine):
         for old, new in (instead or {}).items():
             text = text.replace(old, new)
         path.write_text(before + text)
-        return said
+        return notes
 
-    def told(self, said: str, command: str) -> list[str]:
-        """The one command that begins so among what was said, as words."""
-        (found,) = re.findall(rf"{re.escape(command)}[^;,\n]*", said)
-        return shlex.split(found)
+    def command_in(self, notes: str, command: str) -> list[str]:
+        """Return the words of the one command in the notes that begins with `command`."""
+        (text,) = re.findall(rf"{re.escape(command)}[^;,\n]*", notes)
+        return shlex.split(text)
 
     def pyproject(self, more: str = "", version: str = "1.0") -> None:
-        """A project of one's own, and its wheel in dist/."""
+        """Write the user's project, with its wheel in dist/."""
         wheels.write(self.work / "dist", wheels.wheel(self.name, version))
         (self.work / "pyproject.toml").write_text(
             f'[project]\nname = "{self.name}"\nversion = "{version}"\nrequires-python = ">=3.11"\ndependencies = []\n'
@@ -143,7 +143,7 @@ class Colleague(Machine):
         )
 
     def of_flit(self, version: str = "1.0") -> None:
-        """Make the project one that flit builds."""
+        """Change the project to one that flit builds."""
         made = flit_project(self.home / "flit", self.name, version)
         for path in made.iterdir():
             path.rename(self.work / path.name)
@@ -152,18 +152,18 @@ class Colleague(Machine):
         self.client("python", "-m", "venv", "--without-pip", folder)
 
     def installed(self) -> dict[str, str]:
-        """The versions of what is installed somewhere in the home; what uv unpacked into its cache is not."""
+        """Return the versions of the team's packages installed in the home, without uv's cache."""
         found = {path.stem for path in self.home.rglob("*.dist-info") if "uv-cache" not in path.parts}
         pairs = (name.rsplit("-", 1) for name in found if name.startswith(("acme_", "outer_")))
         return dict(pairs)
 
     def leaks(self) -> list[str]:
-        """The files below the home that hold the secret, in whatever form a client may have written it."""
+        """Return the files below the home that contain the secret, in any form that a client may write."""
         pair = f"{self.name}:{self.secret}".encode()
         forms = {self.secret.encode(), base64.b64encode(self.secret.encode()), base64.b64encode(pair)}
         files = (path for path in self.home.rglob("*") if path.is_file() and not path.is_symlink())
-        found = (path.relative_to(self.home) for path in files if any(form in path.read_bytes() for form in forms))
-        return sorted(map(str, found))
+        names = (path.relative_to(self.home) for path in files if any(form in path.read_bytes() for form in forms))
+        return sorted(map(str, names))
 
 
 NewColleague = Callable[..., Colleague]
@@ -171,9 +171,9 @@ NewColleague = Callable[..., Colleague]
 
 @pytest.fixture
 def new_colleague(tmp_path: Path, bed: Bed) -> Iterator[NewColleague]:
-    """Make a colleague of an index, who has logged in there: `new_colleague(bed.alone, "keyring")`.
+    """Make a user of an index, who is logged in: `new_colleague(bed.alone, "keyring")`.
 
-    At the end the secret is where it belongs, and nowhere else; and nobody told it to the public index.
+    At the end, assert that the secret is only in its place, and that no request sent it to the public index.
     """
     everybody: list[Colleague] = []
 
@@ -210,7 +210,7 @@ def new_colleague(tmp_path: Path, bed: Bed) -> Iterator[NewColleague]:
     assert [asked.path for asked in bed.seen.exchanges if "Authorization" in asked.headers] == []
 
 
-# What each does, with what client-config printed, to have acme-app in an environment.
+# How each client installs acme-app with the settings of client-config.
 
 
 def install_with_pip(made: Colleague) -> None:
@@ -228,17 +228,17 @@ def install_with_uv(made: Colleague) -> None:
 
 def install_with_poetry(made: Colleague) -> None:
     made.pyproject()
-    said = made.write("poetry")
-    made.client(*made.told(said, "poetry config certificates"))
+    notes = made.write("poetry")
+    made.client(*made.command_in(notes, "poetry config certificates"))
     made.venv(".venv")
     made.client("poetry", "add", "acme-app", "-n")
 
 
 def install_with_pdm(made: Colleague) -> None:
     made.pyproject()
-    said = made.paste("pdm")
+    notes = made.paste("pdm")
     for setting in ("pypi.ca_certs", *(["pypi.username"] if made.place == "keyring" else [])):
-        made.client(*made.told(said, f"pdm config {setting}"))
+        made.client(*made.command_in(notes, f"pdm config {setting}"))
     made.venv(".venv")
     made.client("pdm", "add", "acme-app", "--no-self")
 
@@ -274,20 +274,20 @@ INSTALL = {
         *[(client, "keyring") for client in ("pip", "uv", "pdm", "hatch")],
     ],
 )
-def test_one_index_for_everything(client: str, place: str, bed: Bed, new_colleague: NewColleague) -> None:
-    """Where other names are passed on, the index is the only one, and a stranger's acme-core 99.0 is nobody's."""
+def test_a_client_installs_from_one_index(client: str, place: str, bed: Bed, new_colleague: NewColleague) -> None:
+    """If the index redirects other names, it is the only index, and a stranger's acme-core 99.0 is not installed."""
     made = new_colleague(bed.redirecting, place)
     INSTALL[client](made)
     assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
 
 
 def published(site: Site, project: str) -> list[str]:
-    """The files of a project."""
+    """Return the files of a project."""
     answer = site.get(f"/simple/{project}/", headers={"Accept": JSON})
     return [file["filename"] for file in answer.json()["files"]]
 
 
-# What each does to publish what is in dist/.
+# How each client publishes the files of dist/.
 
 
 def publish_with_twine(made: Colleague) -> None:
@@ -296,28 +296,28 @@ def publish_with_twine(made: Colleague) -> None:
 
 
 def publish_with_uv(made: Colleague) -> None:
-    said = made.write("uv")
-    made.client(*made.told(said, "uv publish"), SSL_CERT_FILE=made.ca)
+    notes = made.write("uv")
+    made.client(*made.command_in(notes, "uv publish"), SSL_CERT_FILE=made.ca)
 
 
 def publish_with_poetry(made: Colleague) -> None:
-    said = made.write("poetry")
-    made.client(*made.told(said, "poetry config repositories"))
-    made.client(*made.told(said, "poetry config certificates"))
-    command = made.told(said, "poetry publish")
-    command.remove("--build")  # it was built
+    notes = made.write("poetry")
+    made.client(*made.command_in(notes, "poetry config repositories"))
+    made.client(*made.command_in(notes, "poetry config certificates"))
+    command = made.command_in(notes, "poetry publish")
+    command.remove("--build")  # it is already built
     made.client(*command, "-n")
 
 
 def publish_with_pdm(made: Colleague) -> None:
-    said = made.paste("pdm")
+    notes = made.paste("pdm")
     made.venv(".venv")
-    made.client(*made.told(said, "pdm publish"), "--no-build", PDM_PUBLISH_CA_CERTS=made.ca)
+    made.client(*made.command_in(notes, "pdm publish"), "--no-build", PDM_PUBLISH_CA_CERTS=made.ca)
 
 
 def publish_with_hatch(made: Colleague) -> None:
-    said = made.paste("hatch")
-    made.client(*made.told(said, "hatch publish"), "-n")
+    notes = made.paste("hatch")
+    made.client(*made.command_in(notes, "hatch publish"), "-n")
 
 
 def publish_with_flit(made: Colleague) -> None:
@@ -343,16 +343,16 @@ PUBLISH = {
         *[(client, "keyring") for client in ("twine", "uv", "pdm", "hatch", "flit")],
     ],
 )
-def test_publishing(client: str, place: str, bed: Bed, new_colleague: NewColleague) -> None:
-    """With what is in netrc or the keyring after a login; no password is asked for."""
+def test_a_client_publishes(client: str, place: str, bed: Bed, new_colleague: NewColleague) -> None:
+    """With the credential that login stored in netrc or the keyring; there is no prompt for a password."""
     made = new_colleague(bed.redirecting, place)
     made.pyproject()
     PUBLISH[client](made)
     assert len(published(bed.redirecting, made.name)) == (2 if client == "flit" else 1)
 
 
-def test_an_environment_is_enough_for_all(bed: Bed, new_colleague: NewColleague) -> None:
-    """As in CI: variables, among them the secret, and no login; `eval` of what is printed sets up each client."""
+def test_environment_variables_configure_all_clients(bed: Bed, new_colleague: NewColleague) -> None:
+    """As in CI: variables with the secret, and no login; `eval` of the output configures each client."""
     made = new_colleague(bed.redirecting, "environment")
     lines, _said = made.config("env")
     secret = {"PPMCTL_USERNAME": made.name, "PPMCTL_TOKEN": made.secret}
@@ -377,11 +377,11 @@ def test_an_environment_is_enough_for_all(bed: Bed, new_colleague: NewColleague)
     assert len(published(bed.redirecting, made.name)) == len(commands) + 2
 
 
-# CI services: what is printed is run as their shells would.
+# CI services: the output is run as their shells do.
 
 
 def of_job(made: Colleague) -> dict[str, str]:
-    """A project that needs acme-app, and a machine's variables, with a Python that has pip, build and twine."""
+    """Write a project that needs acme-app; return variables with a Python that has pip, build and twine."""
     made.of_flit()
     file = made.work / "pyproject.toml"
     file.write_text(file.read_text().replace("dynamic =", 'dependencies = ["acme-app"]\ndynamic ='))
@@ -397,8 +397,8 @@ def of_job(made: Colleague) -> dict[str, str]:
     }
 
 
-def test_a_workflow_of_github(bed: Bed, new_colleague: NewColleague) -> None:
-    """It installs and publishes; the secret is in the job's own netrc, which only its user may read."""
+def test_the_github_workflow(bed: Bed, new_colleague: NewColleague) -> None:
+    """It installs and publishes; the secret is in the job's netrc, which only its user may read."""
     made = new_colleague(bed.redirecting, "job")
     workflow = yaml.safe_load(made.config("github")[0])
     exported = made.home / "runner" / "environment"
@@ -417,8 +417,8 @@ def test_a_workflow_of_github(bed: Bed, new_colleague: NewColleague) -> None:
     assert (made.home / "runner" / "netrc").stat().st_mode & 0o777 == 0o600
 
 
-def test_jobs_of_gitlab(bed: Bed, new_colleague: NewColleague) -> None:
-    """They install and publish; the netrc is beside the checkout while they run, and gone afterwards."""
+def test_the_gitlab_jobs(bed: Bed, new_colleague: NewColleague) -> None:
+    """They install and publish; the netrc is next to the checkout while they run, and deleted afterwards."""
     made = new_colleague(bed.redirecting, "environment")
     jobs = yaml.safe_load(made.config("gitlab")[0])
     secrets = {"PPMCTL_USERNAME": made.name, "PPMCTL_TOKEN": made.secret}
@@ -434,15 +434,15 @@ def test_jobs_of_gitlab(bed: Bed, new_colleague: NewColleague) -> None:
     assert len(published(bed.redirecting, made.name)) == 2
 
 
-def test_the_step_of_a_dockerfile(bed: Bed, new_colleague: NewColleague) -> None:
-    """What it runs installs; netrc and authorities are mounted for it alone, and nothing is set, copied or given."""
+def test_the_dockerfile_step(bed: Bed, new_colleague: NewColleague) -> None:
+    """It installs; netrc and authorities are only mounted for this step, not set, copied or passed as arguments."""
     made = new_colleague(bed.redirecting, "netrc")
     text, _said = made.config("docker")
     assert set(re.findall(r"^[A-Z]+", text, re.MULTILINE)) == {"RUN"}
     assert f'--secret id=netrc,src="$HOME/.netrc" --secret id=ca,src={made.ca} .' in text
     step = text.partition("\nRUN ")[2].replace("\\\n", " ")
     mounts = dict(re.findall(r"--mount=type=secret,id=(\w+),target=(\S+)", step))
-    assert mounts["netrc"] == "/root/.netrc"  # where it is in this home
+    assert mounts["netrc"] == "/root/.netrc"  # where the test has it in this home
     command = re.sub(r"--mount=\S+", "", step).replace(mounts["ca"], made.ca)
     made.venv("venv")
     (made.work / "requirements.txt").write_text("acme-app\n")
@@ -450,11 +450,11 @@ def test_the_step_of_a_dockerfile(bed: Bed, new_colleague: NewColleague) -> None
     assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
 
 
-# Beside the public index, which is what there is where other names are not passed on.
+# Together with the public index, if the index does not redirect other names.
 
 
-def test_pip_beside_the_public_index_takes_the_highest_version(bed: Bed, new_colleague: NewColleague) -> None:
-    """The one line that says so is true: a stranger's upload of the team's name wins. All else works."""
+def test_pip_with_the_public_index_installs_the_highest_version(bed: Bed, new_colleague: NewColleague) -> None:
+    """The printed warning is true: another user's upload of the team's name wins. Other packages work."""
     made = new_colleague(bed.alone, "netrc")
     file = made.home / ".config" / "pip" / "pip.conf"
     file.parent.mkdir(parents=True)
@@ -474,29 +474,29 @@ def explicit_with_uv(made: Colleague, public: str) -> None:
     settings = made.home / ".config" / "uv" / "uv.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text(f'[[index]]\nurl = "{public}"\ndefault = true\n')
-    command = made.told(said, "uv add --index")[:4]
+    command = made.command_in(said, "uv add --index")[:4]
     assert "even if a stranger owns it there" in said
     made.client("uv", "add", "acme-core", **environ)
     assert made.installed() == {"acme_core": "99.0"}
     made.client("uv", "remove", "acme-core", **environ)
     made.client(*command, "acme-core", "acme-app", **environ)
     assert made.installed()["acme_core"] == "1.0"
-    made.client("uv", "sync", "--upgrade", **environ)  # what was written into the project holds by itself
+    made.client("uv", "sync", "--upgrade", **environ)  # the project's settings are enough
 
 
 def explicit_with_poetry(made: Colleague, public: str) -> None:
     made.pyproject(f'\n[[tool.poetry.source]]\nname = "public"\nurl = "{public}"\npriority = "primary"\n')
-    said = made.write("poetry")
-    made.client(*made.told(said, "poetry config certificates"))
+    notes = made.write("poetry")
+    made.client(*made.command_in(notes, "poetry config certificates"))
     made.venv(".venv")
-    command = made.told(said, "poetry add")[:4]
+    command = made.command_in(notes, "poetry add")[:4]
     made.client(*command, "acme-core", "acme-app", "-n")
 
 
 def explicit_with_pdm(made: Colleague, public: str) -> None:
     made.pyproject()
-    said = made.paste("pdm", instead={'"NAME", "NAME-*"': '"acme-*"'})
-    made.client(*made.told(said, "pdm config"))
+    notes = made.paste("pdm", instead={'"NAME", "NAME-*"': '"acme-*"'})
+    made.client(*made.command_in(notes, "pdm config"))
     made.venv(".venv")
     made.client("pdm", "add", "acme-app", "--no-self", PDM_PYPI_URL=public)
 
@@ -522,15 +522,17 @@ EXPLICIT = {
 
 
 @pytest.mark.parametrize("client", EXPLICIT)
-def test_an_index_for_its_own_packages_alone(client: str, bed: Bed, new_colleague: NewColleague) -> None:
-    """Where other names are not passed on, the default form sends the team's names there; no higher version wins."""
+def test_an_explicit_index_is_used_only_for_its_own_packages(
+    client: str, bed: Bed, new_colleague: NewColleague
+) -> None:
+    """If other names are not redirected, the default form maps the team's names to it; no higher version wins."""
     made = new_colleague(bed.alone, "netrc")
     EXPLICIT[client](made, bed.public)
     assert made.installed() == {"acme_app": "1.0", "acme_core": "1.0", "outer_dep": "1.0"}
 
 
-def test_a_secret_that_is_left_is_found(bed: Bed, new_colleague: NewColleague) -> None:
-    """What the tests above rely on: in plain text and in a header's form, in hidden and binary files too."""
+def test_the_search_for_leaked_secrets_finds_them(bed: Bed, new_colleague: NewColleague) -> None:
+    """The tests above rely on it: in plain text and as in a header, in hidden and binary files too."""
     made = new_colleague(bed.redirecting, "netrc")
     planted = {
         "work/a.lock": f"url = https://{made.name}:{made.secret}@localhost/simple/".encode(),

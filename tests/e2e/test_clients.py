@@ -1,4 +1,4 @@
-"""The clients that people have are the conformance suite: they publish and install real distributions."""
+"""Real clients as a conformance suite: they publish and install real distributions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def project_of(path: Path) -> str:
 
 
 def assert_published(server: Server, path: Path) -> None:
-    """The page shows the file with its digest, and what is downloaded is what was published."""
+    """Assert that the page lists the file with its digest, and that the download equals the published file."""
     (entry,) = [file for file in server.page(project_of(path))["files"] if file["filename"] == path.name]
     assert entry["hashes"] == {"sha256": sha256(path.read_bytes())}
     assert entry["size"] == path.stat().st_size
@@ -40,7 +40,7 @@ def assert_published(server: Server, path: Path) -> None:
 
 
 def put(server: Server, *made: tuple[str, bytes]) -> None:
-    """Publish what is not there yet: a test runs once for each installer."""
+    """Publish the files that are missing, since a test runs once for each installer."""
     for one in made:
         answer = server.upload(one)
         assert answer.status_code == 200 or "with the same content" in answer.text, answer.text
@@ -53,7 +53,7 @@ def put(server: Server, *made: tuple[str, bytes]) -> None:
 def test_a_client_publishes_real_distributions(
     client: str, serve: Callable[..., Server], new_machine: Callable[..., Machine], real: Real
 ) -> None:
-    """What people publish with works as it is: wheels, platform wheels, sdists, odd names, at each of our URLs."""
+    """Common clients publish wheels, platform wheels, sdists and odd names at each upload URL."""
     server = serve("--upstream", "none")
     machine = new_machine(server)
     for number, path in enumerate(UPLOAD_PATHS):
@@ -66,7 +66,7 @@ def test_a_client_publishes_real_distributions(
 def test_flit_publishes_a_source_tree(
     path: str, index: Server, new_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
-    """flit builds and uploads by itself, with a form of its own making."""
+    """flit builds and uploads, with its own kind of form."""
     name = f"made-by-flit-{UPLOAD_PATHS.index(path)}"
     project = flit_project(tmp_path / "source", name, "1.0")
     publish_with_flit(new_machine(), index, index.url + path, project)
@@ -77,8 +77,10 @@ def test_flit_publishes_a_source_tree(
         assert index.get(f"/packages/{name}/{built.name}").content == built.read_bytes()
 
 
-def test_uv_publishes_again_what_is_there(index: Server, new_machine: Callable[..., Machine], tmp_path: Path) -> None:
-    """`uv publish --check-url` passes over what is here with the same content, and names what is not."""
+def test_uv_publishes_again_with_check_url(
+    index: Server, new_machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    """`uv publish --check-url` skips files that the index has with the same content, and names files that differ."""
     wheel = wheels.write(tmp_path / "a", wheels.wheel("checked", "1.0"))
     again = wheels.write(tmp_path / "b", wheels.wheel("checked", "1.0", files={"checked.py": b"other\n"}))
     machine = new_machine(index)
@@ -95,15 +97,15 @@ def test_uv_publishes_again_what_is_there(index: Server, new_machine: Callable[.
 
 @pytest.fixture(scope="module")
 def filled(index: Server, real: Real, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """The shared index with the real distributions in it."""
+    """Return the shared index with the real distributions."""
     publish("twine", clients.machine(tmp_path_factory.mktemp("twine")), index, index.url + "/", *real.all)
     return index
 
 
-def test_a_fresh_environment_gets_real_distributions(
+def test_real_distributions_are_installed_and_imported(
     filled: Server, new_installer: Callable[..., Installer], real: Real
 ) -> None:
-    """Pure and compiled wheels, names with dots, and a dependency, through one index URL; and they import."""
+    """Pure and compiled wheels, names with dots, and a dependency, from one index URL."""
     installer = new_installer(filled)
     installer.install("six", "zope.interface", "Ruamel_Yaml", "importlib-metadata", index=filled.simple)
     for path in (real.pure, real.compiled, real.dotted_pure, real.dependent, real.dependency):
@@ -113,7 +115,7 @@ def test_a_fresh_environment_gets_real_distributions(
 
 @pytest.fixture(scope="module")
 def redirecting(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An index with an sdist in it; behind it is the public index that this machine's pip is set up for."""
+    """Yield an index with an sdist; it redirects to the public index that this machine's pip uses."""
     configured = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, timeout=60
     )
@@ -125,17 +127,17 @@ def redirecting(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server.kill()
 
 
-def test_an_sdist_is_built_with_the_public_index_behind(
+def test_an_sdist_is_built_with_redirects_to_the_public_index(
     redirecting: Server, new_installer: Callable[..., Installer]
 ) -> None:
-    """A single index URL is enough: what an sdist needs to be built comes through the redirect."""
+    """One index URL is enough: the build requirements of an sdist come through the redirect."""
     installer = new_installer(redirecting)
     installer.install("docopt", index=redirecting.simple)
     assert installer.version("docopt") == "0.6.2"
 
 
 def test_without_a_credential_nothing_is_installed(filled: Server, new_installer: Callable[..., Installer]) -> None:
-    """Reads need a credential by default: an anonymous client is answered 401, whatever it calls the error."""
+    """Reads need a credential by default: an anonymous client gets 401, which each client reports in its way."""
     installer = new_installer()
     with recording(filled.port) as recorder:
         assert installer.install("six", index=f"{recorder.url}/simple/", expect=None).code != 0
@@ -146,7 +148,7 @@ def test_without_a_credential_nothing_is_installed(filled: Server, new_installer
 def test_a_credential_in_the_url_is_enough(
     filled: Server, new_installer: Callable[..., Installer], real: Real
 ) -> None:
-    """Issued secrets need no quoting in a URL: what the client sends is the credential, for page and file."""
+    """Issued secrets need no quoting in a URL: the client sends the credential for pages and files."""
     installer = new_installer()
     with recording(filled.port) as recorder:
         url = recorder.url.replace("://", f"://{filled.user}:{filled.secret}@")
@@ -159,7 +161,7 @@ def test_a_credential_in_the_url_is_enough(
 
 
 def test_requires_python_is_honoured(index: Server, new_installer: Callable[..., Installer]) -> None:
-    """A release for a Python that is not there yet is passed over for the older one (PEP 345, PEP 503)."""
+    """A release for a future Python is skipped, and the older one installed (PEP 345, PEP 503)."""
     put(
         index,
         wheels.wheel("pythonic", "1.0", requires_python=">=3.9, <4"),
@@ -173,7 +175,7 @@ def test_requires_python_is_honoured(index: Server, new_installer: Callable[...,
 
 
 def test_a_yanked_release_is_skipped_unless_pinned(index: Server, new_installer: Callable[..., Installer]) -> None:
-    """PEP 592: resolvers skip it, who pins it still gets it with the reason, and unyank takes it back."""
+    """PEP 592: resolvers skip it, a pin still installs it and prints the reason, and unyank reverts it."""
     installer = new_installer(index)
     name = f"yanky-{installer.name.replace(' ', '-')}"
     put(index, wheels.wheel(name, "1.0"), wheels.wheel(name, "2.0"))
@@ -190,7 +192,7 @@ def test_a_yanked_release_is_skipped_unless_pinned(index: Server, new_installer:
 
 
 def test_odd_versions_and_names_install(index: Server, new_installer: Callable[..., Installer]) -> None:
-    """Local and epoch versions have characters that a URL quotes; names differ in case, dots and underscores."""
+    """Local and epoch versions have characters that are quoted in URLs; names vary in case, dots and underscores."""
     put(
         index,
         wheels.wheel("Odd.Name_here", "1.0+cpu.1"),
@@ -209,10 +211,10 @@ def test_odd_versions_and_names_install(index: Server, new_installer: Callable[.
     assert installer.version("tagged") == "1.0"
 
 
-# what installers do with what the pages say
+# how installers use the data of pages
 
 
-def test_pip_downloads_what_was_there_at_an_instant(
+def test_pip_downloads_the_release_of_a_given_time(
     index: Server, installer_of: Callable[..., Installer], tmp_path: Path
 ) -> None:
     """`--uploaded-prior-to` needs the time of upload on the page (PEP 700); pypiserver has none."""
@@ -224,8 +226,8 @@ def test_pip_downloads_what_was_there_at_an_instant(
         assert [path.name for path in folder.iterdir()] == [f"timely_pip-{expected}-py3-none-any.whl"]
 
 
-def test_uv_excludes_what_is_newer(index: Server, installer_of: Callable[..., Installer]) -> None:
-    """`--exclude-newer` on both sides of the instant of an upload. uv counts in milliseconds."""
+def test_uv_excludes_newer_releases(index: Server, installer_of: Callable[..., Installer]) -> None:
+    """`--exclude-newer` just before and after the time of an upload. uv counts in milliseconds."""
     for _name, before, expected in uploaded_apart(index, "timely-uv", step=timedelta(milliseconds=2)):
         uv = installer_of("uv", index)
         uv.install("timely-uv", "--exclude-newer", before, index=index.simple)
@@ -233,7 +235,7 @@ def test_uv_excludes_what_is_newer(index: Server, installer_of: Callable[..., In
 
 
 def uploaded_apart(index: Server, name: str, *, step: timedelta) -> list[tuple[str, str, str]]:
-    """Two releases; (name, instant, the newest release before it), at the second's instant and a step later."""
+    """Upload two releases; return (name, time, newest release before it), for the second's time and a step later."""
     put(index, wheels.wheel(name, "1.0"))
     put(index, wheels.wheel(name, "2.0"))
     times = {file["filename"].split("-")[1]: file["upload-time"] for file in index.page(name)["files"]}
@@ -243,10 +245,10 @@ def uploaded_apart(index: Server, name: str, *, step: timedelta) -> list[tuple[s
 
 
 @pytest.mark.parametrize("name", ["pip", "uv"])
-def test_a_resolve_reads_metadata_and_no_wheel(
+def test_a_resolution_reads_metadata_and_no_wheel(
     name: str, index: Server, installer_of: Callable[..., Installer], tmp_path: Path
 ) -> None:
-    """PEP 658: of the candidates that a resolve rejects, not one wheel is downloaded, nor a part of one."""
+    """PEP 658: of the candidates that a resolution rejects, no wheel is downloaded, not even a part."""
     project, needed = f"heavy-{name}", f"needed-{name}"
     put(index, wheels.wheel(needed, "1.0"))
     for minor in range(5):
@@ -264,10 +266,10 @@ def test_a_resolve_reads_metadata_and_no_wheel(
     assert recorder.paths(status=206) == []
 
 
-def test_two_equally_long_changes_within_a_second_are_both_seen(
+def test_two_changes_of_equal_length_within_a_second_are_both_seen(
     index: Server, new_installer: Callable[..., Installer]
 ) -> None:
-    """A page's ETag is made of its size and whole seconds: a client with a cache must see every change."""
+    """A page's ETag is made from its size and whole seconds; a client with a cache must still see every change."""
     installer = new_installer(index)
     name = f"swift-{installer.name.replace(' ', '-')}"
     put(index, wheels.wheel(name, "1.0"), wheels.wheel(name, "1.1"))
@@ -286,7 +288,7 @@ def test_two_equally_long_changes_within_a_second_are_both_seen(
     swap("1.0", "1.1")
     second = int(time.time())
     while int(time.time()) == second:
-        time.sleep(0.01)  # so that a second begins
+        time.sleep(0.01)  # so that a new second begins
     swap("1.1", "1.0")
     swap("1.0", "1.1")
     swap("1.1", "1.0")
@@ -319,7 +321,7 @@ def test_uv_locks_a_project_against_an_explicit_index(
     assert list(project.glob(".venv/lib/*/site-packages/locked_dep-1.0.dist-info"))
 
 
-def test_hashes_in_a_requirements_file_are_met(index: Server, new_installer: Callable[..., Installer]) -> None:
+def test_hashes_in_a_requirements_file_are_checked(index: Server, new_installer: Callable[..., Installer]) -> None:
     """`--require-hashes` with the digests of the page installs; with another digest it does not."""
     put(index, wheels.wheel("hashed", "1.0"))
     digest = index.page("hashed")["files"][0]["hashes"]["sha256"]

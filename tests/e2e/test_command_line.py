@@ -1,4 +1,4 @@
-"""What the command line is to whoever types: completed by each shell, and open about what it goes by."""
+"""Tests of the command line: completion in each shell, and commands that show the settings in use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ repository = https://index.test/legacy/
 username = ann
 password = {SECRET}
 """
-# what the user types, and one of the words that the shell then offers or puts there
+# what the user types, and one of the words that the shell then offers or completes
 TYPED = {"ppmctl publi": "publish", "ppmctl package unya": "unyank", "ppmctl publish --dry": "--dry-run"}
 
 
@@ -44,20 +44,20 @@ def complete_in_fish(typed: str, environ: dict[str, str]) -> str:
 
 
 def complete_in_zsh(typed: str, environ: dict[str, str]) -> str:
-    """zsh completes for who sits at a terminal alone."""
+    """Complete on a terminal, as zsh does not complete without one."""
     with on_a_terminal(["zsh", "-f", "-i"], environ | {"PS1": "> "}) as (_process, terminal):
         ready = b"autoload -Uz compinit && compinit -u -D; eval \"$(ppmctl completion zsh)\"; print rea''dy\n"
         os.write(terminal, ready)
         read_until(terminal, b"ready")
         os.write(terminal, typed.encode() + b"\t")
-        said = read_until(terminal, TYPED[typed].encode())
-    return said.decode()
+        output = read_until(terminal, TYPED[typed].encode())
+    return output.decode()
 
 
 @pytest.mark.parametrize("typed", TYPED)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str, typed: str, tmp_path: Path) -> None:
-    """With the script that is printed, in the shell itself."""
+    """With the printed script, in the real shell."""
     assert shutil.which(shell)
     complete = {"bash": complete_in_bash, "zsh": complete_in_zsh, "fish": complete_in_fish}[shell]
     assert TYPED[typed] in complete(typed, clean_environment(tmp_path))
@@ -70,8 +70,8 @@ def test_a_shell_completes_commands_and_options(shell: str, typed: str, tmp_path
         ("fish", ".config/fish/completions/ppmctl.fish"),
     ],
 )
-def test_what_is_said_to_be_for_good_puts_it_where_the_shell_looks(shell: str, file: str, tmp_path: Path) -> None:
-    """As it is typed, on a new account without any such folder."""
+def test_the_printed_installation_command_installs_the_completion(shell: str, file: str, tmp_path: Path) -> None:
+    """As printed, for a new user without the folder."""
     environ = clean_environment(tmp_path)
     done = ppmctl("completion", shell, env=environ)
     typed = done.stderr.removeprefix("To enable it permanently: ").strip()
@@ -79,8 +79,8 @@ def test_what_is_said_to_be_for_good_puts_it_where_the_shell_looks(shell: str, f
     assert (tmp_path / file).read_text() == done.stdout
 
 
-def test_what_is_in_force_is_shown_with_who_says_it(tmp_path: Path) -> None:
-    """The order of the places is that of test_preferences; here the command as it is typed, without a secret."""
+def test_client_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
+    """The order of sources is tested in the unit tests of user_config; here the command, without a secret."""
     home = tmp_path / "home"
     environ = clean_environment(home)
     (home / ".pypirc").write_text(PYPIRC)
@@ -92,10 +92,10 @@ def test_what_is_in_force_is_shown_with_who_says_it(tmp_path: Path) -> None:
         return {row["name"]: (row["value"], row["origin"]) for row in json.loads(done.stdout)}
 
     section = f"{home}/.pypirc, section [internal]"
-    found = shown()
-    assert found["index"] == ("https://index.test", f"[tool.ppmctl] of {tmp_path}/pyproject.toml")
-    assert found["uploads"] == ("https://index.test/legacy/", section)
-    assert found["credential"] == ("ann", section)
+    settings = shown()
+    assert settings["index"] == ("https://index.test", f"[tool.ppmctl] of {tmp_path}/pyproject.toml")
+    assert settings["uploads"] == ("https://index.test/legacy/", section)
+    assert settings["credential"] == ("ann", section)
     named = shown("--index", "http://127.0.0.1:9/", PPMCTL_USERNAME="bob", PPMCTL_TOKEN=SECRET)
     assert named["index"] == ("http://127.0.0.1:9", "--index")
     assert named["credential"] == ("bob", "PPMCTL_USERNAME and PPMCTL_TOKEN")
@@ -107,7 +107,7 @@ def test_what_is_in_force_is_shown_with_who_says_it(tmp_path: Path) -> None:
     assert table.stderr == ""
 
 
-def test_the_settings_of_a_server_are_shown_with_who_says_them(tmp_path: Path) -> None:
+def test_server_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
     root = str(tmp_path / "root")
     ppmctl("init", "--root", root)
     settings = tmp_path / "root" / "ppm.yml"
@@ -124,7 +124,7 @@ def test_the_settings_of_a_server_are_shown_with_who_says_them(tmp_path: Path) -
 
 @pytest.mark.parametrize("no_color", ["", "1"], ids=["colour", "no colour"])
 def test_a_result_and_an_error_on_a_terminal(no_color: str, tmp_path: Path) -> None:
-    """Coloured states and local times for a person; in a pipe the same result is plain, and its times are UTC."""
+    """A terminal shows colours and local times; in a pipe the same result is plain, with times in UTC."""
     environ = clean_environment(tmp_path, TZ="EAST-9", NO_COLOR=no_color)
     where = ("--root", str(tmp_path / "root"))
     ppmctl("user", "add", "ann", "--role", "reader", *where, env=environ)
@@ -156,8 +156,8 @@ def test_a_result_and_an_error_on_a_terminal(no_color: str, tmp_path: Path) -> N
     ],
     ids=" ".join,
 )
-def test_ppmctl_in_a_fork_does_what_the_program_does(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """Most tests leave out the start of the interpreter (`support.warm`); the rest has to be the same."""
+def test_ppmctl_in_a_fork_behaves_like_the_program(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Most tests skip the interpreter's start (`support.warm`); the behaviour must be the same."""
     environ = clean_environment(tmp_path / "home", HTTPS_PROXY="http://proxy.test:3128")
     ppmctl("init", "--root", str(tmp_path / "root"))
     given = "me:secret\n"

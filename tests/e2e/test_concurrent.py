@@ -1,4 +1,4 @@
-"""Many clients at once, in one server process and in two on the same volume, while others read."""
+"""Tests of many clients at once, with one server and with two on the same volume, while others read."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Result = TypeVar("Result")
 
 @pytest.fixture(params=[1, 2], ids=["one-process", "two-processes"])
 def indexes(request: pytest.FixtureRequest, serve: Callable[..., Server]) -> list[Server]:
-    """The servers of one volume."""
+    """Return the servers of one volume."""
     first = serve("--upstream", "none", warm=True)
     more = (serve("--upstream", "none", port=servers.free_port(), warm=True) for _ in range(1, request.param))
     return [first, *more]
 
 
 def at_once(works: Collection[Callable[[], Result]]) -> list[Result]:
-    """Run all of `works` at the same moment; what they return."""
+    """Run all of `works` at the same moment; return their results."""
     start = threading.Barrier(len(works))
 
     def run(work: Callable[[], Result]) -> Result:
@@ -47,11 +47,11 @@ def at_once(works: Collection[Callable[[], Result]]) -> list[Result]:
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["at-once", "one-after-another"])
-def test_of_many_uploads_of_one_filename_one_wins(together: bool, indexes: list[Server]) -> None:
+def test_one_of_many_uploads_of_one_filename_wins(together: bool, indexes: list[Server]) -> None:
     """One of 16 gets 200 and its bytes are served; by the time the others read 409, the page lists the winner's.
 
-    Guards the create-if-absent of the commit, and that nobody hears of a file whose page is not there yet: also
-    where the clients do not wait for each other, so that they come at every moment of the winner's upload.
+    Guards the commit's create-if-absent, and that no answer mentions a file before its page is written: also if the
+    clients do not wait for each other, so that they come at any moment of the winner's upload.
     """
     chance = random.Random(1)
     projects = [f"race-{number}" for number in range(10)]
@@ -62,7 +62,7 @@ def test_of_many_uploads_of_one_filename_one_wins(together: bool, indexes: list[
         ]
         for project in projects
     }
-    # half of them have a page already; a new project's is waited for by whoever asks for it
+    # half of them have a page already; for a new project, a request waits for the page
     earlier = {project: streams.dist(chance, project, "0.1") for project in projects[::2]}
     for made in earlier.values():
         assert indexes[0].upload(made.file).status_code == 200
@@ -81,37 +81,37 @@ def test_of_many_uploads_of_one_filename_one_wins(together: bool, indexes: list[
 
     with evidence.readers(indexes, lambda: projects):
         for some in [[project] for project in projects] if together else [projects]:
-            told = at_once([partial(upload, client, some) for client in range(CLIENTS)])
-            outcomes = [outcome for client in told for outcome in client]
+            results = at_once([partial(upload, client, some) for client in range(CLIENTS)])
+            outcomes = [outcome for client in results for outcome in client]
             for project in some:
                 of_project = [(status, made, shown) for status, made, shown in outcomes if made.project == project]
                 winners = [made for status, made, _shown in of_project if status == 200]
                 assert len(winners) == 1, f"{len(winners)} of {CLIENTS} were told that they won"
                 (winner,) = winners
-                there = [winner, *([earlier[project]] if project in earlier else [])]
-                expected = {made.filename: made.sha256 for made in there}
+                published = [winner, *([earlier[project]] if project in earlier else [])]
+                expected = {made.filename: made.sha256 for made in published}
                 for status, _made, shown in of_project:
                     assert status == 200 or shown == expected
                 for server in indexes:
                     assert evidence.listing(server, project) == expected
                     assert evidence.served(server, project, winner.filename) == winner.content
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
 
 
-def test_of_many_uploads_of_one_file_one_is_new(indexes: list[Server]) -> None:
-    """A client that sends what another is just sending is told that the same content is here: nothing is wrong."""
+def test_identical_parallel_uploads_are_answered_as_same_content(indexes: list[Server]) -> None:
+    """A client that sends the same file as another gets the answer that the index has the same content."""
     for number in range(5):
         made = streams.dist(random.Random(number), f"same-{number}", "1.0", size=50_000)
         answers = at_once([partial(server.upload, made.file) for server in indexes * (CLIENTS // len(indexes))])
         said = sorted((answer.status_code, "same content" in answer.text) for answer in answers)
         assert said == [(200, False), *[(409, True)] * (CLIENTS - 1)]
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
 
 
-def test_uploads_of_one_project_are_all_on_its_page(indexes: list[Server]) -> None:
+def test_parallel_uploads_of_one_project_are_all_on_its_page(indexes: list[Server]) -> None:
     """8 clients upload different files of one project: each is listed when its upload is answered, all at the end.
 
-    Guards against two writers of a page of which the slower one puts an older page in place.
+    Guards against two writers of a page of which the slower one writes an older page.
     """
     chance = random.Random(2)
     streams_of = [
@@ -140,21 +140,21 @@ def test_uploads_of_one_project_are_all_on_its_page(indexes: list[Server]) -> No
     expected = {made.filename: made.sha256 for stream in streams_of for made in stream}
     for server in indexes:
         assert evidence.listing(server, "busy") == expected
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
 
 
-def test_new_projects_come_at_once(indexes: list[Server]) -> None:
-    """Projects that are born at the same moment are all on the list of projects soon after."""
+def test_new_projects_can_be_created_in_parallel(indexes: list[Server]) -> None:
+    """Projects that are created at the same moment are all in the list of projects soon after."""
     made = [streams.dist(random.Random(number), f"born-{number}", "1.0") for number in range(24)]
     at_once([partial(indexes[number % len(indexes)].upload, file.file) for number, file in enumerate(made)])
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
     for server in indexes:
         listed = json.loads(server.get("/simple/", headers={"Accept": JSON}).content)["projects"]
         assert [project["name"] for project in listed] == sorted(file.project for file in made)
 
 
-def test_yanks_beside_uploads(indexes: list[Server]) -> None:
-    """A command that changes a project and a server that does lose nothing of each other's, on the page too."""
+def test_yanks_during_uploads_lose_nothing(indexes: list[Server]) -> None:
+    """A command and a server that change the same project lose none of their changes, also on the page."""
     chance = random.Random(3)
     first = [streams.dist(chance, "beside", f"1.{number}") for number in range(8)]
     more = [streams.dist(chance, "beside", f"2.{number}") for number in range(8)]
@@ -175,11 +175,11 @@ def test_yanks_beside_uploads(indexes: list[Server]) -> None:
     for server in indexes:
         yanked = {file["filename"]: file["yanked"] for file in server.page("beside")["files"]}
         assert yanked == {file.filename: "old" for file in first} | {file.filename: False for file in more}
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
 
 
-def test_slow_clients_disturb_nobody(indexes: list[Server]) -> None:
-    """Others publish while clients trickle their bodies in; what trickled in is whole in the end."""
+def test_slow_clients_do_not_block_others(indexes: list[Server]) -> None:
+    """Others publish while clients send their bodies slowly; the slow uploads are complete in the end."""
     chance = random.Random(4)
     slow = [streams.dist(chance, "slow", f"1.{number}", size=300_000) for number in range(6)]
     with evidence.readers(indexes, lambda: ["quick", "slow"]):
@@ -197,12 +197,12 @@ def test_slow_clients_disturb_nobody(indexes: list[Server]) -> None:
                 assert upload.answer() == 200
     for server in indexes:
         assert evidence.listing(server, "slow") == {made.filename: made.sha256 for made in slow}
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
 
 
 @pytest.mark.parametrize("how", ["closed", "reset"])
-def test_broken_off_clients_leave_nothing(how: str, indexes: list[Server]) -> None:
-    """Clients that go away at any point of their body leave no file, no page and no bug in the log."""
+def test_aborted_uploads_leave_nothing(how: str, indexes: list[Server]) -> None:
+    """Clients that disconnect anywhere in their body leave no file, no page and no bug in the log."""
     chance = random.Random(5)
     made = streams.dist(chance, "broken-off", "1.0", size=400_000)
     with evidence.readers(indexes, lambda: ["other"]):
@@ -214,7 +214,7 @@ def test_broken_off_clients_leave_nothing(how: str, indexes: list[Server]) -> No
                     evidence.until(lambda: os.listdir(indexes[0].root / "incoming"), "a server that is at it")
                 if how == "reset":
                     upload.reset()
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
     for server in indexes:
         assert evidence.listing(server, "broken-off") == {}
         assert "Traceback" not in server.log.read_text()
@@ -222,8 +222,8 @@ def test_broken_off_clients_leave_nothing(how: str, indexes: list[Server]) -> No
     assert evidence.served(indexes[0], made.project, made.filename) == made.content
 
 
-def test_dropped_files_are_taken_once(indexes: list[Server]) -> None:
-    """Of the servers of a volume one takes what lies in drop/, and another one when that has died."""
+def test_dropped_files_are_published_once(indexes: list[Server]) -> None:
+    """One server of a volume publishes the files of drop/, and another one after it has died."""
     root, chance = indexes[0].root, random.Random(6)
     for holder in range(len(indexes)):
         made = [streams.dist(chance, f"dropped-{holder}", f"1.{number}", size=20_000) for number in range(5)]
@@ -237,12 +237,12 @@ def test_dropped_files_are_taken_once(indexes: list[Server]) -> None:
         )
         assert sorted(_audited(indexes[0], made)) == sorted((file.filename, "done") for file in made)
         if holder + 1 < len(indexes):
-            indexes[holder].kill()  # the first to start is the one that looks
-    rest(indexes[-1:])
+            indexes[holder].kill()  # the first one that started watches the folder
+    assert_clean_and_consistent(indexes[-1:])
 
 
 def test_both_processes_see_a_change_of_credentials_at_once(indexes: list[Server]) -> None:
-    """A user that is added while the servers run can come in at once, at each; who is removed at none."""
+    """A user added while the servers run is accepted by each at once; a removed user by none."""
     root = str(indexes[0].root)
     secret = warm.run("user", "add", "new+ci", "--role", "reader", "--root", root).stdout.split()[-1]
     for server in indexes:
@@ -254,13 +254,13 @@ def test_both_processes_see_a_change_of_credentials_at_once(indexes: list[Server
 
 @pytest.mark.parametrize("form", [JSON, evidence.HTML])
 @pytest.mark.parametrize("packed", ["gzip", "identity"])
-def test_changes_within_a_second_are_all_seen(form: str, packed: str, index: Server) -> None:
+def test_changes_within_a_second_have_different_etags(form: str, packed: str, index: Server) -> None:
     """Pages of equal length that follow one another within a second have different ETags.
 
-    nginx makes an ETag of the size and whole seconds: a client that revalidates would keep the older page.
+    nginx makes an ETag from the size and whole seconds: a client that revalidates would keep the older page.
     """
     project = f"seconds-{form[-4:]}-{packed}".replace("+", "-")
-    for minor in range(6):  # long enough to be packed
+    for minor in range(6):  # long enough to be compressed
         assert index.upload(streams.dist(random.Random(minor), project, f"1.{minor}").file).status_code == 200
     headers = {"Accept": form, "Accept-Encoding": packed}
     path = f"/simple/{project}/"
@@ -277,14 +277,14 @@ def test_changes_within_a_second_are_all_seen(form: str, packed: str, index: Ser
         assert seen in answer.text, "an older page"
         same = index.get(path, headers=headers | {"If-None-Match": answer.headers["ETag"]})
         assert same.status_code == 304
-    # else this showed nothing; a machine that needs a second for each command is none for tests
+    # otherwise the test proves nothing; a machine that needs a second for each command is too slow
     assert len(set(seconds)) < len(seconds)
 
 
 def test_readers_never_see_a_failure(indexes: list[Server]) -> None:
-    """While projects come, grow, change their status and are yanked, every read is answered whole.
+    """While projects are created, grow, change their status and are yanked, every read is answered completely.
 
-    Requests are made once, without retries: any failure is one that a user would have met.
+    Requests are made once, without retries: any failure is one that a user would have seen.
     """
     chance, root = random.Random(7), str(indexes[0].root)
     projects = [f"read-{number}" for number in range(4)]
@@ -312,11 +312,11 @@ def test_readers_never_see_a_failure(indexes: list[Server]) -> None:
 
     with evidence.readers(indexes, lambda: projects, threads=4):
         at_once([*(partial(publish, number) for number in range(3)), change])
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
 
 
-def test_a_deleted_index_folder_is_no_failure_for_readers(indexes: list[Server], tmp_path: Path) -> None:
-    """All of index/ may be deleted while the servers run: pages come back as they are asked for."""
+def test_readers_see_no_failure_when_the_index_folder_is_deleted(indexes: list[Server], tmp_path: Path) -> None:
+    """All of index/ may be deleted while the servers run: pages are rewritten when they are requested."""
     made = [streams.dist(random.Random(number), f"deleted-{number}", "1.0") for number in range(4)]
     for file in made:
         assert indexes[0].upload(file.file).status_code == 200
@@ -328,11 +328,11 @@ def test_a_deleted_index_folder_is_no_failure_for_readers(indexes: list[Server],
             for file in made:
                 assert evidence.listing(indexes[turn % len(indexes)], file.project) == {file.filename: file.sha256}
     assert requests.get(indexes[-1].simple, auth=indexes[-1].auth, timeout=60).status_code == 200
-    rest(indexes)
+    assert_clean_and_consistent(indexes)
 
 
-def rest(indexes: list[Server]) -> None:
-    """When all is quiet nothing is left over, and pages, records and hashes agree."""
+def assert_clean_and_consistent(indexes: list[Server]) -> None:
+    """Assert that nothing is left over, and that pages, records and hashes agree."""
     evidence.nothing_is_left(indexes[0].root)
     evidence.agrees(indexes[0].root)
 

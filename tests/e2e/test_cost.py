@@ -1,4 +1,4 @@
-"""What a request costs does not depend on how much the index holds: file operations are counted, not time."""
+"""Tests that a request's cost does not depend on the size of the index: they count file operations, not time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL, LARGE = 10, 1_500
 
 @dataclass(kw_only=True)
 class Filled:
-    """A volume that a server serves; `rebuilt` is what the rebuild of its pages said, `read` what it opened."""
+    """A volume with its server; `rebuilt` is the output of the pages' rebuild, `read` the files that it opened."""
 
     projects: int
     traced: Traced
@@ -35,13 +35,13 @@ class Filled:
     def root(self) -> Path:
         return self.traced.server.root
 
-    def rest(self) -> None:
-        """Wait until nothing is marked: the list of projects is written too."""
+    def wait_until_no_marks(self) -> None:
+        """Wait until no mark is left, so that the list of projects is written too."""
         until(lambda: not list((self.root / "index" / "pending").iterdir()), "nothing is marked")
 
 
 def rebuild(root: Path) -> tuple[str, list[str]]:
-    """`ppmctl index rebuild`: what it said, and the distribution files that it opened."""
+    """Run `ppmctl index rebuild`; return its output, and the distribution files that it opened."""
     log = root.with_name(root.name + ".opened")
     command = [*opened.COMMAND, str(log), "index", "rebuild", "--root", str(root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -51,14 +51,14 @@ def rebuild(root: Path) -> tuple[str, list[str]]:
 
 def filled(root: Path, *, projects: int) -> Filled:
     volumes.fill(root, projects=projects)
-    said, read = rebuild(root)
-    ppmctl("serve", "--help")  # the interpreter's own caches are warm
-    return Filled(projects=projects, traced=tracing.start(root, "--upstream", "none"), rebuilt=said, read=read)
+    output, read = rebuild(root)
+    ppmctl("serve", "--help")  # warm the interpreter's caches
+    return Filled(projects=projects, traced=tracing.start(root, "--upstream", "none"), rebuilt=output, read=read)
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Filled, Filled]]:
-    """Two servers, of 100 and of 15,000 files."""
+    """Yield two servers, of 100 and of 15,000 files."""
     folder = tmp_path_factory.mktemp("cost")
     made: list[Filled] = []
     try:
@@ -91,7 +91,7 @@ FILE = volumes.filename(3, 7)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A request, and a path that it must touch."""
+    """A request, and a path that it touches."""
 
     name: str
     make: Callable[[Traced], object]
@@ -137,11 +137,11 @@ CASES = (
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 def test_a_request_costs_as_much_with_100_files_as_with_15000(both: tuple[Filled, Filled], case: Case) -> None:
-    """Guards against pypiserver's walk of the whole tree on each request, and against any list that grows."""
+    """Guards against pypiserver's walk of the whole tree on each request, and against growing lists."""
     seen: list[Counter[str]] = []
     for one in both:
-        upload(one.traced, f"warm-{case.name}", "1.0")  # what a process does once, at its first upload, is done
-        one.rest()
+        upload(one.traced, f"warm-{case.name}", "1.0")  # so that the process's first upload is not counted
+        one.wait_until_no_marks()
         with one.traced.request(case.touches) as operations:
             case.make(one.traced)
         seen.append(counted(operations))
@@ -149,8 +149,8 @@ def test_a_request_costs_as_much_with_100_files_as_with_15000(both: tuple[Filled
     assert seen[0] == seen[1]
 
 
-def test_a_new_project_costs_one_reading_of_the_names_of_projects(both: tuple[Filled, Filled]) -> None:
-    """Another thread writes the list of projects, from one pass of `getdents`: no project's folder is looked at."""
+def test_a_new_project_lists_the_folder_of_projects_once(both: tuple[Filled, Filled]) -> None:
+    """Another thread writes the list of projects from one pass of `getdents`, without reading projects' folders."""
     seen: list[Counter[str]] = []
     for one in both:
         one.traced.settle()
@@ -164,7 +164,7 @@ def test_a_new_project_costs_one_reading_of_the_names_of_projects(both: tuple[Fi
         its = [operation for operation in operations if operation.thread in writer]
         assert any(is_listing(operation) for operation in its)
         assert [str(operation) for operation in its if "another" in str(operation)] == []
-        # the packed forms are written from 1 KB on, which the list of the small index does not reach
+        # compressed forms are written from 1 KB, which the small index's list does not reach
         seen.append(counted(its, leave=lambda found: is_listing(found) or ".gz" in str(found)))
     print(f"the list of projects: {seen[0].total()} file operations, and the reading of one folder")
     assert seen[0] == seen[1]
@@ -175,7 +175,7 @@ def is_listing(operation: Operation) -> bool:
 
 
 def test_many_new_projects_share_a_list_of_projects(both: tuple[Filled, Filled]) -> None:
-    """However many come at once, it is written no more than once a second."""
+    """The list is written at most once a second, for any number of new projects."""
     small = both[0].traced
     small.settle()
     start = small.now()
@@ -193,35 +193,37 @@ def test_many_new_projects_share_a_list_of_projects(both: tuple[Filled, Filled])
         assert uploads < 5000
     moments = written()
     assert uploads > len(moments)
-    # its clock and the server's are not the same one
+    # the test's and the server's clocks differ
     assert min(after - before for before, after in pairwise(moments)) > 0.98
     last = f"crowd-{uploads - 1}"
     until(lambda: f'"{last}"' in get(small, "/simple/", Accept=JSON).text, "the last new project is listed")
 
 
-def _is_beside(found: Operation) -> bool:
-    """What looks at these again and again has begun when a server answers, or has not yet."""
-    return any(name in path for path in found.paths for name in ("drop", "credentials"))
+def _is_of_a_watcher(operation: Operation) -> bool:
+    """Return whether a watcher thread made the operation, which may or may not have started yet."""
+    return any(name in path for path in operation.paths for name in ("drop", "credentials"))
 
 
 def test_start_up_does_not_walk_the_packages(both: tuple[Filled, Filled]) -> None:
-    """A server starts as fast with many files: it looks at what is marked, and nothing is."""
+    """A server starts as fast with many files: it only reads the marks, and there are none."""
     seen = []
     for one in both:
-        one.rest()
+        one.wait_until_no_marks()
         one.traced.server.kill()
         one.traced = tracing.start(one.root, "--upstream", "none")
         operations = one.traced.operations()
         assert [
-            str(found) for found in operations if found.call == "getdents64" and "packages" in found.paths[0]
+            str(operation)
+            for operation in operations
+            if operation.call == "getdents64" and "packages" in operation.paths[0]
         ] == []
-        seen.append(counted(operations, leave=_is_beside))
+        seen.append(counted(operations, leave=_is_of_a_watcher))
     print(f"start-up: {seen[0].total()} file operations")
     assert seen[0] == seen[1]
 
 
-def test_a_rebuild_takes_no_hash_again_where_a_record_stands(both: tuple[Filled, Filled]) -> None:
-    """All pages of 15,000 files were made without opening one of them; a file without a record is read."""
+def test_a_rebuild_reads_no_file_that_has_a_record(both: tuple[Filled, Filled]) -> None:
+    """The pages of 15,000 files were made without opening one of them; a file without a record is read."""
     small, large = both
     assert large.rebuilt.startswith(f"{LARGE} projects, {LARGE} with new pages, 0 files recorded.")
     assert large.read == []

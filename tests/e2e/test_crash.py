@@ -1,8 +1,8 @@
-"""kill -9 of the whole server, and of commands beside it: nothing acknowledged is lost, nothing is half there.
+"""Tests of kill -9 of the whole server, and of commands: no acknowledged change is lost, and none is half done.
 
 Each change is made once while its file operations are recorded (`support.crashing`). Then it is made again for each
-recorded operation that changes the disk, and killed right before that operation. What has to stand afterwards follows
-from the operation's place in the record: before the operation that commits the change nothing, after it all.
+recorded operation that changes the disk, and killed right before that operation. The expected state follows from the
+operation's place in the record: the change is complete after the operation that commits it, and absent before.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from support.streams import Made
 from ppmctl.index import pages
 from ppmctl.index.layout import Volume
 
-LANES = 4  # so many servers at once: most of the time goes by with waiting
+LANES = 4  # servers at once, as most of the time is waiting
 
-# The operations whose order makes a crash harmless, by the names that tests here have for them. Each record has to
-# have them in this order; a change that renames, moves or loses one is noticed, also where no crash shows it.
+# The operations whose order makes a crash harmless, by names for these tests. Each record must have them in this
+# order, so that renaming, moving or losing one is noticed even if no crash shows it.
 PAGES = {
     "pages-write-json": "open index/simple/{project}/.index.json.*.tmp",
     "pages-write-html": "open index/simple/{project}/.index.html.*.tmp",
@@ -50,7 +50,7 @@ MARK = {"mark-pending": "open index/pending/{project}"}
 UNMARK = {"unmark": "os.remove index/pending/{project}"}
 AUDIT = {"audit": "open audit.jsonl"}
 
-# once a process, at its first upload
+# once per process, at its first upload
 OWN_FOLDER = {
     "receive-own-folder": "os.mkdir incoming/*",
     "receive-own-lock": "open incoming/*/.lock",
@@ -91,7 +91,7 @@ UPLOAD_NEW = {
     **UPLOADED,
 }
 UPLOAD_KNOWN = {**RECEIVE, **LINK, **LINKED, **PAGES, **PACKED, **UPLOADED}
-ROOT_LIST = {  # another thread's
+ROOT_LIST = {  # by another thread
     "root-writing": "open index/pending/.root-writing",
     "root-mark-taken": "os.remove index/pending/.root",
     "root-write": "open index/simple/.index.html.*.tmp",
@@ -142,7 +142,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Right before an operation; `done` is whether the change stands after a crash there."""
+    """The moment before an operation; `done`: the change is complete after a crash there."""
 
     operation: Operation
     done: bool
@@ -152,7 +152,7 @@ class Point:
 
 
 def in_order(recorded: Iterable[Operation], expected: Mapping[str, str]) -> None:
-    """Fail unless the `expected` operations are recorded in this order; any others may stand between them."""
+    """Fail unless the `expected` operations are recorded in this order; others may be between them."""
     operations = [str(operation) for operation in recorded]
     rest = iter(operations)
     for name, operation in expected.items():
@@ -160,10 +160,10 @@ def in_order(recorded: Iterable[Operation], expected: Mapping[str, str]) -> None
 
 
 def points_of(recorded: Sequence[Operation], order: Mapping[str, str], *, commit: str) -> list[Point]:
-    """Return the points of a change from the first operation of `order` on, which is in order.
+    """Return the points of a change from the first operation of `order`, after checking the order.
 
-    `commit` is the name of the operation that makes it stand. The list of projects, which another thread writes, is
-    a part of the change; what the server's other threads do is not.
+    `commit` is the name of the operation that completes it. The list of projects, which another thread writes, is
+    part of the change; operations of the server's other threads are not.
     """
     at = [str(operation) for operation in recorded].index(order[commit])
     thread = recorded[at].thread
@@ -180,13 +180,13 @@ def points_of(recorded: Sequence[Operation], order: Mapping[str, str], *, commit
 
 
 def names(made: Made) -> dict[str, str]:
-    """Return what stands for an upload in recorded operations."""
+    """Return the placeholders for an upload's names in recorded operations."""
     return {"file": made.filename, "project": made.project}
 
 
 @dataclass(kw_only=True)
 class Victim:
-    """A server that dies where its plan says."""
+    """A server that is killed at the operation of its plan."""
 
     server: Server
     plan: Plan
@@ -196,11 +196,11 @@ class Victim:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment of a command that dies where the plan says."""
+        """Return the environment of a command that is killed at the plan's operation."""
         return {**os.environ, **self.plan.environ}
 
     def new(self, project: str, *, size: int = 1024) -> Made:
-        """Make a file of a version that is not there yet."""
+        """Make a file of a new version."""
         self._made += 1
         return streams.dist(self.chance, project, f"1.{self._made}", size=size)
 
@@ -210,28 +210,28 @@ class Victim:
         self.published.append(made)
 
     def dies_in(self, change: Callable[[], requests.Response], point: Point, made: Made) -> None:
-        """Make a change, and see that it is killed at a point of it, and acknowledged only where it is done."""
+        """Make a change; assert that it is killed at the point, and acknowledged only if it is done."""
         self.plan.arm_at(point.operation, names(made))
         answer = lost(change)
         self.died(point.operation)
         assert answer is None or (answer.status_code, point.done) == (200, True)
 
     def died(self, operation: Operation) -> None:
-        """It was killed, and at that operation."""
+        """Assert that it was killed at that operation."""
         code = self.server.process.wait(timeout=60)
         reached = self.plan.disarm()
         assert code == -signal.SIGKILL, self.server.log.read_text()[-3000:]
         assert reached.startswith(operation.event), f"{reached or 'nothing'} was reached"
 
     def start_again(self, *, living: Collection[Server] = ()) -> None:
-        """Start it, and see that nothing half is left and that all agrees. Others may be at the same volume."""
-        evidence.the_dead_let_go(self.server.root, living=living)
+        """Start it; assert that nothing partial is left and all is consistent. `living` servers share the volume."""
+        evidence.wait_for_locks_of_killed(self.server.root, living=living)
         self.server.start_again()
         evidence.nothing_is_left(self.server.root)
         evidence.agrees(self.server.root)
 
     def shows(self, project: str, *, server: Server | None = None) -> None:
-        """The project's pages, of this or another server of the volume, list what was published."""
+        """Assert that the project's pages, from this or another server of the volume, list the published files."""
         expected = {made.filename: made.sha256 for made in self.published if made.project == project}
         assert evidence.listing(server or self.server, project) == expected
 
@@ -241,7 +241,7 @@ Victims = Callable[[str], Victim]
 
 @pytest.fixture
 def victims(serve: Callable[..., Server], tmp_path: Path) -> Victims:
-    """Make a victim, with a root of its own."""
+    """Make a victim, with its own root."""
 
     def make(name: str) -> Victim:
         root = tmp_path / name
@@ -253,7 +253,7 @@ def victims(serve: Callable[..., Server], tmp_path: Path) -> Victims:
 
 
 def in_lanes(items: Iterable[Item], work: Callable[[Item], None], *, lanes: int = LANES) -> None:
-    """Call `work` for each item, a few of them at once. What fails names its item, and ends the others."""
+    """Call `work` for each item, a few at once. A failure names its item, and ends the others."""
     left = deque(items)
 
     def lane() -> None:
@@ -279,7 +279,7 @@ def in_lanes(items: Iterable[Item], work: Callable[[Item], None], *, lanes: int 
 def victims_die(
     victims: Victims, items: Sequence[Item], kill: Callable[[Victim, Item], None], *, lanes: int = LANES
 ) -> None:
-    """Call `kill` for each item with one of a few victims, which live at once."""
+    """Call `kill` for each item with one of a few victims, which run at once."""
     made = threading.local()
     numbers = itertools.count()
 
@@ -292,7 +292,7 @@ def victims_die(
 
 
 def lost(request: Callable[[], requests.Response]) -> requests.Response | None:
-    """Make a request, and lose the server meanwhile; return the answer, if one still came."""
+    """Make a request during which the server dies; return the answer, if there is one."""
     try:
         return request()
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
@@ -300,18 +300,18 @@ def lost(request: Callable[[], requests.Response]) -> requests.Response | None:
 
 
 def upload(server: Server, made: Made) -> Callable[[], requests.Response]:
-    """Return what uploads `made` with all side files that there are."""
+    """Return a function that uploads `made` with all kinds of side files."""
     return lambda: server.upload(made.file, fields={"attestations": "[]"})
 
 
 def whole(server: Server, made: Made) -> None:
-    """The file is on its page and is served as it was sent."""
+    """Assert that the file is on its page and is served as it was sent."""
     assert evidence.listing(server, made.project)[made.filename] == made.sha256
     assert evidence.served(server, made.project, made.filename) == made.content
 
 
 def is_taken(server: Server, made: Made) -> None:
-    """Its name is: the same bytes are answered as already here, others as too late."""
+    """Assert that its name is used: the same bytes get "same content", others a conflict."""
     again = server.upload(made.file)
     assert (again.status_code, "same content" in again.text) == (409, True), again.text
     other = server.upload(streams.dist(random.Random(), made.project, made.version).file)
@@ -319,13 +319,13 @@ def is_taken(server: Server, made: Made) -> None:
 
 
 def grow(victim: Victim, project: str) -> None:
-    """Publish so much of a project that all forms of its pages are there, the packed ones too."""
+    """Publish enough of a project that all forms of its pages exist, including the compressed ones."""
     while len(victim.published) < 6:
         victim.publish(victim.new(project))
 
 
 def recorded_upload(victim: Victim, made: Made) -> list[Operation]:
-    """Upload, and return the operations of that, until the list of projects is written."""
+    """Upload, and return the operations until the list of projects is written."""
     evidence.nothing_is_left(victim.server.root)
     with victim.plan.recording(names(made)) as recorded:
         assert upload(victim.server, made)().status_code == 200
@@ -335,7 +335,7 @@ def recorded_upload(victim: Victim, made: Made) -> list[Operation]:
 
 @pytest.fixture
 def known_points(victims: Victims) -> list[Point]:
-    """The points of an upload into a project that is there."""
+    """Return the points of an upload to an existing project."""
     victim = victims("recorded")
     grow(victim, "kno-wn")
     recorded = recorded_upload(victim, victim.new("kno-wn"))
@@ -344,7 +344,7 @@ def known_points(victims: Victims) -> list[Point]:
 
 @pytest.fixture
 def new_points(victims: Victims) -> list[Point]:
-    """The points of an upload that makes a project, the first one of its server."""
+    """Return the points of a server's first upload, which creates a project."""
     victim = victims("recorded")
     recorded = recorded_upload(victim, victim.new("ne-w"))
     in_order((operation for operation in recorded if operation.thread == "root list"), ROOT_LIST)
@@ -352,12 +352,12 @@ def new_points(victims: Victims) -> list[Point]:
 
 
 def and_afterwards(points: Iterable[Point]) -> list[tuple[Point, str]]:
-    """Each point, with what is uploaded afterwards where the upload is not done: once the same bytes, once others."""
+    """Return each point with the next upload: other bytes, and, if the killed upload is not done, also the same."""
     return [(point, then) for point in points for then in (("others",) if point.done else ("the same", "others"))]
 
 
 def after_the_crash(victim: Victim, made: Made, point: Point, then: str) -> None:
-    """An upload left no file, or a whole one with its record on its page; and its name never stays blocked."""
+    """Assert that an upload left no file, or a whole one with record and page; and that its name is not blocked."""
     victim.start_again()
     if point.done:
         victim.published.append(made)
@@ -365,7 +365,7 @@ def after_the_crash(victim: Victim, made: Made, point: Point, then: str) -> None
     if not point.done:
         is_there = any(file.project == made.project for file in victim.published)
         assert (victim.server.root / "packages" / made.project).exists() == is_there, "a project without a file"
-        if then == "others":  # nothing of the first attempt may be mixed into it
+        if then == "others":  # no part of the first attempt may be mixed in
             made = streams.dist(victim.chance, made.project, made.version)
         victim.publish(made)
         victim.shows(made.project)
@@ -373,10 +373,10 @@ def after_the_crash(victim: Victim, made: Made, point: Point, then: str) -> None
     is_taken(victim.server, made)
 
 
-def test_killed_inside_an_upload_of_a_new_project(new_points: list[Point], victims: Victims) -> None:
-    """A crash at any operation of a commit leaves no file and no project, or a whole file that its page lists.
+def test_killed_during_an_upload_of_a_new_project(new_points: list[Point], victims: Victims) -> None:
+    """A crash at any operation of a commit leaves no file and no project, or a whole file on its page.
 
-    Guards the order of the commit, what start-up mends, and that a name never stays blocked by a dead uploader.
+    Guards the order of the commit, the repairs of a start-up, and that a dead uploader never blocks a name.
     """
 
     def kill(victim: Victim, item: tuple[Point, str]) -> None:
@@ -384,17 +384,17 @@ def test_killed_inside_an_upload_of_a_new_project(new_points: list[Point], victi
         made = victim.new(f"ne-w-{len(victim.published)}", size=streams.some_size(victim.chance, largest=100_000))
         if str(point) in {*OWN_FOLDER.values(), "open locks/incoming"}:
             victim.server.kill()
-            evidence.the_dead_let_go(victim.server.root)
+            evidence.wait_for_locks_of_killed(victim.server.root)
             victim.server.start_again()
-        evidence.nothing_is_left(victim.server.root)  # what the list of projects costs from here on is this upload's
+        evidence.nothing_is_left(victim.server.root)  # later operations on the list of projects are this upload's
         victim.dies_in(upload(victim.server, made), point, made)
         after_the_crash(victim, made, point, then)
 
     victims_die(victims, and_afterwards(new_points), kill)
 
 
-def test_killed_inside_an_upload_of_a_known_project(known_points: list[Point], victims: Victims) -> None:
-    """The same where the project has files, which stay on its pages: those are replaced, the packed ones too."""
+def test_killed_during_an_upload_to_an_existing_project(known_points: list[Point], victims: Victims) -> None:
+    """The same if the project has files, which stay on its pages: all forms of the pages are replaced."""
 
     def kill(victim: Victim, item: tuple[Point, str]) -> None:
         point, then = item
@@ -406,8 +406,8 @@ def test_killed_inside_an_upload_of_a_known_project(known_points: list[Point], v
     victims_die(victims, and_afterwards(known_points), kill)
 
 
-def test_killed_while_it_receives(victims: Victims) -> None:
-    """A server that dies in the middle of a body leaves nothing of it, and the upload works afterwards."""
+def test_killed_while_receiving_an_upload(victims: Victims) -> None:
+    """A server that dies during a body leaves no part of it, and the upload works afterwards."""
 
     def kill(victim: Victim, share: float) -> None:
         server, made = victim.server, victim.new(f"share-{share}".replace(".", "-"), size=3 << 20)
@@ -423,8 +423,8 @@ def test_killed_while_it_receives(victims: Victims) -> None:
     victims_die(victims, (0.2, 0.5, 0.8, 0.99), kill)
 
 
-def test_killed_inside_a_removal(victims: Victims) -> None:
-    """A file whose removal died is whole and listed, or gone for good with its side files; never half of that."""
+def test_killed_during_a_removal(victims: Victims) -> None:
+    """A file whose removal was killed is whole and listed, or removed with its side files; never half removed."""
 
     def remove(victim: Victim, made: Made) -> Callable[[], requests.Response]:
         form = {":action": "remove_pkg", "name": made.project, "version": made.version}
@@ -462,7 +462,7 @@ def test_killed_inside_a_removal(victims: Victims) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A change by a command beside the server: its arguments, its order and what its project's page shows of it."""
+    """A change by a command: its arguments, the order of its operations, and its effect on the project's page."""
 
     arguments: tuple[str, ...]
     commit: str
@@ -521,10 +521,10 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_killed_inside_a_command(name: str, victims: Victims) -> None:
-    """A change whose command died is on the page and counts for uploads, or is not there at all.
+def test_killed_during_a_command(name: str, victims: Victims) -> None:
+    """The change of a killed command is complete, on the page and for uploads, or absent.
 
-    It can be made again, also while a server runs.
+    The command can be repeated, also while a server runs.
     """
     command = COMMANDS[name]
     victim = victims("root")
@@ -552,7 +552,7 @@ def test_killed_inside_a_command(name: str, victims: Victims) -> None:
         victim.plan.arm_at(point.operation, names(made))
         run(command.arguments, made, expect=-signal.SIGKILL)
         assert victim.plan.disarm().startswith(point.operation.event)
-        pages.write_root(Volume(root=server.root))  # the next one finds no marks of this one
+        pages.write_root(Volume(root=server.root))  # so that the next one finds no marks of this one
     server.kill()
     victim.start_again()
     for point, made in zip(points, changed, strict=True):
@@ -567,11 +567,11 @@ def test_killed_inside_a_command(name: str, victims: Victims) -> None:
     assert (page["files"][0]["yanked"], page["project-status"]["status"]) == command.after
 
 
-def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], tmp_path: Path) -> None:
-    """A start-up that dies, at any of its operations, leaves what it has not repaired to the next one.
+def test_killed_during_the_repair_at_start_up(victims: Victims, serve: Callable[..., Server], tmp_path: Path) -> None:
+    """A start-up that dies at any of its operations leaves the remaining repairs to the next one.
 
-    What it finds was left by two servers of one volume: one had linked its file, the other one had not. Each point
-    has a copy of that volume.
+    Two killed servers left the volume to repair: one had linked its file, the other had not. Each point uses a copy
+    of that volume.
     """
     linked_by, other = victims("crashed"), Plan(tmp_path / "other.plan", root=tmp_path / "crashed")
     root = tmp_path / "crashed"
@@ -585,13 +585,13 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
         victims_of_one, (linked, unlinked), (PAGES["page-json"], LINK["link"]), strict=True
     ):
         victim.dies_in(upload(victim.server, made), points[step], made)
-    evidence.the_dead_let_go(root)
+    evidence.wait_for_locks_of_killed(root)
 
     def copy(name: str) -> Victim:
         shutil.copytree(root, tmp_path / name)
         plan = Plan(tmp_path / f"{name}.plan", root=tmp_path / name)
-        there = {"root": tmp_path / name, "log": tmp_path / f"{name}.log", "environ": plan.environ}
-        server = dataclasses.replace(linked_by.server, port=servers.free_port(), **there)
+        places = {"root": tmp_path / name, "log": tmp_path / f"{name}.log", "environ": plan.environ}
+        server = dataclasses.replace(linked_by.server, port=servers.free_port(), **places)
         return Victim(server=server, plan=plan, chance=random.Random(name))
 
     def recovers(victim: Victim) -> None:
@@ -629,12 +629,12 @@ def test_killed_while_it_mends(victims: Victims, serve: Callable[..., Server], t
     in_lanes(points, kill)
 
 
-def test_one_of_two_killed_inside_an_upload(
+def test_one_of_two_servers_killed_during_an_upload(
     known_points: list[Point], victims: Victims, serve: Callable[..., Server]
 ) -> None:
-    """What a dead process left half done is mended by the next change of the project, also another process's.
+    """The next change of the project, also by another process, repairs what a dead process left half done.
 
-    Otherwise that change would take the mark back, and start-up would never look at the project again.
+    Otherwise that change would delete the mark, and a start-up would never check the project again.
     """
     lives: dict[Path, Server] = {}
 
@@ -659,8 +659,8 @@ def test_one_of_two_killed_inside_an_upload(
     victims_die(victims, half_done, kill)
 
 
-def test_one_of_two_killed_inside_a_removal(victims: Victims) -> None:
-    """A file whose removal died is whole, or gone with the next change of its project."""
+def test_one_of_two_servers_killed_during_a_removal(victims: Victims) -> None:
+    """A file whose removal was killed is whole, or is removed with the next change of its project."""
     victim = victims("root")
     server = victim.server
     grow(victim, "remo-val")
@@ -687,10 +687,10 @@ def test_one_of_two_killed_inside_a_removal(victims: Victims) -> None:
         assert server.get(f"/packages/remo-val/{made.filename}").status_code == (404 if point.done else 200)
 
 
-def test_killed_while_it_takes_a_dropped_file(victims: Victims) -> None:
-    """A file copied into drop/ is published once and leaves the folder, wherever the server dies meanwhile.
+def test_killed_while_publishing_a_dropped_file(victims: Victims) -> None:
+    """A file copied into drop/ is published once and deleted from it, at whatever operation the server dies.
 
-    An upload's operations follow one another here too: one of each stage is enough.
+    The operations of an upload have the same order here: one of each stage is enough.
     """
 
     def drop(victim: Victim, made: Made) -> None:
@@ -705,7 +705,7 @@ def test_killed_while_it_takes_a_dropped_file(victims: Victims) -> None:
         victim.plan.arm_at(point.operation, names(made))
         drop(victim, made)
         victim.died(point.operation)
-        evidence.the_dead_let_go(victim.server.root)
+        evidence.wait_for_locks_of_killed(victim.server.root)
         victim.server.start_again()
         is_taken_up(victim)
         evidence.agrees(victim.server.root)
@@ -724,7 +724,7 @@ def test_killed_while_it_takes_a_dropped_file(victims: Victims) -> None:
 
 @dataclass(kw_only=True)
 class _Stream:
-    """Uploads of several threads into one server until it dies: what was sent, and what was acknowledged."""
+    """Uploads of several threads to one server until it dies, with what was sent and what was acknowledged."""
 
     server: Server
     name: str
@@ -752,10 +752,10 @@ KILLS = 30
 
 
 def test_killed_at_random_moments_of_a_stream_of_uploads(new_points: list[Point], victims: Victims) -> None:
-    """Of 30 kills, each acknowledged file is there whole, none is half, every name can be had.
+    """After each of 30 kills, all acknowledged files are whole, no file is partial, and every name can be used.
 
-    Guards whatever the points of one upload do not foresee: those of several uploads at once, some of one project.
-    Two of three kills are at an operation that was recorded, the others at any moment, also while the server starts.
+    Covers several uploads at once, some to one project, which the points of single uploads do not.
+    Two of three kills are at a recorded operation, the others at any moment, also while the server starts.
     """
     chance = random.Random(evidence.seed())
     victim = victims("root")
@@ -763,13 +763,13 @@ def test_killed_at_random_moments_of_a_stream_of_uploads(new_points: list[Point]
     hashes: dict[str, dict[str, str]] = {}
     sent = cut_off = at_points = 0
     for number in range(KILLS):
-        stream = _Stream(server=server, name=f"str-eam-{number // 2}")  # half of the time its projects are there
+        stream = _Stream(server=server, name=f"str-eam-{number // 2}")  # half of the time its projects exist
         if number % 3:
             point = chance.choice([point for point in new_points if str(point) not in OWN_FOLDER.values()])
             victim.plan.arm_at(point.operation, {}, count=chance.randrange(1, 6))
         with ThreadPoolExecutor(4) as pool:
             clients = [pool.submit(stream.upload, random.Random(chance.random())) for _ in range(4)]
-            with contextlib.suppress(subprocess.TimeoutExpired):  # not every operation is made so often in a second
+            with contextlib.suppress(subprocess.TimeoutExpired):  # not every operation occurs that often in a second
                 server.process.wait(timeout=chance.uniform(0, 0.4) if number % 3 == 0 else 1)
             with contextlib.suppress(ProcessLookupError):
                 server.kill()

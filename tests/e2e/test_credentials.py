@@ -1,4 +1,4 @@
-"""Changes of credentials: by several processes at once none is lost; one that dies leaves nobody stronger."""
+"""Tests of changes of credentials: parallel changes are not lost, and a killed change gives no one more rights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CHANGES: dict[str, Callable[[Volume], object]] = {
 
 @pytest.fixture
 def before(tmp_path: Path) -> Volume:
-    """Credentials of every kind; one has expired and was not pruned yet."""
+    """Return a volume with credentials of every kind; one has expired and is not pruned yet."""
     volume = Volume(root=tmp_path / "root")
     volume.prepare()
     for name, role in (("ops", "publisher"), ("ada", "admin"), ("away", "publisher"), ("over", "reader")):
@@ -62,7 +62,7 @@ def before(tmp_path: Path) -> Volume:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_that_dies_leaves_nobody_stronger(name: str, before: Volume, tmp_path: Path) -> None:
+def test_a_killed_change_gives_no_credential_more_rights(name: str, before: Volume, tmp_path: Path) -> None:
     change, old = CHANGES[name], lines(before)
     whole = copy_of(before, tmp_path / "whole")
     dies_at(change, whole, sys.maxsize)
@@ -74,8 +74,8 @@ def test_a_change_that_dies_leaves_nobody_stronger(name: str, before: Volume, tm
         if not dies_at(change, volume, moment):
             break
         died += 1
-        for key, found in rights(volume, old).items():
-            assert found in [each[key] for each in allowed if key in each], f"{name}, before change {moment}: {key}"
+        for key, access in rights(volume, old).items():
+            assert access in [each[key] for each in allowed if key in each], f"{name}, before change {moment}: {key}"
         assert read(volume, old) <= reads[0] | reads[1], f"{name}, before change {moment}"
         # the next start
         accounts.prune(volume)
@@ -87,8 +87,8 @@ def test_a_change_that_dies_leaves_nobody_stronger(name: str, before: Volume, tm
     assert moment < 99
 
 
-def test_processes_at_once_lose_no_change(before: Volume) -> None:
-    """Each makes a token, and every other one revokes another's."""
+def test_parallel_changes_are_not_lost(before: Volume) -> None:
+    """Each process creates a token, and every other one revokes another's."""
     root = ["--root", str(before.root)]
     for number in range(PROCESSES):
         accounts.create_token(before, ME, f"ops+old{number}", role="reader")
@@ -111,12 +111,12 @@ def test_processes_at_once_lose_no_change(before: Volume) -> None:
 
 
 def copy_of(volume: Volume, root: Path) -> Volume:
-    shutil.copytree(volume.root, root, copy_function=os.link)  # what is changed is replaced
+    shutil.copytree(volume.root, root, copy_function=os.link)  # links are safe, as changes replace files
     return Volume(root=root)
 
 
 def dies_at(change: Callable[[Volume], object], volume: Volume, moment: int) -> bool:
-    """Whether the change, in a process of its own, died right before its `moment`th change of a file."""
+    """Run the change in a new process; return whether it died right before its `moment`th change of a file."""
     child = os.fork()
     if child == 0:
         try:
@@ -145,35 +145,35 @@ def _killer(root: str, moment: int) -> Callable[[str, tuple[Any, ...]], None]:
 
 
 def lines(volume: Volume) -> set[str]:
-    """The secrets that were there, as their lines."""
+    """Return the lines of the existing secrets."""
     known = credential_files.snapshot(volume)
     return {f"{name}:{stored}" for hashes in (known.hashes, known.parked) for name, stored in hashes.items()}
 
 
 def rights(volume: Volume, old: set[str]) -> Rights:
-    """What the application lets each secret do, by name and whether the secret is an old one."""
-    found = {}
+    """Return the application's rights of each secret, by name and whether the secret is an old one."""
+    rights_of = {}
     hashes, known = credential_files.read_htpasswd(volume.htpasswd), credential_files.read_access(volume.access)
     for name, stored in hashes.items():
         if name in known and known[name].is_live():
             limit = known[name].effective
-            found[name, _age(f"{name}:{stored}", old)] = rights_module.Access(
+            rights_of[name, _age(f"{name}:{stored}", old)] = rights_module.Access(
                 name=name, role=limit.role, created="", projects=limit.projects, expires=limit.expires
             )
-    return found
+    return rights_of
 
 
 def read(volume: Volume, old: set[str]) -> set[tuple[str, str]]:
-    """Whom nginx lets read."""
-    found = set()
+    """Return the credentials that nginx accepts for reads."""
+    accepted = set()
     for path in volume.parts.iterdir() if volume.parts.exists() else ():
-        if path.name.startswith("."):  # of a writer that died
+        if path.name.startswith("."):  # a killed writer's temporary file
             continue
         for line in path.read_text().splitlines():
             name = line.partition(":")[0]
             assert path.name == f"{nginx_htpasswd.part_of(name):02d}"
-            found.add((name, _age(line, old)))
-    return found
+            accepted.add((name, _age(line, old)))
+    return accepted
 
 
 def _age(line: str, old: set[str]) -> str:

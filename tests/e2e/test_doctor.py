@@ -1,4 +1,4 @@
-"""`ppmctl doctor`: each fault is a real one, planted; it is found, and what mends it is named."""
+"""Tests of `ppmctl doctor`: each planted fault is found, and its repair is named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from support import faulty, namespaces, servers, sshd, wheels
-from support.faulty import LIST, Said
+from support.faulty import LIST, Response
 from support.servers import JSON, PPMCTL, Server, clean_environment, free_port, ppmctl, run_ppmctl
 from support.tls import Authority
 
@@ -28,14 +28,14 @@ OFFERED = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What doctor said: a list of (check, state, found, mend)."""
+    """The findings of doctor: a list of (check, state, found, mend)."""
 
     findings: list[tuple[str, str, str, str]]
 
     def of(self, check: str) -> tuple[str, str, str]:
-        """The one finding of a check."""
-        (found,) = [each[1:] for each in self.findings if each[0] == check]
-        return found
+        """Return the only finding of a check."""
+        (finding,) = [each[1:] for each in self.findings if each[0] == check]
+        return finding
 
     def states(self, *checks: str) -> dict[str, str]:
         return {check: state for check, state, _found, _mend in self.findings if check in checks}
@@ -47,7 +47,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with an empty home and no clients. `behind` is the command that starts doctor, if one is needed."""
+    """A user with an empty home and no clients. `behind` is a command prefix that starts doctor."""
 
     home: Path
     behind: tuple[str, ...] = ()
@@ -61,22 +61,22 @@ class User:
             )
         else:
             done = run_ppmctl(asked, env=environ, timeout=120)
-        code, said, complained = done.returncode, done.stdout, done.stderr
-        assert (code, complained) == (expect, ""), said + complained
-        document = json.loads(said)
+        code, output, complained = done.returncode, done.stdout, done.stderr
+        assert (code, complained) == (expect, ""), output + complained
+        document = json.loads(output)
         assert document["ok"] == (expect == 0)
         keys = ("check", "state", "found", "mend")
         return Diagnosis([tuple(each[key] for key in keys) for each in document["findings"]])
 
     def environ(self, **more: str) -> dict[str, str]:
-        """No client is found, and nothing of this machine's proxies and authorities."""
+        """Return an environment without clients, and without this machine's proxies and authorities."""
         foreign = ("_PROXY", "_CA_BUNDLE", "_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR")
         plain = clean_environment(self.home)
         kept = {name: value for name, value in plain.items() if not name.upper().endswith(foreign)}
         return {**kept, "PATH": "/usr/sbin:/sbin", **more}
 
     def run(self, command: str, **more: str) -> None:
-        """Type the command that repairs it; a shell is needed unless it is `ppmctl` alone."""
+        """Run a repair's command, in a shell unless it is only `ppmctl`."""
         environ = self.environ(**more)
         if command.startswith("ppmctl "):
             ppmctl(*shlex.split(command)[1:], env=environ)
@@ -93,7 +93,7 @@ def user(tmp_path: Path) -> User:
 
 @pytest.fixture(scope="module", autouse=True)
 def wheel(index: Server) -> None:
-    """What the index has."""
+    """Publish the index's project."""
     assert index.upload(wheels.wheel("acme", "1.0", requires_python=">=3.8")).status_code == 200
 
 
@@ -109,7 +109,7 @@ def write_netrc(home: Path, host: str, name: str, secret: str, *, mode: int = 0o
     return path
 
 
-# all is well
+# a healthy index
 
 
 def test_a_healthy_index(index: Server, user: User) -> None:
@@ -122,8 +122,8 @@ def test_a_healthy_index(index: Server, user: User) -> None:
     assert "from PPMCTL_USERNAME and PPMCTL_TOKEN" in seen.of("credential")[1]
 
 
-def test_what_a_person_reads(index: Server, user: User) -> None:
-    """In columns, what mends it below; no secret, and nothing that a terminal obeys."""
+def test_the_output_for_people(index: Server, user: User) -> None:
+    """In columns, with the repair below; without secrets and control characters."""
     command = ["doctor", index.url]
     done = run_ppmctl(command, env=user.environ(**known(index)))
     assert (done.returncode, done.stderr) == (0, "")
@@ -132,24 +132,24 @@ def test_what_a_person_reads(index: Server, user: User) -> None:
     assert index.secret not in done.stdout
     done = run_ppmctl(command, env=user.environ())
     assert done.returncode == 1
-    said = [line for line in done.stdout.splitlines() if line.startswith("fail  login       ")]
+    failures = [line for line in done.stdout.splitlines() if line.startswith("fail  login       ")]
     (mend,) = [line for line in done.stdout.splitlines() if line.startswith(f"{'':18}→ ppmctl login {index.url}/")]
-    assert len(said) == 1
+    assert len(failures) == 1
     assert "--netrc" in mend
 
 
-def test_a_release_goes_in_and_out(index: Server, user: User) -> None:
-    """Of an index that is meant to be served without nginx; pip is without this user's settings."""
+def test_doctor_publishes_and_installs_a_release_and_checks_a_removal(index: Server, user: User) -> None:
+    """The index is expected to run without nginx; pip runs without this user's settings."""
     mine = {"PIP_NO_INDEX": "1", "PIP_INDEX_URL": "http://nowhere.invalid/simple/"}
-    meant = {"tls": "none", "read_access": "authenticated", "upstream": "none", "publish": "1.1"}
-    expect = ("--expect", json.dumps(meant))
+    expected = {"tls": "none", "read_access": "authenticated", "upstream": "none", "publish": "1.1"}
+    expect = ("--expect", json.dumps(expected))
     seen = user.doctor(index.url.replace("127.0.0.1", "localhost"), *expect, expect=1, **mine, **known(index))
     kinds = ("refusals", "publish", "immutable", "listed", "page", "reader", "revoked", "install", "files")
     assert set(seen.states(*kinds).values()) == {"ok"}
     assert len(seen.states(*kinds)) == len(kinds)
     assert set(seen.bad) == {"strangers", "headers"}, "which nginx sees to"
     for state, code in (("fail", 1), ("ok", 0)):
-        gone = json.dumps({**meant, "removed": ["1.1"], "address": "127.0.0.1"})
+        gone = json.dumps({**expected, "removed": ["1.1"], "address": "127.0.0.1"})
         seen = user.doctor(f"http://index.test:{index.port}/", "--expect", gone, expect=code, **known(index))
         assert [(check, found) for check, found, *_ in seen.findings] == [("removed", state)]
         if state == "fail":
@@ -157,8 +157,8 @@ def test_a_release_goes_in_and_out(index: Server, user: User) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pypiserver", "a folder"])
-def test_another_index_is_said_to_be_old_not_broken(kind: str, tmp_path: Path, user: User) -> None:
-    """As people have them: a bare pypiserver, and a static folder."""
+def test_another_index_is_reported_as_old_not_broken(kind: str, tmp_path: Path, user: User) -> None:
+    """Typical ones: a bare pypiserver, and a static folder."""
     port = free_port()
     folder = tmp_path / "served" / "simple" / "acme"
     folder.mkdir(parents=True)
@@ -211,7 +211,7 @@ def until_answers(port: int) -> None:
 # the network
 
 
-def test_no_index_is_meant(user: User) -> None:
+def test_no_index_is_configured(user: User) -> None:
     seen = user.doctor(expect=1)
     assert [check for check, *_ in seen.findings] == ["index"]
     assert "PPMCTL_INDEX" in seen.of("index")[2]
@@ -232,7 +232,7 @@ def test_nothing_listens(user: User) -> None:
     assert "ppmctl serve --root DIR" in mend
 
 
-def test_a_proxy_in_the_way(index: Server, user: User) -> None:
+def test_a_proxy_that_can_not_be_reached(index: Server, user: User) -> None:
     proxy = f"http://me:hush-hush@127.0.0.1:{free_port()}"
     state, found, mend = (seen := user.doctor(index.url, expect=1, HTTP_PROXY=proxy, **known(index))).of("proxy")
     assert (state, "HTTP_PROXY) can't be reached: Connection refused" in found) == ("fail", True)
@@ -242,8 +242,8 @@ def test_a_proxy_in_the_way(index: Server, user: User) -> None:
     assert mended.of("proxy") == ("ok", "none for 127.0.0.1: NO_PROXY has it", "")
 
 
-def test_a_proxy_that_lets_nobody_through(index: Server, user: User) -> None:
-    with faulty.index({}) as proxy:  # it knows no CONNECT
+def test_a_proxy_that_refuses_to_connect(index: Server, user: User) -> None:
+    with faulty.index({}) as proxy:  # it does not support CONNECT
         url = f"http://127.0.0.1:{proxy}"
         state, found, _mend = user.doctor(index.url, expect=1, HTTP_PROXY=url, **known(index)).of("proxy")
     assert (state, f"{url} (HTTP_PROXY) refuses the connection: 501" in found) == ("fail", True)
@@ -264,7 +264,7 @@ def test_a_clock_that_is_wrong(user: User, minutes: int, state: str) -> None:
 
 
 def test_plain_http_to_another_machine(index: Server, user: User) -> None:
-    """Linux takes 0.0.0.0 for this machine; ppm does not."""
+    """Linux treats 0.0.0.0 as this machine; ppm does not."""
     url = f"http://0.0.0.0:{index.port}/"
     seen = user.doctor(url, expect=0, **known(index))
     state, found, mend = seen.of("http")
@@ -304,7 +304,7 @@ def test_a_certificate_of_a_private_authority(authority: Authority, tmp_path: Pa
         (30, "index.example", "fail", "is for index.example, not for localhost", "Use https://index.example/"),
     ],
 )
-def test_a_certificate_that_is_not_for_now_or_here(
+def test_a_certificate_that_is_expired_or_for_another_host(
     days: int, domain: str, state: str, found: str, mend: str, authority: Authority, tmp_path: Path, user: User
 ) -> None:
     ca = authority.write_root(tmp_path / "ca.pem")
@@ -314,10 +314,8 @@ def test_a_certificate_that_is_not_for_now_or_here(
     assert (seen[0], found in seen[1], mend in seen[2]) == (state, True, True), seen
 
 
-def test_all_that_is_wrong_with_a_certificate_is_said_at_once(
-    authority: Authority, tmp_path: Path, user: User
-) -> None:
-    """Nobody trusts its authority, it has expired, and it is for another host."""
+def test_all_problems_of_a_certificate_are_reported_at_once(authority: Authority, tmp_path: Path, user: User) -> None:
+    """Its authority is not trusted, it has expired, and it is for another host."""
     with faulty.index(certificate=authority.issue(tmp_path / "tls", "index.example", days=-3)) as port:
         seen = user.doctor(f"https://localhost:{port}/", expect=1)
     found = [each[2] for each in seen.findings if each[0] == "tls"]
@@ -326,7 +324,7 @@ def test_all_that_is_wrong_with_a_certificate_is_said_at_once(
     ] == ([True] * 3), found
 
 
-def test_a_certificate_without_the_one_between(authority: Authority, tmp_path: Path, user: User) -> None:
+def test_a_chain_without_the_intermediate_certificate(authority: Authority, tmp_path: Path, user: User) -> None:
     ca = authority.write_root(tmp_path / "ca.pem")
     chain, key = authority.issue(tmp_path / "tls", "localhost")
     end = "-----END CERTIFICATE-----\n"
@@ -339,7 +337,7 @@ def test_a_certificate_without_the_one_between(authority: Authority, tmp_path: P
 
 
 def test_a_self_signed_certificate(authority: Authority, tmp_path: Path, user: User) -> None:
-    certificate = authority.issue_itself(tmp_path / "tls", "localhost")
+    certificate = authority.issue_self_signed(tmp_path / "tls", "localhost")
     with faulty.index(certificate=certificate) as port:
         url = f"https://localhost:{port}/"
         state, found, _mend = user.doctor(url, expect=1).of("tls")
@@ -347,7 +345,7 @@ def test_a_self_signed_certificate(authority: Authority, tmp_path: Path, user: U
         assert user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(certificate[0])).of("tls")[0] == "ok"
 
 
-def test_a_list_of_authorities_that_is_not_there(tmp_path: Path, user: User) -> None:
+def test_a_missing_file_of_authorities(tmp_path: Path, user: User) -> None:
     with faulty.index(certificate=Authority().issue(tmp_path / "tls", "localhost")) as port:
         seen = user.doctor(f"https://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE="/no/such.pem")
     state, found, mend = seen.of("tls")
@@ -355,7 +353,7 @@ def test_a_list_of_authorities_that_is_not_there(tmp_path: Path, user: User) -> 
     assert mend.endswith("unset REQUESTS_CA_BUNDLE")
 
 
-def test_https_to_what_speaks_http(index: Server, user: User) -> None:
+def test_https_to_a_port_that_speaks_http(index: Server, user: User) -> None:
     state, found, mend = user.doctor(f"https://127.0.0.1:{index.port}/", expect=1).of("tls")
     assert (state, found) == ("fail", "the server does not speak TLS")
     assert f"{index.url}/" in mend
@@ -364,8 +362,8 @@ def test_https_to_what_speaks_http(index: Server, user: User) -> None:
 # the URL
 
 
-def test_redirects_without_an_end(user: User) -> None:
-    answers = {"/simple/": Said.moved("/else/"), "/else/": Said.moved("/simple/")}
+def test_an_endless_redirect(user: User) -> None:
+    answers = {"/simple/": Response.moved("/else/"), "/else/": Response.moved("/simple/")}
     with faulty.index(answers) as port:
         state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
     assert (state, found.startswith("it redirects in a loop: ")) == ("fail", True)
@@ -375,7 +373,7 @@ def test_redirects_without_an_end(user: User) -> None:
 def test_a_redirect_to_https(authority: Authority, tmp_path: Path, user: User) -> None:
     ca = authority.write_root(tmp_path / "ca.pem")
     with faulty.index(certificate=authority.issue(tmp_path / "tls", "localhost")) as safe:
-        answers = {"/simple/": Said.moved(f"https://localhost:{safe}/simple/")}
+        answers = {"/simple/": Response.moved(f"https://localhost:{safe}/simple/")}
         with faulty.index(answers) as port:
             seen = user.doctor(f"http://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE=str(ca))
     state, found, mend = seen.of("url")
@@ -383,8 +381,8 @@ def test_a_redirect_to_https(authority: Authority, tmp_path: Path, user: User) -
     assert f"ppmctl login https://localhost:{safe}/" in mend
 
 
-def test_a_redirect_on_which_the_credential_is_lost(index: Server, user: User) -> None:
-    with faulty.index({"/simple/": Said.moved(f"{index.url}/simple/")}) as port:
+def test_a_redirect_that_loses_the_credential(index: Server, user: User) -> None:
+    with faulty.index({"/simple/": Response.moved(f"{index.url}/simple/")}) as port:
         url = f"http://localhost:{port}/"
         state, found, mend = user.doctor(url, expect=1, **known(index)).of("url")
         assert (state, f"which asks for a credential: clients send it only to localhost:{port}" in found) == (
@@ -396,21 +394,24 @@ def test_a_redirect_on_which_the_credential_is_lost(index: Server, user: User) -
 
 
 def test_a_redirect_to_another_server(user: User) -> None:
-    with faulty.index() as there, faulty.index({"/simple/": Said.moved(f"http://127.0.0.1:{there}/simple/")}) as port:
+    with (
+        faulty.index() as there,
+        faulty.index({"/simple/": Response.moved(f"http://127.0.0.1:{there}/simple/")}) as port,
+    ):
         state, found, mend = user.doctor(f"http://localhost:{port}/", expect=1).of("url")
     assert (state, found.endswith("pip and uv follow, ppmctl and uploads do not")) == ("fail", True)
     assert f"ppmctl login http://127.0.0.1:{there}/" in mend
 
 
 @pytest.mark.parametrize("slip", ["simple/acme", "acme", "simple/simple", "pypi"])
-def test_a_slip_in_the_url(slip: str, index: Server, user: User) -> None:
+def test_a_mistake_in_the_url(slip: str, index: Server, user: User) -> None:
     state, found, mend = user.doctor(f"{index.url}/{slip}", expect=1, **known(index)).of("url")
     assert (state, found.startswith("there is ")) == ("fail", True)
     assert mend == f"The index is at {index.url}/ : ppmctl doctor {index.url}/"
 
 
-def test_a_web_page_and_a_list_at_another_place(user: User) -> None:
-    page = Said(body=b'<html><a href="/login">Log in</a></html>', headers={"Content-Type": "text/html"})
+def test_a_web_page_and_a_list_at_another_path(user: User) -> None:
+    page = Response(body=b'<html><a href="/login">Log in</a></html>', headers={"Content-Type": "text/html"})
     with faulty.index({"/simple/": page}) as port:
         state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
     assert (state, "a web page, not a list of projects" in found) == ("fail", True)
@@ -420,10 +421,10 @@ def test_a_web_page_and_a_list_at_another_place(user: User) -> None:
     assert mend.startswith(f"The list is at http://127.0.0.1:{port}/ : pip takes that")
 
 
-# who one is
+# credentials
 
 
-def test_a_credential_that_is_missing(index: Server, user: User) -> None:
+def test_a_missing_credential(index: Server, user: User) -> None:
     state, found, mend = user.doctor(index.url, expect=1).of("login")
     assert (state, "No matching distribution found" in found) == ("fail", True)
     assert mend.startswith(f"ppmctl login {index.url}/ --netrc")
@@ -431,8 +432,8 @@ def test_a_credential_that_is_missing(index: Server, user: User) -> None:
     assert user.doctor(expect=0).of("login")[0] == "ok"
 
 
-def test_a_credential_that_is_wrong_or_has_expired(index: Server, user: User) -> None:
-    """Told apart, as the index tells them apart."""
+def test_a_wrong_or_expired_credential(index: Server, user: User) -> None:
+    """They are distinguished, as the index distinguishes them."""
     wrong = {"PPMCTL_USERNAME": index.user, "PPMCTL_TOKEN": "not-it"}
     state, found, mend = user.doctor(index.url, expect=1, **wrong).of("login")
     assert (state, "does not accept the credential of" in found, "expired" in found) == ("fail", True, False)
@@ -454,8 +455,8 @@ def test_a_credential_that_is_wrong_or_has_expired(index: Server, user: User) ->
     assert user.doctor(index.url, expect=0, **late).of("login")[0] == "ok"
 
 
-def test_places_that_disagree(index: Server, user: User) -> None:
-    """netrc has no ports, so an entry for another index on this host is shown to this one."""
+def test_different_credentials_in_two_places(index: Server, user: User) -> None:
+    """netrc has no ports, so an entry for another index on this host is sent to this one."""
     write_netrc(user.home, "127.0.0.1", "someone", "another-secret")
     state, found, mend = user.doctor(index.url, expect=1, **known(index)).of("places")
     assert (state, "and the index refuses it" in found, "that of someone" in found) == ("fail", True, True)
@@ -469,8 +470,8 @@ def test_places_that_disagree(index: Server, user: User) -> None:
     assert not [each for each in seen.findings if secret in "".join(each)]
 
 
-def test_a_stale_credential_before_one_that_works(index: Server, user: User) -> None:
-    """ppmctl takes the first that it finds; doctor says which one is right."""
+def test_an_expired_credential_before_a_valid_one(index: Server, user: User) -> None:
+    """ppmctl uses the first one; doctor reports which one is valid."""
     write_netrc(user.home, "127.0.0.1", index.user, index.secret)
     section = user.home / ".pypirc"
     section.write_text(f"[work]\nrepository = {index.url}/legacy/\nusername = {index.user}\npassword = stale\n")
@@ -504,7 +505,7 @@ def test_a_netrc_of_another_user(index: Server, user: User) -> None:
     assert mend == f"sudo chown {os.geteuid()} {path} && chmod 600 {path}"
 
 
-def test_a_netrc_that_makes_no_sense(index: Server, user: User) -> None:
+def test_an_invalid_netrc(index: Server, user: User) -> None:
     path = write_netrc(user.home, "127.0.0.1", index.user, index.secret)
     path.write_text(f"machine 127.0.0.1\nlogin x\npasswort {index.secret}\n")
     seen = user.doctor(index.url, expect=1)
@@ -512,10 +513,10 @@ def test_a_netrc_that_makes_no_sense(index: Server, user: User) -> None:
     assert not [each for each in seen.findings if index.secret in "".join(each)]
 
 
-# what the index offers
+# content of the index
 
 
-def test_a_file_that_is_listed_and_gone(tmp_path: Path, user: User) -> None:
+def test_a_listed_file_that_is_missing(tmp_path: Path, user: User) -> None:
     server = servers.start(tmp_path / "root", options=("--upstream", "none", "--read-access", "public"))
     try:
         made = wheels.wheel("acme", "1.0")
@@ -537,7 +538,7 @@ def test_a_file_that_is_listed_and_gone(tmp_path: Path, user: User) -> None:
         server.kill()
 
 
-def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
+def test_pages_with_wrong_cache_headers(user: User) -> None:
     evil = "acme-1.0.tar.gz\nok    login       \x1b[32mall is well"
     page = {
         "meta": {"api-version": "1.0"},
@@ -547,9 +548,9 @@ def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
     kept = {"Content-Type": JSON, "Cache-Control": "public, max-age=600"}
     listed = json.dumps({"meta": {"api-version": "1.0"}, "projects": [{"name": "acme"}]}).encode()
     answers = {
-        "/simple/": Said(body=listed, headers=kept),
-        "/simple/acme/": Said(body=json.dumps(page).encode(), headers=kept),
-        "/acme-1.0.tar.gz": Said(body=b"x"),
+        "/simple/": Response(body=listed, headers=kept),
+        "/simple/acme/": Response(body=json.dumps(page).encode(), headers=kept),
+        "/acme-1.0.tar.gz": Response(body=b"x"),
     }
     with faulty.index(answers) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
@@ -565,16 +566,16 @@ def test_pages_that_caches_keep_and_mix_up(user: User) -> None:
     assert "no hash of acme-1.0.tar.gz" in seen.of("hashes")[1]
 
 
-def test_a_page_that_says_less_than_the_file(user: User) -> None:
+def test_a_page_without_the_files_requires_python(user: User) -> None:
     filename, content = wheels.wheel("acme", "1.0", requires_python=">=3.8")
     metadata = wheels.metadata("acme", "1.0", requires_python=">=3.8")
     said = {"Content-Type": "text/html"}
     page = f'<a href="/{filename}#sha256={sha256(content).hexdigest()}" data-core-metadata="true">{filename}</a>'
     answers = {
-        "/simple/": Said(body=b'<a href="acme/">acme</a>', headers=said),
-        "/simple/acme/": Said(body=page.encode(), headers=said),
-        f"/{filename}": Said(body=content),
-        f"/{filename}.metadata": Said(body=metadata),
+        "/simple/": Response(body=b'<a href="acme/">acme</a>', headers=said),
+        "/simple/acme/": Response(body=page.encode(), headers=said),
+        f"/{filename}": Response(body=content),
+        f"/{filename}.metadata": Response(body=metadata),
     }
     with faulty.index(answers) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
@@ -584,28 +585,28 @@ def test_a_page_that_says_less_than_the_file(user: User) -> None:
     assert seen.of("hashes")[0] == "ok"
 
 
-# beside the volume
+# on the server host
 
 
 @pytest.fixture(scope="module")
-def beside(index: Server) -> dict[str, str]:
-    """What the server's own ppmctl would find in its environment."""
+def on_server_host(index: Server) -> dict[str, str]:
+    """Return the environment of the server's own ppmctl."""
     return {"PPM_PORT": str(index.port)}
 
 
-def test_beside_a_volume(index: Server, beside: dict[str, str], user: User) -> None:
-    """Without a URL, what is seen there alone; with one both."""
-    seen = user.doctor("--root", str(index.root), expect=0, **beside)
+def test_doctor_on_the_server_host(index: Server, on_server_host: dict[str, str], user: User) -> None:
+    """Without a URL only the checks of the server host; with one both."""
+    seen = user.doctor("--root", str(index.root), expect=0, **on_server_host)
     assert [check for check, *_ in seen.findings if check not in ("inodes", "certificate")] == [
         *("volume", "disk", "htpasswd", "pending", "server"),
     ]
-    both = user.doctor(index.url, "--root", str(index.root), expect=0, **beside, **known(index))
+    both = user.doctor(index.url, "--root", str(index.root), expect=0, **on_server_host, **known(index))
     assert set(both.states("login", "server").values()) == {"ok"}
     assert user.doctor("--root", str(user.home), expect=1).of("volume")[2].endswith(f"ppmctl init --root {user.home}")
 
 
-def test_beside_a_volume_elsewhere(tmp_path: Path) -> None:
-    """`--on`: what is found there, on that machine's own disk."""
+def test_doctor_on_a_remote_server_host(tmp_path: Path) -> None:
+    """`--on`: the findings on that machine, on its disk."""
     with sshd.running(tmp_path / "host") as host:
         root = tmp_path / "root"
         namespaces.run(PPMCTL, "init", "--root", str(root))
@@ -619,40 +620,40 @@ def test_beside_a_volume_elsewhere(tmp_path: Path) -> None:
     assert (found["volume"], found["disk"], found["server"]) == ("ok", "ok", "fail")
 
 
-def test_slow_hashes(index: Server, beside: dict[str, str], user: User, tmp_path: Path) -> None:
-    """Such as a careful person makes, and nginx computes for each request."""
+def test_slow_hashes(index: Server, on_server_host: dict[str, str], user: User, tmp_path: Path) -> None:
+    """Made with a high cost, which nginx computes for each request."""
     root = ["--root", str(index.root)]
     (tmp_path / "htpasswd").write_bytes(b"slow:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(8)) + b"\n")
     listed = index.root / "credentials" / "htpasswd"
     ppmctl("user", "add", "slow", "--role", "reader", *root)
     lines = [line for line in listed.read_text().splitlines() if not line.startswith("slow:")]
     listed.write_text("\n".join([*lines, (tmp_path / "htpasswd").read_text()]))
-    state, found, mend = user.doctor(*root, expect=0, **beside).of("htpasswd")
+    state, found, mend = user.doctor(*root, expect=0, **on_server_host).of("htpasswd")
     assert (state, found.startswith("slow has a hash (bcrypt) that takes ")) == ("warn", True)
     user.run(mend.partition("  ")[0])
-    assert user.doctor(*root, expect=0, **beside).of("htpasswd")[0] == "ok"
+    assert user.doctor(*root, expect=0, **on_server_host).of("htpasswd")[0] == "ok"
 
 
-def test_pages_that_may_be_old(index: Server, beside: dict[str, str], user: User) -> None:
+def test_pages_with_pending_marks(index: Server, on_server_host: dict[str, str], user: User) -> None:
     (index.root / "index" / "pending" / "acme").touch()
     root = ["--root", str(index.root)]
-    state, found, mend = user.doctor(*root, expect=0, **beside).of("pending")
+    state, found, mend = user.doctor(*root, expect=0, **on_server_host).of("pending")
     assert (state, "1: acme" in found) == ("warn", True)
     user.run(mend)
-    assert user.doctor(*root, expect=0, **beside).of("pending")[0] == "ok"
+    assert user.doctor(*root, expect=0, **on_server_host).of("pending")[0] == "ok"
 
 
-def test_an_application_that_is_down(index: Server, user: User) -> None:
-    """nginx goes on reading, and nobody can upload."""
+def test_a_stopped_application(index: Server, user: User) -> None:
+    """nginx still serves reads, and uploads fail."""
     state, found, mend = user.doctor("--root", str(index.root), expect=1, PPM_PORT=str(free_port())).of("server")
     assert (state, "Connection refused" in found) == ("fail", True)
     assert "systemctl restart ppm.service" in mend
 
 
 def test_a_disk_that_is_nearly_full(tmp_path: Path, user: User) -> None:
-    with namespaces.lasting_disk(tmp_path / "disk", size="16m") as (root, there):
-        namespaces.run((*there, *PPMCTL), "init", "--root", str(root))
-        seen = User(user.home, (shutil.which(there[0]) or "", *there[1:])).doctor("--root", str(root), expect=1)
+    with namespaces.lasting_disk(tmp_path / "disk", size="16m") as (root, on_disk):
+        namespaces.run((*on_disk, *PPMCTL), "init", "--root", str(root))
+        seen = User(user.home, (shutil.which(on_disk[0]) or "", *on_disk[1:])).doctor("--root", str(root), expect=1)
     state, found, mend = seen.of("disk")
     assert (state, found.endswith(" of 16.8 MB are free: uploads fail")) == ("fail", True)
     assert f"ppmctl stats --root {root}" in mend

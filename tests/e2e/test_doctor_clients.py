@@ -1,4 +1,4 @@
-"""`ppmctl doctor` of real clients: each fault is planted, found with its mend, and gone when that was typed."""
+"""Tests of `ppmctl doctor` with real clients: each planted fault is found, and its printed repair removes it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 from support import clients, faulty, servers, wheels
 from support.clients import BIN, Machine
 from support.evidence import until
-from support.faulty import Said
+from support.faulty import Response
 from support.servers import JSON, PPMCTL, Server, run_ppmctl
 from support.tls import Authority
 
-# what an empty environment for clients has to keep their own files from being read
+# variables that keep clients from reading their own files
 MACHINES = (
     "PIP_CONFIG_FILE",
     "UV_NO_CONFIG",
@@ -36,7 +36,7 @@ OLDEST_PIP = "23.0.1"  # what Debian 12 ships
 
 @dataclass(frozen=True)
 class Indexes:
-    """An index, and the one that it sends other names to, which stands for the public one."""
+    """An index, and the one that it redirects other names to, which stands for the public one."""
 
     ours: Server
     public: Server
@@ -65,20 +65,20 @@ def lists(index: Server, name: str) -> bool:
 
 @dataclass
 class Findings:
-    """What was found, of each check."""
+    """The findings of each check."""
 
     all: list[dict[str, str]]
     machine: Machine = field(repr=False)
 
     def one(self, check: str, state: str, *words: str) -> str:
-        """The mend of the one finding of that check and state that has these words."""
-        found = [
+        """Return the repair of the only finding with this check, state and words."""
+        findings = [
             each
             for each in self.all
             if (each["check"], each["state"]) == (check, state) and all(word in each["found"] for word in words)
         ]
-        assert len(found) == 1, json.dumps(self.all, indent=1)
-        return found[0]["mend"]
+        assert len(findings) == 1, json.dumps(self.all, indent=1)
+        return findings[0]["mend"]
 
     def bad(self) -> list[dict[str, str]]:
         return [each for each in self.all if each["check"] in OURS and each["state"] in ("warn", "fail")]
@@ -86,7 +86,7 @@ class Findings:
 
 @dataclass
 class Desk:
-    """A colleague's machine with pip and uv and nothing else, and what they have set."""
+    """A user's machine with only pip and uv, and the user's settings."""
 
     machine: Machine
     index: Server
@@ -109,7 +109,7 @@ class Desk:
         path.write_text(text)
 
     def has_only(self, *names: str) -> None:
-        """Take other clients off the machine: doctor asks each what it would do, which takes a while."""
+        """Remove other clients from the machine: doctor runs each of them, which is slow."""
         venv = self.home / "venv"
         (library,) = venv.glob("lib/python*/site-packages/pip.pth")
         files = {"pip": (venv / "bin" / "pip", library), "uv": (venv / "bin" / "uv",)}
@@ -118,16 +118,16 @@ class Desk:
                 path.unlink()
 
     def doctor(self, expect: int, url: str = "") -> Findings:
-        """Return what it finds of the clients; its exit code is `expect`, and no secret is in what it prints."""
+        """Return the findings on clients; assert the exit code, and that the output has no secret."""
         asked = ["doctor", url or self.index.url, "--json"]
         done = run_ppmctl(asked, env={**self.machine.environ, **self.environ}, cwd=self.home, timeout=300)
         assert done.returncode == expect, done.stdout + done.stderr
         assert self.index.secret not in done.stdout + done.stderr
         return Findings(all=json.loads(done.stdout)["findings"], machine=self.machine)
 
-    def type(self, mend: str) -> None:
-        """Do what a mend says, as it stands; `unset` and `export` in the shell that all else is run from."""
-        for part in mend.partition("  #")[0].split("; "):
+    def type(self, repair: str) -> None:
+        """Run a printed repair; `unset` and `export` change the environment of all later commands."""
+        for part in repair.partition("  #")[0].split("; "):
             words = shlex.split(part)
             if words[0] == "unset":
                 del self.environ[words[1]]
@@ -141,7 +141,7 @@ class Desk:
 
 
 def computer(home: Path, index: Server, library: Path) -> Desk:
-    """pip and uv alone on PATH, set up as they should be; the credential is in a netrc."""
+    """Make a machine with only pip and uv on PATH, configured correctly; the credential is in a netrc."""
     made = clients.machine(home, index)
     venv = home / "venv"
     make_venv(venv, symlinks=True)
@@ -158,7 +158,7 @@ def computer(home: Path, index: Server, library: Path) -> Desk:
 
 
 def install_pip(venv: Path, library: Path) -> None:
-    """The pip of a library as an environment of its own has it, with its script."""
+    """Install the pip of a library into an environment, with its script."""
     (packages,) = venv.glob("lib/python*/site-packages")
     (packages / "pip.pth").write_text(f"{library}\n")
     script = venv / "bin" / "pip"
@@ -172,8 +172,8 @@ def desk(tmp_path: Path, indexes: Indexes, newest_pip: Path) -> Desk:
 
 
 @pytest.mark.parametrize("pip", ["", OLDEST_PIP])
-def test_all_is_well(pip: str, tmp_path: Path, indexes: Indexes) -> None:
-    """Each client asks this index alone and finds a project; a copy of a public project is no stranger's."""
+def test_correctly_configured_clients(pip: str, tmp_path: Path, indexes: Indexes) -> None:
+    """Each client uses only this index and finds a project; a copy of a public project is no confusion."""
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library(pip))
     found = desk.doctor(0)
     found.one("pip", "ok", "asks this index alone", str(desk.pip_conf))
@@ -193,7 +193,7 @@ def test_a_variable_overrides_the_file(desk: Desk, indexes: Indexes) -> None:
     assert desk.doctor(0).bad() == []
 
 
-def test_the_file_of_an_environment_overrides_the_users(desk: Desk, indexes: Indexes) -> None:
+def test_the_configuration_of_an_environment_overrides_the_users(desk: Desk, indexes: Indexes) -> None:
     desk.has_only("pip")
     own = desk.home / "venv" / "pip.conf"
     desk.write(own, f"[global]\nindex-url = {indexes.public.simple}\ntimeout = 20\n")
@@ -204,7 +204,7 @@ def test_the_file_of_an_environment_overrides_the_users(desk: Desk, indexes: Ind
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An index where somebody else took our name, with a higher version."""
+    """An index where another user took our name, with a higher version."""
     server = servers.start(
         tmp_path_factory.mktemp("stranger") / "root", options=("--upstream", "none", "--read-access", "public")
     )
@@ -213,8 +213,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.kill()
 
 
-def test_a_strangers_project_of_the_same_name_beside_ours(desk: Desk, stranger: Server) -> None:
-    """pip takes the higher version of it, whichever index has it; so does uv when it is told to look everywhere."""
+def test_a_project_with_our_name_on_another_index(desk: Desk, stranger: Server) -> None:
+    """pip installs the higher version from any index; so does uv with the unsafe index strategy."""
     conf = desk.pip_conf.read_text()
     desk.write(desk.pip_conf, f"{conf}extra-index-url = {stranger.simple}\n")
     found = desk.doctor(1)
@@ -237,7 +237,7 @@ def test_a_strangers_project_of_the_same_name_beside_ours(desk: Desk, stranger: 
 
 
 def test_secrets_in_urls(desk: Desk) -> None:
-    """Each is found by file and line, never shown, and taken out by what is said; everything else stays."""
+    """Each is found by file and line, never shown, and removed by the printed repair; the rest stays."""
     secret_url = desk.index.simple.replace("://", f"://{desk.index.user}:{desk.index.secret}@")
     requirements, lock = desk.home / "requirements-dev.txt", desk.home / "uv.lock"
     desk.write(requirements, f"# of the team\n--index-url {desk.index.simple}\nacme-core\n")
@@ -258,7 +258,7 @@ def test_secrets_in_urls(desk: Desk) -> None:
 
 
 def test_a_401_that_pip_hides(tmp_path: Path, indexes: Indexes) -> None:
-    """ppmctl has a credential, by variables of its own, and pip and uv have none."""
+    """ppmctl has a credential, in its own variables, and pip and uv have none."""
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library(OLDEST_PIP))
     netrc = desk.home / ".netrc"
     netrc.unlink()
@@ -273,7 +273,7 @@ def test_a_401_that_pip_hides(tmp_path: Path, indexes: Indexes) -> None:
     assert desk.doctor(0).bad() == []
 
 
-def test_pip_is_told_to_use_no_index_and_certificates_that_are_not_there(desk: Desk) -> None:
+def test_pip_with_no_index_and_a_missing_certificate_file(desk: Desk) -> None:
     desk.has_only("pip")
     conf = desk.pip_conf.read_text()
     gone = desk.home / "gone.pem"
@@ -289,8 +289,8 @@ def test_pip_is_told_to_use_no_index_and_certificates_that_are_not_there(desk: D
     assert desk.doctor(0).bad() == []
 
 
-def test_an_index_of_uvs_that_nothing_comes_from(desk: Desk) -> None:
-    """It is named, and explicit, in the user's file, where no source can send anything to it."""
+def test_an_index_of_uv_that_is_never_used(desk: Desk) -> None:
+    """It has a name, and is explicit, in the user's file, where no source can refer to it."""
     desk.has_only("uv")
     desk.write(desk.uv_toml, desk.uv_toml.read_text().replace("default", "explicit"))
     found = desk.doctor(1)
@@ -325,7 +325,7 @@ def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest
 
 
 def test_a_file_that_a_client_can_not_read(desk: Desk) -> None:
-    """It is named, and nothing is quoted from it: it may be the line with a secret that makes no sense."""
+    """The file is named, but not quoted, as the invalid line may contain a secret."""
     desk.write(desk.pip_conf, f"https://me:{desk.index.secret}@host/simple/\n")
     desk.write(desk.uv_toml, f"default = [{desk.index.secret}\n")
     found = desk.doctor(1)
@@ -336,14 +336,14 @@ def test_a_file_that_a_client_can_not_read(desk: Desk) -> None:
     desk.doctor(1).one("pip", "fail", f"it can't read {desk.pip_conf}, line 3")
 
 
-def test_a_login_in_a_keyring_that_clients_do_not_ask(desk: Desk) -> None:
-    """There is no keyring for pip; then there is its command, of which they are not told; then it has forgotten."""
+def test_a_login_in_a_keyring_that_clients_do_not_use(desk: Desk) -> None:
+    """First there is no keyring command; then clients are not configured to use it; then it has lost the login."""
     (desk.home / ".netrc").unlink()
     keyring = {"PYTHON_KEYRING_BACKEND": KEYRING, "XDG_DATA_HOME": str(desk.home / "data")}
     known = {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
     desk.environ |= keyring | known
     desk.type(f"ppmctl login {desk.index.url}")
-    own = desk.home / "venv" / "bin" / "keyring"  # which pip does not run, being of the same environment
+    own = desk.home / "venv" / "bin" / "keyring"  # which pip does not run, as it is in the same environment
     own.symlink_to(BIN / "keyring")
     desk.environ = dict(keyring)
     found = desk.doctor(1)
@@ -379,7 +379,7 @@ def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
 
 
 def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
-    """Where they are installed: what their files say of the index, and what overrides that."""
+    """If installed: the index in their files, and what overrides it."""
     desk.has_only()
     for name in ("twine", "poetry", "pdm", "pipenv", "hatch"):
         (desk.home / "venv" / "bin" / name).symlink_to(BIN / name)
@@ -408,8 +408,8 @@ def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
     assert desk.doctor(0).bad() == []
 
 
-def test_clients_that_do_not_know_the_index_yet(desk: Desk, stranger: Server) -> None:
-    """pip asks another one, or both, and uv the public one: they are told to ask this one alone."""
+def test_clients_that_are_not_configured_for_the_index(desk: Desk, stranger: Server) -> None:
+    """pip uses another one, or both, and uv the public one: the repair makes them use only this one."""
     desk.write(desk.pip_conf, f"[global]\nindex-url = {stranger.simple}\ntimeout = 20\n")
     desk.uv_toml.unlink()
     desk.environ |= {"PIP_EXTRA_INDEX_URL": stranger.simple, "UV_INDEX": stranger.simple}
@@ -427,7 +427,7 @@ def test_clients_that_do_not_know_the_index_yet(desk: Desk, stranger: Server) ->
 
 
 def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_path: Path) -> None:
-    """Each client has an authority list of its own; and one that trusts everybody is no better."""
+    """Each client has its own list of authorities; one that trusts every host is reported too."""
     authority = Authority()
     ca = authority.write_root(tmp_path / "ca.pem")
     name, content = wheels.wheel("acme-core", "1.0")
@@ -437,9 +437,9 @@ def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_
         "/simple/acme-core/": {"meta": {"api-version": "1.0"}, "name": "acme-core", "files": [listed]},
     }
     answers = {
-        path: Said(body=json.dumps(page).encode(), headers={"Content-Type": JSON}) for path, page in pages.items()
+        path: Response(body=json.dumps(page).encode(), headers={"Content-Type": JSON}) for path, page in pages.items()
     }
-    answers[f"/files/{name}"] = Said(body=content)
+    answers[f"/files/{name}"] = Response(body=content)
     with faulty.index(answers, certificate=authority.issue(tmp_path / "tls", "localhost")) as port:
         url = f"https://localhost:{port}"
         for path in (desk.pip_conf, desk.uv_toml):
@@ -467,18 +467,18 @@ def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_
         desk.doctor(0, url)
 
 
-def test_a_proxy_of_pips_own_and_a_python_that_is_too_old(desk: Desk) -> None:
+def test_a_proxy_only_for_pip_and_a_python_that_is_too_old(desk: Desk) -> None:
     name, content = wheels.wheel("acme-core", "1.0", requires_python=">=3.99")
     hashes = {"sha256": hashlib.sha256(content).hexdigest()}
     listed = {"filename": name, "url": f"/files/{name}", "hashes": hashes, "requires-python": ">=3.99"}
-    meta = {"api-version": "1.0"}  # and a page that calls itself what pip would run
+    meta = {"api-version": "1.0"}  # and a page with the content type that pip requests
     pages = {
         "/simple/": {"meta": meta, "projects": [{"name": "acme-core"}]},
         "/simple/acme-core/": {"meta": meta, "name": "git+https://host.invalid/x", "files": [listed]},
     }
     kind = {"Content-Type": JSON}
-    answers = {path: Said(body=json.dumps(page).encode(), headers=kind) for path, page in pages.items()}
-    answers[f"/files/{name}"] = Said(body=content)
+    answers = {path: Response(body=json.dumps(page).encode(), headers=kind) for path, page in pages.items()}
+    answers[f"/files/{name}"] = Response(body=content)
     with faulty.index(answers) as port:
         url = f"http://127.0.0.1:{port}"
         for path in (desk.pip_conf, desk.uv_toml):

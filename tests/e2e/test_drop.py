@@ -1,4 +1,4 @@
-"""A server takes files that are copied into `drop/`: which ones, and when, is in unit/server/test_drop_folder.py."""
+"""Tests that a server publishes files copied into `drop/`; unit/server/test_drop_folder.py tests which and when."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from support.evidence import until
 from support.servers import Server, ppmctl
 
 
-def test_a_valid_file_is_taken(serve: Callable[..., Server]) -> None:
-    """By scp or rsync: it vanishes from drop/, is on its page, and the audit has it; what is broken is explained."""
+def test_a_valid_file_is_published(serve: Callable[..., Server]) -> None:
+    """By scp or rsync: it is removed from drop/, is on its page and in the audit log; a broken file is explained."""
     server = serve("--upstream", "none")
     name, content = wheels.wheel("broken", "1.0")
     broken = wheels.write(server.root / "drop", (name, content[:-40]))
     for made in (wheels.wheel("Dropped.One", "1.0"), wheels.sdist("dropped-one", "1.0")):
         path = wheels.write(server.root / "drop", made)
-        os.utime(path, (1_600_000_000, 1_600_000_000))  # rsync -t: the time of a file tells nothing
+        os.utime(path, (1_600_000_000, 1_600_000_000))  # rsync -t: a file's time does not show when it arrived
     reason = broken.with_name(f"{name}.rejected")
     until(lambda: {*(server.root / "drop").iterdir()} == {broken, reason}, "both are taken, and the third is not")
     assert "not a readable archive" in reason.read_text()
@@ -30,8 +30,8 @@ def test_a_valid_file_is_taken(serve: Callable[..., Server]) -> None:
     ppmctl("index", "check", "--root", str(server.root))
 
 
-def test_what_came_while_the_server_was_down_is_taken(serve: Callable[..., Server]) -> None:
-    """drop/ needs no server to be copied into."""
+def test_files_copied_while_the_server_was_down_are_published(serve: Callable[..., Server]) -> None:
+    """Files can be copied into drop/ without a running server."""
     server = serve("--upstream", "none")
     server.stop()
     path = wheels.write(server.root / "drop", wheels.wheel("early", "1.0"))

@@ -1,4 +1,4 @@
-"""`ppmctl env` with a running authenticated index: lists that several people change, lock and install at once."""
+"""Tests of `ppmctl env` with a running authenticated index: lists that several users change at once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from support.recorder import Act, recording
 from support.servers import PPMCTL, Server, ppmctl
 from support.terminals import on_a_terminal, read_until
 
-# 25 changes by one process, each as the command line makes it; a line on stdout for each that is done
+# 25 changes by one process, each as the command line makes it; it prints a line for each that is done
 CHANGES = """
 import sys
-from ppmctl import cli
+from ppmctl.cli import commands
 name, *packages = sys.argv[1:]
 for package in packages:
-    code = cli.run(["env", "add", name, package, "--no-check"])
+    code = commands.run(["env", "add", name, package, "--no-check"])
     if code:
         sys.exit(code)
     print("done", package, flush=True)
@@ -44,11 +44,11 @@ def bob(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return user(index, "bob", tmp_path_factory.mktemp("bob"))
 
 
-# one person
+# one user
 
 
-def test_a_list_is_made_changed_and_read(ann: Machine) -> None:
-    """The first seed's example, as it is typed there; each change is a revision, and what changes nothing is none."""
+def test_a_list_is_created_changed_and_read(ann: Machine) -> None:
+    """A typical session; each change is a revision, and a command that changes nothing makes none."""
     assert env(ann, "create", "Web_App", "flask passlib flask-login", "--no-check").strip() == "web-app@1"
     assert env(ann, "add", "web-app", "Flask>=3", "gunicorn", "--no-check").strip() == "web-app@2"
     assert env(ann, "add", "web-app", "gunicorn", "--no-check").strip() == "web-app@2"
@@ -69,7 +69,7 @@ def test_a_list_is_made_changed_and_read(ann: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expect", "said"),
+    ("arguments", "expect", "message"),
     [
         (["create", "../x"], 2, "can't be the name"),
         (["create", ""], 2, "can't be the name"),
@@ -86,14 +86,14 @@ def test_a_list_is_made_changed_and_read(ann: Machine) -> None:
         (["log", "good"], 1, "no environment good"),
     ],
 )
-def test_what_makes_no_sense_is_refused(ann: Machine, arguments: list[str], expect: int, said: str) -> None:
+def test_invalid_arguments_are_refused(ann: Machine, arguments: list[str], expect: int, message: str) -> None:
     answer = env(ann, *arguments, expect=expect)
-    assert said in answer
+    assert message in answer
     assert "secret" not in answer
 
 
-def test_names_are_those_of_the_index(ann: Machine, index: Server) -> None:
-    """A name that the index has not is named, with what was perhaps meant; and nothing is made."""
+def test_unknown_names_are_reported_with_suggestions(ann: Machine, index: Server) -> None:
+    """A name that the index does not have is reported with similar ones, and no revision is made."""
     assert index.upload(wheels.wheel("sea-maps", "1.0")).status_code == 200
     refused = ("create", "charts", "sea-map")
     assert "no project sea-map" in env(ann, *refused, expect=1)
@@ -106,8 +106,8 @@ def test_names_are_those_of_the_index(ann: Machine, index: Server) -> None:
     assert "Is it sea-maps?" in env(ann, "remove", "charts", "sea-map", expect=1)
 
 
-def test_what_can_not_be_asked_for_is_said(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """The index that ours sends on to does not answer from here: that is said, and no reason to fail."""
+def test_an_unreachable_upstream_is_reported(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """The index that ours redirects to does not answer: this is reported, and is not an error."""
     server = serve("--upstream-url", "http://upstream.invalid/simple/")
     dan = user(server, "dan", tmp_path / "dan")
     answer = ppmctl("env", "create", "far", "numpy", env=dan.environ)
@@ -116,7 +116,7 @@ def test_what_can_not_be_asked_for_is_said(serve: Callable[..., Server], tmp_pat
     assert "upstream.invalid" in answer.stderr
 
 
-# several people at once
+# several users at once
 
 
 def changing(who: Machine, name: str, packages: list[str]) -> subprocess.Popen[str]:
@@ -130,15 +130,15 @@ def changing(who: Machine, name: str, packages: list[str]) -> subprocess.Popen[s
     )
 
 
-def done(said: str) -> list[str]:
-    return [line.split()[1] for line in said.splitlines() if line.startswith("done ")]
+def done(output: str) -> list[str]:
+    return [line.split()[1] for line in output.splitlines() if line.startswith("done ")]
 
 
-def test_of_many_at_once_one_dies_and_nothing_is_lost(ann: Machine, bob: Machine) -> None:
-    """8 processes of two people add 25 packages each, and one is killed at some moment.
+def test_parallel_changes_are_not_lost_when_a_process_is_killed(ann: Machine, bob: Machine) -> None:
+    """8 processes of two users add 25 packages each, and one is killed at some moment.
 
-    No change of the others failed or is lost, what the killed one had printed as done is there, and no number is
-    missing.
+    No change of the others fails or is lost, changes that the killed one printed as done exist, and no revision
+    number is missing.
     """
     chance = random.Random(evidence.seed())
     env(ann, "create", "many", "--shared")
@@ -147,7 +147,7 @@ def test_of_many_at_once_one_dies_and_nothing_is_lost(ann: Machine, bob: Machine
     victim = chance.randrange(len(workers))
     out = workers[victim].stdout
     assert out is not None
-    # a revision and its "done" are a change
+    # a change is a revision and its "done"
     printed = "".join(out.readline() for _ in range(2 * chance.randrange(25)))
     with contextlib.suppress(subprocess.TimeoutExpired):  # at any moment of the next one
         workers[victim].wait(timeout=chance.uniform(0, 0.5))
@@ -168,7 +168,7 @@ def test_of_many_at_once_one_dies_and_nothing_is_lost(ann: Machine, bob: Machine
 
 @contextlib.contextmanager
 def overtaken(who: Machine, index: Server, faster: Machine, *change: str) -> Iterator[Machine]:
-    """`who`, whose first upload is overtaken: `faster` makes `change` right before it reaches the index."""
+    """Yield `who` with a proxy: right before the first upload reaches the index, `faster` makes `change`."""
     act = Act(act=lambda: env(faster, *change), is_passed_on=True)
     with recording(index.port, troubles=[("POST", act)]) as front:
         yield Machine(home=who.home, environ={**who.environ, "PPMCTL_INDEX": front.url})
@@ -176,7 +176,7 @@ def overtaken(who: Machine, index: Server, faster: Machine, *change: str) -> Ite
 
 
 def test_two_changes_at_once_are_merged(ann: Machine, bob: Machine, index: Server) -> None:
-    """What one adds, changes and removes stays, and so does what the other did meanwhile to other packages."""
+    """Additions, changes and removals stay, and so do the other user's changes to other packages."""
     env(ann, "create", "merged", "one two three", "--shared", "--no-check")
     with overtaken(ann, index, bob, "add", "merged", "four", "two>=2", "--no-check") as slower:
         answer = ppmctl("env", "remove", "merged", "three", env=slower.environ)
@@ -195,10 +195,10 @@ def test_two_changes_at_once_are_merged(ann: Machine, bob: Machine, index: Serve
     ],
     ids=["changed otherwise", "changed and removed", "removed and changed", "added otherwise"],
 )
-def test_a_conflict_is_not_settled_by_whoever_is_later(
+def test_a_conflict_fails_without_a_terminal(
     ann: Machine, bob: Machine, index: Server, ours: list[str], theirs: list[str], request: pytest.FixtureRequest
 ) -> None:
-    """Nobody is asked without a terminal: the change fails, names both sides, and nothing is changed by it."""
+    """Without a terminal there is no question: the command fails, names both sides, and changes nothing."""
     name = f"conflict-{request.node.callspec.id.replace(' ', '-')}"
     env(ann, "create", name, "pandas", "--shared", "--no-check")
     ours, theirs = ([name if word == "NAME" else word for word in words] for words in (ours, theirs))
@@ -210,7 +210,7 @@ def test_a_conflict_is_not_settled_by_whoever_is_later(
     assert [line["revision"] for line in log(ann, name)] == [1, 2]
 
 
-def test_an_answer_that_is_lost_makes_no_second_revision(ann: Machine, index: Server) -> None:
+def test_a_lost_answer_makes_no_second_revision(ann: Machine, index: Server) -> None:
     """The index takes a revision, and the connection breaks before it answers."""
     env(ann, "create", "lost-answer")
     with recording(index.port, troubles=[("POST", "lost")]) as front:
@@ -220,7 +220,7 @@ def test_an_answer_that_is_lost_makes_no_second_revision(ann: Machine, index: Se
     assert [line["change"] for line in log(ann, "lost-answer")] == ["create", "add one"]
 
 
-def test_a_conflict_is_asked_about_on_a_terminal(ann: Machine, bob: Machine, index: Server) -> None:
+def test_a_conflict_is_a_question_on_a_terminal(ann: Machine, bob: Machine, index: Server) -> None:
     env(ann, "create", "asked", "pandas", "--shared", "--no-check")
     command = [*PPMCTL, "env", "add", "asked", "pandas>=2", "--no-check"]
     with (
@@ -235,8 +235,8 @@ def test_a_conflict_is_asked_about_on_a_terminal(ann: Machine, bob: Machine, ind
     assert listing(ann, "asked") == ["pandas>=2"]
 
 
-def test_the_log_has_what_was_done_and_not_what_was_asked_for(ann: Machine, bob: Machine, index: Server) -> None:
-    """Of two packages one is left to the other: the log names it as left, and so does the answer."""
+def test_the_log_has_the_actual_change_not_the_requested_one(ann: Machine, bob: Machine, index: Server) -> None:
+    """Of two packages one is left to the other user: the log and the output name it as left."""
     env(ann, "create", "given-up", "pandas", "--shared", "--no-check")
     command = [*PPMCTL, "env", "add", "given-up", "pandas>=2", "flask", "--no-check"]
     with (
@@ -251,11 +251,11 @@ def test_the_log_has_what_was_done_and_not_what_was_asked_for(ann: Machine, bob:
     assert log(ann, "given-up")[-1]["change"] == "add pandas>=2, flask (without pandas)"
 
 
-# what becomes of an environment
+# the life of an environment
 
 
-def test_rollback_copy_delete_and_make_again(ann: Machine) -> None:
-    """A rollback is a new revision; what is deleted leaves the list, is not picked, and goes on counting."""
+def test_rollback_copy_delete_and_create_again(ann: Machine) -> None:
+    """A rollback is a new revision; a deleted environment is not listed or installed, and keeps its numbers."""
     env(ann, "create", "life", "one", "--no-check")
     env(ann, "add", "life", "two", "--no-check")
     assert env(ann, "rollback", "life", "1").strip() == "life@3"
@@ -285,8 +285,8 @@ def names(who: Machine, *options: str) -> list[str]:
     return [entry["name"] for entry in json.loads(env(who, "list", "--json", *options))]
 
 
-def test_one_deletes_all_that_is_ones_own(index: Server, tmp_path: Path, ann: Machine) -> None:
-    """The first seed's "Delete Environments": they are listed, then asked about; nobody else's go."""
+def test_a_user_deletes_all_own_environments(index: Server, tmp_path: Path, ann: Machine) -> None:
+    """They are listed and confirmed; those of other users stay."""
     eve = user(index, "eve", tmp_path / "eve")
     for name in ("eve-one", "eve-two"):
         env(eve, "create", name)
@@ -307,7 +307,9 @@ def test_one_deletes_all_that_is_ones_own(index: Server, tmp_path: Path, ann: Ma
     assert deleted == [{"name": "eve-three", "revisions": 1}]
 
 
-def test_nobody_else_changes_what_is_not_shared(index: Server, ann: Machine, bob: Machine, tmp_path: Path) -> None:
+def test_only_the_owner_changes_an_unshared_environment(
+    index: Server, ann: Machine, bob: Machine, tmp_path: Path
+) -> None:
     """Exit code 4 and the index's reason; a reader can change nothing, an admin everything."""
     env(ann, "create", "anns", "one", "--no-check")
     for change in (["add", "anns", "x", "--no-check"], ["remove", "anns", "one"], ["delete", "anns", "--yes"]):
@@ -332,8 +334,8 @@ def test_two_thousand_requirements(ann: Machine, tmp_path: Path) -> None:
     assert listing(ann, "large") == ["another", *texts]
 
 
-def test_what_is_imported_is_what_the_file_says(ann: Machine, index: Server, tmp_path: Path) -> None:
-    """A conda environment: what the index has is taken, what only conda has is named; again: only to replace."""
+def test_an_import_has_the_packages_of_the_file(ann: Machine, index: Server, tmp_path: Path) -> None:
+    """A conda environment: packages of the index are imported, conda-only ones named; again only with --replace."""
     assert index.upload(wheels.wheel("imported", "1.0")).status_code == 200
     (tmp_path / "environment.yml").write_text(
         "name: from-conda\n"

@@ -1,4 +1,4 @@
-"""`ppmctl env` with real resolvers and virtual environments: locked here, installed there, held to its hashes."""
+"""Tests of `ppmctl env` with real resolvers and virtual environments: lock, install, and check of hashes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from support.clients import BIN, Machine
 from support.envs import env, listing, shown, user
 from support.servers import Server, ppmctl
 
-SEED = ("flask", "passlib", "flask-login")  # the first seed's example
+SEED = ("flask", "passlib", "flask-login")  # a typical environment
 
 
 def upstream() -> tuple[str, ...]:
-    """The options that send the index on to the one that pip here is set up for."""
+    """Return the options that redirect the index to the one that this machine's pip uses."""
     asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
     configured = subprocess.run(asked, capture_output=True, text=True, timeout=60)
     return ("--upstream-url", configured.stdout.strip()) if configured.returncode == 0 else ()
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """What is in a virtual environment: versions by name."""
-    found = [
+    """Return the versions in a virtual environment, by name."""
+    pairs = [
         path.name.removesuffix(".dist-info").split("-")
         for path in folder.glob("lib/python*/site-packages/*.dist-info")
     ]
-    return {name.lower().replace("_", "-"): version for name, version in found}
+    return {name.lower().replace("_", "-"): version for name, version in pairs}
 
 
 def without_pip(folder: Path) -> Path:
-    """Make a virtual environment for pip to install into from outside: one with a pip of its own takes seconds."""
+    """Make a virtual environment without pip, which another pip installs into: adding pip takes seconds."""
     subprocess.run([BIN / "uv", "venv", "--quiet", "--python", sys.executable, folder], check=True, timeout=60)
     return folder
 
@@ -47,22 +47,24 @@ def carol(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 @pytest.fixture(scope="module")
 def reader(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """Somebody else, elsewhere, who may only read: with a credential that pip and uv do not find by themselves, and
-    with pip and uv set up for an index that is not there."""
-    there = user(index, "reader", tmp_path_factory.mktemp("reader"), "reader")
-    (there.home / ".netrc").rename(there.home / "netrc-of-nobody")
-    _machine, _host, _login, name, _password, secret = (there.home / "netrc-of-nobody").read_text().split()
-    (there.home / "pip.conf").write_text("[global]\nno-index = true\nextra-index-url = http://127.0.0.1:9/simple\n")
-    other = {"PIP_CONFIG_FILE": str(there.home / "pip.conf"), "PIP_EXTRA_INDEX_URL": "http://127.0.0.1:9/simple"}
+    """Return another user's machine, who may only read: pip and uv have no credential of their own, and are
+    configured for an index that does not exist."""
+    computer = user(index, "reader", tmp_path_factory.mktemp("reader"), "reader")
+    (computer.home / ".netrc").rename(computer.home / "netrc-of-nobody")
+    _machine, _host, _login, name, _password, secret = (computer.home / "netrc-of-nobody").read_text().split()
+    (computer.home / "pip.conf").write_text(
+        "[global]\nno-index = true\nextra-index-url = http://127.0.0.1:9/simple\n"
+    )
+    other = {"PIP_CONFIG_FILE": str(computer.home / "pip.conf"), "PIP_EXTRA_INDEX_URL": "http://127.0.0.1:9/simple"}
     other |= {"UV_INDEX": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"}
     return Machine(
-        home=there.home, environ={**there.environ, **other, "PPMCTL_USERNAME": name, "PPMCTL_TOKEN": secret}
+        home=computer.home, environ={**computer.environ, **other, "PPMCTL_USERNAME": name, "PPMCTL_TOKEN": secret}
     )
 
 
 @pytest.fixture(scope="module")
 def charts(index: Server, carol: Machine) -> None:
-    """Two projects with two releases, one of which needs the other; an environment of them, locked."""
+    """Publish two projects with two releases, one requires the other; and lock an environment of them."""
     for made in (
         wheels.wheel("sea-charts", "1.0", requires_dist="salt-grains>=1"),
         wheels.wheel("salt-grains", "1.0"),
@@ -74,9 +76,11 @@ def charts(index: Server, carol: Machine) -> None:
     assert index.upload(wheels.wheel("salt-grains", "1.1")).status_code == 200
 
 
-def test_the_seeds_example_is_installed_for_real(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """As it is typed there, from an index that has none of it: through the redirect to the one that pip here is
-    set up for. Names are checked there; one that is nowhere is named. Then locked, and installed elsewhere."""
+def test_an_environment_of_public_packages_is_locked_and_installed(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    """From an index without these packages, through the redirect to the one that this machine's pip uses. Names are
+    checked there; an unknown one is reported. Then it is locked, and installed on another machine."""
     server = serve(*upstream())
     dan = user(server, "dan", tmp_path / "dan")
     (dan.home / "requirements.txt").write_text("\n".join(SEED))
@@ -101,8 +105,10 @@ def test_the_seeds_example_is_installed_for_real(serve: Callable[..., Server], t
 
 
 @pytest.mark.parametrize("tool", ["uv", "pip"])
-def test_a_lock_installs_elsewhere(charts: None, index: Server, carol: Machine, reader: Machine, tool: str) -> None:
-    """What was locked, and not what is newest; what is there besides goes if that is wanted; `check` says so."""
+def test_a_lock_installs_on_another_machine(
+    charts: None, index: Server, carol: Machine, reader: Machine, tool: str
+) -> None:
+    """It installs locked versions, not the newest; other packages are removed on request; `check` reports them."""
     folder = reader.home / f"locked-{tool}"
     env(reader, "install", "charts", "--into", folder, "--with", tool)
     assert installed(folder).items() >= {"sea-charts": "1.0", "salt-grains": "1.1"}.items()
@@ -120,8 +126,8 @@ def test_a_lock_installs_elsewhere(charts: None, index: Server, carol: Machine, 
     )
     assert [(item["state"], item["name"]) for item in said] == [("extra", "left-over")]
     env(reader, "install", "charts", "--into", folder, "--with", tool, "--locked", "--exact")
-    found = {name: version for name, version in installed(folder).items() if name not in ("pip", "setuptools")}
-    assert found == {"sea-charts": "1.0", "salt-grains": "1.0"}
+    versions = {name: version for name, version in installed(folder).items() if name not in ("pip", "setuptools")}
+    assert versions == {"sea-charts": "1.0", "salt-grains": "1.0"}
     env(reader, "check", "charts", "--into", folder, "--locked", "--exact")
     secret = reader.environ["PPMCTL_TOKEN"].encode()
     assert [path for path in folder.rglob("*") if path.is_file() and secret in path.read_bytes()] == []
@@ -136,8 +142,8 @@ def test_a_lock_has_hashes_of_everything_and_no_secret(charts: None, index: Serv
     assert "carol" not in lock
 
 
-def test_what_a_new_lock_would_change(charts: None, carol: Machine) -> None:
-    """`outdated` names it; a lock after a change of the list leaves the rest; --upgrade takes it."""
+def test_outdated_names_what_a_new_lock_would_change(charts: None, carol: Machine) -> None:
+    """A lock after a change of the list keeps other versions; --upgrade updates them."""
     env(carol, "copy", "charts@2", "older")
     assert shown(carol, "older")["locked"], "the copy has the lock too"
     assert env(carol, "outdated", "older").splitlines()[1].split() == ["salt-grains", "1.0", "1.1"]
@@ -155,7 +161,7 @@ def test_what_a_new_lock_would_change(charts: None, carol: Machine) -> None:
     assert "salt_grains-1.0-" in env(carol, "show", "older", "--format", "pylock"), "its lock is that list's again"
 
 
-def test_a_list_without_a_solution_says_why(charts: None, carol: Machine) -> None:
+def test_a_list_without_a_solution_is_explained(charts: None, carol: Machine) -> None:
     env(carol, "create", "unsolvable", "salt-grains>=9")
     said = env(carol, "lock", "unsolvable", expect=1)
     assert "salt-grains" in said
@@ -166,7 +172,7 @@ def test_a_list_without_a_solution_says_why(charts: None, carol: Machine) -> Non
 
 @pytest.mark.parametrize("tool", ["uv", "pip"])
 def test_a_tampered_file_is_refused(index: Server, carol: Machine, reader: Machine, tool: str) -> None:
-    """Somebody with the disk puts another wheel in place of a locked one, page and all: the client says no."""
+    """Someone with access to the volume replaces a locked wheel and its page: the client refuses it."""
     name = f"precious-{tool}"
     made = wheels.wheel(name, "1.0", files={"good.py": b"000000"})
     assert index.upload(made).status_code == 200
@@ -181,7 +187,7 @@ def test_a_tampered_file_is_refused(index: Server, carol: Machine, reader: Machi
 
 
 def test_a_tampered_revision_is_refused(index: Server, carol: Machine, reader: Machine) -> None:
-    """The list itself: its file is held against the hash on the index's page."""
+    """The list itself: its file is compared with the hash on the index's page."""
     env(carol, "create", "tampered", "one", "--no-check")
     path = index.root / "packages" / "ppm-env-tampered" / "ppm_env_tampered-1-py3-none-any.whl"
     content = bytearray(path.read_bytes())
@@ -201,7 +207,7 @@ def test_a_lock_is_imported_as_it_is(charts: None, carol: Machine, reader: Machi
 
 
 def test_a_lock_for_other_pythons_is_not_installed(index: Server, carol: Machine) -> None:
-    """By pip neither, which can't read it in the lock as uv does."""
+    """Also not by pip, which, unlike uv, does not read this from the lock."""
     assert index.upload(wheels.wheel("of-newer", "1.0")).status_code == 200
     env(carol, "create", "newer", "of-newer")
     env(carol, "lock", "newer", "--python", "3.99")
@@ -212,8 +218,8 @@ def test_a_lock_for_other_pythons_is_not_installed(index: Server, carol: Machine
     assert "of-newer" not in installed(folder)
 
 
-def test_where_it_is_installed(charts: None, reader: Machine) -> None:
-    """Never into a folder of something else; the active environment by --here, with none it says so."""
+def test_the_target_environment_of_an_install(charts: None, reader: Machine) -> None:
+    """Never a folder with other files; --here means the active environment, and fails without one."""
     folder = reader.home / "full"
     folder.mkdir()
     (folder / "mine").write_text("mine")
@@ -227,7 +233,7 @@ def test_where_it_is_installed(charts: None, reader: Machine) -> None:
 
 
 def _replace(index: Server, project: str, filename: str, content: bytes) -> None:
-    """What somebody can do who has the volume: other content, with a record and pages that agree with it."""
+    """Replace a file's content, with a matching record and pages, as anyone with access to the volume can."""
     path = index.root / "packages" / project / filename
     path.chmod(0o644)
     path.write_bytes(content)
@@ -240,7 +246,7 @@ def _replace(index: Server, project: str, filename: str, content: bytes) -> None
 
 
 def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """docs/environments.md as it stands, pasted by somebody with a fresh virtual environment to use pip in."""
+    """Run the commands of docs/environments.md, with a new virtual environment for pip."""
     server = serve(*upstream())
     dan = user(server, "dan", tmp_path / "dan")
     dan.run(BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, dan.home / "mine")

@@ -1,4 +1,4 @@
-"""Environments as the index serves and guards them: plain clients, owners, revisions, deletion, ten thousand."""
+"""Tests of environments on the server: plain clients, owners, revisions, deletion, and ten thousand of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FOR_EVER = "max-age=31536000, immutable, private"
 
 @pytest.fixture(scope="module")
 def people(index: Server) -> dict[str, tuple[str, str]]:
-    """Credentials: an owner with a token, another, one whose scope has some environments, a reader, an admin."""
+    """Return credentials of an owner (also a token), another user, one with a scope, a reader and an admin."""
     made = {"admin": index.auth}
     for name, options in (
         ("ann", ("--role", "publisher")),
@@ -43,8 +43,10 @@ def people(index: Server) -> dict[str, tuple[str, str]]:
     ):
         secret = ppmctl("user", "add", name, *options, "--root", str(index.root)).stdout.strip()
         made[name] = (name, secret)
-    said = ppmctl("token", "create", "ann+laptop", "--role", "publisher", "--root", str(index.root)).stdout.strip()
-    made["ann+laptop"] = ("ann+laptop", said.rpartition(":")[2])
+    credential = ppmctl(
+        "token", "create", "ann+laptop", "--role", "publisher", "--root", str(index.root)
+    ).stdout.strip()
+    made["ann+laptop"] = ("ann+laptop", credential.rpartition(":")[2])
     return made
 
 
@@ -69,20 +71,20 @@ def change(index: Server, method: str, path: str, who: tuple[str, str], **body: 
 # plain clients
 
 
-def test_pip_and_uv_install_it_in_every_way(
+def test_pip_and_uv_install_an_environment_in_every_way(
     index: Server, new_machine: Callable[..., Machine], newest_pip: Path
 ) -> None:
-    """Authenticated by netrc alone, and no tool of ours on their computer."""
+    """Authenticated only by netrc, and without ppmctl on the machine."""
     environments.fill(index)
-    found = environments.installs(index, new_machine(index), newest_pip)
-    assert found == dict.fromkeys(found, "1.0")
-    assert len(found) == 9
+    versions = environments.installs(index, new_machine(index), newest_pip)
+    assert versions == dict.fromkeys(versions, "1.0")
+    assert len(versions) == 9
     nobody = new_machine()
     said = nobody.run("pip", "--no-input", "install", "-r", f"{index.url}/env/team/requirements.txt", expect=1).output
     assert "401" in said
 
 
-def test_what_each_file_is_served_as(index: Server) -> None:
+def test_content_types_of_files(index: Server) -> None:
     for made in (revision("served", 1, "numpy", lock=LOCK), revision("served", 2, "numpy", "flask")):
         assert index.upload(made).status_code == 200
     for path in (*(f"served/1/{name}" for name in FILES), "served/requirements.txt", "served/"):
@@ -101,8 +103,8 @@ def test_what_each_file_is_served_as(index: Server) -> None:
     assert form(index, "nowhere/env.json").status_code == 404
 
 
-def test_an_environments_name_is_never_sent_elsewhere(serve: Callable[..., Server]) -> None:
-    """Somebody may register ppm-env-NAME at the public index; whoever mistypes a name must not get that."""
+def test_an_environments_name_is_never_redirected(serve: Callable[..., Server]) -> None:
+    """Anyone may register ppm-env-NAME at the public index; a user who mistypes a name must not get it."""
     server = serve()
     assert server.get("/simple/ppm-env-nowhere/").status_code == 404
     assert server.get("/simple/six/").status_code == 302
@@ -112,7 +114,7 @@ def test_an_environments_name_is_never_sent_elsewhere(serve: Callable[..., Serve
 
 
 def test_a_pinned_revision_never_changes(serve: Callable[..., Server]) -> None:
-    """Whatever happens to the others, and to it; and index/ may be deleted."""
+    """Whatever happens to other revisions or to it, and even if index/ is deleted."""
     index = serve()
     name, made = revision("pinned", 1, "numpy==1.0", lock=LOCK)
     assert index.upload((name, made)).status_code == 200
@@ -130,11 +132,11 @@ def test_a_pinned_revision_never_changes(serve: Callable[..., Server]) -> None:
 
 
 def other_list(made: bytes) -> Revision:
-    found = from_wheel(made)
-    return Revision(name=found.name, number=found.number, requirements=("evil",), change=found.change)
+    before = from_wheel(made)
+    return Revision(name=before.name, number=before.number, requirements=("evil",), change=before.change)
 
 
-def test_revisions_leave_no_gap_and_one_upload_wins(index: Server, people: dict[str, tuple[str, str]]) -> None:
+def test_revisions_have_no_gap_and_one_upload_wins(index: Server, people: dict[str, tuple[str, str]]) -> None:
     first = index.upload(revision("counted", 2, "numpy"))
     assert (first.status_code, first.text) == (409, "Revision 2 of counted leaves a gap: the next is 1\n")
     for number in (1, 2):
@@ -145,15 +147,15 @@ def test_revisions_leave_no_gap_and_one_upload_wins(index: Server, people: dict[
     assert index.upload(revision("counted", 4, "numpy")).status_code == 409
     index_files = index.filenames("ppm-env-counted")
     assert index_files == {f"ppm_env_counted-{number}-py3-none-any.whl" for number in (1, 2)}
-    # a number that was used and removed is not given again, and leaves no gap
+    # a used and removed number is not used again, and leaves no gap
     assert change(index, "DELETE", "ppm-env-counted/2", index.auth).status_code == 200
     assert index.upload(revision("counted", 2, "numpy")).status_code == 409
     assert index.upload(revision("counted", 3, "numpy")).status_code == 200
     assert text(index, "counted/requirements.txt").startswith("# ppm-env-counted, revision 3\n")
 
 
-def test_what_is_no_revision_is_refused(index: Server) -> None:
-    """400, and nothing is left: neither a file nor a name that is taken."""
+def test_invalid_revisions_are_refused(index: Server) -> None:
+    """400, and nothing is left: neither a file nor a used name."""
     good = revision("odd", 1, "numpy")
     for made, why in (
         (wheels.wheel("ppm-env-odd", "1"), "has no ppm-env/env.json"),
@@ -171,7 +173,7 @@ def test_what_is_no_revision_is_refused(index: Server) -> None:
     assert not (index.root / "packages" / "ppm-env-odd").exists()
     for name in ("../x", "..", "x" * 300, "%2e%2e", "x%2fy", "x%00", "x/../../..", "."):
         for path in (f"{name}/env.json", f"{name}/1/env.json", f"{name}/"):
-            asked = Asked(path=f"/env/{path}")  # as it is, and not as a client library would have it
+            asked = Asked(path=f"/env/{path}")  # sent literally, without a client library's changes
             assert ask(Party(url=index.url, auth=index.auth), asked).status in (301, 404), path
     assert index.upload(good).status_code == 200
 
@@ -180,7 +182,7 @@ def test_what_is_no_revision_is_refused(index: Server) -> None:
 
 
 def test_who_may_change_an_environment(index: Server, people: dict[str, tuple[str, str]]) -> None:
-    """Its owner by any token, and admins; others once it is shared; scopes go on top. Each refusal is 403."""
+    """Its owner with any token, and admins; others if it is shared; scopes also apply. Each refusal is 403."""
 
     def may(who: str, name: str, number: int, **about: Any) -> bool:
         answer = index.upload(revision(name, number, "numpy", **about), auth=people[who])
@@ -243,8 +245,8 @@ def test_who_may_delete_an_environment(index: Server, people: dict[str, tuple[st
     assert change(index, "DELETE", "ppm-env-data-own/1", people["ann"]).status_code == 403
 
 
-def test_deleted_and_made_again(index: Server, people: dict[str, tuple[str, str]]) -> None:
-    """It leaves the list and the latest, pinned revisions stay, and the next one goes on counting."""
+def test_an_environment_is_deleted_and_created_again(index: Server, people: dict[str, tuple[str, str]]) -> None:
+    """It is no longer listed or the latest, pinned revisions stay, and the next number continues."""
     ann = people["ann"]
     for number in (1, 2):
         assert index.upload(revision("again", number, f"numpy=={number}"), auth=ann).status_code == 200
@@ -275,10 +277,10 @@ def listed(index: Server) -> set[str]:
     return {entry["name"] for entry in form(index, "?limit=1000").json()["environments"]}
 
 
-def test_dropped_and_adopted_ones_belong_to_nobody(
+def test_dropped_and_adopted_environments_have_no_owner(
     index: Server, people: dict[str, tuple[str, str]], tmp_path: Path
 ) -> None:
-    """Copied in they are revisions or stay outside; admins alone change them, until they are shared."""
+    """Copied files are valid revisions or are not imported; only admins change them, until they are shared."""
     wheels.write(tmp_path / "old", revision("adopted", 1, "numpy"))
     wheels.write(tmp_path / "old", wheels.wheel("ppm-env-strange", "1.0"))
     said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(index.root), expect=1)
@@ -293,11 +295,11 @@ def test_dropped_and_adopted_ones_belong_to_nobody(
 # ten thousand
 
 
-def test_ten_thousand_are_listed_a_page_at_a_time(tmp_path: Path) -> None:
-    """What a page costs is its length: no folder is walked, no environment read that is not on it."""
+def test_ten_thousand_environments_are_listed_in_pages(tmp_path: Path) -> None:
+    """A page's cost depends on its length: no folder is walked, and only its environments are read."""
     traced = tracing.start(many(tmp_path / "many", 10_000), "--upstream", "none")
     index = traced.server
-    os.utime(index.root / "packages", (0, 0))  # the last project came long ago
+    os.utime(index.root / "packages", (0, 0))  # the last project was created long ago
     try:
         first = traced.session.get(f"{index.url}/env/?limit=20", timeout=60).json()
         assert [entry["name"] for entry in first["environments"]] == [f"e{number:05}" for number in range(20)]
@@ -320,10 +322,10 @@ def test_ten_thousand_are_listed_a_page_at_a_time(tmp_path: Path) -> None:
 
 
 def many(root: Path, count: int) -> Path:
-    """A volume of so many environments of one revision: `e00000` and so on, without pages."""
+    """Make a volume of `count` environments of one revision: `e00000` and so on, without pages."""
     volume = Volume(root=root)
     volume.prepare()
-    content = revision("e", 1, "numpy")[1]  # of what it is, is not looked at when its pages are made
+    content = revision("e", 1, "numpy")[1]  # its content is not read when its pages are made
     record = Record(
         version="1",
         size=len(content),
@@ -343,5 +345,5 @@ def many(root: Path, count: int) -> Path:
     source.unlink()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     volume.boot.parent.mkdir(parents=True, exist_ok=True)
-    volume.boot.write_text(boot)  # else all pages are made at the start
+    volume.boot.write_text(boot)  # otherwise all pages are made at the start
     return root

@@ -1,4 +1,4 @@
-"""A volume that is full, really: 507 and nothing left, whole files or none; and volumes that can't be used at all."""
+"""Tests of volumes that are really full: 507 and no leftovers, whole files or none; and of unusable volumes."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Disk]]:
 
 
 def outcomes_of(attempts: int, work: Callable[[Iterable[int]], list[int]], *, new: bool) -> set[int]:
-    """Call `work` with the numbers of attempts, on a disk of its own each time; return what they came to.
+    """Call `work` with the numbers of attempts, each time on a new disk; return the status codes.
 
-    Attempts with new projects go on three disks at once: each waits for a list of projects, written once a second.
+    Attempts with new projects use three disks at once: each waits for a list of projects, written once a second.
     """
     disks = 3 if new else 1
     with ThreadPoolExecutor(disks) as pool:
@@ -53,9 +53,9 @@ def outcomes_of(attempts: int, work: Callable[[Iterable[int]], list[int]], *, ne
 
 
 def test_an_upload_that_does_not_fit_leaves_nothing(disk: Callable[..., Disk]) -> None:
-    """507 says why, nothing stays, what was there is served on; after space is made the same upload works.
+    """507 with the reason, no leftovers, and reads work; with free space again the same upload works.
 
-    Guards against pypiserver's truncated file that is listed with a valid hash and blocks its name.
+    Guards against pypiserver's truncated file, which is listed with a valid hash and blocks its name.
     """
     full, chance = disk(), random.Random(1)
     server = full.server
@@ -86,10 +86,10 @@ def test_an_upload_that_does_not_fit_leaves_nothing(disk: Callable[..., Disk]) -
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["new-project", "grown-project"])
-def test_a_disk_that_fills_anywhere_within_an_upload(new: bool, disk: Callable[..., Disk]) -> None:
-    """Whatever space is left, for the file, its record, the pages or the audit: 200 and all, or 507 and nothing.
+def test_a_disk_that_fills_at_any_write_of_an_upload(new: bool, disk: Callable[..., Disk]) -> None:
+    """With any free space, for the file, its record, the pages or the audit: 200 and all, or 507 and nothing.
 
-    The space goes from none to enough, a block at a time, so that it ends at each of an upload's writes.
+    The space grows from none to enough by blocks, so that it ends at each of an upload's writes.
     """
 
     def fill_up(numbers: Iterable[int]) -> list[int]:
@@ -106,13 +106,13 @@ def test_a_disk_that_fills_anywhere_within_an_upload(new: bool, disk: Callable[.
         _all_audited(full)
         return outcomes
 
-    outcomes = outcomes_of(17 if new else 30, fill_up, new=new)  # pages grow
+    outcomes = outcomes_of(17 if new else 30, fill_up, new=new)  # more for a project whose pages grow
     assert outcomes == {507, 200}, "the disk was never full, or always"
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["new-project", "grown-project"])
-def test_a_disk_without_room_for_another_name(new: bool, disk: Callable[..., Disk]) -> None:
-    """The same where not bytes but inodes run out: at a mark, a folder, the link itself, a page."""
+def test_a_disk_without_free_inodes(new: bool, disk: Callable[..., Disk]) -> None:
+    """The same if inodes, not bytes, run out: at a mark, a folder, the link itself, a page."""
 
     def fill_up(numbers: Iterable[int]) -> list[int]:
         full, chance = disk(files=600), random.Random(3)
@@ -128,10 +128,10 @@ def test_a_disk_without_room_for_another_name(new: bool, disk: Callable[..., Dis
     assert outcomes_of(14, fill_up, new=new) == {507, 200}, "the disk was never full, or always"
 
 
-def test_clients_that_fill_a_disk_together(disk: Callable[..., Disk]) -> None:
-    """Of several clients that compete for the last megabytes each gets all of its file in, or nothing.
+def test_parallel_uploads_that_fill_a_disk(disk: Callable[..., Disk]) -> None:
+    """Several clients compete for the last megabytes: each uploads its whole file, or nothing.
 
-    Readers see no harm meanwhile.
+    Readers see no failure.
     """
     full, chance = disk(), random.Random(4)
     server = full.server
@@ -159,7 +159,7 @@ def test_clients_that_fill_a_disk_together(disk: Callable[..., Disk]) -> None:
 
 
 def test_a_slow_upload_that_meets_a_full_disk(disk: Callable[..., Disk]) -> None:
-    """A disk that fills while a body arrives: the client that still sends reads 507, and its part goes."""
+    """A disk fills while a body arrives: the client that still sends reads 507, and its part is deleted."""
     full, chance = disk(), random.Random(5)
     made = streams.dist(chance, "slow", "1.0", size=6 << 20)
     full.fill(leave=4 << 20)
@@ -175,23 +175,23 @@ def test_a_slow_upload_that_meets_a_full_disk(disk: Callable[..., Disk]) -> None
 
 
 def test_lines_of_the_audit_are_whole_on_a_full_disk(disk: Callable[..., Disk]) -> None:
-    """A line that does not fit is not there, instead of being cut off and spoiling the next one as well."""
+    """A line that does not fit is left out, instead of being cut off and damaging the next one too."""
     full = disk()
-    said = ppmctl("user", "add", "eve", "--role", "reader", "--root", str(full.root))
+    done = ppmctl("user", "add", "eve", "--role", "reader", "--root", str(full.root))
     made = streams.dist(random.Random(7), "p", "1.0")
     full.fill(leave=4096)
-    for _ in range(60):  # more than fits: refused at the door, so that the audit is all that is written
-        assert full.server.upload(made.file, auth=("eve", said.stdout.strip())).status_code == 403
+    for _ in range(60):  # more than fits: refused early, so that only the audit is written
+        assert full.server.upload(made.file, auth=("eve", done.stdout.strip())).status_code == 403
     assert full.free == 0
     full.empty()
-    assert full.server.upload(made.file, auth=("eve", said.stdout.strip())).status_code == 403
+    assert full.server.upload(made.file, auth=("eve", done.stdout.strip())).status_code == 403
     _all_audited(full)
 
 
-def test_a_full_disk_serves_after_a_crash(tmp_path: Path) -> None:
-    """A server that died is started on a disk that is still full: what is there is served, and mended later.
+def test_a_server_on_a_full_disk_starts_after_a_crash(tmp_path: Path) -> None:
+    """A killed server starts on a disk that is still full: it serves the files, and repairs later.
 
-    Guards against a start-up that fails because it can't write a page.
+    Guards against a start-up that fails if it can't write a page.
     """
     plan = Plan(tmp_path / "plan")
     chance = random.Random(6)
@@ -206,7 +206,7 @@ def test_a_full_disk_serves_after_a_crash(tmp_path: Path) -> None:
             for file in made[:-1]:
                 assert server.upload(file.file).status_code == 200
             evidence.nothing_is_left(full.root)
-            plan.arm("open", r"packages/p$")  # it was linked into place, and no page says so yet
+            plan.arm("open", r"packages/p$")  # the file is linked into place, and on no page yet
             with pytest.raises(requests.ConnectionError):
                 server.upload(made[-1].file)
             server.process.wait(timeout=60)
@@ -234,9 +234,9 @@ def test_a_full_disk_serves_after_a_crash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["mount -t tmpfs tmpfs '{}'", "mount --bind '{}' '{}'"], ids=["another", "the-same"])
 @pytest.mark.parametrize("folder", ["packages", "incoming"])
 def test_a_mount_within_the_volume_is_refused(how: str, folder: str, tmp_path: Path) -> None:
-    """Folders that are mounted one by one can't share a file by a link, not even of one file system: say so at once.
+    """Separately mounted folders can't share hard links, even of one file system: the start fails with the reason.
 
-    Otherwise the first upload would find out.
+    Otherwise the first upload would fail.
     """
     root = tmp_path / "root"
     (root / folder).mkdir(parents=True)
@@ -247,7 +247,7 @@ def test_a_mount_within_the_volume_is_refused(how: str, folder: str, tmp_path: P
 
 
 def test_a_read_only_volume_is_refused(tmp_path: Path) -> None:
-    """A volume that is mounted read-only is named, with the remedy; no traceback."""
+    """A volume that is mounted read-only is named, with the remedy and without a traceback."""
     root = tmp_path / "root"
     root.mkdir()
     said = namespaces.run(namespaces.command(_READ_ONLY.format(root=root)), *_serve(root), expect=1)
@@ -257,14 +257,14 @@ def test_a_read_only_volume_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [".", "packages", "index/pending"])
-def test_a_volume_that_may_not_be_written_is_refused(folder: str, tmp_path: Path) -> None:
-    """A folder without the right to write is named, with who is asking; no traceback, and nothing is made."""
+def test_a_volume_without_write_permission_is_refused(folder: str, tmp_path: Path) -> None:
+    """A folder without write permission is named, with the process's user; no traceback, and nothing is created."""
     root = tmp_path / "root"
     closed = root / folder
     closed.mkdir(parents=True)
     before = sorted(root.rglob("*"))
     closed.chmod(0o555)
-    # root may write anywhere: it goes without that power
+    # root may write anywhere: drop that capability
     powerless = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
     try:
         said = namespaces.run(powerless, *_serve(root), expect=1)
@@ -277,13 +277,13 @@ def test_a_volume_that_may_not_be_written_is_refused(folder: str, tmp_path: Path
 
 
 def names(disk: Disk) -> set[str]:
-    """All names on the volume but the ballast's and those of processes' own folders."""
-    found = {str(path.relative_to(disk.root)) for path in disk.root.rglob("*")}
-    return {name for name in found if not name.startswith(("ballast", "names", "incoming/", "locks/"))}
+    """Return all names on the volume, without the ballast and the folders of processes."""
+    paths = {str(path.relative_to(disk.root)) for path in disk.root.rglob("*")}
+    return {name for name in paths if not name.startswith(("ballast", "names", "incoming/", "locks/"))}
 
 
 def _attempt(disk: Disk, made: Made, fill: Callable[[], None]) -> int:
-    """Upload on a disk that is nearly full: all or nothing; and the name can be had when there is room."""
+    """Upload to a nearly full disk; assert that all or nothing is there, and that the name works with free space."""
     server = disk.server
     evidence.nothing_is_left(disk.root)
     before, listed = names(disk), evidence.listing(server, made.project)
@@ -307,7 +307,7 @@ def _attempt(disk: Disk, made: Made, fill: Callable[[], None]) -> int:
 
 
 def _all_audited(disk: Disk) -> None:
-    """Each line of the audit is whole, whatever could not be written."""
+    """Assert that each line of the audit is whole."""
     for line in (disk.root / "audit.jsonl").read_text().splitlines():
         assert json.loads(line)["result"], line
 
@@ -316,8 +316,8 @@ def _serve(root: Path) -> tuple[str, ...]:
     return (*PPMCTL, "serve", "--root", str(root), "--port", str(servers.free_port()))
 
 
-def _is_short(said: str) -> None:
-    assert "Traceback" not in said
-    lines = said.splitlines()
-    assert len(lines) <= 2, said
+def _is_short(output: str) -> None:
+    assert "Traceback" not in output
+    lines = output.splitlines()
+    assert len(lines) <= 2, output
     assert lines[0].startswith("ppmctl: ")

@@ -1,4 +1,4 @@
-"""`ppmctl health` beside a real server: each thing that its users need is broken, and it says so."""
+"""Tests of `ppmctl health` with a real server: it reports each fault that affects users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ppmctl.server import unix_http
 
 
 class Local:
-    """A server at a path, as in a container."""
+    """A server at a socket's path, as in a container."""
 
     def __init__(self, root: Path, path: Path, *options: str) -> None:
         self.root, self.path = root, path
@@ -54,7 +54,7 @@ class Local:
 
 @contextlib.contextmanager
 def serving(root: Path) -> Iterator[Local]:
-    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
+    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address is limited to 107 bytes
     made = Local(root, folder / "ppm.sock")
     try:
         made.until_healthy()
@@ -66,26 +66,26 @@ def serving(root: Path) -> Iterator[Local]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    """A server without users that tests share; what they change they change back."""
+    """Yield a server without users that tests share; they revert their changes."""
     with serving(tmp_path_factory.mktemp("served") / "root") as made:
         yield made
 
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Local]:
-    """A server that the test ends."""
+    """Yield a server that the test may stop."""
     with serving(tmp_path / "root") as made:
         yield made
 
 
-def test_a_healthy_server_is_said_to_be_so_in_one_line(served: Local) -> None:
+def test_a_healthy_server_is_reported_in_one_line(served: Local) -> None:
     before = sorted(served.root.rglob("*"))
     assert served.health() == (0, f"ok: the server of {served.root} answers, shows a page, and can write its volume")
     assert sorted(served.root.rglob("*")) == before
 
 
-def test_over_tcp_and_with_public_reads_too(tmp_path: Path) -> None:
-    """The settings say where and how; those that the server was given as options are given again."""
+def test_health_over_tcp_and_with_public_reads(tmp_path: Path) -> None:
+    """The settings define address and access; the server's options are passed again."""
     server: Server = start(tmp_path / "root", options=("--read-access", "public"))
     try:
         asked = ["health", "--root", str(server.root), "--port", str(server.port)]
@@ -95,8 +95,8 @@ def test_over_tcp_and_with_public_reads_too(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_a_server_that_does_not_answer_or_is_gone(alone: Local) -> None:
-    """It does not answer, then it is killed, and a second one starts over what the first has left."""
+def test_a_server_that_hangs_or_was_killed(alone: Local) -> None:
+    """It does not answer, then it is killed, and a second one starts with the first one's leftovers."""
     os.killpg(alone.process.pid, signal.SIGSTOP)
     code, line = alone.health()
     os.killpg(alone.process.pid, signal.SIGCONT)
@@ -120,7 +120,7 @@ def test_a_server_that_does_not_answer_or_is_gone(alone: Local) -> None:
     )
 
 
-def test_a_page_that_is_gone(served: Local) -> None:
+def test_a_missing_page(served: Local) -> None:
     page = served.root / "index" / "simple" / "index.json"
     page.unlink()
     assert served.health() == (
@@ -132,7 +132,7 @@ def test_a_page_that_is_gone(served: Local) -> None:
 
 
 def test_a_volume_that_has_become_read_only_or_full(served: Local) -> None:
-    """As after an error of its disk; here it is so for the health check alone."""
+    """As after an error of its disk; here only the health check sees it."""
     root = served.root
     read_only = namespaces.command(f"mount --bind {root} {root}; mount -o remount,bind,ro {root}")
     assert served.health(behind=read_only)[0] == 1
@@ -143,8 +143,8 @@ def test_a_volume_that_has_become_read_only_or_full(served: Local) -> None:
     assert served.health(behind=full) == (1, f"ppmctl: The volume {root} can't be used: No space left on device.")
 
 
-def test_settings_that_make_no_sense_are_one_line_and_1_too(served: Local) -> None:
-    """2 is a container engine's own."""
+def test_invalid_settings_are_one_line_and_exit_code_1(served: Local) -> None:
+    """Exit code 2 is reserved by container engines."""
     settings = served.root / "ppm.yml"
     settings.write_text("threads: many\n")
     code, line = served.health()
@@ -153,23 +153,23 @@ def test_settings_that_make_no_sense_are_one_line_and_1_too(served: Local) -> No
     assert "threads in " in line
 
 
-# how a server takes its place at a path
+# a server's socket
 
 
-def test_the_socket_is_for_its_user_and_group_alone(served: Local) -> None:
-    """Who may connect is believed about where a request came from."""
+def test_only_its_user_and_group_may_connect_to_the_socket(served: Local) -> None:
+    """The server trusts a connecting process about the client's address."""
     assert served.path.stat().st_mode & 0o777 == 0o660
 
 
-def test_a_second_server_leaves_the_first_its_socket(served: Local) -> None:
+def test_a_second_server_does_not_take_the_firsts_socket(served: Local) -> None:
     second = Local(served.root, served.path)
     assert second.process.wait(timeout=60) == 1
     assert f"Can't listen at {served.path}: another server listens there." in served.log.read_text()
     assert served.health()[0] == 0
 
 
-def test_a_server_without_users_lets_a_web_server_ask_for_a_credential(served: Local) -> None:
-    """An empty list; and the first user is still the first."""
+def test_a_server_without_users_writes_an_empty_list_for_the_web_server(served: Local) -> None:
+    """With the empty list nginx requires a credential; the first user is still created as the first."""
     listed = served.root / "credentials" / "htpasswd"
     assert (listed.read_bytes(), listed.stat().st_mode & 0o777) == (b"", 0o640)
     assert ppmctl("user", "list", "--root", str(served.root)).stdout.splitlines()[1:] == []

@@ -1,4 +1,4 @@
-"""A distribution of a gigabyte goes in and out without its server growing, and lies on the disk once."""
+"""Tests that a gigabyte is uploaded and downloaded with little memory of the server, and one copy on the disk."""
 
 from __future__ import annotations
 
@@ -14,31 +14,30 @@ from support import large
 from support.servers import Server
 
 MIB = 1 << 20
-MEMORY = 100_000_000  # bytes, of each of the server's processes
-BESIDE = 8 * MIB  # bytes on the disk besides the file: records, pages, credentials, the audit
+MEMORY = 100_000_000  # bytes, for each of the server's processes
+BESIDE = 8 * MIB  # bytes on the disk in addition to the file: records, pages, credentials, the audit
 NAME = "gigantic"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Gone at the end, unlike pytest's own: a run leaves no gigabytes."""
+    """Yield a folder that is deleted at the end, unlike pytest's, so that a run leaves no gigabytes."""
     path = tmp_path / "large"
     path.mkdir()
     yield path
     shutil.rmtree(path)
 
 
-# what is held in memory or written twice shows in any file that is larger than both bounds
+# a file held in memory or written twice shows if it is larger than both bounds
 @pytest.mark.parametrize(
     ("make", "least"), [(large.wheel, 1024 * MIB), (large.sdist, 256 * MIB)], ids=["wheel", "sdist"]
 )
-def test_a_large_file_in_and_out(
+def test_a_large_file_is_uploaded_and_downloaded(
     folder: Path, serve: Callable[..., Server], make: Callable[..., Path], least: int
 ) -> None:
-    """Guards against a body that is held in memory, or spooled a second time (cgi and waitress each do).
+    """Guards against a body held in memory, or spooled a second time (as cgi and waitress do).
 
-    One copy: what the server receives is what is linked into place. Files that have no name any more count,
-    for that is what a spooled body is.
+    One copy: the received file is linked into place. Unlinked files count too, since a spooled body is one.
     """
     path = make(folder, NAME, "1.0", size=least)
     spool = folder / "tmp"
@@ -49,7 +48,7 @@ def test_a_large_file_in_and_out(
     size = path.stat().st_size
     assert size > least
 
-    large.forget_peaks(server)
+    large.reset_peaks(server)
     with large.watched(server) as disk:
         uploaded(server, path, digest)
     path.unlink()
@@ -61,7 +60,7 @@ def test_a_large_file_in_and_out(
     listed = server.page(NAME)["files"]
     assert [(file["hashes"]["sha256"], file["size"]) for file in listed] == [(digest, size)]
 
-    large.forget_peaks(server)
+    large.reset_peaks(server)
     with large.watched(server) as disk:
         assert downloaded(server, listed[0]["filename"]) == digest
     print(f"download: {memory(server)}")
@@ -82,7 +81,7 @@ def uploaded(server: Server, path: Path, digest: str) -> None:
         connection.putheader(name, value)
     connection.endheaders(before)
     with path.open("rb") as file:
-        connection.sock.sendfile(file)  # nothing of it passes through this process
+        connection.sock.sendfile(file)  # without reading it into this process
     connection.send(after)
     answer = connection.getresponse()
     assert answer.status == 200, answer.read()

@@ -1,4 +1,4 @@
-"""Leaving is always possible: a stock pypiserver on `packages/` serves the same files with the same hashes."""
+"""Test that users can leave: a stock pypiserver on `packages/` serves the same files with the same hashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.servers import Server, free_port, ppmctl
 
 @contextlib.contextmanager
 def stock_pypiserver(packages: Path, log: Path) -> Iterator[str]:
-    """pypiserver as it comes, without ppm, on a folder; its URL."""
+    """Run pypiserver without ppm on a folder; yield its URL."""
     port = free_port()
     command = [BIN / "pypi-server", "run", "-p", str(port), "-i", "127.0.0.1", "--hash-algo", "sha256"]
     with log.open("wb") as output:
@@ -42,15 +42,15 @@ def stock_pypiserver(packages: Path, log: Path) -> Iterator[str]:
 
 
 def links(url: str) -> dict[str, tuple[str, str]]:
-    """A page's files: by name, the URL and the sha256."""
+    """Return a page's files: by name, the URL and the sha256."""
     page = requests.get(url, timeout=60)
     page.raise_for_status()
-    found = {}
+    files = {}
     for href, text in re.findall(r'<a href="([^"]+)">([^<]+)</a>', page.text):
         target, _, digest = urljoin(page.url, unescape(href)).partition("#sha256=")
         assert unquote(target).rpartition("/")[2] == unescape(text)
-        found[unescape(text)] = (target, digest)
-    return found
+        files[unescape(text)] = (target, digest)
+    return files
 
 
 def test_a_stock_pypiserver_serves_the_same_files(
@@ -60,7 +60,7 @@ def test_a_stock_pypiserver_serves_the_same_files(
     real: Real,
     tmp_path: Path,
 ) -> None:
-    """The same projects, the same names, the same hashes, the same bytes; and no side file counts as one."""
+    """The same projects, names, hashes and bytes; and side files are not listed."""
     server = serve("--upstream", "none")
     publish("twine", new_machine(), server, server.url + "/", *real.all)
     for made in (

@@ -1,4 +1,4 @@
-"""Whether a server could listen at a path, before it tries."""
+"""Tests of the check whether a server can listen at a path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ppmctl.server.settings import server_settings
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
+    made = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address is limited to 107 bytes
     yield made
     shutil.rmtree(made)
 
@@ -40,35 +40,35 @@ def bound(path: Path) -> socket.socket:
     return made
 
 
-def test_a_free_path_can_be_had(folder: Path) -> None:
+def test_a_free_path_is_accepted(folder: Path) -> None:
     check(folder / "s")
 
 
-def test_what_a_dead_server_left_is_no_hindrance(folder: Path) -> None:
-    """After a kill -9 the socket's file is still there; the server's own unlinks it."""
+def test_the_socket_of_a_dead_server_is_accepted(folder: Path) -> None:
+    """After a kill -9 the socket's file still exists; the new server unlinks it."""
     bound(folder / "s").close()
     check(folder / "s")
 
 
-def test_a_living_server_keeps_its_socket(folder: Path) -> None:
-    """gunicorn would take it, and lose it again when the other one ends and tidies up."""
+def test_the_socket_of_a_running_server_is_refused(folder: Path) -> None:
+    """gunicorn would replace it, and lose it when the other server ends and unlinks it."""
     with bound(folder / "s") as server:
         server.listen()
         assert "another server listens there" in refused(folder / "s")
 
 
-def test_what_is_no_socket_is_left_alone(folder: Path) -> None:
+def test_a_file_that_is_not_a_socket_is_refused(folder: Path) -> None:
     (folder / "s").write_text("precious")
     assert "exists and is not a socket" in refused(folder / "s")
     assert (folder / "s").read_text() == "precious"
 
 
-def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
+def test_a_missing_folder_is_named(folder: Path) -> None:
     assert f"{folder / 'none'} must be a folder" in refused(folder / "none" / "s")
 
 
-def test_somebody_else_s_socket_can_t_be_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder that is everybody's, as /run/ppm in the images, one can't remove what another user left."""
+def test_the_socket_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder with the sticky bit, as /run/ppm in the images, a user can't remove another user's file."""
     bound(folder / "s").close()
     folder.chmod(0o1777)
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)

@@ -1,4 +1,4 @@
-"""`ppmctl login`, `logout` and `whoami` on somebody's machine, with a real keyring and a real netrc."""
+"""Tests of `ppmctl login`, `logout` and `whoami` on a user's machine, with a real keyring and a real netrc."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHERS = "machine other.test login me password mine\ndefault login anonymous pas
 
 @pytest.fixture
 def there(tmp_path: Path) -> Machine:
-    """A colleague's computer, with a keyring (one in a file, as there is no desktop here) and a netrc in use."""
+    """Return a user's computer, with a keyring (in a file, as there is no desktop) and a netrc with an entry."""
     made = machine(tmp_path / "home")
     (made.home / ".netrc").write_text(OTHERS)
     (made.home / ".netrc").chmod(0o600)
@@ -35,7 +35,7 @@ def there(tmp_path: Path) -> Machine:
 def run(
     there: Machine, *arguments: str | Path, expect: int = 0, said: str = "", **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """ppmctl on that machine, with `said` on its stdin."""
+    """Run ppmctl on the machine, with `said` on its stdin."""
     words = (str(argument) for argument in arguments)
     return ppmctl(*words, expect=expect, env={**there.environ, **environ}, cwd=there.home, input=said)
 
@@ -49,18 +49,18 @@ def invite(server: Server, name: str, *options: str) -> str:
 
 
 def in_keyring(there: Machine, service: str, username: str) -> str:
-    """What the keyring's own command says."""
+    """Return the secret that the keyring's command prints."""
     return there.run(BIN / "keyring", "get", service, username, expect=None).output.strip()
 
 
 def files(there: Machine) -> dict[str, bytes]:
-    """All files of that machine but the keyring's own."""
+    """Return all files of the machine, without the keyring's."""
     found = (path for path in there.home.rglob("*") if path.is_file())
     return {str(path): path.read_bytes() for path in found if "python_keyring" not in str(path)}
 
 
 def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
-    """Kept in the keyring and in netrc; the index needs no name any more; the logout leaves everything as it was."""
+    """The credential is stored in the keyring and in netrc; the index is the default; logout restores everything."""
     secret = add(index, "lena", "publisher", "--project", "lena-*", "--expires", "90d")
     before = files(there)
     done = run(there, "login", f"{index.url}/simple/", "--netrc", said=f"lena:{secret}\n")
@@ -105,8 +105,8 @@ def test_login_whoami_and_logout(index: Server, there: Machine) -> None:
     assert "--index" not in run(there, "login", expect=2).stderr
 
 
-def test_pip_uv_and_twine_read_that_keyring(index: Server, there: Machine) -> None:
-    """As their documents say: pip and uv by the index's URL with the name in it, twine by that of its uploads."""
+def test_pip_uv_and_twine_read_the_keyring_of_login(index: Server, there: Machine) -> None:
+    """As documented: pip and uv with the index's URL and a user name in it, twine with the upload URL."""
     secret = add(index, "kim+desk", "publisher")
     run(there, "login", index.url, said=f"kim+desk:{secret}\n")
     name, content = wheels.wheel("kims", "1.0")
@@ -122,8 +122,8 @@ def test_pip_uv_and_twine_read_that_keyring(index: Server, there: Machine) -> No
     there.run(*uv, "--default-index", named, "kims", NETRC="/dev/null")
 
 
-def test_what_client_config_prints_finds_that_keyring(index: Server, there: Machine) -> None:
-    """Pasted as it is printed: pip and uv ask the command `keyring`; the line for netrc has the secret from there."""
+def test_settings_of_client_config_use_the_keyring_of_login(index: Server, there: Machine) -> None:
+    """The printed settings: pip and uv run the command `keyring`; the line for netrc gets the secret from it."""
     secret = add(index, "pat+desk", "publisher")
     run(there, "login", index.url, said=f"pat+desk:{secret}\n")
     name, content = wheels.wheel("pats", "1.0")
@@ -153,8 +153,8 @@ def test_what_client_config_prints_finds_that_keyring(index: Server, there: Mach
     assert "Resolved 2" in lock.output
 
 
-def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
-    """Typed, piped and from a file; the second time it is refused; the token can be revoked with the logout."""
+def test_login_with_an_invite_code(index: Server, there: Machine) -> None:
+    """Typed, piped and from a file; a second use is refused; logout can revoke the token."""
     code = invite(index, "jo", "--role", "reader")
     before = files(there)
     refused = run(there, "login", index.url, "--invite", code, "--purpose", "bad name", expect=1).stderr
@@ -177,8 +177,8 @@ def test_a_colleague_joins_with_a_code(index: Server, there: Machine) -> None:
     assert "jo+desk" in run(there, "whoami").stdout, "the last login at an index is the one that counts"
 
 
-def test_a_code_is_not_used_up_where_its_token_could_not_be_kept(index: Server, there: Machine) -> None:
-    """No keyring, and nobody to ask about netrc; or a netrc that has somebody else's entry for that host."""
+def test_a_code_is_not_used_if_its_token_can_not_be_stored(index: Server, there: Machine) -> None:
+    """No keyring, and no terminal to ask about netrc; or a netrc with another entry for that host."""
     code = invite(index, "nora", "--role", "reader")
     none = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     refused = run(there, "login", index.url, "--invite", code, expect=4, **none)
@@ -195,7 +195,7 @@ def test_a_code_is_not_used_up_where_its_token_could_not_be_kept(index: Server, 
     assert files(there) == before, "a netrc that was made for it goes with it"
 
 
-def test_a_wrong_credential_is_kept_nowhere(index: Server, there: Machine) -> None:
+def test_a_wrong_credential_is_not_stored(index: Server, there: Machine) -> None:
     before = files(there)
     for given, expect in (("admin:ppm_wrong", 4), ("nobody", 4), ("", 4), (":x", 4)):
         done = run(there, "login", index.url, "--netrc", said=given, expect=expect)
@@ -205,7 +205,7 @@ def test_a_wrong_credential_is_kept_nowhere(index: Server, there: Machine) -> No
     assert files(there) == before
 
 
-def test_a_credential_comes_from_where_publish_looks(index: Server, there: Machine) -> None:
+def test_login_reads_a_credential_from_the_sources_of_publish(index: Server, there: Machine) -> None:
     secret = add(index, "rob", "reader")
     run(there, "login", index.url, PPMCTL_USERNAME="rob", PPMCTL_TOKEN=secret)
     (there.home / "credential").write_text(f"rob:{secret}\n")
@@ -220,8 +220,8 @@ def test_a_credential_comes_from_where_publish_looks(index: Server, there: Machi
     assert "rob is a reader" in run(there, "whoami").stdout, "where it can't be revoked it is not forgotten"
 
 
-def test_no_secret_goes_over_plain_http_unless_told(there: Machine) -> None:
-    """Nothing is sent: a host that is not there would be said otherwise."""
+def test_no_secret_is_sent_over_plain_http_unless_allowed(there: Machine) -> None:
+    """Nothing is sent: a connection to the missing host would give another error."""
     for arguments in (("login", "http://index.invalid"), ("login", "http://index.invalid", "--invite", "ppm_join_x")):
         done = run(there, *arguments, expect=2, said="me:ppm_mine\n")
         assert "plain HTTP" in done.stderr
@@ -230,7 +230,7 @@ def test_no_secret_goes_over_plain_http_unless_told(there: Machine) -> None:
     run(there, "login", "http://index.invalid", expect=1, said="me:x\n", PPMCTL_TRUSTED_HOST="index.invalid")
 
 
-def test_a_token_that_is_over_is_forgotten_by_a_plain_logout(index: Server, there: Machine) -> None:
+def test_logout_deletes_an_expired_token(index: Server, there: Machine) -> None:
     secret = add(index, "zoe+old", "reader")
     run(there, "login", index.url, said=f"zoe+old:{secret}\n")
     ppmctl("token", "revoke", "zoe+old", "--root", str(index.root))
@@ -239,21 +239,21 @@ def test_a_token_that_is_over_is_forgotten_by_a_plain_logout(index: Server, ther
     run(there, "logout")
 
 
-def test_two_indexes(index: Server, there: Machine, serve: Callable[..., Server]) -> None:
-    """The last login is meant; what is named comes first; a logout leads back to the one before."""
+def test_the_last_login_is_the_default_index(index: Server, there: Machine, serve: Callable[..., Server]) -> None:
+    """The last login is the default; --index and PPMCTL_INDEX override it; a logout restores the previous one."""
     other = serve("--upstream", "none")
     run(there, "login", index.url, said=f"admin:{index.secret}\n")
     before = files(there)
     run(there, "login", other.url, said=f"admin:{other.secret}\n")
 
-    def meant(*arguments: str, **environ: str) -> str:
+    def index_in_use(*arguments: str, **environ: str) -> str:
         return str(json.loads(run(there, "whoami", "--json", *arguments, **environ).stdout)["index"])
 
-    assert meant() == other.url
-    assert meant("--index", index.url) == index.url
-    assert meant(PPMCTL_INDEX=index.url) == index.url
+    assert index_in_use() == other.url
+    assert index_in_use("--index", index.url) == index.url
+    assert index_in_use(PPMCTL_INDEX=index.url) == index.url
     run(there, "logout")
-    assert meant() == index.url
+    assert index_in_use() == index.url
     assert files(there) == before
     run(there, "login", other.url, "--netrc", said=f"admin:{other.secret}\n")
     refused = run(there, "login", index.url, "--netrc", said=f"admin:{index.secret}\n", expect=2)
@@ -261,7 +261,7 @@ def test_two_indexes(index: Server, there: Machine, serve: Callable[..., Server]
 
 
 def test_a_second_login_replaces_the_first(index: Server, there: Machine) -> None:
-    """Under another name, and kept in fewer places: nothing of the first is left, and one logout takes out all."""
+    """With another name, and stored in fewer places: nothing of the first is left, and one logout deletes all."""
     first, second = add(index, "mia", "reader"), add(index, "mia+new", "reader")
     before = files(there)
     run(there, "login", index.url, "--netrc", said=f"mia:{first}\n")
@@ -276,8 +276,8 @@ def test_a_second_login_replaces_the_first(index: Server, there: Machine) -> Non
     assert files(there) == before
 
 
-def test_a_login_that_fails_leaves_the_one_before(index: Server, there: Machine) -> None:
-    """Wherever it fails: nothing can be written at one of the places. Nor is a code used up by it."""
+def test_a_failed_login_leaves_the_previous_one(index: Server, there: Machine) -> None:
+    """One of the places can't be written; the code is not used either."""
     first, second = add(index, "pia", "reader"), add(index, "pia+new", "reader")
     code = invite(index, "pim", "--role", "reader")
     run(there, "login", index.url, "--netrc", said=f"pia:{first}\n")
@@ -295,7 +295,7 @@ def test_a_login_that_fails_leaves_the_one_before(index: Server, there: Machine)
     run(there, "logout")
 
 
-def test_a_keyring_that_does_not_work_says_so(index: Server, there: Machine) -> None:
+def test_a_broken_keyring_is_reported(index: Server, there: Machine) -> None:
     (there.home / "data").write_text("no folder")
     before = files(there)
     done = run(there, "login", index.url, said=f"admin:{index.secret}\n", expect=4)
@@ -307,8 +307,8 @@ def test_a_keyring_that_does_not_work_says_so(index: Server, there: Machine) -> 
     assert files(there) == before, "nor half of it"
 
 
-def test_another_index_than_ppms(there: Machine) -> None:
-    """It is asked for its list of projects; where everybody may read, that says nothing about a credential."""
+def test_login_to_an_index_without_ppm(there: Machine) -> None:
+    """Login requests its list of projects; with public reads that does not check the credential."""
     empty = {"meta": {"api-version": "1.1"}, "projects": []}
     with foreign() as theirs:
         theirs.page("/simple/", empty)
@@ -322,8 +322,8 @@ def test_another_index_than_ppms(there: Machine) -> None:
         assert "has invites" in run(there, "login", theirs.url, "--invite", "ppm_join_x", expect=1).stderr
 
 
-def test_on_a_terminal_it_asks(index: Server, there: Machine) -> None:
-    """The name; the token, which is not shown; and whether netrc will do, where there is no keyring."""
+def test_login_asks_on_a_terminal(index: Server, there: Machine) -> None:
+    """It asks for the name, the token, which is not shown, and whether to use netrc if there is no keyring."""
     secret = add(index, "tess", "reader")
     environ = {**there.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     with on_a_terminal([*PPMCTL, "login", index.url], environ) as (process, terminal):
@@ -341,7 +341,7 @@ def test_on_a_terminal_it_asks(index: Server, there: Machine) -> None:
 
 
 def test_an_administrator_publishes_ppmctl_itself(index: Server, tmp_path: Path) -> None:
-    """docs/credentials.md, "Get `ppmctl`": then a colleague has it from the one index that is set up for pip."""
+    """docs/credentials.md, "Get `ppmctl`": then a user installs it with pip from the configured index."""
     (block,) = readme.blocks("docs/credentials.md")["Get `ppmctl`"]
     admin = machine(tmp_path / "home", index)
     readme.paste(block.replace("http://127.0.0.1:8080", index.url), checkout.copy(tmp_path / "ppm"), admin.environ)
@@ -351,7 +351,7 @@ def test_an_administrator_publishes_ppmctl_itself(index: Server, tmp_path: Path)
 
 
 def test_the_commands_of_the_documents(serve: Callable[..., Server], there: Machine, tmp_path: Path) -> None:
-    """docs/credentials.md and the tokens of docs/http.md: pasted by an administrator, and by a colleague."""
+    """Run the commands of docs/credentials.md, and for tokens in docs/http.md, as administrator and as user."""
     server = serve()
     beside = {**there.environ, "HOME": str(tmp_path)}
     said = {title: "".join(found) for title, found in readme.blocks("docs/credentials.md").items()}

@@ -1,6 +1,6 @@
-"""A name that is or was here, or is private, is never sent elsewhere, whatever becomes of its page.
+"""Tests that a name that the index has or had, or a private name, is never redirected, whatever happens to its page.
 
-That is what makes one index URL safe: a project of the same name on the public index is never seen.
+This makes one index URL safe: a project of the same name on the public index is never used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS = ("active", "emptied", "quarantined", "archived", "yanked")
 
 @pytest.fixture(scope="module")
 def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that redirects what is not here, and has a project of each kind."""
+    """Yield a server that redirects unknown names, and has a project of each kind."""
     root = tmp_path_factory.mktemp("redirecting") / "root"
     server = servers.start(root, options=(*UPSTREAM, "--private-name", "acme-*", "--private-name", "Billing"))
     for kind in KINDS:
@@ -38,7 +38,7 @@ def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def names(server: Server) -> list[str]:
-    """The projects that the index lists."""
+    """Return the projects that the index lists."""
     answer = server.get("/simple/", headers={"Accept": JSON})
     assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
     return [project["name"] for project in answer.json()["projects"]]
@@ -54,7 +54,7 @@ def expected(kind: str) -> set[str]:
 
 
 def test_unknown_names_are_redirected(redirecting: Server) -> None:
-    """By default the public index stands behind this one; the name is normalised and nothing else is added."""
+    """By default they are redirected to the public index; the name is normalised, and nothing else is added."""
     for accept in (JSON, "text/html", "*/*"):
         answer = redirecting.get("/simple/not-here/", headers={"Accept": accept})
         assert (answer.status_code, answer.headers["Location"]) == (302, "http://upstream.invalid/simple/not-here/")
@@ -65,7 +65,7 @@ def test_unknown_names_are_redirected(redirecting: Server) -> None:
 
 
 def test_the_public_index_is_the_default(serve: Callable[..., Server]) -> None:
-    """A fresh server sends other names to the index that pypiserver falls back to, and what is published not."""
+    """A new server redirects other names to pypiserver's fallback index, and published names not."""
     server = serve()
     answer = server.get("/simple/example-name/")
     assert answer.status_code == 302
@@ -77,7 +77,7 @@ def test_the_public_index_is_the_default(serve: Callable[..., Server]) -> None:
 
 @pytest.mark.parametrize("name", ["acme-billing", "acme-", "billing", "Acme.Billing", "ACME_x"])
 def test_private_names_are_never_redirected(redirecting: Server, name: str) -> None:
-    """Also before their first release: that is when a squatter would have them."""
+    """Also before their first release, when a squatter could use them."""
     answer = redirecting.get(f"/simple/{name}/")
     while answer.status_code == 301:
         assert answer.headers["Location"].startswith("/simple/")
@@ -87,7 +87,7 @@ def test_private_names_are_never_redirected(redirecting: Server, name: str) -> N
 
 
 def test_names_that_only_look_private_are_redirected(redirecting: Server) -> None:
-    """A pattern is of the whole name."""
+    """A pattern matches the whole name."""
     for name in ("acme", "acmeworks", "my-acme-x", "billing-2"):
         assert redirecting.get(f"/simple/{name}/").status_code == 302, name
 
@@ -102,8 +102,8 @@ DAMAGE: dict[str, str] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_or_was_here_stays_here_when_pages_are_deleted(redirecting: Server, kind: str, damage: str) -> None:
-    """Delete any derived file and it is made again at the next request, never a redirect."""
+def test_known_names_are_not_redirected_when_pages_are_deleted(redirecting: Server, kind: str, damage: str) -> None:
+    """A deleted derived file is made again at the next request; there is never a redirect."""
     ppmctl("index", "rebuild", "--root", str(redirecting.root))
     target = redirecting.root / DAMAGE[damage].format(kind=kind)
     if target.is_file():
@@ -116,8 +116,8 @@ def test_what_is_or_was_here_stays_here_when_pages_are_deleted(redirecting: Serv
     assert names(redirecting) == sorted(KINDS)
 
 
-def test_a_start_without_an_index_finds_all_names(serve: Callable[..., Server]) -> None:
-    """Restored from a backup that left out what is derived: the first request has everything."""
+def test_a_start_without_the_index_folder_knows_all_names(serve: Callable[..., Server]) -> None:
+    """After a restore from a backup without derived files, the first request has everything."""
     server = serve(*UPSTREAM)
     server.upload(wheels.wheel("kept", "1.0"))
     server.stop()
@@ -127,8 +127,8 @@ def test_a_start_without_an_index_finds_all_names(serve: Callable[..., Server]) 
     assert server.filenames("kept") == {"kept-1.0-py3-none-any.whl"}
 
 
-def test_names_stay_here_while_the_index_is_deleted_and_rebuilt(redirecting: Server) -> None:
-    """Readers without retries, while somebody deletes the index and rebuilds it, over and over."""
+def test_names_are_not_redirected_while_the_index_is_deleted_and_rebuilt(redirecting: Server) -> None:
+    """Clients read without retries while the index is deleted and rebuilt repeatedly."""
     done = threading.Event()
     wrong: list[str] = []
     asked = 0
@@ -163,8 +163,8 @@ def test_names_stay_here_while_the_index_is_deleted_and_rebuilt(redirecting: Ser
     assert asked > 20
 
 
-def test_uploads_go_through_while_the_index_is_deleted(serve: Callable[..., Server]) -> None:
-    """An upload writes pages and marks: that their folders go meanwhile must not fail it."""
+def test_uploads_succeed_while_the_index_is_deleted(serve: Callable[..., Server]) -> None:
+    """An upload writes pages and marks; it must succeed even if their folders are deleted."""
     server = serve(*UPSTREAM)
     done = threading.Event()
 
@@ -187,7 +187,7 @@ def test_uploads_go_through_while_the_index_is_deleted(serve: Callable[..., Serv
 
 
 def test_without_an_upstream_nothing_is_redirected(serve: Callable[..., Server]) -> None:
-    """`--upstream none`: what is not here is not there."""
+    """`--upstream none`: an unknown name is 404."""
     server = serve("--upstream", "none")
     server.upload(wheels.wheel("here", "1.0"))
     for path in ("/simple/not-here/", "/simple/acme-x/", "/packages/not-here/x-1.0.tar.gz"):
@@ -201,7 +201,7 @@ def test_without_an_upstream_nothing_is_redirected(serve: Callable[..., Server])
 
 @pytest.fixture(scope="module")
 def confusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Our index; the one behind it has higher versions of our names."""
+    """Yield our index; the one that it redirects to has higher versions of our names."""
     folder = tmp_path_factory.mktemp("confusing")
     public = servers.start(folder / "public", options=("--read-access", "public", "--upstream", "none"))
     ours = servers.start(folder / "ours", options=("--upstream-url", public.simple, "--private-name", "acme-*"))
@@ -215,10 +215,10 @@ def confusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     public.kill()
 
 
-def test_installers_do_not_see_the_same_name_elsewhere(
+def test_installers_do_not_use_the_same_name_on_another_index(
     confusing: Server, new_installer: Callable[..., Installer]
 ) -> None:
-    """Dependency confusion, played through: also just after all pages were deleted."""
+    """A dependency confusion attack, also right after all pages were deleted."""
     shutil.rmtree(confusing.root / "index")
     installer = new_installer(confusing)
     installer.install("team-tool", index=confusing.simple)

@@ -1,4 +1,4 @@
-"""`--on ssh://…`: the same command beside a volume elsewhere, over a real sshd; what it says, takes and leaves."""
+"""Tests of `--on ssh://…`: a command on a remote machine over a real sshd, its streams, files and leftovers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ppmctl.index.layout import Volume
 SECRET = re.compile(r"ppm_[\w-]{40,}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z")
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3\d|9\d|1)(?:;\d+)*m")
-# what stands for ppmctl there where it matters how a command comes, and not what it does
+# replaces ppmctl on the host in tests of how a command arrives, not of what it does
 STAND_IN = f"""#!{sys.executable}
 import json, os, sys
 from ppmctl import output
@@ -44,7 +44,7 @@ if sys.argv[1:] == ["--version"]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A host with ppmctl; PPM_ROOT is set there, and its temporary files are in `folder`/tmp."""
+    """Yield a host with ppmctl, where PPM_ROOT is set; its temporary files are in `folder`/tmp."""
     folder = tmp_path_factory.mktemp("host")
     (folder / "tmp").mkdir()
     with sshd.running(folder, environ={"TMPDIR": str(folder / "tmp")}) as made:
@@ -53,7 +53,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture
 def standing_in(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
-    """Make a host whose ppmctl does what a Python text says, after `import os, sys`."""
+    """Make a host whose ppmctl runs a Python text after `import os, sys`."""
     with contextlib.ExitStack() as stack:
 
         def make(script: str) -> Host:
@@ -72,17 +72,17 @@ def standing_in(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
 def on(
     host: Host, *arguments: str, given: str | bytes = b"", expect: int = 0, target: str = "", **environ: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run `ppmctl` there, from the other side; fail, with all it said, unless it exits with `expect`."""
+    """Run `ppmctl` on the host, from the client; fail with its output unless it exits with `expect`."""
     command = [*PPMCTL, *arguments, "--on", target or host.target]
     given = given.encode() if isinstance(given, str) else given
     done = subprocess.run(command, input=given, capture_output=True, env=host.environ(**environ), timeout=120)
-    said = f"{done.stdout.decode(errors='replace')}\n{done.stderr.decode(errors='replace')}\n{host.log[-2000:]}"
-    assert done.returncode == expect, f"{shlex.join(command)} exited {done.returncode}:\n{said}"
+    output = f"{done.stdout.decode(errors='replace')}\n{done.stderr.decode(errors='replace')}\n{host.log[-2000:]}"
+    assert done.returncode == expect, f"{shlex.join(command)} exited {done.returncode}:\n{output}"
     return done
 
 
 def carried(host: Host, script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    """Run a Python text with `run(*arguments)`, which is `command.run` on the host; `read` and `write` name files."""
+    """Run a Python text with `run(*arguments)`, which is `command.run` on the host; `read` and `write` mark files."""
     head = (
         "import os, sys\nfrom ppmctl import output\nfrom ppmctl.errors import PpmError\n"
         "from ppmctl.remote import command\nfrom ppmctl.remote.command import NamedFile\n"
@@ -98,11 +98,11 @@ def carried(host: Host, script: str, **options: object) -> subprocess.CompletedP
     return subprocess.run(command, env=host.environ(), **options)  # type: ignore[call-overload, no-any-return]
 
 
-# the same as here
+# the same as locally
 
 
-def test_it_prints_and_does_what_it_would_there(host: Host, tmp_path: Path) -> None:
-    """Output on both streams, exit code and the volume afterwards are those of the command run on the server host."""
+def test_a_command_behaves_as_on_the_server_host(host: Host, tmp_path: Path) -> None:
+    """Output on both streams, exit code and the volume afterwards are equal to those on the server host."""
     packages = tmp_path / "old"
     packages.mkdir()
     name, content = wheels.wheel("x", "1.0")
@@ -129,7 +129,7 @@ def test_it_prints_and_does_what_it_would_there(host: Host, tmp_path: Path) -> N
     assert state == json.loads((here / "packages" / "x" / ".status").read_text())
 
 
-def test_the_volume_of_the_other_side_is_meant_unless_one_is_named(host: Host, tmp_path: Path) -> None:
+def test_the_hosts_ppm_root_is_the_default_volume(host: Host, tmp_path: Path) -> None:
     on(host, "user", "add", "ann", "--role", "reader", PPM_ROOT=str(tmp_path / "mine"))
     assert "ann:" in (host.root / "credentials" / "htpasswd").read_text()
     assert not (tmp_path / "mine").exists()
@@ -137,7 +137,7 @@ def test_the_volume_of_the_other_side_is_meant_unless_one_is_named(host: Host, t
     assert "ben:" in (tmp_path / "other" / "credentials" / "htpasswd").read_text()
 
 
-def test_help_is_here_and_no_host_is_asked() -> None:
+def test_help_is_printed_without_a_connection() -> None:
     done = subprocess.run(
         [*PPMCTL, "user", "list", "--on", "ssh://nowhere.invalid", "--help"], capture_output=True, timeout=60
     )
@@ -145,14 +145,14 @@ def test_help_is_here_and_no_host_is_asked() -> None:
     assert b"--on TARGET" in done.stdout
 
 
-def test_the_audit_there_has_who_ran_it_from_where(standing_in: Callable[[str], Host]) -> None:
+def test_the_hosts_audit_has_the_local_user_and_machine(standing_in: Callable[[str], Host]) -> None:
     host = standing_in("print(os.environ['PPMCTL_ORIGIN'], 'PPM_ROOT' in os.environ)\n")
-    said = carried(host, "run('user', 'list')").stdout.decode()
-    assert re.fullmatch(r"[\w.-]+@[\w.-]+ True\n", said)
+    output = carried(host, "run('user', 'list')").stdout.decode()
+    assert re.fullmatch(r"[\w.-]+@[\w.-]+ True\n", output)
 
 
-def test_it_takes_bytes_and_gives_bytes(standing_in: Callable[[str], Host]) -> None:
-    """Megabytes on stdin come back on both streams, whole and apart; arguments come as they are."""
+def test_stdin_and_output_are_transferred_as_bytes(standing_in: Callable[[str], Host]) -> None:
+    """Megabytes on stdin come back on both streams, complete and separate; arguments are unchanged."""
     host = standing_in(
         "given = sys.stdin.buffer.read()\n"
         "sys.stdout.buffer.write(given)\n"
@@ -168,14 +168,14 @@ def test_it_takes_bytes_and_gives_bytes(standing_in: Callable[[str], Host]) -> N
     assert done.stdout == given + "|".join(words).encode()
 
 
-def test_it_need_not_take_what_is_given(standing_in: Callable[[str], Host]) -> None:
-    """A command that reads nothing ends all the same, however much waits for it."""
+def test_a_command_may_ignore_its_stdin(standing_in: Callable[[str], Host]) -> None:
+    """A command that reads nothing ends, however much input is waiting."""
     host = standing_in("print('done')\n")
     done = carried(host, "run('x')", input=os.urandom(8 << 20))
     assert (done.returncode, done.stdout) == (0, b"done\n")
 
 
-def test_it_lives_without_a_stdin_and_with_a_reader_that_goes(standing_in: Callable[[str], Host]) -> None:
+def test_closed_stdin_and_closed_stdout(standing_in: Callable[[str], Host]) -> None:
     host = standing_in("for _ in range(100_000): print('line ' * 20)\n")
     command = (
         f"import os; os.close(0); os.execv({sys.executable!r}, {[*PPMCTL, 'user', 'list', '--on', host.target]!r})"
@@ -188,8 +188,8 @@ def test_it_lives_without_a_stdin_and_with_a_reader_that_goes(standing_in: Calla
     assert done.stderr == ""
 
 
-def test_what_a_login_says_is_no_part_of_it(standing_in: Callable[[str], Host]) -> None:
-    """Guards against a .bashrc with an echo, which spoils what scripts read."""
+def test_output_of_the_login_shell_is_left_out(standing_in: Callable[[str], Host]) -> None:
+    """Guards against a .bashrc with an echo, which would break scripts that read the output."""
     host = standing_in("print('out')\n")
     shell = subprocess.run(["getent", "passwd", str(os.getuid())], capture_output=True, text=True, timeout=60).stdout
     if not shell.strip().endswith("bash"):
@@ -206,7 +206,7 @@ def test_what_a_login_says_is_no_part_of_it(standing_in: Callable[[str], Host]) 
     assert b"to this host" in done.stderr
 
 
-def test_one_that_was_killed_there_is_no_success(standing_in: Callable[[str], Host]) -> None:
+def test_a_killed_remote_command_is_an_error(standing_in: Callable[[str], Host]) -> None:
     host = standing_in("os.kill(os.getpid(), 9)\n")
     done = on(host, "user", "list", expect=1)
     assert b"index.test broke off, or a signal ended the command;" in done.stderr
@@ -215,12 +215,12 @@ def test_one_that_was_killed_there_is_no_success(standing_in: Callable[[str], Ho
 # terminals and signals
 
 
-def test_it_asks_on_a_terminal(host: Host, tmp_path: Path) -> None:
+def test_a_remote_command_asks_on_a_terminal(host: Host, tmp_path: Path) -> None:
     Volume(root=tmp_path / "root").prepare()
     command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", str(tmp_path / "root"), "--on", host.target]
     with on_a_terminal(command, host.environ()) as (process, terminal):
         said = read_until(terminal, b"to go on: ")
-        os.write(terminal, b"y\x7fother\r")  # a key is taken back
+        os.write(terminal, b"y\x7fother\r")  # with a backspace
         said += read_until(terminal, b"")
         assert process.wait(timeout=60) == 1
     assert b"other" in said
@@ -236,7 +236,7 @@ def test_ctrl_c_at_a_question(host: Host, tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 130
 
 
-def test_a_terminal_is_as_it_is_here(standing_in: Callable[[str], Host]) -> None:
+def test_the_remote_terminal_has_the_local_type_and_size(standing_in: Callable[[str], Host]) -> None:
     host = standing_in("print(sys.stdin.isatty(), os.environ['TERM'], os.get_terminal_size(), flush=True); input()\n")
     with on_a_terminal([*PPMCTL, "user", "list", "--on", host.target], host.environ()) as (process, terminal):
         said = read_until(terminal, b"\n")
@@ -245,16 +245,16 @@ def test_a_terminal_is_as_it_is_here(standing_in: Callable[[str], Host]) -> None
         assert process.wait(timeout=60) == 0
 
 
-def test_it_has_colours_as_here(host: Host, tmp_path: Path) -> None:
-    """What a progress bar looks like: coloured on a terminal, without colours where somebody wants none."""
+def test_a_remote_command_has_colours_as_locally(host: Host, tmp_path: Path) -> None:
+    """Coloured on a terminal, and without colours with NO_COLOR."""
     Volume(root=tmp_path / "root").prepare()
     command = [*PPMCTL, "index", "check", "--root", str(tmp_path / "root"), "--on", host.target]
     for wanted, more in ((True, {}), (False, {"NO_COLOR": "1"})):
         with on_a_terminal(command, host.environ(**more)) as (process, terminal):
-            said = read_until(terminal, b"")
+            output = read_until(terminal, b"")
             process.wait(timeout=60)
-        assert b"Projects" in said
-        assert bool(COLOUR.search(said)) == wanted, said
+        assert b"Projects" in output
+        assert bool(COLOUR.search(output)) == wanted, output
     assert (
         b"Projects"
         not in on(host, "index", "check", "--root", str(tmp_path / "root"), expect=1).stderr.split(b",")[0]
@@ -262,8 +262,8 @@ def test_it_has_colours_as_here(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["signal", "key"])
-def test_ctrl_c_ends_what_runs_there(way: str, host: Host, tmp_path: Path) -> None:
-    """A server: it is let end, its exit code is what comes back, and nothing of it stays."""
+def test_ctrl_c_ends_the_remote_command(way: str, host: Host, tmp_path: Path) -> None:
+    """A server ends cleanly, its exit code is returned, and no process is left."""
     port = free_port()
     root = tmp_path / "root"
     command = [*PPMCTL, "serve", "--root", str(root), "--port", str(port), "--on", host.target]
@@ -294,15 +294,15 @@ def test_ctrl_c_ends_what_runs_there(way: str, host: Host, tmp_path: Path) -> No
             requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
 
 
-def test_one_that_does_not_listen_can_be_left(standing_in: Callable[[str], Host]) -> None:
-    """The third Ctrl-C leaves what heeds none."""
+def test_the_third_ctrl_c_leaves_a_command_that_ignores_it(standing_in: Callable[[str], Host]) -> None:
+    """The local command ends; the remote one may still run."""
     host = standing_in(
         "import signal, time\n"
         "heard = 0\n"
         "def count(*_):\n    global heard\n    heard += 1\n    print(heard, flush=True)\n"
         "signal.signal(signal.SIGINT, count)\nprint(0, flush=True)\n"
         "while sys.stdin.read(1): pass\n"
-        "end = time.monotonic() + 20\n"  # nobody tells it that it was left
+        "end = time.monotonic() + 20\n"  # it does not notice that the client has left
         "while heard < 3 and time.monotonic() < end: time.sleep(0.01)\n"
     )
     command = [*PPMCTL, "user", "list", "--on", host.target]
@@ -321,8 +321,8 @@ def test_one_that_does_not_listen_can_be_left(standing_in: Callable[[str], Host]
 # files
 
 
-def test_files_are_those_here(standing_in: Callable[[str], Host], tmp_path: Path) -> None:
-    """What is read comes from here, and what is written comes here for its owner alone; nothing stays there."""
+def test_file_arguments_are_local_files(standing_in: Callable[[str], Host], tmp_path: Path) -> None:
+    """Input files are sent, and output files are written locally, only for the owner; no file stays on the host."""
     host = standing_in(
         "from pathlib import Path\n"
         "given, made = sys.argv[1], sys.argv[2].removeprefix('--output=')\n"
@@ -347,8 +347,8 @@ def test_files_are_those_here(standing_in: Callable[[str], Host], tmp_path: Path
     assert b"made already exists; it is not replaced. Nothing was done." in again.stderr
 
 
-def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
-    """As an administrator does it; root on a volume of another's, and everybody else on their own."""
+def test_tokens_and_users_with_files(host: Host, tmp_path: Path) -> None:
+    """As an administrator: root on a volume of another user, other users on their own."""
     root = tmp_path / "root"
     root.mkdir()
     if os.geteuid() == 0:
@@ -364,9 +364,9 @@ def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
     assert token.stat().st_uid == os.geteuid()
     bob = tmp_path / "bob"
     added = on(host, "user", "add", "bob", "--role", "reader", "--json", "--output", str(bob), *there)
-    said = json.loads(added.stdout)
-    assert said["output"] == str(bob)
-    assert "secret" not in said
+    document = json.loads(added.stdout)
+    assert document["output"] == str(bob)
+    assert "secret" not in document
     again = on(host, "token", "create", "ops+x", "--role", "reader", "--output", str(token), *there, expect=2)
     assert f"{token} already exists; it is not replaced. Nothing was done." in again.stderr.decode()
     refused = tmp_path / "refused"
@@ -387,7 +387,7 @@ def test_tokens_and_users_by_files(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["unreadable", "unwritable", "command"])
-def test_what_can_not_be_done_leaves_nothing(fault: str, standing_in: Callable[[str], Host], tmp_path: Path) -> None:
+def test_a_failed_command_leaves_no_files(fault: str, standing_in: Callable[[str], Host], tmp_path: Path) -> None:
     host = standing_in(
         "open(sys.argv[2].partition('=')[2], 'w').write('half'); open(os.environ['PPM_ROOT'], 'w'); sys.exit(1)\n"
     )
@@ -409,7 +409,7 @@ def test_what_can_not_be_done_leaves_nothing(fault: str, standing_in: Callable[[
 
 
 def test_no_secret_is_in_an_argument_or_a_log(tmp_path: Path) -> None:
-    """Every program that runs there, with its arguments, while secrets are made and some travel."""
+    """Checks the arguments of every program on the host while secrets are created and transferred."""
     folder = tmp_path / "host"
     trace = tmp_path / "trace"
     tracer = ("strace", "-f", "-qq", "-s", "100000", "-e", "trace=execve", "-o", str(trace))
@@ -431,11 +431,11 @@ def test_no_secret_is_in_an_argument_or_a_log(tmp_path: Path) -> None:
         assert "a secret" not in text
 
 
-# what goes wrong
+# errors
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         ("ssh://nowhere.invalid", "ppmctl can't be run on nowhere.invalid: ssh: Could not resolve hostname"),
         (
@@ -447,32 +447,32 @@ def test_no_secret_is_in_an_argument_or_a_log(tmp_path: Path) -> None:
         ("docker://a/b", "--on can't be 'docker://a/b'"),
     ],
 )
-def test_a_host_that_is_none(target: str, said: str, host: Host) -> None:
+def test_an_invalid_or_unknown_host(target: str, message: str, host: Host) -> None:
     done = on(host, "user", "list", target=target, expect=1 if "://nowhere" in target or ":1" in target else 2)
     assert done.stdout == b""
-    assert done.stderr.decode().startswith(f"ppmctl: {said}")
+    assert done.stderr.decode().startswith(f"ppmctl: {message}")
     assert "Traceback" not in done.stderr.decode()
     assert "secret" not in done.stderr.decode()
 
 
-def test_a_host_whose_key_is_not_known(tmp_path: Path) -> None:
-    """No key is taken unseen: the host could be anybody's, and would be handed files and answers."""
+def test_a_host_with_an_unknown_key(tmp_path: Path) -> None:
+    """An unknown key is never accepted: an impostor would get files and answers."""
     with sshd.running(tmp_path / "host") as host:
         host.known_hosts.unlink()
         done = on(host, "user", "list", expect=1)
         assert "No ED25519 host key is known for [127.0.0.1]" in done.stderr.decode()
         assert "`ssh index.test` shows the key" in done.stderr.decode()
         assert not host.known_hosts.exists()
-        host.remember(sshd.keygen(tmp_path / "other").with_suffix(".pub"))
+        host.trust(sshd.keygen(tmp_path / "other").with_suffix(".pub"))
         done = on(host, "user", "list", expect=1)
         assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in done.stderr.decode()
         assert "find out why first" in done.stderr.decode()
         assert "Accepted" not in host.log
 
 
-def test_a_host_that_does_not_know_us(tmp_path: Path) -> None:
+def test_a_host_that_refuses_the_users_key(tmp_path: Path) -> None:
     with sshd.running(tmp_path / "host") as host:
-        host.know(IdentityFile=str(sshd.keygen(tmp_path / "stranger")))
+        host.write_config(IdentityFile=str(sshd.keygen(tmp_path / "stranger")))
         done = on(host, "user", "list", expect=1)
         assert done.stderr.decode() == (
             "ppmctl: ppmctl can't be run on index.test:"
@@ -480,7 +480,7 @@ def test_a_host_that_does_not_know_us(tmp_path: Path) -> None:
             "        `ssh index.test ppmctl --version` has to work without a password."
             " ssh-copy-id index.test installs a key, ssh-add unlocks one with a passphrase.\n"
         )
-        host.know(IdentityFile=str(sshd.keygen(tmp_path / "locked", passphrase="what nobody guesses")))
+        host.write_config(IdentityFile=str(sshd.keygen(tmp_path / "locked", passphrase="what nobody guesses")))
         assert "ssh-add" in on(host, "user", "list", expect=1).stderr.decode()
 
 
@@ -502,8 +502,8 @@ def test_a_host_with_another_version(standing_in: Callable[[str], Host]) -> None
     assert not host.root.exists()
 
 
-def test_a_host_that_goes_away(standing_in: Callable[[str], Host]) -> None:
-    """It is said that nobody knows what was done; it is not a success, and does not hang."""
+def test_a_broken_connection_is_an_error(standing_in: Callable[[str], Host]) -> None:
+    """The error says that the outcome is unknown; the command fails, and does not hang."""
     host = standing_in("print('begun', flush=True); sys.stdin.read()\n")
     command = [*PPMCTL, "user", "list", "--on", host.target]
     with subprocess.Popen(
@@ -520,7 +520,7 @@ def test_a_host_that_goes_away(standing_in: Callable[[str], Host]) -> None:
     assert "it may be done, or still running" in said
 
 
-def test_without_the_program_it_says_what_to_install(host: Host, tmp_path: Path) -> None:
+def test_without_ssh_or_docker_the_error_names_the_program(host: Host, tmp_path: Path) -> None:
     for name, target in (("ssh", host.target), ("docker", "docker://x")):
         command = [sys.executable, "-m", "ppmctl", "user", "list", "--on", target]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={"PATH": str(tmp_path)})

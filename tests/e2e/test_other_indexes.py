@@ -1,4 +1,4 @@
-"""`ppmctl package` and `ppmctl stats` against indexes that ppm does not serve, one that means harm among them."""
+"""Tests of `ppmctl package` and `ppmctl stats` with foreign indexes, including a malicious one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from support.servers import clean_environment, free_port
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Machine:
-    there = machine(tmp_path / "stranger")
+    computer = machine(tmp_path / "stranger")
     credential = {"PPMCTL_USERNAME": "me", "PPMCTL_TOKEN": "ppm_mine"}
-    return Machine(home=there.home, environ={**there.environ, **credential})
+    return Machine(home=computer.home, environ={**computer.environ, **credential})
 
 
-def test_an_index_that_is_not_ours(stranger: Machine) -> None:
-    """Names, summaries of those found, files on another server that is shown no credential; and no change."""
+def test_an_index_that_is_not_ppms(stranger: Machine) -> None:
+    """It lists names, and summaries of search results; another file server gets no credential; changes fail."""
     with foreign() as other, foreign() as files:
         name, content = wheels.wheel("far", "1.0", summary="Away")
         meta = wheels.metadata("far", "1.0", summary="Away")
@@ -52,7 +52,7 @@ def test_an_index_that_is_not_ours(stranger: Machine) -> None:
 
 
 def test_a_stock_pypiserver(stranger: Machine, tmp_path: Path) -> None:
-    """HTML alone, without sizes and times."""
+    """It has only HTML, without sizes and times."""
     made = wheels.write(tmp_path / "packages", wheels.wheel("plain", "1.0", summary="Plain"))
     port = free_port()
     command = [BIN / "pypi-server", "run", "-p", str(port), "-i", "127.0.0.1", "-a", ".", "-P", ".", made.parent]
@@ -81,7 +81,7 @@ def test_a_stock_pypiserver(stranger: Machine, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["changed", "short", "long", "cut"])
-def test_a_file_that_is_not_what_the_page_says_is_not_kept(what: str, stranger: Machine) -> None:
+def test_a_download_that_differs_from_the_page_is_deleted(what: str, stranger: Machine) -> None:
     name, content = wheels.wheel("bad", "1.0")
     with foreign() as other:
         other.project("bad", listed(name, content, f"/f/{name}", size=len(content)))
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_what_the_page_says_is_not_kept(what: str, stranger: 
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil-1.0.zip", ".bashrc", "a\\b", "evil\x1b[0m"])
-def test_a_name_that_leads_elsewhere_is_refused(name: str, stranger: Machine) -> None:
+def test_a_filename_with_a_path_is_refused(name: str, stranger: Machine) -> None:
     with foreign() as other:
         other.project("evil", listed(name, b"", "/f"))
         other.file("/f", b"")
@@ -106,8 +106,8 @@ def test_a_name_that_leads_elsewhere_is_refused(name: str, stranger: Machine) ->
     assert not (stranger.home / "got").exists()
 
 
-def test_a_file_that_is_here_is_compared_whatever_hash_the_index_has(stranger: Machine) -> None:
-    """sha512, md5 or none: the same file is left, another is not replaced, and a wrong one is not kept."""
+def test_an_existing_file_is_compared_with_any_kind_of_hash(stranger: Machine) -> None:
+    """sha512, md5 or none: the same file stays, another is not replaced, and a wrong download is deleted."""
     made = {name: wheels.wheel(name, "1.0") for name in ("strong", "weak", "bare", "wrong")}
     hashes = {
         "strong": {"sha512": hashlib.sha512(made["strong"][1]).hexdigest(), "md5": "00"},
@@ -133,8 +133,8 @@ def test_a_file_that_is_here_is_compared_whatever_hash_the_index_has(stranger: M
     }
 
 
-def test_a_credential_stays_with_its_server(stranger: Machine) -> None:
-    """By a redirect, by a link, and by one that is read in two ways: requests connects to what is before the \\."""
+def test_a_credential_is_sent_only_to_its_server(stranger: Machine) -> None:
+    """With a redirect, a link, and an ambiguous link: requests connects to the host before the \\."""
     with foreign() as other, foreign() as thief:
         name, content = wheels.wheel("lured", "1.0")
         host = other.url.removeprefix("http://")
@@ -173,7 +173,7 @@ ANGRY = "\x1b[2J\x9b31m\ud800"
 
 
 def bomb() -> bytes:
-    """Return a small page that is large when it is unpacked."""
+    """Return a small page that is large when decompressed."""
     return gzip.compress(b" " * (129 << 20) + EMPTY, compresslevel=1)
 
 
@@ -194,30 +194,30 @@ def bomb() -> bytes:
     ],
     ids=["too much", "deep", "files", "version", "time", "link", "type"],
 )  # fmt: skip
-def test_a_page_that_makes_no_sense_is_an_error_of_one_line(
+def test_an_invalid_page_is_an_error_of_one_line(
     headers: dict[str, str], body: bytes | Callable[[], bytes], stranger: Machine
 ) -> None:
-    sent = body() if callable(body) else body  # not when tests are collected
+    sent = body() if callable(body) else body  # called here, not during collection
     with foreign() as other:
         other.answers["/simple/x/"] = other.answers["/simple/"] = (200, headers, sent)
-        said = run(stranger, "package", "show", "x", "--index", other.url, expect=1)
-    assert len(said.splitlines()) <= 2, said
-    assert said.replace("\n", "").isprintable(), said
+        output = run(stranger, "package", "show", "x", "--index", other.url, expect=1)
+    assert len(output.splitlines()) <= 2, output
+    assert output.replace("\n", "").isprintable(), output
 
 
 @pytest.mark.parametrize(
     "url", ["file:///etc/hostname", "ftp://x/y", "http://x:99999/", f"http://127.0.0.1:1/{ANGRY}"]
 )
-def test_a_link_that_leads_nowhere(url: str, stranger: Machine) -> None:
+def test_an_invalid_link(url: str, stranger: Machine) -> None:
     with foreign() as other:
         other.project("x", {"filename": "x-1.0.zip", "url": url, "hashes": {}, "yanked": ANGRY})
-        said = run(stranger, "package", "download", "x", "--dest", "got", "--index", other.url, expect=1)
-    assert "Traceback" not in said
-    assert said.replace("\n", "").isprintable(), said
+        output = run(stranger, "package", "download", "x", "--dest", "got", "--index", other.url, expect=1)
+    assert "Traceback" not in output
+    assert output.replace("\n", "").isprintable(), output
     assert not [path for path in stranger.home.rglob("*") if path.is_file()]
 
 
-def test_what_an_index_says_of_itself_commands_no_terminal(stranger: Machine) -> None:
+def test_control_characters_of_an_index_are_not_printed(stranger: Machine) -> None:
     with foreign() as other:
         name, content = wheels.wheel("angry", "1.0")
         other.page("/simple/", {"meta": {"api-version": "1.0"}, "projects": [{"name": "angry"}, {"name": ANGRY}]})
@@ -246,11 +246,11 @@ def test_what_an_index_says_of_itself_commands_no_terminal(stranger: Machine) ->
             "package download angry",
             "stats",
         ):
-            said = run(stranger, *command.split(), "--index", other.url)
-            assert said.replace("\n", "").isprintable(), (command, said)
+            output = run(stranger, *command.split(), "--index", other.url)
+            assert output.replace("\n", "").isprintable(), (command, output)
 
 
-def test_a_search_of_another_index_reads_summaries_while_they_are_few(stranger: Machine) -> None:
+def test_a_search_of_another_index_reads_summaries_of_few_results(stranger: Machine) -> None:
     with foreign() as other:
         names = [f"p{number}" for number in range(100)]
         for number in (3, 50):

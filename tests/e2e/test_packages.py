@@ -1,4 +1,4 @@
-"""`ppmctl package` and `ppmctl stats` with our server: reading it, changing it over HTTP and beside the volume."""
+"""Tests of `ppmctl package` and `ppmctl stats` with our server: reads, and changes over HTTP and on the host."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def filled(index: Server) -> Server:
 
 @pytest.fixture(scope="module")
 def reader(filled: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """The machine of somebody who may only read: PPMCTL_INDEX and a netrc."""
+    """Return the machine of a user who may only read, with PPMCTL_INDEX and a netrc."""
     secret = add(filled, "packages-reader", "reader")
     there = machine(tmp_path_factory.mktemp("home"))
     (there.home / ".netrc").write_text(f"machine 127.0.0.1 login packages-reader password {secret}\n")
@@ -84,7 +84,7 @@ def test_show(filled: Server, reader: Machine) -> None:
 
 
 def test_search_finds_names_and_summaries(filled: Server, reader: Machine) -> None:
-    """Every word, whatever its case and spelling; names first; nothing that a terminal obeys."""
+    """Every word, in any case and spelling; names first; no control characters."""
     found = json.loads(run(reader, "package", "search", "sea", "--json"))
     assert found == [
         {"name": "sea-maps", "version": "1.1", "summary": "Draws maps of the sea"},
@@ -102,13 +102,13 @@ def test_search_finds_names_and_summaries(filled: Server, reader: Machine) -> No
     assert len(json.loads(run(reader, "package", "search", "e", "--limit", "1", "--json"))) == 1
 
 
-def test_a_search_costs_one_request_and_no_file(filled: Server, reader: Machine) -> None:
+def test_a_search_makes_one_request_and_reads_no_file(filled: Server, reader: Machine) -> None:
     with recording(filled.port) as recorder:
         run(reader, "package", "search", "sea", "--index", recorder.url)
     assert [exchange.path for exchange in recorder.exchanges] == ["/api/packages?q=sea"]
 
 
-def test_a_search_sees_what_has_just_changed(filled: Server, reader: Machine) -> None:
+def test_a_search_finds_recent_changes(filled: Server, reader: Machine) -> None:
     def names() -> list[str]:
         return [item["name"] for item in json.loads(run(reader, "package", "search", "wanderer", "--json"))]
 
@@ -122,8 +122,8 @@ def test_a_search_sees_what_has_just_changed(filled: Server, reader: Machine) ->
     assert names() == []
 
 
-def test_a_search_of_records_from_before(filled: Server, reader: Machine) -> None:
-    """A volume of an older release: the summary comes out of the wheel's metadata."""
+def test_a_search_of_records_of_an_older_release(filled: Server, reader: Machine) -> None:
+    """The summary is read from the wheel's metadata."""
     made = wheels.wheel("vintage", "1.0", summary="From the cellar")
     assert filled.upload(made).status_code == 200
     record = filled.root / "packages" / "vintage" / f"{made[0]}.upload"
@@ -136,9 +136,9 @@ def test_a_search_of_records_from_before(filled: Server, reader: Machine) -> Non
 
 
 def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:
-    """The latest release, a version, a file; again: the same; another file of that name: untouched."""
+    """The latest release, a version, a file; repeated downloads; another file with that name is not replaced."""
     dest = tmp_path / "new" / "folder"
-    said = run(reader, "package", "download", "sea-maps", "--dest", dest)
+    output = run(reader, "package", "download", "sea-maps", "--dest", dest)
     name, content = wheels.wheel(
         "sea-maps",
         "1.1",
@@ -147,7 +147,7 @@ def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:
         author="Ann",
         requires_dist="other>=1",
     )
-    assert said.split() == ["downloaded", str(dest / name), hashlib.sha256(content).hexdigest()]
+    assert output.split() == ["downloaded", str(dest / name), hashlib.sha256(content).hexdigest()]
     assert (dest / name).read_bytes() == content
     assert run(reader, "package", "download", "sea-maps", "--dest", dest).split()[0] == "same"
     (dest / name).write_bytes(b"mine")
@@ -177,7 +177,7 @@ def test_without_a_credential_and_with_a_wrong_one(filled: Server, reader: Machi
 
 
 def test_yank_unyank_status_and_remove_over_http(filled: Server, reader: Machine) -> None:
-    """The same words as beside the volume; each a line of the audit, with who it was and from where."""
+    """The same output as on the server host; each has a line in the audit, with user and address."""
     name, content = wheels.wheel("changed", "1.0+x.1")
     assert filled.upload((name, content)).status_code == 200
     as_admin = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
@@ -212,16 +212,16 @@ def test_yank_unyank_status_and_remove_over_http(filled: Server, reader: Machine
     assert [line["result"] == "done" for line in lines] == [True] * 5 + [False]
 
 
-def test_each_change_as_json_is_the_same_here_and_over_http(filled: Server, reader: Machine) -> None:
-    """The document of /api/packages, and no line of text beside it."""
+def test_each_change_as_json_is_the_same_on_the_host_and_over_http(filled: Server, reader: Machine) -> None:
+    """The document of /api/packages, and no other line of text."""
     name, content = wheels.wheel("as-json", "1.0")
     assert filled.upload((name, content)).status_code == 200
     http = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
     beside = {"PPM_ROOT": str(filled.root)}
     for place in (http, beside):
         for action in ("yank", "unyank"):
-            said = json.loads(run(reader, "package", action, "As.Json", "1.0", "--json", **place))
-            assert said == {"project": "as-json", "action": action, "files": [name]}
+            document = json.loads(run(reader, "package", action, "As.Json", "1.0", "--json", **place))
+            assert document == {"project": "as-json", "action": action, "files": [name]}
         status = {"project": "as-json", "status": "deprecated", "reason": "old"}
         change = ("package", "status", "as-json", "deprecated", "--reason", "old", "--json")
         assert json.loads(run(reader, *change, **place)) == status
@@ -241,7 +241,7 @@ CHANGES = (
 
 
 def test_each_change_needs_its_right(filled: Server) -> None:
-    """Roles and scopes, before anything is said about what is here; each refusal a line with its status."""
+    """Roles and scopes are checked before existence; each refusal has an audit line with its status."""
     secrets = {
         "rights-reader": add(filled, "rights-reader", "reader"),
         "rights-publisher": add(filled, "rights-publisher", "publisher"),
@@ -306,9 +306,7 @@ def test_each_change_needs_its_right(filled: Server) -> None:
         ("GET", "/api/packages/salt/3.0/yank/x", b"", 404),
     ],
 )
-def test_what_makes_no_sense_changes_nothing(
-    method: str, path: str, body: bytes, status: int, filled: Server
-) -> None:
+def test_an_invalid_request_changes_nothing(method: str, path: str, body: bytes, status: int, filled: Server) -> None:
     before = filled.page("salt")
     answer = requests.request(method, filled.url + path, data=body, auth=filled.auth, timeout=60)
     assert answer.status_code == status, answer.text
@@ -318,8 +316,8 @@ def test_what_makes_no_sense_changes_nothing(
 
 
 @pytest.mark.parametrize("release", ["3.0/yank", "..", "", "../other/1.0", "9.0", "\udcff"])
-def test_a_release_that_is_none_changes_nothing_else(release: str, filled: Server, reader: Machine) -> None:
-    """Part of a URL it would be another request: `remove salt 3.0/yank` one that unyanks."""
+def test_an_invalid_release_is_not_part_of_the_url(release: str, filled: Server, reader: Machine) -> None:
+    """Unquoted in the URL it would be another request: `remove salt 3.0/yank` would unyank."""
     as_admin = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
     before = (filled.filenames("salt"), filled.filenames("other"))
     said = run(reader, "package", "remove", "salt", release, "--yes", expect=1, **as_admin)
@@ -327,7 +325,7 @@ def test_a_release_that_is_none_changes_nothing_else(release: str, filled: Serve
     assert (filled.filenames("salt"), filled.filenames("other")) == before
 
 
-def test_reading_the_api_needs_what_reading_needs(filled: Server, serve: Callable[..., Server]) -> None:
+def test_the_api_needs_the_same_rights_as_pages(filled: Server, serve: Callable[..., Server]) -> None:
     public = serve("--read-access", "public")
     for path in ("/api/packages", "/api/packages?q=x", "/api/stats"):
         assert requests.get(filled.url + path, timeout=60).status_code == 401
@@ -336,7 +334,7 @@ def test_reading_the_api_needs_what_reading_needs(filled: Server, serve: Callabl
     assert refused.status_code == 401
 
 
-def test_a_reason_that_no_page_should_show_is_refused(filled: Server) -> None:
+def test_a_reason_with_control_characters_or_lines_is_refused(filled: Server) -> None:
     for reason in ("a\nb", "\x1b[2J", "a" * 501):
         said = ppmctl("package", "yank", "salt", "3.0", "--reason", reason, "--root", str(filled.root), expect=2)
         assert "one line of text" in said.stderr
@@ -344,25 +342,25 @@ def test_a_reason_that_no_page_should_show_is_refused(filled: Server) -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "show x", "search x", "yank x 1.0", "status x"])
-def test_a_folder_that_was_mistyped_is_not_made_into_a_volume(command: str, tmp_path: Path) -> None:
+def test_a_mistyped_root_is_not_created(command: str, tmp_path: Path) -> None:
     done = ppmctl("package", *command.split(), "--root", str(tmp_path / "none"), expect=1)
     assert "There is no volume at" in done.stderr
     assert not (tmp_path / "none").exists()
 
 
-# numbers
+# statistics
 
 
 def test_stats(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """Over HTTP what a reader may know; beside the volume also who did what, and what was removed or refused."""
+    """Over HTTP the data for readers; on the server host also users' actions, removals and refusals."""
     server = serve()
     made = [wheels.wheel("counted", "1.0"), wheels.sdist("counted", "1.0"), wheels.wheel("gone", "1.0")]
     for file in made:
         assert server.upload(file).status_code == 200
     assert server.upload(made[0]).status_code == 409
     ppmctl("package", "remove", "gone", "1.0", "--yes", "--root", str(server.root))
-    there = machine(tmp_path / "home", server)
-    over = json.loads(run(there, "stats", "--json", "--index", server.url))
+    computer = machine(tmp_path / "home", server)
+    over = json.loads(run(computer, "stats", "--json", "--index", server.url))
     assert (over["projects"], over["files"]) == (2, 2)
     assert over["bytes"] == sum(len(content) for _name, content in made[:2])
     assert sum(over["uploads"].values()) == 2
@@ -377,8 +375,8 @@ def test_stats(serve: Callable[..., Server], tmp_path: Path) -> None:
     assert "counted" in ppmctl("stats", "--root", str(server.root)).stdout
 
 
-def test_what_is_typed_wins_over_the_environment(filled: Server, reader: Machine, tmp_path: Path) -> None:
-    """PPM_ROOT means the volume here; --index means that index all the same; both typed is a mistake."""
+def test_options_override_the_environment(filled: Server, reader: Machine, tmp_path: Path) -> None:
+    """--index overrides PPM_ROOT; --root together with --index is an error."""
     empty = str(tmp_path / "empty")
     ppmctl("init", "--root", empty)
     assert json.loads(run(reader, "stats", "--json", PPM_ROOT=empty))["projects"] == 0
@@ -388,7 +386,7 @@ def test_what_is_typed_wins_over_the_environment(filled: Server, reader: Machine
 
 
 def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """docs/packages.md and the packages of docs/http.md, in their order, pasted by an admin."""
+    """Run the commands of docs/packages.md, and of packages in docs/http.md, as an admin."""
     server = serve()
     for made in (wheels.wheel("sea-maps", "1.0"), wheels.sdist("sea-maps", "1.0"), wheels.wheel("sea-maps", "0.9")):
         assert server.upload(made).status_code == 200
@@ -402,7 +400,7 @@ def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: P
 
 
 @pytest.mark.parametrize("command", ["list --json", "show sea-maps --json", "show sea-maps 1.0", "search sea"])
-def test_beside_the_volume_it_is_the_same(command: str, filled: Server, reader: Machine) -> None:
+def test_commands_on_the_server_host_print_the_same(command: str, filled: Server, reader: Machine) -> None:
     until(lambda: "other" in run(reader, "package", "list").split(), "the list of projects has followed", seconds=10)
     over = run(reader, "package", *command.split()).replace(f"{filled.url}/", "")
     assert run(reader, "package", *command.split(), PPM_ROOT=str(filled.root)) == over

@@ -1,4 +1,4 @@
-"""The read path against the standards: PEP 503, 592, 629, 658, 691, 700, 714, 792, and RFC 9110."""
+"""Tests of pages and files against the standards: PEP 503, 592, 629, 658, 691, 700, 714, 792, and RFC 9110."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FIRST = wheels.wheel("Web.Page_s", "10!1.0a1")
 
 @pytest.fixture(scope="module")
 def filled(index: Server) -> Server:
-    """The shared index with one project that has every kind of entry, and its status and yanks."""
+    """Return the shared index with a project that has every kind of file, a status and yanks."""
     attested = json.dumps([{"version": 1}])
     for made in (FIRST, SDIST, YANKED, WHEEL):
         answer = index.upload(made, fields={"attestations": attested})
@@ -82,11 +82,11 @@ class Anchors(HTMLParser):
             self._open = None
 
 
-# what a page says
+# content of a page
 
 
-def test_a_json_page_says_what_the_standards_ask(filled: Server) -> None:
-    """PEP 691, 700, 714, 792: every key, its type and its value, and no key besides."""
+def test_a_json_page_has_exactly_the_standard_keys(filled: Server) -> None:
+    """PEP 691, 700, 714, 792: every key with its type and value, and no other key."""
     page = filled.page("web-page-s")
     times = [file.pop("upload-time") for file in page["files"]]
     for time in times:
@@ -118,8 +118,8 @@ def test_a_json_page_says_what_the_standards_ask(filled: Server) -> None:
     }
 
 
-def test_an_html_page_says_what_the_standards_ask(filled: Server) -> None:
-    """PEP 503, 592, 629, 658, 714, 792 in HTML: attributes escaped, both names of core metadata, no more."""
+def test_an_html_page_has_exactly_the_standard_attributes(filled: Server) -> None:
+    """PEP 503, 592, 629, 658, 714, 792 in HTML: escaped attributes, both names of core metadata, and no others."""
     answer = filled.get("/simple/web-page-s/", headers={"Accept": V1_HTML})
     assert answer.text.startswith("<!DOCTYPE html>\n")
     page = Anchors(answer.text)
@@ -145,8 +145,8 @@ def test_an_html_page_says_what_the_standards_ask(filled: Server) -> None:
     assert 'data-requires-python="&gt;=3.9, &lt;4"' in answer.text, "PEP 503: < and > are written as entities"
 
 
-def test_metadata_is_byte_for_byte_the_wheels_own(filled: Server) -> None:
-    """PEP 658: pip fails when it differs; and no sdist has one."""
+def test_metadata_is_served_byte_for_byte(filled: Server) -> None:
+    """PEP 658: pip fails if it differs from the wheel's; sdists have none."""
     for made in (WHEEL, YANKED, FIRST):
         answer = filled.get(f"/packages/web-page-s/{quote(made[0])}.metadata")
         assert answer.status_code == 200
@@ -155,7 +155,7 @@ def test_metadata_is_byte_for_byte_the_wheels_own(filled: Server) -> None:
 
 
 def test_the_root_lists_each_project_once(filled: Server) -> None:
-    """PEP 503 and 691 for the list of projects, which may follow a new project within 2 s."""
+    """PEP 503 and 691; a new project may be missing from the list for up to 2 s."""
     filled.upload(wheels.wheel("Also.Listed", "1.0"))
 
     def listed() -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_the_root_lists_each_project_once(filled: Server) -> None:
 
 @pytest.mark.parametrize("accept", [pypi_simple.ACCEPT_JSON_ONLY, pypi_simple.ACCEPT_HTML_ONLY])
 def test_pypi_simple_reads_the_pages(filled: Server, accept: str, tmp_path: Path) -> None:
-    """A client library of others parses everything without a complaint (a warning is an error here)."""
+    """A client library parses everything without a warning (warnings are errors here)."""
     with PyPISimple(filled.simple, auth=filled.auth, accept=accept) as client:
         assert "web-page-s" in client.get_index_page(timeout=60).projects
         page = client.get_project_page("Web.Page_S", timeout=60)
@@ -197,12 +197,12 @@ def test_pypi_simple_reads_the_pages(filled: Server, accept: str, tmp_path: Path
             client.download_package(package, tmp_path / made[0], verify=True, timeout=60)
             assert (tmp_path / made[0]).read_bytes() == made[1]
             if package.has_metadata:
-                found = client.get_package_metadata_bytes(package, verify=True, timeout=60)
-                assert found == metadata_of(made)
+                metadata = client.get_package_metadata_bytes(package, verify=True, timeout=60)
+                assert metadata == metadata_of(made)
 
 
 def test_a_quarantined_project_lists_no_files(filled: Server) -> None:
-    """PEP 792: nobody installs from it; taken back, all is there again."""
+    """PEP 792: nothing can be installed; after the status is reverted, all files are listed again."""
     filled.upload(wheels.wheel("isolated", "1.0"))
     before = filled.get("/simple/isolated/", headers={"Accept": JSON}).content
     ppmctl("package", "status", "isolated", "quarantined", "--root", str(filled.root))
@@ -214,8 +214,8 @@ def test_a_quarantined_project_lists_no_files(filled: Server) -> None:
     assert filled.get("/simple/isolated/", headers={"Accept": JSON}).content == before
 
 
-def test_a_page_depends_on_its_folder_alone(filled: Server) -> None:
-    """Written again, a page has the same bytes: an upload time is recorded, never read from a file's mtime."""
+def test_a_rewritten_page_is_identical(filled: Server) -> None:
+    """A page depends only on its folder: upload times are recorded, never read from a file's mtime."""
     page = filled.root / "index" / "simple" / "web-page-s"
     before = {path.name: path.read_bytes() for path in page.iterdir()}
     for path in (filled.root / "packages" / "web-page-s").iterdir():
@@ -226,12 +226,12 @@ def test_a_page_depends_on_its_folder_alone(filled: Server) -> None:
     assert {path.name: path.read_bytes() for path in page.iterdir()} == before
 
 
-# in which form
+# content negotiation
 
 
 @pytest.mark.parametrize("path", ["/simple/", "/simple/web-page-s/"])
-def test_the_form_is_the_one_asked_for(filled: Server, path: str) -> None:
-    """PEP 691: the type asked for is the type answered, in any order, and 406 where none is known."""
+def test_the_page_has_the_requested_content_type(filled: Server, path: str) -> None:
+    """PEP 691: the answer has a requested type, in any order, and 406 if none is known."""
     asked = {
         JSON: JSON,
         "application/vnd.pypi.simple.latest+json": JSON,
@@ -253,7 +253,7 @@ def test_the_form_is_the_one_asked_for(filled: Server, path: str) -> None:
 
 
 def test_names_are_redirected_to_the_normalised_form(filled: Server) -> None:
-    """PEP 503: one redirect to the page, with nothing in it that a client said about the host."""
+    """PEP 503: one redirect to the page, without a host name from the client."""
     for name in ("Web.Page_s", "web.page-s", "WEB--PAGE__S", "web-page-s", "Web.Page_s/"):
         answer = filled.get(f"/simple/{name}", headers={"Host": "evil.example"})
         assert (answer.status_code, answer.headers["Location"]) == (301, "/simple/web-page-s/")
@@ -263,7 +263,7 @@ def test_names_are_redirected_to_the_normalised_form(filled: Server) -> None:
 
 
 def test_links_of_a_flat_pypiserver_still_work(filled: Server) -> None:
-    """Lock files hold URLs of the old server, whose folder was flat."""
+    """Lock files contain URLs of the old server, whose folder was flat."""
     moved = filled.get(f"/packages/{quote(SDIST[0])}")
     assert (moved.status_code, moved.headers["Location"]) == (301, f"/packages/web-page-s/{quote(SDIST[0])}")
     assert filled.get(moved.headers["Location"]).content == SDIST[1]
@@ -273,8 +273,8 @@ def test_links_of_a_flat_pypiserver_still_work(filled: Server) -> None:
 # caches
 
 
-def test_a_page_is_asked_for_each_time_and_sent_when_it_changed(filled: Server) -> None:
-    """no-cache and an ETag: a max-age would hide a new release, and without a 304 every install costs a page."""
+def test_a_page_is_revalidated_each_time_and_sent_if_changed(filled: Server) -> None:
+    """no-cache and an ETag: a max-age would hide a new release, and without a 304 every install loads a page."""
     for accept in (JSON, V1_HTML):
         for path in ("/simple/", "/simple/web-page-s/"):
             first = filled.get(path, headers={"Accept": accept})
@@ -299,8 +299,8 @@ def test_a_page_is_asked_for_each_time_and_sent_when_it_changed(filled: Server) 
                 assert filled.get(path, headers={"Accept": accept, **condition}).content == first.content, condition
 
 
-def test_equally_long_changes_in_one_second_have_validators_of_their_own(filled: Server) -> None:
-    """nginx makes the ETag of whole seconds and the size; Last-Modified has no more either."""
+def test_changes_of_equal_length_in_one_second_have_different_validators(filled: Server) -> None:
+    """nginx makes the ETag from whole seconds and the size; Last-Modified is no more precise."""
     filled.upload(wheels.wheel("twin", "1.0"))
     filled.upload(wheels.wheel("twin", "1.1"))
     store = Store(Volume(root=filled.root))
@@ -315,8 +315,8 @@ def test_equally_long_changes_in_one_second_have_validators_of_their_own(filled:
     assert len({length for _etag, _modified, length in seen}) == 1, "the test is about pages of one length"
 
 
-def test_files_are_kept_for_ever(filled: Server, serve: Callable[..., Server]) -> None:
-    """A published file never changes; a cache that is shared may keep it only where reads are public."""
+def test_files_may_be_cached_without_limit(filled: Server, serve: Callable[..., Server]) -> None:
+    """A published file never changes; a shared cache may store it only with public reads."""
     public = serve("--read-access", "public", "--upstream", "none")
     public.upload(WHEEL)
     for server, shared in ((filled, "private"), (public, "public")):
@@ -335,8 +335,8 @@ def test_files_are_kept_for_ever(filled: Server, serve: Callable[..., Server]) -
     assert public.upload(YANKED, auth=None).status_code == 401
 
 
-def test_long_pages_are_sent_packed(filled: Server) -> None:
-    """gzip for who takes it, the same content, a validator of its own."""
+def test_long_pages_are_sent_compressed(filled: Server) -> None:
+    """gzip for clients that accept it, with the same content and a separate validator."""
     for accept in (JSON, V1_HTML):
         path = "/simple/web-page-s/"
         plain = filled.get(path, headers={"Accept": accept, "Accept-Encoding": "identity"})
@@ -355,11 +355,11 @@ def test_long_pages_are_sent_packed(filled: Server) -> None:
             assert refused.content == plain.content
 
 
-# parts, and without the content
+# HEAD and ranges
 
 
-def test_head_says_what_get_says_without_content(filled: Server) -> None:
-    """uv and others ask with HEAD; a length that is missing or a body makes them hang or fail."""
+def test_head_has_the_headers_of_get_without_content(filled: Server) -> None:
+    """uv and other clients use HEAD; a missing length or a body makes them hang or fail."""
     paths = ("/simple/", "/simple/web-page-s/", f"/packages/web-page-s/{WHEEL[0]}", "/simple/nothing/", "/simple/X/")
     for path in paths:
         got = filled.get(path)
@@ -370,8 +370,8 @@ def test_head_says_what_get_says_without_content(filled: Server) -> None:
             assert head.headers.get(header) == got.headers.get(header), (path, header)
 
 
-def test_parts_of_a_file(filled: Server) -> None:
-    """Broken-off downloads go on, and uv reads the end of a wheel alone (RFC 9110, section 14)."""
+def test_ranges_of_a_file(filled: Server) -> None:
+    """Interrupted downloads continue, and uv reads only the end of a wheel (RFC 9110, section 14)."""
     url, content = f"/packages/web-page-s/{WHEEL[0]}", WHEEL[1]
     size = len(content)
     whole = filled.get(url)
@@ -402,7 +402,7 @@ def test_parts_of_a_file(filled: Server) -> None:
         assert (changed.status_code, changed.content) == (200, content), other
 
 
-# who may read what
+# access
 
 
 def every_kind_of_path() -> list[str]:
@@ -416,8 +416,8 @@ def every_kind_of_path() -> list[str]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_a_missing_credential_is_said_before_anything_else(filled: Server, method: str) -> None:
-    """401 before 404, 405, 406 and any redirect: who has no credential learns not even what is here."""
+def test_a_missing_credential_is_401_before_any_other_error(filled: Server, method: str) -> None:
+    """401 before 404, 405, 406 and any redirect: without a credential a client can't learn what exists."""
     for path in every_kind_of_path():
         for auth in (None, ("admin", "wrong"), ("nobody", filled.secret)):
             answer = requests.request(
@@ -437,8 +437,8 @@ def test_a_missing_credential_is_said_before_anything_else(filled: Server, metho
 @pytest.mark.parametrize(
     "authorization", ["Basic", "Basic !!!", "Basic YWJj", "Bearer x", "Digest a=b", "basic Og=="]
 )
-def test_a_credential_that_makes_no_sense_is_a_401(filled: Server, authorization: str) -> None:
-    """Whatever stands in the header, it is refused as any wrong credential is."""
+def test_an_invalid_authorization_header_is_a_401(filled: Server, authorization: str) -> None:
+    """Any header value is refused like a wrong credential."""
     answer = requests.get(filled.simple, headers={"Authorization": authorization}, timeout=60)
     assert answer.status_code == 401
 
@@ -455,7 +455,7 @@ METHODS = {
 
 @pytest.mark.parametrize("path", METHODS)
 def test_other_methods_are_refused(filled: Server, path: str) -> None:
-    """405 with what is allowed, never a 500, never a change."""
+    """405 with the allowed methods, never a 500, never a change."""
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", *(["POST"] if path != "/" else [])):
         answer = requests.request(method, filled.url + path, auth=filled.auth, timeout=60, data=b"x" * 100)
         assert answer.status_code == 405, (method, path)
@@ -465,7 +465,7 @@ def test_other_methods_are_refused(filled: Server, path: str) -> None:
 
 
 def raw(server: Server, target: str, *, auth: bool = True) -> bytes:
-    """The answer to a request for `target` exactly as it is written here."""
+    """Return the answer to a request for the literal `target`."""
     headers = ["Host: 127.0.0.1", "Connection: close"]
     if auth:
         prepared = requests.Request("GET", server.url, auth=server.auth).prepare()
@@ -480,7 +480,7 @@ def raw(server: Server, target: str, *, auth: bool = True) -> bytes:
 
 
 def climbs(path: str) -> Iterator[str]:
-    """Yield ways to write one path below the volume that leave the folder which is served."""
+    """Yield spellings of a path below the volume that leave the served folder."""
     for up in ("..", "%2e%2e", ".%2e", "%252e%252e", "..%00", "..;", "%c0%ae%c0%ae"):
         for slash in ("/", "%2f", "%5c", "\\", "%252f"):
             climb = slash.join([up, up])
@@ -493,7 +493,7 @@ def climbs(path: str) -> Iterator[str]:
 
 
 def spellings(path: str) -> Iterator[str]:
-    """Yield ways to write one path below the volume that name it as it is."""
+    """Yield spellings of a path below the volume that name it directly."""
     yield f"/{path}"
     yield f"//{path}"
     yield f"/./{path}"
@@ -511,10 +511,10 @@ def spellings(path: str) -> Iterator[str]:
     yield f"http://127.0.0.1/{path}"
 
 
-def test_only_distributions_their_metadata_and_pages_are_served(serve: Callable[..., Server]) -> None:
-    """Side files, marks, drop/, incoming/, credentials, locks: out of reach in whatever spelling.
+def test_only_distributions_metadata_and_pages_are_served(serve: Callable[..., Server]) -> None:
+    """Side files, marks, drop/, incoming/, credentials, locks can't be read with any spelling.
 
-    One file of each folder is also climbed to.
+    One file of each folder is also requested with "..".
     """
     server = serve("--upstream", "none")
     server.upload(WHEEL, fields={"attestations": '["attested"]'})
@@ -559,8 +559,8 @@ def test_only_distributions_their_metadata_and_pages_are_served(serve: Callable[
         assert b"root:" not in raw(server, path)
 
 
-def test_no_host_that_a_client_names_gets_into_an_answer(filled: Server) -> None:
-    """pypiserver builds links from X-Forwarded-Host, so that a client can poison what a cache keeps."""
+def test_no_host_sent_by_a_client_is_in_an_answer(filled: Server) -> None:
+    """pypiserver builds links from X-Forwarded-Host, so that a client could poison a cache."""
     headers = {
         "X-Forwarded-Host": "evil.example",
         "Forwarded": "host=evil.example",
@@ -577,7 +577,7 @@ def test_no_host_that_a_client_names_gets_into_an_answer(filled: Server) -> None
 
 
 def test_refusals_are_one_line_of_text(filled: Server) -> None:
-    """Every error has its reason in a line, in ASCII in the status line, also what pypiserver refuses."""
+    """Every error has its reason as one line, in ASCII in the status line, also errors of pypiserver."""
     for path in (
         "/favicon.ico",
         "/a/b/c",

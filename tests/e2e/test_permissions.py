@@ -1,4 +1,4 @@
-"""Who may read what on the disk, and who runs what."""
+"""Tests of file permissions, and of the user that commands run as."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def mode(path: Path) -> str:
     return oct(stat.S_IMODE(path.stat().st_mode))
 
 
-def test_a_web_server_can_read_packages_and_no_one_else_the_secrets(
+def test_a_web_server_can_read_packages_and_only_the_owner_secrets(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    """Guards against a strict umask, under which nginx could serve nothing, and against a lax one."""
+    """Guards against a strict umask, with which nginx could serve nothing, and against a lax one."""
     for number, umask in enumerate(("0077", "0000")):
         command = ("sh", "-c", f'umask {umask}; exec {shlex.join(PPMCTL)} "$@"', "sh")
         root = tmp_path / f"root-{number}"
@@ -40,9 +40,9 @@ def test_a_web_server_can_read_packages_and_no_one_else_the_secrets(
 
 
 def test_root_acts_as_the_owner_of_the_volume(tmp_path: Path) -> None:
-    """`sudo ppmctl user add` on a server: files of root's would lock the server out of its own credentials."""
+    """`sudo ppmctl user add` on a server: files owned by root would be unreadable for the server."""
     if os.geteuid() != 0:
-        # what an ordinary user can't do can't go wrong for one: the command must not try to change anybody
+        # an ordinary user can't change the owner: the command must not try
         ppmctl("user", "add", "eve", "--role", "reader", "--root", str(tmp_path / "root"))
         assert (tmp_path / "root" / "credentials" / "htpasswd").stat().st_uid == os.geteuid()
         return
@@ -56,14 +56,14 @@ def test_root_acts_as_the_owner_of_the_volume(tmp_path: Path) -> None:
     assert owners == {(nobody.pw_uid, nobody.pw_gid)}
 
 
-def test_the_folder_of_a_web_server_is_left_alone(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """nginx holds uploads below the volume that are still arriving; it alone can read them."""
+def test_the_folder_of_a_web_server_is_not_changed(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """nginx stores incoming uploads below the volume; only nginx can read them."""
     root, unprivileged = tmp_path / "root", ()
     bodies = Volume(root=root).bodies
     bodies.mkdir(parents=True)
     (bodies / "0000000001").write_bytes(b"half an upload")
     bodies.chmod(0)
-    if os.geteuid() == 0:  # may read anything, unless it is kept from it
+    if os.geteuid() == 0:  # root may read anything, unless a capability is dropped
         unprivileged = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
     looked = subprocess.run([*unprivileged, "ls", str(bodies)], capture_output=True, text=True, timeout=60)
     assert "Permission denied" in looked.stderr
@@ -81,10 +81,10 @@ def test_the_folder_of_a_web_server_is_left_alone(serve: Callable[..., Server], 
 
 
 def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """A volume that can't be written gives one line with the cause and the remedy, not a traceback."""
+    """An unwritable volume gives one line with the cause and the remedy, not a traceback."""
     root = tmp_path / "root"
     root.mkdir(mode=0o555)
-    if os.geteuid() == 0:  # root may write anywhere: give the folder's place a file instead
+    if os.geteuid() == 0:  # root may write anywhere: use a file instead of a folder
         root.rmdir()
         root.write_text("a file")
     command = [*PPMCTL, "user", "add", "ann", "--role", "reader", "--root", str(root / "deeper")]
@@ -96,9 +96,11 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away; the containers' tests do too")
 @pytest.mark.parametrize("foreign", [".", "packages", "locks/root", "credentials/htpasswd", "audit.jsonl", "ppm.yml"])
-def test_a_volume_of_somebody_else_is_refused_in_one_line(foreign: str, tmp_path: Path) -> None:
-    """Guards against an index that starts, and fails at the first upload or lets nobody in: whose the folder is, who
-    asks, and both ways out. Nothing is made, and no owner is changed."""
+def test_a_volume_of_another_user_is_refused_in_one_line(foreign: str, tmp_path: Path) -> None:
+    """Guards against an index that starts, and fails at the first upload or login.
+
+    The error has the folder's owner, the process's user, and two remedies. Nothing is created or changed.
+    """
     reachable(tmp_path)
     root = tmp_path / "root"
     Volume(root=root).prepare()

@@ -1,4 +1,4 @@
-"""`ppmctl token prune`: what has expired leaves htpasswd, which is all that nginx reads, while no server runs."""
+"""Tests of `ppmctl token prune`, which removes expired credentials from htpasswd, the only file that nginx reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def names(root: Path) -> set[str]:
 
 
 def state(root: Path) -> dict[Path, tuple[int, int]]:
-    """What a write would change, of the volume's files and folders."""
+    """Return inode and mtime of the volume's files and folders, which a write would change."""
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(root.rglob("*"))}
 
 
@@ -24,12 +24,12 @@ def token(root: Path, name: str, expires: str) -> None:
     ppmctl("token", "create", name, "--role", "reader", "--expires", expires, "--root", str(root))
 
 
-def test_it_goes_on_until_a_signal(tmp_path: Path) -> None:
-    """Also what is made while it runs goes when its time is over; what has not expired stays, untouched."""
+def test_prune_every_runs_until_a_signal(tmp_path: Path) -> None:
+    """Tokens created while it runs are removed when they expire; others stay unchanged."""
     root = tmp_path / "volume"
     command = [*PPMCTL, "token", "prune", "--every", "1s", "--root", str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        token(root, "ops+short", "2s")  # it makes the volume, which was none yet
+        token(root, "ops+short", "2s")  # creates the volume
         token(root, "ops+long", "90d")
         assert {"ops+short", "ops+long"} <= names(root)
         until = time.monotonic() + 15
@@ -44,21 +44,21 @@ def test_it_goes_on_until_a_signal(tmp_path: Path) -> None:
     assert err == "Taken out of htpasswd, as expired or not valid: ops+short\n"
 
 
-def test_where_nothing_has_expired_nothing_is_written(tmp_path: Path) -> None:
+def test_nothing_is_written_if_nothing_has_expired(tmp_path: Path) -> None:
     root = tmp_path / "volume"
     token(root, "ops+long", "90d")
     token(root, "ops+short", "1s")
     until = time.monotonic() + 15
-    while (said := ppmctl("token", "prune", "--root", str(root)).stdout) == "":
+    while (output := ppmctl("token", "prune", "--root", str(root)).stdout) == "":
         assert time.monotonic() < until
-    assert said == "ops+short\n"
+    assert output == "ops+short\n"
     before = state(root)
     assert ppmctl("token", "prune", "--root", str(root)).stdout == ""
     assert ppmctl("token", "prune", "--json", "--root", str(root)).stdout == '{\n  "pruned": []\n}\n'
     assert state(root) == before
 
 
-def test_a_volume_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_volume_is_not_created(tmp_path: Path) -> None:
     assert ppmctl("token", "prune", "--root", str(tmp_path / "none")).stdout == ""
     assert not (tmp_path / "none").exists()
     said = ppmctl("token", "prune", "--every", "1s", "--json", "--root", str(tmp_path), expect=2).stdout

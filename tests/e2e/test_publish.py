@@ -1,4 +1,4 @@
-"""`ppmctl publish` and `client-config` against real servers, with the real clients that read what they print."""
+"""Tests of `ppmctl publish` and `client-config` with real servers, and real clients for the printed settings."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ README = {"description_content_type": "text/markdown"}
 
 @pytest.fixture
 def user(tmp_path: Path, index: Server) -> Machine:
-    """A publisher's machine: PPMCTL_INDEX and a netrc file are all there is."""
-    there = machine(tmp_path / "home", index)
-    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": index.url})
+    """Return a publisher's machine, with only PPMCTL_INDEX and a netrc file."""
+    computer = machine(tmp_path / "home", index)
+    return Machine(home=computer.home, environ={**computer.environ, "PPMCTL_INDEX": index.url})
 
 
 def publish(user: Machine, *arguments: str | Path, expect: int | None = 0, **environ: str) -> str:
@@ -37,20 +37,22 @@ def publish(user: Machine, *arguments: str | Path, expect: int | None = 0, **env
 
 
 def sdist(name: str, version: str) -> tuple[str, bytes]:
-    """An sdist as twine accepts it, with more in it than its metadata."""
+    """Return an sdist that twine accepts, with files besides its metadata."""
     top = f"{name}-{version}"
     return f"{top}.tar.gz", wheels.tar_of(
         {f"{top}/PKG-INFO": wheels.metadata(name, version, **README), f"{top}/{name}.py": b""}
     )
 
 
-def test_a_source_tree_is_built_published_and_found_the_same(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_a_source_tree_is_built_and_published_and_again_unchanged(
+    user: Machine, index: Server, tmp_path: Path
+) -> None:
     project = flit_project(tmp_path / "tree", "treehouse", "1.0")
-    said = publish(user, project, **offline_builds())
+    output = publish(user, project, **offline_builds())
     files = {file["filename"]: file["hashes"]["sha256"] for file in index.page("treehouse")["files"]}
     assert set(files) == {"treehouse-1.0-py2.py3-none-any.whl", "treehouse-1.0.tar.gz"}
-    assert re.findall(r"^published +(\S+) +(\w+)$", said, re.MULTILINE) == list(files.items())
-    # nothing of the build stays, neither in the project nor beside it
+    assert re.findall(r"^published +(\S+) +(\w+)$", output, re.MULTILINE) == list(files.items())
+    # no file of the build stays, neither in the project nor next to it
     assert not (project / "dist").exists()
     again = user.run(*PPMCTL, "publish", cwd=project, **offline_builds()).output
     assert re.findall(r"^same +(\S+) +(\w+)$", again, re.MULTILINE) == list(files.items())
@@ -59,9 +61,9 @@ def test_a_source_tree_is_built_published_and_found_the_same(user: Machine, inde
 def test_an_old_setuptools_project_is_published_and_compared_with_what_git_tracks(
     user: Machine, index: Server, tmp_path: Path
 ) -> None:
-    """It has a setup.py alone and an odd name; one of its modules is not packed, and a file that git ignores is.
+    """It has only a setup.py and an odd name; one of its modules is not packaged, and a file ignored by git is.
 
-    Also where a copy is built.
+    Also when a copy is built.
     """
     project = tmp_path / "old"
     for name in ("shop/__init__.py", "shop/till/__init__.py", "shop/prices.txt", "README.md"):
@@ -82,7 +84,7 @@ def test_an_old_setuptools_project_is_published_and_compared_with_what_git_track
     assert f"{top}-py3-none-any.whl lacks modules that git tracks: shop/till/__init__.py.\n" in said
 
 
-def test_what_is_built_already_is_published_as_it_is(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_built_files_are_published_unchanged(user: Machine, index: Server, tmp_path: Path) -> None:
     project = flit_project(tmp_path / "ready", "ready", "1.1")
     module = (project / "ready.py").read_bytes()
     made = [
@@ -95,14 +97,16 @@ def test_what_is_built_already_is_published_as_it_is(user: Machine, index: Serve
     assert index.filenames("ready") == {made[1].name}
 
 
-def test_what_is_right_as_it_is_can_be_packed(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_allow_packed_publishes_a_file_that_is_refused_by_default(
+    user: Machine, index: Server, tmp_path: Path
+) -> None:
     made = wheels.write(tmp_path, wheels.wheel("keyed", "1.0", files={"keyed/.env": b"A=1"}, **README))
     publish(user, made, expect=1)
     publish(user, made, "--allow-packed", "keyed/.env")
     assert index.filenames("keyed") == {made.name}
 
 
-def test_a_dry_run_says_what_would_be_done_and_sends_nothing(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_plan_and_sends_nothing(user: Machine, index: Server, tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("rehearsal", "1.0", **README))
     done = ppmctl("publish", "--dry-run", "--json", str(path), env=user.environ)
     (file,) = json.loads(done.stdout)["files"]
@@ -110,7 +114,7 @@ def test_a_dry_run_says_what_would_be_done_and_sends_nothing(user: Machine, inde
     assert index.get("/simple/rehearsal/").status_code == 404
 
 
-def test_a_conflict_stops_it_before_the_first_byte(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_a_conflict_stops_publish_before_the_first_upload(user: Machine, index: Server, tmp_path: Path) -> None:
     old = wheels.write(tmp_path / "old", wheels.wheel("feud", "1.0", **README))
     publish(user, old)
     new = wheels.write(tmp_path / "new", wheels.wheel("feud", "1.0", summary="changed", **README))
@@ -125,8 +129,8 @@ def test_a_conflict_stops_it_before_the_first_byte(user: Machine, index: Server,
     assert [step["state"] for step in printed["plan"]] == ["conflict"]
 
 
-def test_a_broken_publish_is_gone_on_with(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """Both ends die in the middle of it."""
+def test_an_interrupted_publish_is_resumed(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """Client and server are killed in the middle of it."""
     server = serve()
     user = machine(tmp_path / "home", server)
     made = [wheels.wheel("relay", f"1.{n}", files={"relay.py": os.urandom(2 << 20)}, **README) for n in range(8)]
@@ -143,16 +147,16 @@ def test_a_broken_publish_is_gone_on_with(serve: Callable[..., Server], tmp_path
     server.start_again()
     done = ppmctl("publish", "--index", server.url, *paths, env=user.environ)
     states = [line.split()[0] for line in done.stdout.splitlines()]
-    # one more may have arrived than was answered
+    # one more may have arrived than was acknowledged
     assert states[:first] == ["same"] * first
     assert states[first + 1 :] == ["published"] * (7 - first)
     assert len(server.filenames("relay")) == 8
 
 
-def test_an_upload_is_repeated_until_it_is_seen_in_the_index(user: Machine, index: Server, tmp_path: Path) -> None:
-    """The index is busy, a connection breaks, and an answer is lost after the file was taken: the next is 409.
+def test_an_upload_is_retried_until_the_index_has_the_file(user: Machine, index: Server, tmp_path: Path) -> None:
+    """The index is busy, a connection breaks, and an answer is lost after the upload: the retry gets 409.
 
-    Each happens to another file, since the pauses of one grow.
+    Each happens to another file, since the pauses between retries of one file grow.
     """
     files = [wheels.write(tmp_path, wheels.wheel("patient", version, **README)) for version in ("1.0", "1.1", "1.2")]
     answered: tuple[str, Trouble] = ("POST", "none")
@@ -165,17 +169,17 @@ def test_an_upload_is_repeated_until_it_is_seen_in_the_index(user: Machine, inde
     assert index.filenames("patient") == {file.name for file in files}
 
 
-def test_a_release_gets_through_while_the_index_is_killed_over_and_over(
+def test_a_release_is_published_while_the_index_is_killed_repeatedly(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    """The index is killed during three uploads, and starts again while the client already tries again."""
+    """The index is killed during three uploads, and starts again while the client already retries."""
     server = serve("--upstream", "none")
     files = [wheels.write(tmp_path, wheels.wheel("steadfast", f"1.{number}", **README)) for number in range(4)]
     chance = random.Random(evidence.seed())
     restarts: list[threading.Thread] = []
 
     def restart() -> None:
-        time.sleep(chance.uniform(0, 0.05))  # to some moment of the upload, which takes about as long
+        time.sleep(chance.uniform(0, 0.05))  # until some moment of the upload, which takes about as long
         server.kill()
         server.start_again()
 
@@ -191,7 +195,7 @@ def test_a_release_gets_through_while_the_index_is_killed_over_and_over(
             said = publish(machine(tmp_path / "home", server), *files, PPMCTL_INDEX=front.url)
     finally:
         for under_way in restarts:
-            under_way.join()  # or its server outlives a test that fails
+            under_way.join()  # otherwise its server outlives a failed test
     assert len(restarts) == 3
     assert len(re.findall(r"^published ", said, re.MULTILINE)) == len(files)
     assert "Trying again" in said, "the index was never down when it mattered"
@@ -200,7 +204,7 @@ def test_a_release_gets_through_while_the_index_is_killed_over_and_over(
     ppmctl("index", "check", "--root", str(server.root))
 
 
-def test_eight_publishing_the_same_files_at_once_all_succeed(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_eight_parallel_publishes_of_the_same_files_succeed(user: Machine, index: Server, tmp_path: Path) -> None:
     made = [wheels.wheel("crowd", "1.0", files={"crowd.py": os.urandom(4 << 20)}, **README), sdist("crowd", "1.0")]
     paths = [str(wheels.write(tmp_path / "dist", one)) for one in made]
     with ThreadPoolExecutor(8) as pool:
@@ -209,7 +213,7 @@ def test_eight_publishing_the_same_files_at_once_all_succeed(user: Machine, inde
     assert sum(out.count("published") for out in outs) >= 2
 
 
-def test_who_may_not_publish_is_told_so_with_exit_4(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_publish_without_permission_exits_with_4(user: Machine, index: Server, tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("forbidden", "1.0", **README))
     (user.home / ".netrc").unlink()
     said = publish(user, path, expect=4)
@@ -224,7 +228,7 @@ def test_who_may_not_publish_is_told_so_with_exit_4(user: Machine, index: Server
     assert index.get("/simple/forbidden/").status_code == 404
 
 
-def test_what_the_index_refuses_is_said_in_its_words(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_the_indexs_reason_of_a_refusal_is_printed(user: Machine, index: Server, tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("closed", "1.0", **README))
     publish(user, path)
     ppmctl("package", "status", "closed", "archived", "--root", str(index.root))
@@ -234,8 +238,8 @@ def test_what_the_index_refuses_is_said_in_its_words(user: Machine, index: Serve
     assert index.filenames("closed") == {path.name}
 
 
-def test_a_name_that_the_index_sends_elsewhere_for_is_new_here(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """What another index has under that name, same file or not, is no reason to leave out or refuse an upload."""
+def test_a_redirected_name_is_published_as_new(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """Files of another index with that name, same or not, neither skip nor refuse an upload."""
     public = serve(root=tmp_path / "public")
     made = wheels.wheel("lookalike", "1.0", **README)
     assert public.upload(made).status_code == 200
@@ -247,7 +251,7 @@ def test_a_name_that_the_index_sends_elsewhere_for_is_new_here(serve: Callable[.
     assert private.filenames("lookalike") == {made[0]}
 
 
-def test_a_bare_pypiserver_takes_it_through_a_pypirc(tmp_path: Path) -> None:
+def test_publish_to_a_bare_pypiserver_with_a_pypirc(tmp_path: Path) -> None:
     user = machine(tmp_path / "home")
     with bare_pypiserver(tmp_path) as url:
         (user.home / ".pypirc").write_text(
@@ -294,7 +298,7 @@ def configured(user: Machine, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_what_is_printed_makes_pip_and_uv_install_from_here(
+def test_printed_settings_make_pip_and_uv_install_from_the_index(
     client: str, user: Machine, index: Server, newest_pip: Path, tmp_path: Path
 ) -> None:
     name = f"installed-by-{client}"
@@ -315,7 +319,7 @@ def test_what_is_printed_makes_pip_and_uv_install_from_here(
     assert installer.version(name) == "1.0"
 
 
-def test_what_is_printed_makes_twine_upload_here(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_printed_settings_make_twine_upload_to_the_index(user: Machine, index: Server, tmp_path: Path) -> None:
     (user.home / "credential").write_text(f"{index.user}:{index.secret}\n")
     (user.home / ".pypirc").write_text(configured(user, "twine", "--credential-file", str(user.home / "credential")))
     path = wheels.write(tmp_path, wheels.wheel("by-twine", "1.0", **README))

@@ -1,4 +1,4 @@
-"""A publish that ends in the middle, by kill -9 or Ctrl-C, wherever that is, and the same command once more."""
+"""Tests of a publish that is interrupted at any stage, by kill -9 or Ctrl-C, and then repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.servers import Server
 README = {"description_content_type": "text/markdown"}
 SIGNALS = [signal.SIGKILL, signal.SIGINT]
 
-# Builds itself, needs nothing, and writes the time of the build into what it makes, as setuptools does in sdists.
+# A build backend without dependencies that writes the build's time into its files, as setuptools does in sdists.
 BACKEND = """
 import gzip, io, os, pathlib, tarfile, time, zipfile
 
@@ -51,10 +51,10 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 
 @pytest.fixture
 def user(tmp_path: Path, index: Server) -> Machine:
-    """A publisher's machine, with a folder of its own for what is temporary."""
-    there = machine(tmp_path / "home", index)
+    """Return a publisher's machine, with its own folder for temporary files."""
+    computer = machine(tmp_path / "home", index)
     (tmp_path / "tmp").mkdir()
-    return Machine(home=there.home, environ={**there.environ, "TMPDIR": str(tmp_path / "tmp")})
+    return Machine(home=computer.home, environ={**computer.environ, "TMPDIR": str(tmp_path / "tmp")})
 
 
 def project(folder: Path, name: str) -> Path:
@@ -68,7 +68,7 @@ def project(folder: Path, name: str) -> Path:
 
 
 def dist(folder: Path, name: str) -> list[str]:
-    """A wheel and an sdist, which are sent in this order."""
+    """Write a wheel and an sdist, which are sent in this order."""
     top = f"{name}-1.0"
     packed = {f"{top}/PKG-INFO": wheels.metadata(name, "1.0", **README), f"{top}/{name}.py": b""}
     made = wheels.wheel(name, "1.0", **README), (f"{top}.tar.gz", wheels.tar_of(packed))
@@ -76,7 +76,7 @@ def dist(folder: Path, name: str) -> list[str]:
 
 
 class Running:
-    """A `ppmctl publish` in a process group of its own, as a shell starts it; its end is that of the group."""
+    """A `ppmctl publish` in its own process group, as a shell starts it; signals go to the group."""
 
     def __init__(self, user: Machine, *arguments: str, index: str, **environ: str) -> None:
         self._printed = user.home / "printed"
@@ -93,7 +93,7 @@ class Running:
         os.killpg(self.process.pid, by)
 
     def ended(self, by: signal.Signals) -> None:
-        """See that it ended as it should by this signal: nobody is told of a kill, and Ctrl-C is no failure."""
+        """Assert that it ended by this signal: a kill prints nothing, and Ctrl-C is not reported as a failure."""
         code = self.process.wait(timeout=60)
         printed = self._printed.read_text()
         assert code == (-signal.SIGKILL if by is signal.SIGKILL else 130), printed
@@ -103,24 +103,26 @@ class Running:
 
 
 def publish(user: Machine, index: Server, *arguments: str, expect: int = 0) -> str:
-    """Publish without disturbance; return what it printed."""
+    """Publish without interruption; return the output."""
     command = ("publish", "--index", index.url, *arguments)
     done = warm.run(*command, expect=expect, environ=user.environ, folder=user.home)
     return done.stdout + done.stderr
 
 
-def goes_on(user: Machine, index: Server, name: str, *arguments: str) -> list[str]:
-    """Run it again; return what became of the wheel and the sdist, both of which the index has as this prints."""
+def resume(user: Machine, index: Server, name: str, *arguments: str) -> list[str]:
+    """Publish again; assert that the index has the printed files; return the states of wheel and sdist."""
     printed = publish(user, index, *arguments)
-    found = re.findall(r"^(\w+) +(\S+) +([0-9a-f]{64})$", printed, re.MULTILINE)
+    files = re.findall(r"^(\w+) +(\S+) +([0-9a-f]{64})$", printed, re.MULTILINE)
     listed = {file["filename"]: file["hashes"]["sha256"] for file in index.page(name.replace("_", "-"))["files"]}
-    assert {filename: sha256 for _, filename, sha256 in found} == listed
+    assert {filename: sha256 for _, filename, sha256 in files} == listed
     assert len(listed) == 2
-    return [state for state, _, _ in found]
+    return [state for state, _, _ in files]
 
 
 @pytest.mark.parametrize("by", SIGNALS)
-def test_during_the_build(by: signal.Signals, user: Machine, index: Server, tmp_path: Path) -> None:
+def test_publish_interrupted_during_the_build(
+    by: signal.Signals, user: Machine, index: Server, tmp_path: Path
+) -> None:
     name = f"built-{by.name}".lower().replace("-", "_")
     here = project(tmp_path / "project", name)
     (here / "wait").touch()
@@ -131,21 +133,23 @@ def test_during_the_build(by: signal.Signals, user: Machine, index: Server, tmp_
     running.ended(by)
     assert by is signal.SIGKILL or not list((tmp_path / "tmp").glob("ppmctl-*"))
     assert index.get(f"/simple/built-{by.name.lower()}/").status_code == 404
-    assert goes_on(user, index, name, str(here)) == ["published", "published"]
+    assert resume(user, index, name, str(here)) == ["published", "published"]
 
 
 @pytest.mark.parametrize("by", SIGNALS)
-def test_during_the_check(by: signal.Signals, user: Machine, index: Server, tmp_path: Path) -> None:
+def test_publish_interrupted_during_the_check(
+    by: signal.Signals, user: Machine, index: Server, tmp_path: Path
+) -> None:
     name = f"checked_{by.name}".lower()
     files = dist(tmp_path, name)
     plan = crashing.Plan(tmp_path / "plan")
     plan.arm("open", r"\.whl$", by=by)
     Running(user, *files, index=index.url, **plan.environ).ended(by)
     assert plan.disarm().startswith("open")
-    assert goes_on(user, index, name, *files) == ["published", "published"]
+    assert resume(user, index, name, *files) == ["published", "published"]
 
 
-# where it breaks: the requests that it sends until then, and what the next run has to do
+# where it is interrupted: the requests that it sends before, and what the next run has to do
 STAGES: dict[str, tuple[list[tuple[str, str]], bool, list[str]]] = {
     "while comparing": ([("GET", "act")], False, ["published", "published"]),
     "while the wheel is sent": ([("POST", "act")], False, ["published", "published"]),
@@ -158,7 +162,7 @@ STAGES: dict[str, tuple[list[tuple[str, str]], bool, list[str]]] = {
 
 @pytest.mark.parametrize("by", SIGNALS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_between_the_first_request_and_the_last(
+def test_publish_interrupted_between_its_requests(
     stage: str, by: signal.Signals, user: Machine, index: Server, tmp_path: Path
 ) -> None:
     requests, after, states = STAGES[stage]
@@ -170,11 +174,11 @@ def test_between_the_first_request_and_the_last(
     with recording(index.port, troubles=troubles) as front:
         running.append(Running(user, *files, index=front.url))
         running[0].ended(by)
-    assert goes_on(user, index, name, *files) == states
+    assert resume(user, index, name, *files) == states
 
 
-def test_a_build_that_differs_in_its_times_is_the_same(user: Machine, index: Server, tmp_path: Path) -> None:
-    """A CI job is killed between two uploads, and begins again: its second build has other bytes."""
+def test_a_second_build_with_other_times_counts_as_the_same(user: Machine, index: Server, tmp_path: Path) -> None:
+    """A CI job is killed between two uploads, and restarts: its second build has other bytes."""
     here = project(tmp_path / "project", "again")
     running: list[Running] = []
     troubles: list[tuple[str, Trouble]] = [
@@ -184,7 +188,7 @@ def test_a_build_that_differs_in_its_times_is_the_same(user: Machine, index: Ser
     with recording(index.port, troubles=troubles) as front:
         running.append(Running(user, str(here), index=front.url))
         running[0].ended(signal.SIGKILL)
-    assert goes_on(user, index, "again", str(here)) == ["same", "published"]
+    assert resume(user, index, "again", str(here)) == ["same", "published"]
     backend = (here / "backend.py").read_text()
     (here / "backend.py").write_text(backend.replace("x = 1", "x = 2"))
     printed = publish(user, index, str(here), expect=1)

@@ -1,4 +1,4 @@
-"""Every way in which `ppmctl publish` says no: what it says, what to do about it, and the exit code."""
+"""Tests of every refusal of `ppmctl publish`: the message, the hint, and the exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "ppm_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bD2fG4hJ6kL8nP0r"
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A folder to be in, an index, and the user's own environment; what is tried may change all of them."""
+    """A working folder, an index, and the user's environment; each case may change them."""
 
     folder: Path
     index: Server
@@ -34,7 +34,7 @@ class Place:
         return str(wheels.write(self.folder / into, made))
 
     def has(self, path: str) -> None:
-        """The index has this file already."""
+        """Upload this file to the index."""
         file = Path(path)
         assert self.index.upload((file.name, file.read_bytes())).status_code == 200
 
@@ -43,7 +43,7 @@ class Place:
             self.monkeypatch.setenv(name, value)
 
     def user(self, name: str, *options: str) -> None:
-        """Be this user of the index."""
+        """Use the credential of a new user."""
         secret = ppmctl("user", "add", name, *options, "--root", str(self.index.root)).stdout.strip()
         self.environ(PPMCTL_USERNAME=name, PPMCTL_TOKEN=secret)
 
@@ -57,10 +57,10 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, index: Server, monkeypatch: pytest.MonkeyPatch) -> Place:
-    there = machine(tmp_path / "home", index)
-    for name in [name for name in os.environ if name not in there.environ]:
+    computer = machine(tmp_path / "home", index)
+    for name in [name for name in os.environ if name not in computer.environ]:
         monkeypatch.delenv(name)
-    for name, value in there.environ.items():
+    for name, value in computer.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PPMCTL_INDEX", index.url)
     (tmp_path / "here").mkdir()
@@ -169,7 +169,7 @@ def nothing_listens(place: Place) -> list[str]:
     return [place.wheel(), "--index", "http://127.0.0.1:1/"]
 
 
-# what is refused: how to get there, the exit code, a part of the message, a part of what to do
+# name of the refusal: preparation, exit code, a part of the message, a part of the hint
 REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
     "no such path": (lambda _: ["missing"], 2, "missing does not exist", "files such as dist/*"),
     "no project": (lambda _: [], 2, "neither a pyproject.toml nor a setup.py", "ppmctl publish dist/*"),
@@ -256,7 +256,9 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_it_is_refused(what: str, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_publish_is_refused_with_message_and_hint(
+    what: str, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     arrange, code, message, advice = REFUSALS[what]
     arguments = arrange(place)
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Where `ppmctl publish` has its index and credential from, and how it is on a terminal, in a script and as JSON."""
+"""Tests of the sources of index and credential for `ppmctl publish`, and its output on a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ README = {"description_content_type": "text/markdown"}
 
 @pytest.fixture
 def user(tmp_path: Path, index: Server) -> Machine:
-    """A machine on which nothing is known of the index."""
+    """Return a machine without settings for the index."""
     return machine(tmp_path / "home")
 
 
@@ -62,7 +62,7 @@ def twine(user: Machine, index: Server) -> dict[str, str]:
 
 
 def keyring(user: Machine, index: Server) -> dict[str, str]:
-    """twine's own: put there by the keyring's command, under the URL of uploads."""
+    """Store twine's entry with the keyring's command, under the upload URL."""
     section(user, index, password=False)
     environ = {
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
@@ -117,7 +117,7 @@ def test_a_credential_and_an_index_are_found(
     assert index.filenames(name) == {made.name}
 
 
-def test_what_is_named_goes_before_what_twine_is_told(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_options_override_twines_variables(user: Machine, index: Server, tmp_path: Path) -> None:
     elsewhere = {**twine(user, index), "TWINE_REPOSITORY_URL": "http://127.0.0.1:1/legacy/"}
     made = wheel(tmp_path, "named")
     user.run(*PPMCTL, "publish", made, "--dry-run", PPMCTL_INDEX=index.url, **elsewhere)
@@ -125,7 +125,7 @@ def test_what_is_named_goes_before_what_twine_is_told(user: Machine, index: Serv
     assert "127.0.0.1:1" in user.run(*PPMCTL, "publish", made, "--dry-run", expect=1, **elsewhere).output
 
 
-def test_twine_cert_is_the_authority_that_is_trusted(user: Machine, index: Server, tmp_path: Path) -> None:
+def test_twine_cert_is_trusted(user: Machine, index: Server, tmp_path: Path) -> None:
     authority = Authority()
     ca = authority.write_root(tmp_path / "ca.pem")
     made = wheel(tmp_path, "certified")
@@ -141,7 +141,7 @@ def environ(user: Machine, index: Server) -> dict[str, str]:
     return {**user.environ, **token(user, index)}
 
 
-def test_a_terminal_is_asked_before_the_first_byte(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
+def test_a_terminal_is_asked_before_the_first_upload(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
     made = wheel(tmp_path, "asked")
     command = [*PPMCTL, "publish", str(made)]
     for answer, code in ((b"n\r", 1), (b"\r", 1), (None, 130)):
@@ -171,12 +171,12 @@ def test_a_terminal_is_asked_before_the_first_byte(environ: dict[str, str], inde
     assert b"[y/N]" not in said, "nothing is new"
 
 
-def test_yes_is_no_question_on_a_terminal(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
+def test_yes_skips_the_question_on_a_terminal(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
     made = wheel(tmp_path, "unasked")
     with on_a_terminal([*PPMCTL, "publish", "--yes", str(made)], environ) as (process, terminal):
-        said = read_until(terminal, b"")
-        assert process.wait(timeout=60) == 0, said
-    assert b"[y/N]" not in said
+        output = read_until(terminal, b"")
+        assert process.wait(timeout=60) == 0, output
+    assert b"[y/N]" not in output
     assert index.filenames("unasked") == {made.name}
 
 
@@ -192,25 +192,25 @@ def test_a_log_has_a_line_for_each_event(environ: dict[str, str], tmp_path: Path
     ]
 
 
-def test_json_is_one_document_whatever_happens(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
-    def said(*arguments: str | Path, expect: int = 0, **more: str) -> dict[str, object]:
+def test_json_is_one_document_with_any_result(environ: dict[str, str], index: Server, tmp_path: Path) -> None:
+    def publish(*arguments: str | Path, expect: int = 0, **more: str) -> dict[str, object]:
         done = ppmctl("publish", "--json", *map(str, arguments), expect=expect, env={**environ, **more})
-        found: dict[str, object] = json.loads(done.stdout)
-        return found
+        document: dict[str, object] = json.loads(done.stdout)
+        return document
 
     made = wheel(tmp_path, "spoken")
     size = made.stat().st_size
     common = {"index": index.url, "username": index.user, "version": "1.0", "tag": None, "commit": None}
     plan = [{"filename": made.name, "state": "new", "size": size}]
-    dry = said("--dry-run", made)
+    dry = publish("--dry-run", made)
     assert {name: dry[name] for name in common} == common
     assert dry["plan"] == plan
     assert "error" not in dry
-    assert set(said(made)) == {*common, "plan", "files"}
+    assert set(publish(made)) == {*common, "plan", "files"}
     clash = wheels.write(tmp_path / "other", wheels.wheel("spoken", "1.0", summary="other", **README))
-    failed = said(clash, expect=1)
+    failed = publish(clash, expect=1)
     assert failed["plan"] == [{**plan[0], "state": "conflict", "size": clash.stat().st_size}]
     assert failed["files"] == []
     assert set(failed["error"]) == {"message", "hint", "exit_code"}  # type: ignore[call-overload]  # an object
-    assert said("missing", expect=2)["plan"] == []
-    assert said(made, expect=2, PPMCTL_INDEX="nowhere")["index"] is None
+    assert publish("missing", expect=2)["plan"] == []
+    assert publish(made, expect=2, PPMCTL_INDEX="nowhere")["index"] is None

@@ -1,6 +1,6 @@
-"""What ppmctl/server/pypiserver_backend.py relies on in pypiserver, which promises none of it.
+"""Tests of pypiserver's behaviour that ppmctl/server/pypiserver_backend.py relies on, and that is not documented.
 
-When a new pypiserver breaks one of these tests, the message says what changed and what in ppmctl depends on it.
+If a new pypiserver breaks one of these tests, the message names the change and the code of ppmctl that depends on it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ LOOK = "see ppmctl/server/pypiserver_backend.py: "
 
 
 class Refusal(Exception):
-    """An exception of ours."""
+    """An exception like ppm's."""
 
 
 class Recording(Backend):
-    """A backend that writes down what pypiserver asks of it."""
+    """A backend that records the calls of pypiserver."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -74,7 +74,7 @@ class Recording(Backend):
 
 @pytest.fixture
 def app(tmp_path: Path) -> Any:
-    """pypiserver's application, made as ppmctl/server/pypiserver_backend.py makes it."""
+    """Return pypiserver's application, made as in ppmctl/server/pypiserver_backend.py."""
     try:
         made = pypiserver.app(
             roots=[tmp_path],
@@ -100,13 +100,13 @@ def app(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def backend(app: Any) -> Recording:
-    """What stands behind the proxy."""
+    """Return the backend behind the proxy."""
     recording: Recording = app._pypiserver_config.recording
     return recording
 
 
 def form(fields: dict[str, str], stream: object = None, filename: str = "") -> dict[str, Any]:
-    """A form as ppmctl hands it over: parsed already."""
+    """Return a parsed form, as ppmctl passes it on."""
     forms, files = FormsDict(), FormsDict()
     for key, value in fields.items():
         forms[key] = value
@@ -133,7 +133,7 @@ class Unread(io.RawIOBase):
 
 
 def post(app: Any, parsed: dict[str, Any], **environ: Any) -> tuple[str, str]:
-    """POST a form that was parsed already to pypiserver; the status line and the body."""
+    """POST a parsed form to pypiserver; return the status line and the body."""
     built = EnvironBuilder(path="/", method="POST", content_type="multipart/form-data; boundary=x").get_environ()
     built |= {"wsgi.input": Unread(), "CONTENT_LENGTH": "1000", **parsed, **environ}
     body, status, _headers = run_wsgi_app(app, built, buffered=True)
@@ -144,7 +144,7 @@ UPLOAD = {":action": "file_upload"}
 
 
 def test_the_pinned_version_is_the_one_that_is_tested() -> None:
-    """A new version is chosen in pyproject.toml, with these tests."""
+    """A new version is pinned in pyproject.toml, together with these tests."""
     pins = [line for line in _pyproject().splitlines() if '"pypiserver==' in line]
     assert len(pins) == 1, "pyproject.toml pins pypiserver exactly, once"
     assert f'"pypiserver=={version("pypiserver")}"' in pins[0], (
@@ -156,7 +156,7 @@ def _pyproject() -> str:
     return (Path(__file__).parents[2] / "pyproject.toml").read_text()
 
 
-def test_our_backend_is_the_one_that_is_asked(app: Any, backend: Recording) -> None:
+def test_our_backend_is_used(app: Any, backend: Recording) -> None:
     """The settings object is read at each request, not once at the start."""
     page = Client(app).get("/simple/x/").text
     assert "x-10.0.tar.gz" in page, (
@@ -165,8 +165,8 @@ def test_our_backend_is_the_one_that_is_asked(app: Any, backend: Recording) -> N
     assert ("digest", "x/x-10.0.tar.gz") in backend.asked, f"BackendProxy answers by itself; {LOOK}StoreBackend"
 
 
-def test_the_backends_methods_are_those_we_have() -> None:
-    """A new abstract method would be asked of our backend, and not be there."""
+def test_our_backend_has_all_abstract_methods() -> None:
+    """Our backend would lack a new abstract method."""
     expected = {
         *("get_all_packages", "find_project_packages", "find_version", "get_projects", "exists", "digest"),
         *("package_count", "add_package", "remove_package"),
@@ -178,8 +178,8 @@ def test_the_backends_methods_are_those_we_have() -> None:
         assert hasattr(BackendProxy, name), f"BackendProxy does not pass {name} on; {LOOK}StoreBackend"
 
 
-def test_an_upload_is_handed_over_as_it_is(app: Any, backend: Recording) -> None:
-    """The raw filename and the very stream, with no copy, and bottle's request is at hand for the upload."""
+def test_an_upload_is_passed_on_unchanged(app: Any, backend: Recording) -> None:
+    """The raw filename and the same stream object, without a copy, and bottle's request during the upload."""
     stream, marker = io.BytesIO(b"content"), object()
     status, body = post(app, form(UPLOAD, stream, "x-1.0.tar.gz"), **{"ppm.upload": marker})
     assert status == "200 OK", f"an upload is answered {status} {body!r}; {LOOK}StoreBackend.add_package"
@@ -195,16 +195,16 @@ def test_an_upload_is_handed_over_as_it_is(app: Any, backend: Recording) -> None
     )
 
 
-def test_the_filename_is_not_cleaned(app: Any, backend: Recording) -> None:
-    """bottle's `filename` would turn `+` and `!` into something else; pypiserver takes `raw_filename`."""
+def test_the_filename_is_not_sanitised(app: Any, backend: Recording) -> None:
+    """bottle's `filename` would replace `+` and `!`; pypiserver uses `raw_filename`."""
     for filename in ("x-1.0+cpu.1.tar.gz", "x-1!2.0-py3-none-any.whl", "X_y.z-1.0.tar.gz"):
         status, body = post(app, form(UPLOAD, io.BytesIO(b""), filename))
         assert status == "200 OK", f"{filename} is refused: {body!r}; {LOOK}StoreBackend.add_package"
         assert backend.asked[-1][1] == filename, f"the filename is changed on its way; {LOOK}StoreBackend.add_package"
 
 
-def test_our_exceptions_come_through(app: Any, backend: Recording) -> None:
-    """A Refused is rendered in ppmctl/server/app.py, in one place."""
+def test_our_exceptions_are_propagated(app: Any, backend: Recording) -> None:
+    """ppmctl/server/app.py renders each Refused in one place."""
     backend.fails = True
     try:
         status, _body = post(app, form(UPLOAD, io.BytesIO(b""), "x-1.0.tar.gz"))
@@ -216,7 +216,7 @@ def test_our_exceptions_come_through(app: Any, backend: Recording) -> None:
 
 
 def test_old_actions_are_ignored(app: Any, backend: Recording) -> None:
-    """`submit` and `verify` are answered without touching anything."""
+    """`submit` and `verify` are answered without any change."""
     for action in ("submit", "verify"):
         status, body = post(app, form({":action": action}))
         assert (status, body) == ("200 OK", ""), (
@@ -225,8 +225,8 @@ def test_old_actions_are_ignored(app: Any, backend: Recording) -> None:
     assert backend.asked == []
 
 
-def test_a_removal_asks_for_the_version_and_removes_each_file(app: Any, backend: Recording) -> None:
-    """remove_pkg goes through find_version and remove_package, so that ours decide."""
+def test_a_removal_finds_the_version_and_removes_each_file(app: Any, backend: Recording) -> None:
+    """remove_pkg calls find_version and remove_package, so that our methods decide."""
     status, body = post(app, form({":action": "remove_pkg", "name": "x", "version": "10.0"}))
     assert status == "200 OK", f"a removal is answered {status} {body!r}; {LOOK}StoreBackend.remove_package"
     assert backend.asked == [("find_version", "x", "10.0"), ("remove_package", "x", "10.0", "x/x-10.0.tar.gz")], (
@@ -237,8 +237,8 @@ def test_a_removal_asks_for_the_version_and_removes_each_file(app: Any, backend:
     )
 
 
-def test_errors_go_through_the_default_handler(app: Any) -> None:
-    """One line of text with the reason, instead of bottle's page of HTML."""
+def test_errors_use_the_default_handler(app: Any) -> None:
+    """One line of text with the reason, instead of bottle's HTML page."""
     seen: list[Any] = []
 
     def handler(error: Any) -> str:
@@ -262,8 +262,8 @@ def test_errors_go_through_the_default_handler(app: Any) -> None:
         )
 
 
-def test_the_welcome_page_has_its_variables(app: Any) -> None:
-    """They are in our own text of it."""
+def test_the_welcome_page_gets_its_variables(app: Any) -> None:
+    """Our text of it uses them."""
     page = Client(app).get("/", base_url="http://index.example/").text
     assert page.split() == [
         "http://index.example/",
@@ -274,16 +274,16 @@ def test_the_welcome_page_has_its_variables(app: Any) -> None:
     ], f"the welcome page's variables are others, or package_count() is not asked: {page!r}; {LOOK}_WELCOME"
 
 
-def test_forwarded_hosts_are_why_we_blank_them(app: Any) -> None:
-    """If this fails, pypiserver or bottle no longer trusts the header: ppmctl/server/app.py may stop dropping it."""
+def test_forwarded_hosts_are_trusted_by_pypiserver(app: Any) -> None:
+    """If this fails, pypiserver and bottle no longer trust the header: ppmctl/server/app.py may stop deleting it."""
     page = Client(app).get("/", headers={"X-Forwarded-Host": "evil.example"}).text
     assert page.startswith("http://evil.example/"), (
         "X-Forwarded-Host has no effect; see ppmctl/server/app.py: Index.__call__"
     )
 
 
-def test_search_by_xml_rpc_lists_what_the_backend_has(app: Any) -> None:
-    """Names and versions out of get_all_packages."""
+def test_search_by_xml_rpc_lists_the_backends_packages(app: Any) -> None:
+    """Names and versions come from get_all_packages."""
     answer = Client(app).post("/RPC2", data=xmlrpc.client.dumps(({"name": "x"},), "search"))
     ((found,), _method) = xmlrpc.client.loads(answer.data)
     assert isinstance(found, list)
@@ -292,14 +292,14 @@ def test_search_by_xml_rpc_lists_what_the_backend_has(app: Any) -> None:
     )
 
 
-def test_malformed_xml_rpc_is_why_we_catch(app: Any) -> None:
-    """If this fails, pypiserver looks at what it is sent: Pypiserver.__call__ may stop catching these."""
+def test_malformed_xml_rpc_raises_in_pypiserver(app: Any) -> None:
+    """If this fails, pypiserver validates XML: Pypiserver.__call__ may stop catching these exceptions."""
     with pytest.raises((IndexError, AttributeError)):
         Client(app).post("/RPC2", data="<a/>")
 
 
-def test_a_projects_json_lists_what_the_backend_has(app: Any) -> None:
-    """The newest version first, links below /packages/."""
+def test_a_projects_json_lists_the_backends_packages(app: Any) -> None:
+    """The newest version is first, and links are below /packages/."""
     said = Client(app).get("/x/json", base_url="http://index.example/").json
     assert said == {
         "info": {"version": "10.0"},
@@ -310,7 +310,7 @@ def test_a_projects_json_lists_what_the_backend_has(app: Any) -> None:
 
 
 def test_the_list_of_all_files_has_the_backends_digests(app: Any, backend: Recording) -> None:
-    """/packages/ asks digest() of each file, which must not read it."""
+    """/packages/ calls digest() for each file, which must not read the file."""
     page = Client(app).get("/packages/").text
     assert "/packages/x/x-1.0.tar.gz#sha256=abc" in page, (
         f"/packages/ links files or their digests differently: {page}; {LOOK}StoreBackend.digest"
@@ -318,14 +318,14 @@ def test_the_list_of_all_files_has_the_backends_digests(app: Any, backend: Recor
     assert ("digest", "x/x-1.0.tar.gz") in backend.asked, f"digest() is not asked; {LOOK}StoreBackend.digest"
 
 
-def test_the_public_index_has_an_address() -> None:
-    """The default of `upstream_url` is pypiserver's own, so that no host stands in our code."""
+def test_pypiserver_has_the_public_indexs_url() -> None:
+    """The default of `upstream_url` is pypiserver's fallback, so that our code contains no host."""
     assert DEFAULTS.FALLBACK_URL.startswith("https://"), f"DEFAULTS.FALLBACK_URL is gone; {LOOK}PUBLIC_INDEX"
     assert DEFAULTS.FALLBACK_URL.rstrip("/").endswith("/simple"), f"it is no Simple API now; {LOOK}PUBLIC_INDEX"
 
 
-def test_nothing_asks_for_a_password(app: Any) -> None:
-    """`authenticate=[]` and `password_file="."`: whoever comes here is authenticated already."""
+def test_pypiserver_does_not_authenticate(app: Any) -> None:
+    """`authenticate=[]` and `password_file="."`: requests are already authenticated."""
     for path in ("/", "/simple/", "/packages/", "/x/json"):
         assert Client(app).get(path).status_code == 200, (
             f"{path} asks for a credential of pypiserver's own; {LOOK}Pypiserver.__init__"

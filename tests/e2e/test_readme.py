@@ -1,4 +1,4 @@
-"""Every command of the README, as it stands, in a fresh clone."""
+"""Run every command of the README, unchanged, in a fresh clone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PORT = 8080
 
 
 def blocks() -> list[str]:
-    """All but those with Docker and on hosts, which tests/docker and tests/hosts run."""
+    """Return the commands without those for Docker and hosts, which tests/docker and tests/hosts run."""
     elsewhere = ("With Docker", "On a host")
-    return [block for title, found in readme.blocks().items() if title not in elsewhere for block in found]
+    return [block for title, section in readme.blocks().items() if title not in elsewhere for block in section]
 
 
 def is_free(port: int) -> bool:
@@ -32,13 +32,13 @@ def is_free(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What somebody gets who clones this checkout: what is committed or about to be, and nothing else."""
+    """Return a fresh clone of this checkout, with uncommitted files that git does not ignore."""
     return checkout.copy(tmp_path_factory.mktemp("clone") / "ppm")
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A new user's: an empty home, but for an old pypiserver folder at its usual place, and this user's pip cache."""
+    """Return a new user's environment: a home with only an old pypiserver folder, and this user's pip cache."""
     home = tmp_path_factory.mktemp("home")
     wheels.write(home / "packages", wheels.wheel("from-before", "1.0"))
     foreign = ("PPM", "TWINE_", "UV_", "MAKE", "MFLAGS", "ARGS", "NETRC", "VIRTUAL_ENV", "PYTHON")
@@ -50,7 +50,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def up(clone: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """`make up`, the first block, in the foreground of a terminal of its own; what it printed."""
+    """Run `make up`, the first block, in the foreground of a new terminal; yield the file with its output."""
     assert blocks()[0] == "make up\n"
     assert is_free(PORT), f"Port {PORT}, which the README names, is taken on this machine: free it."
     printed = tmp_path_factory.mktemp("up") / "printed"
@@ -74,7 +74,7 @@ def up(clone: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPa
     process.wait(timeout=60)
 
 
-def test_up_says_what_to_type_and_no_secret(up: Path, clone: Path) -> None:
+def test_make_up_prints_commands_and_no_secret(up: Path, clone: Path) -> None:
     assert requests.get(f"http://127.0.0.1:{PORT}/healthz", timeout=10).text == "ok\n"
     credential = clone / ".ppm" / "first-credential"
     assert re.fullmatch(r"admin:ppm_[A-Za-z0-9_-]{43}\n", credential.read_text())
@@ -86,8 +86,8 @@ def test_up_says_what_to_type_and_no_secret(up: Path, clone: Path) -> None:
         assert word in printed
 
 
-def test_every_command_runs_as_it_stands(up: Path, clone: Path, environment: dict[str, str]) -> None:
-    """In the order of the README, by one who pastes block after block."""
+def test_every_command_of_the_readme_runs_unchanged(up: Path, clone: Path, environment: dict[str, str]) -> None:
+    """In the order of the README, block after block."""
     for block in blocks()[1:]:
         printed = readme.paste(block, clone, environment)
         if "try/bin/ppm-hello" in block:
@@ -98,8 +98,8 @@ def test_every_command_runs_as_it_stands(up: Path, clone: Path, environment: dic
     assert listed == ["from-before", "ppm-env-tools", "ppm-hello"]
 
 
-def test_the_printed_commands_work(up: Path, clone: Path, environment: dict[str, str]) -> None:
-    """What `make up` prints, with the capital words replaced, by one who never opened the README."""
+def test_commands_printed_by_make_up_work(up: Path, clone: Path, environment: dict[str, str]) -> None:
+    """The output of `make up`, with the capital words replaced."""
     printed = dict(
         match.groups() for match in re.finditer(r"^(publish|install|add a user) +(.+)$", up.read_text(), re.MULTILINE)
     )
@@ -124,15 +124,17 @@ def test_the_printed_commands_work(up: Path, clone: Path, environment: dict[str,
     assert (clone / "mine" / "bin" / "ppm-hello").exists()
 
 
-def test_make_names_what_it_does(clone: Path, environment: dict[str, str]) -> None:
+def test_make_lists_its_commands(clone: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(["make"], cwd=clone, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     for target in ("up", "test", "test-fast", "lint"):
         assert f"make {target} " in done.stdout
 
 
-def test_another_port_and_root(clone: Path, environment: dict[str, str], up: Path, tmp_path: Path) -> None:
-    """`make up PORT=… ROOT=…` beside the first; Ctrl-C ends it cleanly, without a traceback."""
+def test_make_up_with_another_port_and_root(
+    clone: Path, environment: dict[str, str], up: Path, tmp_path: Path
+) -> None:
+    """`make up PORT=… ROOT=…` while the first runs; Ctrl-C ends it cleanly, without a traceback."""
     port = servers.free_port()
     printed = tmp_path / "printed"
     with printed.open("wb") as output:

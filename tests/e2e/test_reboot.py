@@ -1,4 +1,4 @@
-"""After a power cut the pages may be gone or empty, for they are not forced to the disk."""
+"""Tests of the start after a power cut: pages may be missing or empty, as they are not synced to the disk."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from support import evidence, wheels
 from support.servers import Server
 
 
-def test_pages_that_a_power_cut_took_come_back(serve: Callable[..., Server]) -> None:
-    """The server finds another boot than the one it last ran in, and compares all pages with their folders."""
+def test_pages_lost_by_a_power_cut_are_restored(serve: Callable[..., Server]) -> None:
+    """The server finds a new boot id, and compares all pages with their folders."""
     server = serve("--upstream", "none", warm=True)
     for name in ("a", "b"):
         assert server.upload(wheels.wheel(name, "1.0")).status_code == 200
@@ -27,25 +27,25 @@ def test_pages_that_a_power_cut_took_come_back(serve: Callable[..., Server]) -> 
     evidence.agrees(server.root)
 
 
-def test_a_service_that_cannot_see_the_kernel_is_told_its_boot(serve: Callable[..., Server]) -> None:
-    """systemd writes the same id without hyphens: that is no other boot. Another one is."""
+def test_the_boot_id_can_be_passed_by_systemd(serve: Callable[..., Server]) -> None:
+    """systemd writes the id without hyphens, which is the same boot; another id is another boot."""
     server = serve("--upstream", "none", warm=True)
     boot = server.root / "index" / "boot"
     evidence.until(boot.exists, "the boot is noted")
     kernels = boot.read_text().strip()
     assert kernels == Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     server.stop()
-    boot.write_text(Path("/proc/sys/kernel/random/boot_id").read_text())  # as an older ppm wrote it
-    for told, is_another in ((kernels, False), ("0" * 32, True), ("0" * 32, False), ("", True)):
+    boot.write_text(Path("/proc/sys/kernel/random/boot_id").read_text())  # the form of an older ppm
+    for passed, is_another in ((kernels, False), ("0" * 32, True), ("0" * 32, False), ("", True)):
         message = "The machine was rebooted"
         before = server.log.read_text().count(message)
-        server.environ = {"PPM_BOOT_ID": told}
+        server.environ = {"PPM_BOOT_ID": passed}
         server.start_again()
         if is_another:
-            current = told or kernels
+            current = passed or kernels
             evidence.until(lambda: boot.read_text().strip() == current, "the boot is noted")  # noqa: B023
         else:
-            time.sleep(1)  # nothing shows that the boot was compared: where it differs the log has it within 0.1 s
+            time.sleep(1)  # an equal boot id leaves no trace; a different one is in the log within 0.1 s
         server.stop()
         assert server.log.read_text().count(message) - before == is_another
         assert "can't" not in server.log.read_text()

@@ -1,4 +1,4 @@
-"""`ppmctl publish --bump --changelog --tag`: from a project under git to its release, whatever comes between."""
+"""Tests of `ppmctl publish --bump --changelog --tag`: from a git project to its release, with any interruption."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CHANGELOG = """# Changelog
 [Unreleased]: https://git.example/demo/compare/v1.2.0...HEAD
 [1.2.0]: https://git.example/demo/releases/tag/v1.2.0
 """
-# A backend of the project's own: builds need nothing from an index, and what it makes is never the same twice.
+# An in-tree backend: builds need no index, and no two builds are equal.
 BACKEND = """
 import base64, hashlib, io, os, pathlib, re, tarfile, time, zipfile
 
@@ -79,13 +79,13 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 
 @pytest.fixture
 def user(tmp_path: Path, index: Server) -> Machine:
-    """A maintainer's machine, where git knows who they are."""
-    there = clients.machine(tmp_path / "home", index)
-    (there.home / ".gitconfig").write_text(
+    """Return a maintainer's machine, with a git identity."""
+    computer = clients.machine(tmp_path / "home", index)
+    (computer.home / ".gitconfig").write_text(
         "[user]\nname = Ada\nemail = ada@example.test\n[init]\ndefaultBranch = main\n"
     )
-    kept = {name: value for name, value in there.environ.items() if not name.startswith("GIT_")}
-    return Machine(home=there.home, environ={**kept, "PPMCTL_INDEX": index.url, "GIT_CONFIG_NOSYSTEM": "1"})
+    kept = {name: value for name, value in computer.environ.items() if not name.startswith("GIT_")}
+    return Machine(home=computer.home, environ={**kept, "PPMCTL_INDEX": index.url, "GIT_CONFIG_NOSYSTEM": "1"})
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def git(user: Machine) -> Git:
 
 @pytest.fixture
 def new_project(user: Machine, git: Git, tmp_path: Path) -> New:
-    """Make a project of version 1.2.0 with something unreleased, committed."""
+    """Make a committed project of version 1.2.0 with an unreleased change."""
 
     def make(name: str) -> Path:
         folder = tmp_path / name
@@ -123,7 +123,7 @@ def publish(user: Machine, project: Path, *arguments: str, expect: int | None = 
 
 
 def is_released(project: Path, index: Server, git: Git, version: str = "1.3.0") -> None:
-    """The one release is whole: in the index, in the files, in git; and nothing is left over."""
+    """Assert that the release is complete, in the index, files and git; and that nothing is left over."""
     name = project.name
     assert index.filenames(name) == {f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.tar.gz"}
     assert f'version = "{version}"' in (project / "pyproject.toml").read_text()
@@ -162,7 +162,7 @@ def test_a_release_is_one_command(user: Machine, index: Server, git: Git, new_pr
 
 @pytest.fixture(scope="module")
 def published(index: Server) -> Server:
-    """The index has version 1.2.0 of a project."""
+    """Publish version 1.2.0 of a project."""
     made = wheels.wheel("refused", "1.2.0")
     assert index.upload(made).status_code == 200
     return index
@@ -208,10 +208,10 @@ def nobody(project: Path, git: Git) -> None:
 
 
 def untouched(project: Path, git: Git) -> None:
-    """Nothing is wrong with the project."""
+    """Leave the project unchanged."""
 
 
-# what is wrong, the options, the exit code, what is said: first that, then what to do
+# the fault, the options, the exit code, the message and the hint
 REFUSALS = {
     "a dirty tree": (
         (dirty, RELEASE, 1),
@@ -238,26 +238,26 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("why", REFUSALS)
-def test_what_is_refused_changes_nothing(
+def test_a_refused_release_changes_nothing(
     why: str, user: Machine, published: Server, git: Git, new_project: New
 ) -> None:
-    (prepare, options, code), said = REFUSALS[why]
+    (prepare, options, code), parts = REFUSALS[why]
     project = new_project("refused")
     prepare(project, git)
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     printed = publish(user, project, *options, expect=code)
     first, _, then = printed.partition("\n        ")
-    assert said[0] in first
-    assert said[1] in then
+    assert parts[0] in first
+    assert parts[1] in then
     assert "Building" not in printed
     assert {path: path.read_bytes() for path in before} == before
     assert published.filenames("refused") == {"refused-1.2.0-py3-none-any.whl"}
 
 
-def test_what_fails_before_the_first_byte_is_put_back(
+def test_a_failure_before_the_first_upload_is_rolled_back(
     user: Machine, index: Server, git: Git, new_project: New
 ) -> None:
-    """A build that fails, one that is interrupted, and a secret that is none: each leaves the project as it was."""
+    """A failed build, an interrupted one, and a wrong secret each leave the project unchanged."""
     project = new_project("putback")
     (project / "backend.py").write_text((project / "backend.py").read_text() + "\nimport nothing_of_that_name\n")
     git(project, "commit", "--quiet", "--all", "--amend", "--no-edit")
@@ -292,7 +292,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-# The file operation before which the command is killed, and which one of these it is; or git's hook in which it is.
+# The file operation before which the command is killed, and its count; or the git hook during which it is killed.
 STAGES = {
     "before anything is noted": ("os.rename", r"-> .*/release\.json$", 1),
     "before the version is raised": ("os.rename", r"-> .*/pyproject\.toml$", 1),
@@ -306,10 +306,10 @@ STAGES = {
 }
 
 
-def test_a_release_that_is_killed_at_every_stage_ends_right(
+def test_a_release_killed_at_every_stage_is_completed(
     user: Machine, index: Server, git: Git, new_project: New, tmp_path: Path
 ) -> None:
-    """The same command, again and again: each run gets as far as the next stage, the last makes the one release."""
+    """The same command repeatedly: each run reaches the next stage, and the last completes the release."""
     project = new_project("killed")
     for stage, (event, pattern, count) in STAGES.items():
         if event in crashing.EVENTS:
@@ -332,7 +332,7 @@ def test_a_release_that_is_killed_at_every_stage_ends_right(
     is_released(project, index, git)
 
 
-def test_a_release_that_is_killed_between_its_uploads_goes_on_with_the_same_bytes(
+def test_a_release_killed_between_uploads_resumes_with_the_same_files(
     user: Machine, index: Server, git: Git, new_project: New
 ) -> None:
     project = new_project("halfway")
@@ -353,10 +353,10 @@ def test_a_release_that_is_killed_between_its_uploads_goes_on_with_the_same_byte
     is_released(project, index, git)
 
 
-def test_a_version_that_is_git_s_is_tagged_before_the_build(
+def test_a_version_from_git_is_tagged_before_the_build(
     user: Machine, index: Server, git: Git, tmp_path: Path
 ) -> None:
-    """With setuptools-scm: tag and commit go where the build fails, and stay where it is published."""
+    """With setuptools-scm: tag and commit are removed if the build fails, and stay if it is published."""
     builds = clients.offline_builds()
     project = tmp_path / "tags"
     (project / "src" / "tags").mkdir(parents=True)
@@ -389,7 +389,7 @@ def test_a_version_that_is_git_s_is_tagged_before_the_build(
 
 
 def killed(user: Machine, project: Path, *command: str, **environ: str) -> None:
-    """Run what is to be killed, and wait until everything that it started has ended."""
+    """Run a command that gets killed, and wait until its children have ended."""
     (project.parent / "tmp").mkdir(exist_ok=True)
     with subprocess.Popen(
         command,
@@ -399,8 +399,8 @@ def killed(user: Machine, project: Path, *command: str, **environ: str) -> None:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as running:
-        said, _ = running.communicate(timeout=120)
-    assert running.returncode == -signal.SIGKILL, said.decode()
+        output, _ = running.communicate(timeout=120)
+    assert running.returncode == -signal.SIGKILL, output.decode()
     until(lambda: not alive(running.pid))
 
 

@@ -1,4 +1,4 @@
-"""What pypiserver still answers by itself, through the real server: search, project JSON, lists, removal."""
+"""Tests of the requests that pypiserver handles, with the real server: search, project JSON, lists, removal."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def filled(index: Server) -> Server:
 
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An index that everybody may read."""
+    """Yield an index with public reads."""
     server = servers.start(tmp_path_factory.mktemp("public") / "root", options=("--read-access", "public"))
     yield server
     server.kill()
 
 
 def test_search_by_xml_rpc(filled: Server) -> None:
-    """What `pip search` and old tools ask; names that hold the word, with their versions."""
+    """As `pip search` and old tools do; the result has names that contain the word, with their versions."""
     url = filled.url.replace("://", f"://{filled.user}:{filled.secret}@")
     with xmlrpc.client.ServerProxy(f"{url}/RPC2") as proxy:
         found = proxy.search({"name": "sought"})
@@ -44,15 +44,15 @@ def test_search_by_xml_rpc(filled: Server) -> None:
     ]
 
 
-def test_search_needs_what_reading_needs(filled: Server, public: Server) -> None:
-    """A search tells names: without a credential 401 here, an answer where reads are public."""
+def test_search_needs_the_rights_of_reading(filled: Server, public: Server) -> None:
+    """A search reveals names: without a credential it is 401, with public reads it is answered."""
     body = xmlrpc.client.dumps(({"name": "x"},), "search")
     assert requests.post(f"{filled.url}/RPC2", data=body, timeout=60).status_code == 401
     assert requests.post(f"{public.url}/RPC2", data=body, timeout=60).status_code == 200
 
 
-def test_a_search_that_makes_no_sense_is_refused(filled: Server) -> None:
-    """No XML, the wrong XML, and XML that grows: a 4xx, never a bug."""
+def test_an_invalid_search_is_refused(filled: Server) -> None:
+    """No XML, wrong XML, and XML with entity expansion: a 4xx, never a bug."""
     growing = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
     growing += "<methodCall><methodName>search</methodName><params><param><value><string>&b;</string></value></param>"
     growing += "</params></methodCall>"
@@ -61,8 +61,8 @@ def test_a_search_that_makes_no_sense_is_refused(filled: Server) -> None:
         assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text)
 
 
-def test_a_search_is_short(public: Server) -> None:
-    """pypiserver would keep any length of it in memory or on the disk, from anybody where reads are public."""
+def test_the_length_of_a_search_is_limited(public: Server) -> None:
+    """pypiserver would hold any length in memory or on the disk, with public reads from anyone."""
     large = xmlrpc.client.dumps(({"name": "x" * (1 << 20)},), "search").encode()
     assert requests.post(f"{public.url}/RPC2", data=large, timeout=60).status_code == 413
     chunked = requests.post(f"{public.url}/RPC2", data=iter([large]), timeout=60)
@@ -70,13 +70,13 @@ def test_a_search_is_short(public: Server) -> None:
 
 
 def test_a_projects_json(filled: Server) -> None:
-    """Its newest version and the files of each, whose links work."""
+    """It has the newest version and the files of each version, with working links."""
     answer = filled.get("/sought-after/json")
     assert answer.status_code == 200
-    said = answer.json()
-    assert said["info"] == {"version": "10.0"}
-    assert sorted(said["releases"]) == ["1.0", "10.0", "9.0"]
-    for files in said["releases"].values():
+    document = answer.json()
+    assert document["info"] == {"version": "10.0"}
+    assert sorted(document["releases"]) == ["1.0", "10.0", "9.0"]
+    for files in document["releases"].values():
         for file in files:
             assert filled.get(file["url"].removeprefix(filled.url)).status_code == 200
     assert filled.get("/Sought.After/json").status_code == 301
@@ -93,18 +93,18 @@ def test_the_list_of_all_files(filled: Server) -> None:
         assert suffix not in page.text
 
 
-def test_the_front_page_says_what_to_type(filled: Server) -> None:
-    """Whoever opens it in a browser sees how to install and publish, at the address that they used."""
+def test_the_front_page_has_the_commands_to_use(filled: Server) -> None:
+    """In a browser it shows how to install and publish, with the URL in use."""
     page = filled.get("/")
     assert page.status_code == 200
     assert f"pip install --index-url {filled.url}/simple/ NAME" in page.text
     assert "projects" in page.text
     assert "pypiserver" in page.text
-    assert "2.4.2" not in page.text  # with public reads anybody reads it
+    assert "2.4.2" not in page.text  # with public reads anyone may read it
 
 
-def test_a_name_at_the_root_leads_to_its_page(filled: Server) -> None:
-    """What people type by hand, as pypiserver has it."""
+def test_a_name_at_the_root_redirects_to_its_page(filled: Server) -> None:
+    """For URLs typed by hand, as in pypiserver."""
     answer = filled.get("/sought-after", allow_redirects=True)
     assert answer.url == f"{filled.url}/simple/sought-after/"
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""`ppmctl self-check`: what an upgrade runs with the new release before it switches to it."""
+"""Tests of `ppmctl self-check`, which an upgrade runs with the new release before it switches to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """An empty TMPDIR, with a short path: a socket's address has 107 bytes."""
+    """Yield an empty TMPDIR, with a short path: a socket's address is limited to 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="sc-"))
     yield folder
     shutil.rmtree(folder)
@@ -29,7 +29,7 @@ def temporary() -> Iterator[Path]:
 
 @pytest.fixture
 def check(temporary: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the self-check of a volume; nothing of it may stay, whatever comes of it."""
+    """Run the self-check of a volume; assert that no file is left, with any result."""
 
     def run(
         *options: str, command: tuple[str | Path, ...] = PPMCTL, **environ: str
@@ -53,17 +53,17 @@ Check = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Each file of a volume: which one it is, when it was changed, and what it holds."""
+    """Return inode, mtime and content of each file of a volume."""
     files = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
     return {
         name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for name, path in sorted(files.items())
     }
 
 
-def test_a_release_that_works_says_so_beside_the_running_server(
+def test_a_working_release_passes_while_the_server_runs(
     serve: Callable[..., Server], check: Check, tmp_path: Path
 ) -> None:
-    """It changes nothing on the volume, and nobody who reads meanwhile notices."""
+    """It changes nothing on the volume, and does not disturb readers."""
     server = serve()
     assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
     evidence.nothing_is_left(server.root)
@@ -92,15 +92,15 @@ def test_a_release_that_works_says_so_beside_the_running_server(
     assert server.upload(wheels.wheel("x", "2.0")).status_code == 200
 
 
-def test_it_needs_no_network(check: Check) -> None:
-    """systemd-run -p PrivateNetwork=yes: not even a loopback is up."""
+def test_self_check_needs_no_network(check: Check) -> None:
+    """Like systemd-run -p PrivateNetwork=yes: not even a loopback is up."""
     user = () if os.geteuid() == 0 else ("--map-root-user",)
     done = check(command=("unshare", *user, "--net", *PPMCTL))
     assert done.returncode == 0, done.stderr
 
 
 def test_a_bad_setting_is_named(check: Check, tmp_path: Path) -> None:
-    """Wherever it stands; also a variable that is no setting, which the server would pass over."""
+    """In any source; also an unknown variable, which the server would ignore."""
     done = check("--json", PPM_PRIVATE_NAMES="acme/*")
     assert done.returncode == 1
     assert "PPM_PRIVATE_NAMES is 'acme/*'" in done.stderr
@@ -118,14 +118,14 @@ def test_a_bad_setting_is_named(check: Check, tmp_path: Path) -> None:
 
 
 def test_a_volume_that_can_t_be_used_is_named(check: Check, tmp_path: Path) -> None:
-    """Its folders are one file system with links and locks, and its credentials can be read."""
+    """Its folders must be on one file system with links and locks, and its credentials readable."""
     (tmp_path / "file").write_text("")
     done = check(PPM_ROOT=str(tmp_path / "file" / "root"))
     assert done.returncode == 1
     assert f"The volume {tmp_path / 'file' / 'root'} can't be used" in done.stderr
     entries = tmp_path / "root" / "credentials" / "access.yml"
     entries.parent.mkdir(parents=True)
-    entries.write_text("ops: [\n")  # an entry that makes no sense has no rights, and the others go on
+    entries.write_text("ops: [\n")  # an invalid entry has no rights, and the others keep theirs
     assert check().returncode == 0
     entries.unlink()
     entries.mkdir()
@@ -134,15 +134,15 @@ def test_a_volume_that_can_t_be_used_is_named(check: Check, tmp_path: Path) -> N
     assert "The credentials can't be read" in done.stderr
 
 
-def test_it_is_its_own_installation_that_is_tried(check: Check, tmp_path: Path) -> None:
-    """A folder of that name where an administrator stands, such as a checkout, is not the release."""
+def test_self_check_tests_its_own_installation(check: Check, tmp_path: Path) -> None:
+    """A folder with that name in the working folder, such as a checkout, is not the release."""
     (tmp_path / "ppmctl").mkdir()
     (tmp_path / "ppmctl" / "__init__.py").write_text("raise ImportError('another ppmctl')\n")
     done = check(command=(BIN / "ppmctl",))
     assert done.returncode == 0, done.stderr
 
 
-# what is wrong with the release → the code that makes it so, and what the self-check says
+# the fault of the release → the code that causes it, and the message of the self-check
 SABOTAGE = {
     "it does not start": (
         "import os; os._exit(5)",
@@ -190,12 +190,10 @@ SABOTAGE = {
 
 
 @pytest.mark.parametrize("what", SABOTAGE)
-def test_a_release_that_does_not_work_says_what_fails_and_shows_the_servers_log(
-    check: Check, tmp_path: Path, what: str
-) -> None:
+def test_a_broken_release_fails_with_the_error_and_the_servers_log(check: Check, tmp_path: Path, what: str) -> None:
     code, says = SABOTAGE[what]
     (tmp_path / "broken").mkdir()
-    # sitecustomize is read before the program, and by each process: the server is told by its command line
+    # every process reads sitecustomize before the program: the server is recognised by its command line
     written = [
         "import sys",
         "if b'serve' in open('/proc/self/cmdline', 'rb').read().split(bytes(1)):",

@@ -1,4 +1,4 @@
-"""`ppmctl serve`: its settings, its start and its end."""
+"""Tests of `ppmctl serve`: settings, start and end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support import wheels
 from support.servers import PPMCTL, Server, ppmctl
 
 
-def test_the_first_admin_is_made_once(serve: Callable[..., Server]) -> None:
+def test_the_first_admin_is_created_once(serve: Callable[..., Server]) -> None:
     server = serve(warm=False)
     first = server.secret
     assert server.get("/simple/").status_code == 200
@@ -39,7 +39,7 @@ def test_settings_come_from_the_environment_and_from_the_file(serve: Callable[..
     assert server.get("/simple/acme-x/", auth=None).status_code == 404
 
 
-def test_a_taken_port_is_named_at_once(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_a_used_port_is_named_at_once(serve: Callable[..., Server], tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -65,7 +65,7 @@ def test_a_signal_ends_it_cleanly(serve: Callable[..., Server], number: signal.S
 
 
 def has_arrived(incoming: Path) -> bool:
-    """Whether a file is under way (its folder is renamed right after it was made)."""
+    """Return whether an upload has started (its folder is renamed right after it is created)."""
     try:
         return any(path.name != ".lock" for path in incoming.glob("*/*"))
     except FileNotFoundError:
@@ -79,8 +79,8 @@ def is_served(server: Server) -> bool:
         return False
 
 
-def test_an_upload_under_way_is_ended_before_the_server_ends(serve: Callable[..., Server]) -> None:
-    """SIGTERM is what systemd and Docker send: what a client is sending must not be lost."""
+def test_a_running_upload_is_finished_before_the_server_exits(serve: Callable[..., Server]) -> None:
+    """systemd and Docker send SIGTERM: a running upload must not be lost."""
     server = serve(warm=False)
     name, content = wheels.wheel("slow", "1.0", files={"noise": os.urandom(300_000)})
     prepared = requests.Request(
@@ -101,7 +101,7 @@ def test_an_upload_under_way_is_ended_before_the_server_ends(serve: Callable[...
             assert time.monotonic() < until, "the upload never began to arrive"
         ended = threading.Thread(target=server.stop)
         ended.start()
-        while is_served(server):  # until it takes no new connections, it may not have seen the signal
+        while is_served(server):  # while it accepts connections, it may not have seen the signal
             assert time.monotonic() < until
         connection.sendall(prepared.body[half:])
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
@@ -109,8 +109,8 @@ def test_an_upload_under_way_is_ended_before_the_server_ends(serve: Callable[...
     assert (server.root / "packages" / "slow" / name).read_bytes() == content
 
 
-def test_another_start_after_a_worker_died(serve: Callable[..., Server]) -> None:
-    """The worker alone is killed: its master makes another, which mends and serves."""
+def test_a_killed_worker_is_replaced(serve: Callable[..., Server]) -> None:
+    """Only the worker is killed: its master starts another, which repairs and serves."""
     server = serve("--upstream", "none", warm=False)
     assert server.upload(wheels.wheel("x", "1.0")).status_code == 200
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()

@@ -1,4 +1,4 @@
-"""`ppmctl serve` as a service: the socket that it is passed, its start, its restarts, its watchdog."""
+"""Tests of `ppmctl serve` as a service: socket activation, start, restarts and watchdog."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from ppmctl.index.layout import Volume
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
-    """A service that the tests of this module share."""
+    """Yield a service that the tests of this module share."""
     with unit(tmp_path_factory.mktemp("service") / "root", "--upstream", "none") as made:
         made.start()
-        assert made.heard("READY=1", within=60), made.log.read_text()
+        assert made.receives_notification("READY=1", within=60), made.log.read_text()
         yield made
 
 
 # its socket
 
 
-def test_a_passed_socket_is_served_in_place_of_a_port_and_stays(tmp_path: Path) -> None:
-    """The port of the settings is not even looked at, and nobody is there to copy commands.
+def test_a_passed_socket_is_used_instead_of_a_port_and_stays_open(tmp_path: Path) -> None:
+    """The port of the settings is not used, and no commands are printed.
 
-    The socket is systemd's: what connects after the service has ended is answered by the next process.
+    The socket belongs to systemd: connections after the service's end are answered by the next process.
     """
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -58,8 +58,8 @@ def test_a_passed_socket_is_served_in_place_of_a_port_and_stays(tmp_path: Path) 
             assert late == [200]
 
 
-def test_sockets_that_are_meant_for_another_process_are_not_taken(tmp_path: Path) -> None:
-    """A child of a service inherits its variables; LISTEN_PID says whose the sockets are."""
+def test_sockets_for_another_process_are_ignored(tmp_path: Path) -> None:
+    """A child of a service inherits its variables; LISTEN_PID names the process that gets the sockets."""
     environ = {**os.environ, "LISTEN_PID": "1", "LISTEN_FDS": "1"}
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -68,24 +68,24 @@ def test_sockets_that_are_meant_for_another_process_are_not_taken(tmp_path: Path
     assert f"port {port}" in done.stderr
 
 
-def test_ready_is_said_when_a_request_would_be_answered(tmp_path: Path) -> None:
-    """gunicorn by itself says it before the application is loaded; here that waits for a lock.
+def test_ready_is_sent_when_requests_are_answered(tmp_path: Path) -> None:
+    """gunicorn alone sends it before the application is loaded; here loading waits for a lock.
 
-    A watchdog that is meant for another process counts as none.
+    A watchdog for another process is ignored.
     """
     volume = Volume(root=tmp_path / "root")
     with unit(volume.root, environ={"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"}) as service:
         with files.lock(volume.incoming_lock):
             service.start()
             until(lambda: is_waited_for(volume.incoming_lock), "a start that waits for the lock")
-            assert not service.heard("READY=1", within=0.5)
-        assert service.heard("READY=1", within=60), service.log.read_text()
-        assert not service.heard("WATCHDOG=1", within=1), "five times as long as one would last"
+            assert not service.receives_notification("READY=1", within=0.5)
+        assert service.receives_notification("READY=1", within=60), service.log.read_text()
+        assert not service.receives_notification("WATCHDOG=1", within=1), "five times as long as one would last"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "unix:"])
-def test_ready_is_said_without_a_passed_socket_too(tmp_path: Path, host: str) -> None:
-    """A service may open its own: it asks itself there, wherever that is."""
+def test_ready_is_sent_without_a_passed_socket_too(tmp_path: Path, host: str) -> None:
+    """A service may open its own socket: it sends itself a request there, at any address."""
     with unit(tmp_path / "other") as manager:
         path = manager.path.with_name("own")
         listen = f"unix:{path}" if host == "unix:" else host
@@ -96,8 +96,8 @@ def test_ready_is_said_without_a_passed_socket_too(tmp_path: Path, host: str) ->
                 start_new_session=True,
                 env={**os.environ, "NOTIFY_SOCKET": str(manager.notified.getsockname())},
             )
-        manager.process = process  # which ends with the block, whatever happens
-        assert manager.heard("READY=1", within=60), (tmp_path / "log").read_text()
+        manager.process = process  # so that it ends with the block
+        assert manager.receives_notification("READY=1", within=60), (tmp_path / "log").read_text()
         assert path.exists() is (host == "unix:")
         assert manager.stop() == 0
         assert not path.exists()
@@ -107,7 +107,7 @@ def test_ready_is_said_without_a_passed_socket_too(tmp_path: Path, host: str) ->
 
 
 class Clients:
-    """Many at once, each asking and uploading on new connections, as nginx does, without ever trying again."""
+    """Parallel clients that read and upload on new connections, as nginx does, without retries."""
 
     def __init__(self, service: Unit, *, number: int) -> None:
         self._service = service
@@ -128,7 +128,7 @@ class Clients:
             thread.join()
 
     def await_answers(self, number: int) -> None:
-        """Wait until so many more requests were answered."""
+        """Wait until `number` more requests are answered."""
         wanted = self.answered + number
         until(lambda: self.answered >= wanted or self.failed, "answers")
 
@@ -151,19 +151,19 @@ class Clients:
 
 
 def test_no_request_is_lost_over_restarts(tmp_path: Path) -> None:
-    """Those under way are answered before the end, the others by the next process: no error, no reset, no 5xx.
+    """Running ones are answered before the end, the others by the next process: no error, no reset, no 5xx.
 
-    With two threads for six clients, some are accepted and wait for a thread at any moment.
+    With two threads for six clients, some accepted requests wait for a thread at any moment.
     """
     with unit(tmp_path / "root", "--threads", "2") as service:
         service.start()
         with Clients(service, number=6) as clients:
             for pause in (0.0, 0.1, 0.2, 0.4):
                 clients.await_answers(20)
-                # 0, or -15 before there was anything to end; nothing was accepted then
+                # 0, or -15 before its handler was set; then no request was accepted
                 assert service.stop() in (0, -15), service.log.read_text()
                 service.start()
-                time.sleep(pause)  # and once more, at some moment of its start
+                time.sleep(pause)  # and again, at some moment of its start
                 assert service.stop() in (0, -15), service.log.read_text()
                 service.start()
             clients.await_answers(20)
@@ -175,12 +175,12 @@ def test_no_request_is_lost_over_restarts(tmp_path: Path) -> None:
         ppmctl("index", "check", "--root", str(service.root))
 
 
-def test_a_service_that_ends_finishes_an_upload_and_leaves_requests_to_the_next_process(tmp_path: Path) -> None:
-    """Both are answered, and the watchdog is fed: the service is not stuck, uploads have their minute."""
+def test_an_ending_service_finishes_an_upload_and_leaves_new_requests_to_the_next(tmp_path: Path) -> None:
+    """Both are answered, and the watchdog is notified: the service is not stuck, and uploads may take a minute."""
     lock = Volume(root=tmp_path / "root").lock("slow")
     with unit(tmp_path / "root", environ={"WATCHDOG_USEC": "1000000"}) as service, ThreadPoolExecutor() as pool:
         service.start()
-        assert service.heard("READY=1", within=60)
+        assert service.receives_notification("READY=1", within=60)
         with files.lock(lock):
             replies = [pool.submit(service.upload, wheels.wheel("slow", "1.0"))]
             until(lambda: is_waited_for(lock), "an upload that waits for the lock")
@@ -191,16 +191,16 @@ def test_a_service_that_ends_finishes_an_upload_and_leaves_requests_to_the_next_
                 return bool(wait(replies[-1:], timeout=1).not_done)
 
             until(is_not_answered, "a service that takes no request any more")
-            service.forget()
-            assert service.heard("WATCHDOG=1", within=30)
+            service.drop_notifications()
+            assert service.receives_notification("WATCHDOG=1", within=30)
             assert not replies[0].done()
         assert stopped.result() == 0
         service.start()
         assert {reply.result().status for reply in replies} == {200}
 
 
-def test_a_signal_while_the_worker_is_born_ends_it(tmp_path: Path) -> None:
-    """gunicorn loses it: its worker serves on until it is killed a minute later, with what it is answering then."""
+def test_a_signal_during_the_workers_start_ends_the_service(tmp_path: Path) -> None:
+    """gunicorn loses it: its worker would serve until it is killed a minute later, with its running requests."""
     with unit(tmp_path / "root", command=forking.COMMAND) as service:
         service.start()
         assert service.process is not None
@@ -211,22 +211,22 @@ def test_a_signal_while_the_worker_is_born_ends_it(tmp_path: Path) -> None:
         assert time.monotonic() - began < 30
 
 
-def test_a_connection_of_a_proxy_ends_with_its_answer(running: Unit) -> None:
-    """One that is kept would be closed by a restart just when the proxy sends the next request on it."""
+def test_a_proxys_connection_is_closed_after_the_answer(running: Unit) -> None:
+    """A restart could close a persistent one just when the proxy sends the next request."""
     assert running.request("GET", "/simple/", headers={"Connection": "keep-alive"}).headers["Connection"] == "close"
 
 
 # the watchdog
 
 
-def test_the_watchdog_is_fed_while_requests_are_answered_and_not_while_all_threads_are_stuck(tmp_path: Path) -> None:
-    """It asks through the real socket and the real threads; here each of them waits for a lock."""
+def test_the_watchdog_is_notified_unless_all_threads_are_stuck(tmp_path: Path) -> None:
+    """It sends requests through the real socket and threads; here each thread waits for a lock."""
     volume = Volume(root=tmp_path / "root")
     with unit(volume.root, "--threads", "2", environ={"WATCHDOG_USEC": "1000000"}) as service:
         service.start()
-        assert service.heard("READY=1", within=60), service.log.read_text()
+        assert service.receives_notification("READY=1", within=60), service.log.read_text()
         for _ in range(3):
-            assert service.heard("WATCHDOG=1", within=60)
+            assert service.receives_notification("WATCHDOG=1", within=60)
         with files.lock(volume.lock("stuck")):
             uploads = [
                 threading.Thread(target=service.upload, args=(wheels.wheel("stuck", f"{number}.0"),))
@@ -234,27 +234,30 @@ def test_the_watchdog_is_fed_while_requests_are_answered_and_not_while_all_threa
             ]
             for upload in uploads:
                 upload.start()
-            until(lambda: not service.heard("WATCHDOG=1", within=2), "silence for twice as long as it may last")
-        assert service.heard("WATCHDOG=1", within=60)
+            until(
+                lambda: not service.receives_notification("WATCHDOG=1", within=2),
+                "silence for twice as long as it may last",
+            )
+        assert service.receives_notification("WATCHDOG=1", within=60)
         for upload in uploads:
             upload.join()
         assert service.stop() == 0
 
 
-# who is asking
+# the client's address and scheme
 
 
 def audited(root: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in (root / "audit.jsonl").read_text().splitlines()]
 
 
-def test_the_proxy_says_where_a_request_comes_from(running: Unit) -> None:
-    """Over a path, the web server in front is the only one who knows; what is no address is none."""
-    for number, (said, origin) in enumerate(
+def test_the_client_address_comes_from_the_proxy(running: Unit) -> None:
+    """With a socket, only the proxy knows it; an invalid address is ignored."""
+    for number, (header, origin) in enumerate(
         [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::7"), ("evil\ttext", ""), ("192.0.2.7, 1.1.1.1", "")]
     ):
         made = wheels.wheel("origins", f"{number}.0")
-        assert running.upload(made, headers={"X-Real-IP": said}).status == 200
+        assert running.upload(made, headers={"X-Real-IP": header}).status == 200
         assert audited(running.root)[-1] | {"time": ""} == {
             "time": "",
             "action": "publish",
@@ -265,8 +268,8 @@ def test_the_proxy_says_where_a_request_comes_from(running: Unit) -> None:
         }
 
 
-def test_the_proxy_says_that_a_request_came_by_https(running: Unit) -> None:
-    """What it says of the host is the Host header alone; a client's X-Forwarded-Host would end up in links."""
+def test_the_scheme_comes_from_the_proxy(running: Unit) -> None:
+    """The host comes only from the Host header; a client's X-Forwarded-Host would get into links."""
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-For": "1.2.3.4"}
     page = running.request("GET", "/", headers=headers).body.decode()
     assert "https://index.example/simple/" in page
@@ -276,7 +279,7 @@ def test_the_proxy_says_that_a_request_came_by_https(running: Unit) -> None:
 
 _SHOWS_ITS_SCHEME = """
 if b"serve" in open("/proc/self/cmdline", "rb").read().split(bytes(1)):
-    from ppmctl import app
+    from ppmctl.server import app
 
     answer = app.Index.__call__
 
@@ -290,11 +293,11 @@ if b"serve" in open("/proc/self/cmdline", "rb").read().split(bytes(1)):
 """
 
 
-def test_the_application_itself_knows_the_scheme(tmp_path: Path) -> None:
-    """pypiserver's pages look at the header by themselves; wsgi.url_scheme is what all else goes by."""
+def test_the_scheme_is_in_the_wsgi_environment(tmp_path: Path) -> None:
+    """pypiserver's pages read the header; other code uses wsgi.url_scheme."""
     (tmp_path / "sitecustomize.py").write_text(_SHOWS_ITS_SCHEME)
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     with unit(tmp_path / "root", environ={"PYTHONPATH": path}) as service:
         service.start()
-        for said, scheme in (({"X-Forwarded-Proto": "https"}, "https"), ({}, "http")):
-            assert service.request("GET", "/simple/", headers=said).headers["X-Scheme"] == scheme
+        for headers, scheme in (({"X-Forwarded-Proto": "https"}, "https"), ({}, "http")):
+            assert service.request("GET", "/simple/", headers=headers).headers["X-Scheme"] == scheme

@@ -1,4 +1,4 @@
-"""Tokens and invites over HTTP, against a real server: who may make, see and revoke what; a code works once."""
+"""Tests of tokens and invites over HTTP: who may create, list and revoke them; a code works once."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def invite(server: Server, name: str, *options: str) -> str:
 
 
 def shown(server: Server, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ppmctl("user", "show", name, "--json", "--root", str(server.root)).stdout)
-    return found
+    document: dict[str, Any] = json.loads(ppmctl("user", "show", name, "--json", "--root", str(server.root)).stdout)
+    return document
 
 
 def join(server: Server, code: str, **more: Any) -> requests.Response:
     return ask(server, "POST", "/api/join", None, {"code": code, **more})
 
 
-# one's own tokens
+# a user's own tokens
 
 
-def test_a_token_is_made_used_listed_and_revoked(index: Server) -> None:
-    """The secret is said once, works at once, and is gone with the next request after its revocation."""
+def test_a_token_is_created_used_listed_and_revoked(index: Server) -> None:
+    """The secret is shown once, works at once, and fails at the next request after its revocation."""
     ann = add(index, "ann", "publisher", "--project", "acme-*", "--email", "ann@index.example")
     made = create(index, ann, "laptop", "reader", expires="90d")
     assert made.status_code == 201
@@ -76,8 +76,8 @@ def test_a_token_is_made_used_listed_and_revoked(index: Server) -> None:
     assert done == [("token create", "ann", "ann+laptop", "done"), ("token revoke", "ann", "ann+laptop", "done")]
 
 
-def test_whoami_says_what_is_left_beside_the_owner(index: Server) -> None:
-    """A publisher's token is a reader's from the moment at which its owner is one."""
+def test_whoami_limits_a_tokens_role_to_its_owners(index: Server) -> None:
+    """A publisher's token is a reader's as soon as its owner is a reader."""
     bea = add(index, "bea", "publisher", "--project", "salt-*", "--expires", "10d")
     values = create(index, bea, "bea+ci", "publisher").json()
     token = ("bea+ci", values["secret"])
@@ -89,7 +89,7 @@ def test_whoami_says_what_is_left_beside_the_owner(index: Server) -> None:
 
 @dataclass(frozen=True)
 class Try:
-    """What the credential `who` asks for, and the answer that it gets."""
+    """A request of the credential `who`, and the expected answer."""
 
     who: str
     method: str
@@ -110,7 +110,7 @@ def _revoke(who: str, status: int, name: str) -> Try:
 
 
 TABLE = (
-    # no more right than one's own: role
+    # no more rights than its own: role
     _create("reader", 201, "a", "reader"),
     _create("reader", 403, "b", "publisher"),
     _create("reader", 403, "b", "admin"),
@@ -124,22 +124,22 @@ TABLE = (
     _create("scoped", 403, "b", "publisher", projects=["*"]),
     _create("scoped", 403, "b", "publisher", projects=["acme-*", "other"]),
     _create("scoped", 403, "b", "publisher", projects=["acme*"]),
-    # a life
+    # lifetime
     _create("short", 403, "b", "reader", expires="365d"),
     _create("short", 201, "a", "reader", expires="1h"),
     _create("scoped+brief", 403, "b", "reader", expires="20d"),
-    # whose
+    # owner
     _create("reader", 403, "scoped+mine", "reader"),
-    _create("reader", 403, "scoped+reading", "reader"),  # as for one that is not there
+    _create("reader", 403, "scoped+reading", "reader"),  # as for one that does not exist
     _create("boss", 403, "reader+theirs", "reader"),
     _create("reader", 403, "nobody+x", "reader"),
     _revoke("reader", 404, "scoped+reading"),
     _revoke("reader", 404, "nobody+x"),
     _revoke("reader", 404, "reader+none"),
-    _revoke("scoped+reading", 403, "scoped+brief"),  # stronger than itself
+    _revoke("scoped+reading", 403, "scoped+brief"),  # more rights than its own
     _revoke("scoped", 404, "scoped"),  # a purpose: scoped+scoped
-    _revoke("scoped+narrow", 403, "scoped+brief"),  # of more projects
-    _revoke("scoped+brief", 403, "scoped+wide"),  # without an end
+    _revoke("scoped+narrow", 403, "scoped+brief"),  # with more projects
+    _revoke("scoped+brief", 403, "scoped+wide"),  # without an expiry
     _revoke("scoped+narrow", 404, "scoped+none"),
     _create("scoped+narrow", 201, "child", "publisher", projects=["acme-one"], expires="1h"),
     _revoke("scoped+narrow", 200, "child"),
@@ -148,7 +148,7 @@ TABLE = (
     _revoke("boss", 200, "reader%2Ba"),
     _revoke("boss", 404, "reader%2Ba"),
     _revoke("scoped", 200, "scoped+a"),
-    # nonsense
+    # invalid values
     _create("scoped", 400, "x y", "reader"),
     _create("scoped", 400, "", "reader"),
     _create("scoped", 400, "a+b+c", "reader"),
@@ -169,7 +169,7 @@ TABLE = (
     Try("scoped", "GET", "/api/tokens/x/y", None, 404),
     Try("scoped", "DELETE", "/api/whoami", None, 405),
     Try("scoped", "GET", "/api/whoami/x", None, 404),
-    # who is let in at all
+    # authentication
     *(
         Try(who, method, path, None, 401)
         for who in ("nobody", "wrong", "gone")
@@ -179,8 +179,8 @@ TABLE = (
 )
 
 
-def test_no_credential_makes_or_takes_more_than_is_its_own(serve: Callable[..., Server]) -> None:
-    """Also where everybody may read: what is below /api/tokens and /api/whoami has no anonymous answer."""
+def test_no_credential_creates_or_revokes_beyond_its_rights(serve: Callable[..., Server]) -> None:
+    """Also with public reads: /api/tokens and /api/whoami have no anonymous answer."""
     server = serve("--read-access", "public")
     who: dict[str, Auth | None] = {
         "nobody": None,
@@ -206,7 +206,7 @@ def test_no_credential_makes_or_takes_more_than_is_its_own(serve: Callable[..., 
         ask(server, "DELETE", f"/api/tokens/{name}", who["reader"]).text for name in ("scoped+c", "nobody+c")
     )
     assert theirs.replace("scoped", "nobody") == nobodys, "whether somebody else has a token is not told"
-    assert names(server, who["reader"]) == ["reader"]  # type: ignore[arg-type]  # it has a credential
+    assert names(server, who["reader"]) == ["reader"]  # type: ignore[arg-type]  # it has a secret
     refused = [line for line in audited(server) if line.get("status") == 403]
     assert {(line["action"], line["by"]) for line in refused} >= {("token create", "reader")}
 
@@ -214,8 +214,8 @@ def test_no_credential_makes_or_takes_more_than_is_its_own(serve: Callable[..., 
 # invites
 
 
-def test_a_colleague_joins(index: Server) -> None:
-    """The code gives one token with the user's own rights; what it was is nowhere on the volume afterwards."""
+def test_an_invite_code_gives_one_token(index: Server) -> None:
+    """The token has the user's own rights; the code is nowhere on the volume afterwards."""
     code = invite(index, "carl", "--role", "publisher", "--project", "acme-*", "--expires", "30d")
     assert code.startswith("ppm_join_")
     assert shown(index, "carl")["invite"]["by"].startswith("unix:")
@@ -243,8 +243,8 @@ def test_a_colleague_joins(index: Server) -> None:
     assert any(action == "user invite" and what == "carl" for action, _by, what in lines)
 
 
-def test_every_code_that_does_not_work_gets_one_answer(index: Server) -> None:
-    """Never given out, used, withdrawn, replaced, expired, of a user who is disabled, expired, removed, made anew."""
+def test_every_invalid_code_gets_the_same_answer(index: Server) -> None:
+    """Never issued, used, withdrawn, replaced, expired, or of a disabled, expired, removed or recreated user."""
     root = ("--root", str(index.root))
     codes = {"never": "ppm_join_" + "x" * 32, "empty prefix": "ppm_join_"}
     for how in ("used", "withdrawn", "replaced", "expired", "disabled", "ended", "removed", "anew"):
@@ -279,7 +279,7 @@ def test_every_code_that_does_not_work_gets_one_answer(index: Server) -> None:
     assert "ppm_join_" not in (index.root / "audit.jsonl").read_text()
 
 
-def test_of_many_exchanges_at_once_one_gets_the_token(index: Server) -> None:
+def test_one_of_many_parallel_exchanges_gets_the_token(index: Server) -> None:
     for round_ in range(3):
         code = invite(index, f"race{round_}", "--role", "reader")
         barrier = threading.Barrier(12)
@@ -293,8 +293,8 @@ def test_of_many_exchanges_at_once_one_gets_the_token(index: Server) -> None:
         assert len(shown(index, f"race{round_}")["tokens"]) == 1
 
 
-def test_a_second_machine_gets_a_name_of_its_own(index: Server) -> None:
-    """An invite of a user that has tokens: nothing of theirs is replaced."""
+def test_a_second_machine_gets_its_own_token_name(index: Server) -> None:
+    """An invite of a user that has tokens replaces none of them."""
     first = join(index, invite(index, "dora", "--role", "reader"), purpose="laptop").json()
     second = join(index, invite(index, "dora"), purpose="laptop").json()
     assert (first["name"], second["name"]) == ("dora+laptop", "dora+laptop-2")
@@ -317,15 +317,15 @@ def test_a_second_machine_gets_a_name_of_its_own(index: Server) -> None:
         ("POST", b'{"code": "' + b"a" * 20_000 + b'"}', 413),
     ],
 )
-def test_what_is_no_exchange(index: Server, method: str, body: bytes, status: int) -> None:
+def test_an_invalid_exchange_is_refused(index: Server, method: str, body: bytes, status: int) -> None:
     answer = requests.request(method, f"{index.url}/api/join", data=body, timeout=60)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
 
 
-def test_an_invite_that_makes_no_sense_says_why(index: Server) -> None:
+def test_an_invalid_invite_is_refused_with_the_reason(index: Server) -> None:
     root = ("--root", str(index.root))
     add(index, "emil", "reader")
-    for arguments, code, said in (
+    for arguments, code, message in (
         (("emil+laptop",), 2, "a token's name"),
         (("emil", "--role", "admin"), 2, "changes no rights"),
         (("nobody-yet",), 2, "--role ROLE creates"),
@@ -334,7 +334,7 @@ def test_an_invite_that_makes_no_sense_says_why(index: Server) -> None:
         (("emil", "--withdraw", "--role", "reader"), 2, "takes no other options"),
     ):
         done = ppmctl("user", "invite", *arguments, *root, expect=code)
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stdout == ""
     ppmctl("user", "disable", "emil", *root)
     assert "is disabled" in ppmctl("user", "invite", "emil", *root, expect=1).stderr

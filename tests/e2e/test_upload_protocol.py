@@ -1,4 +1,4 @@
-"""What an upload is answered, and that what is refused leaves nothing behind."""
+"""Tests of the answers to uploads, and that refused ones leave nothing behind."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ SDIST_NAME = "x-1.0.tar.gz"
 
 
 def snapshot(server: Server) -> dict[str, str]:
-    """Everything that an upload could leave behind: files, their side files, what is under way, pages, marks."""
-    found = {}
+    """Return all that an upload could leave behind: files, side files, incoming files, pages, marks."""
+    files = {}
     for folder in ("packages", "incoming", "drop", "index"):
         for path in (server.root / folder).rglob("*"):
             name = str(path.relative_to(server.root))
-            # the list of projects follows by itself, and so does what a start notes
+            # written independently of this upload: the list of projects, and the notes of a start
             if path.parent.name == "simple" or "/.root" in name or name.startswith(("index/boot", "index/.boot")):
                 continue
             if path.is_dir():
                 if folder != "incoming":
-                    found[name] = "folder"
+                    files[name] = "folder"
             elif path.name != ".lock":
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+                files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return files
 
 
 def assert_refused(answer: requests.Response, status: int, *words: str) -> None:
-    """The status, and the reason in the status line (all that twine shows) and as one line of text."""
+    """Assert the status, and the reason in the status line (all that twine shows) and as one line of text."""
     assert answer.status_code == status, f"{answer.status_code} {answer.reason}: {answer.text}"
     assert answer.headers["Content-Type"].startswith("text/plain")
     line = answer.text
@@ -57,7 +57,7 @@ def assert_refused(answer: requests.Response, status: int, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def server(index: Server) -> Server:
-    """The shared index with something in it."""
+    """Return the shared index with a project."""
     for made in (wheels.wheel("present", "1.0"), wheels.sdist("present", "1.0")):
         assert index.upload(made).status_code == 200
     return index
@@ -65,13 +65,13 @@ def server(index: Server) -> Server:
 
 @pytest.fixture
 def unchanged(server: Server) -> Iterator[Server]:
-    """The server; nothing on its volume is another at the end of the test."""
+    """Yield the server; assert that the test has changed nothing on its volume."""
     before = snapshot(server)
     yield server
     assert snapshot(server) == before
 
 
-# archives that are not what they should be
+# invalid archives
 
 
 def linking(name: str, target: str) -> bytes:
@@ -91,10 +91,10 @@ def zip_sdist(*, version: str = "1.0", **more: bytes) -> bytes:
     return wheels.zip_of({"x-1.0/PKG-INFO": wheels.metadata("x", version), **more})
 
 
-def test_what_is_no_distribution_is_refused(unchanged: Server) -> None:
-    """pypiserver took anything of the right name; installers fail on it, or worse.
+def test_an_invalid_distribution_is_refused(unchanged: Server) -> None:
+    """pypiserver accepts any file with a valid name; installers fail with it, or worse.
 
-    The reasons come as they are from `dists.inspect`: tests/unit/distributions/test_distribution.py has all of them.
+    The reasons come unchanged from `dists.inspect`: tests/unit/distributions/test_distribution.py has all of them.
     """
     for filename, content, reason in (
         (WHEEL_NAME, b"", "not a readable archive"),
@@ -114,8 +114,8 @@ def test_what_is_no_distribution_is_refused(unchanged: Server) -> None:
         assert_refused(unchanged.upload((filename, content)), 400, filename, reason)
 
 
-def test_good_ones_of_every_kind_are_taken(server: Server) -> None:
-    """What real builds make: every version of the metadata, links that stay inside, zips, odd versions."""
+def test_valid_distributions_of_every_kind_are_accepted(server: Server) -> None:
+    """As real builds make them: every metadata version, links within the archive, zips, odd versions."""
     taken = []
     for number, version in enumerate(("1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5")):
         taken.append(wheels.wheel("good", f"0.{number}", metadata_version=version))
@@ -125,7 +125,7 @@ def test_good_ones_of_every_kind_are_taken(server: Server) -> None:
     taken.append(("good-4.0.zip", wheels.zip_of({"good-4.0/PKG-INFO": meta})))
     taken.append(("inside-1.0.tar.gz", linking("inside", "PKG-INFO")))
     taken.append(wheels.wheel("Good", "5.0", tag="cp311-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64"))
-    taken.append(wheels.wheel("good", "6.0", files={"data": bytes(32 << 20)}))  # packs well, and is no bomb
+    taken.append(wheels.wheel("good", "6.0", files={"data": bytes(32 << 20)}))  # compresses well, and is no bomb
     for made in taken:
         answer = server.upload(made)
         assert answer.status_code == 200, (made[0], answer.text)
@@ -182,12 +182,12 @@ BAD_NAMES = [
 ]
 
 
-# pypiserver's words, then ours; the last where a form's parser sees no name
+# pypiserver's reason, ours, and one for names that the form's parser drops
 OF_THE_NAME = "^Bad filename|is not a filename|is neither a wheel|does not name a project|no file in its field"
 
 
 def test_a_bad_filename_is_refused(unchanged: Server) -> None:
-    """What is no name of a wheel or sdist, and above all what would be a side file or lie elsewhere."""
+    """Names that are not those of a wheel or sdist, above all names of side files or with a path."""
     content = wheels.sdist("x", "1.0")[1]
     boundary = "a-boundary-that-nothing-has-in-it"
     top = f'--{boundary}\r\nContent-Disposition: form-data; name=":action"\r\n\r\nfile_upload\r\n--{boundary}\r\n'
@@ -201,8 +201,8 @@ def test_a_bad_filename_is_refused(unchanged: Server) -> None:
         assert re.search(OF_THE_NAME, answer.text), f"{filename!r} is refused for something else: {answer.text}"
 
 
-def test_a_name_with_no_room_for_its_side_files_is_refused(server: Server) -> None:
-    """A file system has 255 bytes for a name; a good wheel or sdist of a longer one could not have its record."""
+def test_a_name_too_long_for_its_side_files_is_refused(server: Server) -> None:
+    """A file system allows names of 255 bytes; a valid file with a longer name could not have its record."""
     for made in (
         wheels.wheel("x" * 190, "1.0"),
         wheels.sdist("x", f"1.0+{'9' * 200}"),
@@ -217,12 +217,12 @@ def test_a_name_with_no_room_for_its_side_files_is_refused(server: Server) -> No
     assert server.filenames("x" * 189) == {longest[0]}
 
 
-# what was sent with it
+# other fields of the form
 
 
 @pytest.mark.parametrize("digest", ["md5", "sha256", "blake2_256"])
 def test_every_digest_that_is_sent_is_checked(digest: str, unchanged: Server) -> None:
-    """A file that changed on its way is refused; pypiserver ignored what clients send."""
+    """A file that changed on its way is refused; pypiserver ignores the digests."""
     made = wheels.wheel("x", "1.0")
     sizes = {"md5": 32, "sha256": 64, "blake2_256": 64}
     for wrong in ("0" * sizes[digest], "nonsense", "0"):
@@ -231,7 +231,7 @@ def test_every_digest_that_is_sent_is_checked(digest: str, unchanged: Server) ->
         )
 
 
-def test_right_digests_are_taken(server: Server) -> None:
+def test_right_digests_are_accepted(server: Server) -> None:
     """All three, in either case."""
     name, content = wheels.wheel("digested", "1.0")
     fields = {
@@ -244,12 +244,12 @@ def test_right_digests_are_taken(server: Server) -> None:
 
 
 def test_another_name_in_the_form_is_refused(unchanged: Server) -> None:
-    """The form and the file say which project it is; where they differ, something is wrong."""
+    """The form and the file name the project; a difference is an error."""
     assert_refused(unchanged.upload(wheels.wheel("x", "1.0"), fields={"name": "y"}), 400, "'y'", WHEEL_NAME)
 
 
-def test_attestations_are_kept_byte_for_byte(server: Server) -> None:
-    """PEP 740: what the client sent is kept as it came."""
+def test_attestations_are_stored_byte_for_byte(server: Server) -> None:
+    """PEP 740: they are stored as the client sent them."""
     sent = '[ {"version": 1,\n "envelope": {"statement": "\u00e9"} } ]'
     assert server.upload(wheels.wheel("attested", "1.0"), fields={"attestations": sent}).status_code == 200
     kept = server.root / "packages" / "attested" / "attested-1.0-py3-none-any.whl.attestations"
@@ -257,14 +257,14 @@ def test_attestations_are_kept_byte_for_byte(server: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "nonsense", "{}", '"text"', "[", "null"])
-def test_attestations_that_are_none_are_refused(sent: str, unchanged: Server) -> None:
-    """They are refused with the file: half of an upload is none."""
+def test_invalid_attestations_are_refused(sent: str, unchanged: Server) -> None:
+    """The file is refused with them: there is no partial upload."""
     answer = unchanged.upload(wheels.wheel("x", "1.0"), fields={"attestations": sent})
     assert_refused(answer, 400, "attestations")
 
 
-def test_a_signature_is_passed_over(server: Server) -> None:
-    """Old twine sends `gpg_signature`; nobody reads it, and it must neither be stored nor fail the upload."""
+def test_a_signature_is_ignored(server: Server) -> None:
+    """Old twine sends `gpg_signature`; it must neither be stored nor fail the upload."""
     made = wheels.wheel("signed", "1.0")
     answer = requests.post(
         server.url,
@@ -286,7 +286,7 @@ def post(server: Server, body: bytes | Iterator[bytes], content_type: str) -> re
 
 
 def test_forms_without_a_file_are_refused(unchanged: Server) -> None:
-    """Whatever comes instead of a file is answered with what is missing."""
+    """The answer names the missing field."""
     action = {":action": (None, "file_upload")}
     for files in (action, {**action, "content": (None, "text")}, {**action, "other": wheels.wheel("x", "1.0")}):
         answer = requests.post(unchanged.url, files=files, auth=unchanged.auth, timeout=60)
@@ -296,7 +296,7 @@ def test_forms_without_a_file_are_refused(unchanged: Server) -> None:
 
 
 def test_two_files_in_a_form_are_refused(unchanged: Server) -> None:
-    """One of them would be lost without a word."""
+    """Otherwise one of them would be lost silently."""
     files = [
         (":action", (None, "file_upload")),
         ("content", wheels.wheel("x", "1.0")),
@@ -306,8 +306,8 @@ def test_two_files_in_a_form_are_refused(unchanged: Server) -> None:
     assert_refused(answer, 400, "more than one file")
 
 
-def test_garbage_is_refused(unchanged: Server) -> None:
-    """Not one of them is a 500, and none leaves a part of itself in incoming/."""
+def test_malformed_bodies_are_refused(unchanged: Server) -> None:
+    """None is a 500, and none leaves a file in incoming/."""
     for body, content_type in (
         (b"", "multipart/form-data; boundary=x"),
         (b"garbage", "multipart/form-data; boundary=x"),
@@ -325,8 +325,8 @@ def test_garbage_is_refused(unchanged: Server) -> None:
         assert_refused(post(unchanged, body, content_type), 400)
 
 
-def test_a_form_with_a_field_beyond_measure_is_refused(unchanged: Server) -> None:
-    """Fields are held in memory, so there is a limit to them; a long README is within it."""
+def test_a_form_with_a_huge_field_is_refused(unchanged: Server) -> None:
+    """Fields are held in memory, so they have a limit; a long README is within it."""
     answer = unchanged.upload(wheels.wheel("x", "1.0"), fields={"description": "x" * (17 << 20)})
     assert_refused(answer, 413, "16 MB of text")
     many = requests.post(unchanged.url, files=[("f", (None, "v"))] * 10_001, auth=unchanged.auth, timeout=60)
@@ -334,13 +334,13 @@ def test_a_form_with_a_field_beyond_measure_is_refused(unchanged: Server) -> Non
 
 
 def test_an_unknown_action_is_refused(unchanged: Server) -> None:
-    """doc_upload is pypiserver's, and stores nothing; the others are nobody's."""
+    """doc_upload is pypiserver's, and stores nothing; the others do not exist."""
     for action in ("doc_upload", "list_classifiers", "nonsense", "é\n"):
         assert_refused(unchanged.upload(wheels.wheel("x", "1.0"), fields={":action": action}), 400, ":action")
 
 
 def test_old_registrations_are_answered(unchanged: Server) -> None:
-    """setuptools of old sends `submit` before it uploads; it is said yes to and changes nothing."""
+    """Old setuptools sends `submit` before it uploads; the answer is 200, and nothing is changed."""
     for action in ("submit", "verify"):
         answer = requests.post(unchanged.url, data={":action": action, "name": "x"}, auth=unchanged.auth, timeout=60)
         assert (answer.status_code, answer.text) == (200, "")
@@ -351,7 +351,7 @@ def test_old_registrations_are_answered(unchanged: Server) -> None:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An index that takes 1 MB."""
+    """Yield an index with a limit of 1 MB."""
     options = ("--max-upload-size", "1M", "--upstream", "none")
     server = servers.start(tmp_path_factory.mktemp("limited") / "root", options=options)
     yield server
@@ -360,7 +360,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
 def test_an_upload_over_the_limit_is_refused(chunked: bool, limited: Server) -> None:
-    """413 whether the client says its length or not; one at the limit is taken."""
+    """413 with or without Content-Length; an upload at the limit is accepted."""
     before = snapshot(limited)
     for size, status in ((3 << 20, 413), (1 << 20, 413), ((1 << 20) - 4096, 200)):
         made = wheels.wheel("x", f"{int(chunked)}.0", files={"noise": os.urandom(size - 1024)})
@@ -378,7 +378,7 @@ def test_an_upload_over_the_limit_is_refused(chunked: bool, limited: Server) -> 
 
 
 def test_a_refused_client_that_sends_more_reads_the_reason(server: Server) -> None:
-    """A reset instead of an answer would hide why; the rest of a body within limits is read and thrown away."""
+    """A reset instead of an answer would hide the reason; the rest of the body is read and dropped, up to a limit."""
     ppmctl("user", "add", "eve", "--role", "reader", "--root", str(server.root))
     large = (WHEEL_NAME, os.urandom(20 << 20))
     for _attempt in range(3):
@@ -386,11 +386,11 @@ def test_a_refused_client_that_sends_more_reads_the_reason(server: Server) -> No
         assert_refused(answer, 401)
 
 
-# who
+# access
 
 
 def test_who_may_publish_and_remove(server: Server) -> None:
-    """A reader 403; a publisher may not remove, an admin may; a wrong secret 401. What is refused leaves nothing."""
+    """A reader gets 403; only an admin may remove; a wrong secret gets 401. Refused requests change nothing."""
     secrets = {
         role: ppmctl("user", "add", role, "--role", role, "--root", str(server.root)).stdout.strip()
         for role in ("reader", "publisher")
@@ -421,26 +421,26 @@ def test_who_may_publish_and_remove(server: Server) -> None:
     assert server.get(f"/packages/owned/{made[0]}").status_code == 404
     assert_refused(server.upload(made), 409, "was removed from this index and its name can't be used again", made[0])
     lines = [json.loads(line) for line in (server.root / "audit.jsonl").read_text().splitlines()]
-    said = [(line["by"], line["action"], line["what"], line["result"] == "done") for line in lines]
-    assert ("publisher", "publish", made[0], True) in said
-    assert ("admin", "remove", made[0], True) in said
-    assert ("admin", "publish", made[0], False) in said
-    assert any(by == "reader" and not done for by, _action, _what, done in said)
+    audited = [(line["by"], line["action"], line["what"], line["result"] == "done") for line in lines]
+    assert ("publisher", "publish", made[0], True) in audited
+    assert ("admin", "remove", made[0], True) in audited
+    assert ("admin", "publish", made[0], False) in audited
+    assert any(by == "reader" and not done for by, _action, _what, done in audited)
 
 
-def test_over_tcp_nobody_tells_where_a_request_comes_from(server: Server) -> None:
-    """The address in the audit is the connection's, whatever a header claims."""
+def test_over_tcp_forwarded_addresses_are_ignored(server: Server) -> None:
+    """The address in the audit is the connection's, not a header's."""
     made = wheels.wheel("origins", "1.0")
     assert server.upload(made, headers={"X-Real-IP": "192.0.2.7"}).status_code == 200
     line = json.loads((server.root / "audit.jsonl").read_text().splitlines()[-1])
     assert (line["what"], line["from"]) == (made[0], "127.0.0.1")
 
 
-# names that are taken
+# used names
 
 
 def test_a_name_is_used_once(server: Server) -> None:
-    """409 with what to do; for twine 400, which is what it takes for a duplicate, as pypiserver has it."""
+    """409 with what to do; for twine 400, which it treats as a duplicate, as with pypiserver."""
     made = wheels.wheel("present", "1.0")
     other = wheels.wheel("present", "1.0", files={"present.py": b"other"})
     before = snapshot(server)
@@ -454,8 +454,8 @@ def test_a_name_is_used_once(server: Server) -> None:
 
 
 @pytest.mark.parametrize("state", ["archived", "quarantined"])
-def test_a_closed_project_takes_no_uploads(state: str, server: Server) -> None:
-    """PEP 792: 403 with the reason that was given; a project that is only deprecated takes them."""
+def test_a_closed_project_refuses_uploads(state: str, server: Server) -> None:
+    """PEP 792: 403 with the status's reason; a deprecated project accepts uploads."""
     project = f"closed-{state}"
     assert server.upload(wheels.wheel(project, "1.0")).status_code == 200
     root = ("--root", str(server.root))
@@ -467,15 +467,15 @@ def test_a_closed_project_takes_no_uploads(state: str, server: Server) -> None:
     assert server.upload(wheels.wheel(project, "2.0")).status_code == 200
 
 
-# what people see
+# what clients show
 
 
-def test_people_understand_what_twine_says(
+def test_twine_shows_the_reason_of_a_refusal(
     limited: Server, new_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
-    """Without --verbose twine prints the status line alone: the reason stands there.
+    """Without --verbose twine prints only the status line, which has the reason.
 
-    A duplicate is answered as twine expects it, the others in the middle of the body and before it.
+    A duplicate is answered as twine expects, the others in the middle of the body and before it.
     """
     made = wheels.wheel("printed", "1.0")
     assert limited.upload(made).status_code == 200
@@ -496,10 +496,10 @@ def test_people_understand_what_twine_says(
 
 
 @pytest.mark.parametrize("client", ["uv", "hatch", "curl"])
-def test_people_understand_what_other_clients_say(
+def test_other_clients_show_the_reason_of_a_refusal(
     client: str, server: Server, new_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
-    """The reason of a refusal reaches the person, by whichever of its two places the client shows."""
+    """Each client shows the reason from the status line or the body."""
     made = wheels.wheel("present", "1.0", files={"present.py": client.encode()})
     path = wheels.write(tmp_path, made)
     said = publish(client, new_machine(server), server, server.url + "/", path, expect=None)
@@ -509,7 +509,7 @@ def test_people_understand_what_other_clients_say(
 
 
 def test_a_body_that_ends_early_leaves_nothing(unchanged: Server) -> None:
-    """A client that goes away in the middle of its body, or whose head comes byte by byte."""
+    """A client that disconnects in the middle of its body, or whose head arrives byte by byte."""
     request = requests.Request(
         "POST", unchanged.url, auth=unchanged.auth, files={"content": wheels.wheel("x", "1.0")}
     )

@@ -1,4 +1,4 @@
-"""Faults to plant in a copy of the checkout: what each changes, and the test that has to find it."""
+"""Faults to plant in a copy of the checkout: what each changes, and the test that must find it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Plant each fault in a copy of the checkout, and see that its test finds it: python -m tests.faults [WORD…]
+"""Plant each fault in a copy of the checkout, and check that its test finds it: python -m tests.faults [WORD…]
 
-With words, only the faults that have one of them in their name, file or test. Exit code 1 where a test fails without
-a fault, or passes with one.
+With words, only the faults that have one of them in their name, file or test. Exit with 1 if a test fails without a
+fault, or passes with one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(words: list[str]) -> int:
     faults = [fault for fault in read() if not words or any(word in f"{fault}" for word in words)]
     with tempfile.TemporaryDirectory(prefix="ppm-faults-") as folder:
         copy = checkout.copy(Path(folder) / "ppm")
-        for shared in (".venv", ".cache"):  # .cache has the programs of Debian that tests of nginx run
+        for shared in (".venv", ".cache"):  # .cache has the Debian programs for tests of nginx
             (checkout.ROOT / shared).mkdir(exist_ok=True)
             (copy / shared).symlink_to(checkout.ROOT / shared)
         sound = run(copy, sorted({fault.test for fault in faults}))
@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
 
 
 def is_found(copy: Path, fault: Fault) -> bool:
-    """Plant a fault, run its test, and take the fault back."""
+    """Plant a fault, run its test, and remove the fault."""
     path = copy / fault.file
     text = path.read_text(encoding="utf-8")
     started = time.monotonic()
@@ -53,7 +53,7 @@ def is_found(copy: Path, fault: Fault) -> bool:
 
 
 def run(copy: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run tests of the copy, on the product of the copy, whatever is installed."""
+    """Run tests of the copy on the copy's product, not on an installed one."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=short", "-p", "no:cacheprovider", *tests]
     environ = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=copy, env=environ, capture_output=True, text=True, timeout=1800)

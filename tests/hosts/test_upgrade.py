@@ -14,7 +14,7 @@ import pytest
 from support import checkout as copies
 from support import planted, streams
 from support.deployed import Deployed
-from support.load import Row, Stream, failures, one_of_several, running, table
+from support.load import Row, Stream, during_one_of_several, failures, running, table
 
 from testbed import playbook
 from testbed.acme import Acme
@@ -197,7 +197,7 @@ def test_upgrade_rollback_reload_and_renewal_fail_no_request(
     clients = clients_without_retries(index, user)
 
     def happens(name: str, event: Callable[[], object]) -> None:
-        rows.append(row := one_of_several(name, event, clients, least=LEAST))
+        rows.append(row := during_one_of_several(name, event, clients, least=LEAST))
         print(*table([row]), sep="\n")
         assert row.failures == ()
         require_up(index)

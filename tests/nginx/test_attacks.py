@@ -82,7 +82,7 @@ def test_every_attack_is_refused(name: str, new_site: Callable[..., Site], tmp_p
     """Every attack of the table is refused, and no secret that it sent is in a log."""
     site = new_site(**SETTINGS[name])
     fill(site)
-    site.forget()
+    site.clear_logs()
     target = target_of(site)
     outcomes = attacks.run(target)
     print(attacks.table(outcomes))

@@ -188,7 +188,7 @@ def test_installers_install_over_tls(site: Site, machine: Machine, folder: Path,
         assert site.upload(wheels.wheel(project, "1.0")).status_code == 200
     library = clients.pip_library() if name == "pip" else None
     installer = Installer(name=name, machine=machine, library=library)
-    site.forget()
+    site.clear_logs()
     with site.without_application():
         installer.install(project, index=f"{site.url}/simple/")
     assert installer.version(project) == "1.0"

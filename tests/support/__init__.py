@@ -1,1 +1,1 @@
-"""What tests share: servers that they start, distributions that they make, a clean environment for clients."""
+"""Helpers that tests share: servers, distributions and a clean environment for clients."""

@@ -1,4 +1,4 @@
-"""What systemd does for a server, without systemd: holds its socket, hands it over, hears what it notifies."""
+"""Stand in for systemd: hold a server's socket, pass it on, and receive the server's notifications."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ import requests
 from ppmctl.server.unix_http import Connection
 from support.servers import PPMCTL, ppmctl
 
-# As sd_listen_fds(3) has it: the sockets begin at descriptor 3, and LISTEN_PID is who is meant, which only the
-# process itself knows.
+# sd_listen_fds(3): the sockets begin at descriptor 3, and LISTEN_PID is the process that gets them, which only
+# knows its own id.
 _LAUNCHER = """
 import os, sys
 passed = int(sys.argv[1])
@@ -38,7 +38,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer, whole."""
+    """A complete HTTP answer."""
 
     status: int
     reason: str
@@ -48,7 +48,7 @@ class Reply:
 
 @dataclass(kw_only=True)
 class Unit:
-    """A socket unit whose service can be started, stopped and killed, again and again; the socket stays."""
+    """A socket unit whose service can be started, stopped and killed repeatedly; the socket stays open."""
 
     root: Path
     path: Path
@@ -62,8 +62,8 @@ class Unit:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the service; a request that comes before it is there waits in the socket."""
-        # -I -S: the launcher is as quick as can be
+        """Start the service; a request that comes earlier waits in the socket."""
+        # -I -S: the launcher starts faster
         launch = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(self.listener.fileno())]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Unit:
             )
 
     def stop(self) -> int:
-        """SIGTERM to the main process, as KillMode=mixed has it; its exit code."""
+        """Send SIGTERM to the main process, like KillMode=mixed; return its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -89,8 +89,8 @@ class Unit:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(timeout=30)
 
-    def heard(self, wanted: str, *, within: float) -> bool:
-        """Whether this notification comes in so many seconds; others are passed over."""
+    def receives_notification(self, wanted: str, *, within: float) -> bool:
+        """Return whether this notification comes `within` so many seconds; ignore others."""
         until = time.monotonic() + within
         while (left := until - time.monotonic()) > 0:
             self.notified.settimeout(left)
@@ -99,8 +99,8 @@ class Unit:
                     return True
         return False
 
-    def forget(self) -> None:
-        """Pass over what was notified up to now."""
+    def drop_notifications(self) -> None:
+        """Drop the notifications received so far."""
         self.notified.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -115,7 +115,7 @@ class Unit:
         headers: Mapping[str, str] | None = None,
         timeout: float = 90,
     ) -> Reply:
-        """One request as the admin on a connection of its own, as nginx makes it; OSError where it is lost."""
+        """Send one request as the admin on a new connection, as nginx does; raise OSError if it is lost."""
         signed = base64.b64encode(f"admin:{self.secret}".encode()).decode()
         connection = Connection(str(self.path), timeout=timeout)
         try:
@@ -141,8 +141,8 @@ def unit(
     environ: Mapping[str, str] | None = None,
     command: tuple[str, ...] = PPMCTL,
 ) -> Iterator[Unit]:
-    """A unit for the volume at `root`, with an admin and not started yet; its service ends with the block."""
-    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
+    """Yield a unit for the volume at `root`, with an admin and not yet started; stop its service at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address is limited to 107 bytes
     root.parent.mkdir(parents=True, exist_ok=True)
     secret = ppmctl("user", "add", "admin", "--role", "admin", "--root", str(root)).stdout.strip()
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:

@@ -1,7 +1,7 @@
-"""One table of requests for two servers of one volume, and what of their answers has to be the same.
+"""A table of requests for two servers of one volume, and the parts of their answers that must be equal.
 
-Both serve one volume, so that also validators are the same. Where the exact answer can't be the same, what a client
-acts on is.
+Both serve one volume, so that validators are equal too. Where the exact answers can't be equal, the parts that a
+client acts on are.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from support.servers import JSON, Server
 WHEEL = wheels.wheel("Answered.Here", "1.0", requires_python=">=3.9")
 LOCAL = wheels.wheel("Answered.Here", "1.0+local.1")
 SDIST = wheels.sdist("Answered.Here", "1.0")
-MORE = [wheels.wheel("Answered.Here", f"2.{minor}") for minor in range(6)]  # a page that is worth packing
+MORE = [wheels.wheel("Answered.Here", f"2.{minor}") for minor in range(6)]  # a page long enough to be compressed
 FILE = f"/packages/answered-here/{WHEEL[0]}"
 PAGE = "/simple/answered-here/"
 FORMS = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml", "env.json")
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 HTML = "application/vnd.pypi.simple.v1+html"
 
-WITH_ITS_URL = ("/", "/answered-here/json")  # pypiserver's own pages name the server
+WITH_ITS_URL = ("/", "/answered-here/json")  # pypiserver's own pages contain the server's URL
 
 COMPARED = (
     *("content-type", "vary", "cache-control", "location", "etag", "last-modified", "content-encoding"),
@@ -59,7 +59,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """A server of the two, at `localhost`; `ca` is a file with the root that its certificate leads to."""
+    """One of the two servers, at `localhost`; `ca` is the file with the root of its certificate."""
 
     url: str
     auth: tuple[str, str]
@@ -67,7 +67,7 @@ class Party:
 
     @cached_property
     def connection(self) -> http.client.HTTPConnection:
-        """The connection of all requests, which opens by itself after either side has closed it."""
+        """Return the connection of all requests; it reopens by itself after either side closed it."""
         parts = urlsplit(self.url)
         if self.ca:
             context = trusting(self.ca.read_text())
@@ -83,7 +83,7 @@ class Answer:
 
 
 def ask(party: Party, asked: Asked) -> Answer:
-    """Return the answer, without anything that a client library does by itself."""
+    """Send a request and return the answer, without redirects, retries or other help of a client library."""
     connection = party.connection
     user, secret = party.auth
     name, secret = {
@@ -104,17 +104,17 @@ def ask(party: Party, asked: Asked) -> Answer:
         with connection.getresponse() as response:
             answer = Answer(status=response.status, headers=response.headers, body=response.read())
     except (OSError, http.client.HTTPException):
-        connection.close()  # the next request opens it again
+        connection.close()  # the next request reopens it
         raise
-    if not party.ca:  # one without TLS costs little, and a server may close it while nothing is asked
+    if not party.ca:  # without TLS a new one costs little, and a server may close an idle one
         connection.close()
     return answer
 
 
 def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
-    """Of an answer of the server at `url`, what a client acts on.
+    """Return the parts of an answer of the server at `url` that a client acts on.
 
-    Where nginx is itself in a way that no configuration changes, and the standards allow both, that is left out.
+    Differences that no configuration of nginx can remove, and that the standards allow, are left out.
     """
     found: dict[str, Any] = {"status": answer.status}
     for header in COMPARED:
@@ -122,25 +122,25 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
         assert len(values) < 2, f"{asked}: {header} twice: {values}"
         found[header] = values[0] if values else None
     found["location"] = (found["location"] or "").replace(url, "")
-    # on a host the port is the usual one, and nginx passes on none
+    # on a host the port is the default one, and nginx passes on no port
     body = answer.body.replace(url.encode(), b"").replace(url.rpartition(":")[0].encode(), b"")
     found["body"] = hashlib.sha256(body).hexdigest()[:8] if body else ""
     left_out: tuple[str, ...] = ("content-length",) if asked.path in WITH_ITS_URL else ()
     if answer.status == 206 or asked.path.lstrip("/").startswith(
         "simple"
-    ):  # with a range, nginx does not say that it takes them
+    ):  # nginx sends no Accept-Ranges with a range
         left_out += ("accept-ranges",)
-    if answer.status == 416:  # nginx has its own page for that, with the headers of what was asked for
+    if answer.status == 416:  # nginx sends its own page, with the headers of the requested file
         left_out += ("content-type", "cache-control")
-    if answer.status >= 300:  # the reason is for people, and its words are each server's own
+    if answer.status >= 300:  # the reason is for people; each server has its own words
         left_out += ("content-length", "body", "accept-ranges")
     if asked.method not in ("GET", "HEAD") and answer.status in (404, 405):
-        # either is true of what is not there; which comes first is each server's own
+        # both are true of a missing file; each server decides which it checks first
         found["status"] = "404 or 405"
         left_out += ("allow",)
     if 300 < answer.status < 400:
         left_out += ("content-type",)
-    if answer.status == 304:  # RFC 9110, section 15.4.5: what describes the content may be there or not
+    if answer.status == 304:  # RFC 9110, section 15.4.5: headers that describe the content are optional
         left_out += ("content-encoding", "last-modified")
     return {key: value for key, value in found.items() if key not in left_out}
 
@@ -321,7 +321,7 @@ def others() -> Iterator[Asked]:
 
 
 def strangers() -> Iterator[Asked]:
-    """Every kind of path and method, for who has no right to any of them."""
+    """Yield every kind of path and method, for users without a right to any of them."""
     for path in (
         *("/", "/simple", "/simple/", PAGE, "/simple/Answered.Here/", "/simple/nothing/", "/simple/acme-x/", FILE),
         *(f"{FILE}.metadata", f"{FILE}.upload", "/packages/", "/packages/x/y-1.0.zip", f"/packages/{WHEEL[0]}"),
@@ -381,7 +381,7 @@ def validators(party: Party) -> Iterator[Asked]:
 
 
 def fill(index: Server | Served, ppmctl: Callable[[str], object]) -> None:
-    """Make the projects that the table asks for; `ppmctl` runs a command line beside the volume."""
+    """Make the projects that the table requests; `ppmctl` runs a command line on the server host."""
     for made in (WHEEL, LOCAL, SDIST, *MORE):
         assert index.upload(made).status_code == 200
     for kind in ("emptied", "quarantined", "archived"):
@@ -407,12 +407,12 @@ Rows = Callable[[Party], Iterator[Asked]]
 
 
 def every(party: Party) -> Iterator[Asked]:
-    """The whole table; the validators in it are those that `party` gives."""
+    """Yield the whole table, with the validators that `party` sends."""
     yield from (*pages(), *names(), *files(), *others(), *strangers(), *validators(party))
 
 
 def sample(party: Party) -> Iterator[Asked]:
-    """The rows that show a path, a method, a header, its value or a kind of user for the first time."""
+    """Yield the rows in which a path, method, header, value or kind of user occurs for the first time."""
     seen: set[object] = set()
     for asked in every(party):
         parts = {("path", asked.path), ("method", asked.method), ("who", asked.who), *asked.headers.items()}
@@ -422,15 +422,15 @@ def sample(party: Party) -> Iterator[Asked]:
 
 
 def differences(one: Party, other: Party, rows: Rows = every) -> tuple[int, list[str]]:
-    """How many requests both were asked, and where they answered otherwise, the first one's answer first."""
-    found, count = [], 0
+    """Return the number of requests sent to both, and their differences, the first one's answer first."""
+    lines, count = [], 0
     for asked in rows(one):
         count += 1
         first, second = (what_counts(ask(party, asked), url=party.url, asked=asked) for party in (one, other))
         differing = [key for key in first if first[key] != second.get(key, first[key])]
         if differing:
-            said = [f"{key} {first[key]!r} {second[key]!r}" for key in differing]
-            found.append(f"{asked}: {', '.join(said)}")
+            values = [f"{key} {first[key]!r} {second[key]!r}" for key in differing]
+            lines.append(f"{asked}: {', '.join(values)}")
     for party in (one, other):
         party.connection.close()
-    return count, found
+    return count, lines

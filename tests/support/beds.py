@@ -1,6 +1,6 @@
-"""Fixtures: real hosts, an ACME server and clients, for the tests that need them.
+"""Fixtures with real hosts, an ACME server and clients.
 
-Everything is in containers that go with the test, the module or the session that they were made for.
+Everything runs in containers, which are removed at the end of their test, module or session.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:  # every run of pytest loads this plugin; the SDK of Docker is imported by the fixtures that need it
+if TYPE_CHECKING:  # every run of pytest loads this plugin; only fixtures that need Docker's SDK import it
     from support.composed import Composed
     from support.deployed import Deployed
     from support.secured import Secured
@@ -34,7 +34,7 @@ _figures: list[str] = []
 
 
 def pytest_configure() -> None:
-    """A time limit around the tests ends them with SIGTERM: what they made goes then too."""
+    """Clean up on SIGTERM too, which a time limit around the tests sends."""
 
     def end(number: int, _: types.FrameType | None) -> None:
         pytest.exit("Terminated", returncode=128 + number)
@@ -44,12 +44,12 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failure shows what the hosts complained of, and what the containers of compose said."""
+    """Add the hosts' errors and the logs of compose's containers to a failure's report."""
     outcome = yield
     report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed and "bed" in getattr(item, "fixturenames", ()):
         for host in _up:
-            with contextlib.suppress(Exception):  # the failure matters, not what can't be said about it
+            with contextlib.suppress(Exception):  # the failure matters more than its logs
                 journal = host.run("journalctl --no-pager -b -p warning -n 40; systemctl --failed", check=False)
                 report.sections.append((f"{host.name} ({host.domain})", journal.out))
         from support import composed as composing
@@ -60,32 +60,32 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """One that runs beside others hands its figures to the one that shows them."""
+    """Pass a worker's figures to the process that prints them."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["figures"] = _figures
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """One of several is done."""
+    """Collect the figures of a worker that has ended."""
     _figures.extend(getattr(node, "workeroutput", {}).get("figures", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How long it took, for people to see: no test is about time."""
+    """Print how long it took; no test asserts a time."""
     for line in _figures:
         terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 def figures() -> list[str]:
-    """Lines for people to see at the end of the session."""
+    """Return the lines to print at the end of the session."""
     return _figures
 
 
 @pytest.fixture(scope="session")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    """An engine and a network, for the session."""
+    """Return an engine and a network, for the session."""
     from testbed.bed import open_bed
 
     made = open_bed(f"tests-{os.getpid()}", tmp_path_factory.mktemp("bed"))
@@ -95,12 +95,12 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 @pytest.fixture(scope="session")
 def acme(bed: Bed) -> Acme:
-    """An ACME server that knows the hosts by their names, for the session."""
+    """Return an ACME server that resolves the hosts' names, for the session."""
     return bed.acme()
 
 
 class _Maker:
-    """Make hosts, each with a name and a domain of its own unless it is given one, and remove them."""
+    """Make hosts, by default each with its own name and domain, and remove them."""
 
     def __init__(self, bed: Bed) -> None:
         self._bed = bed
@@ -117,7 +117,7 @@ class _Maker:
         return host
 
     def copy(self, index: Deployed, **wanted: object) -> Host:
-        """Make a host with the disk that site.yml left on another: its users, domain and certificate too."""
+        """Make a host with a copy of another's disk, including its users, domain and certificate."""
         host = index.host
         same = {"sudo": host.user != "root", "domain": host.domain}
         return self(host.release, snapshot=index.snapshot, **(same | wanted))
@@ -146,11 +146,11 @@ def _session_hosts(bed: Bed) -> Iterator[_Maker]:
 def deployed(
     _session_hosts: _Maker, acme: Acme, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[int], Deployed]:
-    """The host of a release of Debian that site.yml has made an index from bare: `deployed(13)`, for the session.
+    """Return a host of a Debian release that site.yml has set up as an index: `deployed(13)`, for the session.
 
-    Debian 12 is entered as a user with sudo, Debian 13 as root. Tests leave it as they found it: it runs the release
-    of this checkout, with the variables that it was made with, and its files, users and services are all there.
-    What would take long to put back goes with `reset`, or happens to a copy (`new_deployed`).
+    Ansible logs in to Debian 12 as a user with sudo, to Debian 13 as root. Tests restore what they change: it runs
+    the release of this checkout with its original variables, and its files, users and services are complete.
+    A test whose changes take long to undo calls `reset`, or uses a copy (`new_deployed`).
     """
     from support.deployed import deploy
 
@@ -159,8 +159,8 @@ def deployed(
     def get(release: int) -> Deployed:
         if release not in made:
             host = _session_hosts(release, sudo=release == 12)
-            there = made[release] = deploy(host, acme, tmp_path_factory.mktemp(f"debian{release}"))
-            took = [f"{run.seconds:.0f} s" for run in there.runs]
+            index = made[release] = deploy(host, acme, tmp_path_factory.mktemp(f"debian{release}"))
+            took = [f"{run.seconds:.0f} s" for run in index.runs]
             _figures.append(f"Debian {release}: site.yml took {took[0]} from bare, {took[1]} for a second run")
         return made[release]
 
@@ -169,7 +169,7 @@ def deployed(
 
 @pytest.fixture(scope="session")
 def reset(_session_hosts: _Maker) -> Callable[[Deployed], None]:
-    """Put a host of `deployed` back to how site.yml left it: `reset(index)`. It boots, and has another address."""
+    """Restore a host of `deployed` to the state after site.yml: `reset(index)`. It boots and gets another address."""
 
     def put_back(index: Deployed) -> None:
         name = index.host.name
@@ -181,10 +181,10 @@ def reset(_session_hosts: _Maker) -> Callable[[Deployed], None]:
 
 @pytest.fixture
 def new_deployed(bed: Bed, deployed: Callable[[int], Deployed], tmp_path: Path) -> Iterator[Callable[..., Deployed]]:
-    """Make copies of `deployed(release)`, as site.yml left it, that go with the test: `new_deployed(13)`.
+    """Make copies of `deployed(release)`, removed after the test: `new_deployed(13)`.
 
-    A copy has the same domain, certificate and users. Other containers find the session's host by that domain, unless
-    it is unplugged; the options are those of `testbed.hosts.Wanted` (`tmpfs={…}`).
+    A copy has the same domain, certificate and users. Other containers resolve that domain to the session's host,
+    unless it is unplugged; the options are those of `testbed.hosts.Wanted` (`tmpfs={…}`).
     """
     with _making(bed) as new:
 
@@ -200,9 +200,9 @@ def new_deployed(bed: Bed, deployed: Callable[[int], Deployed], tmp_path: Path) 
 
 @pytest.fixture(scope="session")
 def composed(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """The index as docker/compose.yml deploys it, for the session.
+    """Return an index deployed by docker/compose.yml, for the session.
 
-    Tests leave it as they found it: up, with its users, and with the variables that it was made with.
+    Tests restore what they change: it is up, with its users and its original variables.
     """
     from support import composed as composing
 
@@ -216,7 +216,7 @@ def composed(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def secured(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """The same with a domain, a certificate and other settings that somebody has, for the session."""
+    """Return the same with a domain, a certificate and other settings, for the session."""
     from support import secured as securing
 
     private = ["acme-*", "Billing"]
@@ -225,9 +225,9 @@ def secured(bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def new_host(bed: Bed) -> Iterator[Callable[..., Host]]:
-    """Make bare hosts that go with the test: `new_host()`, `new_host(12, sudo=True)`, `new_host(tmpfs={…})`.
+    """Make bare hosts, removed after the test: `new_host()`, `new_host(12, sudo=True)`, `new_host(tmpfs={…})`.
 
-    Each has a name and a domain of its own, unless it is given one; the options are those of `testbed.hosts.Wanted`.
+    By default each has its own name and domain; the options are those of `testbed.hosts.Wanted`.
     """
     with _making(bed) as new:
         yield new
@@ -235,14 +235,14 @@ def new_host(bed: Bed) -> Iterator[Callable[..., Host]]:
 
 @pytest.fixture(scope="module")
 def new_shared_host(bed: Bed) -> Iterator[Callable[..., Host]]:
-    """The same, for hosts that the tests of a module share."""
+    """Make hosts that the tests of a module share."""
     with _making(bed) as new:
         yield new
 
 
 @pytest.fixture(scope="session")
 def new_client(bed: Bed) -> Callable[..., Client]:
-    """Make a machine with pip, uv and twine, beside the hosts: `new_client()` is a Debian 12, `new_client(13)`."""
+    """Make a machine with pip, uv and twine, on the hosts' network: `new_client()`, `new_client(13)`."""
 
     def make(release: int = 12) -> Client:
         return bed.client(f"client{next(_numbers)}", release)
@@ -252,7 +252,7 @@ def new_client(bed: Bed) -> Callable[..., Client]:
 
 @pytest.fixture(scope="module")
 def client(new_client: Callable[..., Client]) -> Iterator[Client]:
-    """A machine with Debian 12's pip and the newest pip, uv and twine, for a module."""
+    """Return a machine with Debian 12's pip and the newest pip, uv and twine, for a module."""
     made = new_client()
     yield made
     made.box.remove()
@@ -260,7 +260,7 @@ def client(new_client: Callable[..., Client]) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def images(bed: Bed) -> Iterator[str]:
-    """The tag of the images of docker/, built from this checkout for the session."""
+    """Return the tag of the images of docker/, built from this checkout for the session."""
     from support import composed as composing
 
     tag = bed.lease.name
@@ -273,10 +273,10 @@ def images(bed: Bed) -> Iterator[str]:
 
 @pytest.fixture
 def new_compose(bed: Bed, images: str, tmp_path: Path) -> Iterator[Callable[..., Composed]]:
-    """Make indexes by compose that go with the test, with their data: `new_compose()`.
+    """Make indexes by compose, removed with their data after the test: `new_compose()`.
 
-    Each has a project and a port of its own. `new_compose(up=False)` starts nothing, `environment` is what
-    docker/.env would say, `files` are compose files.
+    Each has its own project and port. `new_compose(up=False)` starts nothing, `environment` are the variables of
+    docker/.env, `files` are compose files.
     """
     from support import composed as composing
 
@@ -287,7 +287,7 @@ def new_compose(bed: Bed, images: str, tmp_path: Path) -> Iterator[Callable[...,
 def new_shared_compose(
     bed: Bed, images: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Composed]]:
-    """The same, for indexes that the tests of a module share."""
+    """Make indexes that the tests of a module share."""
     from support import composed as composing
 
     yield from composing.maker(bed, images, tmp_path_factory.mktemp("compose"))

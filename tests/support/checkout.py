@@ -1,4 +1,4 @@
-"""Copies of this checkout, as a fresh clone has it."""
+"""Copies of this checkout, equal to a fresh clone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def copy(target: Path) -> Path:
-    """Copy what is committed or about to be, and nothing else, to `target`, which is returned."""
+    """Copy only committed files, and files not ignored by git, to `target`, which is returned."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
     for name in filter(None, listing.stdout.split("\0")):
@@ -23,9 +23,9 @@ def copy(target: Path) -> Path:
 
 
 def add_environment(checkout: Path) -> None:
-    """Give a copy of this checkout the .venv that these tests run in, as if `make .venv/.dev` had made it there.
+    """Give a copy of this checkout the .venv that these tests run in, as `make .venv/.dev` would.
 
-    Files are hard links, but for those that name this checkout: scripts, and the link to the editable package.
+    Files are hard links, except those that contain this checkout's path: scripts, and the editable package's link.
     """
     environment = checkout / ".venv"
     shutil.copytree(sys.prefix, environment, symlinks=True, copy_function=_link)
@@ -34,7 +34,7 @@ def add_environment(checkout: Path) -> None:
     for path in [environment / "pyvenv.cfg", *names]:
         if path.is_file() and not path.is_symlink() and os.fsencode(ROOT) in (content := path.read_bytes()):
             mode = path.stat().st_mode
-            path.unlink()  # another link to the file stays as it is
+            path.unlink()  # the other hard links keep their content
             path.write_bytes(content.replace(os.fsencode(ROOT), os.fsencode(checkout)))
             path.chmod(mode)
     for stamp in (".server", ".hosts", ".dev"):

@@ -22,7 +22,7 @@ CACHE = Path(__file__).parents[2] / ".cache"
 BIN = Path(sys.executable).parent
 _DISTS = CACHE / f"dists-{sys.version_info.major}.{sys.version_info.minor}"
 
-# pip before 23.1 looks for parts of the standard library that 3.12 and 3.13 dropped, and does without.
+# pip before 23.1 imports parts of the standard library that 3.12 and 3.13 dropped, and works without them.
 _OLD_PIP_ON_NEW_PYTHON = """
 import pkgutil, sys, types
 if sys.version_info >= (3, 12):
@@ -42,23 +42,23 @@ if sys.version_info >= (3, 13):
 
 
 def fetch(requirement: str, *options: str) -> Path:
-    """A real distribution, as this machine's pip gets it from the package index it is set up for.
+    """Return a real distribution that this machine's pip downloads from its configured index.
 
-    It is kept below `.cache/`, so that only the first run fetches it.
+    It is stored below `.cache/`, so that only the first run downloads it.
     """
-    return _kept("_".join([requirement, *options]).replace("/", "_"), requirement, *options)
+    return _cached("_".join([requirement, *options]).replace("/", "_"), requirement, *options)
 
 
-def _kept(name: str, requirement: str, *options: str) -> Path:
+def _cached(name: str, requirement: str, *options: str) -> Path:
     folder = _DISTS / name
     if not folder.exists():
-        _keep(_fetch(requirement, *options).parent, folder)
+        _move_into_cache(_fetch(requirement, *options).parent, folder)
     (path,) = folder.iterdir()
     return path
 
 
-def _keep(made: Path, folder: Path) -> None:
-    """Have `made` as `folder`, unless somebody who runs beside this one was faster."""
+def _move_into_cache(made: Path, folder: Path) -> None:
+    """Move `made` to `folder`, unless a parallel run was faster."""
     try:
         made.rename(folder)
     except OSError:
@@ -77,9 +77,9 @@ def _fetch(requirement: str, *options: str) -> Path:
 
 
 def pip_library(version: str = "") -> Path:
-    """A folder to put on PYTHONPATH that has pip of this version; the newest there is, if none is given."""
-    # what was the newest may not be it any more, so that is asked for each day
-    wheel = fetch(f"pip=={version}") if version else _kept(f"pip-{datetime.now(UTC).date()}", "pip")
+    """Return a folder for PYTHONPATH with this version of pip, by default the newest."""
+    # a newer version may appear, so this is checked once a day
+    wheel = fetch(f"pip=={version}") if version else _cached(f"pip-{datetime.now(UTC).date()}", "pip")
     folder = CACHE / f"{_DISTS.name}-{wheel.stem}-compiled"
     if not folder.exists():
         unpacking = folder.with_name(f".unpacking-{secrets.token_hex(6)}")
@@ -91,8 +91,8 @@ def pip_library(version: str = "") -> Path:
                 archive.extractall(unpacking)
         if version:
             (unpacking / "sitecustomize.py").write_text(_OLD_PIP_ON_NEW_PYTHON)
-        compileall.compile_dir(unpacking, quiet=2)  # clients write no bytecode: each would compile it again
-        _keep(unpacking, folder)
+        compileall.compile_dir(unpacking, quiet=2)  # clients write no bytecode: each run would compile it again
+        _move_into_cache(unpacking, folder)
     return folder
 
 
@@ -104,13 +104,13 @@ def offline_builds() -> dict[str, str]:
         backends = ("flit_core>=3.12", "setuptools>=77", "setuptools-scm")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", str(fetching), *backends]
         subprocess.run(command, check=True, timeout=300)
-        _keep(fetching, folder)
+        _move_into_cache(fetching, folder)
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Real:
-    """Distributions of others, as the ordinary package index has them."""
+    """Real distributions from the public package index."""
 
     pure: Path
     compiled: Path
@@ -135,7 +135,7 @@ class Real:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a client did. `output` is all it said."""
+    """The result of a client's command. `output` is all that it printed."""
 
     code: int
     output: str
@@ -143,13 +143,13 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A computer of a user's: an empty home, nothing configured but what `environ` says."""
+    """A user's computer: an empty home, configured only by `environ`."""
 
     home: Path
     environ: Mapping[str, str]
 
     def run(self, *command: str | Path, expect: int | None = 0, cwd: Path | None = None, **environ: str) -> Done:
-        """Run a command; fail, with all it said, unless it exits with `expect` (None: however it exits)."""
+        """Run a command; fail with its output unless it exits with `expect` (None: any code)."""
         done: subprocess.CompletedProcess[str]
         options: dict[str, Any] = {"cwd": cwd or self.home, "env": {**self.environ, **environ}, "timeout": 300}
         if command[: len(PPMCTL)] == PPMCTL:
@@ -170,7 +170,7 @@ class Machine:
 
 
 def machine(home: Path, server: Server | None = None) -> Machine:
-    """A computer whose user has the credential of `server` in a netrc file, or none."""
+    """Return a computer whose user has the credential of `server` in a netrc file, or no credential."""
     environ = clean_environment(home, UV_HTTP_RETRIES="0", PYTHONDONTWRITEBYTECODE="1", COLUMNS="500", TERM="dumb")
     if server is not None:
         netrc = home / ".netrc"
@@ -181,7 +181,7 @@ def machine(home: Path, server: Server | None = None) -> Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Installer:
-    """pip or uv with a fresh virtual environment. `library` is where pip is; None means uv."""
+    """pip or uv with a new virtual environment. `library` is pip's folder; None means uv."""
 
     name: str
     machine: Machine
@@ -192,11 +192,11 @@ class Installer:
         return self.machine.home / "venv" / "bin" / "python"
 
     def install(self, *what: str | Path, index: str, expect: int | None = 0) -> Done:
-        """Install through one index URL, without retries."""
+        """Install from one index URL, without retries."""
         return self.run("install", "--index-url", index, *what, expect=expect)
 
     def run(self, command: str, *arguments: str | Path, expect: int | None = 0) -> Done:
-        """Run a command of pip's, or `uv pip`."""
+        """Run a command of pip, or of `uv pip`."""
         if not self.python.exists():
             venv.create(self.machine.home / "venv", symlinks=True)
         if self.library is None:
@@ -207,15 +207,18 @@ class Installer:
         return self.machine.run(*pip, command, *arguments, expect=expect, PYTHONPATH=str(self.library))
 
     def version(self, name: str) -> str | None:
-        """The version of a project that is installed; None if it is not."""
+        """Return the installed version of a project; None if it is not installed."""
         if not self.python.exists():
             return None
         (packages,) = self.python.parents[1].glob("lib/python*/site-packages")
-        return " ".join(found.version for found in metadata.distributions(name=name, path=[str(packages)])) or None
+        return (
+            " ".join(distribution.version for distribution in metadata.distributions(name=name, path=[str(packages)]))
+            or None
+        )
 
 
 def publish(client: str, machine: Machine, server: Server, url: str, *files: Path, expect: int | None = 0) -> Done:
-    """Publish files with twine, uv, hatch or curl, as their users would."""
+    """Publish files with twine, uv, hatch or curl, as users do."""
     user, secret = server.auth
     if client == "twine":
         return machine.run(
@@ -250,7 +253,7 @@ def publish(client: str, machine: Machine, server: Server, url: str, *files: Pat
 
 
 def publish_with_flit(machine: Machine, server: Server, url: str, project: Path, *, expect: int | None = 0) -> Done:
-    """`flit publish` of a source tree, which builds its wheel and sdist."""
+    """Run `flit publish` on a source tree, which builds its wheel and sdist."""
     return machine.run(
         *(BIN / "flit", "publish", "--no-use-vcs"),
         cwd=project,
@@ -262,7 +265,7 @@ def publish_with_flit(machine: Machine, server: Server, url: str, project: Path,
 
 
 def flit_project(folder: Path, name: str, version: str) -> Path:
-    """A source tree that flit builds."""
+    """Make a source tree that flit can build."""
     folder.mkdir(parents=True)
     module = name.replace("-", "_").replace(".", "_")
     (folder / f"{module}.py").write_text(f'"""Made by a test."""\n\n__version__ = "{version}"\n')
@@ -277,7 +280,7 @@ def flit_project(folder: Path, name: str, version: str) -> Path:
 
 
 def run(there: Machine, *arguments: str | Path, expect: int = 0, typed: str | None = None, **environ: str) -> str:
-    """ppmctl on somebody's machine, with `typed` on its stdin; what it said; on stderr too where it fails."""
+    """Run ppmctl on a machine, with `typed` on stdin; return its output, with stderr if it fails."""
     done = run_ppmctl(
         [str(argument) for argument in arguments],
         env={**there.environ, **environ},

@@ -1,4 +1,4 @@
-"""Indexes deployed by docker/compose.yml: where they answer, who may in, and what happens to their containers."""
+"""Indexes deployed by docker/compose.yml: their URLs, credentials and containers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from testbed.container import Container
 
 ROOT = "/srv/ppm"
 APPLICATION, WEB = "pypiserver", "nginx"
-INSIDE = f"http://{WEB}:8080"  # what it is called on its own network
+INSIDE = f"http://{WEB}:8080"  # its URL on its own network
 OWNER = (10001, 10001)  # uid and gid in the images
 _SECRET = re.compile(r"ppm_[\w-]{40,}")
 _numbers = itertools.count(1)
-there: list[Composed] = []  # what a failure should show the logs of
+there: list[Composed] = []  # a failure shows the logs of these
 
 
 @dataclass(kw_only=True)
 class Composed(Served):
-    """An index by compose on a port of this machine's loopback, with a project, a network and volumes of its own."""
+    """An index by compose on a port of this machine's loopback, with its own project, network and volumes."""
 
     compose: Compose
     port: int
@@ -65,7 +65,7 @@ class Composed(Served):
 
     @property
     def wire(self) -> Wire:
-        """Requests to it of which none is repeated."""
+        """Return a connection that repeats no request."""
         return Wire(domain="127.0.0.1", address="127.0.0.1", port=self.port, context=None, auth=self.auth)
 
     def new_session(self) -> requests.Session:
@@ -89,43 +89,43 @@ class Composed(Served):
             self.compose.up()
 
     def up(self) -> None:
-        """Bring it up; the first time it gets its admin."""
+        """Start it; the first start creates its admin."""
         self.compose.up()
         if not self.secret:
-            said = self.compose.exec(APPLICATION, "ppmctl", "user", "add", self.user, "--role", "admin")
-            self.secret = _SECRET.findall(said.out + said.err)[0]
+            done = self.compose.exec(APPLICATION, "ppmctl", "user", "add", self.user, "--role", "admin")
+            self.secret = _SECRET.findall(done.out + done.err)[0]
 
 
 def restarts(box: Container) -> int:
-    """How often the engine has started a container anew."""
+    """Return how often the engine has restarted a container."""
     return int(box.engine.api.containers.get(box.id).attrs["RestartCount"])
 
 
 def crash(box: Container) -> None:
-    """SIGKILL to all that runs in a container, as in a crash: what `docker kill` ends is not started anew."""
+    """Send SIGKILL to all processes in a container, like a crash: the engine doesn't restart after `docker kill`."""
     box.run("kill -9 -1", user="", check=False)
 
 
 def runs_again(box: Container, before: int, *, seconds: float = 180) -> None:
-    """Wait until a container was started again since it had been `before` times.
+    """Wait until a container has restarted more than `before` times and runs.
 
-    An engine waits longer and longer before it restarts what crashes over and over: up to a minute.
+    An engine waits longer before each restart of a container that keeps crashing, up to a minute.
     """
     until = time.monotonic() + seconds
-    while not _was_started_anew(box, before):
+    while not _has_restarted(box, before):
         assert time.monotonic() < until, f"{box.name} does not run again: {box.logs()[-2000:]}"
         time.sleep(0.05)
 
 
-def _was_started_anew(box: Container, before: int) -> bool:
+def _has_restarted(box: Container, before: int) -> bool:
     attributes = box.engine.api.containers.get(box.id).attrs
     state = attributes["State"]
-    # one that waits to be started anew counts as running, and has no process
+    # a container that waits for its restart counts as running, and has no process
     return attributes["RestartCount"] > before and state["Running"] and not state["Restarting"] and state["Pid"] > 0
 
 
 def build(bed: Bed, tag: str, *services: str, checkout: Path | None = None) -> None:
-    """Build the images of this checkout or of another one, with a tag."""
+    """Build the images of this checkout, or of another, with a tag."""
     files = deployment.files((checkout or compose.CHECKOUT) / "docker")
     made = Compose(engine=bed.engine, project=f"{bed.lease.name}-images", files=files, environment={"PPM_TAG": tag})
     deployment.build(made, *services, of=bed.lease.name)
@@ -140,7 +140,7 @@ def remove_images(bed: Bed, tag: str) -> None:
 
 
 def maker(bed: Bed, tag: str, folder: Path) -> Iterator[Callable[..., Composed]]:
-    """A function that makes deployments, which go with the iterator: see the fixture `new_compose`."""
+    """Yield a function that makes deployments, and remove them at the end: see the fixture `new_compose`."""
     made: list[Composed] = []
 
     def make(
@@ -165,7 +165,7 @@ def maker(bed: Bed, tag: str, folder: Path) -> Iterator[Callable[..., Composed]]
 
 
 def settings_of(folder: Path) -> dict[str, str]:
-    """What makes `folder` the volume, owned by whom compose asks for: this user, or the images' own if it is root."""
+    """Return variables that make `folder` the volume, owned by this user, or by the images' user if this is root."""
     uid, gid = (os.geteuid(), os.getegid()) if os.geteuid() else OWNER
     folder.mkdir(parents=True, exist_ok=True)
     os.chown(folder, uid, gid)

@@ -1,10 +1,10 @@
-"""`ppmctl` that is killed right before a file operation, or records which ones it makes.
+"""Run `ppmctl`, and kill it right before a file operation, or record its file operations.
 
     python tests/support/crashing.py serve …        or, cheaper, support.warm with the environment of a plan
 
 The variable CRASH_PLAN names a file. While it holds a plan, the process and its whole group get SIGKILL right
-before the file operation that the plan names, and the file beside it (`….reached`) names that operation; or each
-operation is written down. Nothing of ppmctl is replaced: an audit hook of the interpreter sees each operation before
+before the file operation that the plan names, and the file `….reached` next to it names that operation; or each
+operation is recorded. Nothing of ppmctl is replaced: an audit hook of the interpreter sees each operation before
 it is made.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 COMMAND = (sys.executable, str(Path(__file__).resolve()))
 VARIABLE = "CRASH_PLAN"
 
-# audit event → how many of its first arguments are paths, and where the folders stand that those may be relative to
+# audit event → how many of its first arguments are paths, and which arguments are the folders they are relative to
 EVENTS = {
     "open": (1, None),
     "os.link": (2, 2),
@@ -38,17 +38,17 @@ EVENTS = {
     "os.utime": (1, 3),
     "shutil.rmtree": (1, 1),
 }
-# a name that differs each time: a process's folder, a file in it, a file that will be renamed
+# names that differ each time: a process's folder, a file in it, a file that will be renamed
 _CHANCE = re.compile(r"(?<=[/.])(?:[0-9]+-)?[0-9a-f]{8,16}(?=[/. ]|$)")
-_STRIPE = re.compile(r"^locks/[0-9a-f]{2}$")  # of a project's name
+_STRIPE = re.compile(r"^locks/[0-9a-f]{2}$")  # from a hash of a project's name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """An operation below a volume's root. In its path (of two, "from -> to") a star is what differs each time.
+    """An operation below a volume's root. In its path (two paths: "from -> to") a star stands for parts that vary.
 
-    `number` counts equal operations from 1. Right before one that does not `change` anything, as a file that is read
-    or a folder that is there already, the disk is as right before the next one.
+    `number` counts equal operations from 1. One that does not `change` anything, such as a read, leaves the disk
+    as it is, so that a kill before it and a kill before the next one have the same effect.
     """
 
     event: str
@@ -61,16 +61,16 @@ class Operation:
         return f"{self.event} {self.path}" + (f" ({self.number})" if self.number > 1 else "")
 
     def pattern(self, names: Mapping[str, str]) -> str:
-        """Return what `Plan.arm` kills at, with other names than when it was recorded: any, if not in `names`."""
+        """Return a pattern for `Plan.arm`, with names other than the recorded ones: any name, if not in `names`."""
         pattern = re.escape(self.path).replace(r"\*", "[0-9a-f-]+")
         named = re.sub(r"\\{(\w+)\\}", lambda found: re.escape(names.get(found[1], "")) or "[^/ ]+", pattern)
         return f"^{named}$"
 
 
 class Plan:
-    """The plan that the processes with `environ` obey; armed and disarmed while they run.
+    """The plan of the processes with `environ`; it is armed and disarmed while they run.
 
-    Paths below `root` are relative to it, if there is one.
+    Paths below `root`, if given, are relative to it.
     """
 
     def __init__(self, path: Path, *, root: Path | None = None) -> None:
@@ -84,46 +84,46 @@ class Plan:
         return {VARIABLE: str(self._path)}
 
     def arm(self, event: str, pattern: str, *, count: int = 1, by: signal.Signals = signal.SIGKILL) -> None:
-        """Kill before the `count`th `event` from now on whose path (for two, "from -> to") matches `pattern`.
+        """Kill before the `count`th `event` from now whose path (two paths: "from -> to") matches `pattern`.
 
-        `by` is another signal that the group is to get instead.
+        `by` is the signal that the group gets.
         """
         assert event in EVENTS, event
         self._reached.unlink(missing_ok=True)
         self._write({"event": event, "pattern": pattern, "count": count, "by": by})
 
     def arm_at(self, operation: Operation, names: Mapping[str, str], *, count: int = 1) -> None:
-        """Kill before a recorded operation is made again (`count` times), with other names than when recorded."""
+        """Kill before a recorded operation is made again (`count` times), with names other than the recorded ones."""
         self.arm(operation.event, operation.pattern(names), count=operation.number - 1 + count)
 
     def disarm(self) -> str:
-        """Take the plan back; return the operation that a process died before, or "" if none did."""
+        """Remove the plan; return the operation before which a process died, or "" if none did."""
         self._path.unlink(missing_ok=True)
         return self._reached.read_text() if self._reached.exists() else ""
 
     @contextlib.contextmanager
     def recording(self, names: Mapping[str, str]) -> Iterator[list[Operation]]:
-        """Record the operations below the root in the block; they are in the list at its end.
+        """Record the operations below the root during the block; the list is complete at its end.
 
-        Where a path has one of the values of `names`, the operation has its key in braces.
+        A value of `names` in a path is replaced by its key in braces.
         """
         assert self._root is not None, "operations of which volume?"
         self._recorded.write_bytes(b"")
-        found: list[Operation] = []
+        operations: list[Operation] = []
         self._write({"record": str(self._recorded)})
-        yield found
+        yield operations
         self._path.unlink()
         seen: dict[tuple[str, str], int] = {}
         for line in self._recorded.read_text().splitlines():
             values = json.loads(line)
             path = values.pop("path")
             if path.startswith("/"):
-                continue  # elsewhere
+                continue  # outside the root
             for placeholder, name in names.items():
                 path = path.replace(name, "{" + placeholder + "}")
             path = _STRIPE.sub("locks/*", _CHANCE.sub("*", path))
             number = seen[values["event"], path] = seen.get((values["event"], path), 0) + 1
-            found.append(Operation(path=path, number=number, **values))
+            operations.append(Operation(path=path, number=number, **values))
 
     def _write(self, plan: dict[str, Any]) -> None:
         written = self._path.with_name(self._path.name + ".new")
@@ -142,7 +142,7 @@ class _Hook:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in EVENTS or getattr(self._inside, "busy", False):
             return
-        self._inside.busy = True  # what the hook itself does is no operation of the program
+        self._inside.busy = True  # the hook's own operations are not the program's
         try:
             self._consider(event, arguments)
         finally:
@@ -183,36 +183,36 @@ class _Hook:
 
 
 def _absolute(path: Any, folder: int | None = None) -> str:
-    """Return a path that may begin at `folder`, a descriptor."""
+    """Return the absolute path; `folder` is the descriptor that a relative one begins at."""
     text = os.fsdecode(path)
     is_relative = folder is not None and folder >= 0 and not text.startswith("/")
     return f"{Path(f'/proc/self/fd/{folder}').readlink()}/{text}" if is_relative else text
 
 
 def _changes(event: str, path: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether an operation will change what is on the disk, times aside. What is in doubt does."""
+    """Return whether an operation may change the disk, except for times."""
     match event:
-        case "open":  # one that is there and not written at once is a lock
+        case "open":  # an existing file that is not truncated is a lock
             flags = arguments[2]
             return bool(flags & (os.O_WRONLY | os.O_TRUNC) or (flags & os.O_CREAT and not os.path.lexists(path)))
         case "os.mkdir":
             return not os.path.lexists(path)
         case "os.remove" | "os.rmdir":
             return os.path.lexists(path)
-        case "os.utime" | "shutil.rmtree":  # what the latter does follows, one by one
+        case "os.utime" | "shutil.rmtree":  # rmtree's own operations follow as events
             return False
     return True
 
 
 def obey() -> None:
-    """Let this process obey its plan from now on."""
+    """Make this process follow its plan from now on."""
     sys.addaudithook(_Hook(os.environ[VARIABLE]))
 
 
 def main() -> None:
-    if os.getpgrp() != os.getpid():  # the group that is killed is this program's own, whoever started it
+    if os.getpgrp() != os.getpid():  # the group that is killed must be this program's own
         os.setpgid(0, 0)
-    sys.path.pop(0)  # the folder of this file, whose names are none of the program's
+    sys.path.pop(0)  # this file's folder: the program must not import from it
     from ppmctl.cli.commands import main as ppmctl
 
     obey()

@@ -1,4 +1,4 @@
-"""Programs of a release of Debian, whatever this machine runs: unpacked into a folder, with their own libraries."""
+"""Programs of a Debian release, unpacked into a folder with their own libraries, on any machine."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Tree:
 
 @cache
 def _loader(root: Path) -> list[str]:
-    (loader,) = (found for found in root.glob("**/ld-linux*.so.*") if not found.is_symlink())
-    libraries = sorted({str(found.parent) for found in root.glob("**/*-linux-gnu*/*.so*")})
+    (loader,) = (path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink())
+    libraries = sorted({str(path.parent) for path in root.glob("**/*-linux-gnu*/*.so*")})
     return [str(loader), "--library-path", ":".join(libraries)]
 
 
@@ -73,12 +73,12 @@ def _versions(tree: Tree) -> tuple[str, str]:
 
 
 def only(release: int) -> pytest.MarkDecorator:
-    """Run a test of tests/nginx with one release: its subject is a client, or the application behind nginx."""
+    """Run a test of tests/nginx with one release only: it tests a client, or the application behind nginx."""
     return pytest.mark.parametrize("tree", [release], indirect=True, ids=_name, scope="session")
 
 
 def with_each(argument: str, values: Mapping[int, Sequence[str]]) -> pytest.MarkDecorator:
-    """Run a test of tests/nginx with values of an argument, each with the releases that have it."""
+    """Run a test of tests/nginx with values of an argument, each with the releases that support it."""
     pairs = [(release, value) for release in values for value in values[release]]
     return pytest.mark.parametrize(("tree", argument), pairs, indirect=["tree"], ids=_name, scope="session")
 
@@ -89,5 +89,5 @@ def _name(value: int | str) -> str:
 
 @cache
 def tree(release: int) -> Tree:
-    """The newest nginx of Debian `release`, from this machine's mirror; a week old at most, where that answers."""
+    """Return the newest nginx of Debian `release`, from this machine's mirror, cached for a week."""
     return Tree(release=release, root=packages.unpacked(release, _PACKAGES[release], below=CACHE))

@@ -1,4 +1,4 @@
-"""Hosts that site.yml has made an index: where they answer, who may in, and playbooks run on them again."""
+"""Hosts that site.yml has set up as an index: their URLs, credentials, and further runs of playbooks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Seen = TypeVar("Seen")
 
 @dataclass(kw_only=True)
 class Deployed(Served):
-    """An index on a host, behind nginx, with a certificate of the ACME server's; `user` and `secret` are an admin's.
+    """An index on a host, behind nginx, with a certificate of the ACME server; `user` and `secret` are an admin's.
 
-    `ca` is the file with the root that the certificate leads to. `first` is the run of site.yml on the bare host,
-    `second` the one right after it; `snapshot` is the image of the disk that they left.
+    `ca` is the file with the root of the certificate. `first` is the run of site.yml on the bare host, `second` the
+    run right after it; `snapshot` is the image of the disk after both.
     """
 
     host: Host
@@ -73,11 +73,11 @@ class Deployed(Served):
         return self.runs[1]
 
     def new_session(self) -> requests.Session:
-        """By its name, without DNS, and trusting the ACME server's root alone."""
+        """Return a session that reaches it by name without DNS, and trusts only the ACME server's root."""
         return reach.session(self.domain, lambda: self.host.address, self.ca)
 
     def ppmctl(self, arguments: str) -> str:
-        """As root, whose files would be root's, and nobody else's to read."""
+        """Run `ppmctl` as root: files that it left to root would be unreadable for the service."""
         return self.host.run(f"cd /root && umask 077 && ppmctl {arguments}").out
 
     def look(self, command: str) -> str:
@@ -102,7 +102,7 @@ class Deployed(Served):
         leave_out: tuple[str, ...] = (),
         **more: object,
     ) -> Result:
-        """Run a playbook on it with its own variables and `more`; fail unless it exits with `expect`."""
+        """Run a playbook on it with its variables and `more`; fail unless it exits with `expect`."""
         variables = {name: value for name, value in {**self.variables, **more}.items() if name not in leave_out}
         inventory = playbook.write_inventory(self.folder / "inventory.yml", [self.host], variables=variables)
         result = playbook.run(path, inventory, *arguments)
@@ -111,7 +111,7 @@ class Deployed(Served):
 
 
 def deploy(host: Host, acme: Acme, folder: Path, **more: object) -> Deployed:
-    """Make a bare host an index, and run the same playbook once more."""
+    """Set up a bare host as an index, and run the same playbook a second time."""
     folder.mkdir(parents=True, exist_ok=True)
     made = Deployed(host=host, folder=folder, ca=folder / "root.pem", variables=settings(host, acme, folder) | more)
     made.ca.write_bytes(acme.root())
@@ -122,7 +122,7 @@ def deploy(host: Host, acme: Acme, folder: Path, **more: object) -> Deployed:
 
 
 def settings(host: Host, acme: Acme, folder: Path) -> dict[str, object]:
-    """The smallest inventory, and what a throwaway authority and a container need besides."""
+    """Return the smallest inventory, with the settings that a test authority and a container need."""
     ca = folder / "acme-ca.pem"
     ca.write_bytes(acme.ca())
     needed: dict[str, object] = {
@@ -135,12 +135,12 @@ def settings(host: Host, acme: Acme, folder: Path) -> dict[str, object]:
 
 
 def certificate(index: Deployed, *, root: Path | None = None) -> Certificate:
-    """The certificate that is served now; it has to lead to the index's root, or to another."""
+    """Return the certificate that is served now; it must chain to the index's root, or to `root`."""
     return tls.served(index.domain, index.host.address, root or index.ca)
 
 
 def eventually(look: Callable[[], Seen], as_wanted: Callable[[Seen], bool], *, seconds: float = 20) -> Seen:
-    """What was seen when it was as wanted; fail with what was seen last if it is not within that time."""
+    """Call `look` until `as_wanted` holds and return its result; fail with the last result after `seconds`."""
     until = time.monotonic() + seconds
     while not as_wanted(seen := look()):
         assert time.monotonic() < until, f"after {seconds} s it is still {seen!r}"
@@ -149,14 +149,14 @@ def eventually(look: Callable[[], Seen], as_wanted: Callable[[Seen], bool], *, s
 
 
 def files(host: Host, *folders: str, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
-    """What is below the folders: by its path its kind, owner and mode; of what is no folder also age and content.
+    """Return each path below the folders with its kind, owner and mode; for files also time and content.
 
-    `leave_out` are paths, as patterns, of what is not looked at.
+    `leave_out` are patterns of paths to ignore.
     """
     where = f"{' '.join(folders)} -xdev {' '.join(f'-path {pattern!r} -prune -o' for pattern in leave_out)}"
     shown = r"-type d -printf '%p\t%y %U:%G %m\n' -o -printf '%p\t%y %U:%G %m %s %T@ %l\n'"
-    found = host.run(f"find {where} {shown}; echo; find {where} -type f -print0 | xargs -0 -r sha256sum -z")
-    listing, _, digests = found.out.partition("\n\n")
+    done = host.run(f"find {where} {shown}; echo; find {where} -type f -print0 | xargs -0 -r sha256sum -z")
+    listing, _, digests = done.out.partition("\n\n")
     made = dict(line.split("\t", 1) for line in listing.splitlines())
     for line in filter(None, digests.split("\0")):
         digest, _, path = line.partition("  ")

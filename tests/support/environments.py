@@ -1,4 +1,4 @@
-"""Revisions of environments, made by the test as (filename, content); and every way in which clients use one."""
+"""Revisions of environments as (filename, content), and every way in which clients install one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TEAM = "team"
 
 
 def revision(name: str, number: int, *requirements: str, **about: Any) -> tuple[str, bytes]:
-    """The wheel of a revision; `about` are values of Revision."""
+    """Return the wheel of a revision; `about` are fields of Revision."""
     values = {"change": f"change {number}", "base": number - 1 or None} | about
     made = Revision(name=name, number=number, requirements=ordered(requirements), **values)
     return made.filename, to_wheel(made)
 
 
 def fill(index: Server) -> None:
-    """Publish two versions of PROJECT, and TEAM: revision 1 wants the older and is locked, 2 any with an extra."""
+    """Publish two versions of PROJECT, and TEAM: revision 1 requires the older and is locked, 2 any with an extra."""
     for version in VERSIONS:
         made = wheels.wheel(PROJECT, version, meta=wheels.metadata(PROJECT, version, provides_extra="draw"))
         assert index.upload(made).status_code == 200
@@ -37,7 +37,7 @@ def fill(index: Server) -> None:
 
 
 def lock(index: Server) -> str:
-    """A pylock.toml (PEP 751) that has PROJECT 1.0 as the index has it."""
+    """Return a pylock.toml (PEP 751) with the index's PROJECT 1.0."""
     (file,) = (file for file in index.page(PROJECT)["files"] if "-1.0-" in file["filename"])
     return (
         'lock-version = "1.0"\n'
@@ -49,9 +49,9 @@ def lock(index: Server) -> str:
 
 
 def installs(index: Server, user: Machine, newest_pip: Path) -> dict[str, str | None]:
-    """Install TEAM in each way that pip and uv have, each in a new virtual environment: way → PROJECT's version.
+    """Install TEAM in each way of pip and uv, each in a new virtual environment: way → PROJECT's version.
 
-    `user` finds the index's credential by itself.
+    The machine of `user` has the index's credential configured.
     """
     simple, base = f"{index.url}/simple/", f"{index.url}/env/{TEAM}"
     found: dict[str, str | None] = {}
@@ -64,8 +64,8 @@ def installs(index: Server, user: Machine, newest_pip: Path) -> dict[str, str | 
         ):
             home = user.home / f"{name} {way}".replace(" ", "-")
             home.mkdir()
-            there = Machine(home=home, environ={**user.environ, **variables})
-            client = Installer(name=name, machine=there, library=library)
+            computer = Machine(home=home, environ={**user.environ, **variables})
+            client = Installer(name=name, machine=computer, library=library)
             client.install(*what, index=simple)
             found[f"{name} {way}"] = client.version(PROJECT)
     home = user.home / "uv-lock"

@@ -1,4 +1,4 @@
-"""People with a credential of an index, and what `ppmctl env` prints for them."""
+"""Users with a credential of an index, and runs of `ppmctl env` on their machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.servers import Server, ppmctl
 
 
 def user(server: Server, name: str, home: Path, role: str = "publisher") -> Machine:
-    """Make the machine of a new user of that role: PPMCTL_INDEX and a netrc."""
+    """Make the machine of a new user with this role, with PPMCTL_INDEX and a netrc."""
     secret = ppmctl("user", "add", name, "--role", role, "--root", str(server.root)).stdout.strip()
     there = machine(home)
     (there.home / ".netrc").write_text(f"machine 127.0.0.1 login {name} password {secret}\n")
@@ -20,13 +20,13 @@ def user(server: Server, name: str, home: Path, role: str = "publisher") -> Mach
 
 
 def env(who: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -> str:
-    """Run `ppmctl env` and return what it printed; on stderr too where it fails."""
+    """Run `ppmctl env` and return its output, with stderr if it fails."""
     return run(who, "env", *arguments, expect=expect, **environ)
 
 
 def shown(who: Machine, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(env(who, "show", name, "--json"))
-    return found
+    document: dict[str, Any] = json.loads(env(who, "show", name, "--json"))
+    return document
 
 
 def listing(who: Machine, name: str) -> list[str]:
@@ -35,5 +35,5 @@ def listing(who: Machine, name: str) -> list[str]:
 
 
 def log(who: Machine, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(env(who, "log", name, "--json"))
-    return found
+    revisions: list[dict[str, Any]] = json.loads(env(who, "log", name, "--json"))
+    return revisions

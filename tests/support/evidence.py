@@ -1,4 +1,4 @@
-"""What an index shows and what lies on its volume, as tests compare them."""
+"""Read an index's pages and volume, and compare them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEPT_HIDDEN = frozenset({".lock", ".status"})
 
 
 def seed() -> int:
-    """The seed of a random test: PPM_TEST_SEED, or a new one; printed, so that a failure can be had again."""
+    """Return the seed of a random test: PPM_TEST_SEED, or a new one; printed, so that a failure can be reproduced."""
     chosen = int(os.environ.get("PPM_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"PPM_TEST_SEED={chosen}")
     return chosen
@@ -40,7 +40,7 @@ def sha256(content: bytes) -> str:
 
 
 def until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
-    """Wait until `condition` holds; fail, and say that `what` did not come about."""
+    """Wait until `condition` holds; after `seconds` fail with `what` in the message."""
     patience = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < patience, f"never came about: {what}"
@@ -48,13 +48,13 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 60) ->
 
 
 def is_waited_for(lock: Path) -> bool:
-    """Tell whether a process waits for the lock on this file, which somebody holds (proc_locks(5))."""
+    """Return whether a process waits for the lock on this file, which another holds (proc_locks(5))."""
     waiting = [line.split() for line in Path("/proc/locks").read_text().splitlines() if " -> " in line]
     return lock.exists() and any(words[-3].endswith(f":{lock.stat().st_ino}") for words in waiting)
 
 
-def the_dead_let_go(root: Path, *, living: Collection[Server] = ()) -> None:
-    """Wait until nobody but the `living` holds a folder in incoming/: who was killed may still wait for the disk."""
+def wait_for_locks_of_killed(root: Path, *, living: Collection[Server] = ()) -> None:
+    """Wait until only `living` servers lock folders in incoming/: a killed one may still wait for the disk."""
     groups = {server.process.pid for server in living}
 
     def held(lock: Path) -> bool:
@@ -87,7 +87,7 @@ class _Links(HTMLParser):
 
 
 def listed_in(form: str, answer: requests.Response) -> dict[str, str]:
-    """The URLs that a project's page lists, each with its sha256; fails where the page does not parse."""
+    """Return the URLs that a project's page lists, each with its sha256; fail if the page does not parse."""
     assert answer.status_code == 200, f"{answer.url}: {answer.status_code} {answer.text[:300]}"
     if form == JSON:
         page = json.loads(answer.content)
@@ -100,9 +100,9 @@ def listed_in(form: str, answer: requests.Response) -> dict[str, str]:
 
 
 def listing(server: Server, project: str, *, settled: bool = True) -> dict[str, str]:
-    """What a project's pages list, filename → sha256. {} for a project that is not here.
+    """Return the files of a project's pages, filename → sha256; {} if the index has no such project.
 
-    Both forms say the same; while the project changes (not `settled`), what both of them say.
+    Both forms must be equal; while the project changes (not `settled`), return the files that both list.
     """
     forms = []
     for form in (JSON, HTML):
@@ -117,28 +117,28 @@ def listing(server: Server, project: str, *, settled: bool = True) -> dict[str, 
 
 
 def served(server: Server, project: str, filename: str) -> bytes:
-    """A file, as the index hands it out."""
+    """Return a file's content, downloaded from the index."""
     answer = server.get(f"/packages/{project}/{filename}")
     assert answer.status_code == 200, f"{filename}: {answer.status_code} {answer.text[:300]}"
     return answer.content
 
 
 def leftovers(root: Path) -> list[str]:
-    """What should be gone when nothing is under way: half files, hidden ones, marks, empty folders of projects."""
-    found = []
+    """Return what should not be there when no change runs: partial and hidden files, marks, empty project folders."""
+    paths = []
     for top in ("packages", "index", "drop", "incoming", "credentials"):
         for folder, folders, names in os.walk(root / top):
             below = Path(folder)
-            found += [below / name for name in (*folders, *names) if name[0] == "." and name not in _KEPT_HIDDEN]
+            paths += [below / name for name in (*folders, *names) if name[0] == "." and name not in _KEPT_HIDDEN]
             if top == "incoming" or below.name == "pending":
-                found += [below / name for name in names if name != ".lock"]
+                paths += [below / name for name in names if name != ".lock"]
             if top == "packages" and below.parent.name == top and not (folders or names):
-                found.append(below)
-    return sorted({str(path.relative_to(root)) for path in found})
+                paths.append(below)
+    return sorted({str(path.relative_to(root)) for path in paths})
 
 
 def nothing_is_left(root: Path) -> None:
-    """Wait until nothing is under way on the volume: fail, and name what stays."""
+    """Wait until no change is running on the volume; fail with the leftovers."""
     patience = time.monotonic() + 30
     while found := leftovers(root):
         assert time.monotonic() < patience, f"this stays: {', '.join(found)}"
@@ -146,7 +146,7 @@ def nothing_is_left(root: Path) -> None:
 
 
 def agrees(root: Path, *, hashes: bool = True) -> None:
-    """What `ppmctl index check` runs finds nothing: pages, records and hashes are what the folders say."""
+    """Assert that the checks of `ppmctl index check` find nothing: pages, records and hashes match the folders."""
     differences = list(verify.check(Store(Volume(root=root)), hashes=hashes))
     assert not differences, differences
 
@@ -155,10 +155,10 @@ def agrees(root: Path, *, hashes: bool = True) -> None:
 def readers(
     servers: Sequence[Server], projects: Callable[[], Collection[str]], *, threads: int = 2
 ) -> Iterator[None]:
-    """Meanwhile, read the pages of `projects` in both forms, packed too, and each file that they link.
+    """During the block, read the pages of `projects` in both forms, also compressed, and each linked file.
 
-    Every request is made once, on a connection of its own. The first one that fails, or answers something that
-    does not parse or has another hash, fails the test at the end.
+    Each request is made once, on a new connection. The first one that fails, or whose answer does not parse or has
+    another hash, fails the test at the end.
     """
     over = threading.Event()
     fetched: set[str] = set()

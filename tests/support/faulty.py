@@ -1,4 +1,4 @@
-"""A small index of somebody else's making, with faults: each path is answered as a test says."""
+"""A small foreign index with faults: a test defines the answer of each path."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ EMPTY = json.dumps({"meta": {"api-version": "1.4"}, "projects": []}).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """An answer."""
+class Response:
+    """A configured answer."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def moved(cls, url: str) -> Said:
+    def moved(cls, url: str) -> Response:
         return cls(status=301, headers={"Location": url})
 
 
-LIST = Said(body=EMPTY, headers={"Content-Type": JSON})
+LIST = Response(body=EMPTY, headers={"Content-Type": JSON})
 
 
 @contextmanager
 def index(
-    answers: Mapping[str, Said] | None = None,
+    answers: Mapping[str, Response] | None = None,
     *,
     certificate: tuple[Path, Path] | None = None,
     ahead: float = 0,
     host: str = "127.0.0.1",
 ) -> Iterator[int]:
-    """Answer what `answers` has by path, and 404 to the rest, at the port that is yielded: at first an empty index.
+    """Serve `answers` by path, and 404 for other paths, and yield the port; by default an empty index.
 
-    `certificate` are files with a chain and a key, for TLS. `ahead`: by how many seconds its clock is.
+    `certificate` are files with a chain and a key, for TLS. `ahead`: seconds by which its clock is fast.
     """
     known = {"/simple/": LIST} if answers is None else answers
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            said = known.get(self.path, Said(status=404))
-            self.send_response_only(said.status)
+            response = known.get(self.path, Response(status=404))
+            self.send_response_only(response.status)
             self.send_header("Date", email.utils.formatdate(time.time() + ahead, usegmt=True))
-            self.send_header("Content-Length", str(len(said.body)))
-            for name, value in said.headers.items():
+            self.send_header("Content-Length", str(len(response.body)))
+            for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(said.body)
+                self.wfile.write(response.body)
 
         do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
 
@@ -68,13 +68,13 @@ def index(
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_arguments: Any) -> None:
-            """A client that does not trust it turns away: so it should."""
+            """Ignore errors: a client that does not trust the certificate disconnects."""
 
     server = Server((host, 0), Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
-        # in the thread of each connection: a client that turns away holds up nobody
+        # the handshake is in each connection's thread, so that a client that disconnects doesn't block others
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""An index that is not ours, for tests of what reads any index: it says what it is told to."""
+"""A foreign index whose pages a test defines, for code that reads any index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass
 class Foreign:
-    """An index that is not ours, of files in memory; `asked` are its requests: path, credential."""
+    """A foreign index of files in memory; `asked` has its requests: path, credential."""
 
     url: str = ""
     answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def foreign() -> Iterator[Foreign]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})  # its end waits so long
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})  # shutdown waits this long
     thread.start()
     index.url = f"http://127.0.0.1:{server.server_port}"
     try:

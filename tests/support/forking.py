@@ -1,7 +1,6 @@
-"""`ppmctl` whose forks take a second: python tests/support/forking.py serve …
+"""Run `ppmctl` with forks that take a second: python tests/support/forking.py serve …
 
-What may happen between a fork and the first line of the new process has time to happen. Nothing of ppmctl is
-replaced.
+This widens the window between a fork and the first line of the new process. Nothing of ppmctl is replaced.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ COMMAND = (sys.executable, str(Path(__file__).resolve()))
 
 
 def main() -> None:
-    sys.path.pop(0)  # the folder of this file, whose names are none of the program's
+    sys.path.pop(0)  # this file's folder: the program must not import from it
     from ppmctl.cli.commands import main as ppmctl
 
     os.register_at_fork(after_in_child=lambda: time.sleep(1))

@@ -1,7 +1,7 @@
-"""Tests on examples that hypothesis makes up: import `given` and `st` from here.
+"""Property tests with hypothesis: import `given` and `st` from here.
 
-The profile must be there before a test is decorated, as each keeps the one of its time; and a file without such tests
-must not import hypothesis, which takes half a second.
+The profile must be loaded before a test is decorated, as each test uses the profile of that moment; a file without
+such tests must not import hypothesis, which takes half a second.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ from hypothesis import strategies as st
 
 __all__ = ["assume", "given", "settings", "st"]
 
-settings.register_profile("ppm", deadline=None)  # an example may take its time: the machine may be slow
+settings.register_profile("ppm", deadline=None)  # the machine may be slow
 settings.load_profile("ppm")

@@ -1,4 +1,4 @@
-"""Distributions of a gigabyte, written piece by piece, and what a server takes of memory and disk meanwhile."""
+"""Distributions of a gigabyte, written in pieces, and measurements of a server's memory and disk use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 class _Blocks:
-    """A file of that many bytes, which nobody holds: one random block again and again, numbered."""
+    """A file-like object of `size` bytes that is not held in memory: one random block repeated, with numbers."""
 
     def __init__(self, size: int) -> None:
         self._block = random.Random(1).randbytes(_BLOCK)
@@ -36,7 +36,7 @@ class _Blocks:
 
 
 def wheel(folder: Path, name: str, version: str, *, size: int) -> Path:
-    """A wheel with a stored member of `size` bytes."""
+    """Write a wheel with an uncompressed member of `size` bytes."""
     filename, content = wheels.wheel(name, version)
     path = folder / filename
     path.write_bytes(content)
@@ -46,7 +46,7 @@ def wheel(folder: Path, name: str, version: str, *, size: int) -> Path:
 
 
 def sdist(folder: Path, name: str, version: str, *, size: int) -> Path:
-    """An sdist with a member of `size` bytes, in a gzip file that packs nothing."""
+    """Write an sdist with a member of `size` bytes, in a gzip file without compression."""
     top = f"{name}-{version}"
     path = folder / f"{top}.tar.gz"
     with (
@@ -68,60 +68,60 @@ def _copy(source: _Blocks, target: IO[bytes]) -> None:
 
 
 def processes(server: Server) -> list[int]:
-    """The server's processes: the one that was started and its children."""
+    """Return the ids of the server's main process and its children."""
     pid = server.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     assert children, "the server has no worker"
     return [pid, *map(int, children)]
 
 
-def forget_peaks(server: Server) -> None:
-    """From now on a process's peak is what it takes now, not what it took before (proc(5), clear_refs)."""
+def reset_peaks(server: Server) -> None:
+    """Reset each process's peak memory to its current value (proc(5), clear_refs)."""
     for pid in processes(server):
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def peaks(server: Server) -> dict[int, int]:
-    """The most resident memory that each of the server's processes ever had, in bytes."""
-    found = {}
+    """Return the peak resident memory of each of the server's processes, in bytes."""
+    bytes_of = {}
     for pid in processes(server):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                found[pid] = int(line.split()[1]) << 10
-    return found
+                bytes_of[pid] = int(line.split()[1]) << 10
+    return bytes_of
 
 
 @dataclass(kw_only=True)
 class Disk:
-    """The most bytes and files that were seen below a root, with the files without a name that the server holds."""
+    """The maximum of bytes and files seen below a root, including unlinked files that the server has open."""
 
     size: int = 0
     files: int = 0
     looks: int = 0
 
     def look(self, server: Server) -> None:
-        found: dict[tuple[int, int], int] = {}
+        sizes: dict[tuple[int, int], int] = {}
         for parent, folders, names in os.walk(server.root):
             for name in (*folders, *names):
                 with contextlib.suppress(FileNotFoundError):
-                    _count(found, Path(parent, name).lstat())
+                    _count(sizes, Path(parent, name).lstat())
         for pid in processes(server):
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     if descriptor.readlink().is_absolute() and descriptor.stat().st_nlink == 0:
-                        _count(found, descriptor.stat())
-        self.size = max(self.size, sum(found.values()))
-        self.files = max(self.files, len(found))
+                        _count(sizes, descriptor.stat())
+        self.size = max(self.size, sum(sizes.values()))
+        self.files = max(self.files, len(sizes))
         self.looks += 1
 
 
-def _count(found: dict[tuple[int, int], int], entry: os.stat_result) -> None:
-    found[entry.st_dev, entry.st_ino] = entry.st_size
+def _count(sizes: dict[tuple[int, int], int], entry: os.stat_result) -> None:
+    sizes[entry.st_dev, entry.st_ino] = entry.st_size
 
 
 @contextmanager
 def watched(server: Server) -> Iterator[Disk]:
-    """Look at the disk again and again while the block runs, and once at its end."""
+    """Measure the disk repeatedly while the block runs, and once at its end."""
     seen = Disk()
     over = threading.Event()
 

@@ -1,6 +1,6 @@
-"""Clients of an index that never try again, each at one thing over and over: what an event costs them is counted.
+"""Clients that never retry, each repeating one action, and counts of what an event costs them.
 
-They go to hosts that a test started, and to nothing else; how often each may ask is bounded.
+They only contact hosts that a test started; the number of requests of each is bounded.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import requests
 from support.raw import basic
 from support.streams import Made
 
-_CHANGING = frozenset({"date"})  # headers that no two answers share
+_CHANGING = frozenset({"date"})  # headers that differ between equal answers
 _START_SECONDS = 120.0
-_PIECES = 20  # of a body that is sent slowly
+_PIECES = 20  # pieces of a body that is sent slowly
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer, whole; header names are lower case."""
+    """A complete answer; header names are lower case."""
 
     status: int
     reason: str
@@ -38,15 +38,15 @@ class Reply:
         return f"{self.status} {self.reason} {self.body[:200]!r}"
 
     def without(self, *names: str) -> Reply:
-        """The same without some of its headers."""
+        """Return a copy without some headers."""
         return replace(self, headers={name: value for name, value in self.headers.items() if name not in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """Requests to one index by its name, each on a connection of its own to its address; none is repeated.
+    """Sends requests to one index by name, each on a new connection to its address; none is repeated.
 
-    Without a context it is plain HTTP.
+    Without a TLS context it uses plain HTTP.
     """
 
     domain: str
@@ -65,7 +65,7 @@ class Wire:
         is_signed: bool = True,
         timeout: float = 120,
     ) -> Reply:
-        """One request, with the credential or without; OSError or HTTPException where it is lost."""
+        """Send one request, with or without the credential; raise OSError or HTTPException if it is lost."""
         connection = _Connection(self, timeout)
         signed = {"Authorization": basic(*self.auth)} if is_signed else {}
         try:
@@ -78,7 +78,7 @@ class Wire:
             connection.close()
 
     def upload(self, made: Made, *, is_signed: bool = True, seconds: float = 0.0) -> Reply:
-        """Upload a distribution as twine does, without twine's repetitions; sending it takes so many seconds."""
+        """Upload a distribution as twine does, without retries; sending it takes `seconds`."""
         form = {":action": "file_upload", "protocol_version": "1", "sha256_digest": made.sha256}
         prepared = requests.Request("POST", "http://x/", data=form, files={"content": made.file}).prepare()
         assert isinstance(prepared.body, bytes)
@@ -87,7 +87,7 @@ class Wire:
 
 
 def wire(domain: str, address: str, ca: Path, auth: tuple[str, str]) -> Wire:
-    """A wire to the host at an IP address, whose certificate has to lead to the root in `ca` (PEM)."""
+    """Return a wire to the host at an IP address, whose certificate must chain to the root in `ca` (PEM)."""
     return Wire(domain=domain, address=address, context=ssl.create_default_context(cafile=str(ca)), auth=auth)
 
 
@@ -100,7 +100,7 @@ def _slowly(body: bytes, seconds: float) -> Iterator[bytes]:
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, wire: Wire, timeout: float) -> None:
-        self.default_port = wire.port  # it is not named in the Host header
+        self.default_port = wire.port  # a default port is not in the Host header
         super().__init__(wire.domain, timeout=timeout)
         self._wire = wire
 
@@ -118,7 +118,7 @@ class _Connection(http.client.HTTPConnection):
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """A request that is answered from disk. `written_again`: its page may be, with the same content."""
+    """A request that is answered from disk. `written_again`: its page may be rewritten with the same content."""
 
     path: str
     method: str = "GET"
@@ -132,7 +132,7 @@ class Read:
 
 
 class Reads:
-    """Requests and the answers that they have to get, byte for byte."""
+    """Requests and the answers that they must get, byte for byte."""
 
     def __init__(self, wire: Wire, reads: Iterable[Read]) -> None:
         self._wire = wire
@@ -140,7 +140,7 @@ class Reads:
         self._order = list(self.answers)
 
     def ask(self, number: int) -> None:
-        """Ask for one of them; fail unless the answer is what it was."""
+        """Send one of them; fail unless the answer is the recorded one."""
         read = self._order[number % len(self._order)]
         got, before = read.ask(self._wire), self.answers[read]
         assert got == before, f"{read.method} {read.path} {dict(read.headers)}: {got!r}, and it was {before!r}"
@@ -151,7 +151,7 @@ class Reads:
 
 
 class Stream(threading.Thread):
-    """A client that does one thing over and over, numbered from 0, with a pause in between, at most `most` times."""
+    """A client that repeats a task, numbered from 0, with a pause in between, at most `most` times."""
 
     def __init__(self, kind: str, task: Callable[[int], object], *, pause: float = 0.0, most: int = 10_000) -> None:
         super().__init__(name=kind, daemon=True)
@@ -177,17 +177,17 @@ class Stream(threading.Thread):
         self.failures.append(f"{self.kind}: over before the event, after {self._most}")
 
     def finish(self) -> None:
-        """Let it end with what it is at."""
+        """Stop it after its current task."""
         self._over.set()
 
     def during(self, begin: float, end: float) -> list[tuple[float, float]]:
-        """When each one began and ended that was under way between two moments."""
+        """Return begin and end of each task that was running between two moments."""
         return [span for span in self.spans if span[1] >= begin and span[0] <= end]
 
 
 @contextlib.contextmanager
 def running(streams: Sequence[Stream]) -> Iterator[None]:
-    """Meanwhile all of them are at it: each has done one before the block, and does one that begins after it."""
+    """Run them during the block: each does a task before the block, and one that begins after it."""
     for stream in streams:
         stream.start()
     try:
@@ -211,7 +211,7 @@ def _wait(condition: Callable[[], bool], streams: Sequence[Stream]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What an event cost: by kind of client how many were under way in it, how many failed, the longest's seconds."""
+    """The cost of an event, by kind of client: tasks running during it, failures, and the longest task's seconds."""
 
     event: str
     times: int
@@ -223,18 +223,18 @@ class Row:
 
 
 def during(name: str, event: Callable[[], object], streams: Sequence[Stream], *, least: Mapping[str, int]) -> Row:
-    """Let `event` happen under the streams, again until so many of each kind were under way in it."""
+    """Run `event` under the streams, repeatedly until `least` tasks of each kind were running during it."""
     with running(streams):
         times, begin, end = _repeat(event, streams, least)
     return _row(name, streams, times, begin, end)
 
 
-def one_of_several(
+def during_one_of_several(
     name: str, event: Callable[[], object], streams: Sequence[Stream], *, least: Mapping[str, int]
 ) -> Row:
-    """Do the same with streams that are running, and go on running: the next event is theirs too.
+    """Do the same with streams that are already running and keep running for the next event.
 
-    The row has every failure so far. What was under way at the end of the event fails later, if it does.
+    The row has all failures so far. A task that was running at the end of the event may fail later.
     """
     return _row(name, streams, *_repeat(event, streams, least))
 
@@ -246,7 +246,7 @@ def failures(streams: Sequence[Stream]) -> tuple[str, ...]:
 def _repeat(
     event: Callable[[], object], streams: Sequence[Stream], least: Mapping[str, int]
 ) -> tuple[int, float, float]:
-    """Return how often it happened, and when that began and ended."""
+    """Return how often the event ran, and when the first began and the last ended."""
     times = 0
     begin = end = time.monotonic()
     while not times or any(_count(streams, kind, begin, end) < number for kind, number in least.items()):
@@ -278,7 +278,7 @@ def _count(streams: Sequence[Stream], kind: str, begin: float, end: float) -> in
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """The rows as lines: for each kind of client how many, how many failed, and the longest wait."""
+    """Return the rows as lines: for each kind of client the number of tasks, failures, and the longest wait."""
     kinds = sorted({kind for row in rows for kind in row.done})
     lines = [f"{'event':24} {'times':>5} {'seconds':>8}" + "".join(f"  {kind:>22}" for kind in kinds)]
     for row in rows:

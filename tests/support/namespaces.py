@@ -1,6 +1,6 @@
-"""Servers in a mount namespace of their own: on a small file system, a read-only one, or a mount within the volume.
+"""Run servers in their own mount namespace: on a small or read-only file system, or with a mount in the volume.
 
-The mounts are seen by the server alone and go with it. unshare(1) needs no root where users may have namespaces.
+Only the server sees the mounts, and they end with it. unshare(1) needs no root where users may make namespaces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _USER = () if os.geteuid() == 0 else ("--map-root-user",)
 
 
 def command(script: str) -> tuple[str, ...]:
-    """A command that runs another after the shell commands `script`, in a mount namespace of its own."""
+    """Return a command prefix that runs the shell commands `script` in a new mount namespace, then the command."""
     inside = f"set -e; {script}; exec " + '"$@"'
     return ("unshare", *_USER, "--mount", "--propagation", "private", "sh", "-c", inside, "sh")
 
@@ -31,7 +31,7 @@ def _mount(folder: Path, size: str, files: int = 0) -> str:
 
 @contextmanager
 def lasting_disk(folder: Path, *, size: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """A small file system that outlives the processes on it: where a volume may be, and what runs a command there."""
+    """Yield a folder on a small file system that outlives its processes, and the command prefix to run on it."""
     folder.mkdir()
     with subprocess.Popen(
         [*command(f"{_mount(folder, size)}; echo mounted"), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -47,7 +47,7 @@ def lasting_disk(folder: Path, *, size: str) -> Iterator[tuple[Path, tuple[str, 
 
 
 def run(command: Sequence[str], *arguments: str, expect: int = 0) -> str:
-    """Run a command behind `command`; fail, with all it said, unless it exits with `expect`. What it said."""
+    """Run arguments after the prefix `command` and return the output; fail with it unless it exits with `expect`."""
     done = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
     )
@@ -57,7 +57,7 @@ def run(command: Sequence[str], *arguments: str, expect: int = 0) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A small file system with an index on it, which `server` serves. `root` is the volume, as seen from here."""
+    """A small file system with an index on it, which `server` serves. `root` is the volume, seen from the test."""
 
     server: Server
 
@@ -66,22 +66,22 @@ class Disk:
         return Path(f"/proc/{self.server.process.pid}/root{self.server.root}")
 
     def log_in(self) -> None:
-        """Let the server's requests have its first credential."""
+        """Set the server's first credential for its requests."""
         self.server.user, _, self.server.secret = (self.root / "first-credential").read_text().strip().partition(":")
 
     @property
     def free(self) -> int:
-        """The bytes that are left."""
+        """Return the number of free bytes."""
         entry = os.statvfs(self.root)
         return entry.f_bavail * entry.f_bsize
 
     @property
     def free_files(self) -> int:
-        """How many more files and names fit."""
+        """Return the number of free inodes."""
         return os.statvfs(self.root).f_favail
 
     def fill(self, *, leave: int) -> None:
-        """Let only `leave` bytes be free: a ballast beside the index takes the others."""
+        """Leave only `leave` bytes free: a ballast file outside the index takes the rest."""
         ballast = self.root / "ballast"
         ballast.unlink(missing_ok=True)
         with ballast.open("wb") as file:
@@ -89,7 +89,7 @@ class Disk:
         assert self.free == leave, f"{self.free} bytes are free"
 
     def fill_names(self, *, leave: int) -> None:
-        """Let only `leave` more files be made."""
+        """Leave only `leave` free inodes."""
         ballast = self.root / "names"
         ballast.mkdir(exist_ok=True)
         for number in range(self.free_files - leave):
@@ -97,7 +97,7 @@ class Disk:
         assert self.free_files == leave, f"{self.free_files} files are free"
 
     def empty(self) -> None:
-        """Make room again."""
+        """Delete the ballast."""
         (self.root / "ballast").unlink(missing_ok=True)
         names = self.root / "names"
         if names.exists():
@@ -107,7 +107,7 @@ class Disk:
 
 
 def serve_on_disk(root: Path, *, size: str, files: int = 0, options: Sequence[str] = ()) -> Disk:
-    """Serve an index on a file system of `size` (and of so many files; 0: any number)."""
+    """Serve an index on a file system of `size` with `files` inodes (0: unlimited)."""
     root.mkdir(parents=True)
     alone = (*command(_mount(root, size, files)), *PPMCTL)
     disk = Disk(server=servers.start(root, options=options, command=alone))

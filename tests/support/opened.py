@@ -1,4 +1,4 @@
-"""`ppmctl`, and a log of the distribution files that it opens: python tests/support/opened.py LOG index rebuild …"""
+"""Run `ppmctl` and log the distribution files that it opens: python tests/support/opened.py LOG index rebuild …"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMMAND = (sys.executable, str(Path(__file__).resolve()))
 
 def main() -> None:
     log = sys.argv.pop(1)
-    sys.path.pop(0)  # the folder of this file, whose names are none of the program's
+    sys.path.pop(0)  # this file's folder: the program must not import from it
     from ppmctl.cli.commands import main as ppmctl
 
     opened = open(log, "w", encoding="utf-8")  # noqa: SIM115 - it ends with the process

@@ -1,4 +1,4 @@
-"""What is read from an index while things happen to it, what is uploaded then, and who installs."""
+"""Content for an index under load: requests to read, distributions to upload, and a client that installs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from testbed.clients import Client
 PROJECT, DEPENDENCY, PUBLIC = "planted", "planted-part", "six"
 _ENVIRONMENT = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml", "env.json")
 _LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
-# an Accept header that is in no table: the application decides what it gets
+# an Accept header that nginx's table lacks: the application decides the form
 UNDECIDED = "text/html;q=0.7, application/vnd.pypi.simple.v1+json;q=0.9"
 _numbers = itertools.count(1)
 
 
 def wire(index: Deployed) -> Wire:
-    """A wire to a host, as its admin."""
+    """Return a wire to a host, as its admin."""
     return load.wire(index.domain, index.host.address, index.ca, index.auth)
 
 
 def plant(index: Served) -> None:
-    """Make the content; what is there stays."""
+    """Publish the content that is missing."""
     for made in (
         wheels.wheel(DEPENDENCY, "1.0"),
         wheels.wheel(PROJECT, "1.0"),
@@ -45,7 +45,7 @@ def plant(index: Served) -> None:
 
 
 def user(client: Client, acme: Acme, index: Deployed) -> Client:
-    """Give the user of a machine a credential for the index, and virtual environments for pip and for uv."""
+    """Give a machine's user a credential for the index, and virtual environments for pip and uv."""
     client.trust("acme", acme.root())
     netrc = f"machine {index.domain} login {index.user} password {index.secret}\n"
     client.put(".netrc", netrc.encode(), mode=0o600)
@@ -54,12 +54,12 @@ def user(client: Client, acme: Acme, index: Deployed) -> Client:
 
 
 def fresh(project: str, *, size: int = 2000) -> Made:
-    """A wheel that nobody has uploaded, with about `size` random bytes in it."""
+    """Make a wheel that was never uploaded, with about `size` random bytes."""
     return streams.dist(random.Random(), project, f"{time.time_ns()}.{next(_numbers)}", size=size)
 
 
 def upload(wire: Wire, made: Made, *, seconds: float = 0.0) -> None:
-    """Upload it, within so many seconds; fail unless it is there then."""
+    """Upload it, taking `seconds`; fail unless the index has it then."""
     reply = wire.upload(made, seconds=seconds)
     assert reply.status == 200, str(reply)
     page = wire.ask("GET", f"/simple/{made.project}/").body.decode()
@@ -67,12 +67,12 @@ def upload(wire: Wire, made: Made, *, seconds: float = 0.0) -> None:
 
 
 def reads(index: Deployed) -> Reads:
-    """Everything that a host's nginx answers alone, with the answers that it gives now."""
+    """Return every request that a host's nginx answers alone, with its current answers."""
     return reads_over(wire(index))
 
 
 def reads_over(wire: Wire) -> Reads:
-    """The same, of any index."""
+    """Return the same for any index."""
     return Reads(wire, sorted(set(_reads(wire.auth[0])), key=repr))
 
 

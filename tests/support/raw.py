@@ -1,4 +1,4 @@
-"""HTTP as bytes: requests that no client library would send, and all that a server says to them."""
+"""HTTP as bytes: requests that no client library would send, and a server's complete answers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-PATIENCE = 15.0  # seconds; who has not answered by then hangs
+PATIENCE = 15.0  # seconds; a server that has not answered by then hangs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A deployed index, from outside. `name` is its ppm_domain; `user` has a credential that may publish.
+    """A deployed index, seen from outside. `name` is its ppm_domain; `user` may publish.
 
-    `any_name` says that it has no domain, and answers by whatever name it is asked; then it has no TLS either.
-    `project` is there with the wheel `file`. `never` are texts that no answer may have in it, such as lines of the
-    volume's other files.
+    `any_name`: it has no domain and answers to every Host; then it has no TLS either. `project` exists with the wheel
+    `file`. `never` are texts that no answer may contain, such as lines of the volume's other files.
     """
 
     address: str
@@ -54,7 +53,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """All that came back over one connection. `end` is how it ended: closed, reset, refused (TLS), or silence."""
+    """All answers over one connection. `end` is how it ended: closed, reset, refused (TLS), or silence."""
 
     raw: bytes
     end: str
@@ -74,25 +73,25 @@ def basic(name: str, secret: str) -> str:
 
 
 def request(target: Target, line: str, *headers: str, auth: str | None = "", close: bool = True) -> bytes:
-    """A request with Host, and with the target's credential unless `auth` is another value, or None for none."""
+    """Return a request with Host; `auth` replaces the target's credential, None omits it."""
     lines = [f"{line} HTTP/1.1", f"Host: {target.name}"]
     if auth is not None:
         lines.append(f"Authorization: {auth or target.credential}")
     lines += [*headers, *(["Connection: close"] if close else [])]
-    # as it is written: a backslash, a raw byte above 127 and a control character are sent as such
+    # unchanged: a backslash, a raw byte above 127 and a control character are sent literally
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 @cache
 def trusting(root: str | None) -> ssl.SSLContext:
-    """Return what trusts a root (PEM), or the system's; a context costs more than a handshake."""
+    """Return a TLS context that trusts a root (PEM), or the system's roots; it is cached, as making one is slow."""
     return ssl.create_default_context(cadata=root)
 
 
 def connect(
     target: Target, *, sni: str | None = "", plain: bool = False, tls: ssl.SSLContext | None = None
 ) -> socket.socket:
-    """A connection; `sni` is another name than the target's, or None for none. `plain`: to the port without TLS."""
+    """Connect; `sni` replaces the target's name, None omits it. `plain`: to the port without TLS."""
     port = target.plain_port if plain or not target.has_tls else target.port
     connection = socket.create_connection((target.address, port), timeout=PATIENCE)
     if plain or not target.has_tls:
@@ -110,7 +109,7 @@ def connect(
 
 
 def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = False, head: bool = False) -> Reply:
-    """Send bytes over a connection of its own and read until it ends. `head`: the answer has no body."""
+    """Send bytes over a new connection and read until it ends. `head`: the answer has no body."""
     try:
         connection = connect(target, sni=sni, plain=plain)
     except ssl.SSLError as exc:
@@ -121,7 +120,7 @@ def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = Fal
     with contextlib.closing(connection):
         until = time.monotonic() + PATIENCE
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered by then
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server may have answered already
                 connection.sendall(sent)
             while (left := until - time.monotonic()) > 0:
                 connection.settimeout(left)
@@ -130,9 +129,9 @@ def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = Fal
                     end = "closed"
                     break
                 received += chunk
-                found = [] if done else answers(received, head=head)
-                if found and found[0].header("connection") == "close":
-                    # it says no more, and waits for the rest of what was announced
+                complete = [] if done else answers(received, head=head)
+                if complete and complete[0].header("connection") == "close":
+                    # the server waits for the rest of the announced body
                     connection.shutdown(socket.SHUT_WR)
                     done = True
         except TimeoutError:
@@ -145,7 +144,7 @@ def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = Fal
 
 
 def answers(received: bytes, *, head: bool = False) -> list[Answer]:
-    """The answers in what was received, one after the other."""
+    """Parse the received bytes into answers, in order."""
     found = []
     while received.startswith(b"HTTP/1.") and b"\r\n\r\n" in received:
         top, _, received = received.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A `requests` session that reaches a host by its name, in the URL, in SNI and in the Host header, without DNS."""
+"""A `requests` session that reaches a host by name (URL, SNI and Host header) without DNS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 
 
 class _At(HTTPAdapter):
-    """Connects to an address, whatever the name in the URL leads to; a certificate has to be the name's."""
+    """Connects to a fixed address for any name in the URL; the certificate must be for the name."""
 
     def __init__(self, address: Callable[[], str], **options: Any) -> None:
         self._address = address
@@ -32,11 +32,11 @@ class _At(HTTPAdapter):
 
 
 def session(domain: str, address: Callable[[], str] | str, ca: Path | None = None) -> requests.Session:
-    """A session for `https://domain/…` and `http://domain/…`, on any port, that goes to an IP address.
+    """Return a session that sends `https://domain/…` and `http://domain/…`, on any port, to an IP address.
 
-    `ca` is the PEM file of the root that the domain's certificate has to lead to. A callable `address` is asked at
-    every request: a host that restarts may have another. Other names are reached as ever; neither proxies, .netrc
-    nor CAs of this machine's settings are used.
+    `ca` is the PEM file of the root that the domain's certificate must chain to. A callable `address` is called at
+    every request, as a restarted host may have another. Other names are resolved as usual; this machine's proxies,
+    .netrc and CAs are not used.
     """
     made = requests.Session()
     made.trust_env = False

@@ -1,4 +1,4 @@
-"""The README's commands, by its sections, and somebody who pastes them."""
+"""The commands of the README's sections, and a shell that runs them as a user who pastes them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: str = "README.md") -> dict[str, list[str]]:
-    """The blocks of commands of each section, in order; those before the first are of the section ""."""
+    """Return the blocks of commands of each section, in order; those before the first heading belong to ""."""
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     first, *rest = _SECTION.split(text)
     return {title: _BLOCK.findall(part) for title, part in [("", first), *zip(rest[::2], rest[1::2], strict=True)]}
 
 
 def paste(block: str, folder: Path, environ: Mapping[str, str], *, timeout: float = 1500) -> str:
-    """Run a block in `folder`, and return what it printed. It fails with the first command that does."""
+    """Run a block in `folder`, and return its output; fail at the first command that fails."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         cwd=folder,

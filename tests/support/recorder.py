@@ -1,4 +1,4 @@
-"""A listener between a client and a server that writes down what each of them says, and can be in their way."""
+"""A proxy between a client and a server that records requests and answers, and can disturb them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """Something that is done in the middle of a request, before the server has it or after it.
+    """An action in the middle of a request, before or after the server handles it.
 
     The request gets no answer, unless it `is_passed_on`.
     """
@@ -27,8 +27,8 @@ class Act:
     is_passed_on: bool = False
 
 
-# What becomes of a request: nothing; it is answered 503 without the server, its connection ends before the server has
-# it, or after the server has done it.
+# How a request is disturbed: not at all; answered 503 without the server; its connection ends before the server
+# receives it, or after the server has handled it.
 Trouble = Literal["none", "503", "cut", "lost"] | Act
 
 _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
@@ -36,7 +36,7 @@ _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One request as it came, and its answer's status and type. `path` is decoded."""
+    """One request as received, and its answer's status and type. `path` is decoded."""
 
     method: str
     path: str
@@ -47,13 +47,13 @@ class Exchange:
 
 @dataclass(kw_only=True)
 class Recorder:
-    """What was recorded so far; `url` is where a client is sent instead of to the server."""
+    """The requests recorded so far; `url` is the URL for clients, instead of the server's."""
 
     url: str
     exchanges: list[Exchange] = field(default_factory=list)
 
     def paths(self, *, status: int = 200) -> list[str]:
-        """The paths that were answered with `status`."""
+        """Return the paths that were answered with `status`."""
         return [exchange.path for exchange in self.exchanges if exchange.status == status]
 
 
@@ -61,10 +61,10 @@ class Recorder:
 def recording(
     port: int, *, troubles: Iterable[tuple[str, Trouble]] = (), certificate: tuple[Path, Path] | None = None
 ) -> Iterator[Recorder]:
-    """Pass requests on to 127.0.0.1:`port`, unchanged, and record them.
+    """Forward requests unchanged to 127.0.0.1:`port`, and record them.
 
-    The first request whose method is the first of `troubles` meets it, and so on. A server that does not answer is a
-    503, as behind nginx. With a `certificate`, its chain and its key, it is https://localhost.
+    The first request with the method of the first of `troubles` gets that trouble, and so on. If the server does not
+    answer, the client gets 503, as from nginx. With a `certificate` (chain, key) the URL is https://localhost.
     """
     recorder = Recorder(url="")
     ahead = list(troubles)

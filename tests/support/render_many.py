@@ -1,9 +1,9 @@
-"""What playbooks/render.yml does, for many settings in one process: Ansible's own engine on the role's own templates.
+"""Render like playbooks/render.yml, for many settings in one process: Ansible's engine on the role's templates.
 
 Run as a script, in the checkout. It reads lines of JSON, [folder, extra variables], and writes nginx's files and the
-application's environment; for each line it answers one, null or the problem. ROLE in a folder stands for the role's
-name, as for render_to. The playbook takes 8 seconds for one folder, since a module of Ansible is a process of its own
-for each file; a test compares the two.
+application's environment; for each line it prints one line, null or the error. ROLE in a folder stands for the role's
+name, as for render_to. The playbook takes 8 seconds for one folder, since Ansible starts a process for each file; a
+test compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The configuration of nginx, rendered from the role's templates, and moved to paths and ports of a test's own."""
+"""The configuration of nginx, rendered from the role's templates, with paths and ports of a test."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[2]
 UPSTREAM = "http://upstream.invalid/simple/"
-DOMAIN = "localhost"  # what every client finds without anybody's /etc/hosts
+DOMAIN = "localhost"  # every client resolves it without /etc/hosts
 
 Variables = Mapping[str, Any]
 
 
 def variables(tree: Tree, *, ipv6: bool = True, **settings: Any) -> Variables:
-    """Extra variables for a host that has this nginx: `ppm_…` settings over an ordinary inventory's."""
+    """Return extra variables for a host with this nginx: `ppm_…` settings over those of a typical inventory."""
     about = {"render_debian": str(tree.release), "render_versions": tree.versions(), "render_ipv6": ipv6}
     return {"ppm_domain": DOMAIN, "ppm_tls": "selfsigned", **about, **settings}
 
 
 def render(wanted: Sequence[tuple[Path, Variables]]) -> None:
-    """Render the configuration into each folder, with each one's variables; see render_many.py."""
+    """Render the configuration into each folder, with its variables; see render_many.py."""
     process = _renderer()
     assert process.stdin
     assert process.stdout
@@ -55,7 +55,7 @@ def _renderer() -> subprocess.Popen[str]:
 
 
 def render_with_the_playbook(folder: Path, variables: Variables) -> None:
-    """Render as users and the images do: with playbooks/render.yml."""
+    """Render with playbooks/render.yml, as users and the images do."""
     from testbed import playbook
 
     extra = {**variables, "render_to": str(folder)}
@@ -68,7 +68,7 @@ def _environment() -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where a test's nginx has what it has at fixed places on a host."""
+    """The test's paths and ports for what is at fixed places on a host."""
 
     folder: Path
     root: Path
@@ -95,10 +95,10 @@ class Places:
 
 
 def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm", faster: Mapping[str, str]) -> None:
-    """Copy what was rendered to `places`; nothing is changed in it but paths, ports, the user, and `faster`.
+    """Copy the rendered files to `places`; change only paths, ports, the user, and `faster`.
 
-    `root` is the ppm_root that was rendered. `faster` are directives to replace, for a test that can't wait so long.
-    Fails where a directive or a path that should be there is not.
+    `root` is the rendered ppm_root. `faster` are directives to replace, for tests that can't wait so long.
+    Fail if an expected directive or path is missing.
     """
     for folder in (places.tls, places.acme, places.logs, places.folder / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,29 +135,29 @@ def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm",
 
 
 def me() -> str:
-    """Who nginx's workers are in a test."""
+    """Return the user of nginx's workers in a test."""
     return pwd.getpwuid(os.getuid()).pw_name
 
 
 def temporary_paths(folder: Path) -> str:
-    """Directives for folders that are the machine's own nginx's by default."""
+    """Return directives for the folders that by default belong to the machine's own nginx."""
     return "".join(f"    {kind}_temp_path {folder}/tmp/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Directive:
-    """A directive of a configuration: its name and arguments, and what is in its block."""
+    """A directive of a configuration: its name, arguments, and the directives of its block."""
 
     name: str
     arguments: tuple[str, ...]
     block: tuple[Directive, ...] = ()
 
     def all(self, name: str) -> Iterator[Directive]:
-        """The directives of that name in its block, not deeper."""
+        """Yield the directives of that name directly in its block."""
         return (directive for directive in self.block if directive.name == name)
 
     def walk(self) -> Iterator[Directive]:
-        """Itself and all that is in it, however deep."""
+        """Yield itself and all directives in it, at any depth."""
         yield self
         for directive in self.block:
             yield from directive.walk()
@@ -169,7 +169,7 @@ _TOKEN = re.compile(
 
 
 def parse(folder: Path, file: str = "/etc/nginx/nginx.conf") -> Directive:
-    """What was rendered into `folder`, its own includes read where they stand."""
+    """Parse the configuration in `folder`, with the rendered includes in place."""
     tokens = _tokens((folder / file.lstrip("/")).read_text())
     return Directive(name="", arguments=(), block=tuple(_block(folder, tokens)))
 

@@ -1,4 +1,4 @@
-"""The index as docker/compose.yml deploys it for somebody with settings: a domain, and a certificate of their own."""
+"""An index deployed by docker/compose.yml with settings: a domain, and a provided certificate."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DOMAIN = "localhost"
 
 @dataclass(kw_only=True)
 class Secured(Composed):
-    """A deployment that answers to its domain alone, over TLS; `ca` is the file with the root of its certificate.
+    """A deployment that answers only to its domain, over TLS; `ca` is the file with the root of its certificate.
 
-    `port` is that of plain HTTP, which leads to `tls_port`. `rendered` is the folder with the application's settings.
+    `port` is for plain HTTP, which redirects to `tls_port`. `rendered` is the folder of the application's settings.
     """
 
     tls_port: int
@@ -66,14 +66,14 @@ def files_in_use(checkout: Path) -> tuple[Path, ...]:
 
 
 def deploy(bed: Bed, images: str, folder: Path, **settings: object) -> Iterator[Secured]:
-    """Bring one up from a checkout of its own, with further settings; it goes with the iterator."""
+    """Start one from its own checkout, with further settings, and remove it at the end."""
     own = checkout.copy(folder / "ppm")
     authority = Authority()
     chain, key = authority.issue(folder / "certificate", DOMAIN)
     ca = authority.write_root(folder / "root.pem")
     needed = {"ppm_domain": DOMAIN, "ppm_tls": "provided", "ppm_tls_certificate": str(chain), "ppm_tls_key": str(key)}
     configure(own, needed | settings)
-    (own / "docker" / "local" / "tls" / "privkey.pem").chmod(0o644)  # the containers' user is another one
+    (own / "docker" / "local" / "tls" / "privkey.pem").chmod(0o644)  # the containers run as another user
     port, tls_port = free_port(), free_port()
     environment = {"PPM_HTTP_LISTEN": f"127.0.0.1:{port}", "PPM_HTTPS_LISTEN": f"127.0.0.1:{tls_port}"}
     maker: Iterator[Callable[..., Composed]] = composed.maker(bed, images, folder)

@@ -1,6 +1,6 @@
-"""An index as those who use it and the one who looks after it see it, whatever serves it: what tests may ask of any.
+"""An index for users and administrators, however it is deployed: the interface of tests for any deployment.
 
-`Deployed` is a host's, `Embedded` that of `ppmctl serve` alone; compose has its own.
+`Deployed` is on a host, `Embedded` is `ppmctl serve` alone; `Composed` is by compose.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from support.servers import JSON, Server
 
 
 class Served(ABC):
-    """An index that answers, and its volume; `auth` is an admin's."""
+    """A running index and its volume; `auth` is an admin's credential."""
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where clients find it, without a slash at the end."""
+        """Return the URL for clients, without a slash at the end."""
 
     @property
     @abstractmethod
@@ -37,37 +37,37 @@ class Served(ABC):
     @property
     @abstractmethod
     def owner(self) -> str:
-        """Whose the credentials are, user:group, as `stat` has it there; all else that it writes is that user's."""
+        """Return the owner of the credential files, user:group, as in `stat`; all other files have the same user."""
 
     @property
     def authority(self) -> bytes | None:
-        """The root (PEM) that its certificate leads to, or None where it is served over plain HTTP."""
+        """Return the root (PEM) of its certificate, or None with plain HTTP."""
         return None
 
     @property
     def is_local(self) -> bool:
-        """Whether `url` is an address of this machine's loopback."""
+        """Return whether `url` is an address of this machine's loopback."""
         return False
 
     @abstractmethod
     def new_session(self) -> requests.Session:
-        """A session that reaches it by `url`, and nothing else of this machine's settings."""
+        """Return a session that reaches `url` without this machine's proxies and other settings."""
 
     @abstractmethod
     def ppmctl(self, arguments: str) -> str:
-        """Run `ppmctl` beside the volume, as the one who looks after it would; what it printed."""
+        """Run `ppmctl` on the server host, as an administrator would; return its output."""
 
     @abstractmethod
     def look(self, command: str) -> str:
-        """Run a shell command in the volume's folder, as one who may read and write all of it; what it printed."""
+        """Run a shell command in the volume's folder, as a user with all rights there; return its output."""
 
     @abstractmethod
     def restarts(self) -> int:
-        """How often the application has ended by itself, or was ended, and was started anew."""
+        """Return how often the application has restarted."""
 
     @contextlib.contextmanager
     def reads_alone(self) -> Iterator[None]:
-        """While this holds the application is stopped, where something else serves reads."""
+        """Stop the application during the block, if another program (nginx) serves reads."""
         yield
 
     @property
@@ -76,12 +76,12 @@ class Served(ABC):
 
     @property
     def name(self) -> str:
-        """The host's name in its URL, as .netrc has it."""
+        """Return the host name in its URL, as in .netrc."""
         return str(urlsplit(self.url).hostname)
 
     @cached_property
     def session(self) -> requests.Session:
-        """For requests to it, kept open between them."""
+        """Return a session whose connections stay open between requests."""
         return self.new_session()
 
     def get(self, path: str, **options: Any) -> requests.Response:
@@ -93,7 +93,7 @@ class Served(ABC):
         return self.session.request(method, self.url + path, **options)
 
     def page(self, project: str) -> dict[str, Any]:
-        """A project's page in JSON."""
+        """Return a project's page in JSON."""
         answer = self.get(f"/simple/{project}/", headers={"Accept": JSON})
         assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
         page: dict[str, Any] = json.loads(answer.content)
@@ -107,7 +107,7 @@ class Served(ABC):
 
 @dataclass(kw_only=True)
 class Embedded(Served):
-    """`ppmctl serve` on this machine, with nothing in front of it."""
+    """`ppmctl serve` on this machine, without a proxy."""
 
     server: Server
 
@@ -145,7 +145,7 @@ class Embedded(Served):
 
 
 def plain_session() -> requests.Session:
-    """A session for plain HTTP: no proxy, no .netrc of this machine's."""
+    """Return a session for plain HTTP, without this machine's proxies and .netrc."""
     made = requests.Session()
     made.trust_env = False
     return made

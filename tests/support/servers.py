@@ -1,4 +1,4 @@
-"""Real servers for tests: `ppmctl serve` in a process group of its own, on a free port of the loopback."""
+"""Real servers for tests: `ppmctl serve` in its own process group, on a free port of the loopback."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from support.warm import Process
 PPMCTL = (sys.executable, "-m", "ppmctl")
 JSON = "application/vnd.pypi.simple.v1+json"
 
-# What a user's own settings would change about a client under test. Certificates and proxies stay: a test that
-# reaches the public index reaches it as this machine does.
+# Variables of a user that would change a client under test. Certificates and proxies stay, as a test needs them to
+# reach the public index.
 _FOREIGN = ("PIP_", "UV_", "TWINE_", "PPM_", "PPMCTL_", "FLIT_", "HATCH_", "NETRC", "PYTHONPATH", "VIRTUAL_ENV")
 _KEPT = ("PIP_CERT", "PIP_PROXY")
 
@@ -34,7 +34,7 @@ _given: set[int] = set()
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment for a client with an empty home: no configuration of this machine or user reaches it."""
+    """Return the environment for a client with an empty home, without configuration of this machine or user."""
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_FOREIGN)}
     kept |= {
@@ -51,9 +51,9 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def run_ppmctl(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl`, with the start of an interpreter only where that matters; options are those of subprocess.run.
+    """Run `ppmctl`, in a new interpreter only where that matters; options are those of subprocess.run.
 
-    With `merged` stderr is in stdout. A test of the start itself runs `PPMCTL` with subprocess.
+    With `merged` stderr goes to stdout. A test of the start itself runs `PPMCTL` with subprocess.
     """
     options = {"timeout": 600, "merged": False, "env": None, "cwd": None, "input": None} | options
     if "serve" not in arguments[:1] and warmed.can_run(options["env"]):
@@ -64,17 +64,17 @@ def run_ppmctl(arguments: Sequence[str], **options: Any) -> subprocess.Completed
 
 
 def ppmctl(*arguments: str, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl`; fail, with all it printed, unless it exits with `expect`. Options are those of `run_ppmctl`."""
+    """Run `ppmctl`; fail with its output unless it exits with `expect`. Options are those of `run_ppmctl`."""
     done = run_ppmctl(arguments, **options)
     assert done.returncode == expect, f"ppmctl {arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 
 
 def free_port() -> int:
-    """A port that nobody else of these tests is given, also while its server is down.
+    """Return a port that no other test gets, even while its server is down.
 
-    It is below those that the kernel gives to clients, and those that run side by side (pytest-xdist) have each their
-    own: a server that is killed and started again finds its port as it was.
+    It is below the kernel's ephemeral ports, and each pytest-xdist worker has its own range, so that a server that is
+    killed and started again can use its port again.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -89,7 +89,7 @@ def free_port() -> int:
 
 @dataclass(kw_only=True)
 class Server:
-    """An index that is being served from `root`; `user` and `secret` are an admin's."""
+    """A running server of the volume `root`; `user` and `secret` are an admin's."""
 
     root: Path
     port: int
@@ -124,7 +124,7 @@ class Server:
         return requests.get(self.url + path, **options)
 
     def page(self, project: str) -> dict[str, Any]:
-        """A project's page in JSON."""
+        """Return a project's page in JSON."""
         answer = self.get(f"/simple/{project}/", headers={"Accept": JSON})
         assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
         page: dict[str, Any] = json.loads(answer.content)
@@ -136,24 +136,24 @@ class Server:
     def upload(
         self, made: tuple[str, bytes], *, path: str = "/", fields: Mapping[str, str] | None = None, **options: Any
     ) -> requests.Response:
-        """Upload (filename, content) as the admin; no retries."""
+        """Upload (filename, content) as the admin, without retries."""
         options = {"auth": self.auth, "timeout": 120} | options
         form = {":action": "file_upload", "protocol_version": "1"} | dict(fields or {})
         return requests.post(self.url + path, data=form, files={"content": made}, **options)
 
     def kill(self) -> None:
-        """kill -9 of the whole server: its process group at once."""
+        """Kill the whole process group with SIGKILL."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=30)
 
     def stop(self) -> int:
-        """End it as systemd would; its exit code."""
+        """Stop it as systemd would; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=90)
 
     def start_again(self) -> None:
-        """Start another process on the same volume and port."""
+        """Start a new process on the same volume and port."""
         again = start(
             self.root,
             port=self.port,
@@ -175,10 +175,10 @@ def start(
     wait: float = 60,
     warm: bool | None = None,
 ) -> Server:
-    """Serve the volume at `root` (made if needed, with a first admin) and wait until it answers.
+    """Serve the volume at `root` (created with a first admin if needed) and wait until it answers.
 
-    `warm` forks the server from a process that has imported its modules (`support.warm`), whatever `command` is. By
-    default that is done unless `command` or `environ` is about the start itself.
+    `warm` forks the server from a process that has imported its modules (`support.warm`), for any `command`. By
+    default that is done unless `command` or `environ` affect the start itself.
     """
     if warm is None:
         warm = tuple(command) == PPMCTL and not any(name.startswith("PYTHON") for name in environ or {})
@@ -217,7 +217,7 @@ def start(
 
 
 def server_is_up(server: Server, *, wait: float) -> None:
-    """Wait until /healthz answers; fail with the server's log if it ends or takes longer."""
+    """Wait until /healthz answers; fail with the server's log if it exits or takes longer."""
     until = time.monotonic() + wait
     while time.monotonic() < until:
         if server.process.poll() is not None:

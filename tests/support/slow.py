@@ -1,4 +1,4 @@
-"""A client that sends an upload piece by piece, as slowly as the test wants, or breaks it off."""
+"""A client that sends an upload in pieces, as slowly as a test needs, or aborts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.streams import Made
 
 
 class SlowUpload:
-    """One upload on a connection of its own: `send` a part of the body, then `answer` or leave."""
+    """One upload on a new connection: `send` a part of the body, then call `answer` or leave."""
 
     def __init__(self, server: Server, made: Made) -> None:
         form = {":action": "file_upload", "protocol_version": "1"}
@@ -39,13 +39,13 @@ class SlowUpload:
         self._connection.close()
 
     def send(self, share: float) -> None:
-        """Send so much of the whole body: a share of 0 to 1."""
+        """Send a share (0 to 1) of the whole body."""
         now = max(1, int(self._size * share))
         self._connection.sendall(self._left[:now])
         self._left = self._left[now:]
 
     def answer(self) -> int:
-        """Send what is left; the status of the answer."""
+        """Send the rest of the body; return the answer's status."""
         self._connection.sendall(self._left)
         response = http.client.HTTPResponse(self._connection)
         response.begin()
@@ -53,6 +53,6 @@ class SlowUpload:
         return response.status
 
     def reset(self) -> None:
-        """Break off hard: the server's next read fails (RST), instead of finding the end."""
+        """Abort the connection: the server's next read fails (RST), instead of reaching the end."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()

@@ -1,6 +1,6 @@
-"""Hosts that are reached over SSH: a real sshd on the loopback, with keys, users' files and settings of its own.
+"""Hosts that are reached over SSH: a real sshd on the loopback, with its own keys, home and settings.
 
-Nothing of this machine's configuration is read or changed. Who logs in is the user who runs the tests.
+This machine's configuration is neither read nor changed. The user who runs the tests logs in.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SSHD = "/usr/sbin/sshd"
 NAME = "index.test"
 PROGRAMS = Path(sys.executable).parent
 _FOREIGN = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES")
-# sshd wants a folder in /run, and hosts that are tested with have none
+# sshd needs a folder in /run, which may be missing on machines that run tests
 _PREPARE = "mount -t tmpfs tmpfs /run; mkdir -m 0755 /run/sshd"
 
 
 @dataclass(kw_only=True)
 class Host:
-    """An sshd, and a user's home on the client's side that knows it as `index.test`; `root` is PPM_ROOT there."""
+    """An sshd, and a client's home that is configured for it as `index.test`; `root` is PPM_ROOT on the host."""
 
     folder: Path
     port: int
@@ -62,24 +62,24 @@ class Host:
 
     @property
     def pid(self) -> int:
-        """Of the sshd that listens."""
+        """Return the id of the listening sshd."""
         return self.process.pid
 
     def kill(self) -> None:
-        """End it at once, with all connections."""
+        """Kill it with all its connections."""
         for process in descendants(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait(timeout=30)
 
     def environ(self, **more: str) -> dict[str, str]:
-        """What the client's side has: a home with the host's name and the key, and nothing of this machine's."""
-        found = at_home(self.home)
-        return {name: value for name, value in found.items() if name not in _FOREIGN} | more
+        """Return the client's environment: a home with the host's name and key, without this machine's settings."""
+        environ = at_home(self.home)
+        return {name: value for name, value in environ.items() if name not in _FOREIGN} | more
 
-    def know(self, **settings: str) -> None:
-        """Write the client's ~/.ssh/config; `settings` go over what lets it in."""
-        said = {
+    def write_config(self, **settings: str) -> None:
+        """Write the client's ~/.ssh/config; `settings` override those that give access."""
+        options = {
             "HostName": "127.0.0.1",
             "Port": str(self.port),
             "User": getpass.getuser(),
@@ -87,44 +87,44 @@ class Host:
             "IdentitiesOnly": "yes",
             "UserKnownHostsFile": str(self.known_hosts),
         } | settings
-        lines = [f"Host {NAME}", *(f"    {name} {value}" for name, value in said.items())]
+        lines = [f"Host {NAME}", *(f"    {name} {value}" for name, value in options.items())]
         config = self.home / ".ssh" / "config"
         config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         config.write_text("\n".join(lines) + "\n")
 
-    def remember(self, key: Path) -> None:
-        """Let the client know the host by a public key."""
+    def trust(self, key: Path) -> None:
+        """Make this public key the only one in the client's known_hosts."""
         kind, text = key.read_text().split()[:2]
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {text}\n")
 
 
 def at_home(home: Path) -> dict[str, str]:
-    """The environment of a client with this home, whose `ssh` reads `home`/.ssh/config.
+    """Return the environment of a client with this home, whose `ssh` reads `home`/.ssh/config.
 
-    OpenSSH looks for it in the home that the system's list of users has, whatever HOME says.
+    OpenSSH reads it from the home in the system's user database, and ignores HOME.
     """
     programs = home / "bin"
-    found = clean_environment(home)
+    environ = clean_environment(home)
     program = shutil.which("ssh")
     assert program is not None
     programs.mkdir(exist_ok=True)
     (programs / "ssh").write_text(f'#!/bin/sh\nexec {program} -F {shlex.quote(str(home / ".ssh" / "config"))} "$@"\n')
     (programs / "ssh").chmod(0o755)
-    return {**found, "PATH": os.pathsep.join([str(programs), found["PATH"]])}
+    return {**environ, "PATH": os.pathsep.join([str(programs), environ["PATH"]])}
 
 
 def descendants(process: int) -> list[int]:
-    """A process and all below it."""
+    """Return a process and all its descendants."""
     children = Path(f"/proc/{process}/task/{process}/children")
     try:
-        found = children.read_text().split()
+        ids = children.read_text().split()
     except FileNotFoundError:
         return []
-    return [process, *(below for child in found for below in descendants(int(child)))]
+    return [process, *(below for child in ids for below in descendants(int(child)))]
 
 
 def keygen(path: Path, *, passphrase: str = "") -> Path:
-    """Make a key pair, if it is not there."""
+    """Make a key pair if it does not exist."""
     if not path.exists():
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", str(path)]
         subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
@@ -135,9 +135,9 @@ def keygen(path: Path, *, passphrase: str = "") -> Path:
 def running(
     folder: Path, *, path: str = "", environ: Mapping[str, str] | None = None, before: Sequence[str] = ()
 ) -> Iterator[Host]:
-    """An sshd with everything below `folder`; `path` and `environ` are what commands get there.
+    """Run an sshd with all files below `folder`; `path` and `environ` are for its commands.
 
-    `before` is what its command follows, as an argument of.
+    `before` is a command prefix that starts sshd.
     """
     folder.mkdir(parents=True, exist_ok=True)
     host_key, key = keygen(folder / "host_key"), keygen(folder / "key")
@@ -153,7 +153,7 @@ def running(
         "AuthorizedKeysFile": str(folder / "authorized_keys"),
         "PidFile": "none",
         "UsePAM": "no",
-        "StrictModes": "no",  # a folder for temporary files is everybody's
+        "StrictModes": "no",  # the folder for temporary files is writable for all users
         "PermitRootLogin": "yes",
         "PasswordAuthentication": "no",
         "KbdInteractiveAuthentication": "no",
@@ -168,8 +168,8 @@ def running(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     host = Host(folder=folder, port=port, root=root, path=path, process=process)
-    host.know()
-    host.remember(host_key.with_suffix(".pub"))
+    host.write_config()
+    host.trust(host_key.with_suffix(".pub"))
     try:
         wait(host)
         yield host

@@ -1,4 +1,4 @@
-"""Distributions of any size, quickly made: what a stream of uploads is made of."""
+"""Distributions of any size, quickly made, for streams of uploads."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Made:
 
 
 def some_size(chance: random.Random, *, largest: int = 3 << 20) -> int:
-    """From 1 KB to `largest` bytes, small ones as likely as large ones."""
+    """Return a size from 1 KB to `largest` bytes, with an even distribution of magnitudes."""
     return int(1024 * (largest / 1024) ** chance.random())
 
 
 def dist(chance: random.Random, project: str, version: str, *, kind: str = "wheel", size: int = 1024) -> Made:
-    """A wheel or an sdist with about `size` random bytes in it: no two are equal."""
+    """Make a wheel or an sdist with about `size` random bytes: no two are equal."""
     name = project.replace("-", "_")
     payload = chance.randbytes(size)
     if kind == "wheel":

@@ -1,4 +1,4 @@
-"""Commands on a terminal, as somebody who types sees them."""
+"""Run commands on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAUSE = 3.0
 
 @contextlib.contextmanager
 def on_a_terminal(command: list[str], environ: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A command on a terminal of 50 lines with 111 columns; its process, and the other end of the terminal."""
+    """Run a command on a terminal of 50 lines and 111 columns; yield its process and the terminal's other end."""
     ours, theirs = pty.openpty()
     subprocess.run(["stty", "rows", "50", "cols", "111"], stdin=theirs, check=True, timeout=60)
     environ = {**environ, "TERM": "xterm-256color"}
@@ -35,32 +35,32 @@ def on_a_terminal(command: list[str], environ: dict[str, str]) -> Iterator[tuple
 
 
 def interrupt(terminal: int) -> bytes:
-    """Press Ctrl-C, and again where nothing comes of it, until the end; what was said.
+    """Press Ctrl-C, repeatedly if it has no effect, until the end; return the output.
 
-    Python that is just about to wait for a line notes the signal, and waits all the same: people press again too.
+    Python that is about to read a line notes the signal and still waits; a user presses again too.
     """
     os.write(terminal, _CTRL_C)
     return read_until(terminal, b"", again=_CTRL_C)
 
 
 def read_until(terminal: int, wanted: bytes, *, again: bytes = b"") -> bytes:
-    """What comes until `wanted` has come; b"" stands for the end. Fails after a minute.
+    """Return the output up to `wanted`; b"" stands for the end. Fail after a minute.
 
-    `again` is typed whenever nothing has come for a while.
+    `again` is typed whenever there is no output for a while.
     """
-    said, until = b"", time.monotonic() + _SECONDS
-    while not wanted or wanted not in said:
+    output, until = b"", time.monotonic() + _SECONDS
+    while not wanted or wanted not in output:
         if not select.select([terminal], [], [], _PAUSE)[0]:
-            assert time.monotonic() < until, f"after {_SECONDS} s there is no {wanted or 'end'!r}: {said!r}"
+            assert time.monotonic() < until, f"after {_SECONDS} s there is no {wanted or 'end'!r}: {output!r}"
             if again:
                 os.write(terminal, again)
             continue
         try:
             piece = os.read(terminal, 4096)
-        except OSError:  # nobody has its other end any more
+        except OSError:  # no process has the other end open
             piece = b""
         if not piece:
-            assert not wanted, f"{wanted!r} did not come: {said!r}"
+            assert not wanted, f"{wanted!r} did not come: {output!r}"
             break
-        said += piece
-    return said
+        output += piece
+    return output

@@ -1,7 +1,7 @@
 """Measure where the time of a test run goes: each test's seconds, and the processor's share of them.
 
-Of each test, set-up, call and tear-down are measured apart. Processor time is that of the test's process and of the
-children that it has waited for; what runs in a container belongs to the engine, and is in the machine's total alone.
+Set-up, call and tear-down of each test are measured separately. Processor time is that of the test's process and of
+its children that have ended; containers belong to the engine, and count only in the machine's total.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Keep the processor time at the beginning, for the first phase to subtract."""
+    """Store the processor time at the beginning, for the first phase to subtract."""
     item.stash[_before] = _processor_seconds()
     yield
 

@@ -1,4 +1,4 @@
-"""What a server proves itself with, and certificates of somebody's own making."""
+"""Read a server's certificate, and make authorities and certificates for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What an index proves itself with."""
+    """The certificate that an index presents."""
 
     serial: int
     issuer: str
@@ -24,23 +24,23 @@ class Certificate:
 
 
 def served(domain: str, address: str, root: Path, *, port: int = 443) -> Certificate:
-    """The certificate that is served now at an address; it has to lead to the root (PEM)."""
+    """Return the certificate that is served now at an address; it must chain to the root (PEM)."""
     context = ssl.create_default_context(cafile=str(root))
     with (
         socket.create_connection((address, port), timeout=20) as plain,
         context.wrap_socket(plain, server_hostname=domain) as connection,
     ):
-        found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return Certificate(
-        serial=found.serial_number,
-        issuer=found.issuer.rfc4514_string(),
+        serial=certificate.serial_number,
+        issuer=certificate.issuer.rfc4514_string(),
         domains=names.get_values_for_type(x509.DNSName),
     )
 
 
 class Authority:
-    """A root, and one below it that signs: what a company has."""
+    """A root and an intermediate authority that signs, like a company's."""
 
     def __init__(self) -> None:
         self.keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("Root", "Issuing")}
@@ -52,16 +52,16 @@ class Authority:
         return path
 
     def issue(self, folder: Path, domain: str, *, days: int = 30, age: int = 0) -> tuple[Path, Path]:
-        """Files with the certificate and its chain, and with its key; it ends in so many days, or has ended.
+        """Write files with the certificate's chain and its key; it expires in `days`, negative: it has expired.
 
-        `age`: how many days ago it was issued.
+        `age`: days since it was issued.
         """
         folder.mkdir()
         self.keys[domain] = ec.generate_private_key(ec.SECP256R1())
         return self._write(folder, domain, self._sign(domain, "Issuing", days=days, age=age), self.issuing)
 
-    def issue_itself(self, folder: Path, domain: str) -> tuple[Path, Path]:
-        """The same for one that nobody but itself vouches for."""
+    def issue_self_signed(self, folder: Path, domain: str) -> tuple[Path, Path]:
+        """Write the same for a self-signed certificate."""
         folder.mkdir()
         self.keys[domain] = ec.generate_private_key(ec.SECP256R1())
         return self._write(folder, domain, self._sign(domain, domain))
@@ -87,7 +87,7 @@ class Authority:
             .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            # Python from 3.13 on takes none without
+            # required by Python 3.13 and newer
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.keys[name].public_key()), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.keys[issuer].public_key()), critical=False

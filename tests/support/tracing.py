@@ -1,4 +1,4 @@
-"""The operations that a server makes on the files of its volume, as strace sees them."""
+"""The operations that a server makes on the files of its volume, traced by strace."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from support.evidence import until
 from support.servers import PPMCTL, Server
 
 _CALL = re.compile(r"^(\d+) +(\d+\.\d+) (\w+)\((.*)$")
-# what differs from one run to the next without meaning anything: names of a process, random names
+# parts of paths that differ between runs: names with a process id, random names
 _CHANCE = re.compile(r"(?<=[./-])(?:\d+-)?[0-9a-f]{8,16}\b")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One system call on something below the volume's root; its paths are relative to the root."""
+    """One system call on a path below the volume's root; its paths are relative to the root."""
 
     thread: int
     time: float
@@ -35,14 +35,14 @@ class Operation:
 
 @dataclass(kw_only=True)
 class Traced:
-    """A server under strace from its start on. What it did is read between two moments of its log."""
+    """A server under strace from its start. Its operations are read between two positions in the log."""
 
     server: Server
     log: Path
     session: requests.Session = field(default_factory=requests.Session)
 
     def operations(self, *, start: int = 0) -> list[Operation]:
-        """What was done on the volume since the log was `start` bytes long."""
+        """Return the operations on the volume since the log was `start` bytes long."""
         with self.log.open("rb") as file:
             file.seek(start)
             lines = file.read().decode(errors="replace").splitlines()
@@ -53,29 +53,33 @@ class Traced:
 
     @contextmanager
     def request(self, touches: str) -> Iterator[list[Operation]]:
-        """Gives the operations that the thread of a request made; it is the one that touched the path `touches`.
+        """Yield a list for the operations of a request's thread, which is the one that touched the path `touches`.
 
-        They are there when the block is left. The request is made in the block, on `session`.
+        It is filled when the block ends. The request is made in the block, on `session`.
         """
-        found: list[Operation] = []
+        of_request: list[Operation] = []
         self.settle()
         start = self.now()
-        yield found
+        yield of_request
         self.settle()
         operations = self.operations(start=start)
         threads = {operation.thread for operation in operations if touches in operation.paths}
         assert len(threads) == 1, f"{touches} was touched by {len(threads)} threads: {[str(o) for o in operations]}"
-        found += [operation for operation in operations if operation.thread in threads]
+        of_request += [operation for operation in operations if operation.thread in threads]
 
     def settle(self) -> None:
-        """Wait until the last request on `session` is over: a connection's next one is not taken up before."""
+        """Wait until the last request on `session` is over: a connection handles its next request only then."""
         assert self.session.get(f"{self.server.url}/healthz", timeout=120).ok
 
     def wait_for(self, calls: tuple[str, ...], path: str, *, start: int = 0) -> None:
-        """Wait until the server made one of these calls (the beginnings of their names) on `path`."""
+        """Wait until the server made one of these calls (prefixes of their names) on `path`."""
 
         def made() -> bool:
-            return any(path in found.paths for found in self.operations(start=start) if found.call.startswith(calls))
+            return any(
+                path in operation.paths
+                for operation in self.operations(start=start)
+                if operation.call.startswith(calls)
+            )
 
         until(made, f"{calls} {path}")
 
@@ -84,12 +88,12 @@ def start(root: Path, *options: str) -> Traced:
     """Serve `root` under strace and wait until it answers and its start-up is over."""
     log = root.with_name(root.name + ".strace")
     log.unlink(missing_ok=True)
-    # -y writes the path of a descriptor; --seccomp-bpf stops the server at the calls that are traced alone
+    # -y prints the path of a descriptor; --seccomp-bpf stops the server only at the traced calls
     flags = ("-f", "-qq", "-y", "-ttt", "-s", "0", "--seccomp-bpf", "-e", "trace=%file,%desc", "-e", "signal=none")
     command = ("strace", *flags, "-o", str(log), *PPMCTL)
     traced = Traced(server=servers.start(root, options=options, command=command, wait=120), log=log)
     traced.session.auth = traced.server.auth
-    # the last thing that a start-up does: the boot is read, or written where it was another
+    # the last step of a start-up: the boot id is read, or written if it has changed
     traced.wait_for(("close", "rename"), "index/boot")
     return traced
 
@@ -97,7 +101,7 @@ def start(root: Path, *options: str) -> Traced:
 def counted(
     operations: Sequence[Operation], leave: Callable[[Operation], bool] = lambda _operation: False
 ) -> Counter[str]:
-    """How often each operation was made, whatever their order; without those that `leave` leaves out."""
+    """Count each operation, in any order, without those for which `leave` is true."""
     return Counter(str(operation) for operation in operations if not leave(operation))
 
 
@@ -106,9 +110,9 @@ def _parse(lines: Sequence[str], root: Path) -> Iterator[Operation]:
     for line in lines:
         call = _CALL.match(line)
         if call is None:
-            continue  # the second half of a call that another thread's interrupted, or the end of a process
+            continue  # the second half of a call that another thread interrupted, or the end of a process
         thread, time, name, arguments = call.groups()
-        arguments = arguments.rpartition(") = ")[0] or arguments  # what it returns may be on the second half
+        arguments = arguments.rpartition(") = ")[0] or arguments  # the result may be on the second half
         paths = tuple(_CHANCE.sub("*", (below or "/")[1:]) for below in within.findall(arguments))
         if paths:
             yield Operation(thread=int(thread), time=float(time), call=name, paths=paths)

@@ -1,4 +1,4 @@
-"""Volumes with many files, quickly made: what lies in packages/ is written as the store would have left it."""
+"""Volumes with many files, quickly made: packages/ is written as the store writes it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def filename(number: int, minor: int) -> str:
 
 
 def fill(root: Path, *, projects: int) -> Volume:
-    """Make a volume of that many projects with FILES_EACH files each: `filler-00000` and so on. It has no pages.
+    """Make a volume of `projects` projects with FILES_EACH files each: `filler-00000` and so on. It has no pages.
 
-    Each file has a record of its own, which is right about its size and hashes. The content is that of one wheel,
-    linked many times.
+    Each file has its own record, with the right size and hashes. All files are hard links to one wheel.
     """
     volume = Volume(root=root)
     volume.prepare()
@@ -68,19 +67,19 @@ def fill(root: Path, *, projects: int) -> Volume:
 
 
 def reachable(folder: Path) -> None:
-    """Let other users come to `folder`."""
+    """Give other users access to `folder`."""
     for parent in [folder, *folder.parents][:-1]:
         if not parent.stat().st_mode & stat.S_IXOTH:
             parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
 
 
 def crowd(root: Path, count: int) -> None:
-    """Add so many users to a volume: `crowd-00000` and so on, of one secret that nobody knows."""
+    """Add `count` users to a volume: `crowd-00000` and so on, all with one unknown secret."""
     volume = Volume(root=root)
     volume.credentials.mkdir(mode=0o750, exist_ok=True)
     stored = htpasswd.hash_of(htpasswd.new_secret())
-    there = len(volume.htpasswd.read_text().splitlines()) if volume.htpasswd.exists() else 0
-    names = [f"crowd-{number:05}" for number in range(there, there + count)]
+    present = len(volume.htpasswd.read_text().splitlines()) if volume.htpasswd.exists() else 0
+    names = [f"crowd-{number:05}" for number in range(present, present + count)]
     with volume.access.open("a") as entries, volume.htpasswd.open("a") as lines:
         entries.writelines(f'"{name}": {{"role": "reader", "created": ""}}\n' for name in names)
         lines.writelines(f"{name}:{stored}\n" for name in names)

@@ -1,10 +1,10 @@
-"""`ppmctl` in processes that are forked from one that has imported its modules: a start costs a tenth of the time.
+"""Run `ppmctl` in forks of a process that has imported its modules: a start takes a tenth of the time.
 
-Each is a real process in a session and process group of its own, with its own arguments, environment, folder, streams
-and exit code; it goes through `ppmctl`'s main function and ends as an interpreter ends. What differs from
+Each is a real process in its own session and process group, with its own arguments, environment, folder, streams
+and exit code; it runs `ppmctl`'s main function and exits as an interpreter does. Differences from
 `python -m ppmctl`: /proc/PID/cmdline is that of the process it was forked from, and so is what an interpreter reads
-at its start (PYTHONWARNINGS, PYTHONPATH). The tests' own process is not the one that is forked: what a test has
-imported and set up there is no part of the command.
+at its start (PYTHONWARNINGS, PYTHONPATH). The tests' own process is not forked, so that a test's imports and set-up
+are not part of the command.
 
     server = servers.start(root, warm=True)
     done = warm.run("package", "yank", …)
@@ -31,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-# What `ppmctl` imports when it is used, besides its own modules.
+# Modules that `ppmctl` imports on use, besides its own.
 _MODULES = (
     *("build", "encodings.cp437", "encodings.idna", "keyring.backends", "readme_renderer.rst", "requests_toolbelt"),
     *("passlib.handlers.digests", "passlib.handlers.ldap_digests", "rich.console", "rich.progress"),
@@ -39,20 +39,20 @@ _MODULES = (
 )
 _MOST = 1 << 17  # bytes of a request; the environment is most of it
 
-# Variables that an interpreter reads when it starts; those that only reach what it starts, or are read later.
+# Variables that an interpreter reads when it starts; those that it passes on or reads later.
 _OF_START = ("PYTHON", "LANG", "LC_")
 _OF_CHILDREN = {"PYTHONDONTWRITEBYTECODE", "PYTHON_KEYRING_BACKEND"}
 
 
 def can_run(env: Mapping[str, str] | None = None) -> bool:
-    """Tell whether the interpreter's start may be left out: not where the environment changes the interpreter."""
+    """Return whether a fork may replace a new interpreter: not if the environment changes the interpreter."""
     environ, here = os.environ if env is None else env, os.environ
     of_start = {name for name in environ.keys() | here.keys() if name.startswith(_OF_START)} - _OF_CHILDREN
     return all(environ.get(name) == here.get(name) for name in of_start)
 
 
 class Process:
-    """A process that was forked for this one: what tests use of `subprocess.Popen`."""
+    """A forked process, with the parts of `subprocess.Popen` that tests use."""
 
     def __init__(self, pid: int, report: socket.socket) -> None:
         self.pid = pid
@@ -101,9 +101,9 @@ def start(
     stdin: IO[Any] | None = None,
     folder: Path | None = None,
 ) -> Process:
-    """Run `ppmctl` with `arguments` in `folder` (else in this process's); without `stdin` nothing is there to read.
+    """Run `ppmctl` with `arguments` in `folder` (default: this process's); without `stdin`, stdin is empty.
 
-    Where `environ` has the variable of a plan (`crashing`), the process obeys that plan.
+    If `environ` has the variable of a plan (`crashing`), the process follows that plan.
     """
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     asked = {"arguments": list(arguments), "environ": dict(environ), "folder": str(folder or Path.cwd())}
@@ -125,11 +125,11 @@ def run(
     merged: bool = False,
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ppmctl` to its end; fail, with all it printed, unless it exits with `expect` (-N: by signal N; None: any).
+    """Run `ppmctl` to its end; fail with its output unless it exits with `expect` (-N: by signal N; None: any).
 
-    `environ` is its whole environment and `folder` where it runs, this process's, if left out; `given` is on its
-    standard input. With `merged` stderr is in stdout. It is killed, and subprocess.TimeoutExpired raised, after
-    `timeout` seconds.
+    `environ` is its whole environment and `folder` its working folder, by default this process's; `given` is its
+    standard input. With `merged` stderr goes to stdout. After `timeout` seconds it is killed, and
+    subprocess.TimeoutExpired raised.
     """
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(given.encode())
@@ -169,7 +169,7 @@ _running: tuple[subprocess.Popen[bytes], socket.socket] | None = None
 
 
 def _origin() -> socket.socket:
-    """Return the way to the process that forks the others; it is started at the first call."""
+    """Return the socket to the process that forks; it is started at the first call."""
     global _running
     with _guard:
         if _running is None:
@@ -185,7 +185,7 @@ def _origin() -> socket.socket:
 
 @atexit.register
 def stop() -> None:
-    """End the process that forks the others. Those that it has forked go on; the next `start` makes another."""
+    """End the process that forks. Its forks continue; the next `start` makes another."""
     global _running
     with _guard:
         if _running is not None:
@@ -196,10 +196,10 @@ def stop() -> None:
 
 
 def _fork_for(requests: socket.socket) -> dict[str, Any]:
-    """Fork a process for each request and report its end. Returns in each of them, with its request."""
+    """Fork a process for each request and report its end. Return in each fork, with its request."""
     waiting = selectors.DefaultSelector()
     waiting.register(requests, selectors.EVENT_READ)
-    reports: dict[int, tuple[int, socket.socket]] = {}  # by a descriptor of the process
+    reports: dict[int, tuple[int, socket.socket]] = {}  # by the process's descriptor
     while True:
         for key, _events in waiting.select():
             if key.fd in reports:
@@ -212,7 +212,7 @@ def _fork_for(requests: socket.socket) -> dict[str, Any]:
                 continue
             message, descriptors, _flags, _address = socket.recv_fds(requests, _MOST, 4)
             if not message:
-                os._exit(0)  # whoever asked has ended
+                os._exit(0)  # the process that requested it has ended
             its_report, *streams = descriptors
             pid = os.fork()
             if pid == 0:
@@ -239,9 +239,9 @@ def _fork_for(requests: socket.socket) -> dict[str, Any]:
 def main() -> None:
     import crashing
 
-    sys.path.pop(0)  # the folder of this file, whose names are none of the program's
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell runs this in the background
-    os.environ.setdefault("HOME", "/")  # pypiserver asks for it when it is imported
+    sys.path.pop(0)  # this file's folder: the program must not import from it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also if a shell runs this in the background
+    os.environ.setdefault("HOME", "/")  # pypiserver reads it when it is imported
     import ppmctl
 
     own = (module.name for module in pkgutil.walk_packages(ppmctl.__path__, "ppmctl."))
@@ -250,7 +250,7 @@ def main() -> None:
     from ppmctl.cli.commands import main as command
 
     gc.collect()
-    gc.freeze()  # a collection in a forked process touches, and so copies, nothing of this one
+    gc.freeze()  # a collection in a fork then touches, and so copies, no object of this process
     request = _fork_for(socket.socket(fileno=int(sys.argv[1])))
     os.environ.clear()
     os.environ.update(request["environ"])

@@ -1,4 +1,4 @@
-"""An index as it is deployed: nginx with the role's own configuration, and `ppmctl serve` at a socket behind it."""
+"""A deployed index: nginx with the role's configuration, and `ppmctl serve` on a socket behind it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.servers import Server, ppmctl
 
 @dataclass(kw_only=True)
 class Site(Server):
-    """An index behind the nginx of `tree`; `process` is the application, `port` the one that clients use."""
+    """An index behind the nginx of `tree`; `process` is the application, `port` is for clients."""
 
     tree: Tree
     places: Places
@@ -57,7 +57,7 @@ class Site(Server):
         return self.request("POST", path, data=form, files={"content": made}, **({"timeout": 120} | options))
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send a request as the admin, without following redirects, over a connection that is kept."""
+        """Send a request as the admin, without following redirects, over a persistent connection."""
         options = {"auth": self.auth, "timeout": 60, "allow_redirects": False} | options
         return self.session.request(method, self.url + path, **options)
 
@@ -67,22 +67,22 @@ class Site(Server):
     def error_log(self) -> str:
         return (self.places.logs / "error.log").read_text(errors="replace")
 
-    def forget(self) -> None:
+    def clear_logs(self) -> None:
         """Empty the logs."""
         for log in self.places.logs.iterdir():
             os.truncate(log, 0)
 
     def bodies(self) -> list[str]:
-        """The bodies of requests that lie on the volume: nginx's own, which have no name there, and any others."""
+        """Return the request bodies on the volume: those of nginx, which are unlinked files, and others."""
         folder = self.root / "bodies"
-        found = [str(path) for path in folder.rglob("*") if path.is_file()]
+        names = [str(path) for path in folder.rglob("*") if path.is_file()]
         for descriptor in (path for worker in self._workers() for path in Path(f"/proc/{worker}/fd").iterdir()):
             with contextlib.suppress(FileNotFoundError):
-                found += [str(descriptor.readlink())]
-        return [path for path in found if path.startswith(f"{folder}/")]
+                names += [str(descriptor.readlink())]
+        return [path for path in names if path.startswith(f"{folder}/")]
 
     def reload(self) -> None:
-        """Let nginx read its files again, and wait until new workers have taken over."""
+        """Reload nginx, and wait until new workers have taken over."""
         before = self._workers()
         self.nginx.send_signal(signal.SIGHUP)
         until = time.monotonic() + 30
@@ -91,7 +91,7 @@ class Site(Server):
             time.sleep(0.01)
 
     def configure(self, rendered: Path) -> None:
-        """Let nginx serve with another configuration; the application keeps its own settings."""
+        """Give nginx another configuration; the application keeps its settings."""
         rendering.place(rendered, self.tree, self.places, faster={})
         self.reload()
 
@@ -121,7 +121,7 @@ class Site(Server):
 
     @contextlib.contextmanager
     def without_application(self) -> Iterator[None]:
-        """Meanwhile neither the application nor its socket is there."""
+        """Stop the application and remove its socket during the block."""
         self.stop()
         self.places.socket.unlink(missing_ok=True)
         try:
@@ -130,7 +130,7 @@ class Site(Server):
             self.start_application()
 
     def close(self) -> None:
-        """End nginx and the application."""
+        """Stop nginx and the application."""
         self.session.close()
         with contextlib.suppress(ProcessLookupError):
             self.kill()
@@ -152,8 +152,8 @@ def start(
     faster: Mapping[str, str] | None = None,
     ipv6: bool = True,
 ) -> Site:
-    """Serve the volume at `root`, made with a first admin if needed, with the configuration in `rendered`."""
-    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address has 107 bytes
+    """Serve the volume at `root`, created with a first admin if needed, with the configuration in `rendered`."""
+    folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address is limited to 107 bytes
     plain_port, tls_port = _free_port(), _free_port()
     places = Places(
         folder=folder,
@@ -196,13 +196,13 @@ def start(
 
 
 def environment(rendered: Path) -> dict[str, str]:
-    """What the application's unit would have in its environment."""
+    """Return the environment of the application's unit."""
     lines = (rendered / "etc/ppm/ppm.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))  # type: ignore[misc]
 
 
 def admin(root: Path) -> str:
-    """The secret of the volume's admin, who is made if need be."""
+    """Return the secret of the volume's admin, who is created if needed."""
     kept = root.with_name(root.name + ".admin")
     if not kept.exists():
         kept.write_text(
@@ -212,19 +212,19 @@ def admin(root: Path) -> str:
 
 
 def start_nginx(tree: Tree, places: Places) -> subprocess.Popen[bytes]:
-    with (places.folder / "said").open("ab") as said:
+    with (places.folder / "said").open("ab") as log:
         return subprocess.Popen(
             [*tree.nginx, "-g", "daemon off;", *configured(places)],
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
             env=openssl_environment(tree),
         )
 
 
 def check(rendered: Path, tree: Tree, folder: Path, *, root: str = "/srv/ppm") -> str:
-    """What `nginx -t` says about what was rendered, ppm_root being `root`; fails where nginx does not take it."""
+    """Return the output of `nginx -t` for the rendered files, with ppm_root `root`; fail if nginx rejects them."""
     places = Places(folder=folder, root=folder / "root", socket=folder / "ppm.sock", plain_port=8080, tls_port=8443)
     rendering.place(rendered, tree, places, root=root, faster={})
     make_certificate(tree, folder / "ca.pem", places.tls)
@@ -240,12 +240,12 @@ def check(rendered: Path, tree: Tree, folder: Path, *, root: str = "/srv/ppm") -
 
 
 def configured(places: Places) -> list[str]:
-    """nginx's arguments for a configuration of its own and nothing of the machine's."""
+    """Return nginx's arguments to use only its own configuration, and none of the machine's."""
     return ["-c", str(places.configuration), "-p", str(places.folder), "-e", str(places.logs / "error.log")]
 
 
 def openssl_environment(tree: Tree) -> dict[str, str]:
-    """The environment in which a release's OpenSSL finds its own settings."""
+    """Return the environment in which a release's OpenSSL finds its own settings."""
     return {**os.environ, "OPENSSL_CONF": str(tree.root / "etc" / "ssl" / "openssl.cnf")}
 
 
@@ -253,7 +253,7 @@ EC = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 
 
 def make_certificate(tree: Tree, ca: Path, folder: Path, *, key: Sequence[str] = EC) -> None:
-    """Make a certificate for DOMAIN in `folder`, as certbot leaves one, by the authority in `ca`, made if needed."""
+    """Make a certificate for DOMAIN in `folder`, in certbot's layout, by the authority in `ca`, created if needed."""
     ca_key = ca.with_suffix(".key")
     plain = ca.with_suffix(".cnf")
     plain.write_text("[req]\ndistinguished_name = name\n[name]\n")
@@ -272,7 +272,7 @@ def make_certificate(tree: Tree, ca: Path, folder: Path, *, key: Sequence[str] =
 
 
 def has_ipv6() -> bool:
-    """Whether this machine's loopback has an address of IPv6."""
+    """Return whether this machine's loopback has an IPv6 address."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -282,7 +282,7 @@ def has_ipv6() -> bool:
 
 
 def _free_port() -> int:
-    """A port that is free on the loopback, in both its families."""
+    """Return a port that is free on the loopback for IPv4 and IPv6."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Small distributions, made by the test: real archives with real metadata."""
+"""Make small distributions: real archives with real metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EPOCH = (2026, 1, 1, 0, 0, 0)
 
 
 def metadata(name: str, version: str, *, metadata_version: str = "2.1", **fields: str) -> bytes:
-    """The text of a METADATA file; `requires_python=">=3.9"` becomes Requires-Python, and so on."""
+    """Return the text of a METADATA file; `requires_python=">=3.9"` becomes Requires-Python, and so on."""
     lines = [f"Metadata-Version: {metadata_version}", f"Name: {name}", f"Version: {version}"]
     for key, value in fields.items():
         lines.append(f"{'-'.join(part.capitalize() for part in key.split('_'))}: {value}")
@@ -31,7 +31,7 @@ def wheel(
     meta: bytes | None = None,
     **fields: str,
 ) -> tuple[str, bytes]:
-    """A wheel as (filename, content). `files` are its modules; `meta` replaces its metadata."""
+    """Return a wheel as (filename, content). `files` are its modules; `meta` replaces its metadata."""
     distribution = name.replace("-", "_")
     info = f"{distribution}-{version}.dist-info"
     members = dict(files if files is not None else {f"{distribution.replace('.', '_')}.py": b"here = True\n"})
@@ -43,7 +43,7 @@ def wheel(
 
 
 def sdist(name: str, version: str, *, meta: bytes | None = None, **fields: str) -> tuple[str, bytes]:
-    """An sdist as (filename, content)."""
+    """Return an sdist as (filename, content)."""
     top = f"{name.replace('-', '_')}-{version}"
     members = {f"{top}/PKG-INFO": meta if meta is not None else metadata(name, version, **fields)}
     return f"{top}.tar.gz", tar_of(members)

@@ -1,4 +1,4 @@
-"""The service that keeps the certificate in containers: when the authority is asked, and how the pair is put down."""
+"""Tests of the service that renews the certificate in containers: its schedule, and how it replaces the files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[SimpleNamespace]:
-    """Its modules, as they are side by side in the image."""
+    """Yield its modules, in one folder as in the image."""
     sys.path[:0] = [str(folder) for folder in FOLDERS]
     try:
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
@@ -31,31 +31,29 @@ def service() -> Iterator[SimpleNamespace]:
             sys.modules.pop(name, None)
 
 
-# when
+# the schedule
 
 
 @pytest.mark.parametrize(
     ("lifetime", "longest"),
     [(90 * DAY, 12 * HOUR), (45 * DAY, 12 * HOUR), (6 * DAY, 12 * HOUR), (DAY, 4 * HOUR), (60.0, 10.0)],
 )
-def test_it_is_looked_often_enough_for_any_lifetime(
-    lifetime: float, longest: float, service: SimpleNamespace
-) -> None:
+def test_the_check_interval_suits_any_lifetime(lifetime: float, longest: float, service: SimpleNamespace) -> None:
     waits = [service.schedule.until_check(lifetime, chance / 10) for chance in range(11)]
     assert waits[0] == longest
     assert waits[-1] == pytest.approx(0.8 * longest)
     assert sorted(waits, reverse=True) == waits
 
 
-def test_who_fails_waits_longer_each_time(service: SimpleNamespace) -> None:
+def test_the_wait_grows_with_each_failure(service: SimpleNamespace) -> None:
     waits = [service.schedule.until_retry(streak) for streak in range(1, 50)]
     assert waits[:4] == [HOUR / 3, HOUR / 1.5, HOUR * 4 / 3, HOUR * 8 / 3]
     assert waits[-1] == 12 * HOUR
     assert waits == sorted(waits)
 
 
-def test_three_failures_within_an_hour_are_the_last(service: SimpleNamespace) -> None:
-    """However often the container is started anew."""
+def test_at_most_three_failures_within_an_hour(service: SimpleNamespace) -> None:
+    """However often the container restarts."""
     until, now = service.schedule.until_allowed, 1_000_000.0
     assert until([], now) == 0
     assert until([now - 10, now - 5], now) == 0
@@ -65,7 +63,7 @@ def test_three_failures_within_an_hour_are_the_last(service: SimpleNamespace) ->
     assert until([now + DAY] * 5, now) == 0, "a clock that was put right"
 
 
-def test_failures_are_kept_and_forgotten(tmp_path: Path, service: SimpleNamespace) -> None:
+def test_failures_are_stored_and_cleared(tmp_path: Path, service: SimpleNamespace) -> None:
     failures, now = service.schedule.Failures(path=tmp_path / "failures"), 1_000_000.0
     failures.clear()
     assert failures.times() == []
@@ -78,7 +76,7 @@ def test_failures_are_kept_and_forgotten(tmp_path: Path, service: SimpleNamespac
     assert failures.times() == []
 
 
-# where
+# the files
 
 
 def pair(folder: Path, authority: Authority) -> Path:
@@ -88,10 +86,10 @@ def pair(folder: Path, authority: Authority) -> Path:
     return folder
 
 
-def test_the_pair_is_changed_at_once(tmp_path: Path, service: SimpleNamespace) -> None:
-    """Who opens one and then the other, while they change, gets two that belong together, or says so and looks again.
+def test_the_pair_is_replaced_atomically(tmp_path: Path, service: SimpleNamespace) -> None:
+    """A reader of one file and then the other, during a change, gets a matching pair, or notices and reads again.
 
-    So each pair stays where it was until the one after the next.
+    So each pair is deleted only when the second one after it is written.
     """
     authority, place = Authority(), service.place.Place(root=tmp_path / "place")
     place.root.mkdir()
@@ -118,7 +116,7 @@ def test_the_pair_is_changed_at_once(tmp_path: Path, service: SimpleNamespace) -
             place.put(pairs[number % 3], f"test {number}")
             while has_read.acquire(blocking=False):
                 pass
-            assert has_read.acquire(timeout=60)  # one change at most while it reads: the pair before is still there
+            assert has_read.acquire(timeout=60)  # at most one change during a read: the previous pair still exists
     finally:
         over.set()
         reader.join()
@@ -132,7 +130,7 @@ def test_the_pair_is_changed_at_once(tmp_path: Path, service: SimpleNamespace) -
     assert str(key.readlink()) == "current/privkey.pem"
 
 
-def test_two_that_do_not_belong_together_are_not_put(tmp_path: Path, service: SimpleNamespace) -> None:
+def test_a_key_of_another_certificate_is_rejected(tmp_path: Path, service: SimpleNamespace) -> None:
     authority, place = Authority(), service.place.Place(root=tmp_path / "place")
     place.root.mkdir()
     good, other = (pair(tmp_path / name, authority) for name in ("good", "other"))
@@ -144,14 +142,14 @@ def test_two_that_do_not_belong_together_are_not_put(tmp_path: Path, service: Si
     assert (sorted(place.root.rglob("*")), place.source) == (before, "a test")
 
 
-def test_a_temporary_one_is_for_a_day(tmp_path: Path, service: SimpleNamespace) -> None:
+def test_a_temporary_certificate_is_valid_for_a_day(tmp_path: Path, service: SimpleNamespace) -> None:
     place = service.place.Place(root=tmp_path)
     place.put_temporary("index.test")
     assert place.validity().seconds == DAY
     assert place.source == "temporary index.test"
 
 
-# what
+# the settings
 
 
 def test_settings(service: SimpleNamespace) -> None:
@@ -164,13 +162,13 @@ def test_settings(service: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({}, "PPM_DOMAIN and PPM_ACME_EMAIL not set: set ppm_domain and ppm_acme_email in docker/settings.yml"),
         ({"PPM_DOMAIN": "index.test", "PPM_ACME_EMAIL": ""}, "^PPM_ACME_EMAIL not set"),
         ({"PPM_DOMAIN": "i", "PPM_ACME_EMAIL": "a", "PPM_ACME_CHECK_FIRST": "no"}, "it must be true or false"),
     ],
 )
-def test_settings_that_are_none(given: dict[str, str], said: str, service: SimpleNamespace) -> None:
-    with pytest.raises(service.keep.Unusable, match=said):
+def test_invalid_settings_are_named(given: dict[str, str], message: str, service: SimpleNamespace) -> None:
+    with pytest.raises(service.keep.Unusable, match=message):
         service.keep.read_settings(given)

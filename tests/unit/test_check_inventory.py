@@ -1,4 +1,4 @@
-"""What the inventory may say, and what is said of the rest: before a host is touched."""
+"""Tests of the inventory's checks, which run before a host is changed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ROLES = Path(__file__).parents[2] / "roles"
 NAMES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
 DOMAIN = "packages.example.com"
 
-# What others than the administrator's editor may have put there: it must not become nginx's or systemd's syntax.
+# Characters that a generated inventory may contain; they must not become syntax of nginx or systemd.
 ATTACKS = (
     *(" ", "\n", "\r", "\t", "\0", "\v", "\x1b", "\u00a0", "\u2028", "é"),
     *('"', "'", "`", ";", "{", "}", "$", "\\", "#", "<", "|", "^"),
     *("; }", "$host", "${x}", "\nExecStart=/bin/sh", "; include /etc/shadow;", "{{ lookup('env', 'HOME') }}"),
 )
 SECRET = "NotToBeSaid-" + "x" * 30
-# Texts that end up in files on the host, each with a value that is right.
+# Text variables that are written to files on the host, each with a valid value.
 TEXTS: dict[str, str] = {
     "ppm_domain": DOMAIN,
     "ppm_root": "/srv/ppm",
@@ -81,7 +81,7 @@ GOOD: list[dict[str, Any]] = [
     {"ppm_tokens": [{"name": "ci+x", "role": "publisher", "projects": ["acme-*"], "state": "disabled"}]},
 ]
 
-# The values, and what the one message must have: the variable's name comes first in it.
+# Values, and a part of the one message for each, which begins with the variable's name.
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_domain": None}, "ppm_domain is missing: set it in your inventory. The name that clients reach"),
     ({"ppm_domain": ""}, "a host name"),
@@ -175,7 +175,7 @@ FORBIDDEN_ROOTS = (
 
 @pytest.fixture(scope="module")
 def problems() -> Callable[..., list[str]]:
-    """What is wrong with the smallest inventory, all defaults, and `changed`; a value of None leaves one out."""
+    """Return the problems of the smallest inventory, with all defaults and `changed`; None removes a variable."""
     specs = inventory_values.read_specs(ROLES, NAMES)
     values: dict[str, Any] = {}
     for name in NAMES:
@@ -191,21 +191,21 @@ def problems() -> Callable[..., list[str]]:
 
 
 @pytest.mark.parametrize("changed", [{}, *GOOD], ids=str)
-def test_what_is_right_passes(changed: dict[str, Any], problems: Callable[..., list[str]]) -> None:
+def test_valid_values_pass(changed: dict[str, Any], problems: Callable[..., list[str]]) -> None:
     assert problems(changed) == []
 
 
-@pytest.mark.parametrize(("changed", "said"), BAD, ids=[str(changed) for changed, _ in BAD])
-def test_what_is_wrong_is_named_once_with_the_remedy(
-    changed: dict[str, Any], said: str, problems: Callable[..., list[str]]
+@pytest.mark.parametrize(("changed", "message"), BAD, ids=[str(changed) for changed, _ in BAD])
+def test_an_invalid_value_is_named_once_with_the_remedy(
+    changed: dict[str, Any], message: str, problems: Callable[..., list[str]]
 ) -> None:
     (problem,) = problems(changed)
-    assert said in problem
+    assert message in problem
     assert SECRET not in problem
     assert problem.startswith(("ppm_tls_", *changed))
 
 
-def test_all_that_is_wrong_is_said_at_once(problems: Callable[..., list[str]]) -> None:
+def test_all_problems_are_reported_at_once(problems: Callable[..., list[str]]) -> None:
     found = problems({"ppm_domain": None, "ppm_root": "x", "ppm_treads": 3, "ppm_tls": "no", "ppm_threads": "many"})
     assert [problem.split()[0] for problem in found] == [
         *("ppm_treads", "ppm_domain", "ppm_threads", "ppm_tls", "ppm_root")
@@ -223,20 +223,20 @@ def test_a_renamed_variable_fails_with_its_new_name(
 
 
 @pytest.mark.parametrize("root", FORBIDDEN_ROOTS)
-def test_the_volume_takes_no_folder_from_the_system(root: str, problems: Callable[..., list[str]]) -> None:
-    """Its owner and mode become the index's: of /etc, and the host is no more."""
+def test_a_system_folder_is_rejected_as_ppm_root(root: str, problems: Callable[..., list[str]]) -> None:
+    """The role changes the folder's owner and mode, which would break the host with /etc."""
     (problem,) = problems({"ppm_root": root})
     assert problem.startswith("ppm_root is ")
     assert "a folder of the index's own" in problem
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *LISTS])
-def test_no_value_becomes_syntax(name: str, problems: Callable[..., list[str]]) -> None:
-    """Of nginx, of systemd's units or of an environment file: at its start, in it, at its end."""
+def test_special_characters_in_a_value_are_rejected(name: str, problems: Callable[..., list[str]]) -> None:
+    """They are syntax of nginx, systemd's units or environment files: at the start, in the middle, at the end."""
     good = (TEXTS | LISTS)[name]
     wrap: Callable[[str], Any] = (lambda value: [value]) if name in LISTS else (lambda value: value)
     assert problems({name: wrap(good)}) == []
-    # what an e-mail address may have; it is an argument of certbot's alone
+    # valid in an e-mail address, which is only an argument of certbot
     harmless = "`|^'#" if name == "ppm_acme_email" else ""
     for attack, where in itertools.product(ATTACKS, (0, len(good) // 2, len(good))):
         if attack not in harmless:
@@ -247,19 +247,19 @@ def test_no_value_becomes_syntax(name: str, problems: Callable[..., list[str]]) 
             assert repr(value)[1:-1] in found[0], "it is shown so that it can be seen"
 
 
-def test_every_text_that_reaches_the_host_is_among_those_that_are_attacked() -> None:
+def test_each_text_variable_is_tested_with_special_characters() -> None:
     specs = inventory_values.read_specs(ROLES, NAMES)
-    # what is declared of users reaches one program's stdin, in JSON
+    # the declared users are passed to one program's stdin, as JSON
     texts = {
         name
         for name, spec in specs.items()
         if spec["type"] in ("str", "path", "list") and spec.get("elements") != "dict"
     }
-    # only names of files on the controlling machine
+    # names of files on the controlling machine
     assert texts - {"ppm_ca_certificates", "ppm_tls_certificate", "ppm_tls_key"} == TEXTS.keys() | LISTS.keys()
 
 
-def test_values_from_the_command_line_are_texts(problems: Callable[..., list[str]]) -> None:
+def test_values_from_the_command_line_are_strings(problems: Callable[..., list[str]]) -> None:
     assert problems({"ppm_threads": "8", "ppm_private_users": "no", "ppm_root_is_mount": "True"}) == []
     assert len(problems({"ppm_threads": "999", "ppm_private_users": "maybe"})) == 2
 
@@ -268,7 +268,7 @@ def test_values_from_the_command_line_are_texts(problems: Callable[..., list[str
 
 
 class Authority:
-    """Certificates for tests, and the files that they are in."""
+    """Certificates for tests, and their files."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -314,7 +314,7 @@ def pem_key(key: Any, passphrase: bytes = b"") -> bytes:
 def authority() -> Authority:
     made = Authority()
     key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is to be refused
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it must be rejected
     leaf = made.certificate("host", key.public_key(), names=[DOMAIN])
     made.files = {
         "ca.pem": pem(made.root),
@@ -352,12 +352,12 @@ def provided(certificate: str = "good.pem", key: str = "key.pem") -> dict[str, s
     ],
     ids=str,
 )
-def test_files_that_are_right_pass(values: dict[str, Any], authority: Authority) -> None:
+def test_valid_certificate_files_pass(values: dict[str, Any], authority: Authority) -> None:
     assert list(file_problems(values, authority.read)) == []
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"ppm_ca_certificates": ["none.pem"]}, "none.pem can't be read: there is no such file"),
         ({"ppm_ca_certificates": ["text.pem"]}, "text.pem has no certificate in PEM"),
@@ -378,18 +378,18 @@ def test_files_that_are_right_pass(values: dict[str, Any], authority: Authority)
     ],
     ids=str,
 )
-def test_files_that_are_wrong_are_named(values: dict[str, Any], said: str, authority: Authority) -> None:
+def test_invalid_certificate_files_are_named(values: dict[str, Any], message: str, authority: Authority) -> None:
     (problem,) = file_problems(values, authority.read)
-    assert said in problem
+    assert message in problem
     assert problem.startswith("ppm_")
 
 
-def test_a_chain_upside_down_is_seen(authority: Authority) -> None:
+def test_a_chain_in_reverse_order_is_rejected(authority: Authority) -> None:
     found = " ".join(file_problems(provided("reversed.pem"), authority.read))
     assert "not the key of ppm_tls_certificate's first certificate" in found
 
 
-def test_two_authorities_of_one_name_would_be_one_on_the_host(authority: Authority) -> None:
+def test_authority_files_with_equal_names_are_rejected(authority: Authority) -> None:
     found = list(file_problems({"ppm_ca_certificates": ["ca.pem", "other/ca.pem"]}, authority.read))
     assert found
     assert all("two files are called ca" in problem for problem in found)
@@ -426,12 +426,12 @@ VALUES = {"ppm_root": "/srv/ppm", "ppm_root_is_mount": False, "ppm_tls": "letsen
     ],
     ids=str,
 )
-def test_a_host_that_can_be_an_index_passes(host: dict[str, Any], values: dict[str, Any]) -> None:
+def test_a_suitable_host_passes(host: dict[str, Any], values: dict[str, Any]) -> None:
     assert problems_of_host(host, values) == []
 
 
 @pytest.mark.parametrize(
-    ("host", "values", "said"),
+    ("host", "values", "message"),
     [
         ({"debian": "11"}, {}, "This host is not a Debian 12 or 13"),
         ({"debian": ""}, {}, "This host is not a Debian 12 or 13"),
@@ -452,9 +452,11 @@ def test_a_host_that_can_be_an_index_passes(host: dict[str, Any], values: dict[s
     ],
     ids=str,
 )
-def test_what_a_host_lacks_is_said(host: dict[str, Any], values: dict[str, Any], said: str) -> None:
+def test_an_unsuitable_host_is_rejected_with_the_reason(
+    host: dict[str, Any], values: dict[str, Any], message: str
+) -> None:
     (problem,) = problems_of_host(host, values)
-    assert said in problem
+    assert message in problem
 
 
 def test_a_role_without_nginx_needs_no_port() -> None:
@@ -467,8 +469,8 @@ def problems_of_host(host: dict[str, Any], values: dict[str, Any]) -> list[str]:
     return list(host_problems({**HOST, **host, "volume": volume}, {**VALUES, **values}))
 
 
-def test_containers_have_other_choices() -> None:
-    """No domain without TLS, no certificate of their own, and nothing that is set in vain."""
+def test_settings_of_containers_have_their_own_rules() -> None:
+    """No domain is needed without TLS, no self-signed certificate exists, and settings without effect are named."""
     specs = inventory_values.read_specs(ROLES, NAMES)
     defaults = {name: spec["default"] for name, spec in specs.items() if "default" in spec}
 
@@ -476,8 +478,8 @@ def test_containers_have_other_choices() -> None:
         instead = {"ppm_root": "say it in docker/.env.", "ppm_memory_max": "say it in a compose file."}
         given = {**defaults, "ppm_domain": "", "ppm_tls": "none", **changed}
         known, values = inventory_values.for_containers(specs, given)
-        found = inventory_values.ineffective(known, values, instead)
-        return [*found, *inventory_values.variable_problems(known, values)]
+        unused = inventory_values.ineffective(known, values, instead)
+        return [*unused, *inventory_values.variable_problems(known, values)]
 
     assert find() == []
     assert find(ppm_domain=DOMAIN) == []

@@ -1,4 +1,4 @@
-"""The list of faults that `make faults` plants fits the product and the tests as they are."""
+"""Tests that the list of faults of `make faults` fits the current product and tests."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_a_fault_can_be_planted_and_has_a_test(fault: Fault) -> None:
     assert re.search(rf"^def {function}\(" if name else r"^def test_", (ROOT / path).read_text(), re.MULTILINE)
 
 
-def test_each_fault_has_a_name_of_its_own() -> None:
+def test_names_of_faults_are_unique() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) > 20
 
 
-def test_a_text_that_is_not_there_once_is_named() -> None:
+def test_a_text_that_does_not_occur_exactly_once_is_an_error() -> None:
     fault = Fault(name="a fault", told="", file="x.py", old="a", new="b", test="")
     assert fault.planted_in("xay") == "xby"
     for text in ("", "aa"):

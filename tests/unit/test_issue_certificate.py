@@ -1,4 +1,4 @@
-"""What certbot says, in plain words. The outputs are certbot's own, without what it says of its log and its forum."""
+"""Tests of the explanations of certbot's errors. The outputs are certbot's, without the lines on its log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOMAIN = "packages.example.com"
 
 
 def refused(kind: str, detail: str) -> str:
-    """The authority asked, and did not find what it looked for."""
+    """Return certbot's output if the authority's check of the domain failed."""
     return f"""\
 Saving debug log to /var/log/letsencrypt/letsencrypt.log
 Requesting a certificate for {DOMAIN}
@@ -82,7 +82,7 @@ def module() -> ModuleType:
 
 
 @pytest.mark.parametrize(("meaning", "output"), SAID, ids=range(len(SAID)))
-def test_a_refusal_in_plain_words(meaning: str, output: str, module: ModuleType) -> None:
+def test_an_error_of_certbot_is_explained(meaning: str, output: str, module: ModuleType) -> None:
     said = module.explained(output, DOMAIN)
     first, _, certbots = said.partition(". certbot printed: ")
     assert first.startswith(meaning)

@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole: its shape, its documents, and what no file of it may say."""
+"""Tests of the whole repository: its structure, its documents, and texts that no file may contain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ppmctl"
 TESTBED = ROOT / "testbed"
 
-# A third-party system → the modules that may know it. What its next version breaks is to be found there.
+# A third-party system → the modules that may use it, so that a new version can only break these.
 IMPORTERS = {
     "build": {"publishing.build"},
     "gunicorn": {"server.gunicorn"},
@@ -32,18 +32,18 @@ IMPORTERS = {
     "twine": {"publishing.check", "publishing.upload"},
     "uv": {"environments.tools"},
 }
-# a command on another machine has this one's standard streams
+# a command on another machine gets this one's standard streams
 PASSES_ON = {"remote.command"}
 LONGEST_MODULE = 350
 
 
 @cache
 def files() -> tuple[Path, ...]:
-    """What is committed or about to be; binary files are left out."""
+    """Return the files that git tracks or does not ignore, without binary files."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
-    found = (ROOT / name for name in sorted(filter(None, listing.stdout.split("\0"))))
-    return tuple(path for path in found if path.is_file() and b"\0" not in path.read_bytes())
+    paths = (ROOT / name for name in sorted(filter(None, listing.stdout.split("\0"))))
+    return tuple(path for path in paths if path.is_file() and b"\0" not in path.read_bytes())
 
 
 def documents() -> list[Path]:
@@ -52,60 +52,60 @@ def documents() -> list[Path]:
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Each module of the package by its dotted name below `ppmctl`; a package by its own name."""
-    found = {}
+    """Return each module by its dotted name below `ppmctl`; a package by its own name."""
+    trees = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
-    return found
+        trees[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
+    return trees
 
 
 @cache
 def bed_modules() -> dict[str, ast.Module]:
-    """Each module of the testbed by its name."""
+    """Return each module of the testbed by its name."""
     return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(TESTBED.glob("*.py"))}
 
 
 @cache
 def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
-    """All nodes of a module."""
+    """Return all nodes of a module."""
     return tuple(ast.walk(tree))
 
 
 def statements(tree: ast.AST) -> list[ast.stmt | ast.excepthandler | ast.match_case]:
-    """All statements of a module, or those in one: without expressions they are found in a tenth of the time."""
-    found, left = [], [tree]
+    """Return all statements of a module or statement; skipping expressions takes a tenth of the time."""
+    collected, left = [], [tree]
     while left:
         node = left.pop()
         inner = [each for name in ("body", "orelse", "finalbody", "handlers", "cases") for each in inside(node, name)]
-        found += inner
+        collected += inner
         left += inner
-    return found
+    return collected
 
 
 def inside(node: ast.AST, name: str) -> list[Any]:
-    """The statements in one part of a statement; a lambda's body, or one of an expression, has none."""
-    found = getattr(node, name, [])
-    return found if isinstance(found, list) else []
+    """Return the statements in one part of a statement; a lambda's body or an expression has none."""
+    part = getattr(node, name, [])
+    return part if isinstance(part, list) else []
 
 
 @cache
 def imports(tree: ast.Module) -> tuple[str, ...]:
-    """The dotted names that a module imports when it runs, at its top or later: not for a type checker alone."""
-    found: list[str] = []
+    """Return the dotted names that a module imports when it runs, without those only for a type checker."""
+    names: list[str] = []
     ifs = [node for node in statements(tree) if isinstance(node, ast.If)]
     typing = {each for node in ifs if "TYPE_CHECKING" in name_of(node.test) for each in statements(node)}
     for node in statements(tree):
         if isinstance(node, ast.Import) and node not in typing:
-            found += (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node not in typing:
             assert not node.level, f"line {node.lineno}: imports are absolute"
-            found += (f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(found)
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(names)
 
 
 def name_of(node: ast.AST) -> str:
-    """The dotted name that a node is, or that a call calls; "" if it is another expression."""
+    """Return the dotted name of a node, or of a call's function; "" for another expression."""
     if isinstance(node, ast.Call):
         return name_of(node.func)
     if isinstance(node, ast.Attribute):
@@ -113,27 +113,31 @@ def name_of(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-# imports: what may import what is in pyproject.toml, for import-linter
+# imports: the layers are in pyproject.toml, for import-linter
 
 
-def test_modules_that_are_named_here_exist() -> None:
+def test_modules_named_in_this_file_exist() -> None:
     assert {module for allowed in IMPORTERS.values() for module in allowed} | PASSES_ON <= set(modules())
 
 
-def test_click_is_imported_by_the_command_line_alone() -> None:
+def test_only_the_command_line_imports_click() -> None:
     assert {name for name in importers_of("click", modules()) if name.split(".")[0] != "cli"} == set()
 
 
 @pytest.mark.parametrize("system", IMPORTERS)
-def test_one_module_knows_a_third_party_system(system: str) -> None:
+def test_only_the_listed_modules_use_a_third_party_system(system: str) -> None:
     assert importers_of(system, modules()) <= IMPORTERS[system]
 
 
 def importers_of(package: str, trees: dict[str, ast.Module]) -> set[str]:
-    return {name for name, tree in trees.items() if package in {found.split(".")[0] for found in imports(tree)}}
+    return {
+        name
+        for name, tree in trees.items()
+        if package in {name_imported.split(".")[0] for name_imported in imports(tree)}
+    }
 
 
-def test_one_module_runs_git() -> None:
+def test_only_one_module_runs_git() -> None:
     wrong = [
         name
         for name, tree in modules().items()
@@ -147,18 +151,18 @@ def test_one_module_runs_git() -> None:
     assert wrong == []
 
 
-def test_what_is_installed_does_not_import_what_tests_it() -> None:
+def test_the_package_does_not_import_tests_or_testbed() -> None:
     assert importers_of("testbed", modules()) == set()
 
 
-def test_one_module_of_the_testbed_knows_docker() -> None:
+def test_only_one_module_of_the_testbed_uses_docker() -> None:
     assert importers_of("docker", bed_modules()) == {"engine"}
 
 
-# what only one place does
+# actions of one module only
 
 
-# the functions of output that print
+# the functions of `output` that print
 PRINTERS = {"data", "say", "raw", "as_json", "table", "fields", "finding", "error", "progress"}
 
 
@@ -174,7 +178,7 @@ def test_only_output_prints() -> None:
     assert wrong == []
 
 
-def test_only_the_command_line_has_output_print() -> None:
+def test_only_the_command_line_calls_printing_functions() -> None:
     assert {node.name for node in modules()["output"].body if isinstance(node, ast.FunctionDef)} >= PRINTERS
     printers = {f"output.{name}" for name in PRINTERS}
     wrong = [
@@ -192,7 +196,7 @@ def test_only_the_command_line_has_output_print() -> None:
     assert wrong == [], "ppmctl.events reports notes and progress"
 
 
-def test_only_the_command_line_asks() -> None:
+def test_only_the_command_line_prompts() -> None:
     questions = ("input", "sys.stdin", "click.prompt", "click.confirm", "getpass.getpass")
     wrong = [
         f"{name}: {ast.unparse(node)}"
@@ -216,7 +220,7 @@ def test_only_the_command_line_exits() -> None:
     assert wrong == []
 
 
-def test_no_module_has_grown_too_long() -> None:
+def test_modules_are_not_too_long() -> None:
     written = [*PACKAGE.rglob("*.py"), *TESTBED.rglob("*.py")]
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in written}
     assert {path.name: lines for path, lines in lengths.items() if lines > LONGEST_MODULE} == {}
@@ -225,14 +229,14 @@ def test_no_module_has_grown_too_long() -> None:
 # locks, commands, documents
 
 
-def test_the_locks_are_in_step_with_pyproject() -> None:
+def test_lock_files_match_pyproject() -> None:
     check = [sys.executable, "scripts/check_locks.py"]
     done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_images_are_of_this_version() -> None:
-    """The compose files pass the version; each Dockerfile takes it for the label."""
+def test_images_have_the_projects_version() -> None:
+    """The compose files pass the version; each Dockerfile uses it for the label."""
     for path in sorted((ROOT / "docker").glob("*/Dockerfile")):
         text = path.read_text()
         assert text.count('org.opencontainers.image.version="${VERSION}"') == 1, path
@@ -258,7 +262,7 @@ def listed() -> list[str]:
     return re.findall(r"^make ([a-z][a-z0-9-]*) +\S", make().stdout, re.MULTILINE)
 
 
-def test_make_alone_lists_the_commands() -> None:
+def test_make_without_a_target_lists_the_commands() -> None:
     expected = ["help", "up", "host", "host-exec", "host-down"]
     expected += ["images", "compose-up", "compose-down", "ansible", "compose-config"]
     expected += ["test", "test-fast", "test-e2e", "test-hosts", "test-docker"]
@@ -266,12 +270,12 @@ def test_make_alone_lists_the_commands() -> None:
     assert listed() == expected
 
 
-def test_every_command_that_make_lists_can_be_made() -> None:
+def test_each_command_that_make_lists_is_a_target() -> None:
     done = make("-n", "--keep-going", *listed())
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_documents_name_commands_that_make_has() -> None:
+def test_make_commands_in_documents_exist() -> None:
     named = {
         (path.name, target)
         for path in documents()
@@ -281,7 +285,7 @@ def test_documents_name_commands_that_make_has() -> None:
     assert {(where, target) for where, target in named if target not in listed()} == set()
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_are_valid() -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {link}"
         for path in documents()
@@ -301,11 +305,11 @@ def test_modules_that_documents_name_exist() -> None:
     assert {(where, module) for where, module in named if not (ROOT / module).exists()} == set()
 
 
-# what no file says
+# texts that no file may contain
 
 
 def archive_hosts() -> set[str]:
-    """Hosts of package archives: pip's own, and those of the distribution's mirrors in this machine's sources."""
+    """Return hosts of package archives: pip's default, and the distribution's mirrors in this machine's sources."""
     from pip._internal.models.index import PyPI
 
     hosts = {PyPI.netloc, PyPI.file_storage_domain}
@@ -318,7 +322,7 @@ def archive_hosts() -> set[str]:
     return hosts
 
 
-def test_no_file_names_a_package_archive() -> None:
+def test_no_file_contains_the_host_of_a_package_archive() -> None:
     hosts = archive_hosts()
     assert len(hosts) >= 2
     pattern = re.compile(r"(?<![\w.-])(?:" + "|".join(map(re.escape, sorted(hosts))) + r")(?![\w-])")
@@ -331,7 +335,7 @@ def test_no_file_names_a_package_archive() -> None:
     assert named == [], "derive it: pip's and pypiserver's defaults, the host's apt sources"
 
 
-def test_a_rule_is_switched_off_with_a_reason_beside_it() -> None:
+def test_a_disabled_lint_rule_has_a_reason() -> None:
     switch = re.compile(r"#\s*(?:noqa|type:\s*ignore|shellcheck disable)(?:[:=]?\s*[A-Z]+\d+,?|\[[^]]*\])*\s*$")
     assert switch.search("x = 1  # noqa: S105, S106")
     assert not switch.search("x = 1  # noqa: S105 - no secret")

@@ -1,4 +1,4 @@
-"""What the scripts behind `make` say and do on machines that lack something. The machines are a PATH of fakes."""
+"""Tests of the scripts behind `make` on machines that lack programs. A machine is a PATH of fake programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_SUCH = "command -v no-such-command-anywhere"
 
 @cache
 def script(name: str) -> ModuleType:
-    """Import a script, to call what it has in this process."""
+    """Import a script, to call its functions in this process."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec
     assert spec.loader
@@ -30,16 +30,16 @@ def script(name: str) -> ModuleType:
 
 
 class Machine:
-    """A PATH with nothing on it but what the scripts are written in and what a test puts there."""
+    """A PATH with only the programs that the scripts need, and those that a test adds."""
 
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
         self.log = folder / "log"
         self.bin.mkdir()
         for tool in ("sh", "sed", "cat", "dirname"):
-            found = shutil.which(tool)
-            assert found
-            (self.bin / tool).symlink_to(found)
+            path = shutil.which(tool)
+            assert path
+            (self.bin / tool).symlink_to(path)
         self.has("id", "echo 1000")
 
     def has(self, name: str, script: str) -> None:
@@ -48,7 +48,7 @@ class Machine:
         (self.bin / name).chmod(0o755)
 
     def has_python(self, name: str, version: str, *, venv: bool = True) -> None:
-        """A Python that says it is `version`: the real one, told so, and without site-packages, to start sooner."""
+        """Add a Python that reports `version`: the real one, without site-packages to start faster."""
         told = f"import sys; sys.version_info = (*map(int, '{version}'.split('.')), 0)"
         without = "" if venv else "; sys.modules['ensurepip'] = None"
         self.has(name, f'exec {sys.executable} -S -c "{told}{without}; exec(sys.argv[1])" "$2"')
@@ -68,14 +68,14 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize(("name", "version"), [("python3", "3.11"), ("python3", "3.13"), ("python3.12", "3.12")])
-def test_a_python_that_will_do_is_found(machine: Machine, name: str, version: str) -> None:
+def test_a_supported_python_is_found(machine: Machine, name: str, version: str) -> None:
     machine.has_python(name, version)
     done = machine.run("find-python")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{sys.executable}\n", "")
 
 
 @pytest.mark.parametrize("version", ["3.10", "3.14"])
-def test_a_python_outside_the_range_is_not_taken(machine: Machine, version: str) -> None:
+def test_an_unsupported_python_is_skipped(machine: Machine, version: str) -> None:
     machine.has_python("python3", version)
     done = machine.run("find-python")
     assert done.returncode == 1
@@ -84,7 +84,7 @@ def test_a_python_outside_the_range_is_not_taken(machine: Machine, version: str)
     assert done.stderr.endswith("sudo apt-get update && sudo apt-get install python3-venv\n")
 
 
-def test_a_shim_without_a_python_behind_it_is_passed_over(machine: Machine) -> None:
+def test_a_shim_without_a_python_is_skipped(machine: Machine) -> None:
     machine.has("python3.13", "echo 'not installed' >&2; exit 127")
     machine.has_python("python3", "3.11")
     assert machine.run("find-python").stdout == f"{sys.executable}\n"
@@ -98,7 +98,7 @@ def test_a_shim_without_a_python_behind_it_is_passed_over(machine: Machine) -> N
         (["python3.11"], "python3.11-venv"),
     ],
 )
-def test_without_venv_the_package_to_add_is_named(machine: Machine, names: list[str], package: str) -> None:
+def test_the_missing_package_for_venv_is_named(machine: Machine, names: list[str], package: str) -> None:
     for name in names:
         machine.has_python(name, "3.11", venv=False)
     done = machine.run("find-python")
@@ -106,20 +106,20 @@ def test_without_venv_the_package_to_add_is_named(machine: Machine, names: list[
     assert done.stderr.endswith(f"    sudo apt-get update && sudo apt-get install {package}\n")
 
 
-def test_a_python_with_venv_goes_before_a_newer_one_without(machine: Machine) -> None:
+def test_a_python_with_venv_is_preferred_to_a_newer_one_without(machine: Machine) -> None:
     machine.has_python("python3.13", "3.13", venv=False)
     machine.has_python("python3.11", "3.11")
     assert machine.run("find-python").stdout == f"{sys.executable}\n"
 
 
-def test_where_there_is_none_the_one_that_apt_has_is_named(machine: Machine) -> None:
+def test_without_a_python_the_package_of_apt_is_named(machine: Machine) -> None:
     machine.has("apt-cache", '[ "$2" = python3.12-venv ]')
     done = machine.run("find-python")
     assert done.returncode == 1
     assert done.stderr.endswith("install python3.12-venv\n")
 
 
-def test_the_python_that_was_asked_for_is_taken_or_refused(machine: Machine) -> None:
+def test_a_requested_python_is_used_or_rejected(machine: Machine) -> None:
     machine.has_python("python3", "3.11")
     machine.has_python("mine", "3.12")
     machine.has_python("old", "3.9")
@@ -142,12 +142,12 @@ def needs(machine: Machine, tmp_path: Path) -> Callable[..., subprocess.Complete
     return run
 
 
-def test_where_nothing_is_missing_nothing_is_said(needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_no_output_if_no_package_is_missing(needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = needs(here="command -v cat")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_user_is_told_the_one_command_and_nothing_is_run(
+def test_a_user_gets_the_apt_command_to_type_and_nothing_is_run(
     machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     machine.has("apt-get", 'echo "$*" >>"$LOG"')
@@ -157,7 +157,7 @@ def test_a_user_is_told_the_one_command_and_nothing_is_run(
     assert not machine.log.exists()
 
 
-def test_root_says_what_it_adds_and_adds_it(
+def test_root_installs_the_missing_packages_and_names_them(
     machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     machine.has("id", "echo 0")
@@ -180,7 +180,7 @@ def test_a_failed_apt_fails(
     assert needs(one=NO_SUCH).returncode == 100
 
 
-def test_without_apt_what_is_missing_is_named(needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_without_apt_missing_programs_are_named(needs: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = needs(one=NO_SUCH)
     assert done.returncode == 1
     assert "Missing here: one." in done.stderr
@@ -224,12 +224,12 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
     return run
 
 
-def test_locks_in_step_pass(check: Callable[..., tuple[int, str]]) -> None:
+def test_matching_locks_pass(check: Callable[..., tuple[int, str]]) -> None:
     assert check() == (0, "")
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         (">=2", ">=3", "asks for Some_Thing>=3; for Python 3.11 it has 2.1"),
         ('"Some_Thing>=2"', '"Some_Thing>=2", "new"', "asks for new; for Python 3.11 it has nothing"),
@@ -239,13 +239,13 @@ def test_locks_in_step_pass(check: Callable[..., tuple[int, str]]) -> None:
         ("builder>=3", "builder>=4.1", "asks for builder"),
     ],
 )
-def test_what_pyproject_changed_and_a_lock_has_not_is_named(
-    check: Callable[..., tuple[int, str]], before: str, after: str, said: str
+def test_a_lock_that_misses_a_change_of_pyproject_is_named(
+    check: Callable[..., tuple[int, str]], before: str, after: str, message: str
 ) -> None:
     assert before in PROJECT
     code, text = check(project=PROJECT.replace(before, after))
     assert code == 1
-    assert said in text
+    assert message in text
     assert text.endswith("`make lock` writes the locks again.\n")
 
 
@@ -255,7 +255,7 @@ def test_a_pin_without_a_hash_is_named(check: Callable[..., tuple[int, str]]) ->
     assert "some-thing 2.1 without a hash" in text
 
 
-def test_a_lock_that_says_where_packages_come_from_is_named(check: Callable[..., tuple[int, str]]) -> None:
+def test_a_lock_with_an_index_url_is_named(check: Callable[..., tuple[int, str]]) -> None:
     code, text = check(server="--index-url https://example.invalid/simple\n" + SERVER)
     assert code == 1
     assert "says where packages come from" in text
@@ -271,7 +271,7 @@ def test_two_locks_that_differ_are_named(check: Callable[..., tuple[int, str]]) 
 # generate
 
 
-def test_what_is_generated_from_code_and_roles_is_up_to_date() -> None:
+def test_generated_files_are_up_to_date() -> None:
     """nginx's Accept table, the roles' READMEs and the reference of commands; `make generate` writes them."""
     written = script("generate").generated()
     assert len(written) > 6
@@ -280,7 +280,7 @@ def test_what_is_generated_from_code_and_roles_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("role", ["base", "pypiserver", "credentials", "nginx", "letsencrypt"])
 def test_defaults_and_argument_specs_agree(role: str) -> None:
-    """A default is said where Ansible takes it from and where it documents it: alike, for every variable."""
+    """Each default stands in Ansible's defaults and in the argument specs: both must be equal."""
     folder = ROOT / "roles" / role
     specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"))
     options = specs["argument_specs"]["main"]["options"]

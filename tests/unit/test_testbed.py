@@ -1,4 +1,4 @@
-"""What the testbed reads and decides, and who it thinks is alive; its hosts are tried in tests/hosts."""
+"""Tests of the testbed's settings, leases and images; tests/hosts tests its hosts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # the machine
 
 
-def test_a_container_gets_the_pip_settings_that_hold_there_too() -> None:
+def test_a_container_gets_pip_settings_that_are_valid_in_it() -> None:
     settings = {
         "cert": "/opt/company/ca.pem",
         "extra-index-url": "file:///opt/simple https://packages.example.com/simple\nhttp://localhost:3141/x",
@@ -108,7 +108,7 @@ def test_the_recap_and_the_changed_tasks_are_read_from_ansibles_output() -> None
     assert playbook.changed_tasks(OUTPUT) == ("nginx : Write the configuration", "nginx : Reload nginx")
 
 
-def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+def test_a_playbook_run_has_a_time_limit(tmp_path: Path) -> None:
     (tmp_path / "p.yml").write_text(
         "- {hosts: all, gather_facts: false, connection: local, tasks: [{ansible.builtin.command: sleep 60}]}\n"
     )
@@ -122,7 +122,7 @@ def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 # leases
 
 
-def test_a_lease_holds_while_its_process_lives(cache: Path) -> None:
+def test_a_lease_is_valid_while_its_process_lives(cache: Path) -> None:
     mine = Lease(name="mine")
     mine.take("unix:///a")
     script = """
@@ -145,7 +145,7 @@ def test_a_lease_holds_while_its_process_lives(cache: Path) -> None:
     assert list((cache / "leases").iterdir()) == []
 
 
-def test_a_lease_with_a_keeper_holds_while_the_folder_is_there(cache: Path, tmp_path: Path) -> None:
+def test_a_lease_with_a_keeper_is_valid_while_its_folder_exists(cache: Path, tmp_path: Path) -> None:
     keeper = tmp_path / "keeper"
     keeper.mkdir()
     for _ in range(2):
@@ -160,8 +160,8 @@ def test_a_lease_with_a_keeper_holds_while_the_folder_is_there(cache: Path, tmp_
 # the engine
 
 
-def test_what_is_on_the_testbeds_own_engine_stays_there(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that appears at the default socket meanwhile has none of it."""
+def test_the_testbeds_own_engine_is_used_for_its_containers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that appears later at the default socket does not have its containers."""
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(engine, "_answering", lambda url: f"api of {url}")
     assert engine.find().url == "unix:///var/run/docker.sock"
@@ -171,7 +171,7 @@ def test_what_is_on_the_testbeds_own_engine_stays_there(cache: Path, monkeypatch
     assert place.of_this_cache() in own.url
 
 
-def test_who_can_start_no_engine_is_told_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_engine_the_error_has_a_hint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_answering", lambda url: None)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.delenv("DOCKER_HOST", raising=False)
@@ -191,7 +191,7 @@ def program(folder: Path, name: str, says: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_compose_is_the_one_that_is_here_if_it_is_of_today(
+def test_the_installed_compose_is_used_if_it_is_recent(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, root = tmp_path / "bin", tmp_path / "root"
@@ -201,30 +201,30 @@ def test_compose_is_the_one_that_is_here_if_it_is_of_today(
     plugins.mkdir(parents=True)
     program(plugins, "docker-compose", "echo 2.26.1-4")
 
-    def found() -> tuple[str, ...]:
+    def command() -> tuple[str, ...]:
         compose.client.cache_clear()
         return compose.client()
 
-    assert found() == (str(plugins / "docker-compose"),)
+    assert command() == (str(plugins / "docker-compose"),)
     program(here, "docker", 'echo "unknown command: docker $1" >&2; exit 1')
     program(here, "docker-compose", "echo 1.29.2")
-    assert found() == (str(plugins / "docker-compose"),)
+    assert command() == (str(plugins / "docker-compose"),)
     program(here, "docker-compose", "echo v2.40.0")
-    assert found() == ("docker-compose",)
+    assert command() == ("docker-compose",)
     program(here, "docker", "[ $1 = compose ] && echo 5.0.1")
-    assert found() == ("docker", "compose")
+    assert command() == ("docker", "compose")
     compose.client.cache_clear()
 
 
-def test_a_deployment_is_what_it_is_told_and_not_what_this_shell_says(
+def test_a_deployment_ignores_variables_of_the_shell(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(
         tmp_path / "bin", "compose", 'env | grep -E "^(PPM|COMPOSE|DOCKER)"; echo "$@"; echo complaint >&2; exit 3'
     )
     monkeypatch.setattr(compose, "client", lambda: (str(tmp_path / "bin" / "compose"),))
-    said = {"PPM_DATA": "/mine", "COMPOSE_FILE": "mine.yml", "DOCKER_CONTEXT": "mine", "PPMCTL_INDEX": "mine"}
-    monkeypatch.setattr(compose, "ENVIRONMENT", {**compose.ENVIRONMENT, **said})
+    variables = {"PPM_DATA": "/mine", "COMPOSE_FILE": "mine.yml", "DOCKER_CONTEXT": "mine", "PPMCTL_INDEX": "mine"}
+    monkeypatch.setattr(compose, "ENVIRONMENT", {**compose.ENVIRONMENT, **variables})
     engine_of = Engine(url="unix:///a", own=False, api=None)
     made = compose.Compose(engine=engine_of, project="p", environment={"PPM_TAG": "x"})
     done = made.call("ps", check=False)
@@ -238,7 +238,7 @@ def test_a_deployment_is_what_it_is_told_and_not_what_this_shell_says(
         made.call("ps", timeout=1)
 
 
-def test_what_a_deployment_makes_has_the_name_of_its_lease(cache: Path, tmp_path: Path) -> None:
+def test_containers_of_a_deployment_are_labelled_with_its_lease(cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "compose.yml"
     file.write_text("services: {a: {image: x}, b: {image: y}}\nvolumes: {data: , run: }\n")
     labels = {"labels": container.lease_labels("mine")}
@@ -254,7 +254,7 @@ def test_what_a_deployment_makes_has_the_name_of_its_lease(cache: Path, tmp_path
     assert services == {"a": {**labels, "build": labels}}
 
 
-def test_images_have_the_tag_that_the_user_says(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
+def test_images_get_the_tag_of_the_user(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(deployment, "FOLDER", tmp_path)
     stay = Stay(engine=Engine(url="unix:///a", own=False, api=None), lease=Lease(name="mine"))
     monkeypatch.setenv("PPM_TAG", "mine")
@@ -272,7 +272,7 @@ def test_the_port_of_make_host_leads_to_the_hosts_https(monkeypatch: pytest.Monk
 
 
 def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
-    """Of this cache alone: another one's leases are not known. What has a user's tag stays, whoever built it."""
+    """Only images of this cache: leases of others are unknown. Images with a user's tag stay."""
 
     def image(name: str, lease: str, *tags: str, of: str = "") -> dict[str, object]:
         labels = container.lease_labels(lease) | ({container.CACHE: of} if of else {})
@@ -317,7 +317,7 @@ def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
 
 
 class Images:
-    """The images of an engine: a registry's `pulls` come one after the other; None is no registry."""
+    """The images of an engine: `pulls` are the registry's images in order; None: no registry."""
 
     def __init__(self, present: str, *pulls: str | None) -> None:
         self.present = present
@@ -360,19 +360,19 @@ def test_debian_is_pulled_once_a_week(base: Callable[..., str], cache: Path) -> 
     assert len(list(cache.glob("base-*"))) == 1
 
 
-def test_debian_is_made_where_it_can_not_be_pulled(base: Callable[..., str]) -> None:
+def test_debian_is_built_if_it_can_not_be_pulled(base: Callable[..., str]) -> None:
     assert base(Images("", None)) == "made"
 
 
-def test_a_users_own_debian_is_never_replaced_by_what_stands_in_for_it(base: Callable[..., str]) -> None:
-    """As on a laptop that is offline: who builds other things on that engine means the published one."""
+def test_a_users_own_debian_image_is_never_replaced_by_a_built_one(base: Callable[..., str]) -> None:
+    """For example on an offline laptop: other builds on that engine expect the published image."""
     images = Images("published", None, None)
     assert base(images) == "published"
     assert images.present == "published"
     assert base(Images("older", None), own=True) == "made"
 
 
-def test_an_old_debian_is_better_than_none(
+def test_an_old_debian_image_is_used_if_no_new_one_is_available(
     base: Callable[..., str], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     def fail(*_: object) -> None:

@@ -1,7 +1,7 @@
-"""Attacks on a deployed index, from outside, as a table: what is sent, and how it must be refused.
+"""A table of attacks on a deployed index from outside: the requests, and how they must be refused.
 
-`run(target)` runs all of them against any index of ours, the web server on this machine or a host; `slow_clients`
-those that take their time; `table` prints them. `secrets_sent` is what must stand in no log afterwards.
+`run(target)` runs all of them against any deployed index, on this machine or a host; `slow_clients` runs the slow
+ones; `table` prints them. `secrets_sent` returns the secrets that no log may contain afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome
 
 
 def every(target: Target) -> Iterator[Attack]:
-    """All rows."""
+    """Yield all rows."""
     groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, names.poison, names.hosts)
     return chain.from_iterable(group(target) for group in (*groups, framing.smuggling, framing.oversized))
 
@@ -36,7 +36,7 @@ def _outcome(target: Target, attack: Attack) -> Outcome:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """All rows as text, those that went wrong marked; rows that differ in a file's name alone are one."""
+    """Return the rows as text, with failures marked; rows that differ only in a file's name are merged."""
     rows: dict[tuple[str, str, str], list[Outcome]] = {}
     for outcome in outcomes:
         attack = outcome.attack
@@ -56,7 +56,7 @@ def wrong(outcomes: list[Outcome]) -> list[Outcome]:
 
 
 def secrets_sent(target: Target) -> list[str]:
-    """What was sent in the attacks and must be in no log, as it is and in Base64."""
+    """Return the secrets that the attacks sent, plain and in Base64; no log may contain them."""
     encoded = [basic(name, "").removeprefix("Basic ")[:40] for name in (model.STRAY_SECRET,)]
     return [
         model.STRAY_SECRET,

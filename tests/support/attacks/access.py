@@ -1,4 +1,4 @@
-"""Requests of those who have no right to what they ask for, and secrets where they don't belong."""
+"""Requests without the right to a resource, and secrets in wrong places."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.raw import Target, basic, request
 
 
 def locations(target: Target) -> list[str]:
-    """A path of every kind that is answered, and of what is not there."""
+    """Return a path of every kind, existing and missing."""
     file, pages = f"/packages/{target.project}/{target.file}", f"/simple/{target.project}"
     return [
         *(
@@ -42,7 +42,7 @@ def locations(target: Target) -> list[str]:
 
 
 def strangers(target: Target) -> Iterator[Attack]:
-    """Every location, by every method, from somebody without a right to it."""
+    """Yield every location with every method, from a client without a right to it."""
     others: dict[str, str | None] = {
         "no credential": None,
         "a wrong secret": basic(target.user, "ppm_wrong"),
@@ -87,7 +87,7 @@ def strangers(target: Target) -> Iterator[Attack]:
 
 
 def stray_secrets(target: Target) -> Iterator[Attack]:
-    """A secret where it does not belong; `secrets_sent` must be in no log afterwards."""
+    """Yield requests with a secret in a wrong place; `secrets_sent` must be in no log afterwards."""
     queries = (f"/simple/?token={STRAY_SECRET}", f"/?{STRAY_SECRET}", f"/simple/x/?a=1&b=ppm%5F{STRAY_SECRET[4:]}")
     for path in ("/simple/", "/", "/simple/nothing-here/", "/packages/", "/healthz"):
         for method in ("GET", "POST", "TRACE"):

@@ -1,4 +1,4 @@
-"""Requests that are not what they say, or are too much."""
+"""Requests with ambiguous framing, and oversized requests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _UPGRADES = {"h2c": "HTTP2-Settings: AAMAAABkAARAAAAA\r\n", "websocket": ""}
 
 
 def smuggling(target: Target) -> Iterator[Attack]:
-    """Requests that two servers in a row might take to end at different places."""
+    """Yield requests whose end two servers in a row might see at different places."""
     hidden = request(target, f"GET /packages/{target.project}/{target.file}", close=False).decode()
     here = f"POST / HTTP/1.1\r\nHost: {target.name}\r\nAuthorization: {target.credential}\r\n"
     refused = {"judge": status(400), "expected": "400"}
@@ -86,7 +86,7 @@ def smuggling(target: Target) -> Iterator[Attack]:
 
 
 def oversized(target: Target) -> Iterator[Attack]:
-    """More than anybody needs, in every part of a request."""
+    """Yield requests with an oversized part, for every part of a request."""
 
     def row(shown: str, expected: str, judge: Judge, sent: bytes) -> Attack:
         return Attack(group="oversized", shown=shown, expected=expected, sent=sent, judge=judge)

@@ -1,4 +1,4 @@
-"""A row of the table of attacks, and what counts as refused."""
+"""A row of the table of attacks, and the functions that judge a refusal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from support.raw import Reply
 
 POISON = "poison.example"
-# of the shape of an issued secret; nobody's
+# in the form of an issued secret, but never issued
 STRAY_SECRET = "ppm_" + "StrayStrayStrayStrayStrayStrayStrayStray123"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW")
 
@@ -20,7 +20,7 @@ Judge = Callable[[Reply], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """One row: the request as people read it, the refusal in words, and what says whether it was one."""
+    """One row: the request in readable form, the expected refusal in words, and the function that judges it."""
 
     group: str
     shown: str
@@ -34,7 +34,7 @@ class Attack:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one; `problem` is "" where it was refused."""
+    """The result of an attack; `problem` is "" if it was refused."""
 
     attack: Attack
     reply: Reply
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def problem(attack: Attack, reply: Reply, never: tuple[bytes, ...]) -> str:
-    """What is wrong with the reply, in words; "" for a refusal as it must be."""
+    """Return what is wrong with the reply, in words; "" for the expected refusal."""
     if leaked := [text for text in never if text in reply.raw]:
         return f"it has {leaked[0]!r} in it"
     if found := _VERSION.search(reply.raw):
@@ -55,12 +55,12 @@ def problem(attack: Attack, reply: Reply, never: tuple[bytes, ...]) -> str:
 
 
 def status(*wanted: int) -> Judge:
-    """One answer, with one of these statuses, and then the end of the connection."""
+    """Accept one answer with one of these statuses, and then the end of the connection."""
     return lambda reply: len(reply.answers) == 1 and reply.answers[0].status in wanted and reply.end != "silence"
 
 
 def nothing(reply: Reply) -> bool:
-    """Not a byte (nginx's 444)."""
+    """Accept no bytes (nginx's 444)."""
     return reply.raw == b"" and reply.end in {"closed", "reset"}
 
 
@@ -77,7 +77,7 @@ def all_of(*judges: Judge) -> Judge:
 
 
 def not_found(reply: Reply) -> bool:
-    """404, or on the way to it; never a content. A redirect leads to a page of this index."""
+    """Accept 400, 404, 405 or 414, or a redirect within this index; never content."""
     if len(reply.answers) != 1:
         return False
     answer = reply.answers[0]
@@ -87,7 +87,7 @@ def not_found(reply: Reply) -> bool:
 
 
 def unauthenticated(reply: Reply) -> bool:
-    """401 and nothing that tells what is here."""
+    """Accept 401 without information about the index's content."""
     if len(reply.answers) != 1 or reply.answers[0].status != 401:
         return False
     answer = reply.answers[0]
@@ -96,5 +96,5 @@ def unauthenticated(reply: Reply) -> bool:
 
 
 def single(reply: Reply) -> bool:
-    """One request is one request: whatever hides in it is not answered."""
+    """Accept one answer: a request hidden in the first must not be answered."""
     return len(reply.answers) <= 1 and reply.end != "silence"

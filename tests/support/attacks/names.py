@@ -1,4 +1,4 @@
-"""Another host's name, in whatever place a request can say one."""
+"""Requests with another host's name, in every place of a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.raw import Answer, Reply, Target, request, send
 
 
 def poison(target: Target) -> Iterator[Attack]:
-    """A client's word for where the index is: it must not end up in links and redirects."""
+    """Yield requests with a false host, which must not get into links and redirects."""
     headers = {
         **dict.fromkeys(("X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-HTTP-Host-Override"), POISON),
         **dict.fromkeys(
@@ -55,7 +55,7 @@ def _same_as(usual: Reply) -> Judge:
 
 
 def hosts(target: Target) -> Iterator[Attack]:
-    """Another host's name, wherever a request can say one."""
+    """Yield requests with another host's name in every place."""
 
     def row(shown: str, expected: str, lines: list[str], judge: Judge, *, plain: bool = False) -> Attack:
         sent = "\r\n".join([*lines, f"Authorization: {target.credential}", "Connection: close", "", ""]).encode(
@@ -67,7 +67,7 @@ def hosts(target: Target) -> Iterator[Attack]:
     bad_names = ("evil.example", f"{target.name}.evil.example", f"evil.{target.name}", "127.0.0.1", "[::1]", "x-y")
     expected, other = "the connection is closed", nothing
     if target.any_name:
-        # its pages are the same, whatever the client calls it
+        # its pages are the same for any Host
         expected, other = "as by its own name", _same_as(send(target, request(target, "GET /simple/")))
     for name in bad_names:
         yield row(f"Host: {name}", expected, [get, f"Host: {name}"], other)

@@ -1,4 +1,4 @@
-"""Ways to files that are not served."""
+"""Requests for files that are not served."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SLASHES = ("/", "%2f", "%5c", "\\", "%252f", "%c0%af", "%ef%bc%8f", "//", "/./"
 
 
 def traversal(target: Target) -> Iterator[Attack]:
-    """Files of the volume and the host, in every spelling of a way up."""
+    """Yield requests for files of the volume and the host, with every spelling of ".."."""
     for file in FILES:
         for shown, path in spellings(target, file.format(project=target.project, file=target.file)):
             yield Attack(
@@ -38,7 +38,7 @@ def traversal(target: Target) -> Iterator[Attack]:
 
 
 def spellings(target: Target, file: str) -> Iterator[tuple[str, str]]:
-    """The path of a file below the volume as an attacker writes it: as shown, and as sent."""
+    """Yield an attacker's spellings of the path of a file below the volume: as shown, and as sent."""
     starts = ("/packages/", f"/packages/{target.project}/", "/simple/", f"/simple/{target.project}/", "/env/x/", "/")
     ways = [
         start + (up + slash) * max(start.count("/") - 1, 1) for up in _UPS for slash in _SLASHES for start in starts
@@ -54,7 +54,7 @@ def spellings(target: Target, file: str) -> Iterator[tuple[str, str]]:
         "/packages/./",
         "/%00/",
     ]
-    # all the ways to the file that an attacker wants most
+    # all spellings for the file that an attacker wants most
     for way in (*(ways if "htpasswd" in file else some), *straight):
         yield f"{way}FILE", way + file
     inside = file.removeprefix("packages/")
@@ -66,7 +66,7 @@ def spellings(target: Target, file: str) -> Iterator[tuple[str, str]]:
 
 
 def side_files(target: Target) -> Iterator[Attack]:
-    """What lies beside what is served, by its own name."""
+    """Yield requests for side files of served files, by their names."""
     folder, pages = f"/packages/{target.project}", f"/simple/{target.project}"
     own = [f"{folder}/{target.file}{suffix}" for suffix in SUFFIXES]
     own += [f"{folder}/{name}" for name in (".status", ".lock", ".tmp", f".{target.file}")]

@@ -1,4 +1,4 @@
-"""Clients that take their time: each would hold a connection for as long as it likes."""
+"""Slow clients, each of which tries to hold a connection open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Slow:
 
 
 def slow_clients(target: Target, *, within: float) -> list[Outcome]:
-    """Run all at once; each must be cut off `within` so many seconds, whatever it goes on to send."""
+    """Run all at once; each must be disconnected `within` so many seconds, even if it keeps sending."""
     clients = list(_clients(target))
     with ThreadPoolExecutor(len(clients)) as pool:
         return list(pool.map(lambda client: _run(target, client, within), clients))
@@ -74,7 +74,7 @@ def _run(target: Target, client: _Slow, within: float) -> Outcome:
 
 
 def _goes_on(connection: socket.socket) -> bool:
-    """Whether there is more to come: an answer (408) comes before the end."""
+    """Return whether the connection is still open; an answer (408) may come before the end."""
     try:
         return connection.recv(1 << 16) != b""
     except OSError:
