@@ -204,7 +204,7 @@ def test_the_configuration_of_an_environment_overrides_the_users(desk: Desk, ind
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An index where another user took our name, with a higher version."""
+    """Serve an index where another user took our name, with a higher version."""
     server = servers.start(
         tmp_path_factory.mktemp("stranger") / "root", options=("--upstream", "none", "--read-access", "public")
     )

@@ -47,11 +47,11 @@ def own_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path, own_git: None) -> Path:
-    """A project with one commit, whose version is in pyproject.toml."""
+    """Copy a project with one commit, whose version is in pyproject.toml."""
     return shutil.copytree(template / "plain", tmp_path / "demo")
 
 
 @pytest.fixture
 def tagged(template: Path, tmp_path: Path, own_git: None) -> Path:
-    """A project with two commits, whose version is the tag of the first."""
+    """Copy a project with two commits, whose version is the tag of the first."""
     return shutil.copytree(template / "tagged", tmp_path / "demo")

@@ -17,7 +17,7 @@ ANSWERS = {"/healthz": (200, {}), "/simple/": (401, {"WWW-Authenticate": 'Basic 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerSettings:
-    """The settings of a healthy server, which answers without a socket."""
+    """Return the settings of a healthy server, which answers without a socket."""
     volume = Volume(root=tmp_path)
     volume.prepare()
     (volume.simple / "index.json").write_text("{}")
