@@ -30,64 +30,64 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-up: $(VENV)/.server ## start an index on http://127.0.0.1:8080 (PORT=), its data in .ppm (ROOT=); Ctrl-C stops it
+up: $(VENV)/.server ## start an index on http://127.0.0.1:8080 (PORT=) with its data in .ppm (ROOT=); Ctrl-C stops it
 	@exec $(BIN)/ppmctl serve --root "$(ROOT)" --host "$(HOST)" --port "$(PORT)" --first-credential $(ARGS)
 
-host: $(VENV)/.dev ## a Debian host in a container here, provisioned by site.yml, on https://localhost:8443 (HOST_PORT=)
+host: $(VENV)/.dev ## provision a Debian host in a container with site.yml, on https://localhost:8443 (HOST_PORT=)
 	@HOST_PORT="$(HOST_PORT)" $(BIN)/python -m testbed host up
 
 # as it was typed: make expands no $ in it
 host-exec: export HOST_COMMAND := $(value CMD)
-host-exec: $(VENV)/.dev ## run a command as root in it (CMD='…')
+host-exec: $(VENV)/.dev ## run a command as root on that host (CMD='…')
 	@$(BIN)/python -m testbed host exec "$$HOST_COMMAND"
 
-host-down: $(VENV)/.dev ## remove it, and all that was made for it
+host-down: $(VENV)/.dev ## remove that host and its data
 	@$(BIN)/python -m testbed host down
 
-images: $(VENV)/.dev ## build the images of docker/, and print their sizes
+images: $(VENV)/.dev ## build the images of docker/ and print their sizes
 	@$(BIN)/python -m testbed images
 
-compose-up: $(VENV)/.dev ## an index by docker/compose.yml on http://localhost:8080 (HOST_PORT=), with the engine here or its own
+compose-up: $(VENV)/.dev ## start an index with docker/compose.yml on http://localhost:8080 (HOST_PORT=)
 	@HOST_PORT="$(HOST_PORT)" $(BIN)/python -m testbed compose up
 
-compose-down: $(VENV)/.dev ## stop it; its data stays, and goes with ARGS=--volumes
+compose-down: $(VENV)/.dev ## stop it and keep its data; ARGS=--volumes deletes the data
 	@$(BIN)/python -m testbed compose down $(ARGS)
 
-ansible: $(VENV)/.hosts ## install Ansible into .venv, as locked: for site.yml and the other playbooks
+ansible: $(VENV)/.hosts ## install Ansible into .venv, for site.yml and the other playbooks
 
-compose-config: $(VENV)/.hosts ## render docker/settings.yml (see settings.yml.example) into docker/local, for docker compose
+compose-config: $(VENV)/.hosts ## render docker/settings.yml into docker/local, for docker compose
 	@[ -f docker/settings.yml ] || { echo "There is no docker/settings.yml: cp docker/settings.yml.example docker/settings.yml" >&2; exit 2; }
 	$(BIN)/ansible-playbook playbooks/compose_config.yml -e @docker/settings.yml
 	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
 
-test: needs $(VENV)/.dev ## pass all tests; as root it adds the Debian packages they need, and says which
+test: needs $(VENV)/.dev ## run all tests; as root, first install the Debian packages that they need
 	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
 
-test-fast: $(VENV)/.dev ## the unit tests alone: seconds, no sockets
+test-fast: $(VENV)/.dev ## run only the unit tests: about a minute, no sockets
 	@exec $(BIN)/pytest $(ARGS) tests/unit
 
-test-e2e: needs $(VENV)/.dev ## the tests with real servers and real clients alone
+test-e2e: needs $(VENV)/.dev ## run only the tests with real servers and clients
 	@exec $(BIN)/pytest $(ARGS) tests/nginx tests/e2e
 
-test-hosts: needs $(VENV)/.dev ## the tests on real hosts alone: in containers, by Ansible over SSH
+test-hosts: needs $(VENV)/.dev ## run only the tests on hosts in containers
 	@exec $(BIN)/pytest $(ARGS) tests/hosts
 
-test-docker: needs $(VENV)/.dev ## the tests of the images and of docker compose alone
+test-docker: needs $(VENV)/.dev ## run only the tests of the images and of docker compose
 	@exec $(BIN)/pytest $(ARGS) tests/docker
 
 # from the start, as mutmut keeps the results of earlier tests; ARGS='ppmctl.index.store.*' tries those alone again
-mutation: $(VENV)/.dev ## change the core in each small way, and count what unit tests find: 20 minutes, ARGS= for some
+mutation: $(VENV)/.dev ## count the small changes of the core (mutants) that unit tests detect: 20 minutes; ARGS= selects some
 	@[ -n "$(ARGS)" ] || rm -rf mutants
 	@$(BIN)/mutmut run --max-children 1 $(ARGS)
 	@$(BIN)/python scripts/mutation_rates.py
 
-faults: needs $(VENV)/.dev ## plant known faults in a copy, one by one: each is found by its test (ARGS=WORD for some)
+faults: needs $(VENV)/.dev ## plant known faults in a copy; each must be detected by its test (ARGS=WORD selects some)
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 needs:
 	@scripts/apt-needs tests/apt.txt
 
-lint: needs $(VENV)/.dev ## ruff, import-linter, mypy, shellcheck, hadolint, yamllint, ansible-lint, locks, generated files, subjects of commits
+lint: needs $(VENV)/.dev ## check code, import rules, scripts, YAML, roles, locks, generated files and commit messages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache --no-logo
@@ -102,10 +102,10 @@ lint: needs $(VENV)/.dev ## ruff, import-linter, mypy, shellcheck, hadolint, yam
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/cz check --rev-range "$$(git rev-list --max-count=50 HEAD | tail -1)..HEAD"
 
-generate: $(VENV)/.dev ## write anew what is derived from the code and the roles: READMEs, Accept table, docker/*/rendered
+generate: $(VENV)/.dev ## rewrite the files that are derived from code and roles: READMEs, Accept table, docker/*/rendered
 	$(BIN)/python scripts/generate.py
 
-lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=all or UPGRADE=name raises pins
+lock: $(VENV)/.dev ## update locks/ from pyproject.toml; UPGRADE=all or UPGRADE=name raises pins
 	$(BUILDS_WITH) | $(COMPILE) --extra server -o locks/server.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts -c locks/server.txt -o locks/hosts.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts --extra dev -c locks/hosts.txt -o locks/dev.txt pyproject.toml -
@@ -113,7 +113,7 @@ lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=all or UPGR
 bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
 	@exec $(BIN)/python -m bench $(ARGS)
 
-clean: ## remove .venv, builds and caches; never the data in .ppm
+clean: ## delete .venv, builds and caches, never the data in .ppm
 	rm -rf $(VENV) build dist mutants .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
