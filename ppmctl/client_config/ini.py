@@ -78,9 +78,9 @@ class IniEdit(Edit):
 
     @classmethod
     def lines_of(cls, body: Body, added: Add) -> Collection[int]:
-        """Return the lines of `added`, together or one by one; a header stays if others have put options below it."""
+        """Return the lines of `added`, together or else one by one; a header stays if others put options below it."""
         single = [find(body, Add(at=added.at, texts=(text,))) for text in added.texts if text.strip()]
-        ours = set(find(body, added)) | {number for each in single for number in each}
+        ours = set(find(body, added)) or {number for each in single for number in each}
         header = next((number for number in ours if is_header(body.texts[number])), None)
         if header is not None:
             below = [text for at, text in enumerate(body.texts) if at > header and at not in ours]

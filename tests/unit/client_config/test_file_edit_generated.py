@@ -118,3 +118,13 @@ def test_undo_restores_any_file_and_keeps_lines_of_others(client: str, files: An
     except Unreadable:
         return  # the line is inside a value of several lines
     assert lines.undo(form_of_file, changed, puts, mark) == (expected, ())
+
+
+def test_undo_finds_each_of_two_equal_lines() -> None:
+    """The options of two sections are set to one URL; each addition is removed at its own place."""
+    before = lines.read(b"[install]\n[list]\nindex-url = https://o.test/\n")
+    target = IndexTarget(name="internal", address=resolve(URL, environ={}, home=Path("/nowhere")), form="single")
+    mark = lines.marker("pip", "internal")
+    after, added = EDITORS["pip"].plan(before, target, "user").apply(mark)
+    assert len(added) == 2
+    assert lines.undo(EDITORS["pip"].File, after, added, mark) == (before, ())
