@@ -57,13 +57,13 @@ class CredentialError(PpmError):
 
 
 class Unreachable(PpmError):
-    """No answer came: the connection failed, broke, or timed out. A retry may work."""
+    """The index could not be asked now: the connection failed, broke, or timed out. A retry may work."""
 
     retry_after = ""
 
 
 class Unavailable(Unreachable):
-    """The answer was only "not now"; `retry_after` is the value of that header, or ""."""
+    """The index answered that it can't do this now; `retry_after` is the value of its Retry-After, or ""."""
 
     def __init__(self, message: str, *, hint: str = "", retry_after: str = "") -> None:
         super().__init__(message, hint=hint)

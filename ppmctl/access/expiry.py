@@ -1,4 +1,7 @@
-"""Take expired credentials out of htpasswd at intervals, because nginx knows no expiry."""
+"""Remove expired credentials from htpasswd at intervals, for nginx, which knows no expiry.
+
+The application checks the expiry itself, with each request (`rights.Access.is_live`).
+"""
 
 from __future__ import annotations
 

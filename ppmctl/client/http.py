@@ -36,7 +36,7 @@ _MAX_REDIRECTS = 5
 ASK_ADMIN = "Ask an administrator of the index, or use another credential."
 
 # Statuses after which the same request may work in a moment: the server is busy, restarting or being repaired.
-PASSING = frozenset({408, 429, 500, 502, 503, 504})
+TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +159,11 @@ class Transport:
     def checked(self, answer: Answer, what: str = "") -> Answer:
         """Return `answer`, or raise the error for a status that means the same to every request.
 
-        CredentialError for a 401 or 403 from the index; Unavailable for PASSING. `what` is that of `failed`.
+        CredentialError for a 401 or 403 from the index; Unavailable for TEMPORARY. `what` is that of `failed`.
         """
         if answer.status in (401, 403) and self.is_home(answer.url):
             raise denied(answer, self.credential, base=self._home)
-        if answer.status in PASSING:
+        if answer.status in TEMPORARY:
             error = failed(answer, what, hint="Try again in a moment; the index's own log may give the reason.")
             raise Unavailable(error.message, hint=error.hint, retry_after=answer.retry_after)
         return answer

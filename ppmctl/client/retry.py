@@ -1,4 +1,7 @@
-"""Retry requests for a while: an index that restarts is back within seconds."""
+"""Retry a request after a temporary failure, for up to a minute: an index that restarts is back within seconds.
+
+The callers choose the failures: Unavailable (a status in `http.TEMPORARY`, such as 503), or any Unreachable.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from ppmctl.errors import PpmError, Unavailable, Unreachable
 
 _T = TypeVar("_T")
 
-PATIENCE = 60.0  # seconds from the first failure on; a longer outage needs an administrator
+GIVE_UP_AFTER = 60.0  # seconds from the first failure on; a longer outage needs an administrator
 PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt; the last value repeats
 
 
-class Patience:
-    """The waits between the attempts of one request, and their end."""
+class Retries:
+    """Waits between the attempts of one request, and decides when to give up."""
 
     def __init__(
         self, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
@@ -27,9 +30,10 @@ class Patience:
         self._failures = 0
 
     def wait(self, failure: PpmError, *, retry_after: str = "") -> bool:
-        """Report the failure and wait before the next attempt; return False at once if PATIENCE is over.
+        """Report the failure, wait before the next attempt, and return True.
 
-        `retry_after` is that header of the answer: seconds to wait, if they are within PATIENCE.
+        Return False at once if that attempt would come later than GIVE_UP_AFTER. `retry_after` is the value of the
+        answer's Retry-After: seconds to wait, at least 1; other values, such as a date, are ignored.
         """
         now = self._clock()
         if self._since is None:
@@ -37,18 +41,18 @@ class Patience:
         pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
         if retry_after.isdecimal():
             pause = max(float(retry_after), PAUSES[0])
-        if now - self._since + pause > PATIENCE:
+        if now - self._since + pause > GIVE_UP_AFTER:
             return False
         self._failures += 1
         events.note(f"{failure.message} Trying again in {pause:.0f} s.")
         self._sleep(pause)
         return True
 
-    def sit_out(self, ask: Callable[[], _T], trouble: type[Unreachable] = Unavailable) -> _T:
-        """Return what `ask` returns. While it raises `trouble`, call it again; raise `trouble` after PATIENCE."""
+    def retry(self, ask: Callable[[], _T], on: type[Unreachable] = Unavailable) -> _T:
+        """Return what `ask` returns; call it again while it raises `on`, which is raised after GIVE_UP_AFTER."""
         while True:
             try:
                 return ask()
-            except trouble as exc:
+            except on as exc:
                 if not self.wait(exc, retry_after=exc.retry_after):
                     raise

@@ -1,4 +1,5 @@
-"""The configuration of a client: which indexes it asks, in which order, and by which settings; and hints for it.
+"""The configuration of a client: which indexes it asks, in which order, and by which settings; and hints to
+correct it. A client here is pip, uv or another program that installs or publishes.
 
 A URL in a configuration may contain a secret: show it only by `masked`.
 """
@@ -22,14 +23,14 @@ from ppmctl.doctor.finding import Context, Finding, State
 from ppmctl.doctor.index_url import is_same_index, masked
 from ppmctl.errors import PpmError
 
-# How a client asks the index: only it; it first, and others only for what it does not have; only for the packages
-# that are assigned to it; together with others, of which the highest version wins; or not at all.
+# How a client asks the index. single: this index only. first: this one first, others for what it does not have.
+# explicit: only for packages that are assigned to it. extra: together with others, which can win. none: not at all.
 Form = Literal["single", "first", "explicit", "extra", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """An option `name` in `file`, or an environment variable if that is None. `undo` is how to remove it."""
+    """An option `name` in `file`, or an environment variable if `file` is None. `undo` is how to remove it."""
 
     name: str
     value: str = field(repr=False)
@@ -117,13 +118,13 @@ def table_of(path: Path | None, *names: str) -> Mapping[str, Any]:
 def missing_file(setting: Setting, context: Context) -> str:
     """Return the predicate of a finding if a setting names a file that does not exist, else ""."""
     text = path = setting.value.strip()
-    if text.startswith("~/") and (setting.file or setting.name.startswith("PIP_")):  # others do not read ~
+    if text.startswith("~/") and (setting.file or setting.name.startswith("PIP_")):  # other clients do not expand ~
         path = f"{context.home}{text[1:]}"
     return "" if Path(context.cwd, path).exists() else f"has {setting.place} set to {text}, which does not exist"
 
 
 def project_names(context: Context, index: Index) -> list[str]:
-    """Return the normalised names of the index's projects; the list is requested once."""
+    """Return the normalised names of the index's projects; the list that was read before is used."""
     listed = context.listed
     if listed.status != 200:
         return index.names()
@@ -143,22 +144,22 @@ def keyring_user(context: Context) -> str:
 
 
 def configure(client: str, context: Context, *, form: str = "") -> str:
-    """Return the command that makes a client ask the index."""
+    """Return the command to type so that a client asks the index."""
     return f"ppmctl client-config {client} --index {context.address.base}{f' --form {form}' if form else ''} --write"
 
 
 def add_index(client: Client, context: Context, *, form: str = "") -> str:
-    """Return the commands that make a client ask the index, also if variables name others."""
+    """Return the commands to type so that a client asks the index; they unset variables that name others."""
     undo = [source.setting.undo for source in client.others if source.setting and source.setting.file is None]
     return "; ".join(dict.fromkeys([*undo, configure(client.name, context, form=form)]))
 
 
 def make_single(client: str, context: Context) -> str:
-    """Return what makes the index the only one that a client asks."""
+    """Return what to do so that a client asks only this index."""
     command = configure(client, context, form="single")
     offer = None
     with contextlib.suppress(PpmError), context.connect(None) as transport:
         offer = discovery.discover(context.address, transport)
     if offer is not None and offer.upstream != "redirect":
-        return f"On the index's machine ppm_upstream: redirect, so that it passes on other names; then {command}"
+        return f"First set ppm_upstream: redirect on the index's machine, to redirect other names; then {command}"
     return command

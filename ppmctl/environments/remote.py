@@ -18,7 +18,7 @@ from ppmctl.client.download import Source
 from ppmctl.client.http import Answer, Transport, failed
 from ppmctl.client.index_url import Address
 from ppmctl.client.package_admin import RemotePackages
-from ppmctl.client.retry import Patience
+from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions.environment_revision import PREFIX, Revision, change_of, number_of
@@ -81,19 +81,17 @@ class History:
 class Remote:
     """The environments of the index at `address`. Raises as `Index` does, and retries while the index restarts."""
 
-    def __init__(
-        self, address: Address, transport: Transport, *, patience: Callable[[], Patience] = Patience
-    ) -> None:
+    def __init__(self, address: Address, transport: Transport, *, retries: Callable[[], Retries] = Retries) -> None:
         self.address = address
         self.transport = transport
         self.index = Index(address, transport)
         self._source = Source(transport)
         self._packages = RemotePackages(address, transport)
-        self._patience = patience
+        self._retries = retries
 
     def history(self, name: str) -> History | None:
         """Return the revisions of the environment `name`, or None if the index never had it."""
-        page = self._patience().sit_out(lambda: self.index.project(PREFIX + name))
+        page = self._retries().retry(lambda: self.index.project(PREFIX + name))
         if page is None:
             return None
         numbered = ((number_of(name, file.filename), file) for file in page.files)
@@ -103,7 +101,7 @@ class Remote:
 
     def read(self, entry: Entry) -> Revision:
         """Return a revision as it was published. Raise PpmError if the file is wrong or not a revision."""
-        return from_wheel(self._patience().sit_out(lambda: self._source.content(entry.file, limit=_MAX_WHEEL)))
+        return from_wheel(self._retries().retry(lambda: self._source.content(entry.file, limit=_MAX_WHEEL)))
 
     def publish(self, revision: Revision) -> bool:
         """Publish the next revision; return False if another user has published one with its number."""
@@ -117,7 +115,7 @@ class Remote:
             answer = upload.send(form, self.address.upload, self.transport)
             return self.transport.checked(answer, f"{revision.filename} could not be uploaded")
 
-        answer = self._patience().sit_out(send, Unreachable)
+        answer = self._retries().retry(send, Unreachable)
         if answer.status == 200:
             return True
         if answer.status != 409:
@@ -179,17 +177,17 @@ class Remote:
         history = self.history(name) or history  # with the revisions published until then
         left = [entry.number for entry in history.entries if entry.deleted is None]
         for number in left:
-            self._patience().sit_out(partial(self._packages.yank, PREFIX + name, str(number), _DELETED))
+            self._retries().retry(partial(self._packages.yank, PREFIX + name, str(number), _DELETED))
             step(1)
         return len(left)
 
     def _set_status(self, name: str, state: str, reason: str = "") -> None:
-        self._patience().sit_out(lambda: self._packages.set_status(PREFIX + name, state, reason))
+        self._retries().retry(lambda: self._packages.set_status(PREFIX + name, state, reason))
 
     def _get(self, path: str, read: Callable[[dict[str, Any]], _T]) -> _T | None:
         """Return `read` of the JSON that the index has at `path`; None if it has nothing at that path."""
         url, headers = self.address.base + path, {"Accept": "application/json"}
-        answer = self._patience().sit_out(lambda: self.transport.ask("GET", url, headers=headers))
+        answer = self._retries().retry(lambda: self.transport.ask("GET", url, headers=headers))
         if answer.status in (404, 405, 410):
             return None
         try:

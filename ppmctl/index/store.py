@@ -105,7 +105,7 @@ class Store:
             try:
                 new = transaction.commit(self.volume, name, received.path, side_files)
                 if show:
-                    transaction.show(self.volume, name)
+                    transaction.write_pages(self.volume, name)
                     pages.unmark(self.volume, name.project)
             except FileExistsError as exc:
                 if not self.has_file(name.project, name.filename):

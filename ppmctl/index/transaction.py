@@ -1,4 +1,8 @@
-"""Publishes a file: its side files, then the link into its project's folder, then the pages; or reverts all."""
+"""Publish a file in steps: move its side files, link it into its project's folder (the commit), write the pages.
+
+Side files are a file's record, core metadata and attestations. If a step fails, what was made is removed; after a
+crash `repair` does that.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,10 @@ from ppmctl.index.staging import IncomingArea, IncomingFile
 def prepared(
     area: IncomingArea, received: IncomingFile, dist: Dist, record: Record, attestations: str | None
 ) -> Iterator[dict[str, Path]]:
-    """Write the side files to `incoming/`, and make them and `received` durable; remove what is left at the end."""
+    """Write the side files to `incoming/`, make them and `received` durable, and yield their paths by suffix.
+
+    At the end those that `commit` did not move are removed.
+    """
     contents = {RECORD: record.to_json()}
     if dist.name.kind == "wheel":
         contents[METADATA] = dist.metadata
@@ -37,7 +44,7 @@ def prepared(
                 file.flush()
                 files.start_writing(file.fileno())
                 descriptors.append(file.fileno())
-            # the writing of all has started: the first fsync does most of the work of the others
+            # the kernel already writes all of them, so the first fsync does most of the work of the others
             received.sync()
             for descriptor in descriptors:
                 os.fsync(descriptor)
@@ -50,13 +57,13 @@ def prepared(
 def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, Path]) -> bool:
     """Move the side files and then the file to their places, durably; return whether the project is new.
 
-    The caller holds the project's lock and has marked it. FileExistsError if the name is taken after all; OSError if
-    the disk is full, and then nothing is left.
+    The caller holds the project's lock and has marked its pages as out of date. Raise FileExistsError if a file with
+    this name appeared since the caller's check, OSError if the disk is full; then nothing is left.
     """
     target = volume.file(name.project, name.filename)
-    new = not target.parent.exists()
+    is_new_project = not target.parent.exists()
     try:
-        if new:
+        if is_new_project:
             pages.mark(volume, ROOT_MARK)
             target.parent.mkdir()
         for suffix in (METADATA, RECORD, ATTESTATIONS):
@@ -66,30 +73,30 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
                 beside(target, suffix).unlink(missing_ok=True)
         os.link(source, target)
     except OSError as exc:
-        # a file that has the name owns the side files
+        # if another file has this name, the side files belong to it
         if not (isinstance(exc, FileExistsError) and target.is_file()):
-            _take_back(volume, name)
+            _clean_up(volume, name)
         raise
-    if new:
+    if is_new_project:
         files.sync_folder(volume.packages)
     files.sync_folder(target.parent)
-    return new
+    return is_new_project
 
 
-def show(volume: Volume, name: Filename) -> None:
-    """Write the pages; on a full disk remove the file, which no page lists yet."""
+def write_pages(volume: Volume, name: Filename) -> None:
+    """Write the project's pages; if that fails, remove the file again, which no page lists yet."""
     try:
         pages.refresh(volume, name.project)
     except OSError:
         volume.file(name.project, name.filename).unlink()
-        _take_back(volume, name)
+        _clean_up(volume, name)
         raise
 
 
 def repair(volume: Volume, project: str) -> None:
-    """Repair what a crash left of a project, and its pages. The caller holds its lock.
+    """Put a project's folder and pages in order after a crash. The caller holds the project's lock.
 
-    Side files without a file are removed, removals are finished, and an empty folder is deleted.
+    Side files without a distribution are removed, removals that were begun are completed, an empty folder is deleted.
     """
     content = project_folder.read(volume, project)
     if content is not None:
@@ -108,8 +115,8 @@ def repair(volume: Volume, project: str) -> None:
     pages.refresh(volume, project)
 
 
-def _take_back(volume: Volume, name: Filename) -> None:
-    """Remove what a failed put left. The pages are as before, or the mark stays for `repair`."""
+def _clean_up(volume: Volume, name: Filename) -> None:
+    """Remove what a failed put left. If the pages can't be written, the mark stays and `repair` does it later."""
     drop_leftovers(volume.file(name.project, name.filename))
     with contextlib.suppress(OSError):
         pages.refresh(volume, name.project)
@@ -122,7 +129,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def drop_leftovers(path: Path) -> None:
-    """Remove the side files of a missing file except its tombstone, and the folder if it is then empty."""
+    """Remove the side files of the missing distribution at `path`, but not its tombstone; and an empty folder."""
     for suffix in (RECORD, METADATA, ATTESTATIONS, YANKED):
         beside(path, suffix).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -15,17 +15,18 @@ from ppmctl import events
 from ppmctl.client import identity
 from ppmctl.client.credential import Credential
 from ppmctl.client.download import Source
-from ppmctl.client.http import PASSING, Answer, Transport
+from ppmctl.client.http import TEMPORARY, Answer, Transport
 from ppmctl.client.index_url import Address
-from ppmctl.client.retry import Patience
+from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions.distribution import normalise
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import project_version, release_flow, same_content, upload
 from ppmctl.publishing.check import LocalFile, require_uploadable
-from ppmctl.publishing.plan import Plan, Step, carry_out, compare
+from ppmctl.publishing.plan import Plan, Step, compare
 from ppmctl.publishing.release_flow import Release
 from ppmctl.publishing.release_state import Wanted
+from ppmctl.publishing.upload_loop import carry_out
 from ppmctl.publishing.workspace import Workspace, workspace
 
 
@@ -84,8 +85,8 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
             may_have_arrived = True
             answer = upload.send(file, address.upload, transport)
             has_arrived = any(step.state == "published" for step in report.outcomes)
-            may_have_arrived = has_arrived or answer.status < 300 or answer.status in PASSING
-            return answer if answer.status in PASSING else transport.checked(answer)
+            may_have_arrived = has_arrived or answer.status < 300 or answer.status in TEMPORARY
+            return answer if answer.status in TEMPORARY else transport.checked(answer)
 
         try:
             if release is not None and is_dry:
@@ -99,7 +100,7 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
             if plan.new and not plan.conflicts and not is_dry:
                 agree(plan)
                 if release is not None:
-                    release.keep([step.file.path for step in plan.steps])
+                    release.store_built([step.file.path for step in plan.steps])
             for step in plan.steps if is_dry else carry_out(plan, index, send):
                 report.outcomes.append(step)
                 yield step
@@ -133,7 +134,7 @@ def _begin(request: Request, index: Index) -> Release | None:
         )
     project = project_version.read(folder)
     name = normalise(project.name)
-    page = Patience().sit_out(lambda: index.project(name)) if name else None
+    page = Retries().retry(lambda: index.project(name)) if name else None
     releases = page.releases if page is not None else ()
     release = release_flow.plan(project, wanted, releases[0].version if releases else None)
     for line in filter(None, (*release.warnings, *release.summary(), release.diff())):

@@ -1,7 +1,8 @@
-"""Make a release around the upload: version and changelog before it, commit and tag after it.
+"""What a release does besides the upload: version and changelog before it, commit and tag after it.
 
-`plan` decides and changes nothing. `Release` acts: apply → (build) → keep → (upload) → finish; or undo, if it fails
-before anything was sent. Each step can be repeated, also by the next run of the same command.
+If the version comes from a git tag, commit and tag come before the build. `plan` decides and changes nothing.
+`Release` acts: apply → (build) → store_built → (upload) → finish; the steps in brackets are `publish`'s. `undo` if it
+fails before anything was sent. Each step can be repeated, also by the next run of the same command.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from ppmctl.publishing.release_state import Edit, State, StateFolder, Wanted
 class Release:
     """A release of `project`: `state` is what it changes apart from the index.
 
-    A run that resumes an unfinished release (`is_resumed`) uploads its files, `built`, and builds nothing.
+    A run that resumes an unfinished release (`is_resumed`) uploads its files, `built`, and builds only what is
+    no longer stored.
     """
 
     project: Project
@@ -51,7 +53,7 @@ class Release:
         lines = (
             f"{state.name} {state.new}" if state.old == state.new else f"{state.name}: {state.old} → {state.new}",
             self.is_resumed and "Resuming the release that an earlier run started.",
-            names and f"Changed: {', '.join(names)}",
+            names and f"Files that will change: {', '.join(names)}",
             steps and f"{when}: {' and '.join(steps)}",
         )
         return tuple(line for line in lines if line)
@@ -61,12 +63,15 @@ class Release:
         lines: list[str] = []
         for edit in self.state.edits:
             name = Path(os.path.relpath(edit.path, self.project.folder)).as_posix()
-            now, then = (text.decode("utf-8", "replace").splitlines() for text in (edit.current, edit.new))
-            lines += difflib.unified_diff(now, then, f"a/{name}", f"b/{name}", lineterm="")
+            before, after = (text.decode("utf-8", "replace").splitlines() for text in (edit.current, edit.new))
+            lines += difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm="")
         return "\n".join(lines)
 
     def apply(self) -> None:
-        """Write the edits, before the build. Raise PpmError if that fails; then nothing is changed."""
+        """Store the state, write the edits, and commit and tag if that comes before the build.
+
+        Raise PpmError if that fails; then nothing is changed.
+        """
         try:
             self.folder.write(self.state)
             for edit in self.state.edits:
@@ -84,10 +89,10 @@ class Release:
         current = edit.current
         if current == edit.old:
             edit.write(edit.new)
-        elif current != edit.new and not self.is_uploaded:
+        elif current != edit.new and not self.is_uploaded:  # an uploaded release is finished with the user's change
             raise PpmError(f"{edit.path} was changed in the meantime. Nothing was done.")
 
-    def keep(self, files: Sequence[Path]) -> None:
+    def store_built(self, files: Sequence[Path]) -> None:
         """Store the built files, right before the first upload, so that another run can send the same bytes."""
         self.state = self.folder.keep(self.state, files)
 
@@ -108,7 +113,8 @@ class Release:
         self.folder.delete()
 
     def finish(self) -> str:
-        """Commit the edits and make the tag, after the upload; return the command that pushes them, or "".
+        """Commit the edits and make the tag, after the upload; return the command that pushes them, or ""
+        if there is nothing to push.
 
         Raise PpmError if git or a hook refuses; the next run of the same command then continues here.
         """
@@ -117,7 +123,8 @@ class Release:
             self._commit_and_tag()
         except PpmError as exc:
             raise PpmError(
-                f"{self.state.name} {self.state.new} is published, but not committed and tagged: {exc.message}",
+                f"{self.state.name} {self.state.new} is published, but its commit or tag could not be made:"
+                f" {exc.message}",
                 hint="Fix that, and run the same command again: it uploads nothing twice, and commits and tags.",
             ) from exc
         self.folder.delete()
@@ -139,18 +146,18 @@ class Release:
     def applied_to(self, copy: Path) -> Iterator[None]:
         """Apply the changes to `copy`, a copy of the project's folder, so that a dry run can build there.
 
-        The copy also gets a commit and a tag that come before the build. Raise UsageError for them in a worktree,
-        which shares its tags with the repository.
+        If commit and tag come before the build, the copy gets them too. Raise UsageError then in a git worktree: its
+        tags are those of the repository.
         """
         is_early = self.state.is_early
         top = git.find_checkout(copy)
         if is_early and top is not None and (top / ".git" / "commondir").exists():
             raise UsageError(
-                "A dry run would have to make the tag, and in a worktree it would be made in the repository.",
+                "A dry run needs the tag, and in a git worktree the repository itself would get it.",
                 hint="Try it in the repository's main checkout, or in a clone.",
             )
-        own = self.project.folder
-        edits = tuple(replace(edit, path=copy / os.path.relpath(edit.path, own)) for edit in self.state.edits)
+        project = self.project.folder
+        edits = tuple(replace(edit, path=copy / os.path.relpath(edit.path, project)) for edit in self.state.edits)
         state, repository = replace(self.state, edits=edits), git.find_repository(copy) if is_early else None
         with tempfile.TemporaryDirectory(prefix="ppmctl-release-") as name:
             folder = StateFolder(folder=Path(name))
@@ -163,7 +170,7 @@ def plan(project: Project, wanted: Wanted, published: Version | None, day: date 
 
     `published` is the highest version in the index; `day` goes into the changelog, by default today. Raise UsageError
     for options that do not fit the project; PpmError for uncommitted changes, a version that is not above the
-    published one, an empty changelog, a tag that exists, or if git could not commit.
+    published one, an empty changelog, a tag that exists, or if git would refuse the commit.
     """
     repository = git.find_repository(project.folder)
     folder = StateFolder.of(project.folder, repository)
@@ -171,42 +178,49 @@ def plan(project: Project, wanted: Wanted, published: Version | None, day: date 
     if started is not None:
         release = Release(project=project, state=started, repository=repository, folder=folder, is_resumed=True)
         release.is_uploaded = published is not None and published >= started.new
-        if _resume(release, wanted):
+        if _can_resume(release, wanted):
             return release
     state = release_plan.decide(project, wanted, repository, published, day or datetime.now().astimezone().date())
     others = tuple(release_plan.with_old_version(state, project, repository))
-    warnings = (f"Still {state.old}, and not changed by the release: {', '.join(others)}",) if others else ()
+    warnings = (
+        (f"These files still have version {state.old}, and the release does not change them: {', '.join(others)}",)
+        if others
+        else ()
+    )
     return Release(project=project, state=state, repository=repository, folder=folder, warnings=warnings)
 
 
-def _resume(release: Release, wanted: Wanted) -> bool:
-    """Return whether `release` still has something to do; raise PpmError if it can't be resumed."""
+def _can_resume(release: Release, wanted: Wanted) -> bool:
+    """Return whether to resume `release`, and set its `built`; raise PpmError if the user has to decide.
+
+    False if nothing was done yet, or the user committed or undid it.
+    """
     state, repository, is_uploaded = release.state, release.repository, release.is_uploaded
-    own = {edit.path for edit in state.edits}
+    edited = {edit.path for edit in state.edits}
     last = repository.last_commit() if repository is not None else Commit(id=state.head)
-    is_moved = state.head not in (last.id, last.parent)
-    if repository is not None and is_moved and not own & set(repository.changed()):
+    has_newer_commits = state.head not in (last.id, last.parent)
+    if repository is not None and has_newer_commits and not edited & set(repository.changed()):
         return False  # the user committed or undid it, and there are newer commits
     is_tagged = state.is_early and repository is not None and state.tag and repository.tag_commit(state.tag)
     if not is_uploaded and not is_tagged and all(edit.current == edit.old for edit in state.edits):
         return False
-    give_up = "."
+    cancel = ""
     if repository is not None and not is_uploaded and not state.is_early:
         names = [os.path.relpath(edit.path, repository.folder) for edit in state.edits]
-        give_up = f". To give it up: git restore {shlex.join(names)}"
+        cancel = f". To cancel it: git restore {shlex.join(names)}"
     new = versions.bump(state.old, wanted.bump) if wanted.bump else state.old
     if (new, wanted.changelog, wanted.tag) != (state.new, state.asked.changelog, state.asked.tag):
         raise PpmError(
             f"A release of {state.name} {state.new} has begun and is not finished.",
-            hint=f"Resume it: ppmctl publish {state.asked}{give_up}",
+            hint=f"Resume it: ppmctl publish {state.asked}{cancel}",
         )
     changed = [edit.path.name for edit in state.edits if edit.current not in (edit.old, edit.new)]
     if changed and not is_uploaded:
         raise PpmError(
             f"{', '.join(changed)}: changed after the release of {state.name} {state.new} had begun.",
-            hint=f"Undo that change and run the same command again{give_up}",
+            hint=f"Undo that change and run the same command again{cancel}",
         )
     if repository is not None:
-        release_plan.require_clean(repository, besides=own)
-    release.built = () if is_moved and not is_uploaded else release.folder.built(state)
+        release_plan.require_clean(repository, besides=edited)
+    release.built = () if has_newer_commits and not is_uploaded else release.folder.built(state)
     return True

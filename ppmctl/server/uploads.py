@@ -30,8 +30,8 @@ from ppmctl.server import environment_policy, json_api
 
 log = logging.getLogger(__name__)
 
-# Limits of a form's fields besides its file: twine sends a field for each classifier, and the README as a field.
-MAX_FIELD = 16 << 20
+# Limits of a form's fields without its file: twine sends a field for each classifier, and the README as a field.
+MAX_FIELDS_SIZE = 16 << 20  # bytes, of all fields together
 MAX_FIELDS = 10_000
 _SLACK = 4 << 20  # bytes; the form's boundaries and headers, and the parser's buffer
 # A refused body is read up to this many bytes and seconds, because a client reads the answer only after sending.
@@ -41,7 +41,11 @@ MAX_DRAIN_TIME = 15.0
 
 @dataclass(kw_only=True)
 class Upload:
-    """The form of a request, and its sender. `close` removes the files that were received."""
+    """A posted form: an upload, or another `:action`.
+
+    `by` is the sender's credential, `actor` its name and address for the audit log. `content` is the file in the
+    field "content"; `received` are all files, which `close` removes.
+    """
 
     by: Access
     actor: Actor
@@ -61,9 +65,10 @@ class Upload:
 
 
 def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upload:
-    """Read a request's form, with its files into `incoming/`. The caller closes the upload.
+    """Read a request's form, and write its files to `incoming/`. The caller closes the upload.
 
-    Raise Refused: 400 for a form that can't be parsed, 413 for more than `max_size` bytes; OSError for a full disk.
+    Raise Refused: 400 for a form that can't be parsed, 408 if no more of it arrives, 413 for more than `max_size`
+    bytes or too many fields; OSError for a full disk.
     """
     upload = Upload(by=by, actor=json_api.actor(request, by))
 
@@ -73,20 +78,20 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
         return file
 
     parser = FormDataParser(
-        stream_factory=new_file,  # type: ignore[arg-type]  # werkzeug's protocol names IO, which no RawIOBase is
+        stream_factory=new_file,  # type: ignore[arg-type]  # it has the methods of IO that werkzeug calls
         max_content_length=max_size,
-        max_form_memory_size=MAX_FIELD,
+        max_form_memory_size=MAX_FIELDS_SIZE,
         max_form_parts=MAX_FIELDS,
         silent=False,
     )
-    with contextlib.ExitStack() as failing:
-        failing.callback(upload.close)
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(upload.close)
         try:
             metered = {**request.environ, "wsgi.input": _Metered(request.environ["wsgi.input"], upload)}
             _stream, form, sent = parser.parse_from_environ(metered)
         except RequestEntityTooLarge as exc:
-            if request.content_length is not None:  # the caller has checked the size of the whole body
-                limits = f"{MAX_FIELDS} fields and {MAX_FIELD >> 20} MB of text"
+            if request.content_length is not None:  # the caller has checked the whole body's size: it is the fields
+                limits = f"{MAX_FIELDS} fields and {MAX_FIELDS_SIZE >> 20} MB of text"
                 raise Refused(413, f"The form's fields are over the limit of {limits}") from exc
             raise too_large(max_size) from exc
         except ClientDisconnected as exc:
@@ -103,12 +108,12 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
         for content in contents:
             upload.content = next(file for file in upload.received if id(file) == id(content.stream))
             upload.filename = content.filename or ""
-        failing.pop_all()
+        on_failure.pop_all()
     return upload
 
 
 class _Metered:
-    """A request's body that raises an error when its fields, without its files, are larger than MAX_FIELD."""
+    """A request's body that raises an error when its fields, without its files, are larger than MAX_FIELDS_SIZE."""
 
     def __init__(self, body: Any, upload: Upload) -> None:
         self._body = body
@@ -118,7 +123,7 @@ class _Metered:
     def read(self, size: int = -1) -> bytes:
         chunk: bytes = self._body.read(size)
         self._count += len(chunk)
-        if self._count - sum(file.size for file in self._upload.received) > MAX_FIELD + _SLACK:
+        if self._count - sum(file.size for file in self._upload.received) > MAX_FIELDS_SIZE + _SLACK:
             raise RequestEntityTooLarge
         return chunk
 
@@ -127,13 +132,13 @@ def publish(store: Store, upload: Upload) -> None:
     """Check what was received and put it into the index. If it raises Refused, nothing is stored."""
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
-    name = _name(upload)
+    name = _checked_name(upload)
     is_environment = environment_of(name.project) is not None
     if is_environment:
         environment_policy.require_change(store, name.project, upload.by)
     _check_digests(upload, upload.content)
     try:
-        # writes the buffer to disk: shows whether the disk is full, and the archive is read from there
+        # flushes the buffer: this shows whether the disk is full, and `inspect` reads the file
         upload.content.finish()
         dist = distribution.inspect(upload.content.path, name.filename)
     except InvalidDistribution as exc:
@@ -164,7 +169,8 @@ def too_large(max_size: int) -> Refused:
     return Refused(413, f"The upload is over this index's limit of {max_size} bytes (max_upload_size)")
 
 
-def _name(upload: Upload) -> Filename:
+def _checked_name(upload: Upload) -> Filename:
+    """Return the parsed filename. Raise Refused: 400 if it is invalid, 403 if the sender may not publish it."""
     try:
         name = distribution.parse_filename(upload.filename)
     except InvalidDistribution as exc:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from ppmctl.client.http import Answer
-from ppmctl.client.retry import PATIENCE, PAUSES, Patience
+from ppmctl.client.retry import GIVE_UP_AFTER, PAUSES, Retries
 from ppmctl.distributions.distribution import Dist, parse_filename
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
-from ppmctl.publishing import plan as plans
+from ppmctl.publishing import upload_loop
 from ppmctl.publishing.check import LocalFile
-from ppmctl.publishing.plan import Plan, Step, carry_out, compare
+from ppmctl.publishing.plan import Plan, Step, compare
+from ppmctl.publishing.upload_loop import carry_out
 
 SDIST, ANY, LINUX = "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0-cp311-cp311-linux_x86_64.whl"
 
@@ -119,12 +120,12 @@ class Server:
             self.files[file.filename] = file.sha256
         return outcome
 
-    def patience(self) -> Patience:
-        return Patience(sleep=self.waits.append, clock=lambda: sum(self.waits))
+    def retries(self) -> Retries:
+        return Retries(sleep=self.waits.append, clock=lambda: sum(self.waits))
 
     def run(self, *files: LocalFile) -> Iterator[Step]:
-        plan = compare(files, self, patience=self.patience)
-        return carry_out(plan, self, self.send, patience=self.patience, sleep=self.waits.append)
+        plan = compare(files, self, retries=self.retries)
+        return carry_out(plan, self, self.send, retries=self.retries, sleep=self.waits.append)
 
 
 def done(outcomes: Iterable[Step]) -> list[tuple[str, str]]:
@@ -193,7 +194,7 @@ def test_retries_end_when_the_patience_is_over(trouble: Answer | Exception) -> N
     with pytest.raises(PpmError, match=f"{ANY} .*0 of 1 files are in the index") as caught:
         list(server.run(local(ANY)))
     assert len(server.sent) == len(server.waits) + 1
-    assert PATIENCE - PAUSES[-1] < sum(server.waits) <= PATIENCE
+    assert GIVE_UP_AFTER - PAUSES[-1] < sum(server.waits) <= GIVE_UP_AFTER
     assert "again" in caught.value.hint
 
 
@@ -293,7 +294,7 @@ def test_an_index_that_shows_the_file_late_is_asked_again() -> None:
     late = [None, None, BROKEN, page(), page((ANY, "aa"))]
     server = Server(lists=late)
     assert done(server.run(local(ANY))) == [(ANY, "published")]
-    assert server.waits == [plans.LOOKS[1], PAUSES[0], *plans.LOOKS[2:3]]
+    assert server.waits == [upload_loop.LOOKS[1], PAUSES[0], *upload_loop.LOOKS[2:3]]
 
 
 @pytest.mark.parametrize(("listed", "reason"), [(None, "not in the index after"), (BROKEN, "The connection broke")])

@@ -19,7 +19,7 @@ def test_a_release_changes_version_and_changelog_then_commits_and_tags(project: 
     assert (project / "pyproject.toml").read_text() == PYPROJECT.replace("1.2.0", "1.3.0")
     assert "## [Unreleased]\n\n## [1.3.0] - 2026-11-21\n\n- New.\n" in (project / "CHANGELOG.md").read_text()
     assert git(project, "tag") == ""
-    release.keep([])
+    release.store_built([])
     assert release.finish() == "", "there is no remote to push to"
     assert git(project, "log", "-1", "--format=%s", "--name-only").split() == [
         *("Release", "1.3.0"),
@@ -37,7 +37,7 @@ def test_a_pre_release_is_not_raised_again_without_a_new_commit(project: Path, n
     """The same command twice makes one release. The final release of the same content is allowed."""
     first = plan(project, now, changelog=False)
     first.apply()
-    first.keep([])
+    first.store_built([])
     first.finish()
     with pytest.raises(PpmError, match=f"Nothing was committed since {now} was released") as refusal:
         plan(project, "pre", published=now, changelog=False)
@@ -190,7 +190,7 @@ def test_without_bump_the_current_version_is_released(project: Path) -> None:
     assert [edit.path.name for edit in release.state.edits] == ["CHANGELOG.md"]
     assert release.summary() == (
         "demo 1.2.0",
-        "Changed: CHANGELOG.md",
+        "Files that will change: CHANGELOG.md",
         "After the upload: commit 'Release 1.2.0' and tag v1.2.0",
     )
 
@@ -203,7 +203,9 @@ def test_the_project_s_uv_lock_is_raised_and_other_files_with_the_version_are_na
     git(project, "add", ".")
     git(project, "commit", "--quiet", "--message=x")
     release = plan(project)
-    assert release.warnings == ("Still 1.2.0, and not changed by the release: demo.py",)
+    assert release.warnings == (
+        "These files still have version 1.2.0, and the release does not change them: demo.py",
+    )
     release.apply()
     assert (project / "uv.lock").read_text() == lock.replace("1.2.0", "1.3.0")
     release.finish()
@@ -239,7 +241,7 @@ def test_a_changelog_keeps_its_mode_and_stays_a_symbolic_link(project: Path) -> 
     assert refused(project / "part")[0] == f"{project / 'changes.md'} has changes that are not committed."
     git(project, "restore", "changes.md")
     release = plan(project / "part")
-    assert release.summary()[1] == "Changed: pyproject.toml, ../changes.md"
+    assert release.summary()[1] == "Files that will change: pyproject.toml, ../changes.md"
     release.apply()
     release.finish()
     assert (project / "part" / "CHANGELOG.md").is_symlink()

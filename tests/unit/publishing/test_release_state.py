@@ -125,18 +125,18 @@ def test_a_release_with_files_in_the_index_is_not_undone(project: Path, tmp_path
     first = plan(project, published="1.2.0")
     first.apply()
     (tmp_path / "demo.whl").write_bytes(b"built")
-    first.keep([tmp_path / "demo.whl"])
+    first.store_built([tmp_path / "demo.whl"])
     git(project, "restore", ".")
     again = plan(project, published="1.3.0")
     assert [path.read_bytes() for path in again.built] == [b"built"]
     again.apply()
     again.undo()
     assert "1.3.0" in (project / "pyproject.toml").read_text()
-    again.keep(again.built)
+    again.store_built(again.built)
     assert [path.read_bytes() for path in plan(project, published="1.3.0").built] == [b"built"]
     again.built[0].write_bytes(b"half")
     assert plan(project, published="1.3.0").built == ()
-    assert "To give it up" not in refused(project, "major", published="1.3.0")[1]
+    assert "To cancel it" not in refused(project, "major", published="1.3.0")[1]
     again.finish()
     assert git(project, "describe", "--dirty") == "v1.3.0"
 
@@ -148,7 +148,9 @@ def test_a_commit_that_a_hook_refused_is_made_by_the_next_run(project: Path) -> 
     hook.chmod(0o755)
     release = plan(project)
     release.apply()
-    with pytest.raises(PpmError, match=r"demo 1\.3\.0 is published, but not committed .*\n +tests fail") as failed:
+    with pytest.raises(
+        PpmError, match=r"its commit or tag could not be made: .*\n +tests fail"
+    ) as failed:
         release.finish()
     assert "run the same command again" in failed.value.hint
     hook.unlink()
