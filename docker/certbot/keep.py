@@ -140,7 +140,7 @@ def wait_for_nginx(settings: Settings) -> None:
         except NotIssued as exc:
             if str(exc) != problem:
                 problem = str(exc)
-                say(f"{problem}. The next check is in {CHECK_SECONDS:.0f} s; nginx keeps the current certificate")
+                say(f"{problem}. It checks again every {CHECK_SECONDS:.0f} s; nginx keeps the current certificate")
             stopped.wait(CHECK_SECONDS)
         else:
             return

@@ -19,6 +19,8 @@ def credential_problems(variable: str, options: Mapping[str, Any], value: Any) -
     if not isinstance(value, list | tuple):
         yield f"{variable}: it must be a list of mappings, such as [{{name: ann, role: reader}}]."
         return
+    kind = "token" if variable == "ppm_tokens" else "user"
+    allowed = [key for key in options if (kind, key) != ("token", "email")]
     names = [entry.get("name") for entry in value if isinstance(entry, Mapping)]
     for number, entry in enumerate(value, start=1):
         where = f"{variable}, number {number}"
@@ -26,7 +28,6 @@ def credential_problems(variable: str, options: Mapping[str, Any], value: Any) -
             yield f"{where}: it must be a mapping with a name and a role."
             continue
         name = entry.get("name")
-        kind = "token" if variable == "ppm_tokens" else "user"
         if not isinstance(name, str) or not _NAME.fullmatch(name) or ("+" in name) != (kind == "token"):
             yield f"{where}: its name must be {CREDENTIAL_MUST_BE[f'name of a {kind}']}."
             continue
@@ -36,8 +37,8 @@ def credential_problems(variable: str, options: Mapping[str, Any], value: Any) -
         if entry.get("role") is None and entry.get("state") != "absent":
             yield f"{where}: its role is missing; one of {', '.join(options['role']['choices'])}."
         for key, given in entry.items():
-            if key not in options or (kind == "token" and key == "email"):
-                hint = suggestion(str(key), options, f"the keys are {', '.join(options)}.")
+            if key not in allowed:
+                hint = suggestion(str(key), allowed, f"the keys are {', '.join(allowed)}.")
                 yield f"{where}: {key} is not known; {hint}"
             elif given is not None and (wanted := _wrong_part(key, options[key], given)):
                 yield f"{where}: its {key} must be {wanted}."

@@ -20,7 +20,7 @@ def file_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> It
     authorities = values.get("ppm_ca_certificates") or []
     for path in authorities:
         if sum(Path(other).stem == Path(path).stem for other in authorities) > 1:
-            yield f"ppm_ca_certificates: two files are called {Path(path).stem}: rename one."
+            yield f"ppm_ca_certificates: two files are called {Path(path).stem}, apart from their suffix: rename one."
         try:
             x509.load_pem_x509_certificates(read(path))
         except OSError as exc:

@@ -23,7 +23,7 @@ MUST_BE = {
     "ppm_no_proxy": "a host name or a network",
     "ppm_trusted_proxies": "a network such as 10.0.0.0/8",
 }
-OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; other programs use this one"
+OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; this one has other uses"
 CREDENTIAL_MUST_BE = {
     "name of a user": "letters, digits and . _ @ -",
     "name of a token": "OWNER+PURPOSE, such as ci+deploy",

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -43,6 +43,7 @@ _COMMANDS = {
 _OF_SERVERS = ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug")
 
 _SIGNALLED = 128  # plus the signal's number, as in shells
+_CLEANUP_TIME = 5  # seconds; `docker stop` kills after 10
 
 
 class _Commands(click.Group):
@@ -70,13 +71,21 @@ def cli(verbose: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
-    if os.getpid() == 1:
-        # In a container process 1 ignores SIGTERM by default, so a stop would wait for its timeout. An exception
-        # can't end it: Python ignores one that is raised in a callback, such as an import's.
-        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(_SIGNALLED + number))
+    if os.getpid() == 1:  # in a container: process 1 ignores SIGTERM by default, so a stop would wait for its timeout
+        signal.signal(signal.SIGTERM, _end)
     if names := os.environ.get("PPMCTL_NAMES"):  # of files on the machine where `--on` was typed
         output.rename(json.loads(names))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    """End with the exit code of a signal, after the cleanup that SystemExit causes, within _CLEANUP_TIME.
+
+    Python ignores an exception that is raised in a callback, such as an import's: then only the time ends it.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(_SIGNALLED + number))
+    signal.alarm(_CLEANUP_TIME)
+    sys.exit(_SIGNALLED + number)
 
 
 def run(arguments: list[str]) -> int:

@@ -131,7 +131,7 @@ def _similar(missing: list[str], names: list[str]) -> str:
 @click.option("--name", help="The name of the environment. Default: the name in the file.")
 @click.option("--extra", "extras", multiple=True, help="Also import this extra of a pyproject.toml. May be repeated.")
 @click.option(
-    "--group", "groups", multiple=True, help="Import this dependency group of a pyproject.toml. May be repeated."
+    "--group", "groups", multiple=True, help="Also import this dependency group of a pyproject.toml. May be repeated."
 )
 @click.option("--replace", is_flag=True, help="If the environment exists, replace its list with that of the file.")
 @shared_option

@@ -124,7 +124,7 @@ class Index:
         self, request: Request, by: Access, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         if not by.may("publish"):
-            raise Refused(403, f"The credential {by.name} may not publish: its role is reader")
+            raise Refused(403, f"The credential {by.name} may not publish: it has only a reader's rights")
         if (request.content_length or 0) > self._settings.max_upload_size:
             raise uploads.too_large(self._settings.max_upload_size)
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
@@ -146,7 +146,7 @@ class Index:
         if upload.action == "file_upload" and upload.content is None:
             raise Refused(400, "The form has no file in its field 'content'")
         if upload.action == "remove_pkg" and not upload.by.may("manage"):
-            raise Refused(403, f"The credential {upload.by.name} may not remove releases: its role is not admin")
+            raise Refused(403, f"The credential {upload.by.name} may not remove releases: it has no admin's rights")
 
 
 def _audit_words(upload: uploads.Upload) -> tuple[str, str]:

@@ -55,7 +55,7 @@ def _check_path(path: Path) -> None:
     parent = folder.stat()
     if parent.st_mode & stat.S_ISVTX and os.getuid() not in (0, existing.st_uid, parent.st_uid):
         raise PpmError(
-            f"{failed}: the socket belongs to uid {existing.st_uid}, and only that user can replace it.",
+            f"{failed}: the socket belongs to uid {existing.st_uid}, and uid {os.getuid()} can't replace it.",
             hint="If its server has ended, remove the socket, or the volume that it is on.",
         )
     if _is_served(path):

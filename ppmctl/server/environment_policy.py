@@ -53,7 +53,7 @@ def require_revision(store: Store, name: Filename, wheel: Path, by: Access) -> N
 def require_status(store: Store, project: str, by: Access) -> None:
     """Raise Refused (403) unless a credential that is not an admin's may set the status of `project`."""
     if environment_of(project) is None or not by.may("publish", project):
-        raise Refused(403, f"The credential {by.name} may not set the status of {project}: its role is not admin")
+        raise Refused(403, f"The credential {by.name} may not set the status of {project}: it has no admin's rights")
     require_change(store, project, by)
 
 

@@ -167,7 +167,7 @@ class _Server(BaseApplication):
 
 def boot_id(environ: Mapping[str, str]) -> str:
     """Return the id of the machine's current boot: PPM_BOOT_ID, or the kernel's. Raise OSError without either."""
-    return _without_hyphens(environ.get(_BOOT_ID, "") or _BOOT_ID_FILE.read_text(encoding="ascii"))
+    return _without_hyphens(environ.get(_BOOT_ID, "")) or _without_hyphens(_BOOT_ID_FILE.read_text(encoding="ascii"))
 
 
 def _without_hyphens(boot: str) -> str:

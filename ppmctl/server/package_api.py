@@ -96,7 +96,7 @@ class PackageApi:
         json_api.attempt(request, action, f"{project} {release}")
         # before the answer reveals what the index has
         if not by.may("manage" if action == "remove" else "publish", project):
-            why = ": its role is not admin" if action == "remove" else ""
+            why = ": it has no admin's rights" if action == "remove" else ""
             raise Refused(403, f"The credential {by.name} may not {action} releases of {project}{why}")
         environment_policy.require_change(self._store, project, by)
         return project

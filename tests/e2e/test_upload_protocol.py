@@ -397,7 +397,7 @@ def test_who_may_publish_and_remove(server: Server) -> None:
     }
     made = wheels.wheel("owned", "1.0")
     before = snapshot(server)
-    a_reader = "The credential reader may not publish: its role is reader"
+    a_reader = "The credential reader may not publish: it has only a reader's rights"
     assert_refused(server.upload(made, auth=("reader", secrets["reader"])), 403, a_reader)
     assert_refused(server.upload(made, auth=("publisher", secrets["reader"])), 401, "The credential is wrong")
     assert_refused(server.upload(made, auth=("nobody", "x")), 401)

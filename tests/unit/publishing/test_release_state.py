@@ -148,9 +148,7 @@ def test_a_commit_that_a_hook_refused_is_made_by_the_next_run(project: Path) -> 
     hook.chmod(0o755)
     release = plan(project)
     release.apply()
-    with pytest.raises(
-        PpmError, match=r"its commit or tag could not be made: .*\n +tests fail"
-    ) as failed:
+    with pytest.raises(PpmError, match=r"its commit or tag could not be made: .*\n +tests fail") as failed:
         release.finish()
     assert "run the same command again" in failed.value.hint
     hook.unlink()
