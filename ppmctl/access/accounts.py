@@ -135,9 +135,11 @@ def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
     """
     with _changing(volume, actor, f"{rights.noun(name)} disable", name) as change:
         rules.require_admin(actor)
-        before = change.snapshot()
+        worked = change.snapshot().hashes
         change.put(replace(rules.require_entry(change, actor, name), disabled=True))
-        stopped = tuple(sorted(change.with_dependents(name) & before.hashes.keys() & before.access.keys()))
+        stopped = tuple(
+            sorted(each for each in worked if each in change.access and change.access[each].depends_on(name))
+        )
     _audit_others(volume, actor, "disable", name, stopped)
     return stopped
 

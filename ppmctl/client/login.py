@@ -29,7 +29,8 @@ def check(
         folder = next(parent for parent in file.parents if parent.exists())
         is_writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
         if not is_writable or (file == path and folder != path.parent):
-            raise PpmError(f"{file} can't be written: {file.parent} is missing, or you may not write to it.")
+            problem = f"{file.parent} does not exist" if is_writable else f"{folder} is not a folder you may write to"
+            raise PpmError(f"{file} can't be written: {problem}.")
     if in_netrc:
         netrc_file.require_free(path, address, known, by=[username] if username else [])
 

@@ -146,7 +146,9 @@ class Query:
     def statistics(self) -> Statistics:
         """Return numbers about all projects, counted on each project's page if the source does not count."""
         counted = self._projects.statistics()
-        return counted or statistics.of_holdings(self._holdings(self.names(), summaries=False))
+        if counted is not None:
+            return counted
+        return statistics.of_holdings(self._holdings(self.names(), summaries=False))
 
     def _holdings(self, names: list[str], *, summaries: bool) -> list[Holding]:
         holdings = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -164,12 +165,12 @@ def _certificates(client: Client, context: Context) -> Iterator[Finding]:
     """Find settings because of which the certificate of the index is not verified, or can't be."""
     address = context.address
     hosts = {address.host, urlsplit(address.base).netloc}
-    options = [client.setting(name) for name in ("allow-insecure-host", "trusted-host")]
-    trusted = [
-        setting
-        for setting in options
-        if setting and hosts & {word.rpartition("//")[2] for word in setting.value.lower().split()}
-    ]
+    trusted = []
+    for name in ("allow-insecure-host", "trusted-host"):
+        if setting := client.setting(name):
+            # uv's option may have a scheme, and is case-sensitive; pip's is neither
+            words = setting.value.lower() if name == "trusted-host" else re.sub(r"\S*//", "", setting.value)
+            trusted += [setting] if hosts & set(words.split()) else []
     for setting in trusted if address.is_encrypted else ():
         risk = "anyone on the network can read the credential and change what is installed"
         message = f"does not verify the certificate of {address.host}, because of {setting.place}: {risk}"

@@ -136,7 +136,9 @@ def _download(sample: Sample) -> Finding:
         return Finding("files", "fail", message, _CHECK)
     if file.url.startswith("http:") and sample.context.address.is_encrypted:
         message = f"pages are over https, and their files over plain HTTP: {file.url}"
-        return Finding("files", "fail", message, f"{_SEND}  X-Forwarded-Proto: https  (what ends TLS).")
+        return Finding(
+            "files", "fail", message, "The proxy in front of the index must send  X-Forwarded-Proto: https."
+        )
     whole = fetch(sample.context, "GET", file.url, plain) if "probe" in sample.context.shared else None
     if whole and hashlib.sha256(whole.body).hexdigest() != file.sha256:
         message = f"{file.filename} is not what the page has the hash of: clients refuse it"

@@ -39,13 +39,14 @@ def proxy(context: Context) -> Iterator[Finding]:
         yield Finding("proxy", "ok", f"none for {context.address.host}: NO_PROXY has it" if is_set else "none")
         return
     variable = next((name for name in _PROXY_VARIABLES if context.environ.get(name) == url), "the environment")
-    shown = f"{re.sub('(?<=://).*@', '', url)} ({variable})"  # without its credential
+    without_credential = re.sub("(://|^).*@", r"\1", url, flags=re.DOTALL)
+    shown = f"{without_credential} ({variable})"
     excluded = context.environ.get("NO_PROXY") or context.environ.get("no_proxy") or ""
     hint = f"Without it: export NO_PROXY={f'{excluded},' if excluded else ''}{context.address.host}"
     try:
         connection(context).close()
     except ProxyFailed as exc:
-        yield Finding("proxy", "fail", f"{shown} refuses the connection: {exc}", hint)
+        yield Finding("proxy", "fail", f"{shown} {exc}", hint)
     except OSError as exc:
         yield Finding("proxy", "fail", f"{shown} can't be reached: {_why(exc)}", hint)
     else:
@@ -194,7 +195,7 @@ def connection(context: Context) -> socket.socket:
         return socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
     parts = urlsplit(proxy_url)
     if parts.scheme not in _PROXY_PORTS:
-        raise ProxyFailed(f"doctor can't check a {parts.scheme} proxy")
+        raise ProxyFailed(f"can't be checked: doctor knows no {parts.scheme} proxies")
     proxy_port = parts.port or _PROXY_PORTS[parts.scheme]
     tunnel = http.client.HTTPConnection(parts.hostname or "", proxy_port, timeout=CONNECT_TIMEOUT)
     credential = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
@@ -205,9 +206,9 @@ def connection(context: Context) -> socket.socket:
     except OSError as exc:
         if not str(exc).startswith(_REFUSED):
             raise
-        raise ProxyFailed(str(exc).removeprefix(_REFUSED)) from exc
+        raise ProxyFailed(f"refuses the connection: {str(exc).removeprefix(_REFUSED)}") from exc
     except http.client.HTTPException as exc:
-        raise ProxyFailed("its answer is not HTTP") from exc
+        raise ProxyFailed("does not answer in HTTP") from exc
     return tunnel.sock
 
 

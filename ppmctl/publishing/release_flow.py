@@ -53,7 +53,7 @@ class Release:
         lines = (
             f"{state.name} {state.new}" if state.old == state.new else f"{state.name}: {state.old} → {state.new}",
             self.is_resumed and "Resuming the release that an earlier run started.",
-            names and f"Files that will change: {', '.join(names)}",
+            names and f"{'Changed files' if self.is_resumed else 'Files that will change'}: {', '.join(names)}",
             steps and f"{when}: {' and '.join(steps)}",
         )
         return tuple(line for line in lines if line)

@@ -175,7 +175,7 @@ def _require_git(repository: Repository, edits: Iterable[Edit], tag: str) -> str
         names = [os.path.relpath(path, repository.folder) for path in untracked]
         raise PpmError(
             f"git does not track {some(names)}, which the release changes.",
-            hint=f"Add and commit it: git add --force {shlex.join(names)}",
+            hint=f"Add it and commit: git add --force {shlex.join(names)}",
         )
     if paths and repository.changed(paths):  # a changelog that is a link to a file outside of the project
         raise PpmError(f"{paths[-1]} has changes that are not committed.", hint="Commit them, and run this again.")

@@ -101,7 +101,7 @@ def workspace(**options: Any) -> Iterator[Workspace]:
     except OSError as exc:
         raise PpmError(
             f"A folder for the build can't be created: {exc.strerror}: {parent or tempfile.gettempdir()}.",
-            hint=f"Set {VARIABLE} or TMPDIR to a folder that you can write to.",
+            hint=f"Set {VARIABLE if parent else 'TMPDIR'} to a folder that you can write to.",
         ) from exc
     try:
         yield work

@@ -366,6 +366,10 @@ BAD_SDISTS = {
         )
         for target in targets
     },
+    "a link whose name ends with a slash": (
+        lambda: tar_with(member("x-1.0/l/", tarfile.SYMTYPE, "../../x")),
+        UNSAFE + "link 'x-1.0/l/' points out of its root.",
+    ),
     "a link of a long name": (
         lambda: tar_with(member("y" * 201, tarfile.SYMTYPE, "/x")),
         UNSAFE + f"link '{'y' * 200}' points out of its root.",

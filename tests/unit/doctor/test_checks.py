@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,9 @@ from support.tls import Authority
 from ppmctl.client.http import Answer
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import is_index
-from ppmctl.doctor import checks, tls, volume_checks, x509
+from ppmctl.doctor import checks, clients, network, tls, volume_checks, x509
 from ppmctl.doctor.checks import Check
+from ppmctl.doctor.client_model import Client, Setting
 from ppmctl.doctor.finding import Context, Finding
 from ppmctl.doctor.index_url import masked, similar, without_userinfo
 from ppmctl.doctor.x509 import Certificate
@@ -226,3 +228,51 @@ def test_every_check_needs_only_earlier_checks() -> None:
     for check in checks.CHECKS:
         assert set(check.needs) <= before
         before.add(check.name)
+
+
+# what is reported of clients and proxies
+
+
+def context_at(url: str, **environ: str) -> Context:
+    address = Address(base=url, upload=f"{url}/legacy/")
+    return Context(address=address, credential=None, environ=environ, home=Path("/nowhere"), cwd=Path("/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("client", "option", "value", "base", "findings"),
+    [
+        ("pip", "trusted-host", "pypi.corp", "https://pypi.corp", ["does not verify"]),
+        ("pip", "trusted-host", "PyPI.corp", "https://pypi.corp", ["does not verify"]),
+        ("pip", "trusted-host", "https://pypi.corp", "https://pypi.corp", []),  # a host of the name "https"
+        ("pip", "trusted-host", "pypi.corp", "http://pypi.corp", []),
+        ("pip", "trusted-host", "http://pypi.corp", "http://pypi.corp", ["speaks plain HTTP"]),
+        ("uv", "allow-insecure-host", "pypi.corp", "https://pypi.corp", ["does not verify"]),
+        ("uv", "allow-insecure-host", "https://pypi.corp", "https://pypi.corp", ["does not verify"]),
+        ("uv", "allow-insecure-host", "PyPI.corp", "https://pypi.corp", []),
+    ],
+)
+def test_trusted_hosts_are_compared_as_the_client_does(
+    client: str, option: str, value: str, base: str, findings: list[str]
+) -> None:
+    setting = Setting(name=option, value=value, undo="")
+    found = Client(
+        name=client, command=(client,), version="1", settings={option: [setting]}, sources=(), form="single"
+    )
+    reported = [finding.message for finding in clients._certificates(found, context_at(base))]
+    assert len(reported) == len(findings)
+    assert all(text in message for text, message in zip(findings, reported, strict=True))
+
+
+@pytest.mark.parametrize(
+    "url", ["user:s3cret@127.0.0.1:1", "http://user:s3cret@127.0.0.1:1", "http://u:s3@cret@127.0.0.1:1"]
+)
+def test_a_proxy_is_shown_without_its_credential(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "proxy_to", lambda _base: url)
+    monkeypatch.setattr(network, "connection", fail)
+    (finding,) = network.proxy(context_at("https://pypi.corp", HTTPS_PROXY=url))
+    assert "127.0.0.1:1" in finding.message
+    assert not re.search("s3|cret", finding.message + finding.hint)
+
+
+def fail(_context: Context) -> None:
+    raise OSError("refused")
