@@ -125,12 +125,12 @@ def test_questions_are_asked_and_answered(composed: Composed, tmp_path: Path) ->
     assert "another name" in ppmctl_on(composed, tmp_path, target, *arguments, given="y\n", expect=1).stderr
     command = [*PPMCTL, *arguments, "--on", f"docker://{target}"]
     with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
-        read_until(terminal, b"to go on: ")
+        read_until(terminal, b"to confirm: ")
         os.write(terminal, b"y\x7fother\r")
         assert read_until(terminal, b"").endswith(b"ppmctl: That is another name; nothing was removed.\r\n")
         assert process.wait(timeout=60) == 1
     with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
-        read_until(terminal, b"to go on: ")
+        read_until(terminal, b"to confirm: ")
         assert interrupt(terminal).endswith(b"Interrupted.\r\n")
         assert process.wait(timeout=60) == 130
 

@@ -219,7 +219,7 @@ def test_a_remote_command_asks_on_a_terminal(host: Host, tmp_path: Path) -> None
     Volume(root=tmp_path / "root").prepare()
     command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", str(tmp_path / "root"), "--on", host.target]
     with on_a_terminal(command, host.environ()) as (process, terminal):
-        said = read_until(terminal, b"to go on: ")
+        said = read_until(terminal, b"to confirm: ")
         os.write(terminal, b"y\x7fother\r")  # with a backspace
         said += read_until(terminal, b"")
         assert process.wait(timeout=60) == 1
@@ -231,7 +231,7 @@ def test_ctrl_c_at_a_question(host: Host, tmp_path: Path) -> None:
     Volume(root=tmp_path / "root").prepare()
     command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", str(tmp_path / "root"), "--on", host.target]
     with on_a_terminal(command, host.environ()) as (process, terminal):
-        read_until(terminal, b"to go on: ")
+        read_until(terminal, b"to confirm: ")
         assert interrupt(terminal).endswith(b"Interrupted.\r\n")
         assert process.wait(timeout=60) == 130
 
