@@ -25,7 +25,7 @@ def notes(target: IndexTarget, _scope: Scope) -> tuple[str, ...]:
     if target.in_keyring:
         note = (
             "The secret is in the keyring: pip reads it with the library keyring in its own environment, or with the"
-            f" command `keyring` on PATH. Without either: {target.netrc_login} (--no-input also needs"
+            f" command `keyring` on PATH. Without that: {target.netrc_login} (--no-input also needs"
             " --keyring-provider import or subprocess.)"
         )
     return (note, *confusion(target))
