@@ -223,7 +223,7 @@ def test_the_target_environment_of_an_install(charts: None, reader: Machine) -> 
     folder = reader.home / "full"
     folder.mkdir()
     (folder / "mine").write_text("mine")
-    assert "no virtual environment" in env(reader, "install", "charts", "--into", folder, expect=2)
+    assert "not a virtual environment" in env(reader, "install", "charts", "--into", folder, expect=2)
     assert "can't be used together" in env(reader, "install", "charts", "--into", folder, "--here", expect=2)
     assert "active" in env(reader, "install", "charts", "--here", expect=2)
     assert "no virtual environment" in env(reader, "check", "charts", "--into", reader.home / "nowhere", expect=2)
