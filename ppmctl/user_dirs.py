@@ -1,4 +1,4 @@
-"""The paths of a user's configuration: the folder, and the netrc file."""
+"""The paths of a user's own files: the folders for configuration and state, and the netrc file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from pathlib import Path
 
 def config(environ: Mapping[str, str], home: Path) -> Path:
     """Return XDG_CONFIG_HOME or ~/.config; a relative path is ignored, as the XDG specification requires."""
-    folder = Path(environ.get("XDG_CONFIG_HOME") or "")
-    return folder if folder.is_absolute() else home / ".config"
+    return _absolute(environ, "XDG_CONFIG_HOME") or home / ".config"
+
+
+def state(environ: Mapping[str, str], home: Path) -> Path:
+    """Return XDG_STATE_HOME or ~/.local/state, by the same rule as `config`."""
+    return _absolute(environ, "XDG_STATE_HOME") or home / ".local" / "state"
+
+
+def _absolute(environ: Mapping[str, str], name: str) -> Path | None:
+    folder = Path(environ.get(name) or "")
+    return folder if folder.is_absolute() else None
 
 
 def own(environ: Mapping[str, str], home: Path) -> Path:

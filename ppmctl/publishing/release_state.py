@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from ppmctl import user_dirs
 from ppmctl.errors import PpmError
 from ppmctl.files import write_atomic
 from ppmctl.publishing.git import Repository
@@ -95,7 +96,7 @@ class StateFolder:
         if repository is not None:
             own = repository.prefix.rstrip("/").replace("/", "+")
             return cls(folder=repository.private_path(f"ppmctl-release{'-' if own else ''}{own}"))
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        state = user_dirs.state(os.environ, Path.home())
         name = hashlib.sha256(os.fsencode(project)).hexdigest()[:16]
         return cls(folder=state / "ppmctl" / "releases" / name)
 

@@ -1,4 +1,4 @@
-"""The paths of a user's configuration."""
+"""The paths of a user's own files."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ HOME = Path("/home/ann")
 def test_the_configuration_folder(environ: dict[str, str], folder: str) -> None:
     assert user_dirs.config(environ, HOME) == Path(folder)
     assert user_dirs.own(environ, HOME) == Path(folder, "ppmctl")
+
+
+@pytest.mark.parametrize(
+    ("value", "folder"), [("", "/home/ann/.local/state"), ("/x", "/x"), ("x", "/home/ann/.local/state")]
+)
+def test_the_state_folder(value: str, folder: str) -> None:
+    assert user_dirs.state({"XDG_STATE_HOME": value}, HOME) == Path(folder)
 
 
 @pytest.mark.parametrize(
