@@ -44,8 +44,8 @@ def test_a_flat_and_nested_folder_is_imported(serve: Callable[..., Server], real
     wheels.write(old, ("zipped-1.0.zip", wheels.zip_of({"zipped-1.0/PKG-INFO": wheels.metadata("zipped", "1.0")})))
     before = contents(old)
     server = serve("--upstream", "none")
-    said = ppmctl("index", "adopt", str(old), "--root", str(server.root))
-    assert said.stderr.splitlines()[-1] == f"{len(real.all) + 1} files taken, 0 were here, 0 left."
+    done = ppmctl("index", "adopt", str(old), "--root", str(server.root))
+    assert done.stderr.splitlines()[-1] == f"{len(real.all) + 1} files taken, 0 were here, 0 left."
     assert contents(old) == before, "the old folder is only read"
     for number, path in enumerate(real.all):
         project = path.name.partition("-")[0].lower().replace("_", "-")
@@ -87,12 +87,12 @@ def test_each_file_that_is_not_imported_is_named_with_the_reason(tmp_path: Path)
     (old / ".git").mkdir()
     wheels.write(old / ".git", wheels.wheel("ghost", "1.0"))
     root = tmp_path / "root"
-    said = ppmctl("index", "adopt", str(old), "--root", str(root), expect=1)
-    reported = left(said.stdout)
+    done = ppmctl("index", "adopt", str(old), "--root", str(root), expect=1)
+    reported = left(done.stdout)
     assert set(reported) == set(reasons)
     for name, reason in reasons.items():
         assert reason in reported[name], (name, reported[name])
-    assert said.stderr.splitlines()[-1] == f"1 files taken, 0 were here, {len(reasons)} left."
+    assert done.stderr.splitlines()[-1] == f"1 files taken, 0 were here, {len(reasons)} left."
     assert sorted(path.name for path in (root / "packages").iterdir()) == ["good"]
     assert not [path for path in (root / "incoming").rglob("*") if path.is_file()]
     ppmctl("index", "check", "--root", str(root))
@@ -110,10 +110,10 @@ def test_conflicting_files_are_not_imported(serve: Callable[..., Server], tmp_pa
     assert server.upload(wheels.wheel("gone", "1.0")).status_code == 200
     ppmctl("package", "remove", "gone", "1.0", "--yes", "--root", str(server.root))
     wheels.write(tmp_path / "old", wheels.wheel("gone", "1.0"))
-    said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(server.root), expect=1)
-    assert said.stderr.splitlines()[-1] == "1 files taken, 1 were here, 3 left."
-    assert said.stdout.count("other content") == 2
-    assert "was removed from this index" in said.stdout
+    done = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(server.root), expect=1)
+    assert done.stderr.splitlines()[-1] == "1 files taken, 1 were here, 3 left."
+    assert done.stdout.count("other content") == 2
+    assert "was removed from this index" in done.stdout
     assert server.get("/packages/x/x-1.0-py3-none-any.whl").content == one[1]
     ppmctl("index", "check", "--root", str(server.root))
 
@@ -121,13 +121,13 @@ def test_conflicting_files_are_not_imported(serve: Callable[..., Server], tmp_pa
 def test_files_are_copied_unless_hard_links_are_requested(tmp_path: Path) -> None:
     """The old server may overwrite its files: hard links need an option, and print a warning."""
     linked = wheels.write(tmp_path / "old", wheels.wheel("x", "1.0"))
-    said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(tmp_path / "copied"))
-    assert "shared" not in said.stderr
+    done = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(tmp_path / "copied"))
+    assert "shared" not in done.stderr
     copy = tmp_path / "copied" / "packages" / "x" / linked.name
     assert copy.stat().st_ino != linked.stat().st_ino
     assert copy.stat().st_nlink == 1
-    said = ppmctl("index", "adopt", "--hard-links", str(tmp_path / "old"), "--root", str(tmp_path / "shared"))
-    assert "shared with the old folder" in said.stderr
+    done = ppmctl("index", "adopt", "--hard-links", str(tmp_path / "old"), "--root", str(tmp_path / "shared"))
+    assert "shared with the old folder" in done.stderr
     link = tmp_path / "shared" / "packages" / "x" / linked.name
     assert link.stat().st_ino == linked.stat().st_ino
     for root in ("copied", "shared"):
@@ -139,6 +139,6 @@ def test_a_folder_that_overlaps_the_volume_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "root"
     ppmctl("init", "--root", str(root))
     for folder in (root, root / "packages", tmp_path):
-        said = ppmctl("index", "adopt", str(folder), "--root", str(root), expect=1)
-        assert "must be outside the volume" in said.stderr
+        done = ppmctl("index", "adopt", str(folder), "--root", str(root), expect=1)
+        assert "must be outside the volume" in done.stderr
     assert "not a folder" in ppmctl("index", "adopt", str(tmp_path / "none"), "--root", str(root), expect=1).stderr

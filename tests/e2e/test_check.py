@@ -190,8 +190,8 @@ def test_each_difference_is_named_and_repaired_if_possible(plant: str, root: Pat
     assert named, found
     assert all(item["mend"] for item in found)
     assert any(item["mend"] == "ppmctl index rebuild" for item in named) == planted.mended
-    said = ppmctl("index", "check", "--root", str(root), expect=1)
-    assert f"{planted.where} " in said.stdout
+    done = ppmctl("index", "check", "--root", str(root), expect=1)
+    assert f"{planted.where} " in done.stdout
     if planted.mended:
         ppmctl("index", "rebuild", "--root", str(root))
         assert differences(root, expect=0) == []
@@ -222,8 +222,8 @@ def test_a_rebuild_restores_all_derived_files(root: Path) -> None:
     for path in (root / "packages").rglob("*"):
         if path.name.endswith((".upload", ".metadata")):
             path.unlink()
-    said = ppmctl("index", "rebuild", "--root", str(root))
-    assert said.stdout == "2 projects, 2 with new pages, 3 files recorded.\n"
+    done = ppmctl("index", "rebuild", "--root", str(root))
+    assert done.stdout == "2 projects, 2 with new pages, 3 files recorded.\n"
     assert differences(root, expect=0) == []
     after = json.loads((root / PAGES / "index.json").read_bytes())
     for page in (before, after):
@@ -235,8 +235,8 @@ def test_a_rebuild_restores_all_derived_files(root: Path) -> None:
 def test_a_rebuild_names_files_that_it_can_not_record(root: Path) -> None:
     """A broken file without a record is not listed, is named, and the exit code is 1."""
     (root / "packages/one/one-3.0.tar.gz").write_bytes(b"broken")
-    said = ppmctl("index", "rebuild", "--root", str(root), expect=1)
-    assert "one-3.0.tar.gz" in said.stderr
-    assert "not a readable archive" in said.stderr
+    done = ppmctl("index", "rebuild", "--root", str(root), expect=1)
+    assert "one-3.0.tar.gz" in done.stderr
+    assert "not a readable archive" in done.stderr
     page = json.loads((root / PAGES / "index.json").read_bytes())
     assert len(page["files"]) == 3

@@ -459,8 +459,8 @@ def test_pip_with_the_public_index_installs_the_highest_version(bed: Bed, new_co
     file = made.home / ".config" / "pip" / "pip.conf"
     file.parent.mkdir(parents=True)
     file.write_text(f"[global]\n# the public index\nindex-url = {bed.public}\n")
-    said = made.write("pip")
-    assert "takes the highest version of any" in said
+    printed = made.write("pip")
+    assert "takes the highest version of any" in printed
     assert f"extra-index-url = {bed.alone.url}/simple/" in file.read_text()
     made.venv("venv")
     made.client("pip", "--python", "venv", "install", "acme-app")
@@ -469,13 +469,13 @@ def test_pip_with_the_public_index_installs_the_highest_version(bed: Bed, new_co
 
 def explicit_with_uv(made: Colleague, public: str) -> None:
     made.pyproject()
-    said = made.write("uv")
+    printed = made.write("uv")
     environ = {"SSL_CERT_FILE": made.ca}
     settings = made.home / ".config" / "uv" / "uv.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text(f'[[index]]\nurl = "{public}"\ndefault = true\n')
-    command = made.command_in(said, "uv add --index")[:4]
-    assert "even if a stranger owns it there" in said
+    command = made.command_in(printed, "uv add --index")[:4]
+    assert "even if a stranger owns it there" in printed
     made.client("uv", "add", "acme-core", **environ)
     assert made.installed() == {"acme_core": "99.0"}
     made.client("uv", "remove", "acme-core", **environ)

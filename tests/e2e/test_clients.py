@@ -182,9 +182,9 @@ def test_a_yanked_release_is_skipped_unless_pinned(index: Server, new_installer:
     ppmctl("package", "yank", name, "2.0", "--reason", "it <eats> data", "--root", str(index.root))
     installer.install(name, index=index.simple)
     assert installer.version(name) == "1.0"
-    said = installer.install(f"{name}==2.0", index=index.simple).output
+    printed = installer.install(f"{name}==2.0", index=index.simple).output
     assert installer.version(name) == "2.0"
-    assert "it <eats> data" in said
+    assert "it <eats> data" in printed
     ppmctl("package", "unyank", name, "2.0", "--root", str(index.root))
     fresh = new_installer(index)
     fresh.install(name, index=index.simple)
@@ -281,9 +281,9 @@ def test_two_changes_of_equal_length_within_a_second_are_both_seen(
         store.unyank(name, wanted)
         store.yank(name, yanked)
         sizes.append(page.stat().st_size)
-        said = installer.install("--dry-run", name, index=index.simple).output
-        assert f"{name}-{wanted}" in said or f"{name}=={wanted}" in said, said
-        assert f"{name}=={yanked}" not in said
+        printed = installer.install("--dry-run", name, index=index.simple).output
+        assert f"{name}-{wanted}" in printed or f"{name}=={wanted}" in printed, printed
+        assert f"{name}=={yanked}" not in printed
 
     swap("1.0", "1.1")
     second = int(time.time())

@@ -103,8 +103,8 @@ def test_identical_parallel_uploads_are_answered_as_same_content(indexes: list[S
     for number in range(5):
         made = streams.dist(random.Random(number), f"same-{number}", "1.0", size=50_000)
         answers = at_once([partial(server.upload, made.file) for server in indexes * (CLIENTS // len(indexes))])
-        said = sorted((answer.status_code, "same content" in answer.text) for answer in answers)
-        assert said == [(200, False), *[(409, True)] * (CLIENTS - 1)]
+        printed = sorted((answer.status_code, "same content" in answer.text) for answer in answers)
+        assert printed == [(200, False), *[(409, True)] * (CLIENTS - 1)]
     assert_clean_and_consistent(indexes)
 
 

@@ -233,6 +233,6 @@ def test_a_rebuild_reads_no_file_that_has_a_record(both: tuple[Filled, Filled]) 
     upload(small.traced, "recordless", "1.0")
     folder = small.root / "packages" / "recordless"
     (folder / "recordless-1.0-py3-none-any.whl.upload").unlink()
-    said, read = rebuild(small.root)
-    assert "1 file recorded" in said
+    printed, read = rebuild(small.root)
+    assert "1 file recorded" in printed
     assert set(read) == {str(folder / "recordless-1.0-py3-none-any.whl")}

@@ -253,9 +253,9 @@ def test_a_proxy_that_refuses_to_connect(index: Server, user: User) -> None:
 def test_a_clock_that_is_wrong(user: User, minutes: int, state: str) -> None:
     with faulty.index(ahead=minutes * 60) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=int(state == "fail"))
-    found, said, mend = seen.of("clock")
+    found, printed, mend = seen.of("clock")
     which = "behind" if minutes > 0 else "ahead of"
-    assert (found, said.startswith("this machine's clock is "), f" {which} the index's" in said) == (
+    assert (found, printed.startswith("this machine's clock is "), f" {which} the index's" in printed) == (
         state,
         True,
         True,
@@ -320,7 +320,7 @@ def test_all_problems_of_a_certificate_are_reported_at_once(authority: Authority
         seen = user.doctor(f"https://localhost:{port}/", expect=1)
     found = [each[2] for each in seen.findings if each[0] == "tls"]
     assert [
-        words in said for words, said in zip(("expired on", "not for localhost", "Root"), found, strict=True)
+        words in printed for words, printed in zip(("expired on", "not for localhost", "Root"), found, strict=True)
     ] == ([True] * 3), found
 
 
@@ -569,11 +569,11 @@ def test_pages_with_wrong_cache_headers(user: User) -> None:
 def test_a_page_without_the_files_requires_python(user: User) -> None:
     filename, content = wheels.wheel("acme", "1.0", requires_python=">=3.8")
     metadata = wheels.metadata("acme", "1.0", requires_python=">=3.8")
-    said = {"Content-Type": "text/html"}
+    printed = {"Content-Type": "text/html"}
     page = f'<a href="/{filename}#sha256={sha256(content).hexdigest()}" data-core-metadata="true">{filename}</a>'
     answers = {
-        "/simple/": Response(body=b'<a href="acme/">acme</a>', headers=said),
-        "/simple/acme/": Response(body=page.encode(), headers=said),
+        "/simple/": Response(body=b'<a href="acme/">acme</a>', headers=printed),
+        "/simple/acme/": Response(body=page.encode(), headers=printed),
         f"/{filename}": Response(body=content),
         f"/{filename}.metadata": Response(body=metadata),
     }

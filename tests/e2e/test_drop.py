@@ -25,8 +25,8 @@ def test_a_valid_file_is_published(serve: Callable[..., Server]) -> None:
     assert server.filenames("dropped-one") == {"Dropped.One-1.0-py3-none-any.whl", "dropped_one-1.0.tar.gz"}
     assert server.get("/simple/broken/").status_code == 404
     lines = [json.loads(line) for line in (server.root / "audit.jsonl").read_text().splitlines()]
-    said = [line for line in lines if line["what"] == "dropped_one-1.0.tar.gz"]
-    assert [(line["by"], line["action"], line["result"]) for line in said] == [("drop", "publish", "done")]
+    printed = [line for line in lines if line["what"] == "dropped_one-1.0.tar.gz"]
+    assert [(line["by"], line["action"], line["result"]) for line in printed] == [("drop", "publish", "done")]
     ppmctl("index", "check", "--root", str(server.root))
 
 

@@ -53,9 +53,9 @@ def test_a_list_is_created_changed_and_read(ann: Machine) -> None:
     assert env(ann, "add", "web-app", "Flask>=3", "gunicorn", "--no-check").strip() == "web-app@2"
     assert env(ann, "add", "web-app", "gunicorn", "--no-check").strip() == "web-app@2"
     assert env(ann, "remove", "web-app", "passlib").strip() == "web-app@3"
-    said = env(ann, "show", "web-app")
-    assert "Packages: 'Flask>=3' flask-login gunicorn\n" in said
-    assert "pip install ppm-env-web-app==3" in said
+    printed = env(ann, "show", "web-app")
+    assert "Packages: 'Flask>=3' flask-login gunicorn\n" in printed
+    assert "pip install ppm-env-web-app==3" in printed
     assert listing(ann, "web-app@1") == ["flask", "flask-login", "passlib"]
     assert env(ann, "diff", "web-app@1", "web-app") == "~ flask → Flask>=3\n+ gunicorn\n- passlib\n"
     assert env(ann, "show", "web-app", "--format", "requirements").splitlines()[1:] == [
@@ -214,8 +214,8 @@ def test_a_lost_answer_makes_no_second_revision(ann: Machine, index: Server) -> 
     """The index takes a revision, and the connection breaks before it answers."""
     env(ann, "create", "lost-answer")
     with recording(index.port, troubles=[("POST", "lost")]) as front:
-        said = env(ann, "add", "lost-answer", "one", "--no-check", PPMCTL_INDEX=front.url)
-    assert said == "lost-answer@2\n"
+        printed = env(ann, "add", "lost-answer", "one", "--no-check", PPMCTL_INDEX=front.url)
+    assert printed == "lost-answer@2\n"
     assert [exchange.status for exchange in front.exchanges if exchange.method == "POST"] == [200, 409]
     assert [line["change"] for line in log(ann, "lost-answer")] == ["create", "add one"]
 
@@ -227,8 +227,8 @@ def test_a_conflict_is_a_question_on_a_terminal(ann: Machine, bob: Machine, inde
         overtaken(ann, index, bob, "add", "asked", "pandas<2", "--no-check") as slower,
         on_a_terminal(command, dict(slower.environ)) as (process, terminal),
     ):
-        said = read_until(terminal, b"[y/N]: ")
-        assert b"yours is pandas>=2; theirs is pandas<2" in said
+        printed = read_until(terminal, b"[y/N]: ")
+        assert b"yours is pandas>=2; theirs is pandas<2" in printed
         os.write(terminal, b"y\n")
         read_until(terminal, b"")
         assert process.wait(timeout=30) == 0
@@ -294,8 +294,8 @@ def test_a_user_deletes_all_own_environments(index: Server, tmp_path: Path, ann:
     env(eve, "add", "not-eves", "x", "--no-check")
     assert names(eve, "--mine") == ["eve-one", "eve-two"]
     with on_a_terminal([*PPMCTL, "env", "delete", "--mine"], dict(eve.environ)) as (process, terminal):
-        said = read_until(terminal, b"[y/N]: ")
-        assert b"To be deleted: eve-one, eve-two" in said
+        printed = read_until(terminal, b"[y/N]: ")
+        assert b"To be deleted: eve-one, eve-two" in printed
         os.write(terminal, b"y\n")
         read_until(terminal, b"")
         assert process.wait(timeout=60) == 0

@@ -121,10 +121,10 @@ def test_a_lock_installs_on_another_machine(
         *("--default-index", index.simple, "left-over"),
     )
     env(reader, "check", "charts", "--into", folder)
-    said = json.loads(
+    printed = json.loads(
         env(reader, "check", "charts", "--into", folder, "--exact", "--json", expect=1).partition("\n]")[0] + "]"
     )
-    assert [(item["state"], item["name"]) for item in said] == [("extra", "left-over")]
+    assert [(item["state"], item["name"]) for item in printed] == [("extra", "left-over")]
     env(reader, "install", "charts", "--into", folder, "--with", tool, "--locked", "--exact")
     versions = {name: version for name, version in installed(folder).items() if name not in ("pip", "setuptools")}
     assert versions == {"sea-charts": "1.0", "salt-grains": "1.0"}
@@ -163,8 +163,8 @@ def test_outdated_names_what_a_new_lock_would_change(charts: None, carol: Machin
 
 def test_a_list_without_a_solution_is_explained(charts: None, carol: Machine) -> None:
     env(carol, "create", "unsolvable", "salt-grains>=9")
-    said = env(carol, "lock", "unsolvable", expect=1)
-    assert "salt-grains" in said
+    printed = env(carol, "lock", "unsolvable", expect=1)
+    assert "salt-grains" in printed
     assert shown(carol, "unsolvable")["revision"] == 1
     assert "no revision" not in env(carol, "install", "unsolvable", expect=1)
     assert "--python" not in env(carol, "lock", "unsolvable", "--python", "two", expect=2)
@@ -181,8 +181,8 @@ def test_a_tampered_file_is_refused(index: Server, carol: Machine, reader: Machi
     others = (wheels.wheel(name, "1.0", files={"evil.py": b"%d" % number})[1] for number in range(100_000, 110_000))
     _replace(index, name, made[0], next(other for other in others if len(other) == len(made[1])))
     folder = without_pip(reader.home / f"tampered-{tool}")
-    said = env(reader, "install", name, "--into", folder, "--locked", "--with", tool, expect=1)
-    assert "hash" in said.lower()
+    printed = env(reader, "install", name, "--into", folder, "--locked", "--with", tool, expect=1)
+    assert "hash" in printed.lower()
     assert name not in installed(folder)
 
 
@@ -253,10 +253,10 @@ def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: P
     commands = [block for section in readme.blocks("docs/environments.md").values() for block in section]
     assert len(commands) >= 7
     path = f"{dan.home / 'mine' / 'bin'}:{dan.environ['PATH']}"
-    said = readme.paste(
+    printed = readme.paste(
         "".join(commands).replace("http://127.0.0.1:8080", server.url), dan.home, {**dan.environ, "PATH": path}
     )
-    assert "web@5\nweb@5\n" in said, "a lock, and one that would be the same"
+    assert "web@5\nweb@5\n" in printed, "a lock, and one that would be the same"
     assert set(SEED) < set(installed(dan.home / "mine"))
     assert installed(dan.home / "mine")["ppm-env-web"] == "1"
     assert set(SEED) < set(installed(dan.home / ".venv"))

@@ -80,8 +80,10 @@ def test_pip_and_uv_install_an_environment_in_every_way(
     assert versions == dict.fromkeys(versions, "1.0")
     assert len(versions) == 9
     nobody = new_machine()
-    said = nobody.run("pip", "--no-input", "install", "-r", f"{index.url}/env/team/requirements.txt", expect=1).output
-    assert "401" in said
+    printed = nobody.run(
+        "pip", "--no-input", "install", "-r", f"{index.url}/env/team/requirements.txt", expect=1
+    ).output
+    assert "401" in printed
 
 
 def test_content_types_of_files(index: Server) -> None:
@@ -283,8 +285,8 @@ def test_dropped_and_adopted_environments_have_no_owner(
     """Copied files are valid revisions or are not imported; only admins change them, until they are shared."""
     wheels.write(tmp_path / "old", revision("adopted", 1, "numpy"))
     wheels.write(tmp_path / "old", wheels.wheel("ppm-env-strange", "1.0"))
-    said = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(index.root), expect=1)
-    assert "has no ppm-env/env.json" in said.stdout + said.stderr
+    done = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(index.root), expect=1)
+    assert "has no ppm-env/env.json" in done.stdout + done.stderr
     assert form(index, "adopted/").json()["owner"] is None
     assert index.upload(revision("adopted", 2, "numpy"), auth=people["ann"]).status_code == 403
     assert index.upload(revision("adopted", 2, "numpy", shared=True)).status_code == 200

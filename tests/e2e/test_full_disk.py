@@ -240,20 +240,20 @@ def test_a_mount_within_the_volume_is_refused(how: str, folder: str, tmp_path: P
     """
     root = tmp_path / "root"
     (root / folder).mkdir(parents=True)
-    said = namespaces.run(namespaces.command(how.replace("{}", str(root / folder))), *_serve(root), expect=1)
-    assert "can't share a file by a hard link" in said
-    assert f"Mount the whole of {root} as one volume" in said
-    _is_short(said)
+    printed = namespaces.run(namespaces.command(how.replace("{}", str(root / folder))), *_serve(root), expect=1)
+    assert "can't share a file by a hard link" in printed
+    assert f"Mount the whole of {root} as one volume" in printed
+    _is_short(printed)
 
 
 def test_a_read_only_volume_is_refused(tmp_path: Path) -> None:
     """A volume that is mounted read-only is named, with the remedy and without a traceback."""
     root = tmp_path / "root"
     root.mkdir()
-    said = namespaces.run(namespaces.command(_READ_ONLY.format(root=root)), *_serve(root), expect=1)
-    assert f"The volume {root} can't be used: {root} is mounted read-only" in said
-    assert "It must be writable" in said
-    _is_short(said)
+    printed = namespaces.run(namespaces.command(_READ_ONLY.format(root=root)), *_serve(root), expect=1)
+    assert f"The volume {root} can't be used: {root} is mounted read-only" in printed
+    assert "It must be writable" in printed
+    _is_short(printed)
 
 
 @pytest.mark.parametrize("folder", [".", "packages", "index/pending"])
@@ -267,13 +267,13 @@ def test_a_volume_without_write_permission_is_refused(folder: str, tmp_path: Pat
     # root may write anywhere: drop that capability
     powerless = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
     try:
-        said = namespaces.run(powerless, *_serve(root), expect=1)
+        printed = namespaces.run(powerless, *_serve(root), expect=1)
     finally:
         closed.chmod(0o755)
-    assert f"The volume {root} can't be used: {closed} belongs to this process (uid {os.geteuid()}, " in said
-    assert f"its mode is 0555: `chmod -R u+rwX {root}`" in said
+    assert f"The volume {root} can't be used: {closed} belongs to this process (uid {os.geteuid()}, " in printed
+    assert f"its mode is 0555: `chmod -R u+rwX {root}`" in printed
     assert sorted(root.rglob("*")) == before
-    _is_short(said)
+    _is_short(printed)
 
 
 def names(disk: Disk) -> set[str]:

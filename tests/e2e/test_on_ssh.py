@@ -219,12 +219,12 @@ def test_a_remote_command_asks_on_a_terminal(host: Host, tmp_path: Path) -> None
     Volume(root=tmp_path / "root").prepare()
     command = [*PPMCTL, "package", "remove", "x", "1.0", "--root", str(tmp_path / "root"), "--on", host.target]
     with on_a_terminal(command, host.environ()) as (process, terminal):
-        said = read_until(terminal, b"to confirm: ")
+        printed = read_until(terminal, b"to confirm: ")
         os.write(terminal, b"y\x7fother\r")  # with a backspace
-        said += read_until(terminal, b"")
+        printed += read_until(terminal, b"")
         assert process.wait(timeout=60) == 1
-    assert b"other" in said
-    assert said.endswith(b"ppmctl: That is another name; nothing was removed.\r\n")
+    assert b"other" in printed
+    assert printed.endswith(b"ppmctl: That is another name; nothing was removed.\r\n")
 
 
 def test_ctrl_c_at_a_question(host: Host, tmp_path: Path) -> None:
@@ -239,8 +239,8 @@ def test_ctrl_c_at_a_question(host: Host, tmp_path: Path) -> None:
 def test_the_remote_terminal_has_the_local_type_and_size(standing_in: Callable[[str], Host]) -> None:
     host = standing_in("print(sys.stdin.isatty(), os.environ['TERM'], os.get_terminal_size(), flush=True); input()\n")
     with on_a_terminal([*PPMCTL, "user", "list", "--on", host.target], host.environ()) as (process, terminal):
-        said = read_until(terminal, b"\n")
-        assert said.split(b"\r")[0] == b"True xterm-256color os.terminal_size(columns=111, lines=50)"
+        printed = read_until(terminal, b"\n")
+        assert printed.split(b"\r")[0] == b"True xterm-256color os.terminal_size(columns=111, lines=50)"
         os.write(terminal, b"\r")
         assert process.wait(timeout=60) == 0
 
@@ -313,9 +313,9 @@ def test_the_third_ctrl_c_leaves_a_command_that_ignores_it(standing_in: Callable
         for number in range(3):
             assert process.stdout.readline() == f"{number}\n".encode()
             process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == b"\nppmctl: Interrupted.\n"
+    assert printed == b"\nppmctl: Interrupted.\n"
 
 
 # files
@@ -514,10 +514,10 @@ def test_a_broken_connection_is_an_error(standing_in: Callable[[str], Host]) -> 
         host.kill()
         process.wait(timeout=60)
         assert process.stderr is not None
-        said = process.stderr.read().decode()
+        printed = process.stderr.read().decode()
     assert process.returncode == 1
-    assert "ppmctl: The connection to index.test broke off" in said
-    assert "it may be done, or still running" in said
+    assert "ppmctl: The connection to index.test broke off" in printed
+    assert "it may be done, or still running" in printed
 
 
 def test_without_ssh_or_docker_the_error_names_the_program(host: Host, tmp_path: Path) -> None:

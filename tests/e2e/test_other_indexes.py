@@ -45,8 +45,8 @@ def test_an_index_that_is_not_ppms(stranger: Machine) -> None:
         assert (stranger.home / "got" / name).read_bytes() == content
         stats = json.loads(run(stranger, "stats", "--json", *place))
         assert (stats["projects"], stats["files"], stats["bytes"]) == (2, 1, None)
-        said = run(stranger, "package", "yank", "far", "1.0", *place, expect=1)
-        assert "Is it an index that ppm serves?" in said
+        printed = run(stranger, "package", "yank", "far", "1.0", *place, expect=1)
+        assert "Is it an index that ppm serves?" in printed
         assert {credential for _path, credential in files.asked} == {None}
         assert None not in {credential for _path, credential in other.asked}
 
@@ -91,8 +91,8 @@ def test_a_download_that_differs_from_the_page_is_deleted(what: str, stranger: M
         other.file(f"/f/{name}", sent)
         if what == "cut":
             other.answers[f"/f/{name}"] = (200, {"Content-Length": str(len(content))}, sent)
-        said = run(stranger, "package", "download", "bad", "--dest", "got", "--index", other.url, expect=1)
-    assert "Traceback" not in said
+        printed = run(stranger, "package", "download", "bad", "--dest", "got", "--index", other.url, expect=1)
+    assert "Traceback" not in printed
     assert list((stranger.home / "got").iterdir()) == []
 
 
@@ -101,8 +101,8 @@ def test_a_filename_with_a_path_is_refused(name: str, stranger: Machine) -> None
     with foreign() as other:
         other.project("evil", listed(name, b"", "/f"))
         other.file("/f", b"")
-        said = run(stranger, "package", "download", "evil", name, "--dest", "got", "--index", other.url, expect=1)
-    assert "is not a valid filename" in said
+        printed = run(stranger, "package", "download", "evil", name, "--dest", "got", "--index", other.url, expect=1)
+    assert "is not a valid filename" in printed
     assert not (stranger.home / "got").exists()
 
 

@@ -69,10 +69,10 @@ def test_list(filled: Server, reader: Machine) -> None:
 
 
 def test_show(filled: Server, reader: Machine) -> None:
-    said = run(reader, "package", "show", "Sea.Maps")
-    assert "Summary:  Draws maps of the sea" in said
-    assert "Version:  1.1" in said
-    assert "Requires: other>=1" in said
+    printed = run(reader, "package", "show", "Sea.Maps")
+    assert "Summary:  Draws maps of the sea" in printed
+    assert "Version:  1.1" in printed
+    assert "Requires: other>=1" in printed
     shown = json.loads(run(reader, "package", "show", "sea-maps", "2.0rc1", "--json"))
     assert (shown["summary"], shown["version"]) == ("not yet", "2.0rc1")
     assert [release["version"] for release in shown["releases"]] == ["2.0rc1", "1.1", "1.0"]
@@ -166,11 +166,11 @@ def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:
 
 def test_without_a_credential_and_with_a_wrong_one(filled: Server, reader: Machine) -> None:
     for command in (("list",), ("show", "salt"), ("search", "salt"), ("download", "salt"), ("yank", "salt", "3.0")):
-        said = run(reader, "package", *command, expect=4, NETRC="/dev/null")
-        assert "asks for a credential" in said
-        said = run(reader, "package", *command, expect=4, PPMCTL_USERNAME="admin", PPMCTL_TOKEN="ppm_wrong")
-        assert "does not accept" in said
-        assert "ppm_wrong" not in said
+        printed = run(reader, "package", *command, expect=4, NETRC="/dev/null")
+        assert "asks for a credential" in printed
+        printed = run(reader, "package", *command, expect=4, PPMCTL_USERNAME="admin", PPMCTL_TOKEN="ppm_wrong")
+        assert "does not accept" in printed
+        assert "ppm_wrong" not in printed
 
 
 # changing, over HTTP
@@ -320,8 +320,8 @@ def test_an_invalid_release_is_not_part_of_the_url(release: str, filled: Server,
     """Unquoted in the URL it would be another request: `remove salt 3.0/yank` would unyank."""
     as_admin = {"PPMCTL_USERNAME": filled.user, "PPMCTL_TOKEN": filled.secret}
     before = (filled.filenames("salt"), filled.filenames("other"))
-    said = run(reader, "package", "remove", "salt", release, "--yes", expect=1, **as_admin)
-    assert "salt has no release or file" in said
+    printed = run(reader, "package", "remove", "salt", release, "--yes", expect=1, **as_admin)
+    assert "salt has no release or file" in printed
     assert (filled.filenames("salt"), filled.filenames("other")) == before
 
 
@@ -336,8 +336,8 @@ def test_the_api_needs_the_same_rights_as_pages(filled: Server, serve: Callable[
 
 def test_a_reason_with_control_characters_or_lines_is_refused(filled: Server) -> None:
     for reason in ("a\nb", "\x1b[2J", "a" * 501):
-        said = ppmctl("package", "yank", "salt", "3.0", "--reason", reason, "--root", str(filled.root), expect=2)
-        assert "one line of text" in said.stderr
+        done = ppmctl("package", "yank", "salt", "3.0", "--reason", reason, "--root", str(filled.root), expect=2)
+        assert "one line of text" in done.stderr
     assert filled.page("salt")["files"][0]["yanked"] is False
 
 

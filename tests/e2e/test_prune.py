@@ -61,6 +61,6 @@ def test_nothing_is_written_if_nothing_has_expired(tmp_path: Path) -> None:
 def test_a_missing_volume_is_not_created(tmp_path: Path) -> None:
     assert ppmctl("token", "prune", "--root", str(tmp_path / "none")).stdout == ""
     assert not (tmp_path / "none").exists()
-    said = ppmctl("token", "prune", "--every", "1s", "--json", "--root", str(tmp_path), expect=2).stdout
-    assert "--every" in json.loads(said)["error"]["message"]
+    printed = ppmctl("token", "prune", "--every", "1s", "--json", "--root", str(tmp_path), expect=2).stdout
+    assert "--every" in json.loads(printed)["error"]["message"]
     assert "not a duration" in ppmctl("token", "prune", "--every", "now", "--root", str(tmp_path), expect=2).stderr

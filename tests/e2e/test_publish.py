@@ -76,12 +76,12 @@ def test_an_old_setuptools_project_is_published_and_compared_with_what_git_track
     )
     for command in (("init", "--quiet"), ("add", ".")):
         subprocess.run(["git", *command], cwd=project, check=True, timeout=60)
-    said = publish(user, "--clean", project, **offline_builds())
+    printed = publish(user, "--clean", project, **offline_builds())
     top = "zope_old_style-1.0+local.1"
     assert index.filenames("zope-old-style") == {f"{top}-py3-none-any.whl", f"{top}.tar.gz"}
-    assert f"{top}-py3-none-any.whl has files in it that git does not track: shop/prices.txt.\n" in said
-    assert f"{top}.tar.gz has files in it that git does not track: {top}/shop/prices.txt.\n" in said
-    assert f"{top}-py3-none-any.whl lacks modules that git tracks: shop/till/__init__.py.\n" in said
+    assert f"{top}-py3-none-any.whl has files in it that git does not track: shop/prices.txt.\n" in printed
+    assert f"{top}.tar.gz has files in it that git does not track: {top}/shop/prices.txt.\n" in printed
+    assert f"{top}-py3-none-any.whl lacks modules that git tracks: shop/till/__init__.py.\n" in printed
 
 
 def test_built_files_are_published_unchanged(user: Machine, index: Server, tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_built_files_are_published_unchanged(user: Machine, index: Server, tmp_p
         wheels.write(project / "dist", wheels.wheel("ready", version, files={"ready.py": module}, **README))
         for version in ("1.0", "1.1")
     ]
-    said = publish(user, "--skip-build", project)
-    assert f"Taken from {project}/dist: {made[1].name}\n" in said
-    assert "Building" not in said
+    printed = publish(user, "--skip-build", project)
+    assert f"Taken from {project}/dist: {made[1].name}\n" in printed
+    assert "Building" not in printed
     assert index.filenames("ready") == {made[1].name}
 
 
@@ -119,8 +119,8 @@ def test_a_conflict_stops_publish_before_the_first_upload(user: Machine, index: 
     publish(user, old)
     new = wheels.write(tmp_path / "new", wheels.wheel("feud", "1.0", summary="changed", **README))
     other = wheels.write(tmp_path / "new", wheels.wheel("feud", "1.0", tag="py2-none-any", **README))
-    said = publish(user, other, new, expect=1)
-    assert f"{new.name}: here sha256" in said
+    output = publish(user, other, new, expect=1)
+    assert f"{new.name}: here sha256" in output
     assert index.filenames("feud") == {old.name}
     assert "conflict " in publish(user, "--dry-run", other, new, expect=1)
     failed = ppmctl("publish", "--json", str(new), env=user.environ, expect=1)
@@ -162,9 +162,9 @@ def test_an_upload_is_retried_until_the_index_has_the_file(user: Machine, index:
     answered: tuple[str, Trouble] = ("POST", "none")
     troubles: list[tuple[str, Trouble]] = [("GET", "503"), ("POST", "503"), answered, ("POST", "cut"), answered]
     with recording(index.port, troubles=[*troubles, ("POST", "lost")]) as front:
-        said = publish(user, *files, PPMCTL_INDEX=front.url)
-    assert re.findall(r"^published +(\S+) ", said, re.MULTILINE) == [file.name for file in files]
-    assert said.count("Trying again in 1 s") == 4
+        printed = publish(user, *files, PPMCTL_INDEX=front.url)
+    assert re.findall(r"^published +(\S+) ", printed, re.MULTILINE) == [file.name for file in files]
+    assert printed.count("Trying again in 1 s") == 4
     assert [exchange.status for exchange in front.exchanges if exchange.method == "POST"] == [200, 200, 200, 409]
     assert index.filenames("patient") == {file.name for file in files}
 
@@ -192,13 +192,13 @@ def test_a_release_is_published_while_the_index_is_killed_repeatedly(
     troubles = [("POST", Act(act=crash, is_passed_on=True))] * 3
     try:
         with recording(server.port, troubles=troubles) as front:
-            said = publish(machine(tmp_path / "home", server), *files, PPMCTL_INDEX=front.url)
+            printed = publish(machine(tmp_path / "home", server), *files, PPMCTL_INDEX=front.url)
     finally:
         for under_way in restarts:
             under_way.join()  # otherwise its server outlives a failed test
     assert len(restarts) == 3
-    assert len(re.findall(r"^published ", said, re.MULTILINE)) == len(files)
-    assert "Trying again" in said, "the index was never down when it mattered"
+    assert len(re.findall(r"^published ", printed, re.MULTILINE)) == len(files)
+    assert "Trying again" in printed, "the index was never down when it mattered"
     assert server.filenames("steadfast") == {file.name for file in files}
     assert server.stop() == 0
     ppmctl("index", "check", "--root", str(server.root))
@@ -216,15 +216,15 @@ def test_eight_parallel_publishes_of_the_same_files_succeed(user: Machine, index
 def test_publish_without_permission_exits_with_4(user: Machine, index: Server, tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("forbidden", "1.0", **README))
     (user.home / ".netrc").unlink()
-    said = publish(user, path, expect=4)
-    assert "PPMCTL_TOKEN" in said
+    printed = publish(user, path, expect=4)
+    assert "PPMCTL_TOKEN" in printed
     secret = ppmctl("user", "add", "onlooker", "--role", "reader", "--root", str(index.root)).stdout.strip()
-    said = publish(user, path, expect=4, PPMCTL_USERNAME="onlooker", PPMCTL_TOKEN=secret)
-    assert "'onlooker' (from PPMCTL_USERNAME and PPMCTL_TOKEN)" in said
-    assert secret not in said
-    said = publish(user, path, expect=4, PPMCTL_USERNAME="nobody", PPMCTL_TOKEN="wr0ng-secret")
-    assert "does not accept" in said
-    assert "wr0ng-secret" not in said
+    printed = publish(user, path, expect=4, PPMCTL_USERNAME="onlooker", PPMCTL_TOKEN=secret)
+    assert "'onlooker' (from PPMCTL_USERNAME and PPMCTL_TOKEN)" in printed
+    assert secret not in printed
+    printed = publish(user, path, expect=4, PPMCTL_USERNAME="nobody", PPMCTL_TOKEN="wr0ng-secret")
+    assert "does not accept" in printed
+    assert "wr0ng-secret" not in printed
     assert index.get("/simple/forbidden/").status_code == 404
 
 
@@ -233,8 +233,8 @@ def test_the_indexs_reason_of_a_refusal_is_printed(user: Machine, index: Server,
     publish(user, path)
     ppmctl("package", "status", "closed", "archived", "--root", str(index.root))
     newer = wheels.write(tmp_path, wheels.wheel("closed", "1.1", **README))
-    said = publish(user, newer, expect=None)
-    assert "archived" in said
+    printed = publish(user, newer, expect=None)
+    assert "archived" in printed
     assert index.filenames("closed") == {path.name}
 
 

@@ -110,10 +110,10 @@ def test_a_credential_and_an_index_are_found(
 ) -> None:
     name = f"from-{source.__name__.replace('_', '-')}"
     made = wheel(tmp_path, name)
-    said = user.run(*PPMCTL, "publish", made, **source(user, index)).output
-    assert f"Publishing to {index.url} as {index.user} (from " in said
-    assert SOURCES[source] in said
-    assert index.secret not in said
+    printed = user.run(*PPMCTL, "publish", made, **source(user, index)).output
+    assert f"Publishing to {index.url} as {index.user} (from " in printed
+    assert SOURCES[source] in printed
+    assert index.secret not in printed
     assert index.filenames(name) == {made.name}
 
 
@@ -146,29 +146,29 @@ def test_a_terminal_is_asked_before_the_first_upload(environ: dict[str, str], in
     command = [*PPMCTL, "publish", str(made)]
     for answer, code in ((b"n\r", 1), (b"\r", 1), (None, 130)):
         with on_a_terminal(command, environ) as (process, terminal):
-            said = read_until(terminal, b"[y/N]: ")
-            shown = re.sub(rb"\x1b\[[\d;]*m", b"", said)
+            printed = read_until(terminal, b"[y/N]: ")
+            shown = re.sub(rb"\x1b\[[\d;]*m", b"", printed)
             row = re.escape(made.name.encode()) + rb" +new +\d+ B *\r\n"
             assert re.search(rb"FILE +STATE +SIZE *\r\n" + row, shown)
             if answer is None:
-                said += interrupt(terminal)
+                printed += interrupt(terminal)
             else:
                 os.write(terminal, answer)
-                said += read_until(terminal, b"")
-            assert process.wait(timeout=60) == code, said
+                printed += read_until(terminal, b"")
+            assert process.wait(timeout=60) == code, printed
         assert index.get("/simple/asked/").status_code == 404
     with on_a_terminal(command, {**environ, "NO_COLOR": "1"}) as (process, terminal):
-        said = read_until(terminal, b"[y/N]: ")
+        printed = read_until(terminal, b"[y/N]: ")
         os.write(terminal, b"y\r")
-        said += read_until(terminal, b"")
-        assert process.wait(timeout=60) == 0, said
-    assert made.name.encode() + b" \xe2\x94\x81" in said, "there is no progress bar"
-    assert not re.search(rb"\x1b\[[0-9;]*3[0-9][0-9;]*m", said), "NO_COLOR, and there are colours"
+        printed += read_until(terminal, b"")
+        assert process.wait(timeout=60) == 0, printed
+    assert made.name.encode() + b" \xe2\x94\x81" in printed, "there is no progress bar"
+    assert not re.search(rb"\x1b\[[0-9;]*3[0-9][0-9;]*m", printed), "NO_COLOR, and there are colours"
     assert index.filenames("asked") == {made.name}
     with on_a_terminal(command, environ) as (process, terminal):
-        said = read_until(terminal, b"")
-        assert process.wait(timeout=60) == 0, said
-    assert b"[y/N]" not in said, "nothing is new"
+        printed = read_until(terminal, b"")
+        assert process.wait(timeout=60) == 0, printed
+    assert b"[y/N]" not in printed, "nothing is new"
 
 
 def test_yes_skips_the_question_on_a_terminal(environ: dict[str, str], index: Server, tmp_path: Path) -> None:

@@ -300,13 +300,13 @@ def test_malformed_xml_rpc_raises_in_pypiserver(app: Any) -> None:
 
 def test_a_projects_json_lists_the_backends_packages(app: Any) -> None:
     """The newest version is first, and links are below /packages/."""
-    said = Client(app).get("/x/json", base_url="http://index.example/").json
-    assert said == {
+    printed = Client(app).get("/x/json", base_url="http://index.example/").json
+    assert printed == {
         "info": {"version": "10.0"},
         "releases": {
             number: [{"url": f"http://index.example/packages/x/x-{number}.tar.gz"}] for number in ("1.0", "10.0")
         },
-    }, f"/project/json answers something else: {said}; {LOOK}StoreBackend.find_project_packages"
+    }, f"/project/json answers something else: {printed}; {LOOK}StoreBackend.find_project_packages"
 
 
 def test_the_list_of_all_files_has_the_backends_digests(app: Any, backend: Recording) -> None:

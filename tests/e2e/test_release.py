@@ -148,9 +148,9 @@ def test_a_release_is_one_command(user: Machine, index: Server, git: Git, new_pr
     assert "particle: 1.2.0 → 1.3.0" in rehearsed
     assert {path: path.read_bytes() for path in before} == before
     assert not list((project / ".git").glob("ppmctl*"))
-    said = publish(user, project, *RELEASE)
+    printed = publish(user, project, *RELEASE)
     is_released(project, index, git)
-    assert "To push it: git push origin main v1.3.0" in said
+    assert "To push it: git push origin main v1.3.0" in printed
     assert git(tmp_path / "remote.git", "for-each-ref") == "", "nothing is pushed"
     git(project, "push", "--quiet", "origin", "main", "v1.3.0")
     assert "[1.3.0]: https://git.example/demo/compare/v1.2.0...v1.3.0\n" in (project / "CHANGELOG.md").read_text()
@@ -327,8 +327,8 @@ def test_a_release_killed_at_every_stage_is_completed(
             assert git(project, "tag") == "", stage
         is_uploaded = list(STAGES).index(stage) >= list(STAGES).index("before the commit")
         assert (index.get("/simple/killed/").status_code == 200) == is_uploaded, stage
-    said = publish(user, project, *RELEASE)
-    assert "published " not in said
+    printed = publish(user, project, *RELEASE)
+    assert "published " not in printed
     is_released(project, index, git)
 
 

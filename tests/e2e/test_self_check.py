@@ -104,9 +104,9 @@ def test_a_bad_setting_is_named(check: Check, tmp_path: Path) -> None:
     done = check("--json", PPM_PRIVATE_NAMES="acme/*")
     assert done.returncode == 1
     assert "PPM_PRIVATE_NAMES is 'acme/*'" in done.stderr
-    said = json.loads(done.stdout)
-    assert said["ok"] is False
-    assert "PPM_PRIVATE_NAMES is 'acme/*'" in said["message"]
+    printed = json.loads(done.stdout)
+    assert printed["ok"] is False
+    assert "PPM_PRIVATE_NAMES is 'acme/*'" in printed["message"]
     done = check(PPM_PRIVATE_NAME="acme-*")
     assert done.returncode == 1
     assert "PPM_PRIVATE_NAME is set" in done.stderr
@@ -203,9 +203,9 @@ def test_a_broken_release_fails_with_the_error_and_the_servers_log(check: Check,
     (tmp_path / "broken" / "sitecustomize.py").write_text("\n".join(written))
     done = check("--json", PYTHONPATH=str(tmp_path / "broken"))
     assert done.returncode == 1, done.stdout
-    said = json.loads(done.stdout)
-    assert says in said["message"]
-    assert "the log of the server" in said["log"]
+    printed = json.loads(done.stdout)
+    assert says in printed["message"]
+    assert "the log of the server" in printed["log"]
     assert says in done.stderr
     if what == "it does not start":
         plain = check(PYTHONPATH=str(tmp_path / "broken"))

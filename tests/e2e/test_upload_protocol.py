@@ -502,10 +502,10 @@ def test_other_clients_show_the_reason_of_a_refusal(
     """Each client shows the reason from the status line or the body."""
     made = wheels.wheel("present", "1.0", files={"present.py": client.encode()})
     path = wheels.write(tmp_path, made)
-    said = publish(client, new_machine(server), server, server.url + "/", path, expect=None)
-    assert said.code != 0
-    assert "already in this index with other content" in said.output
-    assert "overwrite" not in said.output
+    printed = publish(client, new_machine(server), server, server.url + "/", path, expect=None)
+    assert printed.code != 0
+    assert "already in this index with other content" in printed.output
+    assert "overwrite" not in printed.output
 
 
 def test_a_body_that_ends_early_leaves_nothing(unchanged: Server) -> None:

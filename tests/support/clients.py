@@ -164,8 +164,8 @@ class Machine:
                 errors="replace",
                 **options,
             )
-        said = " ".join(str(part) for part in command)
-        assert expect is None or done.returncode == expect, f"{said} exited {done.returncode}:\n{done.stdout}"
+        printed = " ".join(str(part) for part in command)
+        assert expect is None or done.returncode == expect, f"{printed} exited {done.returncode}:\n{done.stdout}"
         return Done(code=done.returncode, output=done.stdout)
 
 

@@ -64,8 +64,8 @@ class Reply:
         return [answer.status for answer in self.answers]
 
     def __str__(self) -> str:
-        said = ", ".join(map(str, self.statuses)) or (repr(self.raw[:40]) if self.raw else "nothing")
-        return f"{said}, {self.end}"
+        printed = ", ".join(map(str, self.statuses)) or (repr(self.raw[:40]) if self.raw else "nothing")
+        return f"{printed}, {self.end}"
 
 
 def basic(name: str, secret: str) -> str:

@@ -57,12 +57,12 @@ def configure(checkout: Path, settings: dict[str, object]) -> str:
 
 def files_in_use(checkout: Path) -> tuple[Path, ...]:
     """Return the compose files that `make compose-config` named."""
-    (said,) = [
+    (printed,) = [
         line.removeprefix("COMPOSE_FILE=")
         for line in (checkout / "docker" / ".env").read_text().splitlines()
         if line.startswith("COMPOSE_FILE=")
     ]
-    return tuple(checkout / "docker" / name for name in said.split(":"))
+    return tuple(checkout / "docker" / name for name in printed.split(":"))
 
 
 def deploy(bed: Bed, images: str, folder: Path, **settings: object) -> Iterator[Secured]:

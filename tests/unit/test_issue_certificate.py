@@ -83,8 +83,8 @@ def module() -> ModuleType:
 
 @pytest.mark.parametrize(("meaning", "output"), SAID, ids=range(len(SAID)))
 def test_an_error_of_certbot_is_explained(meaning: str, output: str, module: ModuleType) -> None:
-    said = module.explained(output, DOMAIN)
-    first, _, certbots = said.partition(". certbot printed: ")
+    printed = module.explained(output, DOMAIN)
+    first, _, certbots = printed.partition(". certbot printed: ")
     assert first.startswith(meaning)
     assert certbots, "certbot's output comes after it"
     assert "logfile" not in certbots
