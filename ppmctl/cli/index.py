@@ -49,10 +49,10 @@ def check(root: Path, quick: bool) -> Answer:
     differences = list(check(store, hashes=not quick))
 
     def show() -> None:
-        output.data(*(f"{item.where} {item.what}  ({item.mend})" for item in differences))
+        output.data(*(f"{item.where} {item.what}  ({item.repair})" for item in differences))
         output.say(f"{output.count(projects, 'project')}, {output.count(len(differences), 'difference')}.")
 
-    return Answer(differences, show, exit_code=EXIT_FAILED if differences else 0)
+    return Answer([item.document() for item in differences], show, exit_code=EXIT_FAILED if differences else 0)
 
 
 @index.command()

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from ppmctl.client_config.lines import Add, Body, Edit, Statement, Unreadable, find, has_content, is_header
 
 Values = dict[str, dict[str, str]]
+
+
+class _Parser(configparser.RawConfigParser):
+    def __init__(self, normal: Callable[[str], str]) -> None:
+        super().__init__(default_section="\0")
+        self._normal = normal
+
+    def optionxform(self, optionstr: str) -> str:
+        return self._normal(optionstr)
 
 
 class IniEdit(Edit):
@@ -31,8 +40,7 @@ class IniEdit(Edit):
 
         Raise Unreadable with the line where the program would stop.
         """
-        parser = configparser.RawConfigParser(default_section="\0")
-        parser.optionxform = cls.normal  # type: ignore[assignment,method-assign]  # as in its documentation
+        parser = _Parser(cls.normal)
         try:
             parser.read_string(body.plain)
         except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as exc:

@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Self
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -40,7 +40,7 @@ UNREADABLE = (
     struct.error,
     EOFError,
     OSError,
-    RuntimeError,  # NotImplementedError too, for what zipfile does not support
+    RuntimeError,  # with its subclass for what zipfile does not support
     ValueError,
     OverflowError,
 )
@@ -125,11 +125,14 @@ def tar_sdist_metadata(path: Path) -> bytes:
 class _Member(tarfile.TarInfo):
     """A member of a tar archive whose headers have a limited size, because tarfile reads them whole."""
 
-    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the member of a header, before anything after the header is read."""
+        member = super().frombuf(buf, encoding, errors)
         extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
-        if self.type in (*extended, tarfile.GNUTYPE_LONGLINK) and self.size > MAX_HEADER:
+        if member.type in (*extended, tarfile.GNUTYPE_LONGLINK) and member.size > MAX_HEADER:
             raise tarfile.ReadError(f"a header is over {MAX_HEADER >> 20} MB")
-        return super()._proc_member(tarfile_)  # type: ignore[misc]  # typeshed lacks this hook of tarfile
+        return member
 
 
 class _Links:

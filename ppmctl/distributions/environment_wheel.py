@@ -109,7 +109,7 @@ def _read(wheel: Path | bytes) -> dict[str, bytes]:
             if sum(info.file_size for info in infos) > _MAX_SIZE:
                 raise NotARevision(f"{_INVALID}: it unpacks to more than {_MAX_SIZE >> 20} MB.")
             return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as exc:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as exc:
         raise NotARevision(f"It is not a wheel: {' '.join(str(exc).split())[:200]}.") from exc
 
 

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from ppmctl.client.http import CONNECT_TIMEOUT, origin
@@ -130,7 +130,7 @@ def address_override(host: str, address: str) -> Iterator[None]:
     def getaddrinfo(name: Any, *arguments: Any, **options: Any) -> Any:
         return original(address if address and name == host else name, *arguments, **options)
 
-    socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]  # mypy compares overloads
+    socket.getaddrinfo = cast("Any", getaddrinfo)
     try:
         yield
     finally:

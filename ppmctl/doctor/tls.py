@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,11 +79,11 @@ def _validity(certificate: Certificate, start: str, *, check: str = "tls") -> Fi
 def sent_chain(context: Context) -> list[Certificate]:
     """Return the certificates that the server sends, its own first, whether they are trusted or not."""
     with handshake(context, trust_any()) as line:
-        public: Any = getattr(line, "get_unverified_chain", None)  # from Python 3.13 on
-        if public is None:
-            sent = line._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # not public before
-            return [x509.parse(ssl.PEM_cert_to_DER_cert(each.public_bytes())) for each in sent]
-        return [x509.parse(each) for each in public()]
+        connection: Any = line
+        if sys.version_info >= (3, 13):
+            return [x509.parse(each) for each in connection.get_unverified_chain()]
+        sent = connection._sslobj.get_unverified_chain()  # the same, before it was public
+        return [x509.parse(ssl.PEM_cert_to_DER_cert(each.public_bytes())) for each in sent]
 
 
 def _untrusted(context: Context, exc: ssl.SSLCertVerificationError) -> Iterator[Finding]:

@@ -135,7 +135,8 @@ class IncomingArea:
         with files.lock(self._volume.incoming_lock):  # so that no sweep removes the folder before it is locked
             folder.mkdir()
             descriptor = files.try_lock(folder / _LOCK)
-        assert descriptor is not None, "no other process knows the name"  # noqa: S101 - can't happen
+        if descriptor is None:  # no other process knows the name
+            raise BlockingIOError(f"{folder} is locked by another process")
         self._lock = descriptor
         return folder
 

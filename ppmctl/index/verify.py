@@ -33,7 +33,11 @@ class Difference:
 
     where: str
     what: str
-    mend: str = REBUILD
+    repair: str = REBUILD
+
+    def document(self) -> dict[str, str]:
+        """Return it as `--json` prints it."""
+        return {"where": self.where, "what": self.what, "mend": self.repair}
 
 
 def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
@@ -41,7 +45,7 @@ def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
     projects = store.projects()
     for name in _strays(store.volume):
         what = "is not in a project's folder, so no page lists it"
-        yield Difference(where=f"packages/{name}", what=what, mend="move it away and run: ppmctl index adopt")
+        yield Difference(where=f"packages/{name}", what=what, repair="move it away and run: ppmctl index adopt")
     with events.progress("Projects", len(projects)) as step:
         for project in projects:
             with store.locked(project):
@@ -59,12 +63,12 @@ def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
 def _project(volume: Volume, project: str) -> Iterator[Difference]:
     where = f"packages/{project}"
     if not distribution.is_normalised(project):
-        yield Difference(where=where, what="is not the normalised name of a project", mend="move it away")
+        yield Difference(where=where, what="is not the normalised name of a project", repair="move it away")
         return
     try:
         content = project_folder.read(volume, project)
     except PpmError as exc:
-        yield Difference(where=where, what=exc.message, mend=exc.hint)
+        yield Difference(where=where, what=exc.message, repair=exc.hint)
         return
     if content is None:
         return
@@ -86,18 +90,18 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
         name = distribution.parse_filename(file.filename)
         if name.project != content.project or str(name.version) != record.version:
             what = "is in another project's folder, or has another file's record"
-            yield Difference(where=where, what=what, mend=_LOST)
+            yield Difference(where=where, what=what, repair=_LOST)
     except InvalidDistribution as exc:
-        yield Difference(where=where, what=exc.message, mend="move it away")
+        yield Difference(where=where, what=exc.message, repair="move it away")
     size = path.stat().st_size
     if size != record.size:
-        yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", mend=_LOST)
+        yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", repair=_LOST)
     if record.core_metadata is None:
         return
     try:
         if sha256_of(volume.side_file(content.project, file.filename, METADATA)) != record.core_metadata:
-            mend = f"delete it and run: {REBUILD}"
-            yield Difference(where=where + METADATA, what="is not the metadata that was published", mend=mend)
+            repair = f"delete it and run: {REBUILD}"
+            yield Difference(where=where + METADATA, what="is not the metadata that was published", repair=repair)
     except FileNotFoundError:
         yield Difference(where=where + METADATA, what="is missing")
 
@@ -113,7 +117,7 @@ def _contents(store: Store, project: str) -> Iterator[Difference]:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size == file.record.size and sha256_of(path) != file.record.sha256:
                 what = "does not have the sha256 of its record"
-                yield Difference(where=_below(store.volume, path), what=what, mend=_LOST)
+                yield Difference(where=_below(store.volume, path), what=what, repair=_LOST)
 
 
 def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
@@ -125,16 +129,16 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
             what = "has a record that can't be read" if has_record else "has no record, so no page lists it"
             yield Difference(where=_below(volume, path), what=what)
         except InvalidDistribution:
-            yield Difference(where=_below(volume, path), what="is not a distribution", mend="move it away")
+            yield Difference(where=_below(volume, path), what="is not a distribution", repair="move it away")
     where = f"packages/{content.project}"
     for name in sorted(content.names):
         owner = project_folder.distribution_of(name)
         if name.endswith(TOMBSTONE):
             if owner in content.names:
-                yield Difference(where=f"{where}/{owner}", what="was removed, but still exists", mend="delete it")
+                yield Difference(where=f"{where}/{owner}", what="was removed, but still exists", repair="delete it")
         elif owner != name and owner not in content.names:
             what = "belongs to a file that does not exist"
-            yield Difference(where=f"{where}/{name}", what=what, mend="delete it")
+            yield Difference(where=f"{where}/{name}", what=what, repair="delete it")
 
 
 def _root_differences(store: Store) -> list[str]:

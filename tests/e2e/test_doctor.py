@@ -238,8 +238,8 @@ def test_a_proxy_that_can_not_be_reached(index: Server, user: User) -> None:
     assert (state, "HTTP_PROXY) can't be reached: Connection refused" in found) == ("fail", True)
     assert not [each for each in seen.findings if "hush-hush" in "".join(each)]
     assert mend == "Without it: export NO_PROXY=127.0.0.1"
-    mended = user.doctor(index.url, expect=0, HTTP_PROXY=proxy, NO_PROXY="127.0.0.1", **known(index))
-    assert mended.of("proxy") == ("ok", "none for 127.0.0.1: NO_PROXY has it", "")
+    repaired = user.doctor(index.url, expect=0, HTTP_PROXY=proxy, NO_PROXY="127.0.0.1", **known(index))
+    assert repaired.of("proxy") == ("ok", "none for 127.0.0.1: NO_PROXY has it", "")
 
 
 def test_a_proxy_that_refuses_to_connect(index: Server, user: User) -> None:
@@ -290,8 +290,8 @@ def test_a_certificate_of_a_private_authority(authority: Authority, tmp_path: Pa
         state, found, mend = user.doctor(url, expect=1).of("tls")
         assert (state, found) == ("fail", "its certificate chain leads to Root, which is not trusted here")
         assert "export REQUESTS_CA_BUNDLE=/path/ca.pem SSL_CERT_FILE=/path/ca.pem" in mend
-        mended = user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
-        assert mended == ("ok", f"its certificate is trusted (by {ca}, from REQUESTS_CA_BUNDLE), for 30 days", "")
+        repaired = user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
+        assert repaired == ("ok", f"its certificate is trusted (by {ca}, from REQUESTS_CA_BUNDLE), for 30 days", "")
         by_system = user.doctor(url, expect=0, SSL_CERT_FILE=str(ca)).of("tls")
         assert by_system[0] == "ok"
 

@@ -216,7 +216,7 @@ def test_a_server_on_a_full_disk_starts_after_a_crash(tmp_path: Path) -> None:
             namespaces.run(command, "dd", "if=/dev/zero", f"of={root}/ballast", "bs=4096", expect=1)
             server.start_again()
             server.user, server.secret = auth
-            assert len(evidence.listing(server, "p")) == len(made) - 1, "mended, though there is no room"
+            assert len(evidence.listing(server, "p")) == len(made) - 1, "repaired, though there is no room"
             for file in made:
                 assert evidence.served(server, "p", file.filename) == file.content
             assert server.upload(streams.dist(chance, "p", "2.0").file).status_code == 507
