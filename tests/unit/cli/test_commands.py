@@ -7,28 +7,17 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
 import click
 import pytest
+from support.commandline import commands
 
 from ppmctl.cli.commands import cli, run
 from ppmctl.index.layout import Volume
 from ppmctl.server.settings import SETTINGS
-
-
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
-            yield from commands(child, (*path, name))
-
 
 pytestmark = pytest.mark.usefixtures("few_parts")
 ALL = dict(commands(cli))

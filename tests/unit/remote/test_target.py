@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from support.commandline import commands
 
 from ppmctl.cli.commands import cli
 from ppmctl.cli.commands import run as run_ppmctl
@@ -32,18 +33,7 @@ USES = {
 }
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
-            yield from commands(child, (*path, name))
-    else:
-        yield path, command
-
-
-ALL = dict(commands(cli))
+ALL = {path: command for path, command in commands(cli) if not isinstance(command, click.Group)}
 
 
 def named(command: click.Command) -> set[str]:
