@@ -158,7 +158,7 @@ def _download(sample: Sample) -> Finding:
     if expected and ("public" if expected.is_public else "private") not in control:
         message = f"shared caches may keep files, or may not (Cache-Control: {control})"
         return Finding("files", "fail", message, SITE)
-    return Finding("files", "ok", "files can be requested in parts (Range, HEAD), and kept")
+    return Finding("files", "ok", "files can be requested in parts (Range, HEAD), and stored by caches")
 
 
 def _uploads(context: Context) -> Finding:
