@@ -17,7 +17,7 @@ from ppmctl.errors import EXIT_FAILED, Interrupted, PpmError, UsageError
 from ppmctl.publishing.plan import Plan
 from ppmctl.publishing.publish import Report, Request
 from ppmctl.publishing.publish import publish as run
-from ppmctl.publishing.release_state import Wanted
+from ppmctl.publishing.release_state import ReleaseOptions
 
 
 @click.command()
@@ -81,7 +81,7 @@ def publish(
             index,
             credential_file,
             paths=paths or (Path(),),
-            release=Wanted(bump=bump, changelog=changelog, tag=tag) if bump or changelog or tag else None,
+            release=ReleaseOptions(bump=bump, changelog=changelog, tag=tag) if bump or changelog or tag else None,
             **how,
         )
         for outcome in run(request, report, agree=lambda plan: _agree(plan, yes=yes)):
@@ -104,12 +104,12 @@ def publish(
 def _request(index: str | None, credential_file: Path | None, **how: Any) -> Request:
     environ, home = os.environ, Path.home()
     target = index_url.resolve_for_upload(index, environ=environ, home=home)
-    found = credential.find(target, file=credential_file, environ=environ, home=home)
+    stored = credential.find(target, file=credential_file, environ=environ, home=home)
     authorities = environ.get("TWINE_CERT") or None
     if authorities is not None and not Path(authorities).is_file():
         hint = "Set it to a PEM file of certificate authorities."
         raise UsageError(f"TWINE_CERT names {authorities}, which is not a file.", hint=hint)
-    return Request(address=target, credential=found, authorities=authorities, **how)
+    return Request(address=target, credential=stored, authorities=authorities, **how)
 
 
 def _agree(plan: Plan, *, yes: bool) -> None:
@@ -136,7 +136,7 @@ def _json(request: Request | None, report: Report) -> dict[str, Any]:
         "index": request.address.base if request else None,
         "username": credential.username if credential else None,
         "version": versions.pop() if len(versions) == 1 else None,
-        "tag": (release.state.tag or None) if release else None,
+        "tag": (release.changes.tag or None) if release else None,
         "commit": (release.repository.head or None) if release and release.repository and is_finished else None,
         "plan": [
             {"filename": step.file.filename, "state": step.state, "size": step.file.size}

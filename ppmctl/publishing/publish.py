@@ -25,7 +25,7 @@ from ppmctl.publishing import project_version, release_flow, same_content, uploa
 from ppmctl.publishing.check import LocalFile, require_uploadable
 from ppmctl.publishing.plan import Plan, Step, compare
 from ppmctl.publishing.release_flow import Release
-from ppmctl.publishing.release_state import Wanted
+from ppmctl.publishing.release_state import ReleaseOptions
 from ppmctl.publishing.upload_loop import carry_out
 from ppmctl.publishing.workspace import Workspace, workspace
 
@@ -45,7 +45,7 @@ class Request:
     clean: bool = False
     skip_build: bool = False
     allowed: tuple[str, ...] = ()
-    release: Wanted | None = None
+    release: ReleaseOptions | None = None
     authorities: str | None = None
 
 
@@ -116,12 +116,12 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
 
 def _begin(request: Request, index: Index) -> Release | None:
     """Return the release to make, planned with the project's versions in the index; None without one."""
-    wanted = request.release
-    if wanted is None:
+    options = request.release
+    if options is None:
         return None
     if len(request.paths) != 1 or not request.paths[0].is_dir():
         raise UsageError("--bump, --changelog and --tag are about one project: give its folder, or nothing.")
-    if request.skip_build and (wanted.bump or wanted.changelog):
+    if request.skip_build and (options.bump or options.changelog):
         raise UsageError(
             "--bump and --changelog change what is built, and --skip-build builds nothing.", hint="Leave one out."
         )
@@ -136,7 +136,7 @@ def _begin(request: Request, index: Index) -> Release | None:
     name = normalise(project.name)
     page = Retries().retry(lambda: index.project(name)) if name else None
     releases = page.releases if page is not None else ()
-    release = release_flow.plan(project, wanted, releases[0].version if releases else None)
+    release = release_flow.plan(project, options, releases[0].version if releases else None)
     for line in filter(None, (*release.warnings, *release.summary(), release.diff())):
         events.note(line)
     return release
@@ -149,9 +149,9 @@ def _files(request: Request, work: Workspace, release: Release | None) -> tuple[
         for warning in file.warnings:
             events.note(warning)
         require_uploadable(file, request.address.host)
-        if release is not None and file.dist.name.version != release.state.new:
+        if release is not None and file.dist.name.version != release.changes.new:
             raise PpmError(
-                f"The build made {file.filename}, but {release.state.new} is to be released.",
+                f"The build made {file.filename}, but {release.changes.new} is to be released.",
                 hint="Nothing was uploaded. Check where the build takes its version from.",
             )
     return files

@@ -23,19 +23,19 @@ from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import git, release_plan, versions
 from ppmctl.publishing.git import Commit, Repository
 from ppmctl.publishing.project_version import Project
-from ppmctl.publishing.release_state import Edit, State, StateFolder, Wanted
+from ppmctl.publishing.release_state import Changes, Edit, ReleaseOptions, StateFolder
 
 
 @dataclass(kw_only=True)
 class Release:
-    """A release of `project`: `state` is what it changes apart from the index.
+    """A release of `project`: `changes` is what it does in the project and in git.
 
     A run that resumes an unfinished release (`is_resumed`) uploads its files, `built`, and builds only what is
     no longer stored.
     """
 
     project: Project
-    state: State
+    changes: Changes
     repository: Repository | None = field(repr=False)
     folder: StateFolder = field(repr=False)
     built: tuple[Path, ...] = ()
@@ -45,13 +45,15 @@ class Release:
 
     def summary(self) -> tuple[str, ...]:
         """Return what will be done, as lines for the user."""
-        state = self.state
-        names = [os.path.relpath(edit.path, self.project.folder) for edit in state.edits]
-        steps = [f"commit {state.message!r}"] if names and self.repository else []
-        steps += [f"tag {state.tag}"] if state.tag else []
-        when = "Before the build" if state.is_early else "After the upload"
+        changes = self.changes
+        names = [os.path.relpath(edit.path, self.project.folder) for edit in changes.edits]
+        steps = [f"commit {changes.message!r}"] if names and self.repository else []
+        steps += [f"tag {changes.tag}"] if changes.tag else []
+        when = "Before the build" if changes.is_early else "After the upload"
         lines = (
-            f"{state.name} {state.new}" if state.old == state.new else f"{state.name}: {state.old} → {state.new}",
+            f"{changes.name} {changes.new}"
+            if changes.old == changes.new
+            else f"{changes.name}: {changes.old} → {changes.new}",
             self.is_resumed and "Resuming the release that an earlier run started.",
             names and f"{'Changed files' if self.is_resumed else 'Files that will change'}: {', '.join(names)}",
             steps and f"{when}: {' and '.join(steps)}",
@@ -61,22 +63,22 @@ class Release:
     def diff(self) -> str:
         """Return the edits in the form of `diff -u`; "" without any, or if they are written already."""
         lines: list[str] = []
-        for edit in self.state.edits:
+        for edit in self.changes.edits:
             name = Path(os.path.relpath(edit.path, self.project.folder)).as_posix()
             before, after = (text.decode("utf-8", "replace").splitlines() for text in (edit.current, edit.new))
             lines += difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm="")
         return "\n".join(lines)
 
     def apply(self) -> None:
-        """Store the state, write the edits, and commit and tag if that comes before the build.
+        """Save the changes, write the edits, and commit and tag if that comes before the build.
 
         Raise PpmError if that fails; then nothing is changed.
         """
         try:
-            self.folder.write(self.state)
-            for edit in self.state.edits:
+            self.folder.write(self.changes)
+            for edit in self.changes.edits:
                 self._write(edit)
-            if self.state.is_early:
+            if self.changes.is_early:
                 self._commit_and_tag()
         except BaseException as exc:
             self.undo()
@@ -94,20 +96,20 @@ class Release:
 
     def store_built(self, files: Sequence[Path]) -> None:
         """Store the built files, right before the first upload, so that another run can send the same bytes."""
-        self.state = self.folder.keep(self.state, files)
+        self.changes = self.folder.keep(self.changes, files)
 
     def undo(self) -> None:
         """Undo all changes; do nothing if a file is in the index, because then the release has to be finished."""
         if self.is_uploaded:
             return
-        state, repository = self.state, self.repository
-        if state.is_early and repository is not None:
+        changes, repository = self.changes, self.repository
+        if changes.is_early and repository is not None:
             last = repository.last_commit()
-            if state.tag and repository.tag_commit(state.tag) == last.id:
-                repository.delete_tag(state.tag)
-            if (last.subject, last.parent) == (state.message, state.head):
-                repository.reset_to(state.head)
-        for edit in state.edits:
+            if changes.tag and repository.tag_commit(changes.tag) == last.id:
+                repository.delete_tag(changes.tag)
+            if (last.subject, last.parent) == (changes.message, changes.head):
+                repository.reset_to(changes.head)
+        for edit in changes.edits:
             if edit.current == edit.new:
                 edit.write(edit.old)
         self.folder.delete()
@@ -123,24 +125,24 @@ class Release:
             self._commit_and_tag()
         except PpmError as exc:
             raise PpmError(
-                f"{self.state.name} {self.state.new} is published, but its commit or tag could not be made:"
+                f"{self.changes.name} {self.changes.new} is published, but its commit or tag could not be made:"
                 f" {exc.message}",
                 hint="Fix that, and run the same command again: it uploads nothing twice, and commits and tags.",
             ) from exc
         self.folder.delete()
-        state, repository = self.state, self.repository
-        remote = repository.remote() if repository is not None and (state.edits or state.tag) else ""
+        changes, repository = self.changes, self.repository
+        remote = repository.remote() if repository is not None and (changes.edits or changes.tag) else ""
         if repository is None or not remote:
             return ""
-        branch = repository.branch if state.edits else ""
-        return f"git push {shlex.join(word for word in (remote, branch, state.tag) if word)}"
+        branch = repository.branch if changes.edits else ""
+        return f"git push {shlex.join(word for word in (remote, branch, changes.tag) if word)}"
 
     def _commit_and_tag(self) -> None:
         if self.repository is None:
             return
-        self.repository.commit([edit.path for edit in self.state.edits], self.state.message)
-        if self.state.tag and not self.repository.tag_commit(self.state.tag):
-            self.repository.tag(self.state.tag, self.state.message)
+        self.repository.commit([edit.path for edit in self.changes.edits], self.changes.message)
+        if self.changes.tag and not self.repository.tag_commit(self.changes.tag):
+            self.repository.tag(self.changes.tag, self.changes.message)
 
     @contextmanager
     def applied_to(self, copy: Path) -> Iterator[None]:
@@ -149,7 +151,7 @@ class Release:
         If commit and tag come before the build, the copy gets them too. Raise UsageError then in a git worktree: its
         tags are those of the repository.
         """
-        is_early = self.state.is_early
+        is_early = self.changes.is_early
         top = git.find_checkout(copy)
         if is_early and top is not None and (top / ".git" / "commondir").exists():
             raise UsageError(
@@ -157,15 +159,15 @@ class Release:
                 hint="Try it in the repository's main checkout, or in a clone.",
             )
         project = self.project.folder
-        edits = tuple(replace(edit, path=copy / os.path.relpath(edit.path, project)) for edit in self.state.edits)
-        state, repository = replace(self.state, edits=edits), git.find_repository(copy) if is_early else None
+        edits = tuple(replace(edit, path=copy / os.path.relpath(edit.path, project)) for edit in self.changes.edits)
+        changes, repository = replace(self.changes, edits=edits), git.find_repository(copy) if is_early else None
         with tempfile.TemporaryDirectory(prefix="ppmctl-release-") as name:
             folder = StateFolder(folder=Path(name))
-            Release(project=self.project, state=state, repository=repository, folder=folder).apply()
+            Release(project=self.project, changes=changes, repository=repository, folder=folder).apply()
             yield
 
 
-def plan(project: Project, wanted: Wanted, published: Version | None, day: date | None = None) -> Release:
+def plan(project: Project, options: ReleaseOptions, published: Version | None, day: date | None = None) -> Release:
     """Return what a release of `project` changes, or the unfinished release to resume; nothing is written yet.
 
     `published` is the highest version in the index; `day` goes into the changelog, by default today. Raise UsageError
@@ -176,51 +178,52 @@ def plan(project: Project, wanted: Wanted, published: Version | None, day: date 
     folder = StateFolder.of(project.folder, repository)
     started = folder.read()
     if started is not None:
-        release = Release(project=project, state=started, repository=repository, folder=folder, is_resumed=True)
+        release = Release(project=project, changes=started, repository=repository, folder=folder, is_resumed=True)
         release.is_uploaded = published is not None and published >= started.new
-        if _can_resume(release, wanted):
+        if _can_resume(release, options):
             return release
-    state = release_plan.decide(project, wanted, repository, published, day or datetime.now().astimezone().date())
-    others = tuple(release_plan.with_old_version(state, project, repository))
+    changes = release_plan.decide(project, options, repository, published, day or datetime.now().astimezone().date())
+    others = tuple(release_plan.with_old_version(changes, project, repository))
     warnings = (
-        (f"These files still have version {state.old}, and the release does not change them: {', '.join(others)}",)
+        (f"These files still have version {changes.old}, and the release does not change them: {', '.join(others)}",)
         if others
         else ()
     )
-    return Release(project=project, state=state, repository=repository, folder=folder, warnings=warnings)
+    return Release(project=project, changes=changes, repository=repository, folder=folder, warnings=warnings)
 
 
-def _can_resume(release: Release, wanted: Wanted) -> bool:
+def _can_resume(release: Release, options: ReleaseOptions) -> bool:
     """Return whether to resume `release`, and set its `built`; raise PpmError if the user has to decide.
 
     False if nothing was done yet, or the user committed or undid it.
     """
-    state, repository, is_uploaded = release.state, release.repository, release.is_uploaded
-    edited = {edit.path for edit in state.edits}
-    last = repository.last_commit() if repository is not None else Commit(id=state.head)
-    has_newer_commits = state.head not in (last.id, last.parent)
+    changes, repository, is_uploaded = release.changes, release.repository, release.is_uploaded
+    edited = {edit.path for edit in changes.edits}
+    last = repository.last_commit() if repository is not None else Commit(id=changes.head)
+    has_newer_commits = changes.head not in (last.id, last.parent)
     if repository is not None and has_newer_commits and not edited & set(repository.changed()):
         return False  # the user committed or undid it, and there are newer commits
-    is_tagged = state.is_early and repository is not None and state.tag and repository.tag_commit(state.tag)
-    if not is_uploaded and not is_tagged and all(edit.current == edit.old for edit in state.edits):
+    is_tagged = changes.is_early and repository is not None and changes.tag and repository.tag_commit(changes.tag)
+    if not is_uploaded and not is_tagged and all(edit.current == edit.old for edit in changes.edits):
         return False
     cancel = ""
-    if repository is not None and not is_uploaded and not state.is_early:
-        names = [os.path.relpath(edit.path, repository.folder) for edit in state.edits]
+    if repository is not None and not is_uploaded and not changes.is_early:
+        names = [os.path.relpath(edit.path, repository.folder) for edit in changes.edits]
         cancel = f". To cancel it: git restore {shlex.join(names)}"
-    new = versions.bump(state.old, wanted.bump) if wanted.bump else state.old
-    if (new, wanted.changelog, wanted.tag) != (state.new, state.asked.changelog, state.asked.tag):
+    new = versions.bump(changes.old, options.bump) if options.bump else changes.old
+    if (new, options.changelog, options.tag) != (changes.new, changes.asked.changelog, changes.asked.tag):
         raise PpmError(
-            f"A release of {state.name} {state.new} has begun and is not finished.",
-            hint=f"Resume it: ppmctl publish {state.asked}{cancel}",
+            f"A release of {changes.name} {changes.new} has begun and is not finished.",
+            hint=f"Resume it: ppmctl publish {changes.asked}{cancel}",
         )
-    changed = [edit.path.name for edit in state.edits if edit.current not in (edit.old, edit.new)]
+    changed = [edit.path.name for edit in changes.edits if edit.current not in (edit.old, edit.new)]
     if changed and not is_uploaded:
         raise PpmError(
-            f"{', '.join(changed)}: changed after the release of {state.name} {state.new} had begun.",
+            f"{', '.join(changed)}: changed after the release of {changes.name} {changes.new} had begun.",
             hint=f"Undo that change and run the same command again{cancel}",
         )
     if repository is not None:
         release_plan.require_clean(repository, besides=edited)
-    release.built = () if has_newer_commits and not is_uploaded else release.folder.built(state)
+    # After newer commits the stored files are not what a build would make now. What is uploaded can't be replaced.
+    release.built = () if has_newer_commits and not is_uploaded else release.folder.built(changes)
     return True

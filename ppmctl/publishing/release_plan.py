@@ -16,7 +16,7 @@ from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import changelog, versions
 from ppmctl.publishing.git import Commit, Repository
 from ppmctl.publishing.project_version import Project
-from ppmctl.publishing.release_state import Edit, State, Wanted
+from ppmctl.publishing.release_state import Changes, Edit, ReleaseOptions
 
 # Files that builds, and a release that was killed, leave behind. They do not count as changes, even if not ignored.
 _LEFTOVERS = re.compile(
@@ -28,26 +28,26 @@ _SEARCHED_BYTES = 1 << 20
 
 
 def decide(
-    project: Project, wanted: Wanted, repository: Repository | None, published: Version | None, day: date
-) -> State:
+    project: Project, options: ReleaseOptions, repository: Repository | None, published: Version | None, day: date
+) -> Changes:
     """Return what a release changes; raise UsageError and PpmError as `release_flow.plan` does."""
     if repository is not None:
         require_clean(repository)
-    elif wanted.tag:
+    elif options.tag:
         raise UsageError(
             f"{project.folder} is not in a git repository, so there is nothing to tag.",
             hint="Leave out --tag, or create one: git init && git add . && git commit",
         )
     last = repository.last_commit() if repository is not None else Commit()
-    old, is_released = _current(project, wanted, repository, last)
-    new = versions.bump(old, wanted.bump) if wanted.bump else old
-    _require_progress(project, wanted, old, new, published, is_released=is_released)
-    tag = _tag(repository, project.name, new) if repository and wanted.tag else ""
-    edits = tuple(edit for edit in _edits(project, wanted, new, day, tag) if edit.old != edit.new)
+    old, is_released = _current(project, options, repository, last)
+    new = versions.bump(old, options.bump) if options.bump else old
+    _require_progress(project, options, old, new, published, is_released=is_released)
+    tag = _tag(repository, project.name, new) if repository and options.tag else ""
+    edits = tuple(edit for edit in _edits(project, options, new, day, tag) if edit.old != edit.new)
     if repository is not None:
         tag = _require_git(repository, edits, tag)
-    return State(
-        asked=wanted,
+    return Changes(
+        asked=options,
         name=project.name,
         old=old,
         new=new,
@@ -75,17 +75,19 @@ def _message(repository: Repository | None, name: str, version: Version) -> str:
     return f"Release {name} {version}" if repository and repository.prefix else f"Release {version}"
 
 
-def _current(project: Project, wanted: Wanted, repository: Repository | None, last: Commit) -> tuple[Version, bool]:
+def _current(
+    project: Project, options: ReleaseOptions, repository: Repository | None, last: Commit
+) -> tuple[Version, bool]:
     """Return the current version, and whether nothing was committed after its release."""
     if project.place is not None:
         old = project.place.version
         return old, repository is not None and last.subject == _message(repository, project.name, old)
-    if repository is None or not (wanted.bump and wanted.tag):
-        options = str(Wanted(bump=wanted.bump or "patch", changelog=wanted.changelog, tag=True))
+    if repository is None or not (options.bump and options.tag):
+        complete = ReleaseOptions(bump=options.bump or "patch", changelog=options.changelog, tag=True)
         raise UsageError(
             f"{project.name or project.folder} has its version from git's tags ({project.tool}), so a new version"
             " is a new tag.",
-            hint=f"Raise and tag it in one command: ppmctl publish {options}",
+            hint=f"Raise and tag it in one command: ppmctl publish {complete}",
         )
     tag = repository.last_tag()
     if not tag:
@@ -98,7 +100,13 @@ def _current(project: Project, wanted: Wanted, repository: Repository | None, la
 
 
 def _require_progress(
-    project: Project, wanted: Wanted, old: Version, new: Version, published: Version | None, *, is_released: bool
+    project: Project,
+    options: ReleaseOptions,
+    old: Version,
+    new: Version,
+    published: Version | None,
+    *,
+    is_released: bool,
 ) -> None:
     if new < old:
         raise PpmError(
@@ -107,27 +115,27 @@ def _require_progress(
         )
     # The same content may be released again as the release of a pre-release, or the pre-release of a dev release.
     is_next = old.is_prerelease and (old.is_devrelease, bool(old.pre)) != (new.is_devrelease, bool(new.pre))
-    if wanted.bump in versions.STEPS and is_released and not is_next:
+    if options.bump in versions.STEPS and is_released and not is_next:
         raise PpmError(
             f"Nothing was committed since {old} was released.",
             hint=f"To upload its missing files: ppmctl publish. To release the same content again: --bump {new}",
         )
     if published is None or (new == old and is_released):
         return
-    if (wanted.bump and new <= published) or (wanted.changelog and new == published):
+    if (options.bump and new <= published) or (options.changelog and new == published):
         raise PpmError(
             f"{project.name} {new} is not above {published}, which is in the index.",
             hint=f"Raise it further: --bump {versions.bump(published, 'patch')}",
         )
 
 
-def _edits(project: Project, wanted: Wanted, new: Version, day: date, tag: str) -> Iterator[Edit]:
+def _edits(project: Project, options: ReleaseOptions, new: Version, day: date, tag: str) -> Iterator[Edit]:
     place = project.place
     if place is not None and place.version != new:
         lock = versions.find_in_lock(project.folder / "uv.lock", str(canonicalize_name(project.name)))
         for changed in filter(None, (place, lock)):
             yield Edit(path=changed.path.resolve(), old=changed.content, new=changed.edited(new))
-    if wanted.changelog:
+    if options.changelog:
         path = changelog.find(project.folder)
         old = path.read_bytes()
         yield Edit(path=path.resolve(), old=old, new=changelog.released(old, new, day, name=path.name, tag=tag))
@@ -193,16 +201,16 @@ def _require_git(repository: Repository, edits: Iterable[Edit], tag: str) -> str
     return tag
 
 
-def with_old_version(state: State, project: Project, repository: Repository | None) -> Iterator[str]:
+def with_old_version(changes: Changes, project: Project, repository: Repository | None) -> Iterator[str]:
     """Yield the names of files that have the old version too, which the release does not change."""
-    if state.old == state.new or repository is None:
+    if changes.old == changes.new or repository is None:
         return
-    text = project.place.text if project.place else str(state.old)
+    text = project.place.text if project.place else str(changes.old)
     named = re.compile(
         rf"^\W*(?:__version__|version|release)\b\W{{0,5}}\s*[:=]\s*[\"']?v?{re.escape(text)}(?![\w.])".encode(),
         re.I | re.M,
     )
-    edited = {edit.path for edit in state.edits}
+    edited = {edit.path for edit in changes.edits}
     for path in repository.files():
         if path.suffix not in _SEARCHED or path in edited or path.is_symlink() or not path.is_file():
             continue

@@ -51,7 +51,7 @@ class Edit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ReleaseOptions:
     """The options that a release was started with."""
 
     bump: str | None
@@ -64,7 +64,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class Changes:
     """What a release of the project `name` changes, apart from the index.
 
     `head` is the commit that it starts from, `message` that of its commit, `tag` its tag; "" without one. `is_early`:
@@ -72,7 +72,7 @@ class State:
     and sha256, once they are about to be uploaded.
     """
 
-    asked: Wanted
+    asked: ReleaseOptions
     name: str
     old: Version
     new: Version
@@ -100,8 +100,8 @@ class StateFolder:
         name = hashlib.sha256(os.fsencode(project)).hexdigest()[:16]
         return cls(folder=state / "ppmctl" / "releases" / name)
 
-    def read(self) -> State | None:
-        """Return the state of an unfinished release; None if there is none."""
+    def read(self) -> Changes | None:
+        """Return the changes of an unfinished release; None if there is none."""
         try:
             return _parse((self.folder / _NAME).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -112,26 +112,26 @@ class StateFolder:
                 hint="Remove that file; git diff shows what the release had changed.",
             ) from exc
 
-    def write(self, state: State) -> None:
+    def write(self, changes: Changes) -> None:
         """Store the state durably, before the release changes anything."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": _FORMAT, **asdict(state)}, indent=1, default=_json_value)
+        text = json.dumps({"format": _FORMAT, **asdict(changes)}, indent=1, default=_json_value)
         write_atomic(self.folder / _NAME, text.encode(), mode=0o600, sync=True)
 
-    def keep(self, state: State, paths: Iterable[Path]) -> State:
-        """Store the distributions at `paths`, so that the same bytes can be sent again; return the new state."""
+    def keep(self, changes: Changes, paths: Iterable[Path]) -> Changes:
+        """Store the distributions at `paths`, so that the same bytes can be sent again; return the new changes."""
         for path in paths:
             if path.parent != self.folder:
                 write_atomic(self.folder / path.name, path.read_bytes())
-        state = replace(state, built=tuple((path.name, _sha256(path)) for path in paths))
-        self.write(state)
-        return state
+        changes = replace(changes, built=tuple((path.name, _sha256(path)) for path in paths))
+        self.write(changes)
+        return changes
 
-    def built(self, state: State) -> tuple[Path, ...]:
+    def built(self, changes: Changes) -> tuple[Path, ...]:
         """Return the stored distributions; none unless all of them are unchanged."""
-        paths = tuple(self.folder / name for name, _ in state.built)
+        paths = tuple(self.folder / name for name, _ in changes.built)
         with contextlib.suppress(FileNotFoundError):
-            return paths if tuple((path.name, _sha256(path)) for path in paths) == state.built else ()
+            return paths if tuple((path.name, _sha256(path)) for path in paths) == changes.built else ()
         return ()
 
     def delete(self) -> None:
@@ -148,17 +148,17 @@ def _json_value(value: object) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def _parse(content: bytes) -> State | None:
+def _parse(content: bytes) -> Changes | None:
     values = json.loads(content)
     if values.pop("format") != _FORMAT:
         return None
     for edit in values["edits"]:
         edit |= {"path": Path(edit["path"]), **{side: base64.b64decode(edit[side]) for side in ("old", "new")}}
     parsed = {
-        "asked": Wanted(**values["asked"]),
+        "asked": ReleaseOptions(**values["asked"]),
         "old": Version(values["old"]),
         "new": Version(values["new"]),
         "edits": tuple(Edit(**edit) for edit in values["edits"]),
         "built": tuple((name, sha256) for name, sha256 in values["built"]),
     }
-    return State(**{**values, **parsed})
+    return Changes(**{**values, **parsed})

@@ -13,7 +13,7 @@ from packaging.version import Version
 from ppmctl.errors import PpmError
 from ppmctl.publishing import project_version, release_flow
 from ppmctl.publishing.release_flow import Release
-from ppmctl.publishing.release_state import Wanted
+from ppmctl.publishing.release_state import ReleaseOptions
 
 DAY = date(2026, 11, 21)
 PYPROJECT = '[project]\nname = "demo"\nversion = "1.2.0"  # raised by a release\n'
@@ -36,9 +36,9 @@ def plan(
     project: Path, bump: str | None = "minor", *, published: str = "", changelog: bool = True, tag: bool = True
 ) -> Release:
     """Plan a release of a project; `published` is its highest version in the index."""
-    wanted = Wanted(bump=bump, changelog=changelog, tag=tag)
+    options = ReleaseOptions(bump=bump, changelog=changelog, tag=tag)
     read = project_version.read(project.resolve())
-    return release_flow.plan(read, wanted, Version(published) if published else None, DAY)
+    return release_flow.plan(read, options, Version(published) if published else None, DAY)
 
 
 def refused(project: Path, bump: str | None = "minor", **options: Any) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from ppmctl.errors import PpmError, UsageError
 
 def test_a_release_changes_version_and_changelog_then_commits_and_tags(project: Path) -> None:
     release = plan(project, published="1.2.0")
-    assert (release.state.name, str(release.state.old), str(release.state.new)) == ("demo", "1.2.0", "1.3.0")
+    assert (release.changes.name, str(release.changes.old), str(release.changes.new)) == ("demo", "1.2.0", "1.3.0")
     assert git(project, "status", "--porcelain") == "", "a plan changes nothing"
     release.apply()
     assert (project / "pyproject.toml").read_text() == PYPROJECT.replace("1.2.0", "1.3.0")
@@ -42,10 +42,10 @@ def test_a_pre_release_is_not_raised_again_without_a_new_commit(project: Path, n
     with pytest.raises(PpmError, match=f"Nothing was committed since {now} was released") as refusal:
         plan(project, "pre", published=now, changelog=False)
     assert f"--bump {more}" in (refusal.value.hint or "")
-    assert str(plan(project, more, published=now, changelog=False).state.new) == more
-    assert str(plan(project, "minor", published=now, changelog=False).state.new) == on
+    assert str(plan(project, more, published=now, changelog=False).changes.new) == more
+    assert str(plan(project, "minor", published=now, changelog=False).changes.new) == on
     git(project, "commit", "--quiet", "--allow-empty", "--message=Repair")
-    assert str(plan(project, "pre", published=now, changelog=False).state.new) == more
+    assert str(plan(project, "pre", published=now, changelog=False).changes.new) == more
 
 
 def test_a_tag_needs_a_repository(project: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_tag_needs_a_repository(project: Path, tmp_path: Path) -> None:
     assert plan(project, tag=False).is_resumed
     assert release.finish() == ""
     assert "1.3.0" in (project / "pyproject.toml").read_text()
-    assert str(plan(project, "minor", tag=False, changelog=False).state.new) == "1.4.0"
+    assert str(plan(project, "minor", tag=False, changelog=False).changes.new) == "1.4.0"
 
 
 # refused, with nothing changed
@@ -67,7 +67,7 @@ def test_uncommitted_changes_are_refused(project: Path) -> None:
     for name in ("dist/demo.whl", "build/lib/x.py", "demo.egg-info/PKG-INFO", "a/__pycache__/x.pyc"):
         (project / name).parent.mkdir(parents=True)
         (project / name).touch()
-    assert plan(project).state.edits, "what builds leave is no change"
+    assert plan(project).changes.edits, "what builds leave is no change"
     (project / "CHANGELOG.md").write_text(CHANGELOG + "more\n")
     message, hint = refused(project)
     assert message == f"{project} has changes that are not committed: CHANGELOG.md."
@@ -93,7 +93,7 @@ def test_an_empty_changelog_is_refused(project: Path) -> None:
     (project / "CHANGELOG.md").write_text(CHANGELOG.replace("- New.\n", ""))
     git(project, "commit", "--quiet", "--all", "--message=x")
     assert refused(project)[0] == "The section Unreleased of CHANGELOG.md is empty."
-    assert plan(project, changelog=False).state.tag == "v1.3.0"
+    assert plan(project, changelog=False).changes.tag == "v1.3.0"
 
 
 def test_a_tag_that_exists_is_refused(project: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_tag_that_exists_is_refused(project: Path) -> None:
     message, hint = refused(project)
     assert message.startswith("The tag v1.3.0 already exists, at commit ")
     assert "git tag -d v1.3.0" in hint
-    assert plan(project, tag=False).state.tag == ""
+    assert plan(project, tag=False).changes.tag == ""
 
 
 def test_a_detached_head_is_refused(project: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_detached_head_is_refused(project: Path) -> None:
     message, hint = refused(project)
     assert "HEAD is detached" in message
     assert "git switch" in hint
-    assert plan(project, None, changelog=False).state.tag == "v1.2.0", "a tag needs no branch"
+    assert plan(project, None, changelog=False).changes.tag == "v1.2.0", "a tag needs no branch"
 
 
 def test_a_git_without_a_user_name_is_refused(project: Path, tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_a_shallow_clone_without_tags_is_refused(tagged: Path, tmp_path: Path) -
     (clone / "pyproject.toml").write_text(PYPROJECT)
     git(clone, "commit", "--quiet", "--all", "--message=x")
     assert refused(clone)[0] == message
-    assert plan(clone, tag=False).state.edits
+    assert plan(clone, tag=False).changes.edits
     git(clone, "fetch", "--quiet", "--unshallow", "--tags")
-    assert plan(clone).state.tag == "v1.3.0"
+    assert plan(clone).changes.tag == "v1.3.0"
 
 
 def test_a_version_from_tags_can_t_be_raised_without_a_tag(tagged: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_version_from_tags_can_t_be_raised_without_a_tag(tagged: Path) -> None
     assert "--bump patch" in refused(tagged, None)[1]
     git(tagged, "tag", "v1.3.0")
     assert "Nothing was committed since 1.3.0 was released" in refused(tagged)[0]
-    assert plan(tagged, "1.3.0", changelog=False).state.tag == "", "it exists already"
+    assert plan(tagged, "1.3.0", changelog=False).changes.tag == "", "it exists already"
 
 
 # what is changed
@@ -180,14 +180,14 @@ def test_a_tag_has_the_form_of_the_newest_tag(project: Path) -> None:
         git(project, "tag", "--annotate", f"--message={tag}", tag)
         newest = git(project, "for-each-ref", "--sort=-creatordate", "--format=%(refname:strip=2)", "--count=1")
         if newest == tag:  # tags of one second are in the order of their names
-            assert plan(project, changelog=False).state.tag == expected, tag
+            assert plan(project, changelog=False).changes.tag == expected, tag
 
 
 def test_without_bump_the_current_version_is_released(project: Path) -> None:
     (project / "CHANGELOG.md").write_text("## Unreleased\n\n- First.\n")
     git(project, "commit", "--quiet", "--all", "--message=x")
     release = plan(project, None)
-    assert [edit.path.name for edit in release.state.edits] == ["CHANGELOG.md"]
+    assert [edit.path.name for edit in release.changes.edits] == ["CHANGELOG.md"]
     assert release.summary() == (
         "demo 1.2.0",
         "Files that will change: CHANGELOG.md",
@@ -221,7 +221,7 @@ def test_one_of_several_projects_in_a_repository_is_released_alone(project: Path
     git(project, "tag", "part-v1.2.0")
     (project / "CHANGELOG.md").write_text("of another project, and not committed")
     release = plan(part, changelog=False)
-    assert (release.state.message, release.state.tag) == ("Release part 1.3.0", "part-v1.3.0")
+    assert (release.changes.message, release.changes.tag) == ("Release part 1.3.0", "part-v1.3.0")
     release.apply()
     assert plan(part, changelog=False).is_resumed
     release.finish()
@@ -256,4 +256,4 @@ def test_the_push_command_is_returned_and_not_run(project: Path, tmp_path: Path)
     release.apply()
     assert release.finish() == "git push upstream main v1.3.0"
     assert git(tmp_path / "remote.git", "for-each-ref") == ""
-    assert plan(project, "1.4.0rc1", changelog=False, tag=False).state.tag == ""
+    assert plan(project, "1.4.0rc1", changelog=False, tag=False).changes.tag == ""

@@ -26,7 +26,7 @@ def test_undo_restores_the_project(project: Path) -> None:
 def test_the_next_run_resumes_the_release_and_does_not_raise_twice(project: Path) -> None:
     plan(project).apply()
     again = plan(project)
-    assert (again.is_resumed, str(again.state.new)) == (True, "1.3.0")
+    assert (again.is_resumed, str(again.changes.new)) == (True, "1.3.0")
     again.apply()
     again.finish()
     assert git(project, "describe") == "v1.3.0"
@@ -41,7 +41,7 @@ def test_other_options_do_not_resume_the_release(project: Path) -> None:
     assert "ppmctl publish --bump minor --changelog --tag" in hint
     assert "git restore pyproject.toml CHANGELOG.md" in hint
     git(project, "restore", "pyproject.toml", "CHANGELOG.md")
-    assert str(plan(project, "major").state.new) == "2.0.0"
+    assert str(plan(project, "major").changes.new) == "2.0.0"
 
 
 def test_a_version_from_tags_is_tagged_before_the_build(tagged: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_version_from_tags_is_tagged_before_the_build(tagged: Path) -> None:
     release.apply()
     assert git(tagged, "describe", "--dirty") == "v1.3.0"
     again = plan(tagged)
-    assert (again.is_resumed, str(again.state.new)) == (True, "1.3.0")
+    assert (again.is_resumed, str(again.changes.new)) == (True, "1.3.0")
     again.apply()
     again.finish()
     assert git(tagged, "describe", "--dirty") == "v1.3.0"
@@ -174,4 +174,4 @@ def test_a_release_that_the_user_finished_is_not_resumed(project: Path) -> None:
     git(project, "commit", "--quiet", "--all", "--message=Ours")
     (project / "CHANGELOG.md").write_text("## [Unreleased]\n\n- Newer.\n")
     git(project, "commit", "--quiet", "--all", "--message=More")
-    assert str(plan(project, published="1.3.0").state.new) == "1.4.0"
+    assert str(plan(project, published="1.3.0").changes.new) == "1.4.0"
