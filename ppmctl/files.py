@@ -59,7 +59,7 @@ def changed_at(path: Path) -> int:
         return -1
 
 
-def whose(path: Path) -> str:
+def access_hint(path: Path) -> str:
     """Return who owns `path` and how to get access, for a user who can't read it; "" if that is not the cause."""
     try:
         status = path.stat()
@@ -230,7 +230,7 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> int | None:
-    """Take the lock `path` if it is free; return a descriptor, whose closing releases it, or None."""
+    """Take the lock `path` if it is free; return a descriptor, access_hint closing releases it, or None."""
     descriptor = _open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

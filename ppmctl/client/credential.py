@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ppmctl import user_dirs
 from ppmctl.client import keyring_store, login_store
 from ppmctl.errors import CredentialError
-from ppmctl.files import whose
+from ppmctl.files import access_hint
 from ppmctl.secret import Secret
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def from_file(path: Path) -> Credential:
     except (OSError, UnicodeError) as exc:
         raise CredentialError(
             f"The credential file {path} can't be read: {_why(exc)}.",
-            hint=whose(path) or "It holds one line, user:secret.",
+            hint=access_hint(path) or "It holds one line, user:secret.",
         ) from None  # a UnicodeError quotes what it could not read
     username, colon, secret = text.partition(":")
     if not (username and colon and secret) or len(text.splitlines()) != 1:

@@ -123,7 +123,7 @@ def _compare(path: Path, expected: str) -> Downloaded:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
-        raise PpmError(f"{path} exists and can't be read: {exc.strerror}.", hint=files.whose(path)) from exc
+        raise PpmError(f"{path} exists and can't be read: {exc.strerror}.", hint=files.access_hint(path)) from exc
     if sha256 != expected:
         raise PpmError(
             f"{path} exists already, with other content (sha256 {sha256}, in the index {expected}).",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ppmctl.client import login_store, user_config
 from ppmctl.errors import UsageError
-from ppmctl.files import whose
+from ppmctl.files import access_hint
 from ppmctl.secret import Secret
 
 VARIABLE = "PPMCTL_INDEX"
@@ -194,7 +194,7 @@ def read_sections(path: Path) -> dict[str, Section]:
     except (OSError, UnicodeError, configparser.Error) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not a file of [section] and name = value lines"
         # from None: configparser quotes lines of the file, which can hold passwords
-        raise UsageError(f"{path} can't be read: {why}.", hint=whose(path)) from None
+        raise UsageError(f"{path} can't be read: {why}.", hint=access_hint(path)) from None
     return {
         name: Section(
             name=name,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ppmctl import user_dirs
 from ppmctl.errors import UsageError
-from ppmctl.files import whose
+from ppmctl.files import access_hint
 
 SYSTEM = Path("/etc/ppmctl/config.toml")
 INDEX = "index"
@@ -59,7 +59,7 @@ def _read(file: ConfigFile) -> dict[str, Any]:
         if file.level == "project":
             return {}  # other programs read this file, and report what is wrong with it
         why = exc.strerror if isinstance(exc, OSError) else f"it is not TOML: {exc}"
-        raise UsageError(f"{file.path} can't be read: {why}.", hint=whose(file.path)) from exc
+        raise UsageError(f"{file.path} can't be read: {why}.", hint=access_hint(file.path)) from exc
     if file.level != "project":
         return values
     tool = values.get("tool")

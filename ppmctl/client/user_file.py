@@ -33,7 +33,9 @@ def content(path: Path) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:
-        raise PpmError(f"{path} can't be read: {exc.strerror}. Nothing is changed.", hint=files.whose(path)) from exc
+        raise PpmError(
+            f"{path} can't be read: {exc.strerror}. Nothing is changed.", hint=files.access_hint(path)
+        ) from exc
 
 
 def replace(path: Path, new: bytes | None, *, mode: int | None = None) -> None:
@@ -57,4 +59,4 @@ def unwritable(path: Path, exc: OSError) -> PpmError:
     """Return the error for a file that can't be written; it names the folder if that is the reason."""
     failed = Path(exc.filename or path)
     failed = path if failed.parent == path.parent else failed  # not the temporary file's name
-    return PpmError(f"{failed} can't be written: {exc.strerror}.", hint=files.whose(path.parent))
+    return PpmError(f"{failed} can't be written: {exc.strerror}.", hint=files.access_hint(path.parent))

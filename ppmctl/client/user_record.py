@@ -33,7 +33,7 @@ class Record(Generic[Item]):
         except (FileNotFoundError, NotADirectoryError):
             return cls(path=path)
         except OSError as exc:
-            raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=files.whose(path)) from exc
+            raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=files.access_hint(path)) from exc
         except (ValueError, KeyError, TypeError, RecursionError) as exc:
             raise UsageError(f"{path} is not a file that ppmctl wrote.", hint=f"Delete it{hint}") from exc
 

@@ -25,7 +25,7 @@ from ppmctl.errors import PpmError
 
 # How a client asks the index. single: this index only. first: this one first, others for what it does not have.
 # explicit: only for packages that are assigned to it. extra: together with others, which can win. none: not at all.
-Form = Literal["single", "first", "explicit", "extra", "none"]
+IndexUse = Literal["single", "first", "explicit", "extra", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Source:
 class Client:
     """A client that is installed. `settings` has for each option its settings: the first one wins.
 
-    `sources` are the indexes that it asks, `form` is how it asks the one that is checked.
+    `sources` are the indexes that it asks, `use` is how it asks the one that is checked.
     """
 
     name: str
@@ -68,10 +68,10 @@ class Client:
     python: str = ""
     settings: Mapping[str, Sequence[Setting]]
     sources: tuple[Source, ...]
-    form: Form
+    use: IndexUse
 
     def setting(self, name: str) -> Setting | None:
-        """Return the setting of an option that wins."""
+        """Return the setting of the option `name` that the client uses; None if it is not set."""
         return next(iter(self.settings.get(name, ())), None)
 
     @property
@@ -95,7 +95,7 @@ class Client:
 
 
 def source_of(setting: Setting, context: Context, url: str = "") -> Source:
-    """Return the index that a setting names, or the one of several with that URL."""
+    """Return the index at `url`, by default the setting's whole value: one setting can name several indexes."""
     url = url or setting.value
     return Source(url=url, setting=setting, is_ours=is_same_index(url, context.address))
 
@@ -115,7 +115,7 @@ def table_of(path: Path | None, *names: str) -> Mapping[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def missing_file(setting: Setting, context: Context) -> str:
+def missing_file_predicate(setting: Setting, context: Context) -> str:
     """Return the predicate of a finding if a setting names a file that does not exist, else ""."""
     text = path = setting.value.strip()
     if text.startswith("~/") and (setting.file or setting.name.startswith("PIP_")):  # other clients do not expand ~
@@ -143,23 +143,23 @@ def keyring_user(context: Context) -> str:
     return "" if any(entry.host in (context.address.host, "") for entry in entries(text)) else login.username
 
 
-def configure(client: str, context: Context, *, form: str = "") -> str:
+def configure_hint(client: str, context: Context, *, form: str = "") -> str:
     """Return the command to type so that a client asks the index."""
     return f"ppmctl client-config {client} --index {context.address.base}{f' --form {form}' if form else ''} --write"
 
 
-def add_index(client: Client, context: Context, *, form: str = "") -> str:
+def add_index_hint(client: Client, context: Context, *, form: str = "") -> str:
     """Return the commands to type so that a client asks the index; they unset variables that name others."""
     undo = [source.setting.undo for source in client.others if source.setting and source.setting.file is None]
-    return "; ".join(dict.fromkeys([*undo, configure(client.name, context, form=form)]))
+    return "; ".join(dict.fromkeys([*undo, configure_hint(client.name, context, form=form)]))
 
 
-def make_single(client: str, context: Context) -> str:
+def single_index_hint(client: str, context: Context) -> str:
     """Return what to do so that a client asks only this index."""
-    command = configure(client, context, form="single")
-    offer = None
+    command = configure_hint(client, context, form="single")
+    document = None
     with contextlib.suppress(PpmError), context.connect(None) as transport:
-        offer = discovery.discover(context.address, transport)
-    if offer is not None and offer.upstream != "redirect":
+        document = discovery.discover(context.address, transport)
+    if document is not None and document.upstream != "redirect":
         return f"First set ppm_upstream: redirect on the index's machine, to redirect other names; then {command}"
     return command

@@ -12,11 +12,11 @@ from ppmctl.doctor import clients_others, clients_pip, clients_secrets, clients_
 from ppmctl.doctor.client_model import (
     Client,
     Setting,
-    add_index,
-    configure,
+    add_index_hint,
+    configure_hint,
     keyring_user,
-    make_single,
-    missing_file,
+    missing_file_predicate,
+    single_index_hint,
     variable,
 )
 from ppmctl.doctor.finding import Context, Finding, State
@@ -86,27 +86,27 @@ def _check(client: Client, context: Context) -> Iterator[Finding]:
         yield client.finding("fail", f"asks no index at all, because of {setting.place}", setting.undo)
     if client.name == "pip":
         yield from _pip_files(client, context)
-    if client.form != "none":
+    if client.use != "none":
         yield from _certificates(client, context)
         yield from _keyring(client, context)
 
 
 def _indexes(client: Client, context: Context) -> Finding:
     asks = _SEPARATOR[client.name].join(source.shown for source in client.sources)
-    if client.form == "single":
+    if client.use == "single":
         over = [setting for setting in client.settings.get("index-url", ())[1:] if not _names_ours(setting, context)]
         overrides = f"; that overrides {' and '.join(setting.place for setting in over)}" if over else ""
         return client.finding("ok", f"asks this index alone: {asks}{overrides}")
-    if client.form == "first":
+    if client.use == "first":
         return client.finding("ok", f"asks this index first, and others for what it does not have: {asks}")
-    if client.form == "explicit":
+    if client.use == "explicit":
         if packages := sorted({setting.name for setting in client.settings["assigned"]}):
             return client.finding("ok", f"asks this index for {', '.join(packages)}, and for the others {asks}")
         place = client.settings["explicit"][0].place
         message = f"never asks this index, but {asks}: {place} is explicit, and no [tool.uv.sources] names it"
-        return client.finding("fail", message, make_single("uv", context))
-    if client.form == "extra":
-        return client.finding("warn", f"asks {asks}: {_risk(client)}", make_safe(client, context))
+        return client.finding("fail", message, single_index_hint("uv", context))
+    if client.use == "extra":
+        return client.finding("warn", f"asks {asks}: {_risk(client)}", safe_hint(client, context))
     for option in ("index-url", "extra-index-url", "default"):
         chain = list(client.settings.get(option, ()))
         for number, setting in enumerate(chain):
@@ -115,7 +115,7 @@ def _indexes(client: Client, context: Context) -> Finding:
                 verb = "override" if number > 1 else "overrides"
                 message = f"asks {asks}: {above} {verb} {setting.place}, which has this index"
                 return client.finding("fail", message, "; ".join(each.undo for each in chain[:number]))
-    return client.finding("warn", f"does not ask this index, but {asks}", add_index(client, context))
+    return client.finding("warn", f"does not ask this index, but {asks}", add_index_hint(client, context))
 
 
 def _names_ours(setting: Setting, context: Context) -> bool:
@@ -131,23 +131,23 @@ def _risk(client: Client) -> str:
     return "names that an earlier index has are not looked for in this one, also if a stranger took them there"
 
 
-def make_safe(client: Client, context: Context) -> str:
+def safe_hint(client: Client, context: Context) -> str:
     """Return what keeps a client from installing a project of the same name from another index."""
-    if client.form == "none":
-        return add_index(client, context, form="single")
+    if client.use == "none":
+        return add_index_hint(client, context, form="single")
     before = list(itertools.takewhile(lambda source: not source.is_ours, client.sources))
     if client.name == "pip":
         extra = client.setting("extra-index-url")
         if extra is not None and not before:
             return extra.undo
         undo = [extra.undo] if extra is not None and extra.file is None else []
-        return "; ".join([*undo, make_single("pip", context)])
+        return "; ".join([*undo, single_index_hint("pip", context)])
     by_variable = [source.setting for source in before if source.setting and source.setting.file is None]
     strategy = client.setting("index-strategy")
     undo = [] if strategy is None or strategy.value == clients_uv.FIRST_INDEX else [strategy.undo]
     undo += [setting.undo for setting in by_variable]
     if len(before) > len(by_variable) or not undo:
-        undo.append(make_single("uv", context))
+        undo.append(single_index_hint("uv", context))
     return "; ".join(dict.fromkeys(undo))
 
 
@@ -155,7 +155,7 @@ def _pip_files(client: Client, context: Context) -> Iterator[Finding]:
     """Find settings of pip that name missing files with certificates."""
     bundles = [setting for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if (setting := variable(context, name))]
     for setting in (client.setting("cert"), client.setting("client-cert"), *bundles[:1]):
-        if setting and (problem := missing_file(setting, context)):
+        if setting and (problem := missing_file_predicate(setting, context)):
             # a bundle of the environment overrides pip's own
             state: State = "warn" if bundles and setting is client.setting("cert") else "fail"
             yield client.finding(state, problem, setting.undo)
@@ -178,10 +178,10 @@ def _certificates(client: Client, context: Context) -> Iterator[Finding]:
     if client.name == "pip":
         if not (trusted or address.is_encrypted or address.is_loopback):
             message = f"ignores this index: it speaks plain HTTP, and {address.host} is not a trusted-host"
-            yield client.finding("fail", message, configure("pip", context))
+            yield client.finding("fail", message, configure_hint("pip", context))
     elif address.is_encrypted:
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-            if (bundle := variable(context, name)) and (problem := missing_file(bundle, context)):
+            if (bundle := variable(context, name)) and (problem := missing_file_predicate(bundle, context)):
                 yield client.finding("fail", problem, bundle.undo)
 
 
@@ -197,7 +197,7 @@ def _keyring(client: Client, context: Context) -> Iterator[Finding]:
     else:
         way = "subprocess" if programs.on_path(("keyring",), context.environ) else ""
     without = f"ppmctl login {context.address.base} --netrc"
-    hint = configure(client.name, context) if way else without
+    hint = configure_hint(client.name, context) if way else without
     if provider and client.name == "pip" and kind == "disabled":
         message = f"does not ask the keyring, which has the secret, because of {provider.place}"
         yield client.finding("fail", message, provider.undo)

@@ -8,7 +8,7 @@ from typing import Any
 from ppmctl import user_dirs
 from ppmctl.client.index_url import read_sections
 from ppmctl.doctor import programs
-from ppmctl.doctor.client_model import Setting, configure, missing_file, table_of, variable
+from ppmctl.doctor.client_model import Setting, configure_hint, missing_file_predicate, table_of, variable
 from ppmctl.doctor.finding import Context, Finding
 from ppmctl.doctor.index_url import is_same_index, masked
 from ppmctl.errors import UsageError
@@ -22,7 +22,7 @@ def check(context: Context) -> Iterator[Finding]:
         if programs.on_path((name,), context.environ):
             yield check_client(context)
     cert = variable(context, "TWINE_CERT")
-    if cert and (problem := missing_file(cert, context)) and programs.on_path(("twine",), context.environ):
+    if cert and (problem := missing_file_predicate(cert, context)) and programs.on_path(("twine",), context.environ):
         yield Finding("twine", "fail", f"twine {problem}", cert.undo)
 
 
@@ -111,7 +111,7 @@ def _twine(context: Context) -> Finding:
     if override is not None and not is_overridden:
         return Finding("twine", "ok", f"twine uploads to this index, by {override.name}")
     message = f"twine is not configured for this index; ppmctl publish  does not need {path}"
-    return Finding("twine", "skip", message, configure("twine", context))
+    return Finding("twine", "skip", message, configure_hint("twine", context))
 
 
 _CHECKS = {"poetry": _poetry, "pdm": _pdm, "pipenv": _pipenv, "hatch": _hatch, "twine": _twine}
@@ -122,11 +122,11 @@ def _no_project(name: str, context: Context) -> Finding:
 
 
 def _unknown(name: str, table: str, context: Context) -> Finding:
-    return Finding(name, "warn", f"{name} does not ask this index: no {table} has it", configure(name, context))
+    return Finding(name, "warn", f"{name} does not ask this index: no {table} has it", configure_hint(name, context))
 
 
 def _unsafe(name: str, message: str, context: Context) -> Finding:
-    return Finding(name, "warn", message, configure(name, context, form="explicit"))
+    return Finding(name, "warn", message, configure_hint(name, context, form="explicit"))
 
 
 def _sources(table: Mapping[str, Any], context: Context) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from ppmctl.doctor import programs
-from ppmctl.doctor.client_model import Client, Form, Setting, Source, source_of, variable
+from ppmctl.doctor.client_model import Client, IndexUse, Setting, Source, source_of, variable
 from ppmctl.doctor.finding import Context, Finding
 from ppmctl.doctor.index_url import without_userinfo
 
@@ -38,10 +38,10 @@ def learn(context: Context) -> Iterator[Client | Finding]:
         options = _settings(command, configuration.output, context)
         sources = _sources(options, context)
         is_ours = [source.is_ours for source in sources]
-        form: Form = "single" if all(is_ours) else "extra" if any(is_ours) else "none"
+        use: IndexUse = "single" if all(is_ours) else "extra" if any(is_ours) else "none"
         version, python = match.groups()
         yield Client(
-            name="pip", command=command, version=version, python=python, settings=options, sources=sources, form=form
+            name="pip", command=command, version=version, python=python, settings=options, sources=sources, use=use
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl.doctor import programs
-from ppmctl.doctor.client_model import Client, Form, Setting, Source, source_of, table_of, variable
+from ppmctl.doctor.client_model import Client, IndexUse, Setting, Source, source_of, table_of, variable
 from ppmctl.doctor.finding import Context, Finding
 
 _Tables = list[tuple[Path, Mapping[str, Any]]]  # the tables of uv's options, each with its file
@@ -61,7 +61,7 @@ def learn(context: Context) -> Iterator[Client | Finding]:
             python=python[1] if python else "",
             settings=settings,
             sources=_sources(entries),
-            form=_form(entries, settings),
+            use=_use(entries, settings),
         )
 
 
@@ -145,7 +145,7 @@ def _sources(entries: list[_Entry]) -> tuple[Source, ...]:
     return (*before, defaults[0] if defaults else Source(url="the public index", setting=None))
 
 
-def _form(entries: list[_Entry], settings: Mapping[str, list[Setting]]) -> Form:
+def _use(entries: list[_Entry], settings: Mapping[str, list[Setting]]) -> IndexUse:
     is_ours = [source.is_ours for source in _sources(entries)]
     if not any(is_ours):
         return "explicit" if any(entry.source.is_ours and entry.is_explicit for entry in entries) else "none"

@@ -15,7 +15,7 @@ from ppmctl.client.credential import Credential
 from ppmctl.client.http import Transport
 from ppmctl.client.simple_api import ACCEPT, Index, parse_page
 from ppmctl.doctor import clients, programs
-from ppmctl.doctor.client_model import Client, configure, project_names
+from ppmctl.doctor.client_model import Client, configure_hint, project_names
 from ppmctl.doctor.finding import Context, Finding
 from ppmctl.doctor.index_url import is_same_index, without_userinfo
 from ppmctl.errors import PpmError, some
@@ -125,17 +125,17 @@ def _compare(context: Context, index: Index, names: list[str], other: OtherIndex
 
 def _judge(context: Context, message: str, known: Sequence[Client]) -> Finding:
     """Report a fault if a client may install from the other index, and a warning if none does."""
-    unsafe = [client for client in known if client.form == "extra"]
-    others = [client for client in known if client.form == "none"]
-    safe = [client for client in known if client.form not in ("extra", "none")]
+    unsafe = [client for client in known if client.use == "extra"]
+    others = [client for client in known if client.use == "none"]
+    safe = [client for client in known if client.use not in ("extra", "none")]
     is_safe = bool(safe) and not unsafe
     named = [*safe, *others] if is_safe else unsafe or others
-    risks = ", ".join(f"{client.label}: {_RISKS[client.form]}" for client in named)
+    risks = ", ".join(f"{client.label}: {_RISKS[client.use]}" for client in named)
     to_repair = others if is_safe else named
-    hint = "; ".join(dict.fromkeys(clients.make_safe(client, context) for client in to_repair))
+    hint = "; ".join(dict.fromkeys(clients.safe_hint(client, context) for client in to_repair))
     if is_safe:
         return Finding("confusion", "warn", f"{message}. {risks}", hint)
-    hint = hint or configure("pip", context, form="single")
+    hint = hint or configure_hint("pip", context, form="single")
     reserve = "ppm_private_names of the index reserves names without a release"
     risks = risks or "No client that is installed here asks this index first"
     return Finding("confusion", "fail", f"{message}. {risks}", f"{hint}  # {reserve}")

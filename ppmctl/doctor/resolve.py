@@ -21,7 +21,7 @@ from ppmctl.client import http
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.doctor import clients, clients_pip, programs
-from ppmctl.doctor.client_model import Client, configure, keyring_user, project_names
+from ppmctl.doctor.client_model import Client, configure_hint, keyring_user, project_names
 from ppmctl.doctor.finding import Context, Finding
 from ppmctl.doctor.index_url import is_same_index, masked, without_userinfo
 from ppmctl.doctor.programs import Result
@@ -114,13 +114,13 @@ def _resolve(client: Client, subjects: Sequence[Subject], context: Context) -> F
     if _is_ours(resolved, subject, context):
         return Finding("resolve", "ok", f"{client.label} finds {name} {resolved.version} here")
     predicate = f"takes {name} {resolved.version} from another index, {masked(resolved.url)}"
-    return client.finding("fail", predicate, clients.make_safe(client, context), check="resolve")
+    return client.finding("fail", predicate, clients.safe_hint(client, context), check="resolve")
 
 
 def _not_tried(client: Client) -> str:
-    if client.form == "none":
+    if client.use == "none":
         return "it does not ask this index"
-    if client.form == "explicit":
+    if client.use == "explicit":
         return "it asks this index only for what a project assigns to it"
     if client.name == "pip" and Version(client.version) < clients_pip.OLDEST:
         return "it can't report what it would install"
@@ -192,7 +192,7 @@ def explain(client: Client, subject: Subject, result: Result, context: Context) 
         "401": (f"finds no {name}: the index answers 401{reason}{hidden}", f"ppmctl login {base} --netrc"),
         "403": (f"may not read {name}: the index answers 403{reason}", "Ask an index administrator for access"),
         "proxy": (f"does not get through its proxy{by}", proxy.undo if proxy else f"export NO_PROXY={host}"),
-        "plain": ("ignores this index, since it speaks plain HTTP", configure(client.name, context)),
+        "plain": ("ignores this index, since it speaks plain HTTP", configure_hint(client.name, context)),
         "connection": (f"can't reach {host}, though ppmctl can: {error}", "env | grep -i proxy  shows its proxy"),
         "": (f"does not find {name}: {error}", f"{verbose}  shows more"),
     }

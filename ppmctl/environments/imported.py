@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ppmctl.environments.requirement import Requirement
 from ppmctl.errors import UsageError
-from ppmctl.files import whose
+from ppmctl.files import access_hint
 
 _MAX_SIZE = 8 << 20  # bytes
 
@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as exc:
-        raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=whose(path)) from exc
+        raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=access_hint(path)) from exc
     if len(content) > _MAX_SIZE:
         raise UsageError(f"{path} has over {_MAX_SIZE >> 20} MB.")
     try:

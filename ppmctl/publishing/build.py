@@ -13,7 +13,7 @@ from typing import IO
 from ppmctl import events
 from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.files import whose
+from ppmctl.files import access_hint
 from ppmctl.publishing import build_hints, git
 
 TIMEOUT = 2 * 3600  # seconds; compiled packages can take long
@@ -39,7 +39,9 @@ def is_source_tree(path: Path) -> bool:
             raise UsageError(f"{path} does not exist.", hint="Give a project's folder, or files such as dist/*")
         is_tree = any((path / mark).is_file() for mark in _MARKS)
     except PermissionError as exc:
-        raise UsageError(f"{path.resolve()} can't be read: {exc.strerror}.", hint=whose(path.resolve())) from exc
+        raise UsageError(
+            f"{path.resolve()} can't be read: {exc.strerror}.", hint=access_hint(path.resolve())
+        ) from exc
     if not is_tree:
         raise UsageError(
             f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ppmctl import events
 from ppmctl.errors import PpmError, some
-from ppmctl.files import whose
+from ppmctl.files import access_hint
 from ppmctl.publishing import git
 
 # Folders that do not belong to a project: by name, by suffix, or by a file that tools put into theirs.
@@ -45,7 +45,7 @@ def _copy_repository(root: Path, target: Path) -> bool:
         return True
     if not own.is_file():
         return False
-    # a worktree or a submodule, whose repository is in another folder
+    # a worktree or a submodule, access_hint repository is in another folder
     gitdir = own.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
     repository = root / gitdir
     if gitdir and repository.is_dir():
@@ -109,7 +109,7 @@ def _copy_tree(source: Path, target: Path, ignore: _Ignore) -> None:
         return
     first, why = failed[0]
     names = some(str(path) for path, _ in failed)
-    raise PpmError(f"{source} can't be copied to be built: {names}: {why}.", hint=whose(first))
+    raise PpmError(f"{source} can't be copied to be built: {names}: {why}.", hint=access_hint(first))
 
 
 def _tracked_folders(top: Path) -> frozenset[str]:

@@ -256,7 +256,7 @@ def test_trusted_hosts_are_compared_as_the_client_does(
 ) -> None:
     setting = Setting(name=option, value=value, undo="")
     found = Client(
-        name=client, command=(client,), version="1", settings={option: [setting]}, sources=(), form="single"
+        name=client, command=(client,), version="1", settings={option: [setting]}, sources=(), use="single"
     )
     reported = [finding.message for finding in clients._certificates(found, context_at(base))]
     assert len(reported) == len(findings)
