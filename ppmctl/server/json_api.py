@@ -48,7 +48,7 @@ def body(request: Request, *keys: str) -> dict[str, Any]:
     try:
         values = json.loads(request.get_data() or b"{}")
     except TimeoutError as exc:
-        raise Refused(408, "The body stopped arriving") from exc
+        raise Refused(408, "The rest of the body did not arrive in time") from exc
     except (ClientDisconnected, ValueError, RecursionError) as exc:
         raise Refused(400, "The body is not JSON") from exc
     if not isinstance(values, dict):

@@ -1,7 +1,9 @@
-"""Receive, check and publish an upload, between authentication and pypiserver's answer.
+"""Receive, check and publish an upload. `app` calls `receive`; pypiserver's backend calls `publish` with the result.
 
-Receive it into `incoming/` and hash it → check that the credential may publish the project → compare the client's
-digests → check that the file is the wheel or sdist that its name says → put it into the store → write the audit.
+receive: write the form's file to `incoming/`, and hash it.
+publish: check the name, and that the credential may publish the project → for a shared environment, that it may
+change it → compare the digests that the client sent → check that the file is the wheel or sdist that its name says →
+put it into the store → write a line into the audit log.
 """
 
 from __future__ import annotations
@@ -95,11 +97,11 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
                 raise Refused(413, f"The form's fields are over the limit of {limits}") from exc
             raise too_large(max_size) from exc
         except ClientDisconnected as exc:
-            raise Refused(400, "The upload broke off before its end") from exc
+            raise Refused(400, "The upload ended too early") from exc
         except TimeoutError as exc:
-            raise Refused(408, "The upload stopped arriving") from exc
+            raise Refused(408, "The rest of the upload did not arrive in time") from exc
         except ValueError as exc:
-            broken = "The upload broke off before its end, or is not a form (multipart/form-data)"
+            broken = "The upload ended too early, or is not a form (multipart/form-data)"
             raise Refused(400, broken) from exc
         upload.fields = form.to_dict()
         contents = sent.getlist("content")
@@ -179,7 +181,8 @@ def _checked_name(upload: Upload) -> Filename:
         raise Refused(403, f"The credential {upload.by.name} may not publish {name.project}")
     claimed = upload.fields.get("name")
     if claimed and distribution.normalise(claimed) != name.project:
-        raise Refused(400, f"The form names another project for {name.filename}: {distribution.one_line(claimed)!r}")
+        named = f"The form's field 'name' is {distribution.one_line(claimed)!r}"
+        raise Refused(400, f"{named}, but {name.filename} belongs to {name.project}")
     return name
 
 
@@ -187,7 +190,8 @@ def _check_digests(upload: Upload, content: IncomingFile) -> None:
     for digest in DIGESTS:
         sent = upload.fields.get(f"{digest}_digest")
         if sent and sent.strip().lower() != content.digest(digest):
-            raise Refused(400, f"{upload.filename} was damaged on the way: its {digest} differs; upload it again")
+            damaged = f"{upload.filename} was damaged on the way: its {digest} is not the one in the form"
+            raise Refused(400, f"{damaged}; upload it again")
 
 
 def _attestations(upload: Upload) -> str | None:

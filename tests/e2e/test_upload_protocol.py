@@ -526,4 +526,4 @@ def test_a_body_that_ends_early_leaves_nothing(unchanged: Server) -> None:
         answer = b""
         while chunk := connection.recv(4096):
             answer += chunk
-    assert answer.startswith(b"HTTP/1.1 400 The upload broke off before its end")
+    assert answer.startswith(b"HTTP/1.1 400 The upload ended too early")
