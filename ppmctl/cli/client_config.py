@@ -172,7 +172,7 @@ def _redirects(target: IndexTarget, *, must_know: bool) -> bool:
     """Return whether the index redirects other names. Raise PpmError if it can't be asked and this `must_know`."""
     try:
         with Transport(None, target.address.base, ca=target.ca) as transport:
-            offer = discovery.discover(target.address, transport)
+            document = discovery.discover(target.address, transport)
     except PpmError as exc:
         if must_know:
             raise PpmError(exc.message, hint=f"{exc.hint} Or give the form: --form single".strip()) from exc
@@ -181,7 +181,7 @@ def _redirects(target: IndexTarget, *, must_know: bool) -> bool:
             f" public one; --form changes that. {exc.message}"
         )
         return False
-    return offer is not None and offer.upstream == "redirect"
+    return document is not None and document.upstream == "redirect"
 
 
 def _text(

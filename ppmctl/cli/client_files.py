@@ -132,10 +132,10 @@ def _record(machine: Machine) -> EditRecord:
 
 def credential_for(target: IndexTarget, credential_file: Path | None) -> Credential:
     """Return the credential for a netrc. Raise CredentialError where there is none."""
-    found = credential.find(target.address, file=credential_file, environ=os.environ, home=Path.home())
-    if found is None:
+    stored = credential.find(target.address, file=credential_file, environ=os.environ, home=Path.home())
+    if stored is None:
         raise CredentialError(
             f"There is no credential for {target.address.base} to write into a netrc line.",
             hint=f"{target.netrc_login}  writes it. {credential.PLACES}",
         )
-    return found
+    return stored

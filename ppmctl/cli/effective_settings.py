@@ -32,11 +32,11 @@ def facts(index: str | None, *, file: Path | None, environ: Mapping[str, str], h
     default = None if index else index_url.default_index(environ=environ, home=home)
     yield Fact(name="index", value=target.base, origin=default[1] if default else "--index")
     yield Fact(name="uploads", value=target.upload, origin=target.section.source if target.section else "the index")
-    found = credential.find(target, file=file, environ=environ, home=home)
-    if found is None:
+    chosen = credential.find(target, file=file, environ=environ, home=home)
+    if chosen is None:
         yield Fact(name="credential", value=None, origin="not found in any of the usual places")
     else:
-        yield Fact(name="credential", value=found.username or None, origin=found.source)
+        yield Fact(name="credential", value=chosen.username or None, origin=chosen.source)
     path, origin = http.authorities(environ) if target.is_encrypted else (None, "not used for plain HTTP")
     yield Fact(name="certificates", value=path, origin=origin)
     yield _proxy(target)

@@ -71,17 +71,17 @@ def login(
     in_keyring, in_netrc = _places(netrc)
     if invite is not None:
         check(target, in_netrc=in_netrc, environ=os.environ, home=Path.home())  # before the code is used up
-        found = join(target, _code(invite), purpose=purpose or _machine())
+        sent = join(target, _code(invite), purpose=purpose or _machine())
     else:
-        found = _given(credential_file, username)
+        sent = _given(credential_file, username)
     try:
-        with Transport(found, target.base) as transport:
+        with Transport(sent, target.base) as transport:
             identity = identify(target, transport)
-        stored = keep(target, found, in_keyring=in_keyring, in_netrc=in_netrc, environ=os.environ, home=Path.home())
+        stored = keep(target, sent, in_keyring=in_keyring, in_netrc=in_netrc, environ=os.environ, home=Path.home())
     except PpmError:
         if invite is not None:
             output.say("The invite was exchanged, but the credential can't be stored. It is shown only once:")
-            (output.say if as_json else output.data)(f"{found.username}:{found.secret.reveal()}")
+            (output.say if as_json else output.data)(f"{sent.username}:{sent.secret.reveal()}")
         raise
     if as_json:
         output.as_json({"index": target.base, **_values(identity), "kept_in": _kept_in(stored)})
@@ -127,12 +127,12 @@ def _revoke(target: Address, stored: Login, command: str, allow_http: bool) -> t
             f"{stored.username} is a user, and only an admin can revoke a user's own secret.",
             hint=f"On the index's machine: ppmctl user rotate. {plain}",
         )
-    found = credential.from_login(target, os.environ, Path.home())
-    if found is None:
+    current = credential.from_login(target, os.environ, Path.home())
+    if current is None:
         raise CredentialError(f"The token of {stored.username} is no longer in {_text(stored)}.", hint=plain)
     try:
-        with Transport(found, target.base) as transport:
-            return revoke(target, transport, found.username)
+        with Transport(current, target.base) as transport:
+            return revoke(target, transport, current.username)
     except CredentialError as exc:
         raise CredentialError(exc.message, hint=plain) from exc
 
@@ -182,8 +182,8 @@ def _given(file: Path | None, username: str | None) -> Credential:
         file = Path(os.environ["PPMCTL_CREDENTIAL_FILE"])
     if file is not None:
         return credential.from_file(file)
-    if found := credential.from_environment(os.environ):
-        return found
+    if from_variable := credential.from_environment(os.environ):
+        return from_variable
     if _can_ask():
         username = username or click.prompt("Name", err=True)
         secret, source = click.prompt("Token", hide_input=True, err=True).strip(), "the terminal"

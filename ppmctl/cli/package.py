@@ -56,8 +56,8 @@ def show(place: Place, project: str, version: str | None) -> Answer:
     from ppmctl.cli import project as renderer
 
     with place.query() as query:
-        found = query.project(project, version)
-    return Answer(renderer.as_values(found), lambda: renderer.show(found))
+        project_ = query.project(project, version)
+    return Answer(renderer.as_values(project_), lambda: renderer.show(project_))
 
 
 @package.command()

@@ -54,10 +54,10 @@ def choose_volume(root: Path | None, index: str | None) -> Path | None:
 def connected(index: str | None, credential_file: Path | None) -> Iterator[tuple[Address, Transport]]:
     """Yield the index and a transport with the credential for it, both found as `ppmctl publish` finds them."""
     target = index_url.resolve(index, environ=os.environ, home=Path.home())
-    found = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
-    if found is not None and target.is_overheard:
+    sent = credential.find(target, file=credential_file, environ=os.environ, home=Path.home())
+    if sent is not None and target.is_overheard:
         output.say("Warning: this is plain HTTP; others on the network can read the credential.")
-    with Transport(found, target.base) as transport:
+    with Transport(sent, target.base) as transport:
         yield target, transport
 
 

@@ -92,8 +92,8 @@ def _problem(requirement: Requirement, installed: Installed | None, why: str) ->
         fits = _allows(requirement, installed.version)
     if fits:
         return None
-    found = installed.url or installed.version
-    return Disagreement(state="differs", name=name, wanted=wanted, found=found, why=why)
+    present = installed.url or installed.version
+    return Disagreement(state="differs", name=name, wanted=wanted, found=present, why=why)
 
 
 def _parsed(texts: Iterable[str]) -> list[Requirement]:

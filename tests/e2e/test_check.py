@@ -188,10 +188,10 @@ def test_each_difference_is_named_and_repaired_if_possible(plant: str, root: Pat
     """Exit 1; `rebuild` repairs a difference if and only if the report names it as the repair."""
     planted = PLANTS[plant]
     planted.do(root)
-    found = differences(root, expect=1)
-    named = [item for item in found if item["where"] == planted.where and planted.what in item["what"]]
-    assert named, found
-    assert all(item["mend"] for item in found)
+    reported = differences(root, expect=1)
+    named = [item for item in reported if item["where"] == planted.where and planted.what in item["what"]]
+    assert named, reported
+    assert all(item["mend"] for item in reported)
     assert any(item["mend"] == "ppmctl index rebuild" for item in named) == planted.is_repaired
     done = ppmctl("index", "check", "--root", str(root), expect=1)
     assert f"{planted.where} " in done.stdout

@@ -153,8 +153,8 @@ class Colleague(Machine):
 
     def installed(self) -> dict[str, str]:
         """Return the versions of the team's packages installed in the home, without uv's cache."""
-        found = {path.stem for path in self.home.rglob("*.dist-info") if "uv-cache" not in path.parts}
-        pairs = (name.rsplit("-", 1) for name in found if name.startswith(("acme_", "outer_")))
+        names = {path.stem for path in self.home.rglob("*.dist-info") if "uv-cache" not in path.parts}
+        pairs = (name.rsplit("-", 1) for name in names if name.startswith(("acme_", "outer_")))
         return dict(pairs)
 
     def leaks(self) -> list[str]:

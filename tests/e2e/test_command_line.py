@@ -114,12 +114,12 @@ def test_server_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
     settings.write_text("port: 9000\nprivate_names: [acme-*]\n")
     environ = clean_environment(tmp_path, PPM_ROOT=root, PPM_THREADS="4")
     rows = json.loads(ppmctl("config", "show", "--json", env=environ).stdout)
-    found = {row["name"]: (row["value"], row["origin"]) for row in rows}
-    assert found["port"] == (9000, f"port in {settings}")
-    assert found["threads"] == (4, "PPM_THREADS")
-    assert found["private_names"] == (["acme-*"], f"private_names in {settings}")
-    assert found["upstream"] == ("redirect", "its default")
-    assert found["upstream_url"] == (None, "its default")
+    values = {row["name"]: (row["value"], row["origin"]) for row in rows}
+    assert values["port"] == (9000, f"port in {settings}")
+    assert values["threads"] == (4, "PPM_THREADS")
+    assert values["private_names"] == (["acme-*"], f"private_names in {settings}")
+    assert values["upstream"] == ("redirect", "its default")
+    assert values["upstream_url"] == (None, "its default")
 
 
 @pytest.mark.parametrize("no_color", ["", "1"], ids=["colour", "no colour"])

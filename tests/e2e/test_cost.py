@@ -165,7 +165,7 @@ def test_a_new_project_lists_the_folder_of_projects_once(both: tuple[Filled, Fil
         assert any(is_listing(operation) for operation in its)
         assert [str(operation) for operation in its if "another" in str(operation)] == []
         # compressed forms are written from 1 KB, which the small index's list does not reach
-        seen.append(counted(its, leave=lambda found: is_listing(found) or ".gz" in str(found)))
+        seen.append(counted(its, leave=lambda call: is_listing(call) or ".gz" in str(call)))
     print(f"the list of projects: {seen[0].total()} file operations, and the reading of one folder")
     assert seen[0] == seen[1]
 

@@ -28,7 +28,7 @@ OFFERED = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings of doctor: a list of (check, state, found, mend)."""
+    """The findings of doctor: a list of (check, state, message, hint)."""
 
     findings: list[tuple[str, str, str, str]]
 
@@ -38,11 +38,11 @@ class Diagnosis:
         return finding
 
     def states(self, *checks: str) -> dict[str, str]:
-        return {check: state for check, state, _found, _mend in self.findings if check in checks}
+        return {check: state for check, state, _message, _hint in self.findings if check in checks}
 
     @property
     def bad(self) -> list[str]:
-        return [check for check, state, _found, _mend in self.findings if state in ("fail", "warn")]
+        return [check for check, state, _message, _hint in self.findings if state in ("fail", "warn")]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def test_a_healthy_index(index: Server, user: User) -> None:
     assert (index.root / "audit.jsonl").read_bytes() == audited
     assert set(seen.states(*ASKED, *OFFERED).values()) == {"ok"}
     assert set(seen.states(*ASKED, *OFFERED)) == {*ASKED, *OFFERED}
-    assert not {"fail", "warn"} & {state for _check, state, _found, _mend in seen.findings}
+    assert not {"fail", "warn"} & {state for _check, state, _message, _hint in seen.findings}
     assert "from PPMCTL_USERNAME and PPMCTL_TOKEN" in seen.of("credential")[1]
 
 
@@ -133,9 +133,9 @@ def test_the_output_for_people(index: Server, user: User) -> None:
     done = run_ppmctl(command, env=user.environ())
     assert done.returncode == 1
     failures = [line for line in done.stdout.splitlines() if line.startswith("fail  login       ")]
-    (mend,) = [line for line in done.stdout.splitlines() if line.startswith(f"{'':18}→ ppmctl login {index.url}/")]
+    (hint,) = [line for line in done.stdout.splitlines() if line.startswith(f"{'':18}→ ppmctl login {index.url}/")]
     assert len(failures) == 1
-    assert "--netrc" in mend
+    assert "--netrc" in hint
 
 
 def test_doctor_publishes_and_installs_a_release_and_checks_a_removal(index: Server, user: User) -> None:
@@ -151,7 +151,7 @@ def test_doctor_publishes_and_installs_a_release_and_checks_a_removal(index: Ser
     for state, code in (("fail", 1), ("ok", 0)):
         gone = json.dumps({**expected, "removed": ["1.1"], "address": "127.0.0.1"})
         seen = user.doctor(f"http://index.test:{index.port}/", "--expect", gone, expect=code, **known(index))
-        assert [(check, found) for check, found, *_ in seen.findings] == [("removed", state)]
+        assert [(check, result) for check, result, *_ in seen.findings] == [("removed", state)]
         if state == "fail":
             ppmctl("package", "remove", "ppm-self-check", "1.1", "--yes", "--root", str(index.root))
 
@@ -219,25 +219,25 @@ def test_no_index_is_configured(user: User) -> None:
 
 def test_a_host_without_an_address(user: User) -> None:
     seen = user.doctor("https://no.such.invalid/", expect=1)
-    state, found, mend = seen.of("dns")
-    assert (state, found.startswith("no.such.invalid has no address")) == ("fail", True)
-    assert "getent hosts no.such.invalid" in mend
+    state, message, hint = seen.of("dns")
+    assert (state, message.startswith("no.such.invalid has no address")) == ("fail", True)
+    assert "getent hosts no.such.invalid" in hint
     assert seen.of("tls") == seen.of("login") == ("skip", "not tried, because of: dns", "")
 
 
 def test_nothing_listens(user: User) -> None:
     port = free_port()
-    state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("tcp")
-    assert (state, f"port {port}: Connection refused" in found) == ("fail", True)
-    assert "ppmctl serve --root DIR" in mend
+    state, message, hint = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("tcp")
+    assert (state, f"port {port}: Connection refused" in message) == ("fail", True)
+    assert "ppmctl serve --root DIR" in hint
 
 
 def test_a_proxy_that_can_not_be_reached(index: Server, user: User) -> None:
     proxy = f"http://me:hush-hush@127.0.0.1:{free_port()}"
-    state, found, mend = (seen := user.doctor(index.url, expect=1, HTTP_PROXY=proxy, **known(index))).of("proxy")
-    assert (state, "HTTP_PROXY) can't be reached: Connection refused" in found) == ("fail", True)
+    state, message, hint = (seen := user.doctor(index.url, expect=1, HTTP_PROXY=proxy, **known(index))).of("proxy")
+    assert (state, "HTTP_PROXY) can't be reached: Connection refused" in message) == ("fail", True)
     assert not [each for each in seen.findings if "hush-hush" in "".join(each)]
-    assert mend == "Without it: export NO_PROXY=127.0.0.1"
+    assert hint == "Without it: export NO_PROXY=127.0.0.1"
     repaired = user.doctor(index.url, expect=0, HTTP_PROXY=proxy, NO_PROXY="127.0.0.1", **known(index))
     assert repaired.of("proxy") == ("ok", "none for 127.0.0.1: NO_PROXY has it", "")
 
@@ -245,31 +245,31 @@ def test_a_proxy_that_can_not_be_reached(index: Server, user: User) -> None:
 def test_a_proxy_that_refuses_to_connect(index: Server, user: User) -> None:
     with faulty.index({}) as proxy:  # it does not support CONNECT
         url = f"http://127.0.0.1:{proxy}"
-        state, found, _mend = user.doctor(index.url, expect=1, HTTP_PROXY=url, **known(index)).of("proxy")
-    assert (state, f"{url} (HTTP_PROXY) refuses the connection: 501" in found) == ("fail", True)
+        state, message, _hint = user.doctor(index.url, expect=1, HTTP_PROXY=url, **known(index)).of("proxy")
+    assert (state, f"{url} (HTTP_PROXY) refuses the connection: 501" in message) == ("fail", True)
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(-10, "fail"), (2, "warn")])
 def test_a_clock_that_is_wrong(user: User, minutes: int, state: str) -> None:
     with faulty.index(ahead=minutes * 60) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=int(state == "fail"))
-    found, printed, mend = seen.of("clock")
+    result, printed, hint = seen.of("clock")
     which = "behind" if minutes > 0 else "ahead of"
-    assert (found, printed.startswith("this machine's clock is "), f" {which} the index's" in printed) == (
+    assert (result, printed.startswith("this machine's clock is "), f" {which} the index's" in printed) == (
         state,
         True,
         True,
     )
-    assert "sudo timedatectl set-ntp true" in mend
+    assert "sudo timedatectl set-ntp true" in hint
 
 
 def test_plain_http_to_another_machine(index: Server, user: User) -> None:
     """Linux treats 0.0.0.0 as this machine; ppm does not."""
     url = f"http://0.0.0.0:{index.port}/"
     seen = user.doctor(url, expect=0, **known(index))
-    state, found, mend = seen.of("http")
-    assert (state, "pip ignores such an index" in found) == ("warn", True)
-    assert "export PPMCTL_TRUSTED_HOST=0.0.0.0" in mend
+    state, message, hint = seen.of("http")
+    assert (state, "pip ignores such an index" in message) == ("warn", True)
+    assert "export PPMCTL_TRUSTED_HOST=0.0.0.0" in hint
     assert "goes over plain HTTP" in seen.of("credential")[1]
     trusted = user.doctor(url, expect=0, PPMCTL_TRUSTED_HOST="0.0.0.0", **known(index))
     assert trusted.states("http", "credential") == {"http": "ok", "credential": "ok"}
@@ -287,9 +287,9 @@ def test_a_certificate_of_a_private_authority(authority: Authority, tmp_path: Pa
     ca = authority.write_root(tmp_path / "ca.pem")
     with faulty.index(certificate=authority.issue(tmp_path / "tls", "localhost")) as port:
         url = f"https://localhost:{port}/"
-        state, found, mend = user.doctor(url, expect=1).of("tls")
-        assert (state, found) == ("fail", "its certificate chain leads to Root, which is not trusted here")
-        assert "export REQUESTS_CA_BUNDLE=/path/ca.pem SSL_CERT_FILE=/path/ca.pem" in mend
+        state, message, hint = user.doctor(url, expect=1).of("tls")
+        assert (state, message) == ("fail", "its certificate chain leads to Root, which is not trusted here")
+        assert "export REQUESTS_CA_BUNDLE=/path/ca.pem SSL_CERT_FILE=/path/ca.pem" in hint
         repaired = user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
         assert repaired == ("ok", f"its certificate is trusted (by {ca}, from REQUESTS_CA_BUNDLE), for 30 days", "")
         by_system = user.doctor(url, expect=0, SSL_CERT_FILE=str(ca)).of("tls")
@@ -297,7 +297,7 @@ def test_a_certificate_of_a_private_authority(authority: Authority, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("days", "domain", "state", "found", "mend"),
+    ("days", "domain", "state", "message", "hint"),
     [
         (-3, "localhost", "fail", "its certificate expired on ", "On the index's machine: systemctl start certbot"),
         (5, "localhost", "warn", "and expires in 5 days", "On the index's machine: systemctl start certbot"),
@@ -305,23 +305,23 @@ def test_a_certificate_of_a_private_authority(authority: Authority, tmp_path: Pa
     ],
 )
 def test_a_certificate_that_is_expired_or_for_another_host(
-    days: int, domain: str, state: str, found: str, mend: str, authority: Authority, tmp_path: Path, user: User
+    days: int, domain: str, state: str, message: str, hint: str, authority: Authority, tmp_path: Path, user: User
 ) -> None:
     ca = authority.write_root(tmp_path / "ca.pem")
     with faulty.index(certificate=authority.issue(tmp_path / "tls", domain, days=days, age=60)) as port:
         expect = int(state == "fail")
         seen = user.doctor(f"https://localhost:{port}/", expect=expect, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
-    assert (seen[0], found in seen[1], mend in seen[2]) == (state, True, True), seen
+    assert (seen[0], message in seen[1], hint in seen[2]) == (state, True, True), seen
 
 
 def test_all_problems_of_a_certificate_are_reported_at_once(authority: Authority, tmp_path: Path, user: User) -> None:
     """Its authority is not trusted, it has expired, and it is for another host."""
     with faulty.index(certificate=authority.issue(tmp_path / "tls", "index.example", days=-3)) as port:
         seen = user.doctor(f"https://localhost:{port}/", expect=1)
-    found = [each[2] for each in seen.findings if each[0] == "tls"]
+    messages = [each[2] for each in seen.findings if each[0] == "tls"]
     assert [
-        words in printed for words, printed in zip(("expired on", "not for localhost", "Root"), found, strict=True)
-    ] == ([True] * 3), found
+        words in printed for words, printed in zip(("expired on", "not for localhost", "Root"), messages, strict=True)
+    ] == ([True] * 3), messages
 
 
 def test_a_chain_without_the_intermediate_certificate(authority: Authority, tmp_path: Path, user: User) -> None:
@@ -331,32 +331,34 @@ def test_a_chain_without_the_intermediate_certificate(authority: Authority, tmp_
     alone = tmp_path / "alone.pem"
     alone.write_text(chain.read_text().partition(end)[0] + end)
     with faulty.index(certificate=(alone, key)) as port:
-        state, found, mend = user.doctor(f"https://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE=str(ca)).of("tls")
-    assert (state, found.startswith("Issuing, which issued its certificate, is not trusted here")) == ("fail", True)
-    assert "fullchain.pem" in mend
+        state, message, hint = user.doctor(f"https://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE=str(ca)).of(
+            "tls"
+        )
+    assert (state, message.startswith("Issuing, which issued its certificate, is not trusted here")) == ("fail", True)
+    assert "fullchain.pem" in hint
 
 
 def test_a_self_signed_certificate(authority: Authority, tmp_path: Path, user: User) -> None:
     certificate = authority.issue_self_signed(tmp_path / "tls", "localhost")
     with faulty.index(certificate=certificate) as port:
         url = f"https://localhost:{port}/"
-        state, found, _mend = user.doctor(url, expect=1).of("tls")
-        assert (state, found) == ("fail", "its certificate is self-signed: no authority confirms it")
+        state, message, _hint = user.doctor(url, expect=1).of("tls")
+        assert (state, message) == ("fail", "its certificate is self-signed: no authority confirms it")
         assert user.doctor(url, expect=0, REQUESTS_CA_BUNDLE=str(certificate[0])).of("tls")[0] == "ok"
 
 
 def test_a_missing_file_of_authorities(tmp_path: Path, user: User) -> None:
     with faulty.index(certificate=Authority().issue(tmp_path / "tls", "localhost")) as port:
         seen = user.doctor(f"https://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE="/no/such.pem")
-    state, found, mend = seen.of("tls")
-    assert (state, found) == ("fail", "REQUESTS_CA_BUNDLE names /no/such.pem, which does not exist")
-    assert mend.endswith("unset REQUESTS_CA_BUNDLE")
+    state, message, hint = seen.of("tls")
+    assert (state, message) == ("fail", "REQUESTS_CA_BUNDLE names /no/such.pem, which does not exist")
+    assert hint.endswith("unset REQUESTS_CA_BUNDLE")
 
 
 def test_https_to_a_port_that_speaks_http(index: Server, user: User) -> None:
-    state, found, mend = user.doctor(f"https://127.0.0.1:{index.port}/", expect=1).of("tls")
-    assert (state, found) == ("fail", "the server does not speak TLS")
-    assert f"{index.url}/" in mend
+    state, message, hint = user.doctor(f"https://127.0.0.1:{index.port}/", expect=1).of("tls")
+    assert (state, message) == ("fail", "the server does not speak TLS")
+    assert f"{index.url}/" in hint
 
 
 # the URL
@@ -365,9 +367,9 @@ def test_https_to_a_port_that_speaks_http(index: Server, user: User) -> None:
 def test_an_endless_redirect(user: User) -> None:
     answers = {"/simple/": Response.moved("/else/"), "/else/": Response.moved("/simple/")}
     with faulty.index(answers) as port:
-        state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
-    assert (state, found.startswith("it redirects in a loop: ")) == ("fail", True)
-    assert "X-Forwarded-Proto" in mend
+        state, message, hint = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
+    assert (state, message.startswith("it redirects in a loop: ")) == ("fail", True)
+    assert "X-Forwarded-Proto" in hint
 
 
 def test_a_redirect_to_https(authority: Authority, tmp_path: Path, user: User) -> None:
@@ -376,68 +378,68 @@ def test_a_redirect_to_https(authority: Authority, tmp_path: Path, user: User) -
         answers = {"/simple/": Response.moved(f"https://localhost:{safe}/simple/")}
         with faulty.index(answers) as port:
             seen = user.doctor(f"http://localhost:{port}/", expect=1, REQUESTS_CA_BUNDLE=str(ca))
-    state, found, mend = seen.of("url")
-    assert (state, "it redirects to https" in found) == ("fail", True)
-    assert f"ppmctl login https://localhost:{safe}/" in mend
+    state, message, hint = seen.of("url")
+    assert (state, "it redirects to https" in message) == ("fail", True)
+    assert f"ppmctl login https://localhost:{safe}/" in hint
 
 
 def test_a_redirect_that_loses_the_credential(index: Server, user: User) -> None:
     with faulty.index({"/simple/": Response.moved(f"{index.url}/simple/")}) as port:
         url = f"http://localhost:{port}/"
-        state, found, mend = user.doctor(url, expect=1, **known(index)).of("url")
-        assert (state, f"which asks for a credential: clients send it only to localhost:{port}" in found) == (
+        state, message, hint = user.doctor(url, expect=1, **known(index)).of("url")
+        assert (state, f"which asks for a credential: clients send it only to localhost:{port}" in message) == (
             "fail",
             True,
         )
-        assert f"export PPMCTL_INDEX={index.url}/" in mend
+        assert f"export PPMCTL_INDEX={index.url}/" in hint
     assert user.doctor(expect=0, PPMCTL_INDEX=f"{index.url}/", **known(index)).of("url")[0] == "ok"
 
 
 def test_a_redirect_to_another_server(user: User) -> None:
     with (
-        faulty.index() as there,
-        faulty.index({"/simple/": Response.moved(f"http://127.0.0.1:{there}/simple/")}) as port,
+        faulty.index() as target_port,
+        faulty.index({"/simple/": Response.moved(f"http://127.0.0.1:{target_port}/simple/")}) as port,
     ):
-        state, found, mend = user.doctor(f"http://localhost:{port}/", expect=1).of("url")
-    assert (state, found.endswith("pip and uv follow, ppmctl and uploads do not")) == ("fail", True)
-    assert f"ppmctl login http://127.0.0.1:{there}/" in mend
+        state, message, hint = user.doctor(f"http://localhost:{port}/", expect=1).of("url")
+    assert (state, message.endswith("pip and uv follow, ppmctl and uploads do not")) == ("fail", True)
+    assert f"ppmctl login http://127.0.0.1:{target_port}/" in hint
 
 
 @pytest.mark.parametrize("slip", ["simple/acme", "acme", "simple/simple", "pypi"])
 def test_a_mistake_in_the_url(slip: str, index: Server, user: User) -> None:
-    state, found, mend = user.doctor(f"{index.url}/{slip}", expect=1, **known(index)).of("url")
-    assert (state, found.startswith("there is ")) == ("fail", True)
-    assert mend == f"The index is at {index.url}/ : ppmctl doctor {index.url}/"
+    state, message, hint = user.doctor(f"{index.url}/{slip}", expect=1, **known(index)).of("url")
+    assert (state, message.startswith("there is ")) == ("fail", True)
+    assert hint == f"The index is at {index.url}/ : ppmctl doctor {index.url}/"
 
 
 def test_a_web_page_and_a_list_at_another_path(user: User) -> None:
     page = Response(body=b'<html><a href="/login">Log in</a></html>', headers={"Content-Type": "text/html"})
     with faulty.index({"/simple/": page}) as port:
-        state, found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
-    assert (state, "a web page, not a list of projects" in found) == ("fail", True)
-    assert "pip config list" in mend
+        state, message, hint = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
+    assert (state, "a web page, not a list of projects" in message) == ("fail", True)
+    assert "pip config list" in hint
     with faulty.index({"/": LIST}) as port:
-        _state, _found, mend = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
-    assert mend.startswith(f"The list is at http://127.0.0.1:{port}/ : pip takes that")
+        _state, _message, hint = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("url")
+    assert hint.startswith(f"The list is at http://127.0.0.1:{port}/ : pip takes that")
 
 
 # credentials
 
 
 def test_a_missing_credential(index: Server, user: User) -> None:
-    state, found, mend = user.doctor(index.url, expect=1).of("login")
-    assert (state, "No matching distribution found" in found) == ("fail", True)
-    assert mend.startswith(f"ppmctl login {index.url}/ --netrc")
-    user.run(f'printf \'%s:%s\' "$U" "$S" | {mend.partition("  ")[0]}', U=index.user, S=index.secret)
+    state, message, hint = user.doctor(index.url, expect=1).of("login")
+    assert (state, "No matching distribution found" in message) == ("fail", True)
+    assert hint.startswith(f"ppmctl login {index.url}/ --netrc")
+    user.run(f'printf \'%s:%s\' "$U" "$S" | {hint.partition("  ")[0]}', U=index.user, S=index.secret)
     assert user.doctor(expect=0).of("login")[0] == "ok"
 
 
 def test_a_wrong_or_expired_credential(index: Server, user: User) -> None:
     """They are distinguished, as the index distinguishes them."""
     wrong = {"PPMCTL_USERNAME": index.user, "PPMCTL_TOKEN": "not-it"}
-    state, found, mend = user.doctor(index.url, expect=1, **wrong).of("login")
-    assert (state, "does not accept the credential of" in found, "expired" in found) == ("fail", True, False)
-    assert "It is wrong" in mend
+    state, message, hint = user.doctor(index.url, expect=1, **wrong).of("login")
+    assert (state, "does not accept the credential of" in message, "expired" in message) == ("fail", True, False)
+    assert "It is wrong" in hint
     root = ["--root", str(index.root)]
     secret = ppmctl("user", "add", "late", "--role", "reader", "--expires", "2d", *root).stdout.strip()
     late = {"PPMCTL_USERNAME": "late", "PPMCTL_TOKEN": secret}
@@ -449,8 +451,8 @@ def test_a_wrong_or_expired_credential(index: Server, user: User) -> None:
     while index.get("/simple/", auth=("late", secret)).status_code != 401:
         assert time.monotonic() < until
         time.sleep(0.1)
-    state, found, mend = user.doctor(index.url, expect=1, **late).of("login")
-    assert (state, "it has expired" in found, f"ppmctl login {index.url}/" in mend) == ("fail", True, True)
+    state, message, hint = user.doctor(index.url, expect=1, **late).of("login")
+    assert (state, "it has expired" in message, f"ppmctl login {index.url}/" in hint) == ("fail", True, True)
     user.run(f"ppmctl user enable late --expires 90d {shlex.join(root)}")
     assert user.doctor(index.url, expect=0, **late).of("login")[0] == "ok"
 
@@ -458,9 +460,9 @@ def test_a_wrong_or_expired_credential(index: Server, user: User) -> None:
 def test_different_credentials_in_two_places(index: Server, user: User) -> None:
     """netrc has no ports, so an entry for another index on this host is sent to this one."""
     write_netrc(user.home, "127.0.0.1", "someone", "another-secret")
-    state, found, mend = user.doctor(index.url, expect=1, **known(index)).of("places")
-    assert (state, "and the index refuses it" in found, "that of someone" in found) == ("fail", True, True)
-    assert mend.startswith("netrc has no ports")
+    state, message, hint = user.doctor(index.url, expect=1, **known(index)).of("places")
+    assert (state, "and the index refuses it" in message, "that of someone" in message) == ("fail", True, True)
+    assert hint.startswith("netrc has no ports")
     (user.home / ".netrc").unlink()
     root = ["--root", str(index.root)]
     secret = ppmctl("user", "add", "second", "--role", "reader", *root).stdout.strip()
@@ -479,18 +481,18 @@ def test_an_expired_credential_before_a_valid_one(index: Server, user: User) -> 
     seen = user.doctor("work", expect=1)
     assert seen.of("index")[1].endswith(f"; its settings are in {section}, section [work]")
     assert seen.of("login")[0] == "fail"
-    state, found, mend = seen.of("places")
-    assert (state, found.endswith("; the index accepts this one")) == ("warn", True)
-    assert mend == f"Delete the other one from {section}, section [work]."
+    state, message, hint = seen.of("places")
+    assert (state, message.endswith("; the index accepts this one")) == ("warn", True)
+    assert hint == f"Delete the other one from {section}, section [work]."
     section.write_text(f"[work]\nrepository = {index.url}/legacy/\n")
     assert user.doctor("work", expect=0).states("login", "places") == {"login": "ok", "places": "ok"}
 
 
 def test_a_netrc_that_others_can_read(index: Server, user: User) -> None:
     path = write_netrc(user.home, "127.0.0.1", index.user, index.secret, mode=0o644)
-    state, found, mend = user.doctor(index.url, expect=0).of("places")
-    assert (state, found, mend) == ("warn", f"others can read {path} (mode 0644)", f"chmod 600 {path}")
-    user.run(mend)
+    state, message, hint = user.doctor(index.url, expect=0).of("places")
+    assert (state, message, hint) == ("warn", f"others can read {path} (mode 0644)", f"chmod 600 {path}")
+    user.run(hint)
     assert user.doctor(index.url, expect=0).of("places")[0] == "ok"
 
 
@@ -500,9 +502,9 @@ def test_a_netrc_of_another_user(index: Server, user: User) -> None:
         os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
     else:
         path = Path(os.devnull)  # root's
-    state, found, mend = user.doctor(index.url, expect=1, NETRC=str(path)).of("places")
-    assert (state, found) == ("fail", f"{path} belongs to another user (uid {path.stat().st_uid})")
-    assert mend == f"sudo chown {os.geteuid()} {path} && chmod 600 {path}"
+    state, message, hint = user.doctor(index.url, expect=1, NETRC=str(path)).of("places")
+    assert (state, message) == ("fail", f"{path} belongs to another user (uid {path.stat().st_uid})")
+    assert hint == f"sudo chown {os.geteuid()} {path} && chmod 600 {path}"
 
 
 def test_an_invalid_netrc(index: Server, user: User) -> None:
@@ -523,17 +525,17 @@ def test_a_listed_file_that_is_missing(tmp_path: Path, user: User) -> None:
         assert server.upload(made).status_code == 200
         folder = server.root / "packages" / "acme"
         (folder / f"{made[0]}.metadata").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 9\n")
-        state, found, mend = user.doctor(server.url, expect=1).of("metadata")
-        assert (state, found) == ("fail", f"{made[0]}.metadata is not what the page has the hash of: pip fails")
-        assert mend == "On the index's machine: ppmctl index check, and ppmctl index rebuild"
+        state, message, hint = user.doctor(server.url, expect=1).of("metadata")
+        assert (state, message) == ("fail", f"{made[0]}.metadata is not what the page has the hash of: pip fails")
+        assert hint == "On the index's machine: ppmctl index check, and ppmctl index rebuild"
         (folder / f"{made[0]}.metadata").unlink()
         assert "it answers 404" in user.doctor(server.url, expect=1).of("metadata")[1]
         user.run(f"ppmctl index rebuild --root {server.root}")
         assert user.doctor(server.url, expect=0).of("metadata")[0] == "ok"
         (folder / made[0]).unlink()
-        state, found, mend = user.doctor(server.url, expect=1).of("files")
-        assert (state, f"the page lists {made[0]}, and it answers 404" in found) == ("fail", True)
-        assert "ppmctl index check" in mend
+        state, message, hint = user.doctor(server.url, expect=1).of("files")
+        assert (state, f"the page lists {made[0]}, and it answers 404" in message) == ("fail", True)
+        assert "ppmctl index check" in hint
     finally:
         server.kill()
 
@@ -557,9 +559,9 @@ def test_pages_with_wrong_cache_headers(user: User) -> None:
         done = run_ppmctl(["doctor", f"http://127.0.0.1:{port}/"], env=user.environ())
     assert len([line for line in done.stdout.splitlines() if line.startswith("ok    login ")]) == 1
     assert "\x1b" not in done.stdout
-    state, found, mend = seen.of("pages")
-    assert (state, "pages may be kept for 600 seconds" in found) == ("warn", True)
-    assert "Cache-Control: no-cache" in mend
+    state, message, hint = seen.of("pages")
+    assert (state, "pages may be kept for 600 seconds" in message) == ("warn", True)
+    assert "Cache-Control: no-cache" in hint
     assert "no Vary: Accept" in seen.of("vary")[1]
     assert "Vary: Accept" in seen.of("vary")[2]
     assert seen.of("hashes")[0] == seen.of("times")[0] == "warn"
@@ -579,9 +581,9 @@ def test_a_page_without_the_files_requires_python(user: User) -> None:
     }
     with faulty.index(answers) as port:
         seen = user.doctor(f"http://127.0.0.1:{port}/", expect=0)
-    state, found, mend = seen.of("python")
-    assert (state, f"{filename} needs Python >=3.8, and the page does not say so" in found) == ("warn", True)
-    assert "ppmctl index adopt" in mend
+    state, message, hint = seen.of("python")
+    assert (state, f"{filename} needs Python >=3.8, and the page does not say so" in message) == ("warn", True)
+    assert "ppmctl index adopt" in hint
     assert seen.of("hashes")[0] == "ok"
 
 
@@ -616,8 +618,8 @@ def test_doctor_on_a_remote_server_host(tmp_path: Path) -> None:
             command, capture_output=True, text=True, timeout=120, env=environ, stdin=subprocess.DEVNULL
         )
         assert done.returncode == 1, done.stderr
-    found = {each["check"]: each["state"] for each in json.loads(done.stdout)["findings"]}
-    assert (found["volume"], found["disk"], found["server"]) == ("ok", "ok", "fail")
+    states = {each["check"]: each["state"] for each in json.loads(done.stdout)["findings"]}
+    assert (states["volume"], states["disk"], states["server"]) == ("ok", "ok", "fail")
 
 
 def test_slow_hashes(index: Server, on_server_host: dict[str, str], user: User, tmp_path: Path) -> None:
@@ -628,35 +630,35 @@ def test_slow_hashes(index: Server, on_server_host: dict[str, str], user: User, 
     ppmctl("user", "add", "slow", "--role", "reader", *root)
     lines = [line for line in listed.read_text().splitlines() if not line.startswith("slow:")]
     listed.write_text("\n".join([*lines, (tmp_path / "htpasswd").read_text()]))
-    state, found, mend = user.doctor(*root, expect=0, **on_server_host).of("htpasswd")
-    assert (state, found.startswith("slow has a hash (bcrypt) that takes ")) == ("warn", True)
-    user.run(mend.partition("  ")[0])
+    state, message, hint = user.doctor(*root, expect=0, **on_server_host).of("htpasswd")
+    assert (state, message.startswith("slow has a hash (bcrypt) that takes ")) == ("warn", True)
+    user.run(hint.partition("  ")[0])
     assert user.doctor(*root, expect=0, **on_server_host).of("htpasswd")[0] == "ok"
 
 
 def test_pages_with_pending_marks(index: Server, on_server_host: dict[str, str], user: User) -> None:
     (index.root / "index" / "pending" / "acme").touch()
     root = ["--root", str(index.root)]
-    state, found, mend = user.doctor(*root, expect=0, **on_server_host).of("pending")
-    assert (state, "1: acme" in found) == ("warn", True)
-    user.run(mend)
+    state, message, hint = user.doctor(*root, expect=0, **on_server_host).of("pending")
+    assert (state, "1: acme" in message) == ("warn", True)
+    user.run(hint)
     assert user.doctor(*root, expect=0, **on_server_host).of("pending")[0] == "ok"
 
 
 def test_a_stopped_application(index: Server, user: User) -> None:
     """nginx still serves reads, and uploads fail."""
-    state, found, mend = user.doctor("--root", str(index.root), expect=1, PPM_PORT=str(free_port())).of("server")
-    assert (state, "Connection refused" in found) == ("fail", True)
-    assert "systemctl restart ppm.service" in mend
+    state, message, hint = user.doctor("--root", str(index.root), expect=1, PPM_PORT=str(free_port())).of("server")
+    assert (state, "Connection refused" in message) == ("fail", True)
+    assert "systemctl restart ppm.service" in hint
 
 
 def test_a_disk_that_is_nearly_full(tmp_path: Path, user: User) -> None:
     with namespaces.lasting_disk(tmp_path / "disk", size="16m") as (root, on_disk):
         namespaces.run((*on_disk, *PPMCTL), "init", "--root", str(root))
         seen = User(user.home, (shutil.which(on_disk[0]) or "", *on_disk[1:])).doctor("--root", str(root), expect=1)
-    state, found, mend = seen.of("disk")
-    assert (state, found.endswith(" of 16.8 MB are free: uploads fail")) == ("fail", True)
-    assert f"ppmctl stats --root {root}" in mend
+    state, message, hint = seen.of("disk")
+    assert (state, message.endswith(" of 16.8 MB are free: uploads fail")) == ("fail", True)
+    assert f"ppmctl stats --root {root}" in hint
 
 
 def test_a_disk_without_inodes(tmp_path: Path, user: User) -> None:
@@ -665,7 +667,7 @@ def test_a_disk_without_inodes(tmp_path: Path, user: User) -> None:
         seen = user.doctor("--root", str(disk.root), expect=1, PPM_PORT=str(disk.server.port))
     finally:
         disk.server.kill()
-    state, found, mend = seen.of("inodes")
-    assert (state, found.endswith(" of 700 inodes are free: uploads fail")) == ("fail", True)
-    assert "df -i" in mend
+    state, message, hint = seen.of("inodes")
+    assert (state, message.endswith(" of 700 inodes are free: uploads fail")) == ("fail", True)
+    assert "df -i" in hint
     assert seen.of("disk")[0] == "ok"

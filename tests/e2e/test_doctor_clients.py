@@ -175,20 +175,20 @@ def desk(tmp_path: Path, indexes: Indexes, newest_pip: Path) -> Desk:
 def test_correctly_configured_clients(pip: str, tmp_path: Path, indexes: Indexes) -> None:
     """Each client uses only this index and finds a project; a copy of a public project is no confusion."""
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library(pip))
-    found = desk.doctor(0)
-    found.one("pip", "ok", "asks this index alone", str(desk.pip_conf))
-    found.one("uv", "ok", "asks this index alone", str(desk.uv_toml))
-    found.one("resolve", "ok", "pip", "finds acme-core 1.0 here")
-    found.one("resolve", "ok", "uv", "finds acme-core 1.0 here")
-    found.one("confusion", "ok", "of 2 names none", "1 are copies")
-    assert found.bad() == []
+    findings = desk.doctor(0)
+    findings.one("pip", "ok", "asks this index alone", str(desk.pip_conf))
+    findings.one("uv", "ok", "asks this index alone", str(desk.uv_toml))
+    findings.one("resolve", "ok", "pip", "finds acme-core 1.0 here")
+    findings.one("resolve", "ok", "uv", "finds acme-core 1.0 here")
+    findings.one("confusion", "ok", "of 2 names none", "1 are copies")
+    assert findings.bad() == []
 
 
 def test_a_variable_overrides_the_file(desk: Desk, indexes: Indexes) -> None:
     desk.environ |= {"PIP_INDEX_URL": indexes.public.simple, "UV_DEFAULT_INDEX": indexes.public.simple}
-    found = desk.doctor(1)
-    desk.type(found.one("pip", "fail", "PIP_INDEX_URL overrides index-url", str(desk.pip_conf)))
-    desk.type(found.one("uv", "fail", "UV_DEFAULT_INDEX overrides [[index]] ours", str(desk.uv_toml)))
+    findings = desk.doctor(1)
+    desk.type(findings.one("pip", "fail", "PIP_INDEX_URL overrides index-url", str(desk.pip_conf)))
+    desk.type(findings.one("uv", "fail", "UV_DEFAULT_INDEX overrides [[index]] ours", str(desk.uv_toml)))
     assert desk.environ == {}
     assert desk.doctor(0).bad() == []
 
@@ -217,22 +217,22 @@ def test_a_project_with_our_name_on_another_index(desk: Desk, stranger: Server) 
     """pip installs the higher version from any index; so does uv with the unsafe index strategy."""
     conf = desk.pip_conf.read_text()
     desk.write(desk.pip_conf, f"{conf}extra-index-url = {stranger.simple}\n")
-    found = desk.doctor(1)
-    mend = found.one("pip", "warn", "the highest version of any wins")
-    found.one("resolve", "fail", "takes acme-core 99.0 from another index", stranger.url)
-    same, _, about = found.one("confusion", "fail", "of 2 names 1 are also", "acme-core", stranger.url[7:]).partition(
-        "  #"
-    )
-    assert (same, "ppm_private_names" in about) == (mend, True)
-    desk.type(mend)
+    findings = desk.doctor(1)
+    hint = findings.one("pip", "warn", "the highest version of any wins")
+    findings.one("resolve", "fail", "takes acme-core 99.0 from another index", stranger.url)
+    same, _, about = findings.one(
+        "confusion", "fail", "of 2 names 1 are also", "acme-core", stranger.url[7:]
+    ).partition("  #")
+    assert (same, "ppm_private_names" in about) == (hint, True)
+    desk.type(hint)
     assert desk.pip_conf.read_text().split() == conf.split()
     assert desk.doctor(0).bad() == []
 
     desk.environ |= {"UV_INDEX": stranger.simple, "UV_INDEX_STRATEGY": "unsafe-best-match"}
-    found = desk.doctor(1)
-    found.one("uv", "warn", "UV_INDEX")
-    found.one("resolve", "fail", "uv", "takes acme-core 99.0 from another index")
-    desk.type(found.one("confusion", "fail", "UV_INDEX", "acme-core"))
+    findings = desk.doctor(1)
+    findings.one("uv", "warn", "UV_INDEX")
+    findings.one("resolve", "fail", "uv", "takes acme-core 99.0 from another index")
+    desk.type(findings.one("confusion", "fail", "UV_INDEX", "acme-core"))
     assert desk.doctor(0).bad() == []
 
 
@@ -248,10 +248,10 @@ def test_secrets_in_urls(desk: Desk) -> None:
     for path, text in clean.items():
         desk.write(path, text.replace(desk.index.simple, secret_url))
     desk.environ |= {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
-    found = desk.doctor(1)
+    findings = desk.doctor(1)
     for path, text in clean.items():
         line = text[: text.index(desk.index.simple)].count("\n") + 1
-        desk.type(found.one("secrets", "fail", f"{path}, line {line}: ", "has a credential in it"))
+        desk.type(findings.one("secrets", "fail", f"{path}, line {line}: ", "has a credential in it"))
         assert path.read_text() == text
     desk.environ.clear()
     assert desk.doctor(0).bad() == []
@@ -263,12 +263,12 @@ def test_a_401_that_pip_hides(tmp_path: Path, indexes: Indexes) -> None:
     netrc = desk.home / ".netrc"
     netrc.unlink()
     desk.environ |= {"PPMCTL_USERNAME": desk.index.user, "PPMCTL_TOKEN": desk.index.secret}
-    found = desk.doctor(1)
-    mend = found.one(
+    findings = desk.doctor(1)
+    hint = findings.one(
         "resolve", "fail", "pip", "401 (This index needs a credential)", "No matching distribution found"
     )
-    assert found.one("resolve", "fail", "uv", "the index answers 401") == mend
-    desk.type(mend)
+    assert findings.one("resolve", "fail", "uv", "the index answers 401") == hint
+    desk.type(hint)
     desk.environ.clear()
     assert desk.doctor(0).bad() == []
 
@@ -278,14 +278,14 @@ def test_pip_with_no_index_and_a_missing_certificate_file(desk: Desk) -> None:
     conf = desk.pip_conf.read_text()
     gone = desk.home / "gone.pem"
     desk.environ |= {"PIP_NO_INDEX": "1", "PIP_CERT": str(gone)}
-    found = desk.doctor(1)
-    desk.type(found.one("pip", "fail", "asks no index at all, because of PIP_NO_INDEX"))
-    desk.type(found.one("pip", "fail", "PIP_CERT", f"{gone}, which does not exist"))
+    findings = desk.doctor(1)
+    desk.type(findings.one("pip", "fail", "asks no index at all, because of PIP_NO_INDEX"))
+    desk.type(findings.one("pip", "fail", "PIP_CERT", f"{gone}, which does not exist"))
     assert desk.environ == {}
     desk.write(desk.pip_conf, f"{conf}cert = {gone}\n[install]\nno-index = true\n")
-    found = desk.doctor(1)
-    desk.type(found.one("pip", "fail", f"no-index in {desk.pip_conf}"))
-    desk.type(found.one("pip", "fail", f"cert in {desk.pip_conf}", f"{gone}, which does not exist"))
+    findings = desk.doctor(1)
+    desk.type(findings.one("pip", "fail", f"no-index in {desk.pip_conf}"))
+    desk.type(findings.one("pip", "fail", f"cert in {desk.pip_conf}", f"{gone}, which does not exist"))
     assert desk.doctor(0).bad() == []
 
 
@@ -293,11 +293,11 @@ def test_an_index_of_uv_that_is_never_used(desk: Desk) -> None:
     """It has a name, and is explicit, in the user's file, where no source can refer to it."""
     desk.has_only("uv")
     desk.write(desk.uv_toml, desk.uv_toml.read_text().replace("default", "explicit"))
-    found = desk.doctor(1)
-    found.one("resolve", "skip", "uv", "only for what a project assigns to it")
-    mend = found.one("uv", "fail", "never asks this index", "explicit", "no [tool.uv.sources] names it")
+    findings = desk.doctor(1)
+    findings.one("resolve", "skip", "uv", "only for what a project assigns to it")
+    hint = findings.one("uv", "fail", "never asks this index", "explicit", "no [tool.uv.sources] names it")
     named = desk.uv_toml.read_text()
-    desk.type(mend)
+    desk.type(hint)
     assert desk.doctor(0).bad() == []
     desk.write(desk.uv_toml, named)
     desk.write(
@@ -316,11 +316,13 @@ def test_two_pips_that_read_different_files(desk: Desk, stranger: Server, newest
     install_pip(other, newest_pip)
     desk.write(other / "pip.conf", f"[global]\nindex-url = {stranger.simple}\n")
     desk.environ["PATH"] = f"{desk.home / 'venv' / 'bin'}:{other / 'bin'}"
-    found = desk.doctor(1)
-    found.one(
+    findings = desk.doctor(1)
+    findings.one(
         "pip", "warn", f"{desk.home / 'venv' / 'bin' / 'pip'} and {other / 'bin' / 'pip'} ask different indexes"
     )
-    desk.type(found.one("pip", "fail", f"index-url in {other / 'pip.conf'} overrides index-url in {desk.pip_conf}"))
+    desk.type(
+        findings.one("pip", "fail", f"index-url in {other / 'pip.conf'} overrides index-url in {desk.pip_conf}")
+    )
     assert desk.doctor(0).bad() == []
 
 
@@ -328,9 +330,9 @@ def test_a_file_that_a_client_can_not_read(desk: Desk) -> None:
     """The file is named, but not quoted, as the invalid line may contain a secret."""
     desk.write(desk.pip_conf, f"https://me:{desk.index.secret}@host/simple/\n")
     desk.write(desk.uv_toml, f"default = [{desk.index.secret}\n")
-    found = desk.doctor(1)
-    found.one("pip", "fail", f"it can't read {desk.pip_conf}, line 1")
-    found.one("uv", "fail", f"it can't read {desk.uv_toml}")
+    findings = desk.doctor(1)
+    findings.one("pip", "fail", f"it can't read {desk.pip_conf}, line 1")
+    findings.one("uv", "fail", f"it can't read {desk.uv_toml}")
     conf = "[global]\nindex-url = x\nindex-url = y\n"
     desk.write(desk.pip_conf, conf)
     desk.doctor(1).one("pip", "fail", f"it can't read {desk.pip_conf}, line 3")
@@ -346,22 +348,22 @@ def test_a_login_in_a_keyring_that_clients_do_not_use(desk: Desk) -> None:
     own = desk.home / "venv" / "bin" / "keyring"  # which pip does not run, as it is in the same environment
     own.symlink_to(BIN / "keyring")
     desk.environ = dict(keyring)
-    found = desk.doctor(1)
-    found.one("keyring", "ok")
-    assert found.one("pip", "fail", "has no keyring to ask") == f"ppmctl login {desk.index.url} --netrc"
-    found.one("uv", "fail", "asks no keyring")
+    findings = desk.doctor(1)
+    findings.one("keyring", "ok")
+    assert findings.one("pip", "fail", "has no keyring to ask") == f"ppmctl login {desk.index.url} --netrc"
+    findings.one("uv", "fail", "asks no keyring")
     beside = desk.home / "bin"
     beside.mkdir()
     (beside / "keyring").symlink_to(BIN / "keyring")
     keyring["PATH"] = desk.environ["PATH"] = f"{desk.machine.environ['PATH']}:{beside}"
-    found = desk.doctor(1)
-    found.one("resolve", "fail", "pip", "the index answers 401")
+    findings = desk.doctor(1)
+    findings.one("resolve", "fail", "pip", "the index answers 401")
     for client, words in (("pip", "asks the command keyring by user name"), ("uv", "asks no keyring")):
-        desk.type(found.one(client, "fail", words))
-    found = desk.doctor(0)
-    found.one("resolve", "ok", "pip")
-    found.one("resolve", "ok", "uv")
-    assert found.bad() == []
+        desk.type(findings.one(client, "fail", words))
+    findings = desk.doctor(0)
+    findings.one("resolve", "ok", "pip")
+    findings.one("resolve", "ok", "uv")
+    assert findings.bad() == []
     (desk.home / "data" / "python_keyring" / "keyring_pass.cfg").unlink()
     gone = desk.doctor(1).one("keyring", "fail", f"no longer has the secret of {desk.index.user}")
     desk.environ |= known
@@ -373,9 +375,9 @@ def test_a_login_in_a_keyring_that_clients_do_not_use(desk: Desk) -> None:
 def test_a_pip_that_is_too_old(tmp_path: Path, indexes: Indexes) -> None:
     desk = computer(tmp_path / "home", indexes.ours, clients.pip_library("22.1"))
     desk.has_only("pip")
-    found = desk.doctor(0)
-    assert found.one("pip", "warn", "is older than 22.2").endswith("/pip install --upgrade pip")
-    found.one("resolve", "skip", "pip 22.1", "can't report what it would install")
+    findings = desk.doctor(0)
+    assert findings.one("pip", "warn", "is older than 22.2").endswith("/pip install --upgrade pip")
+    findings.one("resolve", "skip", "pip 22.1", "can't report what it would install")
 
 
 def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
@@ -383,9 +385,9 @@ def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
     desk.has_only()
     for name in ("twine", "poetry", "pdm", "pipenv", "hatch"):
         (desk.home / "venv" / "bin" / name).symlink_to(BIN / name)
-    found = desk.doctor(0)
+    findings = desk.doctor(0)
     for name in ("twine", "poetry", "pdm", "pipenv"):
-        found.one(name, "skip")
+        findings.one(name, "skip")
     desk.write(
         desk.home / ".pypirc", f"[distutils]\nindex-servers = ours\n[ours]\nrepository = {desk.index.url}/legacy/\n"
     )
@@ -398,11 +400,11 @@ def test_twine_poetry_pdm_and_pipenv(desk: Desk, indexes: Indexes) -> None:
         f'[tool.poetry]\nname = "mine"\n[[tool.poetry.source]]\n{source}priority = "supplemental"\n'
         f"[[tool.pdm.source]]\n{source}",
     )
-    found = desk.doctor(1)
-    desk.type(found.one("twine", "fail", "TWINE_REPOSITORY_URL overrides", "[ours]"))
-    assert found.one("poetry", "warn", "supplemental").endswith("--form explicit --write")
-    assert found.one("pdm", "warn", "highest version of any").endswith("--form explicit --write")
-    found.one("pipenv", "ok", "as ours")
+    findings = desk.doctor(1)
+    desk.type(findings.one("twine", "fail", "TWINE_REPOSITORY_URL overrides", "[ours]"))
+    assert findings.one("poetry", "warn", "supplemental").endswith("--form explicit --write")
+    assert findings.one("pdm", "warn", "highest version of any").endswith("--form explicit --write")
+    findings.one("pipenv", "ok", "as ours")
     project = desk.home / "pyproject.toml"
     desk.write(project, project.read_text().replace("supplemental", "explicit") + 'include_packages = ["acme-*"]\n')
     assert desk.doctor(0).bad() == []
@@ -413,12 +415,15 @@ def test_clients_that_are_not_configured_for_the_index(desk: Desk, stranger: Ser
     desk.write(desk.pip_conf, f"[global]\nindex-url = {stranger.simple}\ntimeout = 20\n")
     desk.uv_toml.unlink()
     desk.environ |= {"PIP_EXTRA_INDEX_URL": stranger.simple, "UV_INDEX": stranger.simple}
-    found = desk.doctor(1)
-    told = [found.one("pip", "warn", "does not ask this index"), found.one("uv", "warn", "does not ask this index")]
-    found.one("resolve", "skip", "pip", "does not ask this index")
-    found.one("confusion", "fail", "acme-core", "installs them from there")
-    for mend in told:
-        desk.type(mend)
+    findings = desk.doctor(1)
+    told = [
+        findings.one("pip", "warn", "does not ask this index"),
+        findings.one("uv", "warn", "does not ask this index"),
+    ]
+    findings.one("resolve", "skip", "pip", "does not ask this index")
+    findings.one("confusion", "fail", "acme-core", "installs them from there")
+    for hint in told:
+        desk.type(hint)
     assert "timeout = 20\n" in desk.pip_conf.read_text()
     assert desk.doctor(0).bad() == []
     desk.write(desk.pip_conf, f"[global]\nindex-url = {stranger.simple}\nextra-index-url = {desk.index.simple}\n")
@@ -446,23 +451,23 @@ def test_a_certificate_that_ppmctl_trusts_and_a_client_does_not(desk: Desk, tmp_
             desk.write(path, path.read_text().replace(desk.index.url, url))
         conf = desk.pip_conf.read_text()
         desk.environ["REQUESTS_CA_BUNDLE"] = str(ca)
-        found = desk.doctor(1, url)
-        found.one("resolve", "ok", "pip")
-        mend = found.one("resolve", "fail", "uv", "does not trust the certificate of localhost")
-        assert mend == f"export SSL_CERT_FILE={ca}"
-        desk.type(mend)
-        found = desk.doctor(0, url)
-        found.one("resolve", "ok", "pip")
-        found.one("resolve", "ok", "uv")
+        findings = desk.doctor(1, url)
+        findings.one("resolve", "ok", "pip")
+        hint = findings.one("resolve", "fail", "uv", "does not trust the certificate of localhost")
+        assert hint == f"export SSL_CERT_FILE={ca}"
+        desk.type(hint)
+        findings = desk.doctor(0, url)
+        findings.one("resolve", "ok", "pip")
+        findings.one("resolve", "ok", "uv")
         desk.write(desk.pip_conf, f"{conf}trusted-host = localhost\n")
         desk.environ["UV_INSECURE_HOST"] = f"localhost:{port}"
-        found = desk.doctor(1, url)
+        findings = desk.doctor(1, url)
         desk.type(
-            found.one(
+            findings.one(
                 "pip", "fail", "does not verify the certificate of localhost", f"trusted-host in {desk.pip_conf}"
             )
         )
-        desk.type(found.one("uv", "fail", "does not verify the certificate of localhost", "UV_INSECURE_HOST"))
+        desk.type(findings.one("uv", "fail", "does not verify the certificate of localhost", "UV_INSECURE_HOST"))
         assert desk.pip_conf.read_text().split() == conf.split()
         desk.doctor(0, url)
 
@@ -484,9 +489,9 @@ def test_a_proxy_only_for_pip_and_a_python_that_is_too_old(desk: Desk) -> None:
         for path in (desk.pip_conf, desk.uv_toml):
             desk.write(path, path.read_text().replace(desk.index.url, url))
         desk.environ["PIP_PROXY"] = "http://127.0.0.1:1"
-        found = desk.doctor(1, url)
-        desk.type(found.one("resolve", "fail", "pip", "does not get through its proxy, by PIP_PROXY"))
-        found = desk.doctor(0, url)
+        findings = desk.doctor(1, url)
+        desk.type(findings.one("resolve", "fail", "pip", "does not get through its proxy, by PIP_PROXY"))
+        findings = desk.doctor(0, url)
         for client in ("pip", "uv"):
-            mend = found.one("resolve", "warn", f"acme-core is for Python >=3.99, and {client}")
-            assert mend.endswith("uv venv --python '>=3.99'")
+            hint = findings.one("resolve", "warn", f"acme-core is for Python >=3.99, and {client}")
+            assert hint.endswith("uv venv --python '>=3.99'")

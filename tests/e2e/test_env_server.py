@@ -314,7 +314,7 @@ def test_ten_thousand_environments_are_listed_in_pages(tmp_path: Path) -> None:
         assert last["environments"][0]["owner"] == "ann"
         with traced.request("index/env/e00019/log.json") as operations:
             traced.session.get(f"{index.url}/env/?limit=20", timeout=60)
-        assert [str(found) for found in operations if found.call == "getdents64"] == []
+        assert [str(operation) for operation in operations if operation.call == "getdents64"] == []
         assert counted(operations).total() < 60
         for wrong in ("0", "1001", "x", "-1"):
             assert traced.session.get(f"{index.url}/env/?limit={wrong}", timeout=60).status_code == 400

@@ -55,8 +55,8 @@ def in_keyring(desk: Machine, service: str, username: str) -> str:
 
 def files(desk: Machine) -> dict[str, bytes]:
     """Return all files of the machine, without the keyring's."""
-    found = (path for path in desk.home.rglob("*") if path.is_file())
-    return {str(path): path.read_bytes() for path in found if "python_keyring" not in str(path)}
+    paths = (path for path in desk.home.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in paths if "python_keyring" not in str(path)}
 
 
 def test_login_whoami_and_logout(index: Server, desk: Machine) -> None:
@@ -354,7 +354,7 @@ def test_the_commands_of_the_documents(serve: Callable[..., Server], desk: Machi
     """Run the commands of docs/credentials.md, and for tokens in docs/http.md, as administrator and as user."""
     server = serve()
     beside = {**desk.environ, "HOME": str(tmp_path)}
-    stdin = {title: "".join(found) for title, found in readme.blocks("docs/credentials.md").items()}
+    stdin = {title: "".join(blocks) for title, blocks in readme.blocks("docs/credentials.md").items()}
     there_not_here = {"http://127.0.0.1:8080": server.url, "PPM_ROOT=.ppm": f"PPM_ROOT={server.root}"}
     for old, new in there_not_here.items():
         stdin = {title: text.replace(old, new) for title, text in stdin.items()}

@@ -107,7 +107,7 @@ def test_a_command_behaves_as_on_the_server_host(host: Host, tmp_path: Path) -> 
     packages.mkdir()
     name, content = wheels.wheel("x", "1.0")
     (packages / name).write_bytes(content)
-    here, there = tmp_path / "here", tmp_path / "there"
+    local_root, remote_root = tmp_path / "here", tmp_path / "there"
     for arguments, given, code in (
         (["user", "add", "bob", "--role", "publisher"], "", 0),
         (["user", "add", "bob", "--role", "reader"], "", 1),
@@ -120,13 +120,13 @@ def test_a_command_behaves_as_on_the_server_host(host: Host, tmp_path: Path) -> 
         (["package", "remove", "x", "1.0"], "x\n", 0),
         (["package", "remove", "x", "1.0"], "", 2),
     ):
-        beside = ppmctl(*arguments, "--root", str(here), input=given, expect=code)
-        remote = on(host, *arguments, "--root", str(there), given=given, expect=code)
+        beside = ppmctl(*arguments, "--root", str(local_root), input=given, expect=code)
+        remote = on(host, *arguments, "--root", str(remote_root), given=given, expect=code)
         for ours, theirs in ((beside.stdout, remote.stdout), (beside.stderr, remote.stderr)):
             printed = [TIME.sub("TIME", SECRET.sub("SECRET", text)) for text in (ours, theirs.decode())]
-            assert printed[1] == printed[0].replace(str(here), str(there)), arguments
-    state = json.loads((there / "packages" / "x" / ".status").read_text())
-    assert state == json.loads((here / "packages" / "x" / ".status").read_text())
+            assert printed[1] == printed[0].replace(str(local_root), str(remote_root)), arguments
+    state = json.loads((remote_root / "packages" / "x" / ".status").read_text())
+    assert state == json.loads((local_root / "packages" / "x" / ".status").read_text())
 
 
 def test_the_hosts_ppm_root_is_the_default_volume(host: Host, tmp_path: Path) -> None:
@@ -354,31 +354,31 @@ def test_tokens_and_users_with_files(host: Host, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         reachable(tmp_path)
         os.chown(root, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
-    there = ["--root", str(root)]
+    root_option = ["--root", str(root)]
     token = tmp_path / "a token"
-    made = on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(token), *there)
+    made = on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(token), *root_option)
     assert made.stdout == b""
     assert f"The secret is in {token}, as user:secret." in made.stderr.decode()
     assert re.fullmatch(r"ops\+ci:ppm_[\w-]{40,}\n", token.read_text())
     assert token.stat().st_mode & 0o777 == 0o600
     assert token.stat().st_uid == os.geteuid()
     bob = tmp_path / "bob"
-    added = on(host, "user", "add", "bob", "--role", "reader", "--json", "--output", str(bob), *there)
+    added = on(host, "user", "add", "bob", "--role", "reader", "--json", "--output", str(bob), *root_option)
     document = json.loads(added.stdout)
     assert document["output"] == str(bob)
     assert "secret" not in document
-    again = on(host, "token", "create", "ops+x", "--role", "reader", "--output", str(token), *there, expect=2)
+    again = on(host, "token", "create", "ops+x", "--role", "reader", "--output", str(token), *root_option, expect=2)
     assert f"{token} already exists; it is not replaced. Nothing was done." in again.stderr.decode()
     refused = tmp_path / "refused"
-    on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(refused), *there, expect=1)
+    on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(refused), *root_option, expect=1)
     assert not refused.exists()
     given = tmp_path / "htpasswd"
     given.write_text("carl:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbroken\n")
     given.chmod(0o600)
-    imported = on(host, "user", "import", str(given), *there, expect=1)
+    imported = on(host, "user", "import", str(given), *root_option, expect=1)
     assert "carl" in imported.stdout.decode()
     assert str(host.folder / "tmp") not in (imported.stdout + imported.stderr + made.stderr).decode()
-    names = [entry["name"] for entry in json.loads(on(host, "user", "list", "--json", *there).stdout)]
+    names = [entry["name"] for entry in json.loads(on(host, "user", "list", "--json", *root_option).stdout)]
     assert {"ops+ci", "bob", "carl"} <= set(names)
     assert "ops+x" not in names
     assert list((host.folder / "tmp").iterdir()) == []

@@ -38,8 +38,8 @@ def test_an_index_that_is_not_ppms(stranger: Machine) -> None:
         files.file(f"/f/{name}.metadata", meta)
         place = ("--index", other.url)
         assert run(stranger, "package", "list", *place).split() == ["far", "near"]
-        found = json.loads(run(stranger, "package", "search", "FAR", "--json", *place))
-        assert found == [{"name": "far", "version": "1.0", "summary": "Away"}]
+        matches = json.loads(run(stranger, "package", "search", "FAR", "--json", *place))
+        assert matches == [{"name": "far", "version": "1.0", "summary": "Away"}]
         assert "Away" in run(stranger, "package", "show", "far", *place)
         run(stranger, "package", "download", "far", "--dest", "got", *place)
         assert (stranger.home / "got" / name).read_bytes() == content

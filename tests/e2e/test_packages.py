@@ -38,9 +38,9 @@ def filled(index: Server) -> Server:
 def reader(filled: Server, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """Return the machine of a user who may only read, with PPMCTL_INDEX and a netrc."""
     secret = add(filled, "packages-reader", "reader")
-    there = machine(tmp_path_factory.mktemp("home"))
-    (there.home / ".netrc").write_text(f"machine 127.0.0.1 login packages-reader password {secret}\n")
-    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": filled.url})
+    desk = machine(tmp_path_factory.mktemp("home"))
+    (desk.home / ".netrc").write_text(f"machine 127.0.0.1 login packages-reader password {secret}\n")
+    return Machine(home=desk.home, environ={**desk.environ, "PPMCTL_INDEX": filled.url})
 
 
 def add(server: Server, name: str, role: str, *, projects: list[str] | None = None) -> str:
@@ -85,8 +85,8 @@ def test_show(filled: Server, reader: Machine) -> None:
 
 def test_search_finds_names_and_summaries(filled: Server, reader: Machine) -> None:
     """Every word, in any case and spelling; names first; no control characters."""
-    found = json.loads(run(reader, "package", "search", "sea", "--json"))
-    assert found == [
+    matches = json.loads(run(reader, "package", "search", "sea", "--json"))
+    assert matches == [
         {"name": "sea-maps", "version": "1.1", "summary": "Draws maps of the sea"},
         {"name": "salt", "version": "3.0", "summary": "Tastes of the SEA, ?[31mred"},
     ]
@@ -131,8 +131,8 @@ def test_a_search_of_records_of_an_older_release(filled: Server, reader: Machine
     assert values.pop("summary") == "From the cellar"
     record.write_text(json.dumps(values))
     os.utime(record.parent)
-    (found,) = json.loads(run(reader, "package", "search", "cellar", "--json"))
-    assert found["name"] == "vintage"
+    (match,) = json.loads(run(reader, "package", "search", "cellar", "--json"))
+    assert match["name"] == "vintage"
 
 
 def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:

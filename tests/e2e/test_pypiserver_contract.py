@@ -285,9 +285,9 @@ def test_forwarded_hosts_are_trusted_by_pypiserver(app: Any) -> None:
 def test_search_by_xml_rpc_lists_the_backends_packages(app: Any) -> None:
     """Names and versions come from get_all_packages."""
     answer = Client(app).post("/RPC2", data=xmlrpc.client.dumps(({"name": "x"},), "search"))
-    ((found,), _method) = xmlrpc.client.loads(answer.data)
-    assert isinstance(found, list)
-    assert [(item["name"], item["version"]) for item in found] == [("x", "1.0"), ("x", "10.0")], (
+    ((packages,), _method) = xmlrpc.client.loads(answer.data)
+    assert isinstance(packages, list)
+    assert [(item["name"], item["version"]) for item in packages] == [("x", "1.0"), ("x", "10.0")], (
         f"a search answers something else; {LOOK}StoreBackend.get_all_packages"
     )
 

@@ -35,9 +35,9 @@ def test_search_by_xml_rpc(filled: Server) -> None:
     """As `pip search` and old tools do; the result has names that contain the word, with their versions."""
     url = filled.url.replace("://", f"://{filled.user}:{filled.secret}@")
     with xmlrpc.client.ServerProxy(f"{url}/RPC2") as proxy:
-        found = proxy.search({"name": "sought"})
-    assert isinstance(found, list)
-    assert sorted((item["name"], item["version"]) for item in found) == [
+        packages = proxy.search({"name": "sought"})
+    assert isinstance(packages, list)
+    assert sorted((item["name"], item["version"]) for item in packages) == [
         ("sought-after", "1.0"),
         ("sought-after", "10.0"),
         ("sought-after", "9.0"),

@@ -27,5 +27,5 @@ class Fault:
 
 def read() -> list[Fault]:
     """Return the faults in their order."""
-    found = tomllib.loads(Path(__file__).with_name("faults.toml").read_text(encoding="utf-8"))
-    return [Fault(**each) for each in found["fault"]]
+    table = tomllib.loads(Path(__file__).with_name("faults.toml").read_text(encoding="utf-8"))
+    return [Fault(**each) for each in table["fault"]]

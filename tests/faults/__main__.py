@@ -45,11 +45,11 @@ def is_found(copy: Path, fault: Fault) -> bool:
         path.write_text(text, encoding="utf-8")
     last = next(iter(done.stdout.splitlines()[-1:]), "")
     # exit code 1 without "failed" is a broken set-up, such as a product that can't be imported
-    found = done.returncode == 1 and " failed" in last
-    print(f"{'found' if found else 'LEFT '}  {time.monotonic() - started:4.0f} s  {fault.name}", flush=True)
-    if not found:
+    has_failed = done.returncode == 1 and " failed" in last
+    print(f"{'found' if has_failed else 'LEFT '}  {time.monotonic() - started:4.0f} s  {fault.name}", flush=True)
+    if not has_failed:
         print(f"       {fault.test}: {last or done.stderr}")
-    return found
+    return has_failed
 
 
 def run(copy: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:

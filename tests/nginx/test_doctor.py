@@ -94,7 +94,7 @@ def test_what_nginx_serves_without_the_application_is_healthy(site: Site, enviro
     """
     assert site.upload(wheels.wheel("by-doctor", "2.0", requires_python=">=3.8")).status_code == 200
     with site.without_application():
-        found = states(site, environ, expect=0)
+        by_check = states(site, environ, expect=0)
     offered = ("api", "hashes", "times", "metadata", "pages", "files", "uploads")
-    assert {check: found.get(check) for check in offered} == dict.fromkeys(offered, "ok")
-    assert found["login"] == "warn"
+    assert {check: by_check.get(check) for check in offered} == dict.fromkeys(offered, "ok")
+    assert by_check["login"] == "warn"

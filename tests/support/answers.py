@@ -116,15 +116,15 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
 
     Differences that no configuration of nginx can remove, and that the standards allow, are left out.
     """
-    found: dict[str, Any] = {"status": answer.status}
+    fields: dict[str, Any] = {"status": answer.status}
     for header in COMPARED:
         values = answer.headers.get_all(header) or []
         assert len(values) < 2, f"{asked}: {header} twice: {values}"
-        found[header] = values[0] if values else None
-    found["location"] = (found["location"] or "").replace(url, "")
+        fields[header] = values[0] if values else None
+    fields["location"] = (fields["location"] or "").replace(url, "")
     # on a host the port is the default one, and nginx passes on no port
     body = answer.body.replace(url.encode(), b"").replace(url.rpartition(":")[0].encode(), b"")
-    found["body"] = hashlib.sha256(body).hexdigest()[:8] if body else ""
+    fields["body"] = hashlib.sha256(body).hexdigest()[:8] if body else ""
     left_out: tuple[str, ...] = ("content-length",) if asked.path in WITH_ITS_URL else ()
     if answer.status == 206 or asked.path.lstrip("/").startswith(
         "simple"
@@ -136,13 +136,13 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
         left_out += ("content-length", "body", "accept-ranges")
     if asked.method not in ("GET", "HEAD") and answer.status in (404, 405):
         # both are true of a missing file; each server decides which it checks first
-        found["status"] = "404 or 405"
+        fields["status"] = "404 or 405"
         left_out += ("allow",)
     if 300 < answer.status < 400:
         left_out += ("content-type",)
     if answer.status == 304:  # RFC 9110, section 15.4.5: headers that describe the content are optional
         left_out += ("content-encoding", "last-modified")
-    return {key: value for key, value in found.items() if key not in left_out}
+    return {key: value for key, value in fields.items() if key not in left_out}
 
 
 PIP, OLD_PIP = content_negotiation.TABLE[0][1], "text/html"

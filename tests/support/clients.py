@@ -279,12 +279,12 @@ def flit_project(folder: Path, name: str, version: str) -> Path:
     return folder
 
 
-def run(there: Machine, *arguments: str | Path, expect: int = 0, typed: str | None = None, **environ: str) -> str:
+def run(computer: Machine, *arguments: str | Path, expect: int = 0, typed: str | None = None, **environ: str) -> str:
     """Run ppmctl on a machine, with `typed` on stdin; return its output, with stderr if it fails."""
     done = run_ppmctl(
         [str(argument) for argument in arguments],
-        env={**there.environ, **environ},
-        cwd=there.home,
+        env={**computer.environ, **environ},
+        cwd=computer.home,
         input=typed or "",
         timeout=120,
     )

@@ -63,7 +63,7 @@ class Operation:
     def pattern(self, names: Mapping[str, str]) -> str:
         """Return a pattern for `Plan.arm`, with names other than the recorded ones: any name, if not in `names`."""
         pattern = re.escape(self.path).replace(r"\*", "[0-9a-f-]+")
-        named = re.sub(r"\\{(\w+)\\}", lambda found: re.escape(names.get(found[1], "")) or "[^/ ]+", pattern)
+        named = re.sub(r"\\{(\w+)\\}", lambda match: re.escape(names.get(match[1], "")) or "[^/ ]+", pattern)
         return f"^{named}$"
 
 

@@ -54,7 +54,7 @@ def installs(index: Server, user: Machine, newest_pip: Path) -> dict[str, str | 
     The machine of `user` has the index's credential configured.
     """
     simple, base = f"{index.url}/simple/", f"{index.url}/env/{TEAM}"
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name, library in (("pip", newest_pip), ("uv", None)):
         for way, what, variables in (
             ("package", [f"ppm-env-{TEAM}"], {}),
@@ -67,10 +67,10 @@ def installs(index: Server, user: Machine, newest_pip: Path) -> dict[str, str | 
             computer = Machine(home=home, environ={**user.environ, **variables})
             client = Installer(name=name, machine=computer, library=library)
             client.install(*what, index=simple)
-            found[f"{name} {way}"] = client.version(PROJECT)
+            versions[f"{name} {way}"] = client.version(PROJECT)
     home = user.home / "uv-lock"
     home.mkdir()
     client = Installer(name="uv", machine=Machine(home=home, environ=user.environ), library=None)
     client.run("sync", f"{base}/pylock.toml")
-    found["uv lock"] = client.version(PROJECT)
-    return found
+    versions["uv lock"] = client.version(PROJECT)
+    return versions

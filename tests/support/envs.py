@@ -13,10 +13,10 @@ from support.servers import Server, ppmctl
 def user(server: Server, name: str, home: Path, role: str = "publisher") -> Machine:
     """Make the machine of a new user with this role, with PPMCTL_INDEX and a netrc."""
     secret = ppmctl("user", "add", name, "--role", role, "--root", str(server.root)).stdout.strip()
-    there = machine(home)
-    (there.home / ".netrc").write_text(f"machine 127.0.0.1 login {name} password {secret}\n")
-    (there.home / ".netrc").chmod(0o600)
-    return Machine(home=there.home, environ={**there.environ, "PPMCTL_INDEX": server.url})
+    desk = machine(home)
+    (desk.home / ".netrc").write_text(f"machine 127.0.0.1 login {name} password {secret}\n")
+    (desk.home / ".netrc").chmod(0o600)
+    return Machine(home=desk.home, environ={**desk.environ, "PPMCTL_INDEX": server.url})
 
 
 def env(who: Machine, *arguments: str | Path, expect: int = 0, **environ: str) -> str:

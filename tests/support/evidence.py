@@ -140,8 +140,8 @@ def leftovers(root: Path) -> list[str]:
 def nothing_is_left(root: Path) -> None:
     """Wait until no change is running on the volume; fail with the leftovers."""
     patience = time.monotonic() + 30
-    while found := leftovers(root):
-        assert time.monotonic() < patience, f"this stays: {', '.join(found)}"
+    while remaining := leftovers(root):
+        assert time.monotonic() < patience, f"this stays: {', '.join(remaining)}"
         time.sleep(0.02)
 
 

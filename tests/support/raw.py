@@ -145,7 +145,7 @@ def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = Fal
 
 def answers(received: bytes, *, head: bool = False) -> list[Answer]:
     """Parse the received bytes into answers, in order."""
-    found = []
+    collected = []
     while received.startswith(b"HTTP/1.") and b"\r\n\r\n" in received:
         top, _, received = received.partition(b"\r\n\r\n")
         first, *lines = top.decode("latin-1").split("\r\n")
@@ -158,8 +158,8 @@ def answers(received: bytes, *, head: bool = False) -> list[Answer]:
         if not (head or status < 200 or status in (204, 304)):
             body, received = _body(headers, received)
         if status >= 200:
-            found.append(Answer(status=status, headers=headers, body=body))
-    return found
+            collected.append(Answer(status=status, headers=headers, body=body))
+    return collected
 
 
 def _body(headers: dict[str, list[str]], received: bytes) -> tuple[bytes, bytes]:

@@ -206,8 +206,10 @@ def test_an_invalid_value_is_named_once_with_the_remedy(
 
 
 def test_all_problems_are_reported_at_once(problems: Callable[..., list[str]]) -> None:
-    found = problems({"ppm_domain": None, "ppm_root": "x", "ppm_treads": 3, "ppm_tls": "no", "ppm_threads": "many"})
-    assert [problem.split()[0] for problem in found] == [
+    reported = problems(
+        {"ppm_domain": None, "ppm_root": "x", "ppm_treads": 3, "ppm_tls": "no", "ppm_threads": "many"}
+    )
+    assert [problem.split()[0] for problem in reported] == [
         *("ppm_treads", "ppm_domain", "ppm_threads", "ppm_tls", "ppm_root")
     ]
 
@@ -241,10 +243,10 @@ def test_special_characters_in_a_value_are_rejected(name: str, problems: Callabl
     for attack, where in itertools.product(ATTACKS, (0, len(good) // 2, len(good))):
         if attack not in harmless:
             value = good[:where] + attack + good[where:]
-            found = problems({name: wrap(value)})
-            assert len(found) == 1, f"{value!r} passes"
-            assert found[0].startswith(f"{name} is ")
-            assert repr(value)[1:-1] in found[0], "it is shown so that it can be seen"
+            reported = problems({name: wrap(value)})
+            assert len(reported) == 1, f"{value!r} passes"
+            assert reported[0].startswith(f"{name} is ")
+            assert repr(value)[1:-1] in reported[0], "it is shown so that it can be seen"
 
 
 def test_each_text_variable_is_tested_with_special_characters() -> None:
@@ -385,14 +387,14 @@ def test_invalid_certificate_files_are_named(values: dict[str, Any], message: st
 
 
 def test_a_chain_in_reverse_order_is_rejected(authority: Authority) -> None:
-    found = " ".join(file_problems(provided("reversed.pem"), authority.read))
-    assert "not the key of ppm_tls_certificate's first certificate" in found
+    reported = " ".join(file_problems(provided("reversed.pem"), authority.read))
+    assert "not the key of ppm_tls_certificate's first certificate" in reported
 
 
 def test_authority_files_with_equal_names_are_rejected(authority: Authority) -> None:
-    found = list(file_problems({"ppm_ca_certificates": ["ca.pem", "other/ca.pem"]}, authority.read))
-    assert found
-    assert all("two files are called ca" in problem for problem in found)
+    reported = list(file_problems({"ppm_ca_certificates": ["ca.pem", "other/ca.pem"]}, authority.read))
+    assert reported
+    assert all("two files are called ca" in problem for problem in reported)
 
 
 # The host

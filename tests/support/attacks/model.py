@@ -45,8 +45,8 @@ def problem(attack: Attack, reply: Reply, never: tuple[bytes, ...]) -> str:
     """Return what is wrong with the reply, in words; "" for the expected refusal."""
     if leaked := [text for text in never if text in reply.raw]:
         return f"it has {leaked[0]!r} in it"
-    if found := _VERSION.search(reply.raw):
-        return f"it says {found[0]!r}"
+    if version := _VERSION.search(reply.raw):
+        return f"it says {version[0]!r}"
     if reply.end == "silence":
         return "it hangs"
     if any(answer.status >= 500 and answer.status not in (501, 505) for answer in reply.answers):

@@ -60,7 +60,7 @@ def test_the_order_of_the_places_for_a_credential(home: Path) -> None:
     """Each place wins over those after it: without the winner the next one is used."""
     (home / "named").write_text("from-variable:s3cret-of-named\n")
     variable = {"PPMCTL_CREDENTIAL_FILE": str(home / "named")}
-    found = [
+    credentials = [
         find(home, file="credential", **variable, **PPMCTL, **TWINE),
         find(home, **variable, **PPMCTL, **TWINE),
         find(home, **PPMCTL, **TWINE),
@@ -68,9 +68,9 @@ def test_the_order_of_the_places_for_a_credential(home: Path) -> None:
         find(home),
     ]
     (home / ".pypirc").unlink()
-    found.append(find(home))
+    credentials.append(find(home))
     (home / ".netrc").unlink()
-    assert [(one.username, one.secret.reveal()) for one in found if one] == [
+    assert [(one.username, one.secret.reveal()) for one in credentials if one] == [
         ("from-file", "s3cret:of-file"),
         ("from-variable", "s3cret-of-named"),
         ("from-ppmctl", "s3cret-of-ppmctl"),
@@ -78,7 +78,7 @@ def test_the_order_of_the_places_for_a_credential(home: Path) -> None:
         ("from-pypirc", "s3cret%of-pypirc"),
         ("from-netrc", "s3cret-of-netrc"),
     ]
-    sources = [one.source for one in found if one]
+    sources = [one.source for one in credentials if one]
     for source, place in zip(
         sources, ("credential", "named", "PPMCTL_TOKEN", "TWINE_PASSWORD", "[internal]", ".netrc"), strict=True
     ):
@@ -91,31 +91,31 @@ def test_the_order_of_the_places_for_a_credential(home: Path) -> None:
     "index", ["internal", URL, f"{URL}/simple/", f"{URL.upper().replace('HTTPS', 'https')}/legacy"]
 )
 def test_the_section_is_found_by_its_name_and_by_its_url(home: Path, index: str) -> None:
-    found = find(home, index)
-    assert found is not None
-    assert found.username == "from-pypirc"
+    chosen = find(home, index)
+    assert chosen is not None
+    assert chosen.username == "from-pypirc"
 
 
 @pytest.mark.parametrize("index", ["https://index.test", "http://index.test:8443", f"{URL}/other/"])
 def test_the_section_of_another_url_is_not_used(home: Path, index: str) -> None:
     """Its password belongs to another server, or would be sent unencrypted. netrc knows only hosts."""
-    found = find(home, index)
-    assert found is not None
-    assert found.username == "from-netrc"
+    chosen = find(home, index)
+    assert chosen is not None
+    assert chosen.username == "from-netrc"
 
 
 def test_netrc_is_used_if_the_section_has_no_password(home: Path) -> None:
-    found = find(home, "half")
-    assert found is not None
-    assert ".netrc" in found.source
+    chosen = find(home, "half")
+    assert chosen is not None
+    assert ".netrc" in chosen.source
 
 
 def test_the_variable_netrc_sets_the_path(home: Path) -> None:
     (home / ".pypirc").unlink()
     (home / "other").write_text("default login anyone password s3cret\n")
-    found = find(home, NETRC=str(home / "other"))
-    assert found is not None
-    assert found.username == "anyone"
+    chosen = find(home, NETRC=str(home / "other"))
+    assert chosen is not None
+    assert chosen.username == "anyone"
     assert find(home, NETRC=str(home / "missing")) is None
 
 
@@ -128,9 +128,9 @@ def test_half_a_pair_of_ppmctl_variables_is_an_error(home: Path, environ: dict[s
 
 def test_half_a_pair_of_twine_variables_is_ignored(home: Path) -> None:
     """The other half can be in a keyring."""
-    found = find(home, TWINE_USERNAME="from-twine")
-    assert found is not None
-    assert found.username == "from-pypirc"
+    chosen = find(home, TWINE_USERNAME="from-twine")
+    assert chosen is not None
+    assert chosen.username == "from-pypirc"
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("end", ["", "/", "/simple", "/simple/", "/legacy", "/legacy/", "//"])
 def test_a_url_with_any_ending_is_the_same_index(end: str, tmp_path: Path) -> None:
-    found = resolve(f"https://Index.Test:443/team{end}", environ={}, home=tmp_path)
-    assert found == Address(base="https://index.test/team", upload="https://index.test/team/legacy/")
-    assert (found.simple, found.host) == ("https://index.test/team/simple/", "index.test")
+    address = resolve(f"https://Index.Test:443/team{end}", environ={}, home=tmp_path)
+    assert address == Address(base="https://index.test/team", upload="https://index.test/team/legacy/")
+    assert (address.simple, address.host) == ("https://index.test/team/simple/", "index.test")
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_a_url_with_any_ending_is_the_same_index(end: str, tmp_path: Path) -> No
     ],
 )
 def test_default_ports_and_ipv6_addresses(url: str, base: str, host: str, tmp_path: Path) -> None:
-    found = resolve(url, environ={}, home=tmp_path)
-    assert (found.base, found.host) == (base, host)
+    address = resolve(url, environ={}, home=tmp_path)
+    assert (address.base, address.host) == (base, host)
 
 
 def test_a_name_is_a_section_and_its_upload_url_stays(home: Path) -> None:
@@ -64,9 +64,9 @@ def test_a_name_is_a_section_and_its_upload_url_stays(home: Path) -> None:
 
 
 def test_a_url_finds_its_section(home: Path) -> None:
-    found = resolve("https://index.test/team/simple/", environ={}, home=home)
-    assert found.section is not None
-    assert found.section.name == "internal"
+    address = resolve("https://index.test/team/simple/", environ={}, home=home)
+    assert address.section is not None
+    assert address.section.name == "internal"
     assert resolve("http://127.0.0.1:8080/simple/", environ={}, home=home).upload == "http://127.0.0.1:8080/"
 
 

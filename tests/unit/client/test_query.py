@@ -15,11 +15,11 @@ from ppmctl.index.statistics import Holding, Statistics
 
 
 def page(*files: str, name: str = "demo", yanked: tuple[str, ...] = (), size: int | None = 10) -> ProjectPage:
-    found = (
+    pages = (
         PageFile(filename=file, url=f"https://x/{file}", yanked="bad" if file in yanked else None, size=size)
         for file in files
     )
-    return ProjectPage(name=name, files=tuple(found))
+    return ProjectPage(name=name, files=tuple(pages))
 
 
 class Foreign:
@@ -64,8 +64,8 @@ def test_the_latest_release_is_what_an_installer_takes(
     files: tuple[str, ...], yanked: tuple[str, ...], latest: str | None
 ) -> None:
     """A release with one yanked file is not yanked; a filename without a version is not a release."""
-    found = page(*files, yanked=yanked).latest
-    assert (None if found is None else str(found.version)) == latest
+    release = page(*files, yanked=yanked).latest
+    assert (None if release is None else str(release.version)) == latest
 
 
 def test_the_hint_for_a_missing_release_lists_the_others() -> None:
@@ -90,13 +90,13 @@ def test_the_size_of_a_project_is_unknown_if_one_size_is() -> None:
 
 def test_a_search_reads_summaries_of_few_projects_and_names_of_many() -> None:
     few = Foreign({"maps": "of the sea", "salt": "from rocks"})
-    assert [found.name for found in Query(few).search("SEA", limit=5)] == ["maps"]
+    assert [match.name for match in Query(few).search("SEA", limit=5)] == ["maps"]
     notes: list[str] = []
     events.listen(events.Listener(note=notes.append))
     many = Foreign({"maps": "of the sea", **{f"p{number}": "sea" for number in range(SUMMARIES)}})
     assert Query(many).search("sea", limit=5) == []
-    (found,) = Query(many).search("map", limit=5)
-    assert (found.name, found.version, found.summary) == ("maps", "1.1", "of the sea")
+    (match,) = Query(many).search("map", limit=5)
+    assert (match.name, match.version, match.summary) == ("maps", "1.1", "of the sea")
     assert many.read == ["maps"]
     assert notes == ["This index has too many projects to read all summaries: only names were searched."] * 2
     with pytest.raises(UsageError, match="nothing to search"):
@@ -104,8 +104,8 @@ def test_a_search_reads_summaries_of_few_projects_and_names_of_many() -> None:
 
 
 def test_statistics_are_counted_on_pages_if_the_index_has_none() -> None:
-    found = Query(Foreign({"maps": "", "salt": ""})).statistics()
-    assert (len(found.holdings), found.files, found.size) == (2, 4, 40)
+    statistics = Query(Foreign({"maps": "", "salt": ""})).statistics()
+    assert (len(statistics.holdings), statistics.files, statistics.size) == (2, 4, 40)
 
 
 def test_the_hint_for_a_missing_project_has_similar_names() -> None:

@@ -18,18 +18,18 @@ HERE |= {
 
 
 def content(**versions: str | Installed) -> Content:
-    found = {
+    packages = {
         name.replace("_", "-"): one
         if isinstance(one, Installed)
         else Installed(name=name.replace("_", "-"), version=one)
         for name, one in versions.items()
     }
-    return Content(installed=found, environment=HERE)
+    return Content(installed=packages, environment=HERE)
 
 
 def states(requirements: list[str], installed: Content, *, exact: bool = False) -> list[tuple[str, str]]:
-    found = check.compare(requirements, installed, lock=None, exact=exact)
-    return [(item.state, item.name) for item in found]
+    items = check.compare(requirements, installed, lock=None, exact=exact)
+    return [(item.state, item.name) for item in items]
 
 
 FLASK = Installed(
@@ -103,5 +103,5 @@ wheels = [{ url = "https://host/elsewhere-1-py3-none-any.whl", hashes = { sha256
 """.replace("HASH", "a" * 64)
     held = lock.read(text, where="it")
     for version, expected in (("1.17.0", []), ("1.18", [("differs", "six")])):
-        found = check.compare(["six"], content(six=version), lock=held, exact=True)
-        assert [(item.state, item.name) for item in found] == expected
+        items = check.compare(["six"], content(six=version), lock=held, exact=True)
+        assert [(item.state, item.name) for item in items] == expected

@@ -31,8 +31,8 @@ def write(folder: Path, **texts: str) -> None:
         (folder / name.replace("__", ".")).write_text(dedent(text))
 
 
-def texts(found: importers.Imported) -> list[str]:
-    return [requirement.text for requirement in found.requirements]
+def texts(imported: importers.Imported) -> list[str]:
+    return [requirement.text for requirement in imported.requirements]
 
 
 def test_a_requirements_txt_with_every_kind_of_line(tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_a_requirements_txt_with_every_kind_of_line(tmp_path: Path) -> None:
         more__in="pandas ; python_version<'3.13'\n",
         limits__txt="numpy<3\nunused<1\n",
     )
-    found = importers.read(tmp_path / "requirements.txt")
-    assert texts(found) == [
+    imported = importers.read(tmp_path / "requirements.txt")
+    assert texts(imported) == [
         *("numpy<3,>=1", "six==1.17.0", 'pandas; python_version < "3.13"', "x @ https://host/x.whl#sha256=abc"),
     ]
-    notes = "\n".join(found.notes)
+    notes = "\n".join(imported.notes)
     assert "secret" not in notes
     assert "requirements.txt:2: --index-url" in notes
     assert "requirements.txt:3: -i" in notes
@@ -149,13 +149,13 @@ def test_a_conda_environment_with_every_kind_of_entry(tmp_path: Path) -> None:
                 - --extra-index-url https://secret@host/
             """,
     )
-    found = importers.read(tmp_path / "environment.yml")
-    assert texts(found) == [
+    imported = importers.read(tmp_path / "environment.yml")
+    assert texts(imported) == [
         *("numpy==1.26.*", "pandas<3,>=2", "scipy==1.11.4", "six==1.17.0", 'torch>=2; sys_platform == "linux"'),
     ]
-    assert found.name == "ml"
-    assert found.guessed == {"numpy", "pandas", "scipy", "six"}
-    notes = "\n".join(found.notes)
+    assert imported.name == "ml"
+    assert imported.guessed == {"numpy", "pandas", "scipy", "six"}
+    notes = "\n".join(imported.notes)
     for name in ("python=3.12", "libgcc-ng", "cudatoolkit", "channels", "--extra-index-url"):
         assert name in notes
     assert "secret" not in notes
@@ -170,9 +170,9 @@ def test_an_invalid_conda_environment_is_an_error(tmp_path: Path, text: str) -> 
 
 def test_a_pylock_is_read_with_its_text(tmp_path: Path) -> None:
     write(tmp_path, pylock__toml=LOCK)
-    found = importers.read(tmp_path / "pylock.toml")
-    assert texts(found) == ['six==1.17.0; python_version >= "3.11"', "away @ git+https://host/away.git@abc"]
-    assert found.lock == LOCK
+    imported = importers.read(tmp_path / "pylock.toml")
+    assert texts(imported) == ['six==1.17.0; python_version >= "3.11"', "away @ git+https://host/away.git@abc"]
+    assert imported.lock == LOCK
 
 
 def test_a_lock_with_a_credential_is_an_error() -> None:

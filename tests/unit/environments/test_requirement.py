@@ -12,7 +12,7 @@ from ppmctl.errors import UsageError
 
 
 def texts(*words: str) -> list[str]:
-    return [found.text for found in parse_words(words)]
+    return [parsed.text for parsed in parse_words(words)]
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_requirements_that_can_not_be_shared_are_errors(typed: str) -> None:
 
 
 def test_the_later_of_two_requirements_of_a_package_counts() -> None:
-    found = parse_words(["Flask", "flask>=3", "numpy<2; python_version<'3.12'", "numpy>=2; python_version>='3.12'"])
-    assert [(before.text, after.text) for before, after in requirement.doubles(found)] == [("Flask", "flask>=3")]
-    assert group(found) == {
+    parsed = parse_words(["Flask", "flask>=3", "numpy<2; python_version<'3.12'", "numpy>=2; python_version>='3.12'"])
+    assert [(before.text, after.text) for before, after in requirement.doubles(parsed)] == [("Flask", "flask>=3")]
+    assert group(parsed) == {
         "flask": ("flask>=3",),
         "numpy": ('numpy<2; python_version < "3.12"', 'numpy>=2; python_version >= "3.12"'),
     }
-    assert len(flat(group(found))) == 3
+    assert len(flat(group(parsed))) == 3
 
 
 # the requirements of a name in the old list, in ours and in theirs: one draw for all takes half the time
@@ -129,8 +129,8 @@ def test_a_name_that_both_changed_differently_is_a_conflict() -> None:
 
 
 def test_the_differences_of_two_lists() -> None:
-    found = differences({"a": ("a",), "b": ("b",)}, {"b": ("b>=2",), "c": ("c",)})
-    assert [(item.name, item.before, item.after) for item in found] == [
+    items = differences({"a": ("a",), "b": ("b",)}, {"b": ("b>=2",), "c": ("c",)})
+    assert [(item.name, item.before, item.after) for item in items] == [
         ("a", ("a",), ()),
         ("b", ("b",), ("b>=2",)),
         ("c", (), ("c",)),

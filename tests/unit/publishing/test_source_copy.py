@@ -59,8 +59,8 @@ def commit(folder: Path, *names: str) -> None:
 
 def names(folder: Path) -> set[str]:
     """Return the files and links of a tree, without git's own."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
-    return {name for name in found if not name.startswith(".git/")}
+    paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
+    return {name for name in paths if not name.startswith(".git/")}
 
 
 @pytest.fixture

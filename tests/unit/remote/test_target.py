@@ -131,9 +131,9 @@ def test_the_target_parses_the_arguments_as_typed(
 
 
 def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
-    found, rest, _ = command.make_parser(click.Context(command)).parse_args(list(arguments))
+    options, rest, _ = command.make_parser(click.Context(command)).parse_args(list(arguments))
     assert rest == []
-    return found
+    return options
 
 
 def test_on_may_be_anywhere_in_the_command(ran: list[tuple[str, tuple[str | NamedFile, ...]]]) -> None:
