@@ -20,8 +20,9 @@ from ppmctl.client.netrc_file import entries
 from ppmctl.client.simple_api import Index, parse_names
 from ppmctl.client_config.toml_tables import lookup
 from ppmctl.doctor.finding import Context, Finding, State
-from ppmctl.doctor.index_url import is_same_index, masked
+from ppmctl.doctor.index_url import is_same_index
 from ppmctl.errors import PpmError
+from ppmctl.secret import masked
 
 # How a client asks the index. single: this index only. first: this one first, others for what it does not have.
 # explicit: only for packages that are assigned to it. extra: together with others, which can win. none: not at all.
