@@ -225,7 +225,7 @@ def _print(texts: list[dict[str, Any]], target: IndexTarget, as_json: bool) -> N
     for number, each in enumerate(texts):
         if number:
             output.data("")
-        output.data(each["text"])
+        output.block(each["text"])
         output.say(*each["notes"])
 
 
