@@ -59,8 +59,10 @@ def _masked(before: str, after: str) -> str:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     userinfo, at, _host = authority.rpartition("@")
     if not at and not _HOST.fullmatch(authority):
-        # what follows the colon is no port, so it is a password, perhaps one with a / in it
-        userinfo, at, _host = rest.rpartition("@") if "@" in rest else (authority, "", "")
+        # what follows the colon is no port, so it is a password, perhaps one with a / or a space in it
+        line = after.partition("\n")[0]
+        userinfo, at, host = line.rpartition("@") if "@" in line else (authority, "", "")
+        rest = userinfo + at + (_REST.match(host) or [""])[0]
     user, colon, _password = userinfo.partition(":")
     shown = "***" if userinfo else ""
     if before.endswith(("ssh", "ssh+sudo")):  # the user of a host is no secret

@@ -22,6 +22,7 @@ from ppmctl.client.credential import SECRET_VARIABLES, Credential
 from ppmctl.client.index_url import Address
 from ppmctl.errors import PpmError
 from ppmctl.extras import with_extra
+from ppmctl.secret import masked
 
 TIMEOUT = 3600  # seconds
 _TAIL = 40  # lines of the output of a program that failed
@@ -160,4 +161,5 @@ def _with_others(line: str, address: Address, environ: Mapping[str, str], home: 
 
 
 def _tail(printed: bytes) -> str:
-    return "".join(f"\n    {line}" for line in printed.decode("utf-8", "replace").rstrip().splitlines()[-_TAIL:])
+    text = masked(printed.decode("utf-8", "replace").rstrip())
+    return "".join(f"\n    {line}" for line in text.splitlines()[-_TAIL:])
