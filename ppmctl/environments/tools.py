@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import files, user_dirs
+from ppmctl import files, regular_file, user_dirs
 from ppmctl.client import netrc_file
 from ppmctl.client.credential import SECRET_VARIABLES, Credential
 from ppmctl.client.index_url import Address
@@ -154,7 +154,7 @@ def pip_for(python: Path) -> tuple[str, ...]:
 def _with_others(line: str, address: Address, environ: Mapping[str, str], home: Path) -> str:
     """Return the user's netrc with `line` for the index: other hosts of a list may need the rest."""
     try:
-        others = user_dirs.netrc(environ, home).read_text(encoding="utf-8")
+        others = regular_file.read(user_dirs.netrc(environ, home)).decode()
     except (OSError, UnicodeError):
         others = ""
     return netrc_file.with_line(others, address.host, line) if others else f"{line}\n"

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ppmctl import regular_file
 from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
@@ -240,7 +241,7 @@ def settings_file() -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        written = yaml.safe_load(regular_file.read(path).decode())
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError, yaml.YAMLError) as exc:
