@@ -27,7 +27,7 @@ from check_locks import read_pins
 IGNORED: dict[str, str] = {}
 
 _VULNERABLE = ("urllib3", "1.24.1")  # PYSEC-2019-132 and others
-_SERVICES = {"pypi": "https://pypi.org/", "osv": "https://api.osv.dev/"}
+_SERVICES = {"pypi": "the advisories of the public index", "osv": "the advisories of OSV"}
 _TIMEOUT = 1800  # seconds
 _SHOWN = 10  # lines of pip-audit's own output
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         looked = look_up([*pins, _VULNERABLE], options.service)
     except Unavailable as exc:
         print(f"No lock was audited: {exc}")
-        print(f"It needs {_SERVICES[options.service]} (--service {' or '.join(_SERVICES)}).")
+        print(f"It needs a network, and {_SERVICES[options.service]} (--service {' or '.join(_SERVICES)}).")
         return 1
     problems = list(judge(pins, looked))
     print(*problems, sep="\n", end="\n" if problems else "")

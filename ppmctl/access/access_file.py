@@ -118,7 +118,7 @@ def _values(piece: str) -> Mapping[Any, Any]:
     try:
         if ours:  # ppm writes JSON, which is faster to read than YAML
             return {json.loads(ours[1]): json.loads(ours[2])}
-        written = yaml.load(piece, Loader=_LOADER)  # noqa: S506 - both values of _LOADER are safe loaders, and ruff sees only the name
+        written = yaml.load(piece, Loader=_LOADER)  # noqa: S506 # nosec B506 # both values of _LOADER are safe loaders, and the name hides it
     except (ValueError, yaml.YAMLError, RecursionError):
         guess = _GUESS.match(piece)
         return {guess[1] if guess else piece.strip(): None}

@@ -121,7 +121,7 @@ def _matches_a_name(parts: _Parts) -> bool:
     places = {"start"}
     for part in parts:
         if part is None:
-            places |= {"letter", "hyphen"}
+            places |= {"letter", "hyphen"} if places else set()
             continue
         places = {after for place in places for after, allowed in following[place].items() if part & allowed}
     return "letter" in places

@@ -18,7 +18,7 @@ from ppmctl.errors import UsageError
 from ppmctl.secret import masked
 
 if TYPE_CHECKING:
-    from packaging.pylock import Package, Pylock
+    from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock
 
 MAX_REQUIREMENT = 2_000  # characters
 MAX_LOCK = 16 << 20  # bytes
@@ -110,13 +110,14 @@ def _require_no_secret(url: str, where: str) -> None:
 
 def _require_shareable(package: Package, where: str) -> None:
     """Raise UsageError for a package of a lock that is not the same on every machine, or has a secret in its URL."""
-    files = [*(package.wheels or ()), *([package.sdist] if package.sdist is not None else [])]
-    sources = [source for source in (package.archive, package.vcs, *files) if source is not None]
+    files: list[PackageWheel | PackageSdist] = [*(package.wheels or ())]
+    files += [package.sdist] if package.sdist is not None else []
+    vcs, archive = package.vcs, package.archive
+    sources = [source for source in (archive, vcs, *files) if source is not None]
     if package.directory is not None or any(source.path is not None or not source.url for source in sources):
         raise UsageError(
             f"{where} has {package.name} from a local folder.", hint="Publish it, and lock it from the index."
         )
-    vcs, archive = package.vcs, package.archive
     urls = [source.url or "" for source in sources if source is not vcs]
     urls += [f"{vcs.type}+{vcs.url}"] if vcs is not None else []
     urls += [package.index] if package.index is not None else []

@@ -113,13 +113,13 @@ class IncomingArea:
         """
         path = self.new_path()
         with regular_file.open_below(below or source.parent, source) as original:
-            if not hard_link:
-                files.copy_from(original, path)
-            else:
+            if hard_link:
                 try:
                     files.link_from(original, path)
                 except OSError as exc:
                     raise OSError(exc.errno, exc.strerror, str(source)) from exc
+            else:
+                files.copy_from(original, path)
         file = IncomingFile(path, existing=True)
         try:
             file.digest_content()

@@ -251,7 +251,7 @@ def test_an_audit_looks_up_every_pin_of_every_lock(audit: Callable[..., tuple[in
         ({"skipped": "first"}, "first==1.0 (one.txt, two.txt): not looked up: not found"),
         ({"left_out": "second"}, "second==2.0 (one.txt): not looked up: pip-audit left it out"),
         ({"is_down": True}, "No lock was audited: pip-audit printed no result:\n    no network"),
-        ({"is_down": True}, "It needs https://pypi.org/ (--service pypi or osv)."),
+        ({"is_down": True}, "It needs a network, and the advisories of the public index (--service pypi or osv)."),
     ],
 )
 def test_an_audit_fails_for_what_is_vulnerable_or_was_not_looked_up(

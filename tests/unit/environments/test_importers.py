@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -177,6 +178,18 @@ def test_a_conda_environment_with_every_kind_of_entry(tmp_path: Path) -> None:
     for name in ("python=3.12", "libgcc-ng", "cudatoolkit", "channels", "--extra-index-url"):
         assert name in notes
     assert "secret" not in notes
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "environment.yml", "pyproject.toml", "pylock.toml"])
+def test_only_a_regular_file_of_a_limited_size_is_read(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UsageError, match="it is not a regular file"):
+        importers.read(tmp_path / name)
+    (tmp_path / name).unlink()
+    with (tmp_path / name).open("wb") as file:
+        file.truncate((8 << 20) + 1)
+    with pytest.raises(UsageError, match="it has over 8 MB"):
+        importers.read(tmp_path / name)
 
 
 def test_an_error_in_a_file_does_not_repeat_a_secret(tmp_path: Path) -> None:
