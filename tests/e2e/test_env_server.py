@@ -190,7 +190,7 @@ HOSTILE = (
     "x @ git+ext::sh%20-c%20id",
     'numpy; platform_version == "x --config-settings=y"',
     "x.whl",
-    "numpy # \u202e",
+    'numpy; platform_version == "\u202e"',
 )
 
 

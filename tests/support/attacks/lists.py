@@ -21,7 +21,7 @@ LISTS = (
     "a @ git+ext::sh%20-c%20id",
     'a; platform_version == "x --config-settings=y"',
     "a.whl",
-    "a # \u202e",
+    'a; platform_version == "\u202e"',
 )
 LOCK = (
     'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1.0"\n'
