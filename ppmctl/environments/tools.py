@@ -154,7 +154,7 @@ def pip_for(python: Path) -> tuple[str, ...]:
 def _with_others(line: str, address: Address, environ: Mapping[str, str], home: Path) -> str:
     """Return the user's netrc with `line` for the index: other hosts of a list may need the rest."""
     try:
-        others = regular_file.read(user_dirs.netrc(environ, home)).decode()
+        others = regular_file.read_text(user_dirs.netrc(environ, home))
     except (OSError, UnicodeError):
         others = ""
     return netrc_file.with_line(others, address.host, line) if others else f"{line}\n"

@@ -241,7 +241,7 @@ def settings_file() -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        written = yaml.safe_load(regular_file.read(path).decode())
+        written = yaml.safe_load(regular_file.read_text(path))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError, yaml.YAMLError) as exc:
