@@ -17,7 +17,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
 from ppmctl import files
-from ppmctl.access import expiry
+from ppmctl.access import expiry, secret_mask
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, rebuild, recovery
 from ppmctl.index.store import Store
@@ -47,6 +47,8 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     announce()
     _Server(settings, service).run()
 
+    secret_mask.mask_logs()
+    wsgi.SERVER = "ppm"  # the header Server, which otherwise names gunicorn
 
 class _Arbiter(Arbiter):
     def spawn_worker(self) -> int:
