@@ -19,6 +19,7 @@ from ppmctl import files
 from ppmctl.access import access_file, htpasswd, nginx_htpasswd
 from ppmctl.access.htpasswd import Line
 from ppmctl.access.rights import Access as Access
+from ppmctl.access.secret_check import SecretCheck
 from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
@@ -45,17 +46,16 @@ class Credentials:
         self._seen: object = None
         self._hashes: Mapping[str, str] = {}
         self._access: Mapping[str, Access] = {}
-        self._dummy = htpasswd.hash_of(htpasswd.new_secret())
+        self._check = SecretCheck()
 
     def authenticate(self, name: str, secret: str) -> Access | None:
         """Return what `name` may do, or None if it is unknown or disabled, has no entry, or the secret is wrong.
 
-        An expired credential is returned; it may do nothing.
+        An expired credential is returned; it may do nothing. Raise Busy if too many secrets are being checked.
         """
         self._reload()
         stored = self._hashes.get(name)
-        right = htpasswd.is_secret_of(secret, stored if stored is not None else self._dummy)
-        access = self._access.get(name) if right and stored is not None else None
+        access = self._access.get(name) if self._check.is_right(name, secret, stored) else None
         return None if access is None or access.is_blocked else access
 
     def _reload(self) -> None:
@@ -77,6 +77,7 @@ class Credentials:
                 log.error("The credentials can't be read; the previous ones still work: %s", exc)
                 access = {name: entry for name, entry in self._access.items() if name in self._hashes}
                 hashes = dict(self._hashes)
+            self._check.use(hashes.values())
             self._hashes, self._access, self._seen = hashes, access, current
 
 

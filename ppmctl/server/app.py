@@ -179,6 +179,8 @@ def _refusal(exc: Refused) -> Response:
     response = Response(reason + "\n", status=f"{exc.status} {phrase}", mimetype="text/plain")
     if exc.status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="ppm"'
+    if exc.status == 503:
+        response.headers["Retry-After"] = "1"
     if exc.status in {408, 413}:
         response.headers["Connection"] = "close"
     return response
