@@ -171,13 +171,14 @@ def _declared(written: Any, *, is_token: bool) -> Declared:
         if not isinstance(given.get(key, ""), str):
             raise UsageError(f"its {key} is not text.")
     name, state = given.get("name", ""), given.get("state", "present")
-    rights.check_name(name)
+    rights.check_form(name)
     if is_token != ("+" in name):
         raise UsageError("the name of a token is OWNER+PURPOSE, and the name of a user has no +.")
     if state not in _STATES:
         raise UsageError(f"its state is not one of {', '.join(_STATES)}.")
     if state == "absent":
         return Declared(name=name)
+    rights.check_name(name)
     if "role" not in given:
         raise UsageError(f"its role is missing: one of {', '.join(rights.ROLES)}.")
     projects = given.get("projects", [])

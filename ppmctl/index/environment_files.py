@@ -25,12 +25,10 @@ from ppmctl.distributions import environment_revision
 from ppmctl.distributions.environment_revision import ABOUT, NUMBER, environment_of
 from ppmctl.distributions.environment_wheel import NotARevision, read_forms
 from ppmctl.index.layout import Volume
-from ppmctl.index.project_folder import Folder, StoredFile
+from ppmctl.index.project_folder import NOBODY, Folder, StoredFile
 
 LATEST = "latest"
 LOG = "log.json"
-# The `uploaded_by` of records without a user (drop folder, import, rebuild); they own nothing.
-NOBODY = frozenset({"drop", "adopt", "rebuild"})
 
 
 @dataclass(frozen=True, kw_only=True)

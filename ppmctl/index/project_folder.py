@@ -20,6 +20,10 @@ MAX_REASON = 500  # characters of the reason for a yank or a status
 CLOSED = frozenset({"archived", "quarantined"})  # no uploads (PEP 792)
 MAX_SUMMARY = 500  # characters
 
+# Who published a file, in its record and in the audit log, if no user did. No user can have these names.
+ADOPT, DROP, REBUILD = "adopt", "drop", "rebuild"
+NOBODY = frozenset({ADOPT, DROP, REBUILD})
+
 _CACHED_RECORDS = 100_000
 
 

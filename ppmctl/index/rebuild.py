@@ -13,7 +13,7 @@ from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_folder
 from ppmctl.index.layout import METADATA, RECORD, Volume
-from ppmctl.index.project_folder import Folder, Record
+from ppmctl.index.project_folder import REBUILD, Folder, Record
 from ppmctl.index.store import Store, metadata_hash, record_of, sha256_of
 
 
@@ -92,7 +92,7 @@ def _write_side_files(volume: Volume, project: str, filename: str, record: Recor
     if record is None:
         entry = path.stat()
         when = project_folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC))
-        record = record_of(dist, size=entry.st_size, sha256=sha256_of(path), upload_time=when, by="rebuild")
+        record = record_of(dist, size=entry.st_size, sha256=sha256_of(path), upload_time=when, by=REBUILD)
         files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import files
-from ppmctl.access import audit_log
+from ppmctl.access import audit_log, rights
 from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UPLOAD_PATHS = frozenset({"/", "/legacy", "/legacy/", "/upload", "/upload/"})
-_ANONYMOUS = Access(name="anonymous", role="reader", created="")
+_ANONYMOUS = Access(name=rights.ANONYMOUS, role="reader", created="")
 _ACTIONS = ("file_upload", "submit", "verify", "remove_pkg")
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MAX_SEARCH = 64 << 10  # bytes

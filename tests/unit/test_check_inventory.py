@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.ppm.index.plugins.plugin_utils import inventory_values
+from ansible_collections.ppm.index.plugins.plugin_utils import inventory_credentials, inventory_values
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_files import file_problems
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_host import host_problems
+from ppmctl.access import rights
 
 ROLES = Path(__file__).parents[2] / "roles"
 NAMES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
@@ -72,6 +73,7 @@ GOOD: list[dict[str, Any]] = [
     {"ppm_tls": "selfsigned", "ppm_acme_email": ""},
     {"ppm_tls": "provided", "ppm_acme_email": "", "ppm_tls_certificate": "a", "ppm_tls_key": "b"},
     {"ppm_users": [{"name": "ann", "role": "admin"}, {"name": "bob@x.y", "state": "absent"}]},
+    {"ppm_users": [{"name": "ppm-bot", "role": "reader"}, {"name": "drop", "state": "absent"}]},
     {
         "ppm_users": [
             {"name": "a", "role": "reader", "secret": SECRET, "expires": date(2030, 1, 31), "email": "a@b.c"}
@@ -157,6 +159,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_users": [{"name": "a"}]}, "number 1 (a): its role is missing; one of reader, publisher, admin."),
     ({"ppm_users": [{"name": "a", "role": "king"}]}, "(a): its role must be reader or publisher or admin."),
     ({"ppm_users": [{"name": "a", "role": "reader"}] * 2}, "number 1 (a): the name is used twice."),
+    (
+        {"ppm_users": [{"name": "Drop", "role": "reader"}]},
+        "number 1 (Drop): the index uses this name itself; reserved",
+    ),
+    ({"ppm_tokens": [{"name": "ppm+ci", "role": "reader"}]}, "number 1 (ppm+ci): the index uses this name itself"),
     ({"ppm_users": [{"name": "a", "role": "reader", "secrt": SECRET}]}, "secrt is not known; did you mean secret?"),
     ({"ppm_users": [{"name": "a", "role": "reader", "secret": "short"}]}, "its secret must be 32 to 200 random"),
     ({"ppm_users": [{"name": "a", "role": "reader", "secret": 7}]}, "its secret must be a text."),
@@ -203,6 +210,11 @@ def test_an_invalid_value_is_named_once_with_the_remedy(
     assert message in problem
     assert SECRET not in problem
     assert problem.startswith(("ppm_tls_", *changed))
+
+
+def test_the_reserved_names_are_those_of_ppmctl() -> None:
+    """The controlling machine may have no ppmctl, so the plugin has its own list."""
+    assert inventory_credentials._RESERVED == rights.RESERVED
 
 
 def test_all_problems_are_reported_at_once(problems: Callable[..., list[str]]) -> None:
