@@ -74,6 +74,8 @@ def create_token(
         holders = rules.holders_of(change, actor, token)  # first: nobody can find out the names of others' tokens
         if name in change.named:
             raise Taken(name)
+        if actor.access is not None:
+            rules.require_room(change, token.owner)
         for holder in holders:
             if not holder.is_live():
                 raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
