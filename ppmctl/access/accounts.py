@@ -181,7 +181,10 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
 
 def prune(volume: Volume) -> tuple[str, ...]:
-    """Take expired and invalid credentials out of htpasswd, because nginx knows no expiry. Return their names."""
+    """Take expired and invalid credentials out of htpasswd, because nginx knows no expiry. Return their names.
+
+    Those that were taken out while the clock was wrong are put back.
+    """
     with credential_files.changing(volume) as change:
         invites.drop(volume, ())
     _audit_pruned(volume, change)
@@ -233,6 +236,8 @@ def _audit_pruned(volume: Volume, change: Change) -> None:
     for name in change.taken_out:
         if name not in change.access or not change.access[name].is_blocked:  # a disabled one has its own line
             SERVER.record(volume, "prune", name)
+    for name in change.put_back:
+        SERVER.record(volume, "restore", name)
 
 
 def _issue(change: Change, name: str, deliver: Hook | None) -> Issued:

@@ -93,6 +93,7 @@ class Change:
         self.access: Mapping[str, Access] = access_file.access(self._blocks, volume.access)
         self._is_new = not self.access
         self.taken_out: tuple[str, ...] = ()
+        self.put_back: tuple[str, ...] = ()
 
     @property
     def named(self) -> frozenset[str]:
@@ -126,11 +127,22 @@ class Change:
             self._drop_lines(name)
         self.access = access_file.access(self._blocks)
 
-    def restore(self, names: Iterable[str]) -> None:
-        """Put the parked hashes of these credentials back into htpasswd if they may work now."""
-        back = {name for name in names if name in self.access and self.access[name].is_live()}
-        back -= {line.name for line in self._lines if line.is_credential}
-        self._lines += [line for line in self._parked if line.name in back]
+    def restore(self, names: Iterable[str]) -> frozenset[str]:
+        """Put the parked hashes of these credentials back into htpasswd if they may work now. Return their names."""
+        live = {name for name in names if name in self.access and self.access[name].is_live()}
+        live -= {line.name for line in self._lines if line.is_credential}
+        back = [line for line in self._parked if line.name in live and line.is_credential]
+        self._lines += back
+        return frozenset(line.name for line in back)
+
+    def _restore_unexpired(self) -> None:
+        """Put back the hashes that were parked because of an expiry that lies in the future.
+
+        The clock was wrong when they were taken out, or somebody edited the expiry since.
+        """
+        parked = {line.name for line in self._parked} & self.access.keys()
+        ending = {name for name in parked if self.access[name].effective.expires is not None}
+        self.put_back = tuple(sorted(self.restore(ending)))
 
     def _drop_lines(self, name: str) -> None:
         self._lines = [line for line in self._lines if line.name != name]
@@ -163,6 +175,7 @@ class Change:
 
     def write(self) -> None:
         """Write what has changed: first remove hashes, then change rights, then add hashes."""
+        self._restore_unexpired()
         self._settle(datetime.now(UTC))
         parts = self._parts()
         nginx_htpasswd.remove_lines(self._volume, parts)
