@@ -62,7 +62,6 @@ class Index:
         except Exception as exc:
             refused = _as_refusal(request, exc)
         audit_log.Attempt.of(environ).reason = refused.message
-        uploads.drain(request, self._settings.max_upload_size)
         return _refusal(refused)(environ, start_response)
 
     def _audited(self, attempt: audit_log.Attempt, start_response: StartResponse) -> StartResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import tempfile
@@ -14,6 +15,10 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.http import wsgi
+from gunicorn.http.body import ChunkedReader
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
 from ppmctl import files
@@ -25,6 +30,7 @@ from ppmctl.server import bind_check, drop_folder, unix_http
 from ppmctl.server.app import Index
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.systemd import Service
+from ppmctl.server.waiting import Waiting
 from ppmctl.server.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
@@ -41,14 +47,14 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     The volume must be prepared. If `service` has sockets, they are used instead of the settings' host and port.
     Raise PpmError where the address can't be used, or where there is no folder for temporary files.
     """
+    secret_mask.mask_logs()
+    wsgi.SERVER = "ppm"  # the header Server, which otherwise names gunicorn
     _check_temporary()
     if not service.sockets:
         bind_check.check(settings)
     announce()
     _Server(settings, service).run()
 
-    secret_mask.mask_logs()
-    wsgi.SERVER = "ppm"  # the header Server, which otherwise names gunicorn
 
 class _Arbiter(Arbiter):
     def spawn_worker(self) -> int:
@@ -64,16 +70,78 @@ class _Arbiter(Arbiter):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class _Request(Request):
+    """A request whose answer closes the connection, unless its whole body is here: nobody waits for the rest."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self._is_received():
+            self._expected_100_continue = False
+
+    def should_close(self) -> bool:
+        if not self._is_received():
+            self.force_close()
+        return bool(super().should_close())
+
+    def _is_received(self) -> bool:
+        reader = self.body.reader
+        if isinstance(reader, ChunkedReader):
+            return bool(reader.parser is None)
+        return bool(reader.length <= self.unreader.buf.seek(0, os.SEEK_END))
+
+
+class _Parser(RequestParser):
+    mesg_class = _Request
+
+
 class _Worker(ThreadWorker):
+    """A worker whose threads get requests that have arrived; `waiting` has the other connections."""
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
             # A restart would close a kept connection just when the proxy sends its next request, which then fails.
             self.max_keepalived = 0
+        open_files, _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if open_files != resource.RLIM_INFINITY:  # the other half is for the volume's files
+            self.worker_connections: int = min(self.cfg.worker_connections, open_files // 2)
 
     def init_signals(self) -> None:
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+    def run(self) -> None:
+        self._waiting = Waiting(self.poller, self._hand_over, self._closed)
+        super().run()
+
+    def enqueue_req(self, conn: Any) -> None:
+        if conn.parser is None:
+            conn.parser = _Parser(self.cfg, conn.sock, conn.client)
+            conn.initialized = conn.data_ready = True
+        self._waiting.receive(conn, conn.parser.unreader.take_buffered())
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        if fs.cancelled() or fs.exception() is not None or not fs.result():
+            self._waiting.leave(conn)
+        else:
+            super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        super().murder_pending()
+        self._waiting.close_late()
+        if self.nr_conns >= self.worker_connections:
+            self._waiting.close_oldest(max(self.worker_connections // 10, 1))
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        super()._cap_keepalive(deadline)
+        self._waiting.stop(deadline)
+
+    def _hand_over(self, conn: Any, received: bytes) -> None:
+        conn.parser.unreader.unread(received)
+        super().enqueue_req(conn)
+
+    def _closed(self) -> None:
+        self.nr_conns -= 1
 
 
 class _Server(BaseApplication):

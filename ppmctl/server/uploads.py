@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -36,9 +35,6 @@ log = logging.getLogger(__name__)
 MAX_FIELDS_SIZE = 16 << 20  # bytes, of all fields together
 MAX_FIELDS = 10_000
 _SLACK = 4 << 20  # bytes; the form's boundaries and headers, and the parser's buffer
-# A refused body is read up to this many bytes and seconds, because a client reads the answer only after sending.
-MAX_DRAIN = 256 << 20
-MAX_DRAIN_TIME = 15.0
 
 
 @dataclass(kw_only=True)
@@ -98,8 +94,6 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
             raise too_large(max_size) from exc
         except ClientDisconnected as exc:
             raise Refused(400, "The upload ended too early") from exc
-        except TimeoutError as exc:
-            raise Refused(408, "The rest of the upload did not arrive in time") from exc
         except ValueError as exc:
             broken = "The upload ended too early, or is not a form (multipart/form-data)"
             raise Refused(400, broken) from exc
@@ -123,7 +117,10 @@ class _Metered:
         self._count = 0
 
     def read(self, size: int = -1) -> bytes:
-        chunk: bytes = self._body.read(size)
+        try:
+            chunk: bytes = self._body.read(size)
+        except TimeoutError as exc:  # here, because werkzeug makes another error of it
+            raise Refused(408, "The rest of the upload did not arrive in time") from exc
         self._count += len(chunk)
         if self._count - sum(file.size for file in self._upload.received) > MAX_FIELDS_SIZE + _SLACK:
             raise RequestEntityTooLarge
@@ -149,22 +146,6 @@ def publish(store: Store, upload: Upload) -> None:
         environment_policy.require_revision(store, name, upload.content.path, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
     upload.actor.record(store.volume, "publish", name.filename)
-
-
-def drain(request: Request, max_size: int) -> None:
-    """Read what a refused client still sends, within limits, so that it gets the answer."""
-    if (request.content_length or 0) > min(max_size, MAX_DRAIN):
-        return
-    left, until = MAX_DRAIN, time.monotonic() + MAX_DRAIN_TIME
-    try:
-        while (
-            left > 0
-            and time.monotonic() < until
-            and (chunk := request.environ["wsgi.input"].read(min(left, 1 << 16)))
-        ):
-            left -= len(chunk)
-    except OSError:
-        return
 
 
 def too_large(max_size: int) -> Refused:
