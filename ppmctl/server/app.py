@@ -17,7 +17,7 @@ from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
-from ppmctl.server import json_api, token_api, uploads
+from ppmctl.server import json_api, request_headers, token_api, uploads
 from ppmctl.server.environments_api import Environments
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
@@ -52,12 +52,13 @@ class Index:
         self._refusals = audit_log.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop("HTTP_X_FORWARDED_HOST", None)  # pypiserver would build links with a host that a client names
+        request_headers.drop(environ)
         _prepare_connection(environ)
         request = Request(environ)
         if request.method in _WRITING and request.path != "/RPC2":
             start_response = self._audited(audit_log.Attempt.of(environ), start_response)
         try:
+            request_headers.check(request)
             return self._answer(request, environ, start_response)
         except Exception as exc:
             refused = _as_refusal(request, exc)
