@@ -26,8 +26,9 @@ def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome
 
 def every(target: Target) -> Iterator[Attack]:
     """Yield all rows."""
-    groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, names.poison, names.hosts)
-    return chain.from_iterable(group(target) for group in (*groups, framing.smuggling, framing.oversized))
+    groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, access.no_secrets)
+    more = (names.poison, names.hosts, framing.smuggling, framing.oversized)
+    return chain.from_iterable(group(target) for group in (*groups, *more))
 
 
 def _outcome(target: Target, attack: Attack) -> Outcome:
@@ -56,10 +57,10 @@ def wrong(outcomes: list[Outcome]) -> list[Outcome]:
 
 
 def secrets_sent(target: Target) -> list[str]:
-    """Return the secrets that the attacks sent, plain and in Base64; no log may contain them."""
+    """Return the secrets that the attacks sent, also URL-encoded and in Base64; no log may contain them."""
     encoded = [basic(name, "").removeprefix("Basic ")[:40] for name in (model.STRAY_SECRET,)]
     return [
-        model.STRAY_SECRET,
+        *model.SPELLINGS,
         model.STRAY_SECRET[4:],
         target.secret,
         target.credential.removeprefix("Basic "),

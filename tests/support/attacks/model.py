@@ -11,6 +11,13 @@ from support.raw import Reply
 POISON = "poison.example"
 # in the form of an issued secret, but never issued
 STRAY_SECRET = "ppm_" + "StrayStrayStrayStrayStrayStrayStrayStray123"
+# the same, as a client may encode it in a URL
+SPELLINGS = (
+    STRAY_SECRET,
+    STRAY_SECRET.replace("ppm_", "ppm%5F"),
+    STRAY_SECRET.replace("ppm_", "PPM%5f"),
+    "".join(f"%{ord(sign):02x}" for sign in STRAY_SECRET),
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW")
 
 _VERSION = re.compile(rb"nginx/[0-9]|gunicorn|Python/[0-9]|OpenSSL|werkzeug|[Dd]ebian|pypiserver [0-9]")
