@@ -41,6 +41,8 @@ class Volume:
     root: Path
 
     packages = _Below("packages")
+    quarantine = _Below("quarantine")  # the files of quarantined projects, which no web server may read
+    claims = _Below("claims")  # see ppmctl.index.claims
     drop = _Below("drop")
     incoming = _Below("incoming")
     bodies = _Below("bodies")  # uploads that a web server in front is still receiving, readable only by it
@@ -48,6 +50,7 @@ class Volume:
     environments = _Below("index", "env")
     pending = _Below("index", "pending")
     boot = _Below("index", "boot")  # the id of the boot in which the pages were last known to be good
+    layout = _Below("index", "layout")  # the number of the layout that this volume was brought to
     locks = _Below("locks")
     root_lock = _Below("locks", "root")
     incoming_lock = _Below("locks", "incoming")
@@ -79,6 +82,13 @@ class Volume:
     def status(self, project: str) -> Path:
         return self.packages / project / ".status"
 
+    def quarantined(self, project: str) -> Path:
+        """Return the folder that has a project's files while it is quarantined; see ppmctl.index.quarantine."""
+        return self.quarantine / project
+
+    def claim(self, project: str) -> Path:
+        return self.claims / project
+
     def pages(self, project: str) -> Path:
         """Return the folder of a project's pages."""
         return self.simple / project
@@ -102,7 +112,7 @@ class Volume:
         PpmError, one line with the remedy, if one belongs to another user or is mounted read-only. Only the files and
         folders that every volume has are checked, so it takes the same time for every volume.
         """
-        folders = (self.root, *self._folders(), self.credentials)
+        folders = (self.root, *self._folders(), self.quarantine, self.claims, self.credentials)
         read = (self.htpasswd, self.access, self.disabled, self.invites, self.settings)
         locks = (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock, self.credentials_lock)
         checks = ((folders, os.R_OK | os.W_OK | os.X_OK), (read, os.R_OK), ((*locks, self.audit), os.W_OK))

@@ -43,7 +43,7 @@ def render_project(content: Folder) -> dict[str, bytes]:
 
 def listed_files(content: Folder) -> tuple[StoredFile, ...]:
     """Return the files that a project's pages list."""
-    return () if content.status.state == "quarantined" else content.files
+    return () if content.status.is_quarantined else content.files
 
 
 def render_root(projects: Iterable[str]) -> dict[str, bytes]:

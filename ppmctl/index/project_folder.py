@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -82,13 +83,17 @@ class Status:
     state: str = "active"
     reason: str = ""
 
+    @property
+    def is_quarantined(self) -> bool:
+        return self.state == "quarantined"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
     """A project's folder.
 
     `files` are those without a tombstone, `unrecorded` the names of those without a readable record, `names` all
-    names in the folder that are not hidden.
+    names in the folder that are not hidden, with those of files in quarantine.
     """
 
     project: str
@@ -123,11 +128,10 @@ def distribution_of(name: str) -> str:
 def read(volume: Volume, project: str) -> Folder | None:
     """Return a project's folder, its files sorted by version and filename; None if the folder does not exist."""
     path = str(volume.project(project))
-    try:
-        with os.scandir(path) as entries:
-            names = frozenset(entry.name for entry in entries if not entry.name.startswith("."))
-    except FileNotFoundError:
+    names = visible_names(volume.project(project))
+    if names is None:
         return None
+    names |= visible_names(volume.quarantined(project)) or frozenset()
     stored, unrecorded = [], []
     for name in names:
         if name.endswith(SIDE_FILES) or name + TOMBSTONE in names:
@@ -149,6 +153,21 @@ def read(volume: Volume, project: str) -> Folder | None:
         unrecorded=tuple(sorted(unrecorded)),
         names=names,
     )
+
+
+def visible_names(folder: Path) -> frozenset[str] | None:
+    """Return the names in a folder that are not hidden; None if it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return None
+
+
+def locate(volume: Volume, project: str, name: str) -> Path:
+    """Return the path of a file or of its metadata: in `packages/`, or in `quarantine/` if it is there."""
+    kept = volume.quarantined(project) / name
+    return kept if kept.exists() else volume.file(project, name)
 
 
 def read_record(volume: Volume, project: str, filename: str) -> Record:

@@ -62,6 +62,7 @@ class Store:
         return sorted(pages.projects(self.volume))
 
     def has_file(self, project: str, filename: str) -> bool:
+        """Return whether this file is served: while its project is quarantined, no file is."""
         return self.volume.file(project, filename).is_file()
 
     def holds(self, name: Filename, sha256: str) -> bool:
@@ -70,7 +71,8 @@ class Store:
             record = project_folder.read_record(self.volume, name.project, name.filename)
         except (FileNotFoundError, project_folder.BrokenRecord):
             return False
-        return record.sha256 == sha256 and self.has_file(name.project, name.filename)
+        path = project_folder.locate(self.volume, name.project, name.filename)
+        return record.sha256 == sha256 and path.is_file()
 
     # changing
 
@@ -136,14 +138,12 @@ class Store:
         """Remove a release or one of its files for good; return the filenames, which can't be used again."""
         with self._changing(project) as content:
             chosen = _choose(content, version_or_filename)
-            paths = [self.volume.file(project, filename) for filename in chosen]
-            for path in paths:
+            for filename in chosen:
                 line = _line(f"removed {project_folder.now()}")
-                files.write_atomic(transaction.beside(path, TOMBSTONE), line, sync=True)
+                files.write_atomic(self.volume.side_file(project, filename, TOMBSTONE), line, sync=True)
             pages.refresh(self.volume, project)  # the link leaves the page before the file is removed
-            for path in paths:
-                path.unlink(missing_ok=True)
-                transaction.drop_leftovers(path)
+            for filename in chosen:
+                transaction.unlink(self.volume, project, filename)
         return chosen
 
     def set_status(

@@ -20,7 +20,9 @@ def fill(site: Site) -> None:
     assert site.upload(WHEEL, fields={"attestations": '["planted attestation"]'}).status_code == 200
     for version in ("2.0", "3.0"):
         assert site.upload(wheels.wheel("attacked", version)).status_code == 200
+    assert site.upload(attacks.QUARANTINED).status_code == 200
     root = ("--root", str(site.root))
+    ppmctl("package", "status", attacks.QUARANTINED_PROJECT, "quarantined", *root)
     ppmctl("package", "yank", "attacked", "2.0", "--reason", "planted reason", *root)
     ppmctl("package", "remove", "attacked", "3.0", "--yes", *root)
     ppmctl("package", "status", "attacked", "deprecated", *root)

@@ -12,10 +12,23 @@ from itertools import chain
 
 from support.attacks import access, framing, model, names, paths
 from support.attacks.model import Attack, Outcome
+from support.attacks.paths import PROJECT as QUARANTINED_PROJECT
+from support.attacks.paths import QUARANTINED
 from support.attacks.slow import slow_clients
 from support.raw import Target, basic, send
 
-__all__ = ["Attack", "Outcome", "every", "run", "secrets_sent", "slow_clients", "table", "wrong"]
+__all__ = [
+    "QUARANTINED",
+    "QUARANTINED_PROJECT",
+    "Attack",
+    "Outcome",
+    "every",
+    "run",
+    "secrets_sent",
+    "slow_clients",
+    "table",
+    "wrong",
+]
 
 
 def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome]:
@@ -26,7 +39,15 @@ def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome
 
 def every(target: Target) -> Iterator[Attack]:
     """Yield all rows."""
-    groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, names.poison, names.hosts)
+    groups = (
+        paths.traversal,
+        paths.side_files,
+        paths.quarantine,
+        access.strangers,
+        access.stray_secrets,
+        names.poison,
+        names.hosts,
+    )
     return chain.from_iterable(group(target) for group in (*groups, framing.smuggling, framing.oversized))
 
 
