@@ -17,7 +17,8 @@ from pypiserver.core import PkgFile
 
 from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import Refused
-from ppmctl.index import project_folder
+from ppmctl.index import pages, project_folder
+from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.store import NotHere, Store
 from ppmctl.server import uploads
 from ppmctl.server.uploads import Upload
@@ -64,28 +65,38 @@ class StoreBackend(Backend):
         return self._store.projects()
 
     def find_project_packages(self, project: str) -> Iterator[PkgFile]:
+        """Yield the files that pypiserver's pages offer: not yanked ones, which these pages can't mark (PEP 592)."""
+        content = self._read(project)
+        for file in pages.listed_files(content):
+            if file.yanked is None:
+                yield self._package(content.project, file)
+
+    def _read(self, project: str) -> Folder:
         try:
-            content = self._store.read(normalise(project))
+            return self._store.read(normalise(project))
         except NotHere:
-            return
-        for file in content.files:
-            relative = f"{content.project}/{file.filename}"
-            yield PkgFile(
-                pkgname=content.project,
-                version=file.record.version,
-                fn=str(self._store.volume.packages / relative),
-                root=str(self._store.volume.packages),
-                relfn=relative,
-            )
+            return Folder(project=project)
+
+    def _package(self, project: str, file: StoredFile) -> PkgFile:
+        relative = f"{project}/{file.filename}"
+        return PkgFile(
+            pkgname=project,
+            version=file.record.version,
+            fn=str(self._store.volume.packages / relative),
+            root=str(self._store.volume.packages),
+            relfn=relative,
+        )
 
     def get_all_packages(self) -> Iterator[PkgFile]:
         for project in self._store.projects():
             yield from self.find_project_packages(project)
 
     def find_version(self, name: str, version: str) -> Iterator[PkgFile]:
-        for package in self.find_project_packages(name):
-            if package.version == version:
-                yield package
+        """Yield the files of a release that is to be removed, whatever their state."""
+        content = self._read(name)
+        for file in content.files:
+            if file.record.version == version:
+                yield self._package(content.project, file)
 
     def package_count(self) -> int:
         return len(self._store.projects())
