@@ -18,6 +18,7 @@ from typing import NoReturn
 from packaging.version import InvalidVersion, Version
 
 from ppmctl import files
+from ppmctl.distributions import release_file
 from ppmctl.distributions.distribution import Dist, Filename
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import pages, project_folder, transaction
@@ -221,6 +222,19 @@ class Store:
             raise Refused(403, f"The project {name.project} is {status.state} and takes no uploads{because}")
         if self.has_file(name.project, name.filename):
             self._refuse_taken(name, sha256)
+        self._refuse_other_name(name)
+
+    def _refuse_other_name(self, name: Filename) -> None:
+        """Refuse another name of a file that the index has, and what could be installed instead of a removed one."""
+        new = name.filename
+        for used in sorted(project_folder.visible_names(self.volume.project(name.project)) or ()):
+            old = project_folder.distribution_of(used)
+            if used == old and old != new and release_file.is_same(new, old):
+                what = f"{new} is another name of {old}, which is in this index"
+                raise Refused(409, f"{what}: a published file never changes, publish a new version")
+            if used == old + TOMBSTONE and release_file.may_replace(new, old):
+                what = f"{new} would replace {old}, which was removed from this index"
+                raise Refused(409, f"{what}: a removed file never comes back, publish a new version")
 
     def _refuse_taken(self, name: Filename, sha256: str) -> NoReturn:
         if self.holds(name, sha256):
