@@ -21,7 +21,8 @@ from ppmctl import files
 from ppmctl.distributions import release_file
 from ppmctl.distributions.distribution import Dist, Filename
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import pages, project_folder, transaction
+from ppmctl.index import claims, pages, project_folder, transaction
+from ppmctl.index.claims import Claim
 from ppmctl.index.layout import ROOT_MARK, TOMBSTONE, YANKED, Volume
 from ppmctl.index.project_folder import CLOSED, STATUSES, Folder, Record, Status
 from ppmctl.index.staging import IncomingArea, IncomingFile
@@ -170,6 +171,20 @@ class Store:
             files.write_atomic(self.volume.status(project), content, sync=True)
             self.settle(project)
         return status
+
+    def claim_of(self, project: str) -> Claim | None:
+        """Return the claim of a name, or None without one."""
+        return claims.read(self.volume, project)
+
+    def claim(self, project: str, *, by: str) -> Claim:
+        """Let any publisher upload the first file of a name; return the claim, by whoever was the first."""
+        with self.locked(project):
+            return claims.add(self.volume, project, by=by)
+
+    def unclaim(self, project: str) -> None:
+        """Undo `claim`; a project that has files already is not affected."""
+        with self.locked(project):
+            claims.remove(self.volume, project)
 
     def refresh(self, project: str) -> None:
         """Write a project's pages again if they are missing or out of date, and repair what a crash left of it."""

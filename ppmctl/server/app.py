@@ -20,6 +20,7 @@ from ppmctl.index.store import Store
 from ppmctl.server import json_api, token_api, uploads
 from ppmctl.server.environments_api import Environments
 from ppmctl.server.package_api import PackageApi
+from ppmctl.server.public_names import PublicNames
 from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.simple_api import Reader
@@ -46,7 +47,8 @@ class Index:
         self._credentials = Credentials(settings.volume)
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
         self._environments = Environments(settings, store)
-        self._pypiserver = Pypiserver(store)
+        public_names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
+        self._pypiserver = Pypiserver(store, public_names)
         self._packages = PackageApi(store)
         self._tokens = token_api.TokenApi(settings.volume)
         self._refusals = audit_log.Refusals(settings.volume)

@@ -26,6 +26,7 @@ class Catalogue:
     def __init__(self, store: Store) -> None:
         self.where = f"the volume at {store.volume.root}"
         self.names = store.projects
+        self.claim = store.claim_of
         self._store = store
         self._cache: dict[str, tuple[int, Holding]] = {}  # with the time of the folder's last change
 

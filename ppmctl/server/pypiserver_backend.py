@@ -21,6 +21,7 @@ from ppmctl.index import pages, project_folder
 from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.store import NotHere, Store
 from ppmctl.server import uploads
+from ppmctl.server.public_names import PublicNames
 from ppmctl.server.uploads import Upload
 
 if TYPE_CHECKING:
@@ -42,15 +43,16 @@ _WELCOME = """<!DOCTYPE html>
 class StoreBackend(Backend):
     """pypiserver's storage, backed by our store. Uploads come from the module `uploads`."""
 
-    def __init__(self, config: Any, store: Store) -> None:
+    def __init__(self, config: Any, store: Store, public_names: PublicNames) -> None:
         super().__init__(config)
         self._store = store
+        self._public_names = public_names
 
     def add_package(self, filename: str, stream: object) -> None:
         upload: Upload = request.environ[_UPLOAD]
         if upload.filename != filename or upload.content is not stream:
             raise Refused(400, "A form must have exactly one file, in its field 'content'")
-        uploads.publish(self._store, upload)
+        uploads.publish(self._store, upload, self._public_names)
 
     def remove_package(self, pkg: PkgFile) -> None:
         upload: Upload = request.environ[_UPLOAD]
@@ -109,7 +111,7 @@ class StoreBackend(Backend):
 class Pypiserver:
     """pypiserver's application."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, public_names: PublicNames) -> None:
         # requests are authenticated before, and unknown projects are redirected before
         app = pypiserver.app(
             roots=[store.volume.packages],
@@ -120,7 +122,8 @@ class Pypiserver:
             backend_arg="simple-dir",
             welcome_msg=_WELCOME,
         )
-        app._pypiserver_config.backend = BackendProxy(StoreBackend(app._pypiserver_config, store))
+        config = app._pypiserver_config
+        config.backend = BackendProxy(StoreBackend(config, store, public_names))
         app.catchall = False  # so that Refused reaches the code that renders it
         app.default_error_handler = _plain_error
         self._app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]] = app

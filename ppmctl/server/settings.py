@@ -55,6 +55,7 @@ class ServerSettings:
     upstream: str
     upstream_url: str | None
     private_names: tuple[str, ...]
+    public_names: str = "admin"
     max_upload_size: int
     threads: int
 
@@ -162,6 +163,14 @@ SETTINGS: tuple[Setting, ...] = (
         many=True,
         help="Names that are never redirected, not even before their first release."
         " Patterns with * ? [], compared with normalised names.",
+    ),
+    Setting(
+        name="public_names",
+        default="admin",
+        parse=partial(_choice, choices=("admin", "allow", "deny")),
+        metavar="admin|allow|deny",
+        help="Who may upload the first file of one of the most used names of the public index: an admin, every"
+        " publisher, or nobody. An admin can allow single names to every publisher: ppmctl package claim NAME.",
     ),
     Setting(
         name="max_upload_size",

@@ -1,9 +1,9 @@
 """Receive, check and publish an upload. `app` calls `receive`; pypiserver's backend calls `publish` with the result.
 
 receive: write the form's file to `incoming/`, and hash it.
-publish: check the name, and that the credential may publish the project → for a shared environment, that it may
-change it → compare the digests that the client sent → check that the file is the wheel or sdist that its name says →
-put it into the store → write a line into the audit log.
+publish: check the name, that the credential may publish the project, and that it may upload the first file of a
+public name → for a shared environment, that it may change it → compare the digests that the client sent → check that
+the file is the wheel or sdist that its name says → put it into the store → write a line into the audit log.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ppmctl.errors import Refused
 from ppmctl.index.staging import DIGESTS, IncomingFile
 from ppmctl.index.store import Store
 from ppmctl.server import environment_policy, json_api
+from ppmctl.server.public_names import PublicNames
 
 log = logging.getLogger(__name__)
 
@@ -130,11 +131,12 @@ class _Metered:
         return chunk
 
 
-def publish(store: Store, upload: Upload) -> None:
+def publish(store: Store, upload: Upload, public_names: PublicNames) -> None:
     """Check what was received and put it into the index. If it raises Refused, nothing is stored."""
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
     name = _checked_name(upload)
+    public_names.require(store, name.project, upload.by)
     is_environment = environment_of(name.project) is not None
     if is_environment:
         environment_policy.require_change(store, name.project, upload.by)

@@ -274,6 +274,7 @@ def others() -> Iterator[Asked]:
         "/RPC2",
         "/favicon.ico",
         *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
+        *("/api/claims", "/api/claims/requests"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)

@@ -27,6 +27,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings(tmp_path, PPM_UPSTREAM_URL="https://x.example/simple").upstream_url == "https://x.example/simple/"
     assert read.max_upload_size == 4 << 30
     assert read.private_names == ()
+    assert read.public_names == "admin"
     assert not read.public_reads
 
 
@@ -50,6 +51,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         "PPM_UPSTREAM": "none",
         "PPM_UPSTREAM_URL": "https://x.example/simple/",
         "PPM_PRIVATE_NAMES": "Acme-* billing",
+        "PPM_PUBLIC_NAMES": "deny",
         "PPM_MAX_UPLOAD_SIZE": "1G",
         "PPM_THREADS": "3",
     }
@@ -58,7 +60,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
     assert read.is_local
     assert (read.host, read.port, read.read_access, read.upstream) == ("unix:/run/x.sock", 1002, "public", "none")
     assert (read.upstream_url, read.private_names) == ("https://x.example/simple/", ("acme-*", "billing"))
-    assert (read.max_upload_size, read.threads) == (1 << 30, 3)
+    assert (read.public_names, read.max_upload_size, read.threads) == ("deny", 1 << 30, 3)
     assert settings(tmp_path, **dict.fromkeys(variables, "")) == settings(tmp_path)
 
 
@@ -73,6 +75,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         ("upstream_url", "index.example/simple", "a URL"),
         ("upstream_url", "https://user:secret@index.example/simple/", "without a credential"),
         ("private_names", "acme/*", "not a pattern of names"),
+        ("public_names", "none", "admin or allow or deny"),
         ("max_upload_size", "big", "500M or 4G"),
         ("max_upload_size", "0", "500M or 4G"),
         ("threads", "1", "2 to 512"),
