@@ -43,4 +43,4 @@ class PublicNames:
         if self.setting == "deny":
             ways = f"nobody may upload the first until an admin allows it with {claim}"
         message = f"{project} is one of the most used public names, and has no file here: {ways}"
-        raise Refused(403, f"{message}; names in private_names are free (setting public_names: {self.setting})")
+        raise Refused(403, f"{message}; names in private_names are exempt (setting public_names: {self.setting})")
