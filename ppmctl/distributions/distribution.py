@@ -17,6 +17,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from ppmctl import files
 from ppmctl.distributions import archive
 from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised here, and imported from here
 
@@ -64,6 +65,19 @@ def is_name(name: str) -> bool:
 
 def is_normalised(name: str) -> bool:
     return _NORMALISED.fullmatch(name) is not None and len(name) <= MAX_FILENAME
+
+
+def is_filename(name: str) -> bool:
+    """Return whether a distribution, or a side file of one, can have this name."""
+    return _FILENAME.fullmatch(name) is not None and len(name) <= files.MAX_NAME
+
+
+def parse_version(text: str) -> Version:
+    """Return a version (PEP 440). Raise InvalidVersion also for one with more digits than Python converts."""
+    try:
+        return Version(text)
+    except ValueError as exc:
+        raise InvalidVersion(f"Invalid version: {text[:MAX_FILENAME]!r}") from exc
 
 
 def parse_filename(filename: str) -> Filename:
@@ -140,7 +154,7 @@ def _agree(name: Filename, metadata: bytes) -> Dist:
             f"{name.filename} holds the metadata of the project {project!r}, not of {name.project!r}."
         )
     try:
-        version = Version(raw.get("version") or "")
+        version = parse_version(raw.get("version") or "")
     except InvalidVersion as exc:
         raise InvalidDistribution(
             f"{name.filename} has the version {raw.get('version')!r} in its metadata, which is invalid (PEP 440)."

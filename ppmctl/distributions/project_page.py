@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.distributions.distribution import InvalidDistribution, one_line, parse_filename
+from ppmctl.distributions.distribution import InvalidDistribution, one_line, parse_filename, parse_version
 from ppmctl.errors import PpmError
 
 _OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # the strongest first
@@ -132,7 +132,7 @@ class ProjectPage:
         older = " and older ones" if len(self.releases) > len(shown) else ""
         hint = f"It has {', '.join(shown)}{older}." if shown else self.state
         try:
-            wanted = Version(version)
+            wanted = parse_version(version)
         except InvalidVersion as exc:
             raise PpmError(f"{self.name} has no release or file {version!r}.", hint=hint) from exc
         for release in self.releases:

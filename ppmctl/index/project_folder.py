@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -137,7 +138,7 @@ def read(volume: Volume, project: str) -> Folder | None:
         except (FileNotFoundError, BrokenRecord):
             unrecorded.append(name)
             continue
-        yanked = _yank_reason(volume, project, name) if name + YANKED in names else None
+        yanked = _yank_reason(f"{path}/{name}{YANKED}") if name + YANKED in names else None
         stored.append(StoredFile(filename=name, record=record, yanked=yanked))
     stored.sort(key=lambda file: (Version(file.record.version), file.filename))
     removed = sorted(name.removesuffix(TOMBSTONE) for name in names if name.endswith(TOMBSTONE))
@@ -180,8 +181,8 @@ def read_status(volume: Volume, project: str) -> Status:
         raise BrokenRecord(f"{path} is not the status of a project.", hint=hint) from exc
 
 
-def _yank_reason(volume: Volume, project: str, filename: str) -> str:
+def _yank_reason(path: str) -> str:
     try:
-        return volume.side_file(project, filename, YANKED).read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""

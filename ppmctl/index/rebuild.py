@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ppmctl import events, files
 from ppmctl.distributions import distribution
+from ppmctl.distributions.distribution import is_normalised
 from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_folder
@@ -101,7 +102,9 @@ def stray_pages(volume: Volume, projects: set[str]) -> list[Path]:
     folders = {path: path.name for path in _folders(volume.simple)}
     folders |= {path: PREFIX + path.name for path in _folders(volume.environments)}
     return sorted(
-        path for path, name in folders.items() if name not in projects and not volume.project(name).exists()
+        path
+        for path, name in folders.items()
+        if name not in projects and not (is_normalised(name) and volume.project(name).exists())
     )
 
 

@@ -18,12 +18,14 @@ from typing import NoReturn
 from packaging.version import InvalidVersion, Version
 
 from ppmctl import files
-from ppmctl.distributions.distribution import Dist, Filename
+from ppmctl.distributions.distribution import Dist, Filename, parse_version
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import pages, project_folder, transaction
 from ppmctl.index.layout import ROOT_MARK, TOMBSTONE, YANKED, Volume
 from ppmctl.index.project_folder import CLOSED, STATUSES, Folder, Record, Status
 from ppmctl.index.staging import IncomingArea, IncomingFile
+
+_SHOWN = 200  # characters of a release in a message
 
 
 class NotHere(PpmError):
@@ -239,7 +241,7 @@ class Store:
 def _choose(content: Folder, version_or_filename: str) -> list[str]:
     version: Version | None = None
     with contextlib.suppress(InvalidVersion):
-        version = Version(version_or_filename)
+        version = parse_version(version_or_filename)
     chosen = [
         file.filename
         for file in content.files
@@ -247,7 +249,7 @@ def _choose(content: Folder, version_or_filename: str) -> list[str]:
     ]
     if not chosen:
         hint = f"List its files: ppmctl package show {content.project} --root ROOT"
-        raise NotHere(f"{content.project} has no release or file {version_or_filename!r}.", hint=hint)
+        raise NotHere(f"{content.project} has no release or file {version_or_filename[:_SHOWN]!r}.", hint=hint)
     return chosen
 
 

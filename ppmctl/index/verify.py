@@ -43,9 +43,7 @@ class Difference:
 def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
     """Yield all differences from the folders; without `hashes` files are not read, only their sizes compared."""
     projects = store.projects()
-    for name in _strays(store.volume):
-        what = "is not in a project's folder, so no page lists it"
-        yield Difference(where=f"packages/{name}", what=what, repair="move it away and run: ppmctl index adopt")
+    yield from _strays(store.volume)
     with events.progress("Projects", len(projects)) as step:
         for project in projects:
             with store.locked(project):
@@ -61,14 +59,10 @@ def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
 
 
 def _project(volume: Volume, project: str) -> Iterator[Difference]:
-    where = f"packages/{project}"
-    if not distribution.is_normalised(project):
-        yield Difference(where=where, what="is not the normalised name of a project", repair="move it away")
-        return
     try:
         content = project_folder.read(volume, project)
     except PpmError as exc:
-        yield Difference(where=where, what=exc.message, repair=exc.hint)
+        yield Difference(where=f"packages/{project}", what=exc.message, repair=exc.hint)
         return
     if content is None:
         return
@@ -84,7 +78,7 @@ def _project(volume: Volume, project: str) -> Iterator[Difference]:
 
 
 def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Difference]:
-    path = volume.file(content.project, file.filename)
+    path = volume.project(content.project) / file.filename
     where, record = _below(volume, path), file.record
     try:
         name = distribution.parse_filename(file.filename)
@@ -99,7 +93,7 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     if record.core_metadata is None:
         return
     try:
-        if sha256_of(volume.side_file(content.project, file.filename, METADATA)) != record.core_metadata:
+        if sha256_of(path.with_name(file.filename + METADATA)) != record.core_metadata:
             repair = f"delete it and run: {REBUILD}"
             yield Difference(where=where + METADATA, what="is not the metadata that was published", repair=repair)
     except FileNotFoundError:
@@ -113,7 +107,7 @@ def _contents(store: Store, project: str) -> Iterator[Difference]:
     except PpmError:
         return  # `_project` has reported it
     for file in content.files if content is not None else ():
-        path = store.volume.file(project, file.filename)
+        path = store.volume.project(project) / file.filename
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size == file.record.size and sha256_of(path) != file.record.sha256:
                 what = "does not have the sha256 of its record"
@@ -122,7 +116,7 @@ def _contents(store: Store, project: str) -> Iterator[Difference]:
 
 def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
     for filename in content.unrecorded:
-        path = volume.file(content.project, filename)
+        path = volume.project(content.project) / filename
         try:
             distribution.parse_filename(filename)
             has_record = path.with_name(filename + RECORD).exists()
@@ -151,9 +145,17 @@ def _root_differences(store: Store) -> list[str]:
         time.sleep(0.1)
 
 
-def _strays(volume: Volume) -> list[str]:
+def _strays(volume: Volume) -> Iterator[Difference]:
+    """Yield what is in packages/ and is no project's folder."""
     with os.scandir(volume.packages) as entries:
-        return sorted(entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith("."))
+        is_folder = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+    for name in sorted(is_folder):
+        where = f"packages/{name}"
+        if not is_folder[name]:
+            what = "is not in a project's folder, so no page lists it"
+            yield Difference(where=where, what=what, repair="move it away and run: ppmctl index adopt")
+        elif not distribution.is_normalised(name):
+            yield Difference(where=where, what="is not the normalised name of a project", repair="move it away")
 
 
 def _below(volume: Volume, path: Path) -> str:
