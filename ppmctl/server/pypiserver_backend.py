@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pypiserver
+from defusedxml import minidom
 from pypiserver.backend import Backend, BackendProxy
 from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
 from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 
-from ppmctl.distributions.distribution import normalise, one_line
+from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.errors import Refused
 from ppmctl.index import project_folder
 from ppmctl.index.store import NotHere, Store
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 PUBLIC_INDEX: str = DEFAULTS.FALLBACK_URL  # where pypiserver redirects unknown projects to
 
+MAX_FOUND = 500  # projects, of an XML-RPC search
+
 _UPLOAD = "ppm.upload"
+# what pypiserver raises for XML that is no search: missing elements, an unknown encoding, elements nested too deep
+_NOT_A_SEARCH = (AttributeError, LookupError, ValueError, RecursionError)
 _WELCOME = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Python package index</title></head>
 <body><h1>Python package index</h1>
@@ -79,7 +84,11 @@ class StoreBackend(Backend):
             )
 
     def get_all_packages(self) -> Iterator[PkgFile]:
-        for project in self._store.projects():
+        projects = self._store.projects()
+        if request.path == "/RPC2":  # to read all of them takes seconds, and pypiserver drops most
+            word = _searched_word()
+            projects = [project for project in projects if word in project][:MAX_FOUND]
+        for project in projects:
             yield from self.find_project_packages(project)
 
     def find_version(self, name: str, version: str) -> Iterator[PkgFile]:
@@ -117,15 +126,27 @@ class Pypiserver:
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse, upload: Upload | None = None
     ) -> Iterable[bytes]:
-        """Answer a request. pypiserver does not parse the form again if `upload` is given."""
+        """Answer a request. pypiserver does not parse the form again if `upload` is given.
+
+        Raise Refused (404) for a path that starts with no name of a project: pypiserver would redirect from it.
+        """
+        first = environ["PATH_INFO"].split("/")[1:2]
+        if not all(name == "" or is_name(name) for name in first):
+            raise Refused(404, "There is nothing here: the path does not start with a valid name of a project")
         if upload is not None:
             environ = {**environ, **_parsed(upload), _UPLOAD: upload, "PATH_INFO": "/"}
         try:
             return self._app(environ, start_response)
-        except (AttributeError, IndexError) as exc:
+        except _NOT_A_SEARCH as exc:
             if environ["PATH_INFO"] != "/RPC2":
                 raise
-            raise Refused(400, "The body is not an XML-RPC search") from exc  # pypiserver does not check its elements
+            raise Refused(400, "The body is not an XML-RPC search") from exc
+
+
+def _searched_word() -> str:
+    """Return the text that pypiserver looks for in the names of projects; it has parsed the search before."""
+    word: str = minidom.parse(request.body).getElementsByTagName("string")[0].childNodes[0].wholeText.strip()
+    return word
 
 
 def _parsed(upload: Upload) -> dict[str, Any]:
