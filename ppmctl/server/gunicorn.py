@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,12 @@ _BOOT_ID = "PPM_BOOT_ID"  # systemd's %b, for a service whose sandbox hides the 
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
 _ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
+_MOST_CONNECTIONS = 1000
+# File descriptors: of the process itself, and of a request besides its connection (an upload's file, the archive that
+# is checked, side files, a lock).
+_OWN_DESCRIPTORS, _REQUEST_DESCRIPTORS = 128, 8
+_ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was left
+_WARN_EVERY = 60.0  # seconds
 
 
 def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], None]) -> None:
@@ -65,9 +74,30 @@ class _Arbiter(Arbiter):
 class _Worker(ThreadWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._accept_from = 0.0  # no sooner than at this time
+        self._warned = -_WARN_EVERY
         if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
             # A restart would close a kept connection just when the proxy sends its next request, which then fails.
             self.max_keepalived = 0
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection. If that fails, as without a free descriptor, new connections wait a moment.
+
+        The error would end the worker, and with it all requests that it is processing.
+        """
+        try:
+            super().accept(listener)
+        except OSError as exc:
+            now = time.monotonic()
+            self._accept_from = now + _ACCEPT_PAUSE
+            self.set_accept_enabled(False)
+            if now - self._warned >= _WARN_EVERY:
+                self._warned = now
+                limit = f" (ulimit -n: {_descriptors()})" if files.is_out_of_descriptors(exc) else ""
+                log.error("New connections have to wait: %s%s", exc.strerror, limit)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled and time.monotonic() >= self._accept_from)
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -95,6 +125,7 @@ class _Server(BaseApplication):
             "workers": 1,
             "worker_class": _Worker,
             "threads": self._settings.threads,
+            "worker_connections": most_connections(self._settings.threads, _descriptors()),
             "timeout": 120,
             "graceful_timeout": 60,
             "keepalive": 15,
@@ -163,6 +194,18 @@ class _Server(BaseApplication):
                 self._store.root_is_old.set()
                 log.error("The list of projects can't be written, trying again: %s", exc)
             pause.wait(_ROOT_EVERY)
+
+
+def most_connections(threads: int, descriptors: int) -> int:
+    """Return how many connections may be open at the same time; with them requests still have descriptors left."""
+    left = descriptors - _OWN_DESCRIPTORS - threads * _REQUEST_DESCRIPTORS
+    return max(threads + 1, min(_MOST_CONNECTIONS, left))
+
+
+def _descriptors() -> int:
+    """Return how many descriptors this process may have."""
+    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def boot_id(environ: Mapping[str, str]) -> str:
