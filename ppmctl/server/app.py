@@ -17,7 +17,7 @@ from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
-from ppmctl.server import json_api, token_api, upload_form, uploads
+from ppmctl.server import json_api, same_origin, token_api, upload_form, uploads
 from ppmctl.server.environments_api import Environments
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
@@ -52,7 +52,6 @@ class Index:
         self._refusals = audit_log.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop("HTTP_X_FORWARDED_HOST", None)  # pypiserver would build links with a host that a client names
         _prepare_connection(environ)
         environ["wsgi.input"] = Body(environ)
         request = Request(environ)
@@ -82,6 +81,7 @@ class Index:
         if request.path == "/healthz":
             return Response("ok\n", mimetype="text/plain")(environ, start_response)
         by = self._authenticated(request)
+        same_origin.require(request)  # in front of everything that changes something
         if request.path == token_api.JOIN:
             return token_api.join(request, self._settings.volume)(environ, start_response)
         if self._tokens.handles(request):
@@ -189,15 +189,16 @@ def _refusal(exc: Refused) -> Response:
 
 
 def _prepare_connection(environ: WSGIEnvironment) -> None:
-    """Set the connection's timeout, and on a Unix socket the client's address.
+    """Set the connection's timeout, the host that the client asked for, and on a Unix socket the client's address.
 
-    Only the web server in front connects to that socket, so its X-Real-IP is trusted; over TCP anyone can send it.
+    Only the web server in front connects to that socket, so its headers are trusted; over TCP anyone can send them.
     """
     connection = environ.get("gunicorn.socket")
-    if connection is None:
-        return
-    connection.settimeout(_STALLED_AFTER)  # a client that stops sending must not hold a thread
-    if connection.family == socket.AF_UNIX:
+    behind_proxy = connection is not None and connection.family == socket.AF_UNIX
+    same_origin.take_host(environ, behind_proxy=behind_proxy)
+    if connection is not None:
+        connection.settimeout(_STALLED_AFTER)  # a client that stops sending must not hold a thread
+    if behind_proxy:
         try:
             environ["REMOTE_ADDR"] = str(ipaddress.ip_address(environ.get("HTTP_X_REAL_IP", "")))
         except ValueError:

@@ -40,11 +40,13 @@ def check_length(request: Request, limit: int) -> None:
 def body(request: Request, *keys: str) -> dict[str, Any]:
     """Return the JSON object in a request's body, {} without a body. No other key than `keys` is allowed.
 
-    Raise Refused: 400, 411, 413, and what reading it raises.
+    Raise Refused: 400, 411, 413, 415 for a body that a form of a web page could send, and what reading it raises.
     """
     if not request.content_length and "Transfer-Encoding" not in request.headers:
         return {}
     check_length(request, MAX_BODY)
+    if request.mimetype != "application/json":
+        raise Refused(415, "The Content-Type of the body must be application/json (curl: --json)")
     try:
         values = json.loads(request.get_data())
     except (ValueError, RecursionError) as exc:

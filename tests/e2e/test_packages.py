@@ -308,7 +308,8 @@ def test_each_change_needs_its_right(filled: Server) -> None:
 )
 def test_an_invalid_request_changes_nothing(method: str, path: str, body: bytes, status: int, filled: Server) -> None:
     before = filled.page("salt")
-    answer = requests.request(method, filled.url + path, data=body, auth=filled.auth, timeout=60)
+    kind = {"Content-Type": "application/json"}
+    answer = requests.request(method, filled.url + path, data=body, headers=kind, auth=filled.auth, timeout=60)
     assert answer.status_code == status, answer.text
     assert answer.text.count("\n") == 1
     assert ("Allow" in answer.headers) is (status == 405)

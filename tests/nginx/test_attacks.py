@@ -117,6 +117,13 @@ def test_forged_address_headers_are_ignored_in_the_audit(site: Site) -> None:
     assert "192.0.2.66" not in site.access_log()
 
 
+def test_the_own_origin_has_the_port_that_the_client_used(site: Site) -> None:
+    """Another service of the same machine, on another port, is a foreign site."""
+    host = site.url.partition("://")[2]
+    for origin, status in {site.url: 400, site.url.rpartition(":")[0]: 403, f"ftp://{host}": 403}.items():
+        assert site.request("POST", "/", headers={"Origin": origin}).status_code == status, origin
+
+
 @debian.only(12)
 def test_client_address_behind_a_trusted_proxy(new_site: Callable[..., Site]) -> None:
     """Otherwise all clients behind a proxy would have its address, in the audit log and for the connection limit."""
