@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from support.attacks import access, framing, model, names, paths
+from support.attacks import access, bodies, foreign_pages, framing, model, names, odd_names, paths
 from support.attacks.model import Attack, Outcome
 from support.attacks.slow import slow_clients
 from support.raw import Target, basic, send
 
+# groups for every way to serve an index, also without nginx
+COSTLY = (bodies.bodies, foreign_pages.foreign_pages, odd_names.odd_names)
 __all__ = ["Attack", "Outcome", "every", "run", "secrets_sent", "slow_clients", "table", "wrong"]
 
 
@@ -27,12 +29,12 @@ def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome
 def every(target: Target) -> Iterator[Attack]:
     """Yield all rows."""
     groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, names.poison, names.hosts)
-    return chain.from_iterable(group(target) for group in (*groups, framing.smuggling, framing.oversized))
+    return chain.from_iterable(group(target) for group in (*groups, framing.smuggling, framing.oversized, *COSTLY))
 
 
 def _outcome(target: Target, attack: Attack) -> Outcome:
     reply = send(target, attack.sent, sni=attack.sni, plain=attack.plain, head=attack.head)
-    return Outcome(attack=attack, reply=reply, problem=model.problem(attack, reply, target.never))
+    return Outcome(attack=attack, reply=reply, problem=model.problem(attack, reply, target))
 
 
 def table(outcomes: list[Outcome]) -> str:

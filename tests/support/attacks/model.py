@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from support.raw import Reply
+from support.raw import Reply, Target
 
 POISON = "poison.example"
 # in the form of an issued secret, but never issued
@@ -41,11 +41,11 @@ class Outcome:
     problem: str
 
 
-def problem(attack: Attack, reply: Reply, never: tuple[bytes, ...]) -> str:
+def problem(attack: Attack, reply: Reply, target: Target) -> str:
     """Return what is wrong with the reply, in words; "" for the expected refusal."""
-    if leaked := [text for text in never if text in reply.raw]:
+    if leaked := [text for text in target.never if text in reply.raw]:
         return f"it has {leaked[0]!r} in it"
-    if version := _VERSION.search(reply.raw):
+    if version := _VERSION.search(reply.raw.replace(target.server, b"")):
         return f"it says {version[0]!r}"
     if reply.end == "silence":
         return "it hangs"
