@@ -1,7 +1,7 @@
 """Read the metadata in a wheel or sdist that nobody has checked yet, and refuse unsafe archives.
 
 Nothing is unpacked, and the file is read once at most. InvalidDistribution is raised for an invalid or unsafe
-archive. For a file that is not an archive the libraries raise one of UNREADABLE.
+archive, or for one over a limit of `budget`. For a file that is not an archive the libraries raise one of UNREADABLE.
 """
 
 from __future__ import annotations
@@ -10,26 +10,23 @@ import gzip
 import io
 import lzma
 import posixpath
-import re
-import stat
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import IO, Self
+from typing import IO, Any, Self, cast
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from ppmctl.distributions import budget, strict_zip
+from ppmctl.distributions.budget import ArchiveBudget, leaves_root, shown
+from ppmctl.distributions.strict_zip import StrictZip
 from ppmctl.errors import InvalidDistribution
 
-MAX_METADATA = 16 << 20
-# An archive that grows by more than this factor, and beyond BOMB_FLOOR bytes, counts as a decompression bomb.
-BOMB_RATIO = 50
-BOMB_FLOOR = 64 << 20
-MAX_HEADER = 1 << 20  # bytes; of a tar archive's extended headers
+_MAX_READS_AT_END = 8  # tarfile goes on reading at the end of a file that is shorter than a header in it claims
 
 # zipfile raises them for an encrypted member, tarfile for an invalid header, decoders for invalid data
 UNREADABLE = (
@@ -48,8 +45,8 @@ UNREADABLE = (
 
 def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
     """Return the bytes of the METADATA of a wheel of this project (normalised) and version."""
-    with zipfile.ZipFile(path) as archive:
-        members = _checked_zip(archive, path)
+    with strict_zip.opened(path) as archive:
+        members = archive.members
         folders = {member.split("/", 1)[0] for member in members}
         infos = [folder for folder in folders if folder.endswith(".dist-info")]
         if len(infos) != 1:
@@ -61,14 +58,24 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
         for needed in ("METADATA", "WHEEL", "RECORD"):
             if f"{info}/{needed}" not in members:
                 raise InvalidDistribution(f"it has no {info}/{needed}.")
-        return _read(archive.open(members[f"{info}/METADATA"]))
+        return _read(archive, f"{info}/METADATA")
 
 
 def zip_sdist_metadata(path: Path) -> bytes:
     """Return the PKG-INFO of a .zip sdist."""
-    with zipfile.ZipFile(path) as archive:
-        members = _checked_zip(archive, path)
-        return _read(archive.open(members[_pkg_info(members)]))
+    with strict_zip.opened(path) as archive:
+        return _read(archive, _pkg_info(archive.members))
+
+
+def _read(archive: StrictZip, name: str) -> bytes:
+    content = archive.read(archive.members[name], budget.MAX_METADATA)
+    if content is None:
+        raise _too_much_metadata()
+    return content
+
+
+def _too_much_metadata() -> InvalidDistribution:
+    return InvalidDistribution(f"its metadata is over {budget.MAX_METADATA} bytes.")
 
 
 def _is_version(text: str, version: Version) -> bool:
@@ -85,53 +92,49 @@ def _pkg_info(members: Iterable[str]) -> str:
     return paths[0]
 
 
-def _checked_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    members: dict[str, zipfile.ZipInfo] = {}
-    unpacked = 0
-    for member in archive.infolist():
-        name = repr(member.filename[:200])
-        if _leaves_root(member.filename):
-            raise InvalidDistribution(f"its member {name} would leave the folder that it is unpacked into.")
-        if member.filename in members:
-            raise InvalidDistribution(f"it has two members of the name {name}.")
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise InvalidDistribution(f"its member {name} is a symbolic link.")
-        members[member.filename] = member
-        unpacked += member.file_size
-    _check_growth(unpacked, path.stat().st_size)
-    return members
-
-
 def tar_sdist_metadata(path: Path) -> bytes:
     """Return the PKG-INFO of a .tar.gz sdist."""
-    packed = path.stat().st_size
+    cost = ArchiveBudget(path.stat().st_size)
     pkg_infos: dict[str, bytes] = {}
     links = _Links()
     with path.open("rb") as file, gzip.GzipFile(fileobj=file) as unpacked:
-        limited = _LimitedReader(unpacked, check=lambda size: _check_growth(size, packed))
+        limited = _LimitedReader(unpacked, check=cost.require_size)
         with tarfile.open(fileobj=limited, mode="r|", tarinfo=_Member) as archive:
-            for member in archive:
+            while (member := archive.next()) is not None:
+                cast("Any", archive).members.clear()  # tarfile would keep them all
+                cost.require_size(
+                    archive.offset
+                )  # where the next header is, if its content has the size that it claims
+                cost.count_member(member.name)
                 links.check(member)
                 name = str(PurePosixPath(member.name))
                 content = archive.extractfile(member) if name.endswith("/PKG-INFO") and member.isfile() else None
                 if content is not None and name.count("/") == 1:
-                    pkg_infos[name] = _read(content)
+                    pkg_infos[name] = _read_pkg_info(content)
         while limited.read(1 << 20):
             pass  # read to the end: data behind the archive counts too, and gzip verifies its checksum
     links.check_paths()
     return pkg_infos[_pkg_info(pkg_infos)]
 
 
+def _read_pkg_info(member: IO[bytes]) -> bytes:
+    with member:
+        content = member.read(budget.MAX_METADATA + 1)
+    if len(content) > budget.MAX_METADATA:
+        raise _too_much_metadata()
+    return content
+
+
 class _Member(tarfile.TarInfo):
-    """A member of a tar archive whose headers have a limited size, because tarfile reads them whole."""
+    """A member of a tar archive whose headers have a limited size, because tarfile reads each as a whole."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Return the member of a header, before anything after the header is read."""
         member = super().frombuf(buf, encoding, errors)
         extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
-        if member.type in (*extended, tarfile.GNUTYPE_LONGLINK) and member.size > MAX_HEADER:
-            raise tarfile.ReadError(f"a header is over {MAX_HEADER >> 20} MB")
+        if member.type in (*extended, tarfile.GNUTYPE_LONGLINK) and member.size > budget.MAX_TAR_HEADER:
+            raise tarfile.ReadError(f"a header is over {budget.MAX_TAR_HEADER} bytes")
         return member
 
 
@@ -147,39 +150,42 @@ class _Links:
         self._paths: list[str] = []
 
     def check(self, member: tarfile.TarInfo) -> None:
-        """Raise InvalidDistribution for a device, a path that leaves the root, or a link that points out of it."""
+        """Raise InvalidDistribution for a device, a sparse file, or a link that points out of the root."""
         name, target = member.name, member.linkname
-        if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-            raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} is a device.")
-        if _leaves_root(name):
-            raise InvalidDistribution(f"it can't be unpacked safely: its member {name[:200]!r} leaves its root.")
+        if not (member.isfile() or member.isdir() or member.issym() or member.islnk()) or member.issparse():
+            raise InvalidDistribution(f"its member {shown(name)} is a device or a sparse file.")
         normalised = posixpath.normpath(name)
         self._paths.append(normalised)
         if not (member.issym() or member.islnk()):
             return
         path = posixpath.join(posixpath.dirname(normalised), target) if member.issym() else target
-        if target.startswith("/") or _leaves_root(posixpath.normpath(path)):
-            raise InvalidDistribution(f"it can't be unpacked safely: its link {name[:200]!r} points out of its root.")
+        if len(path) > 2 * budget.MAX_PATH or target.startswith("/") or leaves_root(posixpath.normpath(path)):
+            raise InvalidDistribution(f"its link {shown(name)} points out of the folder that it is unpacked into.")
         self._paths.append(path)
         if member.issym():
             self._links.add(normalised)
 
     def check_paths(self) -> None:
         """Raise InvalidDistribution for a path that goes through a link: its name does not tell where it leads."""
-        for path in self._paths:
-            parts = path.split("/")
-            for end in range(1, len(parts)):
-                if posixpath.normpath("/".join(parts[:end])) in self._links:
-                    raise InvalidDistribution(f"it can't be unpacked safely: {path[:200]!r} goes through a link.")
+        for path in self._paths if self._links else ():
+            parents: list[str] = []
+            for part in path.split("/")[:-1]:
+                if part == "..":
+                    parents.pop()
+                elif part not in ("", "."):
+                    parents.append(f"{parents[-1]}/{part}" if parents else part)
+                if parents and parents[-1] in self._links:
+                    raise InvalidDistribution(f"its path {shown(path)} goes through a link.")
 
 
 class _LimitedReader(io.RawIOBase):
-    """A reader that calls `check` with the number of bytes read so far."""
+    """A reader that calls `check` with the number of bytes read, and raises EOFError if reads go on at the end."""
 
     def __init__(self, source: gzip.GzipFile, *, check: Callable[[int], None]) -> None:
         self._source = source
         self._check = check
         self._count = 0
+        self._reads_at_end = 0
 
     def readable(self) -> bool:
         return True
@@ -188,24 +194,7 @@ class _LimitedReader(io.RawIOBase):
         chunk = self._source.read(size)
         self._count += len(chunk)
         self._check(self._count)
+        self._reads_at_end += not chunk
+        if self._reads_at_end > _MAX_READS_AT_END:
+            raise EOFError("it ends too early")
         return chunk
-
-
-def _leaves_root(path: str) -> bool:
-    is_unsafe = "\\" in path or "\0" in path or path.startswith("/") or ".." in PurePosixPath(path).parts
-    return is_unsafe or re.match(r"[A-Za-z]:", path) is not None
-
-
-def _check_growth(unpacked: int, packed: int) -> None:
-    if unpacked > max(BOMB_FLOOR, BOMB_RATIO * packed):
-        raise InvalidDistribution(
-            f"it unpacks to more than {BOMB_RATIO} times its size, which is what a decompression bomb does."
-        )
-
-
-def _read(member: IO[bytes]) -> bytes:
-    with member:
-        content = member.read(MAX_METADATA + 1)
-    if len(content) > MAX_METADATA:
-        raise InvalidDistribution(f"its metadata is over {MAX_METADATA >> 20} MB.")
-    return content

@@ -17,7 +17,8 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.distributions import archive
+from ppmctl.distributions import archive, budget
+from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised here, and imported from here
 
 # 2.0 was withdrawn (PEP 426), but some old wheels have it.
@@ -44,12 +45,16 @@ class Filename:
 
 @dataclass(frozen=True, kw_only=True)
 class Dist:
-    """A distribution whose metadata agrees with its filename. `metadata`: the bytes of METADATA or PKG-INFO."""
+    """A distribution whose metadata agrees with its filename. `metadata`: the bytes of METADATA or PKG-INFO.
+
+    `revision` is for a shared environment.
+    """
 
     name: Filename
     metadata: bytes
     requires_python: str | None
     summary: str
+    revision: RevisionHead | None = None
 
 
 def normalise(name: str) -> str:
@@ -93,6 +98,8 @@ def parse_filename(filename: str) -> Filename:
 def inspect(path: Path, filename: str) -> Dist:
     """Read the archive at `path`, which is to be published as `filename`. It is read once at most, not unpacked.
 
+    A file that a stranger made is read by `inspection.inspect`, which calls this in a child process with limits.
+
     Raise InvalidDistribution if it is not a valid and safe archive, or if its metadata can't be read or has another
     name or version than the filename.
     """
@@ -116,8 +123,9 @@ def inspect(path: Path, filename: str) -> Dist:
 def core_metadata(metadata: bytes) -> RawMetadata:
     """Return the fields of a METADATA file of any index and version; {} if it can't be parsed."""
     try:
+        budget.require_plain_fields(metadata)
         return parse_email(metadata)[0]
-    except (ValueError, UnicodeError, LookupError):
+    except (ValueError, UnicodeError, LookupError, RecursionError):
         return {}
 
 
@@ -137,18 +145,30 @@ def _agree(name: Filename, metadata: bytes) -> Dist:
     project = raw.get("name") or ""
     if not is_name(project) or normalise(project) != name.project:
         raise InvalidDistribution(
-            f"{name.filename} holds the metadata of the project {project!r}, not of {name.project!r}."
+            f"{name.filename} holds the metadata of the project {project[:MAX_FILENAME]!r}, not of {name.project!r}."
         )
-    try:
-        version = Version(raw.get("version") or "")
-    except InvalidVersion as exc:
+    written = raw.get("version")
+    version = _version(written or "")
+    if version is None:
+        shown = written and written[:MAX_FILENAME]
         raise InvalidDistribution(
-            f"{name.filename} has the version {raw.get('version')!r} in its metadata, which is invalid (PEP 440)."
-        ) from exc
+            f"{name.filename} has the version {shown!r} in its metadata, which is invalid (PEP 440)."
+        )
     if version != name.version:
         raise InvalidDistribution(f"{name.filename} has the version {version} in its metadata.")
     requires_python = _unfolded(raw.get("requires_python")) or None
+    if requires_python is not None and len(requires_python) > budget.MAX_REQUIRES_PYTHON:
+        raise InvalidDistribution(
+            f"{name.filename} has a Requires-Python of more than {budget.MAX_REQUIRES_PYTHON} characters."
+        )
     return Dist(name=name, metadata=metadata, requires_python=requires_python, summary=_unfolded(raw.get("summary")))
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text) if len(text) <= MAX_FILENAME else None
+    except InvalidVersion:
+        return None
 
 
 def _unfolded(field: str | None) -> str:
@@ -157,8 +177,9 @@ def _unfolded(field: str | None) -> str:
 
 def _parse(filename: str, metadata: bytes) -> RawMetadata:
     try:
+        budget.require_plain_fields(metadata)
         raw, _rest = parse_email(metadata)
-    except (ValueError, UnicodeError, LookupError) as exc:
+    except (ValueError, UnicodeError, LookupError, RecursionError) as exc:
         raise InvalidDistribution(f"{filename} has metadata that can't be parsed: {one_line(exc)}.") from exc
     version = raw.get("metadata_version")
     if version is None:

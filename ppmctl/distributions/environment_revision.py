@@ -84,6 +84,14 @@ class Revision:
         return f"Environment {self.name}, revision {self.number}: {self.change}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RevisionHead:
+    """What the index needs of a revision. If it is `shared`, others than the owner may change the environment."""
+
+    number: int
+    shared: bool
+
+
 def normalise(name: str) -> str:
     """Return the normalised form of an environment's name: `ML_base` is `ml-base`. Raise UsageError if invalid."""
     if len(name) <= MAX_NAME and _NAME.fullmatch(name):

@@ -21,13 +21,14 @@ from ppmctl.distributions.environment_revision import (
     LOCK,
     REQUIREMENTS,
     Revision,
+    RevisionHead,
     environment_of,
     file_head,
     normalise,
     parse_requirements,
     rendered,
 )
-from ppmctl.errors import InvalidDistribution, Refused, UsageError
+from ppmctl.errors import InvalidDistribution, UsageError
 
 _FOLDER = "ppm-env"
 _INVALID = "It is not the revision of an environment"
@@ -113,18 +114,20 @@ def _read(wheel: Path | bytes) -> dict[str, bytes]:
         raise NotARevision(f"It is not a wheel: {' '.join(str(exc).split())[:200]}.") from exc
 
 
-def check(name: Filename, wheel: Path) -> Revision:
-    """Return the revision in an uploaded file of an environment. Raise Refused with 400 if it has none."""
+def check(name: Filename, wheel: Path) -> RevisionHead:
+    """Return what a file of an environment has as its revision. Raise InvalidDistribution if it has none."""
     environment = environment_of(name.project) or ""
     if name.kind != "wheel":
-        raise Refused(400, f"{name.project} is an environment: its revisions are wheels, and it has no sdists")
+        raise InvalidDistribution(
+            f"{name.project} is an environment: its revisions are wheels, and it has no sdists."
+        )
     try:
         normalise(environment)
         revision = from_wheel(wheel)
     except UsageError as exc:
-        raise Refused(400, exc.message) from exc
+        raise InvalidDistribution(exc.message) from exc
     except NotARevision as exc:
-        raise Refused(400, f"{name.filename}: {exc.message}") from exc
+        raise InvalidDistribution(f"{name.filename}: {exc.message}") from exc
     if (revision.name, revision.filename) != (environment, name.filename):
-        raise Refused(400, f"{name.filename} has the content of {revision.filename}")
-    return revision
+        raise InvalidDistribution(f"{name.filename} has the content of {revision.filename}.")
+    return RevisionHead(number=revision.number, shared=revision.shared)

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ppmctl import events
-from ppmctl.distributions import distribution, environment_wheel
+from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.distribution import InvalidDistribution
-from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import project_folder
 from ppmctl.index.store import Store
@@ -86,12 +85,10 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
 def _take(store: Store, path: Path, *, hard_links: bool, done: Adopted) -> str:
     name = distribution.parse_filename(path.name)
     with store.area.take(path, hard_link=hard_links) as received:
-        dist = distribution.inspect(received.path, path.name)
+        dist = inspection.inspect(received.path, path.name)
         if store.holds(name, received.sha256):
             done.same.append(path.name)
             return name.project
-        if environment_of(name.project) is not None:
-            environment_wheel.check(name, received.path)
         when = project_folder.timestamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ppmctl import events, files
-from ppmctl.distributions import distribution
+from ppmctl.distributions import inspection
 from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_folder
@@ -82,7 +82,7 @@ def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
 def _write_side_files(volume: Volume, project: str, filename: str, record: Record | None) -> None:
     """Write a wheel's metadata file, and a record if `record` is None."""
     path = volume.file(project, filename)
-    dist = distribution.inspect(path, filename)
+    dist = inspection.inspect(path, filename)
     if record is None and dist.name.project != project:
         raise PpmError(f"it belongs in packages/{dist.name.project}/.")
     if record is not None and metadata_hash(dist) != record.core_metadata:

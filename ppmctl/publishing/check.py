@@ -12,7 +12,7 @@ from logging.handlers import BufferingHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ppmctl.distributions import distribution
+from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.distribution import Dist, InvalidDistribution
 from ppmctl.errors import PpmError
 
@@ -41,7 +41,7 @@ class LocalFile:
 def check(path: Path) -> LocalFile:
     """Read and check the file at `path`; raise InvalidDistribution if it can't be published."""
     try:
-        dist = distribution.inspect(path, path.name)
+        dist = inspection.inspect(path, path.name)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, io.SEEK_END)

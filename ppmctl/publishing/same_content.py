@@ -14,7 +14,7 @@ from typing import IO
 
 from ppmctl import events
 from ppmctl.client.download import Source
-from ppmctl.distributions import archive, distribution
+from ppmctl.distributions import archive, inspection
 from ppmctl.errors import PpmError
 from ppmctl.publishing import contents
 from ppmctl.publishing.plan import Plan, Step
@@ -39,7 +39,7 @@ def _compared(step: Step, source: Source, folder: Path) -> Step:
         return step
     try:
         downloaded = source.download(listed, folder).path
-        distribution.inspect(downloaded, step.file.filename)
+        inspection.inspect(downloaded, step.file.filename)
         if not same_content(step.file.path, downloaded):
             return step
     except (PpmError, *archive.UNREADABLE):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ppmctl import files
 from ppmctl.access import audit_log
-from ppmctl.distributions import distribution, environment_wheel
-from ppmctl.distributions.environment_revision import environment_of
+from ppmctl.distributions import inspection
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
@@ -94,12 +93,10 @@ class Watcher:
 
     def _publish(self, path: Path, state: object) -> None:
         with self._store.area.take(path) as received:
-            dist = distribution.inspect(received.path, path.name)
+            dist = inspection.inspect(received.path, path.name)
             if files.identity(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
             try:
-                if environment_of(dist.name.project) is not None:
-                    environment_wheel.check(dist.name, received.path)
                 self._store.put(received, dist, by=BY)
             except Refused:
                 if not self._store.holds(dist.name, received.sha256):

@@ -6,13 +6,9 @@ newest revision is shared, admins always. A credential's projects limit this fur
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ppmctl.access.rights import Access
 from ppmctl.distributions import environment_revision as formats
-from ppmctl.distributions import environment_wheel
-from ppmctl.distributions.distribution import Filename
-from ppmctl.distributions.environment_revision import environment_of
+from ppmctl.distributions.environment_revision import RevisionHead, environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import environment_files, project_folder
 from ppmctl.index.project_folder import Folder
@@ -33,21 +29,21 @@ def require_change(store: Store, project: str, by: Access) -> None:
         raise Refused(403, f"The environment {environment_of(project)} {why}")
 
 
-def require_revision(store: Store, name: Filename, wheel: Path, by: Access) -> None:
-    """Check the wheel of an environment's revision.
+def require_revision(store: Store, project: str, revision: RevisionHead, by: Access) -> None:
+    """Check a revision that is to be the next one.
 
-    Raise Refused: 400 if it is not a revision's wheel, 409 if its number leaves a gap, 403 if only the owner may send
-    it. A number that exists passes: of two uploads of the next revision the store takes one, and refuses the other.
+    Raise Refused: 409 if its number leaves a gap, 403 if only the owner may send it. A number that exists passes: of
+    two uploads of the next revision the store takes one, and refuses the other.
     """
-    revision = environment_wheel.check(name, wheel)
-    content = _content(store, name.project) or Folder(project=name.project)
-    removed = (formats.number_of(revision.name, filename) for filename in content.removed)
+    name = environment_of(project) or ""
+    content = _content(store, project) or Folder(project=project)
+    removed = (formats.number_of(name, filename) for filename in content.removed)
     used = {*(stored.number for stored in environment_files.revisions(content)), *filter(None, removed)}
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
-        raise Refused(409, f"Revision {revision.number} of {revision.name} leaves a gap: the next is {following}")
+        raise Refused(409, f"Revision {revision.number} of {name} leaves a gap: the next is {following}")
     if not revision.shared and environment_files.revisions(content) and not _is_its_owner(content, by):
-        raise Refused(403, f"Only the owner of {revision.name} may send a revision that is not shared")
+        raise Refused(403, f"Only the owner of {name} may send a revision that is not shared")
 
 
 def require_status(store: Store, project: str, by: Access) -> None:

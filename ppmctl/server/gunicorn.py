@@ -18,6 +18,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from ppmctl import files
 from ppmctl.access import expiry
+from ppmctl.distributions import inspection
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, rebuild, recovery
 from ppmctl.index.store import Store
@@ -116,6 +117,7 @@ class _Server(BaseApplication):
         return self._pulse.of(Index(self._settings, self._store))
 
     def _start_threads(self, worker: ThreadWorker) -> None:
+        inspection.start()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both processes; the arbiter handles it
         for name, work in {
             "root list": self._write_root,

@@ -22,7 +22,7 @@ from werkzeug.wrappers import Request
 
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Access
-from ppmctl.distributions import distribution
+from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.distribution import Filename, InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
@@ -135,18 +135,17 @@ def publish(store: Store, upload: Upload) -> None:
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
     name = _checked_name(upload)
-    is_environment = environment_of(name.project) is not None
-    if is_environment:
+    if environment_of(name.project) is not None:
         environment_policy.require_change(store, name.project, upload.by)
     _check_digests(upload, upload.content)
     try:
         # flushes the buffer: this shows whether the disk is full, and `inspect` reads the file
         upload.content.finish()
-        dist = distribution.inspect(upload.content.path, name.filename)
+        dist = inspection.inspect(upload.content.path, name.filename)
     except InvalidDistribution as exc:
         raise Refused(400, exc.message) from exc
-    if is_environment:
-        environment_policy.require_revision(store, name, upload.content.path, upload.by)
+    if dist.revision is not None:
+        environment_policy.require_revision(store, name.project, dist.revision, upload.by)
     store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
     upload.actor.record(store.volume, "publish", name.filename)
 

@@ -16,15 +16,14 @@ import pytest
 from support import wheels
 from support.generated import given, st
 
-from ppmctl.distributions import archive, distribution
+from ppmctl.distributions import archive, budget, distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 
 
 @pytest.fixture
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the limits to an eighth, or what is too large takes seconds to make; a test below shows the real ones."""
-    monkeypatch.setattr(archive, "MAX_METADATA", archive.MAX_METADATA // 8)
-    monkeypatch.setattr(archive, "BOMB_FLOOR", archive.BOMB_FLOOR // 8)
+    monkeypatch.setattr(budget, "BOMB_FLOOR", budget.BOMB_FLOOR // 8)
 
 
 def inspect(folder: Path, made: tuple[str, bytes], *, filename: str | None = None) -> distribution.Dist:
@@ -168,7 +167,7 @@ BAD_WHEELS = {
     "half of one": (lambda: wheels.wheel("x", "1.0")[1][:300], "not a readable archive"),
     "an sdist": (lambda: wheels.sdist("x", "1.0")[1], "not a readable archive"),
     "damaged": (lambda: damaged(zipfile.ZIP_DEFLATED), "not a readable archive"),
-    "a size that is too small": (lying_about_its_size, "not a readable archive"),
+    "a size that is too small": (lying_about_its_size, "has other sizes than in its directory"),
     "garbage": (lambda: b"not a zip at all", "not a readable archive"),
     "truncated": (lambda: wheels.wheel("x", "1.0")[1][:-30], "not a readable archive"),
     "no METADATA": (lambda: without("METADATA"), ": it has no x-1.0.dist-info/METADATA."),
@@ -241,19 +240,35 @@ BAD_WHEELS = {
     "a link": (lambda: linked("x-link"), ": its member 'x-link' is a symbolic link."),
     "a link of a long name": (lambda: linked("y" * 201), f": its member '{'y' * 200}' is a symbolic link."),
     "drive": (lambda: wheels.wheel("x", "1.0", files={"C:x.py": b""})[1], LEAVES.format("C:x.py")),
-    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(archive.BOMB_FLOOR + 1)})[1], BOMB),
+    "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(budget.BOMB_FLOOR + 1)})[1], BOMB),
     "another metadata version to come": (
         lambda: described(wheels.metadata("x", "1.0", metadata_version="9.9")),
         " has Metadata-Version '9.9'; this index knows up to 2.5.",
     ),
     "noise as metadata": (lambda: described(bytes(range(256)) * 4), "metadata"),
     "empty metadata": (lambda: described(b""), " has metadata without a Metadata-Version."),
-    "huge metadata": (
-        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * archive.MAX_METADATA)[1],
-        ": its metadata is over 2 MB.",
+    "too many fields": (
+        lambda: described(wheels.metadata("x", "1.0", **{f"x_{number}": "1" for number in range(98)})),
+        " has metadata that can't be parsed: it has more than 100 different fields.",
     ),
-    "damaged LZMA": (lambda: damaged(zipfile.ZIP_LZMA), "not a readable archive"),
-    "damaged bzip2": (lambda: damaged(zipfile.ZIP_BZIP2), "not a readable archive"),
+    "nested metadata": (
+        lambda: described(wheels.metadata("x", "1.0", content_type="multipart/mixed; boundary=b")),
+        " has metadata that can't be parsed: it has the field Content-Type of e-mails.",
+    ),
+    "a long Requires-Python": (
+        lambda: described(wheels.metadata("x", "1.0", requires_python=">=3" + " " * 300 + ",<4" * 100)),
+        " has a Requires-Python of more than 300 characters.",
+    ),
+    "a long version": (
+        lambda: described(wheels.metadata("x", "9" * 5000)),
+        f" has the version '{'9' * 200}' in its metadata, which is invalid (PEP 440).",
+    ),
+    "huge metadata": (
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0") + b"x" * budget.MAX_METADATA)[1],
+        ": its metadata is over 1048576 bytes.",
+    ),
+    "damaged LZMA": (lambda: damaged(zipfile.ZIP_LZMA), "is neither stored nor deflated"),
+    "damaged bzip2": (lambda: damaged(zipfile.ZIP_BZIP2), "is neither stored nor deflated"),
     "a member twice": (twice, ": it has two members of the name 'x.py'."),
 }
 
@@ -304,8 +319,41 @@ def sdist_with(*paths: str, **content: bytes) -> bytes:
     return wheels.tar_of(members)
 
 
+@pytest.mark.parametrize("made", [wheels.wheel("x", "1.0"), wheels.sdist("x", "1.0")], ids=["wheel", "sdist"])
+def test_an_archive_has_a_maximal_number_of_members(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: tuple[str, bytes]
+) -> None:
+    count = 4 if made[0].endswith(".whl") else 1
+    monkeypatch.setattr(budget, "MAX_MEMBERS", count)
+    inspect(tmp_path, made)
+    monkeypatch.setattr(budget, "MAX_MEMBERS", count - 1)
+    with pytest.raises(InvalidDistribution, match=f"it has more than {count - 1} members"):
+        inspect(tmp_path, made)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"size": str(10**18)}, "it unpacks to more than 50 times its size"),
+        ({"size": str(10**6)}, "not a readable archive: it ends too early"),
+        ({"size": "-1000000"}, "not a readable archive"),
+        ({"GNU.sparse.map": "0,0"}, "is a device or a sparse file"),
+    ],
+    ids=["huge", "too large", "negative", "sparse"],
+)
+def test_a_member_of_a_false_size_is_refused(tmp_path: Path, headers: dict[str, str], reason: str) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as packed:
+        info = member("x-1.0/x")
+        info.pax_headers = headers
+        packed.addfile(info)
+    with pytest.raises(InvalidDistribution, match=reason):
+        inspect(tmp_path, ("x-1.0.tar.gz", gzip.compress(buffer.getvalue())))
+
+
 LACKS = ": it has {} PKG-INFO files one folder deep, an sdist has one."
-UNSAFE = ": it can't be unpacked safely: its "
+POINTS_OUT = ": its link '{}' points out of the folder that it is unpacked into."
+DEVICE = ": its member 'x-1.0/d' is a device or a sparse file."
 BAD_SDISTS = {
     "empty": (lambda: b"", " is not a readable archive: "),
     "a gzip of text": (lambda: gzip.compress(b"This is text.\n" * 100), " is not a readable archive: "),
@@ -321,11 +369,11 @@ BAD_SDISTS = {
         lambda: wheels.sdist("x", "1.0", meta=wheels.metadata("x", "1.0", metadata_version="2.6"))[1],
         " has Metadata-Version '2.6'; this index knows up to 2.5.",
     ),
-    "deep parent folder": (lambda: sdist_with("x-1.0/../../x"), "unpacked safely"),
-    "drive": (lambda: sdist_with("C:/x"), "unpacked safely"),
-    "backslash": (lambda: sdist_with("x-1.0\\..\\..\\x"), "unpacked safely"),
+    "deep parent folder": (lambda: sdist_with("x-1.0/../../x"), LEAVES.format("x-1.0/../../x")),
+    "drive": (lambda: sdist_with("C:/x"), LEAVES.format("C:/x")),
+    "backslash": (lambda: sdist_with("x-1.0\\..\\..\\x"), LEAVES.format("x-1.0\\\\..\\\\..\\\\x")),
     "a bomb after its end": (
-        lambda: wheels.sdist("x", "1.0")[1] + gzip.compress(bytes(archive.BOMB_FLOOR + 1)),
+        lambda: wheels.sdist("x", "1.0")[1] + gzip.compress(bytes(budget.BOMB_FLOOR + 1)),
         BOMB,
     ),
     "garbage": (lambda: b"nothing", " is not a readable archive: "),
@@ -342,23 +390,23 @@ BAD_SDISTS = {
     ),
     "two of them": (lambda: tar_with(member("y-1.0/PKG-INFO")), LACKS.format(2)),
     "huge metadata": (
-        lambda: tar_with(member("y-1.0/PKG-INFO", size=archive.MAX_METADATA + 1)),
-        ": its metadata is over 2 MB.",
+        lambda: tar_with(member("y-1.0/PKG-INFO", size=budget.MAX_METADATA + 1)),
+        ": its metadata is over 1048576 bytes.",
     ),
     "another project": (
         lambda: wheels.sdist("x", "1.0", meta=wheels.metadata("y", "1.0"))[1],
         " holds the metadata of the project 'y', not of 'x'.",
     ),
-    "parent folder": (lambda: tar_with(member("../x")), UNSAFE + "member '../x' leaves its root."),
-    "absolute": (lambda: tar_with(member("/x")), UNSAFE + "member '/x' leaves its root."),
+    "parent folder": (lambda: tar_with(member("../x")), LEAVES.format("../x")),
+    "absolute": (lambda: tar_with(member("/x")), LEAVES.format("/x")),
     "a long name": (
         lambda: tar_with(member("../" + "y" * 200)),
-        UNSAFE + f"member '../{'y' * 197}' leaves its root.",
+        LEAVES.format(f"../{'y' * 197}"),
     ),
     **{
         f"{kind} {target}": (
             lambda code=code, target=target: tar_with(member("x-1.0/l", code, target)),
-            UNSAFE + "link 'x-1.0/l' points out of its root.",
+            POINTS_OUT.format("x-1.0/l"),
         )
         for kind, code, targets in (
             ("link to", tarfile.SYMTYPE, ("/etc/passwd", "../../x", "../..", "a\\b")),
@@ -368,16 +416,16 @@ BAD_SDISTS = {
     },
     "a link whose name ends with a slash": (
         lambda: tar_with(member("x-1.0/l/", tarfile.SYMTYPE, "../../x")),
-        UNSAFE + "link 'x-1.0/l/' points out of its root.",
+        POINTS_OUT.format("x-1.0/l/"),
     ),
     "a link of a long name": (
         lambda: tar_with(member("y" * 201, tarfile.SYMTYPE, "/x")),
-        UNSAFE + f"link '{'y' * 200}' points out of its root.",
+        POINTS_OUT.format(f"{'y' * 200}"),
     ),
     **{
         f"through a link: {name}": (
             lambda more=more: tar_with(*more),
-            f": it can't be unpacked safely: {way!r} goes through a link.",
+            f": its path {way!r} goes through a link.",
         )
         for name, way, more in (
             (
@@ -412,22 +460,22 @@ BAD_SDISTS = {
         )
     },
     "a huge header": (
-        lambda: pax_header(archive.MAX_HEADER + 1),
-        " is not a readable archive: a header is over 1 MB.",
+        lambda: pax_header(budget.MAX_TAR_HEADER + 1),
+        " is not a readable archive: a header is over 65536 bytes.",
     ),
     "a huge name": (
-        lambda: tar_with(member("x-1.0/" + "y" * archive.MAX_HEADER)),
-        " is not a readable archive: a header is over 1 MB.",
+        lambda: tar_with(member("x-1.0/" + "y" * budget.MAX_TAR_HEADER)),
+        " is not a readable archive: a header is over 65536 bytes.",
     ),
     "a huge link": (
-        lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "y" * (archive.MAX_HEADER + 1))),
-        " is not a readable archive: a header is over 1 MB.",
+        lambda: tar_with(member("x-1.0/l", tarfile.SYMTYPE, "y" * (budget.MAX_TAR_HEADER + 1))),
+        " is not a readable archive: a header is over 65536 bytes.",
     ),
-    "device": (lambda: tar_with(member("x-1.0/d", tarfile.CHRTYPE)), UNSAFE + "member 'x-1.0/d' is a device."),
-    "pipe": (lambda: tar_with(member("x-1.0/d", tarfile.FIFOTYPE)), UNSAFE + "member 'x-1.0/d' is a device."),
-    "bomb": (lambda: tar_with(member("x-1.0/z", size=archive.BOMB_FLOOR + 1)), BOMB),
+    "device": (lambda: tar_with(member("x-1.0/d", tarfile.CHRTYPE)), DEVICE),
+    "pipe": (lambda: tar_with(member("x-1.0/d", tarfile.FIFOTYPE)), DEVICE),
+    "bomb": (lambda: tar_with(member("x-1.0/z", size=budget.BOMB_FLOOR + 1)), BOMB),
     "bomb behind the end": (
-        lambda: gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(archive.BOMB_FLOOR)),
+        lambda: gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(budget.BOMB_FLOOR)),
         BOMB,
     ),
 }
@@ -452,7 +500,7 @@ BAD_ZIP_SDISTS = {
     "no PKG-INFO": (lambda: wheels.zip_of({"x-1.0/x.py": b""}), "0 PKG-INFO"),
     "another version": (lambda: zip_sdist(version="2.0"), "version 2.0"),
     "parent folder": (lambda: zip_sdist(**{"../x": b""}), "leave the folder"),
-    "bomb": (lambda: zip_sdist(**{"x-1.0/zeros": bytes(archive.BOMB_FLOOR + 1)}), "bomb"),
+    "bomb": (lambda: zip_sdist(**{"x-1.0/zeros": bytes(budget.BOMB_FLOOR + 1)}), "bomb"),
 }
 
 
@@ -482,7 +530,7 @@ def test_damaged_archives_are_refused_and_never_crash(
 
 
 def test_an_sdist_may_have_safe_links_and_long_names(tmp_path: Path) -> None:
-    """Links that stay inside, folders, names in another spelling, and a header of the maximal size."""
+    """Links that stay inside, folders, names in another spelling, and a path of the maximal length."""
     content = tar_with(
         member("x-1.0", tarfile.DIRTYPE),
         member("x-1.0/a/b", size=3),
@@ -491,7 +539,7 @@ def test_an_sdist_may_have_safe_links_and_long_names(tmp_path: Path) -> None:
         member("x-1.0/h", tarfile.LNKTYPE, "x-1.0/a/b"),
         member("x-1.0/a/PKG-INFO", size=3),
         member("./x-1.0/..dots/name", size=3),
-        member("x-1.0/" + "y" * (archive.MAX_HEADER - 7)),
+        member("x-1.0/" + "y" * (budget.MAX_PATH - 6)),
     )
     assert inspect(tmp_path, ("x-1.0.tar.gz", content)).metadata == wheels.metadata("x", "1.0")
     content = gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(5000))
@@ -529,8 +577,9 @@ def test_a_zip_sdist_has_one_pkg_info(tmp_path: Path, members: dict[str, bytes],
 
 
 def test_values_of_the_limits() -> None:
-    assert (archive.MAX_METADATA, archive.MAX_HEADER) == (16 << 20, 1 << 20)
-    assert (archive.BOMB_RATIO, archive.BOMB_FLOOR) == (50, 64 << 20)
+    assert (budget.MAX_MEMBERS, budget.MAX_PATH, budget.MAX_DEPTH) == (100_000, 1024, 64)
+    assert (budget.MAX_METADATA, budget.MAX_TAR_HEADER) == (1 << 20, 64 << 10)
+    assert (budget.BOMB_RATIO, budget.BOMB_FLOOR) == (50, 64 << 20)
 
 
 def test_sizes_up_to_the_limits_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,16 +590,16 @@ def test_sizes_up_to_the_limits_are_accepted(tmp_path: Path, monkeypatch: pytest
     for made, whole in ((wheel, unpacked), (sdist, len(gzip.decompress(sdist[1])))):
         for name, least in (("MAX_METADATA", length), ("BOMB_FLOOR", whole)):
             with monkeypatch.context() as limits:
-                limits.setattr(archive, "BOMB_RATIO", 0)
-                limits.setattr(archive, name, least)
+                limits.setattr(budget, "BOMB_RATIO", 0)
+                limits.setattr(budget, name, least)
                 inspect(tmp_path, made)
-                limits.setattr(archive, name, least - 1)
+                limits.setattr(budget, name, least - 1)
                 with pytest.raises(InvalidDistribution):
                     inspect(tmp_path, made)
     # the ratio counts where it allows more than the floor
-    monkeypatch.setattr(archive, "BOMB_FLOOR", 0)
+    monkeypatch.setattr(budget, "BOMB_FLOOR", 0)
     inspect(tmp_path, wheel)
-    monkeypatch.setattr(archive, "BOMB_RATIO", 1)
+    monkeypatch.setattr(budget, "BOMB_RATIO", 1)
     with pytest.raises(InvalidDistribution, match="more than 1 times its size"):
         inspect(tmp_path, sdist)
 
@@ -564,7 +613,7 @@ def test_a_wheel_may_vendor_other_dist_info_folders(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("size", [0, 5 << 20], ids=["behind the end", "metadata"])
 def test_a_decompression_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, size: int) -> None:
-    end = bytes(0 if size else archive.BOMB_FLOOR)
+    end = bytes(0 if size else budget.BOMB_FLOOR)
     content = gzip.compress(gzip.decompress(tar_with(member("y-1.0/PKG-INFO", size=size))) + end)
     path = wheels.write(tmp_path, ("x-1.0.tar.gz", content))
     tracemalloc.start()
@@ -574,7 +623,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_in_memory(tmp_path: Path, 
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < archive.BOMB_FLOOR, "the metadata alone may be 2 MB, three times while they are joined"
+    assert peak < budget.BOMB_FLOOR, "the metadata alone may be 2 MB, three times while they are joined"
 
 
 @pytest.mark.parametrize("raised", [ValueError("why\nso"), UnicodeError("why so"), LookupError("why so")])

@@ -1,0 +1,149 @@
+"""Inspect a wheel or sdist that a stranger made, in a child process with limits (`inspector`).
+
+Files within the limits of `budget` are read fast. One that costs too much in a way that nobody thought of ends the
+child alone, and is refused with the limit. Children stay for the next file.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ppmctl.distributions import budget
+from ppmctl.distributions.distribution import Dist, parse_filename
+from ppmctl.distributions.environment_revision import RevisionHead
+from ppmctl.errors import InvalidDistribution
+
+_CHILDREN = min(4, os.cpu_count() or 1)  # at the same time
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # some Pythons need them; nothing else of the environment
+_MAX_ANSWER = 8 << 20  # bytes
+
+
+class _Ended(Exception):
+    """The child has ended; its argument is the reason, as a predicate of reading the file."""
+
+
+def inspect(path: Path, filename: str) -> Dist:
+    """Read the archive at `path`, which is to be published as `filename`, within limits.
+
+    Raise InvalidDistribution if it is not valid and safe, is over a limit, or is of a shared environment and not its
+    revision; OSError if it can't be read.
+    """
+    name = parse_filename(filename)
+    seconds = budget.cpu_seconds(path.stat().st_size)
+    try:
+        answer = _pool(os.getpid()).ask({"path": str(path.absolute()), "filename": filename, "seconds": seconds})
+    except _Ended as exc:
+        raise InvalidDistribution(f"{filename}: reading it {exc.args[0]}.") from exc
+    if "invalid" in answer:
+        raise InvalidDistribution(answer["invalid"])
+    if "errno" in answer:
+        raise OSError(answer["errno"], answer["strerror"], str(path))
+    return Dist(
+        name=name,
+        metadata=base64.b64decode(answer["metadata"]),
+        requires_python=answer["requires_python"],
+        summary=answer["summary"],
+        revision=RevisionHead(**answer["revision"]) if answer["revision"] else None,
+    )
+
+
+def start() -> None:
+    """Start a child, so that the first file does not wait for it."""
+    _pool(os.getpid()).start()
+
+
+class _Child:
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = (str(theirs.fileno()), str(budget.MAX_MEMORY))
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-B", "-m", "ppmctl.distributions.inspector", *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+                start_new_session=True,  # Ctrl-C is for the process that asks
+            )
+        self._connection = Connection(ours.detach())
+
+    @property
+    def is_alive(self) -> bool:
+        return not self._connection.poll(0)  # an idle child sends nothing: what can be read is its end
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request; raise _Ended if there is none. Such a child can't be asked again."""
+        try:
+            self._connection.send_bytes(json.dumps(request).encode())
+            if not self._connection.poll(budget.MAX_SECONDS):
+                raise _Ended(f"takes more than {budget.MAX_SECONDS} seconds")
+            answer: dict[str, Any] = json.loads(self._connection.recv_bytes(_MAX_ANSWER))
+        except (EOFError, OSError) as exc:
+            raise _Ended(_reason(self._process.wait(), request["seconds"])) from exc
+        if "memory" in answer:
+            raise _Ended(f"takes more than {budget.MAX_MEMORY >> 20} MB of memory")
+        return answer
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class _Pool:
+    """The children of this process: each reads one file at a time, and more files wait."""
+
+    def __init__(self) -> None:
+        self._slots = threading.BoundedSemaphore(_CHILDREN)
+        self._idle: list[_Child] = []
+
+    def start(self) -> None:
+        self._idle.append(_Child())
+
+    def end(self) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer of a child; raise _Ended if there is none."""
+        with self._slots:
+            child = self._take()
+            try:
+                answer = child.ask(request)
+            except BaseException:
+                child.end()
+                raise
+            self._idle.append(child)
+            return answer
+
+    def _take(self) -> _Child:
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_alive:
+                return child
+            child.end()
+        return _Child()
+
+
+@functools.cache
+def _pool(_process: int) -> _Pool:
+    return _Pool()  # a forked process needs its own
+
+
+def _reason(code: int, seconds: int) -> str:
+    if code == -signal.SIGXCPU:
+        return f"takes more than {seconds} seconds of processor time"
+    if code == -signal.SIGKILL:
+        return "takes too much memory"
+    return f"ended the process that read it (code {code})"

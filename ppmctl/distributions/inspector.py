@@ -1,0 +1,83 @@
+"""The child process that reads files made by strangers, with limits of processor time, memory and open files.
+
+`inspection` starts it, and asks it for one file after the other: JSON on a socket.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import resource
+import sys
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ppmctl.distributions import distribution, environment_wheel
+from ppmctl.distributions.environment_revision import environment_of
+from ppmctl.errors import InvalidDistribution
+
+_MAX_REQUEST = 1 << 16  # bytes
+_MAX_FILES = 32  # open at the same time
+
+
+def main() -> None:
+    """Answer requests until the other end of the socket is closed. Arguments: its number, and the limit of memory."""
+    connection = Connection(int(sys.argv[1]))
+    _limit(int(sys.argv[2]))
+    while True:
+        try:
+            request = json.loads(connection.recv_bytes(_MAX_REQUEST))
+        except EOFError:
+            return
+        _limit_time(request["seconds"])
+        connection.send_bytes(json.dumps(_answer(Path(request["path"]), request["filename"])).encode())
+
+
+def _answer(path: Path, filename: str) -> dict[str, Any]:
+    """Return the values of a `Dist`, or why there are none."""
+    try:
+        dist = distribution.inspect(path, filename)
+        values: dict[str, Any] = {
+            "metadata": base64.b64encode(dist.metadata).decode(),
+            "requires_python": dist.requires_python,
+            "summary": dist.summary,
+            "revision": None,
+        }
+        if environment_of(dist.name.project) is not None:
+            values["revision"] = asdict(environment_wheel.check(dist.name, path))
+    except InvalidDistribution as exc:
+        return {"invalid": exc.message}
+    except MemoryError:
+        return {"memory": True}
+    except OSError as exc:
+        return {"errno": exc.errno, "strerror": exc.strerror}
+    except Exception as exc:
+        return {"invalid": f"{filename} can't be read: {distribution.one_line(repr(exc))}."}
+    return values
+
+
+def _limit(memory: int) -> None:
+    """Set the limits that count for all files; `memory` is in bytes, in addition to what is used now."""
+    with contextlib.suppress(FileNotFoundError):  # only Linux has it, and limits the size of a process
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        _set(resource.RLIMIT_AS, pages * resource.getpagesize() + memory)
+    _set(resource.RLIMIT_NOFILE, _MAX_FILES)
+    _set(resource.RLIMIT_FSIZE, 0)
+    _set(resource.RLIMIT_CORE, 0)
+
+
+def _limit_time(seconds: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _set(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + seconds)
+
+
+def _set(limit: int, value: int) -> None:
+    _soft, hard = resource.getrlimit(limit)
+    resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+if __name__ == "__main__":
+    main()
