@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 
 from ppmctl.errors import InvalidDistribution
 
@@ -28,6 +27,7 @@ CPU_SECONDS_PER_MB = 0.2
 MAX_MEMORY = 256 << 20  # bytes, in addition to the memory of an empty reader
 MAX_SECONDS = 300  # of waiting for a reader
 
+_LEAVES_ROOT = re.compile(r"[\\\0]|^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)")
 _FIELD = re.compile(rb"[!-9;-~]+(?=\s*:)")
 
 
@@ -69,8 +69,7 @@ def shown(name: str) -> str:
 
 def leaves_root(path: str) -> bool:
     """Return whether a member or link target of this path can be outside of the folder that it is unpacked into."""
-    is_unsafe = "\\" in path or "\0" in path or path.startswith("/") or ".." in PurePosixPath(path).parts
-    return is_unsafe or re.match(r"[A-Za-z]:", path) is not None
+    return _LEAVES_ROOT.search(path) is not None
 
 
 def require_plain_fields(metadata: bytes) -> None:

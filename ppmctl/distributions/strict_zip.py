@@ -27,6 +27,7 @@ from ppmctl.errors import InvalidDistribution
 _MAX_COMMENT = 0xFFFF  # bytes, after the end
 _MAX_DIRECTORY = 64 << 20  # bytes
 _CHUNK = 1 << 18  # bytes
+_WINDOW = 1 << 14  # bytes that are read at once: the headers of many small members
 
 
 class StrictZip:
@@ -35,6 +36,7 @@ class StrictZip:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
+        self._window, self._window_start = b"", 0
         self._budget = ArchiveBudget(self._size)
         count, start, length = self._find_directory()
         directory = list(zip_records.parse_directory(self._at(start, length), count))
@@ -48,10 +50,13 @@ class StrictZip:
         return b"".join(self._content(member)) if member.size <= limit else None
 
     def _at(self, offset: int, length: int) -> bytes:
-        content = os.pread(self._file.fileno(), length, offset)
-        if len(content) != length:
+        at = offset - self._window_start
+        if not 0 <= at <= len(self._window) - length:
+            self._window = os.pread(self._file.fileno(), max(length, _WINDOW), offset)
+            self._window_start, at = offset, 0
+        if len(self._window) - at < length:
             raise BadZipFile("it is shorter than its directory says")
-        return content
+        return self._window[at : at + length]
 
     def _find_directory(self) -> tuple[int, int, int]:
         """Return the central directory's number of entries, and where it starts and how long it is, in bytes."""
@@ -98,7 +103,8 @@ class StrictZip:
             zip_records.require_clear(name)
             if stat.S_ISLNK(member.mode):
                 raise InvalidDistribution(f"its member {shown(name)} is a symbolic link.")
-            key = unicodedata.normalize("NFC", name.removesuffix("/")).casefold()
+            key = name.removesuffix("/")
+            key = key.lower() if key.isascii() else unicodedata.normalize("NFC", key).casefold()
             paths = folders if member.is_folder else files
             other = paths.get(key)
             if other == name:
@@ -134,24 +140,21 @@ class StrictZip:
 
     def _local_end(self, member: Member) -> int:
         """Return where a member's local header ends; raise InvalidDistribution if it differs from the directory."""
-        header = self._at(member.start, zip_records.LOCAL.size)
+        fixed, raw_name = zip_records.LOCAL.size, member.raw_name
+        header = self._at(member.start, fixed + len(raw_name))
         mark, _needed, flags, method, _time, _date, checksum, packed, size, name_length, extra_length = (
-            zip_records.LOCAL.unpack(header)
+            zip_records.LOCAL.unpack_from(header)
         )
-        variable = self._at(member.start + zip_records.LOCAL.size, name_length + extra_length)
-        raw_name, extra = variable[:name_length], variable[name_length:]
-        if mark != zip_records.LOCAL_MARK or (flags, method, raw_name) != (
-            member.flags,
-            member.method,
-            member.raw_name,
-        ):
+        own = (mark, flags, method, name_length, header[fixed:])
+        if own != (zip_records.LOCAL_MARK, member.flags, member.method, len(raw_name), raw_name):
             raise ambiguous(f"{shown(member.name)} has another header than in its directory")
+        extra = self._at(member.start + len(header), extra_length) if extra_length else b""
         values = (member.size, member.packed)
-        sizes = zip_records.sizes_of((size, packed), extra, member.raw_name, values)
+        sizes = zip_records.sizes_of((size, packed), extra, raw_name, values)
         is_later = member.flags & STREAMED and not any((checksum, *sizes))  # they follow the content
         if not is_later and (checksum, *sizes) != (member.checksum, *values):
             raise ambiguous(f"{shown(member.name)} has other sizes than in its directory")
-        return member.start + zip_records.LOCAL.size + len(variable)
+        return member.start + len(header) + extra_length
 
     def _descriptor_size(self, member: Member, at: int) -> int:
         """Return the size of the descriptor after a member's content; raise InvalidDistribution if it differs."""

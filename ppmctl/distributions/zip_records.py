@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ppmctl.distributions.budget import shown
 from ppmctl.errors import InvalidDistribution
@@ -22,10 +23,10 @@ _EXTRA_SIZES, _EXTRA_UNICODE_PATH = 0x0001, 0x7075
 STREAMED, _UTF8 = 0x08, 0x800  # flags: the sizes follow the content; the name is UTF-8
 _KNOWN_FLAGS = STREAMED | _UTF8 | 0x02 | 0x04  # and how hard deflate tried; others mean encryption or a patch
 STORED, DEFLATED = 0, 8
+_UNCLEAR = re.compile(r"(?:^|/)\.?/|(?:^|/)\.$|[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(NamedTuple):
     """A member as the central directory has it. `start` is where its local header starts; sizes are in bytes."""
 
     raw_name: bytes
@@ -113,6 +114,8 @@ def sizes_of(
 
     Some tools write that extra field where no value needs it: it then has the same values, or `known` ones.
     """
+    if not extra and IN_EXTRA not in values:
+        return values
     fields, name = _extra_fields(extra), raw_name.decode(errors="replace")
     other_name = fields.get(_EXTRA_UNICODE_PATH)
     if other_name is not None and other_name[5:] != raw_name:
@@ -153,6 +156,5 @@ def decoded_name(member: Member) -> str:
 
 def require_clear(name: str) -> None:
     """Raise InvalidDistribution for a member's name that readers shorten: x//y, ./x, or with control characters."""
-    is_clear = all(part not in ("", ".") for part in name.removesuffix("/").split("/"))
-    if not is_clear or any(ord(character) < 32 or ord(character) == 127 for character in name):
+    if not name or _UNCLEAR.search(name):
         raise ambiguous(f"the name of its member {shown(name)} is not clear")
