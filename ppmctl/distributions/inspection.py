@@ -6,6 +6,7 @@ child alone, and is refused with the limit. Children stay for the next file.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import functools
 import json
@@ -137,8 +138,11 @@ class _Pool:
 
 
 @functools.cache
-def _pool(_process: int) -> _Pool:
-    return _Pool()  # a forked process needs its own
+def _pool(process: int) -> _Pool:
+    """Return the pool of this process: a forked one needs its own, and must leave its parent's children alone."""
+    pool = _Pool()
+    atexit.register(lambda: pool.end() if process == os.getpid() else None)
+    return pool
 
 
 def _reason(code: int, seconds: int) -> str:
