@@ -90,6 +90,7 @@ def recording(
                 answer = upstream.getresponse()
                 content = answer.read()
             except (OSError, http.client.HTTPException):
+                upstream.close()
                 self.refuse()
                 return
             recorder.exchanges.append(
