@@ -57,10 +57,10 @@ OWN_FOLDER = {
 }
 RECEIVE = {
     "receive-file": "open incoming/*/*",
-    "inspect": "open incoming/*/* (2)",
-    "side-file-record": "open incoming/*/* (3)",
-    "side-file-metadata": "open incoming/*/* (4)",
-    "side-file-attestations": "open incoming/*/* (5)",
+    # a child process, in which nothing is recorded, reads the file here
+    "side-file-record": "open incoming/*/* (2)",
+    "side-file-metadata": "open incoming/*/* (3)",
+    "side-file-attestations": "open incoming/*/* (4)",
     "lock": "open locks/*",
     "tombstone-check-made": "open packages/{project}/.status",
     **MARK,
