@@ -19,13 +19,16 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	$(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,$(UPGRADE:%=--upgrade-package=%)))
 
+# what bandit reads: all but tests
+PYTHON_CODE = bench docker playbooks plugins ppmctl scripts testbed
+
 BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help up ansible generate compose-config images compose-up compose-down host host-exec host-down \
-	test test-fast test-e2e test-hosts test-docker needs mutation faults lint lock bench clean
+	test test-fast test-e2e test-hosts test-docker needs mutation faults lint audit lock bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +93,7 @@ needs:
 lint: needs $(VENV)/.dev ## check code, import rules, scripts, YAML, roles, locks, generated files and commit messages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(PYTHON_CODE)
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	git ls-files -z plugins/module_utils 'scripts/*.py' 'docker/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
@@ -101,6 +105,10 @@ lint: needs $(VENV)/.dev ## check code, import rules, scripts, YAML, roles, lock
 	$(BIN)/python scripts/check_locks.py
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/cz check --rev-range "$$(git rev-list --max-count=50 HEAD | tail -1)..HEAD"
+
+# not a part of `make test`: the advisory service can't be reached everywhere
+audit: $(VENV)/.dev ## look up all pins of locks/ in an advisory database (ARGS="--service osv" asks another one)
+	@$(BIN)/python scripts/audit.py $(ARGS)
 
 generate: $(VENV)/.dev ## rewrite the files that are derived from code and roles: READMEs, Accept table, docker/*/rendered
 	$(BIN)/python scripts/generate.py

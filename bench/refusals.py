@@ -27,7 +27,7 @@ def compare(*, rounds: int, requests_each: int) -> list[dict[str, object]]:
     """Return medians in µs of a request with each credential, and of a valid one during a flood of each."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="ppm-bench-") as work, subjects.ppm(Path(work), files=10) as running:
-        assert running.auth is not None
+        assert running.auth is not None  # nosec B101 # for mypy; subjects.ppm sets it
         user, secret = running.auth
         sent = {"right": (user, secret), "wrong secret": (user, _WRONG), "unknown user": ("nobody", _WRONG)}
         for number in range(rounds):

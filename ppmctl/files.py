@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from ppmctl.errors import UsageError
 
@@ -209,13 +210,24 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def copy(source: Path, target: Path, *, mode: int = 0o644) -> None:
     """Copy `source` to a new file `target`; its blocks are shared if the file system supports it (reflink)."""
     with source.open("rb") as original:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as duplicate:
-            try:
-                fcntl.ioctl(duplicate.fileno(), _FICLONE, original.fileno())
-            except OSError:
-                shutil.copyfileobj(original, duplicate, 1 << 20)
-            os.fchmod(duplicate.fileno(), mode)
+        copy_from(original, target, mode=mode)
+
+
+def copy_from(original: IO[bytes], target: Path, *, mode: int = 0o644) -> None:
+    """Do the same with an open file."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as duplicate:
+        try:
+            fcntl.ioctl(duplicate.fileno(), _FICLONE, original.fileno())
+        except OSError:
+            shutil.copyfileobj(original, duplicate, 1 << 20)
+        os.fchmod(duplicate.fileno(), mode)
+
+
+def link_from(original: IO[bytes], target: Path) -> None:
+    """Create a hard link `target` to an open file, whatever its name leads to by now."""
+    # Python follows the link in /proc only where a descriptor is given, which is not used for an absolute path
+    os.link(f"/proc/self/fd/{original.fileno()}", target, src_dir_fd=original.fileno(), follow_symlinks=True)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,15 @@
 
 On a terminal results are aligned and coloured (NO_COLOR is obeyed), with sizes in kB and MB and local times.
 Anywhere else they are plain, with sizes in bytes and times in UTC.
+
+A text may come from a stranger: a file's name, an answer of a server. A terminal obeys control characters, and some
+reverse the order of the others, so all that are not printable become a ?; in JSON they are escaped.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,11 +21,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from ppmctl.errors import PpmError
+from ppmctl.secret import masked
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LINES = "\n\t"
 _LABEL = 10  # characters of the name of a check
 _COLOURS = {
     **dict.fromkeys(("ok", "active", "done"), "green"),
@@ -38,15 +42,32 @@ Cell = str | int | Bytes | bool | datetime | None  # None is shown as a dash
 
 
 def data(*lines: str) -> None:
-    """Print lines to stdout, for a script."""
+    """Print lines to stdout, for a script. A text with several lines is for `block`."""
     for line in lines:
-        print(line, flush=True)
+        print(_printable(line, also="\t"), flush=True)
 
 
 def say(*lines: str) -> None:
     """Print lines to stderr, for a person."""
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        print(_printable(line, also="\t"), file=sys.stderr, flush=True)
+
+
+def block(text: str, *, talk: bool = False) -> None:
+    """Print a text of several lines to stdout, or with `talk` to stderr."""
+    stream = sys.stderr if talk else sys.stdout
+    print(_printable(text.replace("\r\n", "\n"), also="\n\t"), file=stream, flush=True)
+
+
+class LogHandler(logging.Handler):
+    """Prints what is logged where nothing else is set up for it, with the paths that strangers requested."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record to stderr."""
+        try:
+            block(self.format(record), talk=True)
+        except Exception:
+            self.handleError(record)
 
 
 def stderr_is_terminal() -> bool:
@@ -90,7 +111,7 @@ def rename(names: Mapping[str, str]) -> None:
 def as_json(value: Any) -> None:
     """Print `value`, which may hold dataclasses and paths, to stdout as JSON; unprintable characters are escaped."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_json)
-    data("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
+    block("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
 
 
 def _json(value: Any) -> Any:
@@ -131,7 +152,7 @@ def _console(stream: IO[str]) -> Console:
 
 
 def _cell(cell: Cell, *, is_terminal: bool) -> str:
-    """Return the text of a cell, on one line."""
+    """Return the text of a cell."""
     if cell is None or isinstance(cell, bool):
         return "-" if cell is None else "yes" if cell else "no"
     if isinstance(cell, datetime):
@@ -176,13 +197,14 @@ def fields(rows: Iterable[tuple[str, Cell]]) -> None:
 
 def finding(state: str, label: str, text: str, remedy: str) -> None:
     """Print a check's state, name and finding to stdout, and its remedy on the next line."""
-    _print(f"{state:4}", _COLOURS.get(state, ""), _printable(f"  {label:{_LABEL}}  {text}"))
+    _print(f"{state:4}", _COLOURS.get(state, ""), f"  {label:{_LABEL}}  {text}")
     if remedy:
-        data(_printable(f"{'':4}  {'':{_LABEL}}  → {remedy}"))
+        data(f"{'':4}  {'':{_LABEL}}  → {remedy}")
 
 
 def _print(start: str, style: str, rest: str) -> None:
     """Print a line to stdout, on a terminal with its `start` in a `style`."""
+    start, rest = _printable(start), _printable(rest)
     if not _is_terminal(sys.stdout):
         data(start + rest)
         return
@@ -192,21 +214,23 @@ def _print(start: str, style: str, rest: str) -> None:
 
 
 def _printable(text: str, *, also: str = "") -> str:
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() or letter in also else "?" for letter in text)
 
 
 def error(exc: PpmError, *, in_json: bool = False) -> None:
-    """Print the cause of a failure and its hint to stderr, without control characters that a terminal would obey.
+    """Print the cause of a failure and its hint to stderr, with *** instead of secrets.
 
     With `in_json` print them to stdout, in the form that docs/commands.md describes.
     """
+    message, hint = masked(exc.message), masked(exc.hint)
     if in_json:
-        cause = {"message": exc.message, "hint": exc.hint or None, "exit_code": exc.exit_code}
-        as_json({**exc.done, "error": cause})
+        as_json({**exc.done, "error": {"message": message, "hint": hint or None, "exit_code": exc.exit_code}})
         return
-    say(f"ppmctl: {_printable(exc.message, also=_LINES)}")
-    if exc.hint:
-        say(f"        {_printable(exc.hint, also=_LINES)}")
+    block(f"ppmctl: {message}", talk=True)
+    if hint:
+        block(f"        {hint}", talk=True)
 
 
 @contextmanager
@@ -230,5 +254,5 @@ def progress(label: str, total: int | None = None, unit: str = "files") -> Itera
     is_shared = _is_terminal(sys.stdout)
     bar = rich.progress.Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=is_shared)
     with bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(_printable(label), total=total)
         yield lambda step: bar.advance(task, step)

@@ -1,8 +1,21 @@
-"""A secret that is shown only where code asks for it."""
+"""A secret that is shown only where code asks for it, and texts without the secrets in them."""
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
+
+# Tokens of well-known services. Names of projects and users have no such start with both cases after it.
+TOKEN = re.compile(
+    r"(ppm_|pypi-AgE|gh[pousr]_|github_pat_|glpat-|npm_|xox[abprs]-|[sr]k_live_|sk-ant-)"
+    r"(?=[a-z0-9_-]{0,99}[A-Z])(?=[A-Z0-9_-]{0,99}[a-z])[A-Za-z0-9_-]{20,}"
+)
+# what follows :// in a URL; only a password has quotes in it
+_REST = re.compile(r"(?:[^\s/]*@)?[^\s\"'<>`]*")
+_WITHOUT_SCHEME = re.compile(r"(?<![\w/:@.+-])([\w.+-]+:/?)(?!/)[^\s/@\"']+@(?=[\w\[])")
+_HOST = re.compile(r"(?:[^:@\[\]]*|\[[^\]]*\])(?::[0-9]*)?")
+_VALUE = re.compile(r"(?:(?P<name>[^&;=]*)=)?(?P<value>[^&;]*)")
+_PUBLIC = re.compile(r"(?:egg|subdirectory|md5|sha[0-9]+)", re.ASCII)  # what a fragment tells an installer
 
 
 class Secret:
@@ -27,3 +40,42 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret can't be pickled.")
+
+
+def masked(text: str) -> str:
+    """Return a text with *** instead of what may be a secret: tokens, and in URLs what is before the @ or in a query.
+
+    Mask a text before it is cut: of half a URL one can't tell what the other half was.
+    """
+    first, *others = _WITHOUT_SCHEME.sub(r"\1***@", TOKEN.sub(r"\1***", text)).split("://")
+    before = [first, *others]
+    return first + "".join(f"://{_masked(scheme, part)}" for scheme, part in zip(before, others, strict=False))
+
+
+def _masked(before: str, after: str) -> str:
+    """Return what is after the :// of a URL without secrets; its scheme is at the end of what is `before`."""
+    match = _REST.match(after)
+    rest = match[0] if match else ""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    userinfo, at, _host = authority.rpartition("@")
+    if not at and not _HOST.fullmatch(authority):
+        # what follows the colon is no port, so it is a password, perhaps one with a / or a space in it
+        line = after.partition("\n")[0]
+        userinfo, at, host = line.rpartition("@") if "@" in line else (authority, "", "")
+        rest = userinfo + at + (_REST.match(host) or [""])[0]
+    user, colon, _password = userinfo.partition(":")
+    shown = "***" if userinfo else ""
+    if before.endswith(("ssh", "ssh+sudo")):  # the user of a host is no secret
+        shown = f"{user}:***" if colon else user
+    rest_of_url, hash_sign, fragment = rest[len(userinfo + at) :].partition("#")
+    path, mark, query = rest_of_url.partition("?")
+    query = _VALUE.sub(lambda value: _masked_value(value, is_fragment=False), query)
+    fragment = _VALUE.sub(lambda value: _masked_value(value, is_fragment=True), fragment)
+    return f"{shown}{at}{path}{mark}{query}{hash_sign}{fragment}{after[len(rest) :]}"
+
+
+def _masked_value(match: re.Match[str], *, is_fragment: bool) -> str:
+    name, value = match["name"], match["value"]
+    if not value or (is_fragment and name is not None and _PUBLIC.fullmatch(name)):
+        return match[0]
+    return "***" if name is None else f"{name}=***"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from fnmatch import translate
+
+from ansible_collections.ppm.index.ppmctl.distributions import name_glob
 
 
 def name_pattern(glob: str) -> str:
     """Return a regular expression for a pattern of fnmatch (* ? []) that is compared with normalised names."""
-    return translate(re.sub(r"[-_.]+", "-", glob).lower())
+    return translate(name_glob.normalise(glob))
 
 
 class FilterModule:

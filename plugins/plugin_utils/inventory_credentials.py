@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from ansible_collections.ppm.index.plugins.plugin_utils.inventory_types import EMAIL, GLOB, wrong_type
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_types import EMAIL, wrong_type
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_wording import CREDENTIAL_MUST_BE, KINDS, suggestion
+from ansible_collections.ppm.index.ppmctl.distributions import name_glob
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}(\+[A-Za-z0-9._-]{1,64})?", re.ASCII)
 _SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
@@ -53,7 +54,7 @@ def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
     forms: dict[str, Callable[[Any], object]] = {
         "secret": _SECRET.fullmatch,
         "email": EMAIL.fullmatch,
-        "projects": lambda globs: all(GLOB.fullmatch(glob) for glob in globs),
+        "projects": lambda globs: not any(map(name_glob.problem, globs)),
         "expires": _is_time,
     }
     return CREDENTIAL_MUST_BE[key] if key in forms and not forms[key](given) else None

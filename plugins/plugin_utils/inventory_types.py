@@ -8,7 +8,6 @@ from typing import Any
 
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_wording import KINDS
 
-GLOB = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!#&'*+/=?^_`|~-]*@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
 
 _TYPES: dict[str, tuple[type, ...]] = {

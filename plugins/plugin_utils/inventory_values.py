@@ -13,7 +13,8 @@ import yaml
 
 from ansible_collections.ppm.index.plugins.plugin_utils import inventory_wording as wording
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_credentials import credential_problems
-from ansible_collections.ppm.index.plugins.plugin_utils.inventory_types import EMAIL, GLOB, wrong_type
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_types import EMAIL, wrong_type
+from ansible_collections.ppm.index.ppmctl.distributions import name_glob
 
 # Old names of variables, with the new ones.
 RENAMED: dict[str, str] = {}
@@ -114,6 +115,9 @@ def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
     for name, fits in _FORMS.items():
         yield from _misfits(values, name, fits, wording.MUST_BE[name])
     yield from _misfits(values, "ppm_root", _is_own_folder, wording.OWN_FOLDER)
+    for glob in values.get("ppm_private_names", ()):
+        if reason := name_glob.problem(glob):
+            yield f"ppm_private_names is {glob!r}: it must be {wording.NAME_PATTERN}; {reason}."
     if tls != "none" and str(values.get("ppm_domain")).rpartition(".")[2].isdecimal():
         yield f"ppm_domain is {values['ppm_domain']!r}: certificates are for names; it must be a host name."
     if tls == "letsencrypt" and not values.get("ppm_acme_email"):
@@ -164,7 +168,6 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "ppm_root": _ROOT.fullmatch,
     "ppm_max_upload_size": _is_size,
     "ppm_memory_max": partial(_is_size, least=_MIN_MEMORY),
-    "ppm_private_names": GLOB.fullmatch,
     "ppm_upstream_url": _URL.fullmatch,
     "ppm_pip_index_url": _URL.fullmatch,
     "ppm_proxy_url": _URL.fullmatch,

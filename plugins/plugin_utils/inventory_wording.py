@@ -14,7 +14,6 @@ MUST_BE = {
     "ppm_root": "an absolute path of letters, digits and . _ - /, such as /srv/ppm",
     "ppm_max_upload_size": "a size such as 500M or 4G",
     "ppm_memory_max": "a size of 128M or more, such as 512M or 2G",
-    "ppm_private_names": "a pattern of names, such as acme-*",
     "ppm_upstream_url": "a URL without a credential, such as https://index.example/simple/",
     "ppm_pip_index_url": "a URL without a credential, such as https://index.example/simple/",
     "ppm_proxy_url": "a URL without a credential, such as https://index.example/simple/",
@@ -23,13 +22,14 @@ MUST_BE = {
     "ppm_no_proxy": "a host name or a network",
     "ppm_trusted_proxies": "a network such as 10.0.0.0/8",
 }
+NAME_PATTERN = "a pattern of names, such as acme-*"
 OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; this one has other uses"
 CREDENTIAL_MUST_BE = {
     "name of a user": "letters, digits and . _ @ -",
     "name of a token": "OWNER+PURPOSE, such as ci+deploy",
     "secret": "32 to 200 random characters without spaces (openssl rand -hex 32)",
     "email": "an e-mail address",
-    "projects": "patterns of names, such as acme-*",
+    "projects": "patterns of names that a name can match, such as acme-*",
     "expires": "a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z",
 }
 

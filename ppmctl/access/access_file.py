@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from ppmctl.access.rights import Access, check_projects, check_role, stamp, with_holders
+from ppmctl.access.rights import Access, check_role, stamp, with_holders
+from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ HEADER = "# What each credential is for; `ppmctl user` and `ppmctl token` write 
 
 _OURS = re.compile(r'("(?:[^"\\]|\\.)*"): (\{.*\})')
 _GUESS = re.compile(r"""["']?([^"':]+?)["']?\s*:""")
+_GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -116,7 +118,7 @@ def _values(piece: str) -> Mapping[Any, Any]:
     try:
         if ours:  # ppm writes JSON, which is faster to read than YAML
             return {json.loads(ours[1]): json.loads(ours[2])}
-        written = yaml.load(piece, Loader=_LOADER)  # noqa: S506 - both values of _LOADER are safe loaders, and ruff sees only the name
+        written = yaml.load(piece, Loader=_LOADER)  # noqa: S506 # nosec B506 # both values of _LOADER are safe loaders, and the name hides it
     except (ValueError, yaml.YAMLError, RecursionError):
         guess = _GUESS.match(piece)
         return {guess[1] if guess else piece.strip(): None}
@@ -136,13 +138,21 @@ def _access(name: Any, written: Any) -> Access:
         name=name,
         role=check_role(written["role"]),
         created=_plain(written.get("created", "")),
-        projects=check_projects(projects or ()),
+        projects=_projects(projects or []),
         expires=_expiry(written.get("expires")),
         disabled=bool(disabled),
         email=None if email is None else str(email),
         by=None if by is None else str(by),
         has_tokens_only=bool(tokens_only),
     )
+
+
+def _projects(written: list[str]) -> tuple[str, ...]:
+    """Return the globs of an entry. One that matches no name stays: it gives no right, and the others still do."""
+    globs = tuple(dict.fromkeys(map(name_glob.normalise, written)))
+    if not all(map(_GLOB.fullmatch, globs)):
+        raise ValueError(written)
+    return globs
 
 
 def _expiry(written: Any) -> str | None:

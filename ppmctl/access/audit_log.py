@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import re
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -20,6 +19,7 @@ from ppmctl import files
 from ppmctl.distributions.distribution import one_line
 from ppmctl.index import project_folder
 from ppmctl.index.layout import Volume
+from ppmctl.secret import masked
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ SUMMARY_EVERY = 60.0  # seconds
 _CLIENTS = 1_000  # with a limit of their own
 _MAX_FIELD = 1_000  # characters
 _ATTEMPT = "ppm.attempt"
-# An issued secret that was put where a name belongs; names of projects do not mix upper and lower case.
-_SECRET = re.compile(r"ppm_(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])[A-Za-z0-9_-]{20,}")
 
 
 @dataclass(kw_only=True)
@@ -63,7 +61,7 @@ def write(volume: Volume, *, action: str, by: str, origin: str, what: str, resul
     If the file can't be written, the line goes to the server's log instead.
     """
     texts = {"action": action, "by": by, "from": origin, "what": what, "result": result}
-    safe = {key: _SECRET.sub("ppm_***", text)[:_MAX_FIELD] for key, text in texts.items()}
+    safe = {key: masked(text)[:_MAX_FIELD] for key, text in texts.items()}
     line = _printable(json.dumps({"time": project_folder.now(), **safe, **more}, ensure_ascii=False))
     try:
         files.append(volume.audit, line.encode() + b"\n")

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 
 Role = Literal["reader", "publisher", "admin"]
@@ -22,8 +23,6 @@ Action = Literal["read", "publish", "manage"]
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _NAME = re.compile(rf"{_OWNER.pattern}(\+[A-Za-z0-9._-]{{1,64}})?", re.ASCII)
 _EMAIL = re.compile(r"[^\s@<>\",;:]{1,64}@[^\s@<>\",;:]{1,190}")
-_GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
-_SEPARATORS = re.compile(r"[-_.]+")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 DURATIONS = "45s, 10m, 12h or 90d"  # examples, for users
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -176,13 +175,12 @@ def check_email(email: str | None) -> str | None:
 
 
 def check_projects(globs: Iterable[str]) -> tuple[str, ...]:
-    """Return globs of project names, normalised: `Acme_*` is `acme-*`. Raise UsageError for an invalid one."""
+    """Return globs of project names, normalised: `Acme_*` is `acme-*`. Raise UsageError for one that matches none."""
     checked = []
     for glob in globs:
-        normalised = _SEPARATORS.sub("-", glob).lower()
-        if not _GLOB.fullmatch(normalised):
-            raise UsageError(f"{glob!r} is not a name of projects, such as acme-*: letters, digits, - and * ? [ ].")
-        checked.append(normalised)
+        if reason := name_glob.problem(glob):
+            raise UsageError(f"{glob[:80]!r} is not a name of projects, such as acme-*: {reason}.")
+        checked.append(name_glob.normalise(glob))
     return tuple(dict.fromkeys(checked))
 
 
@@ -220,16 +218,16 @@ def stamp(moment: date, *, fine: bool = False) -> str:
 def exceeds(wanted: Access, holder: Access) -> str:
     """Return which right `wanted` has and `holder` lacks, as a phrase; "" if there is none.
 
-    Only the own values of `wanted` count. A glob is within another one if it is the same, or if the other one has no
-    wildcard but * and matches the text of the glob.
+    Only the own values of `wanted` count. Each of its globs has to be within one of the holder's.
     """
     limit = holder.effective
     if ROLES.index(wanted.role) > ROLES.index(limit.role):
         return f"the role {wanted.role} ({holder.name} is a {limit.role})"
     if wanted.role != "reader" and limit.projects:
-        outside = [glob for glob in wanted.projects if not any(_within(glob, other) for other in limit.projects)]
+        scopes = limit.projects
+        outside = [glob for glob in wanted.projects if not any(name_glob.covers(scope, glob) for scope in scopes)]
         if outside or not wanted.projects:
-            return f"the projects {', '.join(outside) or '*'} ({holder.name} has {', '.join(limit.projects)})"
+            return f"the projects {', '.join(outside) or '*'} ({holder.name} has {', '.join(scopes)})"
     if limit.expires is not None and _is_later(wanted.expires, limit.expires):
         until = f"until {wanted.expires}" if wanted.expires else "without end"
         return f"a life {until} ({holder.name} ends at {limit.expires})"
@@ -238,7 +236,3 @@ def exceeds(wanted: Access, holder: Access) -> str:
 
 def _is_later(expires: str | None, other: str) -> bool:
     return expires is None or datetime.fromisoformat(expires) > datetime.fromisoformat(other)
-
-
-def _within(glob: str, other: str) -> bool:
-    return glob == other or (not set("?[") & set(other) and fnmatchcase(glob, other))

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import output, regular_file
 from ppmctl.cli import client_files
 from ppmctl.cli.options import exclusive, json_option
 from ppmctl.cli.target import credential_option, index_option
@@ -30,6 +30,15 @@ _DEFAULT_NAME = "internal"
 _TAKEN = ("pypi", "testpypi", "distutils", "server-login", "main", "test", "default")
 _PUBLIC = 20  # a file with fewer certificate authorities lacks the public ones
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def _regular(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    try:
+        if path is not None:
+            regular_file.require(path)
+    except OSError as exc:
+        raise click.BadParameter(f"{path} can't be read: {exc.strerror}.") from exc
+    return path
 
 
 @click.command("client-config")
@@ -49,6 +58,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 @click.option(
     "--ca",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    callback=_regular,
     metavar="FILE",
     help="The certificate authorities to trust, in PEM. Default: REQUESTS_CA_BUNDLE, SSL_CERT_FILE.",
 )
@@ -161,7 +171,7 @@ def _with_forms(
 def _warn_of_authorities(target: IndexTarget) -> None:
     """Warn that a private certificate authority is not enough if the index redirects to one that it did not sign."""
     with contextlib.suppress(OSError):
-        if target.ca is not None and Path(target.ca).read_bytes().count(b"-----BEGIN CERTIFICATE") < _PUBLIC:
+        if target.ca is not None and regular_file.read(Path(target.ca)).count(b"-----BEGIN CERTIFICATE") < _PUBLIC:
             output.say(
                 f"Clients trust only {target.ca} (pip 24.2 and later also what the system trusts), but this index"
                 " redirects other names to the public one: add the public certificate authorities to that file."
@@ -225,7 +235,7 @@ def _print(texts: list[dict[str, Any]], target: IndexTarget, as_json: bool) -> N
     for number, each in enumerate(texts):
         if number:
             output.data("")
-        output.data(each["text"])
+        output.block(each["text"])
         output.say(*each["notes"])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -93,17 +95,20 @@ def run(arguments: list[str]) -> int:
     verbose = bool({"-v", "--verbose"} & set(arguments[:1]))
     in_json = "--json" in arguments
     events.listen(events.Listener(note=output.say, progress=output.progress))
+    logging.lastResort = output.LogHandler(logging.WARNING)
     try:
         outcome: Any = cli.main(args=arguments, prog_name="ppmctl", standalone_mode=False)
     except BrokenPipeError:
         return 0
     except (Exception, KeyboardInterrupt) as exc:
         if isinstance(exc, click.ClickException) and not in_json:
-            exc.show()
+            shown = io.StringIO()
+            exc.show(shown)
+            output.block(shown.getvalue().rstrip("\n"), talk=True)
             return exc.exit_code
         error = _error(exc)
         if verbose and not isinstance(error, Interrupted):
-            output.say(traceback.format_exc())
+            output.block(traceback.format_exc(), talk=True)
         output.error(error, in_json=in_json)
         return error.exit_code
     return outcome if isinstance(outcome, int) else 0

@@ -34,5 +34,5 @@ def completion(shell: str) -> None:
     completer = get_completion_class(shell)
     if completer is None:
         raise AssertionError(shell)
-    output.data(completer(cli, {}, _PROGRAM, _VARIABLE).source().rstrip("\n"))
+    output.block(completer(cli, {}, _PROGRAM, _VARIABLE).source().rstrip("\n"))
     output.say(f"To enable it permanently: {_PERMANENT[shell]}")

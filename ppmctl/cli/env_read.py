@@ -89,7 +89,7 @@ def show(environments: Remote, name: str, form: str | None) -> Answer:
     if form == "json":
         return Answer(value, lambda: output.as_json(value))
     if form is not None:
-        return Answer(value, lambda: output.data(_rendered(revision, form).rstrip("\n")))
+        return Answer(value, lambda: output.block(_rendered(revision, form).rstrip("\n")))
     fields = (
         ("Name", revision.name),
         ("Revision", f"{revision.number}{' (deleted)' if entry.deleted is not None else ''}"),

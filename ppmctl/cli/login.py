@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import output, regular_file
 from ppmctl.cli.options import json_option
 from ppmctl.cli.package_source import connected, index_options
 from ppmctl.cli.target import credential_option
@@ -202,7 +202,7 @@ def _given(file: Path | None, username: str | None) -> Credential:
 def _code(given: str) -> Secret:
     if given.startswith("@"):
         try:
-            code = Path(given[1:]).read_text(encoding="utf-8").strip()
+            code = regular_file.read(Path(given[1:]), most=_MAX_LINE).decode().strip()
         except (OSError, UnicodeError) as exc:
             raise CredentialError(f"The code can't be read from {given[1:]}: {type(exc).__name__}.") from None
     elif given != "-":

@@ -32,7 +32,7 @@ def self_check(root: Path, as_json: bool) -> int:
         log = exc.log if isinstance(exc, release_check.SelfCheckError) else ""
         if not as_json:
             if log:
-                output.say(f"The server's log:\n{log}")
+                output.block(f"The server's log:\n{log}", talk=True)
             raise
         output.error(exc)  # as text; the JSON document also has the log
         result = {"ok": False, "message": exc.message, "hint": exc.hint, "log": log}

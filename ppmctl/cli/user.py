@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ppmctl import output
+from ppmctl import output, regular_file
 from ppmctl.access import accounts, declarative, first_admin, import_htpasswd, invite_exchange, invites
 from ppmctl.access.rights import ROLES
 from ppmctl.cli import user_change
@@ -145,12 +145,17 @@ def apply_(file: Path, dry_run: bool, root: Path) -> Answer:
 def _text(file: Path, what: str) -> str:
     """Return the text of the file, or of stdin. Raise PpmError, which quotes nothing, where it can't be read."""
     try:
-        with click.open_file(str(file), encoding="utf-8") as opened:  # - is stdin
-            return str(opened.read())
+        if str(file) != "-":
+            return regular_file.read(file).decode()
+        with click.open_file("-", encoding="utf-8") as opened:
+            text = str(opened.read(regular_file.LARGEST + 1))
     except OSError as exc:
         raise PpmError(f"{file} can't be read: {exc.strerror}.") from exc
     except UnicodeError:
         raise PpmError(f"{what} is not UTF-8.") from None  # the cause quotes a part of it
+    if len(text) > regular_file.LARGEST:
+        raise PpmError(f"{what} has over {regular_file.LARGEST >> 20} MB.")
+    return text
 
 
 @user.command("list")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppmctl import user_dirs
+from ppmctl import regular_file, user_dirs
 from ppmctl.client import keyring_store, login_store
 from ppmctl.errors import CredentialError
 from ppmctl.files import access_hint
@@ -26,6 +26,8 @@ PLACES = (
 )
 # Programs that run other people's code (a build) do not get these.
 SECRET_VARIABLES = ("PPMCTL_CREDENTIAL_FILE", "PPMCTL_TOKEN", "TWINE_PASSWORD")
+
+_LONGEST = 4096  # bytes of a file with a credential
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def everywhere(address: Address, *, environ: Mapping[str, str], home: Path) -> I
 def from_file(path: Path) -> Credential:
     """Return the credential in a file of one line, user:secret."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = regular_file.read(path, most=_LONGEST).decode().strip()
     except (OSError, UnicodeError) as exc:
         raise CredentialError(
             f"The credential file {path} can't be read: {_why(exc)}.",
@@ -121,6 +123,7 @@ def _from_keyring(address: Address, environ: Mapping[str, str]) -> Credential | 
 
 def _from_netrc(address: Address, path: Path) -> Credential | None:
     try:
+        regular_file.require(path)
         entry = netrc.netrc(str(path)).authenticators(address.host)
     except FileNotFoundError:
         return None

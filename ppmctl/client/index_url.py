@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from ppmctl import regular_file
 from ppmctl.client import login_store, user_config
 from ppmctl.errors import UsageError
 from ppmctl.files import access_hint
@@ -188,7 +189,7 @@ def read_sections(path: Path) -> dict[str, Section]:
     """Return the sections of a .pypirc that are about an index, by name; none if the file is missing."""
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
+        parser.read_string(regular_file.read(path).decode())
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError, configparser.Error) as exc:

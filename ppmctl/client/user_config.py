@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ppmctl import user_dirs
+from ppmctl import regular_file, user_dirs
 from ppmctl.errors import UsageError
 from ppmctl.files import access_hint
 
@@ -52,7 +52,7 @@ def indexes(*, environ: Mapping[str, str], home: Path, cwd: Path) -> Iterator[Co
 
 def _read(file: ConfigFile) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = tomllib.loads(file.path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(regular_file.read(file.path).decode())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as exc:

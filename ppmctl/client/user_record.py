@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from ppmctl import files
+from ppmctl import files, regular_file
 from ppmctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ class Record(Generic[Item]):
     def read(cls, path: Path, parse: Callable[[Any], Item], *, hint: str) -> Self:
         """Return the list in the file at `path`. Raise UsageError if ppmctl did not write that file."""
         try:
-            return cls(path=path, all=tuple(parse(values) for values in json.loads(path.read_bytes())[path.stem]))
+            return cls(
+                path=path, all=tuple(parse(values) for values in json.loads(regular_file.read(path))[path.stem])
+            )
         except (FileNotFoundError, NotADirectoryError):
             return cls(path=path)
         except OSError as exc:

@@ -19,6 +19,7 @@ from ppmctl.client_config.edit_record import EditRecord, Entry
 from ppmctl.client_config.index_target import IndexTarget, Scope, Snippet
 from ppmctl.client_config.lines import Add, Unreadable
 from ppmctl.errors import PpmError
+from ppmctl.secret import masked
 
 EDITORS = {"pip": pip, "uv": uv, "poetry": poetry, "twine": twine}
 UP_TO_DATE = "It is set up already."
@@ -153,9 +154,8 @@ def apply(change: Change, record: EditRecord) -> None:
 def mask(line: str, known: str | None) -> str:
     """Return a line of a diff without passwords, control characters and user names in URLs, except for `known`."""
     printable = "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line)
-    return lines.USERINFO.sub(
-        lambda match: match[0] if known and match[0] == f"//{known}@" else "//***@", _SECRET.sub(r"\1 ***", printable)
-    )
+    shown = masked(_SECRET.sub(r"\1 ***", printable))
+    return shown.replace("//***@", f"//{known}@") if known and f"//{known}@" in printable else shown
 
 
 def _undo(entry: Entry, body: lines.Body) -> tuple[lines.Body, tuple[str, ...]]:

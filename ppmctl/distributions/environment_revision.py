@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ppmctl.distributions.shareable import parse_lock, requirement
 from ppmctl.errors import UsageError
-
-if TYPE_CHECKING:
-    from packaging.pylock import Pylock
 
 PREFIX = "ppm-env-"
 FORMAT = 1
 MAX_NAME = 60  # characters
 MAX_CHANGE = 300  # characters
 MAX_REQUIREMENTS = 10_000
-MAX_LOCK = 16 << 20  # bytes
 
 REQUIREMENTS, CONSTRAINTS, CONDA = "requirements.txt", "constraints.txt", "environment.yml"
 LOCK, ABOUT = "pylock.toml", "env.json"
 FILES = (REQUIREMENTS, CONSTRAINTS, CONDA, LOCK, ABOUT)  # LOCK only in locked revisions
 
-_MAX_REQUIREMENT = 2_000  # characters
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
 NUMBER = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
 _EXTRAS = re.compile(r"^([A-Za-z0-9._-]+)\s*\[[^\]]*\]\s*")
@@ -112,54 +105,12 @@ def change_of(summary: str) -> str:
     return summary.partition(": ")[2] if summary.startswith("Environment ") else summary
 
 
-def requirement(text: str) -> Requirement:
-    """Return the requirement (PEP 508). Raise UsageError if it is invalid or can't be in a shared environment."""
-    text = text.strip()
-    if len(text) > _MAX_REQUIREMENT:
-        raise UsageError(f"{text[:60]!r}… is too long for a requirement.")
-    try:
-        parsed = Requirement(text)
-    except InvalidRequirement as exc:
-        raise UsageError(f"{text!r} is not a requirement: {str(exc).partition(chr(10))[0]}.") from exc
-    if not text.isprintable() or "\\" in text or re.search(r"\s#", text):
-        raise UsageError(f"{text!r} has another meaning in a requirements.txt.")
-    if parsed.url is not None and has_credential(parsed.url):
-        shown = re.sub(r"//[^/@]*@", "//***@", text)
-        raise UsageError(
-            f"{shown!r} has a credential in its URL, which everybody who reads the environment would see.",
-            hint="Leave out everything before the @. Put the credential into ~/.netrc or the settings of git.",
-        )
-    return parsed
-
-
-def has_credential(url: str) -> bool:
-    """Return whether a URL has a password in it, or a user name of HTTP, which may be a token."""
-    try:
-        parts = urlsplit(url)
-        return parts.password is not None or (parts.scheme.endswith(("http", "https")) and parts.username is not None)
-    except ValueError:
-        return False
-
-
 def ordered(requirements: Iterable[str]) -> tuple[str, ...]:
     """Return the requirements sorted by normalised name, each once. Raise UsageError for an invalid one."""
     names = {text.strip(): canonicalize_name(requirement(text).name) for text in requirements}
     if len(names) > MAX_REQUIREMENTS:
         raise UsageError(f"An environment has {MAX_REQUIREMENTS} requirements at most.")
     return tuple(sorted(names, key=lambda text: (names[text], text)))
-
-
-def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
-    """Return the pylock.toml (PEP 751). Raise UsageError, which names it as `where`, if it is invalid."""
-    from packaging.pylock import Pylock, PylockValidationError
-
-    if len(text.encode(errors="surrogatepass")) > MAX_LOCK:
-        raise UsageError(f"{where} is over {MAX_LOCK >> 20} MB.")
-    try:
-        text.encode()
-        return Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, UnicodeEncodeError, PylockValidationError, RecursionError) as exc:
-        raise UsageError(f"{where} is not a valid pylock.toml (PEP 751): {' '.join(str(exc).split())}.") from exc
 
 
 def rendered(revision: Revision) -> dict[str, bytes]:

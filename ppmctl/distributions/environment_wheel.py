@@ -10,8 +10,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
+from ppmctl import files
 from ppmctl.distributions import small_wheel
 from ppmctl.distributions.distribution import Filename
 from ppmctl.distributions.environment_revision import (
@@ -25,14 +28,18 @@ from ppmctl.distributions.environment_revision import (
     environment_of,
     file_head,
     normalise,
+    ordered,
     parse_requirements,
     rendered,
 )
+from ppmctl.distributions.shareable import parse_lock
 from ppmctl.errors import InvalidDistribution, UsageError
 
 _FOLDER = "ppm-env"
 _INVALID = "It is not the revision of an environment"
 _MAX_SIZE = 32 << 20  # bytes, unpacked
+# the last wheels that were checked; the index links such a file into a project's folder
+_checked: deque[tuple[int, int, int] | None] = deque(maxlen=64)
 
 
 class NotARevision(InvalidDistribution):
@@ -85,6 +92,24 @@ def read_forms(wheel: Path) -> dict[str, bytes]:
     if not forms.keys() >= set(FILES) - {LOCK}:
         raise NotARevision(f"{_INVALID}: one of its files is missing.")
     return forms
+
+
+def remember_as_checked(wheel: Path) -> None:
+    """Remember that a wheel passed `check`, so that `is_accepted` does not parse it again."""
+    _checked.append(files.identity(wheel))
+
+
+def is_accepted(wheel: Path, forms: Mapping[str, bytes]) -> bool:
+    """Return whether a stored revision with these FILES could be published today: older releases had fewer rules."""
+    if files.identity(wheel) in _checked:
+        return True
+    try:
+        ordered(parse_requirements(forms[REQUIREMENTS]))
+        if LOCK in forms:
+            parse_lock(forms[LOCK].decode())
+    except (UsageError, UnicodeError):
+        return False
+    return True
 
 
 def _metadata(revision: Revision) -> bytes:

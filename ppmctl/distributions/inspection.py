@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ppmctl.distributions import budget
+from ppmctl.distributions import budget, environment_wheel
 from ppmctl.distributions.distribution import Dist, parse_filename
 from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.errors import InvalidDistribution
@@ -50,12 +50,15 @@ def inspect(path: Path, filename: str) -> Dist:
         raise InvalidDistribution(answer["invalid"])
     if "errno" in answer:
         raise OSError(answer["errno"], answer["strerror"], str(path))
+    revision = RevisionHead(**answer["revision"]) if answer["revision"] else None
+    if revision is not None:
+        environment_wheel.remember_as_checked(path)
     return Dist(
         name=name,
         metadata=base64.b64decode(answer["metadata"]),
         requires_python=answer["requires_python"],
         summary=answer["summary"],
-        revision=RevisionHead(**answer["revision"]) if answer["revision"] else None,
+        revision=revision,
     )
 
 

@@ -154,7 +154,7 @@ class StrictZip:
         is_later = member.flags & STREAMED and not any((checksum, *sizes))  # they follow the content
         if not is_later and (checksum, *sizes) != (member.checksum, *values):
             raise ambiguous(f"{shown(member.name)} has other sizes than in its directory")
-        return member.start + len(header) + extra_length
+        return member.start + len(header) + int(extra_length)
 
     def _descriptor_size(self, member: Member, at: int) -> int:
         """Return the size of the descriptor after a member's content; raise InvalidDistribution if it differs."""

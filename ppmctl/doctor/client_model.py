@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ppmctl import user_dirs
+from ppmctl import regular_file, user_dirs
 from ppmctl.client import discovery, login_store
 from ppmctl.client.netrc_file import entries
 from ppmctl.client.simple_api import Index, parse_names
 from ppmctl.client_config.toml_tables import lookup
 from ppmctl.doctor.finding import Context, Finding, State
-from ppmctl.doctor.index_url import is_same_index, masked
+from ppmctl.doctor.index_url import is_same_index
 from ppmctl.errors import PpmError
+from ppmctl.secret import masked
 
 # How a client asks the index. single: this index only. first: this one first, others for what it does not have.
 # explicit: only for packages that are assigned to it. extra: together with others, which can win. none: not at all.
@@ -109,7 +110,7 @@ def variable(context: Context, name: str) -> Setting | None:
 def table_of(path: Path | None, *names: str) -> Mapping[str, Any]:
     """Return a table of a TOML file; {} if it does not exist or the file can't be read."""
     try:
-        table = lookup(tomllib.loads(path.read_text(encoding="utf-8")), names) if path else {}
+        table = lookup(tomllib.loads(regular_file.read(path).decode()), names) if path else {}
     except (OSError, ValueError):
         return {}
     return table if isinstance(table, dict) else {}
@@ -137,7 +138,7 @@ def keyring_user(context: Context) -> str:
     if login is None or not login.keyring or login.netrc:
         return ""
     try:
-        text = user_dirs.netrc(context.environ, context.home).read_text(encoding="utf-8")
+        text = regular_file.read(user_dirs.netrc(context.environ, context.home)).decode()
     except (OSError, UnicodeError):
         return login.username
     return "" if any(entry.host in (context.address.host, "") for entry in entries(text)) else login.username

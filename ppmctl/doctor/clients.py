@@ -20,8 +20,9 @@ from ppmctl.doctor.client_model import (
     variable,
 )
 from ppmctl.doctor.finding import Context, Finding, State
-from ppmctl.doctor.index_url import is_same_index, masked
+from ppmctl.doctor.index_url import is_same_index
 from ppmctl.errors import CredentialError
+from ppmctl.secret import masked
 
 _SEPARATOR = {"pip": " and ", "uv": ", then "}  # pip asks its indexes all, and uv one after the other
 

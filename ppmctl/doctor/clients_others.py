@@ -10,8 +10,9 @@ from ppmctl.client.index_url import read_sections
 from ppmctl.doctor import programs
 from ppmctl.doctor.client_model import Setting, configure_hint, missing_file_predicate, table_of, variable
 from ppmctl.doctor.finding import Context, Finding
-from ppmctl.doctor.index_url import is_same_index, masked
+from ppmctl.doctor.index_url import is_same_index
 from ppmctl.errors import UsageError
+from ppmctl.secret import masked
 
 _PYPROJECT = "pyproject.toml"
 

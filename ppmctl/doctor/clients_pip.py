@@ -12,6 +12,7 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from ppmctl import regular_file
 from ppmctl.doctor import programs
 from ppmctl.doctor.client_model import Client, IndexUse, Setting, Source, source_of, variable
 from ppmctl.doctor.finding import Context, Finding
@@ -101,7 +102,7 @@ def _settings(command: tuple[str, ...], configuration: str, context: Context) ->
 def _read(path: Path) -> Iterator[tuple[str, str, str]]:
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(path.read_text(encoding="utf-8", errors="replace"))
+        parser.read_string(regular_file.read(path).decode(errors="replace"))
     except (OSError, configparser.Error):  # pip itself has read it, or reported the error
         return
     for section in ("global", "install"):
@@ -133,7 +134,7 @@ def _python(client: Client) -> tuple[str, ...]:
     if len(client.command) > 1:
         return client.command[:1]
     try:
-        first = Path(client.command[0]).read_bytes().split(b"\n", 1)[0].decode("utf-8", "replace")
+        first = regular_file.read(Path(client.command[0])).split(b"\n", 1)[0].decode("utf-8", "replace")
     except OSError:
         first = ""
     program = first.removeprefix("#!").strip()

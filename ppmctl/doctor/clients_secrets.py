@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ppmctl import user_dirs
+from ppmctl import regular_file, user_dirs
 from ppmctl.doctor.client_model import Client
 from ppmctl.doctor.finding import Context, Finding
 
@@ -62,8 +62,6 @@ def _files(clients: Iterable[Client], context: Context) -> list[Path]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        if path.stat().st_size > _LARGEST:
-            return []
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return regular_file.read(path, most=_LARGEST).decode(errors="replace").splitlines()
     except OSError:
         return []

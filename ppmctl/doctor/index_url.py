@@ -11,6 +11,7 @@ from ppmctl.client.index_url import Address, base_url
 from ppmctl.client.simple_api import is_index
 from ppmctl.doctor.finding import Context, Finding
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.secret import masked
 
 _MOST_REDIRECTS = 10
 _DENIED = (401, 403)
@@ -18,11 +19,6 @@ _PROXY = (
     "On the index's machine: the proxy that ends TLS must send X-Forwarded-Proto: https, and be one of"
     " ppm_trusted_proxies"
 )
-
-
-def masked(text: str) -> str:
-    """Return `text` with *** instead of the credential in a URL."""
-    return re.sub(r"(?<=://)[^/\s\"']+(?=@)", "***", text)
 
 
 def without_userinfo(url: str) -> str:
@@ -47,7 +43,7 @@ def check_url(context: Context) -> Iterator[Finding]:
         hops.append(context.ask("GET", hops[-1].location))
     last, simple = hops[-1], context.address.simple
     if last.location:
-        way = " → ".join([*(each.url for each in hops[:3]), last.location])
+        way = masked(" → ".join([*(each.url for each in hops[:3]), last.location]))
         hint = f"{_PROXY}, and must not redirect requests that came over https."
         yield Finding("url", "fail", f"it redirects in a loop: {way}", hint)
     elif len(hops) > 1:
@@ -76,10 +72,10 @@ def _redirect(context: Context, hops: list[Answer]) -> Finding:
     elif origin(start) != origin(last.url):
         message = f"it redirects to another server: {last.url}; pip and uv follow, ppmctl and uploads do not"
     elif last.status in _DENIED or is_index(last):
-        return Finding("url", "warn", f"it redirects to {last.url}, once for each page", hint)
+        return Finding("url", "warn", masked(f"it redirects to {last.url}, once for each page"), hint)
     else:
         message, hint = f"it redirects to {last.url}, where there is no list of projects", _search(context)
-    return Finding("url", "fail", message, hint)
+    return Finding("url", "fail", masked(message), hint)
 
 
 def _search(context: Context) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.doctor.finding import Context
-from ppmctl.doctor.index_url import masked
+from ppmctl.secret import masked
 
 
 @dataclass(frozen=True, kw_only=True)

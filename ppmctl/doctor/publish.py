@@ -18,6 +18,7 @@ from pathlib import Path
 
 import certifi
 
+from ppmctl import regular_file
 from ppmctl.client.credential import Credential
 from ppmctl.client.http import Answer
 from ppmctl.client.simple_api import ACCEPT, parse_names, parse_page
@@ -106,7 +107,7 @@ def install(context: Context) -> Iterator[Finding]:
         environ = {"NETRC": str(folder / "netrc"), "PIP_CONFIG_FILE": os.devnull}
         if own := context.environ.get("SSL_CERT_FILE"):  # pip takes one list instead of all others
             bundle = folder / "authorities.pem"
-            bundle.write_text("".join(Path(path).read_text(encoding="utf-8") for path in (certifi.where(), own)))
+            bundle.write_bytes(b"".join(regular_file.read(Path(path)) for path in (certifi.where(), own)))
             environ["REQUESTS_CA_BUNDLE"] = str(bundle)
         (folder / "netrc").touch(mode=0o600)
         if (sent := context.credential) is not None:

@@ -23,8 +23,9 @@ from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.doctor import clients, clients_pip, programs
 from ppmctl.doctor.client_model import Client, configure_hint, keyring_user, project_names
 from ppmctl.doctor.finding import Context, Finding
-from ppmctl.doctor.index_url import is_same_index, masked, without_userinfo
+from ppmctl.doctor.index_url import is_same_index, without_userinfo
 from ppmctl.doctor.programs import Result
+from ppmctl.secret import masked
 
 _TIMEOUT = 60.0  # seconds for each client
 _MOST_PROJECTS = 10  # that are read to find one for every client

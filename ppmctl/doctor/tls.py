@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ppmctl import regular_file
 from ppmctl.client.connection_errors import causes
 from ppmctl.client.http import authorities
 from ppmctl.doctor import x509
@@ -54,7 +55,7 @@ def check(context: Context) -> Iterator[Finding]:
 def check_file(path: Path = SITE_FILE) -> Iterator[Finding]:
     """Check how long the certificate of this machine's web server is valid, if there is one."""
     try:
-        text = path.read_text(encoding="ascii")
+        text = regular_file.read(path).decode("ascii")
         yield _validity(x509.read_first(text), str(path), check="certificate")
     except (FileNotFoundError, NotADirectoryError):
         return

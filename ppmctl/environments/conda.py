@@ -10,6 +10,7 @@ from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
+from ppmctl.secret import masked
 
 # Packages of conda that no Python index has, and tools that make an environment.
 _NOT_PYTHON = frozenset(
@@ -26,7 +27,9 @@ def read(path: Path) -> Imported:
     try:
         values = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, RecursionError) as exc:
-        raise UsageError(f"{path} is not YAML: {one_line(exc)}.") from exc
+        mark = getattr(exc, "problem_mark", None)  # the error quotes the line, which may have a secret
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path} is not YAML{where}.") from None
     listed = values.get("dependencies") if isinstance(values, dict) else None
     if not isinstance(listed, list):
         raise UsageError(f"{path} has no list of dependencies.", hint="Is it an environment.yml?")
@@ -37,7 +40,7 @@ def read(path: Path) -> Imported:
         elif isinstance(entry, dict) and set(entry) == {"pip"} and isinstance(entry["pip"], list):
             _pip(entry["pip"], imported, path)
         else:
-            raise UsageError(f"{path}: {one_line(entry)!r} is neither a package nor a list for pip.")
+            raise UsageError(f"{path}: {one_line(masked(str(entry)))!r} is neither a package nor a list for pip.")
     if values.get("channels"):
         imported.notes.append(f"{path}: the channels were left out: everything is installed from the index.")
     return imported
@@ -46,7 +49,7 @@ def read(path: Path) -> Imported:
 def _pip(listed: list[Any], imported: Imported, path: Path) -> None:
     for text in map(str, listed):
         if text.startswith("-"):
-            option = re.split(r"[\s=]", text)[0]
+            option = masked(re.split(r"[\s=]", text)[0])
             imported.notes.append(f"{path}: {option} in the pip section was left out.")
             continue
         imported.requirements.append(parse(text, where=f"{path}, pip"))
@@ -61,12 +64,12 @@ def _conda(entry: str, imported: Imported, path: Path) -> None:
     elif spec is not None and not name.startswith("_"):
         requirement, why = _translated(name, (spec["version"] + spec["rest"]).strip()), "only conda understands it"
     if requirement is None:
-        imported.notes.append(f"{path}: {one_line(entry)!r} was left out: {why}.")
+        imported.notes.append(f"{path}: {one_line(masked(entry))!r} was left out: {why}.")
         return
     imported.requirements.append(requirement)
     imported.guessed.add(requirement.name)
     if requirement.text != entry:
-        imported.notes.append(f"{path}: {one_line(entry)!r} became {requirement.text!r}.")
+        imported.notes.append(f"{path}: {one_line(masked(entry))!r} became {requirement.text!r}.")
 
 
 def _translated(name: str, version: str) -> Requirement | None:

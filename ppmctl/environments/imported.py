@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ppmctl import regular_file
 from ppmctl.environments.requirement import Requirement
 from ppmctl.errors import UsageError
 from ppmctl.files import access_hint
@@ -29,11 +30,9 @@ class Imported:
 def read_text(path: Path) -> str:
     """Return the text of a file. Raise UsageError if it can't be read or is too large."""
     try:
-        content = path.read_bytes()
+        content = regular_file.read(path, most=_MAX_SIZE)
     except OSError as exc:
         raise UsageError(f"{path} can't be read: {exc.strerror}.", hint=access_hint(path)) from exc
-    if len(content) > _MAX_SIZE:
-        raise UsageError(f"{path} has over {_MAX_SIZE >> 20} MB.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeError as exc:

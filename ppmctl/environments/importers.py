@@ -15,6 +15,7 @@ from ppmctl.environments import conda, lock, requirements_txt
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
+from ppmctl.secret import masked
 
 
 def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Imported:
@@ -97,7 +98,7 @@ def _group(groups: Any, group: str, path: Path) -> tuple[str, ...]:
     try:
         return tuple(map(str, DependencyGroupResolver(groups).resolve(group)))
     except (LookupError, TypeError, ValueError, ExceptionGroup) as exc:
-        raise UsageError(f"{path} has no readable group {group!r}: {one_line(exc)}.") from exc
+        raise UsageError(f"{path} has no readable group {group!r}: {one_line(masked(str(exc)))}.") from exc
 
 
 def _parse(listed: Any, where: str) -> list[Requirement]:

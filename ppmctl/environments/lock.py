@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from packaging.pylock import Package, PackageSdist, PackageWheel
 
 from ppmctl.distributions.distribution import one_line
-from ppmctl.distributions.environment_revision import has_credential, parse_lock
+from ppmctl.distributions.shareable import parse_lock
 from ppmctl.environments.merge import Difference, differences
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.secret import masked
 
 _TABLE = "ppm"  # of [tool]
-_URL = re.compile(r"[A-Za-z][\w.+-]*://[^\s\"']+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +50,15 @@ class Lock:
         for pin in self.pins:
             if not pin.hashes:
                 raise PpmError(
-                    f"{pin.name} has no hash in the lock (it comes from {one_line(pin.url)}).",
+                    f"{pin.name} has no hash in the lock (it comes from {one_line(masked(pin.url))}).",
                     hint="pip needs hashes for all packages or for none; uv does not: --with uv",
                 )
             yield " ".join([pin.text, *(f"--hash=sha256:{digest}" for digest in pin.hashes)])
 
 
 def read(text: str, *, where: str) -> Lock:
-    """Read a pylock.toml. Raise UsageError if it is invalid, names local files, or has a credential in a URL."""
+    """Read a pylock.toml. Raise UsageError if it is invalid or can't be shared."""
     parsed = parse_lock(text, where=where)
-    for url in filter(has_credential, _URL.findall(text)):
-        raise UsageError(
-            f"{where} has a URL at {urlsplit(url).hostname} with a credential in it, which every user could read.",
-            hint="Lock without credentials in URLs: put them into netrc.",
-        )
     ours = (parsed.tool or {}).get(_TABLE, {})
     return Lock(
         pins=tuple(_pin(package, where) for package in parsed.packages),
@@ -101,10 +94,6 @@ def _versions(lock: Lock) -> dict[str, tuple[str, ...]]:
 def _pin(package: Package, where: str) -> Pin:
     files: list[PackageWheel | PackageSdist] = [*(package.wheels or ())]
     files += [package.sdist] if package.sdist is not None else []
-    if package.directory is not None or any(not file.url for file in files):
-        raise UsageError(
-            f"{where} has {package.name} from a local folder.", hint="Publish it, and lock it from the index."
-        )
     url, hashes = "", [file.hashes.get("sha256", "") for file in files]
     if package.archive is not None:
         url, hashes = package.archive.url or "", [package.archive.hashes.get("sha256", "")]

@@ -22,7 +22,7 @@ from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions.environment_revision import PREFIX, Revision, change_of, number_of
-from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
+from ppmctl.distributions.environment_wheel import NotARevision, from_wheel, to_wheel
 from ppmctl.distributions.project_page import PageFile
 from ppmctl.environments.log import Journal, Line, journal
 from ppmctl.errors import NOT_SUCH_JSON, PpmError, Unreachable
@@ -101,7 +101,13 @@ class Remote:
 
     def read(self, entry: Entry) -> Revision:
         """Return a revision as it was published. Raise PpmError if the file is wrong or not a revision."""
-        return from_wheel(self._retries().retry(lambda: self._source.content(entry.file, limit=_MAX_WHEEL)))
+        content = self._retries().retry(lambda: self._source.content(entry.file, limit=_MAX_WHEEL))
+        try:
+            return from_wheel(content)
+        except NotARevision as exc:
+            project = entry.file.filename.partition("-")[0].replace("_", "-")
+            hint = f"If it is yanked, the one before is the latest: ppmctl package yank {project} {entry.number}"
+            raise NotARevision(f"{entry.file.filename}: {exc.message}", hint=hint) from exc
 
     def publish(self, revision: Revision) -> bool:
         """Publish the next revision; return False if another user has published one with its number."""

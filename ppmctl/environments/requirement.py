@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import packaging.requirements
 from packaging.requirements import InvalidRequirement
 
-from ppmctl.distributions import environment_revision
+from ppmctl.distributions import shareable
 from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import UsageError
+from ppmctl.secret import masked
 
-MAX_LENGTH = 2000  # characters of one requirement
 # a word that is not a whole requirement
 _CLAUSE = re.compile(r"^[<>=!~@;,]|[<>=!~@;,]$|^(?:and|or|in|not)$")
 
@@ -42,18 +41,16 @@ def parse(text: str, *, where: str = "") -> Requirement:
     stripped = text.strip()
     if not stripped:
         raise UsageError(_at(where, "An empty text is not a requirement."))
-    if len(stripped) > MAX_LENGTH or not stripped.isprintable():
-        shown = one_line(stripped[:80])
-        raise UsageError(_at(where, f"A requirement is a line of up to {MAX_LENGTH} characters, unlike {shown!r}."))
+    longest = shareable.MAX_REQUIREMENT
+    if len(stripped) > longest or not stripped.isprintable():
+        shown = one_line(masked(stripped))[:80]
+        raise UsageError(_at(where, f"A requirement is a line of up to {longest} characters, unlike {shown!r}."))
     try:
         parsed = packaging.requirements.Requirement(stripped)
     except InvalidRequirement as exc:
         raise _wrong(stripped, exc, where) from exc
     try:
-        urlsplit(parsed.url or "")
-        environment_revision.requirement(str(parsed))  # a shared list can hold less than PEP 508 allows
-    except ValueError as exc:
-        raise UsageError(_at(where, f"The URL of a requirement is invalid: {one_line(exc)}.")) from None
+        shareable.requirement(str(parsed))  # a shared list can hold less than PEP 508 allows
     except UsageError as exc:
         raise UsageError(_at(where, exc.message), hint=exc.hint) from exc
     return Requirement(
@@ -111,15 +108,19 @@ def _parse_word(word: str, where: str) -> list[Requirement]:
 
 def _wrong(text: str, exc: InvalidRequirement, where: str) -> UsageError:
     cause: Any = exc.__cause__  # packaging's ParserSyntaxError, which is not exported
-    why = str(getattr(cause, "message", "") or one_line(exc))
+    why = masked(str(getattr(cause, "message", "") or one_line(exc)))
     span = getattr(cause, "span", None)
     start, end = span if isinstance(span, tuple) and len(span) == 2 else (0, 0)
     pointed = f"\n    {text}\n    {' ' * start}{'~' * (end - start)}^"
+    if (shown := masked(text)) != text:  # a mark would be at another place
+        pointed = f"\n    {shown}"
     hint = "A requirement is a name, with extras and versions: numpy, 'numpy>=2', 'uvicorn[standard]'."
     if text[end : end + 1] == ",":
         hint = "Separate several requirements by spaces."
     elif text.startswith("-"):
         hint = "An environment has no options; ppmctl env import reads a requirements.txt."
+    elif "$" in text:
+        hint = "An environment has no variables: pip and uv would put in the value that each user has."
     elif "://" in text and "@" not in text.partition("://")[0]:
         hint = "Write NAME @ URL, so that its name is known."
     return UsageError(

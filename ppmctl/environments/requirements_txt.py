@@ -12,6 +12,7 @@ import packaging.requirements
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
+from ppmctl.secret import masked
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _OPTION = re.compile(r"(-[a-zA-Z]|--[a-z-]+)(?:[= ]\s*|(?<=-[a-zA-Z])(?=[^\s=]))?(.*)", re.DOTALL)
@@ -48,8 +49,10 @@ def _read(path: Path, reading: _Reading, within: tuple[Path, ...], *, constrains
         if line.startswith("-"):
             option, value = _option(line, where)
             if option not in _NESTED:
-                reading.notes.append(f"{where}: {option} was left out: an environment has no options.")
+                reading.notes.append(f"{where}: {masked(option)} was left out: an environment has no options.")
                 continue
+            if "${" in value:
+                raise UsageError(f"{where}: {option} has a variable in it.", hint="Write the path of the file.")
             if _URL.match(value) and not value.startswith("file:"):
                 raise UsageError(f"{where}: {option} names a URL.", hint="Download that file, and import it.")
             inside = constrains or option in ("-c", "--constraint")
@@ -63,9 +66,12 @@ def _read(path: Path, reading: _Reading, within: tuple[Path, ...], *, constrains
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines with their numbers, continued lines joined, without comments and empty lines."""
+    """Yield the lines with their numbers, continued lines joined, without comments and empty lines.
+
+    Only an end of line that everybody sees ends one: pip ends a line at others too, such as U+2028.
+    """
     joined, first = "", 0
-    for number, line in enumerate([*text.splitlines(), ""], start=1):
+    for number, line in enumerate([*re.split(r"\r?\n", text), ""], start=1):
         first = first or number
         # a comment ends with its line, even after a backslash
         if line.endswith("\\") and not _COMMENT.search(line):

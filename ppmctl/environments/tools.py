@@ -16,12 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import files, user_dirs
+from ppmctl import files, regular_file, user_dirs
 from ppmctl.client import netrc_file
 from ppmctl.client.credential import SECRET_VARIABLES, Credential
 from ppmctl.client.index_url import Address
 from ppmctl.errors import PpmError
 from ppmctl.extras import with_extra
+from ppmctl.secret import masked
 
 TIMEOUT = 3600  # seconds
 _TAIL = 40  # lines of the output of a program that failed
@@ -153,11 +154,12 @@ def pip_for(python: Path) -> tuple[str, ...]:
 def _with_others(line: str, address: Address, environ: Mapping[str, str], home: Path) -> str:
     """Return the user's netrc with `line` for the index: other hosts of a list may need the rest."""
     try:
-        others = user_dirs.netrc(environ, home).read_text(encoding="utf-8")
+        others = regular_file.read(user_dirs.netrc(environ, home)).decode()
     except (OSError, UnicodeError):
         others = ""
     return netrc_file.with_line(others, address.host, line) if others else f"{line}\n"
 
 
 def _tail(printed: bytes) -> str:
-    return "".join(f"\n    {line}" for line in printed.decode("utf-8", "replace").rstrip().splitlines()[-_TAIL:])
+    text = masked(printed.decode("utf-8", "replace").rstrip())
+    return "".join(f"\n    {line}" for line in text.splitlines()[-_TAIL:])

@@ -4,7 +4,8 @@
     index/env/<name>/latest              a link to the latest revision that is not yanked; missing if there is none
     index/env/<name>/log.json            the owner, and who changed what when
 
-Only the link moves, so all files of `latest` change to the next revision in one step; each names its revision.
+Only the link moves, so all files of `latest` change to the next revision in one step; each names its revision. One
+that an older ppm accepted, and that breaks a rule of today, gets no files here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from ppmctl import files
 from ppmctl.distributions import environment_revision
 from ppmctl.distributions.environment_revision import ABOUT, NUMBER, environment_of
-from ppmctl.distributions.environment_wheel import NotARevision, read_forms
+from ppmctl.distributions.environment_wheel import NotARevision, is_accepted, read_forms
 from ppmctl.index.layout import Volume
 from ppmctl.index.project_folder import Folder, StoredFile
 
@@ -139,7 +140,7 @@ class _Plan:
                 published.append(revision)
                 continue
             forms = _forms(volume, content, revision)
-            if forms is None:
+            if forms is None or not is_accepted(volume.file(content.project, revision.file.filename), forms):
                 continue
             published.append(revision)
             # ABOUT comes last: if it exists, the others do

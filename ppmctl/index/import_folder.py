@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ppmctl import events
+from ppmctl import events, regular_file
 from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.errors import PpmError, Refused
@@ -53,8 +53,9 @@ class Adopted:
 def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
     """Publish the files below `source`, sorted by path, each with its mtime as upload time.
 
-    They are copied (with shared blocks if possible), or with `hard_links` linked; `source` is only read. A file that
-    the index already has is skipped, so this can be run again. PpmError if `source` is no folder outside the volume.
+    They are copied (with shared blocks if possible), or with `hard_links` linked; `source` is only read. A symbolic
+    link counts as the file below `source` that it leads to. A file that the index already has is skipped, so this can
+    be run again. PpmError if `source` is no folder outside the volume.
     """
     if not source.is_dir():
         raise PpmError(f"{source} is not a folder.", hint="Give the folder that pypiserver serves.")
@@ -68,11 +69,13 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
         with events.progress("Files", len(paths)) as step:
             for path in paths:
                 try:
-                    changed.add(_take(store, path, hard_links=hard_links, done=done))
+                    changed.add(_take(store, source, path, hard_links=hard_links, done=done))
                 except Refused as exc:
                     done.left.append(Left(path=path, reason=exc.message))
                 except InvalidDistribution as exc:
                     done.left.append(Left(path=path, reason=_old_format(path.name) or exc.message))
+                except regular_file.NotRegularFile:
+                    done.left.append(Left(path=path, reason="not a regular file"))
                 step(1)
     finally:
         for project in sorted(changed):
@@ -82,17 +85,36 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
     return done
 
 
-def _take(store: Store, path: Path, *, hard_links: bool, done: Adopted) -> str:
+def _take(store: Store, source: Path, path: Path, *, hard_links: bool, done: Adopted) -> str:
+    real = _without_link(source, path)
     name = distribution.parse_filename(path.name)
-    with store.area.take(path, hard_link=hard_links) as received:
+    below = source if real is path else source.resolve()
+    with store.area.take(real, below=below, hard_link=hard_links) as received:
         dist = inspection.inspect(received.path, path.name)
         if store.holds(name, received.sha256):
             done.same.append(path.name)
             return name.project
-        when = project_folder.timestamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        when = project_folder.timestamp(datetime.fromtimestamp(real.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)
     return name.project
+
+
+def _without_link(source: Path, path: Path) -> Path:
+    """Return the file that a path below `source` leads to. Raise InvalidDistribution if that is not below `source`.
+
+    Whoever may write into the old folder must not be able to publish files that only this user can read.
+    """
+    if not path.is_symlink():
+        return path
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(source.resolve()):
+        raise InvalidDistribution("a link out of the folder; put the file itself there")
+    if real.is_dir():
+        raise InvalidDistribution("a link to a folder; what is in that folder is taken from there")
+    if not real.is_file():
+        raise InvalidDistribution("a link to no file")
+    return real
 
 
 def _old_format(filename: str) -> str:
@@ -108,10 +130,8 @@ def _old_format(filename: str) -> str:
 def _walk(source: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(source):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.is_file():
-                yield path
+        links = [name for name in folders if Path(parent, name).is_symlink()]  # which are not followed
+        yield from (Path(parent, name) for name in (*names, *links) if not name.startswith("."))
 
 
 def _require_outside(store: Store, source: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 
-from ppmctl import files
+from ppmctl import files, regular_file
 from ppmctl.index.layout import Volume
 
 if TYPE_CHECKING:
@@ -106,13 +106,20 @@ class IncomingArea:
         """Return a new empty file that no other process uses."""
         return IncomingFile(self.new_path())
 
-    def take(self, source: Path, *, hard_link: bool = False) -> IncomingFile:
-        """Return a whole copy of `source` (with shared blocks if possible), or a hard link to it."""
+    def take(self, source: Path, *, below: Path | None = None, hard_link: bool = False) -> IncomingFile:
+        """Return a whole copy of `source` (with shared blocks if possible), or a hard link to it.
+
+        Raise NotRegularFile for a link, also for one among the folders after `below`, by default its own folder.
+        """
         path = self.new_path()
-        if hard_link:
-            os.link(source, path)
-        else:
-            files.copy(source, path)
+        with regular_file.open_below(below or source.parent, source) as original:
+            if hard_link:
+                try:
+                    files.link_from(original, path)
+                except OSError as exc:
+                    raise OSError(exc.errno, exc.strerror, str(source)) from exc
+            else:
+                files.copy_from(original, path)
         file = IncomingFile(path, existing=True)
         try:
             file.digest_content()

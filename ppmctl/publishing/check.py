@@ -12,6 +12,7 @@ from logging.handlers import BufferingHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ppmctl import regular_file
 from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.distribution import Dist, InvalidDistribution
 from ppmctl.errors import PpmError
@@ -41,6 +42,7 @@ class LocalFile:
 def check(path: Path) -> LocalFile:
     """Read and check the file at `path`; raise InvalidDistribution if it can't be published."""
     try:
+        regular_file.require(path)
         dist = inspection.inspect(path, path.name)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

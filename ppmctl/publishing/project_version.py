@@ -13,6 +13,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from ppmctl import regular_file
 from ppmctl.errors import PpmError
 from ppmctl.publishing import versions
 from ppmctl.publishing.versions import Place, in_ini, in_setup
@@ -43,7 +44,7 @@ def read(folder: Path) -> Project:
     """Return the project in `folder`; raise PpmError if the place of its version can't be found."""
     path = folder / "pyproject.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        data = tomllib.loads(regular_file.read(path).decode()) if path.exists() else {}
     except (OSError, ValueError) as exc:
         raise PpmError(f"{path} can't be read: {exc}.") from exc
     files = _Files(folder, data)
@@ -190,7 +191,7 @@ class _Files:
 
     def _text(self, name: str) -> str:
         try:
-            return (self._folder / name).read_text(encoding="utf-8")
+            return regular_file.read(self._folder / name).decode()
         except (OSError, UnicodeDecodeError):
             return ""
 
@@ -200,7 +201,7 @@ class _Files:
 
 def _imports(path: Path) -> list[ast.ImportFrom]:
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(regular_file.read(path))
     except (SyntaxError, ValueError):
         return []
     return [node for node in tree.body if isinstance(node, ast.ImportFrom)]

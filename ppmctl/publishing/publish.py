@@ -137,7 +137,7 @@ def _begin(request: Request, index: Index) -> Release | None:
     page = Retries().retry(lambda: index.project(name)) if name else None
     releases = page.releases if page is not None else ()
     release = release_flow.plan(project, options, releases[0].version if releases else None)
-    for line in filter(None, (*release.warnings, *release.summary(), release.diff())):
+    for line in filter(None, (*release.warnings, *release.summary(), *release.diff().split("\n"))):
         events.note(line)
     return release
 

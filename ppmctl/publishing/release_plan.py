@@ -12,6 +12,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from ppmctl import regular_file
 from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import changelog, versions
 from ppmctl.publishing.git import Commit, Repository
@@ -137,7 +138,7 @@ def _edits(project: Project, options: ReleaseOptions, new: Version, day: date, t
             yield Edit(path=changed.path.resolve(), old=changed.content, new=changed.edited(new))
     if options.changelog:
         path = changelog.find(project.folder)
-        old = path.read_bytes()
+        old = regular_file.read(path)
         yield Edit(path=path.resolve(), old=old, new=changelog.released(old, new, day, name=path.name, tag=tag))
 
 
@@ -214,5 +215,5 @@ def with_old_version(changes: Changes, project: Project, repository: Repository 
     for path in repository.files():
         if path.suffix not in _SEARCHED or path in edited or path.is_symlink() or not path.is_file():
             continue
-        if path.stat().st_size <= _SEARCHED_BYTES and named.search(path.read_bytes()):
+        if path.stat().st_size <= _SEARCHED_BYTES and named.search(regular_file.read(path)):
             yield path.relative_to(project.folder).as_posix()

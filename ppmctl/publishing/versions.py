@@ -13,6 +13,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from ppmctl import regular_file
 from ppmctl.errors import PpmError, UsageError
 
 _PROBE = "9!9"  # a version that no file has
@@ -93,7 +94,7 @@ def find(path: Path, label: str, read: Reader) -> Place | None:
 
     The text may occur several times. The right place is the one where a change changes that value and nothing else.
     """
-    content = path.read_bytes()
+    content = regular_file.read(path)
     text, rest = read_or_none(read, content) or ("", None)
     for match in re.finditer(re.escape(text.encode()), content) if text else ():
         start, end = match.span()
@@ -104,7 +105,7 @@ def find(path: Path, label: str, read: Reader) -> Place | None:
 
 def find_match(path: Path, label: str, pattern: re.Pattern[str], group: str | int) -> Place | None:
     """Return the place of a group in the first match of `pattern` in a file; None without one."""
-    content = path.read_bytes()
+    content = regular_file.read(path)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:

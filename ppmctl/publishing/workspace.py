@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ppmctl import events
+from ppmctl import events, regular_file
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import build, contents, existing_dist, git, source_copy
 from ppmctl.publishing.check import LocalFile, check
@@ -117,7 +117,7 @@ def workspace(**options: Any) -> Iterator[Workspace]:
 def _backend(project: Path) -> str:
     """Return the name of the build backend, "" if it can't be read."""
     try:
-        data = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        data = tomllib.loads(regular_file.read(project / "pyproject.toml").decode())
         return str(data.get("build-system", {}).get("build-backend", "setuptools"))
     except (OSError, ValueError, AttributeError):
         return ""

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import __version__, files
+from ppmctl import __version__, files, regular_file
 from ppmctl.errors import PpmError
 from ppmctl.remote.target import DockerTarget, SshTarget, parse
 
@@ -200,7 +200,7 @@ def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> list[str
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_file.read(path)
     except OSError as exc:
         raise PpmError(f"{path} can't be read: {exc.strerror}. Nothing was done.") from exc
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.secret import masked
 
 _USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*\$?"
 _HOST = r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]"
@@ -18,7 +19,6 @@ _SSH = re.compile(
     rf"ssh(?P<sudo>\+sudo)?://(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?/?", re.ASCII
 )
 _DOCKER = re.compile(r"docker://(?P<given>[A-Za-z0-9][A-Za-z0-9_.-]*)", re.ASCII)
-_PASSWORD = re.compile(r":[^/:@][^@]*@")
 
 # They override ~/.ssh/config.
 _SSH_OPTIONS = {
@@ -144,6 +144,7 @@ def parse(text: str) -> SshTarget | DockerTarget:
     if match and (port is None or 0 < port < 1 << 16):
         return SshTarget(host=match["host"].strip("[]"), user=match["user"], port=port, sudo=bool(match["sudo"]))
     hint = "It is ssh://[user@]host[:port], ssh+sudo://[user@]host[:port], or docker://container."
-    if _PASSWORD.search(text):
+    shown = masked(text)
+    if shown != text:
         hint = "It takes no password: use a key, which ssh-copy-id installs."
-    raise UsageError(f"--on can't be {_PASSWORD.sub(':***@', text)!r}.", hint=hint)
+    raise UsageError(f"--on can't be {shown!r}.", hint=hint)

@@ -13,13 +13,14 @@ from typing import Any
 
 import yaml
 
+from ppmctl import regular_file
+from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _OTHER_VARIABLES = ("PPM_ROOT", "PPM_BOOT_ID")
-_PRIVATE_NAME = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,17 +102,13 @@ def _url(value: Any) -> str:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    names = re.split(r"[\s,]+", value.strip()) if isinstance(value, str) else value
+    names = list(filter(None, re.split(r"[\s,]+", value))) if isinstance(value, str) else value
     if not isinstance(names, Sequence):
         raise ValueError("it must be a list of name patterns")
-    cleaned = []
     for name in names:
-        if name == "":
-            continue
-        if not isinstance(name, str) or not _PRIVATE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a pattern of names such as acme-*")
-        cleaned.append(re.sub(r"[-_.]+", "-", name).lower())
-    return tuple(cleaned)
+        if reason := name_glob.problem(name) if isinstance(name, str) else "it is not a text":
+            raise ValueError(f"{name!r} is not a pattern of names such as acme-*: {reason}")
+    return tuple(map(name_glob.normalise, names))
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -244,7 +241,7 @@ def settings_file() -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        written = yaml.safe_load(regular_file.read(path).decode())
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError, yaml.YAMLError) as exc:

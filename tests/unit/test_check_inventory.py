@@ -114,6 +114,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_pip_index_url": "https://user:secret@index.example/simple/"}, "a URL without a credential"),
     ({"ppm_private_names": "acme-*"}, "it must be a list"),
     ({"ppm_private_names": [""]}, "a pattern of names"),
+    (
+        {"ppm_private_names": ["a", "acme-["]},
+        "is 'acme-[': it must be a pattern of names, such as acme-*; it has a [",
+    ),
+    ({"ppm_private_names": ["!x"]}, "no name matches it"),
     ({"ppm_private_names": ["a", 1]}, "it must be a list of texts, and 1 is not a text"),
     ({"ppm_private_names": {"acme": True}}, "it must be a list"),
     ({"ppm_max_upload_size": "0"}, "a size such as"),
@@ -165,6 +170,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_users": [{"name": "a", "role": "reader", "expires": "90d"}]}, "its expires must be a day such as"),
     ({"ppm_users": [{"name": "a", "role": "reader", "projects": "x"}]}, "its projects must be a list."),
     ({"ppm_users": [{"name": "a", "role": "reader", "projects": ["a b"]}]}, "must be patterns of names"),
+    ({"ppm_users": [{"name": "a", "role": "publisher", "projects": ["acme-["]}]}, "must be patterns of names"),
     ({"ppm_tokens": [{"name": "a+b", "role": "reader", "email": "a@b.c"}]}, "email is not known"),
 ]
 FORBIDDEN_ROOTS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import stat
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import files
+from ppmctl import files, regular_file
 from ppmctl.errors import PpmError
 from ppmctl.index import staging
 from ppmctl.index.layout import Volume
@@ -90,6 +91,56 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_its_holder(tmp_pat
     held = files.try_lock(path)
     assert held is not None
     os.close(held)
+
+
+def test_a_file_that_a_user_names_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("a")
+    reader, writer = os.pipe()
+    os.write(writer, b"piped")
+    os.close(writer)
+    assert regular_file.read(tmp_path / "a") == regular_file.read(tmp_path / "link", most=7) == b"content"
+    assert regular_file.read(Path(f"/dev/fd/{reader}")) == b"piped", "a shell's <(command)"
+    os.close(reader)
+    with pytest.raises(OSError, match="it has over 6 bytes"):
+        regular_file.read(tmp_path / "a", most=6)
+    with pytest.raises(FileNotFoundError):
+        regular_file.read(tmp_path / "b")
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a device", "a link to a device", "a socket", "a folder"])
+def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
+    """A FIFO would wait for a writer for ever, and /dev/zero has no end."""
+    path = tmp_path / "x"
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a link to a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "a socket":
+        os.mknod(path, stat.S_IFSOCK)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path = Path("/dev/zero")
+    for read in (regular_file.read, regular_file.require):
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory|No such device"):
+            read(path)
+
+
+def test_a_file_below_a_folder_is_opened_without_following_links(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "a").mkdir(parents=True)
+    (top / "a" / "file").write_bytes(b"content")
+    (top / "b").symlink_to("a")
+    (top / "a" / "link").symlink_to("file")
+    (tmp_path / "named").symlink_to(top)
+    with regular_file.open_below(tmp_path / "named", tmp_path / "named" / "a" / "file") as file:
+        files.link_from(file, tmp_path / "linked")
+        assert file.read() == b"content"
+    assert (tmp_path / "linked").stat().st_ino == (top / "a" / "file").stat().st_ino
+    for path in ("b/file", "a/link", "a"):
+        with pytest.raises(regular_file.NotRegularFile):
+            regular_file.open_below(top, top / path)
 
 
 def test_a_copy_has_the_same_content_and_its_own_mode(tmp_path: Path) -> None:

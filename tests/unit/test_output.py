@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,6 +89,85 @@ def test_control_characters_in_cells_are_not_printed(terminal: Terminal) -> None
     assert terminal.getvalue().count("evil") == 2
     assert "\x1b[2J" not in terminal.getvalue()
     assert "\x07" not in terminal.getvalue()
+
+
+EVIL = "a\x1b]0;title\x07\x1b[2Jb\x9b31mc\u202egnp.exe\u2066\u200b\x00\x7f\udcffd"
+
+
+def is_harmless(text: str) -> bool:
+    """Return whether a terminal obeys nothing in a text."""
+    return all(letter.isprintable() or letter in "\n\t" for letter in text)
+
+
+@pytest.mark.parametrize("write", [output.data, output.say, output.block, lambda text: output.block(text, talk=True)])
+def test_control_characters_in_lines_are_not_printed(
+    write: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(EVIL)
+    printed = "".join(capsys.readouterr())
+    assert printed.startswith("a?]0;title??[2Jb?31mc?gnp.exe")
+    assert is_harmless(printed)
+
+
+def test_a_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a file can have an end of line in it, and would make up a line of its own."""
+    output.data("left  a\nleft  b", "c\td", "e\u2028f\x85g\x0bh\ri")
+    output.say("x\ny")
+    output.block("one\r\ntwo\rthree\n")
+    out, err = capsys.readouterr()
+    assert out == "left  a?left  b\nc\td\ne?f?g?h?i\none\ntwo?three\n\n"
+    assert err == "x?y\n"
+
+
+def test_control_characters_in_errors_findings_and_progress_are_not_printed(terminal: Terminal) -> None:
+    with redirect_stdout(terminal), redirect_stderr(terminal):
+        output.error(PpmError(EVIL, hint=EVIL))
+        output.finding("fail", EVIL, EVIL, EVIL)
+        output.fields([(EVIL, EVIL)])
+        output.table(("A",), [(EVIL,)], talk=True)
+    # on a terminal rich writes colours of its own
+    shown = terminal.getvalue()
+    assert shown.count("gnp.exe") == 8
+    assert not any(letter in shown for letter in "\x07\x9b\u202e\u2066\u200b\x00\x7f\udcff")
+    assert not any(sequence in shown for sequence in ("\x1b]", "\x1b[2J"))
+    terminal.truncate(0)
+    with redirect_stderr(terminal), output.progress(EVIL, 1):
+        pass
+    assert "gnp.exe" in terminal.getvalue()
+    assert "\x1b]0" not in terminal.getvalue()
+
+
+def test_control_characters_in_the_log_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The server logs the paths that strangers request."""
+    handler = output.LogHandler(logging.WARNING)
+    handler.handle(logging.LogRecord("x", logging.ERROR, "x.py", 1, "GET %s failed", (EVIL,), None))
+    err = capsys.readouterr().err
+    assert err.startswith("GET a?]0;title?")
+    assert is_harmless(err)
+
+
+def test_control_characters_in_arguments_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell puts the names of files into them."""
+    for arguments in (["index", "check", EVIL], ["env", EVIL], ["publish", f"--{EVIL}"]):
+        assert commands.run(arguments) == 2
+        assert is_harmless(capsys.readouterr().err)
+
+
+def test_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"name": EVIL, "emoji": "\U0001f600", "tag": "\U000e0041", "line": "a\r\nb"}
+    output.as_json(value)
+    out = capsys.readouterr().out
+    assert json.loads(out) == value
+    assert is_harmless(out)
+
+
+@pytest.mark.parametrize("in_json", [False, True])
+def test_errors_have_no_secret(in_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://me:s3cret@x/?token=s3cret"
+    output.error(PpmError(f"{url} is wrong.", hint=f"curl {url}"), in_json=in_json)
+    printed = "".join(capsys.readouterr())
+    assert "s3cret" not in printed
+    assert printed.count("https://***@x/?token=***") == 2
 
 
 @pytest.mark.parametrize("total", [2, None])

@@ -137,6 +137,24 @@ def importers_of(package: str, trees: dict[str, ast.Module]) -> set[str]:
     }
 
 
+def test_only_regular_files_are_read_where_a_user_names_them() -> None:
+    """A FIFO would keep a command waiting, and /dev/zero fill the memory: regular_file.read reads neither."""
+    packages = {"cli", "client", "client_config", "doctor", "environments", "publishing", "remote"}
+    # what ppmctl or a program that it started has written, or what is looked at first
+    own = {"client.user_file", "doctor.publish", "doctor.release_check", "doctor.resolve", "environments.resolver"}
+    own |= {"publishing.release_state", "publishing.source_copy"}
+    wrong = {
+        name
+        for name, tree in modules().items()
+        for node in nodes(tree)
+        if name.partition(".")[0] in packages
+        and isinstance(node, ast.Call)
+        and name_of(node).rpartition(".")[2] in ("read_text", "read_bytes")
+        and name_of(node) != "read_text"  # environments.imported's
+    }
+    assert wrong - own == set()
+
+
 def test_only_one_module_runs_git() -> None:
     wrong = [
         name
@@ -266,7 +284,7 @@ def test_make_without_a_target_lists_the_commands() -> None:
     expected = ["help", "up", "host", "host-exec", "host-down"]
     expected += ["images", "compose-up", "compose-down", "ansible", "compose-config"]
     expected += ["test", "test-fast", "test-e2e", "test-hosts", "test-docker"]
-    expected += ["mutation", "faults", "lint", "generate", "lock", "bench", "clean"]
+    expected += ["mutation", "faults", "lint", "audit", "generate", "lock", "bench", "clean"]
     assert listed() == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -184,6 +185,81 @@ def test_without_apt_missing_programs_are_named(needs: Callable[..., subprocess.
     done = needs(one=NO_SUCH)
     assert done.returncode == 1
     assert "Missing here: one." in done.stderr
+
+
+# audit
+
+KNOWN = {"name": "urllib3", "version": "1.24.1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.24.2"]}]}
+LOCK = """\
+first==1.0 \\
+    --hash=sha256:aa
+second==2.0 ; python_full_version < '3.12' \\
+    --hash=sha256:bb
+second==2.1 ; sys_platform == 'win32' \\
+    --hash=sha256:cc
+"""
+# It looks up what is asked, and knows only what a test gives it.
+PIP_AUDIT = """\
+import json, os, sys
+options = json.loads(os.environ["OPTIONS"])
+if options["is_down"]:
+    sys.exit("no network")
+assert "--no-deps" in sys.argv and "--disable-pip" in sys.argv
+wanted = open(sys.argv[sys.argv.index("--requirement") + 1]).read().split()
+found = []
+for name, version in (line.split("==") for line in wanted):
+    entry = {"name": name, "version": version, "vulns": []}
+    if name == options["skipped"]:
+        entry = {"name": name, "skip_reason": "not found"}
+    elif options["known"] and [name, version] == [options["known"]["name"], options["known"]["version"]]:
+        entry = options["known"]
+    if name != options["left_out"]:
+        found.append(entry)
+assert len({entry["name"] for entry in found}) == len(found), "pip-audit refuses two versions of a package"
+print(json.dumps({"dependencies": found, "fixes": []}))
+"""
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Return a function that audits two locks with a program in place of pip-audit, which needs a network."""
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "one.txt").write_text(LOCK)
+    (tmp_path / "locks" / "two.txt").write_text(LOCK.partition("second")[0])
+    (tmp_path / "pip_audit.py").write_text(PIP_AUDIT)
+
+    def run(**options: object) -> tuple[int, str]:
+        options = {"known": KNOWN, "skipped": "", "left_out": "", "is_down": False} | options
+        command = [sys.executable, str(ROOT / "scripts" / "audit.py"), str(tmp_path)]
+        environ = {"PYTHONPATH": str(tmp_path), "OPTIONS": json.dumps(options)}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_an_audit_looks_up_every_pin_of_every_lock(audit: Callable[..., tuple[int, str]]) -> None:
+    """Also two versions of a package, for other Pythons and platforms."""
+    assert audit() == (0, "3 pins of one.txt, two.txt, 0 problems.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"known": {**KNOWN, "name": "second", "version": "2.1"}}, "second==2.1 (one.txt): PYSEC-1, fixed in 1.24.2"),
+        ({"known": None}, "does not know that urllib3==1.24.1 is vulnerable"),
+        ({"skipped": "first"}, "first==1.0 (one.txt, two.txt): not looked up: not found"),
+        ({"left_out": "second"}, "second==2.0 (one.txt): not looked up: pip-audit left it out"),
+        ({"is_down": True}, "No lock was audited: pip-audit printed no result:\n    no network"),
+        ({"is_down": True}, "It needs a network, and the advisories of the public index (--service pypi or osv)."),
+    ],
+)
+def test_an_audit_fails_for_what_is_vulnerable_or_was_not_looked_up(
+    audit: Callable[..., tuple[int, str]], options: dict[str, object], message: str
+) -> None:
+    code, printed = audit(**options)
+    assert code == 1
+    assert message in printed
 
 
 # check_locks

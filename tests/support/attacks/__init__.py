@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from support.attacks import access, framing, model, names, paths, uploads
+from support.attacks import access, framing, lists, model, names, paths, uploads
 from support.attacks.model import Attack, Outcome
 from support.attacks.slow import slow_clients
 from support.raw import Target, basic, send
@@ -27,9 +27,8 @@ def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome
 def every(target: Target) -> Iterator[Attack]:
     """Yield all rows."""
     groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, names.poison, names.hosts)
-    return chain.from_iterable(
-        group(target) for group in (*groups, framing.smuggling, framing.oversized, uploads.hostile)
-    )
+    groups += (framing.smuggling, framing.oversized, lists.lists, lists.globs, uploads.hostile)
+    return chain.from_iterable(group(target) for group in groups)
 
 
 def _outcome(target: Target, attack: Attack) -> Outcome:

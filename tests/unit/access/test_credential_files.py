@@ -131,6 +131,17 @@ def test_an_entry_may_contain_comments_and_empty_lines(volume: Volume) -> None:
     assert access.projects == ("acme-*",)
 
 
+def test_an_entry_with_a_glob_that_matches_no_name_still_works(volume: Volume) -> None:
+    """Older releases accepted such globs; an upgrade must not lock anybody out."""
+    secret = add(volume, "ops", "publisher")
+    volume.access.write_text("ops: {role: publisher, projects: ['acme-[', 'web-*']}\n")
+    access = Credentials(volume).authenticate("ops", secret)
+    assert access is not None
+    assert access.may("read")
+    assert access.may("publish", "web-x")
+    assert not access.may("publish", "acme-x")
+
+
 @pytest.mark.parametrize(
     "written",
     [

