@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ppmctl import regular_file
 from ppmctl.client import credential
 from ppmctl.client.credential import Credential
 from ppmctl.client.index_url import Address, resolve
@@ -178,14 +179,14 @@ def test_the_error_for_an_unreadable_file_names_its_owner(
     (home / place).chmod(0o600)
     owner = (home / place).stat()
 
-    read = Path.read_text
+    read = regular_file.read
 
-    def refuse(path: Path, **options: str) -> str:
+    def refuse(path: Path, **options: int) -> bytes:
         if path.name == place:
             raise PermissionError(13, "Permission denied")
         return read(path, **options)
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(regular_file, "read", refuse)
     monkeypatch.setattr("os.access", lambda *_, **__: False)
     with pytest.raises(PpmError, match="can't be read: Permission denied") as caught:
         find(home, file="credential" if place == "credential" else None)
