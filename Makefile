@@ -117,6 +117,7 @@ lock: $(VENV)/.dev ## update locks/ from pyproject.toml; UPGRADE=all or UPGRADE=
 	$(BUILDS_WITH) | $(COMPILE) --extra server -o locks/server.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts -c locks/server.txt -o locks/hosts.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts --extra dev -c locks/hosts.txt -o locks/dev.txt pyproject.toml -
+	$(BUILDS_WITH) | $(COMPILE) --extra fuzz -c locks/dev.txt -o locks/fuzz.txt pyproject.toml -
 
 bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
 	@exec $(BIN)/python -m bench $(ARGS)
@@ -126,7 +127,7 @@ clean: ## delete .venv, builds and caches, never the data in .ppm
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv has what one of the locks says, and this checkout itself, editable; the locks agree where they overlap.
-$(VENV)/.server $(VENV)/.hosts $(VENV)/.dev: $(VENV)/.%: locks/%.txt pyproject.toml scripts/find-python
+$(VENV)/.server $(VENV)/.hosts $(VENV)/.dev $(VENV)/.fuzz: $(VENV)/.%: locks/%.txt pyproject.toml scripts/find-python
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	    python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
 	@echo "Installing locks/$*.txt into $(VENV)"

@@ -274,6 +274,7 @@ dependencies = ["Some_Thing>=2"]
 server = ["old-shim>=1; python_version<'3.12'"]
 hosts = ["steerer>=2"]
 dev = ["tester>=9"]
+fuzz = ["mutator>=1"]
 """
 HASH = f" \\\n    --hash=sha256:{'0' * 64}\n"
 DIRECT = "    # via ppmctl (pyproject.toml)\n"
@@ -281,17 +282,25 @@ THING = "some-thing==2.1" + HASH + DIRECT
 SHIM = "old-shim==1.0 ; python_full_version < '3.12'" + HASH + DIRECT
 SERVER = "# made by make lock\nbuilder==4.0" + HASH + SHIM + THING
 STEERER = "steerer==2.0" + HASH + DIRECT
+FUZZ = "builder==4.0" + HASH + "mutator==1.0" + HASH + DIRECT + THING
 TESTER = "tester[more]==9.0" + HASH + "    # via\n    #   -c locks/server.txt\n    #   ppmctl (pyproject.toml)\n"
 
 
 @pytest.fixture
 def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    def run(*, project: str = PROJECT, server: str = SERVER, dev: str = SERVER + STEERER + TESTER) -> tuple[int, str]:
+    def run(
+        *,
+        project: str = PROJECT,
+        server: str = SERVER,
+        dev: str = SERVER + STEERER + TESTER,
+        fuzz: str = FUZZ,
+    ) -> tuple[int, str]:
         (tmp_path / "locks").mkdir()
         (tmp_path / "pyproject.toml").write_text(project)
         (tmp_path / "locks/server.txt").write_text(server)
         (tmp_path / "locks/hosts.txt").write_text(SERVER + STEERER)
         (tmp_path / "locks/dev.txt").write_text(dev)
+        (tmp_path / "locks/fuzz.txt").write_text(fuzz)
         code = script("check_locks").main([str(tmp_path)])
         output = capsys.readouterr()
         assert output.err == ""
@@ -342,6 +351,14 @@ def test_two_locks_that_differ_are_named(check: Callable[..., tuple[int, str]]) 
     assert code == 1
     assert "locks/dev.txt: does not have builder 4.0, which locks/server.txt has" in text
     assert "locks/dev.txt: does not have builder 4.0, which locks/hosts.txt has" in text
+
+
+def test_only_the_lock_of_the_fuzzer_may_have_more_than_that_of_developers(
+    check: Callable[..., tuple[int, str]],
+) -> None:
+    code, text = check(fuzz=FUZZ.replace("builder==4.0", "builder==4.1"))
+    assert code == 1
+    assert text.startswith("locks/dev.txt: does not have builder 4.1, which locks/fuzz.txt has\n`make lock`")
 
 
 # generate
