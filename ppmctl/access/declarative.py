@@ -13,9 +13,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
-from ppmctl import events
+from ppmctl import events, yaml_text
 from ppmctl.access import credential_files, htpasswd, rights, rules
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Change
@@ -56,10 +54,9 @@ def parse(text: str) -> tuple[Declared, ...]:
     Raise UsageError for an invalid list, with the place of the mistake, but never with a secret.
     """
     try:
-        written = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        where = f": line {mark.line + 1} is invalid" if mark else ""
+        written = yaml_text.load(text)
+    except yaml_text.InvalidYaml as exc:
+        where = f": line {exc.line} is invalid" if exc.line else ""
         raise UsageError(f"The list is not valid YAML{where}.") from None  # the error may quote a secret
     if not isinstance(written, dict | None) or set(written or {}) - {"users", "tokens"}:
         raise UsageError("The list is not a mapping with users and tokens, and nothing else.")

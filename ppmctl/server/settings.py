@@ -11,9 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ppmctl import regular_file
+from ppmctl import regular_file, yaml_text
 from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
@@ -241,10 +239,10 @@ def settings_file() -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        written = yaml.safe_load(regular_file.read(path).decode())
+        written = yaml_text.load(regular_file.read(path).decode())
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeError, yaml.YAMLError) as exc:
+    except (OSError, UnicodeError, yaml_text.InvalidYaml) as exc:
         raise UsageError(f"{path} can't be read: {' '.join(str(exc).split())}.") from exc
     if written is None:
         return {}

@@ -156,13 +156,18 @@ def test_an_entry_with_a_glob_that_matches_no_name_still_works(volume: Volume) -
         "ops: {role: [publisher]}",
         "ops: publisher",
         "ops:",
+        "ops: {role: publisher, expires: 2999-99-99}",
+        "ops: {role: publisher, disabled: !!bool maybe}",
+        "ops: {role: publisher, note: " + "[" * 100 + "]" * 100 + "}",
     ],
 )
 def test_an_invalid_entry_has_no_rights(volume: Volume, written: str) -> None:
-    """The letters of acme-* would include a *; an invalid date would be no expiry."""
-    secret = add(volume, "ops", "publisher")
-    volume.access.write_text(written + "\n")
-    assert Credentials(volume).authenticate("ops", secret) is None
+    """The letters of acme-* would include a *; an invalid date would be no expiry. Other entries still work."""
+    secret, other = (add(volume, name, "publisher") for name in ("ops", "ann"))
+    volume.access.write_text(f"{written}\nann: {{role: reader}}\n")
+    known = Credentials(volume)
+    assert known.authenticate("ops", secret) is None
+    assert known.authenticate("ann", other) is not None
 
 
 def test_names_that_yaml_reads_as_other_types_work(volume: Volume) -> None:

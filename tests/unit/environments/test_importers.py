@@ -212,7 +212,13 @@ def test_an_error_in_a_file_does_not_repeat_a_secret(tmp_path: Path) -> None:
     assert "secret" not in caught.value.message
 
 
-@pytest.mark.parametrize("text", ["a: [", "[]", "dependencies: {}", "dependencies: [{pip: 3}]", "dependencies: [3]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "[]", "dependencies: {}", "dependencies: [{pip: 3}]", "dependencies: [3]"),
+        *("dependencies: [2026-99-99]", "a: !!bool x", "dependencies: " + "[" * 10_000),
+    ],
+)
 def test_an_invalid_conda_environment_is_an_error(tmp_path: Path, text: str) -> None:
     write(tmp_path, environment__yml=text)
     with pytest.raises(UsageError, match=r"environment\.yml"):

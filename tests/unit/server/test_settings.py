@@ -106,6 +106,7 @@ def test_a_size_can_have_a_unit(value: object, size: int) -> None:
         ("prot: 1\n", "Did you mean 'port'?"),
         ("- port\n", "must be a mapping of setting names to values"),
         ("port: [1\n", "can't be read"),
+        ("port: 2026-99-99\n", "can't be read"),
         ("port: eighty\n", "port in"),
         ("port: true\n", "whole number"),
         ("private_names: 3\n", "a list of name patterns"),
