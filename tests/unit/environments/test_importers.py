@@ -145,6 +145,14 @@ def test_a_pyproject_without_dependencies_is_an_error(tmp_path: Path, text: str)
         importers.read(tmp_path / "pyproject.toml")
 
 
+def test_values_of_a_pyproject_that_have_other_types_are_ignored(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        pyproject__toml="[project]\nname = 1\ndynamic = 3\noptional-dependencies = [1]\ndependencies = ['six']",
+    )
+    assert texts(importers.read(tmp_path / "pyproject.toml")) == ["six"]
+
+
 def test_a_conda_environment_with_every_kind_of_entry(tmp_path: Path) -> None:
     """The pip section is read as it is, versions of conda are translated, and the rest is reported."""
     write(
