@@ -77,6 +77,7 @@ def test_a_requirements_txt_with_every_kind_of_line(tmp_path: Path) -> None:
         ("https://host/x.whl", "NAME @ URL"),
         ("-r https://host/r.txt", "URL"),
         ("-r nowhere.txt", "can't be read"),
+        ("-r a\0b.txt", "does not name a file"),
         ("-r requirements.txt", "names itself"),
         ("x @ https://u:secret@host/x.whl", "credential"),
         ("x @ https://u:sec/secret@host/x.whl", "can't be in a shared list"),
