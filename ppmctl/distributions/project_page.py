@@ -42,6 +42,7 @@ class PageFile:
         yanked, time, size = (values.get(key) for key in ("yanked", "upload-time", "size"))
         # some indexes have only the name from before PEP 714
         metadata = values.get("core-metadata", values.get("dist-info-metadata"))
+        metadata_hash = metadata.get("sha256") if isinstance(metadata, dict) else None
         return cls(
             filename=str(values["filename"]),
             url=link(values["url"]),
@@ -49,10 +50,15 @@ class PageFile:
             other_hash=next(((name, hashes[name]) for name in _OTHER_HASHES if name in hashes), None),
             size=None if size is None else int(size),
             upload_time=None if time is None else datetime.fromisoformat(time).astimezone(UTC),
-            requires_python=values.get("requires-python"),
+            requires_python=_text(values.get("requires-python")),
             yanked=yanked if isinstance(yanked, str) else "" if yanked else None,
-            core_metadata=None if not metadata else metadata.get("sha256", "") if isinstance(metadata, dict) else "",
+            core_metadata=(_text(metadata_hash) or "") if metadata else None,
         )
+
+
+def _text(value: Any) -> str | None:
+    """Return a text of a page; None for a value of another type, as if it were missing."""
+    return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +104,7 @@ class ProjectPage:
         status = values.get("project-status", {})
         return cls(
             name=str(values["name"]),
-            versions=tuple(values.get("versions", ())),
+            versions=tuple(map(str, values.get("versions", ()))),
             status=str(status.get("status", "active")),
             status_reason=str(status.get("reason", "")),
             files=tuple(PageFile.from_json(file, link) for file in values["files"]),
