@@ -259,9 +259,9 @@ def _hashes(lines: Iterable[Line]) -> dict[str, str]:
 
 
 def _rows(path: Path) -> list[str]:
-    """Return the lines as nginx reads them: only a line feed ends a line."""
+    """Return the lines as nginx reads them: a line feed ends a line, and a carriage return before it is not of it."""
     text = _text(path)
-    return text.removesuffix("\n").split("\n") if text else []
+    return [row.removesuffix("\r") for row in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:

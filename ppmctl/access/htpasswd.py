@@ -106,7 +106,7 @@ def load() -> None:
 def read(path: Path) -> str | None:
     """Return the text of a file of credentials, or None if it is missing. Bytes that are not UTF-8 are preserved."""
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
 

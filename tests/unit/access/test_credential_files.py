@@ -77,6 +77,18 @@ def test_lines_that_are_not_utf_8_stay_and_do_not_affect_others(volume: Volume) 
     assert b"b\xf6se: x\n" in volume.disabled.read_bytes()
 
 
+def test_only_a_line_feed_ends_a_line_of_htpasswd(volume: Volume) -> None:
+    """As for nginx, which also leaves out a carriage return at the end of a line."""
+    secret, other = (add(volume, name, "reader") for name in ("ops", "ann"))
+    ops, ann = volume.htpasswd.read_bytes().splitlines()
+    volume.htpasswd.write_bytes(b"# old:\r" + ann + b"\n" + ops + b"\r\n")
+    known = Credentials(volume)
+    assert known.authenticate("ops", secret) is not None
+    assert known.authenticate("ann", other) is None
+    accounts.prune(volume)
+    assert b"".join(path.read_bytes() for path in volume.parts.iterdir()) == ops + b"\n"
+
+
 def test_lines_that_the_application_rejects_are_taken_out_of_htpasswd(
     volume: Volume, caplog: pytest.LogCaptureFixture
 ) -> None:
