@@ -101,6 +101,8 @@ def repair(volume: Volume, project: str) -> None:
     content = project_folder.read(volume, project)
     if content is not None:
         folder = volume.project(project)
+        if content.removed:
+            pages.write_project(volume, content)  # as in a removal: no page may list a file that is not there
         for filename in {project_folder.distribution_of(name) for name in content.names}:
             path = folder / filename
             if filename in content.removed:

@@ -402,6 +402,27 @@ def test_a_removal_updates_the_page_before_it_deletes_the_file(store: Store, mon
     assert re.fullmatch(r"removed \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\n", removed)
 
 
+def test_a_repair_updates_the_page_before_it_completes_a_removal(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The removal was killed before it wrote the page; the repair may be killed as well."""
+    made = wheels.wheel("x", "1.0")
+    put(store, made)
+    pages.mark(store.volume, "x")
+    store.volume.side_file("x", made[0], ".removed").write_bytes(b"removed\n")
+    unlink, seen = Path.unlink, []
+
+    def look(path: Path, missing_ok: bool = False) -> None:
+        if path.name == made[0]:
+            seen.append(listed(store, "x"))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", look)
+    repair(store)
+    assert seen == [[]]
+    assert not store.has_file("x", made[0])
+
+
 # a disk that fills up
 
 
