@@ -157,6 +157,8 @@ class Store:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
         status = Status(state=state, reason=" ".join(reason.split()))
         with self.locked(project):
+            with contextlib.suppress(project_folder.BrokenRecord):  # a damaged status, which this call replaces
+                self.settle(project)  # first: the folder may be what a killed first upload left
             if not self.has_project(project):
                 raise self._not_here(project)
             if among is not None:

@@ -309,6 +309,16 @@ def test_a_damaged_status_is_repaired_by_setting_one(store: Store) -> None:
     assert len(listed(store, "x")) == 2
 
 
+def test_a_first_upload_that_was_killed_leaves_no_project_whose_status_can_be_set(store: Store) -> None:
+    """The folder would keep the name reserved for ever, with a status and without a file."""
+    pages.mark(store.volume, "x")
+    store.volume.project("x").mkdir()
+    store.volume.side_file("x", wheels.wheel("x", "1.0")[0], ".metadata").write_bytes(b"")
+    with pytest.raises(NotHere):
+        store.set_status("x", "archived")
+    assert not store.has_project("x")
+
+
 # the order of one put
 
 
