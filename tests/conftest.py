@@ -45,6 +45,7 @@ TOGETHER = {
     "other hosts": ("tests/hosts/",),
     "images": ("tests/docker/", "tests/e2e/test_readme.py"),
     "nginx": ("tests/nginx/",),
+    "fuzzing": ("tests/fuzz/test_fuzzing.py",),  # three minutes on one worker, whatever else there is
 }
 FIRST = "tests/unit/"  # their failures show within the first minute
 

@@ -39,8 +39,8 @@ LONGEST_MODULE = 350
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Return the files that git tracks or does not ignore, without binary files."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    """Return the files that git tracks or does not ignore, without binary files and what fuzzing found."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ":!tests/fuzz/corpus"]
     listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
     paths = (ROOT / name for name in sorted(filter(None, listing.stdout.split("\0"))))
     return tuple(path for path in paths if path.is_file() and b"\0" not in path.read_bytes())
@@ -284,7 +284,7 @@ def test_make_without_a_target_lists_the_commands() -> None:
     expected = ["help", "up", "host", "host-exec", "host-down"]
     expected += ["images", "compose-up", "compose-down", "ansible", "compose-config"]
     expected += ["test", "test-fast", "test-e2e", "test-hosts", "test-docker"]
-    expected += ["mutation", "faults", "lint", "audit", "generate", "lock", "bench", "clean"]
+    expected += ["mutation", "faults", "fuzz", "lint", "audit", "generate", "lock", "bench", "clean"]
     assert listed() == expected
 
 
