@@ -16,13 +16,15 @@ class Ambiguous(ValueError):
     """Two readers could read different content in this archive."""
 
 
-def streamed(content: bytes) -> dict[str, bytes]:
+def streamed(content: bytes) -> dict[str, bytes | None]:
     """Return the members by name, in the order of the bytes, without using the central directory to find them.
+
+    The content of one whose data is damaged is None.
 
     Raise Ambiguous unless members, central directory and its end follow each other, nothing is before, between or
     behind them, and the directory has the same members.
     """
-    members: dict[str, bytes] = {}
+    members: dict[str, bytes | None] = {}
     offsets: list[int] = []
     position = 0
     while content[position : position + 4] == b"PK\3\4":
@@ -41,7 +43,8 @@ def streamed(content: bytes) -> dict[str, bytes]:
     if sorted(offset for offset, *_ in listed) != offsets:
         raise Ambiguous("the central directory does not have the same members")
     for (_offset, name, crc, size), (found, member) in zip(sorted(listed), members.items(), strict=True):
-        if (name, crc, size) != (found, zlib.crc32(member), len(member)):
+        is_damaged = member is None or (crc, size) != (zlib.crc32(member), len(member))  # every reader notices it
+        if name != found or (is_damaged and name.endswith(("/METADATA", "/PKG-INFO"))):
             raise Ambiguous(f"{name!r} in the central directory is {found!r}")
     if len(content) - position < _END.size or content[position : position + 4] != b"PK\5\6":
         raise Ambiguous("no end of the central directory after it")
@@ -53,7 +56,8 @@ def streamed(content: bytes) -> dict[str, bytes]:
     return members
 
 
-def _member(content: bytes, position: int) -> tuple[str, bytes, int]:
+def _member(content: bytes, position: int) -> tuple[str, bytes | None, int]:
+    """Return the name and content of a member, None if its data is damaged, and where it ends."""
     values = _LOCAL.unpack_from(content, position)
     _sign, _version, flags, method, _time, _date, _crc, packed, _size, length, extra = values
     start = position + _LOCAL.size + length + extra
@@ -66,11 +70,9 @@ def _member(content: bytes, position: int) -> tuple[str, bytes, int]:
         reader = zlib.decompressobj(-15)
         try:
             member = reader.decompress(content[start:], 1 << 26)
-        except zlib.error as exc:
-            raise Ambiguous(f"{name!r} can't be unpacked") from exc
-        end = len(content) - len(reader.unused_data)
-        if not reader.eof or (not flags & _DESCRIPTOR_FLAG and end != start + packed):
-            raise Ambiguous(f"{name!r} has another length than its data")
+        except zlib.error:
+            return name, None, start + packed
+        end = len(content) - len(reader.unused_data) if flags & _DESCRIPTOR_FLAG else start + packed
     if flags & _DESCRIPTOR_FLAG:
         end += 16 if content[end : end + 4] == b"PK\7\x08" else 12
     return name, member, end
