@@ -5,6 +5,8 @@ HOST = 127.0.0.1
 PORT = 8080
 ARGS =
 HOST_PORT =
+# of fuzzing, in `make fuzz`
+SECONDS = 1800
 # Tests wait for half of their time: two more than there are cores.
 WORKERS = $(shell echo $$(($$(nproc) + 2)))
 
@@ -28,7 +30,7 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help up ansible generate compose-config images compose-up compose-down host host-exec host-down \
-	test test-fast test-e2e test-hosts test-docker needs mutation faults lint audit lock bench clean
+	test test-fast test-e2e test-hosts test-docker needs mutation faults fuzz lint audit lock bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,7 +66,7 @@ compose-config: $(VENV)/.hosts ## render docker/settings.yml into docker/local, 
 	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
 
 test: needs $(VENV)/.dev ## run all tests; as root, first install the Debian packages that they need
-	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
+	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) tests/unit tests/fuzz tests/nginx tests/docker tests/e2e tests/hosts tests/clients
 
 test-fast: $(VENV)/.dev ## run only the unit tests: about a minute, no sockets
 	@exec $(BIN)/pytest $(ARGS) tests/unit
@@ -87,6 +89,9 @@ mutation: $(VENV)/.dev ## count the small changes of the core (mutants) that uni
 faults: needs $(VENV)/.dev ## plant known faults in a copy; each must be detected by its test (ARGS=WORD selects some)
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
+fuzz: $(VENV)/.dev $(VENV)/.fuzz ## look for inputs and orders of changes that break something, for SECONDS=1800 (ARGS=TARGET…)
+	@PYTHONPATH=tests exec $(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
 needs:
 	@scripts/apt-needs tests/apt.txt
 
@@ -98,7 +103,7 @@ lint: needs $(VENV)/.dev ## check code, import rules, scripts, YAML, roles, lock
 	$(BIN)/mypy
 	git ls-files -z plugins/module_utils 'scripts/*.py' 'docker/*.py' 'playbooks/*_plugins/*.py' | xargs -0 $(BIN)/mypy
 	cd collections && git -C .. ls-files -z 'plugins/*.py' | sed -z 's|^|ansible_collections/ppm/index/|' | MYPYPATH=. xargs -0 ../$(BIN)/mypy --config-file ../pyproject.toml --explicit-package-bases
-	git ls-files -z --cached --others --exclude-standard -- ':!*.j2' | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
+	git ls-files -z --cached --others --exclude-standard -- ':!*.j2' ':!tests/fuzz/corpus' | xargs -0 grep -lIsE -m1 '^#!/(usr/)?bin/(env )?(ba|da)?sh$$' | xargs shellcheck
 	$(BIN)/hadolint docker/*/Dockerfile testbed/images/*/Dockerfile
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q
@@ -117,6 +122,7 @@ lock: $(VENV)/.dev ## update locks/ from pyproject.toml; UPGRADE=all or UPGRADE=
 	$(BUILDS_WITH) | $(COMPILE) --extra server -o locks/server.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts -c locks/server.txt -o locks/hosts.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts --extra dev -c locks/hosts.txt -o locks/dev.txt pyproject.toml -
+	$(BUILDS_WITH) | $(COMPILE) --extra fuzz -c locks/dev.txt -o locks/fuzz.txt pyproject.toml -
 
 bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
 	@exec $(BIN)/python -m bench $(ARGS)
@@ -126,7 +132,7 @@ clean: ## delete .venv, builds and caches, never the data in .ppm
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv has what one of the locks says, and this checkout itself, editable; the locks agree where they overlap.
-$(VENV)/.server $(VENV)/.hosts $(VENV)/.dev: $(VENV)/.%: locks/%.txt pyproject.toml scripts/find-python
+$(VENV)/.server $(VENV)/.hosts $(VENV)/.dev $(VENV)/.fuzz: $(VENV)/.%: locks/%.txt pyproject.toml scripts/find-python
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	    python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
 	@echo "Installing locks/$*.txt into $(VENV)"

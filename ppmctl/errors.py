@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shlex
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 EXIT_FAILED = 1
@@ -103,3 +107,14 @@ class Refused(PpmError):
 
 class InvalidDistribution(PpmError):
     """A file is not the wheel or sdist that its name specifies, or an index must not serve it."""
+
+
+def with_extra(extra: str) -> str:
+    """Return the command that adds `extra` to the environment of this ppmctl."""
+    folder = Path(__file__).parents[1]
+    is_checkout = (folder / "pyproject.toml").is_file() and (folder / "ppmctl").is_dir()
+    requirement = f"--editable {shlex.quote(f'{folder}[{extra}]')}" if is_checkout else f"'ppmctl[{extra}]'"
+    python = shlex.quote(sys.executable)
+    if importlib.util.find_spec("pip") is None:  # uv creates environments without pip
+        return f"uv pip install --python {python} {requirement}"
+    return f"{python} -m pip install {requirement}"

@@ -18,14 +18,20 @@ from ppmctl.errors import UsageError
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks, copy on write
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _TEMPORARY = ".tmp"
 _TICK = 2_000_000_000  # nanoseconds, of the slowest clock
-_MAX_NAME = 255  # bytes of a file name, in every file system that a volume may be on
+MAX_NAME = 255  # bytes of a file name, in every file system that a volume may be on
 
 
 def is_out_of_space(exc: OSError) -> bool:
     """Return whether `exc` means that the file system or the user's quota is full."""
     return exc.errno in _NO_SPACE
+
+
+def is_out_of_descriptors(exc: OSError) -> bool:
+    """Return whether `exc` means that this process, or the machine, has too many open files."""
+    return exc.errno in _NO_DESCRIPTORS
 
 
 def identity(path: Path | str) -> tuple[int, int, int] | None:
@@ -81,7 +87,7 @@ def temporary_name(path: Path) -> Path:
 
 def with_ending(name: str, ending: str) -> str:
     """Return `name` + `ending`; if that is too long for a file name, `name` is cut."""
-    while len(os.fsencode(name + ending)) > _MAX_NAME:
+    while len(os.fsencode(name + ending)) > MAX_NAME:
         name = name[:-1]
     return name + ending
 

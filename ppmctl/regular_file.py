@@ -1,4 +1,7 @@
-"""Open and read files that users name or strangers made: a file with a content, never a FIFO, a device or a link."""
+"""Open and read files that users name or strangers made: what has a content and an end, so no FIFO and no device.
+
+/dev/null is an empty file. What was opened for this process is read too, such as stdin or a shell's <(command).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import errno
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import IO
 
 LARGEST = 64 << 20  # bytes of a file that a user names
 
-# what was opened for this process: stdin, or <(command) of a shell
 _OPENED = re.compile(r"/dev/(?:stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+", re.ASCII)
 
 
@@ -30,14 +33,28 @@ def read(path: Path, *, most: int = LARGEST) -> bytes:
     with _open_for_reading(path) as file:
         content: bytes = file.read(most + 1)
     if len(content) > most:
-        size = f"{most >> 20} MB" if most >= 1 << 20 else f"{most} bytes"
-        raise OSError(errno.EFBIG, f"it has over {size}", str(path))
+        raise _too_large(path, most)
     return content
 
 
-def require(path: Path) -> None:
-    """Raise OSError, as `read` does, for a file that only another program is to read."""
-    _open_for_reading(path).close()
+def read_text(path: Path, *, most: int = LARGEST) -> str:
+    """Return the text of a file that a user names; OSError as from `read`, UnicodeError if it is not UTF-8."""
+    if _OPENED.fullmatch(str(path)):
+        return read(path, most=most).decode()
+    require(path, most=most)
+    return path.read_text(encoding="utf-8")
+
+
+def require(path: Path, *, most: int = sys.maxsize) -> None:
+    """Raise OSError, as `read` does, for a file that is to be read in another way."""
+    with _open_for_reading(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise _too_large(path, most)
+
+
+def _too_large(path: Path, most: int) -> OSError:
+    size = f"{most >> 20} MB" if most >= 1 << 20 else f"{most} bytes"
+    return OSError(errno.EFBIG, f"it has over {size}", str(path))
 
 
 def _open_for_reading(path: Path) -> IO[bytes]:
@@ -45,7 +62,8 @@ def _open_for_reading(path: Path) -> IO[bytes]:
     # a FIFO that nobody writes into would keep open(2) waiting
     flags = os.O_CLOEXEC | os.O_NOCTTY | (0 if is_opened else os.O_NONBLOCK)
     file = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115 - the caller's
-    if not is_opened and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    status = os.fstat(file.fileno())
+    if not (is_opened or stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.stat(os.devnull))):
         file.close()
         raise NotRegularFile(path)
     return file

@@ -13,7 +13,7 @@ TOKEN = re.compile(
 # what follows :// in a URL; only a password has quotes in it
 _REST = re.compile(r"(?:[^\s/]*@)?[^\s\"'<>`]*")
 _WITHOUT_SCHEME = re.compile(r"(?<![\w/:@.+-])([\w.+-]+:/?)(?!/)[^\s/@\"']+@(?=[\w\[])")
-_HOST = re.compile(r"(?:[^:@\[\]]*|\[[^\]]*\])(?::[0-9]*)?")
+_HOST = re.compile(r"(?:[^:@\[\]]*|\[[^\]]*\])(?::[0-9]*)?[^\w@]*")  # a full stop or the like may follow
 _VALUE = re.compile(r"(?:(?P<name>[^&;=]*)=)?(?P<value>[^&;]*)")
 _PUBLIC = re.compile(r"(?:egg|subdirectory|md5|sha[0-9]+)", re.ASCII)  # what a fragment tells an installer
 

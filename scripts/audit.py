@@ -29,7 +29,7 @@ IGNORED: dict[str, str] = {}
 _VULNERABLE = ("urllib3", "1.24.1")  # PYSEC-2019-132 and others
 _SERVICES = {"pypi": "the advisories of the public index", "osv": "the advisories of OSV"}
 _TIMEOUT = 1800  # seconds
-_SHOWN = 10  # lines of pip-audit's own output
+_SHOWN = 2  # lines of pip-audit's own output
 
 Pin = tuple[str, str]  # a normalised name and a version
 
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
     problems = list(judge(pins, looked))
     print(*problems, sep="\n", end="\n" if problems else "")
     files = sorted({lock for locks in pins.values() for lock in locks})
-    print(f"{len(pins)} pins of {', '.join(files)}, {len(problems)} problems.")
+    print(f"{len(pins)} pins of {', '.join(files)}; problems: {len(problems)}.")
     return 1 if problems else 0
 
 
@@ -78,7 +78,9 @@ def locked(folder: Path) -> dict[Pin, tuple[str, ...]]:
 def judge(pins: Mapping[Pin, Iterable[str]], looked: Looked) -> Iterator[str]:
     """Yield a line for each vulnerability, and for each pin that was not looked up."""
     if not looked.advisories.get(_VULNERABLE):
-        yield f"The service does not know that {'=='.join(_VULNERABLE)} is vulnerable, so its answers say nothing."
+        why = looked.skipped.get(_VULNERABLE[0], "it has no advisory of it")
+        yield f"No lock was audited: the service does not know that {'=='.join(_VULNERABLE)} is vulnerable: {why}"
+        return
     for pin, locks in pins.items():
         name = f"{'=='.join(pin)} ({', '.join(locks)})"
         if pin not in looked.advisories:

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import yaml
 
+from ppmctl.access import secret_mask
 from ppmctl.cli.commands import cli
 from ppmctl.server import content_negotiation
 
@@ -41,6 +42,14 @@ def nginx_accept_table() -> str:
             f"    page: {form.page}",
             f'    content_type: "{form.content_type}"',
         ]
+    return "\n".join(lines) + "\n"
+
+
+def nginx_secret_patterns() -> str:
+    """Return the patterns by which nginx finds secrets before it logs them."""
+    lines = ["---", f"# Generated from ppmctl/access/secret_mask.py {_BY}."]
+    for name, pattern in (("likely", secret_mask.LIKELY), ("whole", secret_mask.WHOLE)):
+        lines += [f"nginx_{name}_secret: >-", f"  {pattern}"]
     return "\n".join(lines) + "\n"
 
 
@@ -142,6 +151,7 @@ def _cell(text: str) -> str:
 def generated() -> dict[Path, str | None]:
     """Return each generated file with its text."""
     texts: dict[Path, str | None] = {ROOT / "roles" / "nginx" / "vars" / "accept.yml": nginx_accept_table()}
+    texts[ROOT / "roles" / "nginx" / "vars" / "secrets.yml"] = nginx_secret_patterns()
     texts[ROOT / "docs" / "commands.md"] = command_reference()
     for role in ROLES:
         texts[ROOT / "roles" / role / "README.md"] = role_reference(role)

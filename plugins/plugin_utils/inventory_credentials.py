@@ -12,6 +12,8 @@ from ansible_collections.ppm.index.plugins.plugin_utils.inventory_wording import
 from ansible_collections.ppm.index.ppmctl.distributions import name_glob
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}(\+[A-Za-z0-9._-]{1,64})?", re.ASCII)
+# As in ppmctl/access/rights.py, which need not be installed here.
+_RESERVED = frozenset({"__token__", "adopt", "anonymous", "drop", "ppm", "rebuild"})
 _SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
 
 
@@ -33,6 +35,8 @@ def credential_problems(variable: str, options: Mapping[str, Any], value: Any) -
             yield f"{where}: its name must be {CREDENTIAL_MUST_BE[f'name of a {kind}']}."
             continue
         where += f" ({name})"
+        if name.partition("+")[0].lower() in _RESERVED and entry.get("state") != "absent":
+            yield f"{where}: the index uses this name itself; reserved are {', '.join(sorted(_RESERVED))}."
         if names.count(name) > 1 and names.index(name) == number - 1:
             yield f"{where}: the name is used twice."
         if entry.get("role") is None and entry.get("state") != "absent":

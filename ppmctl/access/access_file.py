@@ -16,8 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ppmctl import yaml_text
 from ppmctl.access.rights import Access, check_role, stamp, with_holders
 from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
@@ -29,7 +28,6 @@ HEADER = "# What each credential is for; `ppmctl user` and `ppmctl token` write 
 _OURS = re.compile(r'("(?:[^"\\]|\\.)*"): (\{.*\})')
 _GUESS = re.compile(r"""["']?([^"':]+?)["']?\s*:""")
 _GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +116,8 @@ def _values(piece: str) -> Mapping[Any, Any]:
     try:
         if ours:  # ppm writes JSON, which is faster to read than YAML
             return {json.loads(ours[1]): json.loads(ours[2])}
-        written = yaml.load(piece, Loader=_LOADER)  # noqa: S506 # nosec B506 # both values of _LOADER are safe loaders, and the name hides it
-    except (ValueError, yaml.YAMLError, RecursionError):
+        written = yaml_text.load(piece)
+    except (ValueError, RecursionError):
         guess = _GUESS.match(piece)
         return {guess[1] if guess else piece.strip(): None}
     if isinstance(written, dict):

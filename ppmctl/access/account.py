@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Required, TypedDict
 
-from ppmctl.access import audit_log
+from ppmctl.access import audit_log, rights
 from ppmctl.access.credential_files import Snapshot
 from ppmctl.access.rights import Access
 from ppmctl.errors import CredentialError, PpmError
@@ -58,7 +58,7 @@ class Actor:
         audit_log.write(volume, action=action, by=self.name, origin=self.origin, what=what, result=result)
 
 
-SERVER = Actor(name="ppm", origin="here")
+SERVER = Actor(name=rights.SERVER, origin="here")
 
 
 class Grant(TypedDict, total=False):

@@ -74,6 +74,8 @@ def create_token(
         holders = rules.holders_of(change, actor, token)  # first: nobody can find out the names of others' tokens
         if name in change.named:
             raise Taken(name)
+        if actor.access is not None:
+            rules.require_room(change, token.owner)
         for holder in holders:
             if not holder.is_live():
                 raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
@@ -179,7 +181,10 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
 
 
 def prune(volume: Volume) -> tuple[str, ...]:
-    """Take expired and invalid credentials out of htpasswd, because nginx knows no expiry. Return their names."""
+    """Take expired and invalid credentials out of htpasswd, because nginx knows no expiry. Return their names.
+
+    Those that were taken out while the clock was wrong are put back.
+    """
     with credential_files.changing(volume) as change:
         invites.drop(volume, ())
     _audit_pruned(volume, change)
@@ -231,6 +236,8 @@ def _audit_pruned(volume: Volume, change: Change) -> None:
     for name in change.taken_out:
         if name not in change.access or not change.access[name].is_blocked:  # a disabled one has its own line
             SERVER.record(volume, "prune", name)
+    for name in change.put_back:
+        SERVER.record(volume, "restore", name)
 
 
 def _issue(change: Change, name: str, deliver: Hook | None) -> Issued:

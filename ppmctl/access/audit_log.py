@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppmctl import files
+from ppmctl.access import secret_mask
 from ppmctl.distributions.distribution import one_line
 from ppmctl.index import project_folder
 from ppmctl.index.layout import Volume
@@ -61,7 +62,7 @@ def write(volume: Volume, *, action: str, by: str, origin: str, what: str, resul
     If the file can't be written, the line goes to the server's log instead.
     """
     texts = {"action": action, "by": by, "from": origin, "what": what, "result": result}
-    safe = {key: masked(text)[:_MAX_FIELD] for key, text in texts.items()}
+    safe = {key: masked(secret_mask.mask(text))[:_MAX_FIELD] for key, text in texts.items()}
     line = _printable(json.dumps({"time": project_folder.now(), **safe, **more}, ensure_ascii=False))
     try:
         files.append(volume.audit, line.encode() + b"\n")

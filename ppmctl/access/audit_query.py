@@ -18,7 +18,7 @@ from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
 # The `what` of these actions starts with a file or a project, that of the others with a credential.
-ON_PACKAGES = frozenset({"publish", "yank", "unyank", "remove", "status", "write"})
+ON_PACKAGES = frozenset({"publish", "yank", "unyank", "remove", "status", "claim", "unclaim", "write"})
 
 _ROTATED = re.compile(r"([.-][0-9]+)?(\.gz)?", re.ASCII)  # logrotate: .1, .2.gz, -20261121, -20261121.gz
 _ATTEMPTS = 10  # to list the files while they are rotated

@@ -19,6 +19,7 @@ from ppmctl import files
 from ppmctl.access import access_file, htpasswd, nginx_htpasswd
 from ppmctl.access.htpasswd import Line
 from ppmctl.access.rights import Access as Access
+from ppmctl.access.secret_check import SecretCheck
 from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
@@ -45,17 +46,16 @@ class Credentials:
         self._seen: object = None
         self._hashes: Mapping[str, str] = {}
         self._access: Mapping[str, Access] = {}
-        self._dummy = htpasswd.hash_of(htpasswd.new_secret())
+        self._check = SecretCheck()
 
     def authenticate(self, name: str, secret: str) -> Access | None:
         """Return what `name` may do, or None if it is unknown or disabled, has no entry, or the secret is wrong.
 
-        An expired credential is returned; it may do nothing.
+        An expired credential is returned; it may do nothing. Raise Busy if too many secrets are being checked.
         """
         self._reload()
         stored = self._hashes.get(name)
-        right = htpasswd.is_secret_of(secret, stored if stored is not None else self._dummy)
-        access = self._access.get(name) if right and stored is not None else None
+        access = self._access.get(name) if self._check.is_right(name, secret, stored) else None
         return None if access is None or access.is_blocked else access
 
     def _reload(self) -> None:
@@ -77,6 +77,7 @@ class Credentials:
                 log.error("The credentials can't be read; the previous ones still work: %s", exc)
                 access = {name: entry for name, entry in self._access.items() if name in self._hashes}
                 hashes = dict(self._hashes)
+            self._check.use(hashes.values())
             self._hashes, self._access, self._seen = hashes, access, current
 
 
@@ -92,6 +93,7 @@ class Change:
         self.access: Mapping[str, Access] = access_file.access(self._blocks, volume.access)
         self._is_new = not self.access
         self.taken_out: tuple[str, ...] = ()
+        self.put_back: tuple[str, ...] = ()
 
     @property
     def named(self) -> frozenset[str]:
@@ -125,11 +127,22 @@ class Change:
             self._drop_lines(name)
         self.access = access_file.access(self._blocks)
 
-    def restore(self, names: Iterable[str]) -> None:
-        """Put the parked hashes of these credentials back into htpasswd if they may work now."""
-        back = {name for name in names if name in self.access and self.access[name].is_live()}
-        back -= {line.name for line in self._lines if line.is_credential}
-        self._lines += [line for line in self._parked if line.name in back]
+    def restore(self, names: Iterable[str]) -> frozenset[str]:
+        """Put the parked hashes of these credentials back into htpasswd if they may work now. Return their names."""
+        live = {name for name in names if name in self.access and self.access[name].is_live()}
+        live -= {line.name for line in self._lines if line.is_credential}
+        back = [line for line in self._parked if line.name in live and line.is_credential]
+        self._lines += back
+        return frozenset(line.name for line in back)
+
+    def _restore_unexpired(self) -> None:
+        """Put back the hashes that were parked because of an expiry that lies in the future.
+
+        The clock was wrong when they were taken out, or somebody edited the expiry since.
+        """
+        parked = {line.name for line in self._parked} & self.access.keys()
+        ending = {name for name in parked if self.access[name].effective.expires is not None}
+        self.put_back = tuple(sorted(self.restore(ending)))
 
     def _drop_lines(self, name: str) -> None:
         self._lines = [line for line in self._lines if line.name != name]
@@ -162,6 +175,7 @@ class Change:
 
     def write(self) -> None:
         """Write what has changed: first remove hashes, then change rights, then add hashes."""
+        self._restore_unexpired()
         self._settle(datetime.now(UTC))
         parts = self._parts()
         nginx_htpasswd.remove_lines(self._volume, parts)
@@ -259,9 +273,9 @@ def _hashes(lines: Iterable[Line]) -> dict[str, str]:
 
 
 def _rows(path: Path) -> list[str]:
-    """Return the lines as nginx reads them: only a line feed ends a line."""
+    """Return the lines as nginx reads them: a line feed ends a line, and a carriage return before it is not of it."""
     text = _text(path)
-    return text.removesuffix("\n").split("\n") if text else []
+    return [row.removesuffix("\r") for row in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:

@@ -13,9 +13,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
-from ppmctl import events
+from ppmctl import events, yaml_text
 from ppmctl.access import credential_files, htpasswd, rights, rules
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Change
@@ -56,10 +54,9 @@ def parse(text: str) -> tuple[Declared, ...]:
     Raise UsageError for an invalid list, with the place of the mistake, but never with a secret.
     """
     try:
-        written = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        where = f": line {mark.line + 1} is invalid" if mark else ""
+        written = yaml_text.load(text)
+    except yaml_text.InvalidYaml as exc:
+        where = f": line {exc.line} is invalid" if exc.line else ""
         raise UsageError(f"The list is not valid YAML{where}.") from None  # the error may quote a secret
     if not isinstance(written, dict | None) or set(written or {}) - {"users", "tokens"}:
         raise UsageError("The list is not a mapping with users and tokens, and nothing else.")
@@ -171,13 +168,14 @@ def _declared(written: Any, *, is_token: bool) -> Declared:
         if not isinstance(given.get(key, ""), str):
             raise UsageError(f"its {key} is not text.")
     name, state = given.get("name", ""), given.get("state", "present")
-    rights.check_name(name)
+    rights.check_form(name)
     if is_token != ("+" in name):
         raise UsageError("the name of a token is OWNER+PURPOSE, and the name of a user has no +.")
     if state not in _STATES:
         raise UsageError(f"its state is not one of {', '.join(_STATES)}.")
     if state == "absent":
         return Declared(name=name)
+    rights.check_name(name)
     if "role" not in given:
         raise UsageError(f"its role is missing: one of {', '.join(rights.ROLES)}.")
     projects = given.get("projects", [])

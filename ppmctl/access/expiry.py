@@ -19,12 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class Pruner:
-    """Prunes a volume's credentials; it reads them only if they have changed or one has expired."""
+    """Prunes a volume's credentials; it reads them only if they or the clock have changed, or one has expired."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._seen: object = None
         self._due: datetime | None = None
+        self._looked_at: datetime | None = None
 
     def run(self, *, every: float = EVERY, stop: threading.Event | None = None) -> None:
         """Prune now and then every `every` seconds, until `stop` is set."""
@@ -37,7 +38,11 @@ class Pruner:
         """Prune if it may be necessary. Return the names that were taken out; an error is logged."""
         if not self._volume.credentials.is_dir():  # the server creates it
             return ()
-        is_due = self._due is not None and datetime.now(UTC) >= self._due
+        now = datetime.now(UTC)
+        if self._looked_at is not None and now < self._looked_at:
+            self._seen = None  # the clock was ahead: what was taken out may be valid
+        self._looked_at = now
+        is_due = self._due is not None and now >= self._due
         if self._seen == credential_files.identity(self._volume) and not is_due:
             return ()
         try:

@@ -25,6 +25,7 @@ _TRIES = 3
 _ROUNDS = 5000  # of sha-crypt, if a line does not specify them
 _SAMPLE = 1000
 _LEAST_BCRYPT = 4
+_FAST = ("{SSHA}", "{SHA}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Kind:
     pattern: re.Pattern[str]
     rounds: int | None = None
     times: Callable[[re.Match[str]], float] = lambda _match: 1.0
+
+    @property
+    def is_fast(self) -> bool:
+        """Return whether a check takes microseconds; the slow kinds take up to a thousand times as long."""
+        return self.name in _FAST
 
 
 def _sha_times(match: re.Match[str]) -> float:
@@ -89,6 +95,15 @@ class Line:
         return not self.text.strip() or self.text.startswith("#")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What makes checks of two hashes take equally long: the kind, and how often it repeats its sample's work."""
+
+    kind: str
+    times: float
+    is_fast: bool
+
+
 @cache
 def _hashes() -> CryptContext:
     # imported here, because only the server extra installs it, and `user … --on` works without it
@@ -106,7 +121,7 @@ def load() -> None:
 def read(path: Path) -> str | None:
     """Return the text of a file of credentials, or None if it is missing. Bytes that are not UTF-8 are preserved."""
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
 
@@ -123,6 +138,15 @@ def parse(text: str) -> Line:
 def kind_of(stored: str) -> Kind | None:
     """Return the kind of the hash `stored`, or None if it is not one that both nginx and the application know."""
     return next((kind for kind in _KINDS if kind.pattern.fullmatch(stored)), None)
+
+
+def cost_of(stored: str) -> Cost | None:
+    """Return what a check of the hash `stored` costs, or None for one that `kind_of` does not know."""
+    kind = kind_of(stored)
+    match = kind.pattern.fullmatch(stored) if kind else None
+    if kind is None or match is None:
+        return None
+    return Cost(kind=kind.name, times=kind.times(match), is_fast=kind.is_fast)
 
 
 def new_secret() -> str:

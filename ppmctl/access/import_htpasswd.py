@@ -75,9 +75,13 @@ def _refusal(line: Line, milliseconds: float, limit: float) -> str:
     if not line.name:
         return "refused: it is not NAME:HASH"
     try:
-        rights.check_name(line.name)
+        rights.check_form(line.name)
     except UsageError:
         return "refused: a name has only letters, digits, and . _ @ -"
+    try:
+        rights.check_name(line.name)
+    except UsageError as exc:
+        return f"refused: {exc.phrase}"
     if "+" in line.name:
         return "refused: a + is for the tokens of a user"
     if line.kind is None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ppmctl import files
-from ppmctl.access import accounts, credential_files, invites, rules
+from ppmctl.access import accounts, credential_files, invites, rights, rules
 from ppmctl.access.account import Actor, Issued, NotAllowed, Taken, Unknown
 from ppmctl.access.invites import Invite
 from ppmctl.access.rights import Access
@@ -54,6 +54,7 @@ def invite(
             f"There is a user {name!r} already; an invite changes no rights.",
             hint=f"ppmctl user invite {name}  without options; ppmctl user change {name}  for the rights.",
         )
+    rights.check_name(name)
     code = invites.new_code()
     with files.lock(volume.credentials_lock):
         entry = credential_files.read_access(volume.access).get(name)

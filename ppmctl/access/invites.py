@@ -24,6 +24,7 @@ from ppmctl.index.layout import Volume
 log = logging.getLogger(__name__)
 
 LASTS = timedelta(hours=48)
+_KEPT = timedelta(days=30)  # after its expiry, because the clock may be wrong
 PREFIX = "ppm_join_"  # as for secrets: scanners find it, and the audit log masks it
 
 _MODE = 0o600
@@ -93,10 +94,9 @@ def put(volume: Volume, invite: Invite) -> None:
 
 
 def drop(volume: Volume, names: Collection[str]) -> None:
-    """Remove the invites of these users, and all that have expired."""
-    now = datetime.now(UTC)
-    before = read(volume)
-    left = [invite for invite in before if invite.name not in names and datetime.fromisoformat(invite.expires) > now]
+    """Remove the invites of these users, and all that expired long ago."""
+    before, least = read(volume), datetime.now(UTC) - _KEPT
+    left = [each for each in before if each.name not in names and datetime.fromisoformat(each.expires) > least]
     if len(left) != len(before):
         _write(volume, left)
 

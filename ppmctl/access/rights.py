@@ -13,12 +13,18 @@ from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from ppmctl.access import secret_mask
 from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
+from ppmctl.index import project_folder
 
 Role = Literal["reader", "publisher", "admin"]
 ROLES: tuple[Role, ...] = ("reader", "publisher", "admin")  # each includes the ones before it
 Action = Literal["read", "publish", "manage"]
+
+# Names that the audit log and records have where no user did something, and PyPI's name for every token.
+SERVER, ANONYMOUS = "ppm", "anonymous"
+RESERVED = frozenset({SERVER, ANONYMOUS, "__token__"}) | project_folder.NOBODY
 
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _NAME = re.compile(rf"{_OWNER.pattern}(\+[A-Za-z0-9._-]{{1,64}})?", re.ASCII)
@@ -151,7 +157,35 @@ def noun(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError if `name` is not valid for a credential."""
+    """Raise UsageError if no new credential may have this name. Older ones with a reserved name still work."""
+    if is_reserved(name):
+        raise UsageError(
+            f"{name.partition('+')[0]!r} can't be the name of a user: the index uses it itself, in the audit log.",
+            hint=f"Reserved: {', '.join(sorted(RESERVED))}.",
+        )
+    check_form(name)
+    if secret_mask.has_secret(name):
+        raise UsageError(f"{secret_mask.mask(name)!r} can't be the name of a credential: it looks like a secret.")
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether the index uses the name of this credential's owner itself."""
+    return name.partition("+")[0].lower() in RESERVED
+
+
+def reserved_warning(names: Iterable[str]) -> str:
+    """Return a warning that names the users among these credentials whose name is reserved, or ""."""
+    users = sorted({name.partition("+")[0] for name in names if is_reserved(name)})
+    if not users:
+        return ""
+    return (
+        f"The index uses these names itself, so its audit log does not tell who did something: {', '.join(users)}."
+        f" Make other users for them, then  ppmctl user remove {users[0]}"
+    )
+
+
+def check_form(name: str) -> None:
+    """Raise UsageError if `name` does not have the form of a credential's name."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name[:80]!r} can't be the name of a credential: letters, digits, and . _ @ - ; a purpose after one +;"

@@ -10,6 +10,14 @@ from ppmctl.access.credential_files import Change
 from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, stamp
 from ppmctl.errors import PpmError, UsageError
 
+MAX_TOKENS = 100  # of one owner, made over HTTP
+
+
+class TooManyTokens(PpmError):
+    """An owner has as many tokens as can be made over HTTP."""
+
+    status = 403
+
 
 def require_admin(actor: Actor) -> None:
     """Raise NotAllowed for an actor over HTTP who is not an admin."""
@@ -77,6 +85,12 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
         )
         change.put(wider)
     return [change.access[token.owner]]
+
+
+def require_room(change: Change, owner: str) -> None:
+    """Raise TooManyTokens if `owner` has so many tokens that it can make no more over HTTP."""
+    if sum(entry.is_token and entry.owner == owner for entry in change.access.values()) >= MAX_TOKENS:
+        raise TooManyTokens(f"{owner} has {MAX_TOKENS} tokens; revoke one first.")
 
 
 def narrowed(token: Access, holder: Access) -> Access:

@@ -236,7 +236,8 @@ def _print(texts: list[dict[str, Any]], target: IndexTarget, as_json: bool) -> N
         if number:
             output.data("")
         output.block(each["text"])
-        output.say(*each["notes"])
+        for note in each["notes"]:
+            output.block(note, talk=True)
 
 
 def _overview(target: IndexTarget, targets: Mapping[str, IndexTarget], machine: Machine, *, as_json: bool) -> None:

@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from ppmctl import __version__, events, output
-from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError
-from ppmctl.extras import with_extra
+from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError, with_extra
 
 # command → (its module, its name there, its help); imported only when called, so that `ppmctl --help` is fast
 _COMMANDS = {

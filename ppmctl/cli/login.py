@@ -202,7 +202,7 @@ def _given(file: Path | None, username: str | None) -> Credential:
 def _code(given: str) -> Secret:
     if given.startswith("@"):
         try:
-            code = regular_file.read(Path(given[1:]), most=_MAX_LINE).decode().strip()
+            code = regular_file.read_text(Path(given[1:]), most=_MAX_LINE).strip()
         except (OSError, UnicodeError) as exc:
             raise CredentialError(f"The code can't be read from {given[1:]}: {type(exc).__name__}.") from None
     elif given != "-":

@@ -30,7 +30,7 @@ def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -
 
 @click.group()
 def package() -> None:
-    """List, show, search, download, yank and remove packages; set a project's status.
+    """List, show, search, download, yank and remove packages; set a project's status; claim a name.
 
     Commands that read work with any index that has a Simple API (--index), or with a volume on this machine (--root);
     download needs an index. Commands that change packages need a volume, or an index and a credential with the right
@@ -193,6 +193,41 @@ def status(place: Place, project: str, state: str | None, reason: str) -> Answer
         now, why = changed.state, changed.reason
     line = f"{one_line(now)}  {one_line(why)}".rstrip()
     return Answer({"project": name, "status": now, "reason": why}, lambda: output.data(line))
+
+
+@package.command()
+@click.argument("name")
+@place_command
+def claim(place: Place, name: str) -> Answer:
+    """Let every publisher upload the first file of NAME, although it is a much used public name.
+
+    For an index whose setting public_names is admin or deny. Until that file, NAME is looked up as before.
+    """
+    from ppmctl.index.store import Store
+
+    project = _name(name)
+    with place.packages() as packages:
+        if isinstance(packages, Store):
+            from ppmctl.cli.volume import actor
+
+            claimed = packages.claim(project, by=actor().name)
+        else:
+            claimed = packages.claim(project)
+        _audit(packages, "claim", project)
+    line = f"claimed  {project}  by {one_line(claimed.by or 'hand')}"
+    return Answer({"project": project, "claim": claimed.to_json()}, lambda: output.data(line))
+
+
+@package.command()
+@click.argument("name")
+@place_command
+def unclaim(place: Place, name: str) -> Answer:
+    """Undo the claim of NAME; a project that has files keeps them."""
+    project = _name(name)
+    with place.packages() as packages:
+        packages.unclaim(project)
+        _audit(packages, "unclaim", project)
+    return Answer({"project": project, "claim": None}, lambda: output.data(f"unclaimed  {project}"))
 
 
 def _confirm(project: str) -> None:

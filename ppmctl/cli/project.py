@@ -5,6 +5,7 @@ from __future__ import annotations
 from ppmctl import output
 from ppmctl.client.query import Project
 from ppmctl.distributions.distribution import one_line
+from ppmctl.index.claims import Claim
 
 
 def as_values(project: Project) -> dict[str, object]:
@@ -14,6 +15,7 @@ def as_values(project: Project) -> dict[str, object]:
         "name": project.page.name,
         "status": project.page.status,
         "status_reason": project.page.status_reason,
+        "claim": project.claim.to_json() if project.claim is not None else None,
         "version": str(project.release.version) if project.release is not None else None,
         "summary": meta.get("summary"),
         "requires_python": meta.get("requires_python"),
@@ -37,6 +39,10 @@ def as_values(project: Project) -> dict[str, object]:
     }
 
 
+def _claimed(claim: Claim | None) -> str | None:
+    return None if claim is None else f"by {claim.by or 'hand'} {claim.at}".rstrip()
+
+
 def show(project: Project) -> None:
     """Print the project as text."""
     values, meta = as_values(project), project.metadata
@@ -46,6 +52,7 @@ def show(project: Project) -> None:
         ("Version", values["version"]),
         ("Summary", values["summary"]),
         ("Status", status if project.page.status != "active" else None),
+        ("Claimed", _claimed(project.claim)),
         ("Python", values["requires_python"]),
         ("License", values["license"]),
         ("Author", values["author"]),

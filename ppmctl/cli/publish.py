@@ -121,8 +121,13 @@ def _agree(plan: Plan, *, yes: bool) -> None:
         ending = f"; {skipped} are in the index already" if skipped else ""
         output.say(f"Uploading {output.count(len(new), 'file')}, {amount}{ending}")
         return
-    rows = [(step.file.filename, step.state, output.Bytes(step.file.size)) for step in plan.steps]
-    output.table(("FILE", "STATE", "SIZE"), rows, talk=True)
+    rows = [
+        (step.file.filename, step.state, output.Bytes(step.file.size), ", ".join(step.other_builds))
+        for step in plan.steps
+    ]
+    has_others = any(step.other_builds for step in plan.steps)
+    columns = ("FILE", "STATE", "SIZE", *(["BESIDE"] if has_others else []))
+    output.table(columns, [row[: len(columns)] for row in rows], talk=True)
     can_ask = not yes and sys.stdin is not None and sys.stdin.isatty()
     if can_ask and not click.confirm(f"Upload {output.count(len(new), 'file')}?", err=True):
         raise PpmError("Nothing was uploaded: it was not confirmed.", hint="--yes uploads without asking.")
@@ -139,7 +144,12 @@ def _json(request: Request | None, report: Report) -> dict[str, Any]:
         "tag": (release.changes.tag or None) if release else None,
         "commit": (release.repository.head or None) if release and release.repository and is_finished else None,
         "plan": [
-            {"filename": step.file.filename, "state": step.state, "size": step.file.size}
+            {
+                "filename": step.file.filename,
+                "state": step.state,
+                "size": step.file.size,
+                **({"other_builds": step.other_builds} if step.other_builds else {}),
+            }
             for step in (report.plan.steps if report.plan else ())
         ],
         "files": [

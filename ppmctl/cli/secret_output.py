@@ -123,4 +123,10 @@ def table(accounts: Sequence[Account]) -> None:
 
 def listed(accounts: Sequence[Account]) -> Answer:
     """Return the answer with credentials in a table."""
-    return Answer([each.as_values() for each in accounts], lambda: table(accounts))
+
+    def show() -> None:
+        table(accounts)
+        if warning := rights.reserved_warning(each.access.name for each in accounts):
+            output.say(warning)
+
+    return Answer([each.as_values() for each in accounts], show)

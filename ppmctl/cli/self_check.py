@@ -23,6 +23,7 @@ def self_check(root: Path, as_json: bool) -> int:
     server may be running), serves a temporary volume on a Unix socket, uploads a probe to it and reads it back.
     Prints one line and exits with 0, or prints what failed and exits with 1.
     """
+    from ppmctl.access import credential_files, rights
     from ppmctl.doctor import release_check
 
     try:
@@ -38,6 +39,8 @@ def self_check(root: Path, as_json: bool) -> int:
         result = {"ok": False, "message": exc.message, "hint": exc.hint, "log": log}
         output.as_json({"version": __version__, "root": str(root), **result})
         return exc.exit_code
+    if warning := rights.reserved_warning(credential_files.read_access(volume.access)):
+        output.say(warning)
     if as_json:
         output.as_json({"version": __version__, "root": str(volume.root), "ok": True})
     else:

@@ -66,9 +66,10 @@ def list_(owner: str | None, root: Path) -> Answer:
 def prune(every: str | None, root: Path) -> Answer:
     """Remove expired credentials from htpasswd, because nginx does not know about expiry.
 
-    Also removes lines without an entry in access.yml, and lines with an unknown kind of hash. Writes nothing if there
-    is nothing to remove. A running server does this every 30 seconds, and so do a host's ppm-prune.timer and the
-    compose service pruner, which also work while no server is running.
+    Also removes lines without an entry in access.yml, and lines with an unknown kind of hash. Puts lines back that
+    were removed while the clock was wrong. Writes nothing if there is nothing to change. A running server does this
+    every 30 seconds, and so do a host's ppm-prune.timer and the compose service pruner, which also work while no
+    server is running.
     """
     if every is not None and click.get_current_context().params["as_json"]:
         raise UsageError("--json prints the result of one run; --every never ends.")

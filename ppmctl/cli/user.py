@@ -146,7 +146,7 @@ def _text(file: Path, what: str) -> str:
     """Return the text of the file, or of stdin. Raise PpmError, which quotes nothing, where it can't be read."""
     try:
         if str(file) != "-":
-            return regular_file.read(file).decode()
+            return regular_file.read_text(file)
         with click.open_file("-", encoding="utf-8") as opened:
             text = str(opened.read(regular_file.LARGEST + 1))
     except OSError as exc:

@@ -66,7 +66,7 @@ def everywhere(address: Address, *, environ: Mapping[str, str], home: Path) -> I
 def from_file(path: Path) -> Credential:
     """Return the credential in a file of one line, user:secret."""
     try:
-        text = regular_file.read(path, most=_LONGEST).decode().strip()
+        text = regular_file.read_text(path, most=_LONGEST).strip()
     except (OSError, UnicodeError) as exc:
         raise CredentialError(
             f"The credential file {path} can't be read: {_why(exc)}.",

@@ -85,8 +85,8 @@ class Transport:
         import requests
 
         self.credential = credential
+        self.authorities = ca
         self._home = home
-        self._ca = ca
         self._session = requests.Session()
         self._session.auth = self._authenticate
         self._session.headers["User-Agent"] = f"ppmctl/{__version__} Python/{platform.python_version()}"
@@ -144,9 +144,9 @@ class Transport:
             raise explain(exc, url) from exc
 
     def _send(self, method: str, url: str, read_timeout: float, **more: Any) -> requests.Response:
-        timeout = (CONNECT_TIMEOUT, read_timeout)
+        timeout = (min(CONNECT_TIMEOUT, read_timeout), read_timeout)
         return self._session.request(
-            method, url, timeout=timeout, allow_redirects=False, stream=True, verify=self._ca, **more
+            method, url, timeout=timeout, allow_redirects=False, stream=True, verify=self.authorities, **more
         )
 
     def ask(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, values: Any = None) -> Answer:

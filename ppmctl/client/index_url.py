@@ -189,7 +189,7 @@ def read_sections(path: Path) -> dict[str, Section]:
     """Return the sections of a .pypirc that are about an index, by name; none if the file is missing."""
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(regular_file.read(path).decode())
+        parser.read_string(regular_file.read_text(path))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError, configparser.Error) as exc:

@@ -1,14 +1,24 @@
-"""Yank, unyank and remove releases, and set the status of projects, over HTTP (docs/http.md, /api/packages)."""
+"""Yank, unyank and remove releases, set statuses and claim names over HTTP (docs/http.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from ppmctl.client.http import Transport, failed
 from ppmctl.client.index_url import Address
-from ppmctl.errors import PpmError
+from ppmctl.errors import NOT_SUCH_JSON, PpmError
+from ppmctl.index.claims import Claim
 from ppmctl.index.project_folder import Status
+
+
+def parse_claim(values: Mapping[str, Any]) -> Claim | None:
+    """Return the claim in an index's answer; None if nobody claimed the name, or if it is another answer."""
+    try:
+        return Claim.from_json(values["claim"])
+    except NOT_SUCH_JSON:
+        return None
 
 
 class RemotePackages:
@@ -39,6 +49,17 @@ class RemotePackages:
         values = self._change("PUT", project, "status", values={"status": state, "reason": reason})
         return Status(state=str(values.get("status")), reason=str(values.get("reason", "")))
 
+    def claim(self, project: str) -> Claim:
+        """Let any publisher upload the first file of a name, and return the claim."""
+        claim = parse_claim(self._ask("PUT", f"/api/claims/{project}"))
+        if claim is None:
+            raise self._not_ours()
+        return claim
+
+    def unclaim(self, project: str) -> None:
+        """Undo a claim."""
+        self._ask("DELETE", f"/api/claims/{project}")
+
     def _files(self, method: str, project: str, *path: str, values: dict[str, Any] | None = None) -> list[str]:
         filenames = self._change(method, project, *path, values=values).get("files")
         if not isinstance(filenames, list):
@@ -49,7 +70,10 @@ class RemotePackages:
         if any("/" in part or part in ("", ".", "..") for part in path):  # it would change the path of the URL
             raise PpmError(f"{path[0]} has no release or file {path[1]!r}.")
         quoted = "/".join(quote(part, safe="", errors="replace") for part in path)
-        answer = self._transport.ask(method, f"{self._address.base}/api/packages/{quoted}", values=values)
+        return self._ask(method, f"/api/packages/{quoted}", values=values)
+
+    def _ask(self, method: str, path: str, *, values: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = self._transport.ask(method, f"{self._address.base}{path}", values=values)
         if answer.status != 200:
             is_ours = answer.content_type == "text/plain" or answer.status not in (404, 405)
             raise failed(answer, hint="" if is_ours else "Is it an index that ppm serves?")

@@ -13,12 +13,14 @@ from ppmctl import events
 from ppmctl.client.download import Source
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
+from ppmctl.client.package_admin import parse_claim
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
 from ppmctl.errors import NOT_SUCH_JSON, PpmError, Unreachable, UsageError
 from ppmctl.index import statistics
+from ppmctl.index.claims import Claim
 from ppmctl.index.statistics import Holding, Statistics
 
 SUMMARIES = 100  # projects whose pages a search reads, two requests each
@@ -35,6 +37,9 @@ class Projects(Protocol):
     def project(self, name: str) -> ProjectPage | None: ...
 
     def metadata(self, file: PageFile) -> bytes | None: ...
+
+    def claim(self, name: str) -> Claim | None:
+        """Return the claim of a name (`ppmctl package claim`); None without one."""
 
     def search(self, text: str) -> list[Holding] | None:
         """Return the projects that have every word of `text`; None if only their pages can be searched."""
@@ -61,6 +66,14 @@ class SimpleApi(Index):
                 raise
             return None
 
+    def claim(self, name: str) -> Claim | None:
+        """Return the claim of a name; None without one, and for an index that ppm does not serve."""
+        url = f"{self.address.base}/api/claims/{name}"
+        try:
+            return parse_claim(self._transport.request("GET", url).values)
+        except Unreachable:
+            return None
+
     def search(self, text: str) -> list[Holding] | None:
         """Return what an index of ppm finds; None for another index, and while the application is down."""
         url = f"{self.address.base}/api/packages?q={quote(text, errors='replace')}"
@@ -79,11 +92,12 @@ class SimpleApi(Index):
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A project's page, and the requested release with its metadata."""
+    """A project's page, the requested release with its metadata, and the claim of the name."""
 
     page: ProjectPage
     release: Release | None
     metadata: RawMetadata
+    claim: Claim | None = None
 
 
 class Query:
@@ -100,17 +114,27 @@ class Query:
         normalised = distribution.normalise(name)
         page = self._projects.project(normalised)
         if page is None:
-            raise PpmError(
-                f"There is no project {normalised!r} in {self._projects.where}.",
-                hint=self._similar(normalised) or "All projects: ppmctl package list",
-            )
+            raise self._missing(normalised)
         return replace(page, name=normalised)
 
+    def _missing(self, name: str) -> PpmError:
+        hint = self._similar(name) or "All projects: ppmctl package list"
+        return PpmError(f"There is no project {name!r} in {self._projects.where}.", hint=hint)
+
     def project(self, name: str, version: str | None = None) -> Project:
-        """Return a project with the release `version`, or the latest. Raise PpmError if there is none."""
-        page = self.page(name)
+        """Return a project with the release `version`, or the latest. Raise PpmError if there is none.
+
+        A name that was claimed counts as a project, without files.
+        """
+        if not distribution.is_name(name):
+            raise PpmError(f"{name!r} is not a name of a project.")
+        normalised = distribution.normalise(name)
+        page, claim = self._projects.project(normalised), self._projects.claim(normalised)
+        if page is None and claim is None:
+            raise self._missing(normalised)
+        page = replace(page or ProjectPage(name=normalised, files=()), name=normalised)
         release = page.release(version) if version is not None else page.latest
-        return Project(page=page, release=release, metadata=self._metadata(release))
+        return Project(page=page, release=release, metadata=self._metadata(release), claim=claim)
 
     def files(
         self, name: str, version_or_filename: str | None = None, *, of_all: bool = False

@@ -170,8 +170,11 @@ def _html_file(anchor: dict[str, str], base: str) -> dict[str, Any]:
 
 def _read_html(body: bytes, url: str) -> _PageReader:
     reader = _PageReader()
-    reader.feed(body.decode("utf-8", "replace"))
-    reader.close()
+    try:
+        reader.feed(body.decode("utf-8", "replace"))
+        reader.close()
+    except AssertionError as exc:  # Python's parser raises it for some declarations: <![x
+        raise PpmError(f"{url} is not a page in HTML: {one_line(exc)}.") from exc
     _check_version(reader.meta.get("pypi:repository-version", "1.0"), url)
     return reader
 

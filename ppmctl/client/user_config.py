@@ -52,7 +52,7 @@ def indexes(*, environ: Mapping[str, str], home: Path, cwd: Path) -> Iterator[Co
 
 def _read(file: ConfigFile) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = tomllib.loads(regular_file.read(file.path).decode())
+        values: dict[str, Any] = tomllib.loads(regular_file.read_text(file.path))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as exc:

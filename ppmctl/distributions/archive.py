@@ -26,12 +26,23 @@ from ppmctl.distributions.budget import ArchiveBudget, leaves_root, shown
 from ppmctl.distributions.strict_zip import StrictZip
 from ppmctl.errors import InvalidDistribution
 
+_EXTENDED = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_ENDS = ("EOFHeaderError", "EmptyHeaderError")  # what tarfile raises at the end of an archive
 _MAX_READS_AT_END = 8  # tarfile goes on reading at the end of a file that is shorter than a header in it claims
+
+
+class InvalidTar(Exception):
+    """A tar archive has a header that tarfile would take for the archive's end, or that is too large."""
+
 
 # zipfile raises them for an encrypted member, tarfile for an invalid header, decoders for invalid data
 UNREADABLE = (
     zipfile.BadZipFile,
     tarfile.TarError,
+    InvalidTar,
     zlib.error,
     lzma.LZMAError,
     struct.error,
@@ -102,9 +113,11 @@ def tar_sdist_metadata(path: Path) -> bytes:
         with tarfile.open(fileobj=limited, mode="r|", tarinfo=_Member) as archive:
             while (member := archive.next()) is not None:
                 cast("Any", archive).members.clear()  # tarfile would keep them all
+                if member.size < 0:
+                    raise InvalidTar("a member has a negative size")
                 cost.require_size(
                     archive.offset
-                )  # where the next header is, if its content has the size that it claims
+                )  # where the next header is, if the content has the size that it claims
                 cost.count_member(member.name)
                 links.check(member)
                 name = str(PurePosixPath(member.name))
@@ -126,15 +139,23 @@ def _read_pkg_info(member: IO[bytes]) -> bytes:
 
 
 class _Member(tarfile.TarInfo):
-    """A member of a tar archive whose headers have a limited size, because tarfile reads each as a whole."""
+    """A member of a tar archive with valid headers of a limited size, because tarfile reads each as a whole."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Return the member of a header, before anything after the header is read."""
-        member = super().frombuf(buf, encoding, errors)
-        extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
-        if member.type in (*extended, tarfile.GNUTYPE_LONGLINK) and member.size > budget.MAX_TAR_HEADER:
-            raise tarfile.ReadError(f"a header is over {budget.MAX_TAR_HEADER} bytes")
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """Return the next member. Raise InvalidTar for an invalid header, behind which other readers find more."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as exc:
+            if type(exc).__name__ in _ENDS:
+                raise
+            raise InvalidTar(f"a header is invalid: {exc}") from exc
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Self:
+        # every version of tarfile calls it after each header, before it reads what follows; newer ones not `frombuf`
+        if self.type in _EXTENDED and self.size > budget.MAX_TAR_HEADER:
+            raise InvalidTar(f"a header is over {budget.MAX_TAR_HEADER} bytes")
+        member: Self = super()._proc_member(archive)  # type: ignore[misc] # typeshed has no private methods
         return member
 
 

@@ -17,6 +17,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from ppmctl import files
 from ppmctl.distributions import archive, budget
 from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised here, and imported from here
@@ -69,6 +70,19 @@ def is_name(name: str) -> bool:
 
 def is_normalised(name: str) -> bool:
     return _NORMALISED.fullmatch(name) is not None and len(name) <= MAX_FILENAME
+
+
+def is_filename(name: str) -> bool:
+    """Return whether a distribution, or a side file of one, can have this name."""
+    return _FILENAME.fullmatch(name) is not None and len(name) <= files.MAX_NAME
+
+
+def parse_version(text: str) -> Version:
+    """Return a version (PEP 440). Raise InvalidVersion also for one with more digits than Python converts."""
+    try:
+        return Version(text)
+    except ValueError as exc:
+        raise InvalidVersion(f"Invalid version: {text[:MAX_FILENAME]!r}") from exc
 
 
 def parse_filename(filename: str) -> Filename:

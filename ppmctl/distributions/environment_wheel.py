@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ppmctl import files
 from ppmctl.distributions import small_wheel
+from ppmctl.distributions.archive import UNREADABLE
 from ppmctl.distributions.distribution import Filename
 from ppmctl.distributions.environment_revision import (
     ABOUT,
@@ -135,7 +136,9 @@ def _read(wheel: Path | bytes) -> dict[str, bytes]:
             if sum(info.file_size for info in infos) > _MAX_SIZE:
                 raise NotARevision(f"{_INVALID}: it unpacks to more than {_MAX_SIZE >> 20} MB.")
             return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as exc:
+    except UNREADABLE as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:  # a missing file, a failing disk
+            raise
         raise NotARevision(f"It is not a wheel: {' '.join(str(exc).split())[:200]}.") from exc
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.distributions.distribution import InvalidDistribution, one_line, parse_filename
+from ppmctl.distributions.distribution import InvalidDistribution, one_line, parse_filename, parse_version
 from ppmctl.errors import PpmError
 
 _OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # the strongest first
@@ -42,6 +42,7 @@ class PageFile:
         yanked, time, size = (values.get(key) for key in ("yanked", "upload-time", "size"))
         # some indexes have only the name from before PEP 714
         metadata = values.get("core-metadata", values.get("dist-info-metadata"))
+        metadata_hash = metadata.get("sha256") if isinstance(metadata, dict) else None
         return cls(
             filename=str(values["filename"]),
             url=link(values["url"]),
@@ -49,10 +50,15 @@ class PageFile:
             other_hash=next(((name, hashes[name]) for name in _OTHER_HASHES if name in hashes), None),
             size=None if size is None else int(size),
             upload_time=None if time is None else datetime.fromisoformat(time).astimezone(UTC),
-            requires_python=values.get("requires-python"),
+            requires_python=_text(values.get("requires-python")),
             yanked=yanked if isinstance(yanked, str) else "" if yanked else None,
-            core_metadata=None if not metadata else metadata.get("sha256", "") if isinstance(metadata, dict) else "",
+            core_metadata=(_text(metadata_hash) or "") if metadata else None,
         )
+
+
+def _text(value: Any) -> str | None:
+    """Return a text of a page; None for a value of another type, as if it were missing."""
+    return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +104,7 @@ class ProjectPage:
         status = values.get("project-status", {})
         return cls(
             name=str(values["name"]),
-            versions=tuple(values.get("versions", ())),
+            versions=tuple(map(str, values.get("versions", ()))),
             status=str(status.get("status", "active")),
             status_reason=str(status.get("reason", "")),
             files=tuple(PageFile.from_json(file, link) for file in values["files"]),
@@ -132,7 +138,7 @@ class ProjectPage:
         older = " and older ones" if len(self.releases) > len(shown) else ""
         hint = f"It has {', '.join(shown)}{older}." if shown else self.state
         try:
-            wanted = Version(version)
+            wanted = parse_version(version)
         except InvalidVersion as exc:
             raise PpmError(f"{self.name} has no release or file {version!r}.", hint=hint) from exc
         for release in self.releases:

@@ -110,7 +110,7 @@ def variable(context: Context, name: str) -> Setting | None:
 def table_of(path: Path | None, *names: str) -> Mapping[str, Any]:
     """Return a table of a TOML file; {} if it does not exist or the file can't be read."""
     try:
-        table = lookup(tomllib.loads(regular_file.read(path).decode()), names) if path else {}
+        table = lookup(tomllib.loads(regular_file.read_text(path)), names) if path else {}
     except (OSError, ValueError):
         return {}
     return table if isinstance(table, dict) else {}
@@ -138,7 +138,7 @@ def keyring_user(context: Context) -> str:
     if login is None or not login.keyring or login.netrc:
         return ""
     try:
-        text = regular_file.read(user_dirs.netrc(context.environ, context.home)).decode()
+        text = regular_file.read_text(user_dirs.netrc(context.environ, context.home))
     except (OSError, UnicodeError):
         return login.username
     return "" if any(entry.host in (context.address.host, "") for entry in entries(text)) else login.username

@@ -22,13 +22,12 @@ _EXACT = re.compile(r"=?=?(?P<version>[\w.!+*]+)(?:=[\w.*]+)?")
 
 def read(path: Path) -> Imported:
     """Return what the file at `path` requires. Raise UsageError if it can't be read."""
-    import yaml
+    from ppmctl import yaml_text
 
     try:
-        values = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError) as exc:
-        mark = getattr(exc, "problem_mark", None)  # the error quotes the line, which may have a secret
-        where = f", line {mark.line + 1}" if mark else ""
+        values = yaml_text.load(read_text(path))
+    except yaml_text.InvalidYaml as exc:
+        where = f", line {exc.line}" if exc.line else ""  # the error may quote a secret
         raise UsageError(f"{path} is not YAML{where}.") from None
     listed = values.get("dependencies") if isinstance(values, dict) else None
     if not isinstance(listed, list):

@@ -58,13 +58,14 @@ def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Impo
             hint = "Poetry's own table is not read: `poetry export` writes a requirements.txt."
             raise UsageError(f"{path} has no [project] table.", hint=hint if "tool" in values else "")
         project = {}
-    if "dependencies" in project.get("dynamic", ()):
+    dynamic, optional = (project.get(key) for key in ("dynamic", "optional-dependencies"))
+    if isinstance(dynamic, list) and "dependencies" in dynamic:
         raise UsageError(
             f"{path} leaves its dependencies to the build (dynamic).", hint="Import the file that has them."
         )
     own = normalise(str(project.get("name", "")))
     requirements = _parse(project.get("dependencies", []), f"{path}, [project] dependencies")
-    optional = project.get("optional-dependencies", {})
+    optional = optional if isinstance(optional, dict) else {}
     for extra in extras:
         requirements += _extra(own, optional, extra, path, frozenset())
     for group in groups:
@@ -74,8 +75,8 @@ def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Impo
     return Imported(requirements=requirements, notes=notes, name=own)
 
 
-def _extra(own: str, optional: Any, extra: str, path: Path, seen: frozenset[str]) -> list[Requirement]:
-    named = {normalise(str(name)): listed for name, listed in optional.items()} if isinstance(optional, dict) else {}
+def _extra(own: str, optional: dict[str, Any], extra: str, path: Path, seen: frozenset[str]) -> list[Requirement]:
+    named = {normalise(name): listed for name, listed in optional.items()}
     wanted = normalise(extra)
     if wanted not in named:
         known = ", ".join(sorted(named))

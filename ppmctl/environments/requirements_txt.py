@@ -9,6 +9,7 @@ from pathlib import Path
 
 import packaging.requirements
 
+from ppmctl.distributions.distribution import one_line
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError
@@ -49,10 +50,13 @@ def _read(path: Path, reading: _Reading, within: tuple[Path, ...], *, constrains
         if line.startswith("-"):
             option, value = _option(line, where)
             if option not in _NESTED:
-                reading.notes.append(f"{where}: {masked(option)} was left out: an environment has no options.")
+                shown = one_line(masked(option))
+                reading.notes.append(f"{where}: {shown} was left out: an environment has no options.")
                 continue
             if "${" in value:
                 raise UsageError(f"{where}: {option} has a variable in it.", hint="Write the path of the file.")
+            if not value.isprintable():
+                raise UsageError(f"{where}: {option} does not name a file.")
             if _URL.match(value) and not value.startswith("file:"):
                 raise UsageError(f"{where}: {option} names a URL.", hint="Download that file, and import it.")
             inside = constrains or option in ("-c", "--constraint")

@@ -20,8 +20,7 @@ from ppmctl import files, regular_file, user_dirs
 from ppmctl.client import netrc_file
 from ppmctl.client.credential import SECRET_VARIABLES, Credential
 from ppmctl.client.index_url import Address
-from ppmctl.errors import PpmError
-from ppmctl.extras import with_extra
+from ppmctl.errors import PpmError, with_extra
 from ppmctl.secret import masked
 
 TIMEOUT = 3600  # seconds
@@ -154,7 +153,7 @@ def pip_for(python: Path) -> tuple[str, ...]:
 def _with_others(line: str, address: Address, environ: Mapping[str, str], home: Path) -> str:
     """Return the user's netrc with `line` for the index: other hosts of a list may need the rest."""
     try:
-        others = regular_file.read(user_dirs.netrc(environ, home)).decode()
+        others = regular_file.read_text(user_dirs.netrc(environ, home))
     except (OSError, UnicodeError):
         others = ""
     return netrc_file.with_line(others, address.host, line) if others else f"{line}\n"

@@ -25,13 +25,12 @@ from ppmctl import files
 from ppmctl.distributions import environment_revision
 from ppmctl.distributions.environment_revision import ABOUT, NUMBER, environment_of
 from ppmctl.distributions.environment_wheel import NotARevision, is_accepted, read_forms
+from ppmctl.index import project_folder
 from ppmctl.index.layout import Volume
-from ppmctl.index.project_folder import Folder, StoredFile
+from ppmctl.index.project_folder import NOBODY, Folder, StoredFile
 
 LATEST = "latest"
 LOG = "log.json"
-# The `uploaded_by` of records without a user (drop folder, import, rebuild); they own nothing.
-NOBODY = frozenset({"drop", "adopt", "rebuild"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +126,7 @@ class _Plan:
     @classmethod
     def of(cls, volume: Volume, content: Folder, name: str, *, thorough: bool) -> _Plan:
         top = volume.environment(name)
-        listed = () if content.status.state == "quarantined" else revisions(content)
+        listed = () if content.status.is_quarantined else revisions(content)
         wanted: dict[Path, tuple[bytes, int]] = {}
         surplus: list[Path] = []
         published: list[StoredRevision] = []
@@ -211,7 +210,7 @@ def _log(volume: Volume, content: Folder, name: str, latest: StoredRevision | No
 def _forms(volume: Volume, content: Folder, revision: StoredRevision) -> dict[str, bytes] | None:
     """Return the forms in a revision's wheel; None if the file only has such a name, as an adopted one may."""
     try:
-        return read_forms(volume.file(content.project, revision.file.filename))
+        return read_forms(project_folder.locate(volume, content.project, revision.file.filename))
     except (NotARevision, FileNotFoundError):
         return None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppmctl import files
+from ppmctl.distributions.distribution import is_normalised
 from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.index.environment_files import LOG
 from ppmctl.index.store import Store
@@ -56,7 +57,8 @@ class Listing:
         packages = self._store.volume.packages
         changed = os.stat(packages).st_mtime_ns
         if self._names[0] != changed:
-            names = sorted(name.removeprefix(PREFIX) for name in os.listdir(packages) if name.startswith(PREFIX))
+            projects = (name for name in os.listdir(packages) if name.startswith(PREFIX) and is_normalised(name))
+            names = sorted(name.removeprefix(PREFIX) for name in projects)
             self._names = (changed if files.is_settled(changed) else -1, names)
         return self._names[1]
 

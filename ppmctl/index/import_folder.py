@@ -15,7 +15,7 @@ from ppmctl.errors import PpmError, Refused
 from ppmctl.index import project_folder
 from ppmctl.index.store import Store
 
-BY = "adopt"
+BY = project_folder.ADOPT
 
 # Formats that pypiserver lists, but no current installer uses.
 _OLD_FORMATS = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl import files
+from ppmctl.distributions.distribution import is_filename, is_normalised
 from ppmctl.errors import PpmError
 from ppmctl.index import ownership
 
@@ -20,8 +21,29 @@ TOMBSTONE = ".removed"
 SIDE_FILES = (METADATA, RECORD, ATTESTATIONS, YANKED, TOMBSTONE)
 REJECTED = ".rejected"
 ROOT_MARK = ".root"
+ROOT_WRITING_MARK = ".root-writing"
 
 _LOCK_STRIPES = 256
+_SHOWN = 80  # characters of an invalid name in a message
+
+
+class InvalidName(PpmError):
+    """A name can't be that of a project, environment or file, so nothing of that name is on any volume."""
+
+    status = 404
+
+
+def _project(name: str) -> str:
+    """Return a normalised name. Raise InvalidName for any other: it could lead to another folder of the machine."""
+    if not is_normalised(name):
+        raise InvalidName(f"{name[:_SHOWN]!r} is not the normalised name of a project.")
+    return name
+
+
+def _file(name: str) -> str:
+    if not is_filename(name):
+        raise InvalidName(f"{name[:_SHOWN]!r} is not the name of a distribution's file.")
+    return name
 
 
 class _Below:
@@ -36,11 +58,17 @@ class _Below:
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """The files of one index below `root`, all on one file system. Only `check` reads them, only `prepare` writes."""
+    """The files of one index below `root`, all on one file system. Only `check` reads them, only `prepare` writes.
+
+    The paths of projects, environments and files raise InvalidName for a name that is not normalised, or that a file
+    can't have. So no name of a request can lead out of its folder, whoever forgets to check it.
+    """
 
     root: Path
 
     packages = _Below("packages")
+    quarantine = _Below("quarantine")  # the files of quarantined projects, which no web server may read
+    claims = _Below("claims")  # see ppmctl.index.claims
     drop = _Below("drop")
     incoming = _Below("incoming")
     bodies = _Below("bodies")  # uploads that a web server in front is still receiving, readable only by it
@@ -48,6 +76,7 @@ class Volume:
     environments = _Below("index", "env")
     pending = _Below("index", "pending")
     boot = _Below("index", "boot")  # the id of the boot in which the pages were last known to be good
+    layout = _Below("index", "layout")  # the number of the layout that this volume was brought to
     locks = _Below("locks")
     root_lock = _Below("locks", "root")
     incoming_lock = _Below("locks", "incoming")
@@ -67,33 +96,43 @@ class Volume:
 
     def project(self, project: str) -> Path:
         """Return the folder of a project; `project` is a normalised name."""
-        return self.packages / project
+        return self.packages / _project(project)
 
     def file(self, project: str, filename: str) -> Path:
-        return self.packages / project / filename
+        return self.packages / _project(project) / _file(filename)
 
     def side_file(self, project: str, filename: str, suffix: str) -> Path:
         """Return a file beside a distribution; `suffix` is one of SIDE_FILES."""
-        return self.packages / project / (filename + suffix)
+        return self.packages / _project(project) / (_file(filename) + suffix)
 
     def status(self, project: str) -> Path:
-        return self.packages / project / ".status"
+        return self.packages / _project(project) / ".status"
+
+    def quarantined(self, project: str) -> Path:
+        """Return the folder that has a project's files while it is quarantined; see ppmctl.index.quarantine."""
+        return self.quarantine / _project(project)
+
+    def claim(self, project: str) -> Path:
+        return self.claims / _project(project)
 
     def pages(self, project: str) -> Path:
         """Return the folder of a project's pages."""
-        return self.simple / project
+        return self.simple / _project(project)
 
     def environment(self, name: str) -> Path:
         """Return the folder of an environment's files; see ppmctl.index.environment_files."""
-        return self.environments / name
+        return self.environments / _project(name)
 
     def mark(self, project: str) -> Path:
-        """Return the file that exists while the project's pages may be older than its folder."""
-        return self.pending / project
+        """Return the file that exists while the project's pages may be older than its folder.
+
+        ROOT_MARK and ROOT_WRITING_MARK are those of the list of projects.
+        """
+        return self.pending / (project if project in (ROOT_MARK, ROOT_WRITING_MARK) else _project(project))
 
     def lock(self, project: str) -> Path:
         """Return the lock for changes of `project`: one of a fixed number, so that no lock is ever deleted."""
-        stripe = hashlib.sha256(project.encode()).digest()[0] % _LOCK_STRIPES
+        stripe = hashlib.sha256(_project(project).encode()).digest()[0] % _LOCK_STRIPES
         return self.locks / f"{stripe:02x}"
 
     def check(self) -> None:
@@ -102,7 +141,7 @@ class Volume:
         PpmError, one line with the remedy, if one belongs to another user or is mounted read-only. Only the files and
         folders that every volume has are checked, so it takes the same time for every volume.
         """
-        folders = (self.root, *self._folders(), self.credentials)
+        folders = (self.root, *self._folders(), self.quarantine, self.claims, self.credentials)
         read = (self.htpasswd, self.access, self.disabled, self.invites, self.settings)
         locks = (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock, self.credentials_lock)
         checks = ((folders, os.R_OK | os.W_OK | os.X_OK), (read, os.R_OK), ((*locks, self.audit), os.W_OK))

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ppmctl import files
+from ppmctl.distributions.distribution import is_normalised
 from ppmctl.index import environment_files, project_folder
-from ppmctl.index.layout import ROOT_MARK, Volume
+from ppmctl.index.layout import ROOT_MARK, ROOT_WRITING_MARK, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
 
 T = TypeVar("T")
@@ -30,7 +31,6 @@ HTML_PAGE = "index.html"
 PACKED = ".gz"
 
 _RETRY_SECONDS = 10.0  # while another process keeps deleting index/
-_ROOT_WRITING = ROOT_MARK + "-writing"
 _GZIP_FROM = 1024  # bytes; packing a smaller page saves no packet
 _GZIP_LEVEL = 3  # hashes hardly shrink: level 5 takes twice the time for 6 % less
 
@@ -43,7 +43,7 @@ def render_project(content: Folder) -> dict[str, bytes]:
 
 def listed_files(content: Folder) -> tuple[StoredFile, ...]:
     """Return the files that a project's pages list."""
-    return () if content.status.state == "quarantined" else content.files
+    return () if content.status.is_quarantined else content.files
 
 
 def render_root(projects: Iterable[str]) -> dict[str, bytes]:
@@ -105,13 +105,13 @@ def write_root(volume: Volume) -> None:
     again; a crash always leaves a mark.
     """
     with files.lock(volume.root_lock):
-        if volume.mark(_ROOT_WRITING).exists():  # its writer died
+        if volume.mark(ROOT_WRITING_MARK).exists():  # its writer died
             files.drop_temporaries(volume.simple)
-        mark(volume, _ROOT_WRITING)
+        mark(volume, ROOT_WRITING_MARK)
         unmark(volume, ROOT_MARK)
         rendered = render_root(projects(volume))
         _retry_while_deleted(lambda: _replace_pages(volume.simple, rendered))
-        unmark(volume, _ROOT_WRITING)
+        unmark(volume, ROOT_WRITING_MARK)
 
 
 def refresh(volume: Volume, project: str) -> None:
@@ -125,9 +125,9 @@ def refresh(volume: Volume, project: str) -> None:
 
 
 def projects(volume: Volume) -> list[str]:
-    """Return the normalised names of all projects that exist or existed."""
+    """Return the normalised names of all projects that exist or existed. Other folders are no projects."""
     with os.scandir(volume.packages) as entries:
-        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        return [entry.name for entry in entries if is_normalised(entry.name) and entry.is_dir()]
 
 
 def mark(volume: Volume, project: str) -> None:

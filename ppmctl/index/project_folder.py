@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -19,6 +20,10 @@ STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 MAX_REASON = 500  # characters of the reason for a yank or a status
 CLOSED = frozenset({"archived", "quarantined"})  # no uploads (PEP 792)
 MAX_SUMMARY = 500  # characters
+
+# Who published a file, in its record and in the audit log, if no user did. No user can have these names.
+ADOPT, DROP, REBUILD = "adopt", "drop", "rebuild"
+NOBODY = frozenset({ADOPT, DROP, REBUILD})
 
 _CACHED_RECORDS = 100_000
 
@@ -82,13 +87,17 @@ class Status:
     state: str = "active"
     reason: str = ""
 
+    @property
+    def is_quarantined(self) -> bool:
+        return self.state == "quarantined"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
     """A project's folder.
 
     `files` are those without a tombstone, `unrecorded` the names of those without a readable record, `names` all
-    names in the folder that are not hidden.
+    names in the folder that are not hidden, with those of files in quarantine.
     """
 
     project: str
@@ -123,11 +132,10 @@ def distribution_of(name: str) -> str:
 def read(volume: Volume, project: str) -> Folder | None:
     """Return a project's folder, its files sorted by version and filename; None if the folder does not exist."""
     path = str(volume.project(project))
-    try:
-        with os.scandir(path) as entries:
-            names = frozenset(entry.name for entry in entries if not entry.name.startswith("."))
-    except FileNotFoundError:
+    names = visible_names(volume.project(project))
+    if names is None:
         return None
+    names |= visible_names(volume.quarantined(project)) or frozenset()
     stored, unrecorded = [], []
     for name in names:
         if name.endswith(SIDE_FILES) or name + TOMBSTONE in names:
@@ -137,7 +145,7 @@ def read(volume: Volume, project: str) -> Folder | None:
         except (FileNotFoundError, BrokenRecord):
             unrecorded.append(name)
             continue
-        yanked = _yank_reason(volume, project, name) if name + YANKED in names else None
+        yanked = _yank_reason(f"{path}/{name}{YANKED}") if name + YANKED in names else None
         stored.append(StoredFile(filename=name, record=record, yanked=yanked))
     stored.sort(key=lambda file: (Version(file.record.version), file.filename))
     removed = sorted(name.removesuffix(TOMBSTONE) for name in names if name.endswith(TOMBSTONE))
@@ -149,6 +157,24 @@ def read(volume: Volume, project: str) -> Folder | None:
         unrecorded=tuple(sorted(unrecorded)),
         names=names,
     )
+
+
+def visible_names(folder: Path) -> frozenset[str] | None:
+    """Return the names in a folder that are not hidden; None if it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return None
+
+
+def locate(volume: Volume, project: str, name: str) -> Path:
+    """Return the path of a project's file or of its metadata: in `packages/`, or in `quarantine/` if it is there.
+
+    `name` is one that a listing of the folder has; it need not be a distribution's.
+    """
+    kept = volume.quarantined(project) / name
+    return kept if kept.exists() else volume.project(project) / name
 
 
 def read_record(volume: Volume, project: str, filename: str) -> Record:
@@ -180,8 +206,8 @@ def read_status(volume: Volume, project: str) -> Status:
         raise BrokenRecord(f"{path} is not the status of a project.", hint=hint) from exc
 
 
-def _yank_reason(volume: Volume, project: str, filename: str) -> str:
+def _yank_reason(path: str) -> str:
     try:
-        return volume.side_file(project, filename, YANKED).read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ppmctl import events, files
 from ppmctl.distributions import inspection
+from ppmctl.distributions.distribution import is_normalised
 from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.errors import PpmError
-from ppmctl.index import pages, project_folder
+from ppmctl.index import pages, project_folder, quarantine
 from ppmctl.index.layout import METADATA, RECORD, Volume
-from ppmctl.index.project_folder import Folder, Record
+from ppmctl.index.project_folder import REBUILD, Folder, Record
 from ppmctl.index.store import Store, metadata_hash, record_of, sha256_of
 
 
@@ -53,6 +54,7 @@ def _project(store: Store, project: str, done: Rebuilt) -> None:
     with store.locked(project):
         store.settle(project)
         pages.mark(store.volume, project)
+        quarantine.place(store.volume, project)
         content = project_folder.read(store.volume, project)
         if content is not None:
             _complete(store.volume, content, done)
@@ -81,18 +83,18 @@ def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
 
 def _write_side_files(volume: Volume, project: str, filename: str, record: Record | None) -> None:
     """Write a wheel's metadata file, and a record if `record` is None."""
-    path = volume.file(project, filename)
+    path = project_folder.locate(volume, project, filename)
     dist = inspection.inspect(path, filename)
     if record is None and dist.name.project != project:
         raise PpmError(f"it belongs in packages/{dist.name.project}/.")
     if record is not None and metadata_hash(dist) != record.core_metadata:
         raise PpmError("its metadata does not match its record: the file was changed.")
     if dist.name.kind == "wheel":
-        files.write_atomic(volume.side_file(project, filename, METADATA), dist.metadata, sync=True)
+        files.write_atomic(path.with_name(filename + METADATA), dist.metadata, sync=True)
     if record is None:
         entry = path.stat()
         when = project_folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC))
-        record = record_of(dist, size=entry.st_size, sha256=sha256_of(path), upload_time=when, by="rebuild")
+        record = record_of(dist, size=entry.st_size, sha256=sha256_of(path), upload_time=when, by=REBUILD)
         files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
 
 
@@ -101,7 +103,9 @@ def stray_pages(volume: Volume, projects: set[str]) -> list[Path]:
     folders = {path: path.name for path in _folders(volume.simple)}
     folders |= {path: PREFIX + path.name for path in _folders(volume.environments)}
     return sorted(
-        path for path, name in folders.items() if name not in projects and not volume.project(name).exists()
+        path
+        for path, name in folders.items()
+        if name not in projects and not (is_normalised(name) and volume.project(name).exists())
     )
 
 

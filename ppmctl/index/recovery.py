@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from ppmctl import files
 from ppmctl.errors import PpmError
-from ppmctl.index import pages, staging
+from ppmctl.index import pages, quarantine, staging
+from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
+
+_LAYOUT = b"2\n"  # 2: the files of quarantined projects are in quarantine/
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,7 @@ class Repaired:
 def repair(store: Store) -> Repaired:
     """Repair what a crash left: the marked projects, and folders in `incoming/` that no process holds."""
     repaired = []
+    _upgrade(store.volume)
     marked = [name for name in pages.marked(store.volume) if not name.startswith(".")]
     for project in marked:
         try:
@@ -39,3 +44,22 @@ def repair(store: Store) -> Repaired:
             store.root_is_old.set()
             log.error("The list of projects can't be written: %s", exc)
     return Repaired(projects=tuple(repaired), swept=staging.sweep(store.volume))
+
+
+def _upgrade(volume: Volume) -> None:
+    """Mark the quarantined projects of a volume that an older release wrote; once, since it looks at all projects."""
+    if files.holds(volume.layout, _LAYOUT):
+        return
+    try:
+        for project in pages.projects(volume):
+            if not volume.status(project).exists():
+                continue
+            try:
+                if quarantine.misplaced(volume, project):
+                    pages.mark(volume, project)
+            except PpmError as exc:
+                log.error("%s can't be checked: %s (%s)", project, exc.message, exc.hint)
+        volume.layout.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(volume.layout, _LAYOUT)
+    except OSError as exc:  # as above: it is tried again at the next start
+        log.error("Files of quarantined projects may still be served: %s", exc)

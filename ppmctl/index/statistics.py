@@ -10,7 +10,10 @@ from typing import Any
 
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.distributions.project_page import ProjectPage, total
+from ppmctl.errors import UsageError
 from ppmctl.index.project_folder import timestamp
+
+MAX_SEARCH = 200  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +69,22 @@ class Holding:
 
 
 def search(text: str, holdings: Iterable[Holding]) -> list[Holding]:
-    """Return the projects with every word of `text`, by name: first those with all words in the name."""
-    words = text.casefold().split()
+    """Return the projects with every word of `text`, by name: first those with all words in the name.
 
-    def is_in(words: Iterable[str], text: str) -> bool:
-        return all(word in text or (normalise(word) or word) in text for word in words)
+    Raise UsageError for more than MAX_SEARCH characters.
+    """
+    if len(text) > MAX_SEARCH:
+        raise UsageError(f"A search has {MAX_SEARCH} characters at most.")
+    # normalised once, not for each project: a server searches thousands
+    words = {word: normalise(word) for word in set(text.casefold().split())}
+
+    def has_all(text: str) -> bool:
+        return all(word in text or normalised in text for word, normalised in words.items())
 
     matches = [
-        (not is_in(words, holding.name), holding.name, holding)
+        (not has_all(holding.name), holding.name, holding)
         for holding in holdings
-        if is_in(words, f"{holding.name} {holding.summary.casefold()}")
+        if has_all(f"{holding.name} {holding.summary.casefold()}")
     ]
     return [holding for *_order, holding in sorted(matches, key=lambda item: item[:2])]
 

@@ -18,12 +18,16 @@ from typing import NoReturn
 from packaging.version import InvalidVersion, Version
 
 from ppmctl import files
-from ppmctl.distributions.distribution import Dist, Filename
+from ppmctl.distributions import release_file
+from ppmctl.distributions.distribution import Dist, Filename, parse_version
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import pages, project_folder, transaction
+from ppmctl.index import claims, pages, project_folder, transaction
+from ppmctl.index.claims import Claim
 from ppmctl.index.layout import ROOT_MARK, TOMBSTONE, YANKED, Volume
 from ppmctl.index.project_folder import CLOSED, STATUSES, Folder, Record, Status
 from ppmctl.index.staging import IncomingArea, IncomingFile
+
+_SHOWN = 200  # characters of a release in a message
 
 
 class NotHere(PpmError):
@@ -62,6 +66,7 @@ class Store:
         return sorted(pages.projects(self.volume))
 
     def has_file(self, project: str, filename: str) -> bool:
+        """Return whether this file is served: while its project is quarantined, no file is."""
         return self.volume.file(project, filename).is_file()
 
     def holds(self, name: Filename, sha256: str) -> bool:
@@ -70,7 +75,8 @@ class Store:
             record = project_folder.read_record(self.volume, name.project, name.filename)
         except (FileNotFoundError, project_folder.BrokenRecord):
             return False
-        return record.sha256 == sha256 and self.has_file(name.project, name.filename)
+        path = project_folder.locate(self.volume, name.project, name.filename)
+        return record.sha256 == sha256 and path.is_file()
 
     # changing
 
@@ -136,14 +142,12 @@ class Store:
         """Remove a release or one of its files for good; return the filenames, which can't be used again."""
         with self._changing(project) as content:
             chosen = _choose(content, version_or_filename)
-            paths = [self.volume.file(project, filename) for filename in chosen]
-            for path in paths:
+            for filename in chosen:
                 line = _line(f"removed {project_folder.now()}")
-                files.write_atomic(transaction.beside(path, TOMBSTONE), line, sync=True)
+                files.write_atomic(self.volume.side_file(project, filename, TOMBSTONE), line, sync=True)
             pages.refresh(self.volume, project)  # the link leaves the page before the file is removed
-            for path in paths:
-                path.unlink(missing_ok=True)
-                transaction.drop_leftovers(path)
+            for filename in chosen:
+                transaction.unlink(self.volume, project, filename)
         return chosen
 
     def set_status(
@@ -157,6 +161,8 @@ class Store:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
         status = Status(state=state, reason=" ".join(reason.split()))
         with self.locked(project):
+            with contextlib.suppress(project_folder.BrokenRecord):  # a damaged status, which this call replaces
+                self.settle(project)  # first: the folder may be what a killed first upload left
             if not self.has_project(project):
                 raise self._not_here(project)
             if among is not None:
@@ -169,6 +175,20 @@ class Store:
             files.write_atomic(self.volume.status(project), content, sync=True)
             self.settle(project)
         return status
+
+    def claim_of(self, project: str) -> Claim | None:
+        """Return the claim of a name, or None without one."""
+        return claims.read(self.volume, project)
+
+    def claim(self, project: str, *, by: str) -> Claim:
+        """Let any publisher upload the first file of a name; return the claim, by whoever was the first."""
+        with self.locked(project):
+            return claims.add(self.volume, project, by=by)
+
+    def unclaim(self, project: str) -> None:
+        """Undo `claim`; a project that has files already is not affected."""
+        with self.locked(project):
+            claims.remove(self.volume, project)
 
     def refresh(self, project: str) -> None:
         """Write a project's pages again if they are missing or out of date, and repair what a crash left of it."""
@@ -221,6 +241,19 @@ class Store:
             raise Refused(403, f"The project {name.project} is {status.state} and takes no uploads{because}")
         if self.has_file(name.project, name.filename):
             self._refuse_taken(name, sha256)
+        self._refuse_other_name(name)
+
+    def _refuse_other_name(self, name: Filename) -> None:
+        """Refuse another name of a file that the index has, and what could be installed instead of a removed one."""
+        new = name.filename
+        for used in sorted(project_folder.visible_names(self.volume.project(name.project)) or ()):
+            old = project_folder.distribution_of(used)
+            if used == old and old != new and release_file.is_same(new, old):
+                what = f"{new} is another name of {old}, which is in this index"
+                raise Refused(409, f"{what}: a published file never changes, publish a new version")
+            if used == old + TOMBSTONE and release_file.may_replace(new, old):
+                what = f"{new} would replace {old}, which was removed from this index"
+                raise Refused(409, f"{what}: a removed file never comes back, publish a new version")
 
     def _refuse_taken(self, name: Filename, sha256: str) -> NoReturn:
         if self.holds(name, sha256):
@@ -239,7 +272,7 @@ class Store:
 def _choose(content: Folder, version_or_filename: str) -> list[str]:
     version: Version | None = None
     with contextlib.suppress(InvalidVersion):
-        version = Version(version_or_filename)
+        version = parse_version(version_or_filename)
     chosen = [
         file.filename
         for file in content.files
@@ -247,7 +280,7 @@ def _choose(content: Folder, version_or_filename: str) -> list[str]:
     ]
     if not chosen:
         hint = f"List its files: ppmctl package show {content.project} --root ROOT"
-        raise NotHere(f"{content.project} has no release or file {version_or_filename!r}.", hint=hint)
+        raise NotHere(f"{content.project} has no release or file {version_or_filename[:_SHOWN]!r}.", hint=hint)
     return chosen
 
 

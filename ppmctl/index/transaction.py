@@ -14,7 +14,7 @@ from typing import IO
 
 from ppmctl import files
 from ppmctl.distributions.distribution import Dist, Filename
-from ppmctl.index import environment_files, pages, project_folder
+from ppmctl.index import environment_files, pages, project_folder, quarantine
 from ppmctl.index.layout import ATTESTATIONS, METADATA, RECORD, ROOT_MARK, YANKED, Volume
 from ppmctl.index.project_folder import Record
 from ppmctl.index.staging import IncomingArea, IncomingFile
@@ -96,17 +96,20 @@ def write_pages(volume: Volume, name: Filename) -> None:
 def repair(volume: Volume, project: str) -> None:
     """Put a project's folder and pages in order after a crash. The caller holds the project's lock.
 
-    Side files without a distribution are removed, removals that were begun are completed, an empty folder is deleted.
+    Files are moved into quarantine or out of it, side files without a distribution are removed, removals that were
+    begun are completed, an empty folder is deleted.
     """
+    quarantine.place(volume, project)
     content = project_folder.read(volume, project)
     if content is not None:
         folder = volume.project(project)
+        if content.removed:
+            pages.write_project(volume, content)  # as in a removal: no page may list a file that is not there
         for filename in {project_folder.distribution_of(name) for name in content.names}:
-            path = folder / filename
             if filename in content.removed:
-                path.unlink(missing_ok=True)
-            if filename in content.removed or filename not in content.names:
-                drop_leftovers(path)
+                unlink(volume, project, filename)
+            elif filename not in content.names:
+                drop_leftovers(volume, project, filename)
         files.drop_temporaries(folder)
         files.drop_temporaries(volume.pages(project))
         environment_files.drop_temporaries(volume, project)
@@ -117,7 +120,7 @@ def repair(volume: Volume, project: str) -> None:
 
 def _clean_up(volume: Volume, name: Filename) -> None:
     """Remove what a failed put left. If the pages can't be written, the mark stays and `repair` does it later."""
-    drop_leftovers(volume.file(name.project, name.filename))
+    drop_leftovers(volume, name.project, name.filename)
     with contextlib.suppress(OSError):
         pages.refresh(volume, name.project)
         pages.unmark(volume, name.project)
@@ -128,12 +131,19 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def drop_leftovers(path: Path) -> None:
-    """Remove the side files of the missing distribution at `path`, but not its tombstone; and an empty folder."""
+def unlink(volume: Volume, project: str, filename: str) -> None:
+    """Remove a distribution that has a tombstone, also from quarantine, and its side files."""
+    project_folder.locate(volume, project, filename).unlink(missing_ok=True)
+    drop_leftovers(volume, project, filename)
+
+
+def drop_leftovers(volume: Volume, project: str, filename: str) -> None:
+    """Remove the side files of a missing distribution, but not its tombstone; and an empty folder."""
     for suffix in (RECORD, METADATA, ATTESTATIONS, YANKED):
-        beside(path, suffix).unlink(missing_ok=True)
+        project_folder.locate(volume, project, filename + suffix).unlink(missing_ok=True)
+    quarantine.drop_empty_folder(volume, project)
     with contextlib.suppress(OSError):
-        path.parent.rmdir()
+        volume.project(project).rmdir()
 
 
 def _new_file(path: Path) -> IO[bytes]:

@@ -14,7 +14,7 @@ from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import PpmError
-from ppmctl.index import environment_files, pages, project_folder
+from ppmctl.index import environment_files, pages, project_folder, quarantine
 from ppmctl.index.layout import METADATA, RECORD, TOMBSTONE, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.rebuild import stray_pages
@@ -43,9 +43,11 @@ class Difference:
 def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
     """Yield all differences from the folders; without `hashes` files are not read, only their sizes compared."""
     projects = store.projects()
-    for name in _strays(store.volume):
-        what = "is not in a project's folder, so no page lists it"
-        yield Difference(where=f"packages/{name}", what=what, repair="move it away and run: ppmctl index adopt")
+    yield from _strays(store.volume)
+    for path in _entries(store.volume.quarantine):
+        if not store.has_project(path.name):
+            what = "belongs to a project that does not exist"
+            yield Difference(where=_below(store.volume, path), what=what, repair="move it away")
     with events.progress("Projects", len(projects)) as step:
         for project in projects:
             with store.locked(project):
@@ -61,17 +63,16 @@ def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
 
 
 def _project(volume: Volume, project: str) -> Iterator[Difference]:
-    where = f"packages/{project}"
-    if not distribution.is_normalised(project):
-        yield Difference(where=where, what="is not the normalised name of a project", repair="move it away")
-        return
     try:
         content = project_folder.read(volume, project)
     except PpmError as exc:
-        yield Difference(where=where, what=exc.message, repair=exc.hint)
+        yield Difference(where=f"packages/{project}", what=exc.message, repair=exc.hint)
         return
     if content is None:
         return
+    for path in quarantine.misplaced(volume, project):
+        what = f"is in the wrong folder: the project's status is {content.status.state}"
+        yield Difference(where=_below(volume, path), what=what)
     for file in content.files:
         yield from _file(volume, content, file)
     yield from _names(volume, content)
@@ -84,7 +85,7 @@ def _project(volume: Volume, project: str) -> Iterator[Difference]:
 
 
 def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Difference]:
-    path = volume.file(content.project, file.filename)
+    path = project_folder.locate(volume, content.project, file.filename)
     where, record = _below(volume, path), file.record
     try:
         name = distribution.parse_filename(file.filename)
@@ -99,7 +100,8 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     if record.core_metadata is None:
         return
     try:
-        if sha256_of(volume.side_file(content.project, file.filename, METADATA)) != record.core_metadata:
+        metadata = project_folder.locate(volume, content.project, file.filename + METADATA)
+        if sha256_of(metadata) != record.core_metadata:
             repair = f"delete it and run: {REBUILD}"
             yield Difference(where=where + METADATA, what="is not the metadata that was published", repair=repair)
     except FileNotFoundError:
@@ -113,7 +115,7 @@ def _contents(store: Store, project: str) -> Iterator[Difference]:
     except PpmError:
         return  # `_project` has reported it
     for file in content.files if content is not None else ():
-        path = store.volume.file(project, file.filename)
+        path = project_folder.locate(store.volume, project, file.filename)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size == file.record.size and sha256_of(path) != file.record.sha256:
                 what = "does not have the sha256 of its record"
@@ -122,23 +124,23 @@ def _contents(store: Store, project: str) -> Iterator[Difference]:
 
 def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
     for filename in content.unrecorded:
-        path = volume.file(content.project, filename)
+        path = project_folder.locate(volume, content.project, filename)
         try:
             distribution.parse_filename(filename)
-            has_record = path.with_name(filename + RECORD).exists()
+            has_record = volume.side_file(content.project, filename, RECORD).exists()
             what = "has a record that can't be read" if has_record else "has no record, so no page lists it"
             yield Difference(where=_below(volume, path), what=what)
         except InvalidDistribution:
             yield Difference(where=_below(volume, path), what="is not a distribution", repair="move it away")
-    where = f"packages/{content.project}"
     for name in sorted(content.names):
         owner = project_folder.distribution_of(name)
         if name.endswith(TOMBSTONE):
             if owner in content.names:
-                yield Difference(where=f"{where}/{owner}", what="was removed, but still exists", repair="delete it")
+                where = _below(volume, project_folder.locate(volume, content.project, owner))
+                yield Difference(where=where, what="was removed, but still exists", repair="delete it")
         elif owner != name and owner not in content.names:
-            what = "belongs to a file that does not exist"
-            yield Difference(where=f"{where}/{name}", what=what, repair="delete it")
+            where = _below(volume, project_folder.locate(volume, content.project, name))
+            yield Difference(where=where, what="belongs to a file that does not exist", repair="delete it")
 
 
 def _root_differences(store: Store) -> list[str]:
@@ -151,9 +153,21 @@ def _root_differences(store: Store) -> list[str]:
         time.sleep(0.1)
 
 
-def _strays(volume: Volume) -> list[str]:
+def _strays(volume: Volume) -> Iterator[Difference]:
+    """Yield what is in packages/ and is no project's folder."""
     with os.scandir(volume.packages) as entries:
-        return sorted(entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith("."))
+        is_folder = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+    for name in sorted(is_folder):
+        where = f"packages/{name}"
+        if not is_folder[name]:
+            what = "is not in a project's folder, so no page lists it"
+            yield Difference(where=where, what=what, repair="move it away and run: ppmctl index adopt")
+        elif not distribution.is_normalised(name):
+            yield Difference(where=where, what="is not the normalised name of a project", repair="move it away")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _below(volume: Volume, path: Path) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Literal, Protocol
 
 from ppmctl.client.retry import Retries
+from ppmctl.distributions import release_file
 from ppmctl.distributions.project_page import PageFile, ProjectPage
+from ppmctl.errors import UsageError
 from ppmctl.publishing.check import LocalFile
 
 State = Literal["new", "same", "conflict", "published"]
@@ -24,12 +27,14 @@ class Lister(Protocol):
 class Step:
     """What to do with a file, or what was done: new (upload it), published, same (nothing to do), conflict (stop).
 
-    `listed` is the file of that name in the index, None without one.
+    `listed` is that file in the index, also under another name of it, None without one. `other_builds` are the wheels
+    of the release in the index that installers may take instead: another build, or a tag in common.
     """
 
     file: LocalFile
     state: State
     listed: PageFile | None = None
+    other_builds: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -50,9 +55,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The files in the order in which they are published."""
+    """The files in the order in which they are published, and the projects that the index does not have."""
 
     steps: tuple[Step, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def conflicts(self) -> tuple[Step, ...]:
@@ -67,20 +73,29 @@ def compare(files: Iterable[LocalFile], index: Lister, *, retries: Callable[[], 
     """Read the index's pages of the projects of `files`, and return the plan.
 
     Wheels go first, as with twine, so that installers never find only an sdist, which they would build. An index that
-    answers "not now" is asked again. One that does not answer is not: its URL may be wrong.
+    answers "not now" is asked again. One that does not answer is not: its URL may be wrong. Raise UsageError for two
+    names of one file.
     """
     ordered = sorted(files, key=lambda file: (file.dist.name.kind == "sdist", file.filename))
+    for one, other in combinations(ordered, 2):
+        if one.project == other.project and release_file.is_same(one.filename, other.filename):
+            message = f"{one.filename} and {other.filename} are two names of one file of a release."
+            raise UsageError(message, hint="Give only one of them.")
     names = sorted({file.project for file in ordered})
     pages = {name: retries().retry(partial(index.project, name)) for name in names}
-    return Plan(steps=tuple(step_of(file, pages[file.project]) for file in ordered))
+    steps = tuple(step_of(file, pages[file.project]) for file in ordered)
+    return Plan(steps=steps, missing=tuple(name for name in names if pages[name] is None))
 
 
 def step_of(file: LocalFile, page: ProjectPage | None) -> Step:
     """Return what to do with `file`, by its project's page."""
-    listed = page.file(file.filename) if page is not None else None
-    if listed is None:
-        return Step(file=file, state="new")
-    return Step(file=file, state="same" if listed.sha256 == file.sha256 else "conflict", listed=listed)
+    others = page.files if page is not None else ()
+    same = next((each for each in others if release_file.is_same(each.filename, file.filename)), None)
+    listed = (page.file(file.filename) if page is not None else None) or same
+    if listed is not None:
+        return Step(file=file, state="same" if listed.sha256 == file.sha256 else "conflict", listed=listed)
+    builds = tuple(each.filename for each in others if release_file.may_replace(file.filename, each.filename))
+    return Step(file=file, state="new", other_builds=builds)
 
 
 def listed_sha256(step: Step) -> str:

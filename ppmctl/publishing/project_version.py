@@ -44,7 +44,7 @@ def read(folder: Path) -> Project:
     """Return the project in `folder`; raise PpmError if the place of its version can't be found."""
     path = folder / "pyproject.toml"
     try:
-        data = tomllib.loads(regular_file.read(path).decode()) if path.exists() else {}
+        data = tomllib.loads(regular_file.read_text(path)) if path.exists() else {}
     except (OSError, ValueError) as exc:
         raise PpmError(f"{path} can't be read: {exc}.") from exc
     files = _Files(folder, data)
@@ -191,7 +191,7 @@ class _Files:
 
     def _text(self, name: str) -> str:
         try:
-            return regular_file.read(self._folder / name).decode()
+            return regular_file.read_text(self._folder / name)
         except (OSError, UnicodeDecodeError):
             return ""
 

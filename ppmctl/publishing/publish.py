@@ -20,8 +20,8 @@ from ppmctl.client.index_url import Address
 from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions.distribution import normalise
-from ppmctl.errors import PpmError, UsageError
-from ppmctl.publishing import project_version, release_flow, same_content, upload
+from ppmctl.errors import PpmError, UsageError, some
+from ppmctl.publishing import project_version, public_names, release_flow, same_content, upload
 from ppmctl.publishing.check import LocalFile, require_uploadable
 from ppmctl.publishing.plan import Plan, Step, compare
 from ppmctl.publishing.release_flow import Release
@@ -95,6 +95,8 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
                 release.apply()
             files = _files(request, work, release)
             report.plan = plan = same_content.accept_rebuilt(compare(files, index), Source(transport))
+            for line in (*public_names.warnings(plan.missing, address, transport), *_second_builds(plan)):
+                events.note(line)
             if plan.new:
                 identity.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
             if plan.new and not plan.conflicts and not is_dry:
@@ -155,6 +157,13 @@ def _files(request: Request, work: Workspace, release: Release | None) -> tuple[
                 hint="Nothing was uploaded. Check where the build takes its version from.",
             )
     return files
+
+
+def _second_builds(plan: Plan) -> Iterator[str]:
+    for step in plan.new:
+        if step.other_builds:
+            builds = f"{step.file.filename} is a second build of {some(step.other_builds)}, which the index has"
+            yield f"Warning: {builds}. Installers may take it for =={step.file.dist.name.version}."
 
 
 def _introduce(request: Request) -> None:

@@ -28,7 +28,7 @@ def accept_rebuilt(plan: Plan, source: Source) -> Plan:
     if not plan.conflicts:
         return plan
     with tempfile.TemporaryDirectory(prefix="ppmctl-compare-") as folder:
-        return Plan(steps=tuple(_compared(step, source, Path(folder)) for step in plan.steps))
+        return replace(plan, steps=tuple(_compared(step, source, Path(folder)) for step in plan.steps))
 
 
 def _compared(step: Step, source: Source, folder: Path) -> Step:

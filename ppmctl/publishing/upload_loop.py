@@ -40,7 +40,7 @@ def carry_out(
     """
     if plan.conflicts:
         lines = "".join(
-            f"\n    {step.file.filename}: here sha256 {step.file.sha256}, in the index {listed_sha256(step)}"
+            f"\n    {step.file.filename}: here sha256 {step.file.sha256}, in the index {_listed(step)}"
             for step in plan.conflicts
         )
         raise PpmError(
@@ -59,6 +59,11 @@ def carry_out(
             done = f"{number} of {len(plan.steps)} files are in the index."
             hint = exc.hint or "Run the same command again: it uploads what is missing."
             raise type(exc)(f"{exc.message} {done}", hint=hint) from exc
+
+
+def _listed(step: Step) -> str:
+    is_renamed = step.listed is not None and step.listed.filename != step.file.filename
+    return f"as {step.listed.filename}, {listed_sha256(step)}" if step.listed and is_renamed else listed_sha256(step)
 
 
 def _upload(file: LocalFile, index: Lister, send: Sender, retries: Callable[[], Retries]) -> State:

@@ -117,7 +117,7 @@ def workspace(**options: Any) -> Iterator[Workspace]:
 def _backend(project: Path) -> str:
     """Return the name of the build backend, "" if it can't be read."""
     try:
-        data = tomllib.loads(regular_file.read(project / "pyproject.toml").decode())
+        data = tomllib.loads(regular_file.read_text(project / "pyproject.toml"))
         return str(data.get("build-system", {}).get("build-backend", "setuptools"))
     except (OSError, ValueError, AttributeError):
         return ""

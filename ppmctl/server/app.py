@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl import files
-from ppmctl.access import audit_log
+from ppmctl.access import audit_log, rights
 from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
-from ppmctl.server import json_api, token_api, uploads
+from ppmctl.server import json_api, request_headers, same_origin, token_api, upload_form, uploads
 from ppmctl.server.environments_api import Environments
 from ppmctl.server.package_api import PackageApi
+from ppmctl.server.public_names import PublicNames
 from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
+from ppmctl.server.request_body import Body
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.simple_api import Reader
 
@@ -30,10 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UPLOAD_PATHS = frozenset({"/", "/legacy", "/legacy/", "/upload", "/upload/"})
-_ANONYMOUS = Access(name="anonymous", role="reader", created="")
+_ANONYMOUS = Access(name=rights.ANONYMOUS, role="reader", created="")
 _ACTIONS = ("file_upload", "submit", "verify", "remove_pkg")
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_MAX_SEARCH = 64 << 10  # bytes
 _STALLED_AFTER = 60.0  # seconds without a byte of a request's body
 
 
@@ -46,23 +47,25 @@ class Index:
         self._credentials = Credentials(settings.volume)
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
         self._environments = Environments(settings, store)
-        self._pypiserver = Pypiserver(store)
+        public_names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
+        self._pypiserver = Pypiserver(store, public_names)
         self._packages = PackageApi(store)
         self._tokens = token_api.TokenApi(settings.volume)
         self._refusals = audit_log.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop("HTTP_X_FORWARDED_HOST", None)  # pypiserver would build links with a host that a client names
         _prepare_connection(environ)
+        request_headers.drop(environ)
+        environ["wsgi.input"] = Body(environ)
         request = Request(environ)
         if request.method in _WRITING and request.path != "/RPC2":
             start_response = self._audited(audit_log.Attempt.of(environ), start_response)
         try:
+            request_headers.check(request)
             return self._answer(request, environ, start_response)
         except Exception as exc:
             refused = _as_refusal(request, exc)
         audit_log.Attempt.of(environ).reason = refused.message
-        uploads.drain(request, self._settings.max_upload_size)
         return _refusal(refused)(environ, start_response)
 
     def _audited(self, attempt: audit_log.Attempt, start_response: StartResponse) -> StartResponse:
@@ -80,12 +83,12 @@ class Index:
     def _answer(self, request: Request, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if request.path == "/healthz":
             return Response("ok\n", mimetype="text/plain")(environ, start_response)
+        by = self._authenticated(request)
+        same_origin.require(request)  # in front of everything that changes something
         if request.path == token_api.JOIN:
             return token_api.join(request, self._settings.volume)(environ, start_response)
         if self._tokens.handles(request):
-            return self._tokens.answer(request, self._authenticated(request, reading=False))(environ, start_response)
-        reading = request.method in {"GET", "HEAD"} or request.path == "/RPC2"
-        by = self._authenticated(request, reading=reading)
+            return self._tokens.answer(request, by)(environ, start_response)
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
         response = (
@@ -94,15 +97,15 @@ class Index:
         if response is not None:
             return response(environ, start_response)
         if request.path == "/RPC2" and request.method == "POST":
-            json_api.check_length(request, _MAX_SEARCH)  # pypiserver holds all of a search in memory
+            json_api.check_length(request, json_api.MAX_BODY)  # pypiserver holds all of a search in memory
         return self._pypiserver(environ, start_response)
 
-    def _authenticated(self, request: Request, *, reading: bool) -> Access:
+    def _authenticated(self, request: Request) -> Access:
         """Return the credential of a request.
 
         Raise Refused (401) before anything else is checked, so that nobody learns what the index has.
         """
-        if reading and (self._settings.public_reads or request.path == discovery.PATH):
+        if self._is_open(request):
             return _ANONYMOUS
         try:
             sent = request.authorization
@@ -120,17 +123,24 @@ class Index:
             raise Refused(401, "The credential has expired")
         return access
 
+    def _is_open(self, request: Request) -> bool:
+        """Return whether a request needs no credential."""
+        if request.path == token_api.JOIN:
+            return True
+        reading = request.method in {"GET", "HEAD"} or request.path == "/RPC2"
+        if not reading or self._tokens.handles(request):
+            return False
+        return self._settings.public_reads or request.path == discovery.PATH
+
     def _upload(
         self, request: Request, by: Access, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         if not by.may("publish"):
             raise Refused(403, f"The credential {by.name} may not publish: it has only a reader's rights")
         if (request.content_length or 0) > self._settings.max_upload_size:
-            raise uploads.too_large(self._settings.max_upload_size)
+            raise upload_form.too_large(self._settings.max_upload_size)
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
         try:
-            attempt = audit_log.Attempt.of(environ)
-            attempt.action, attempt.what = _audit_words(upload)
             self._check_action(upload)
             return list(self._pypiserver(environ, start_response, upload))
         except Refused as exc:
@@ -149,13 +159,6 @@ class Index:
             raise Refused(403, f"The credential {upload.by.name} may not remove releases: it has no admin's rights")
 
 
-def _audit_words(upload: uploads.Upload) -> tuple[str, str]:
-    """Return the action of an upload's form, and its object, as the audit names them."""
-    if upload.action == "remove_pkg":
-        return "remove", f"{upload.fields.get('name', '')} {upload.fields.get('version', '')}"
-    return ("publish" if upload.action == "file_upload" else "write"), upload.filename
-
-
 def _as_refusal(request: Request, exc: Exception) -> Refused:
     """Return the refusal that a client gets for an exception. Details for an administrator go to the log."""
     if isinstance(exc, Refused):
@@ -164,6 +167,8 @@ def _as_refusal(request: Request, exc: Exception) -> Refused:
         return Refused(exc.status, exc.message)
     if isinstance(exc, OSError) and files.is_out_of_space(exc):
         return Refused(507, "The index has no space left: nothing was stored, try again later")
+    if isinstance(exc, OSError) and files.is_out_of_descriptors(exc):
+        return Refused(503, "The index has too many open files now: nothing was stored, try again in a few seconds")
     log.error("%s %s failed", request.method, request.path, exc_info=exc)
     if isinstance(exc, OSError):
         return Refused(500, f"The server could not use its volume: {exc.strerror}")
@@ -179,21 +184,24 @@ def _refusal(exc: Refused) -> Response:
     response = Response(reason + "\n", status=f"{exc.status} {phrase}", mimetype="text/plain")
     if exc.status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="ppm"'
+    if exc.status == 503:
+        response.headers["Retry-After"] = "1"
     if exc.status in {408, 413}:
         response.headers["Connection"] = "close"
     return response
 
 
 def _prepare_connection(environ: WSGIEnvironment) -> None:
-    """Set the connection's timeout, and on a Unix socket the client's address.
+    """Set the connection's timeout, the host that the client asked for, and on a Unix socket the client's address.
 
-    Only the web server in front connects to that socket, so its X-Real-IP is trusted; over TCP anyone can send it.
+    Only the web server in front connects to that socket, so its headers are trusted; over TCP anyone can send them.
     """
     connection = environ.get("gunicorn.socket")
-    if connection is None:
-        return
-    connection.settimeout(_STALLED_AFTER)  # a client that stops sending must not hold a thread
-    if connection.family == socket.AF_UNIX:
+    behind_proxy = connection is not None and connection.family == socket.AF_UNIX
+    same_origin.take_host(environ, behind_proxy=behind_proxy)
+    if connection is not None:
+        connection.settimeout(_STALLED_AFTER)  # a client that stops sending must not hold a thread
+    if behind_proxy:
         try:
             environ["REMOTE_ADDR"] = str(ipaddress.ip_address(environ.get("HTTP_X_REAL_IP", "")))
         except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ppmctl import files
 from ppmctl.access import audit_query
@@ -26,6 +26,7 @@ class Catalogue:
     def __init__(self, store: Store) -> None:
         self.where = f"the volume at {store.volume.root}"
         self.names = store.projects
+        self.claim = store.claim_of
         self._store = store
         self._cache: dict[str, tuple[int, Holding]] = {}  # with the time of the folder's last change
 
@@ -46,11 +47,11 @@ class Catalogue:
 
     def holdings(self) -> list[Holding]:
         """Return all projects, sorted by name, also those without files."""
-        return [holding for name in self.names() if (holding := self._holding(name)) is not None]
+        return list(self._holdings())
 
     def search(self, text: str) -> list[Holding]:
-        """Return the projects whose name or summary has every word of `text`."""
-        return statistics.search(text, self.holdings())
+        """Return the projects whose name or summary has every word of `text`. Raise UsageError if it is too long."""
+        return statistics.search(text, self._holdings())
 
     def statistics(self) -> Statistics:
         """Return all numbers, with those of the audit."""
@@ -58,6 +59,9 @@ class Catalogue:
         # files that a project's page hides are counted too
         stored = {file.filename for content in folders if content is not None for file in content.files}
         return _with_audit(tuple(self.holdings()), stored, audit_query.read(self._store.volume).entries)
+
+    def _holdings(self) -> Iterator[Holding]:
+        return (holding for name in self.names() if (holding := self._holding(name)) is not None)
 
     def _holding(self, name: str) -> Holding | None:
         try:

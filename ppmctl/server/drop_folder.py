@@ -11,12 +11,13 @@ from ppmctl import files
 from ppmctl.access import audit_log
 from ppmctl.distributions import inspection
 from ppmctl.errors import PpmError, Refused
+from ppmctl.index import project_folder
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
 
-BY = "drop"
+BY = project_folder.DROP
 _EVERY = 1.0  # seconds between two looks
 _UNCHANGED_LOOKS = 2  # after so many looks without a change, a file counts as complete
 

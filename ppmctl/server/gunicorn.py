@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.http import wsgi
+from gunicorn.http.body import ChunkedReader
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
 from ppmctl import files
-from ppmctl.access import expiry
+from ppmctl.access import expiry, secret_mask
 from ppmctl.distributions import inspection
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, rebuild, recovery
@@ -26,6 +33,7 @@ from ppmctl.server import bind_check, drop_folder, unix_http
 from ppmctl.server.app import Index
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.systemd import Service
+from ppmctl.server.waiting import Waiting
 from ppmctl.server.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
@@ -34,6 +42,12 @@ _BOOT_ID = "PPM_BOOT_ID"  # systemd's %b, for a service whose sandbox hides the 
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
 _ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
+_MOST_CONNECTIONS = 1000
+# File descriptors: of the process itself, and of a request besides its connection (an upload's file, the archive that
+# is checked, side files, a lock).
+_OWN_DESCRIPTORS, _REQUEST_DESCRIPTORS = 128, 8
+_ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was left
+_WARN_EVERY = 60.0  # seconds
 
 
 def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], None]) -> None:
@@ -42,6 +56,8 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     The volume must be prepared. If `service` has sockets, they are used instead of the settings' host and port.
     Raise PpmError where the address can't be used, or where there is no folder for temporary files.
     """
+    secret_mask.mask_logs()
+    wsgi.SERVER = "ppm"  # the header Server, which otherwise names gunicorn
     _check_temporary()
     if not service.sockets:
         bind_check.check(settings)
@@ -63,16 +79,96 @@ class _Arbiter(Arbiter):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Worker(ThreadWorker):
+class _Request(Request):
+    """A request whose answer closes the connection, unless its whole body is here: nobody waits for the rest."""
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if self._is_received():
+            self._expected_100_continue = False
+
+    def should_close(self) -> bool:
+        if not self._is_received():
+            self.force_close()
+        return bool(super().should_close())
+
+    def _is_received(self) -> bool:
+        reader = self.body.reader
+        if isinstance(reader, ChunkedReader):
+            return bool(reader.parser is None)
+        return bool(reader.length <= self.unreader.buf.seek(0, os.SEEK_END))
+
+
+class _Parser(RequestParser):
+    mesg_class = _Request
+
+
+class _Worker(ThreadWorker):
+    """A worker whose threads get requests that have arrived; `waiting` has the other connections."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._accept_from = 0.0  # no sooner than at this time
+        self._warned = -_WARN_EVERY
         if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
             # A restart would close a kept connection just when the proxy sends its next request, which then fails.
             self.max_keepalived = 0
 
+    def accept(self, listener: Any) -> None:
+        """Accept a connection. If that fails, as without a free descriptor, new connections wait a moment.
+
+        The error would end the worker, and with it all requests that it is processing.
+        """
+        try:
+            super().accept(listener)
+        except OSError as exc:
+            now = time.monotonic()
+            self._accept_from = now + _ACCEPT_PAUSE
+            self.set_accept_enabled(False)
+            if now - self._warned >= _WARN_EVERY:
+                self._warned = now
+                limit = f" (ulimit -n: {_descriptors()})" if files.is_out_of_descriptors(exc) else ""
+                log.error("New connections have to wait: %s%s", exc.strerror, limit)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled and time.monotonic() >= self._accept_from)
+
     def init_signals(self) -> None:
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+    def run(self) -> None:
+        self._waiting = Waiting(self.poller, self._hand_over, self._closed)
+        super().run()
+
+    def enqueue_req(self, conn: Any) -> None:
+        if conn.parser is None:
+            conn.parser = _Parser(self.cfg, conn.sock, conn.client)
+            conn.initialized = conn.data_ready = True
+        self._waiting.receive(conn, conn.parser.unreader.take_buffered())
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        if fs.cancelled() or fs.exception() is not None or not fs.result():
+            self._waiting.leave(conn)
+        else:
+            super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        super().murder_pending()
+        self._waiting.close_late()
+        if self.nr_conns >= self.worker_connections:
+            self._waiting.close_oldest(max(self.worker_connections // 10, 1))
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        super()._cap_keepalive(deadline)
+        self._waiting.stop(deadline)
+
+    def _hand_over(self, conn: Any, received: bytes) -> None:
+        conn.parser.unreader.unread(received)
+        super().enqueue_req(conn)
+
+    def _closed(self) -> None:
+        self.nr_conns -= 1
 
 
 class _Server(BaseApplication):
@@ -96,6 +192,7 @@ class _Server(BaseApplication):
             "workers": 1,
             "worker_class": _Worker,
             "threads": self._settings.threads,
+            "worker_connections": most_connections(self._settings.threads, _descriptors()),
             "timeout": 120,
             "graceful_timeout": 60,
             "keepalive": 15,
@@ -165,6 +262,18 @@ class _Server(BaseApplication):
                 self._store.root_is_old.set()
                 log.error("The list of projects can't be written, trying again: %s", exc)
             pause.wait(_ROOT_EVERY)
+
+
+def most_connections(threads: int, descriptors: int) -> int:
+    """Return how many connections may be open at the same time; with them requests still have descriptors left."""
+    left = descriptors - _OWN_DESCRIPTORS - threads * _REQUEST_DESCRIPTORS
+    return max(threads + 1, min(_MOST_CONNECTIONS, left))
+
+
+def _descriptors() -> int:
+    """Return how many descriptors this process may have."""
+    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def boot_id(environ: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Answer `/api/packages` and `/api/stats`: search and statistics, and the changes of `ppmctl package`.
+"""Answer `/api/packages`, `/api/claims` and `/api/stats`: search, statistics, and the changes of `ppmctl package`.
 
 `docs/http.md` describes the requests and answers.
 """
@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 from ppmctl.access.credential_files import Access
 from ppmctl.distributions.distribution import is_name
 from ppmctl.errors import Refused
+from ppmctl.index.claims import Claim
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 from ppmctl.index.statistics import of_holdings
 from ppmctl.index.store import Store
@@ -20,10 +21,14 @@ from ppmctl.server.catalog import Catalogue
 from ppmctl.server.simple_api import normalised
 
 _RELEASE = "/api/packages/<project>/<release>"
+_CLAIM = "/api/claims/<project>"
 _ROUTES = json_api.routes(
     ("GET", "/api/packages", "search"),
     ("GET", "/api/stats", "stats"),
     ("PUT", "/api/packages/<project>/status", "status"),
+    ("GET", _CLAIM, "show_claim"),
+    ("PUT", _CLAIM, "claim"),
+    ("DELETE", _CLAIM, "unclaim"),
     ("PUT", f"{_RELEASE}/yank", "yank"),
     ("DELETE", f"{_RELEASE}/yank", "unyank"),
     ("DELETE", _RELEASE, "remove"),
@@ -31,7 +36,7 @@ _ROUTES = json_api.routes(
 
 
 class PackageApi:
-    """Answers requests below /api/packages, and /api/stats."""
+    """Answers requests below /api/packages and /api/claims, and /api/stats."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -42,7 +47,8 @@ class PackageApi:
 
         Raise Refused, or another error with its status: 400, 403, 404, 405, 411, 413.
         """
-        if request.path.split("/")[1:3] not in (["api", "packages"], ["api", "stats"]):
+        parts = request.path.split("/")[1:3]
+        if parts[0] != "api" or parts[1:] not in (["packages"], ["claims"], ["stats"]):
             return None
         return json_api.dispatch(self, _ROUTES, request, by)
 
@@ -90,6 +96,33 @@ class PackageApi:
         json_api.actor(request, by).record(self._store.volume, "status", f"{project} {state}")
         return json_api.answer({"project": project, "status": status.state, "reason": status.reason})
 
+    def show_claim(self, _request: Request, _by: Access, project: str) -> Response:
+        """Return who claimed a name, and when; null if nobody did."""
+        project = normalised(project)
+        return _claim_answer(project, self._store.claim_of(project))
+
+    def claim(self, request: Request, by: Access, project: str) -> Response:
+        """Let any publisher upload the first file of a name (`public_names`)."""
+        project = self._claimable(request, by, "claim", project)
+        claim = self._store.claim(project, by=by.name)
+        json_api.actor(request, by).record(self._store.volume, "claim", project)
+        return _claim_answer(project, claim)
+
+    def unclaim(self, request: Request, by: Access, project: str) -> Response:
+        """Undo a claim."""
+        project = self._claimable(request, by, "unclaim", project)
+        self._store.unclaim(project)
+        json_api.actor(request, by).record(self._store.volume, "unclaim", project)
+        return _claim_answer(project, None)
+
+    def _claimable(self, request: Request, by: Access, action: str, name: str) -> str:
+        project = normalised(name)
+        json_api.attempt(request, action, project)
+        if not by.may("manage", project):
+            raise Refused(403, f"The credential {by.name} may not {action} {project}: it has no admin's rights")
+        json_api.body(request)
+        return project
+
     def _changeable(self, request: Request, by: Access, action: str, name: str, release: str) -> str:
         """Return the normalised name of a project whose releases `by` may yank, unyank or remove."""
         project = normalised(name)
@@ -105,6 +138,10 @@ class PackageApi:
         for filename in filenames:
             json_api.actor(request, by).record(self._store.volume, action, filename)
         return json_api.answer({"project": project, "action": action, "files": filenames})
+
+
+def _claim_answer(project: str, claim: Claim | None) -> Response:
+    return json_api.answer({"project": project, "claim": None if claim is None else claim.to_json()})
 
 
 def _reason(body: dict[str, Any]) -> str:

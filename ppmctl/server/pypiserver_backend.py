@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pypiserver
+from defusedxml import minidom
 from pypiserver.backend import Backend, BackendProxy
 from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
 from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 
-from ppmctl.distributions.distribution import normalise, one_line
+from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.errors import Refused
-from ppmctl.index import project_folder
+from ppmctl.index import pages, project_folder
+from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.store import NotHere, Store
 from ppmctl.server import uploads
+from ppmctl.server.public_names import PublicNames
 from ppmctl.server.uploads import Upload
 
 if TYPE_CHECKING:
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 
 PUBLIC_INDEX: str = DEFAULTS.FALLBACK_URL  # where pypiserver redirects unknown projects to
 
+MAX_FOUND = 500  # projects, of an XML-RPC search
+
 _UPLOAD = "ppm.upload"
+# what pypiserver raises for XML that is no search: missing elements, an unknown encoding, elements nested too deep
+_NOT_A_SEARCH = (AttributeError, LookupError, ValueError, RecursionError)
 _WELCOME = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Python package index</title></head>
 <body><h1>Python package index</h1>
@@ -41,15 +48,16 @@ _WELCOME = """<!DOCTYPE html>
 class StoreBackend(Backend):
     """pypiserver's storage, backed by our store. Uploads come from the module `uploads`."""
 
-    def __init__(self, config: Any, store: Store) -> None:
+    def __init__(self, config: Any, store: Store, public_names: PublicNames) -> None:
         super().__init__(config)
         self._store = store
+        self._public_names = public_names
 
     def add_package(self, filename: str, stream: object) -> None:
         upload: Upload = request.environ[_UPLOAD]
         if upload.filename != filename or upload.content is not stream:
             raise Refused(400, "A form must have exactly one file, in its field 'content'")
-        uploads.publish(self._store, upload)
+        uploads.publish(self._store, upload, self._public_names)
 
     def remove_package(self, pkg: PkgFile) -> None:
         upload: Upload = request.environ[_UPLOAD]
@@ -64,28 +72,42 @@ class StoreBackend(Backend):
         return self._store.projects()
 
     def find_project_packages(self, project: str) -> Iterator[PkgFile]:
+        """Yield the files that pypiserver's pages offer: not yanked ones, which these pages can't mark (PEP 592)."""
+        content = self._read(project)
+        for file in pages.listed_files(content):
+            if file.yanked is None:
+                yield self._package(content.project, file)
+
+    def _read(self, project: str) -> Folder:
         try:
-            content = self._store.read(normalise(project))
+            return self._store.read(normalise(project))
         except NotHere:
-            return
-        for file in content.files:
-            relative = f"{content.project}/{file.filename}"
-            yield PkgFile(
-                pkgname=content.project,
-                version=file.record.version,
-                fn=str(self._store.volume.packages / relative),
-                root=str(self._store.volume.packages),
-                relfn=relative,
-            )
+            return Folder(project=project)
+
+    def _package(self, project: str, file: StoredFile) -> PkgFile:
+        relative = f"{project}/{file.filename}"
+        return PkgFile(
+            pkgname=project,
+            version=file.record.version,
+            fn=str(self._store.volume.packages / relative),
+            root=str(self._store.volume.packages),
+            relfn=relative,
+        )
 
     def get_all_packages(self) -> Iterator[PkgFile]:
-        for project in self._store.projects():
+        projects = self._store.projects()
+        if request.path == "/RPC2":  # to read all of them takes seconds, and pypiserver drops most
+            word = _searched_word()
+            projects = [project for project in projects if word in project][:MAX_FOUND]
+        for project in projects:
             yield from self.find_project_packages(project)
 
     def find_version(self, name: str, version: str) -> Iterator[PkgFile]:
-        for package in self.find_project_packages(name):
-            if package.version == version:
-                yield package
+        """Yield the files of a release that is to be removed, whatever their state."""
+        content = self._read(name)
+        for file in content.files:
+            if file.record.version == version:
+                yield self._package(content.project, file)
 
     def package_count(self) -> int:
         return len(self._store.projects())
@@ -98,7 +120,7 @@ class StoreBackend(Backend):
 class Pypiserver:
     """pypiserver's application."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, public_names: PublicNames) -> None:
         # requests are authenticated before, and unknown projects are redirected before
         app = pypiserver.app(
             roots=[store.volume.packages],
@@ -109,7 +131,8 @@ class Pypiserver:
             backend_arg="simple-dir",
             welcome_msg=_WELCOME,
         )
-        app._pypiserver_config.backend = BackendProxy(StoreBackend(app._pypiserver_config, store))
+        config = app._pypiserver_config
+        config.backend = BackendProxy(StoreBackend(config, store, public_names))
         app.catchall = False  # so that Refused reaches the code that renders it
         app.default_error_handler = _plain_error
         self._app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]] = app
@@ -117,15 +140,27 @@ class Pypiserver:
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse, upload: Upload | None = None
     ) -> Iterable[bytes]:
-        """Answer a request. pypiserver does not parse the form again if `upload` is given."""
+        """Answer a request. pypiserver does not parse the form again if `upload` is given.
+
+        Raise Refused (404) for a path that starts with no name of a project: pypiserver would redirect from it.
+        """
+        first = environ["PATH_INFO"].split("/")[1:2]
+        if not all(name == "" or is_name(name) for name in first):
+            raise Refused(404, "There is nothing here: the path does not start with a valid name of a project")
         if upload is not None:
             environ = {**environ, **_parsed(upload), _UPLOAD: upload, "PATH_INFO": "/"}
         try:
             return self._app(environ, start_response)
-        except (AttributeError, IndexError) as exc:
+        except _NOT_A_SEARCH as exc:
             if environ["PATH_INFO"] != "/RPC2":
                 raise
-            raise Refused(400, "The body is not an XML-RPC search") from exc  # pypiserver does not check its elements
+            raise Refused(400, "The body is not an XML-RPC search") from exc
+
+
+def _searched_word() -> str:
+    """Return the text that pypiserver looks for in the names of projects; it has parsed the search before."""
+    word: str = minidom.parse(request.body).getElementsByTagName("string")[0].childNodes[0].wholeText.strip()
+    return word
 
 
 def _parsed(upload: Upload) -> dict[str, Any]:

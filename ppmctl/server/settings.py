@@ -11,9 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ppmctl import regular_file
+from ppmctl import regular_file, yaml_text
 from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
@@ -56,6 +54,7 @@ class ServerSettings:
     upstream: str
     upstream_url: str | None
     private_names: tuple[str, ...]
+    public_names: str = "admin"
     max_upload_size: int
     threads: int
 
@@ -161,6 +160,14 @@ SETTINGS: tuple[Setting, ...] = (
         " Patterns with * ? [], compared with normalised names.",
     ),
     Setting(
+        name="public_names",
+        default="admin",
+        parse=partial(_choice, choices=("admin", "allow", "deny")),
+        metavar="admin|allow|deny",
+        help="Who may upload the first file of one of the most used names of the public index: an admin, every"
+        " publisher, or nobody. An admin can allow single names to every publisher: ppmctl package claim NAME.",
+    ),
+    Setting(
         name="max_upload_size",
         default="4G",
         parse=parse_size,
@@ -241,10 +248,10 @@ def settings_file() -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        written = yaml.safe_load(regular_file.read(path).decode())
+        written = yaml_text.load(regular_file.read_text(path))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeError, yaml.YAMLError) as exc:
+    except (OSError, UnicodeError, yaml_text.InvalidYaml) as exc:
         raise UsageError(f"{path} can't be read: {' '.join(str(exc).split())}.") from exc
     if written is None:
         return {}

@@ -11,14 +11,13 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access import accounts, invite_exchange, rights
-from ppmctl.access.account import Issued, NotAllowed, Unknown
+from ppmctl.access.account import Issued, Unknown
 from ppmctl.access.credential_files import Access
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.server import json_api
 
 JOIN = "/api/join"
-MAX_TOKENS = 100  # of one owner, made over HTTP
 
 _ROUTES = json_api.routes(
     ("GET", "/api/whoami", "whoami"),
@@ -61,8 +60,6 @@ class TokenApi:
         name = text(body, "name", "the token's purpose, such as laptop")
         name = name if "+" in name else f"{by.owner}+{name}"
         json_api.attempt(request, "token create", name)
-        if len(accounts.accounts(self._volume, owner=by.owner)) > MAX_TOKENS:
-            raise NotAllowed(f"{by.owner} has {MAX_TOKENS} tokens; revoke one first.")
         expires = text(body, "expires", "a duration, such as 90d") if body.get("expires") is not None else None
         issued = accounts.create_token(
             self._volume,

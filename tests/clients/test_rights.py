@@ -37,6 +37,8 @@ ACTIONS: dict[str, str | None] = {
     "yank": "publisher",
     "unyank": "publisher",
     "status": "admin",
+    "claim": "admin",
+    "unclaim": "admin",
     "remove": "admin",
 }
 SCOPED = {"publish", "yank", "unyank"}
@@ -192,6 +194,8 @@ def perform(index: Served, holder: Holder, action: str) -> requests.Response:
         "yank": lambda: ask("PUT", f"/api/packages/{IN_SCOPE}/2.0/yank"),
         "unyank": lambda: ask("DELETE", f"/api/packages/{IN_SCOPE}/2.0/yank"),
         "status": lambda: ask("PUT", f"/api/packages/{IN_SCOPE}/status", json={"status": "active"}),
+        "claim": lambda: ask("PUT", "/api/claims/claimed"),
+        "unclaim": lambda: ask("DELETE", "/api/claims/claimed"),
         "remove": lambda: ask("DELETE", f"/api/packages/{IN_SCOPE}/{version}"),
     }
     version = "2.0"

@@ -27,6 +27,8 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Composed]:
     for version in ("1.0", "2.0", "3.0"):
         answer = composed.upload(wheels.wheel("attacked", version))
         assert answer.status_code in (200, 409), answer.text
+    assert composed.upload(attacks.QUARANTINED).status_code in (200, 403)
+    composed.ppmctl(f"package status {attacks.QUARANTINED_PROJECT} quarantined")
     for command in ("yank attacked 2.0 --reason planted", "remove attacked 3.0 --yes", "status attacked deprecated"):
         composed.ppmctl(f"package {command}")
     composed.look("; ".join(f"echo planted in {path} > {path}" for path in PLANTED))

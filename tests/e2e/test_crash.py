@@ -567,6 +567,69 @@ def test_killed_during_a_command(name: str, victims: Victims) -> None:
     assert (page["files"][0]["yanked"], page["project-status"]["status"]) == command.after
 
 
+_KEPT, _SERVED = "quarantine/{project}/{file}", "packages/{project}/{file}"
+QUARANTINE = {
+    "quarantined": {
+        "kept-folder": "os.mkdir quarantine/{project}",
+        "file": f"os.rename {_SERVED} -> {_KEPT}",
+        "metadata": f"os.rename {_SERVED}.metadata -> {_KEPT}.metadata",
+    },
+    "active": {
+        "file": f"os.rename {_KEPT} -> {_SERVED}",
+        "metadata": f"os.rename {_KEPT}.metadata -> {_SERVED}.metadata",
+        "kept-folder": "os.rmdir quarantine/{project}",
+    },
+}
+
+
+@pytest.mark.parametrize("state", QUARANTINE)
+def test_killed_at_the_begin_or_the_end_of_a_quarantine(state: str, victims: Victims) -> None:
+    """Afterwards the file is offered and served, or neither, and it has its record."""
+    victim = victims("root")
+    server = victim.server
+
+    def set_status(made: Made, state: str, *, expect: int = 0) -> None:
+        typed = ("package", "status", made.project, state, "--root", str(server.root))
+        warm.run(*typed, expect=expect, environ=victim.environ)
+
+    def published(project: str) -> Made:
+        made = victim.new(project)
+        victim.publish(made, fields={"attestations": "[]"})
+        if state == "active":
+            set_status(made, "quarantined")
+        return made
+
+    made = published("isola-ted")
+    evidence.nothing_is_left(server.root)
+    with victim.plan.recording(names(made)) as recorded:
+        set_status(made, state)
+    status = {"status": "os.rename packages/{project}/..status.*.tmp -> packages/{project}/.status"}
+    order = {"lock": "open locks/*", **MARK, **status, **QUARANTINE[state], **PAGES, **UNMARK, **AUDIT}
+    points = points_of(recorded, order, commit="status")
+    changed = [published(f"isola-ted-{number}") for number in range(len(points))]
+    for point, made in zip(points, changed, strict=True):
+        victim.plan.arm_at(point.operation, names(made))
+        set_status(made, state, expect=-signal.SIGKILL)
+        assert victim.plan.disarm().startswith(point.operation.event)
+        pages.write_root(Volume(root=server.root))  # so that the next one finds no marks of this one
+    server.kill()
+    victim.start_again()
+    for point, made in zip(points, changed, strict=True):
+        is_quarantined = point.done == (state == "quarantined")
+        shown = server.page(made.project)["project-status"]["status"]
+        assert (shown == "quarantined") == is_quarantined, f"killed right before {point}"
+        if is_quarantined:
+            assert evidence.listing(server, made.project) == {}
+            for suffix in ("", ".metadata"):
+                assert server.get(f"/packages/{made.project}/{made.filename}{suffix}").status_code == 404
+            kept = server.root / "quarantine" / made.project / made.filename
+            assert kept.read_bytes() == made.content
+            set_status(made, "active")
+        whole(server, made)
+        is_taken(server, made)
+    evidence.agrees(server.root)
+
+
 def test_killed_during_the_repair_at_start_up(victims: Victims, serve: Callable[..., Server], tmp_path: Path) -> None:
     """A start-up that dies at any of its operations leaves the remaining repairs to the next one.
 

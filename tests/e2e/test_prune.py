@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from support import shifted
+from support.evidence import until
 from support.servers import PPMCTL, ppmctl
 
 
@@ -42,6 +44,25 @@ def test_prune_every_runs_until_a_signal(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (0, "")
     assert err == "Taken out of htpasswd, as expired or not valid: ops+short\n"
+
+
+def test_tokens_work_again_after_a_wrong_clock(tmp_path: Path) -> None:
+    """The clock of the pruner jumps ahead by a year, and back."""
+    root, ahead = tmp_path / "volume", tmp_path / "ahead"
+    ahead.write_text("0")
+    token(root, "ops+ci", "90d")
+    token(root, "ops+ever", "36500d")
+    before = (root / "credentials/htpasswd").read_text()
+    command = [*shifted.COMMAND, str(ahead), "token", "prune", "--every", "1s", "--root", str(root)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for _twice in range(2):
+            ahead.write_text(str(365 * 86400))
+            until(lambda: names(root) == {"ops+ever"}, "an expired token")
+            ahead.write_text("0")
+            until(lambda: names(root) == {"ops+ci", "ops+ever"}, "a token that is valid again")
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    assert sorted((root / "credentials/htpasswd").read_text().splitlines()) == sorted(before.splitlines())
 
 
 def test_nothing_is_written_if_nothing_has_expired(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_forwarded_hosts_are_trusted_by_pypiserver(app: Any) -> None:
     """If this fails, pypiserver and bottle no longer trust the header: ppmctl/server/app.py may stop deleting it."""
     page = Client(app).get("/", headers={"X-Forwarded-Host": "evil.example"}).text
     assert page.startswith("http://evil.example/"), (
-        "X-Forwarded-Host has no effect; see ppmctl/server/app.py: Index.__call__"
+        "X-Forwarded-Host has no effect; see ppmctl/server/same_origin.py: take_host"
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import requests
-from support import servers, wheels
+from support import servers, volumes, wheels
 from support.servers import Server
+
+from ppmctl.server.pypiserver_backend import MAX_FOUND
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,21 @@ def test_search_by_xml_rpc(filled: Server) -> None:
         ("sought-after", "10.0"),
         ("sought-after", "9.0"),
     ]
+
+
+def test_a_search_by_xml_rpc_reads_only_projects_that_match(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """To read 10,000 projects for each search would take 5 seconds, with public reads for anyone."""
+    root = tmp_path / "root"
+    volume = volumes.fill(root, projects=MAX_FOUND + 2)
+    (volume.packages / "other").mkdir()
+    server = serve(root=root)
+    url = server.url.replace("://", f"://{server.user}:{server.secret}@")
+    with xmlrpc.client.ServerProxy(f"{url}/RPC2") as proxy:
+        assert proxy.search({"name": "nothing"}) == []
+        found = proxy.search({"name": "filler-00"})
+    assert isinstance(found, list)
+    assert len({each["name"] for each in found}) == MAX_FOUND
+    assert {each["name"] for each in found} < {volumes.project(number) for number in range(MAX_FOUND + 2)}
 
 
 def test_search_needs_the_rights_of_reading(filled: Server, public: Server) -> None:

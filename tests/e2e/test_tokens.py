@@ -318,7 +318,8 @@ def test_a_second_machine_gets_its_own_token_name(index: Server) -> None:
     ],
 )
 def test_an_invalid_exchange_is_refused(index: Server, method: str, body: bytes, status: int) -> None:
-    answer = requests.request(method, f"{index.url}/api/join", data=body, timeout=60)
+    kind = {"Content-Type": "application/json"}
+    answer = requests.request(method, f"{index.url}/api/join", data=body, headers=kind, timeout=60)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
 
 

@@ -21,6 +21,8 @@ def attacked(deployed: Callable[[int], Deployed]) -> Deployed:
     for version in ("1.0", "2.0", "3.0"):
         answer = index.upload(wheels.wheel("attacked", version))
         assert answer.status_code in (200, 409), answer.text
+    assert index.upload(attacks.QUARANTINED).status_code in (200, 403)
+    index.host.run(f"ppmctl package status {attacks.QUARANTINED_PROJECT} quarantined")
     for command in ("yank attacked 2.0 --reason planted", "remove attacked 3.0 --yes", "status attacked deprecated"):
         index.host.run(f"ppmctl package {command}")
     for path in PLANTED:

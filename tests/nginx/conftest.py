@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support import debian, rendering, webserver
 from support.debian import Tree
+from support.servers import PPMCTL
 from support.webserver import Site
 
 USUAL = {
@@ -60,8 +61,15 @@ def rendered(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
 
 
 def _factory(tree: Tree, rendered: Rendered, new_folder: Callable[[], Path], started: list[Site]) -> Sites:
-    def start(*, faster: dict[str, str] | None = None, options: tuple[str, ...] = (), **settings: Any) -> Site:
-        site = webserver.start(rendered(**settings), tree, new_folder() / "root", faster=faster, options=options)
+    def start(
+        *,
+        faster: dict[str, str] | None = None,
+        options: tuple[str, ...] = (),
+        command: tuple[str, ...] = PPMCTL,
+        **settings: Any,
+    ) -> Site:
+        root = new_folder() / "root"
+        site = webserver.start(rendered(**settings), tree, root, faster=faster, options=options, command=command)
         started.append(site)
         return site
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from support import attacks, debian, raw, wheels
+import pytest
+import requests
+from support import attacks, debian, impatient, raw, wheels
 from support.evidence import until
 from support.raw import Target
 from support.servers import ppmctl
@@ -20,7 +23,9 @@ def fill(site: Site) -> None:
     assert site.upload(WHEEL, fields={"attestations": '["planted attestation"]'}).status_code == 200
     for version in ("2.0", "3.0"):
         assert site.upload(wheels.wheel("attacked", version)).status_code == 200
+    assert site.upload(attacks.QUARANTINED).status_code == 200
     root = ("--root", str(site.root))
+    ppmctl("package", "status", attacks.QUARANTINED_PROJECT, "quarantined", *root)
     ppmctl("package", "yank", "attacked", "2.0", "--reason", "planted reason", *root)
     ppmctl("package", "remove", "attacked", "3.0", "--yes", *root)
     ppmctl("package", "status", "attacked", "deprecated", *root)
@@ -93,18 +98,51 @@ def test_every_attack_is_refused(name: str, new_site: Callable[..., Site], tmp_p
         for secret in attacks.secrets_sent(target):
             lines = [line for line in log.splitlines() if secret in line]
             assert not lines, lines[:3]
-    assert site.access_log().count("\n") > 500, "there is something that they could be in"
+    log = site.access_log()
+    assert log.count("\n") > 500, "there is something that they could be in"
+    for masked in ('"path":"/simple/ppm_***"', '"agent":"tool/1.0 (ppm_***"'):
+        assert masked in log
 
 
-def test_slow_clients_are_disconnected(new_site: Callable[..., Site]) -> None:
-    """Otherwise a few could occupy all connections. The time-outs are 2 s in this test, 20 s and more on a host."""
-    waits = ("client_header_timeout 20s;", "client_body_timeout 60s;", "keepalive_timeout 75s;")
-    site = new_site(faster={wait: f"{wait.split()[0]} 2s;" for wait in waits})
+@pytest.mark.parametrize("access", ["authenticated", "public"])
+def test_slow_clients_are_disconnected(new_site: Callable[..., Site], access: str) -> None:
+    """Otherwise a few could occupy all connections. The time-outs are 2 s in this test, 15 s and more on a host."""
+    waits = (
+        "client_header_timeout 20s;",
+        "client_body_timeout 60s;",
+        "keepalive_timeout 75s;",
+        "lingering_time 15s;",
+    )
+    faster = {wait: f"{wait.split()[0]} 2s;" for wait in waits}
+    site = new_site(faster=faster, command=impatient.COMMAND, ppm_read_access=access)
     fill(site)
-    outcomes = attacks.slow_clients(target_of(site), within=8)
+    outcomes = attacks.slow_clients(target_of(site), within=20)
     print(attacks.table(outcomes))
     assert not attacks.wrong(outcomes), attacks.table(attacks.wrong(outcomes))
     assert site.get("/simple/attacked/").status_code == 200
+    assert {Path(body).name for body in site.bodies()} == {"0000000001"}, "only the planted one"
+
+
+def test_a_slow_publisher_is_not_disconnected(new_site: Callable[..., Site]) -> None:
+    """An upload with a valid credential may take much longer than any time-out, if it does not stop."""
+    waits = (
+        "client_header_timeout 20s;",
+        "client_body_timeout 60s;",
+        "keepalive_timeout 75s;",
+        "lingering_time 15s;",
+    )
+    site = new_site(faster={wait: f"{wait.split()[0]} 2s;" for wait in waits}, command=impatient.COMMAND)
+    form = requests.Request("POST", site.url, files={"content": wheels.wheel("patient", "1.0")}).prepare()
+    assert isinstance(form.body, bytes)
+    target, size = target_of(site), len(form.body) // 10
+    headers = [f"{name}: {value}" for name, value in form.headers.items()]
+    with raw.connect(target) as connection:
+        connection.sendall(raw.request(target, "POST /", *headers))
+        for at in range(0, len(form.body), size):
+            connection.sendall(form.body[at : at + size])
+            time.sleep(0.7)
+        assert raw.answers(connection.recv(1 << 16))[0].status == 200
+    assert len(site.filenames("patient")) == 1
 
 
 def test_forged_address_headers_are_ignored_in_the_audit(site: Site) -> None:
@@ -115,6 +153,13 @@ def test_forged_address_headers_are_ignored_in_the_audit(site: Site) -> None:
     assert "192.0.2.66" not in line
     assert "127.0.0.1" in line
     assert "192.0.2.66" not in site.access_log()
+
+
+def test_the_own_origin_has_the_port_that_the_client_used(site: Site) -> None:
+    """Another service of the same machine, on another port, is a foreign site."""
+    host = site.url.partition("://")[2]
+    for origin, status in {site.url: 400, site.url.rpartition(":")[0]: 403, f"ftp://{host}": 403}.items():
+        assert site.request("POST", "/", headers={"Origin": origin}).status_code == status, origin
 
 
 @debian.only(12)

@@ -122,6 +122,21 @@ def test_a_200_mb_upload_and_download(site: Site, folder: Path) -> None:
     shutil.rmtree(site.root / "packages" / "two-hundred")
 
 
+def test_only_requests_with_a_credential_are_stored_where_reads_are_public(new_site: Callable[..., Site]) -> None:
+    """A read needs no credential, so a client could fill the volume with the body of a GET."""
+    site = new_site(ppm_read_access="public")
+    for path in ("/", "/legacy/", "/upload"):
+        assert site.upload(incompressible(f"public-{len(path)}", "1.0", 2 * MB), path=path).status_code == 200
+        for method in ("GET", "POST", "PUT"):
+            refused = site.request(method, path, data=bytes(MB), auth=None)
+            assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Basic realm="ppm"')
+    front = site.get("/", auth=None)
+    assert front.status_code == 200
+    assert "Python package index" in front.text
+    assert site.get("/simple/public-1/", auth=None).status_code == 200
+    assert site.bodies() == []
+
+
 def test_an_upload_over_the_limit_gets_413(new_site: Callable[..., Site]) -> None:
     """The answer names the limit, with and without Content-Length; a file just below the limit is accepted."""
     site = new_site(ppm_max_upload_size="2M")

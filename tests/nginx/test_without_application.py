@@ -111,10 +111,11 @@ def filled(new_sites: Callable[..., Site]) -> Site:
         assert site.upload(wheels.wheel("still-here", version)).status_code == 200
     assert site.upload(wheels.wheel("without-page", "1.0")).status_code == 200
     assert site.upload(wheels.wheel("emptied", "1.0")).status_code == 200
+    assert site.upload(wheels.wheel("evil", "1.0")).status_code == 200
     lock = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
     assert site.upload(revision("team", 1, "still-here==1.0", lock=lock)).status_code == 200
     ppmctl("package", "remove", "emptied", "1.0", "--yes", "--root", str(site.root))
-    listed = {"emptied", "ppm-env-team", "still-here", "without-page"}
+    listed = {"emptied", "evil", "ppm-env-team", "still-here", "without-page"}
     until(
         lambda: {one["name"] for one in site.get("/simple/", headers={"Accept": JSON}).json()["projects"]} == listed,
         "the list of projects follows",
@@ -196,6 +197,28 @@ def test_a_local_project_without_a_page_is_not_redirected(filled: Site, state: s
             assert answer.text.count("\n") == 1
     for name in ("without-page", "emptied"):
         assert filled.get(f"/simple/{name}/").status_code == 200
+
+
+@debian.with_each("state", {12: ["stopped"], 13: ["stuck"]})
+def test_a_quarantined_file_is_not_served(filled: Site, state: str) -> None:
+    """nginx can't read it, whatever the application does; the name is not redirected, also without a page."""
+    (name, _content), place = wheels.wheel("evil", "1.0"), ("--root", str(filled.root))
+    paths = [f"/packages/evil/{name}{suffix}" for suffix in ("", ".metadata")]
+    ppmctl("package", "status", "evil", "active", *place)
+    with STATES[state](filled):
+        assert [filled.get(path).status_code for path in paths] == [200, 200]
+    ppmctl("package", "status", "evil", "quarantined", *place)
+    with STATES[state](filled):
+        for path in (*paths, paths[0].replace(".", "%2E"), f"/packages/./evil/{name}", f"/packages//evil/{name}"):
+            for method in ("GET", "HEAD"):
+                for headers in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": '"x"'}):
+                    answer = filled.request(method, path, headers=headers)
+                    assert answer.status_code == 404, (method, path, headers)
+        assert filled.page("evil")["files"] == []
+    shutil.rmtree(filled.root / "index" / "simple" / "evil")
+    with STATES[state](filled):
+        assert filled.get("/simple/evil/").status_code == 503
+    assert filled.page("evil")["project-status"] == {"status": "quarantined"}
 
 
 def test_a_killed_application_fails_no_read(filled: Site) -> None:

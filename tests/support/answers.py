@@ -233,7 +233,15 @@ def files() -> Iterator[Asked]:
         yield Asked(path=path, headers={"Accept-Encoding": "gzip"})
         yield Asked(path=path, headers={"Accept": "image/png"})
         yield Asked(path=path + "?x=1")
+    quarantined = "/packages/quarantined/quarantined-1.0-py3-none-any.whl"
     for missing in (
+        *(
+            quarantined,
+            f"{quarantined}.metadata",
+            f"/packages/{quarantined.rpartition('/')[2]}",
+            f"{quarantined}?x=1",
+        ),
+        *("/quarantine/quarantined/quarantined-1.0-py3-none-any.whl", quarantined.replace(".", "%2E")),
         *(f"{FILE}.upload", f"{FILE}.yanked", f"{FILE}.removed", f"{FILE}.attestations", f"{FILE}.metadata.metadata"),
         *(
             f"/packages/answered-here/{SDIST[0]}.metadata",
@@ -266,6 +274,7 @@ def others() -> Iterator[Asked]:
         "/RPC2",
         "/favicon.ico",
         *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
+        *("/api/claims", "/api/claims/requests"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
@@ -315,7 +324,17 @@ def others() -> Iterator[Asked]:
     for path in ("/env/there/env.json", "/env/there/1/pylock.toml", "/env/there/", "/env/", "/env/nothing/env.json"):
         for method in ("HEAD", "POST", "PUT"):
             yield Asked(path=path, method=method)
-    for path in ("/healthz", "/health", "/answered-here/json", "/nothing/json", "/a/b/c", "/nothing", "/env", "/%E9"):
+    for path in (
+        "/healthz",
+        "/health",
+        "/answered-here/json",
+        "/quarantined/json",
+        "/nothing/json",
+        "/a/b/c",
+        "/nothing",
+        "/env",
+        "/%E9",
+    ):
         yield Asked(path=path)
         yield Asked(path=path, method="HEAD")
 
@@ -325,6 +344,7 @@ def strangers() -> Iterator[Asked]:
     for path in (
         *("/", "/simple", "/simple/", PAGE, "/simple/Answered.Here/", "/simple/nothing/", "/simple/acme-x/", FILE),
         *(f"{FILE}.metadata", f"{FILE}.upload", "/packages/", "/packages/x/y-1.0.zip", f"/packages/{WHEEL[0]}"),
+        *("/packages/quarantined/quarantined-1.0-py3-none-any.whl", "/api/claims/requests"),
         *(
             "/legacy/",
             "/upload",

@@ -149,9 +149,8 @@ class _Hook:
             self._inside.busy = False
 
     def _consider(self, event: str, arguments: tuple[Any, ...]) -> None:
-        count, folder = EVENTS[event]
-        paths = arguments[:count]
-        if not all(isinstance(path, str | bytes | os.PathLike) for path in paths):
+        paths = paths_of(event, arguments)
+        if not paths:
             return
         try:
             with open(self._plan, "rb") as file:
@@ -159,15 +158,15 @@ class _Hook:
         except FileNotFoundError:
             return
         plan = json.loads(text)
-        folders = arguments[folder : folder + count] if folder is not None else ()
-        below = f"{plan['root']}/"
-        operation = " -> ".join(
-            _absolute(path, *folders[n : n + 1]).removeprefix(below) for n, path in enumerate(paths)
-        )
+        operation = " -> ".join(path.removeprefix(f"{plan['root']}/") for path in paths)
         if "record" in plan:
-            changes = _changes(event, _absolute(paths[0], *folders[:1]), arguments)
             thread = threading.current_thread().name
-            line = {"event": event, "path": operation, "thread": thread, "changes": changes}
+            line = {
+                "event": event,
+                "path": operation,
+                "thread": thread,
+                "changes": changes(event, paths[0], arguments),
+            }
             with open(plan["record"], "ab", buffering=0) as file:
                 file.write(json.dumps(line).encode() + b"\n")
             return
@@ -182,6 +181,16 @@ class _Hook:
             os.killpg(0, plan["by"])
 
 
+def paths_of(event: str, arguments: tuple[Any, ...]) -> list[str]:
+    """Return the absolute paths of an event; none for an operation on a descriptor."""
+    count, folder = EVENTS[event]
+    paths = arguments[:count]
+    if not all(isinstance(path, str | bytes | os.PathLike) for path in paths):
+        return []
+    folders = arguments[folder : folder + count] if folder is not None else ()
+    return [_absolute(path, *folders[number : number + 1]) for number, path in enumerate(paths)]
+
+
 def _absolute(path: Any, folder: int | None = None) -> str:
     """Return the absolute path; `folder` is the descriptor that a relative one begins at."""
     text = os.fsdecode(path)
@@ -189,7 +198,7 @@ def _absolute(path: Any, folder: int | None = None) -> str:
     return f"{Path(f'/proc/self/fd/{folder}').readlink()}/{text}" if is_relative else text
 
 
-def _changes(event: str, path: str, arguments: tuple[Any, ...]) -> bool:
+def changes(event: str, path: str, arguments: tuple[Any, ...]) -> bool:
     """Return whether an operation may change the disk, except for times."""
     match event:
         case "open":  # an existing file that is not truncated is a lock

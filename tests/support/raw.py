@@ -19,7 +19,8 @@ class Target:
     """A deployed index, seen from outside. `name` is its ppm_domain; `user` may publish.
 
     `any_name`: it has no domain and answers to every Host; then it has no TLS either. `project` exists with the wheel
-    `file`. `never` are texts that no answer may contain, such as lines of the volume's other files.
+    `file`. `never` are texts that no answer may contain, such as lines of the volume's other files; `server` is the
+    header that names the software, for an index without nginx.
     """
 
     address: str
@@ -35,6 +36,7 @@ class Target:
     public: bool = False
     any_name: bool = False
     never: tuple[bytes, ...] = ()
+    server: bytes = b""
 
     @property
     def credential(self) -> str:

@@ -47,6 +47,10 @@ class SlowUpload:
     def answer(self) -> int:
         """Send the rest of the body; return the answer's status."""
         self._connection.sendall(self._left)
+        return self.early_answer()
+
+    def early_answer(self) -> int:
+        """Return the status of an answer that comes before the end of the body."""
         response = http.client.HTTPResponse(self._connection)
         response.begin()
         response.read()

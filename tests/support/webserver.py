@@ -21,7 +21,7 @@ from ppmctl.server import unix_http
 from support import rendering
 from support.debian import Tree
 from support.rendering import DOMAIN, Places
-from support.servers import Server, ppmctl
+from support.servers import PPMCTL, Server, ppmctl
 
 
 @dataclass(kw_only=True)
@@ -151,8 +151,12 @@ def start(
     options: Sequence[str] = (),
     faster: Mapping[str, str] | None = None,
     ipv6: bool = True,
+    command: Sequence[str] = PPMCTL,
 ) -> Site:
-    """Serve the volume at `root`, created with a first admin if needed, with the configuration in `rendered`."""
+    """Serve the volume at `root`, created with a first admin if needed, with the configuration in `rendered`.
+
+    The application is started by `command`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address is limited to 107 bytes
     plain_port, tls_port = _free_port(), _free_port()
     places = Places(
@@ -174,6 +178,7 @@ def start(
         process=None,  # type: ignore[arg-type]  # it is started below
         log=root.with_name(root.name + ".log"),
         options=tuple(options),
+        command=tuple(command),
         environ=environ,
         tree=tree,
         places=places,

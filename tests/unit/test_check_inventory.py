@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.ppm.index.plugins.plugin_utils import inventory_values
+from ansible_collections.ppm.index.plugins.plugin_utils import inventory_credentials, inventory_values
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_files import file_problems
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_host import host_problems
+from ppmctl.access import rights
 
 ROLES = Path(__file__).parents[2] / "roles"
 NAMES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
@@ -36,6 +37,7 @@ TEXTS: dict[str, str] = {
     "ppm_root": "/srv/ppm",
     "ppm_read_access": "public",
     "ppm_upstream": "none",
+    "ppm_public_names": "deny",
     "ppm_upstream_url": "https://index.example/simple/",
     "ppm_pip_index_url": "https://index.example/simple/",
     "ppm_proxy_url": "http://proxy.example:3128",
@@ -67,11 +69,13 @@ GOOD: list[dict[str, Any]] = [
     {"ppm_memory_max": "134217728"},
     {"ppm_hsts_max_age": 0},
     {"ppm_private_names": ["acme-*", "team?", "[ab]c", "[!x]*", "A_b.C"]},
+    {"ppm_public_names": "deny"},
     {"ppm_trusted_proxies": ["10.0.0.1", "10.0.0.1/8", "fd00::/8", "::1"]},
     {"ppm_no_proxy": [".example.com", "*.example.com", "10.0.0.0/8", "::1"]},
     {"ppm_tls": "selfsigned", "ppm_acme_email": ""},
     {"ppm_tls": "provided", "ppm_acme_email": "", "ppm_tls_certificate": "a", "ppm_tls_key": "b"},
     {"ppm_users": [{"name": "ann", "role": "admin"}, {"name": "bob@x.y", "state": "absent"}]},
+    {"ppm_users": [{"name": "ppm-bot", "role": "reader"}, {"name": "drop", "state": "absent"}]},
     {
         "ppm_users": [
             {"name": "a", "role": "reader", "secret": SECRET, "expires": date(2030, 1, 31), "email": "a@b.c"}
@@ -121,6 +125,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_private_names": ["!x"]}, "no name matches it"),
     ({"ppm_private_names": ["a", 1]}, "it must be a list of texts, and 1 is not a text"),
     ({"ppm_private_names": {"acme": True}}, "it must be a list"),
+    ({"ppm_public_names": "everyone"}, "it must be admin or allow or deny"),
+    ({"ppm_public_names": ["requests"]}, "it must be a text, such as admin"),
     ({"ppm_max_upload_size": "0"}, "a size such as"),
     ({"ppm_max_upload_size": "-1M"}, "a size such as"),
     ({"ppm_max_upload_size": "4T"}, "a size such as"),
@@ -162,6 +168,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_users": [{"name": "a"}]}, "number 1 (a): its role is missing; one of reader, publisher, admin."),
     ({"ppm_users": [{"name": "a", "role": "king"}]}, "(a): its role must be reader or publisher or admin."),
     ({"ppm_users": [{"name": "a", "role": "reader"}] * 2}, "number 1 (a): the name is used twice."),
+    (
+        {"ppm_users": [{"name": "Drop", "role": "reader"}]},
+        "number 1 (Drop): the index uses this name itself; reserved",
+    ),
+    ({"ppm_tokens": [{"name": "ppm+ci", "role": "reader"}]}, "number 1 (ppm+ci): the index uses this name itself"),
     ({"ppm_users": [{"name": "a", "role": "reader", "secrt": SECRET}]}, "secrt is not known; did you mean secret?"),
     ({"ppm_users": [{"name": "a", "role": "reader", "secret": "short"}]}, "its secret must be 32 to 200 random"),
     ({"ppm_users": [{"name": "a", "role": "reader", "secret": 7}]}, "its secret must be a text."),
@@ -209,6 +220,11 @@ def test_an_invalid_value_is_named_once_with_the_remedy(
     assert message in problem
     assert SECRET not in problem
     assert problem.startswith(("ppm_tls_", *changed))
+
+
+def test_the_reserved_names_are_those_of_ppmctl() -> None:
+    """The controlling machine may have no ppmctl, so the plugin has its own list."""
+    assert inventory_credentials._RESERVED == rights.RESERVED
 
 
 def test_all_problems_are_reported_at_once(problems: Callable[..., list[str]]) -> None:

@@ -101,6 +101,7 @@ def test_a_file_that_a_user_names_is_read(tmp_path: Path) -> None:
     os.close(writer)
     assert regular_file.read(tmp_path / "a") == regular_file.read(tmp_path / "link", most=7) == b"content"
     assert regular_file.read(Path(f"/dev/fd/{reader}")) == b"piped", "a shell's <(command)"
+    assert regular_file.read(Path(os.devnull)) == b""
     os.close(reader)
     with pytest.raises(OSError, match="it has over 6 bytes"):
         regular_file.read(tmp_path / "a", most=6)

@@ -211,8 +211,9 @@ for name, version in (line.split("==") for line in wanted):
     entry = {"name": name, "version": version, "vulns": []}
     if name == options["skipped"]:
         entry = {"name": name, "skip_reason": "not found"}
-    elif options["known"] and [name, version] == [options["known"]["name"], options["known"]["version"]]:
-        entry = options["known"]
+    for known in filter(None, (options["known"], options["more"])):
+        if "vulns" in entry and [name, version] == [known["name"], known["version"]]:
+            entry = known
     if name != options["left_out"]:
         found.append(entry)
 assert len({entry["name"] for entry in found}) == len(found), "pip-audit refuses two versions of a package"
@@ -229,7 +230,7 @@ def audit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
     (tmp_path / "pip_audit.py").write_text(PIP_AUDIT)
 
     def run(**options: object) -> tuple[int, str]:
-        options = {"known": KNOWN, "skipped": "", "left_out": "", "is_down": False} | options
+        options = {"known": KNOWN, "more": None, "skipped": "", "left_out": "", "is_down": False} | options
         command = [sys.executable, str(ROOT / "scripts" / "audit.py"), str(tmp_path)]
         environ = {"PYTHONPATH": str(tmp_path), "OPTIONS": json.dumps(options)}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
@@ -240,14 +241,15 @@ def audit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
 
 def test_an_audit_looks_up_every_pin_of_every_lock(audit: Callable[..., tuple[int, str]]) -> None:
     """Also two versions of a package, for other Pythons and platforms."""
-    assert audit() == (0, "3 pins of one.txt, two.txt, 0 problems.\n")
+    assert audit() == (0, "3 pins of one.txt, two.txt; problems: 0.\n")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"known": {**KNOWN, "name": "second", "version": "2.1"}}, "second==2.1 (one.txt): PYSEC-1, fixed in 1.24.2"),
-        ({"known": None}, "does not know that urllib3==1.24.1 is vulnerable"),
+        ({"more": {**KNOWN, "name": "second", "version": "2.1"}}, "second==2.1 (one.txt): PYSEC-1, fixed in 1.24.2"),
+        ({"known": None}, "does not know that urllib3==1.24.1 is vulnerable: it has no advisory of it"),
+        ({"skipped": "urllib3"}, "does not know that urllib3==1.24.1 is vulnerable: not found"),
         ({"skipped": "first"}, "first==1.0 (one.txt, two.txt): not looked up: not found"),
         ({"left_out": "second"}, "second==2.0 (one.txt): not looked up: pip-audit left it out"),
         ({"is_down": True}, "No lock was audited: pip-audit printed no result:\n    no network"),
@@ -274,6 +276,7 @@ dependencies = ["Some_Thing>=2"]
 server = ["old-shim>=1; python_version<'3.12'"]
 hosts = ["steerer>=2"]
 dev = ["tester>=9"]
+fuzz = ["mutator>=1"]
 """
 HASH = f" \\\n    --hash=sha256:{'0' * 64}\n"
 DIRECT = "    # via ppmctl (pyproject.toml)\n"
@@ -281,17 +284,25 @@ THING = "some-thing==2.1" + HASH + DIRECT
 SHIM = "old-shim==1.0 ; python_full_version < '3.12'" + HASH + DIRECT
 SERVER = "# made by make lock\nbuilder==4.0" + HASH + SHIM + THING
 STEERER = "steerer==2.0" + HASH + DIRECT
+FUZZ = "builder==4.0" + HASH + "mutator==1.0" + HASH + DIRECT + THING
 TESTER = "tester[more]==9.0" + HASH + "    # via\n    #   -c locks/server.txt\n    #   ppmctl (pyproject.toml)\n"
 
 
 @pytest.fixture
 def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    def run(*, project: str = PROJECT, server: str = SERVER, dev: str = SERVER + STEERER + TESTER) -> tuple[int, str]:
+    def run(
+        *,
+        project: str = PROJECT,
+        server: str = SERVER,
+        dev: str = SERVER + STEERER + TESTER,
+        fuzz: str = FUZZ,
+    ) -> tuple[int, str]:
         (tmp_path / "locks").mkdir()
         (tmp_path / "pyproject.toml").write_text(project)
         (tmp_path / "locks/server.txt").write_text(server)
         (tmp_path / "locks/hosts.txt").write_text(SERVER + STEERER)
         (tmp_path / "locks/dev.txt").write_text(dev)
+        (tmp_path / "locks/fuzz.txt").write_text(fuzz)
         code = script("check_locks").main([str(tmp_path)])
         output = capsys.readouterr()
         assert output.err == ""
@@ -342,6 +353,14 @@ def test_two_locks_that_differ_are_named(check: Callable[..., tuple[int, str]]) 
     assert code == 1
     assert "locks/dev.txt: does not have builder 4.0, which locks/server.txt has" in text
     assert "locks/dev.txt: does not have builder 4.0, which locks/hosts.txt has" in text
+
+
+def test_only_the_lock_of_the_fuzzer_may_have_more_than_that_of_developers(
+    check: Callable[..., tuple[int, str]],
+) -> None:
+    code, text = check(fuzz=FUZZ.replace("builder==4.0", "builder==4.1"))
+    assert code == 1
+    assert text.startswith("locks/dev.txt: does not have builder 4.1, which locks/fuzz.txt has\n`make lock`")
 
 
 # generate

@@ -58,6 +58,7 @@ def test_a_secret_is_masked(text: str, shown: str) -> None:
         "a @ git+https://x/r.git@v1#subdirectory=b&egg=a",
         "a @ git+ssh://git@x/r.git",
         "git@x:team/repository.git",
+        "It is http://127.0.0.1:8080; http://x:1, (http://[::1]:80) or http://x:80: see http://y:9.",
         "ann@example.com",
         "web@3: numpy>=2 is replaced by numpy>=2.1.",
         "ssh://[user@]host[:port], ssh+sudo://[user@]host[:port], or docker://container.",

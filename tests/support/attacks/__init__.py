@@ -10,12 +10,27 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from support.attacks import access, framing, lists, model, names, paths, uploads
+from support.attacks import access, bodies, foreign_pages, framing, lists, model, names, odd_names, paths, uploads
 from support.attacks.model import Attack, Outcome
+from support.attacks.paths import PROJECT as QUARANTINED_PROJECT
+from support.attacks.paths import QUARANTINED
 from support.attacks.slow import slow_clients
 from support.raw import Target, basic, send
 
-__all__ = ["Attack", "Outcome", "every", "run", "secrets_sent", "slow_clients", "table", "wrong"]
+# groups for every way to serve an index, also without nginx
+COSTLY = (bodies.bodies, foreign_pages.foreign_pages, odd_names.odd_names, uploads.hostile)
+__all__ = [
+    "QUARANTINED",
+    "QUARANTINED_PROJECT",
+    "Attack",
+    "Outcome",
+    "every",
+    "run",
+    "secrets_sent",
+    "slow_clients",
+    "table",
+    "wrong",
+]
 
 
 def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome]:
@@ -26,14 +41,23 @@ def run(target: Target, attacks: Iterable[Attack] | None = None) -> list[Outcome
 
 def every(target: Target) -> Iterator[Attack]:
     """Yield all rows."""
-    groups = (paths.traversal, paths.side_files, access.strangers, access.stray_secrets, names.poison, names.hosts)
-    groups += (framing.smuggling, framing.oversized, lists.lists, lists.globs, uploads.hostile)
+    groups = (
+        paths.traversal,
+        paths.side_files,
+        paths.quarantine,
+        access.strangers,
+        access.stray_secrets,
+        access.no_secrets,
+        names.poison,
+        names.hosts,
+    )
+    groups += (framing.smuggling, framing.oversized, lists.lists, lists.globs, *COSTLY)
     return chain.from_iterable(group(target) for group in groups)
 
 
 def _outcome(target: Target, attack: Attack) -> Outcome:
     reply = send(target, attack.sent, sni=attack.sni, plain=attack.plain, head=attack.head)
-    return Outcome(attack=attack, reply=reply, problem=model.problem(attack, reply, target.never))
+    return Outcome(attack=attack, reply=reply, problem=model.problem(attack, reply, target))
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -57,10 +81,10 @@ def wrong(outcomes: list[Outcome]) -> list[Outcome]:
 
 
 def secrets_sent(target: Target) -> list[str]:
-    """Return the secrets that the attacks sent, plain and in Base64; no log may contain them."""
+    """Return the secrets that the attacks sent, also URL-encoded and in Base64; no log may contain them."""
     encoded = [basic(name, "").removeprefix("Basic ")[:40] for name in (model.STRAY_SECRET,)]
     return [
-        model.STRAY_SECRET,
+        *model.SPELLINGS,
         model.STRAY_SECRET[4:],
         target.secret,
         target.credential.removeprefix("Basic "),

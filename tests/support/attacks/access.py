@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ppmctl.index import discovery
-from support.attacks.model import METHODS, STRAY_SECRET, Attack, status, unauthenticated
+from support.attacks.model import METHODS, SPELLINGS, STRAY_SECRET, Attack, status, unauthenticated
 from support.raw import Target, basic, request
 
 
@@ -88,10 +88,20 @@ def strangers(target: Target) -> Iterator[Attack]:
 
 def stray_secrets(target: Target) -> Iterator[Attack]:
     """Yield requests with a secret in a wrong place; `secrets_sent` must be in no log afterwards."""
-    queries = (f"/simple/?token={STRAY_SECRET}", f"/?{STRAY_SECRET}", f"/simple/x/?a=1&b=ppm%5F{STRAY_SECRET[4:]}")
+    queries = (
+        f"/simple/?token={STRAY_SECRET}",
+        f"/?{STRAY_SECRET}",
+        *(f"/simple/x/?a=1&b={sent}" for sent in SPELLINGS),
+    )
     for path in ("/simple/", "/", "/simple/nothing-here/", "/packages/", "/healthz"):
         for method in ("GET", "POST", "TRACE"):
-            for name, secret in ((STRAY_SECRET, ""), (STRAY_SECRET, "x"), (STRAY_SECRET, STRAY_SECRET)):
+            pairs = (
+                (STRAY_SECRET, ""),
+                (STRAY_SECRET, "x"),
+                (STRAY_SECRET, STRAY_SECRET),
+                (f"ann-{STRAY_SECRET}", "x"),
+            )
+            for name, secret in pairs:
                 yield Attack(
                     group="logs",
                     shown=f"{method} {path} with a secret as the name",
@@ -109,6 +119,25 @@ def stray_secrets(target: Target) -> Iterator[Attack]:
                     sent=request(target, f"POST {query}", f"Content-Length: {size}", auth=auth),
                     judge=unauthenticated,
                 )
+    for spelling in SPELLINGS:
+        for path in (
+            "/simple/{}/",
+            "/{}",
+            "/packages/attacked/{}",
+            "/env/{}/requirements.txt",
+            "/api/tokens/{}",
+            "/healthz/{}",
+        ):
+            for method in ("GET", "DELETE"):
+                for auth in ("", None, basic(target.user, "ppm_wrong")):
+                    yield Attack(
+                        group="logs",
+                        shown=f"{method} {path.format('SECRET')} with a secret in the path",
+                        expected="401",
+                        sent=request(target, f"{method} {path.format(spelling)}", auth=auth),
+                        judge=unauthenticated,
+                    )
+    yield from _secrets_in_headers(target)
     if target.has_tls:
         yield Attack(
             group="logs",
@@ -117,4 +146,48 @@ def stray_secrets(target: Target) -> Iterator[Attack]:
             sent=request(target, "GET /simple/", auth=basic(STRAY_SECRET, "")),
             judge=status(301),
             plain=True,
+        )
+
+
+def _secrets_in_headers(target: Target) -> Iterator[Attack]:
+    """Yield requests with a secret in a header that servers log."""
+    usual = {
+        "": 200,
+        None: 200 if target.public else 401,
+        basic(target.user, "ppm_wrong"): 200 if target.public else 401,
+    }
+    for spelling in SPELLINGS:
+        for auth, wanted in usual.items():
+            yield Attack(
+                group="logs",
+                shown="a secret in the user agent",
+                expected=f"{wanted}, as without it",
+                sent=request(target, "GET /simple/", f"User-Agent: tool/1.0 ({spelling}) {spelling}", auth=auth),
+                judge=status(wanted),
+            )
+            yield Attack(
+                group="logs",
+                shown="a secret in the referrer",
+                expected="401",
+                sent=request(target, "GET /simple/", f"Referer: https://{target.name}/?a={spelling}", auth=auth),
+                judge=unauthenticated,
+            )
+
+
+def no_secrets(target: Target) -> Iterator[Attack]:
+    """Yield requests with names that only begin like a secret; they are answered as others."""
+    for path, wanted in (
+        ("/api/packages?q=ppm_env", 200),
+        ("/env/?owner=ppm_x", 200),
+        ("/api/packages?q=ppm_environment_for_the_team_of_2027", 200),
+        ("/env/?owner=ppm%5Fx&limit=5", 200),
+        ("/simple/ppm_env/", 301),
+        ("/packages/attacked/ppm_GeoAnalysis2ToolkitNotebook_extra-1.0-py3-none-any.whl", 404),
+    ):
+        yield Attack(
+            group="no secrets",
+            shown=f"GET {path}",
+            expected=f"{wanted}, as any other name",
+            sent=request(target, f"GET {path}"),
+            judge=status(wanted),
         )

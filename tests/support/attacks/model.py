@@ -6,11 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from support.raw import Reply
+from support.raw import Reply, Target
 
 POISON = "poison.example"
 # in the form of an issued secret, but never issued
 STRAY_SECRET = "ppm_" + "StrayStrayStrayStrayStrayStrayStrayStray123"
+# the same, as a client may encode it in a URL
+SPELLINGS = (
+    STRAY_SECRET,
+    STRAY_SECRET.replace("ppm_", "ppm%5F"),
+    STRAY_SECRET.replace("ppm_", "PPM%5f"),
+    "".join(f"%{ord(sign):02x}" for sign in STRAY_SECRET),
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW")
 
 _VERSION = re.compile(rb"nginx/[0-9]|gunicorn|Python/[0-9]|OpenSSL|werkzeug|[Dd]ebian|pypiserver [0-9]")
@@ -41,11 +48,11 @@ class Outcome:
     problem: str
 
 
-def problem(attack: Attack, reply: Reply, never: tuple[bytes, ...]) -> str:
+def problem(attack: Attack, reply: Reply, target: Target) -> str:
     """Return what is wrong with the reply, in words; "" for the expected refusal."""
-    if leaked := [text for text in never if text in reply.raw]:
+    if leaked := [text for text in target.never if text in reply.raw]:
         return f"it has {leaked[0]!r} in it"
-    if version := _VERSION.search(reply.raw):
+    if version := _VERSION.search(reply.raw.replace(target.server, b"")):
         return f"it says {version[0]!r}"
     if reply.end == "silence":
         return "it hangs"

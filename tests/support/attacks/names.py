@@ -28,13 +28,17 @@ def poison(target: Target) -> Iterator[Attack]:
         "Origin": f"https://{POISON}",
         "X-HTTP-Method-Override": "DELETE",
     }
+    pairs = [
+        *headers.items(),
+        *(("X-Forwarded-Proto", scheme) for scheme in ("gopher", "javascript:alert(1)//", "HTTP")),
+    ]
     paths = ["/", f"/{target.project}/json", "/simple/No.Thing/", "/simple/nothing-here/", "/nothing", "/packages/"]
     paths += [f"/packages/{target.file}", "/packages", "/simple", f"/simple/{target.project}/", "/a/b/c", "/legacy/"]
     for path in paths:
         for accept in ("text/html", "nothing/known, */*;q=0.1"):  # by nginx, and by the application
             plain = request(target, f"GET {path}", f"Accept: {accept}")
             usual = send(target, plain)
-            for header, value in headers.items():
+            for header, value in pairs:
                 yield Attack(
                     group="poison",
                     shown=f"GET {path} with {header}: {value}",
@@ -86,9 +90,16 @@ def hosts(target: Target) -> Iterator[Attack]:
         "a..b",
         "\x00",
         "é",
+        'a"b',
+        "<b>",
+        "a'b",
+        "{{a}}",
     ):
         refused = either(nothing, status(400), other)
         yield row(f"Host: {value!r}", f"400, or {expected}", [get, f"Host: {value}"], refused)
+    for value in (f'{target.name}"><script>', "a'b", "<b>", "a/b", "a b", f"{target.name}/x?"):
+        lines = ["GET / HTTP/1.1", f"Host: {value}"]  # pypiserver's page has links with the host
+        yield row(f"GET /, Host: {value!r}", "400 or nothing", lines, either(nothing, status(400)))
     yield row("no Host in HTTP/1.1", "400", [get], either(nothing, status(400)))
     yield row("no Host in HTTP/1.0, port 80", expected, ["GET /simple/ HTTP/1.0"], other, plain=True)
     yield row("two Hosts, the other second", "400", [get, ours, "Host: evil.example"], status(400))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from support.attacks.model import Attack, either, not_found, status
+from support import wheels
+from support.attacks.model import Attack, all_of, either, not_found, status
 from support.raw import Target, request
 
+# a file of a project that must be published and quarantined before the attacks
+PROJECT, QUARANTINED = "kept-back", wheels.wheel("kept-back", "1.0")
 # files below the volume; the last is the host's
 FILES = (
     *("credentials/htpasswd", "credentials/access.yml", "credentials/invites", "credentials/disabled"),
     *("audit.jsonl", "ppm.yml", "first-credential", "netrc"),
     *("drop/planted-1.0.tar.gz", "incoming/planted", "bodies/0000000001", "index/pending/planted", "index/boot"),
     *("packages/{project}/{file}.upload", "packages/{project}/.status", "../../../../../../etc/passwd"),
+    f"quarantine/{PROJECT}/{QUARANTINED[0]}",
 )
 SUFFIXES = (
     *(".upload", ".attestations", ".yanked", ".removed", ".rejected", ".status", ".part", ".tmp", ".bak", ".gz", "~"),
@@ -74,6 +78,7 @@ def side_files(target: Target) -> Iterator[Attack]:
     own += ["/simple/index.json", "/simple/.root", f"/index{pages}/index.json", "/index/pending/", "/index/boot"]
     own += ["/drop/", f"/drop/{target.file}", "/incoming/", "/bodies/", "/bodies/0000000001", "/locks/00"]
     own += ["/credentials/", "/credentials/htpasswd", "/credentials/access.yml", "/audit.jsonl", "/ppm.yml"]
+    own += ["/claims/", "/claims/planted", "/index/layout"]
     own += ["/first-credential", "/netrc", "/.htpasswd", "/.git/config", "/nginx_status"]
     for path in (*own, "/.too-large", "/.not-allowed"):
         for method in ("GET", "HEAD"):
@@ -85,3 +90,31 @@ def side_files(target: Target) -> Iterator[Attack]:
                 judge=either(not_found, status(413)) if path == "/.too-large" else not_found,
                 head=method == "HEAD",
             )
+
+
+def quarantine(target: Target) -> Iterator[Attack]:
+    """Yield requests for a quarantined file by every name that it had, and for the lists that could name it."""
+    file = QUARANTINED[0]
+    paths = [f"/packages/{PROJECT}/{file}", f"/packages/{PROJECT}/{file}.metadata", f"/packages/{file}"]
+    paths += [f"/packages/{PROJECT.upper()}/{file}", f"/packages/{PROJECT}//{file}", f"/packages/./{PROJECT}/{file}"]
+    paths += [f"/packages/{PROJECT}/{file.replace('.', '%2e')}", f"/packages/{PROJECT}%2f{file}", f"/{PROJECT}/json"]
+    paths += ["/quarantine/", f"/quarantine/{PROJECT}/", f"/quarantine/{PROJECT}/{file}", "/packages/.quarantine/"]
+    for path in paths:
+        for method in ("GET", "HEAD"):
+            for header in ("Accept: */*", "Range: bytes=0-9", 'If-None-Match: "x"', "If-Modified-Since: x"):
+                yield Attack(
+                    group="quarantine",
+                    shown=f"{method} {path} with {header}",
+                    expected="404, or a redirect to a page",
+                    sent=request(target, f"{method} {path}", header),
+                    judge=not_found,
+                    head=method == "HEAD",
+                )
+    for path in ("/packages/", f"/simple/{PROJECT}/", f"/api/packages?q={PROJECT}"):
+        yield Attack(
+            group="quarantine",
+            shown=f"GET {path}",
+            expected="200, without the file",
+            sent=request(target, f"GET {path}", "Accept: text/html"),
+            judge=all_of(status(200), lambda reply: file.encode() not in reply.raw),
+        )

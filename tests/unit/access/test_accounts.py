@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
-from ppmctl.access import accounts, audit_query, import_htpasswd, rights
+from ppmctl.access import (
+    accounts,
+    audit_query,
+    credential_files,
+    declarative,
+    import_htpasswd,
+    invite_exchange,
+    rights,
+)
+from ppmctl.access import rules as access_rules
 from ppmctl.access.account import Actor, NotAllowed
 from ppmctl.access.credential_files import Credentials
+from ppmctl.access.rules import TooManyTokens
 from ppmctl.cli import commands
+from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 
 pytestmark = pytest.mark.usefixtures("few_parts")
@@ -106,3 +118,83 @@ def test_an_invalid_duration_creates_no_credential(
     assert done == 2
     assert f"{duration!r} is not a duration" in capsys.readouterr().err
     assert accounts.accounts(volume) == ()
+
+
+def test_the_limit_of_tokens_holds_when_many_are_created_at_the_same_time(
+    volume: Volume, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over HTTP; the server host has no limit. ann has three tokens already."""
+    monkeypatch.setattr(access_rules, "MAX_TOKENS", 6)
+    ann = Actor(name="ann", origin="192.0.2.1", access=Credentials(volume).authenticate("ann", secrets["ann"]))
+    start, results = threading.Barrier(12), []
+
+    def create(number: int) -> None:
+        start.wait()
+        try:
+            accounts.create_token(volume, ann, f"ann+t{number}", role="reader")
+            results.append("")
+        except TooManyTokens as exc:
+            results.append(exc.message)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [""] * 3 + ["ann has 6 tokens; revoke one first."] * 9
+    assert len(accounts.accounts(volume, owner="ann")) == 1 + 6
+    accounts.create_token(volume, ME, "ann+from-the-host", role="reader")
+
+
+def test_an_invite_makes_no_token_over_the_limit_and_still_works(
+    volume: Volume, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_rules, "MAX_TOKENS", 3)
+    _invite, code = invite_exchange.invite(volume, ME, "ann")
+    with pytest.raises(TooManyTokens):
+        invite_exchange.join(volume, "192.0.2.1", code.reveal(), purpose="phone")
+    accounts.remove(volume, ME, "ann+ci")
+    assert (
+        invite_exchange.join(volume, "192.0.2.1", code.reveal(), purpose="phone").account.access.name == "ann+phone"
+    )
+
+
+LINE = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
+
+
+def test_no_way_makes_a_user_with_a_reserved_name(volume: Volume) -> None:
+    """The audit log could not tell such a user from the index itself."""
+    listed = declarative.parse
+    for name in ("drop", "ppm", "Adopt", "anonymous"):
+        for create in (
+            lambda name: accounts.create_user(volume, ME, name, role="reader"),
+            lambda name: accounts.create_token(volume, ME, f"{name}+ci", role="reader"),
+            lambda name: invite_exchange.invite(volume, ME, name, role="reader"),
+            lambda name: listed(f"users: [{{name: {name}, role: reader}}]"),
+            lambda name: listed(f"tokens: [{{name: {name}+ci, role: reader}}]"),
+        ):
+            with pytest.raises(UsageError, match="the index uses it itself"):
+                create(name)
+        lines = import_htpasswd.parse(f"{name}:{LINE}")
+        (result,) = import_htpasswd.import_users(volume, ME, lines, role="reader", limit=25.0)
+        assert "the index uses it itself" in result.refused
+    assert accounts.accounts(volume) == ()
+    listed("users: [{name: drop, state: absent}]")
+
+
+def test_an_old_user_with_a_reserved_name_works_and_is_reported(
+    volume: Volume, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with credential_files.changing(volume) as change:
+        change.put(rights.Access(name="drop", role="publisher", created=""))
+        change.put_hash("drop", LINE)
+    assert accounts.account(volume, "drop").state == "active"
+    secret = accounts.rotate(volume, ME, "drop").secret.reveal()
+    assert Credentials(volume).authenticate("drop", secret)
+    with pytest.raises(PpmError, match="the index uses it itself"):
+        invite_exchange.invite(volume, ME, "drop")
+    assert commands.run(["user", "list", "--root", str(volume.root)]) == 0
+    assert "so its audit log does not tell who did something: drop." in capsys.readouterr().err
+    accounts.remove(volume, ME, "drop")
+    assert commands.run(["user", "list", "--root", str(volume.root)]) == 0
+    assert capsys.readouterr().err == ""

@@ -77,6 +77,18 @@ def test_lines_that_are_not_utf_8_stay_and_do_not_affect_others(volume: Volume) 
     assert b"b\xf6se: x\n" in volume.disabled.read_bytes()
 
 
+def test_only_a_line_feed_ends_a_line_of_htpasswd(volume: Volume) -> None:
+    """As for nginx, which also leaves out a carriage return at the end of a line."""
+    secret, other = (add(volume, name, "reader") for name in ("ops", "ann"))
+    ops, ann = volume.htpasswd.read_bytes().splitlines()
+    volume.htpasswd.write_bytes(b"# old:\r" + ann + b"\n" + ops + b"\r\n")
+    known = Credentials(volume)
+    assert known.authenticate("ops", secret) is not None
+    assert known.authenticate("ann", other) is None
+    accounts.prune(volume)
+    assert b"".join(path.read_bytes() for path in volume.parts.iterdir()) == ops + b"\n"
+
+
 def test_lines_that_the_application_rejects_are_taken_out_of_htpasswd(
     volume: Volume, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,13 +168,18 @@ def test_an_entry_with_a_glob_that_matches_no_name_still_works(volume: Volume) -
         "ops: {role: [publisher]}",
         "ops: publisher",
         "ops:",
+        "ops: {role: publisher, expires: 2999-99-99}",
+        "ops: {role: publisher, disabled: !!bool maybe}",
+        "ops: {role: publisher, note: " + "[" * 100 + "]" * 100 + "}",
     ],
 )
 def test_an_invalid_entry_has_no_rights(volume: Volume, written: str) -> None:
-    """The letters of acme-* would include a *; an invalid date would be no expiry."""
-    secret = add(volume, "ops", "publisher")
-    volume.access.write_text(written + "\n")
-    assert Credentials(volume).authenticate("ops", secret) is None
+    """The letters of acme-* would include a *; an invalid date would be no expiry. Other entries still work."""
+    secret, other = (add(volume, name, "publisher") for name in ("ops", "ann"))
+    volume.access.write_text(f"{written}\nann: {{role: reader}}\n")
+    known = Credentials(volume)
+    assert known.authenticate("ops", secret) is None
+    assert known.authenticate("ann", other) is not None
 
 
 def test_names_that_yaml_reads_as_other_types_work(volume: Volume) -> None:

@@ -190,6 +190,7 @@ def user(**values: Any) -> str:
     [
         ("users: [", "is not valid YAML: line 1"),
         (f"users: {{{SECRET}", "is not valid YAML"),
+        (f"users: [{{name: ann, role: reader, secret: {SECRET}, expires: 2026-99-99}}]", "is not valid YAML"),
         ("[]", "not a mapping with users and tokens"),
         ("user: []", "not a mapping with users and tokens"),
         ("users: {ann: x}", "users is not a list"),

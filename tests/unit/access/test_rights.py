@@ -8,8 +8,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from ppmctl.access import rights
+from ppmctl.access.account import SERVER
 from ppmctl.access.rights import Access, with_holders
 from ppmctl.errors import UsageError
+from ppmctl.index import import_folder
+from ppmctl.index.project_folder import NOBODY, REBUILD
+from ppmctl.server import app, drop_folder
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
@@ -226,3 +230,34 @@ def test_errors_name_the_allowed_values() -> None:
         "One of: reader, publisher, admin.",
     )
     assert [rights.check_role(role) for role in rights.ROLES] == list(rights.ROLES)
+
+
+@pytest.mark.parametrize(
+    "name", ["ppm", "drop", "adopt", "rebuild", "anonymous", "__token__", "Drop", "PPM", "ppm+ci"]
+)
+def test_names_that_the_index_uses_itself_are_reserved(name: str) -> None:
+    """The audit log and the records of files have them where no user did something."""
+    with pytest.raises(UsageError) as refused:
+        rights.check_name(name)
+    assert "the index uses it itself" in refused.value.message
+    assert refused.value.hint == "Reserved: __token__, adopt, anonymous, drop, ppm, rebuild."
+    assert rights.is_reserved(name)
+    assert name.partition("+")[0] in rights.reserved_warning(["ann", name, "ann+ci"])
+
+
+def test_all_names_that_records_and_the_audit_log_have_are_reserved() -> None:
+    names = {import_folder.BY, drop_folder.BY, REBUILD, SERVER.name, app._ANONYMOUS.name, *NOBODY}
+    assert names < rights.RESERVED
+
+
+def test_similar_names_are_not_reserved() -> None:
+    for name in ("ppm-bot", "dropper", "ann+drop", "ppm_env", "adopt.it"):
+        rights.check_name(name)
+    assert rights.reserved_warning(["ann+drop", "ppm-bot"]) == ""
+
+
+def test_a_name_that_looks_like_a_secret_is_refused() -> None:
+    """nginx refuses it, and logs mask it."""
+    with pytest.raises(UsageError) as refused:
+        rights.check_name("ppm_" + "aB3_" * 10 + "xyz")
+    assert "aB3" not in refused.value.message

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl import regular_file
 from ppmctl.client import credential
 from ppmctl.client.credential import Credential
 from ppmctl.client.index_url import Address, resolve
@@ -179,14 +178,14 @@ def test_the_error_for_an_unreadable_file_names_its_owner(
     (home / place).chmod(0o600)
     owner = (home / place).stat()
 
-    read = regular_file.read
+    read = Path.read_text
 
-    def refuse(path: Path, **options: int) -> bytes:
+    def refuse(path: Path, **options: str) -> str:
         if path.name == place:
             raise PermissionError(13, "Permission denied")
         return read(path, **options)
 
-    monkeypatch.setattr(regular_file, "read", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
     monkeypatch.setattr("os.access", lambda *_, **__: False)
     with pytest.raises(PpmError, match="can't be read: Permission denied") as caught:
         find(home, file="credential" if place == "credential" else None)

@@ -11,6 +11,7 @@ from ppmctl.client.query import SUMMARIES, Query
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index import statistics
+from ppmctl.index.claims import Claim
 from ppmctl.index.statistics import Holding, Statistics
 
 
@@ -41,6 +42,9 @@ class Foreign:
     def metadata(self, file: PageFile) -> bytes | None:
         name = file.filename.partition("-")[0]
         return f"Metadata-Version: 2.1\nName: {name}\nSummary: {self.summaries[name]}\n".encode()
+
+    def claim(self, name: str) -> Claim | None:
+        return Claim(by="ops", at="2026-11-01T12:00:00.000000Z") if name == "claimed" else None
 
     def search(self, text: str) -> list[Holding] | None:
         return None
@@ -115,6 +119,16 @@ def test_the_hint_for_a_missing_project_has_similar_names() -> None:
     assert caught.value.hint == "Is it maps?"
     with pytest.raises(PpmError, match="is not a name"):
         query.page("../maps")
+
+
+def test_a_claimed_name_is_shown_without_a_project() -> None:
+    query = Query(Foreign({"maps": ""}))
+    claimed = query.project("Claimed")
+    assert (claimed.page.name, claimed.page.files, claimed.release) == ("claimed", (), None)
+    assert claimed.claim == Claim(by="ops", at="2026-11-01T12:00:00.000000Z")
+    assert query.project("maps").claim is None
+    with pytest.raises(PpmError, match="no project 'mapz'"):
+        query.project("mapz")
 
 
 def test_statistics_are_read_as_they_were_written() -> None:

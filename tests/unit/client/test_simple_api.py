@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -99,6 +100,8 @@ def test_a_json_page_with_only_the_required_keys() -> None:
         (FULL.replace(b'"hashes": {}', b'"hashes": 1'), JSON, "not a page of a Simple API"),
         (FULL.replace(b"1.4", b"2.0"), JSON, "version 2.0"),
         (FULL_HTML.replace(b'"1.4"', b'"2.0"'), "text/html", "version 2.0"),
+        (FULL_HTML + b"<![x[", "text/html", "not a page in HTML"),
+        (FULL_HTML + b"<![<", "text/html", "not a page in HTML"),
         (b"welcome", "text/plain", "answered with text/plain"),
         (b"", "", "no content type"),
     ],
@@ -131,6 +134,19 @@ def index(answers: Mapping[str, Answer], credential: Credential | None = OPS) ->
     transport = Recorded(answers, credential)
     where = index_url.resolve(BASE, environ={}, home=Path("/nowhere"))
     return Index(where, transport), transport
+
+
+def test_values_of_other_types_count_as_missing() -> None:
+    file = {
+        "filename": "x-1.0.tar.gz",
+        "url": "x",
+        "hashes": {},
+        "requires-python": 3,
+        "core-metadata": {"sha256": 1},
+    }
+    page = {"meta": {"api-version": "1.0"}, "name": "x", "files": [file], "versions": [1]}
+    parsed = read(json.dumps(page).encode())
+    assert (parsed.versions, parsed.files[0].requires_python, parsed.files[0].core_metadata) == (("1",), None, "")
 
 
 def test_the_project_name_is_normalised_for_the_request() -> None:

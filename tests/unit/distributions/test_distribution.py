@@ -474,6 +474,10 @@ BAD_SDISTS = {
     "device": (lambda: tar_with(member("x-1.0/d", tarfile.CHRTYPE)), DEVICE),
     "pipe": (lambda: tar_with(member("x-1.0/d", tarfile.FIFOTYPE)), DEVICE),
     "bomb": (lambda: tar_with(member("x-1.0/z", size=budget.BOMB_FLOOR + 1)), BOMB),
+    "an invalid header between members": (
+        lambda: gzip.compress(tarfile.TarInfo("x-1.0/a").tobuf() + b"x" * 512 + gzip.decompress(sdist_with())),
+        " is not a readable archive: a header is invalid: ",
+    ),
     "bomb behind the end": (
         lambda: gzip.compress(gzip.decompress(wheels.sdist("x", "1.0")[1]) + bytes(budget.BOMB_FLOOR)),
         BOMB,

@@ -209,6 +209,17 @@ def test_a_wheel_whose_files_do_not_agree_is_refused(member: str, content: bytes
         from_wheel(packed({**contents, member: content}))
 
 
+def test_a_wheel_with_damaged_data_is_refused() -> None:
+    """Each decoder has its own kind of error; `0e` is the number of LZMA, and `08` the one of deflate."""
+    content = to_wheel(REVISION)
+    start = content.index(b"METADATA") + len(b"METADATA")
+    damaged = content[:start] + b"\xff" * 20 + content[start + 20 :]
+    for method in (8, 9, 12, 14, 99):
+        changed = damaged.replace(b"\x14\0\0\0\x08\0", b"\x14\0\0\0" + bytes([method, 0]))
+        with pytest.raises(NotARevision):
+            from_wheel(changed)
+
+
 def test_a_wheel_without_one_of_its_files_is_refused() -> None:
     contents = members(to_wheel(REVISION))
     for name in contents:

@@ -77,6 +77,7 @@ def test_a_requirements_txt_with_every_kind_of_line(tmp_path: Path) -> None:
         ("https://host/x.whl", "NAME @ URL"),
         ("-r https://host/r.txt", "URL"),
         ("-r nowhere.txt", "can't be read"),
+        ("-r a\0b.txt", "does not name a file"),
         ("-r requirements.txt", "names itself"),
         ("x @ https://u:secret@host/x.whl", "credential"),
         ("x @ https://u:sec/secret@host/x.whl", "can't be in a shared list"),
@@ -143,6 +144,14 @@ def test_a_pyproject_without_dependencies_is_an_error(tmp_path: Path, text: str)
     write(tmp_path, pyproject__toml=text)
     with pytest.raises(UsageError, match=r"pyproject\.toml"):
         importers.read(tmp_path / "pyproject.toml")
+
+
+def test_values_of_a_pyproject_that_have_other_types_are_ignored(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        pyproject__toml="[project]\nname = 1\ndynamic = 3\noptional-dependencies = [1]\ndependencies = ['six']",
+    )
+    assert texts(importers.read(tmp_path / "pyproject.toml")) == ["six"]
 
 
 def test_a_conda_environment_with_every_kind_of_entry(tmp_path: Path) -> None:
@@ -212,7 +221,13 @@ def test_an_error_in_a_file_does_not_repeat_a_secret(tmp_path: Path) -> None:
     assert "secret" not in caught.value.message
 
 
-@pytest.mark.parametrize("text", ["a: [", "[]", "dependencies: {}", "dependencies: [{pip: 3}]", "dependencies: [3]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "[]", "dependencies: {}", "dependencies: [{pip: 3}]", "dependencies: [3]"),
+        *("dependencies: [2026-99-99]", "a: !!bool x", "dependencies: " + "[" * 10_000),
+    ],
+)
 def test_an_invalid_conda_environment_is_an_error(tmp_path: Path, text: str) -> None:
     write(tmp_path, environment__yml=text)
     with pytest.raises(UsageError, match=r"environment\.yml"):

@@ -188,6 +188,67 @@ def test_removal_leaves_a_tombstone(store: Store) -> None:
     assert refusal.value.status == 409
 
 
+OTHER_NAMES = {
+    "Foo.Bar-1.0.tar.gz": ("foo_bar-1.0.tar.gz", "foo-bar-1.0.0.tar.gz", "FOO_BAR-v1.0.tar.gz", "foo_bar-1.0.zip"),
+    "Foo_Bar-1.0-py3-none-any.whl": (
+        "foo_bar-1.0-py3-none-any.whl",
+        "foo.bar-1.0.0-py3-none-any.whl",
+        "foo_bar-v1.0-PY3-none-any.whl",
+    ),
+}
+OTHER_BUILDS = (
+    "foo_bar-1.0-1-py3-none-any.whl",
+    "foo_bar-1-2abc-py3-none-any.whl",
+    "foo_bar-1.0-py2.py3-none-any.whl",
+)
+OTHER_FILES = (
+    "foo_bar-1.0-cp311-cp311-linux_x86_64.whl",
+    "foo_bar-1.0.post1.tar.gz",
+    "foo_bar-1.0.1-py3-none-any.whl",
+)
+
+
+def named(filename: str) -> tuple[str, bytes]:
+    """Return a valid file of the project foo-bar with this name."""
+    if filename.endswith(".whl"):
+        project, version, tag = filename.removesuffix(".whl").split("-", 2)
+        return wheels.wheel(project, version, tag=tag)
+    top = filename.removesuffix(".zip").removesuffix(".tar.gz")
+    pack = wheels.zip_of if filename.endswith(".zip") else wheels.tar_of
+    return filename, pack({f"{top}/PKG-INFO": wheels.metadata("foo-bar", top.rpartition("-")[2])})
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_file_has_one_name(store: Store, name: str) -> None:
+    """`==1.0` would install either of two; the first one wins, also a name that is not normalised."""
+    put(store, named(name))
+    for other in OTHER_NAMES[name]:
+        with pytest.raises(Refused) as refused:
+            put(store, named(other))
+        assert refused.value.status == 409
+        assert refused.value.message.startswith(f"{other} is another name of {name}, which is in this index")
+    assert listed(store, "foo-bar") == [name]
+    others = [other for other in (*OTHER_FILES, *OTHER_NAMES) if other != name]
+    for other in (*others, *OTHER_BUILDS):
+        put(store, named(other))
+    assert len(listed(store, "foo-bar")) == 1 + len(others) + len(OTHER_BUILDS)
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_no_other_name_or_build_brings_a_removed_file_back(store: Store, name: str) -> None:
+    put(store, named(name))
+    store.remove("foo-bar", name)
+    for other in (*OTHER_NAMES[name], *(OTHER_BUILDS if name.endswith(".whl") else ())):
+        with pytest.raises(Refused) as refused:
+            put(store, named(other))
+        assert refused.value.status == 409
+        expected = f"{other} would replace {name}, which was removed from this index"
+        assert refused.value.message.startswith(expected)
+    assert listed(store, "foo-bar") == []
+    for other in (*OTHER_FILES, *(each for each in OTHER_NAMES if each != name)):
+        put(store, named(other))
+
+
 @pytest.mark.parametrize("state", ["archived", "quarantined"])
 def test_a_closed_project_takes_no_uploads(store: Store, state: str) -> None:
     put(store, wheels.wheel("x", "1.0"))
@@ -309,6 +370,16 @@ def test_a_damaged_status_is_repaired_by_setting_one(store: Store) -> None:
     assert len(listed(store, "x")) == 2
 
 
+def test_a_first_upload_that_was_killed_leaves_no_project_whose_status_can_be_set(store: Store) -> None:
+    """The folder would keep the name reserved for ever, with a status and without a file."""
+    pages.mark(store.volume, "x")
+    store.volume.project("x").mkdir()
+    store.volume.side_file("x", wheels.wheel("x", "1.0")[0], ".metadata").write_bytes(b"")
+    with pytest.raises(NotHere):
+        store.set_status("x", "archived")
+    assert not store.has_project("x")
+
+
 # the order of one put
 
 
@@ -400,6 +471,27 @@ def test_a_removal_updates_the_page_before_it_deletes_the_file(store: Store, mon
     assert not store.has_file("x", made[0])
     removed = store.volume.side_file("x", made[0], ".removed").read_text()
     assert re.fullmatch(r"removed \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\n", removed)
+
+
+def test_a_repair_updates_the_page_before_it_completes_a_removal(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The removal was killed before it wrote the page; the repair may be killed as well."""
+    made = wheels.wheel("x", "1.0")
+    put(store, made)
+    pages.mark(store.volume, "x")
+    store.volume.side_file("x", made[0], ".removed").write_bytes(b"removed\n")
+    unlink, seen = Path.unlink, []
+
+    def look(path: Path, missing_ok: bool = False) -> None:
+        if path.name == made[0]:
+            seen.append(listed(store, "x"))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", look)
+    repair(store)
+    assert seen == [[]]
+    assert not store.has_file("x", made[0])
 
 
 # a disk that fills up

@@ -11,7 +11,7 @@ from ppmctl.client.http import Answer
 from ppmctl.client.retry import GIVE_UP_AFTER, PAUSES, Retries
 from ppmctl.distributions.distribution import Dist, parse_filename
 from ppmctl.distributions.project_page import PageFile, ProjectPage
-from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable
+from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable, UsageError
 from ppmctl.publishing import upload_loop
 from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plan import Plan, Step, compare
@@ -59,6 +59,36 @@ def test_a_file_that_can_t_be_compared_is_a_conflict() -> None:
     """An index may have another digest, or none."""
     plan = planned([local(ANY)], {"demo": page((ANY, None))})
     assert states(plan) == [(ANY, "conflict")]
+
+
+@pytest.mark.parametrize("name", ["Demo-1.0.tar.gz", "demo-1.0.0.tar.gz", "demo-1.0.zip"])
+def test_another_name_of_a_file_in_the_index_is_a_conflict(name: str) -> None:
+    """An index takes no second one, or installers would take either."""
+    plan = planned([local(SDIST)], {"demo": page((name, "bb"))})
+    assert states(plan) == [(SDIST, "conflict")]
+    with pytest.raises(PpmError, match=f"{SDIST}: here sha256 aa, in the index as {name}, bb"):
+        list(carry_out(plan, Server(), lambda _file: answer(500)))
+    assert states(planned([local(SDIST)], {"demo": page((name, "aa"))})) == [(SDIST, "same")]
+
+
+@pytest.mark.parametrize("name", ["demo-1.0-1-py3-none-any.whl", "demo-1.0.0-py2.py3-none-any.whl"])
+def test_a_second_build_of_a_wheel_in_the_index_is_named(name: str) -> None:
+    (step,) = planned([local(ANY)], {"demo": page((name, "bb"), (LINUX, "cc"), (SDIST, "dd"))}).steps
+    assert (step.state, step.other_builds) == ("new", (name,))
+    (step,) = planned([local(ANY)], {"demo": page((ANY, "aa"), (name, "bb"))}).steps
+    assert (step.state, step.other_builds) == ("same", ())
+
+
+def test_two_names_of_one_file_are_not_published_together() -> None:
+    with pytest.raises(UsageError, match=r"demo-1.0.tar.gz and demo-1.0.zip are two names of one file"):
+        planned([local(SDIST), local("demo-1.0.zip")], {"demo": None})
+    files = [local("other-1.0.zip"), local(SDIST), local(ANY), local("demo-1.0-1-py3-none-any.whl")]
+    assert len(planned(files, {"demo": None, "other": None}).steps) == 4
+
+
+def test_the_plan_has_the_projects_that_the_index_does_not_have() -> None:
+    plan = planned([local(SDIST), local("a-1.0.zip"), local("b-1.0.zip")], {"demo": page(), "a": None, "b": None})
+    assert plan.missing == ("a", "b")
 
 
 def test_wheels_are_published_before_sdists() -> None:

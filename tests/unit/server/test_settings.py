@@ -27,6 +27,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings(tmp_path, PPM_UPSTREAM_URL="https://x.example/simple").upstream_url == "https://x.example/simple/"
     assert read.max_upload_size == 4 << 30
     assert read.private_names == ()
+    assert read.public_names == "admin"
     assert not read.public_reads
 
 
@@ -50,6 +51,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         "PPM_UPSTREAM": "none",
         "PPM_UPSTREAM_URL": "https://x.example/simple/",
         "PPM_PRIVATE_NAMES": "Acme-* billing",
+        "PPM_PUBLIC_NAMES": "deny",
         "PPM_MAX_UPLOAD_SIZE": "1G",
         "PPM_THREADS": "3",
     }
@@ -58,7 +60,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
     assert read.is_local
     assert (read.host, read.port, read.read_access, read.upstream) == ("unix:/run/x.sock", 1002, "public", "none")
     assert (read.upstream_url, read.private_names) == ("https://x.example/simple/", ("acme-*", "billing"))
-    assert (read.max_upload_size, read.threads) == (1 << 30, 3)
+    assert (read.public_names, read.max_upload_size, read.threads) == ("deny", 1 << 30, 3)
     assert settings(tmp_path, **dict.fromkeys(variables, "")) == settings(tmp_path)
 
 
@@ -78,6 +80,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
             "ok acme-[",
             "'acme-[' is not a pattern of names such as acme-*: it has a [ or ] on its own",
         ),
+        ("public_names", "none", "admin or allow or deny"),
         ("max_upload_size", "big", "500M or 4G"),
         ("max_upload_size", "0", "500M or 4G"),
         ("threads", "1", "2 to 512"),
@@ -106,6 +109,7 @@ def test_a_size_can_have_a_unit(value: object, size: int) -> None:
         ("prot: 1\n", "Did you mean 'port'?"),
         ("- port\n", "must be a mapping of setting names to values"),
         ("port: [1\n", "can't be read"),
+        ("port: 2026-99-99\n", "can't be read"),
         ("port: eighty\n", "port in"),
         ("port: true\n", "whole number"),
         ("private_names: 3\n", "a list of name patterns"),

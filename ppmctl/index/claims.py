@@ -1,0 +1,56 @@
+"""The names that an admin claimed: any publisher may upload their first file (`public_names` of a server).
+
+A claim reserves nothing: until the first file, the index treats the name like any other that it does not have.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ppmctl import files
+from ppmctl.errors import NOT_SUCH_JSON
+from ppmctl.index import project_folder
+from ppmctl.index.layout import Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who claimed a name, and when (`project_folder.timestamp`); both are "" if the file was made by hand."""
+
+    by: str = ""
+    at: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"by": self.by, "at": self.at}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Claim:
+        """Return the claim in parsed JSON. Raise one of NOT_SUCH_JSON if it is none."""
+        return cls(by=str(values["by"]), at=str(values["at"]))
+
+
+def read(volume: Volume, project: str) -> Claim | None:
+    """Return the claim of a name, or None without one."""
+    try:
+        return Claim.from_json(json.loads(volume.claim(project).read_bytes()))
+    except FileNotFoundError:
+        return None
+    except NOT_SUCH_JSON:
+        return Claim()
+
+
+def add(volume: Volume, project: str, *, by: str) -> Claim:
+    """Claim a name, durably, and return the claim; one that exists is kept."""
+    volume.claims.mkdir(exist_ok=True)
+    claim = Claim(by=by, at=project_folder.now())
+    content = json.dumps(claim.to_json()).encode() + b"\n"
+    files.create(volume.claim(project), content, mode=0o644)
+    files.sync_folder(volume.claims)
+    return read(volume, project) or claim
+
+
+def remove(volume: Volume, project: str) -> None:
+    """Take back the claim of a name; without one, do nothing. A project that has files keeps its name."""
+    volume.claim(project).unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""The table of attacks on the embedded server, without the rows on nginx's own answers; `pytest -s` prints it."""
+
+from __future__ import annotations
+
+import pytest
+from support import attacks, wheels
+from support.attacks import access, names
+from support.attacks.model import Attack
+from support.raw import Target
+from support.servers import Server, ppmctl
+
+WHEEL = wheels.wheel("attacked", "1.0")
+GROUPS = {
+    "strangers": access.strangers,
+    "secrets in wrong places": access.stray_secrets,
+    "names like secrets": access.no_secrets,
+    "headers": names.poison,
+    "hosts": names.hosts,
+    **{group.__name__: group for group in attacks.COSTLY},
+}
+
+
+@pytest.fixture(scope="module")
+def target(index: Server) -> Target:
+    assert index.upload(WHEEL).status_code == 200
+    for version in ("2.0", "3.0"):
+        assert index.upload(wheels.wheel("attacked", version)).status_code == 200
+    ppmctl("package", "yank", "attacked", "2.0", "--reason", "planted reason", "--root", str(index.root))
+    ppmctl("package", "remove", "attacked", "3.0", "--yes", "--root", str(index.root))
+    return Target(
+        address="127.0.0.1",
+        name="localhost",
+        user=index.user,
+        secret=index.secret,
+        project="attacked",
+        file=WHEEL[0],
+        port=index.port,
+        plain_port=index.port,
+        has_tls=False,
+        any_name=True,
+        never=(b"root:x:", b"{SSHA}", b"Traceback"),
+    )
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_attack_is_refused(group: str, index: Server, target: Target) -> None:
+    """Every attack is refused, and no secret that it sent is in a log."""
+    rows: list[Attack] = list(GROUPS[group](target))
+    outcomes = attacks.run(target, rows)
+    print(attacks.table(outcomes))
+    assert not attacks.wrong(outcomes), attacks.table(attacks.wrong(outcomes))
+    for log in (index.log, index.root / "audit.jsonl"):
+        text = log.read_text(errors="replace")
+        for secret in attacks.secrets_sent(target):
+            lines = [line for line in text.splitlines() if secret in line]
+            assert not lines, lines[:3]
+    assert "Traceback" not in index.log.read_text()
+
+
+def test_refused_changes_of_foreign_pages_are_audited(target: Target, index: Server) -> None:
+    """With the user whose browser it was."""
+    answer = index.upload(wheels.wheel("foreign", "1.0"), headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+    line = (index.root / "audit.jsonl").read_text().splitlines()[-1]
+    assert f'"by": "{target.user}"' in line
+    assert "Origin: https://evil.example" in line
+    assert index.get("/simple/foreign/").status_code == 404

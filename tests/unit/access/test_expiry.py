@@ -1,0 +1,135 @@
+"""Expired credentials are taken out of htpasswd, and come back when they are valid, also after a wrong clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+
+import pytest
+
+from ppmctl.access import accounts, credential_files, expiry, invite_exchange, invites, rights, rules
+from ppmctl.access.account import Actor
+from ppmctl.access.credential_files import Credentials
+from ppmctl.access.expiry import Pruner
+from ppmctl.index.layout import Volume
+
+pytestmark = pytest.mark.usefixtures("few_parts")
+
+ME = Actor(name="unix:ada", origin="here")
+YEAR = timedelta(days=365)
+
+SetClock = Callable[[timedelta], None]
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    """Set this process's clock ahead of the true time; negative: behind it."""
+    ahead = timedelta()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            return cls.fromtimestamp(datetime.now(tz).timestamp(), tz) + ahead
+
+    for module in (credential_files, expiry, invites, rights, rules):
+        monkeypatch.setattr(module, "datetime", Clock)
+
+    def change(by: timedelta) -> None:
+        nonlocal ahead
+        ahead = by
+
+    return change
+
+
+def create(volume: Volume, name: str, *, expires: str | None = None) -> tuple[str, str]:
+    ends = rights.expiry(expires) if expires else None
+    return name, accounts.create_token(volume, ME, name, role="reader", expires=ends).secret.reveal()
+
+
+def lines(volume: Volume) -> set[str]:
+    """Return the names with a line that nginx reads; it is the same as in htpasswd."""
+    names = {line.partition(":")[0] for part in volume.parts.iterdir() for line in part.read_text().splitlines()}
+    assert names == set(credential_files.read_htpasswd(volume.htpasswd))
+    return names
+
+
+def test_credentials_work_again_after_the_clock_was_ahead(volume: Volume, set_clock: SetClock) -> None:
+    """A clock that jumps forward and back must not disable tokens for good."""
+    made = dict([create(volume, "ops+ci", expires="90d"), create(volume, "ops+ever")])
+    made |= dict([create(volume, "eve+off", expires="90d")])
+    accounts.disable(volume, ME, "eve+off")
+    pruner, known = Pruner(volume), Credentials(volume)
+    assert pruner.prune() == ()
+    set_clock(YEAR)
+    assert pruner.prune() == ("ops+ci",)
+    assert lines(volume) == {"ops+ever"}
+    set_clock(timedelta(seconds=1))
+    assert pruner.prune() == ()
+    assert lines(volume) == {"ops+ci", "ops+ever"}
+    for name in ("ops+ci", "ops+ever"):
+        access = known.authenticate(name, made[name])
+        assert access is not None
+        assert access.may("read")
+    assert known.authenticate("eve+off", made["eve+off"]) is None, "it was disabled on purpose"
+    audited = [json.loads(line) for line in volume.audit.read_text().splitlines()]
+    assert [(line["action"], line["what"]) for line in audited[-2:]] == [("prune", "ops+ci"), ("restore", "ops+ci")]
+    assert pruner.prune() == ()
+
+
+def test_a_new_pruner_and_other_changes_restore_them_too(volume: Volume, set_clock: SetClock) -> None:
+    """The timer of a host starts a process each time, which has not seen the wrong clock."""
+    create(volume, "ops+ci", expires="90d")
+    for repair in (lambda: Pruner(volume).prune(), lambda: create(volume, "ops+other", expires="90d")):
+        set_clock(YEAR)
+        Pruner(volume).prune()
+        assert "ops+ci" not in lines(volume)
+        set_clock(timedelta())
+        repair()
+        assert "ops+ci" in lines(volume)
+
+
+def test_a_token_whose_owner_expires_is_restored_with_the_owner(volume: Volume, set_clock: SetClock) -> None:
+    accounts.create_user(volume, ME, "ann", role="reader", expires=rights.expiry("30d"))
+    create(volume, "ann+laptop")
+    set_clock(YEAR)
+    assert set(Pruner(volume).prune()) == {"ann", "ann+laptop"}
+    set_clock(-YEAR)
+    Pruner(volume).prune()
+    assert lines(volume) == {"ann", "ann+laptop"}
+
+
+def test_expired_and_invalid_lines_stay_out(volume: Volume, set_clock: SetClock) -> None:
+    create(volume, "ops+ci", expires="1h")
+    create(volume, "ops+ever")
+    set_clock(timedelta(hours=2))
+    pruner = Pruner(volume)
+    pruner.prune()
+    volume.disabled.write_text(
+        volume.disabled.read_text() + "ops+ci:{PLAIN}x\nnobody:{SHA}UWuXg/ylF+7L0dBk2i0WUxCxl1k=\n"
+    )
+    set_clock(timedelta(hours=1, minutes=30))
+    assert pruner.prune() == ()
+    assert lines(volume) == {"ops+ever"}
+    set_clock(timedelta())
+    assert pruner.prune() == ()
+    assert lines(volume) == {"ops+ci", "ops+ever"}
+    assert "{PLAIN}" not in volume.htpasswd.read_text()
+
+
+def test_an_unchanged_volume_is_not_read(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(volume, "ops+ci", expires="90d")
+    pruner = Pruner(volume)
+    pruner.prune()
+    monkeypatch.setattr(accounts, "prune", lambda _volume: pytest.fail("nothing has changed"))
+    pruner.prune()
+
+
+def test_an_invite_works_after_the_clock_was_ahead(volume: Volume, set_clock: SetClock) -> None:
+    _invite, code = invite_exchange.invite(volume, ME, "ann", role="reader")
+    set_clock(timedelta(days=7))
+    accounts.prune(volume)
+    set_clock(timedelta())
+    assert (
+        invite_exchange.join(volume, "192.0.2.1", code.reveal(), purpose="laptop").account.access.name == "ann+laptop"
+    )

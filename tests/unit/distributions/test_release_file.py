@@ -1,0 +1,73 @@
+"""Which filenames are names of one file of a release, and which file could be installed instead of another."""
+
+from __future__ import annotations
+
+import pytest
+
+from ppmctl.distributions.release_file import is_same, may_replace
+
+WHEEL = "foo_bar-1.0-py3-none-any.whl"
+LINUX = "foo_bar-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("foo_bar-1.0.tar.gz", "Foo.Bar-1.0.tar.gz"),
+        ("foo_bar-1.0.tar.gz", "foo-bar-1.0.0.tar.gz"),
+        ("foo_bar-1.0.tar.gz", "FOO-BAR-v1.0.tar.gz"),
+        ("foo_bar-1.0.tar.gz", "foo_bar-1.0.zip"),
+        ("foo_bar-1.0.post1.tar.gz", "foo_bar-1.0post1.tar.gz"),
+        ("foo_bar-1.0+ours.1.tar.gz", "foo_bar-1.0+ours_1.tar.gz"),
+        ("foo_bar-1.0rc1.tar.gz", "foo_bar-1.0.0c1.tar.gz"),
+        (WHEEL, "Foo_Bar-1.0-py3-none-any.whl"),
+        (WHEEL, "foo.bar-1.0.0-py3-none-any.whl"),
+        (WHEEL, "foo_bar-v1-PY3-None-ANY.whl"),
+        ("foo_bar-1.0-py2.py3-none-any.whl", "foo_bar-1.0-py3.py2-none-any.whl"),
+        ("foo_bar-1.0-1-py3-none-any.whl", "foo_bar-1.0-01-py3-none-any.whl"),
+        (LINUX, "foo_bar-1.0-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl"),
+    ],
+)
+def test_two_names_of_one_file(one: str, other: str) -> None:
+    for first, second in ((one, other), (other, one)):
+        assert is_same(first, second)
+        assert may_replace(first, second)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (WHEEL, "foo_bar-1.0-1-py3-none-any.whl"),
+        ("foo_bar-1.0-2-py3-none-any.whl", "foo_bar-1.0-1-py3-none-any.whl"),
+        ("foo_bar-1.0-1a-py3-none-any.whl", "foo_bar-1.0-1b-py3-none-any.whl"),
+        (WHEEL, "foo_bar-1.0-py2.py3-none-any.whl"),
+        (LINUX, "foo_bar-1.0-cp310.cp311-cp311-manylinux2014_x86_64.whl"),
+    ],
+)
+def test_another_build_may_be_installed_instead(one: str, other: str) -> None:
+    for first, second in ((one, other), (other, one)):
+        assert not is_same(first, second)
+        assert may_replace(first, second)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (WHEEL, "foo_bar-1.0.tar.gz"),
+        (WHEEL, "foo_bar-1.0.1-py3-none-any.whl"),
+        (WHEEL, "foo_bar-1!1.0-py3-none-any.whl"),
+        (WHEEL, "foo_bar-1.0+ours-py3-none-any.whl"),
+        (WHEEL, "foo_bar-1.0-py2-none-any.whl"),
+        (LINUX, "foo_bar-1.0-cp311-cp311-musllinux_1_1_x86_64.whl"),
+        (LINUX, "foo_bar-1.0-cp311-abi3-manylinux2014_x86_64.whl"),
+        ("foo_bar-1.0.tar.gz", "foo_bar-1.0.post1.tar.gz"),
+        ("foo_bar-1.0.tar.gz", "foo_bar-1.0rc1.tar.gz"),
+        ("foo_bar-1.0.tar.gz", "nonsense"),
+        ("nonsense", "nonsense"),
+        ("foo_bar-1.0.tar.gz", "foo_bar-1.0.tar.gz.upload"),
+    ],
+)
+def test_other_files(one: str, other: str) -> None:
+    for first, second in ((one, other), (other, one)):
+        assert not is_same(first, second)
+        assert not may_replace(first, second)
