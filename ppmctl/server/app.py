@@ -109,7 +109,7 @@ class Index:
             return _ANONYMOUS
         try:
             sent = request.authorization
-        except UnicodeError:
+        except ValueError:  # not ASCII
             sent = None
         if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
             raise Refused(401, "This index needs a credential")

@@ -52,5 +52,5 @@ def check(request: Request) -> None:
 def _user_name(request: Request) -> str:
     try:
         return request.authorization.username or "" if request.authorization else ""
-    except UnicodeError:
+    except ValueError:  # not ASCII
         return ""

@@ -292,7 +292,7 @@ def test_the_application_logs_to_the_journal(index: Deployed) -> None:
 
 
 def test_logs_are_json_and_hold_no_secret(index: Deployed) -> None:
-    secret = "ppm_" + "5" * 43
+    secret = "ppm_" + ("aB5" * 15)[:43]
     index.get("/simple/state/")
     agent = {"User-Agent": 'quotes " and \\ and {"x": 1}'}
     index.get("/simple/state/", auth=("logged", secret), headers=agent)
