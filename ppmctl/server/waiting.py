@@ -23,7 +23,8 @@ MAX_SMALL_BODY = 64 << 10  # bytes; every request without a credential has less
 LEAVES_WITHIN = 15.0  # seconds
 MAX_REST = 256 << 20  # bytes
 
-_AT_ONCE = 1 << 16  # bytes
+_HEAD_AT_ONCE = 8 << 10  # bytes, as gunicorn reads: what is read of a large upload is copied once more
+_AT_ONCE = 1 << 16
 _LOOK_EVERY = 0.2  # seconds
 _END = b"\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -48,10 +49,10 @@ class _Wait:
     connection: Connection
     until: float
 
-    def read(self) -> bytes | None:
+    def read(self, size: int = _AT_ONCE) -> bytes | None:
         """Return what has arrived, b"" at the end of the connection, None if nothing has arrived yet."""
         try:
-            return self.connection.sock.recv(_AT_ONCE)
+            return self.connection.sock.recv(size)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -168,7 +169,7 @@ class Waiting:
             if arriving.expects:
                 arriving.expects = False
                 self._send(arriving, _GO_ON)
-            chunk = arriving.read()
+            chunk = arriving.read(_HEAD_AT_ONCE if arriving.size is None else _AT_ONCE)
             if chunk is None:
                 return
             if not chunk and arriving.size is not None:
