@@ -1,4 +1,4 @@
-"""The table of attacks on the embedded server, without the rows on nginx's own answers; `pytest -s` prints it."""
+"""Secrets in wrong places, and headers that change links: the tables of attacks, on the embedded server."""
 
 from __future__ import annotations
 
