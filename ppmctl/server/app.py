@@ -127,8 +127,8 @@ class Index:
         """Return whether a request needs no credential."""
         if request.path == token_api.JOIN:
             return True
-        reading = request.method in {"GET", "HEAD"} or request.path == "/RPC2"
-        if not reading or self._tokens.handles(request):
+        reads = request.method in {"GET", "HEAD"} and not _has_body(request)  # nginx stores no body without a credential
+        if not (reads or request.path == "/RPC2") or self._tokens.handles(request):
             return False
         return self._settings.public_reads or request.path == discovery.PATH
 
@@ -157,6 +157,10 @@ class Index:
             raise Refused(400, "The form has no file in its field 'content'")
         if upload.action == "remove_pkg" and not upload.by.may("manage"):
             raise Refused(403, f"The credential {upload.by.name} may not remove releases: it has no admin's rights")
+
+
+def _has_body(request: Request) -> bool:
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
 def _as_refusal(request: Request, exc: Exception) -> Refused:
