@@ -65,8 +65,8 @@ compose-config: $(VENV)/.hosts ## render docker/settings.yml into docker/local, 
 	$(BIN)/ansible-playbook playbooks/compose_config.yml -e @docker/settings.yml
 	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
 
-test: needs $(VENV)/.dev ## run all tests; as root, first install the Debian packages that they need
-	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) tests/unit tests/fuzz tests/nginx tests/docker tests/e2e tests/hosts tests/clients
+test: needs $(VENV)/.dev $(VENV)/.fuzz ## run all tests; as root, first install the Debian packages that they need
+	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
 
 test-fast: $(VENV)/.dev ## run only the unit tests: about a minute, no sockets
 	@exec $(BIN)/pytest $(ARGS) tests/unit
@@ -90,7 +90,7 @@ faults: needs $(VENV)/.dev ## plant known faults in a copy; each must be detecte
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 fuzz: $(VENV)/.dev $(VENV)/.fuzz ## look for inputs and orders of changes that break something, for SECONDS=1800 (ARGS=TARGET…)
-	@PYTHONPATH=tests exec $(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
+	@PYTHONPATH=tests exec nice $(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
 
 needs:
 	@scripts/apt-needs tests/apt.txt

@@ -127,7 +127,9 @@ class Index:
         """Return whether a request needs no credential."""
         if request.path == token_api.JOIN:
             return True
-        reads = request.method in {"GET", "HEAD"} and not _has_body(request)  # nginx stores no body without a credential
+        reads = request.method in {"GET", "HEAD"} and not _has_body(
+            request
+        )  # nginx stores no body without a credential
         if not (reads or request.path == "/RPC2") or self._tokens.handles(request):
             return False
         return self._settings.public_reads or request.path == discovery.PATH

@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> int:
         print(
             "Each input is now in tests/fuzz/corpus/. Fix what it broke, and commit it under a name that tells what"
         )
-        print("it is: .venv/bin/pytest tests/fuzz/test_corpus.py")
+        print("it is: .venv/bin/pytest tests/unit/test_fuzz_corpus.py")
     return 1 if broken else 0
 
 

@@ -7,7 +7,6 @@ for each place in the code, and reported on a line that starts with FINDING; a t
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import sys
 import traceback
@@ -81,7 +80,6 @@ def _place(exc: BaseException) -> str:
 
 
 def main(name: str, seconds: int, folder: Path) -> None:
-    os.nice(10)  # other tests measure times
     logging.disable(logging.CRITICAL)
     for module in [module for module in sys.modules if module.split(".")[0] in WATCHED]:
         del sys.modules[module]  # imported already, so not watched

@@ -37,7 +37,7 @@ def add_environment(checkout: Path) -> None:
             path.unlink()  # the other hard links keep their content
             path.write_bytes(content.replace(os.fsencode(ROOT), os.fsencode(checkout)))
             path.chmod(mode)
-    for stamp in (".server", ".hosts", ".dev"):
+    for stamp in (".server", ".hosts", ".dev", ".fuzz"):
         (environment / stamp).unlink(missing_ok=True)
         (environment / stamp).touch()
 

@@ -387,4 +387,4 @@ def test_changes_in_any_order_keep_the_invariants(monkeypatch: pytest.MonkeyPatc
     issuing = [""]
     monkeypatch.setattr(htpasswd, "new_secret", lambda: issuing[0])
     machine = partial(CredentialsMachine, Clock(monkeypatch), issuing)
-    run_state_machine_as_test(machine, settings=machine_settings(examples=60, steps=30))
+    run_state_machine_as_test(machine, settings=machine_settings(examples=20, steps=30))

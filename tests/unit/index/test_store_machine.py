@@ -337,4 +337,4 @@ def made_alone(volume: Volume, operation: Operation) -> Outcome:
 
 
 def test_changes_in_any_order_keep_the_invariants() -> None:
-    run_state_machine_as_test(StoreMachine, settings=machine_settings(examples=30, steps=30))
+    run_state_machine_as_test(StoreMachine, settings=machine_settings(examples=20, steps=30))
