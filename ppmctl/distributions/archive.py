@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Self, cast
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from ppmctl.distributions import budget, strict_zip
 from ppmctl.distributions.budget import ArchiveBudget, leaves_root, shown
@@ -92,7 +92,7 @@ def _too_much_metadata() -> InvalidDistribution:
 def _is_version(text: str, version: Version) -> bool:
     try:
         return Version(text.replace("_", "-")) == version
-    except InvalidVersion:
+    except ValueError:  # also for more digits than Python converts
         return False
 
 

@@ -23,6 +23,7 @@ _EXTRA_SIZES, _EXTRA_UNICODE_PATH = 0x0001, 0x7075
 STREAMED, _UTF8 = 0x08, 0x800  # flags: the sizes follow the content; the name is UTF-8
 _KNOWN_FLAGS = STREAMED | _UTF8 | 0x02 | 0x04  # and how hard deflate tried; others mean encryption or a patch
 STORED, DEFLATED = 0, 8
+_MAX_NEEDED = 63  # the version 6.3 of the format: zipfile refuses a member that needs a newer one
 _UNCLEAR = re.compile(r"(?:^|/)\.?/|(?:^|/)\.$|[\x00-\x1f\x7f]")
 
 
@@ -59,7 +60,7 @@ def parse_directory(content: bytes, count: int) -> Iterator[Member]:
         (
             mark,
             _made,
-            _needed,
+            needed,
             flags,
             method,
             _time,
@@ -90,13 +91,15 @@ def parse_directory(content: bytes, count: int) -> Iterator[Member]:
         )
         if mark != CENTRAL_MARK or len(extra) != extra_length or disk or comment_length:
             raise ambiguous("its directory is damaged, or has comments")
-        _require_readable(member)
+        _require_readable(member, needed)
         yield member
     if at != len(content):
         raise ambiguous("its directory has more members than its end says")
 
 
-def _require_readable(member: Member) -> None:
+def _require_readable(member: Member, needed: int) -> None:
+    if needed & 0xFF > _MAX_NEEDED:  # the other byte names a system
+        raise ambiguous(f"its member {shown(member.name)} needs a newer reader")
     if member.flags & ~_KNOWN_FLAGS:
         raise ambiguous(f"its member {shown(member.name)} is encrypted, or a patch")
     if member.method not in (STORED, DEFLATED):
