@@ -93,9 +93,10 @@ def _check_changes(volume: Volume, lines: bytes) -> None:
     before = {name for name in names if _lets_in(known, name)}
     accounts.prune(volume)
     kept = volume.htpasswd.read_bytes() + (volume.disabled.read_bytes() if volume.disabled.exists() else b"")
+    kept_lines = kept.replace(b"\r\n", b"\n").split(b"\n")  # they stay as they are if nothing has changed
     for line in lines.replace(b"\r\n", b"\n").removesuffix(b"\n").removesuffix(b"\r").split(b"\n"):
         named = parse(line.decode("utf-8", "surrogateescape")).name
-        assert not named or line in kept.split(b"\n") or lines.count(named.encode("utf-8", "surrogateescape")) > 1
+        assert not named or line in kept_lines or lines.count(named.encode("utf-8", "surrogateescape")) > 1
     files = {path: path.read_bytes() for path in volume.credentials.rglob("*") if path.is_file()}
     accounts.prune(volume)
     assert {path: path.read_bytes() for path in volume.credentials.rglob("*") if path.is_file()} == files
