@@ -47,15 +47,23 @@ class Result:
         return f"{self.name:14}{self.seconds:6.0f} s {rate}  {self.reached:>6,} places, {self.more:>4,} new  {found}"
 
 
-def run(name: str, seconds: int, folder: Path) -> Result:
-    """Fuzz a target in its own process. What reaches new code is stored in `folder`."""
+def run(name: str, seconds: int, folder: Path, *, seed: int = 0) -> Result:
+    """Fuzz a target in its own process. What reaches new code is stored in `folder`.
+
+    The same `seed` makes the same changes in the same order; 0 makes others each time.
+    """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ppm-fuzz-") as temporary:
         done = subprocess.run(
-            [sys.executable, "-m", "fuzz.engine", name, str(seconds), str(folder)],
+            [sys.executable, "-m", "fuzz.engine", name, str(seconds), str(folder), str(seed)],
             cwd=fuzz.ROOT,
-            env={**os.environ, "PYTHONPATH": str(fuzz.ROOT / "tests"), "TMPDIR": temporary},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(fuzz.ROOT / "tests"),
+                "PYTHONHASHSEED": str(seed) if seed else "random",
+                "TMPDIR": temporary,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=seconds * 2 + _START,

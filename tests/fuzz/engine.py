@@ -1,4 +1,4 @@
-"""Fuzz one target with atheris until its time is over: python -m fuzz.engine TARGET SECONDS FOLDER
+"""Fuzz one target with atheris until its time is over: python -m fuzz.engine TARGET SECONDS FOLDER SEED
 
 Inputs that reach new code are stored in FOLDER. An input that breaks the target is stored in the target's corpus, one
 for each place in the code, and reported on a line that starts with FINDING; a time-out ends the process.
@@ -79,7 +79,7 @@ def _place(exc: BaseException) -> str:
     return own[-1] if isinstance(exc, RecursionError) else " ".join(dict.fromkeys([own[-1], places[-1]]))
 
 
-def main(name: str, seconds: int, folder: Path) -> None:
+def main(name: str, seconds: int, folder: Path, seed: int) -> None:
     logging.disable(logging.CRITICAL)
     for module in [module for module in sys.modules if module.split(".")[0] in WATCHED]:
         del sys.modules[module]  # imported already, so not watched
@@ -88,10 +88,11 @@ def main(name: str, seconds: int, folder: Path) -> None:
     seeds, saved = folder / "seeds", fuzz.CORPUS / name
     for path in (seeds, saved, folder / "new"):
         path.mkdir(parents=True, exist_ok=True)
-    for seed in target.seeds():
-        (seeds / fuzz.filename("seed", seed)).write_bytes(seed)
+    for data in target.seeds():
+        (seeds / fuzz.filename("seed", data)).write_bytes(data)
     options = [
         f"-max_total_time={seconds}",
+        f"-seed={seed}",
         f"-max_len={fuzz.MAX_LENGTH}",
         f"-timeout={_TIMEOUT}",
         "-rss_limit_mb=2048",
@@ -105,4 +106,4 @@ def main(name: str, seconds: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
