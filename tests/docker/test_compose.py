@@ -318,7 +318,7 @@ def test_a_web_server_that_crashes_over_and_over(
     """Connections break, but no acknowledged upload is lost, and pip and uv succeed with retries."""
     uploads = [Uploads(index, f"uploaded-{number}", may_break=True) for number in range(3)]
     clients = [Stream("upload", one, pause=0.02) for one in uploads]
-    clients += installs(client, index, PIP_RETRIES="8", UV_HTTP_RETRIES="8")
+    clients += installs(client, index, PIP_RETRIES="10", UV_HTTP_RETRIES="10")
     least = {"upload": 100, "pip": 2, "uv": 2}
     row = during(f"crash of {WEB}", partial(crashes, index, WEB), clients, least=least)
     report(figures, row, uploads)
