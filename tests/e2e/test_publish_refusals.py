@@ -139,6 +139,19 @@ def with_a_cache(place: Place) -> list[str]:
     return ["--skip-build", made]
 
 
+def with_a_bad_readme(place: Place) -> list[str]:
+    made = place.project("stale")
+    meta = wheels.metadata("stale", "1.0", description_content_type="text/x-rst") + b"\n.. image::\n\n====\nx\n=\n"
+    place.wheel("stale", into="stale/dist", files={"other.py": b""}, meta=meta)
+    return ["--skip-build", made]
+
+
+def several(place: Place) -> list[str]:
+    """Two of three files are bad."""
+    other = place.wheel("demo", "1.2", meta=wheels.metadata("other", "1.2"))
+    return [other, str(wheels.write(place.folder, ("demo-1.1.tar.gz", b"x"))), place.wheel()]
+
+
 def big(place: Place) -> list[str]:
     made = place.project("heavy")
     data = os.urandom(11 << 20)
@@ -208,16 +221,12 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
         "",
     ),
     "another metadata": (lambda place: [place.wheel(meta=wheels.metadata("other", "1.0"))], 1, "not of 'demo'", ""),
-    "a README that is not what it says": (
-        lambda place: [
-            place.wheel(
-                meta=wheels.metadata("demo", "1.0", description_content_type="text/x-rst")
-                + b"\n.. image::\n\n====\nx\n=\n"
-            )
-        ],
+    "a README that is not what it says": (with_a_bad_readme, 1, "can't be rendered", "repair the README"),
+    "several bad files": (
+        several,
         1,
-        "can't be rendered",
-        "Repair the README",
+        "not of 'demo'.\n    demo-1.1.tar.gz is not a readable archive",
+        "Nothing was uploaded",
     ),
     "a file of secrets": (
         packed("demo/.env", b"A=1"),
