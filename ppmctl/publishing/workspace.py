@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ppmctl import events, regular_file
 from ppmctl.errors import PpmError, UsageError, some
@@ -23,6 +23,8 @@ VARIABLE = "PPMCTL_BUILDS"
 
 # Names of what other tools put beside distributions.
 _SIDE_FILES = (".asc", ".sig", ".sigstore", ".sigstore.json", ".attestation", ".provenance", ".intoto.jsonl")
+
+_T = TypeVar("_T")
 
 
 @dataclass(kw_only=True)
@@ -57,6 +59,7 @@ class Workspace:
     prepare: Callable[[Path], AbstractContextManager[None]] | None = None
     built: list[Path] = field(default_factory=list)
     keep: bool = False
+    without_git: set[Path] = field(default_factory=set)
 
     def collect(self, paths: Iterable[Path]) -> tuple[LocalFile, ...]:
         """Check files, and build and check source trees; a file that is named twice counts once.
@@ -74,7 +77,7 @@ class Workspace:
             with ExitStack() as stack:
                 source = self._source(path, stack)
                 made = self._make(source, shown=path)
-                tracking = git.tracking(source)
+                tracking = self._from_git(source, git.tracking)
                 found.backend = found.backend or _backend(path)
                 for each in made:
                     self._add(found, each, source=source, tracking=tracking)
@@ -102,6 +105,21 @@ class Workspace:
             error = f"{other.path} and {file.path} have the same name and different content."
             found.errors.append(UsageError(error, hint="Give only one of them."))
 
+    def _from_git(self, source: Path, read: Callable[[Path], _T | None]) -> _T | None:
+        """Return what `read` reads from the git repository of `source`; None without one, or if git fails.
+
+        The first failure is reported, and git is not asked about `source` again.
+        """
+        if source in self.without_git:
+            return None
+        try:
+            return read(source)
+        except PpmError as exc:
+            self.without_git.add(source)
+            why = " ".join(f"{exc.phrase}. {exc.hint}".split() if exc.hint else exc.message.split())
+            events.note(f"Warning: packed files are not compared with what git tracks. {why}")
+            return None
+
     def _source(self, path: Path, stack: ExitStack) -> Path:
         """Return the folder that the source tree at `path` is built in; a copy exists until `stack` is closed."""
         if self.skip_build or not (self.clean or self.prepare):
@@ -117,8 +135,9 @@ class Workspace:
             return existing_dist.find(source)
         into = self.folder / str(len(self.built))
         into.mkdir()
+        date = self._from_git(source, git.commit_time) or ""
         events.note(f"Building {shown.resolve()} in {into}")
-        built = build.build(source, into, shown=shown)
+        built = build.build(source, into, shown=shown, date=date)
         self.built += built
         return built
 

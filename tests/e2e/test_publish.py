@@ -92,8 +92,10 @@ def test_built_files_are_published_unchanged(user: Machine, index: Server, tmp_p
         wheels.write(project / "dist", wheels.wheel("ready", version, files={"ready.py": module}, **README))
         for version in ("1.0", "1.1")
     ]
-    printed = publish(user, "--skip-build", project)
+    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True, timeout=60)
+    printed = publish(user, "--skip-build", project, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
     assert f"Taken from {project}/dist: {made[1].name}\n" in printed
+    assert f"call: git config --global --add safe.directory {project}\n" in printed
     assert "Building" not in printed
     assert index.filenames("ready") == {made[1].name}
 

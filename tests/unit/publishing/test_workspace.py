@@ -238,7 +238,7 @@ def _fail_to_build(project: Path, monkeypatch: pytest.MonkeyPatch, message: str)
     monkeypatch.setattr(sys, "executable", str(program))
 
 
-@pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("4711", "4711")])
+@pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("", "1700000000"), ("4711", "4711")])
 def test_a_build_gets_source_date_epoch_unless_it_is_set(
     given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +247,7 @@ def test_a_build_gets_source_date_epoch_unless_it_is_set(
     if given:
         monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
     with pytest.raises(PpmError, match=f"date {expected}"):
-        build.build(tmp_path, tmp_path)
+        build.build(tmp_path, tmp_path, date="1700000000" if expected.startswith("17") else "")
 
 
 def test_a_failed_build_names_a_missing_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,6 +304,29 @@ def test_a_clean_build_uses_a_copy_that_is_removed(tmp_path: Path, monkeypatch: 
     assert [file.path for file in work.collect([project])] == [built]
     assert not seen[0].exists()
     assert (project / "build").exists()
+
+
+def test_a_git_that_fails_is_reported_once_and_the_build_goes_on(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = wheels.write(tmp_path / "built", wheels.wheel("demo", "1.0", files={"demo/x.py": b""}))
+    dates: list[str] = []
+
+    def stand_in(_source: Path, _into: Path, *, date: str, **_: object) -> tuple[Path, ...]:
+        dates.append(date)
+        return (built,)
+
+    monkeypatch.setattr(build, "build", stand_in)
+    assert collected(tmp_path, project) == [built.name]
+    assert "Warning" not in capsys.readouterr().err
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert collected(tmp_path / "built", project) == [built.name]
+    printed = capsys.readouterr().err
+    assert printed.count("Warning: packed files are not compared with what git tracks. git ") == 1
+    assert f"dubious ownership in repository at '{project}'" in printed
+    assert f"call: git config --global --add safe.directory {project}\n" in printed
+    assert dates == [dates[0], ""]
+    assert dates[0].isdecimal()
 
 
 def test_files_are_built_in_the_folder_of_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
