@@ -14,7 +14,7 @@ from ppmctl import events
 from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.files import access_hint
-from ppmctl.publishing import build_hints
+from ppmctl.publishing import build_hints, project_version
 
 TIMEOUT = 2 * 3600  # seconds; compiled packages can take long
 _NO_DATE = "1580601600"  # 2020-02-02, the default of hatchling
@@ -46,6 +46,12 @@ def is_source_tree(path: Path) -> bool:
         raise UsageError(
             f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",
             hint="Give the folder of a project, or files that are built already: ppmctl publish dist/*",
+        )
+    if not project_version.is_project(path):
+        raise UsageError(
+            f"{path.resolve()} is not a project: its pyproject.toml has only settings of tools.",
+            hint="Give the folder of a project. If it is to be one, write [project] with a name and a version; or"
+            " name its build backend in [build-system].",
         )
     return True
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ppmctl import events, regular_file
 from ppmctl.errors import PpmError, UsageError, some
-from ppmctl.publishing import build, contents, existing_dist, git, source_copy
+from ppmctl.publishing import build, contents, existing_dist, git, project_version, source_copy
 from ppmctl.publishing.check import LocalFile, check, require_uploadable
 
 # The folder for built files, where they stay if they could not be uploaded; by default a temporary one.
@@ -92,6 +92,8 @@ class Workspace:
         try:
             file = check(path, is_own=is_own)
             require_uploadable(file, self.host)
+            if source is not None:
+                project_version.require_written(source, file.dist.name)
             packed = contents.members(file.path)
             findings = contents.examine(
                 file.dist.name, packed, tracking=tracking, allowed=self.allowed, is_own=is_own

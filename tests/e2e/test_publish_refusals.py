@@ -146,6 +146,19 @@ def with_a_bad_readme(place: Place) -> list[str]:
     return ["--skip-build", made]
 
 
+def settings_alone(place: Place) -> list[str]:
+    (place.folder / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    (place.folder / "analysis.py").touch()
+    return []
+
+
+def without_a_version(place: Place) -> list[str]:
+    made = Path(place.project("unversioned"))
+    (made / "pyproject.toml").write_text('[project]\nname = "unversioned"\ndynamic = ["version"]\n')
+    place.wheel("unversioned", "0.0.0", into="unversioned/dist", files={"other.py": b""})
+    return ["--skip-build", str(made)]
+
+
 def several(place: Place) -> list[str]:
     """Two of three files are bad."""
     other = place.wheel("demo", "1.2", meta=wheels.metadata("other", "1.2"))
@@ -228,6 +241,8 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
         "not of 'demo'.\n    demo-1.1.tar.gz is not a readable archive",
         "Nothing was uploaded",
     ),
+    "no project, but settings of tools": (settings_alone, 2, "is not a project", "[project]"),
+    "a version that nobody wrote": (without_a_version, 1, "nobody wrote this version", "into [project]"),
     "a file of secrets": (
         packed("demo/.env", b"A=1"),
         1,
@@ -279,5 +294,5 @@ def test_publish_is_refused_with_message_and_hint(
     assert advice in last
     assert SECRET not in err
     assert "Traceback" not in err
-    for name in ("demo", "unbuilt", "older", "stale", "broken", "heavy", "x"):
+    for name in ("demo", "unbuilt", "older", "stale", "broken", "heavy", "x", "analysis", "unversioned"):
         assert place.index.get(f"/simple/{name}/").status_code == 404
