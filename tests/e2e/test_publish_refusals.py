@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,13 +91,13 @@ def archived(place: Place) -> list[str]:
     return [place.wheel("closed", "1.1")]
 
 
-def reader(place: Place) -> list[str]:
-    place.user("rita", "--role", "reader")
+def reader(place: Place, name: str = "rita") -> list[str]:
+    place.user(name, "--role", "reader")
     return [place.wheel()]
 
 
-def out_of_scope(place: Place) -> list[str]:
-    place.user("pia", "--role", "publisher", "--project", "acme-*")
+def out_of_scope(place: Place, name: str = "pia") -> list[str]:
+    place.user(name, "--role", "publisher", "--project", "acme-*")
     return [place.wheel()]
 
 
@@ -186,6 +187,16 @@ def no_build(place: Place) -> list[str]:
     return [str(made)]
 
 
+def no_build_and(prepare: Callable[[Place], list[str]]) -> Callable[[Place], list[str]]:
+    """Return a preparation of a project that can't be built, where `prepare` makes the index refuse it before."""
+
+    def make(place: Place) -> list[str]:
+        _file, *options = prepare(place)
+        return [*no_build(place), *options]
+
+    return make
+
+
 def public(place: Place) -> list[str]:
     url = f"https://{urlsplit(DEFAULT_REPOSITORY).hostname}/"
     return [place.wheel(classifier="Private :: Do Not Upload"), "--index", url]
@@ -243,6 +254,25 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
     ),
     "no project, but settings of tools": (settings_alone, 2, "is not a project", "[project]"),
     "a version that nobody wrote": (without_a_version, 1, "nobody wrote this version", "into [project]"),
+    "an index that is not there, before a build": (no_build_and(nothing_listens), 1, "Nothing listens at", ""),
+    "a reader, before a build": (
+        no_build_and(partial(reader, name="rosa")),
+        4,
+        "not allow this to 'rosa'",
+        "administrator",
+    ),
+    "out of scope, before a build": (
+        no_build_and(partial(out_of_scope, name="pam")),
+        4,
+        "to publish broken",
+        "name right",
+    ),
+    "a wrong credential, before a build": (
+        no_build_and(with_variables(PPMCTL_USERNAME="me", PPMCTL_TOKEN=SECRET)),
+        4,
+        "does not accept the credential of 'me'",
+        "another token",
+    ),
     "a file of secrets": (
         packed("demo/.env", b"A=1"),
         1,
