@@ -14,6 +14,8 @@ from ppmctl.client.index_url import Address
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.secret import Secret
 
+_PPM_REALM = 'realm="ppm"'  # in the header by which ppm asks for a credential; other indexes may ask by mistake
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
@@ -62,9 +64,12 @@ def may_publish(address: Address, transport: Transport, projects: Iterable[str])
     """Raise CredentialError if the index reports that the transport's credential may not publish `projects`."""
     credential = transport.credential
     try:
-        values = {} if credential is None else transport.request("GET", f"{address.base}/api/whoami").values
+        answer = transport.request("GET", f"{address.base}/api/whoami")
     except PpmError:
         return  # an index that does not report it decides at the upload
+    if answer.status == 401 and _PPM_REALM in answer.headers.get("www-authenticate", ""):
+        raise denied(answer, credential, base=address.base)
+    values = answer.values
     if credential is None or not isinstance(globs := values.get("projects"), list):
         return
     who = f"{credential.username!r} (from {credential.source})"

@@ -14,7 +14,7 @@ from ppmctl import events
 from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.files import access_hint
-from ppmctl.publishing import build_hints, git
+from ppmctl.publishing import build_hints, project_version
 
 TIMEOUT = 2 * 3600  # seconds; compiled packages can take long
 _NO_DATE = "1580601600"  # 2020-02-02, the default of hatchling
@@ -47,19 +47,21 @@ def is_source_tree(path: Path) -> bool:
             f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",
             hint="Give the folder of a project, or files that are built already: ppmctl publish dist/*",
         )
+    if not project_version.is_project(path):
+        raise UsageError(
+            f"{path.resolve()} is not a project: its pyproject.toml has only settings of tools.",
+            hint="Give the folder of a project. If it is to be one, write [project] with a name and a version; or"
+            " name its build backend in [build-system].",
+        )
     return True
 
 
-def source_date(project: Path) -> str:
-    """Return the time that builds use as SOURCE_DATE_EPOCH: of the last commit in the folder, or a fixed one."""
-    return git.try_run(project, "log", "-1", "--no-show-signature", "--format=%ct", "--", ".") or _NO_DATE
-
-
-def build(source: Path, into: Path, *, shown: Path | None = None) -> tuple[Path, ...]:
+def build(source: Path, into: Path, *, shown: Path | None = None, date: str = "") -> tuple[Path, ...]:
     """Build an sdist, and a wheel from that, into the folder `into`, in environments of their own; return both paths.
 
-    The build gets this process's environment without its secrets, and SOURCE_DATE_EPOCH. Messages call the source
-    `shown`. Raise PpmError with the end of the build's output, and with the missing program if that is known.
+    The build gets this process's environment without its secrets, and as SOURCE_DATE_EPOCH `date`, by default a fixed
+    one. Messages call the source `shown`. Raise PpmError with the end of the build's output, and with the missing
+    program if that is known.
     """
     shown = (shown or source).resolve()
     # A separate process: the backend can't print to our stdout, crash us or leave anything in memory.
@@ -68,7 +70,7 @@ def build(source: Path, into: Path, *, shown: Path | None = None) -> tuple[Path,
     # The backend and the build requirements are foreign code: they get no secrets of ours.
     inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
     # Unbuffered, or an error comes before what led to it; wide, or names are broken in two.
-    environ = {"SOURCE_DATE_EPOCH": source_date(source), **inherited, "PYTHONUNBUFFERED": "1", "COLUMNS": "1000"}
+    environ = {"SOURCE_DATE_EPOCH": date or _NO_DATE, **inherited, "PYTHONUNBUFFERED": "1", "COLUMNS": "1000"}
     with events.progress(f"Building {shown.name}"), tempfile.TemporaryFile() as output:
         try:
             subprocess.run(

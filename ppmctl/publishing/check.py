@@ -1,14 +1,10 @@
-"""Check a file before it is sent: what an index would refuse, and what `twine check` finds."""
+"""Check a file before it is sent: what an index refuses, and in a build of this machine what `twine check` finds."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
-from logging.handlers import BufferingHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,13 +12,12 @@ from ppmctl import regular_file
 from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.distribution import Dist, InvalidDistribution
 from ppmctl.errors import PpmError
-
-_NEVER_FLUSHED = 1 << 30
+from ppmctl.publishing import metadata_check
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFile:
-    """A distribution on this machine that passed the check. `size` is in bytes; `warnings` are for the user."""
+    """A distribution on this machine that passed the check. `size` is in bytes; `warnings` are phrases."""
 
     path: Path
     dist: Dist
@@ -39,8 +34,11 @@ class LocalFile:
         return self.dist.name.project
 
 
-def check(path: Path) -> LocalFile:
-    """Read and check the file at `path`; raise InvalidDistribution if it can't be published."""
+def check(path: Path, *, is_own: bool) -> LocalFile:
+    """Read and check the file at `path`; raise InvalidDistribution if it can't be published.
+
+    A file that was not built here (`is_own`) is held to what an index accepts; everything else is a warning.
+    """
     try:
         regular_file.require(path)
         dist = inspection.inspect(path, path.name)
@@ -49,7 +47,15 @@ def check(path: Path) -> LocalFile:
             size = file.seek(0, io.SEEK_END)
     except OSError as exc:
         raise InvalidDistribution(f"{path} can't be read: {exc.strerror}.") from exc
-    return LocalFile(path=path, dist=dist, sha256=sha256, size=size, warnings=_twine_check(path))
+    errors = metadata_check.errors(dist.metadata)
+    if is_own and errors:
+        raise InvalidDistribution(
+            f"{path.name}: {'; '.join(errors)}.",
+            hint="Repair the project's metadata. For a description that can't be rendered: repair the README, or name"
+            " its format: text/markdown, text/x-rst or text/plain.",
+        )
+    warnings = (*errors, *metadata_check.warnings(dist.metadata))
+    return LocalFile(path=path, dist=dist, sha256=sha256, size=size, warnings=warnings)
 
 
 def require_uploadable(file: LocalFile, host: str) -> None:
@@ -66,42 +72,3 @@ def require_uploadable(file: LocalFile, host: str) -> None:
             f"{file.filename} has the classifier {private!r}, and {host} is the public index.",
             hint="Nothing was uploaded. Name your own index with --index.",
         )
-
-
-def _twine_check(path: Path) -> tuple[str, ...]:
-    """Return the warnings of `twine check`; raise InvalidDistribution for its errors."""
-    from twine.commands import check as command
-    from twine.exceptions import TwineException
-
-    with _records_of("twine") as records, contextlib.redirect_stdout(io.StringIO()):
-        try:
-            has_failed = command.check([str(path)])
-        except TwineException as exc:
-            raise InvalidDistribution(f"{path.name}: {distribution.one_line(exc)}.") from exc
-    if has_failed:
-        # The first line is about the public index; the reason follows.
-        errors = (record.getMessage() for record in records if record.levelno >= logging.ERROR)
-        reason = "; ".join(" ".join(error.splitlines()[1:]) for error in errors)
-        raise InvalidDistribution(
-            f"{path.name}: its description can't be rendered: {distribution.one_line(reason)}.",
-            hint="Repair the README, or name its format in the metadata: text/markdown, text/x-rst or text/plain.",
-        )
-    return tuple(
-        f"{path.name}: {distribution.one_line(record.getMessage())}."
-        for record in records
-        if record.levelno == logging.WARNING
-    )
-
-
-@contextlib.contextmanager
-def _records_of(name: str) -> Iterator[list[logging.LogRecord]]:
-    """Yield the list of records that the logger `name` gets; none of them is printed."""
-    handler = BufferingHandler(_NEVER_FLUSHED)
-    logger = logging.getLogger(name)
-    propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield handler.buffer
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -25,7 +27,7 @@ from ppmctl.publishing.git import Tracking
 READ = 1 << 20  # bytes of each member; secrets are in small files
 BIG = 10 << 20  # bytes, of a file that git does not track
 HUGE = 100 << 20  # bytes, of any file
-_LISTED = 20  # members in an error
+_LISTED = 20  # members of each file in an error
 _EXECUTABLE = 0o111
 
 # Files that builds make, so they are not in the repository. Compiled files may also be large.
@@ -63,7 +65,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What must not be published (`refused`, as "member: reason"), and warnings for the user."""
+    """What must not be published (`refused`, as "member: reason"), and warnings for the user, as phrases."""
 
     refused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -124,7 +126,7 @@ def examine(
             else:
                 leftovers.append(member.name)
     if leftovers:
-        warnings.append(f"{name.filename} has caches in it: {some(map(one_line, leftovers))}.")
+        warnings.append(f"it has caches in it: {some(map(one_line, leftovers))}")
     sizes = {inner: (full, size) for full, size in names.items() if (inner := _inner(full, name)) is not None}
     roots = _roots(sizes, tracking) if name.kind == "wheel" and tracking else ("",)
     untracked = []
@@ -137,19 +139,22 @@ def examine(
         elif is_unknown and not _GENERATED.fullmatch(inner):
             untracked.append(full)
         elif size > HUGE and tracking is None:
-            warnings.append(f"{name.filename} has {one_line(full)} in it, {size >> 20} MB.")
+            warnings.append(f"it has {one_line(full)} in it, {size >> 20} MB")
     if untracked:
-        warnings.append(f"{name.filename} has files in it that git does not track: {some(map(one_line, untracked))}.")
+        warnings.append(f"it has files in it that git does not track: {some(map(one_line, untracked))}")
     if name.kind == "wheel" and tracking and (missing := _missing(sizes, roots, tracking)):
-        warnings.append(f"{name.filename} lacks modules that git tracks: {some(map(one_line, missing))}.")
+        warnings.append(f"it lacks modules that git tracks: {some(map(one_line, missing))}")
     return Findings(refused=tuple(refused), warnings=tuple(warnings))
 
 
 def refusal(refused: Sequence[tuple[str, str]], *, backend: str = "") -> PpmError:
     """Return the error for members that must not be published: pairs of filename and "member: reason"."""
-    lines = [f"{filename}: {one_line(reason)}" for filename, reason in refused[:_LISTED]]
-    if len(refused) > _LISTED:
-        lines.append(f"and {len(refused) - _LISTED} more")
+    lines = []
+    for filename, group in groupby(refused, itemgetter(0)):
+        reasons = [one_line(reason) for _filename, reason in group]
+        lines += [f"{filename}: {reason}" for reason in reasons[:_LISTED]]
+        if len(reasons) > _LISTED:
+            lines.append(f"{filename}: and {len(reasons) - _LISTED} more")
     member = shlex.quote(escape(refused[0][1].partition(": ")[0]))
     setting = next((text for start, text in _EXCLUDE if backend.startswith(start)), "the build backend's settings")
     return PpmError(

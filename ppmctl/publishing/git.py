@@ -17,20 +17,23 @@ TIMEOUT = 600  # seconds; a hook may run a project's tests
 _TAIL = 20  # lines of output that an error shows
 
 
-def try_run(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command; None if it fails or git is not installed."""
-    try:
-        return _run(folder, arguments)
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 def run(folder: Path, *arguments: str) -> str:
     """Return the output of a git command; raise PpmError with git's message, or a hook's, if it fails."""
+    return _answer(folder, arguments, is_question=False) or ""
+
+
+def ask(folder: Path, *arguments: str) -> str | None:
+    """Return the output of a git command; None if its exit code is 1, which means "no". Raise as `run` does."""
+    return _answer(folder, arguments, is_question=True)
+
+
+def _answer(folder: Path, arguments: Sequence[str], *, is_question: bool) -> str | None:
     command = next(argument for argument in arguments if not argument.startswith("-"))
     try:
         return _run(folder, arguments)
     except subprocess.CalledProcessError as exc:
+        if is_question and exc.returncode == 1:
+            return None
         text = os.fsdecode(exc.stderr + exc.stdout).strip().splitlines()[-_TAIL:]
         lines = "".join(f"\n    {line}" for line in text) or f" exit code {exc.returncode}."
         raise PpmError(f"git {command} failed in {folder}:{lines}") from exc
@@ -46,9 +49,9 @@ def _run(folder: Path, arguments: Sequence[str]) -> str:
     return os.fsdecode(done.stdout).rstrip("\n")
 
 
-def names(output: str | None) -> list[str]:
-    """Return the names in the output of a git command with -z; none for None."""
-    return [name for name in (output or "").split("\0") if name]
+def names(output: str) -> list[str]:
+    """Return the names in the output of a git command with -z."""
+    return [name for name in output.split("\0") if name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +73,14 @@ class Repository:
     folder: Path
     prefix: str
 
-    def _try(self, *arguments: str) -> str:
-        return try_run(self.folder, *arguments) or ""
+    def _ask(self, *arguments: str) -> str:
+        return ask(self.folder, *arguments) or ""
 
     def last_commit(self) -> Commit:
         """Return the current commit; an empty one before the first."""
-        text = self._try("log", "-1", "--no-show-signature", "--format=%H %P%n%s")
+        if _is_empty(self.folder):
+            return Commit()
+        text = run(self.folder, "log", "-1", "--no-show-signature", "--format=%H %P%n%s")
         ids, _, subject = text.partition("\n")
         own, parent, *_ = (*ids.split(), "", "")
         return Commit(id=own, parent=parent, subject=subject)
@@ -88,12 +93,12 @@ class Repository:
     @property
     def branch(self) -> str:
         """Return the current branch; "" if HEAD is detached."""
-        return self._try("symbolic-ref", "--quiet", "--short", "HEAD")
+        return self._ask("symbolic-ref", "--quiet", "--short", "HEAD")
 
     @property
     def is_shallow(self) -> bool:
         """Return whether this is a clone without older commits and their tags."""
-        return self._try("rev-parse", "--is-shallow-repository") == "true"
+        return self._ask("rev-parse", "--is-shallow-repository") == "true"
 
     def private_path(self, name: str) -> Path:
         """Return a path in .git (a worktree's own), where nothing is ever committed."""
@@ -125,22 +130,26 @@ class Repository:
     def untracked(self, files: Sequence[Path]) -> list[Path]:
         """Return those of `files` that git does not track."""
         form = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--")
-        if not files or try_run(self.folder, *form, *map(str, files)) is not None:
+        if not files or ask(self.folder, *form, *map(str, files)) is not None:
             return []
-        return [path for path in files if try_run(self.folder, *form, str(path)) is None]
+        return [path for path in files if ask(self.folder, *form, str(path)) is None]
 
     def last_tag(self) -> str:
         """Return the newest tag with a number in it among the current commit's ancestors; "" without one."""
-        return self._try("describe", "--tags", "--abbrev=0", "--match=*[0-9]*")
+        numbered = "*[0-9]*"
+        # git describe fails in the same way without a tag and for any other reason
+        if _is_empty(self.folder) or not run(self.folder, "tag", "--merged=HEAD", "--list", numbered):
+            return ""
+        return run(self.folder, "describe", "--tags", "--abbrev=0", f"--match={numbered}")
 
     def tags(self) -> list[str]:
         """Return the names of all tags, newest first."""
         form = "--format=%(refname:strip=2)"
-        return self._try("for-each-ref", "refs/tags", "--sort=-creatordate", form).splitlines()
+        return self._ask("for-each-ref", "refs/tags", "--sort=-creatordate", form).splitlines()
 
     def tag_commit(self, tag: str) -> str:
         """Return the id of the commit that a tag points to; "" if there is no such tag."""
-        return self._try("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
+        return self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
 
     def commit(self, files: Iterable[Path], message: str) -> None:
         """Commit only `files`, if they differ from the commit. Hooks run, and git signs if it is configured to."""
@@ -162,8 +171,8 @@ class Repository:
 
     def remote(self) -> str:
         """Return the remote that the branch is pushed to; "" if the repository has none."""
-        remotes = self._try("remote").splitlines()
-        own = self._try("config", f"branch.{self.branch}.remote") or "origin"
+        remotes = self._ask("remote").splitlines()
+        own = self._ask("config", f"branch.{self.branch}.remote") or "origin"
         return own if own in remotes else next(iter(remotes), "")
 
 
@@ -181,12 +190,12 @@ def find_checkout(folder: Path) -> Path | None:
 def find_repository(folder: Path) -> Repository | None:
     """Return the repository of `folder`, an absolute path; None without one, or if it ignores the folder.
 
-    Raise PpmError if git refuses to use it, because it belongs to another user.
+    Raise PpmError if git fails, or refuses to use it because it belongs to another user.
     """
     if find_checkout(folder) is None:
         return None
     _, _, prefix = run(folder, "rev-parse", "--is-inside-work-tree", "--show-prefix").partition("\n")
-    is_ignored = try_run(folder, "check-ignore", "--quiet", ".") is not None
+    is_ignored = ask(folder, "check-ignore", "--quiet", ".") is not None
     return None if is_ignored else Repository(folder=folder, prefix=prefix)
 
 
@@ -199,10 +208,30 @@ class Tracking:
 
 
 def tracking(project: Path) -> Tracking | None:
-    """Return what git tracks in the folder `project`; None without a repository, or if it tracks nothing there."""
-    tracked = names(try_run(project, "ls-files", "-z", "--recurse-submodules"))
+    """Return what git tracks in the folder `project`; None without a repository, or if it tracks nothing there.
+
+    Raise PpmError if git fails.
+    """
+    if find_checkout(project.resolve()) is None:
+        return None
+    tracked = names(run(project, "ls-files", "-z", "--recurse-submodules"))
     if not tracked:
         return None
     excluded = [part for name in _NEVER_PACKED for part in ("--exclude", name)]
-    others = names(try_run(project, "ls-files", "-z", "--others", *excluded))
+    others = names(run(project, "ls-files", "-z", "--others", *excluded))
     return Tracking(tracked=frozenset(tracked), others=frozenset(others))
+
+
+def commit_time(folder: Path) -> str:
+    """Return the time of the last commit that changed `folder`, in seconds since 1970; "" without one.
+
+    Raise PpmError if git fails.
+    """
+    if find_checkout(folder.resolve()) is None or _is_empty(folder):
+        return ""
+    return run(folder, "log", "-1", "--no-show-signature", "--format=%ct", "--", ".")
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether the repository has no commit yet."""
+    return ask(folder, "rev-parse", "--verify", "--quiet", "HEAD") is None

@@ -77,10 +77,13 @@ def compare(files: Iterable[LocalFile], index: Lister, *, retries: Callable[[], 
     names of one file.
     """
     ordered = sorted(files, key=lambda file: (file.dist.name.kind == "sdist", file.filename))
-    for one, other in combinations(ordered, 2):
-        if one.project == other.project and release_file.is_same(one.filename, other.filename):
-            message = f"{one.filename} and {other.filename} are two names of one file of a release."
-            raise UsageError(message, hint="Give only one of them.")
+    twice = [
+        f"{one.filename} and {other.filename} are two names of one file of a release."
+        for one, other in combinations(ordered, 2)
+        if one.project == other.project and release_file.is_same(one.filename, other.filename)
+    ]
+    if twice:
+        raise UsageError("\n    ".join(twice), hint="Give only one of them.")
     names = sorted({file.project for file in ordered})
     pages = {name: retries().retry(partial(index.project, name)) for name in names}
     steps = tuple(step_of(file, pages[file.project]) for file in ordered)

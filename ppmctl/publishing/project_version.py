@@ -12,10 +12,12 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from ppmctl import regular_file
+from ppmctl.distributions.distribution import Filename
 from ppmctl.errors import PpmError
-from ppmctl.publishing import versions
+from ppmctl.publishing import git, versions
 from ppmctl.publishing.versions import Place, in_ini, in_setup
 
 # Tools that take the version from git's tags, by their names in build-system.requires.
@@ -27,6 +29,9 @@ _HATCH = re.compile(
     r'^(__version__|VERSION)(?: ?: ?str)? *= *([\'"])v?(?P<version>.+?)\2', re.IGNORECASE | re.MULTILINE
 )
 _PDM = re.compile(r'^__version__\s*=\s*[\'"](?P<version>.+?)[\'"]\s*(?:#.*)?$', re.MULTILINE)
+# What setuptools calls a project without a name, and its version without one.
+_NO_NAME, _NO_VERSION = "unknown", Version("0.0.0")
+_ZEROS = re.compile(r"(?<![\d.])0+(?:\.0+)*(?![\d.])")  # a version of zeros in a tag
 _MAX_IMPORTS = 3  # from one module to the next, that are followed to the version
 
 
@@ -42,12 +47,7 @@ class Project:
 
 def read(folder: Path) -> Project:
     """Return the project in `folder`; raise PpmError if the place of its version can't be found."""
-    path = folder / "pyproject.toml"
-    try:
-        data = tomllib.loads(regular_file.read_text(path)) if path.exists() else {}
-    except (OSError, ValueError) as exc:
-        raise PpmError(f"{path} can't be read: {exc}.") from exc
-    files = _Files(folder, data)
+    files = _read(folder)
     tool = files.tool()
     place = files.place() if not tool else None
     if place is None and not tool:
@@ -56,6 +56,60 @@ def read(folder: Path) -> Project:
             hint="Raise it by hand and commit that; then publish without --bump, --changelog and --tag.",
         )
     return Project(folder=folder, name=files.name, place=place, tool=tool)
+
+
+def name(folder: Path) -> str:
+    """Return the name of the project in `folder` as it is written; "" if it can't be read."""
+    try:
+        return _read(folder).name
+    except PpmError:
+        return ""
+
+
+def is_project(folder: Path) -> bool:
+    """Return whether a build of `folder` can know a name: setuptools builds any folder, and makes one up."""
+    try:
+        return _read(folder).is_project()
+    except PpmError:
+        return True  # the build backend reports what is wrong with the file
+
+
+def require_written(folder: Path, built: Filename) -> None:
+    """Raise PpmError if nobody wrote the name or the version of `built`, a file that was built from `folder`."""
+    if built.project == _NO_NAME and not name(folder):
+        raise PpmError(
+            f"{built.project} {built.version}: nobody wrote the name of this project.",
+            hint="Nothing was uploaded. Write the project's name and version into [project] of pyproject.toml.",
+        )
+    if any(built.version.release):
+        return
+    try:
+        project = read(folder)
+        is_written = project.place is not None and not any(project.place.version.release)
+        tool = project.tool
+    except PpmError:
+        is_written, tool = False, ""
+    if is_written or not (tool or built.version == _NO_VERSION):
+        return
+    hint = 'Write it into [project] of pyproject.toml: version = "0.1.0"'
+    if tool:
+        repository = git.find_repository(folder.resolve())
+        if repository is not None and _ZEROS.search(repository.last_tag()):
+            return
+        hint = f"{tool} takes it from git's tags: git tag v0.1.0 (in a shallow clone: git fetch --unshallow --tags)"
+    raise PpmError(
+        f"{built.project} {built.version}: nobody wrote this version; build tools use it if they find none.",
+        hint=f"Nothing was uploaded. {hint}",
+    )
+
+
+def _read(folder: Path) -> _Files:
+    path = folder / "pyproject.toml"
+    try:
+        data = tomllib.loads(regular_file.read_text(path)) if path.exists() else {}
+    except (OSError, ValueError) as exc:
+        raise PpmError(f"{path} can't be read: {exc}.") from exc
+    return _Files(folder, data)
 
 
 class _Files:
@@ -72,6 +126,12 @@ class _Files:
         static = self._project.get("name") or self._poetry.get("name")
         in_cfg = static or self._value("setup.cfg", in_ini("metadata", "name"))
         self.name = str(in_cfg or self._value("setup.py", in_setup("name")) or "")
+
+    def is_project(self) -> bool:
+        """Return whether something names the project, or can compute its name."""
+        if self._project or (self._folder / "setup.py").is_file() or not self._backend.startswith("setuptools"):
+            return True
+        return self._value("setup.cfg", in_ini("metadata", "name")) is not None
 
     def place(self) -> Place | None:
         """Return the place of the version."""

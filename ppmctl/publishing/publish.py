@@ -1,14 +1,15 @@
 """Publish files or source trees to an index, and check that it shows them with the same sha256.
 
-build → check → compare with the index → plan (new, same, conflict) → upload → look in the index. A conflict stops it
-before anything is sent. The same call can be repeated: files that are in the index are "same".
+try the index → build → check → compare with the index → plan (new, same, conflict) → upload → look in the index. A
+conflict stops it before anything is sent. The same call can be repeated: files that are in the index are "same".
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ppmctl import events
@@ -19,15 +20,15 @@ from ppmctl.client.http import TEMPORARY, Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
-from ppmctl.distributions.distribution import normalise
+from ppmctl.distributions.distribution import is_normalised, normalise
 from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import project_version, public_names, release_flow, same_content, upload
-from ppmctl.publishing.check import LocalFile, require_uploadable
+from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plan import Plan, Step, compare
 from ppmctl.publishing.release_flow import Release
 from ppmctl.publishing.release_state import ReleaseOptions
 from ppmctl.publishing.upload_loop import carry_out
-from ppmctl.publishing.workspace import Workspace, workspace
+from ppmctl.publishing.workspace import select, workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +71,17 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
     nothing was sent yet, a release's changes in the project are undone.
     """
     address, is_dry = request.address, request.dry_run
-    options = {"clean": request.clean, "skip_build": request.skip_build, "allowed": request.allowed}
+    how = {"clean": request.clean, "skip_build": request.skip_build, "allowed": request.allowed, "host": address.host}
     with (
-        workspace(**options) as work,
+        workspace(**how) as work,
         Transport(request.credential, address.base, ca=request.authorities) as transport,
     ):
         _introduce(request)
         index = Index(address, transport)
         release = report.release = _begin(request, index)
+        paths = release.built if release is not None and release.built else request.paths
+        if not request.skip_build:
+            _try_index(select(paths).trees, index, transport, is_dry=is_dry)
         may_have_arrived = False
 
         def send(file: LocalFile) -> Answer:
@@ -93,11 +97,11 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
                 work.prepare = release.applied_to
             elif release is not None:
                 release.apply()
-            files = _files(request, work, release)
+            files = _files(work.collect(paths), release)
             report.plan = plan = same_content.accept_rebuilt(compare(files, index), Source(transport))
             for line in (*public_names.warnings(plan.missing, address, transport), *_second_builds(plan)):
                 events.note(line)
-            if plan.new:
+            if plan.new and (request.credential is not None or not is_dry):
                 identity.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
             if plan.new and not plan.conflicts and not is_dry:
                 agree(plan)
@@ -144,13 +148,26 @@ def _begin(request: Request, index: Index) -> Release | None:
     return release
 
 
-def _files(request: Request, work: Workspace, release: Release | None) -> tuple[LocalFile, ...]:
-    """Return the built and checked files; raise PpmError if their version is not that of the release."""
-    files = work.collect(release.built if release is not None and release.built else request.paths)
+def _try_index(projects: Sequence[Path], index: Index, transport: Transport, *, is_dry: bool) -> None:
+    """Ask the index before a build, which can take long; raise if it or its answer would fail the publish."""
+    for folder in projects:
+        name = normalise(project_version.name(folder))
+        names = [name] if is_normalised(name) else []
+        # any name shows whether the index answers
+        Retries().retry(partial(index.project, *(names or ["unknown"])))
+        if transport.credential is not None or not is_dry:
+            identity.may_publish(index.address, transport, names)
+
+
+def _files(files: tuple[LocalFile, ...], release: Release | None) -> tuple[LocalFile, ...]:
+    """Print the warnings of files, and return them; raise PpmError if their version is not that of the release."""
+    named: dict[str, list[str]] = {}
     for file in files:
         for warning in file.warnings:
-            events.note(warning)
-        require_uploadable(file, request.address.host)
+            named.setdefault(warning, []).append(file.filename)
+    for warning, filenames in named.items():
+        events.note(f"{some(filenames)}: {warning}.")
+    for file in files:
         if release is not None and file.dist.name.version != release.changes.new:
             raise PpmError(
                 f"The build made {file.filename}, but {release.changes.new} is to be released.",

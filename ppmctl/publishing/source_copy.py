@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Collection
@@ -57,7 +58,8 @@ def _copy_repository(root: Path, target: Path) -> bool:
             (target / "commondir").write_text(f"{path}\n", encoding="utf-8")
         else:
             config = str(target / "config")
-            git.try_run(target.parent.parent, "config", "--file", config, "--unset", "core.worktree")
+            with contextlib.suppress(PpmError):  # it has no such setting, or there is no git: nobody reads it then
+                git.run(target.parent.parent, "config", "--file", config, "--unset", "core.worktree")
         return True
     if Path(gitdir).is_absolute():
         main = gitdir.partition("/.git/")[0] + "/.git" if "/.git/" in gitdir else gitdir
@@ -114,5 +116,8 @@ def _copy_tree(source: Path, target: Path, ignore: _Ignore) -> None:
 
 def _tracked_folders(top: Path) -> frozenset[str]:
     """Return the folders below which git tracks a file, relative to the top of the checkout."""
-    tracked = git.names(git.try_run(top, "ls-files", "-z"))
+    try:
+        tracked = git.names(git.run(top, "ls-files", "-z"))
+    except PpmError:  # the workspace, which asks git more about this copy, reports it
+        return frozenset()
     return frozenset(parent.as_posix() for name in tracked for parent in PurePosixPath(name).parents)

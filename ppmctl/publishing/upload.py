@@ -1,4 +1,4 @@
-"""Upload one file, with its metadata as twine sends it. Only this module and `check` know twine."""
+"""Upload one file, with its metadata as twine sends it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from ppmctl import events, output
 from ppmctl.client import upload
 from ppmctl.client.http import Answer, Transport
+from ppmctl.publishing import metadata_check
 from ppmctl.publishing.check import LocalFile
 
 
@@ -24,8 +25,16 @@ def fields(file: LocalFile) -> list[tuple[str, str]]:
     """Return the form fields apart from the file itself: metadata and digests, as twine names and computes them."""
     from twine.package import PackageFile
 
-    metadata = PackageFile.from_filename(str(file.path), comment=None).metadata_dictionary()
-    return [*_form_fields(metadata), (":action", "file_upload"), ("protocol_version", "1")]
+    # not PackageFile.from_filename, which refuses old metadata that an index accepts
+    is_wheel = file.dist.name.kind == "wheel"
+    package = PackageFile(
+        str(file.path),
+        comment=None,
+        metadata=metadata_check.raw_fields(file.dist.metadata),
+        python_version=file.filename.split("-")[-3] if is_wheel else "source",
+        filetype="bdist_wheel" if is_wheel else "sdist",
+    )
+    return [*_form_fields(package.metadata_dictionary()), (":action", "file_upload"), ("protocol_version", "1")]
 
 
 def _form_fields(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,15 +11,36 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ppmctl import events, regular_file
-from ppmctl.errors import PpmError, UsageError
-from ppmctl.publishing import build, contents, existing_dist, git, source_copy
-from ppmctl.publishing.check import LocalFile, check
+from ppmctl.errors import PpmError, UsageError, some
+from ppmctl.publishing import build, contents, existing_dist, git, project_version, source_copy
+from ppmctl.publishing.check import LocalFile, check, require_uploadable
 
 # The folder for built files, where they stay if they could not be uploaded; by default a temporary one.
 VARIABLE = "PPMCTL_BUILDS"
+
+# Names of what other tools put beside distributions.
+_SIDE_FILES = (".asc", ".sig", ".sigstore", ".sigstore.json", ".attestation", ".provenance", ".intoto.jsonl")
+
+_T = TypeVar("_T")
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """Files that may be published, and why others can't be. `refused`: pairs of a filename and "member: reason"."""
+
+    files: dict[str, LocalFile] = field(default_factory=dict)
+    errors: list[PpmError] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    backend: str = ""
+
+    def require_publishable(self) -> None:
+        """Raise one error for all files that can't be published."""
+        errors = [*self.errors, *([contents.refusal(self.refused, backend=self.backend)] if self.refused else [])]
+        if errors:
+            raise together(errors)
 
 
 @dataclass(kw_only=True)
@@ -27,49 +48,79 @@ class Workspace:
     """A folder for built files, and how they are built. It is removed at the end, unless `keep` is set.
 
     `clean`: build a copy of a source tree. `skip_build`: take the files in its dist/. `allowed`: globs of members
-    that are not checked. `prepare`: change the copy before it is built.
+    that are not checked. `host`: where the files are to be sent. `prepare`: change the copy before it is built.
     """
 
     folder: Path
     clean: bool = False
     skip_build: bool = False
     allowed: Sequence[str] = ()
+    host: str = ""
     prepare: Callable[[Path], AbstractContextManager[None]] | None = None
     built: list[Path] = field(default_factory=list)
     keep: bool = False
+    without_git: set[Path] = field(default_factory=set)
 
     def collect(self, paths: Iterable[Path]) -> tuple[LocalFile, ...]:
-        """Build and check `paths`; a file that is named twice counts once.
+        """Check files, and build and check source trees; a file that is named twice counts once.
 
-        Raise UsageError for a path that is neither a source tree nor a file, or for two different files of one name;
-        PpmError for a failed build, or if something must not be published; InvalidDistribution.
+        Raise one error that names all paths or files that can't be published; PpmError for a failed build.
         """
-        trees = [(path, build.is_source_tree(path)) for path in paths]  # all of them first: a build can take long
-        files: dict[str, LocalFile] = {}
-        refused: list[tuple[str, str]] = []
-        backend = ""
-        for path, is_tree in trees:
+        selection, found = select(paths), _Found()
+        if selection.skipped:
+            events.note(f"Skipped, as no wheel or sdist: {some(path.name for path in selection.skipped)}")
+        for path in selection.files:
+            self._add(found, path)
+        if selection.trees:
+            found.require_publishable()  # a build can take long
+        for path in selection.trees:
             with ExitStack() as stack:
-                source = self._source(path, stack) if is_tree else None
-                made = (path,) if source is None else self._make(source, shown=path)
-                tracking = git.tracking(source) if source is not None else None
-            backend = backend or (_backend(path) if is_tree else "")
-            for file in map(check, made):
-                packed = contents.members(file.path)
-                findings = contents.examine(
-                    file.dist.name, packed, tracking=tracking, allowed=self.allowed, is_own=is_tree
-                )
-                refused += [(file.filename, reason) for reason in findings.refused]
-                file = replace(file, warnings=(*file.warnings, *findings.warnings))
-                other = files.setdefault(file.filename, file)
-                if other.sha256 != file.sha256:
-                    raise UsageError(
-                        f"{other.path} and {file.path} have the same name and different content.",
-                        hint="Give only one of them.",
-                    )
-        if refused:
-            raise contents.refusal(refused, backend=backend)
-        return tuple(files.values())
+                source = self._source(path, stack)
+                made = self._make(source, shown=path)
+                tracking = self._from_git(source, git.tracking)
+                found.backend = found.backend or _backend(path)
+                for each in made:
+                    self._add(found, each, source=source, tracking=tracking)
+        found.require_publishable()
+        return tuple(found.files.values())
+
+    def _add(
+        self, found: _Found, path: Path, *, source: Path | None = None, tracking: git.Tracking | None = None
+    ) -> None:
+        """Check a file, which was built from the source tree `source` or elsewhere, and add it to `found`."""
+        is_own = source is not None
+        try:
+            file = check(path, is_own=is_own)
+            require_uploadable(file, self.host)
+            if source is not None:
+                project_version.require_written(source, file.dist.name)
+            packed = contents.members(file.path)
+            findings = contents.examine(
+                file.dist.name, packed, tracking=tracking, allowed=self.allowed, is_own=is_own
+            )
+        except PpmError as exc:
+            found.errors.append(exc)
+            return
+        found.refused += [(file.filename, reason) for reason in findings.refused]
+        other = found.files.setdefault(file.filename, replace(file, warnings=(*file.warnings, *findings.warnings)))
+        if other.sha256 != file.sha256:
+            error = f"{other.path} and {file.path} have the same name and different content."
+            found.errors.append(UsageError(error, hint="Give only one of them."))
+
+    def _from_git(self, source: Path, read: Callable[[Path], _T | None]) -> _T | None:
+        """Return what `read` reads from the git repository of `source`; None without one, or if git fails.
+
+        The first failure is reported, and git is not asked about `source` again.
+        """
+        if source in self.without_git:
+            return None
+        try:
+            return read(source)
+        except PpmError as exc:
+            self.without_git.add(source)
+            why = " ".join(f"{exc.phrase}. {exc.hint}".split() if exc.hint else exc.message.split())
+            events.note(f"Warning: packed files are not compared with what git tracks. {why}")
+            return None
 
     def _source(self, path: Path, stack: ExitStack) -> Path:
         """Return the folder that the source tree at `path` is built in; a copy exists until `stack` is closed."""
@@ -86,8 +137,9 @@ class Workspace:
             return existing_dist.find(source)
         into = self.folder / str(len(self.built))
         into.mkdir()
+        date = self._from_git(source, git.commit_time) or ""
         events.note(f"Building {shown.resolve()} in {into}")
-        built = build.build(source, into, shown=shown)
+        built = build.build(source, into, shown=shown, date=date)
         self.built += built
         return built
 
@@ -112,6 +164,57 @@ def workspace(**options: Any) -> Iterator[Workspace]:
             events.note(f"The built files are kept. To publish them: ppmctl publish {built}")
         else:
             shutil.rmtree(work.folder, ignore_errors=True)
+
+
+@dataclass(kw_only=True)
+class Selection:
+    """Paths of a publish: source trees, files, and what `dist/*` names besides: signatures, attestations, folders."""
+
+    trees: list[Path] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+
+
+def select(paths: Iterable[Path]) -> Selection:
+    """Return what to build and what to take as it is; raise UsageError for all paths that are neither."""
+    kinds: dict[Path, bool | UsageError] = {}
+    for path in paths:
+        try:
+            kinds[path] = build.is_source_tree(path)
+        except UsageError as exc:
+            kinds[path] = exc
+    beside = {path.parent for path, kind in kinds.items() if kind is False}  # a folder in it is a part of `dist/*`
+    selection, errors = Selection(), []
+    for path, kind in kinds.items():
+        if kind is False:
+            (selection.skipped if path.name.endswith(_SIDE_FILES) else selection.files).append(path)
+        elif kind is True and not (path.parent in beside and (path / "PKG-INFO").is_file()):  # an unpacked sdist
+            selection.trees.append(path)
+        elif path.parent in beside and path.is_dir():
+            selection.skipped.append(path)
+        elif isinstance(kind, UsageError):
+            errors.append(kind)
+    if errors:
+        raise together(errors)
+    if selection.skipped and not (selection.trees or selection.files):
+        raise UsageError(
+            f"There is no wheel or sdist to publish among {some(path.name for path in selection.skipped)}.",
+            hint="Build the project first, or give its folder.",
+        )
+    return selection
+
+
+def together(errors: Sequence[PpmError]) -> PpmError:
+    """Return one error for several."""
+    messages = dict.fromkeys(error.message for error in errors)
+    if len(messages) == 1:
+        return errors[0]
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    kind = type(errors[0]) if len({type(error) for error in errors}) == 1 else PpmError
+    return kind(
+        "These can't be published:" + "".join(f"\n    {message}" for message in messages),
+        hint=" ".join(hints) or "Nothing was uploaded.",
+    )
 
 
 def _backend(project: Path) -> str:

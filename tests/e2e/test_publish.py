@@ -79,9 +79,10 @@ def test_an_old_setuptools_project_is_published_and_compared_with_what_git_track
     printed = publish(user, "--clean", project, **offline_builds())
     top = "zope_old_style-1.0+local.1"
     assert index.filenames("zope-old-style") == {f"{top}-py3-none-any.whl", f"{top}.tar.gz"}
-    assert f"{top}-py3-none-any.whl has files in it that git does not track: shop/prices.txt.\n" in printed
-    assert f"{top}.tar.gz has files in it that git does not track: {top}/shop/prices.txt.\n" in printed
-    assert f"{top}-py3-none-any.whl lacks modules that git tracks: shop/till/__init__.py.\n" in printed
+    assert f"{top}-py3-none-any.whl: it has files in it that git does not track: shop/prices.txt.\n" in printed
+    assert f"{top}.tar.gz: it has files in it that git does not track: {top}/shop/prices.txt.\n" in printed
+    assert f"{top}-py3-none-any.whl: it lacks modules that git tracks: shop/till/__init__.py.\n" in printed
+    assert printed.count("`long_description` missing") == 1
 
 
 def test_built_files_are_published_unchanged(user: Machine, index: Server, tmp_path: Path) -> None:
@@ -91,10 +92,38 @@ def test_built_files_are_published_unchanged(user: Machine, index: Server, tmp_p
         wheels.write(project / "dist", wheels.wheel("ready", version, files={"ready.py": module}, **README))
         for version in ("1.0", "1.1")
     ]
-    printed = publish(user, "--skip-build", project)
+    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True, timeout=60)
+    printed = publish(user, "--skip-build", project, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
     assert f"Taken from {project}/dist: {made[1].name}\n" in printed
+    assert f"call: git config --global --add safe.directory {project}\n" in printed
     assert "Building" not in printed
     assert index.filenames("ready") == {made[1].name}
+
+
+def test_files_of_old_tools_are_published_as_the_index_accepts_them(
+    user: Machine, index: Server, tmp_path: Path
+) -> None:
+    """As `dist/*` names them: with signatures, attestations and a folder. The same warning comes once."""
+    folded = "Description: Title\n        =====\n        \n        Some *text*.\n"
+    old = (
+        b"Metadata-Version: 1.1\nName: antique\nVersion: 1.0\nLicense-File: x\nProvides-Extra: y\n" + folded.encode()
+    )
+    withdrawn = wheels.wheel("antique", "1.1", meta=b"Metadata-Version: 2.0\nName: antique\nVersion: 1.1\n")
+    bare = wheels.sdist("antique", "1.2", meta=b"Metadata-Version: 1.0\nName: antique\nVersion: 1.2\nOdd: 1\n")
+    made = [wheels.write(tmp_path, one) for one in (wheels.sdist("antique", "1.0", meta=old), withdrawn, bare)]
+    for path in made:
+        path.with_name(f"{path.name}.asc").touch()
+        path.with_name(f"{path.name}.publish.attestation").touch()
+    (tmp_path / "older").mkdir()
+    printed = publish(user, *(path for path in sorted(tmp_path.iterdir()) if path.name != "home"))
+    assert index.filenames("antique") == {path.name for path in made}
+    assert f"{made[1].name}, {made[2].name}: no description" in printed
+    assert printed.count("`long_description` missing") == 1
+    assert "can't be rendered" not in printed
+    assert (
+        f"{made[0].name}: invalid metadata: provides-extra introduced in metadata version 2.1, not 1.1.\n" in printed
+    )
+    assert f"Skipped, as no wheel or sdist: {made[0].name}.asc" in printed
 
 
 def test_allow_packed_publishes_a_file_that_is_refused_by_default(

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,13 +91,13 @@ def archived(place: Place) -> list[str]:
     return [place.wheel("closed", "1.1")]
 
 
-def reader(place: Place) -> list[str]:
-    place.user("rita", "--role", "reader")
+def reader(place: Place, name: str = "rita") -> list[str]:
+    place.user(name, "--role", "reader")
     return [place.wheel()]
 
 
-def out_of_scope(place: Place) -> list[str]:
-    place.user("pia", "--role", "publisher", "--project", "acme-*")
+def out_of_scope(place: Place, name: str = "pia") -> list[str]:
+    place.user(name, "--role", "publisher", "--project", "acme-*")
     return [place.wheel()]
 
 
@@ -139,6 +140,32 @@ def with_a_cache(place: Place) -> list[str]:
     return ["--skip-build", made]
 
 
+def with_a_bad_readme(place: Place) -> list[str]:
+    made = place.project("stale")
+    meta = wheels.metadata("stale", "1.0", description_content_type="text/x-rst") + b"\n.. image::\n\n====\nx\n=\n"
+    place.wheel("stale", into="stale/dist", files={"other.py": b""}, meta=meta)
+    return ["--skip-build", made]
+
+
+def settings_alone(place: Place) -> list[str]:
+    (place.folder / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    (place.folder / "analysis.py").touch()
+    return []
+
+
+def without_a_version(place: Place) -> list[str]:
+    made = Path(place.project("unversioned"))
+    (made / "pyproject.toml").write_text('[project]\nname = "unversioned"\ndynamic = ["version"]\n')
+    place.wheel("unversioned", "0.0.0", into="unversioned/dist", files={"other.py": b""})
+    return ["--skip-build", str(made)]
+
+
+def several(place: Place) -> list[str]:
+    """Two of three files are bad."""
+    other = place.wheel("demo", "1.2", meta=wheels.metadata("other", "1.2"))
+    return [other, str(wheels.write(place.folder, ("demo-1.1.tar.gz", b"x"))), place.wheel()]
+
+
 def big(place: Place) -> list[str]:
     made = place.project("heavy")
     data = os.urandom(11 << 20)
@@ -158,6 +185,16 @@ def no_build(place: Place) -> list[str]:
     )
     (made / "x.py").write_text("raise SystemExit('the backend says why')\n")
     return [str(made)]
+
+
+def no_build_and(prepare: Callable[[Place], list[str]]) -> Callable[[Place], list[str]]:
+    """Return a preparation of a project that can't be built, where `prepare` makes the index refuse it before."""
+
+    def make(place: Place) -> list[str]:
+        _file, *options = prepare(place)
+        return [*no_build(place), *options]
+
+    return make
 
 
 def public(place: Place) -> list[str]:
@@ -208,16 +245,33 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
         "",
     ),
     "another metadata": (lambda place: [place.wheel(meta=wheels.metadata("other", "1.0"))], 1, "not of 'demo'", ""),
-    "a README that is not what it says": (
-        lambda place: [
-            place.wheel(
-                meta=wheels.metadata("demo", "1.0", description_content_type="text/x-rst")
-                + b"\n.. image::\n\n====\nx\n=\n"
-            )
-        ],
+    "a README that is not what it says": (with_a_bad_readme, 1, "can't be rendered", "repair the README"),
+    "several bad files": (
+        several,
         1,
-        "can't be rendered",
-        "Repair the README",
+        "not of 'demo'.\n    demo-1.1.tar.gz is not a readable archive",
+        "Nothing was uploaded",
+    ),
+    "no project, but settings of tools": (settings_alone, 2, "is not a project", "[project]"),
+    "a version that nobody wrote": (without_a_version, 1, "nobody wrote this version", "into [project]"),
+    "an index that is not there, before a build": (no_build_and(nothing_listens), 1, "Nothing listens at", ""),
+    "a reader, before a build": (
+        no_build_and(partial(reader, name="rosa")),
+        4,
+        "not allow this to 'rosa'",
+        "administrator",
+    ),
+    "out of scope, before a build": (
+        no_build_and(partial(out_of_scope, name="pam")),
+        4,
+        "to publish broken",
+        "name right",
+    ),
+    "a wrong credential, before a build": (
+        no_build_and(with_variables(PPMCTL_USERNAME="me", PPMCTL_TOKEN=SECRET)),
+        4,
+        "does not accept the credential of 'me'",
+        "another token",
     ),
     "a file of secrets": (
         packed("demo/.env", b"A=1"),
@@ -270,5 +324,5 @@ def test_publish_is_refused_with_message_and_hint(
     assert advice in last
     assert SECRET not in err
     assert "Traceback" not in err
-    for name in ("demo", "unbuilt", "older", "stale", "broken", "heavy", "x"):
+    for name in ("demo", "unbuilt", "older", "stale", "broken", "heavy", "x", "analysis", "unversioned"):
         assert place.index.get(f"/simple/{name}/").status_code == 404

@@ -279,7 +279,9 @@ def test_a_failure_before_the_first_upload_is_rolled_back(
 
     (project / "backend.py").write_text(BACKEND.format(name="putback"))
     git(project, "commit", "--quiet", "--all", "--amend", "--no-edit")
-    publish(user, project, *RELEASE, expect=4, PPMCTL_USERNAME="nobody", PPMCTL_TOKEN="wr0ng")
+    assert "Building" not in publish(
+        user, project, *RELEASE, expect=4, PPMCTL_USERNAME="nobody", PPMCTL_TOKEN="wr0ng"
+    )
     assert git(project, "status", "--porcelain") == ""
     assert not list((project / ".git").glob("ppmctl*"))
     assert index.get("/simple/putback/").status_code == 404

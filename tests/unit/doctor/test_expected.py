@@ -237,7 +237,7 @@ def test_the_probe_passes_the_checks_of_publish(tmp_path: Path) -> None:
     made = probe.make("1.2")
     path = tmp_path / made.filename
     path.write_bytes(made.content)
-    file = check(path)  # as `ppmctl publish` and the server do
+    file = check(path, is_own=True)  # as `ppmctl publish` and the server do
     assert (file.project, file.sha256) == (PROJECT, made.sha256)
     with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
         assert archive.read(f"{probe.MODULE}-1.2.dist-info/METADATA") == made.metadata

@@ -88,6 +88,102 @@ def test_a_changelog_in_restructuredtext() -> None:
     )
 
 
+PALLETS = """.. currentmodule:: demo
+
+Version 1.2.0
+-------------
+
+Unreleased
+
+-   Drop Python 3.9. :pr:`1`
+
+
+Version 1.1.0
+-------------
+
+Released 2026-01-31
+
+-   The beginning.
+"""
+
+
+@pytest.mark.parametrize("name", ["CHANGES.rst", "CHANGES.md"])
+def test_a_version_that_is_marked_as_unreleased_gets_the_date(name: str) -> None:
+    """In Pallets' changelogs a line below the heading says it, in reStructuredText as in Markdown."""
+    text = PALLETS
+    if name.endswith(".md"):
+        text = PALLETS.replace("-------------\n", "").replace("Version", "## Version")
+    assert released(text, name=name) == text.replace("Unreleased", "Released 2026-11-21")
+    assert released(text.replace("\n", "\r\n"), name=name) == released(text, name=name).replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
+    ("marked", "expected"),
+    [
+        ("1.2.0 (unreleased)\n------------------\n", "1.2.0 (2026-11-21)\n------------------\n"),
+        ("## [1.2.0] - Unreleased\n", "## [1.2.0] - 2026-11-21\n"),
+        ("## v1.2.0\n\n*Unreleased*\n", "## v1.2.0\n\n*Released 2026-11-21*\n"),
+        ("## Release 1.2.0\n\nRelease date: unreleased\n", "## Release 1.2.0\n\nRelease date: 2026-11-21\n"),
+    ],
+)
+def test_other_marks_of_an_unreleased_version_get_the_date(marked: str, expected: str) -> None:
+    assert released(f"# Changes\n\n{marked}\n- New.\n") == f"# Changes\n\n{expected}\n- New.\n"
+
+
+def test_the_date_has_the_form_of_the_previous_release() -> None:
+    text = PALLETS.replace("Released 2026-01-31", "Released on 2026-01-31.")
+    assert "\nReleased on 2026-11-21.\n\n-   Drop" in released(text, name="CHANGES.rst")
+    text = PALLETS.replace("Released 2026-01-31", "Released on June 13th 2013, codename Limoncello")
+    assert "\nReleased 2026-11-21\n\n-   Drop" in released(text, name="CHANGES.rst")
+
+
+def test_an_unreleased_section_gets_the_version_that_is_released() -> None:
+    """The newest one; another one only if it is of the version that is released."""
+    result = released(PALLETS, version="2.0.0rc1", name="CHANGES.rst")
+    assert "Version 2.0.0rc1\n----------------\n\nReleased 2026-11-21\n" in result
+    two = PALLETS.replace("Released 2026-01-31", "Unreleased")
+    assert released(two, version="1.1", name="CHANGES.rst") == two.replace("Unreleased", "X", 1).replace(
+        "Unreleased", "Released 2026-11-21"
+    ).replace("X", "Unreleased")
+    finished = PALLETS.replace("Unreleased", "Released 2026-11-20").replace("Released 2026-01-31", "Unreleased")
+    with pytest.raises(PpmError, match="no section Unreleased"):
+        released(finished, version="1.3", name="CHANGES.rst")
+    assert released(PALLETS, version="1.1.0", name="CHANGES.rst") == PALLETS, "it has its section"
+
+
+def test_a_section_unreleased_above_pallets_form_becomes_a_version_with_a_date() -> None:
+    text = PALLETS.replace("Version 1.2.0\n-------------\n\nUnreleased\n", "Unreleased\n----------\n")
+    assert released(text, name="CHANGES.rst") == PALLETS.replace(
+        "Version 1.2.0\n-------------\n\nUnreleased\n",
+        "Unreleased\n----------\n\nVersion 1.2.0\n-------------\n\nReleased 2026-11-21\n",
+    )
+
+
+def test_an_empty_marked_section_is_refused() -> None:
+    with pytest.raises(PpmError, match=r"The section Version 1\.2\.0 of CHANGES\.rst is empty"):
+        released(PALLETS.replace("-   Drop Python 3.9. :pr:`1`\n", ""), name="CHANGES.rst")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "example"),
+    [
+        ("CHANGES.rst", "Changes\n=======\n", "    Unreleased\n    ----------\n\n    - What is new."),
+        ("CHANGES.rst", "1.0\n~~~\n\n* Old\n", "    Unreleased\n    ~~~~~~~~~~\n\n    - What is new."),
+        (
+            "CHANGES.rst",
+            PALLETS.replace("Unreleased", "Released 2026-11-20"),
+            "    Version 1.3.0\n    -------------\n\n    Unreleased\n\n    - What is new.",
+        ),
+        ("CHANGES.md", "1.0\n===\n\n- Old\n", "    Unreleased\n    ==========\n\n    - What is new."),
+        ("CHANGES.md", "### 1.0\n\n- Old\n", "    ### [Unreleased]\n\n    - What is new."),
+    ],
+)
+def test_the_example_of_a_hint_has_the_form_of_the_file(name: str, text: str, example: str) -> None:
+    with pytest.raises(PpmError, match="no section Unreleased") as refused:
+        released(text, version="1.3.0", name=name)
+    assert refused.value.hint == f"Add one that says what is new:\n{example}"
+
+
 def test_links_that_compare_versions_get_the_tag() -> None:
     assert "compare/v1.1.0...demo-1.2.0\n" in released(CHANGELOG, tag="demo-1.2.0")
     assert "compare/demo-1.2.0...HEAD\n" in released(CHANGELOG, tag="demo-1.2.0")
@@ -146,6 +242,11 @@ def test_a_file_without_section_unreleased_or_not_utf_8_is_refused() -> None:
 def test_the_changelog_is_found_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(PpmError, match="has no changelog"):
         changelog.find(tmp_path)
+    (tmp_path / "README.rst").touch()
+    with pytest.raises(PpmError) as refused:
+        changelog.find(tmp_path)
+    assert "Write CHANGELOG.rst" in refused.value.hint
+    assert "Unreleased\n    ----------\n" in refused.value.hint
     (tmp_path / "changelog").mkdir()
     for name in ("NEWS.txt", "HISTORY", "CHANGES.rst", "Changes.md", "ChangeLog.md"):
         (tmp_path / name).touch()

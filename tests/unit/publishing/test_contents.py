@@ -53,7 +53,7 @@ def test_caches_are_refused_in_own_builds_and_warned_of_in_other_files() -> None
     refused = contents.examine(WHEEL, packed)
     assert refused == Findings(refused=("demo/__pycache__/a.pyc: __pycache__ is not part of a project",))
     named = contents.examine(WHEEL, packed, is_own=False)
-    assert named == Findings(warnings=(f"{WHEEL.filename} has caches in it: demo/__pycache__/a.pyc.",))
+    assert named == Findings(warnings=("it has caches in it: demo/__pycache__/a.pyc",))
 
 
 def test_only_allowed_members_pass(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_packed_file_that_git_does_not_track_is_warned_of(root: str) -> None:
     tracked = git(f"{root}demo/__init__.py", others=(f"{root}demo/notes.txt", "elsewhere/made.py"))
     findings = wheel("demo/__init__.py", "demo/notes.txt", "demo/made.py", tracking=tracked)
     assert findings.refused == ()
-    assert findings.warnings == (f"{WHEEL.filename} has files in it that git does not track: demo/notes.txt.",)
+    assert findings.warnings == ("it has files in it that git does not track: demo/notes.txt",)
     assert wheel("demo/__init__.py", "demo/notes.txt", tracking=tracked, allowed=("demo/*",)).warnings == ()
 
 
@@ -101,7 +101,7 @@ def test_generated_files_are_not_warned_of() -> None:
 
 def test_an_untracked_file_in_an_sdist_is_warned_of() -> None:
     findings = sdist("demo.py", "dump.sql", tracking=git("demo.py", others=("dump.sql",)))
-    assert findings.warnings == (f"{SDIST.filename} has files in it that git does not track: demo-1.0/dump.sql.",)
+    assert findings.warnings == ("it has files in it that git does not track: demo-1.0/dump.sql",)
 
 
 def test_a_big_file_that_git_does_not_track_is_refused() -> None:
@@ -128,7 +128,7 @@ def test_tracked_modules_that_a_wheel_lacks_are_warned_of() -> None:
     )
     findings = wheel("demo/__init__.py", tracking=tracked)
     missing = "src/demo/py.typed, src/demo/sub/a.py"
-    assert findings.warnings == (f"{WHEEL.filename} lacks modules that git tracks: {missing}.",)
+    assert findings.warnings == (f"it lacks modules that git tracks: {missing}",)
     assert wheel("demo/__init__.py", "demo/sub/a.py", "demo/py.typed", tracking=tracked) == Findings()
 
 

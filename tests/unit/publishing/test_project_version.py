@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from packaging.version import Version
+from support.releases import git
 
+from ppmctl.distributions.distribution import parse_filename
 from ppmctl.errors import PpmError
 from ppmctl.publishing import project_version
 
@@ -226,3 +228,71 @@ def test_a_file_that_can_t_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[project\n")
     with pytest.raises(PpmError, match=r"pyproject\.toml can't be read: .*line 1"):
         project_version.read(tmp_path)
+
+
+SETTINGS = "[tool.ruff]\nline-length = 100\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "is_project"),
+    [
+        ({"pyproject.toml": SETTINGS, "analysis.py": ""}, False),
+        ({"pyproject.toml": SETTINGS + SETUPTOOLS}, False),
+        ({"pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n'}, False),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'demo'\nversion = '1'\n"}, False),
+        ({"pyproject.toml": SETTINGS, "setup.cfg": "[flake8]\nmax-line-length = 100\n"}, False),
+        ({"pyproject.toml": SETTINGS, "setup.cfg": "[metadata]\nname = demo\n"}, True),
+        ({"pyproject.toml": SETTINGS, "setup.py": "setup(**VALUES)\n"}, True),
+        ({"pyproject.toml": SETTINGS + STATIC}, True),
+        ({"pyproject.toml": SETTINGS + backend("maturin")}, True),
+        ({"pyproject.toml": "[project\n"}, True),
+    ],
+)
+def test_a_folder_with_only_settings_of_tools_is_not_a_project(
+    tmp_path: Path, files: dict[str, str], is_project: bool
+) -> None:
+    write(tmp_path, files)
+    assert project_version.is_project(tmp_path) is is_project
+
+
+SCM = SETUPTOOLS + DYNAMIC + "[tool.setuptools_scm]\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "built", "reason"),
+    [
+        ({"pyproject.toml": SETUPTOOLS + DYNAMIC}, "demo-0.0.0", 'version = "0.1.0"'),
+        ({"setup.py": "setup(name='demo')\n"}, "demo-0.0.0", 'version = "0.1.0"'),
+        ({"setup.py": "setup(version='1.0')\n"}, "UNKNOWN-1.0", "name and version"),
+        ({"setup.py": "setup(name='unknown', version='1.0')\n"}, "unknown-1.0", ""),
+        ({"setup.py": "setup(name='demo', version='0.0.0')\n"}, "demo-0.0.0", ""),
+        ({"setup.py": "setup(name='demo', version=computed())\n"}, "demo-0.0.0.dev7", ""),
+        ({"setup.py": "setup(name='demo', version=computed())\n"}, "demo-1.0", ""),
+        ({"pyproject.toml": SETUPTOOLS + STATIC}, "demo-0.0.0", 'version = "0.1.0"'),
+        ({"pyproject.toml": SCM}, "demo-0.0.0.post1.dev0", "setuptools-scm takes it from git's tags: git tag v0.1.0"),
+        ({"pyproject.toml": SCM}, "demo-0.1.dev1", ""),
+    ],
+)
+def test_a_version_or_name_that_nobody_wrote_is_refused(
+    tmp_path: Path, files: dict[str, str], built: str, reason: str
+) -> None:
+    write(tmp_path, files)
+    name = parse_filename(f"{built}.tar.gz")
+    if not reason:
+        project_version.require_written(tmp_path, name)
+        return
+    with pytest.raises(PpmError, match=f"^{name.project} {name.version}: nobody wrote") as refused:
+        project_version.require_written(tmp_path, name)
+    assert reason in refused.value.hint
+
+
+@pytest.mark.parametrize(("tag", "is_written"), [("v0.0.0", True), ("v0.0.1", False), ("v10.0", False)])
+def test_zeros_in_a_tag_are_a_version(tagged: Path, tag: str, is_written: bool) -> None:
+    git(tagged, "tag", "--delete", "v1.2.0")
+    git(tagged, "tag", tag)
+    name = parse_filename("demo-0.0.0.post1.tar.gz")
+    if is_written:
+        project_version.require_written(tagged, name)
+    else:
+        with pytest.raises(PpmError, match="nobody wrote this version"):
+            project_version.require_written(tagged, name)

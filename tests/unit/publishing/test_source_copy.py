@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ppmctl.errors import PpmError
-from ppmctl.publishing import build, source_copy
+from ppmctl.publishing import git as git_repository
+from ppmctl.publishing import source_copy
 
 IDENTITY = {
     **{
@@ -154,16 +155,16 @@ def test_the_repository_is_copied(project: Path, into: Path) -> None:
     git(project, "tag", "v7")
     copied = source_copy.copy(project, into)
     assert git(copied, "describe", "--tags", "--dirty") == "v7"
-    assert build.source_date(copied) == "1700000000"
+    assert git_repository.commit_time(copied) == "1700000000"
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_the_date_of_a_build_is_that_of_the_last_commit_or_fixed(project: Path) -> None:
-    """Uncommitted changes make no difference; without a commit the date is fixed."""
-    assert build.source_date(project) == "1580601600"
+def test_the_time_is_that_of_the_last_commit(project: Path) -> None:
+    """Uncommitted changes make no difference; without a commit there is none."""
+    assert git_repository.commit_time(project) == ""
     commit(project, ".")
     write(project, "new.py")
-    assert build.source_date(project) == "1700000000"
+    assert git_repository.commit_time(project) == "1700000000"
 
 
 def test_a_project_below_the_top_is_copied_with_the_whole_repository(tmp_path: Path, into: Path) -> None:
@@ -176,7 +177,7 @@ def test_a_project_below_the_top_is_copied_with_the_whole_repository(tmp_path: P
     git(top, "commit", "--quiet", "--message=x", **later)
     copied = source_copy.copy(top / "one", into)
     assert copied == into / "top" / "one"
-    assert build.source_date(copied) == "1700000000"
+    assert git_repository.commit_time(copied) == "1700000000"
     assert git(copied, "rev-list", "--count", "HEAD") == "2"
 
 
@@ -200,7 +201,7 @@ def test_a_worktree_is_copied_with_its_repository(project: Path, into: Path, tmp
     before = {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")}
     copied = source_copy.copy(side, into)
     assert git(copied, "describe", "--tags", "--dirty") == "v7"
-    assert build.source_date(copied) == "1700000000"
+    assert git_repository.commit_time(copied) == "1700000000"
     assert {path: path.stat().st_mtime_ns for path in (project / ".git").rglob("*")} == before
 
 
@@ -245,4 +246,6 @@ def test_a_project_is_copied_without_git_installed(
     monkeypatch.setenv("PATH", str(into))
     copied = source_copy.copy(project, into)
     assert "build/lib/old.py" not in names(copied)
-    assert build.source_date(copied) == "1580601600"
+    with pytest.raises(PpmError, match="git can't be run") as caught:
+        git_repository.commit_time(copied)
+    assert "apt-get install git" in caught.value.hint

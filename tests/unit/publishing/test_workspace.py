@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import re
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 from support import wheels
+from twine.utils import DEFAULT_REPOSITORY
 
 from ppmctl.client.http import Answer, Transport
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.publishing import build, upload
 from ppmctl.publishing.check import check
-from ppmctl.publishing.workspace import Workspace, workspace
+from ppmctl.publishing.workspace import Workspace, select, workspace
 
 
 def collected(tmp_path: Path, *paths: Path) -> list[str]:
@@ -25,41 +27,93 @@ def collected(tmp_path: Path, *paths: Path) -> list[str]:
 
 def test_a_file_is_read_and_hashed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", description_content_type="text/markdown"))
-    file = check(path)
+    file = check(path, is_own=True)
     assert (file.filename, file.project, file.size) == (path.name, "demo", path.stat().st_size)
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert file.warnings == ()
     assert capsys.readouterr() == ("", ""), "twine prints on stdout, which is ours"
 
 
-def test_a_warning_of_twine_is_returned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = check(wheels.write(tmp_path, wheels.wheel("demo", "1.0")))
-    assert len(file.warnings) == 1
-    assert "long_description_content_type" in file.warnings[0]
-    assert capsys.readouterr() == ("", "")
-    assert logging.getLogger("twine").propagate
-    assert logging.getLogger("twine").handlers == []
+RST = "text/x-rst"
 
 
-def test_a_description_that_does_not_render_is_refused(tmp_path: Path) -> None:
-    meta = wheels.metadata("demo", "1.0", description_content_type="text/x-rst") + b"\n.. image::\n\n====\nx\n=\n"
-    path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", meta=meta))
-    with pytest.raises(InvalidDistribution, match=r"description can't be rendered: line \d+") as caught:
-        check(path)
+def described(metadata_version: str = "2.1", content_type: str = RST, description: str = "", **fields: str) -> bytes:
+    """Return metadata; the description is a field with folded lines, as distutils and setuptools wrote it."""
+    folded = description.replace("\n", "\n" + 8 * " ")
+    content = wheels.metadata(
+        "demo", "1.0", metadata_version=metadata_version, description=folded, description_content_type=content_type
+    )
+    return b"".join((*(f"{name}: {value}\n".encode() for name, value in fields.items()), content.split(b"\n\n")[0]))
+
+
+def warned(tmp_path: Path, meta: bytes) -> tuple[str, ...]:
+    """Return the warnings about a file that was built elsewhere."""
+    return check(wheels.write(tmp_path, wheels.wheel("demo", "1.0", meta=meta)), is_own=False).warnings
+
+
+@pytest.mark.parametrize(
+    ("meta", "part"),
+    [
+        (described(description="Title\n====\n\n.. image::"), r"the description can't be rendered: line \d+"),
+        (described(description="x", content_type="text/rst"), r"invalid metadata: .*description-content-type"),
+        (described("1.0", description="x", Maintainer="x"), r"invalid metadata: .*maintainer introduced in"),
+        (described(description="x", Wrong="x"), r"invalid metadata: .*field 'wrong'"),
+    ],
+)
+def test_what_an_index_accepts_is_refused_in_own_builds_and_warned_of_in_other_files(
+    meta: bytes, part: str, tmp_path: Path
+) -> None:
+    (warning,) = warned(tmp_path, meta)
+    assert re.search(part, warning)
+    with pytest.raises(InvalidDistribution, match=rf"^demo-1\.0-py3-none-any\.whl: .*{part}") as caught:
+        check(tmp_path / "demo-1.0-py3-none-any.whl", is_own=True)
     assert "README" in caught.value.hint
 
 
-def test_metadata_that_twine_rejects_is_refused(tmp_path: Path) -> None:
-    path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", requires_dist="not a (requirement"))
-    with pytest.raises(InvalidDistribution, match=r"demo-1\.0.*requires.dist"):
-        check(path)
+@pytest.mark.parametrize("kind", ["2.0", "License-File"])
+def test_metadata_that_an_index_accepts_has_no_warning(kind: str, tmp_path: Path) -> None:
+    """Metadata 2.0 was withdrawn; setuptools wrote License-File before it was in the specification."""
+    fields = {} if kind == "2.0" else {kind: "LICENSE"}
+    assert warned(tmp_path, described("2.0" if kind == "2.0" else "2.1", description="x", **fields)) == ()
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "Title\n=====\n\n* a::\n\n      code\n\nEnd.",
+        "\nTitle\n=====\n\nText.",
+        "Title\n|=====\n|\n|Text.".replace("|", "\x7f"),
+    ],
+)
+def test_a_folded_description_is_unfolded_for_the_check_and_for_the_index(description: str, tmp_path: Path) -> None:
+    meta = described(description=description)
+    if "\x7f" in description:  # the other form in the specification
+        meta, description = meta.replace(b" \x7f", b"|"), description.replace("\x7f", "")
+    path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", meta=meta))
+    assert check(path, is_own=True).warnings == ()
+    assert dict(upload.fields(check(path, is_own=False)))["description"] == description
+
+
+def test_a_description_in_the_body_stays_as_it_is(tmp_path: Path) -> None:
+    text = "Title\n        indented\n"
+    meta = wheels.metadata("demo", "1.0", description_content_type=RST).replace(b"Made by a test.\n", text.encode())
+    file = check(wheels.write(tmp_path, wheels.wheel("demo", "1.0", meta=meta)), is_own=False)
+    assert dict(upload.fields(file))["description"] == text
+
+
+def test_a_missing_description_and_content_type_are_warned_of(tmp_path: Path) -> None:
+    assert warned(tmp_path, b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nDescription: UNKNOWN\n") == (
+        "no description (`long_description` missing)",
+    )
+    (warning,) = warned(tmp_path, wheels.metadata("demo", "1.0"))
+    assert "`long_description_content_type` missing" in warning
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>"])
 def test_a_file_that_is_not_a_distribution_is_refused(content: bytes, tmp_path: Path) -> None:
     path = wheels.write(tmp_path, ("demo-1.0-py3-none-any.whl", content))
     with pytest.raises(InvalidDistribution, match=r"demo-1\.0"):
-        check(path)
+        check(path, is_own=False)
 
 
 def test_a_file_that_is_named_twice_counts_once(tmp_path: Path) -> None:
@@ -77,15 +131,58 @@ def test_two_different_files_of_one_name_are_refused(tmp_path: Path) -> None:
     assert all(str(path) in caught.value.message for path in paths)
 
 
+def test_all_bad_files_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a build, which can take long; each file that has secrets too."""
+    monkeypatch.setattr(build, "build", lambda *_: pytest.fail("a build can take long"))
+    secrets = {f"demo/{number}/.env": b"A=1" for number in range(30)}
+    private = wheels.wheel("demo", "1.4", classifier="Private :: x", description_content_type=RST)
+    bad = [
+        wheels.wheel("demo", "1.0", meta=wheels.metadata("other", "1.0")),
+        ("demo-1.1.tar.gz", b"nothing"),
+        *(wheels.wheel("demo", version, files=secrets) for version in ("1.2", "1.3")),
+        private,
+    ]
+    paths = [wheels.write(tmp_path, one) for one in (*bad, wheels.wheel("fine", "1.0"))]
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "setup.py").touch()
+    host = str(urlsplit(DEFAULT_REPOSITORY).hostname)
+    with pytest.raises(PpmError, match=r"^These can't be published:") as caught:
+        Workspace(folder=tmp_path, host=host).collect([*paths, tmp_path / "project"])
+    for name, _content in bad:
+        assert name in caught.value.message
+    assert "fine" not in caught.value.message
+    assert "demo-1.2-py3-none-any.whl: and 10 more" in caught.value.message
+    assert [file.filename for file in Workspace(folder=tmp_path).collect([paths[-2]])] == [private[0]]
+
+
+def test_what_lies_beside_distributions_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`dist/*` names signatures, attestations and folders too; an unpacked sdist is not built."""
+    made = wheels.write(tmp_path, wheels.wheel("demo", "1.0"))
+    suffixes = (".asc", ".sigstore.json", ".publish.attestation")
+    skipped = [tmp_path / f"{made.name}{suffix}" for suffix in suffixes]
+    for path in skipped:
+        path.touch()
+    for name in ("old", "demo-1.0"):
+        (tmp_path / name).mkdir()
+    for name in ("PKG-INFO", "setup.py"):
+        (tmp_path / "demo-1.0" / name).touch()
+    selection = select([made, *skipped, tmp_path / "old", tmp_path / "demo-1.0"])
+    assert (selection.trees, selection.files) == ([], [made])
+    assert selection.skipped == [*skipped, tmp_path / "old", tmp_path / "demo-1.0"]
+    assert collected(tmp_path, made, *skipped) == [made.name]
+    assert f"Skipped, as no wheel or sdist: {skipped[0].name}" in capsys.readouterr().err
+    assert select([tmp_path / "demo-1.0"]).trees == [tmp_path / "demo-1.0"]
+    with pytest.raises(UsageError, match=r"no wheel or sdist to publish among .*\.asc"):
+        select(skipped)
+
+
 def test_all_paths_are_checked_before_the_first_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "setup.py").touch()
     monkeypatch.setattr(build, "build", lambda *_: pytest.fail("a build can take long"))
-    with pytest.raises(UsageError, match="missing does not exist"):
-        collected(tmp_path, project, tmp_path / "missing")
-    with pytest.raises(UsageError, match=r"neither a pyproject\.toml nor a setup\.py"):
-        collected(tmp_path, project, tmp_path)
+    with pytest.raises(UsageError, match=r"missing does not exist(.|\n)*neither a pyproject\.toml nor a setup\.py"):
+        collected(tmp_path, project, tmp_path / "missing", tmp_path)
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -141,7 +238,7 @@ def _fail_to_build(project: Path, monkeypatch: pytest.MonkeyPatch, message: str)
     monkeypatch.setattr(sys, "executable", str(program))
 
 
-@pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("4711", "4711")])
+@pytest.mark.parametrize(("given", "expected"), [("", "1580601600"), ("", "1700000000"), ("4711", "4711")])
 def test_a_build_gets_source_date_epoch_unless_it_is_set(
     given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +247,7 @@ def test_a_build_gets_source_date_epoch_unless_it_is_set(
     if given:
         monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
     with pytest.raises(PpmError, match=f"date {expected}"):
-        build.build(tmp_path, tmp_path)
+        build.build(tmp_path, tmp_path, date="1700000000" if expected.startswith("17") else "")
 
 
 def test_a_failed_build_names_a_missing_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,6 +306,29 @@ def test_a_clean_build_uses_a_copy_that_is_removed(tmp_path: Path, monkeypatch: 
     assert (project / "build").exists()
 
 
+def test_a_git_that_fails_is_reported_once_and_the_build_goes_on(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = wheels.write(tmp_path / "built", wheels.wheel("demo", "1.0", files={"demo/x.py": b""}))
+    dates: list[str] = []
+
+    def stand_in(_source: Path, _into: Path, *, date: str, **_: object) -> tuple[Path, ...]:
+        dates.append(date)
+        return (built,)
+
+    monkeypatch.setattr(build, "build", stand_in)
+    assert collected(tmp_path, project) == [built.name]
+    assert "Warning" not in capsys.readouterr().err
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert collected(tmp_path / "built", project) == [built.name]
+    printed = capsys.readouterr().err
+    assert printed.count("Warning: packed files are not compared with what git tracks. git ") == 1
+    assert f"dubious ownership in repository at '{project}'" in printed
+    assert f"call: git config --global --add safe.directory {project}\n" in printed
+    assert dates == [dates[0], ""]
+    assert dates[0].isdecimal()
+
+
 def test_files_are_built_in_the_folder_of_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PPMCTL_BUILDS", str(tmp_path))
     with workspace() as work:
@@ -225,7 +345,7 @@ def test_the_form_fields_follow_the_legacy_upload_protocol(tmp_path: Path) -> No
         b"Project-URL: Docs, https://d.test\nClassifier: A :: B\nClassifier: C :: D\nRequires-Python: >=3.9\n"
         b"License-File: LICENSE\nDescription-Content-Type: text/markdown\n\nLong \xc3\xa4 text\n"
     )
-    file = check(wheels.write(tmp_path, wheels.wheel("de-mo", "1.0", meta=meta)))
+    file = check(wheels.write(tmp_path, wheels.wheel("de-mo", "1.0", meta=meta)), is_own=True)
     fields = upload.fields(file)
     for field in [
         (":action", "file_upload"),
@@ -260,7 +380,7 @@ def test_the_form_and_the_file_are_sent(tmp_path: Path) -> None:
     members = {"demo-1.0/PKG-INFO": wheels.metadata("demo", "1.0"), "demo-1.0/demo.py": b""}
     path = wheels.write(tmp_path, ("demo-1.0.tar.gz", wheels.tar_of(members)))
     transport = Kept(None, "")
-    assert upload.send(check(path), "https://index.test/legacy/", transport).status == 200
+    assert upload.send(check(path, is_own=True), "https://index.test/legacy/", transport).status == 200
     parts = {part.headers[b"Content-Disposition"]: part.content for part in transport.decoded.parts}
     assert parts[b'form-data; name="content"; filename="demo-1.0.tar.gz"'] == path.read_bytes()
     assert parts[b'form-data; name=":action"'] == b"file_upload"
