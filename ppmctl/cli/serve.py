@@ -44,8 +44,9 @@ def _about(setting: Setting) -> str:
     is_flag=True,
     help="Create a first admin if there is none, and print the commands to type.",
 )
+@click.option("--access-log", is_flag=True, help="Print a line of JSON for each request.")
 @settings_options(_about)
-def serve(root: Path, first_credential: bool, **flags: Any) -> None:
+def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) -> None:
     """Serve the index in the folder ROOT, which is created if it is missing.
 
     Each setting can also be given as an environment variable, or in ROOT/ppm.yml (see `ppmctl init`); an option wins
@@ -83,7 +84,7 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
         output.say("stop       Ctrl-C", "")
         _warn_of_plain_http(settings)
 
-    gunicorn.serve(settings, manager, announce=announce)
+    gunicorn.serve(settings, manager, announce=announce, access_log=access_log)
 
 
 @click.command()

@@ -27,6 +27,7 @@ from ppmctl.errors import PpmError
 from ppmctl.index import recovery
 from ppmctl.index.store import Store
 from ppmctl.server import background, bind_check, running, unix_http
+from ppmctl.server.access_log import RequestLogger
 from ppmctl.server.app import Index
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.systemd import Service
@@ -44,10 +45,13 @@ _ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was le
 _WARN_EVERY = 60.0  # seconds
 
 
-def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], None]) -> None:
+def serve(
+    settings: ServerSettings, service: Service, *, announce: Callable[[], None], access_log: bool = False
+) -> None:
     """Serve the index until a signal ends it. Call `announce` right before it starts.
 
     The volume must be prepared. If `service` has sockets, they are used instead of the settings' host and port.
+    With `access_log`, each request is a line on stdout.
     Raise PpmError where the address can't be used, or where there is no folder for temporary files.
     """
     secret_mask.mask_logs()
@@ -56,7 +60,7 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     if not service.sockets:
         bind_check.check(settings)
     announce()
-    _Server(settings, service).run()
+    _Server(settings, service, access_log=access_log).run()
 
 
 class _Arbiter(Arbiter):
@@ -166,9 +170,10 @@ class _Worker(ThreadWorker):
 
 
 class _Server(BaseApplication):
-    def __init__(self, settings: ServerSettings, service: Service) -> None:
+    def __init__(self, settings: ServerSettings, service: Service, *, access_log: bool) -> None:
         self._settings = settings
         self._service = service
+        self._access_log = access_log
         self._registration = running.Registration(settings.volume, read_access=settings.read_access)
         self._store = Store(settings.volume)
         self._pulse = Pulse()
@@ -196,6 +201,8 @@ class _Server(BaseApplication):
             "control_socket_disable": True,  # it would be a file in the current folder
             "loglevel": "warning",
             "proc_name": "ppm",
+            "accesslog": "-" if self._access_log else None,
+            "logger_class": RequestLogger,
             "when_ready": self._ready,
             "on_exit": lambda _arbiter: self._registration.end(),
             "post_worker_init": self._start_threads,

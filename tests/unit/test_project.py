@@ -23,7 +23,7 @@ TESTBED = ROOT / "testbed"
 IMPORTERS = {
     "build": {"publishing.build"},
     "defusedxml": {"server.pypiserver_backend"},
-    "gunicorn": {"server.gunicorn"},
+    "gunicorn": {"server.access_log", "server.gunicorn"},
     "keyring": {"client.keyring_store"},
     "passlib": {"access.htpasswd"},
     "pypiserver": {"server.pypiserver_backend"},
