@@ -285,7 +285,7 @@ def test_make_without_a_target_lists_the_commands() -> None:
     expected = ["help", "up", "host", "host-exec", "host-down"]
     expected += ["images", "compose-up", "compose-down", "ansible", "compose-config"]
     expected += ["test", "test-fast", "test-e2e", "test-hosts", "test-docker"]
-    expected += ["mutation", "faults", "fuzz", "lint", "audit", "generate", "lock", "bench", "clean"]
+    expected += ["mutation", "faults", "fuzz", "corpus", "lint", "audit", "generate", "lock", "bench", "clean"]
     assert listed() == expected
 
 
