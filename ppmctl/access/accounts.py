@@ -35,6 +35,21 @@ def account(volume: Volume, name: str) -> Account:
     return Account.of(credential_files.snapshot(volume), name)
 
 
+def token_with(volume: Volume, owner: str, secret: Secret) -> str | None:
+    """Return the name of the token of `owner` that has this secret, or None; it may be disabled or expired.
+
+    Only hashes of issued secrets are tried, which are fast. A user's own secret is not a token's.
+    """
+    snapshot = credential_files.snapshot(volume)
+    for name, stored in (*snapshot.hashes.items(), *snapshot.parked.items()):
+        entry, kind = snapshot.access.get(name), htpasswd.kind_of(stored)
+        if entry is None or not entry.is_token or entry.owner != owner or kind is None or not kind.is_fast:
+            continue
+        if htpasswd.is_secret_of(secret.reveal(), stored):
+            return name
+    return None
+
+
 def dependent_tokens(volume: Volume, account: Account) -> tuple[Account, ...]:
     """Return the tokens that `account` limits: a user's tokens, or those that a token created."""
     name = account.access.name

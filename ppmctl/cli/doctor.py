@@ -68,12 +68,13 @@ def _findings(index: str | None, credential_file: Path | None, root: Path | None
         )
     if root is None:
         return
-    from ppmctl.doctor import volume_checks
+    from ppmctl.doctor import tls, volume_checks
     from ppmctl.doctor.finding import Finding
 
+    certificate = list(tls.check_file())  # as root: the volume's owner can't read it
     try:
         volume = find_volume(existing(root))
     except PpmError as exc:
         yield Finding("volume", "fail", exc.phrase, exc.hint)
     else:
-        yield from volume_checks.check(volume, os.environ)
+        yield from volume_checks.check(volume, os.environ, certificate)

@@ -5,38 +5,13 @@ from __future__ import annotations
 from ppmctl import output
 from ppmctl.client.query import Project
 from ppmctl.distributions.distribution import one_line
+from ppmctl.index import project_details
 from ppmctl.index.claims import Claim
 
 
 def as_values(project: Project) -> dict[str, object]:
     """Return the project's JSON."""
-    meta = project.metadata
-    return {
-        "name": project.page.name,
-        "status": project.page.status,
-        "status_reason": project.page.status_reason,
-        "claim": project.claim.to_json() if project.claim is not None else None,
-        "version": str(project.release.version) if project.release is not None else None,
-        "summary": meta.get("summary"),
-        "requires_python": meta.get("requires_python"),
-        "requires_dist": meta.get("requires_dist", []),
-        "license": meta.get("license_expression") or meta.get("license"),
-        "author": meta.get("author") or meta.get("author_email"),
-        "urls": meta.get("project_urls", {}),
-        "releases": [
-            {
-                "version": str(release.version),
-                "uploaded": f"{release.uploaded:%Y-%m-%dT%H:%M:%SZ}" if release.uploaded is not None else None,
-                "bytes": release.size,
-                "yanked": release.is_yanked and (release.reason or True),
-                "files": [
-                    {"filename": file.filename, "bytes": file.size, "sha256": file.sha256, "url": file.url}
-                    for file in release.files
-                ],
-            }
-            for release in project.page.releases
-        ],
-    }
+    return project_details.values(project.page, project.release, project.metadata, project.claim)
 
 
 def _claimed(claim: Claim | None) -> str | None:

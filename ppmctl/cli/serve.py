@@ -13,7 +13,7 @@ import click
 from ppmctl import output
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import find_volume, open_volume, root_option, volume_command
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, some
 from ppmctl.server.settings import SETTINGS, ServerSettings, Setting, server_settings, settings_file
 
 
@@ -44,8 +44,9 @@ def _about(setting: Setting) -> str:
     is_flag=True,
     help="Create a first admin if there is none, and print the commands to type.",
 )
+@click.option("--access-log", is_flag=True, help="Print a line of JSON for each request.")
 @settings_options(_about)
-def serve(root: Path, first_credential: bool, **flags: Any) -> None:
+def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) -> None:
     """Serve the index in the folder ROOT, which is created if it is missing.
 
     Each setting can also be given as an environment variable, or in ROOT/ppm.yml (see `ppmctl init`); an option wins
@@ -58,23 +59,32 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
 
     os.environ.setdefault("HOME", "/")  # pypiserver needs it when it is imported; a uid without a name has none
     from ppmctl.access import credential_files, expiry, first_admin
-    from ppmctl.server import gunicorn, systemd
+    from ppmctl.server import gunicorn, running, systemd
 
     credential_files.ensure_htpasswd(volume)
     expiry.Pruner(volume).prune()
     manager = systemd.take(os.environ)
 
     def announce() -> None:
-        if not first_credential:
-            return
-        made = first_admin.make(settings.volume)
+        made = first_credential and first_admin.make(settings.volume)
+        for other in running.servers(volume):
+            output.say(
+                f"Another server serves {volume.root} too: {other.described}.",
+                "Both work; ppmctl health and ppmctl doctor ask the one that started last.",
+            )
         if manager.is_managed or settings.is_local:
             if made:
                 output.say(f"The first credential, an admin's, is in {settings.volume.first_credential}.")
-        else:
+            if not manager.is_managed:
+                output.say(f"ppm serves {volume.root} at {settings.host}, for a web server. To stop it: Ctrl-C")
+            return
+        _print_url(settings)
+        if first_credential:
             _print_commands(settings, made=made)
+        output.say("stop       Ctrl-C", "")
+        _warn_of_plain_http(settings)
 
-    gunicorn.serve(settings, manager, announce=announce)
+    gunicorn.serve(settings, manager, announce=announce, access_log=access_log)
 
 
 @click.command()
@@ -82,14 +92,18 @@ def serve(root: Path, first_credential: bool, **flags: Any) -> None:
 def init(root: Path) -> Answer:
     """Create a volume in the folder ROOT, with a ppm.yml that explains each setting."""
     from ppmctl import files
+    from ppmctl.server import running
 
     volume = open_volume(root)
     made = files.create(volume.settings, settings_file().encode(), mode=0o644)
     note = (
         f"was created; edit it, then run: ppmctl serve --root {root}" if made else "exists already and is unchanged."
     )
+    restart = "A server reads it only when it starts. To apply a change, restart the server"
+    served = running.servers(volume)
+    where = f" ({some(server.described for server in served)})" if served else ""
     value = {"root": volume.root, "settings": volume.settings, "made": made}
-    return Answer(value, lambda: output.say(f"{volume.settings} {note}"))
+    return Answer(value, lambda: output.say(f"{volume.settings} {note}", f"{restart}{where}."))
 
 
 @click.command()
@@ -101,29 +115,41 @@ def health(root: Path, **flags: Any) -> Answer:
     """Check whether the server of the volume ROOT is healthy. Run it on the server's machine, as the server's user.
 
     Checks, without a credential and within a few seconds each, that the server answers, that it returns a page, and
-    that the volume is writable. Finds the server by its settings (PPM_… variables and ROOT/ppm.yml). Prints one line
-    and exits with 0, or prints what is wrong and exits with 1.
+    that the volume is writable. A running server has recorded in its volume where it listens; without a record its
+    settings count (PPM_… variables and ROOT/ppm.yml). Prints one line and exits with 0, or prints what is wrong and
+    exits with 1.
     """
-    from ppmctl.server import health
+    from ppmctl.server import health, running
 
+    given = {name: value for name, value in flags.items() if value is not None}
+    served = None
     try:
         volume = find_volume(root)
-        health.check(server_settings(root, flags=flags))
+        if not given.keys() & {"host", "port"}:  # the whole address of the record counts, or nothing
+            served = running.newest(volume)
+        health.check(server_settings(root, flags=(served.flags if served else {}) | given))
     except PpmError as exc:
         # one line, and exit code 1 for every failure: a container engine allows no other
-        raise PpmError(f"{exc.message} {exc.hint}".strip()) from exc
+        hint = exc.hint or (served.hint if served else "")
+        raise PpmError(f"{exc.message} {hint}".strip()) from exc
     return Answer(
         {"ok": True, "root": volume.root},
         lambda: output.data(f"ok: the server of {volume.root} answers, shows a page, and can write its volume"),
     )
 
 
-def _print_commands(settings: ServerSettings, *, made: bool) -> None:
-    volume = settings.volume
+def _url(settings: ServerSettings) -> str:
     # a client can't connect to a wildcard, and netrc has the loopback names
     host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(settings.host, settings.host)
-    url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    output.say(f"ppm serves {url}/ from {volume.root}", "")
+    return f"http://[{host}]:{settings.port}/" if ":" in host else f"http://{host}:{settings.port}/"
+
+
+def _print_url(settings: ServerSettings) -> None:
+    output.say(f"ppm serves {_url(settings)} from {settings.volume.root}", "")
+
+
+def _print_commands(settings: ServerSettings, *, made: bool) -> None:
+    volume, url = settings.volume, _url(settings)
     if made:
         output.say(
             f"The first credential, an admin's, is in {volume.first_credential} (user:secret),",
@@ -133,12 +159,13 @@ def _print_commands(settings: ServerSettings, *, made: bool) -> None:
     netrc = f"NETRC={_short(volume.first_netrc)} " if volume.first_netrc.exists() else ""
     ppmctl = _short(Path(sys.argv[0])) if Path(sys.argv[0]).name == "ppmctl" else "ppmctl"
     output.say(
-        f"publish    {netrc}{ppmctl} publish PROJECT_FOLDER --index {url}/",
-        f"install    {netrc}pip install --index-url {url}/simple/ NAME",
+        f"publish    {netrc}{ppmctl} publish PROJECT_FOLDER --index {url}",
+        f"install    {netrc}pip install --index-url {url}simple/ NAME",
         f"add a user {ppmctl} user add NAME --role publisher --root {_short(volume.root)}",
-        "stop       Ctrl-C",
-        "",
     )
+
+
+def _warn_of_plain_http(settings: ServerSettings) -> None:
     if settings.host not in ("127.0.0.1", "localhost", "::1"):
         output.say(
             "Other machines reach this over plain HTTP, where secrets can be read: put TLS in front of it.",

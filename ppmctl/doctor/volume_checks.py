@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ppmctl.access import credential_files, htpasswd
-from ppmctl.doctor import tls
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError, some
 from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.pages import marked
 from ppmctl.output import size
-from ppmctl.server import health
+from ppmctl.server import health, running
 from ppmctl.server.settings import server_settings
 
 _MIB = 1 << 20
@@ -24,11 +23,11 @@ _LITTLE_INODES = 0.05
 _SLOW = 0.005  # seconds of processor time a request; an issued secret takes a thousandth of it
 
 
-def check(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Run all these checks of a volume that this process may use."""
+def check(volume: Volume, environ: Mapping[str, str], certificate: Iterable[Finding]) -> Iterator[Finding]:
+    """Run all these checks of a volume that this process may use; `certificate` has those of the web server's."""
     yield Finding("volume", "ok", f"{volume.root} can be used")
     yield from disk(volume, os.statvfs(volume.root))
-    yield from tls.check_file()
+    yield from certificate
     yield from hashes(volume)
     yield from pending(volume)
     yield from server(volume, environ)
@@ -84,13 +83,18 @@ def pending(volume: Volume) -> Iterator[Finding]:
 
 def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Check whether the application answers; while it is down, nginx serves reads, and uploads fail."""
+    found = running.servers(volume)
+    served = found[0] if found else None
     try:
-        health.check(server_settings(volume.root, environ=environ))
+        health.check(server_settings(volume.root, flags=served.flags if served else None, environ=environ))
     except PpmError as exc:
-        hint = (
+        hint = (served.hint if served else "") or (
             "On a host: systemctl restart ppm.service, and journalctl -u ppm.service  shows why it stopped;"
             f" by hand: ppmctl serve --root {volume.root}"
         )
         yield Finding("server", "fail", exc.phrase, exc.hint or hint)
     else:
         yield Finding("server", "ok", "the application answers, serves a page, and can write to its volume")
+    if len(found) > 1:
+        message = f"{len(found)} servers use this volume: {some(each.described for each in found)}"
+        yield Finding("servers", "warn", message, "Unless one is about to replace the other, stop all but one.")

@@ -77,12 +77,14 @@ class Volume:
     pending = _Below("index", "pending")
     boot = _Below("index", "boot")  # the id of the boot in which the pages were last known to be good
     layout = _Below("index", "layout")  # the number of the layout that this volume was brought to
+    servers = _Below("servers")  # see ppmctl.server.running
     locks = _Below("locks")
     root_lock = _Below("locks", "root")
     incoming_lock = _Below("locks", "incoming")
     probe_lock = _Below("locks", "probe")
     drop_lock = _Below("locks", "drop")
     credentials_lock = _Below("locks", "credentials")
+    servers_lock = _Below("locks", "servers")
     credentials = _Below("credentials")
     htpasswd = _Below("credentials", "htpasswd")
     access = _Below("credentials", "access.yml")
@@ -141,10 +143,11 @@ class Volume:
         PpmError, one line with the remedy, if one belongs to another user or is mounted read-only. Only the files and
         folders that every volume has are checked, so it takes the same time for every volume.
         """
-        folders = (self.root, *self._folders(), self.quarantine, self.claims, self.credentials)
+        folders = (self.root, *self._folders(), self.quarantine, self.claims, self.servers, self.credentials)
         read = (self.htpasswd, self.access, self.disabled, self.invites, self.settings)
-        locks = (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock, self.credentials_lock)
-        checks = ((folders, os.R_OK | os.W_OK | os.X_OK), (read, os.R_OK), ((*locks, self.audit), os.W_OK))
+        locks = (self.probe_lock, self.root_lock, self.incoming_lock, self.drop_lock)
+        written = (*locks, self.credentials_lock, self.servers_lock, self.audit)
+        checks = ((folders, os.R_OK | os.W_OK | os.X_OK), (read, os.R_OK), (written, os.W_OK))
         try:
             for paths, mode in checks:
                 for path in filter(Path.exists, paths):

@@ -18,6 +18,7 @@ from ppmctl.errors import PpmError, Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
 from ppmctl.server import json_api, request_headers, same_origin, token_api, upload_form, uploads
+from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.environments_api import Environments
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.public_names import PublicNames
@@ -50,6 +51,7 @@ class Index:
         public_names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
         self._pypiserver = Pypiserver(store, public_names)
         self._packages = PackageApi(store)
+        self._environment_api = EnvironmentApi(store, public_names)
         self._tokens = token_api.TokenApi(settings.volume)
         self._refusals = audit_log.Refusals(settings.volume)
 
@@ -92,7 +94,10 @@ class Index:
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
         response = (
-            self._packages.answer(request, by) or self._environments.answer(request) or self._reader.answer(request)
+            self._packages.answer(request, by)
+            or self._environment_api.answer(request, by)
+            or self._environments.answer(request)
+            or self._reader.answer(request)
         )
         if response is not None:
             return response(environ, start_response)

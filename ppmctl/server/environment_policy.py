@@ -37,13 +37,17 @@ def require_revision(store: Store, project: str, revision: RevisionHead, by: Acc
     """
     name = environment_of(project) or ""
     content = _content(store, project) or Folder(project=project)
-    removed = (formats.number_of(name, filename) for filename in content.removed)
-    used = {*(stored.number for stored in environment_files.revisions(content)), *filter(None, removed)}
+    used = _used(content)
     following = 1 + max(used, default=0)
     if revision.number not in {following, *used}:
         raise Refused(409, f"Revision {revision.number} of {name} leaves a gap: the next is {following}")
     if not revision.shared and environment_files.revisions(content) and not _is_its_owner(content, by):
         raise Refused(403, f"Only the owner of {name} may send a revision that is not shared")
+
+
+def next_number(store: Store, project: str) -> int:
+    """Return the number of an environment's next revision."""
+    return 1 + max(_used(_content(store, project) or Folder(project=project)), default=0)
 
 
 def require_status(store: Store, project: str, by: Access) -> None:
@@ -62,6 +66,13 @@ def signed_reason(reason: str, project: str, by: Access) -> str:
 
 def _content(store: Store, project: str) -> Folder | None:
     return project_folder.read(store.volume, project) if environment_of(project) is not None else None
+
+
+def _used(content: Folder) -> set[int]:
+    """Return the numbers of all revisions, also of removed ones."""
+    name = environment_of(content.project) or ""
+    removed = (formats.number_of(name, filename) for filename in content.removed)
+    return {*(stored.number for stored in environment_files.revisions(content)), *filter(None, removed)}
 
 
 def _is_its_owner(content: Folder, by: Access) -> bool:

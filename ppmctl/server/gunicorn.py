@@ -9,10 +9,8 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -24,12 +22,12 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
 from ppmctl import files
-from ppmctl.access import expiry, secret_mask
-from ppmctl.distributions import inspection
+from ppmctl.access import secret_mask
 from ppmctl.errors import PpmError
-from ppmctl.index import pages, rebuild, recovery
+from ppmctl.index import recovery
 from ppmctl.index.store import Store
-from ppmctl.server import bind_check, drop_folder, unix_http
+from ppmctl.server import background, bind_check, running, unix_http
+from ppmctl.server.access_log import RequestLogger
 from ppmctl.server.app import Index
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.systemd import Service
@@ -38,9 +36,6 @@ from ppmctl.server.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
 
-_BOOT_ID = "PPM_BOOT_ID"  # systemd's %b, for a service whose sandbox hides the kernel's file
-_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-_ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
 _ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
 _MOST_CONNECTIONS = 1000
 # File descriptors: of the process itself, and of a request besides its connection (an upload's file, the archive that
@@ -50,10 +45,13 @@ _ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was le
 _WARN_EVERY = 60.0  # seconds
 
 
-def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], None]) -> None:
+def serve(
+    settings: ServerSettings, service: Service, *, announce: Callable[[], None], access_log: bool = False
+) -> None:
     """Serve the index until a signal ends it. Call `announce` right before it starts.
 
     The volume must be prepared. If `service` has sockets, they are used instead of the settings' host and port.
+    With `access_log`, each request is a line on stdout.
     Raise PpmError where the address can't be used, or where there is no folder for temporary files.
     """
     secret_mask.mask_logs()
@@ -62,7 +60,7 @@ def serve(settings: ServerSettings, service: Service, *, announce: Callable[[], 
     if not service.sockets:
         bind_check.check(settings)
     announce()
-    _Server(settings, service).run()
+    _Server(settings, service, access_log=access_log).run()
 
 
 class _Arbiter(Arbiter):
@@ -172,9 +170,11 @@ class _Worker(ThreadWorker):
 
 
 class _Server(BaseApplication):
-    def __init__(self, settings: ServerSettings, service: Service) -> None:
+    def __init__(self, settings: ServerSettings, service: Service, *, access_log: bool) -> None:
         self._settings = settings
         self._service = service
+        self._access_log = access_log
+        self._registration = running.Registration(settings.volume, read_access=settings.read_access)
         self._store = Store(settings.volume)
         self._pulse = Pulse()
         super().__init__()
@@ -201,9 +201,12 @@ class _Server(BaseApplication):
             "control_socket_disable": True,  # it would be a file in the current folder
             "loglevel": "warning",
             "proc_name": "ppm",
-            "when_ready": lambda _arbiter: _handle_ctrl_c(),
+            "accesslog": "-" if self._access_log else None,
+            "logger_class": RequestLogger,
+            "when_ready": self._ready,
+            "on_exit": lambda _arbiter: self._registration.end(),
             "post_worker_init": self._start_threads,
-            "worker_exit": lambda _arbiter, _worker: self._finish(),
+            "worker_exit": lambda _arbiter, _worker: background.finish(self._store),
         }.items():
             self.cfg.set(name, value)
 
@@ -213,16 +216,13 @@ class _Server(BaseApplication):
             log.warning("Repaired after a crash: %d projects, %d folders.", len(repaired.projects), repaired.swept)
         return self._pulse.of(Index(self._settings, self._store))
 
+    def _ready(self, arbiter: Arbiter) -> None:
+        self._registration.begin(arbiter.LISTENERS[0].getsockname())
+        _handle_ctrl_c()
+
     def _start_threads(self, worker: ThreadWorker) -> None:
-        inspection.start()
+        background.start(self._store)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both processes; the arbiter handles it
-        for name, work in {
-            "root list": self._write_root,
-            "drop folder": drop_folder.Watcher(self._store).run,
-            "pages": self._after_reboot,
-            "credentials": expiry.Pruner(self._settings.volume).run,
-        }.items():
-            threading.Thread(target=work, name=name, daemon=True).start()
         if self._service.notify_address:
             address = worker.sockets[0].getsockname()
             Watchdog(
@@ -232,36 +232,6 @@ class _Server(BaseApplication):
                 interval=self._service.watchdog,
                 is_stopping=lambda: not worker.alive,
             ).start()
-
-    def _finish(self) -> None:
-        if pages.root_is_marked(self._store.volume):  # the thread that writes it may die halfway
-            self._store.write_root()
-        self._store.area.close()
-
-    def _after_reboot(self) -> None:
-        """Write outdated pages again, once after each boot: a power failure loses what was not synced to disk."""
-        boot = self._store.volume.boot
-        try:
-            current = boot_id(os.environ)
-            before = _without_hyphens(boot.read_text(encoding="ascii", errors="replace")) if boot.exists() else ""
-            if before == current:
-                return
-            if before:
-                done = rebuild.rebuild(self._store)
-                log.warning("The machine was rebooted: %d of %d projects had old pages.", done.written, done.projects)
-            files.write_atomic(boot, f"{current}\n".encode())
-        except (OSError, PpmError) as exc:
-            log.error("The pages can't be checked after a reboot; run ppmctl index rebuild: %s", exc)
-
-    def _write_root(self) -> None:
-        pause = threading.Event()
-        while self._store.root_is_old.wait():
-            try:
-                self._store.write_root()
-            except OSError as exc:
-                self._store.root_is_old.set()
-                log.error("The list of projects can't be written, trying again: %s", exc)
-            pause.wait(_ROOT_EVERY)
 
 
 def most_connections(threads: int, descriptors: int) -> int:
@@ -274,15 +244,6 @@ def _descriptors() -> int:
     """Return how many descriptors this process may have."""
     limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
-
-
-def boot_id(environ: Mapping[str, str]) -> str:
-    """Return the id of the machine's current boot: PPM_BOOT_ID, or the kernel's. Raise OSError without either."""
-    return _without_hyphens(environ.get(_BOOT_ID, "")) or _without_hyphens(_BOOT_ID_FILE.read_text(encoding="ascii"))
-
-
-def _without_hyphens(boot: str) -> str:
-    return boot.strip().replace("-", "")  # the kernel writes hyphens, systemd does not
 
 
 def _handle_ctrl_c() -> None:

@@ -37,14 +37,16 @@ def check_length(request: Request, limit: int) -> None:
         raise Refused(413, f"The body is larger than {limit >> 10} KB")
 
 
-def body(request: Request, *keys: str) -> dict[str, Any]:
+def body(request: Request, *keys: str, limit: int = MAX_BODY) -> dict[str, Any]:
     """Return the JSON object in a request's body, {} without a body. No other key than `keys` is allowed.
+
+    It has `limit` bytes at most.
 
     Raise Refused: 400, 411, 413, 415 for a body that a form of a web page could send, and what reading it raises.
     """
     if not request.content_length and "Transfer-Encoding" not in request.headers:
         return {}
-    check_length(request, MAX_BODY)
+    check_length(request, limit)
     if request.mimetype != "application/json":
         raise Refused(415, "The Content-Type of the body must be application/json (curl: --json)")
     try:

@@ -1,17 +1,21 @@
-"""Answer `/api/packages`, `/api/claims` and `/api/stats`: search, statistics, and the changes of `ppmctl package`.
+"""Answer `/search`, `/api/packages`, `/api/claims` and `/api/stats`, with the changes of `ppmctl package`.
 
 `docs/http.md` describes the requests and answers.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access.credential_files import Access
+from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import is_name
+from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import Refused
+from ppmctl.index import project_details
 from ppmctl.index.claims import Claim
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 from ppmctl.index.statistics import of_holdings
@@ -20,10 +24,13 @@ from ppmctl.server import environment_policy, json_api
 from ppmctl.server.catalog import Catalogue
 from ppmctl.server.simple_api import normalised
 
+SEARCH = "/search"
 _RELEASE = "/api/packages/<project>/<release>"
 _CLAIM = "/api/claims/<project>"
 _ROUTES = json_api.routes(
     ("GET", "/api/packages", "search"),
+    ("GET", SEARCH, "search"),
+    ("GET", "/api/packages/<project>", "show"),
     ("GET", "/api/stats", "stats"),
     ("PUT", "/api/packages/<project>/status", "status"),
     ("GET", _CLAIM, "show_claim"),
@@ -36,7 +43,7 @@ _ROUTES = json_api.routes(
 
 
 class PackageApi:
-    """Answers requests below /api/packages and /api/claims, and /api/stats."""
+    """Answers requests below /api/packages and /api/claims, /api/stats and /search."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -48,7 +55,8 @@ class PackageApi:
         Raise Refused, or another error with its status: 400, 403, 404, 405, 411, 413.
         """
         parts = request.path.split("/")[1:3]
-        if parts[0] != "api" or parts[1:] not in (["packages"], ["claims"], ["stats"]):
+        is_api = parts[0] == "api" and parts[1:] in (["packages"], ["claims"], ["stats"])
+        if not is_api and request.path != SEARCH:
             return None
         return json_api.dispatch(self, _ROUTES, request, by)
 
@@ -61,6 +69,20 @@ class PackageApi:
         holdings = self._catalogue.search(request.args.get("q", ""))
         projects = [{"name": one.name, "version": one.version or None, "summary": one.summary} for one in holdings]
         return json_api.answer({"projects": projects})
+
+    def show(self, _request: Request, by: Access, project: str) -> Response:
+        """Return a project with its releases, and the metadata of the latest. URLs are relative to the request's."""
+        project = normalised(project)
+        may_read = by.may("read", project)
+        page, claim = self._catalogue.project(project), self._store.claim_of(project)
+        if not may_read or (page is None and claim is None):
+            raise Refused(404, f"There is no project {project} in this index")
+        page = page or ProjectPage(name=project, files=())
+        texts = map(self._catalogue.metadata, page.latest.files if page.latest is not None else ())
+        text = next((text for text in texts if text is not None), None)
+        metadata = distribution.core_metadata(text) if text is not None else {}
+        files = tuple(replace(file, url=f"../../{file.url}") for file in page.files)
+        return json_api.answer(project_details.values(replace(page, files=files), page.latest, metadata, claim))
 
     def yank(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Yank a release, or one of its files."""

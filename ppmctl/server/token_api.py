@@ -13,8 +13,9 @@ from werkzeug.wrappers import Request, Response
 from ppmctl.access import accounts, invite_exchange, rights
 from ppmctl.access.account import Issued, Unknown
 from ppmctl.access.credential_files import Access
-from ppmctl.errors import UsageError
+from ppmctl.errors import Refused, UsageError
 from ppmctl.index.layout import Volume
+from ppmctl.secret import Secret
 from ppmctl.server import json_api
 
 JOIN = "/api/join"
@@ -23,6 +24,7 @@ _ROUTES = json_api.routes(
     ("GET", "/api/whoami", "whoami"),
     ("GET", "/api/tokens", "tokens"),
     ("POST", "/api/tokens", "create"),
+    ("DELETE", "/api/tokens", "revoke_secret"),
     ("DELETE", "/api/tokens/<name>", "revoke"),
 )
 
@@ -56,24 +58,36 @@ class TokenApi:
     def create(self, request: Request, by: Access) -> Response:
         """Make a token. Only this answer has its secret."""
         json_api.attempt(request, "token create", by.owner)
-        body = json_api.body(request, "name", "role", "projects", "expires")
+        body = json_api.body(request, "name", "role", "projects", "expires", "expires_days")
         name = text(body, "name", "the token's purpose, such as laptop")
         name = name if "+" in name else f"{by.owner}+{name}"
         json_api.attempt(request, "token create", name)
-        expires = text(body, "expires", "a duration, such as 90d") if body.get("expires") is not None else None
+        expires = _expires(body)
         issued = accounts.create_token(
             self._volume,
             json_api.actor(request, by),
             name,
             role=text(body, "role", f"one of {', '.join(rights.ROLES)}"),
             projects=_globs(body),
-            expires=rights.expiry(expires) if expires is not None else None,
+            expires=expires,
         )
         return created(issued)
 
     def revoke(self, request: Request, by: Access, name: str) -> Response:
         """Revoke a token, and the tokens that were made with it. Return their names."""
         name = name if "+" in name else f"{by.owner}+{name}"
+        return self._revoke(request, by, name)
+
+    def revoke_secret(self, request: Request, by: Access) -> Response:
+        """Revoke the token of the same owner that has the secret in the body, as when it was published by mistake."""
+        json_api.attempt(request, "token revoke", by.owner)
+        secret = text(json_api.body(request, "token"), "token", "the secret of a token of the same owner")
+        name = accounts.token_with(self._volume, by.owner, Secret(secret))
+        if name is None:
+            raise Refused(404, f"No token of {by.owner} has this secret; DELETE /api/tokens/NAME revokes by name")
+        return self._revoke(request, by, name)
+
+    def _revoke(self, request: Request, by: Access, name: str) -> Response:
         json_api.attempt(request, "token revoke", name)
         if name.partition("+")[0] != by.owner and not by.may("manage"):
             raise Unknown(name)  # as for a token that does not exist, so that nobody learns the tokens of others
@@ -106,6 +120,18 @@ def text(body: dict[str, Any], key: str, what: str) -> str:
         problem = f"{key!r} in the body must be a text" if key in body else f"The body lacks {key!r}"
         raise UsageError(f"{problem}: {what}.")
     return value
+
+
+def _expires(body: dict[str, Any]) -> str | None:
+    """Return the time of expiry in a body: `expires`, a duration, or `expires_days`, a number."""
+    duration, days = body.get("expires"), body.get("expires_days")
+    if duration is not None and days is not None:
+        raise UsageError("The body has both 'expires' and 'expires_days'.", hint="Give one of them.")
+    if days is not None:
+        if not isinstance(days, int) or isinstance(days, bool) or days < 1:
+            raise UsageError("'expires_days' must be a whole number from 1.")
+        return rights.expiry(f"{days}d")
+    return rights.expiry(text(body, "expires", "a duration, such as 90d")) if duration is not None else None
 
 
 def _globs(body: dict[str, Any]) -> list[str]:

@@ -592,8 +592,8 @@ def test_a_page_without_the_files_requires_python(user: User) -> None:
 
 @pytest.fixture(scope="module")
 def on_server_host(index: Server) -> dict[str, str]:
-    """Return the environment of the server's own ppmctl."""
-    return {"PPM_PORT": str(index.port)}
+    """Return the environment of an administrator on the server's host, whose settings are not the server's."""
+    return {"PPM_PORT": str(free_port()), "PPM_READ_ACCESS": "public"}
 
 
 def test_doctor_on_the_server_host(index: Server, on_server_host: dict[str, str], user: User) -> None:

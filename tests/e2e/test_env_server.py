@@ -378,6 +378,108 @@ def test_dropped_and_adopted_environments_have_no_owner(
     assert ppmctl("index", "check", "--root", str(index.root))
 
 
+# as JSON
+
+
+def api(
+    index: Server, method: str, path: str, who: tuple[str, str] | None, match: str = "", /, **body: Any
+) -> requests.Response:
+    headers = {"If-Match": match} if match else {}
+    url = f"{index.url}/api/environments{path and '/' + path}"
+    return requests.request(method, url, json=body or None, auth=who, headers=headers, timeout=60)
+
+
+def test_an_environment_is_made_changed_and_deleted_as_json(
+    index: Server, people: dict[str, tuple[str, str]]
+) -> None:
+    """The revisions are those that clients install, the log tells who made them, and a deleted one can come again."""
+    ann, bob = people["ann"], people["bob"]
+    wanted = ["numpy>=2", "flask ; python_version < '4'"]
+    made = api(index, "POST", "", ann, name="JSON.made", requirements=wanted)
+    assert (made.status_code, made.headers["Location"]) == (201, "/api/environments/json-made")
+    assert made.json()["requirements"] == ['flask; python_version < "4"', "numpy>=2"]
+    assert (made.json()["owner"], made.json()["revision"], made.headers["ETag"]) == ("ann", 1, '"1"')
+    assert api(index, "POST", "", ann, name="json-made", requirements=[]).status_code == 409
+    assert text(index, "json-made/requirements.txt").splitlines()[1:] == made.json()["requirements"]
+    seen = api(index, "GET", "json-made", people["reader"])
+    assert (seen.json(), seen.headers["ETag"]) == (made.json(), '"1"')
+    wanted = ["numpy>=2", "rich"]
+    changed = api(index, "PUT", "json-made", ann, seen.headers["ETag"], requirements=wanted, shared=True)
+    assert (changed.status_code, changed.json()["revision"]) == (200, 2)
+    assert changed.json()["change"] == 'add rich; remove flask; python_version < "4"'
+    again = api(index, "PUT", "json-made", bob, '"2"', requirements=["rich", "numpy>=2"])
+    assert (again.status_code, again.json()["revision"]) == (200, 2), "nothing has changed"
+    own = api(index, "PUT", "json-made", bob, "*", requirements=["rich"], change="only rich")
+    assert [own.json()[key] for key in ("revision", "by", "change", "shared")] == [3, "bob", "only rich", True]
+    assert [line["by"] for line in form(index, "json-made/").json()["revisions"]] == ["ann", "ann", "bob"]
+    gone = api(index, "DELETE", "json-made", ann, '"3"')
+    assert (gone.status_code, gone.json()) == (200, {"name": "json-made", "deleted": [1, 2, 3]})
+    assert api(index, "GET", "json-made", ann).status_code == 404
+    assert api(index, "DELETE", "json-made", ann).status_code == 404
+    assert "json-made" not in listed(index)
+    assert api(index, "POST", "", ann, name="json-made", requirements=[]).json()["revision"] == 4
+    actions = [(line["action"], line["by"]) for line in audited(index) if "json-made" in str(line).replace("_", "-")]
+    assert actions.count(("publish", "ann")) >= 3
+    assert {("publish", "bob"), ("status", "ann"), ("yank", "ann")} <= set(actions)
+    assert ppmctl("index", "check", "--root", str(index.root))
+
+
+def test_of_two_changes_of_the_same_revision_one_is_refused(
+    index: Server, people: dict[str, tuple[str, str]]
+) -> None:
+    ann = people["ann"]
+    assert api(index, "POST", "", ann, name="raced", requirements=[]).status_code == 201
+    with ThreadPoolExecutor(8) as pool:
+        lists = [[f"numpy=={number}"] for number in range(8)]
+        answers = list(pool.map(lambda one: api(index, "PUT", "raced", ann, '"1"', requirements=one), lists))
+    assert sorted(answer.status_code for answer in answers) == [200, *[412] * 7]
+    (won,) = [answer.json() for answer in answers if answer.status_code == 200]
+    assert api(index, "GET", "raced", ann).json() == won
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(lambda one: api(index, "POST", "", ann, name="raced-too", requirements=one), lists[:4])
+        )
+    assert sorted(answer.status_code for answer in answers) == [201, *[409] * 3]
+
+
+def test_json_changes_have_the_rules_of_uploads(index: Server, people: dict[str, tuple[str, str]]) -> None:
+    ann, bob, reader = people["ann"], people["bob"], people["reader"]
+    assert api(index, "POST", "", ann, name="ruled", requirements=["numpy"]).status_code == 201
+    for who, code in ((None, 401), (reader, 403), (people["scoped"], 403)):
+        assert api(index, "POST", "", who, name="other", requirements=[]).status_code == code
+        assert api(index, "PUT", "ruled", who, "*", requirements=[]).status_code == code
+        assert api(index, "DELETE", "ruled", who).status_code == code
+    for who, method in ((bob, "PUT"), (bob, "DELETE")):
+        assert api(index, method, "ruled", who, "*", requirements=[]).status_code == 403, "it is not shared"
+    assert api(index, "PUT", "ruled", ann, requirements=[]).status_code == 428
+    for match in ('"2"', 'W/"1"', "1x"):
+        assert api(index, "PUT", "ruled", ann, match, requirements=[]).status_code == 412
+        assert api(index, "DELETE", "ruled", ann, match).status_code == 412
+    for body in (
+        *({"requirements": wrong} for wrong in (None, "numpy", [1], ["-e ."], ["${X}"], ["a @ file:///x"])),
+        *({"requirements": [], key: 1} for key in ("change", "shared", "name")),
+        {"requirements": [], "change": "two\nlines"},
+        {"requirements": ["https://u:p@h.example/x.whl"]},
+    ):
+        assert api(index, "PUT", "ruled", ann, "*", **body).status_code == 400, body
+    for name in ("", "-", "x" * 61, None):
+        assert api(index, "POST", "", ann, name=name, requirements=[]).status_code == 400
+    large = [f"p{number}" for number in range(12_000)]
+    assert api(index, "POST", "", ann, name="large", requirements=large).status_code == 413
+    url = f"{index.url}/api/environments/ruled"
+    headers = {"If-Match": "*", "Content-Type": "text/plain"}
+    sent = json.dumps({"requirements": []})
+    assert requests.put(url, data=sent, headers=headers, auth=ann, timeout=60).status_code == 415
+    headers = {"If-Match": "*", "Sec-Fetch-Site": "cross-site"}
+    assert requests.put(url, json={"requirements": []}, headers=headers, auth=ann, timeout=60).status_code == 403
+    assert api(index, "GET", "", ann).status_code == 405
+    assert api(index, "GET", "nowhere", ann).status_code == 404
+    assert api(index, "PUT", "nowhere", ann, "*", requirements=[]).status_code == 404
+    assert api(index, "GET", "ruled", ann).json()["revision"] == 1
+    assert change(index, "PUT", "ppm-env-ruled/status", index.auth, status="quarantined").status_code == 200
+    assert api(index, "POST", "", ann, name="ruled", requirements=[]).status_code == 403
+
+
 # ten thousand
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -93,6 +94,33 @@ def test_health_over_tcp_and_with_public_reads(tmp_path: Path) -> None:
         ppmctl(*asked, "--read-access", "public")
     finally:
         server.kill()
+
+
+def test_a_servers_record_is_found_without_options_and_a_second_server_is_reported(tmp_path: Path) -> None:
+    """As while a server replaces another: the one that started last counts, and each removes only its own record."""
+    first: Server = start(tmp_path / "root", options=("--read-access", "public"))
+    root = ("--root", str(first.root))
+    try:
+        assert "answers" in ppmctl("health", *root).stdout
+        assert "Another server" not in first.log.read_text()
+        second = start(first.root, options=("--read-access", "public"))
+        try:
+            assert f"Another server serves {first.root} too: 127.0.0.1 port {first.port}" in first.log.read_text()
+            found = json.loads(ppmctl("doctor", *root, "--json").stdout)["findings"]
+            (shown,) = [each for each in found if each["check"] == "servers"]
+            assert (shown["state"], "2 servers use this volume" in shown["found"]) == ("warn", True)
+            assert f"port {second.port}" in ppmctl("init", *root).stderr
+            assert second.stop() == 0
+            ppmctl("health", *root)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                second.kill()
+        assert first.stop() == 0
+        assert list((first.root / "servers").iterdir()) == []
+        assert "127.0.0.1 port 8080" in ppmctl("health", *root, expect=1).stderr
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            first.kill()
 
 
 def test_a_server_that_hangs_or_was_killed(alone: Local) -> None:

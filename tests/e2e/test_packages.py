@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -66,6 +67,26 @@ def test_list(filled: Server, reader: Machine) -> None:
 
     until(lambda: {"sea-maps", "salt", "other"} <= names(), "the list of projects has followed", seconds=10)
     assert "salt" in json.loads(run(reader, "package", "list", "--json"))
+
+
+def test_search_and_details_over_http(filled: Server, reader: Machine) -> None:
+    """`/search` gives the same answer as `/api/packages`, and a project's details are those of the command."""
+    for query in ("q=sea", "q=", "q=SEA+draws"):
+        found = filled.get(f"/search?{query}")
+        assert (found.status_code, found.json()) == (200, filled.get(f"/api/packages?{query}").json())
+    assert [one["name"] for one in filled.get("/search?q=maps").json()["projects"]] == ["sea-maps"]
+    assert filled.get("/search?q=sea", auth=None).status_code == 401
+    assert requests.post(f"{filled.url}/search", auth=filled.auth, timeout=60).status_code == 405
+    answer = filled.get("/api/packages/Sea.Maps")
+    shown, by_command = answer.json(), json.loads(run(reader, "package", "show", "sea-maps", "--json"))
+    urls = [file.pop("url") for values in (shown, by_command) for one in values["releases"] for file in one["files"]]
+    assert shown == by_command
+    half = len(urls) // 2
+    assert [urljoin(answer.url, url) for url in urls[:half]] == urls[half:]
+    assert filled.get("/api/packages/unknown").status_code == 404
+    assert filled.get("/api/packages/-").status_code == 404
+    assert filled.get("/api/packages/sea-maps", auth=None).status_code == 401
+    assert requests.delete(answer.url, auth=filled.auth, timeout=60).status_code == 405
 
 
 def test_show(filled: Server, reader: Machine) -> None:
@@ -298,7 +319,7 @@ def test_each_change_needs_its_right(filled: Server) -> None:
         ("PUT", "/api/packages/salt/9.0/yank", b"", 404),
         ("PUT", "/api/packages/..%2fsalt/3.0/yank", b"", 404),
         ("DELETE", "/api/packages/salt/%2e%2e", b"", 404),
-        ("DELETE", "/api/packages/salt", b"", 404),
+        ("DELETE", "/api/packages/salt", b"", 405),
         ("DELETE", "/api/packages/salt/", b"", 404),
         ("DELETE", "/api/packages/salt/status", b"", 405),
         ("POST", "/api/packages", b"", 405),

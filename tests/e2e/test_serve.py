@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 import requests
 from support import wheels
-from support.servers import PPMCTL, Server, ppmctl
+from support.evidence import until
+from support.servers import PPMCTL, Server, free_port, ppmctl
 
 
 def test_the_first_admin_is_created_once(serve: Callable[..., Server]) -> None:
@@ -27,6 +29,34 @@ def test_the_first_admin_is_created_once(serve: Callable[..., Server]) -> None:
     assert (server.root / "first-credential").read_text() == f"admin:{first}\n"
     assert server.get("/simple/").status_code == 200
     server.kill()
+
+
+def test_the_url_and_how_to_stop_it_are_printed(tmp_path: Path) -> None:
+    """Also without a first credential; each request is a line of the access log, without its query."""
+    port, out = free_port(), tmp_path / "out"
+    arguments = [*PPMCTL, "serve", "--root", str(tmp_path / "root"), "--port", str(port), "--access-log"]
+    with out.open("wb") as stdout:
+        process = subprocess.Popen(arguments, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stderr is not None
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert process.stderr.readline().decode() == f"ppm serves {url}/ from {tmp_path / 'root'}\n"
+        process.stderr.readline()
+        assert process.stderr.readline() == b"stop       Ctrl-C\n"
+        secret = "ppm_" + "aB3" * 14
+        until(lambda: is_served(url), "the server answers")
+        agent = {"User-Agent": 'a "client"'}
+        requests.get(f"{url}/simple/a%0Ab/?q=hidden", auth=("ann", "hidden"), headers=agent, timeout=30)
+        requests.get(f"{url}/simple/", auth=(secret, "hidden"), timeout=30)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        process.stderr.close()
+    *_, injected, named = (json.loads(line) for line in out.read_text().splitlines())
+    assert (injected["user"], injected["method"], injected["path"]) == ("ann", "GET", "/simple/a%0Ab/")
+    assert (injected["status"], injected["client"], injected["agent"]) == (401, "127.0.0.1", 'a "client"')
+    assert named["user"] == "ppm_***"
+    assert "hidden" not in out.read_text()
 
 
 def test_settings_come_from_the_environment_and_from_the_file(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -72,9 +102,9 @@ def has_arrived(incoming: Path) -> bool:
         return False
 
 
-def is_served(server: Server) -> bool:
+def is_served(url: str) -> bool:
     try:
-        return requests.get(f"{server.url}/healthz", timeout=1).ok
+        return requests.get(f"{url}/healthz", timeout=1).ok
     except (requests.ConnectionError, requests.Timeout):
         return False
 
@@ -101,7 +131,7 @@ def test_a_running_upload_is_finished_before_the_server_exits(serve: Callable[..
             assert time.monotonic() < until, "the upload never began to arrive"
         ended = threading.Thread(target=server.stop)
         ended.start()
-        while is_served(server):  # while it accepts connections, it may not have seen the signal
+        while is_served(server.url):  # while it accepts connections, it may not have seen the signal
             assert time.monotonic() < until
         connection.sendall(prepared.body[half:])
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -74,6 +75,40 @@ def test_a_token_is_created_used_listed_and_revoked(index: Server) -> None:
     assert values["secret"] not in (index.root / "audit.jsonl").read_text() + index.log.read_text()
     done = [(line["action"], line["by"], line["what"].split()[0], line["result"]) for line in audited(index)[-2:]]
     assert done == [("token create", "ann", "ann+laptop", "done"), ("token revoke", "ann", "ann+laptop", "done")]
+
+
+def test_days_to_expiry(index: Server) -> None:
+    dan = add(index, "dan", "publisher")
+    assert create(index, dan, "month", "reader", expires_days=30).status_code == 201
+    granted = datetime.fromisoformat(shown(index, "dan+month")["expires"]) - datetime.now(UTC)
+    assert timedelta(days=29, hours=23) < granted <= timedelta(days=30)
+    for wrong in (
+        {"expires_days": 30, "expires": "30d"},
+        *({"expires_days": days} for days in (0, -1, "30", True, 1.5)),
+    ):
+        assert create(index, dan, "wrong", "reader", **wrong).status_code == 400, wrong
+    assert names(index, dan) == ["dan", "dan+month"]
+
+
+def test_a_token_is_revoked_by_its_secret(index: Server) -> None:
+    """By its user or by itself; other users learn nothing, and the secret gets into no log."""
+    eve, mallory = add(index, "eve", "publisher"), add(index, "mallory", "admin")
+    made = create(index, eve, "leaked", "publisher").json()
+    body = {"token": made["secret"]}
+    assert ask(index, "DELETE", "/api/tokens", None, body).status_code == 401
+    for who, sent in ((mallory, body), (eve, {"token": eve[1]}), (eve, {"token": "ppm_unknown"})):
+        refused = ask(index, "DELETE", "/api/tokens", who, sent)
+        assert (refused.status_code, "No token of" in refused.text) == (404, True)
+    for wrong in (None, {}, {"token": ""}, {"token": 1}, {"token": made["secret"], "name": "x"}):
+        assert ask(index, "DELETE", "/api/tokens", eve, wrong).status_code == 400
+    weaker = create(index, eve, "weaker", "reader").json()
+    assert ask(index, "DELETE", "/api/tokens", ("eve+weaker", weaker["secret"]), body).status_code == 403
+    revoked = ask(index, "DELETE", "/api/tokens", ("eve+leaked", made["secret"]), body)
+    assert (revoked.status_code, revoked.json()) == (200, {"revoked": ["eve+leaked"]})
+    assert ask(index, "DELETE", "/api/tokens", eve, {"token": weaker["secret"]}).json() == {"revoked": ["eve+weaker"]}
+    assert names(index, eve) == ["eve"]
+    written = (index.root / "audit.jsonl").read_text() + index.log.read_text()
+    assert not [secret for secret in (made["secret"], weaker["secret"], eve[1]) if secret in written]
 
 
 def test_whoami_limits_a_tokens_role_to_its_owners(index: Server) -> None:

@@ -274,7 +274,7 @@ def others() -> Iterator[Asked]:
         "/RPC2",
         "/favicon.ico",
         *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
-        *("/api/claims", "/api/claims/requests"),
+        *("/api/claims", "/api/claims/requests", "/search", "/search/", "/api/environments", "/api/environments/x"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
@@ -325,6 +325,12 @@ def others() -> Iterator[Asked]:
         for method in ("HEAD", "POST", "PUT"):
             yield Asked(path=path, method=method)
     for path in (
+        "/search?q=answered",
+        "/search",
+        "/api/packages/answered-here",
+        "/api/packages/nothing",
+        "/api/environments/there",
+        "/api/environments/gone",
         "/healthz",
         "/health",
         "/answered-here/json",
@@ -364,6 +370,7 @@ def strangers() -> Iterator[Asked]:
             ),
         ),
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
+        *("/search?q=there", "/api/packages/answered-here", "/api/environments", "/api/environments/there"),
         *(discovery.PATH, f"{discovery.PATH}?x=1", f"{discovery.PATH}/", "/.well-known/", "/.well-known/other.json"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"):

@@ -23,7 +23,7 @@ TESTBED = ROOT / "testbed"
 IMPORTERS = {
     "build": {"publishing.build"},
     "defusedxml": {"server.pypiserver_backend"},
-    "gunicorn": {"server.gunicorn"},
+    "gunicorn": {"server.access_log", "server.gunicorn"},
     "keyring": {"client.keyring_store"},
     "passlib": {"access.htpasswd"},
     "pypiserver": {"server.pypiserver_backend"},
@@ -286,7 +286,7 @@ def test_make_without_a_target_lists_the_commands() -> None:
     expected = ["help", "up", "host", "host-exec", "host-down"]
     expected += ["images", "compose-up", "compose-down", "ansible", "compose-config"]
     expected += ["test", "test-fast", "test-e2e", "test-hosts", "test-docker"]
-    expected += ["mutation", "faults", "fuzz", "lint", "audit", "generate", "lock", "bench", "clean"]
+    expected += ["mutation", "faults", "fuzz", "corpus", "lint", "audit", "generate", "lock", "bench", "clean"]
     assert listed() == expected
 
 

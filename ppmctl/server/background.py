@@ -1,0 +1,78 @@
+"""The threads that run beside the requests of one process: old pages, the folder `drop/`, expired credentials."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from ppmctl import files
+from ppmctl.access import expiry
+from ppmctl.distributions import inspection
+from ppmctl.errors import PpmError
+from ppmctl.index import pages, rebuild
+from ppmctl.index.store import Store
+from ppmctl.server import drop_folder
+
+log = logging.getLogger(__name__)
+
+_BOOT_ID = "PPM_BOOT_ID"  # systemd's %b, for a service whose sandbox hides the kernel's file
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+_ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
+
+
+def start(store: Store) -> None:
+    """Start the threads, which end with the process."""
+    inspection.start()
+    for name, work in {
+        "root list": lambda: _write_root(store),
+        "drop folder": drop_folder.Watcher(store).run,
+        "pages": lambda: _after_reboot(store),
+        "credentials": expiry.Pruner(store.volume).run,
+    }.items():
+        threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def finish(store: Store) -> None:
+    """Do at the end of the process what the threads have left."""
+    if pages.root_is_marked(store.volume):  # the thread that writes it may die halfway
+        store.write_root()
+    store.area.close()
+
+
+def boot_id(environ: Mapping[str, str]) -> str:
+    """Return the id of the machine's current boot: PPM_BOOT_ID, or the kernel's. Raise OSError without either."""
+    return _without_hyphens(environ.get(_BOOT_ID, "")) or _without_hyphens(_BOOT_ID_FILE.read_text(encoding="ascii"))
+
+
+def _after_reboot(store: Store) -> None:
+    """Write outdated pages again, once after each boot: a power failure loses what was not synced to disk."""
+    boot = store.volume.boot
+    try:
+        current = boot_id(os.environ)
+        before = _without_hyphens(boot.read_text(encoding="ascii", errors="replace")) if boot.exists() else ""
+        if before == current:
+            return
+        if before:
+            done = rebuild.rebuild(store)
+            log.warning("The machine was rebooted: %d of %d projects had old pages.", done.written, done.projects)
+        files.write_atomic(boot, f"{current}\n".encode())
+    except (OSError, PpmError) as exc:
+        log.error("The pages can't be checked after a reboot; run ppmctl index rebuild: %s", exc)
+
+
+def _write_root(store: Store) -> None:
+    pause = threading.Event()
+    while store.root_is_old.wait():
+        try:
+            store.write_root()
+        except OSError as exc:
+            store.root_is_old.set()
+            log.error("The list of projects can't be written, trying again: %s", exc)
+        pause.wait(_ROOT_EVERY)
+
+
+def _without_hyphens(boot: str) -> str:
+    return boot.strip().replace("-", "")  # the kernel writes hyphens, systemd does not
