@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ppmctl.distributions import lock
 from ppmctl.distributions.distribution import normalise, one_line
-from ppmctl.environments import conda, lock, requirements_txt
+from ppmctl.environments import conda, requirements_txt
 from ppmctl.environments.imported import Imported, read_text
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.errors import UsageError

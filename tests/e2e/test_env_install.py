@@ -140,6 +140,15 @@ def test_a_lock_has_hashes_of_everything_and_no_secret(charts: None, index: Serv
     assert netrc[-1] not in lock
     assert "@" not in lock
     assert "carol" not in lock
+    env(carol, "export", "charts@2", "--locked")
+    exported = (carol.home / "requirements.txt").read_text()
+    assert [line.partition(" --hash=sha256:")[0] for line in exported.splitlines()[1:]] == [
+        *("salt-grains==1.0", "sea-charts==1.0"),
+    ]
+    assert index.get("/env/charts/2/requirements-locked.txt").text == exported
+    assert index.get("/env/charts/2/constraints.txt").text.splitlines()[1:] == ["salt-grains==1.0", "sea-charts==1.0"]
+    assert env(carol, "show", "charts@2", "--format", "locked") == exported
+    assert "can't be used together" in env(carol, "export", "charts@2", "--locked", "--format", "yaml", expect=2)
 
 
 def test_outdated_names_what_a_new_lock_would_change(charts: None, carol: Machine) -> None:

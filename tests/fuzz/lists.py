@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fuzz import scratch, text_of
 from fuzz.archives import LOCK
-from ppmctl.distributions import environment_revision, environment_wheel
+from ppmctl.distributions import environment_revision, environment_wheel, shareable
+from ppmctl.distributions import lock as locks
 from ppmctl.distributions.environment_revision import Revision, rendered
 from ppmctl.environments import importers, requirement
-from ppmctl.environments import lock as locks
 from ppmctl.environments.imported import Imported
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import UsageError
 
 
 def read(name: str, data: bytes, **options: Sequence[str]) -> None:
@@ -127,11 +127,9 @@ def lock(data: bytes) -> None:
 
 def _lines(text: str) -> None:
     parsed = locks.read(text, where="pylock.toml")
-    try:
-        lines = list(parsed.lines())
-    except PpmError:
-        return  # a package without a hash
-    assert all("\n" not in line for line in lines)
+    for pin, line in zip(parsed.pins, [each for each in parsed.lines() if not each.startswith("#")], strict=True):
+        assert line.isprintable()
+        assert line.partition(" --hash=sha256:")[0] == pin.text
 
 
 def _with_origin(text: str) -> None:
@@ -141,7 +139,7 @@ def _with_origin(text: str) -> None:
         assert (after.pins, after.python, after.platform) == (before.pins, "3.12", "linux")
 
 
-_READERS: tuple[Callable[[str], object], ...] = (environment_revision.parse_lock, _lines, _with_origin)
+_READERS: tuple[Callable[[str], object], ...] = (shareable.parse_lock, _lines, _with_origin)
 
 
 def lock_seeds() -> Iterator[bytes]:

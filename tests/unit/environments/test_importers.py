@@ -8,7 +8,9 @@ from textwrap import dedent
 
 import pytest
 
-from ppmctl.environments import importers, lock
+from ppmctl.distributions import lock
+from ppmctl.environments import importers
+from ppmctl.environments.merge import differences
 from ppmctl.errors import UsageError
 
 LOCK = """
@@ -257,7 +259,7 @@ def test_a_lock_with_a_credential_is_an_error() -> None:
 def test_the_moves_between_two_locks() -> None:
     before = lock.read(LOCK, where="it")
     after = lock.read(LOCK.replace("1.17.0", "1.18.0").replace('"away"', '"nearer"'), where="it")
-    assert [(move.name, move.before, move.after) for move in lock.moves(before, after)] == [
+    assert [(move.name, move.before, move.after) for move in differences(before.versions, after.versions)] == [
         ("away", ("git+https://host/away.git@abc",), ()),
         ("nearer", (), ("git+https://host/away.git@abc",)),
         ("six", ("1.17.0",), ("1.18.0",)),
