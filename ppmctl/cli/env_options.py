@@ -17,6 +17,7 @@ from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments import name_lookup, update
 from ppmctl.environments.merge import Conflict
+from ppmctl.environments.name_lookup import Lookup
 from ppmctl.environments.remote import Entry, Remote
 from ppmctl.environments.requirement import Requirement, doubles, group
 from ppmctl.environments.update import Changed
@@ -75,13 +76,19 @@ def read_revision(environments: Remote, text: str) -> tuple[Entry, Revision]:
     return entry, environments.read(entry)
 
 
-def check_packages(environments: Remote, requirements: Sequence[Requirement]) -> None:
-    """Check that the index has the packages. Raise PpmError with similar names; report what can't be checked."""
+def look_up(environments: Remote, requirements: Sequence[Requirement]) -> Lookup:
+    """Return which of the packages the index has; report what can't be checked."""
     names = sorted({requirement.name for requirement in requirements if not requirement.url})
     with output.progress("Names"):
         answer = name_lookup.look_up(names, environments.index, environments.transport)
     if answer.unsure:
         output.say(f"Not checked: {', '.join(name for name, _why in answer.unsure)}. {answer.unsure[0][1]}")
+    return answer
+
+
+def check_packages(environments: Remote, requirements: Sequence[Requirement]) -> None:
+    """Check that the index has the packages. Raise PpmError with similar names."""
+    answer = look_up(environments, requirements)
     if answer.missing:
         raise answer.error()
 

@@ -53,7 +53,9 @@ def requirement(text: str) -> Requirement:
             hint="Leave it out. Put the credential into ~/.netrc or the settings of git.",
         )
     if reason := direct_url.problem(parsed.url):
-        raise UsageError(f"{shown!r} can't be in a shared list: {reason}.")
+        is_path = re.match(direct_url.PATH, parsed.url)
+        hint = f"It is a path on one machine. If the index has {parsed.name}, the name alone is enough."
+        raise UsageError(f"{shown!r} can't be in a shared list: {reason}.", hint=hint if is_path else "")
     return parsed
 
 

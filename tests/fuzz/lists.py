@@ -29,8 +29,8 @@ def check(imported: Imported) -> None:
     texts = [each.text for each in imported.requirements]
     for each in imported.requirements:
         assert requirement.parse(each.text) == each
-    for note in imported.notes:
-        assert note.isprintable(), note
+    for line in (*imported.notes, *(left.sentence for left in imported.left)):
+        assert line.isprintable(), line
     try:
         ordered = environment_revision.ordered(texts)
         stored = Revision(name="lab", number=1, requirements=ordered, change="import", lock=imported.lock)
@@ -112,6 +112,27 @@ lint = ["ruff", {include-group = "lint"}]
     yield b"[project]\nname = 1\ndependencies = 'x'\noptional-dependencies = [1]\ndynamic = 3"
     yield b"[dependency-groups]\ntest=1\n[project]\n"
     yield b"[project]\ndependencies = [1, {a = 2}]\n[project.optional-dependencies]\nplot = {x = 1}\n"
+
+
+def pipenv(data: bytes) -> None:
+    """Import a Pipfile, its lock and a setup.cfg."""
+    for name in ("Pipfile", "Pipfile.lock", "setup.cfg"):
+        read(name, data)
+
+
+def pipenv_seeds() -> Iterator[bytes]:
+    yield b"""\
+[packages]
+six = "*"
+requests = {version = ">=2", extras = ["socks"], markers = "python_version > '3'", sys_platform = "== 'linux'"}
+away = {git = "https://host/away.git", ref = "v1", subdirectory = "x", editable = true}
+here = {path = "."}
+there = {file = "https://host/x.whl"}
+[dev-packages]
+pytest = "~=8.0"
+"""
+    yield b'{"_meta": {}, "default": {"six": {"version": "==1.17.0", "hashes": ["sha256:a"], "markers": "1"}}}'
+    yield b"[options]\ninstall_requires =\n  b>=1\n  file: x\n[options.extras_require]\nc = d; e\n"
 
 
 def lock(data: bytes) -> None:
