@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ppmctl import output
-from ppmctl.cli import env_install, env_read
+from ppmctl.cli import env_install, env_read, suggestions
 from ppmctl.cli.env_options import (
     check_option,
     check_packages,
@@ -50,6 +50,7 @@ def _packages_argument(metavar: str, *, required: bool) -> Callable[[Any], Any]:
         nargs=-1,
         required=required,
         callback=parsed,
+        shell_complete=suggestions.projects,
     )
 
 
@@ -251,7 +252,7 @@ def rollback(environments: Remote, name: str, revision: str) -> Answer:
 
 
 @env.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=suggestions.environments)
 @click.option("--mine", is_flag=True, help="Delete all environments that you own; lists them first.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @of_index

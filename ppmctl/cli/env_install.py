@@ -21,7 +21,7 @@ from ppmctl.environments.install import install as install_revision
 from ppmctl.environments.merge import differences
 from ppmctl.environments.remote import Remote
 from ppmctl.environments.resolver import Wanted
-from ppmctl.environments.tools import Tools, tools
+from ppmctl.environments.tools import Tools, has_pip, tools
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 
 _MAX_READ = 50  # revisions, to find a locked one
@@ -122,7 +122,18 @@ def install(
         output.data(str(folder))
 
     value = {"name": revision.name, "revision": revision.number, "folder": folder, "locked": locked}
-    return Answer(value, show)
+    return Answer(value, show, notes=_about_pip(folder))
+
+
+def _about_pip(folder: Path) -> list[str]:
+    """Return how to install more into a virtual environment without pip, as uv makes it."""
+    python = venv.python_of(folder)
+    if python is None or has_pip(python):
+        return []
+    return [
+        f"{folder} has no pip. For more packages: uv pip install --python {folder} NAME",
+        f"To add pip: {python} -m ensurepip",
+    ]
 
 
 @click.command()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ppmctl import output
+from ppmctl.cli import suggestions
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.package_source import connected, index_options
 from ppmctl.distributions import environment_revision as formats
@@ -52,8 +53,10 @@ def parse_name(text: str) -> str:
 
 
 # for commands that change an environment, and for those that read a revision
-name_argument = click.argument("name", callback=lambda _context, _parameter, text: parse_name(text))
-revision_argument = click.argument("name", metavar="NAME[@REV]")
+name_argument = click.argument(
+    "name", callback=lambda _context, _parameter, text: parse_name(text), shell_complete=suggestions.environments
+)
+revision_argument = click.argument("name", metavar="NAME[@REV]", shell_complete=suggestions.environments)
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:

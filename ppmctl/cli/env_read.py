@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ppmctl import files, output
+from ppmctl.cli import suggestions
 from ppmctl.cli.env_options import name_argument, of_index, read_revision, revision_argument
 from ppmctl.cli.options import Answer, exclusive
 from ppmctl.client import identity
@@ -75,9 +76,12 @@ def _values(entry: Journal) -> dict[str, Any]:
 def show(environments: Remote, name: str, form: str | None) -> Answer:
     """Show an environment, with its requirements on one line as for `pip install`, or print it as a file."""
     entry, revision = read_revision(environments, name)
+    record = environments.journal(revision.name)
+    owner = record.owner or None if record is not None else None
     value = {
         "name": revision.name,
         "revision": revision.number,
+        "owner": owner,
         "time": f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time is not None else None,
         "change": revision.change,
         "base": revision.base,
@@ -94,6 +98,7 @@ def show(environments: Remote, name: str, form: str | None) -> Answer:
     fields = (
         ("Name", revision.name),
         ("Revision", f"{revision.number}{' (deleted)' if entry.deleted is not None else ''}"),
+        ("Owner", owner),
         ("Time", entry.time),
         ("Change", revision.change),
         ("Shared", revision.shared),
@@ -115,7 +120,7 @@ def _rendered(revision: Revision, form: str) -> str:
 
 @click.command()
 @revision_argument
-@click.argument("other", metavar="OTHER[@REV]")
+@click.argument("other", metavar="OTHER[@REV]", shell_complete=suggestions.environments)
 @of_index
 def diff(environments: Remote, name: str, other: str) -> Answer:
     """Compare OTHER with NAME: added requirements (+), removed ones (-) and changed ones (~)."""

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from support import evidence, wheels
 from support.clients import Machine, machine, run
-from support.envs import env, listing, log, user
+from support.envs import env, listing, log, shown, user
 from support.evidence import until
 from support.recorder import Act, recording
 from support.servers import PPMCTL, Server, ppmctl
@@ -56,6 +57,8 @@ def test_a_list_is_created_changed_and_read(ann: Machine) -> None:
     printed = env(ann, "show", "web-app")
     assert "Packages: 'Flask>=3' flask-login gunicorn\n" in printed
     assert "pip install ppm-env-web-app==3" in printed
+    assert "Owner:    ann\n" in printed
+    assert shown(ann, "web-app")["owner"] == "ann"
     assert listing(ann, "web-app@1") == ["flask", "flask-login", "passlib"]
     assert env(ann, "diff", "web-app@1", "web-app") == "~ flask → Flask>=3\n+ gunicorn\n- passlib\n"
     assert env(ann, "show", "web-app", "--format", "requirements").splitlines()[1:] == [
@@ -395,6 +398,35 @@ def test_an_import_reads_stdin_and_urls(ann: Machine, index: Server, tmp_path: P
     printed = env(ann, "import", secret, "--name", "none", expect=2)
     assert "has a credential in it" in printed
     assert "hunter2" not in printed
+
+
+def completed(who: Machine, *words: str, **environ: str) -> list[str]:
+    """Return what bash completes the last of the words to."""
+    asked = {"_PPMCTL_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = ppmctl(env={**who.environ, **asked, **environ})
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_a_shell_completes_environments_projects_and_users(ann: Machine, bob: Machine, index: Server) -> None:
+    """Environments and projects are asked of the index, users read from the volume; a failure completes nothing."""
+    assert index.upload(wheels.wheel("told-project", "1.0")).status_code == 200
+    env(ann, "create", "told-a", "told-project")
+    env(ann, "create", "told-b")
+    assert completed(ann, "ppmctl", "env", "show", "told-") == ["told-a", "told-b"]
+    assert completed(ann, "ppmctl", "env", "diff", "told-a", "told-") == ["told-a", "told-b"]
+    assert completed(ann, "ppmctl", "env", "add", "told-a", "told-") == ["told-project"]
+    assert completed(ann, "ppmctl", "package", "show", "told-") == ["told-project"]
+    root = str(index.root)
+    assert completed(ann, "ppmctl", "package", "show", "--root", root, "told-") == ["told-project"]
+    assert completed(ann, "ppmctl", "user", "show", "--root", root, "a") == ["admin", "ann"]
+    assert completed(ann, "ppmctl", "user", "remove", "b", PPM_ROOT=root) == ["bob"]
+    assert completed(ann, "ppmctl", "user", "show", "a") == []
+    assert completed(ann, "ppmctl", "user", "show", "--root", f"{root}/nothing", "a") == []
+    assert completed(ann, "ppmctl", "env", "show", "told-", PPMCTL_USERNAME="ann", PPMCTL_TOKEN="wrong") == []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        assert completed(ann, "ppmctl", "env", "show", "told-", PPMCTL_INDEX=url) == []
 
 
 def test_an_import_has_the_packages_of_the_file(ann: Machine, index: Server, tmp_path: Path) -> None:

@@ -110,7 +110,10 @@ def test_a_lock_installs_on_another_machine(
 ) -> None:
     """It installs locked versions, not the newest; other packages are removed on request; `check` reports them."""
     folder = reader.home / f"locked-{tool}"
-    env(reader, "install", "charts", "--into", folder, "--with", tool)
+    made = ppmctl("env", "install", "charts", "--into", str(folder), "--with", tool, env=reader.environ)
+    assert (f"{folder} has no pip. For more packages: uv pip install --python {folder}" in made.stderr) == (
+        tool == "uv"
+    )
     assert installed(folder).items() >= {"sea-charts": "1.0", "salt-grains": "1.1"}.items()
     assert "differs  salt-grains 1.1, not salt-grains==1.0" in env(
         reader, "check", "charts", "--into", folder, "--locked", expect=1
