@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ppmctl import output
-from ppmctl.cli import env_install, env_read
+from ppmctl.cli import env_install, env_read, suggestions
 from ppmctl.cli.env_options import (
     check_option,
     check_packages,
     group_once,
+    look_up,
     name_argument,
     of_index,
     parse_name,
@@ -26,11 +28,14 @@ from ppmctl.cli.env_options import (
 )
 from ppmctl.cli.env_read import owner_of
 from ppmctl.cli.options import Answer, ask
-from ppmctl.environments import importers, name_lookup, update
-from ppmctl.environments.imported import Imported
+from ppmctl.distributions.distribution import one_line
+from ppmctl.environments import importers, update
+from ppmctl.environments.imported import Imported, Left
+from ppmctl.environments.importers import FORMS
 from ppmctl.environments.merge import Groups
 from ppmctl.environments.remote import Remote
 from ppmctl.environments.requirement import Requirement, normal, parse_words
+from ppmctl.environments.source import STDIN, Source
 from ppmctl.environments.update import Changed
 from ppmctl.errors import PpmError, UsageError
 
@@ -39,7 +44,14 @@ def _packages_argument(metavar: str, *, required: bool) -> Callable[[Any], Any]:
     def parsed(_context: click.Context, _parameter: click.Parameter, packages: tuple[str, ...]) -> list[Requirement]:
         return parse_words(packages)
 
-    return click.argument("packages", metavar=metavar, nargs=-1, required=required, callback=parsed)
+    return click.argument(
+        "packages",
+        metavar=metavar,
+        nargs=-1,
+        required=required,
+        callback=parsed,
+        shell_complete=suggestions.projects,
+    )
 
 
 @click.group()
@@ -127,56 +139,84 @@ def _similar(missing: list[str], names: list[str]) -> str:
 
 
 @env.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file")
 @click.option("--name", help="The name of the environment. Default: the name in the file.")
-@click.option("--extra", "extras", multiple=True, help="Also import this extra of a pyproject.toml. May be repeated.")
-@click.option(
-    "--group", "groups", multiple=True, help="Also import this dependency group of a pyproject.toml. May be repeated."
-)
+@click.option("--format", "form", type=click.Choice(FORMS), help="The format. Default: according to the file's name.")
+@click.option("--extra", "extras", multiple=True, help="Also import this extra of the file. May be repeated.")
+@click.option("--group", "groups", multiple=True, help="Also import this group of the file. May be repeated.")
+@click.option("--partial", is_flag=True, help="Leave out what an environment can't store, without a question.")
 @click.option("--replace", is_flag=True, help="If the environment exists, replace its list with that of the file.")
 @shared_option
 @check_option
 @of_index
 def import_(
     environments: Remote,
-    file: Path,
+    file: str,
     name: str | None,
+    form: str | None,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
+    partial: bool,
     replace: bool,
     shared: bool,
     no_check: bool,
 ) -> Answer:
-    """Create an environment from FILE: requirements.txt, pyproject.toml, environment.yml or pylock.toml.
+    """Create an environment from FILE: requirements.txt, pyproject.toml, environment.yml, pylock.toml and others.
 
-    Prints what an environment can't store, with its line.
+    FILE is a path, a URL, or - for stdin; it may also be a Pipfile, Pipfile.lock or setup.cfg. What an environment
+    can't store is listed with its line, and left out if you agree or with --partial; else nothing is stored.
     """
-    imported = importers.read(file, extras=extras, groups=groups)
+    stdin = sys.stdin.buffer if sys.stdin is not None else None  # it was closed
+    imported = importers.read(
+        file, form=form, extras=extras, groups=groups, transport=environments.transport, stdin=stdin
+    )
     if not (name or imported.name):
         raise UsageError("The environment needs a name.", hint="Give it with --name.")
     name = parse_name(name or imported.name)
     output.say(*imported.notes)
-    requirements = group_once(imported.requirements if no_check else _checked(environments, imported))
-    message = update.clipped(f"import {file.name}")
+    if not no_check:
+        _leave_missing(environments, imported)
+    _agree(imported.left, file, partial=partial)
+    requirements, lock = group_once(imported.requirements), None if imported.left else imported.lock
+    message = update.clipped(f"import {one_line(Source(name=file).filename) or 'a list'}")
     history = environments.history(name) if replace else None
     if history is not None and history.latest is not None:
-        done = _replace(environments, name, requirements, message, imported.lock)
+        done = _replace(environments, name, requirements, message, lock)
         if shared and not done.after.shared:
             output.say(f"{name} stays unshared: --shared is only for a new environment.")
     else:
-        done = update.create(environments, name, requirements, change=message, shared=shared, lock=imported.lock)
-    return report(done, unchanged="It has exactly that already.")
+        done = update.create(environments, name, requirements, change=message, shared=shared, lock=lock)
+    answer = report(done, unchanged="It has exactly that already.")
+    return dataclasses.replace(answer, value={**answer.value, "left_out": imported.left})
 
 
-def _checked(environments: Remote, imported: Imported) -> Sequence[Requirement]:
-    """Return the requirements without conda packages that the index lacks. Raise PpmError where it lacks others."""
-    check_packages(environments, [each for each in imported.requirements if each.name not in imported.guessed])
-    if not imported.guessed:
-        return imported.requirements
-    answer = name_lookup.look_up(sorted(imported.guessed), environments.index, environments.transport)
-    for name in answer.missing:
-        output.say(f"{name} was left out: conda has it, but the index does not (--no-check imports it).")
-    return [each for each in imported.requirements if each.name not in answer.missing]
+def _leave_missing(environments: Remote, imported: Imported) -> None:
+    """Leave out the requirements on projects that the index does not have."""
+    answer = look_up(environments, imported.requirements)
+    for requirement in imported.requirements:
+        if requirement.name in answer.missing and not requirement.url:
+            similar = answer.suggestions.get(requirement.name)
+            why = f"the index has no project {requirement.name}{f'; is it {similar}?' if similar else ''}"
+            if requirement.name in imported.guessed:
+                why += "; a package of conda can have another name there"
+            imported.leave(requirement.text, requirement.where, f"{why} (--no-check imports it as it is).")
+    imported.requirements = [each for each in imported.requirements if each.url or each.name not in answer.missing]
+
+
+def _agree(left: Sequence[Left], file: str, *, partial: bool) -> None:
+    """List what is left out, and ask whether to go on, unless `partial`. Raise UsageError without a terminal."""
+    if not left:
+        return
+    lines = [each.sentence for each in left]
+    count = f"{len(left)} {'entry' if len(left) == 1 else 'entries'}"
+    if not partial and (file == STDIN or sys.stdin is None or not sys.stdin.isatty()):
+        raise UsageError(
+            f"An environment can't store {count} of {Source(name=file)}:\n    " + "\n    ".join(lines),
+            hint="Nothing was stored. --partial leaves them out.",
+        )
+    output.say(f"An environment can't store {count}, which {'is' if len(left) == 1 else 'are'} left out:", *lines)
+    if not partial and not click.confirm("Import the others?", err=True):
+        raise PpmError("Nothing was stored.")
 
 
 def _replace(environments: Remote, name: str, groups: Groups, message: str, lock: str | None) -> Changed:
@@ -212,7 +252,7 @@ def rollback(environments: Remote, name: str, revision: str) -> Answer:
 
 
 @env.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=suggestions.environments)
 @click.option("--mine", is_flag=True, help="Delete all environments that you own; lists them first.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @of_index

@@ -12,15 +12,16 @@ import click
 from ppmctl import output
 from ppmctl.cli.env_options import name_argument, of_index, read_revision, report, revision_argument, settle
 from ppmctl.cli.options import Answer, exclusive
+from ppmctl.distributions import lock as locks
 from ppmctl.distributions.environment_revision import Revision
-from ppmctl.environments import lock as locks
 from ppmctl.environments import resolver, update, venv
 from ppmctl.environments.check import compare
 from ppmctl.environments.install import By
 from ppmctl.environments.install import install as install_revision
+from ppmctl.environments.merge import differences
 from ppmctl.environments.remote import Remote
 from ppmctl.environments.resolver import Wanted
-from ppmctl.environments.tools import Tools, tools
+from ppmctl.environments.tools import Tools, has_pip, tools
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 
 _MAX_READ = 50  # revisions, to find a locked one
@@ -82,10 +83,9 @@ def outdated(environments: Remote, name: str) -> Answer:
         output.say(f"The last lock is of revision {before.number}; the list is of revision {latest.number}.")
     with _tools(environments) as opened:
         new = _resolved(latest, _wanted(before, None, None), opened)
-    old = locks.read(before.lock, where="The lock")
     moves = [
         (move.name, ", ".join(move.before), ", ".join(move.after))
-        for move in locks.moves(old, locks.read(new, where="The new lock"))
+        for move in differences(locks.read(before.lock).versions, locks.read(new, where="The new lock").versions)
     ]
 
     def show() -> None:
@@ -122,7 +122,18 @@ def install(
         output.data(str(folder))
 
     value = {"name": revision.name, "revision": revision.number, "folder": folder, "locked": locked}
-    return Answer(value, show)
+    return Answer(value, show, notes=_about_pip(folder))
+
+
+def _about_pip(folder: Path) -> list[str]:
+    """Return how to install more into a virtual environment without pip, as uv makes it."""
+    python = venv.python_of(folder)
+    if python is None or has_pip(python):
+        return []
+    return [
+        f"{folder} has no pip. For more packages: uv pip install --python {folder} NAME",
+        f"To add pip: {python} -m ensurepip",
+    ]
 
 
 @click.command()
@@ -141,7 +152,7 @@ def check(environments: Remote, name: str, into: Path | None, here: bool, locked
     _entry, revision = read_revision(environments, name)
     if locked and revision.lock is None:
         raise UsageError(f"Revision {revision.number} is not locked.", hint=f"ppmctl env lock {revision.name}")
-    lock = locks.read(revision.lock, where="The lock") if locked and revision.lock else None
+    lock = locks.read(revision.lock) if locked and revision.lock else None
     differences = compare(revision.requirements, venv.content(python), lock=lock, exact=exact)
     agrees = "agrees with" if not differences else "differs from"
 
@@ -188,7 +199,7 @@ def _last_locked(environments: Remote, name: str) -> Revision | None:
 
 
 def _wanted(before: Revision | None, python: str | None, platform: str | None) -> Wanted:
-    old = locks.read(before.lock, where="The lock") if before is not None and before.lock else None
+    old = locks.read(before.lock) if before is not None and before.lock else None
     if platform is None:
         platform = old.platform if old is not None else ""
     return Wanted(

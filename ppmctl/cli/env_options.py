@@ -11,12 +11,14 @@ from typing import Any
 import click
 
 from ppmctl import output
+from ppmctl.cli import suggestions
 from ppmctl.cli.options import Answer, answers
 from ppmctl.cli.package_source import connected, index_options
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments import name_lookup, update
 from ppmctl.environments.merge import Conflict
+from ppmctl.environments.name_lookup import Lookup
 from ppmctl.environments.remote import Entry, Remote
 from ppmctl.environments.requirement import Requirement, doubles, group
 from ppmctl.environments.update import Changed
@@ -51,8 +53,10 @@ def parse_name(text: str) -> str:
 
 
 # for commands that change an environment, and for those that read a revision
-name_argument = click.argument("name", callback=lambda _context, _parameter, text: parse_name(text))
-revision_argument = click.argument("name", metavar="NAME[@REV]")
+name_argument = click.argument(
+    "name", callback=lambda _context, _parameter, text: parse_name(text), shell_complete=suggestions.environments
+)
+revision_argument = click.argument("name", metavar="NAME[@REV]", shell_complete=suggestions.environments)
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:
@@ -75,13 +79,19 @@ def read_revision(environments: Remote, text: str) -> tuple[Entry, Revision]:
     return entry, environments.read(entry)
 
 
-def check_packages(environments: Remote, requirements: Sequence[Requirement]) -> None:
-    """Check that the index has the packages. Raise PpmError with similar names; report what can't be checked."""
+def look_up(environments: Remote, requirements: Sequence[Requirement]) -> Lookup:
+    """Return which of the packages the index has; report what can't be checked."""
     names = sorted({requirement.name for requirement in requirements if not requirement.url})
     with output.progress("Names"):
         answer = name_lookup.look_up(names, environments.index, environments.transport)
     if answer.unsure:
         output.say(f"Not checked: {', '.join(name for name, _why in answer.unsure)}. {answer.unsure[0][1]}")
+    return answer
+
+
+def check_packages(environments: Remote, requirements: Sequence[Requirement]) -> None:
+    """Check that the index has the packages. Raise PpmError with similar names."""
+    answer = look_up(environments, requirements)
     if answer.missing:
         raise answer.error()
 

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from ppmctl import files, output
+from ppmctl.cli import suggestions
 from ppmctl.cli.env_options import name_argument, of_index, read_revision, revision_argument
-from ppmctl.cli.options import Answer
+from ppmctl.cli.options import Answer, exclusive
 from ppmctl.client import identity
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
@@ -26,6 +27,7 @@ _FILES = {
     "constraints": formats.CONSTRAINTS,
     "yaml": formats.CONDA,
     "pylock": formats.LOCK,
+    "locked": formats.LOCKED,
 }
 
 
@@ -74,9 +76,12 @@ def _values(entry: Journal) -> dict[str, Any]:
 def show(environments: Remote, name: str, form: str | None) -> Answer:
     """Show an environment, with its requirements on one line as for `pip install`, or print it as a file."""
     entry, revision = read_revision(environments, name)
+    record = environments.journal(revision.name)
+    owner = record.owner or None if record is not None else None
     value = {
         "name": revision.name,
         "revision": revision.number,
+        "owner": owner,
         "time": f"{entry.time:%Y-%m-%dT%H:%M:%SZ}" if entry.time is not None else None,
         "change": revision.change,
         "base": revision.base,
@@ -93,6 +98,7 @@ def show(environments: Remote, name: str, form: str | None) -> Answer:
     fields = (
         ("Name", revision.name),
         ("Revision", f"{revision.number}{' (deleted)' if entry.deleted is not None else ''}"),
+        ("Owner", owner),
         ("Time", entry.time),
         ("Change", revision.change),
         ("Shared", revision.shared),
@@ -114,7 +120,7 @@ def _rendered(revision: Revision, form: str) -> str:
 
 @click.command()
 @revision_argument
-@click.argument("other", metavar="OTHER[@REV]")
+@click.argument("other", metavar="OTHER[@REV]", shell_complete=suggestions.environments)
 @of_index
 def diff(environments: Remote, name: str, other: str) -> Answer:
     """Compare OTHER with NAME: added requirements (+), removed ones (-) and changed ones (~)."""
@@ -172,11 +178,17 @@ def log(environments: Remote, name: str) -> Answer:
     show_default=True,
     help="The file to write; an existing file is not replaced.",
 )
+@click.option("--locked", is_flag=True, help="Write the lock as a requirements.txt with hashes (--format locked).")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @of_index
-def export(environments: Remote, name: str, form: str | None, output_file: Path, force: bool) -> Answer:
-    """Write an environment to a file: requirements.txt, constraints.txt, environment.yml or pylock.toml."""
-    form = form or _format_of(output_file)
+def export(environments: Remote, name: str, form: str | None, output_file: Path, locked: bool, force: bool) -> Answer:
+    """Write an environment to a file: requirements.txt, constraints.txt, environment.yml or pylock.toml.
+
+    With --locked, pip and uv install exactly the locked files: pip install --require-hashes -r requirements.txt
+    """
+    if locked and form is not None:
+        raise exclusive("--locked", "--format")
+    form = "locked" if locked else form or _format_of(output_file)
     revision = read_revision(environments, name)[1]
     content = _rendered(revision, form).encode()
     try:
@@ -187,7 +199,9 @@ def export(environments: Remote, name: str, form: str | None, output_file: Path,
     except OSError as exc:
         raise PpmError(f"{output_file} can't be written: {exc.strerror}.") from exc
     value = {"name": revision.name, "revision": revision.number, "format": form, "file": output_file}
-    return Answer(value, lambda: output.data(str(output_file)))
+    is_list = form == "requirements" and revision.lock is not None
+    notes = [f"Revision {revision.number} is locked: --locked writes its versions and hashes."] if is_list else []
+    return Answer(value, lambda: output.data(str(output_file)), notes=notes)
 
 
 def _format_of(path: Path) -> str:
@@ -197,7 +211,7 @@ def _format_of(path: Path) -> str:
     if name.endswith((".yml", ".yaml")):
         return "yaml"
     if name.endswith((".txt", ".in")):
-        return "constraints" if "constraint" in name else "requirements"
+        return "constraints" if "constraint" in name else "locked" if "lock" in name else "requirements"
     raise UsageError(f"The name of {path} does not tell its format.", hint=f"--format {' or '.join(_FILES)}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ppmctl import output
+from ppmctl.cli import suggestions
 from ppmctl.cli.options import Answer, ask, exclusive, json_option
 from ppmctl.cli.package_source import Place, connected, index_options, place_command
 from ppmctl.distributions.distribution import is_name, normalise, one_line
@@ -48,7 +49,7 @@ def list_(place: Place) -> Answer:
 
 
 @package.command()
-@click.argument("project")
+@click.argument("project", shell_complete=suggestions.projects)
 @click.argument("version", required=False)
 @place_command
 def show(place: Place, project: str, version: str | None) -> Answer:
@@ -86,7 +87,7 @@ def search(place: Place, words: tuple[str, ...], limit: int) -> Answer:
 
 
 @package.command()
-@click.argument("project")
+@click.argument("project", shell_complete=suggestions.projects)
 @click.argument("version", required=False)
 @click.option("--all", "of_all", is_flag=True, help="Download every release, also yanked ones.")
 @click.option(
@@ -131,7 +132,7 @@ def download(
 
 
 @package.command()
-@click.argument("project")
+@click.argument("project", shell_complete=suggestions.projects)
 @click.argument("version")
 @click.option("--reason", default="", callback=_one_line, help="The reason, for people whose resolver skips it.")
 @place_command
@@ -143,7 +144,7 @@ def yank(place: Place, project: str, version: str, reason: str) -> Answer:
 
 
 @package.command()
-@click.argument("project")
+@click.argument("project", shell_complete=suggestions.projects)
 @click.argument("version")
 @place_command
 def unyank(place: Place, project: str, version: str) -> Answer:
@@ -154,7 +155,7 @@ def unyank(place: Place, project: str, version: str) -> Answer:
 
 
 @package.command()
-@click.argument("project")
+@click.argument("project", shell_complete=suggestions.projects)
 @click.argument("version")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @place_command
@@ -172,7 +173,7 @@ def remove(place: Place, project: str, version: str, yes: bool) -> Answer:
 
 
 @package.command()
-@click.argument("project")
+@click.argument("project", shell_complete=suggestions.projects)
 @click.argument("state", required=False, type=click.Choice(STATUSES))
 @click.option("--reason", default="", callback=_one_line, help="The reason, for people who install the project.")
 @place_command
@@ -196,7 +197,7 @@ def status(place: Place, project: str, state: str | None, reason: str) -> Answer
 
 
 @package.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.projects)
 @place_command
 def claim(place: Place, name: str) -> Answer:
     """Let every publisher upload the first file of NAME, although it is a much used public name.
@@ -219,7 +220,7 @@ def claim(place: Place, name: str) -> Answer:
 
 
 @package.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.projects)
 @place_command
 def unclaim(place: Place, name: str) -> Answer:
     """Undo the claim of NAME; a project that has files keeps them."""

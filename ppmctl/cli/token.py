@@ -13,6 +13,7 @@ from ppmctl import output
 from ppmctl.access import accounts, rights
 from ppmctl.access.expiry import Pruner
 from ppmctl.access.rights import ROLES
+from ppmctl.cli import suggestions
 from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.user_change import revoke
@@ -48,7 +49,7 @@ def create(name: str, output: Path | None, root: Path, **grant: Any) -> Answer:
 
 
 @token.command("list")
-@click.argument("owner", required=False)
+@click.argument("owner", required=False, shell_complete=suggestions.users)
 @volume_command
 def list_(owner: str | None, root: Path) -> Answer:
     """List all tokens, or those of OWNER."""

@@ -11,7 +11,7 @@ import click
 from ppmctl import output, regular_file
 from ppmctl.access import accounts, declarative, first_admin, import_htpasswd, invite_exchange, invites
 from ppmctl.access.rights import ROLES
-from ppmctl.cli import user_change
+from ppmctl.cli import suggestions, user_change
 from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import (
     expires_option,
@@ -166,7 +166,7 @@ def list_(root: Path) -> Answer:
 
 
 @user.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.accounts)
 @volume_command
 def show(name: str, root: Path) -> Answer:
     """Show what the user or token NAME may do now, and its tokens."""

@@ -10,6 +10,7 @@ import click
 from ppmctl import output
 from ppmctl.access import accounts, declarative
 from ppmctl.access.rights import ROLES
+from ppmctl.cli import suggestions
 from ppmctl.cli.options import Answer, exclusive
 from ppmctl.cli.secret_output import described, issue, more_time_option, output_option, projects_option
 from ppmctl.cli.volume import actor, existing, open_volume, volume_command
@@ -18,7 +19,7 @@ from ppmctl.index.layout import Volume
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.accounts)
 @click.option("--role", type=click.Choice(ROLES), help="What the user or token may do from now on.")
 @projects_option
 @click.option("--all-projects", is_flag=True, help="Allow a publisher to publish all projects.")
@@ -46,7 +47,7 @@ def change(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.accounts)
 @volume_command
 def disable(name: str, root: Path) -> Answer:
     """Disable the user or token NAME, and a user's tokens, at once; `enable` undoes it."""
@@ -58,7 +59,7 @@ def disable(name: str, root: Path) -> Answer:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.accounts)
 @more_time_option
 @volume_command
 def enable(name: str, expires: str | None, root: Path) -> Answer:
@@ -78,7 +79,7 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.accounts)
 @more_time_option
 @output_option()
 @volume_command
@@ -88,7 +89,7 @@ def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> A
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.users)
 @volume_command
 def remove(name: str, root: Path) -> Answer:
     """Remove the user NAME and its tokens; their secrets stop working at once."""
@@ -96,7 +97,7 @@ def remove(name: str, root: Path) -> Answer:
 
 
 @click.command()
-@click.argument("name", metavar="OWNER+PURPOSE")
+@click.argument("name", metavar="OWNER+PURPOSE", shell_complete=suggestions.tokens)
 @volume_command
 def revoke(name: str, root: Path) -> Answer:
     """Revoke a token and the tokens that were made with it; they stop working at once."""

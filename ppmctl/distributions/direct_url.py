@@ -15,6 +15,7 @@ _SCHEMES = {
     "svn": ("https", "http", "ssh", "svn"),
     "bzr": ("https", "http", "ssh", "sftp"),
 }
+PATH = r"(?:[Ff][Ii][Ll][Ee]:|[./~\\]|[A-Za-z]:[\\/])"  # where it starts a path on one machine, not a URL
 _WITH_USER = ("ssh", "sftp")  # there the user is no secret
 _PLACES = re.compile(r"[@?#]")
 _SECRET_NAME = re.compile(

@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from ppmctl.distributions.shareable import parse_lock, requirement
+from ppmctl.distributions import lock as locks
+from ppmctl.distributions.shareable import requirement
 from ppmctl.errors import UsageError
 
 PREFIX = "ppm-env-"
-FORMAT = 1
 MAX_NAME = 60  # characters
 MAX_CHANGE = 300  # characters
 MAX_REQUIREMENTS = 10_000
 
 REQUIREMENTS, CONSTRAINTS, CONDA = "requirements.txt", "constraints.txt", "environment.yml"
-LOCK, ABOUT = "pylock.toml", "env.json"
-FILES = (REQUIREMENTS, CONSTRAINTS, CONDA, LOCK, ABOUT)  # LOCK only in locked revisions
+LOCK, LOCKED, ABOUT = "pylock.toml", "requirements-locked.txt", "env.json"
+FILES = (REQUIREMENTS, CONSTRAINTS, CONDA, LOCK, LOCKED, ABOUT)
+OF_LOCKS = frozenset({LOCK, LOCKED})  # only in locked revisions
 
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
 NUMBER = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
@@ -60,7 +61,7 @@ class Revision:
         if ordered(self.requirements) != self.requirements:
             raise UsageError("The requirements of a revision are sorted, and each is there once.")
         if self.lock is not None:
-            parse_lock(self.lock)
+            locks.read(self.lock)
 
     @property
     def project(self) -> str:
@@ -113,17 +114,30 @@ def ordered(requirements: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda text: (names[text], text)))
 
 
-def rendered(revision: Revision) -> dict[str, bytes]:
-    """Return the content of each of FILES that the revision has, by file name."""
+def formats(lock: str | None) -> tuple[int, ...]:
+    """Return the numbers of the formats that a revision with this lock can have, the newest last.
+
+    In format 1 a locked revision has the constraints of its list, and no LOCKED.
+    """
+    return (1,) if lock is None else (1, 2)
+
+
+def rendered(revision: Revision, number: int | None = None) -> dict[str, bytes]:
+    """Return the content of each of FILES that the revision has, by file name; by default in the newest format."""
+    number = number or formats(revision.lock)[-1]
     head = file_head(revision.name, revision.number)
     contents = {
         REQUIREMENTS: head + _lines(revision.requirements),
         CONSTRAINTS: head + _lines(constraints(revision.requirements)),
         CONDA: head + _conda(revision),
-        ABOUT: _about(revision),
+        ABOUT: _about(revision, number),
     }
     if revision.lock is not None:
         contents[LOCK] = head + revision.lock
+    if revision.lock is not None and number > 1:
+        pinned = locks.read(revision.lock)
+        contents[CONSTRAINTS] = head + _lines(filter(None, (pin.constraint for pin in pinned.pins)))
+        contents[LOCKED] = head + _lines(pinned.lines())
     return {name: text.encode() for name, text in contents.items()}
 
 
@@ -175,9 +189,9 @@ def _conda(revision: Revision) -> str:
     return f'name: "{revision.name}"\ndependencies:\n  - python\n  - pip\n{with_pip}'
 
 
-def _about(revision: Revision) -> str:
+def _about(revision: Revision, number: int) -> str:
     values = {
-        "format": FORMAT,
+        "format": number,
         "name": revision.name,
         "revision": revision.number,
         "shared": revision.shared,

@@ -21,13 +21,14 @@ from ppmctl.distributions.distribution import Filename
 from ppmctl.distributions.environment_revision import (
     ABOUT,
     FILES,
-    FORMAT,
     LOCK,
+    OF_LOCKS,
     REQUIREMENTS,
     Revision,
     RevisionHead,
     environment_of,
     file_head,
+    formats,
     normalise,
     ordered,
     parse_requirements,
@@ -47,9 +48,9 @@ class NotARevision(InvalidDistribution):
     """A wheel is not the revision of an environment."""
 
 
-def to_wheel(revision: Revision) -> bytes:
-    """Return the wheel of a revision: the same bytes for the same values."""
-    return small_wheel.pack(_members(revision))
+def to_wheel(revision: Revision, number: int | None = None) -> bytes:
+    """Return the wheel of a revision: the same bytes for the same values; by default in the newest format."""
+    return small_wheel.pack(_members(revision, number))
 
 
 def from_wheel(wheel: Path | bytes) -> Revision:
@@ -61,11 +62,13 @@ def from_wheel(wheel: Path | bytes) -> Revision:
     folder = paths[0].removesuffix(ABOUT)
     try:
         about = json.loads(members[paths[0]])
-        if about["format"] != FORMAT:
-            raise NotARevision(
-                f"It has the format {str(about['format'])[:20]!r} of an environment, and not {FORMAT}."
-            )
         lock = members.get(folder + LOCK)
+        known = formats(None if lock is None else "")
+        if about["format"] not in known:
+            numbers = " or ".join(map(str, known))
+            raise NotARevision(
+                f"It has the format {str(about['format'])[:20]!r} of an environment, and not {numbers}."
+            )
         revision = Revision(
             name=about["name"],
             number=about["revision"],
@@ -79,7 +82,7 @@ def from_wheel(wheel: Path | bytes) -> Revision:
         raise NotARevision(f"{_INVALID}: {exc.message}") from exc
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise NotARevision(f"{_INVALID}: its {ABOUT} is invalid.") from exc
-    expected = _members(revision)
+    expected = _members(revision, int(about["format"]))
     for name in sorted({*expected, *members}):
         if expected.get(name) != members.get(name):
             raise NotARevision(f"{_INVALID}: its {name[:100]!r} does not match its {ABOUT} and its {REQUIREMENTS}.")
@@ -90,7 +93,7 @@ def read_forms(wheel: Path) -> dict[str, bytes]:
     """Return the content of each of FILES in a checked wheel. Raise NotARevision if one is missing."""
     named = {name.partition(f".dist-info/{_FOLDER}/")[2]: content for name, content in _read(wheel).items()}
     forms = {form: named[form] for form in FILES if form in named}
-    if not forms.keys() >= set(FILES) - {LOCK}:
+    if not forms.keys() >= set(FILES) - OF_LOCKS:
         raise NotARevision(f"{_INVALID}: one of its files is missing.")
     return forms
 
@@ -121,9 +124,9 @@ def _metadata(revision: Revision) -> bytes:
     return (head + requires).encode()
 
 
-def _members(revision: Revision) -> dict[str, bytes]:
+def _members(revision: Revision, number: int | None = None) -> dict[str, bytes]:
     info = revision.filename.removesuffix("-py3-none-any.whl") + ".dist-info"
-    forms = {f"{info}/{_FOLDER}/{name}": content for name, content in rendered(revision).items()}
+    forms = {f"{info}/{_FOLDER}/{name}": content for name, content in rendered(revision, number).items()}
     return small_wheel.members(info, _metadata(revision), forms)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -53,7 +53,9 @@ def requirement(text: str) -> Requirement:
             hint="Leave it out. Put the credential into ~/.netrc or the settings of git.",
         )
     if reason := direct_url.problem(parsed.url):
-        raise UsageError(f"{shown!r} can't be in a shared list: {reason}.")
+        is_path = re.match(direct_url.PATH, parsed.url)
+        hint = f"It is a path on one machine. If the index has {parsed.name}, the name alone is enough."
+        raise UsageError(f"{shown!r} can't be in a shared list: {reason}.", hint=hint if is_path else "")
     return parsed
 
 
@@ -81,6 +83,11 @@ def _hint(text: str) -> str:
 
 def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
     """Return the pylock.toml (PEP 751). Raise UsageError, which names it as `where`, if it is invalid."""
+    return load_lock(text, where=where)[0]
+
+
+def load_lock(text: str, *, where: str) -> tuple[Pylock, dict[str, Any]]:
+    """Do the same, and also return the values as they are written in the file."""
     from packaging.pylock import Pylock, PylockValidationError
 
     if len(text.encode(errors="surrogatepass")) > MAX_LOCK:
@@ -89,7 +96,8 @@ def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
         if not (plain := line.removesuffix("\r").replace("\t", "")).isprintable():
             raise UsageError(f"{where} can't be shared: {_meaning(plain)}.")
     try:
-        parsed = Pylock.from_dict(tomllib.loads(text))
+        values = tomllib.loads(text)
+        parsed = Pylock.from_dict(values)
     except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as exc:
         reason = " ".join(masked(str(exc)).split())
         raise UsageError(f"{where} is not a valid pylock.toml (PEP 751): {reason}.") from exc
@@ -97,7 +105,7 @@ def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
         _require_no_secret(url, where)
     for package in parsed.packages:
         _require_shareable(package, where)
-    return parsed
+    return parsed, values
 
 
 def _require_no_secret(url: str, where: str) -> None:

@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from ppmctl.distributions.distribution import normalise
-from ppmctl.environments.lock import Lock
+from ppmctl.distributions.lock import Lock
 from ppmctl.environments.venv import Content, Installed
 
 # tools that make an environment are not part of its list

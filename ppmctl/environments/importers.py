@@ -1,4 +1,4 @@
-"""Read requirements from the files of pip, pyproject.toml, conda and pylock.toml.
+"""Read requirements from the files of pip, pyproject.toml, conda, Pipenv, setuptools and pylock.toml.
 
 What an environment can't store is reported, but not the values of options: an index URL can hold a credential.
 """
@@ -8,101 +8,158 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from ppmctl.client.http import Transport
+from ppmctl.distributions import lock
 from ppmctl.distributions.distribution import normalise, one_line
-from ppmctl.environments import conda, lock, requirements_txt
-from ppmctl.environments.imported import Imported, read_text
+from ppmctl.environments import conda, pipenv, requirements_txt, setup_cfg
+from ppmctl.environments.imported import Imported, Lines
 from ppmctl.environments.requirement import Requirement, parse
+from ppmctl.environments.source import STDIN, Source
 from ppmctl.errors import UsageError
 from ppmctl.secret import masked
 
+FORMS = ("requirements", "pyproject", "yaml", "pylock", "pipfile", "pipfile-lock", "setup-cfg")
+# a file that is not read → the command that makes one that is
+_EXPORTED = {
+    "uv.lock": "uv export --no-emit-project --format pylock.toml --output-file pylock.toml",
+    "poetry.lock": "poetry export --output requirements.txt",
+    "pdm.lock": "pdm export --output requirements.txt",
+    "conda-lock.yml": "conda env export > environment.yml",
+    "setup.py": "uv pip compile setup.py --output-file requirements.txt",
+}
 
-def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Imported:
-    """Return what the file at `path` requires; its name decides its form. Raise UsageError with the wrong line.
 
-    `extras` and `groups` are those of a pyproject.toml.
+def read(
+    name: str | Path,
+    *,
+    form: str | None = None,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    transport: Transport | None = None,
+    stdin: IO[bytes] | None = None,
+) -> Imported:
+    """Return what a file requires: at a path, or with a `transport` at a URL, or for STDIN what `stdin` has.
+
+    `form` is one of FORMS; by default the file's name decides. `extras` and `groups` are those of a pyproject.toml, a
+    setup.cfg or a Pipfile. Raise UsageError if the file can't be read.
     """
-    name = path.name.lower()
-    if name == "pyproject.toml":
-        return _pyproject(path, extras, groups)
-    if name.startswith("pylock") and name.endswith(".toml"):
-        reader = _pylock
-    elif name.endswith((".txt", ".in")):
-        reader = requirements_txt.read
-    elif name.endswith((".yml", ".yaml")):
-        reader = conda.read
-    else:
-        raise UsageError(
-            f"{path}: this kind of file is not known.",
-            hint="The name decides: requirements.txt, pyproject.toml, environment.yml or pylock.toml.",
-        )
+    source = Source(name=str(name), transport=transport, stdin=stdin)
+    form = form or _form(source)
+    if form == "pyproject":
+        return _pyproject(source, extras, groups)
+    if form == "setup-cfg" and not groups:
+        return setup_cfg.read(source, extras)
+    if form in ("pipfile", "pipfile-lock") and not extras:
+        return pipenv.read(source, groups, is_lock=form == "pipfile-lock")
     if extras or groups:
-        raise UsageError(f"{path} has no extras and no groups.", hint="--extra and --group are for a pyproject.toml.")
-    return reader(path)
+        raise UsageError(
+            f"{source} has no {'extras' if extras else 'groups'}.",
+            hint="--extra is for a pyproject.toml or setup.cfg, --group for a pyproject.toml or Pipfile.",
+        )
+    readers = {"requirements": requirements_txt.read, "yaml": conda.read, "pylock": _pylock}
+    return readers[form](source)
 
 
-def _pylock(path: Path) -> Imported:
-    text = read_text(path)
-    return Imported(requirements=[parse(pin.text) for pin in lock.read(text, where=str(path)).pins], lock=text)
+def _form(source: Source) -> str:
+    """Return the form that a file's name tells. Raise UsageError if it tells none that is read."""
+    name = source.filename.lower()
+    if source.name == STDIN or name.endswith((".txt", ".in")):
+        return "requirements"
+    if name.startswith("pylock") and name.endswith(".toml"):
+        return "pylock"
+    known = {
+        "pyproject.toml": "pyproject",
+        "pipfile": "pipfile",
+        "pipfile.lock": "pipfile-lock",
+        "setup.cfg": "setup-cfg",
+    }
+    if name in known:
+        return known[name]
+    if name in _EXPORTED:
+        raise UsageError(f"{source} is not read.", hint=f"Import what this command writes: {_EXPORTED[name]}")
+    if name.endswith((".yml", ".yaml")):
+        return "yaml"
+    raise UsageError(
+        f"{source}: this kind of file is not known.",
+        hint=f"The name decides, such as requirements.txt or environment.yml; or --format {'|'.join(FORMS)}",
+    )
 
 
-def _pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Imported:
+def _pylock(source: Source) -> Imported:
+    text = source.text()
+    pins = lock.read(text, where=str(source)).pins
+    return Imported(requirements=[parse(pin.text, where=str(source)) for pin in pins], lock=text)
+
+
+def _pyproject(source: Source, extras: Sequence[str], groups: Sequence[str]) -> Imported:
+    text = source.text()
     try:
-        values = tomllib.loads(read_text(path))
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise UsageError(f"{path} is not TOML: {one_line(exc)}.") from exc
+        raise UsageError(f"{source} is not TOML: {one_line(exc)}.") from exc
     project = values.get("project")
     if not isinstance(project, dict):
         if not groups or "dependency-groups" not in values:
-            hint = "Poetry's own table is not read: `poetry export` writes a requirements.txt."
-            raise UsageError(f"{path} has no [project] table.", hint=hint if "tool" in values else "")
+            hint = f"Poetry's own table is not read: {_EXPORTED['poetry.lock']}"
+            raise UsageError(f"{source} has no [project] table.", hint=hint if "tool" in values else "")
         project = {}
     dynamic, optional = (project.get(key) for key in ("dynamic", "optional-dependencies"))
     if isinstance(dynamic, list) and "dependencies" in dynamic:
         raise UsageError(
-            f"{path} leaves its dependencies to the build (dynamic).", hint="Import the file that has them."
+            f"{source} leaves its dependencies to the build (dynamic).", hint="Import the file that has them."
         )
-    own = normalise(str(project.get("name", "")))
-    requirements = _parse(project.get("dependencies", []), f"{path}, [project] dependencies")
     optional = optional if isinstance(optional, dict) else {}
+    reading = _Pyproject(source, text, normalise(str(project.get("name", ""))), optional)
+    requirements = reading.parsed(project.get("dependencies", []), "[project] dependencies")
     for extra in extras:
-        requirements += _extra(own, optional, extra, path, frozenset())
+        requirements += reading.of_extra(extra, frozenset())
     for group in groups:
-        requirements += _parse(_group(values.get("dependency-groups", {}), group, path), f"{path}, group {group}")
+        requirements += reading.parsed(_group(values.get("dependency-groups", {}), group, source), f"group {group}")
     left = sorted({normalise(extra) for extra in optional} - {normalise(extra) for extra in extras})
-    notes = [f"The extras {', '.join(left)} were left out (--extra NAME)."] if left else []
-    return Imported(requirements=requirements, notes=notes, name=own)
+    imported = reading.imported
+    imported.requirements += requirements
+    imported.notes += [f"The extras {', '.join(left)} were left out (--extra NAME)."] if left else []
+    return imported
 
 
-def _extra(own: str, optional: dict[str, Any], extra: str, path: Path, seen: frozenset[str]) -> list[Requirement]:
-    named = {normalise(name): listed for name, listed in optional.items()}
-    wanted = normalise(extra)
-    if wanted not in named:
-        known = ", ".join(sorted(named))
-        raise UsageError(f"{path} has no extra {extra!r}.", hint=f"It has: {known}." if known else "")
-    seen |= {wanted}
-    requirements = []
-    for requirement in _parse(named[wanted], f"{path}, extra {extra}"):
-        if requirement.name != own:
-            requirements.append(requirement)
-            continue
-        for other in requirement.extras:  # acme[all] = ["acme[plot,db]"]
-            if normalise(other) not in seen:
-                requirements += _extra(own, optional, other, path, seen)
-    return requirements
+class _Pyproject:
+    """Reads lists of requirements of a pyproject.toml, and its extras, which may name each other."""
+
+    def __init__(self, source: Source, text: str, name: str, optional: dict[str, Any]) -> None:
+        self.imported = Imported(name=name)
+        self._source = source
+        self._lines = Lines(source, text)
+        self._optional = {normalise(extra): listed for extra, listed in optional.items()}
+
+    def parsed(self, listed: Any, where: str) -> list[Requirement]:
+        if not isinstance(listed, Iterable) or isinstance(listed, (str, dict)):
+            raise UsageError(f"{self._source}, {where}: this is not a list.")
+        taken = (self.imported.take(str(text), self._lines.where(str(text))) for text in listed)
+        return [requirement for requirement in taken if requirement is not None]
+
+    def of_extra(self, extra: str, seen: frozenset[str]) -> list[Requirement]:
+        wanted = normalise(extra)
+        if wanted not in self._optional:
+            known = ", ".join(sorted(self._optional))
+            raise UsageError(f"{self._source} has no extra {extra!r}.", hint=f"It has: {known}." if known else "")
+        seen |= {wanted}
+        requirements = []
+        for requirement in self.parsed(self._optional[wanted], f"extra {extra}"):
+            if requirement.name != self.imported.name:
+                requirements.append(requirement)
+                continue
+            for other in requirement.extras:  # acme[all] = ["acme[plot,db]"]
+                if normalise(other) not in seen:
+                    requirements += self.of_extra(other, seen)
+        return requirements
 
 
-def _group(groups: Any, group: str, path: Path) -> tuple[str, ...]:
+def _group(groups: Any, group: str, source: Source) -> tuple[str, ...]:
     from packaging.dependency_groups import DependencyGroupResolver
 
     try:
         return tuple(map(str, DependencyGroupResolver(groups).resolve(group)))
     except (LookupError, TypeError, ValueError, ExceptionGroup) as exc:
-        raise UsageError(f"{path} has no readable group {group!r}: {one_line(masked(str(exc)))}.") from exc
-
-
-def _parse(listed: Any, where: str) -> list[Requirement]:
-    if not isinstance(listed, Iterable) or isinstance(listed, (str, dict)):
-        raise UsageError(f"{where}: this is not a list.")
-    return [parse(str(text), where=where) for text in listed]
+        raise UsageError(f"{source} has no readable group {group!r}: {one_line(masked(str(exc)))}.") from exc

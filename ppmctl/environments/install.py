@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from ppmctl import events
+from ppmctl.distributions import lock
+from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.environment_revision import LOCK, REQUIREMENTS, Revision
-from ppmctl.environments import check, lock, tools, venv
-from ppmctl.environments.lock import Lock
+from ppmctl.distributions.lock import Lock
+from ppmctl.environments import check, tools, venv
 from ppmctl.environments.tools import Tools
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.secret import masked
 
 By = Literal["uv", "pip"]
 
@@ -55,6 +58,7 @@ def _by_pip(python: Path, revision: Revision, pinned: Lock | None, using: Tools,
     lines, options = list(revision.requirements), ["--index-url", using.address.simple]
     if pinned is not None:
         _require_python(python, pinned, revision)
+        _require_hashes(pinned)
         lines, options = list(pinned.lines()), [*options, "--require-hashes", "--no-deps"]
     if lines:
         command: tuple[str | Path, ...] = (*pip, "install", *options, "-r", using.write(REQUIREMENTS, lines))
@@ -63,6 +67,14 @@ def _by_pip(python: Path, revision: Revision, pinned: Lock | None, using: Tools,
     if extra:
         command = (*pip, "uninstall", "--yes", *extra)
         tools.run(command, "To remove other packages", environ=using.environ, is_shown=True)
+
+
+def _require_hashes(pinned: Lock) -> None:
+    for pin in pinned.without_hash:
+        raise PpmError(
+            f"{pin.name} has no hash in the lock (it comes from {one_line(masked(pin.url))}).",
+            hint="pip needs hashes for all packages or for none; uv does not: --with uv",
+        )
 
 
 def _require_python(python: Path, pinned: Lock, revision: Revision) -> None:

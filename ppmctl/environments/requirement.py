@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import packaging.requirements
@@ -23,7 +23,7 @@ _CLAUSE = re.compile(r"^[<>=!~@;,]|[<>=!~@;,]$|^(?:and|or|in|not)$")
 class Requirement:
     """A requirement. `name` is normalised, `text` is the requirement in its normal form.
 
-    `marker` is "" if there is none; `url` is that of a direct reference, or "".
+    `marker` is "" if there is none; `url` is that of a direct reference, or ""; `where` is its file and line, or "".
     """
 
     name: str
@@ -31,6 +31,7 @@ class Requirement:
     marker: str = ""
     url: str = ""
     extras: tuple[str, ...] = ()
+    where: str = field(default="", compare=False)
 
 
 def parse(text: str, *, where: str = "") -> Requirement:
@@ -59,6 +60,7 @@ def parse(text: str, *, where: str = "") -> Requirement:
         marker=str(parsed.marker or ""),
         url=parsed.url or "",
         extras=tuple(sorted(parsed.extras)),
+        where=where,
     )
 
 

@@ -1,72 +1,82 @@
-"""Read a requirements.txt and the local files that it includes, as pip does."""
+"""Read a requirements.txt and the files that it includes, as pip does."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import packaging.requirements
 
-from ppmctl.distributions.distribution import one_line
-from ppmctl.environments.imported import Imported, read_text
+from ppmctl.environments.imported import Imported, shown
 from ppmctl.environments.requirement import Requirement, parse
-from ppmctl.errors import UsageError
-from ppmctl.secret import masked
+from ppmctl.environments.source import Source
+from ppmctl.errors import PpmError, UsageError
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _OPTION = re.compile(r"(-[a-zA-Z]|--[a-z-]+)(?:[= ]\s*|(?<=-[a-zA-Z])(?=[^\s=]))?(.*)", re.DOTALL)
 _OWN_OPTIONS = re.compile(r"\s--[a-z].*$", re.DOTALL)  # after a requirement: --hash=…
+_NAME = re.compile(r"--[a-z-]+")
 _NESTED = ("-r", "--requirement", "-c", "--constraint")
-_LOCAL = re.compile(r"(?:file:|\.{0,2}/|[A-Za-z]:\\)|\.(?:whl|tar\.gz|zip)$")
-_URL = re.compile(r"[a-z+]+://")
+_EDITABLE = ("-e", "--editable")
 
 
 @dataclass(kw_only=True)
-class _Reading(Imported):
+class Reading(Imported):
+    """What is read of a list of lines; the constraints are applied at its end."""
+
     constraints: dict[str, list[Requirement]] = field(default_factory=dict)
     has_hashes: bool = False
 
+    def line(self, text: str, where: str, source: Source, within: tuple[str, ...], *, constrains: bool) -> None:
+        """Read a line of the file `source`, which `within` includes."""
+        match = _OPTION.fullmatch(text) if text.startswith("-") else None
+        option, value = (match[1], match[2].strip()) if match else ("", "")
+        if option in _NESTED:
+            try:
+                inside = constrains or option in ("-c", "--constraint")
+                self.file(source.included(value), within, constrains=inside)
+            except PpmError as exc:
+                self.leave(text, where, exc if isinstance(exc, UsageError) else UsageError(exc.message))
+            return
+        if text.startswith("-") and option not in _EDITABLE:
+            name = shown(option or text.split()[0])
+            self.notes.append(f"{where}: {name} was left out: an environment has no options.")
+            return
+        options = _OWN_OPTIONS.search(text)
+        for name in dict.fromkeys(_NAME.findall(options.group()) if options else ()):
+            self.has_hashes |= name == "--hash"
+            if name != "--hash":
+                self.notes.append(f"{where}: {name} was left out: an environment has no options.")
+        requirement = self.take(_OWN_OPTIONS.sub("", text), where)
+        if requirement is not None:
+            into = self.constraints.setdefault(requirement.name, []) if constrains else self.requirements
+            into.append(requirement)
 
-def read(path: Path) -> Imported:
-    """Return what the file at `path` requires. Raise UsageError for a line that can't be stored."""
-    reading = _Reading()
-    _read(path, reading, (), constrains=False)
-    if reading.has_hashes:
-        reading.notes.append(f"{path}: hashes were left out; `ppmctl env lock` finds those of all files.")
-    names = {requirement.name for requirement in reading.requirements}
-    if unused := sorted(set(reading.constraints) - names):
-        reading.notes.append(f"Constraints on other projects were left out: {', '.join(unused)}.")
-    reading.requirements = [_narrow(requirement, reading.constraints) for requirement in reading.requirements]
+    def file(self, source: Source, within: tuple[str, ...] = (), *, constrains: bool = False) -> None:
+        """Read all lines of a file. Raise UsageError if it can't be read, PpmError if its server does not answer."""
+        if source.identity in within:
+            raise UsageError(f"{source} names itself.")
+        for number, line in _lines(source.text()):
+            where = f"{source}:{number}"
+            self.line(line, where, source, (*within, source.identity), constrains=constrains)
+
+    def finish(self, source: Source) -> None:
+        """Apply the constraints, and add the notes about the whole file."""
+        if self.has_hashes:
+            self.notes.append(f"{source}: hashes were left out; `ppmctl env lock` finds those of all files.")
+        names = {requirement.name for requirement in self.requirements}
+        if unused := sorted(set(self.constraints) - names):
+            self.notes.append(f"Constraints on other projects were left out: {', '.join(unused)}.")
+        self.requirements = [_narrow(requirement, self.constraints) for requirement in self.requirements]
+
+
+def read(source: Source) -> Imported:
+    """Return what the file requires. Raise UsageError if it can't be read."""
+    reading = Reading()
+    reading.file(source)
+    reading.finish(source)
     return reading
-
-
-def _read(path: Path, reading: _Reading, within: tuple[Path, ...], *, constrains: bool) -> None:
-    if path.resolve() in within:
-        raise UsageError(f"{path} names itself, through {within[-1]}.")
-    for number, line in _lines(read_text(path)):
-        where = f"{path}:{number}"
-        if line.startswith("-"):
-            option, value = _option(line, where)
-            if option not in _NESTED:
-                shown = one_line(masked(option))
-                reading.notes.append(f"{where}: {shown} was left out: an environment has no options.")
-                continue
-            if "${" in value:
-                raise UsageError(f"{where}: {option} has a variable in it.", hint="Write the path of the file.")
-            if not value.isprintable():
-                raise UsageError(f"{where}: {option} does not name a file.")
-            if _URL.match(value) and not value.startswith("file:"):
-                raise UsageError(f"{where}: {option} names a URL.", hint="Download that file, and import it.")
-            inside = constrains or option in ("-c", "--constraint")
-            _read(path.parent / value, reading, (*within, path.resolve()), constrains=inside)
-            continue
-        options = _OWN_OPTIONS.search(line)
-        reading.has_hashes |= options is not None and "--hash" in options.group()
-        requirement = _requirement(_OWN_OPTIONS.sub("", line), where)
-        into = reading.constraints.setdefault(requirement.name, []) if constrains else reading.requirements
-        into.append(requirement)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -86,25 +96,6 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         joined, first = "", 0
 
 
-def _option(line: str, where: str) -> tuple[str, str]:
-    """Return an option and its value. Raise UsageError for an editable requirement."""
-    match = _OPTION.fullmatch(line)
-    option, value = (match[1], match[2].strip()) if match else (line.split()[0], "")
-    if option in ("-e", "--editable"):
-        raise UsageError(
-            f"{where}: an editable requirement is a local folder.", hint="Publish it, and name the project."
-        )
-    return option, value
-
-
-def _requirement(text: str, where: str) -> Requirement:
-    if _URL.match(text) and not text.startswith("file:"):
-        raise UsageError(f"{where}: a URL without a name.", hint="Write NAME @ URL, so that its name is known.")
-    if _LOCAL.search(text.partition(";")[0].strip()) and "@" not in text:
-        raise UsageError(f"{where}: a local file.", hint="Publish it, and name the project.")
-    return parse(text, where=where)
-
-
 def _narrow(requirement: Requirement, constraints: dict[str, list[Requirement]]) -> Requirement:
     """Add the constraints that apply on every machine to a requirement."""
     if requirement.url:
@@ -114,4 +105,4 @@ def _narrow(requirement: Requirement, constraints: dict[str, list[Requirement]])
         other = packaging.requirements.Requirement(constraint.text)
         if other.marker is None or str(other.marker) == requirement.marker:
             parsed.specifier &= other.specifier
-    return parse(str(parsed))
+    return parse(str(parsed), where=requirement.where)

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ppmctl.distributions import lock
 from ppmctl.distributions.environment_revision import LOCK
-from ppmctl.environments import lock
 from ppmctl.environments.tools import Tools, require_uv, run
 from ppmctl.errors import PpmError, UsageError
 
@@ -60,7 +60,7 @@ def resolve(requirements: Sequence[str], wanted: Wanted, tools: Tools, *, keep: 
         environ=tools.environ,
     )
     text = target.read_text(encoding="utf-8")
-    pins = lock.read(text, where="The lock").pins
+    pins = lock.read(text).pins
     bare = [pin.name for pin in pins if not pin.hashes and not pin.url.startswith(("git+", "hg+", "svn+", "bzr+"))]
     if bare:
         raise PpmError(f"The index has no hash of {', '.join(bare)}, so they can't be locked.")

@@ -137,11 +137,16 @@ def require_uv(what: str) -> Path:
     return path
 
 
-def pip_for(python: Path) -> tuple[str, ...]:
-    """Return the command of a pip that installs for `python`, its own or the running one. Raise PpmError."""
+def has_pip(python: Path) -> bool:
+    """Return whether the environment of `python` has pip."""
     # -I: a folder named pip in the current folder is not imported
     command = [str(python), "-I", "-c", "import pip"]
-    if subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0:
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def pip_for(python: Path) -> tuple[str, ...]:
+    """Return the command of a pip that installs for `python`, its own or the running one. Raise PpmError."""
+    if has_pip(python):
         return (str(python), "-m", "pip")
     if importlib.util.find_spec("pip") is not None:
         return (sys.executable, "-m", "pip", "--python", str(python))

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from support import evidence, wheels
-from support.clients import Machine, machine
-from support.envs import env, listing, log, user
+from support.clients import Machine, machine, run
+from support.envs import env, listing, log, shown, user
 from support.evidence import until
 from support.recorder import Act, recording
 from support.servers import PPMCTL, Server, ppmctl
@@ -56,6 +57,8 @@ def test_a_list_is_created_changed_and_read(ann: Machine) -> None:
     printed = env(ann, "show", "web-app")
     assert "Packages: 'Flask>=3' flask-login gunicorn\n" in printed
     assert "pip install ppm-env-web-app==3" in printed
+    assert "Owner:    ann\n" in printed
+    assert shown(ann, "web-app")["owner"] == "ann"
     assert listing(ann, "web-app@1") == ["flask", "flask-login", "passlib"]
     assert env(ann, "diff", "web-app@1", "web-app") == "~ flask → Flask>=3\n+ gunicorn\n- passlib\n"
     assert env(ann, "show", "web-app", "--format", "requirements").splitlines()[1:] == [
@@ -77,6 +80,7 @@ def test_a_list_is_created_changed_and_read(ann: Machine) -> None:
         (["create", "a" * 300], 2, "can't be the name"),
         (["create", "good", "numpy=>1"], 2, "    numpy=>1\n         ^"),
         (["create", "good", "x @ https://me:secret@host/x.whl"], 2, "credential"),
+        (["add", "good", "numpy @ file:///croot/numpy/work"], 2, "the name alone is enough"),
         (["add", "good", "-r", "x"], 2, "No such option"),
         (["add", "good@2", "x"], 2, "can't be changed"),
         (["add", "good", "git+https://host/x"], 2, "NAME @ URL"),
@@ -347,6 +351,84 @@ def test_a_command_does_not_wait_for_what_is_no_file(ann: Machine, tmp_path: Pat
         assert "can't be read: it is not a regular file." in printed
 
 
+def test_what_an_import_can_not_store_is_listed_and_agreed_to(ann: Machine, index: Server, tmp_path: Path) -> None:
+    """All lines in one run. Without a terminal nothing is stored without --partial; on one it is a question."""
+    assert index.upload(wheels.wheel("kept", "1.0")).status_code == 200
+    path = tmp_path / "requirements.txt"
+    path.write_text(
+        "-e .\nkept @ file:///croot/kept/work\n./here\nkept-too @ https://host/x.whl\nnever-made>=1\n"
+        "-e git+https://host/x.git@v1#egg=digits\n"
+    )
+    command = ("env", "import", str(path), "--name", "agreed")
+    refused = ppmctl(*command, env=ann.environ, expect=2).stderr
+    for line, reason in (("1: -e .", "local"), ("3: ./here", "local"), ("5: never-made>=1", "has no project")):
+        assert f"{path}:{line}: " in refused
+        assert reason in refused
+    assert f"{path}:2: kept @ file:///croot/kept/work: the path is only on one machine" in refused
+    assert "Nothing was stored. --partial" in refused
+    for typed, code in ((b"n\n", 1), (b"y\n", 0)):
+        with on_a_terminal([*PPMCTL, *command], dict(ann.environ)) as (process, terminal):
+            assert b"never-made" in read_until(terminal, b"[y/N]: ")
+            os.write(terminal, typed)
+            assert (b"Nothing was stored" in read_until(terminal, b"")) == bool(code)
+            assert process.wait(timeout=30) == code
+        assert (code == 0) == ("agreed" in env(ann, "list"))
+    kept = ["digits @ git+https://host/x.git@v1", "kept", "kept-too @ https://host/x.whl"]
+    assert listing(ann, "agreed") == kept
+    values = json.loads(env(ann, *command[1:], "--partial", "--replace", "--json"))
+    assert [each["where"].rpartition(":")[2] for each in values["left_out"]] == ["1", "3", "5"]
+
+
+def test_an_import_reads_stdin_and_urls(ann: Machine, index: Server, tmp_path: Path) -> None:
+    """The index itself gets the credential; a file at a URL includes others, but no file of this machine."""
+    env(ann, "create", "source", "one", "two>=2", "--no-check")
+    url = f"{index.url}/env/source/requirements.txt"
+    assert env(ann, "import", url, "--name", "by-url", "--no-check").strip() == "by-url@1"
+    assert listing(ann, "by-url") == ["one", "two>=2"]
+    assert (
+        run(ann, "env", "import", "-", "--name", "piped", "--no-check", typed=f"three\n-r {url}\n").strip()
+        == "piped@1"
+    )
+    assert listing(ann, "piped") == ["one", "three", "two>=2"]
+    conda = "name: from-stdin\ndependencies: [pytorch=2.1]\n"
+    run(ann, "env", "import", "-", "--format", "yaml", "--no-check", typed=conda)
+    assert listing(ann, "from-stdin") == ["torch==2.1.*"]
+    assert "404" in env(ann, "import", f"{index.url}/env/nowhere/requirements.txt", "--name", "none", expect=1)
+    secret = f"http://ann:hunter2@127.0.0.1:{index.port}/requirements.txt"
+    printed = env(ann, "import", secret, "--name", "none", expect=2)
+    assert "has a credential in it" in printed
+    assert "hunter2" not in printed
+
+
+def completed(who: Machine, *words: str, **environ: str) -> list[str]:
+    """Return what bash completes the last of the words to."""
+    asked = {"_PPMCTL_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = ppmctl(env={**who.environ, **asked, **environ})
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_a_shell_completes_environments_projects_and_users(ann: Machine, bob: Machine, index: Server) -> None:
+    """Environments and projects are asked of the index, users read from the volume; a failure completes nothing."""
+    assert index.upload(wheels.wheel("told-project", "1.0")).status_code == 200
+    env(ann, "create", "told-a", "told-project")
+    env(ann, "create", "told-b")
+    assert completed(ann, "ppmctl", "env", "show", "told-") == ["told-a", "told-b"]
+    assert completed(ann, "ppmctl", "env", "diff", "told-a", "told-") == ["told-a", "told-b"]
+    assert completed(ann, "ppmctl", "env", "add", "told-a", "told-") == ["told-project"]
+    assert completed(ann, "ppmctl", "package", "show", "told-") == ["told-project"]
+    root = str(index.root)
+    assert completed(ann, "ppmctl", "package", "show", "--root", root, "told-") == ["told-project"]
+    assert completed(ann, "ppmctl", "user", "show", "--root", root, "a") == ["admin", "ann"]
+    assert completed(ann, "ppmctl", "user", "remove", "b", PPM_ROOT=root) == ["bob"]
+    assert completed(ann, "ppmctl", "user", "show", "a") == []
+    assert completed(ann, "ppmctl", "user", "show", "--root", f"{root}/nothing", "a") == []
+    assert completed(ann, "ppmctl", "env", "show", "told-", PPMCTL_USERNAME="ann", PPMCTL_TOKEN="wrong") == []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        assert completed(ann, "ppmctl", "env", "show", "told-", PPMCTL_INDEX=url) == []
+
+
 def test_an_import_has_the_packages_of_the_file(ann: Machine, index: Server, tmp_path: Path) -> None:
     """A conda environment: packages of the index are imported, conda-only ones named; again only with --replace."""
     assert index.upload(wheels.wheel("imported", "1.0")).status_code == 200
@@ -354,10 +436,14 @@ def test_an_import_has_the_packages_of_the_file(ann: Machine, index: Server, tmp
         "name: from-conda\n"
         "dependencies: [python=3.12, imported=1.0, unheard-of, {pip: ['imported-too @ https://host/x.whl']}]\n"
     )
-    answer = ppmctl("env", "import", str(tmp_path / "environment.yml"), env=ann.environ)
+    path = tmp_path / "environment.yml"
+    refused = ppmctl("env", "import", str(path), env=ann.environ, expect=2).stderr
+    assert f"{path}:2: unheard-of: the index has no project unheard-of" in refused
+    assert "no environment from-conda" in env(ann, "show", "from-conda", expect=1)
+    answer = ppmctl("env", "import", str(path), "--partial", env=ann.environ)
     assert answer.stdout == "from-conda@1\n"
-    assert "'python=3.12' was left out" in answer.stderr
-    assert "unheard-of was left out" in answer.stderr
+    assert "python=3.12 was left out" in answer.stderr
+    assert "unheard-of: the index has no project unheard-of" in answer.stderr
     assert listing(ann, "from-conda") == ["imported==1.0.*", "imported-too @ https://host/x.whl"]
     (tmp_path / "requirements.txt").write_text("imported>=1\n")
     again = ["import", tmp_path / "requirements.txt", "--name", "from-conda"]

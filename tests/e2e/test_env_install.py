@@ -110,7 +110,10 @@ def test_a_lock_installs_on_another_machine(
 ) -> None:
     """It installs locked versions, not the newest; other packages are removed on request; `check` reports them."""
     folder = reader.home / f"locked-{tool}"
-    env(reader, "install", "charts", "--into", folder, "--with", tool)
+    made = ppmctl("env", "install", "charts", "--into", str(folder), "--with", tool, env=reader.environ)
+    assert (f"{folder} has no pip. For more packages: uv pip install --python {folder}" in made.stderr) == (
+        tool == "uv"
+    )
     assert installed(folder).items() >= {"sea-charts": "1.0", "salt-grains": "1.1"}.items()
     assert "differs  salt-grains 1.1, not salt-grains==1.0" in env(
         reader, "check", "charts", "--into", folder, "--locked", expect=1
@@ -140,6 +143,15 @@ def test_a_lock_has_hashes_of_everything_and_no_secret(charts: None, index: Serv
     assert netrc[-1] not in lock
     assert "@" not in lock
     assert "carol" not in lock
+    env(carol, "export", "charts@2", "--locked")
+    exported = (carol.home / "requirements.txt").read_text()
+    assert [line.partition(" --hash=sha256:")[0] for line in exported.splitlines()[1:]] == [
+        *("salt-grains==1.0", "sea-charts==1.0"),
+    ]
+    assert index.get("/env/charts/2/requirements-locked.txt").text == exported
+    assert index.get("/env/charts/2/constraints.txt").text.splitlines()[1:] == ["salt-grains==1.0", "sea-charts==1.0"]
+    assert env(carol, "show", "charts@2", "--format", "locked") == exported
+    assert "can't be used together" in env(carol, "export", "charts@2", "--locked", "--format", "yaml", expect=2)
 
 
 def test_outdated_names_what_a_new_lock_would_change(charts: None, carol: Machine) -> None:

@@ -81,7 +81,7 @@ def test_pip_and_uv_install_an_environment_in_every_way(
     environments.fill(index)
     versions = environments.installs(index, new_machine(index), newest_pip)
     assert versions == dict.fromkeys(versions, "1.0")
-    assert len(versions) == 9
+    assert len(versions) == 11
     nobody = new_machine()
     printed = nobody.run(
         "pip", "--no-input", "install", "-r", f"{index.url}/env/team/requirements.txt", expect=1

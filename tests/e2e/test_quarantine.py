@@ -176,7 +176,14 @@ def test_an_administrator_on_the_host_reads_the_file(server: Server) -> None:
 def test_a_quarantined_environment_is_offered_nowhere(server: Server) -> None:
     lock = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
     assert server.upload(revision("team", 1, "good", lock=lock)).status_code == 200
-    forms = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml", "env.json")
+    forms = (
+        "requirements.txt",
+        "constraints.txt",
+        "environment.yml",
+        "pylock.toml",
+        "requirements-locked.txt",
+        "env.json",
+    )
     paths = [f"/env/team/{part}{form}" for part in ("", "1/") for form in forms]
     paths += ["/packages/ppm-env-team/ppm_env_team-1-py3-none-any.whl"]
     assert [server.get(path).status_code for path in paths] == [200] * 11

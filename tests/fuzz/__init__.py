@@ -26,7 +26,7 @@ MODULES = {
     "archives": ("wheel", "sdist", "metadata", "revision"),
     "forms": ("upload", "request"),
     "pages": ("page",),
-    "lists": ("requirements", "conda", "pyproject", "lock"),
+    "lists": ("requirements", "conda", "pyproject", "pipenv", "lock"),
     "credentials": ("access", "htpasswd", "declared"),
     "edits": ("netrc", "pip", "pypirc", "toml"),
 }

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fuzz import scratch, text_of
 from fuzz.archives import LOCK
-from ppmctl.distributions import environment_revision, environment_wheel
+from ppmctl.distributions import environment_revision, environment_wheel, shareable
+from ppmctl.distributions import lock as locks
 from ppmctl.distributions.environment_revision import Revision, rendered
 from ppmctl.environments import importers, requirement
-from ppmctl.environments import lock as locks
 from ppmctl.environments.imported import Imported
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import UsageError
 
 
 def read(name: str, data: bytes, **options: Sequence[str]) -> None:
@@ -29,8 +29,8 @@ def check(imported: Imported) -> None:
     texts = [each.text for each in imported.requirements]
     for each in imported.requirements:
         assert requirement.parse(each.text) == each
-    for note in imported.notes:
-        assert note.isprintable(), note
+    for line in (*imported.notes, *(left.sentence for left in imported.left)):
+        assert line.isprintable(), line
     try:
         ordered = environment_revision.ordered(texts)
         stored = Revision(name="lab", number=1, requirements=ordered, change="import", lock=imported.lock)
@@ -114,6 +114,27 @@ lint = ["ruff", {include-group = "lint"}]
     yield b"[project]\ndependencies = [1, {a = 2}]\n[project.optional-dependencies]\nplot = {x = 1}\n"
 
 
+def pipenv(data: bytes) -> None:
+    """Import a Pipfile, its lock and a setup.cfg."""
+    for name in ("Pipfile", "Pipfile.lock", "setup.cfg"):
+        read(name, data)
+
+
+def pipenv_seeds() -> Iterator[bytes]:
+    yield b"""\
+[packages]
+six = "*"
+requests = {version = ">=2", extras = ["socks"], markers = "python_version > '3'", sys_platform = "== 'linux'"}
+away = {git = "https://host/away.git", ref = "v1", subdirectory = "x", editable = true}
+here = {path = "."}
+there = {file = "https://host/x.whl"}
+[dev-packages]
+pytest = "~=8.0"
+"""
+    yield b'{"_meta": {}, "default": {"six": {"version": "==1.17.0", "hashes": ["sha256:a"], "markers": "1"}}}'
+    yield b"[options]\ninstall_requires =\n  b>=1\n  file: x\n[options.extras_require]\nc = d; e\n"
+
+
 def lock(data: bytes) -> None:
     """Read and import a pylock.toml."""
     text = text_of(data)
@@ -127,11 +148,9 @@ def lock(data: bytes) -> None:
 
 def _lines(text: str) -> None:
     parsed = locks.read(text, where="pylock.toml")
-    try:
-        lines = list(parsed.lines())
-    except PpmError:
-        return  # a package without a hash
-    assert all("\n" not in line for line in lines)
+    for pin, line in zip(parsed.pins, [each for each in parsed.lines() if not each.startswith("#")], strict=True):
+        assert line.isprintable()
+        assert line.partition(" --hash=sha256:")[0] == pin.text
 
 
 def _with_origin(text: str) -> None:
@@ -141,7 +160,7 @@ def _with_origin(text: str) -> None:
         assert (after.pins, after.python, after.platform) == (before.pins, "3.12", "linux")
 
 
-_READERS: tuple[Callable[[str], object], ...] = (environment_revision.parse_lock, _lines, _with_origin)
+_READERS: tuple[Callable[[str], object], ...] = (shareable.parse_lock, _lines, _with_origin)
 
 
 def lock_seeds() -> Iterator[bytes]:

@@ -40,7 +40,7 @@ def test_pip_and_uv_install_an_environment_without_the_application(filled: Site,
     with filled.without_application():
         versions = environments.installs(filled, user(filled, tmp_path / "home"), clients.pip_library())
     assert versions == dict.fromkeys(versions, "1.0")
-    assert len(versions) == 9
+    assert len(versions) == 11
 
 
 def test_content_type_and_caching_of_environment_files(filled: Site) -> None:

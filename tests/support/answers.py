@@ -32,7 +32,14 @@ SDIST = wheels.sdist("Answered.Here", "1.0")
 MORE = [wheels.wheel("Answered.Here", f"2.{minor}") for minor in range(6)]  # a page long enough to be compressed
 FILE = f"/packages/answered-here/{WHEEL[0]}"
 PAGE = "/simple/answered-here/"
-FORMS = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml", "env.json")
+FORMS = (
+    "requirements.txt",
+    "constraints.txt",
+    "environment.yml",
+    "pylock.toml",
+    "requirements-locked.txt",
+    "env.json",
+)
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 HTML = "application/vnd.pypi.simple.v1+html"
 

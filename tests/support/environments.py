@@ -28,7 +28,7 @@ def forged(name: str, number: int, *requirements: str, lock: str | None = None) 
     made = Revision(name=name, number=number, requirements=(), change="forge", base=number - 1 or None)
     object.__setattr__(made, "requirements", requirements)
     object.__setattr__(made, "lock", lock)
-    return made.filename, to_wheel(made)
+    return made.filename, to_wheel(made, 1)
 
 
 def fill(index: Server) -> None:
@@ -68,6 +68,7 @@ def installs(index: Server, user: Machine, newest_pip: Path) -> dict[str, str | 
             ("package", [f"ppm-env-{TEAM}"], {}),
             ("list", ["-r", f"{base}/requirements.txt"], {}),
             ("pinned list", ["-r", f"{base}/1/requirements.txt"], {}),
+            ("hashes", ["--require-hashes", "-r", f"{base}/requirements-locked.txt"], {}),
             ("constraint", [PROJECT], {f"{name.upper()}_CONSTRAINT": f"{base}/constraints.txt"}),
         ):
             home = user.home / f"{name} {way}".replace(" ", "-")

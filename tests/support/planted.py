@@ -19,7 +19,14 @@ from testbed.acme import Acme
 from testbed.clients import Client
 
 PROJECT, DEPENDENCY, PUBLIC = "planted", "planted-part", "six"
-_ENVIRONMENT = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml", "env.json")
+_ENVIRONMENT = (
+    "requirements.txt",
+    "constraints.txt",
+    "environment.yml",
+    "pylock.toml",
+    "requirements-locked.txt",
+    "env.json",
+)
 _LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 # an Accept header that nginx's table lacks: the application decides the form
 UNDECIDED = "text/html;q=0.7, application/vnd.pypi.simple.v1+json;q=0.9"

@@ -13,6 +13,7 @@ import yaml
 from packaging.metadata import Metadata
 
 from ppmctl.distributions import environment_revision as formats
+from ppmctl.distributions import small_wheel
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.distributions.environment_wheel import NotARevision, from_wheel, to_wheel
 from ppmctl.errors import UsageError
@@ -27,7 +28,21 @@ version = "3.1.0"
 
 [[packages.wheels]]
 url = "https://files.example.com/flask-3.1.0-py3-none-any.whl"
-hashes = {sha256 = "aa"}
+hashes = {sha256 = "HASH"}
+
+[[packages]]
+name = "numpy"
+version = "1.26.0"
+marker = "python_version < '3.9'"
+
+[packages.sdist]
+url = "https://files.example.com/numpy-1.26.0.tar.gz"
+hashes = {sha256 = "HASH"}
+""".replace("HASH", "a" * 64)
+CHECKOUT = """
+[[packages]]
+name = "away"
+vcs = {type = "git", url = "https://host.example.com/away.git", commit-id = "abc"}
 """
 LISTED = formats.ordered(
     [
@@ -84,15 +99,10 @@ def test_the_files_of_a_revision() -> None:
     texts = {name: content.decode() for name, content in formats.rendered(REVISION).items()}
     assert set(texts) == set(formats.FILES)
     assert texts["requirements.txt"].splitlines() == ["# ppm-env-ml-base, revision 3", *LISTED]
-    assert texts["constraints.txt"].splitlines()[1:] == [
-        'numpy==1.26; python_version < "3.9"',
-        "numpy==2.1.0",
-        'sea-maps>=2,<3; python_version >= "3.9"',
-    ]
     conda = yaml.safe_load(texts["environment.yml"])
     assert conda == {"name": "ml-base", "dependencies": ["python", "pip", {"pip": list(LISTED)}]}
     assert json.loads(texts["env.json"]) == {
-        "format": 1,
+        "format": 2,
         "name": "ml-base",
         "revision": 3,
         "shared": True,
@@ -100,7 +110,57 @@ def test_the_files_of_a_revision() -> None:
         "change": "add “numpy”",
     }
     assert texts["pylock.toml"] == "# ppm-env-ml-base, revision 3\n" + LOCK
-    assert "pylock.toml" not in formats.rendered(replace(REVISION, lock=None))
+
+
+def test_a_locked_revision_has_the_versions_of_its_lock() -> None:
+    """As constraints, and as a requirements.txt with hashes; a checkout has no hash, so no other package has one."""
+    pinned = formats.rendered(REVISION)
+    numpy = "numpy==1.26.0 ; python_version < '3.9'"
+    assert pinned["constraints.txt"].decode().splitlines()[1:] == ["flask==3.1.0", numpy]
+    hashed = [f"{text} --hash=sha256:{'a' * 64}" for text in ("flask==3.1.0", numpy)]
+    assert pinned["requirements-locked.txt"].decode().splitlines()[1:] == hashed
+    checkout = formats.rendered(replace(REVISION, lock=LOCK + CHECKOUT))
+    assert checkout["constraints.txt"] == pinned["constraints.txt"]
+    comment, *texts = checkout["requirements-locked.txt"].decode().splitlines()[1:]
+    assert comment.startswith("#")
+    assert texts == ["flask==3.1.0", numpy, "away @ git+https://host.example.com/away.git@abc"]
+
+
+@pytest.mark.parametrize("digest", ["a" * 64 + " --index-url https://evil.example.com/", "b" * 63, "", "x" * 64])
+def test_a_hash_that_is_none_is_left_out(digest: str) -> None:
+    """It would be a part of a line that pip reads."""
+    text = formats.rendered(replace(REVISION, lock=LOCK.replace("a" * 64, digest)))["requirements-locked.txt"]
+    assert b"--" not in text
+    assert text.splitlines()[2] == b"flask==3.1.0"
+
+
+def test_a_revision_without_a_lock_has_the_constraints_of_its_list() -> None:
+    texts = formats.rendered(replace(REVISION, lock=None))
+    assert texts.keys() == set(formats.FILES) - formats.OF_LOCKS
+    assert json.loads(texts["env.json"])["format"] == 1
+    assert texts["constraints.txt"].decode().splitlines()[1:] == [
+        'numpy==1.26; python_version < "3.9"',
+        "numpy==2.1.0",
+        'sea-maps>=2,<3; python_version >= "3.9"',
+    ]
+
+
+def test_a_locked_revision_of_the_first_format_is_read() -> None:
+    """Its constraints are those of the list. Without a lock there is only the first format."""
+    old = formats.rendered(REVISION, 1)
+    assert old["constraints.txt"] == formats.rendered(replace(REVISION, lock=None))["constraints.txt"]
+    assert from_wheel(wheel_of(REVISION, old)) == REVISION
+    with pytest.raises(NotARevision):
+        from_wheel(wheel_of(REVISION, {**old, "env.json": formats.rendered(REVISION)["env.json"]}))
+    bare = replace(REVISION, lock=None)
+    with pytest.raises(NotARevision, match="format '2'"):
+        from_wheel(wheel_of(bare, formats.rendered(bare, 2)))
+
+
+def wheel_of(revision: Revision, forms: dict[str, bytes]) -> bytes:
+    metadata = members(to_wheel(revision))[f"{INFO}/METADATA"]
+    contents = {f"{INFO}/ppm-env/{name}": content for name, content in forms.items()}
+    return small_wheel.pack(small_wheel.members(INFO, metadata, contents))
 
 
 @pytest.mark.parametrize(
@@ -190,6 +250,7 @@ INFO = "ppm_env_ml_base-3.dist-info"
         (f"{INFO}/ppm-env/requirements.txt", b"# ppm-env-ml-base, revision 3\nother\n"),
         (f"{INFO}/ppm-env/requirements.txt", b"\xff"),
         (f"{INFO}/ppm-env/constraints.txt", b"numpy==1\n"),
+        (f"{INFO}/ppm-env/requirements-locked.txt", b"numpy==1\n"),
         (f"{INFO}/ppm-env/env.json", b"[]"),
         (f"{INFO}/ppm-env/env.json", b"[" * 100_000),
         (f"{INFO}/ppm-env/env.json", b'{"format": 2}'),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ppmctl.environments import check, lock
+from ppmctl.distributions import lock
+from ppmctl.environments import check
 from ppmctl.environments.venv import Content, Installed
 
 HERE = {"python_version": "3.12", "python_full_version": "3.12.1", "sys_platform": "linux", "os_name": "posix"}

@@ -68,9 +68,9 @@ def filled(store: Store) -> Store:
 def test_a_new_revision_gets_its_files_and_becomes_latest(filled: Store) -> None:
     assert {path.name for path in top(filled).iterdir()} == {"1", "2", "3", "latest", "log.json"}
     assert {path.name for path in (top(filled) / "3").iterdir()} == FORMS
-    assert {path.name for path in (top(filled) / "2").iterdir()} == FORMS | {"pylock.toml"}
+    assert {path.name for path in (top(filled) / "2").iterdir()} == FORMS | {"pylock.toml", "requirements-locked.txt"}
     assert latest(filled) == "# ppm-env-ml, revision 3\nnumpy==2.1\n"
-    assert (top(filled) / "2" / "constraints.txt").read_text() == "# ppm-env-ml, revision 2\nflask>=3\n"
+    assert (top(filled) / "2" / "constraints.txt").read_text() == "# ppm-env-ml, revision 2\n", "nothing is locked"
     assert pages.marked(filled.volume) == []
     assert differences(filled) == []
 
