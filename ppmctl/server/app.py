@@ -145,10 +145,6 @@ class Index:
         try:
             self._check_action(upload)
             return list(self._pypiserver(environ, start_response, upload))
-        except Refused as exc:
-            if exc.status == 409 and "twine" in request.headers.get("User-Agent", ""):
-                raise Refused(400, exc.message) from exc  # the status that twine reads as "the file exists"
-            raise
         finally:
             upload.close()
 

@@ -440,17 +440,21 @@ def test_over_tcp_forwarded_addresses_are_ignored(server: Server) -> None:
 
 
 def test_a_name_is_used_once(server: Server) -> None:
-    """409 with what to do; for twine 400, which it treats as a duplicate, as with pypiserver."""
+    """Other content: 409 with what to do. The same content is a success that says so, also in the audit."""
     made = wheels.wheel("present", "1.0")
     other = wheels.wheel("present", "1.0", files={"present.py": b"other"})
     before = snapshot(server)
-    for agent, status in (("curl/8", 409), ("uv/0.13", 409), ("twine/7.0.0 rich requests", 400)):
-        headers = {"User-Agent": agent}
-        assert_refused(server.upload(made, headers=headers), status, made[0], "already in this index", "same content")
-        assert_refused(
-            server.upload(other, headers=headers), status, made[0], "other content", "publish a new version"
-        )
+    assert_refused(server.upload(other), 409, made[0], "other content", "publish a new version")
+    form = {"content": made, "gpg_signature": (f"{made[0]}.asc", b"signed")}
+    again = requests.post(server.url, files=form, auth=server.auth, timeout=60)
+    note = f"{made[0]} is already in this index, with the same content; nothing was changed"
+    assert (again.status_code, again.text) == (200, f"{note}\n")
+    assert again.headers["Content-Type"].startswith("text/plain")
+    assert json.loads((server.root / "audit.jsonl").read_text().splitlines()[-1])["result"] == f"done: {note}"
     assert snapshot(server) == before
+    scope = ("--role", "publisher", "--project", "other-*")
+    secret = ppmctl("user", "add", "elsewhere", *scope, "--root", str(server.root)).stdout.strip()
+    assert_refused(server.upload(made, auth=("elsewhere", secret)), 403, "may not publish present")
 
 
 @pytest.mark.parametrize("state", ["archived", "quarantined"])
@@ -475,13 +479,14 @@ def test_twine_shows_the_reason_of_a_refusal(
 ) -> None:
     """Without --verbose twine prints only the status line, which has the reason.
 
-    A duplicate is answered as twine expects, the others in the middle of the body and before it.
+    It sends the same file again without a complaint. The answers come after the body, in the middle of it and before.
     """
-    made = wheels.wheel("printed", "1.0")
+    made, other = wheels.wheel("printed", "1.0"), wheels.wheel("printed", "1.0", files={"printed.py": b"other"})
     assert limited.upload(made).status_code == 200
+    publish("twine", new_machine(), limited, limited.url + "/", wheels.write(tmp_path, made))
     stranger = replace(limited, secret="wrong")
     for server, tried, reason in (
-        (limited, made, f"{made[0]} is already in this index, with the same content"),
+        (limited, other, f"{made[0]} is already in this index with other content"),
         (
             limited,
             wheels.wheel("printed", "2.0", files={"noise": os.urandom(2 << 20)}),

@@ -165,7 +165,7 @@ def test_a_refused_upload_has_the_reason_in_the_status_line(site: Site) -> None:
     """twine shows only the status line, so nginx must not replace the reason there."""
     made = wheels.wheel("twice", "1.0")
     assert site.upload(made).status_code == 200
-    again = site.upload(made)
+    again = site.upload(wheels.wheel("twice", "1.0", files={"twice.py": b"other"}))
     assert (again.status_code, again.reason + "\n") == (409, again.text)
     other = site.upload((made[0], made[1] + b"\0"), fields={"sha256_digest": "0" * 64})
     assert other.status_code == 400
