@@ -94,6 +94,7 @@ def _take(store: Store, source: Path, path: Path, *, hard_links: bool, done: Ado
             done.same.append(path.name)
             return name.project
         dist = inspection.inspect(received.path, path.name)
+        dist.require_readable()
         when = project_folder.timestamp(datetime.fromtimestamp(real.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)

@@ -44,6 +44,7 @@ def check(path: Path) -> LocalFile:
     try:
         regular_file.require(path)
         dist = inspection.inspect(path, path.name)
+        dist.require_valid()
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, io.SEEK_END)

@@ -98,7 +98,8 @@ class Watcher:
             if self._store.confirm(name, received.sha256):
                 return ["the index had it already"]
             dist = inspection.inspect(received.path, path.name)
+            dist.require_readable()
             if files.identity(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
             self._store.put(received, dist, by=BY)
-        return []
+        return list(dist.notes)

@@ -102,6 +102,8 @@ def test_an_invalid_distribution_is_refused(unchanged: Server) -> None:
         (WHEEL_NAME, wheels.wheel("x", "1.0", meta=wheels.metadata("y", "1.0"))[1], "'y'"),
         (WHEEL_NAME, wheels.wheel("x", "1.0", files={"../evil.py": b""})[1], "leave the folder"),
         (WHEEL_NAME, wheels.wheel("x", "1.0", files={"zeros": bytes(80 << 20)})[1], "decompression bomb"),
+        (WHEEL_NAME, wheels.wheel("x", "1.0", requires_python="3.7")[1], "Requires-Python is '3.7'"),
+        (WHEEL_NAME, wheels.wheel("x", "1.0", metadata_version="3.0")[1], "Metadata-Version '3.0'"),
         (SDIST_NAME, wheels.wheel("x", "1.0")[1], "not a readable archive"),
         (SDIST_NAME, wheels.sdist("x", "1.0", meta=wheels.metadata("x", "2.0"))[1], "version 2.0"),
         (SDIST_NAME, linking("x", "../../etc/passwd"), "points out of the folder"),
@@ -117,7 +119,7 @@ def test_an_invalid_distribution_is_refused(unchanged: Server) -> None:
 def test_valid_distributions_of_every_kind_are_accepted(server: Server) -> None:
     """As real builds make them: every metadata version, links within the archive, zips, odd versions."""
     taken = []
-    for number, version in enumerate(("1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5")):
+    for number, version in enumerate(("1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6")):
         taken.append(wheels.wheel("good", f"0.{number}", metadata_version=version))
     for version in ("1!2.0", "3.0+cpu.1", "3.0rc1.post2.dev3", "2024.11.21"):
         taken += [wheels.wheel("good", version), wheels.sdist("good", version)]
@@ -130,6 +132,23 @@ def test_valid_distributions_of_every_kind_are_accepted(server: Server) -> None:
         answer = server.upload(made)
         assert answer.status_code == 200, (made[0], answer.text)
     assert server.filenames("good") | server.filenames("inside") == {name for name, _content in taken}
+
+
+def test_a_newer_metadata_version_is_accepted_with_a_note(server: Server) -> None:
+    made = wheels.wheel("newer", "1.0", metadata_version="2.99")
+    answer = server.upload(made)
+    note = "Metadata-Version 2.99 is newer than 2.6, so its new fields were not checked"
+    assert (answer.status_code, answer.text) == (200, f"{note}\n")
+    assert json.loads((server.root / "audit.jsonl").read_text().splitlines()[-1])["result"] == f"done: {note}"
+
+
+def test_digests_of_another_length_are_refused_except_those_of_old_setuptools(server: Server) -> None:
+    """`python setup.py sdist upload` sends BLAKE2b with 64 bytes in the field of the one with 32."""
+    made = wheels.sdist("digested", "1.0")
+    longer = hashlib.blake2b(made[1]).hexdigest()
+    for field, value in (("blake2_256", "0" * 64), ("sha256", longer), ("md5", longer)):
+        assert_refused(server.upload(made, fields={f"{field}_digest": value}), 400, f"its {field} is not")
+    assert server.upload(made, fields={"blake2_256_digest": longer}).status_code == 200
 
 
 # names

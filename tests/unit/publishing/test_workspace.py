@@ -49,9 +49,9 @@ def test_a_description_that_does_not_render_is_refused(tmp_path: Path) -> None:
     assert "README" in caught.value.hint
 
 
-def test_metadata_that_twine_rejects_is_refused(tmp_path: Path) -> None:
+def test_metadata_that_the_index_rejects_is_refused(tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("demo", "1.0", requires_dist="not a (requirement"))
-    with pytest.raises(InvalidDistribution, match=r"demo-1\.0.*requires.dist"):
+    with pytest.raises(InvalidDistribution, match=r"demo-1\.0.*Requires-Dist is 'not a"):
         check(path)
 
 
