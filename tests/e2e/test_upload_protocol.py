@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import servers, wheels
+from support import raw, servers, wheels
 from support.clients import Machine, publish
 from support.servers import Server, ppmctl
 
@@ -394,6 +395,15 @@ def test_an_upload_over_the_limit_is_refused(chunked: bool, limited: Server) -> 
         else:
             assert_refused(answer, 413, "limit of 1048576 bytes (max_upload_size)")
             assert snapshot(limited) == before
+
+
+def test_a_post_to_another_url_is_told_where_uploads_go(server: Server) -> None:
+    """In the status line, which is all that twine shows. The connection is closed if the body was not read."""
+    for path, size in itertools.product(
+        ("/simple/", "/simple/present/", "/nothing/here", "/packages/x"), (10, 3 << 20)
+    ):
+        answers = raw.misplaced(server.port, server.auth, path, size)
+        assert answers == (f"405 Uploads go to /legacy/, not to {path}", True), (path, size, answers)
 
 
 def test_a_refused_client_that_sends_more_reads_the_reason(server: Server) -> None:

@@ -178,6 +178,15 @@ def test_a_refused_upload_has_the_reason_in_the_status_line(site: Site) -> None:
     assert "only-reads" in may_not.reason
 
 
+def test_a_post_to_another_url_is_told_where_uploads_go(site: Site) -> None:
+    """As without nginx, which can't change a status line; so the application answers."""
+    for path, size in (("/simple/", 10), ("/simple/", 3 * MB), ("/nothing/here", 3 * MB), ("/packages/x", 200_000)):
+        told = raw.misplaced(site.port, site.auth, path, size, site.ca)
+        assert told == (f"405 Uploads go to /legacy/, not to {path}", True), (path, size, told)
+    assert site.bodies() == []
+    assert site.request("POST", "/simple/", auth=None, data=b"x" * 200_000).status_code == 401
+
+
 @debian.with_each("client", {12: ["twine", "curl"], 13: ["uv", "hatch"]})
 def test_clients_publish_over_tls(site: Site, machine: Machine, folder: Path, client: str) -> None:
     """They use a private CA, as in a company, named by the usual environment variables."""
