@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class Attempt:
 
 
 def write(volume: Volume, *, action: str, by: str, origin: str, what: str, result: str, **more: int) -> None:
-    """Append a line. `result` is "done" or the reason of a refusal.
+    """Append a line. `result` is `done(…)` or the reason of a refusal.
 
     If the file can't be written, the line goes to the server's log instead.
     """
@@ -68,6 +68,16 @@ def write(volume: Volume, *, action: str, by: str, origin: str, what: str, resul
         files.append(volume.audit, line.encode() + b"\n")
     except OSError as exc:
         log.error("%s can't be written (%s): %s", volume.audit, exc.strerror, line)
+
+
+def done(notes: Sequence[str] = ()) -> str:
+    """Return the `result` of a change that was made, with notes about it."""
+    return ": ".join(["done", *(["; ".join(notes)] if notes else [])])
+
+
+def is_done(result: str) -> bool:
+    """Return whether a line has this `result` because the change was made."""
+    return result.partition(":")[0] == "done"
 
 
 def _printable(text: str) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ppmctl.access import rights
+from ppmctl.access import audit_log, rights
 from ppmctl.distributions.distribution import InvalidDistribution, is_name, normalise, parse_filename
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
@@ -26,7 +26,10 @@ _ATTEMPTS = 10  # to list the files while they are rotated
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A line of the audit log. `time` is UTC; `result` is "done" or the reason; `values` has all keys of the line."""
+    """A line of the audit log. `time` is UTC; `values` has all keys of the line.
+
+    `result` is "done", perhaps with a note, or the reason of a refusal.
+    """
 
     time: datetime
     action: str
@@ -38,7 +41,7 @@ class Entry:
 
     @property
     def is_done(self) -> bool:
-        return self.result == "done"
+        return audit_log.is_done(self.result)
 
     @property
     def project(self) -> str | None:

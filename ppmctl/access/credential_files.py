@@ -16,10 +16,11 @@ from pathlib import Path
 from threading import Lock
 
 from ppmctl import files
-from ppmctl.access import access_file, htpasswd, nginx_htpasswd
+from ppmctl.access import access_file, htpasswd, nginx_htpasswd, rights
 from ppmctl.access.htpasswd import Line
 from ppmctl.access.rights import Access as Access
 from ppmctl.access.secret_check import SecretCheck
+from ppmctl.access.secret_lookup import SecretLookup
 from ppmctl.index.layout import Volume
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,17 @@ class Credentials:
         self._hashes: Mapping[str, str] = {}
         self._access: Mapping[str, Access] = {}
         self._check = SecretCheck()
+        self._lookup = SecretLookup()
 
     def authenticate(self, name: str, secret: str) -> Access | None:
         """Return what `name` may do, or None if it is unknown or disabled, has no entry, or the secret is wrong.
 
-        An expired credential is returned; it may do nothing. Raise Busy if too many secrets are being checked.
+        With the name `__token__` the secret alone tells whose it is. An expired credential is returned; it may do
+        nothing. Raise Busy if too many secrets are being checked.
         """
         self._reload()
+        if name == rights.SECRET_ALONE:
+            name = self._lookup.name_of(secret) or name
         stored = self._hashes.get(name)
         access = self._access.get(name) if self._check.is_right(name, secret, stored) else None
         return None if access is None or access.is_blocked else access
@@ -78,6 +83,7 @@ class Credentials:
                 access = {name: entry for name, entry in self._access.items() if name in self._hashes}
                 hashes = dict(self._hashes)
             self._check.use(hashes.values())
+            self._lookup.use(hashes)
             self._hashes, self._access, self._seen = hashes, access, current
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SECRETS_PREFIX = "ppm_"  # by which secret scanners find them
 
+_ISSUED = re.compile(rf"{SECRETS_PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
 _TRIES = 3
 _ROUNDS = 5000  # of sha-crypt, if a line does not specify them
 _SAMPLE = 1000
@@ -152,6 +153,11 @@ def cost_of(stored: str) -> Cost | None:
 def new_secret() -> str:
     """Return a secret of 256 random bits, URL-safe, with a prefix that secret scanners find."""
     return SECRETS_PREFIX + secrets.token_urlsafe(32)
+
+
+def is_issued(secret: str) -> bool:
+    """Return whether a secret has the form of `new_secret`."""
+    return _ISSUED.fullmatch(secret) is not None
 
 
 def hash_of(secret: str) -> str:

@@ -22,9 +22,10 @@ Role = Literal["reader", "publisher", "admin"]
 ROLES: tuple[Role, ...] = ("reader", "publisher", "admin")  # each includes the ones before it
 Action = Literal["read", "publish", "manage"]
 
-# Names that the audit log and records have where no user did something, and PyPI's name for every token.
-SERVER, ANONYMOUS = "ppm", "anonymous"
-RESERVED = frozenset({SERVER, ANONYMOUS, "__token__"}) | project_folder.NOBODY
+# Names that the audit log and records have where no user did something, and the one that clients send with a secret
+# alone, as PyPI has it.
+SERVER, ANONYMOUS, SECRET_ALONE = "ppm", "anonymous", "__token__"
+RESERVED = frozenset({SERVER, ANONYMOUS, SECRET_ALONE}) | project_folder.NOBODY
 
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _NAME = re.compile(rf"{_OWNER.pattern}(\+[A-Za-z0-9._-]{{1,64}})?", re.ASCII)

@@ -17,7 +17,7 @@ from ppmctl.access import htpasswd
 from ppmctl.access.htpasswd import Cost
 from ppmctl.errors import PpmError
 
-_MOST_WAITING = 8  # slow checks at the same time, of which one is computed
+MOST_WAITING = 8  # slow checks at the same time, of which one is computed
 _MOST_KNOWN = 1000  # passwords that were right
 
 
@@ -76,7 +76,7 @@ class SecretCheck:
         with self._guard:
             if key in self._running:
                 return self._running[key]
-            if len(self._running) >= _MOST_WAITING:
+            if len(self._running) >= MOST_WAITING:
                 raise Busy
             future = self._running[key] = self._pool.submit(_matches, secret, stored, hashes)
         future.add_done_callback(partial(self._forget, key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,10 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from ppmctl import files
-from ppmctl.distributions import archive, budget
+from ppmctl.distributions import archive, budget, metadata_rules
 from ppmctl.distributions.environment_revision import RevisionHead
+from ppmctl.distributions.metadata_rules import Fault
 from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised here, and imported from here
-
-# 2.0 was withdrawn (PEP 426), but some old wheels have it.
-METADATA_VERSIONS = ("1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5")
 
 # A file name has 255 bytes: this leaves room for the longest suffix and for temporary names.
 MAX_FILENAME = 200
@@ -48,7 +47,8 @@ class Filename:
 class Dist:
     """A distribution whose metadata agrees with its filename. `metadata`: the bytes of METADATA or PKG-INFO.
 
-    `revision` is for a shared environment.
+    `revision` is for a shared environment. `faults` are what is wrong with the fields of its metadata, `notes` what a
+    publisher should know about them.
     """
 
     name: Filename
@@ -56,6 +56,20 @@ class Dist:
     requires_python: str | None
     summary: str
     revision: RevisionHead | None = None
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def require_valid(self) -> None:
+        """Raise InvalidDistribution if its metadata has a fault: a new upload can be built again without it."""
+        self._refuse(self.faults)
+
+    def require_readable(self) -> None:
+        """Raise InvalidDistribution if its metadata makes pip or uv fail."""
+        self._refuse([fault for fault in self.faults if not fault.is_tolerated])
+
+    def _refuse(self, faults: Sequence[Fault]) -> None:
+        if faults:
+            raise InvalidDistribution(f"{self.name.filename}: {'; '.join(fault.reason for fault in faults[:3])}.")
 
 
 def normalise(name: str) -> str:
@@ -170,12 +184,19 @@ def _agree(name: Filename, metadata: bytes) -> Dist:
         )
     if version != name.version:
         raise InvalidDistribution(f"{name.filename} has the version {version} in its metadata.")
-    requires_python = _unfolded(raw.get("requires_python")) or None
-    if requires_python is not None and len(requires_python) > budget.MAX_REQUIRES_PYTHON:
+    requires_python = _unfolded(raw.get("requires_python"))
+    if len(requires_python) > budget.MAX_REQUIRES_PYTHON:
         raise InvalidDistribution(
             f"{name.filename} has a Requires-Python of more than {budget.MAX_REQUIRES_PYTHON} characters."
         )
-    return Dist(name=name, metadata=metadata, requires_python=requires_python, summary=_unfolded(raw.get("summary")))
+    return Dist(
+        name=name,
+        metadata=metadata,
+        requires_python=metadata_rules.readable_python(requires_python),
+        summary=_unfolded(raw.get("summary")),
+        faults=metadata_rules.faults(metadata, raw, is_sdist=name.kind == "sdist"),
+        notes=metadata_rules.notes(raw),
+    )
 
 
 def _version(text: str) -> Version | None:
@@ -198,8 +219,8 @@ def _parse(filename: str, metadata: bytes) -> RawMetadata:
     version = raw.get("metadata_version")
     if version is None:
         raise InvalidDistribution(f"{filename} has metadata without a Metadata-Version.")
-    if version not in METADATA_VERSIONS:
+    if not metadata_rules.is_supported(version):
         raise InvalidDistribution(
-            f"{filename} has Metadata-Version {version[:20]!r}; this index knows up to {METADATA_VERSIONS[-1]}."
+            f"{filename} has Metadata-Version {version[:20]!r}; this index knows up to {metadata_rules.NEWEST}."
         )
     return raw

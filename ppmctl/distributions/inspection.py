@@ -23,6 +23,7 @@ from typing import Any
 from ppmctl.distributions import budget, environment_wheel
 from ppmctl.distributions.distribution import Dist, parse_filename
 from ppmctl.distributions.environment_revision import RevisionHead
+from ppmctl.distributions.metadata_rules import Fault
 from ppmctl.errors import InvalidDistribution
 
 _CHILDREN = min(4, os.cpu_count() or 1)  # at the same time
@@ -59,6 +60,8 @@ def inspect(path: Path, filename: str) -> Dist:
         requires_python=answer["requires_python"],
         summary=answer["summary"],
         revision=revision,
+        faults=tuple(Fault(**fault) for fault in answer["faults"]),
+        notes=tuple(answer["notes"]),
     )
 
 

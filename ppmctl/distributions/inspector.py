@@ -45,6 +45,8 @@ def _answer(path: Path, filename: str) -> dict[str, Any]:
             "requires_python": dist.requires_python,
             "summary": dist.summary,
             "revision": None,
+            "faults": [asdict(fault) for fault in dist.faults],
+            "notes": dist.notes,
         }
         if environment_of(dist.name.project) is not None:
             values["revision"] = asdict(environment_wheel.check(dist.name, path))

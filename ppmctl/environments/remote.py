@@ -5,7 +5,6 @@ A revision is never replaced: the index accepts the first upload of a number, an
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,26 +109,19 @@ class Remote:
             raise NotARevision(f"{entry.file.filename}: {exc.message}", hint=hint) from exc
 
     def publish(self, revision: Revision) -> bool:
-        """Publish the next revision; return False if another user has published one with its number."""
-        content, attempts = to_wheel(revision), 0
+        """Publish the next revision; return False if another user has published another one with its number."""
+        content = to_wheel(revision)
 
         def send() -> Answer:
-            nonlocal attempts
-            attempts += 1
             fields = {"metadata_version": "2.4", "name": revision.project, "version": str(revision.number)}
             form = upload.wheel_form(revision.filename, content, fields)
             answer = upload.send(form, self.address.upload, self.transport)
             return self.transport.checked(answer, f"{revision.filename} could not be uploaded")
 
         answer = self._retries().retry(send, Unreachable)
-        if answer.status == 200:
-            return True
-        if answer.status != 409:
+        if answer.status not in (200, 409):
             raise failed(answer, f"{revision.filename} was refused")
-        # after several attempts it may be this file: one attempt arrived, and its answer was lost
-        history = self.history(revision.name) if attempts > 1 else None
-        own = (revision.number, hashlib.sha256(content).hexdigest())
-        return history is not None and own in [(entry.number, entry.file.sha256) for entry in history.entries]
+        return answer.status == 200
 
     def journal(self, name: str) -> Journal | None:
         """Return the record of an environment; None if the index never had it, or has no records."""

@@ -90,10 +90,11 @@ def _take(store: Store, source: Path, path: Path, *, hard_links: bool, done: Ado
     name = distribution.parse_filename(path.name)
     below = source if real is path else source.resolve()
     with store.area.take(real, below=below, hard_link=hard_links) as received:
-        dist = inspection.inspect(received.path, path.name)
         if store.holds(name, received.sha256):
             done.same.append(path.name)
             return name.project
+        dist = inspection.inspect(received.path, path.name)
+        dist.require_readable()
         when = project_folder.timestamp(datetime.fromtimestamp(real.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)

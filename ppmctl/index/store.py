@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from threading import Event
-from typing import NoReturn
 
 from packaging.version import InvalidVersion, Version
 
@@ -89,12 +88,12 @@ class Store:
         attestations: str | None = None,
         upload_time: str | None = None,
         show: bool = True,
-    ) -> Record:
+    ) -> Record | None:
         """Publish `received` as `dist`; when this returns, it is durable and on the project's pages.
 
-        The record gets `by` and `upload_time`, which is the current time by default. Without `show` the pages stay
-        unchanged, and marked, until `refresh`. Refused: 409 if the name is taken (the page then lists the existing
-        file) or was removed, 403 if the project takes no uploads. OSError if the disk is full; then nothing is left.
+        Return its record, with `by` and `upload_time` (by default now); None if it was there with the same content.
+        Without `show` the pages stay unchanged, and marked, until `refresh`. Refused: 409 for other content (the
+        page then lists the first) or a removed file, 403 for a closed project. OSError on a full disk: no rest stays.
         """
         name = dist.name
         when = upload_time or project_folder.now()
@@ -105,7 +104,8 @@ class Store:
         ):
             if show:
                 self.settle(name.project)
-            self._refuse_put(name, received.sha256)
+            if self._has_already(name, received.sha256):
+                return None
             pages.mark(self.volume, name.project)
             new = True
             try:
@@ -117,12 +117,20 @@ class Store:
                 if not self.has_file(name.project, name.filename):
                     path = f"packages/{name.project}/{name.filename}"
                     raise Refused(409, f"{path} exists but is not a regular file; ask an administrator") from exc
-                # another process did not respect the lock: a file system without flock
-                self._refuse_taken(name, received.sha256)
+                # a file system without flock: the record may be this upload's now, so it can't tell whose file it is
+                raise Refused(409, f"{name.filename} was published by another upload at the same moment") from exc
             finally:
                 if new:  # even after a failure: the list may have been written meanwhile
                     self.root_is_old.set()
         return record
+
+    def confirm(self, name: Filename, sha256: str) -> bool:
+        """Return whether this file is published with this content; its page then lists it. Refused as for `put`."""
+        if not self.holds(name, sha256):
+            return False
+        with self.locked(name.project):
+            self.settle(name.project)
+            return self._has_already(name, sha256)
 
     def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
         """Yank a release or one of its files (PEP 592); return the filenames. NotHere if it does not exist."""
@@ -231,7 +239,8 @@ class Store:
                 pages.refresh(self.volume, project)
                 pages.unmark(self.volume, project)
 
-    def _refuse_put(self, name: Filename, sha256: str) -> None:
+    def _has_already(self, name: Filename, sha256: str) -> bool:
+        """Return whether a file that is to be published is there, with this content. Raise Refused if it can't be."""
         if self.volume.side_file(name.project, name.filename, TOMBSTONE).exists():
             message = f"{name.filename} was removed from this index and its name can't be used again"
             raise Refused(409, message, hint="Publish a new version.")
@@ -240,8 +249,12 @@ class Store:
             because = f": {status.reason}" if status.reason else ""
             raise Refused(403, f"The project {name.project} is {status.state} and takes no uploads{because}")
         if self.has_file(name.project, name.filename):
-            self._refuse_taken(name, sha256)
+            if not self.holds(name, sha256):
+                advice = "a published file never changes, publish a new version"
+                raise Refused(409, f"{name.filename} is already in this index with other content; {advice}")
+            return True
         self._refuse_other_name(name)
+        return False
 
     def _refuse_other_name(self, name: Filename) -> None:
         """Refuse another name of a file that the index has, and what could be installed instead of a removed one."""
@@ -255,16 +268,9 @@ class Store:
                 what = f"{new} would replace {old}, which was removed from this index"
                 raise Refused(409, f"{what}: a removed file never comes back, publish a new version")
 
-    def _refuse_taken(self, name: Filename, sha256: str) -> NoReturn:
-        if self.holds(name, sha256):
-            raise Refused(409, f"{name.filename} is already in this index, with the same content")
-        advice = "a published file never changes, publish a new version"
-        raise Refused(409, f"{name.filename} is already in this index with other content; {advice}")
-
     def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:
-            chosen = _choose(content, version_or_filename)
-            for filename in chosen:
+            for filename in (chosen := _choose(content, version_or_filename)):
                 change(self.volume.file(project, filename))
         return chosen
 

@@ -42,6 +42,7 @@ def check(path: Path, *, is_own: bool) -> LocalFile:
     try:
         regular_file.require(path)
         dist = inspection.inspect(path, path.name)
+        dist.require_valid()
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, io.SEEK_END)

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UPLOAD_PATHS = frozenset({"/", "/legacy", "/legacy/", "/upload", "/upload/"})
+UPLOAD_PATH = "/legacy/"  # that users are told; the others are those of pypiserver, and common mistakes
+UPLOAD_PATHS = frozenset({"/", "/legacy", UPLOAD_PATH, "/upload", "/upload/"})
+_SHOWN = 100  # characters of a path in a message
 _ANONYMOUS = Access(name=rights.ANONYMOUS, role="reader", created="")
 _ACTIONS = ("file_upload", "submit", "verify", "remove_pkg")
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -93,6 +95,8 @@ class Index:
             return self._tokens.answer(request, by)(environ, start_response)
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
+        if request.method == "POST" and request.path != "/RPC2" and not request.path.startswith("/api/"):
+            return _misplaced(request)(environ, start_response)
         response = (
             self._packages.answer(request, by)
             or self._environment_api.answer(request, by)
@@ -150,10 +154,6 @@ class Index:
         try:
             self._check_action(upload)
             return list(self._pypiserver(environ, start_response, upload))
-        except Refused as exc:
-            if exc.status == 409 and "twine" in request.headers.get("User-Agent", ""):
-                raise Refused(400, exc.message) from exc  # the status that twine reads as "the file exists"
-            raise
         finally:
             upload.close()
 
@@ -186,6 +186,13 @@ def _as_refusal(request: Request, exc: Exception) -> Refused:
     if isinstance(exc, PpmError):
         return Refused(500, exc.message)
     return Refused(500, "This is a bug in ppm; the server's log has the details")
+
+
+def _misplaced(request: Request) -> Response:
+    """Return the answer to a POST that is most likely an upload to another URL, such as that of installers."""
+    response = _refusal(Refused(405, f"Uploads go to {UPLOAD_PATH}, not to {request.path[:_SHOWN]}"))
+    response.headers["Allow"] = "GET, HEAD"
+    return response
 
 
 def _refusal(exc: Refused) -> Response:

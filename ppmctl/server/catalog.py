@@ -100,12 +100,18 @@ def _with_audit(holdings: tuple[Holding, ...], stored: set[str], entries: Iterab
     publishers = statistics.add_up(holding.publishers for holding in holdings)
     changes: Counter[str] = Counter()
     refused: Counter[str] = Counter()
+    published: set[str] = set()
     for entry in entries:
         if not entry.is_done:
             refused[str(entry.values.get("status", "other"))] += _times(entry)
             continue
+        if entry.action == "publish" and entry.what in published:
+            continue  # the same file was sent again
         changes[entry.action] += 1
-        if entry.action == "publish" and entry.what not in stored:  # removed since
+        if entry.action != "publish":
+            continue
+        published.add(entry.what)
+        if entry.what not in stored:  # removed since
             uploads[f"{entry.time:%Y-%m}"] += 1
             publishers[entry.by] += 1
     return Statistics(holdings=holdings, uploads=uploads, publishers=publishers, changes=changes, refused=refused)

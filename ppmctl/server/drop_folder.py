@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ppmctl import files
 from ppmctl.access import audit_log
-from ppmctl.distributions import inspection
-from ppmctl.errors import PpmError, Refused
+from ppmctl.distributions import distribution, inspection
+from ppmctl.errors import PpmError
 from ppmctl.index import project_folder
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
@@ -71,9 +71,9 @@ class Watcher:
     def _take(self, name: str, state: object) -> bool:
         path = self._folder / name
         reason_file = path.with_name(files.with_ending(path.name, REJECTED))
-        reason = ""
+        reason, notes = "", []
         try:
-            self._publish(path, state)
+            notes = self._publish(path, state)
         except PpmError as exc:
             reason = exc.message
         except OSError as exc:
@@ -81,9 +81,8 @@ class Watcher:
         except Exception as exc:
             log.exception("%s can't be published", path)  # the other files are still published
             reason = f"This is a bug in ppm ({type(exc).__name__}); the server's log has the details"
-        audit_log.write(
-            self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=reason or "done"
-        )
+        result = reason or audit_log.done(notes)
+        audit_log.write(self._store.volume, action="publish", by=BY, origin="drop/", what=name, result=result)
         if reason:
             files.write_atomic(reason_file, f"{reason}\n".encode(errors="backslashreplace"))
             return False
@@ -92,13 +91,15 @@ class Watcher:
             path.unlink(missing_ok=True)
         return True
 
-    def _publish(self, path: Path, state: object) -> None:
+    def _publish(self, path: Path, state: object) -> list[str]:
+        """Publish a file; return notes about it for the audit."""
+        name = distribution.parse_filename(path.name)
         with self._store.area.take(path) as received:
+            if self._store.confirm(name, received.sha256):
+                return ["the index had it already"]
             dist = inspection.inspect(received.path, path.name)
+            dist.require_readable()
             if files.identity(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
-            try:
-                self._store.put(received, dist, by=BY)
-            except Refused:
-                if not self._store.holds(dist.name, received.sha256):
-                    raise
+            self._store.put(received, dist, by=BY)
+        return list(dist.notes)

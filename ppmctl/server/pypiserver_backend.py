@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pypiserver
 from defusedxml import minidom
 from pypiserver.backend import Backend, BackendProxy
-from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
+from pypiserver.bottle_wrapper import FileUpload, FormsDict, HTTPResponse, request, response
 from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 
@@ -58,6 +58,9 @@ class StoreBackend(Backend):
         if upload.filename != filename or upload.content is not stream:
             raise Refused(400, "A form must have exactly one file, in its field 'content'")
         uploads.publish(self._store, upload, self._public_names)
+        if upload.notes:  # pypiserver's answer has no text
+            text = "".join(f"{one_line(note)}\n" for note in upload.notes)
+            raise HTTPResponse(text, 200, content_type="text/plain; charset=utf-8")
 
     def remove_package(self, pkg: PkgFile) -> None:
         upload: Upload = request.environ[_UPLOAD]

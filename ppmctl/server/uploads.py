@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from werkzeug.wrappers import Request
 
+from ppmctl.access import audit_log
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Access
 from ppmctl.distributions import distribution, inspection
@@ -33,11 +34,13 @@ log = logging.getLogger(__name__)
 class Upload(Form):
     """A posted form: an upload, or another `:action`.
 
-    `by` is the sender's credential, `actor` its name and address for the audit log.
+    `by` is the sender's credential, `actor` its name and address for the audit log. `notes` are what the answer to a
+    successful upload and the audit tell about it.
     """
 
     by: Access
     actor: Actor
+    notes: list[str] = field(default_factory=list)
 
     @property
     def action(self) -> str:
@@ -66,7 +69,10 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
 
 
 def publish(store: Store, upload: Upload, public_names: PublicNames) -> None:
-    """Check what was received and put it into the index. If it raises Refused, nothing is stored."""
+    """Check what was received and put it into the index. If it raises Refused, nothing is stored.
+
+    A file that the index has already, with the same content, is a success: the client did not get the first answer.
+    """
     if upload.content is None:
         raise Refused(400, "The form has no file in its field 'content'")
     name = _checked_name(upload)
@@ -77,13 +83,22 @@ def publish(store: Store, upload: Upload, public_names: PublicNames) -> None:
     try:
         # flushes the buffer: this shows whether the disk is full, and `inspect` reads the file
         upload.content.finish()
-        dist = inspection.inspect(upload.content.path, name.filename)
+        is_new = not store.confirm(name, upload.content.sha256) and _put(store, upload, upload.content, name)
     except InvalidDistribution as exc:
         raise Refused(400, exc.message) from exc
+    if not is_new:
+        upload.notes = [f"{name.filename} is already in this index, with the same content; nothing was changed"]
+    upload.actor.record(store.volume, "publish", name.filename, audit_log.done(upload.notes))
+
+
+def _put(store: Store, upload: Upload, content: IncomingFile, name: Filename) -> bool:
+    """Put the file into the store; return whether it is new there. Raise InvalidDistribution."""
+    dist = inspection.inspect(content.path, name.filename)
+    dist.require_valid()
+    upload.notes += dist.notes
     if dist.revision is not None:
         environment_policy.require_revision(store, name.project, dist.revision, upload.by)
-    store.put(upload.content, dist, by=upload.by.name, attestations=_attestations(upload))
-    upload.actor.record(store.volume, "publish", name.filename)
+    return store.put(content, dist, by=upload.by.name, attestations=_attestations(upload)) is not None
 
 
 def _audit_words(upload: Upload, path: str) -> tuple[str, str]:
@@ -111,7 +126,10 @@ def _checked_name(upload: Upload) -> Filename:
 def _check_digests(upload: Upload, content: IncomingFile) -> None:
     for digest in DIGESTS:
         sent = upload.fields.get(f"{digest}_digest")
-        if sent and sent.strip().lower() != content.digest(digest):
+        value = (sent or "").strip().lower()
+        if digest == "blake2_256" and len(value) != len(content.digest(digest)):
+            continue  # old setuptools send blake2_512 in this field
+        if value and value != content.digest(digest):
             damaged = f"{upload.filename} was damaged on the way: its {digest} is not the one in the form"
             raise Refused(400, f"{damaged}; upload it again")
 

@@ -386,7 +386,8 @@ def test_stats(serve: Callable[..., Server], tmp_path: Path) -> None:
     made = [wheels.wheel("counted", "1.0"), wheels.sdist("counted", "1.0"), wheels.wheel("gone", "1.0")]
     for file in made:
         assert server.upload(file).status_code == 200
-    assert server.upload(made[0]).status_code == 409
+    assert server.upload(made[0]).status_code == 200, "the same again is no change"
+    assert server.upload(wheels.wheel("counted", "1.0", files={"counted.py": b"other"})).status_code == 409
     ppmctl("package", "remove", "gone", "1.0", "--yes", "--root", str(server.root))
     computer = machine(tmp_path / "home", server)
     over = json.loads(run(computer, "stats", "--json", "--index", server.url))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import servers, wheels
+from support import raw, servers, wheels
 from support.clients import Machine, publish
 from support.servers import Server, ppmctl
 
@@ -102,6 +103,8 @@ def test_an_invalid_distribution_is_refused(unchanged: Server) -> None:
         (WHEEL_NAME, wheels.wheel("x", "1.0", meta=wheels.metadata("y", "1.0"))[1], "'y'"),
         (WHEEL_NAME, wheels.wheel("x", "1.0", files={"../evil.py": b""})[1], "leave the folder"),
         (WHEEL_NAME, wheels.wheel("x", "1.0", files={"zeros": bytes(80 << 20)})[1], "decompression bomb"),
+        (WHEEL_NAME, wheels.wheel("x", "1.0", requires_python="3.7")[1], "Requires-Python is '3.7'"),
+        (WHEEL_NAME, wheels.wheel("x", "1.0", metadata_version="3.0")[1], "Metadata-Version '3.0'"),
         (SDIST_NAME, wheels.wheel("x", "1.0")[1], "not a readable archive"),
         (SDIST_NAME, wheels.sdist("x", "1.0", meta=wheels.metadata("x", "2.0"))[1], "version 2.0"),
         (SDIST_NAME, linking("x", "../../etc/passwd"), "points out of the folder"),
@@ -117,7 +120,7 @@ def test_an_invalid_distribution_is_refused(unchanged: Server) -> None:
 def test_valid_distributions_of_every_kind_are_accepted(server: Server) -> None:
     """As real builds make them: every metadata version, links within the archive, zips, odd versions."""
     taken = []
-    for number, version in enumerate(("1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5")):
+    for number, version in enumerate(("1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6")):
         taken.append(wheels.wheel("good", f"0.{number}", metadata_version=version))
     for version in ("1!2.0", "3.0+cpu.1", "3.0rc1.post2.dev3", "2024.11.21"):
         taken += [wheels.wheel("good", version), wheels.sdist("good", version)]
@@ -130,6 +133,23 @@ def test_valid_distributions_of_every_kind_are_accepted(server: Server) -> None:
         answer = server.upload(made)
         assert answer.status_code == 200, (made[0], answer.text)
     assert server.filenames("good") | server.filenames("inside") == {name for name, _content in taken}
+
+
+def test_a_newer_metadata_version_is_accepted_with_a_note(server: Server) -> None:
+    made = wheels.wheel("newer", "1.0", metadata_version="2.99")
+    answer = server.upload(made)
+    note = "Metadata-Version 2.99 is newer than 2.6, so its new fields were not checked"
+    assert (answer.status_code, answer.text) == (200, f"{note}\n")
+    assert json.loads((server.root / "audit.jsonl").read_text().splitlines()[-1])["result"] == f"done: {note}"
+
+
+def test_digests_of_another_length_are_refused_except_those_of_old_setuptools(server: Server) -> None:
+    """`python setup.py sdist upload` sends BLAKE2b with 64 bytes in the field of the one with 32."""
+    made = wheels.sdist("digested", "1.0")
+    longer = hashlib.blake2b(made[1]).hexdigest()
+    for field, value in (("blake2_256", "0" * 64), ("sha256", longer), ("md5", longer)):
+        assert_refused(server.upload(made, fields={f"{field}_digest": value}), 400, f"its {field} is not")
+    assert server.upload(made, fields={"blake2_256_digest": longer}).status_code == 200
 
 
 # names
@@ -377,6 +397,15 @@ def test_an_upload_over_the_limit_is_refused(chunked: bool, limited: Server) -> 
             assert snapshot(limited) == before
 
 
+def test_a_post_to_another_url_is_told_where_uploads_go(server: Server) -> None:
+    """In the status line, which is all that twine shows. The connection is closed if the body was not read."""
+    for path, size in itertools.product(
+        ("/simple/", "/simple/present/", "/nothing/here", "/packages/x"), (10, 3 << 20)
+    ):
+        answers = raw.misplaced(server.port, server.auth, path, size)
+        assert answers == (f"405 Uploads go to /legacy/, not to {path}", True), (path, size, answers)
+
+
 def test_a_refused_client_that_sends_more_reads_the_reason(server: Server) -> None:
     """A reset instead of an answer would hide the reason; the rest of the body is read and dropped, up to a limit."""
     ppmctl("user", "add", "eve", "--role", "reader", "--root", str(server.root))
@@ -440,17 +469,21 @@ def test_over_tcp_forwarded_addresses_are_ignored(server: Server) -> None:
 
 
 def test_a_name_is_used_once(server: Server) -> None:
-    """409 with what to do; for twine 400, which it treats as a duplicate, as with pypiserver."""
+    """Other content: 409 with what to do. The same content is a success that says so, also in the audit."""
     made = wheels.wheel("present", "1.0")
     other = wheels.wheel("present", "1.0", files={"present.py": b"other"})
     before = snapshot(server)
-    for agent, status in (("curl/8", 409), ("uv/0.13", 409), ("twine/7.0.0 rich requests", 400)):
-        headers = {"User-Agent": agent}
-        assert_refused(server.upload(made, headers=headers), status, made[0], "already in this index", "same content")
-        assert_refused(
-            server.upload(other, headers=headers), status, made[0], "other content", "publish a new version"
-        )
+    assert_refused(server.upload(other), 409, made[0], "other content", "publish a new version")
+    form = {"content": made, "gpg_signature": (f"{made[0]}.asc", b"signed")}
+    again = requests.post(server.url, files=form, auth=server.auth, timeout=60)
+    note = f"{made[0]} is already in this index, with the same content; nothing was changed"
+    assert (again.status_code, again.text) == (200, f"{note}\n")
+    assert again.headers["Content-Type"].startswith("text/plain")
+    assert json.loads((server.root / "audit.jsonl").read_text().splitlines()[-1])["result"] == f"done: {note}"
     assert snapshot(server) == before
+    scope = ("--role", "publisher", "--project", "other-*")
+    secret = ppmctl("user", "add", "elsewhere", *scope, "--root", str(server.root)).stdout.strip()
+    assert_refused(server.upload(made, auth=("elsewhere", secret)), 403, "may not publish present")
 
 
 @pytest.mark.parametrize("state", ["archived", "quarantined"])
@@ -475,13 +508,14 @@ def test_twine_shows_the_reason_of_a_refusal(
 ) -> None:
     """Without --verbose twine prints only the status line, which has the reason.
 
-    A duplicate is answered as twine expects, the others in the middle of the body and before it.
+    It sends the same file again without a complaint. The answers come after the body, in the middle of it and before.
     """
-    made = wheels.wheel("printed", "1.0")
+    made, other = wheels.wheel("printed", "1.0"), wheels.wheel("printed", "1.0", files={"printed.py": b"other"})
     assert limited.upload(made).status_code == 200
+    publish("twine", new_machine(), limited, limited.url + "/", wheels.write(tmp_path, made))
     stranger = replace(limited, secret="wrong")
     for server, tried, reason in (
-        (limited, made, f"{made[0]} is already in this index, with the same content"),
+        (limited, other, f"{made[0]} is already in this index with other content"),
         (
             limited,
             wheels.wheel("printed", "2.0", files={"noise": os.urandom(2 << 20)}),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import requests
-from support import debian
+from support import debian, wheels
 from support.servers import ppmctl
 from support.webserver import Site
 
@@ -57,6 +58,21 @@ def test_tokens_and_invites_behind_nginx(read_access: str, new_site: Callable[..
     with site.without_application():
         assert ask("GET", "/api/whoami", gina).status_code == 503
         assert ask("POST", "/api/join", json={"code": code}).status_code == 503
+    alone = ("__token__", gina[1])
+    made = wheels.wheel("sent-alone", "1.0", files={"noise": os.urandom(2 << 20)})  # more than nginx buffers
+    assert site.upload(made, auth=("__token__", ci[1])).status_code == 401, "it was revoked"
+    assert site.upload(made, auth=alone).status_code == 200
+    for path in ("/simple/sent-alone/", f"/packages/sent-alone/{made[0]}", "/api/whoami"):
+        by_name, by_secret = ask("GET", path, gina), ask("GET", path, alone)
+        assert (by_secret.status_code, by_secret.content) == (200, by_name.content)
+        if not (read_access == "public" and path.startswith(("/simple", "/packages"))):
+            refused = ask("GET", path, ("__token__", gina[1][:-1]))
+            assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Basic realm="ppm"')
+    assert ask("GET", "/simple/Sent_Alone/", alone).headers["Location"].endswith("/simple/sent-alone/")
+    with site.without_application():
+        unavailable = ask("GET", "/simple/sent-alone/", alone)
+        assert (unavailable.status_code, unavailable.headers["Retry-After"]) == (503, "5")
+        assert ask("GET", "/simple/sent-alone/", gina).status_code == 200
     logs = site.access_log() + site.error_log() + (site.root / "audit.jsonl").read_text()
     assert '"path":"/api/join"' in logs
     assert not [secret for secret in (code, gina[1], ci[1]) if secret in logs]

@@ -165,7 +165,7 @@ def test_a_refused_upload_has_the_reason_in_the_status_line(site: Site) -> None:
     """twine shows only the status line, so nginx must not replace the reason there."""
     made = wheels.wheel("twice", "1.0")
     assert site.upload(made).status_code == 200
-    again = site.upload(made)
+    again = site.upload(wheels.wheel("twice", "1.0", files={"twice.py": b"other"}))
     assert (again.status_code, again.reason + "\n") == (409, again.text)
     other = site.upload((made[0], made[1] + b"\0"), fields={"sha256_digest": "0" * 64})
     assert other.status_code == 400
@@ -176,6 +176,15 @@ def test_a_refused_upload_has_the_reason_in_the_status_line(site: Site) -> None:
     may_not = site.upload(wheels.wheel("not-mine", "1.0"), auth=("only-reads", secret))
     assert (may_not.status_code, may_not.reason + "\n") == (403, may_not.text)
     assert "only-reads" in may_not.reason
+
+
+def test_a_post_to_another_url_is_told_where_uploads_go(site: Site) -> None:
+    """As without nginx, which can't change a status line; so the application answers."""
+    for path, size in (("/simple/", 10), ("/simple/", 3 * MB), ("/nothing/here", 3 * MB), ("/packages/x", 200_000)):
+        told = raw.misplaced(site.port, site.auth, path, size, site.ca)
+        assert told == (f"405 Uploads go to /legacy/, not to {path}", True), (path, size, told)
+    assert site.bodies() == []
+    assert site.request("POST", "/simple/", auth=None, data=b"x" * 200_000).status_code == 401
 
 
 @debian.with_each("client", {12: ["twine", "curl"], 13: ["uv", "hatch"]})

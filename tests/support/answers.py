@@ -53,7 +53,10 @@ COMPARED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A request of the table. `who` is admin, nobody (no credential), wrong (a wrong secret) or unknown (a name)."""
+    """A request of the table.
+
+    `who` is admin, nobody (no credential), wrong (a wrong secret), unknown (a name), or a secret alone, right or not.
+    """
 
     path: str
     method: str = "GET"
@@ -97,6 +100,8 @@ def ask(party: Party, asked: Asked) -> Answer:
         "admin": (user, secret),
         "wrong": (user, "ppm_wrong"),
         "unknown": ("unknown", secret),
+        "secret alone": ("__token__", secret),
+        "wrong secret alone": ("__token__", "ppm_wrong"),
         "nobody": ("", ""),
     }[asked.who]
     try:
@@ -385,6 +390,10 @@ def strangers() -> Iterator[Asked]:
                 yield Asked(path=path, method=method, who=who)
                 if method == "GET":
                     yield Asked(path=path, method=method, who=who, headers={"Accept": "image/png"})
+    paths = ("/simple/", PAGE, FILE, "/simple/Answered.Here/", "/simple/nothing/", "/env/there/", "/api/whoami", "/")
+    methods = ("GET", "HEAD", "POST", "OPTIONS")
+    for path, who, method in itertools.product(paths, ("secret alone", "wrong secret alone"), methods):
+        yield Asked(path=path, method=method, who=who)
     for nonsense in ("Basic", "Basic !!!", "Basic YWJj", "Bearer x", "Digest a=b", "basic Og==", "Basic Og==", ""):
         yield Asked(path=PAGE, who="nobody", headers={"Authorization": nonsense})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import socket
 import ssl
 import time
@@ -176,3 +177,28 @@ def _body(headers: dict[str, list[str]], received: bytes) -> tuple[bytes, bytes]
         return body, received
     length = int(headers.get("content-length", [str(len(received))])[0])
     return received[:length], received[length:]
+
+
+def misplaced(port: int, auth: tuple[str, str], path: str, size: int, ca: Path | None = None) -> tuple[str, bool]:
+    """POST so many bytes to `localhost`; return the status line, and whether the connection is as its answer says.
+
+    That is open for another request, or closed.
+    """
+    client = (
+        http.client.HTTPSConnection("localhost", port, timeout=60, context=trusting(ca.read_text()))
+        if ca
+        else http.client.HTTPConnection("localhost", port, timeout=60)
+    )
+    with contextlib.closing(client):
+        client.request("POST", path, b"x" * size, {"Authorization": basic(*auth)})
+        answer = client.getresponse()
+        answer.read()
+        line = f"{answer.status} {answer.reason}"
+        if answer.getheader("Connection", "").lower() == "close":
+            return line, True
+        client.auto_open = 0
+        try:
+            client.request("GET", "/healthz")
+            return line, client.getresponse().status == 200
+        except (http.client.HTTPException, OSError):
+            return line, False

@@ -106,7 +106,7 @@ def oversized(target: Target) -> Iterator[Attack]:
         ("/", 1 << 50, None, 401),
         ("/legacy/", 1 << 50, "", 413),
         ("/legacy/", 1 << 50, None, 401),
-        (f"/simple/{target.project}/", 2 << 20, "", 413),
+        (f"/simple/{target.project}/", 2 << 20, "", 405),
         (f"/simple/{target.project}/", 2 << 20, None, 401),
         ("/RPC2", 2 << 20, "", 413),
         ("/nothing", 2 << 20, None, 401),
@@ -114,7 +114,7 @@ def oversized(target: Target) -> Iterator[Attack]:
         who = "a" if auth == "" else "no"
         yield row(
             f"POST {path} of {size >> 20} MB with {who} credential",
-            "413 with a line of text" if wanted == 413 else "401 and not 413",
+            "401 and not 413" if wanted == 401 else f"{wanted} with a line of text",
             all_of(status(wanted), lambda reply: reply.answers[0].body.count(b"\n") == 1),
             request(target, f"POST {path}", f"Content-Length: {size}", auth=auth),
         )

@@ -9,7 +9,7 @@ import yaml
 from passlib.hash import apr_md5_crypt, bcrypt, des_crypt, ldap_sha1, md5_crypt, sha512_crypt
 
 from ppmctl import files
-from ppmctl.access import accounts, credential_files
+from ppmctl.access import accounts, credential_files, htpasswd
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.index.layout import Volume
@@ -39,6 +39,32 @@ def test_a_secret_works_until_the_user_is_removed(volume: Volume) -> None:
     assert known.authenticate("Ops", secret) is None
     accounts.remove(volume, ME, "ops")
     assert known.authenticate("ops", secret) is None
+
+
+def test_the_secret_alone_tells_whose_it_is(volume: Volume) -> None:
+    """Clients send `__token__` as the name. Revoked, disabled and parked secrets don't work; chosen ones never do."""
+    known = Credentials(volume)
+    for name in ("ann", "bob"):
+        add(volume, name, "reader")
+    secret = add(volume, "ops", "publisher")
+    with volume.htpasswd.open("a") as file:
+        file.write(f"chosen:{htpasswd.hash_of('swordfish')}\n")
+    put(volume, "ann", "bob", "chosen", "ops")
+    for _twice in range(2):
+        found = known.authenticate("__token__", secret)
+        assert found is not None
+        assert found.name == "ops"
+    for wrong in ("", "swordfish", secret[:-1], f"{secret}x", htpasswd.new_secret(), "\0", "\ud800"):
+        assert known.authenticate("__token__", wrong) is None
+    assert known.authenticate("ann", secret) is None
+    put(volume, "ann")
+    assert known.authenticate("__token__", secret) is None, "it has no entry"
+    put(volume, "ann", "ops")
+    found = known.authenticate("__token__", secret)
+    assert found is not None
+    assert found.role == "reader"
+    accounts.remove(volume, ME, "ops")
+    assert known.authenticate("__token__", secret) is None
 
 
 def test_only_the_hash_of_a_secret_is_stored(volume: Volume) -> None:

@@ -109,7 +109,7 @@ def test_wrong_secrets_can_not_occupy_all_threads(check: SecretCheck, checks: Ch
     checks.gate.clear()
     guesses = [
         threading.Thread(target=check.is_right, args=(f"name{number}", "wrong", None))
-        for number in range(secret_check._MOST_WAITING)
+        for number in range(secret_check.MOST_WAITING)
     ]
     for guess in guesses:
         guess.start()
@@ -134,7 +134,7 @@ def test_equal_requests_share_a_check(check: SecretCheck, checks: Checks) -> Non
     right: list[bool] = []
     requests = [
         threading.Thread(target=lambda: right.append(check.is_right("old", "swordfish", STORED["old"])))
-        for _ in range(secret_check._MOST_WAITING * 3)
+        for _ in range(secret_check.MOST_WAITING * 3)
     ]
     for request in requests:
         request.start()

@@ -101,7 +101,7 @@ def test_a_zip_sdist_is_read(tmp_path: Path) -> None:
     assert inspect(tmp_path, made).name.version == distribution.Version("2.0")
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5"])
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7"])
 def test_every_metadata_version_is_accepted(tmp_path: Path, version: str) -> None:
     meta = wheels.metadata("x", "1.0", metadata_version=version)
     assert inspect(tmp_path, wheels.wheel("x", "1.0", meta=meta)).metadata == meta
@@ -214,8 +214,8 @@ BAD_WHEELS = {
         " holds the metadata of the project 'x ü', not of 'x'.",
     ),
     "metadata version to come": (
-        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0", metadata_version="2.6"))[1],
-        " has Metadata-Version '2.6'; this index knows up to 2.5.",
+        lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0", metadata_version="3.0"))[1],
+        " has Metadata-Version '3.0'; this index knows up to 2.6.",
     ),
     "a long metadata version": (
         lambda: wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0", metadata_version="2" * 30))[1],
@@ -243,7 +243,7 @@ BAD_WHEELS = {
     "bomb": (lambda: wheels.wheel("x", "1.0", files={"zeros": bytes(budget.BOMB_FLOOR + 1)})[1], BOMB),
     "another metadata version to come": (
         lambda: described(wheels.metadata("x", "1.0", metadata_version="9.9")),
-        " has Metadata-Version '9.9'; this index knows up to 2.5.",
+        " has Metadata-Version '9.9'; this index knows up to 2.6.",
     ),
     "noise as metadata": (lambda: described(bytes(range(256)) * 4), "metadata"),
     "empty metadata": (lambda: described(b""), " has metadata without a Metadata-Version."),
@@ -366,8 +366,8 @@ BAD_SDISTS = {
         " has the version 2.0 in its metadata.",
     ),
     "metadata version to come": (
-        lambda: wheels.sdist("x", "1.0", meta=wheels.metadata("x", "1.0", metadata_version="2.6"))[1],
-        " has Metadata-Version '2.6'; this index knows up to 2.5.",
+        lambda: wheels.sdist("x", "1.0", meta=wheels.metadata("x", "1.0", metadata_version="3.0"))[1],
+        " has Metadata-Version '3.0'; this index knows up to 2.6.",
     ),
     "deep parent folder": (lambda: sdist_with("x-1.0/../../x"), LEAVES.format("x-1.0/../../x")),
     "drive": (lambda: sdist_with("C:/x"), LEAVES.format("C:/x")),

@@ -116,3 +116,24 @@ def test_a_file_that_is_replaced_while_it_is_read_is_left(
     monkeypatch.setattr(regular_file, "open_below", replaced)
     assert adopted(store, old, hard_links=hard_links) == (set(), {name: "not a regular file"})
     assert not store.volume.project("good").exists()
+
+
+def test_old_metadata_is_taken_if_clients_can_read_it(store: Store, old: Path) -> None:
+    """Nobody builds the files of an old folder again. A file that the index has is the same, whatever it says."""
+    latin = "Metadata-Version: 1.1\nName: old\nVersion: 4.0\nAuthor: Jos\xe9\n".encode("latin-1")
+    made = [
+        wheels.wheel("old", "1.0", requires_dist="foo (>=1.0.*)"),
+        wheels.wheel("old", "2.0", requires_python="UNKNOWN"),
+        wheels.wheel("old", "3.0", requires_python="3.7"),
+        wheels.wheel("old", "4.0", meta=latin),
+        wheels.sdist("old", "4.0", meta=latin),
+    ]
+    paths = [wheels.write(old, one).name for one in made]
+    taken, left = adopted(store, old, hard_links=False)
+    assert taken == {wheels.wheel("good", "1.0")[0], paths[0], paths[1], paths[4]}
+    assert {name: reason.partition(": its ")[2] for name, reason in left.items()} == {
+        paths[2]: "Requires-Python is '3.7', and not a list of versions such as >=3.9 (PEP 440).",
+        paths[3]: "metadata is not UTF-8: byte 0xe9 in the field Author.",
+    }
+    assert [file.record.requires_python for file in store.read("old").files] == [None] * 3
+    assert len(import_folder.adopt(store, old, hard_links=False).same) == len(taken)

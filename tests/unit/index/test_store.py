@@ -26,7 +26,21 @@ def put(store: Store, made: tuple[str, bytes], **options: object) -> project_fol
     with store.area.new_file() as received:
         received.write(made[1])
         received.finish()
-        return store.put(received, distribution.inspect(received.path, made[0]), by="tester", **options)  # type: ignore[arg-type]
+        dist = distribution.inspect(received.path, made[0])
+        record = store.put(received, dist, by="tester", **options)  # type: ignore[arg-type]
+    assert record is not None, "it was there already"
+    return record
+
+
+def is_there(store: Store, made: tuple[str, bytes]) -> bool:
+    """Return whether putting a file finds it there; `Store.confirm` has to say the same."""
+    with store.area.new_file() as received:
+        received.write(made[1])
+        received.finish()
+        dist = distribution.inspect(received.path, made[0])
+        confirmed = store.confirm(dist.name, received.sha256)
+        assert (store.put(received, dist, by="another", attestations="[]") is None) is confirmed
+    return confirmed
 
 
 def page(store: Store, project: str) -> dict[str, object]:
@@ -78,12 +92,32 @@ def test_a_put_leaves_nothing_in_incoming(store: Store) -> None:
 
 def test_a_file_name_is_published_once(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
-    with pytest.raises(Refused, match="with the same content") as same:
-        put(store, wheels.wheel("x", "1.0"))
     with pytest.raises(Refused, match="with other content") as other:
         put(store, wheels.wheel("x", "1.0", files={"x.py": b"other"}))
-    assert same.value.status == other.value.status == 409
+    assert other.value.status == 409
     assert store.volume.file("x", "x-1.0-py3-none-any.whl").read_bytes() == wheels.wheel("x", "1.0")[1]
+
+
+def test_the_same_content_again_changes_nothing(store: Store) -> None:
+    """A client that did not get the first answer sends it again. A yanked file stays yanked."""
+    made = wheels.wheel("x", "1.0")
+    put(store, made, attestations='["first"]')
+    store.yank("x", "1.0", "broken")
+    before = {path.name: path.read_bytes() for path in store.volume.project("x").iterdir()}
+    assert is_there(store, made)
+    assert {path.name: path.read_bytes() for path in store.volume.project("x").iterdir()} == before
+    assert "x" not in pages.marked(store.volume)
+    for state in ("archived", "quarantined"):
+        store.set_status("x", state)
+        for again in (lambda: put(store, made), lambda: is_there(store, made)):
+            with pytest.raises(Refused, match=f"{state} and takes no uploads") as refused:
+                again()
+            assert refused.value.status == 403
+    store.set_status("x", "active")
+    store.remove("x", "1.0")
+    with pytest.raises(Refused, match="was removed") as refused:
+        is_there(store, made)
+    assert refused.value.status == 409
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a FIFO", "a link to nowhere"])
@@ -145,11 +179,17 @@ def test_of_many_concurrent_puts_one_wins(store: Store) -> None:
     assert store.read("x").files[0].record == winners[0]
 
 
-def test_a_conflict_writes_the_page_that_a_dead_upload_did_not_write(store: Store) -> None:
-    put(store, wheels.wheel("x", "1.0"), show=False)
+@pytest.mark.parametrize("content", [b"same", b"other"])
+def test_the_next_upload_writes_the_page_that_a_dead_one_did_not_write(store: Store, content: bytes) -> None:
+    """Before it is answered: neither a success nor a conflict may name a file that no page lists."""
+    made = wheels.wheel("x", "1.0", files={"x.py": b"same"})
+    put(store, made, show=False)
     assert not store.volume.pages("x").exists()
-    with pytest.raises(Refused):
-        put(store, wheels.wheel("x", "1.0"))
+    if content == b"same":
+        assert store.confirm(distribution.parse_filename(made[0]), store.read("x").files[0].record.sha256)
+    else:
+        with pytest.raises(Refused):
+            put(store, wheels.wheel("x", "1.0", files={"x.py": content}))
     assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
 
 
@@ -722,7 +762,6 @@ def test_messages_and_hints_of_refusals(store: Store) -> None:
             "'lost' is not a status.",
             "One of: active, archived, quarantined, deprecated (PEP 792).",
         ),
-        (lambda: put(store, made), f"{made[0]} is already in this index, with the same content", ""),
         (
             lambda: put(store, wheels.wheel("x", "1.0", files={"x.py": b"other"})),
             f"{made[0]} {other}",
@@ -750,8 +789,8 @@ def test_without_a_working_lock_the_first_of_two_puts_wins(store: Store, monkeyp
     """On a file system without flock the second put is refused, and the record of the first one stays."""
     made = wheels.wheel("x", "1.0")
     first = put(store, made)
-    monkeypatch.setattr(store, "_refuse_put", lambda *_arguments: None)
-    with pytest.raises(Refused, match="with the same content") as refused:
+    monkeypatch.setattr(store, "_has_already", lambda *_arguments: False)
+    with pytest.raises(Refused, match="by another upload at the same moment") as refused:
         put(store, made)
     assert refused.value.status == 409
     assert store.volume.file("x", made[0]).read_bytes() == made[1]

@@ -155,7 +155,7 @@ class Operation:
         if project.status[0] in CLOSED:
             return 403, after
         if filename in project.files:
-            return 409, after
+            return ([filename] if project.files[filename][0] == file.content else 409), after
         project.files[filename] = (file.content, None)
         after[self.project] = project
         return [filename], after

@@ -127,6 +127,17 @@ def test_a_broken_file_stays_with_its_reason_until_it_is_replaced(store: Store, 
     assert not (drop / ("notes.txt" + REJECTED)).exists(), "a reason is deleted with its file"
 
 
+def test_old_metadata_is_accepted_if_clients_can_read_it(store: Store, watcher: Watcher) -> None:
+    """Such a file can't be built again; unit/distributions/test_metadata_rules.py has what clients read."""
+    readable = wheels.write(store.volume.drop, wheels.wheel("old", "1.0", requires_dist="foo (>=1.0.*)"))
+    broken = wheels.write(store.volume.drop, wheels.wheel("old", "2.0", requires_dist="bar >1,"))
+    newer = wheels.write(store.volume.drop, wheels.wheel("old", "3.0", metadata_version="2.99"))
+    assert look(watcher) == [readable.name, newer.name]
+    assert "Requires-Dist is 'bar >1,'" in broken.with_name(broken.name + REJECTED).read_text()
+    results = [json.loads(line)["result"] for line in store.volume.audit.read_text().splitlines()]
+    assert "Metadata-Version 2.99" in results[-1]
+
+
 def test_the_same_file_again_is_deleted_and_other_content_is_rejected(store: Store, watcher: Watcher) -> None:
     """A nightly sync copies the same files again."""
     made = wheels.wheel("taken", "1.0")
@@ -134,6 +145,8 @@ def test_the_same_file_again_is_deleted_and_other_content_is_rejected(store: Sto
         path = wheels.write(store.volume.drop, made)
         assert look(watcher) == [path.name]
         assert list(store.volume.drop.iterdir()) == []
+    results = [json.loads(line)["result"] for line in store.volume.audit.read_text().splitlines()]
+    assert results == ["done", "done: the index had it already"]
     wheels.write(store.volume.drop, wheels.wheel("taken", "1.0", files={"taken.py": b"other"}))
     assert look(watcher) == []
     assert "other content" in path.with_name(path.name + REJECTED).read_text()
