@@ -55,7 +55,7 @@ def check(path: Path, *, is_own: bool) -> LocalFile:
             hint="Repair the project's metadata. For a description that can't be rendered: repair the README, or name"
             " its format: text/markdown, text/x-rst or text/plain.",
         )
-    warnings = (*errors, *metadata_check.warnings(dist.metadata))
+    warnings = (*errors, *dist.notes, *metadata_check.warnings(dist.metadata))
     return LocalFile(path=path, dist=dist, sha256=sha256, size=size, warnings=warnings)
 
 
