@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
+import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -24,6 +27,10 @@ from ppmctl.index.store import Store
 from ppmctl.server import content_negotiation, json_api
 from ppmctl.server.settings import ServerSettings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_ORIGIN = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 _NO_FILE = "There is no such file in this index"
 _ATTEMPTS = 50  # to write and read a page while index/ is being deleted
 
@@ -142,7 +149,7 @@ class Reader:
         project = _project_of(filename)
         if not self._store.has_file(project, filename):
             raise Refused(404, _NO_FILE)
-        return moved(request, f"/packages/{project}/{quote(filename)}")
+        return moved(request, f"/packages/{project}/{filename}")
 
 
 def _project_of(filename: str) -> str:
@@ -167,8 +174,18 @@ def file_cache(settings: ServerSettings) -> str:
 
 def moved(request: Request, path: str) -> Response:
     """Return a 301 to another path of this index."""
-    # without a host, because a client could choose it with a header
-    return _redirect(request.root_path.rstrip("/") + path, 301)
+    return _redirect(relative(request.environ, request.root_path.rstrip("/") + path), 301)
+
+
+def relative(environ: WSGIEnvironment, path: str) -> str:
+    """Return another path of this server relative to the requested one.
+
+    So a redirect has no host, which a client could choose with a header, and stays below the path of a proxy.
+    """
+    # gunicorn sets RAW_URI
+    sent = environ.get("RAW_URI") or quote(environ["SCRIPT_NAME"] + environ["PATH_INFO"], encoding="latin-1")
+    folder = posixpath.dirname(_ORIGIN.sub("", sent, count=1).partition("?")[0])
+    return posixpath.relpath(path, start=folder or "/") + ("/" if path.endswith("/") else "")
 
 
 def _redirect(location: str, status: int) -> Response:

@@ -256,8 +256,9 @@ def test_names_are_redirected_to_the_normalised_form(filled: Server) -> None:
     """PEP 503: one redirect to the page, without a host name from the client."""
     for name in ("Web.Page_s", "web.page-s", "WEB--PAGE__S", "web-page-s", "Web.Page_s/"):
         answer = filled.get(f"/simple/{name}", headers={"Host": "evil.example"})
-        assert (answer.status_code, answer.headers["Location"]) == (301, "/simple/web-page-s/")
-    assert filled.get("/simple").headers["Location"] == "/simple/"
+        assert answer.status_code == 301
+        assert answer.headers["Location"] == ("../web-page-s/" if name.endswith("/") else "web-page-s/")
+    assert filled.get("/simple").headers["Location"] == "simple/"
     for name in ("-web", "web-", "w%20b", "w%C3%A9b", "a" * 500):
         assert filled.get(f"/simple/{name}/").status_code == 404, name
 
@@ -265,8 +266,8 @@ def test_names_are_redirected_to_the_normalised_form(filled: Server) -> None:
 def test_links_of_a_flat_pypiserver_still_work(filled: Server) -> None:
     """Lock files contain URLs of the old server, whose folder was flat."""
     moved = filled.get(f"/packages/{quote(SDIST[0])}")
-    assert (moved.status_code, moved.headers["Location"]) == (301, f"/packages/web-page-s/{quote(SDIST[0])}")
-    assert filled.get(moved.headers["Location"]).content == SDIST[1]
+    assert (moved.status_code, moved.headers["Location"]) == (301, f"web-page-s/{SDIST[0]}")
+    assert filled.get(f"/packages/{moved.headers['Location']}").content == SDIST[1]
     assert filled.get("/packages/web_page_s-9.9.tar.gz").status_code == 404
 
 
@@ -573,7 +574,7 @@ def test_no_host_sent_by_a_client_is_in_an_answer(filled: Server) -> None:
             assert "evil.example" not in answer.text, path
             assert "evil.example" not in str(answer.headers), path
             if "Location" in answer.headers:
-                assert urljoin(filled.url, answer.headers["Location"]).startswith(filled.url + "/"), path
+                assert urljoin(filled.url + path, answer.headers["Location"]).startswith(filled.url + "/"), path
 
 
 def test_refusals_are_one_line_of_text(filled: Server) -> None:

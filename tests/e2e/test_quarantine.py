@@ -66,7 +66,7 @@ def offers(server: Server, project: str) -> dict[str, str]:
         "page": json.dumps(server.page(project)["files"]),
         "html": server.get(f"/simple/{project}/").text.partition("<h1>")[2],
         "find-links": "".join(
-            line for line in server.get("/packages/").text.splitlines(keepends=True) if f"/{project}/" in line
+            line for line in server.get("/packages/").text.splitlines(keepends=True) if f'"{project}/' in line
         ),
         "json": server.get(f"/{project}/json").text,
         "search": json.dumps([item["version"] for item in matching]),

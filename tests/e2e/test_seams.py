@@ -115,7 +115,7 @@ def test_the_list_of_all_files(filled: Server) -> None:
     page = filled.get("/packages/")
     assert page.status_code == 200
     for file in filled.page("sought-after")["files"]:
-        assert f"/packages/sought-after/{file['filename']}#sha256={file['hashes']['sha256']}" in page.text
+        assert f'"sought-after/{file["filename"]}#sha256={file["hashes"]["sha256"]}' in page.text
     for suffix in (".upload", ".metadata", ".yanked"):
         assert suffix not in page.text
 
