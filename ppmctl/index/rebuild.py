@@ -84,7 +84,7 @@ def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
 def _write_side_files(volume: Volume, project: str, filename: str, record: Record | None) -> None:
     """Write a wheel's metadata file, and a record if `record` is None."""
     path = project_folder.locate(volume, project, filename)
-    dist = inspection.inspect(path, filename)
+    dist = inspection.inspect(path, filename, old=True)
     if record is None and dist.name.project != project:
         raise PpmError(f"it belongs in packages/{dist.name.project}/.")
     if record is not None and metadata_hash(dist) != record.core_metadata:

@@ -88,7 +88,7 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     path = project_folder.locate(volume, content.project, file.filename)
     where, record = _below(volume, path), file.record
     try:
-        name = distribution.parse_filename(file.filename)
+        name = distribution.parse_filename(file.filename, project=content.project)
         if name.project != content.project or str(name.version) != record.version:
             what = "is in another project's folder, or has another file's record"
             yield Difference(where=where, what=what, repair=_LOST)
@@ -126,7 +126,7 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
     for filename in content.unrecorded:
         path = project_folder.locate(volume, content.project, filename)
         try:
-            distribution.parse_filename(filename)
+            distribution.parse_filename(filename, project=content.project)
             has_record = volume.side_file(content.project, filename, RECORD).exists()
             what = "has a record that can't be read" if has_record else "has no record, so no page lists it"
             yield Difference(where=_below(volume, path), what=what)

@@ -10,8 +10,9 @@ from pathlib import Path
 from ppmctl import files
 from ppmctl.access import audit_log
 from ppmctl.distributions import inspection
-from ppmctl.errors import PpmError, Refused
+from ppmctl.errors import InvalidDistribution, PpmError, Refused
 from ppmctl.index import project_folder
+from ppmctl.index.import_folder import old_format
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
 
@@ -74,6 +75,8 @@ class Watcher:
         reason = ""
         try:
             self._publish(path, state)
+        except InvalidDistribution as exc:
+            reason = old_format(path.name) or exc.message
         except PpmError as exc:
             reason = exc.message
         except OSError as exc:
@@ -94,7 +97,7 @@ class Watcher:
 
     def _publish(self, path: Path, state: object) -> None:
         with self._store.area.take(path) as received:
-            dist = inspection.inspect(received.path, path.name)
+            dist = inspection.inspect(received.path, path.name, old=True)
             if files.identity(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")
             try:

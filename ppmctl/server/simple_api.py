@@ -17,7 +17,14 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from ppmctl.distributions.distribution import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
+from ppmctl.distributions.distribution import (
+    InvalidDistribution,
+    is_name,
+    is_normalised,
+    normalise,
+    parse_filename,
+    projects_of,
+)
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
@@ -136,7 +143,7 @@ class Reader:
         return send(request, path, headers, in_parts=False)
 
     def _file(self, request: Request, project: str, filename: str) -> Response:
-        if not is_normalised(project) or _project_of(filename) != project:
+        if not is_normalised(project) or not _may_have(project, filename):
             raise Refused(404, _NO_FILE)
         headers = {"Content-Type": "application/octet-stream", "Cache-Control": self._file_cache}
         try:
@@ -146,18 +153,18 @@ class Reader:
 
     def _flat(self, request: Request, filename: str) -> Response:
         """Redirect from the URL of a file in a flat pypiserver, which lock files may contain."""
-        project = _project_of(filename)
-        if not self._store.has_file(project, filename):
-            raise Refused(404, _NO_FILE)
-        return moved(request, f"/packages/{project}/{filename}")
+        for project in projects_of(filename.removesuffix(METADATA)):
+            if self._store.has_file(project, filename):
+                return moved(request, f"/packages/{project}/{filename}")
+        raise Refused(404, _NO_FILE)
 
 
-def _project_of(filename: str) -> str:
-    """Return the project of a distribution's or a metadata file's name. Raise Refused (404) for any other name."""
+def _may_have(project: str, filename: str) -> bool:
+    """Return whether this can be the name of a project's distribution or metadata file."""
     try:
-        return parse_filename(filename.removesuffix(METADATA)).project
-    except InvalidDistribution as exc:
-        raise Refused(404, _NO_FILE) from exc
+        return parse_filename(filename.removesuffix(METADATA), project=project).project == project
+    except InvalidDistribution:
+        return False
 
 
 def normalised(name: str) -> str:
