@@ -1,4 +1,4 @@
-"""The pages of the Simple API 1.4 in JSON and HTML (PEP 503, 592, 629, 658, 691, 700, 714, 792).
+"""The pages of the Simple API 1.4 in JSON and HTML (PEP 503, 592, 629, 658, 691, 700, 714, 740, 792).
 
 `render_*` are pure functions of a project's folder; `write_*` write their results to `index/simple/`.
 """
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from ppmctl import files
 from ppmctl.distributions.distribution import is_normalised
 from ppmctl.index import environment_files, project_folder
-from ppmctl.index.layout import ROOT_MARK, ROOT_WRITING_MARK, Volume
+from ppmctl.index.layout import PROVENANCE, ROOT_MARK, ROOT_WRITING_MARK, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
 
 T = TypeVar("T")
@@ -231,6 +231,8 @@ def _json_file(project: str, file: StoredFile) -> dict[str, Any]:
     if record.core_metadata is not None:
         # not dist-info-metadata as well: as an object that crashes pip 23.0.1, which Debian 12 ships
         entry["core-metadata"] = {"sha256": record.core_metadata}
+    if file.has_provenance:
+        entry["provenance"] = _url(project, file.filename + PROVENANCE)
     return entry
 
 
@@ -244,6 +246,8 @@ def _html_link(project: str, file: StoredFile) -> str:
     if record.core_metadata is not None:
         attributes["data-core-metadata"] = f"sha256={record.core_metadata}"
         attributes["data-dist-info-metadata"] = f"sha256={record.core_metadata}"
+    if file.has_provenance:
+        attributes["data-provenance"] = _url(project, file.filename + PROVENANCE)
     text = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
     return f"    <a {text}>{escape(file.filename)}</a><br>\n"
 

@@ -13,7 +13,8 @@ from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
 
-_LAYOUT = b"2\n"  # 2: the files of quarantined projects are in quarantine/
+# 2: the files of quarantined projects are in quarantine/. 3: pages have serials and provenance
+_LAYOUT = b"3\n"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import events
+from ppmctl import events, files
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import PpmError
 from ppmctl.index import environment_files, pages, project_folder, quarantine
-from ppmctl.index.layout import METADATA, RECORD, TOMBSTONE, Volume
+from ppmctl.index.layout import METADATA, PROVENANCE, RECORD, TOMBSTONE, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
-from ppmctl.index.rebuild import stray_pages
+from ppmctl.index.rebuild import provenance, stray_pages
 from ppmctl.index.store import Store, sha256_of
 
 REBUILD = "ppmctl index rebuild"
@@ -97,6 +97,8 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     size = path.stat().st_size
     if size != record.size:
         yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", repair=_LOST)
+    if not files.holds(path.with_name(path.name + PROVENANCE), provenance(volume, content.project, file)):
+        yield Difference(where=where + PROVENANCE, what="is not made of the attestations beside it")
     if record.core_metadata is None:
         return
     try:

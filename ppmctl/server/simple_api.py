@@ -17,6 +17,7 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
+from ppmctl.distributions import attestations
 from ppmctl.distributions.distribution import (
     InvalidDistribution,
     is_name,
@@ -28,7 +29,7 @@ from ppmctl.distributions.distribution import (
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
-from ppmctl.index.layout import METADATA
+from ppmctl.index.layout import PROVENANCE, SERVED
 from ppmctl.index.pages import PACKED
 from ppmctl.index.store import Store
 from ppmctl.server import content_negotiation, json_api
@@ -145,7 +146,8 @@ class Reader:
     def _file(self, request: Request, project: str, filename: str) -> Response:
         if not is_normalised(project) or not _may_have(project, filename):
             raise Refused(404, _NO_FILE)
-        headers = {"Content-Type": "application/octet-stream", "Cache-Control": self._file_cache}
+        kind = attestations.MEDIA_TYPE if filename.endswith(PROVENANCE) else "application/octet-stream"
+        headers = {"Content-Type": kind, "Cache-Control": self._file_cache}
         try:
             return send(request, self._store.volume.file(project, filename), headers)
         except FileNotFoundError as exc:
@@ -153,18 +155,22 @@ class Reader:
 
     def _flat(self, request: Request, filename: str) -> Response:
         """Redirect from the URL of a file in a flat pypiserver, which lock files may contain."""
-        for project in projects_of(filename.removesuffix(METADATA)):
+        for project in projects_of(_distribution_of(filename)):
             if self._store.has_file(project, filename):
                 return moved(request, f"/packages/{project}/{filename}")
         raise Refused(404, _NO_FILE)
 
 
 def _may_have(project: str, filename: str) -> bool:
-    """Return whether this can be the name of a project's distribution or metadata file."""
+    """Return whether this can be the name of a project's distribution, or of a side file of one that is served."""
     try:
-        return parse_filename(filename.removesuffix(METADATA), project=project).project == project
+        return parse_filename(_distribution_of(filename), project=project).project == project
     except InvalidDistribution:
         return False
+
+
+def _distribution_of(filename: str) -> str:
+    return filename.removesuffix(next(filter(filename.endswith, SERVED), ""))
 
 
 def normalised(name: str) -> str:

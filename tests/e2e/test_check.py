@@ -124,6 +124,11 @@ PLANTS: dict[str, Plant] = {
         what="not the metadata that was published",
         is_repaired=False,
     ),
+    "a provenance without attestations": Plant(
+        do=lambda root: (root / f"{FILE}.provenance").write_text("{}"),
+        where=f"{FILE}.provenance",
+        what="is not made of the attestations beside it",
+    ),
     "a side file of nobody": Plant(
         do=lambda root: (root / "packages/one/one-9.0.tar.gz.yanked").touch(),
         where="packages/one/one-9.0.tar.gz.yanked",

@@ -45,6 +45,7 @@ def requested(project: str, filename: str) -> Iterator[str]:
         yield f"/packages/%2e%2e/quarantine/{project}/{name}"
         yield f"/packages/.quarantine/{project}/{name}"
     yield f"/packages/{project}/{filename}.attestations"
+    yield f"/packages/{project}/{filename}.provenance"
     yield f"/packages/{project}/{filename}.upload"
 
 
@@ -52,7 +53,7 @@ def requested(project: str, filename: str) -> Iterator[str]:
 def server(serve: Callable[..., Server]) -> Server:
     index = serve("--upstream", "none")
     for made in (WHEEL, SDIST, NEWER, wheels.wheel("good", "1.0")):
-        assert index.upload(made, fields={"attestations": "[]"}).status_code == 200
+        assert index.upload(made, fields={"attestations": wheels.attestations(made)}).status_code == 200
     return index
 
 

@@ -287,8 +287,10 @@ def test_only_served_paths_have_a_root(combinations: dict[tuple[str, str, str], 
         assert len(whole) == 1
         pattern = re.compile(whole[0].removeprefix("~ ").replace("\\z", "\\Z"))
         assert pattern.search("/packages/a/a-1.0-py3-none-any.whl.metadata")
+        assert pattern.search("/packages/a/a-1.0.zip.provenance")
         for suffix in (".upload", ".yanked", ".removed", ".attestations", ".status", ".lock", "~", ".part", "\n"):
-            for name in ("a-1.0.tar.gz", "a-1.0-py3-none-any.whl", "a-1.0-py3-none-any.whl.metadata"):
+            served = ("a-1.0-py3-none-any.whl.metadata", "a-1.0.zip.provenance")
+            for name in ("a-1.0.tar.gz", "a-1.0-py3-none-any.whl", *served):
                 assert not pattern.search(f"/packages/a/{name}{suffix}"), name + suffix
         for hidden in (
             "/packages/a/.status",

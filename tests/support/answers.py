@@ -225,6 +225,7 @@ def names() -> Iterator[Asked]:
 def files() -> Iterator[Asked]:
     paths = [FILE, f"{FILE}.metadata", f"/packages/answered-here/{SDIST[0]}", f"/packages/answered-here/{LOCAL[0]}"]
     paths.append(f"/packages/answered-here/{LOCAL[0].replace('+', '%2B')}")
+    paths.append(f"{FILE}.provenance")
     for path in paths:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
@@ -244,6 +245,8 @@ def files() -> Iterator[Asked]:
         *("/quarantine/quarantined/quarantined-1.0-py3-none-any.whl", quarantined.replace(".", "%2E")),
         *(f"{FILE}.upload", f"{FILE}.yanked", f"{FILE}.removed", f"{FILE}.attestations", f"{FILE}.metadata.metadata"),
         *(
+        *(f"{FILE}.metadata.provenance", f"{FILE}.provenance.metadata", f"/packages/{WHEEL[0]}.provenance"),
+        f"/packages/answered-here/{SDIST[0]}.provenance",
             f"/packages/answered-here/{SDIST[0]}.metadata",
             "/packages/answered-here/.status",
             "/packages/answered-here/",
@@ -343,7 +346,14 @@ def strangers() -> Iterator[Asked]:
     """Yield every kind of path and method, for users without a right to any of them."""
     for path in (
         *("/", "/simple", "/simple/", PAGE, "/simple/Answered.Here/", "/simple/nothing/", "/simple/acme-x/", FILE),
-        *(f"{FILE}.metadata", f"{FILE}.upload", "/packages/", "/packages/x/y-1.0.zip", f"/packages/{WHEEL[0]}"),
+        *(
+            f"{FILE}.metadata",
+            f"{FILE}.provenance",
+            f"{FILE}.upload",
+            "/packages/",
+            "/packages/x/y-1.0.zip",
+            f"/packages/{WHEEL[0]}",
+        ),
         *("/packages/quarantined/quarantined-1.0-py3-none-any.whl", "/api/claims/requests"),
         *(
             "/legacy/",
@@ -402,7 +412,8 @@ def validators(party: Party) -> Iterator[Asked]:
 
 def fill(index: Server | Served, ppmctl: Callable[[str], object]) -> None:
     """Make the projects that the table requests; `ppmctl` runs a command line on the server host."""
-    for made in (WHEEL, LOCAL, SDIST, *MORE):
+    assert index.upload(WHEEL, fields={"attestations": wheels.attestations(WHEEL)}).status_code == 200
+    for made in (LOCAL, SDIST, *MORE):
         assert index.upload(made).status_code == 200
     for kind in ("emptied", "quarantined", "archived"):
         assert index.upload(wheels.wheel(kind, "1.0")).status_code == 200

@@ -81,7 +81,8 @@ class Observer:
         for project in view.projects.values():
             self._removed |= {(project.name, filename) for filename in project.removed}
             for filename in set(project.files) - project.removed:
-                beside = (project.beside.get(filename + suffix, b"") for suffix in (".upload", ".attestations"))
+                fixed = (".upload", ".attestations", ".provenance")
+                beside = (project.beside.get(filename + suffix, b"") for suffix in fixed)
                 content = (project.files[filename].read_bytes(), *beside)
                 known = self._published.setdefault((project.name, filename), content)
                 assert content == known, f"{filename} has changed"
@@ -106,7 +107,7 @@ class Observer:
             if project.is_marked:
                 continue
             for name in project.beside:
-                owner = re.sub(r"\.(metadata|upload|attestations|yanked)$", "", name)
+                owner = re.sub(r"\.(metadata|upload|attestations|provenance|yanked)$", "", name)
                 assert name == ".status" or name.endswith(".removed") or owner in project.files, name
             assert not project.removed & set(project.files), "a removed file is still there"
         for page in (view.root / "index/simple").glob("*/.*"):
@@ -223,9 +224,12 @@ def _check_file(project: Project, file: dict[str, Any], link: dict[str, str]) ->
     if record["core-metadata"]:
         expected["core-metadata"] = {"sha256": record["core-metadata"]}
     assert file == expected
+    if f"{filename}.provenance" in project.beside:
+        expected["provenance"] = f"{expected['url']}.provenance"
     assert link["href"] == f"{expected['url']}#sha256={record['sha256']}"
     assert link.get("data-yanked") == yanked
     assert link.get("data-requires-python") == record["requires-python"]
+    assert link.get("data-provenance") == expected.get("provenance")
     assert link.get("data-core-metadata", "=").partition("=")[2] == (record["core-metadata"] or "")
 
 

@@ -19,7 +19,7 @@ from ppmctl.index.project_folder import Folder, Record, Status, StoredFile
 
 
 def stored(filename: str, version: str, **changes: object) -> StoredFile:
-    yanked = changes.pop("yanked", None)
+    about = {key: changes.pop(key) for key in ("yanked", "has_provenance") if key in changes}
     values: dict[str, object] = {
         "version": version,
         "size": 10,
@@ -212,9 +212,18 @@ def test_the_html_of_a_project_byte_for_byte() -> None:
 def test_a_page_is_packed_from_a_kilobyte_on(length: int, is_packed: bool) -> None:
     short = len(pages.render_project(Folder(project="x", status=Status(reason="r")))[pages.JSON_PAGE])
     status = Status(reason="r" * (1 + length - short))
-    rendered = pages.render_project(Folder(project="x", status=status))
-    assert len(rendered[pages.JSON_PAGE]) == length
-    assert (pages.JSON_PAGE + ".gz" in rendered) is is_packed
+    content = Folder(project="x", status=status)
+    assert len(pages.render_project(content)[pages.JSON_PAGE]) == length
+    pages.write_project(volume, content)
+    assert (volume.pages("x") / (pages.JSON_PAGE + ".gz")).exists() is is_packed
+    assert pages.differences(volume.pages("x"), pages.render_project(content)) == []
+
+
+def test_a_file_with_a_provenance_links_to_it() -> None:
+    content = Folder(project="x", files=(stored("x-1.0.tar.gz", "1.0", has_provenance=True),))
+    url = "../../packages/x/x-1.0.tar.gz.provenance"
+    assert as_json(content)["files"][0]["provenance"] == url  # type: ignore[index]
+    assert html(content).links[0]["data-provenance"] == url
 
 
 # on a volume
