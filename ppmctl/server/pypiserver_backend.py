@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pypiserver
-from defusedxml import minidom
 from pypiserver.backend import Backend, BackendProxy
 from pypiserver.bottle_wrapper import FileUpload, FormsDict, request, response
 from pypiserver.config import DEFAULTS
@@ -23,7 +22,7 @@ from ppmctl.errors import Refused
 from ppmctl.index import pages, project_folder
 from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.store import NotHere, Store
-from ppmctl.server import simple_api, uploads
+from ppmctl.server import simple_api, uploads, xml_rpc
 from ppmctl.server.public_names import PublicNames
 from ppmctl.server.uploads import Upload
 
@@ -174,8 +173,7 @@ def _below_any_path(environ: WSGIEnvironment, answer: Response) -> Response:
 
 def _searched_word() -> str:
     """Return the text that pypiserver looks for in the names of projects; it has parsed the search before."""
-    word: str = minidom.parse(request.body).getElementsByTagName("string")[0].childNodes[0].wholeText.strip()
-    return word
+    return xml_rpc.Call(request.body.read()).text("string")
 
 
 def _parsed(upload: Upload) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             if own_values(location, "auth_basic") == ["off"]:
                 open_to_all.append(name)
             assert not any(child.name == "satisfy" for child in location.walk())
-        public = ["= /RPC2"] if read_access == "public" else []
+        public = ["~ ^/(?:RPC2|pypi/?)\\z"] if read_access == "public" else []
         assert open_to_all == [*["= /healthz"] * 2, *[f"= {discovery.PATH}"] * 2, *public, "= /api/join"]
 
 

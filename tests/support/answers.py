@@ -36,7 +36,8 @@ FORMS = ("requirements.txt", "constraints.txt", "environment.yml", "pylock.toml"
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 HTML = "application/vnd.pypi.simple.v1+html"
 
-WITH_ITS_URL = ("/", "/answered-here/json")  # pypiserver's own pages contain the server's URL
+# these contain the server's URL
+WITH_ITS_URL = ("/", "/answered-here/json", "/pypi/answered-here/json", "/pypi/answered-here/2.0/json")
 
 COMPARED = (
     *("content-type", "vary", "cache-control", "location", "etag", "last-modified", "content-encoding"),
@@ -224,8 +225,8 @@ def names() -> Iterator[Asked]:
 
 def files() -> Iterator[Asked]:
     paths = [FILE, f"{FILE}.metadata", f"/packages/answered-here/{SDIST[0]}", f"/packages/answered-here/{LOCAL[0]}"]
-    paths.append(f"/packages/answered-here/{LOCAL[0].replace('+', '%2B')}")
     paths.append(f"{FILE}.provenance")
+    paths.append(f"/packages/answered-here/{LOCAL[0].replace('+', '%2B')}")
     for path in paths:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
@@ -244,9 +245,9 @@ def files() -> Iterator[Asked]:
         ),
         *("/quarantine/quarantined/quarantined-1.0-py3-none-any.whl", quarantined.replace(".", "%2E")),
         *(f"{FILE}.upload", f"{FILE}.yanked", f"{FILE}.removed", f"{FILE}.attestations", f"{FILE}.metadata.metadata"),
-        *(
         *(f"{FILE}.metadata.provenance", f"{FILE}.provenance.metadata", f"/packages/{WHEEL[0]}.provenance"),
         f"/packages/answered-here/{SDIST[0]}.provenance",
+        *(
             f"/packages/answered-here/{SDIST[0]}.metadata",
             "/packages/answered-here/.status",
             "/packages/answered-here/",
@@ -275,6 +276,8 @@ def others() -> Iterator[Asked]:
         "/packages/",
         "/packages",
         "/RPC2",
+        "/pypi",
+        "/pypi/",
         "/favicon.ico",
         *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
         *("/api/claims", "/api/claims/requests"),
@@ -333,6 +336,13 @@ def others() -> Iterator[Asked]:
         "/answered-here/json",
         "/quarantined/json",
         "/nothing/json",
+        *(
+            "/pypi/answered-here/json",
+            "/pypi/answered-here/2.0/json",
+            "/pypi/Answered.Here/json",
+            "/pypi/nothing/json",
+        ),
+        *("/pypi/answered-here/9.0/json", "/pypi/quarantined/json", "/pypi/answered-here/json/", "/pypi/x/y/z/json"),
         "/a/b/c",
         "/nothing",
         "/env",
@@ -359,6 +369,8 @@ def strangers() -> Iterator[Asked]:
             "/legacy/",
             "/upload",
             "/RPC2",
+            "/pypi",
+            "/pypi/answered-here/json",
             "/nothing",
             "/a/b/c",
             "/answered-here/json",
