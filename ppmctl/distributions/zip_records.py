@@ -23,6 +23,7 @@ _EXTRA_SIZES, _EXTRA_UNICODE_PATH = 0x0001, 0x7075
 STREAMED, _UTF8 = 0x08, 0x800  # flags: the sizes follow the content; the name is UTF-8
 _KNOWN_FLAGS = STREAMED | _UTF8 | 0x02 | 0x04  # and how hard deflate tried; others mean encryption or a patch
 STORED, DEFLATED = 0, 8
+_NEWEST = 63  # the newest version of the format, times ten, that zipfile reads
 _UNCLEAR = re.compile(r"(?:^|/)\.?/|(?:^|/)\.$|[\x00-\x1f\x7f\\]")
 
 
@@ -59,7 +60,7 @@ def parse_directory(content: bytes, count: int) -> Iterator[Member]:
         (
             mark,
             _made,
-            _needed,
+            needed,
             flags,
             method,
             _time,
@@ -90,6 +91,8 @@ def parse_directory(content: bytes, count: int) -> Iterator[Member]:
         )
         if mark != CENTRAL_MARK or len(extra) != extra_length or disk or comment_length:
             raise ambiguous("its directory is damaged, or has comments")
+        if needed & 0xFF > _NEWEST:
+            raise ambiguous(f"its member {shown(member.name)} needs a newer reader")
         _require_readable(member)
         yield member
     if at != len(content):
