@@ -38,7 +38,11 @@ http {{
         listen 127.0.0.1:{port};
         proxy_set_header Host $http_host;
         location /team/pypi/ {{ proxy_pass http://127.0.0.1:{embedded}/; }}
-        location /site/ {{ proxy_pass https://127.0.0.1:{site}/; }}
+        location /site/ {{
+            proxy_pass https://127.0.0.1:{site}/;
+            proxy_ssl_server_name on;
+            proxy_ssl_name localhost;
+        }}
     }}
 }}
 """
@@ -90,7 +94,6 @@ def _answers(url: str) -> bool:
         ("simple", "simple/"),
         ("simple/Below_Path/", "simple/below-path/"),
         ("simple/below-path", "simple/below-path/"),
-        ("simple%2FBelow_Path", "simple/below-path/"),
         (f"packages/{WHEEL[0]}", f"packages/below-path/{WHEEL[0]}"),
         (f"packages/{WHEEL[0]}.metadata", f"packages/below-path/{WHEEL[0]}.metadata"),
         ("packages", "packages/"),
