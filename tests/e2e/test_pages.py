@@ -200,6 +200,10 @@ def test_pypi_simple_reads_the_pages(filled: Server, accept: str, tmp_path: Path
                 assert metadata == metadata_of(made)
 
 
+def _without_serial(page: bytes) -> bytes:
+    return re.sub(rb'"_last-serial":[0-9]+', b"", page, count=1)
+
+
 def test_a_quarantined_project_lists_no_files(filled: Server) -> None:
     """PEP 792: nothing can be installed; after the status is reverted, all files are listed again."""
     filled.upload(wheels.wheel("isolated", "1.0"))
@@ -210,7 +214,8 @@ def test_a_quarantined_project_lists_no_files(filled: Server) -> None:
     assert page["project-status"] == {"status": "quarantined"}
     assert Anchors(filled.get("/simple/isolated/", headers={"Accept": V1_HTML}).text).links == []
     ppmctl("package", "status", "isolated", "active", "--root", str(filled.root))
-    assert filled.get("/simple/isolated/", headers={"Accept": JSON}).content == before
+    after = filled.get("/simple/isolated/", headers={"Accept": JSON}).content
+    assert _without_serial(after) == _without_serial(before)
 
 
 def test_a_rewritten_page_is_identical(filled: Server) -> None:
