@@ -72,9 +72,9 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
         return _read(archive, f"{info}/METADATA")
 
 
-def zip_sdist_metadata(path: Path) -> bytes:
-    """Return the PKG-INFO of a .zip sdist."""
-    with strict_zip.opened(path) as archive:
+def zip_sdist_metadata(path: Path, *, old: bool) -> bytes:
+    """Return the PKG-INFO of a .zip sdist. `old`: accept what tools wrote before PEP 625."""
+    with strict_zip.opened(path, old=old) as archive:
         return _read(archive, _pkg_info(archive.members))
 
 
@@ -172,7 +172,8 @@ class _Links:
 
     def check(self, member: tarfile.TarInfo) -> None:
         """Raise InvalidDistribution for a device, a sparse file, or a link that points out of the root."""
-        name, target = member.name, member.linkname
+        # as Windows unpacks them: elsewhere a backslash is a part of a name, which leads nowhere
+        name, target = (text.replace("\\", "/") for text in (member.name, member.linkname))
         if not (member.isfile() or member.isdir() or member.issym() or member.islnk()) or member.issparse():
             raise InvalidDistribution(f"its member {shown(name)} is a device or a sparse file.")
         normalised = posixpath.normpath(name)

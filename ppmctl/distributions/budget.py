@@ -27,7 +27,7 @@ CPU_SECONDS_PER_MB = 0.2
 MAX_MEMORY = 256 << 20  # bytes, in addition to the memory of an empty reader
 MAX_SECONDS = 300  # of waiting for a reader
 
-_LEAVES_ROOT = re.compile(r"[\\\0]|^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)")
+_LEAVES_ROOT = re.compile(r"\0|^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
 _FIELD = re.compile(rb"[!-9;-~]+(?=\s*:)")
 
 
@@ -68,7 +68,10 @@ def shown(name: str) -> str:
 
 
 def leaves_root(path: str) -> bool:
-    """Return whether a member or link target of this path can be outside of the folder that it is unpacked into."""
+    """Return whether a member or link target of this path can be outside of the folder that it is unpacked into.
+
+    A backslash is a part of a name, or on Windows a separator: neither way may leave it.
+    """
     return _LEAVES_ROOT.search(path) is not None
 
 

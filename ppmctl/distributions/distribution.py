@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
+    NormalizedName,
     canonicalize_name,
     parse_sdist_filename,
     parse_wheel_filename,
@@ -26,6 +28,7 @@ from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised h
 
 # A file name has 255 bytes: this leaves room for the longest suffix and for temporary names.
 MAX_FILENAME = 200
+_SDISTS = (".tar.gz", ".zip")
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*", re.ASCII)
 _NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.ASCII | re.IGNORECASE)
 _NORMALISED = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
@@ -99,23 +102,32 @@ def parse_version(text: str) -> Version:
         raise InvalidVersion(f"Invalid version: {text[:MAX_FILENAME]!r}") from exc
 
 
-def parse_filename(filename: str) -> Filename:
-    """Parse a distribution's filename: `.whl`, `.tar.gz` or `.zip`. Raise InvalidDistribution if it is invalid."""
+def kind_of(filename: str) -> Kind:
+    """Return what a filename is the name of, by its ending. Raise InvalidDistribution for no distribution's."""
     if not _FILENAME.fullmatch(filename) or len(filename) > MAX_FILENAME:
         raise InvalidDistribution(
             f"{filename[:MAX_FILENAME]!r} is not a filename for a distribution: letters, digits and . _ + ! - only,"
             f" {MAX_FILENAME} characters at most."
         )
-    kind: Kind
+    if filename.endswith(".whl"):
+        return "wheel"
+    if filename.endswith(_SDISTS):
+        return "sdist"
+    raise InvalidDistribution(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
+
+
+def parse_filename(filename: str, *, project: str | None = None) -> Filename:
+    """Parse a distribution's filename: `.whl`, `.tar.gz` or `.zip`. Raise InvalidDistribution if it is invalid.
+
+    An sdist's name is split at its last dash (PEP 625), or if it starts with `project` (normalised) after that: the
+    versions of old ones have dashes. Installers split it in the same way on that project's page.
+    """
+    kind = kind_of(filename)
     try:
-        if filename.endswith(".whl"):
+        if kind == "wheel":
             name, version, _build, _tags = parse_wheel_filename(filename)
-            kind = "wheel"
-        elif filename.endswith((".tar.gz", ".zip")):
-            name, version = parse_sdist_filename(filename)
-            kind = "sdist"
         else:
-            raise InvalidDistribution(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
+            name, version = _split_after(project, filename) or parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion) as exc:
         raise InvalidDistribution(f"{filename} does not name a project and a version: {one_line(exc)}.") from exc
     if not is_normalised(name):
@@ -123,20 +135,45 @@ def parse_filename(filename: str) -> Filename:
     return Filename(filename=filename, project=name, version=version, kind=kind)
 
 
-def inspect(path: Path, filename: str) -> Dist:
+def projects_of(filename: str) -> Iterator[str]:
+    """Yield the projects that a file of this name can belong to: several for an sdist's name with several dashes."""
+    starts = [normalise(filename[: dash.start()]) for dash in re.finditer("-", filename[:MAX_FILENAME])]
+    seen = set()
+    for project in (None, *starts):
+        with contextlib.suppress(InvalidDistribution):
+            name = parse_filename(filename, project=project)
+            if name.project not in seen:
+                seen.add(name.project)
+                yield name.project
+
+
+def _split_after(project: str | None, filename: str) -> tuple[NormalizedName, Version] | None:
+    """Return the normalised name and the version in an sdist's name, if it consists of `project` and a version."""
+    stem = next(filename.removesuffix(ending) for ending in _SDISTS if filename.endswith(ending))
+    for dash in re.finditer("-", stem):
+        name = canonicalize_name(stem[: dash.start()])
+        if name == project:
+            with contextlib.suppress(InvalidVersion):
+                return name, parse_version(stem[dash.end() :])
+    return None
+
+
+def inspect(path: Path, filename: str, *, old: bool = False) -> Dist:
     """Read the archive at `path`, which is to be published as `filename`. It is read once at most, not unpacked.
 
     A file that a stranger made is read by `inspection.inspect`, which calls this in a child process with limits.
+    `old`: accept an sdist of a tool from before PEP 625, whose project its PKG-INFO has.
 
     Raise InvalidDistribution if it is not a valid and safe archive, or if its metadata can't be read or has another
     name or version than the filename.
     """
-    name = parse_filename(filename)
+    old = old and kind_of(filename) == "sdist"
+    name = None if old else parse_filename(filename)
     try:
-        if name.kind == "wheel":
+        if name is not None and name.kind == "wheel":
             metadata = archive.wheel_metadata(path, project=name.project, version=name.version)
         elif filename.endswith(".zip"):
-            metadata = archive.zip_sdist_metadata(path)
+            metadata = archive.zip_sdist_metadata(path, old=old)
         else:
             metadata = archive.tar_sdist_metadata(path)
     except InvalidDistribution as exc:
@@ -145,6 +182,8 @@ def inspect(path: Path, filename: str) -> Dist:
         if isinstance(exc, OSError) and exc.errno is not None:  # a failing disk; errors of bz2 and gzip have no errno
             raise
         raise InvalidDistribution(f"{filename} is not a readable archive: {one_line(exc)}.") from exc
+    if name is None:
+        name = parse_filename(filename, project=normalise(core_metadata(metadata).get("name", "")))
     return _agree(name, metadata)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl.distributions import budget, environment_wheel
-from ppmctl.distributions.distribution import Dist, parse_filename
+from ppmctl.distributions.distribution import Dist, kind_of, parse_filename
 from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.distributions.metadata_rules import Fault
 from ppmctl.errors import InvalidDistribution
@@ -35,16 +35,18 @@ class _Ended(Exception):
     """The child has ended; its argument is the reason, as a predicate of reading the file."""
 
 
-def inspect(path: Path, filename: str) -> Dist:
-    """Read the archive at `path`, which is to be published as `filename`, within limits.
+def inspect(path: Path, filename: str, *, old: bool = False) -> Dist:
+    """Read the archive at `path`, which is to be published as `filename`, within limits. `old` is that of
+    `distribution.inspect`.
 
     Raise InvalidDistribution if it is not valid and safe, is over a limit, or is of a shared environment and not its
     revision; OSError if it can't be read.
     """
-    name = parse_filename(filename)
+    kind_of(filename)  # so that no other file is read
     seconds = budget.cpu_seconds(path.stat().st_size)
     try:
-        answer = _pool(os.getpid()).ask({"path": str(path.absolute()), "filename": filename, "seconds": seconds})
+        request = {"path": str(path.absolute()), "filename": filename, "old": old, "seconds": seconds}
+        answer = _pool(os.getpid()).ask(request)
     except _Ended as exc:
         raise InvalidDistribution(f"{filename}: reading it {exc.args[0]}.") from exc
     if "invalid" in answer:
@@ -55,7 +57,7 @@ def inspect(path: Path, filename: str) -> Dist:
     if revision is not None:
         environment_wheel.remember_as_checked(path)
     return Dist(
-        name=name,
+        name=parse_filename(filename, project=answer["project"]),
         metadata=base64.b64decode(answer["metadata"]),
         requires_python=answer["requires_python"],
         summary=answer["summary"],

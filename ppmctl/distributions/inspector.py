@@ -33,14 +33,16 @@ def main() -> None:
         except EOFError:
             return
         _limit_time(request["seconds"])
-        connection.send_bytes(json.dumps(_answer(Path(request["path"]), request["filename"])).encode())
+        answer = _answer(Path(request["path"]), request["filename"], old=request["old"])
+        connection.send_bytes(json.dumps(answer).encode())
 
 
-def _answer(path: Path, filename: str) -> dict[str, Any]:
+def _answer(path: Path, filename: str, *, old: bool) -> dict[str, Any]:
     """Return the values of a `Dist`, or why there are none."""
     try:
-        dist = distribution.inspect(path, filename)
+        dist = distribution.inspect(path, filename, old=old)
         values: dict[str, Any] = {
+            "project": dist.name.project,
             "metadata": base64.b64encode(dist.metadata).decode(),
             "requires_python": dist.requires_python,
             "summary": dist.summary,

@@ -11,7 +11,13 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from ppmctl.distributions.distribution import InvalidDistribution, one_line, parse_filename, parse_version
+from ppmctl.distributions.distribution import (
+    InvalidDistribution,
+    normalise,
+    one_line,
+    parse_filename,
+    parse_version,
+)
 from ppmctl.errors import PpmError
 
 _OTHER_HASHES = ("sha512", "sha384", "blake2b", "sha3_256", "sha1", "md5")  # the strongest first
@@ -119,7 +125,8 @@ class ProjectPage:
         files: dict[Version, list[PageFile]] = {}
         for file in self.files:
             with suppress(InvalidDistribution):
-                files.setdefault(parse_filename(file.filename).version, []).append(file)
+                name = parse_filename(file.filename, project=normalise(self.name))
+                files.setdefault(name.version, []).append(file)
         return tuple(Release(version=version, files=tuple(files[version])) for version in sorted(files, reverse=True))
 
     @property

@@ -26,25 +26,25 @@ class _Place:
     build: tuple[str, ...] = ()
 
 
-def is_same(one: str, other: str) -> bool:
+def is_same(one: str, other: str, *, project: str | None = None) -> bool:
     """Return whether two filenames of a project are names of one file, so that an installer would take either."""
-    first, second = _place(one), _place(other)
+    first, second = _place(one, project), _place(other, project)
     return first is not None and first == second
 
 
-def may_replace(new: str, old: str) -> bool:
+def may_replace(new: str, old: str, *, project: str | None = None) -> bool:
     """Return whether an installer may take the file `new` of a project instead of `old`: they have tags in common."""
-    one, two = _place(new), _place(old)
+    one, two = _place(new, project), _place(old, project)
     if one is None or two is None or (one.version, len(one.tags)) != (two.version, len(two.tags)):
         return False
     return not any(tags.isdisjoint(others) for tags, others in zip(one.tags, two.tags, strict=True))
 
 
 @lru_cache(maxsize=_CACHED)
-def _place(filename: str) -> _Place | None:
+def _place(filename: str, project: str | None) -> _Place | None:
     """Return a file's place; None if the filename is not a distribution's."""
     try:
-        name = parse_filename(filename)
+        name = parse_filename(filename, project=project)
     except InvalidDistribution:
         return None
     if name.kind == "sdist":

@@ -31,10 +31,14 @@ _WINDOW = 1 << 14  # bytes that are read at once: the headers of many small memb
 
 
 class StrictZip:
-    """An open archive: `members` by name, in the order of the central directory."""
+    """An open archive: `members` by name, in the order of the central directory.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    With `old` it may be an sdist of a tool that wrote `./` before each name, or backslashes in names.
+    """
+
+    def __init__(self, file: IO[bytes], *, old: bool = False) -> None:
         self._file = file
+        self._old = old
         self._size = os.fstat(file.fileno()).st_size
         self._window, self._window_start = b"", 0
         self._budget = ArchiveBudget(self._size)
@@ -43,11 +47,14 @@ class StrictZip:
         self._require_names(directory)
         self._budget.require_size(sum(member.size for member in directory))
         self._content_starts = self._require_locals(directory, start)
-        self.members: Mapping[str, Member] = {member.name: member for member in directory}
+        self.members: Mapping[str, Member] = {self._unprefixed(member.name): member for member in directory}
 
     def read(self, member: Member, limit: int) -> bytes | None:
         """Return the content of a member; None if it is larger than `limit` bytes."""
         return b"".join(self._content(member)) if member.size <= limit else None
+
+    def _unprefixed(self, name: str) -> str:
+        return name.removeprefix("./") if self._old else name
 
     def _at(self, offset: int, length: int) -> bytes:
         at = offset - self._window_start
@@ -100,6 +107,10 @@ class StrictZip:
         for member in directory:
             name = zip_records.decoded_name(member)
             self._budget.count_member(name)
+            if self._old:
+                name = self._unprefixed(name).replace("\\", "/")  # as Windows unpacks it, for the comparison of names
+                if not name:  # the folder ./
+                    continue
             zip_records.require_clear(name)
             if stat.S_ISLNK(member.mode):
                 raise InvalidDistribution(f"its member {shown(name)} is a symbolic link.")
@@ -188,10 +199,10 @@ class StrictZip:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[StrictZip]:
+def opened(path: Path, *, old: bool = False) -> Iterator[StrictZip]:
     """Open the archive at `path`. Raise InvalidDistribution if it is unsafe or ambiguous, else BadZipFile."""
     with path.open("rb") as file:
-        yield StrictZip(file)
+        yield StrictZip(file, old=old)
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ STREAMED, _UTF8 = 0x08, 0x800  # flags: the sizes follow the content; the name i
 _KNOWN_FLAGS = STREAMED | _UTF8 | 0x02 | 0x04  # and how hard deflate tried; others mean encryption or a patch
 STORED, DEFLATED = 0, 8
 _MAX_NEEDED = 63  # the version 6.3 of the format: zipfile refuses a member that needs a newer one
-_UNCLEAR = re.compile(r"(?:^|/)\.?/|(?:^|/)\.$|[\x00-\x1f\x7f]")
+_UNCLEAR = re.compile(r"(?:^|/)\.?/|(?:^|/)\.$|[\x00-\x1f\x7f\\]")
 
 
 class Member(NamedTuple):
@@ -158,6 +158,6 @@ def decoded_name(member: Member) -> str:
 
 
 def require_clear(name: str) -> None:
-    """Raise InvalidDistribution for a member's name that readers shorten: x//y, ./x, or with control characters."""
+    """Raise InvalidDistribution for a member's name that readers change: x//y, ./x, x\\y, control characters."""
     if not name or _UNCLEAR.search(name):
         raise ambiguous(f"the name of its member {shown(name)} is not clear")

@@ -24,10 +24,10 @@ _OLD_FORMATS = {
     ".msi": "a bdist_msi installer",
     ".rpm": "a bdist_rpm package",
     ".deb": "a Debian package",
-    ".tar.bz2": "an sdist as .tar.bz2, which PEP 527 ended; build it again as .tar.gz",
-    ".tar.xz": "an sdist as .tar.xz; build it again as .tar.gz",
-    ".tar.Z": "an sdist as .tar.Z; build it again as .tar.gz",
-    ".tgz": "an sdist as .tgz; build it again as .tar.gz",
+    ".tar.bz2": "an sdist as .tar.bz2, which PEP 527 ended; pack it again: bzcat {0}.tar.bz2 | gzip > {0}.tar.gz",
+    ".tar.xz": "an sdist as .tar.xz; pack it again: xzcat {0}.tar.xz | gzip > {0}.tar.gz",
+    ".tar.Z": "an sdist as .tar.Z; pack it again: zcat {0}.tar.Z | gzip > {0}.tar.gz",
+    ".tgz": "an sdist as .tgz; rename it to {0}.tar.gz",
     ".asc": "a signature, which installers don't read",
 }
 _PLATFORMS = ("linux", "macosx", "win32", "win-amd64", "cygwin", "freebsd", "solaris")
@@ -73,7 +73,7 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
                 except Refused as exc:
                     done.left.append(Left(path=path, reason=exc.message))
                 except InvalidDistribution as exc:
-                    done.left.append(Left(path=path, reason=_old_format(path.name) or exc.message))
+                    done.left.append(Left(path=path, reason=old_format(path.name) or exc.message))
                 except regular_file.NotRegularFile:
                     done.left.append(Left(path=path, reason="not a regular file"))
                 step(1)
@@ -87,18 +87,18 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
 
 def _take(store: Store, source: Path, path: Path, *, hard_links: bool, done: Adopted) -> str:
     real = _without_link(source, path)
-    name = distribution.parse_filename(path.name)
+    distribution.kind_of(path.name)  # so that no other file is copied
     below = source if real is path else source.resolve()
     with store.area.take(real, below=below, hard_link=hard_links) as received:
-        if store.holds(name, received.sha256):
+        dist = inspection.inspect(received.path, path.name, old=True)
+        if store.holds(dist.name, received.sha256):
             done.same.append(path.name)
-            return name.project
-        dist = inspection.inspect(received.path, path.name)
+            return dist.name.project
         dist.require_readable()
         when = project_folder.timestamp(datetime.fromtimestamp(real.stat().st_mtime, UTC))
         store.put(received, dist, by=BY, upload_time=when, show=False)
     done.taken.append(path.name)
-    return name.project
+    return dist.name.project
 
 
 def _without_link(source: Path, path: Path) -> Path:
@@ -118,11 +118,11 @@ def _without_link(source: Path, path: Path) -> Path:
     return real
 
 
-def _old_format(filename: str) -> str:
+def old_format(filename: str) -> str:
     """Return the name of an old format that pypiserver lists, with advice; "" for other files."""
     for suffix, reason in _OLD_FORMATS.items():
         if filename.endswith(suffix):
-            return reason
+            return reason.format(filename.removesuffix(suffix))
     if any(f".{platform}" in filename for platform in _PLATFORMS) and not filename.endswith(".whl"):
         return "a bdist_dumb archive; installers take wheels and sdists"
     return ""

@@ -1,4 +1,4 @@
-"""The pages of the Simple API 1.4 in JSON and HTML (PEP 503, 592, 629, 658, 691, 700, 714, 792).
+"""The pages of the Simple API 1.4 in JSON and HTML (PEP 503, 592, 629, 658, 691, 700, 714, 740, 792).
 
 `render_*` are pure functions of a project's folder; `write_*` write their results to `index/simple/`.
 """
@@ -9,26 +9,31 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from ppmctl import files
 from ppmctl.distributions.distribution import is_normalised
 from ppmctl.index import environment_files, project_folder
-from ppmctl.index.layout import ROOT_MARK, ROOT_WRITING_MARK, Volume
+from ppmctl.index.layout import PROVENANCE, ROOT_MARK, ROOT_WRITING_MARK, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
 
 T = TypeVar("T")
 
 API_VERSION = "1.4"
+_META = {"api-version": API_VERSION, "_last-serial": 0}
 JSON_PAGE = "index.json"
 HTML_PAGE = "index.html"
 PACKED = ".gz"
+_NAMES = (JSON_PAGE, HTML_PAGE, JSON_PAGE + PACKED, HTML_PAGE + PACKED)
+_SERIAL = re.compile(rb'(?<="_last-serial":)\d+')  # only the first one: a text in JSON has its quotes escaped
+_SERIAL_WITHIN = 100  # bytes
 
 _RETRY_SECONDS = 10.0  # while another process keeps deleting index/
 _GZIP_FROM = 1024  # bytes; packing a smaller page saves no packet
@@ -36,9 +41,9 @@ _GZIP_LEVEL = 3  # hashes hardly shrink: level 5 takes twice the time for 6 % le
 
 
 def render_project(content: Folder) -> dict[str, bytes]:
-    """Return the pages of a project by file name; they depend only on `content`."""
+    """Return the pages of a project by file name, with the serial 0; they depend only on `content`."""
     listed = listed_files(content)
-    return _pages(json_page(content, listed), html_page(content, listed))
+    return {JSON_PAGE: json_page(content, listed), HTML_PAGE: html_page(content, listed)}
 
 
 def listed_files(content: Folder) -> tuple[StoredFile, ...]:
@@ -47,11 +52,11 @@ def listed_files(content: Folder) -> tuple[StoredFile, ...]:
 
 
 def render_root(projects: Iterable[str]) -> dict[str, bytes]:
-    """Return the pages that list all projects, by file name."""
+    """Return the pages that list all projects, as `render_project` does."""
     names = sorted(projects)
-    listing = {"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in names]}
+    listing = {"meta": _META, "projects": [{"name": name} for name in names]}
     links = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in names)
-    return _pages(_json(listing), _html("Simple index", "", links))
+    return {JSON_PAGE: _json(listing), HTML_PAGE: _html("Simple index", "", links)}
 
 
 def json_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
@@ -62,7 +67,7 @@ def json_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
 def page_values(content: Folder, listed: Sequence[StoredFile]) -> dict[str, Any]:
     """Return the values of a project's page in JSON."""
     page: dict[str, Any] = {
-        "meta": {"api-version": API_VERSION},
+        "meta": _META,
         "name": content.project,
         "project-status": {"status": content.status.state},
         "versions": list(dict.fromkeys(file.record.version for file in listed)),
@@ -164,11 +169,31 @@ def root_is_marked(volume: Volume) -> bool:
 
 def differences(pages: Path, rendered: Mapping[str, bytes]) -> list[str]:
     """Return the names of files in `pages` that are missing, differ from `rendered`, or should not exist."""
-    return [
-        name
-        for name in (JSON_PAGE, HTML_PAGE, JSON_PAGE + PACKED, HTML_PAGE + PACKED)
-        if not files.holds(pages / name, rendered.get(name))
-    ]
+    return [name for name in _NAMES if not _shows(pages / name, rendered[name.removesuffix(PACKED)])]
+
+
+def _shows(path: Path, page: bytes) -> bool:
+    """Return whether a file has this page, with any serial. The packed form of a short page has to be missing."""
+    is_packed = path.name.endswith(PACKED)
+    try:
+        content = path.read_bytes()
+        if is_packed:
+            content = gzip.decompress(content)
+    except (FileNotFoundError, NotADirectoryError):
+        return is_packed and len(page) < _GZIP_FROM
+    except (OSError, EOFError, zlib.error):  # not packed, or damaged
+        return False
+    return _SERIAL.sub(b"0", content, count=1) == page and not (is_packed and len(page) < _GZIP_FROM)
+
+
+def last_serial(pages: Path) -> int:
+    """Return the serial of a page: the second of its last change, which only grows. 0 without a page."""
+    try:
+        with (pages / JSON_PAGE).open("rb") as file:
+            found = _SERIAL.search(file.read(_SERIAL_WITHIN))
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return int(found[0]) if found else 0
 
 
 def _retry_while_deleted(write: Callable[[], T]) -> T:
@@ -186,15 +211,17 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
     different = differences(pages, rendered)
     if not different:
         return False
+    if JSON_PAGE in different or JSON_PAGE + PACKED in different:  # both forms have the same serial
+        different = [name for name in _NAMES if name in different or name.startswith(JSON_PAGE)]
     pages.mkdir(parents=True, exist_ok=True)
     # nginx makes the ETag of whole seconds and the size: it must differ from that of the old page
     mtime = max(int(time.time()), 1 + max((files.changed_at(pages / name) for name in different), default=0))
     # all are written before one is replaced: a disk that fills up now changes no page
     with contextlib.ExitStack() as written:
         replacements = {
-            name: written.enter_context(files.replacement(pages / name, rendered[name], mtime=mtime))
+            name: written.enter_context(files.replacement(pages / name, content, mtime=mtime))
             for name in different
-            if name in rendered
+            if (content := _content(rendered, name, serial=mtime)) is not None
         }
         for name in different:
             if name in replacements:
@@ -204,16 +231,18 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
     return True
 
 
-def _pages(as_json: bytes, as_html: bytes) -> dict[str, bytes]:
-    pages = {JSON_PAGE: as_json, HTML_PAGE: as_html}
-    for name in (JSON_PAGE, HTML_PAGE):
-        if len(pages[name]) >= _GZIP_FROM:
-            pages[name + PACKED] = gzip.compress(pages[name], compresslevel=_GZIP_LEVEL, mtime=0)
-    return pages
+def _content(rendered: Mapping[str, bytes], name: str, *, serial: int) -> bytes | None:
+    """Return what the file of this name has to have; None for the packed form of a short page."""
+    page = rendered[name.removesuffix(PACKED)]
+    is_long = len(page) >= _GZIP_FROM
+    page = _SERIAL.sub(b"%d" % serial, page, count=1)
+    if not name.endswith(PACKED):
+        return page
+    return gzip.compress(page, compresslevel=_GZIP_LEVEL, mtime=0) if is_long else None
 
 
 def _url(project: str, filename: str) -> str:
-    return f"../../packages/{project}/{quote(filename)}"
+    return f"../../packages/{project}/{filename}"  # no character of a filename has to be encoded in a path
 
 
 def _json_file(project: str, file: StoredFile) -> dict[str, Any]:
@@ -231,6 +260,8 @@ def _json_file(project: str, file: StoredFile) -> dict[str, Any]:
     if record.core_metadata is not None:
         # not dist-info-metadata as well: as an object that crashes pip 23.0.1, which Debian 12 ships
         entry["core-metadata"] = {"sha256": record.core_metadata}
+    if file.has_provenance:
+        entry["provenance"] = _url(project, file.filename + PROVENANCE)
     return entry
 
 
@@ -244,6 +275,8 @@ def _html_link(project: str, file: StoredFile) -> str:
     if record.core_metadata is not None:
         attributes["data-core-metadata"] = f"sha256={record.core_metadata}"
         attributes["data-dist-info-metadata"] = f"sha256={record.core_metadata}"
+    if file.has_provenance:
+        attributes["data-provenance"] = _url(project, file.filename + PROVENANCE)
     text = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
     return f"    <a {text}>{escape(file.filename)}</a><br>\n"
 

@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from ppmctl import files
 from ppmctl.errors import PpmError
-from ppmctl.index.layout import RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
+from ppmctl.index.layout import PROVENANCE, RECORD, SIDE_FILES, TOMBSTONE, YANKED, Volume
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 MAX_REASON = 500  # characters of the reason for a yank or a status
@@ -73,6 +73,7 @@ class StoredFile:
     filename: str
     record: Record
     yanked: str | None = None
+    has_provenance: bool = False
 
     @property
     def yanked_in_json(self) -> bool | str:
@@ -146,7 +147,8 @@ def read(volume: Volume, project: str) -> Folder | None:
             unrecorded.append(name)
             continue
         yanked = _yank_reason(f"{path}/{name}{YANKED}") if name + YANKED in names else None
-        stored.append(StoredFile(filename=name, record=record, yanked=yanked))
+        has_provenance = name + PROVENANCE in names
+        stored.append(StoredFile(filename=name, record=record, yanked=yanked, has_provenance=has_provenance))
     stored.sort(key=lambda file: (Version(file.record.version), file.filename))
     removed = sorted(name.removesuffix(TOMBSTONE) for name in names if name.endswith(TOMBSTONE))
     return Folder(

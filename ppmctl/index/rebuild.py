@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ppmctl import events, files
-from ppmctl.distributions import inspection
-from ppmctl.distributions.distribution import is_normalised
+from ppmctl.distributions import attestations, distribution, inspection
+from ppmctl.distributions.distribution import InvalidDistribution, is_normalised
 from ppmctl.distributions.environment_revision import PREFIX
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_folder, quarantine
-from ppmctl.index.layout import METADATA, RECORD, Volume
-from ppmctl.index.project_folder import REBUILD, Folder, Record
+from ppmctl.index.layout import ATTESTATIONS, METADATA, PROVENANCE, RECORD, Volume
+from ppmctl.index.project_folder import REBUILD, Folder, Record, StoredFile
 from ppmctl.index.store import Store, metadata_hash, record_of, sha256_of
 
 
@@ -58,8 +58,9 @@ def _project(store: Store, project: str, done: Rebuilt) -> None:
         content = project_folder.read(store.volume, project)
         if content is not None:
             _complete(store.volume, content, done)
-            if content.unrecorded:
-                content = project_folder.read(store.volume, project) or content
+            content = project_folder.read(store.volume, project) or content
+            _write_provenance(store.volume, content)
+            content = project_folder.read(store.volume, project) or content
             done.written += pages.write_project(store.volume, content, thorough=True)
             done.projects += 1
         pages.unmark(store.volume, project)
@@ -81,10 +82,31 @@ def _complete(volume: Volume, content: Folder, done: Rebuilt) -> None:
             done.problems.append(f"{path}: {exc.message}")
 
 
+def _write_provenance(volume: Volume, content: Folder) -> None:
+    for file in content.files:
+        distribution_path = project_folder.locate(volume, content.project, file.filename)
+        path = distribution_path.with_name(file.filename + PROVENANCE)
+        expected = provenance(volume, content.project, file)
+        if expected is None:
+            path.unlink(missing_ok=True)
+        elif not files.holds(path, expected):
+            files.write_atomic(path, expected, sync=True)
+
+
+def provenance(volume: Volume, project: str, file: StoredFile) -> bytes | None:
+    """Return the provenance object that a file has to have, by its attestations; None if it has to have none."""
+    try:
+        text = volume.side_file(project, file.filename, ATTESTATIONS).read_text(encoding="utf-8")
+        name = distribution.parse_filename(file.filename, project=project)
+    except (FileNotFoundError, UnicodeError, InvalidDistribution):
+        return None
+    return attestations.provenance(text, name, file.record.sha256)
+
+
 def _write_side_files(volume: Volume, project: str, filename: str, record: Record | None) -> None:
     """Write a wheel's metadata file, and a record if `record` is None."""
     path = project_folder.locate(volume, project, filename)
-    dist = inspection.inspect(path, filename)
+    dist = inspection.inspect(path, filename, old=True)
     if record is None and dist.name.project != project:
         raise PpmError(f"it belongs in packages/{dist.name.project}/.")
     if record is not None and metadata_hash(dist) != record.core_metadata:

@@ -13,7 +13,8 @@ from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
 
-_LAYOUT = b"2\n"  # 2: the files of quarantined projects are in quarantine/
+# 2: the files of quarantined projects are in quarantine/. 3: pages have serials and provenance
+_LAYOUT = b"3\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,10 @@ def repair(store: Store) -> Repaired:
 
 
 def _upgrade(volume: Volume) -> None:
-    """Mark the quarantined projects of a volume that an older release wrote; once, since it looks at all projects."""
+    """Mark the quarantined projects of a volume that an older release wrote; once, since it looks at all projects.
+
+    All pages are written again as after a reboot, in the background.
+    """
     if files.holds(volume.layout, _LAYOUT):
         return
     try:
@@ -59,6 +63,8 @@ def _upgrade(volume: Volume) -> None:
                     pages.mark(volume, project)
             except PpmError as exc:
                 log.error("%s can't be checked: %s (%s)", project, exc.message, exc.hint)
+        if volume.boot.exists():
+            files.write_atomic(volume.boot, b"an older release\n")
         volume.layout.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(volume.layout, _LAYOUT)
     except OSError as exc:  # as above: it is tried again at the next start

@@ -261,10 +261,10 @@ class Store:
         new = name.filename
         for used in sorted(project_folder.visible_names(self.volume.project(name.project)) or ()):
             old = project_folder.distribution_of(used)
-            if used == old and old != new and release_file.is_same(new, old):
+            if used == old and old != new and release_file.is_same(new, old, project=name.project):
                 what = f"{new} is another name of {old}, which is in this index"
                 raise Refused(409, f"{what}: a published file never changes, publish a new version")
-            if used == old + TOMBSTONE and release_file.may_replace(new, old):
+            if used == old + TOMBSTONE and release_file.may_replace(new, old, project=name.project):
                 what = f"{new} would replace {old}, which was removed from this index"
                 raise Refused(409, f"{what}: a removed file never comes back, publish a new version")
 

@@ -1,7 +1,7 @@
 """Publish a file in steps: move its side files, link it into its project's folder (the commit), write the pages.
 
-Side files are a file's record, core metadata and attestations. If a step fails, what was made is removed; after a
-crash `repair` does that.
+Side files are a file's record, core metadata, attestations and provenance. If a step fails, what was made is removed;
+after a crash `repair` does that.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import IO
 
 from ppmctl import files
+from ppmctl.distributions import attestations as attested
 from ppmctl.distributions.distribution import Dist, Filename
 from ppmctl.index import environment_files, pages, project_folder, quarantine
-from ppmctl.index.layout import ATTESTATIONS, METADATA, RECORD, ROOT_MARK, YANKED, Volume
+from ppmctl.index.layout import ATTESTATIONS, METADATA, PROVENANCE, RECORD, ROOT_MARK, YANKED, Volume
 from ppmctl.index.project_folder import Record
 from ppmctl.index.staging import IncomingArea, IncomingFile
 
@@ -33,6 +34,8 @@ def prepared(
         contents[METADATA] = dist.metadata
     if attestations is not None:
         contents[ATTESTATIONS] = attestations.encode()
+        provenance = attested.provenance(attestations, dist.name, record.sha256)
+        contents |= {PROVENANCE: provenance} if provenance is not None else {}
     written: dict[str, Path] = {}
     try:
         with contextlib.ExitStack() as opened:
@@ -66,7 +69,7 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
         if is_new_project:
             pages.mark(volume, ROOT_MARK)
             target.parent.mkdir()
-        for suffix in (METADATA, RECORD, ATTESTATIONS):
+        for suffix in (METADATA, RECORD, ATTESTATIONS, PROVENANCE):
             if suffix in side_files:
                 side_files[suffix].replace(beside(target, suffix))
             else:
@@ -139,7 +142,7 @@ def unlink(volume: Volume, project: str, filename: str) -> None:
 
 def drop_leftovers(volume: Volume, project: str, filename: str) -> None:
     """Remove the side files of a missing distribution, but not its tombstone; and an empty folder."""
-    for suffix in (RECORD, METADATA, ATTESTATIONS, YANKED):
+    for suffix in (RECORD, METADATA, ATTESTATIONS, PROVENANCE, YANKED):
         project_folder.locate(volume, project, filename + suffix).unlink(missing_ok=True)
     quarantine.drop_empty_folder(volume, project)
     with contextlib.suppress(OSError):

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppmctl import events
+from ppmctl import events, files
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import PpmError
 from ppmctl.index import environment_files, pages, project_folder, quarantine
-from ppmctl.index.layout import METADATA, RECORD, TOMBSTONE, Volume
+from ppmctl.index.layout import METADATA, PROVENANCE, RECORD, TOMBSTONE, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
-from ppmctl.index.rebuild import stray_pages
+from ppmctl.index.rebuild import provenance, stray_pages
 from ppmctl.index.store import Store, sha256_of
 
 REBUILD = "ppmctl index rebuild"
@@ -88,7 +88,7 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     path = project_folder.locate(volume, content.project, file.filename)
     where, record = _below(volume, path), file.record
     try:
-        name = distribution.parse_filename(file.filename)
+        name = distribution.parse_filename(file.filename, project=content.project)
         if name.project != content.project or str(name.version) != record.version:
             what = "is in another project's folder, or has another file's record"
             yield Difference(where=where, what=what, repair=_LOST)
@@ -97,6 +97,8 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
     size = path.stat().st_size
     if size != record.size:
         yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", repair=_LOST)
+    if not files.holds(path.with_name(path.name + PROVENANCE), provenance(volume, content.project, file)):
+        yield Difference(where=where + PROVENANCE, what="is not made of the attestations beside it")
     if record.core_metadata is None:
         return
     try:
@@ -126,7 +128,7 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
     for filename in content.unrecorded:
         path = project_folder.locate(volume, content.project, filename)
         try:
-            distribution.parse_filename(filename)
+            distribution.parse_filename(filename, project=content.project)
             has_record = volume.side_file(content.project, filename, RECORD).exists()
             what = "has a record that can't be read" if has_record else "has no record, so no page lists it"
             yield Difference(where=_below(volume, path), what=what)

@@ -17,9 +17,10 @@ from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
-from ppmctl.server import json_api, request_headers, same_origin, token_api, upload_form, uploads
+from ppmctl.server import request_headers, same_origin, token_api, upload_form, uploads
 from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.environments_api import Environments
+from ppmctl.server.mirror_api import RPC_PATHS, MirrorApi
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.public_names import PublicNames
 from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
@@ -54,6 +55,7 @@ class Index:
         self._pypiserver = Pypiserver(store, public_names)
         self._packages = PackageApi(store)
         self._environment_api = EnvironmentApi(store, public_names)
+        self._mirrors = MirrorApi(store)
         self._tokens = token_api.TokenApi(settings.volume)
         self._refusals = audit_log.Refusals(settings.volume)
 
@@ -62,7 +64,7 @@ class Index:
         request_headers.drop(environ)
         environ["wsgi.input"] = Body(environ)
         request = Request(environ)
-        if request.method in _WRITING and request.path != "/RPC2":
+        if request.method in _WRITING and request.path not in RPC_PATHS:
             start_response = self._audited(audit_log.Attempt.of(environ), start_response)
         try:
             request_headers.check(request)
@@ -95,18 +97,17 @@ class Index:
             return self._tokens.answer(request, by)(environ, start_response)
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
-        if request.method == "POST" and request.path != "/RPC2" and not request.path.startswith("/api/"):
+        if request.method == "POST" and not (request.path in RPC_PATHS or request.path.startswith("/api/")):
             return _misplaced(request)(environ, start_response)
         response = (
             self._packages.answer(request, by)
             or self._environment_api.answer(request, by)
             or self._environments.answer(request)
+            or self._mirrors.answer(request, by)
             or self._reader.answer(request)
         )
         if response is not None:
             return response(environ, start_response)
-        if request.path == "/RPC2" and request.method == "POST":
-            json_api.check_length(request, json_api.MAX_BODY)  # pypiserver holds all of a search in memory
         return self._pypiserver(environ, start_response)
 
     def _authenticated(self, request: Request) -> Access:
@@ -139,7 +140,7 @@ class Index:
         reads = request.method in {"GET", "HEAD"} and not _has_body(
             request
         )  # nginx stores no body without a credential
-        if not (reads or request.path == "/RPC2") or self._tokens.handles(request):
+        if not (reads or request.path in RPC_PATHS) or self._tokens.handles(request):
             return False
         return self._settings.public_reads or request.path == discovery.PATH
 

@@ -57,7 +57,7 @@ def _after_reboot(store: Store) -> None:
             return
         if before:
             done = rebuild.rebuild(store)
-            log.warning("The machine was rebooted: %d of %d projects had old pages.", done.written, done.projects)
+            log.warning("After a reboot or upgrade %d of %d projects had old pages.", done.written, done.projects)
         files.write_atomic(boot, f"{current}\n".encode())
     except (OSError, PpmError) as exc:
         log.error("The pages can't be checked after a reboot; run ppmctl index rebuild: %s", exc)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ppmctl import files
 from ppmctl.access import audit_log
-from ppmctl.distributions import distribution, inspection
-from ppmctl.errors import PpmError
+from ppmctl.distributions import inspection
+from ppmctl.errors import InvalidDistribution, PpmError
 from ppmctl.index import project_folder
+from ppmctl.index.import_folder import old_format
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
 
@@ -74,6 +75,8 @@ class Watcher:
         reason, notes = "", []
         try:
             notes = self._publish(path, state)
+        except InvalidDistribution as exc:
+            reason = old_format(path.name) or exc.message
         except PpmError as exc:
             reason = exc.message
         except OSError as exc:
@@ -93,11 +96,10 @@ class Watcher:
 
     def _publish(self, path: Path, state: object) -> list[str]:
         """Publish a file; return notes about it for the audit."""
-        name = distribution.parse_filename(path.name)
         with self._store.area.take(path) as received:
-            if self._store.confirm(name, received.sha256):
+            dist = inspection.inspect(received.path, path.name, old=True)
+            if self._store.confirm(dist.name, received.sha256):
                 return ["the index had it already"]
-            dist = inspection.inspect(received.path, path.name)
             dist.require_readable()
             if files.identity(path) != state:
                 raise PpmError(f"{path.name} changed while it was read")

@@ -8,20 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pypiserver
-from defusedxml import minidom
 from pypiserver.backend import Backend, BackendProxy
 from pypiserver.bottle_wrapper import FileUpload, FormsDict, HTTPResponse, request, response
 from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
+from werkzeug.wrappers import Response
 
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.errors import Refused
 from ppmctl.index import pages, project_folder
 from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.store import NotHere, Store
-from ppmctl.server import uploads
+from ppmctl.server import simple_api, uploads, xml_rpc
 from ppmctl.server.public_names import PublicNames
 from ppmctl.server.uploads import Upload
 
@@ -33,12 +34,13 @@ PUBLIC_INDEX: str = DEFAULTS.FALLBACK_URL  # where pypiserver redirects unknown 
 MAX_FOUND = 500  # projects, of an XML-RPC search
 
 _UPLOAD = "ppm.upload"
+_LIST = "/packages/"  # of all files
 # what pypiserver raises for XML that is no search: missing elements, an unknown encoding, elements nested too deep
 _NOT_A_SEARCH = (AttributeError, LookupError, ValueError, RecursionError)
 _WELCOME = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Python package index</title></head>
 <body><h1>Python package index</h1>
-<p>{{NUMPKGS}} projects, in the <a href="{{URL}}simple/">Simple API</a>. Install with
+<p>{{NUMPKGS}} projects, in the <a href="simple/">Simple API</a>. Install with
 <code>pip install --index-url {{URL}}simple/ NAME</code>, publish with <code>ppmctl publish</code> or
 <code>twine upload --repository-url {{URL}}</code>.</p>
 <p>Served by pypiserver and ppm.</p></body></html>
@@ -153,17 +155,28 @@ class Pypiserver:
         if upload is not None:
             environ = {**environ, **_parsed(upload), _UPLOAD: upload, "PATH_INFO": "/"}
         try:
-            return self._app(environ, start_response)
+            return _below_any_path(environ, Response.from_app(self._app, environ, buffered=True))(
+                environ, start_response
+            )
         except _NOT_A_SEARCH as exc:
             if environ["PATH_INFO"] != "/RPC2":
                 raise
             raise Refused(400, "The body is not an XML-RPC search") from exc
 
 
+def _below_any_path(environ: WSGIEnvironment, answer: Response) -> Response:
+    """Make redirects and links relative: pypiserver does not know the path that a proxy has it below."""
+    if location := answer.headers.get("Location"):
+        answer.headers["Location"] = simple_api.relative(environ, urlsplit(location).path)
+    if environ["PATH_INFO"] == _LIST:
+        del answer.headers["Content-Length"]  # pypiserver's, which the answer to HEAD has too
+        answer.response = [answer.get_data().replace(f'href="{_LIST}'.encode(), b'href="')]
+    return answer
+
+
 def _searched_word() -> str:
     """Return the text that pypiserver looks for in the names of projects; it has parsed the search before."""
-    word: str = minidom.parse(request.body).getElementsByTagName("string")[0].childNodes[0].wholeText.strip()
-    return word
+    return xml_rpc.Call(request.body.read()).text("string")
 
 
 def _parsed(upload: Upload) -> dict[str, Any]:

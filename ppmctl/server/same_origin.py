@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN = frozenset({"same-origin", "none"})  # none: an address that the user typed
-_HOST = "ppm.host"
+HOST = "ppm.host"
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[^\s/?#@,:\[\]\\]+)(?::([0-9]{1,5}))?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 
@@ -30,7 +30,7 @@ def take_host(environ: WSGIEnvironment, *, behind_proxy: bool) -> None:
     That header is removed: pypiserver would build links with a host that a client names.
     """
     forwarded = environ.pop("HTTP_X_FORWARDED_HOST", "")
-    environ[_HOST] = (behind_proxy and forwarded) or environ.get("HTTP_HOST", "")
+    environ[HOST] = (behind_proxy and forwarded) or environ.get("HTTP_HOST", "")
 
 
 def require(request: Request) -> None:
@@ -40,7 +40,7 @@ def require(request: Request) -> None:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site not in _OWN:
         raise _refused(f"Sec-Fetch-Site: {site}")
-    own = _parsed(f"{request.environ['wsgi.url_scheme']}://{request.environ[_HOST]}")
+    own = _parsed(f"{request.environ['wsgi.url_scheme']}://{request.environ[HOST]}")
     if origin is not None and (own is None or _parsed(origin) != own):
         raise _refused(f"Origin: {origin}")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
+import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -14,16 +17,28 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from ppmctl.distributions.distribution import InvalidDistribution, is_name, is_normalised, normalise, parse_filename
+from ppmctl.distributions import attestations
+from ppmctl.distributions.distribution import (
+    InvalidDistribution,
+    is_name,
+    is_normalised,
+    normalise,
+    parse_filename,
+    projects_of,
+)
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
-from ppmctl.index.layout import METADATA
+from ppmctl.index.layout import PROVENANCE, SERVED
 from ppmctl.index.pages import PACKED
 from ppmctl.index.store import Store
 from ppmctl.server import content_negotiation, json_api
 from ppmctl.server.settings import ServerSettings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_ORIGIN = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 _NO_FILE = "There is no such file in this index"
 _ATTEMPTS = 50  # to write and read a page while index/ is being deleted
 
@@ -129,9 +144,10 @@ class Reader:
         return send(request, path, headers, in_parts=False)
 
     def _file(self, request: Request, project: str, filename: str) -> Response:
-        if not is_normalised(project) or _project_of(filename) != project:
+        if not is_normalised(project) or not _may_have(project, filename):
             raise Refused(404, _NO_FILE)
-        headers = {"Content-Type": "application/octet-stream", "Cache-Control": self._file_cache}
+        kind = attestations.MEDIA_TYPE if filename.endswith(PROVENANCE) else "application/octet-stream"
+        headers = {"Content-Type": kind, "Cache-Control": self._file_cache}
         try:
             return send(request, self._store.volume.file(project, filename), headers)
         except FileNotFoundError as exc:
@@ -139,18 +155,22 @@ class Reader:
 
     def _flat(self, request: Request, filename: str) -> Response:
         """Redirect from the URL of a file in a flat pypiserver, which lock files may contain."""
-        project = _project_of(filename)
-        if not self._store.has_file(project, filename):
-            raise Refused(404, _NO_FILE)
-        return moved(request, f"/packages/{project}/{quote(filename)}")
+        for project in projects_of(_distribution_of(filename)):
+            if self._store.has_file(project, filename):
+                return moved(request, f"/packages/{project}/{filename}")
+        raise Refused(404, _NO_FILE)
 
 
-def _project_of(filename: str) -> str:
-    """Return the project of a distribution's or a metadata file's name. Raise Refused (404) for any other name."""
+def _may_have(project: str, filename: str) -> bool:
+    """Return whether this can be the name of a project's distribution, or of a side file of one that is served."""
     try:
-        return parse_filename(filename.removesuffix(METADATA)).project
-    except InvalidDistribution as exc:
-        raise Refused(404, _NO_FILE) from exc
+        return parse_filename(_distribution_of(filename), project=project).project == project
+    except InvalidDistribution:
+        return False
+
+
+def _distribution_of(filename: str) -> str:
+    return filename.removesuffix(next(filter(filename.endswith, SERVED), ""))
 
 
 def normalised(name: str) -> str:
@@ -167,8 +187,18 @@ def file_cache(settings: ServerSettings) -> str:
 
 def moved(request: Request, path: str) -> Response:
     """Return a 301 to another path of this index."""
-    # without a host, because a client could choose it with a header
-    return _redirect(request.root_path.rstrip("/") + path, 301)
+    return _redirect(relative(request.environ, request.root_path.rstrip("/") + path), 301)
+
+
+def relative(environ: WSGIEnvironment, path: str) -> str:
+    """Return another path of this server relative to the requested one.
+
+    So a redirect has no host, which a client could choose with a header, and stays below the path of a proxy.
+    """
+    # gunicorn sets RAW_URI
+    sent = environ.get("RAW_URI") or quote(environ["SCRIPT_NAME"] + environ["PATH_INFO"], encoding="latin-1")
+    folder = posixpath.dirname(_ORIGIN.sub("", sent, count=1).partition("?")[0])
+    return posixpath.relpath(path, start=folder or "/") + ("/" if path.endswith("/") else "")
 
 
 def _redirect(location: str, status: int) -> Response:

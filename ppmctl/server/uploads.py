@@ -8,7 +8,6 @@ the file is the wheel or sdist that its name says → put it into the store → 
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
 
@@ -17,7 +16,7 @@ from werkzeug.wrappers import Request
 from ppmctl.access import audit_log
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Access
-from ppmctl.distributions import distribution, inspection
+from ppmctl.distributions import attestations, distribution, inspection
 from ppmctl.distributions.distribution import Filename, InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
@@ -98,7 +97,8 @@ def _put(store: Store, upload: Upload, content: IncomingFile, name: Filename) ->
     upload.notes += dist.notes
     if dist.revision is not None:
         environment_policy.require_revision(store, name.project, dist.revision, upload.by)
-    return store.put(content, dist, by=upload.by.name, attestations=_attestations(upload)) is not None
+    sent = _attestations(upload, name, content)
+    return store.put(content, dist, by=upload.by.name, attestations=sent) is not None
 
 
 def _audit_words(upload: Upload, path: str) -> tuple[str, str]:
@@ -134,14 +134,12 @@ def _check_digests(upload: Upload, content: IncomingFile) -> None:
             raise Refused(400, f"{damaged}; upload it again")
 
 
-def _attestations(upload: Upload) -> str | None:
+def _attestations(upload: Upload, name: Filename, content: IncomingFile) -> str | None:
+    """Return the attestations that the client sent, or None. Raise Refused (400) if they are not of this file."""
     sent = upload.fields.get("attestations")
-    if sent is None:
-        return None
-    try:
-        listed = json.loads(sent)
-    except (ValueError, RecursionError):
-        listed = None
-    if not isinstance(listed, list):
-        raise Refused(400, "The field 'attestations' is not a JSON list (PEP 740)")
+    if sent is not None:
+        try:
+            attestations.check(sent, name, content.sha256)
+        except InvalidDistribution as exc:
+            raise Refused(400, exc.message) from exc
     return sent

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from support import wheels
-from support.clients import Real
+from support.clients import Installer, Real
+from support.evidence import until
 from support.servers import Server, ppmctl
 
 
@@ -72,8 +73,8 @@ def test_each_file_that_is_not_imported_is_named_with_the_reason(tmp_path: Path)
         "good-1.0-1.noarch.rpm": "bdist_rpm",
         "good-1.0.linux-x86_64.tar.gz": "bdist_dumb",
         "good-1.0.macosx-14.0-arm64.zip": "bdist_dumb",
-        "good-1.0.tar.bz2": "PEP 527",
-        "good-1.0.tgz": ".tgz",
+        "good-1.0.tar.bz2": "PEP 527 ended; pack it again: bzcat good-1.0.tar.bz2 | gzip > good-1.0.tar.gz",
+        "good-1.0.tgz": "rename it to good-1.0.tar.gz",
         "good-1.0.tar.gz.asc": "signature",
         "good-2.0-py3-none-any.whl": "dist-info",
         "broken-1.0-py3-none-any.whl": "not a readable archive",
@@ -96,6 +97,49 @@ def test_each_file_that_is_not_imported_is_named_with_the_reason(tmp_path: Path)
     assert sorted(path.name for path in (root / "packages").iterdir()) == ["good"]
     assert not [path for path in (root / "incoming").rglob("*") if path.is_file()]
     ppmctl("index", "check", "--root", str(root))
+
+
+def test_old_sdists_are_found_by_pip_and_uv(
+    serve: Callable[..., Server], installer_of: Callable[..., Installer], tmp_path: Path
+) -> None:
+    """As from a plain pypiserver: the file names stay, and the project is that of PKG-INFO."""
+    old, server = tmp_path / "old", serve("--upstream", "none")
+    made = {
+        "implied-1.0-2.tar.gz": ("implied", "1.0-2", "1.0.post2"),
+        "Candidate-1.0-rc1.tar.gz": ("Candidate", "1.0-rc1", "1.0rc1"),
+        "escaped-1.0.tar.gz": ("escaped", "1.0", "1.0"),
+        "dotted-1.0.zip": ("dotted", "1.0", "1.0"),
+    }
+    for filename, (name, version, _normal) in made.items():
+        top = filename.removesuffix(".zip").removesuffix(".tar.gz")
+        members = {f"{top}/PKG-INFO": wheels.metadata(name, version, metadata_version="1.0"), f"{top}/a\\x2db": b""}
+        if filename.endswith(".zip"):
+            wheels.write(old, (filename, wheels.zip_of({f"./{path}": text for path, text in members.items()})))
+        else:
+            wheels.write(old, (filename, wheels.tar_of(members)))
+    shutil.copy(old / "implied-1.0-2.tar.gz", server.root / "drop")
+    wheels.write(server.root / "drop", ("dropped-1.0.tar.bz2", b"whatever this is"))
+    until(lambda: server.get("/packages/implied/implied-1.0-2.tar.gz").status_code == 200, "it is published")
+    rejected = server.root / "drop" / "dropped-1.0.tar.bz2.rejected"
+    until(rejected.exists, "it is rejected")
+    assert "bzcat dropped-1.0.tar.bz2" in rejected.read_text()
+    done = ppmctl("index", "adopt", str(old), "--root", str(server.root))
+    assert done.stderr.splitlines()[-1] == "3 files taken, 1 were here, 0 left."
+    for filename, (name, _version, normal) in made.items():
+        assert server.page(name.lower())["versions"] == [normal]
+        assert server.get(f"/packages/{filename}").headers["Location"] == f"{name.lower()}/{filename}"
+        assert server.get(f"/packages/{name.lower()}/{filename}").content == (old / filename).read_bytes()
+    ppmctl("index", "check", "--root", str(server.root))
+    for path in (server.root / "packages").glob("*/*.upload"):
+        path.unlink()
+    ppmctl("index", "rebuild", "--root", str(server.root))
+    pip, uv = installer_of("pip", server), installer_of("uv", server)
+    download = ("--no-deps", "--no-build-isolation", "--pre", "--index-url", server.simple)
+    assert "implied-1.0-2.tar.gz" in pip.run("download", *download, "implied", expect=None).output
+    assert "Candidate-1.0-rc1.tar.gz" in pip.run("download", *download, "candidate", expect=None).output
+    for filename, (name, _version, _normal) in made.items():
+        dry = ("--dry-run", "--no-deps", "--prerelease", "allow", "--index-url", server.simple, name)
+        assert filename in uv.run("install", *dry, expect=None).output
 
 
 def test_conflicting_files_are_not_imported(serve: Callable[..., Server], tmp_path: Path) -> None:

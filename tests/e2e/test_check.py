@@ -124,6 +124,11 @@ PLANTS: dict[str, Plant] = {
         what="not the metadata that was published",
         is_repaired=False,
     ),
+    "a provenance without attestations": Plant(
+        do=lambda root: (root / f"{FILE}.provenance").write_text("{}"),
+        where=f"{FILE}.provenance",
+        what="is not made of the attestations beside it",
+    ),
     "a side file of nobody": Plant(
         do=lambda root: (root / "packages/one/one-9.0.tar.gz.yanked").touch(),
         where="packages/one/one-9.0.tar.gz.yanked",
@@ -229,6 +234,7 @@ def test_a_rebuild_restores_all_derived_files(root: Path) -> None:
     assert done.stdout == "2 projects, 2 with new pages, 3 files recorded.\n"
     assert differences(root, expect=0) == []
     after = json.loads((root / PAGES / "index.json").read_bytes())
+    assert after["meta"].pop("_last-serial") >= before["meta"].pop("_last-serial")
     for page in (before, after):
         for file in page["files"]:
             del file["upload-time"]

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import pytest
 import requests
-from support import evidence, servers, streams, warm
+from support import evidence, servers, streams, warm, wheels
 from support.crashing import Operation, Plan
 from support.servers import Server
 from support.slow import SlowUpload
@@ -61,6 +61,7 @@ RECEIVE = {
     "side-file-record": "open incoming/*/* (2)",
     "side-file-metadata": "open incoming/*/* (3)",
     "side-file-attestations": "open incoming/*/* (4)",
+    "side-file-provenance": "open incoming/*/* (5)",
     "lock": "open locks/*",
     "tombstone-check-made": "open packages/{project}/.status",
     **MARK,
@@ -73,6 +74,7 @@ LINK = {
     "place-metadata": "os.rename incoming/*/* -> packages/{project}/{file}.metadata",
     "place-record": "os.rename incoming/*/* -> packages/{project}/{file}.upload",
     "place-attestations": "os.rename incoming/*/* -> packages/{project}/{file}.attestations",
+    "place-provenance": "os.rename incoming/*/* -> packages/{project}/{file}.provenance",
     "link": "os.link incoming/*/* -> packages/{project}/{file}",
 }
 NEW_PROJECT_LINKED = {"linked-sync-packages": "open packages"}
@@ -109,6 +111,7 @@ REMOVE = {
     "unlink-record": "os.remove packages/{project}/{file}.upload",
     "unlink-metadata": "os.remove packages/{project}/{file}.metadata",
     "unlink-attestations": "os.remove packages/{project}/{file}.attestations",
+    "unlink-provenance": "os.remove packages/{project}/{file}.provenance",
     **UNMARK,
     **AUDIT,
 }
@@ -301,7 +304,7 @@ def lost(request: Callable[[], requests.Response]) -> requests.Response | None:
 
 def upload(server: Server, made: Made) -> Callable[[], requests.Response]:
     """Return a function that uploads `made` with all kinds of side files."""
-    return lambda: server.upload(made.file, fields={"attestations": "[]"})
+    return lambda: server.upload(made.file, fields={"attestations": wheels.attestations(made.file)})
 
 
 def whole(server: Server, made: Made) -> None:
@@ -434,7 +437,7 @@ def test_killed_during_a_removal(victims: Victims) -> None:
     def published(victim: Victim) -> Made:
         grow(victim, "remo-val")
         made = victim.new("remo-val")
-        victim.publish(made, fields={"attestations": "[]"})
+        victim.publish(made, fields={"attestations": wheels.attestations(made.file)})
         return made
 
     def kill(victim: Victim, point: Point) -> None:
@@ -594,7 +597,7 @@ def test_killed_at_the_begin_or_the_end_of_a_quarantine(state: str, victims: Vic
 
     def published(project: str) -> Made:
         made = victim.new(project)
-        victim.publish(made, fields={"attestations": "[]"})
+        victim.publish(made, fields={"attestations": wheels.attestations(made.file)})
         if state == "active":
             set_status(made, "quarantined")
         return made

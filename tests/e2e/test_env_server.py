@@ -102,7 +102,7 @@ def test_content_types_of_files(index: Server) -> None:
         assert again.status_code == 304
         assert form(index, path, auth=None).status_code == 401
         assert form(index, path, auth=("admin", "ppm_wrong")).status_code == 401
-    assert form(index, "Served/1/env.json").headers["Location"] == "/env/served/1/env.json"
+    assert form(index, "Served/1/env.json").headers["Location"] == "../../served/1/env.json"
     assert form(index, "served/pylock.toml").status_code == 404, "the latest is not locked"
     assert form(index, "served/3/env.json").status_code == 404
     assert form(index, "nowhere/env.json").status_code == 404

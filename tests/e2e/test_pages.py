@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import re
 import socket
 import zipfile
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import quote, urljoin
 
 import pypi_simple
@@ -36,9 +36,8 @@ FIRST = wheels.wheel("Web.Page_s", "10!1.0a1")
 @pytest.fixture(scope="module")
 def filled(index: Server) -> Server:
     """Return the shared index with a project that has every kind of file, a status and yanks."""
-    attested = json.dumps([{"version": 1}])
     for made in (FIRST, SDIST, YANKED, WHEEL):
-        answer = index.upload(made, fields={"attestations": attested})
+        answer = index.upload(made, fields={"attestations": "[]"})
         assert answer.status_code == 200, answer.text
     root = ("--root", str(index.root))
     ppmctl("package", "yank", "web.page-s", "2.0", "--reason", '<b> & "quotes"', *root)
@@ -95,7 +94,7 @@ def test_a_json_page_has_exactly_the_standard_keys(filled: Server) -> None:
     def entry(made: tuple[str, bytes], **more: Any) -> dict[str, Any]:
         values = {
             "filename": made[0],
-            "url": f"../../packages/web-page-s/{quote(made[0])}",
+            "url": f"../../packages/web-page-s/{made[0]}",
             "hashes": {"sha256": sha256(made[1])},
             "size": len(made[1]),
         }
@@ -105,7 +104,7 @@ def test_a_json_page_has_exactly_the_standard_keys(filled: Server) -> None:
         return {"sha256": sha256(metadata_of(made))}
 
     assert page == {
-        "meta": {"api-version": "1.4"},
+        "meta": {"api-version": "1.4", "_last-serial": ANY},
         "name": "web-page-s",
         "project-status": {"status": "deprecated", "reason": "use <another> & better"},
         "versions": ["1.0", "2.0", "2.0+local.1", "10!1.0a1"],
@@ -130,7 +129,7 @@ def test_an_html_page_has_exactly_the_standard_attributes(filled: Server) -> Non
     }
 
     def link(made: tuple[str, bytes], **more: str | None) -> tuple[str, dict[str, str | None]]:
-        attributes = {"href": f"../../packages/web-page-s/{quote(made[0])}#sha256={sha256(made[1])}"}
+        attributes = {"href": f"../../packages/web-page-s/{made[0]}#sha256={sha256(made[1])}"}
         if made[0].endswith(".whl"):
             digest = f"sha256={sha256(metadata_of(made))}"
             attributes |= {"data-core-metadata": digest, "data-dist-info-metadata": digest}
@@ -164,7 +163,7 @@ def test_the_root_lists_each_project_once(filled: Server) -> None:
 
     until(lambda: {"name": "also-listed"} in listed()["projects"], "the list has the new project", seconds=5)
     assert listed() == {
-        "meta": {"api-version": "1.4"},
+        "meta": {"api-version": "1.4", "_last-serial": ANY},
         "projects": [{"name": "also-listed"}, {"name": "web-page-s"}],
     }
     page = Anchors(filled.get("/simple/", headers={"Accept": V1_HTML}).text)
@@ -201,6 +200,10 @@ def test_pypi_simple_reads_the_pages(filled: Server, accept: str, tmp_path: Path
                 assert metadata == metadata_of(made)
 
 
+def _without_serial(page: bytes) -> bytes:
+    return re.sub(rb'"_last-serial":[0-9]+', b"", page, count=1)
+
+
 def test_a_quarantined_project_lists_no_files(filled: Server) -> None:
     """PEP 792: nothing can be installed; after the status is reverted, all files are listed again."""
     filled.upload(wheels.wheel("isolated", "1.0"))
@@ -211,7 +214,8 @@ def test_a_quarantined_project_lists_no_files(filled: Server) -> None:
     assert page["project-status"] == {"status": "quarantined"}
     assert Anchors(filled.get("/simple/isolated/", headers={"Accept": V1_HTML}).text).links == []
     ppmctl("package", "status", "isolated", "active", "--root", str(filled.root))
-    assert filled.get("/simple/isolated/", headers={"Accept": JSON}).content == before
+    after = filled.get("/simple/isolated/", headers={"Accept": JSON}).content
+    assert _without_serial(after) == _without_serial(before)
 
 
 def test_a_rewritten_page_is_identical(filled: Server) -> None:
@@ -256,8 +260,9 @@ def test_names_are_redirected_to_the_normalised_form(filled: Server) -> None:
     """PEP 503: one redirect to the page, without a host name from the client."""
     for name in ("Web.Page_s", "web.page-s", "WEB--PAGE__S", "web-page-s", "Web.Page_s/"):
         answer = filled.get(f"/simple/{name}", headers={"Host": "evil.example"})
-        assert (answer.status_code, answer.headers["Location"]) == (301, "/simple/web-page-s/")
-    assert filled.get("/simple").headers["Location"] == "/simple/"
+        assert answer.status_code == 301
+        assert answer.headers["Location"] == ("../web-page-s/" if name.endswith("/") else "web-page-s/")
+    assert filled.get("/simple").headers["Location"] == "simple/"
     for name in ("-web", "web-", "w%20b", "w%C3%A9b", "a" * 500):
         assert filled.get(f"/simple/{name}/").status_code == 404, name
 
@@ -265,8 +270,8 @@ def test_names_are_redirected_to_the_normalised_form(filled: Server) -> None:
 def test_links_of_a_flat_pypiserver_still_work(filled: Server) -> None:
     """Lock files contain URLs of the old server, whose folder was flat."""
     moved = filled.get(f"/packages/{quote(SDIST[0])}")
-    assert (moved.status_code, moved.headers["Location"]) == (301, f"/packages/web-page-s/{quote(SDIST[0])}")
-    assert filled.get(moved.headers["Location"]).content == SDIST[1]
+    assert (moved.status_code, moved.headers["Location"]) == (301, f"web-page-s/{SDIST[0]}")
+    assert filled.get(f"/packages/{moved.headers['Location']}").content == SDIST[1]
     assert filled.get("/packages/web_page_s-9.9.tar.gz").status_code == 404
 
 
@@ -573,7 +578,7 @@ def test_no_host_sent_by_a_client_is_in_an_answer(filled: Server) -> None:
             assert "evil.example" not in answer.text, path
             assert "evil.example" not in str(answer.headers), path
             if "Location" in answer.headers:
-                assert urljoin(filled.url, answer.headers["Location"]).startswith(filled.url + "/"), path
+                assert urljoin(filled.url + path, answer.headers["Location"]).startswith(filled.url + "/"), path
 
 
 def test_refusals_are_one_line_of_text(filled: Server) -> None:

@@ -45,6 +45,7 @@ def requested(project: str, filename: str) -> Iterator[str]:
         yield f"/packages/%2e%2e/quarantine/{project}/{name}"
         yield f"/packages/.quarantine/{project}/{name}"
     yield f"/packages/{project}/{filename}.attestations"
+    yield f"/packages/{project}/{filename}.provenance"
     yield f"/packages/{project}/{filename}.upload"
 
 
@@ -52,7 +53,7 @@ def requested(project: str, filename: str) -> Iterator[str]:
 def server(serve: Callable[..., Server]) -> Server:
     index = serve("--upstream", "none")
     for made in (WHEEL, SDIST, NEWER, wheels.wheel("good", "1.0")):
-        assert index.upload(made, fields={"attestations": "[]"}).status_code == 200
+        assert index.upload(made, fields={"attestations": wheels.attestations(made)}).status_code == 200
     return index
 
 
@@ -66,7 +67,7 @@ def offers(server: Server, project: str) -> dict[str, str]:
         "page": json.dumps(server.page(project)["files"]),
         "html": server.get(f"/simple/{project}/").text.partition("<h1>")[2],
         "find-links": "".join(
-            line for line in server.get("/packages/").text.splitlines(keepends=True) if f"/{project}/" in line
+            line for line in server.get("/packages/").text.splitlines(keepends=True) if f'"{project}/' in line
         ),
         "json": server.get(f"/{project}/json").text,
         "search": json.dumps([item["version"] for item in matching]),

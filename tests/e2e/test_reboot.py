@@ -37,7 +37,7 @@ def test_the_boot_id_can_be_passed_by_systemd(serve: Callable[..., Server]) -> N
     server.stop()
     boot.write_text(Path("/proc/sys/kernel/random/boot_id").read_text())  # the form of an older ppm
     for passed, is_another in ((kernels, False), ("0" * 32, True), ("0" * 32, False), ("", True)):
-        message = "The machine was rebooted"
+        message = "After a reboot or upgrade"
         before = server.log.read_text().count(message)
         server.environ = {"PPM_BOOT_ID": passed}
         server.start_again()

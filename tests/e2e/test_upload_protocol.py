@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -270,13 +271,24 @@ def test_another_name_in_the_form_is_refused(unchanged: Server) -> None:
 
 def test_attestations_are_stored_byte_for_byte(server: Server) -> None:
     """PEP 740: they are stored as the client sent them."""
-    sent = '[ {"version": 1,\n "envelope": {"statement": "\u00e9"} } ]'
-    assert server.upload(wheels.wheel("attested", "1.0"), fields={"attestations": sent}).status_code == 200
+    made = wheels.wheel("attested", "1.0")
+    sent = wheels.attestations(made).replace("[{", '[ {"more":\n "\u00e9", ')
+    assert server.upload(made, fields={"attestations": sent}).status_code == 200
     kept = server.root / "packages" / "attested" / "attested-1.0-py3-none-any.whl.attestations"
     assert kept.read_bytes() == sent.encode()
+    (listed,) = server.page("attested")["files"]
+    assert listed["provenance"] == f"{listed['url']}.provenance"
+    assert f'data-provenance="{listed["provenance"]}"' in server.get("/simple/attested/").text
+    answer = server.get(urljoin("/simple/attested/", listed["provenance"]))
+    assert answer.headers["Content-Type"] == "application/vnd.pypi.integrity.v1+json"
+    bundle = {"publisher": {"kind": "ppm"}, "attestations": json.loads(sent)}
+    assert answer.json() == {"version": 1, "attestation_bundles": [bundle]}
 
 
-@pytest.mark.parametrize("sent", ["", "nonsense", "{}", '"text"', "[", "null"])
+OF_ANOTHER = wheels.attestations(wheels.wheel("x", "1.0", summary="another file"))
+
+
+@pytest.mark.parametrize("sent", ["", "nonsense", "{}", '"text"', "[", "null", '["text"]', OF_ANOTHER])
 def test_invalid_attestations_are_refused(sent: str, unchanged: Server) -> None:
     """The file is refused with them: there is no partial upload."""
     answer = unchanged.upload(wheels.wheel("x", "1.0"), fields={"attestations": sent})

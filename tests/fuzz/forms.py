@@ -229,6 +229,8 @@ def request_seeds() -> Iterator[bytes]:
     yield b"DELETE /api/packages/x/1.0/yank\nAs: admin"
     search = xmlrpc.client.dumps(({"name": ["x"], "summary": ["x"]}, "or"), "search")
     yield f"POST /RPC2\nAs: reader\nContent-Type: text/xml\n\n{search}".encode()
+    since = "<methodCall><methodName>changelog_since_serial</methodName><params><param><value><int>1</int></value>"
+    yield f"POST /pypi\nAs: reader\nContent-Type: text/xml\n\n{since}</param></params></methodCall>".encode()
     head = f"As: admin\nContent-Type: multipart/form-data; boundary={BOUNDARY}\n\n".encode()
     made = wheels.wheel("y", "1.0")
     yield (

@@ -20,7 +20,7 @@ YANKED = wheels.wheel("attacked", "2.0")
 
 def fill(site: Site) -> None:
     """Publish a project with all kinds of side files, and plant files in every folder of the volume."""
-    assert site.upload(WHEEL, fields={"attestations": '["planted attestation"]'}).status_code == 200
+    assert site.upload(WHEEL, fields={"attestations": wheels.attestations(WHEEL)}).status_code == 200
     for version in ("2.0", "3.0"):
         assert site.upload(wheels.wheel("attacked", version)).status_code == 200
     assert site.upload(attacks.QUARANTINED).status_code == 200

@@ -218,7 +218,7 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             if own_values(location, "auth_basic") == ["off"]:
                 open_to_all.append(name)
             assert not any(child.name == "satisfy" for child in location.walk())
-        public = ["= /RPC2"] if read_access == "public" else []
+        public = ["~ ^/(?:RPC2|pypi/?)\\z"] if read_access == "public" else []
         assert open_to_all == [
             *["= /healthz"] * 2,
             *[f"= {discovery.PATH}"] * 2,
@@ -294,8 +294,10 @@ def test_only_served_paths_have_a_root(combinations: dict[tuple[str, str, str], 
         assert len(whole) == 1
         pattern = re.compile(whole[0].removeprefix("~ ").replace("\\z", "\\Z"))
         assert pattern.search("/packages/a/a-1.0-py3-none-any.whl.metadata")
+        assert pattern.search("/packages/a/a-1.0.zip.provenance")
         for suffix in (".upload", ".yanked", ".removed", ".attestations", ".status", ".lock", "~", ".part", "\n"):
-            for name in ("a-1.0.tar.gz", "a-1.0-py3-none-any.whl", "a-1.0-py3-none-any.whl.metadata"):
+            served = ("a-1.0-py3-none-any.whl.metadata", "a-1.0.zip.provenance")
+            for name in ("a-1.0.tar.gz", "a-1.0-py3-none-any.whl", *served):
                 assert not pattern.search(f"/packages/a/{name}{suffix}"), name + suffix
         for hidden in (
             "/packages/a/.status",

@@ -43,7 +43,8 @@ FORMS = (
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 HTML = "application/vnd.pypi.simple.v1+html"
 
-WITH_ITS_URL = ("/", "/answered-here/json")  # pypiserver's own pages contain the server's URL
+# these contain the server's URL
+WITH_ITS_URL = ("/", "/answered-here/json", "/pypi/answered-here/json", "/pypi/answered-here/2.0/json")
 
 COMPARED = (
     *("content-type", "vary", "cache-control", "location", "etag", "last-modified", "content-encoding"),
@@ -236,6 +237,7 @@ def names() -> Iterator[Asked]:
 
 def files() -> Iterator[Asked]:
     paths = [FILE, f"{FILE}.metadata", f"/packages/answered-here/{SDIST[0]}", f"/packages/answered-here/{LOCAL[0]}"]
+    paths.append(f"{FILE}.provenance")
     paths.append(f"/packages/answered-here/{LOCAL[0].replace('+', '%2B')}")
     for path in paths:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
@@ -255,6 +257,8 @@ def files() -> Iterator[Asked]:
         ),
         *("/quarantine/quarantined/quarantined-1.0-py3-none-any.whl", quarantined.replace(".", "%2E")),
         *(f"{FILE}.upload", f"{FILE}.yanked", f"{FILE}.removed", f"{FILE}.attestations", f"{FILE}.metadata.metadata"),
+        *(f"{FILE}.metadata.provenance", f"{FILE}.provenance.metadata", f"/packages/{WHEEL[0]}.provenance"),
+        f"/packages/answered-here/{SDIST[0]}.provenance",
         *(
             f"/packages/answered-here/{SDIST[0]}.metadata",
             "/packages/answered-here/.status",
@@ -284,6 +288,8 @@ def others() -> Iterator[Asked]:
         "/packages/",
         "/packages",
         "/RPC2",
+        "/pypi",
+        "/pypi/",
         "/favicon.ico",
         *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
         *("/api/claims", "/api/claims/requests", "/search", "/search/", "/api/environments", "/api/environments/x"),
@@ -348,6 +354,13 @@ def others() -> Iterator[Asked]:
         "/answered-here/json",
         "/quarantined/json",
         "/nothing/json",
+        *(
+            "/pypi/answered-here/json",
+            "/pypi/answered-here/2.0/json",
+            "/pypi/Answered.Here/json",
+            "/pypi/nothing/json",
+        ),
+        *("/pypi/answered-here/9.0/json", "/pypi/quarantined/json", "/pypi/answered-here/json/", "/pypi/x/y/z/json"),
         "/a/b/c",
         "/nothing",
         "/env",
@@ -361,12 +374,21 @@ def strangers() -> Iterator[Asked]:
     """Yield every kind of path and method, for users without a right to any of them."""
     for path in (
         *("/", "/simple", "/simple/", PAGE, "/simple/Answered.Here/", "/simple/nothing/", "/simple/acme-x/", FILE),
-        *(f"{FILE}.metadata", f"{FILE}.upload", "/packages/", "/packages/x/y-1.0.zip", f"/packages/{WHEEL[0]}"),
+        *(
+            f"{FILE}.metadata",
+            f"{FILE}.provenance",
+            f"{FILE}.upload",
+            "/packages/",
+            "/packages/x/y-1.0.zip",
+            f"/packages/{WHEEL[0]}",
+        ),
         *("/packages/quarantined/quarantined-1.0-py3-none-any.whl", "/api/claims/requests"),
         *(
             "/legacy/",
             "/upload",
             "/RPC2",
+            "/pypi",
+            "/pypi/answered-here/json",
             "/nothing",
             "/a/b/c",
             "/answered-here/json",
@@ -425,7 +447,8 @@ def validators(party: Party) -> Iterator[Asked]:
 
 def fill(index: Server | Served, ppmctl: Callable[[str], object]) -> None:
     """Make the projects that the table requests; `ppmctl` runs a command line on the server host."""
-    for made in (WHEEL, LOCAL, SDIST, *MORE):
+    assert index.upload(WHEEL, fields={"attestations": wheels.attestations(WHEEL)}).status_code == 200
+    for made in (LOCAL, SDIST, *MORE):
         assert index.upload(made).status_code == 200
     for kind in ("emptied", "quarantined", "archived"):
         assert index.upload(wheels.wheel(kind, "1.0")).status_code == 200

@@ -81,7 +81,8 @@ class Observer:
         for project in view.projects.values():
             self._removed |= {(project.name, filename) for filename in project.removed}
             for filename in set(project.files) - project.removed:
-                beside = (project.beside.get(filename + suffix, b"") for suffix in (".upload", ".attestations"))
+                fixed = (".upload", ".attestations", ".provenance")
+                beside = (project.beside.get(filename + suffix, b"") for suffix in fixed)
                 content = (project.files[filename].read_bytes(), *beside)
                 known = self._published.setdefault((project.name, filename), content)
                 assert content == known, f"{filename} has changed"
@@ -106,7 +107,7 @@ class Observer:
             if project.is_marked:
                 continue
             for name in project.beside:
-                owner = re.sub(r"\.(metadata|upload|attestations|yanked)$", "", name)
+                owner = re.sub(r"\.(metadata|upload|attestations|provenance|yanked)$", "", name)
                 assert name == ".status" or name.endswith(".removed") or owner in project.files, name
             assert not project.removed & set(project.files), "a removed file is still there"
         for page in (view.root / "index/simple").glob("*/.*"):
@@ -181,6 +182,7 @@ class Observer:
     def a_rebuild_makes_the_same(self, before: dict[str, bytes]) -> None:
         """Check that `index/` has the content that it had, after it was deleted and made again."""
         now = View(root=self.root).content(without=("locks", "incoming", "credentials"))
+        now, before = map(_without_serials, (now, before))
         for content in (now, before):
             content.pop("index/layout", None)  # the next start writes it, after it has looked at all projects
         assert now == before
@@ -222,9 +224,12 @@ def _check_file(project: Project, file: dict[str, Any], link: dict[str, str]) ->
         expected["requires-python"] = record["requires-python"]
     if record["core-metadata"]:
         expected["core-metadata"] = {"sha256": record["core-metadata"]}
+    if f"{filename}.provenance" in project.beside:
+        expected["provenance"] = f"{expected['url']}.provenance"
     assert file == expected
     assert link["href"] == f"{expected['url']}#sha256={record['sha256']}"
     assert link.get("data-yanked") == yanked
+    assert link.get("data-provenance") == expected.get("provenance")
     assert link.get("data-requires-python") == record["requires-python"]
     assert link.get("data-core-metadata", "=").partition("=")[2] == (record["core-metadata"] or "")
 
@@ -251,6 +256,12 @@ def _in_json(pages: dict[str, bytes]) -> set[str]:
 
 def _in_html(pages: dict[str, bytes]) -> set[str]:
     return set(html(pages["index.html"]).links) if "index.html" in pages else set()
+
+
+def _without_serials(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the files, pages unpacked and without the time of their last change."""
+    unpacked = {path: gzip.decompress(text) if path.endswith(".gz") else text for path, text in files.items()}
+    return {path: re.sub(rb'"_last-serial":[0-9]+', b"", text, count=1) for path, text in unpacked.items()}
 
 
 def _sha256(content: bytes) -> str:

@@ -10,7 +10,7 @@ import json
 import shlex
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -99,9 +99,11 @@ class Served(ABC):
         page: dict[str, Any] = json.loads(answer.content)
         return page
 
-    def upload(self, made: tuple[str, bytes], **options: Any) -> requests.Response:
+    def upload(
+        self, made: tuple[str, bytes], *, fields: Mapping[str, str] | None = None, **options: Any
+    ) -> requests.Response:
         """Upload (filename, content) as the admin; no retries."""
-        form = {":action": "file_upload", "protocol_version": "1"}
+        form = {":action": "file_upload", "protocol_version": "1"} | dict(fields or {})
         return self.ask("POST", "/", **({"data": form, "files": {"content": made}, "timeout": 300} | options))
 
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-SIDE_FILES = (".metadata", ".upload", ".attestations", ".yanked", ".removed")
+SIDE_FILES = (".metadata", ".upload", ".attestations", ".provenance", ".yanked", ".removed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ TESTBED = ROOT / "testbed"
 # A third-party system → the modules that may use it, so that a new version can only break these.
 IMPORTERS = {
     "build": {"publishing.build"},
-    "defusedxml": {"server.pypiserver_backend"},
+    "defusedxml": {"server.xml_rpc"},
     "gunicorn": {"server.access_log", "server.gunicorn"},
     "keyring": {"client.keyring_store"},
     "passlib": {"access.htpasswd"},

@@ -89,7 +89,7 @@ def not_found(reply: Reply) -> bool:
         return False
     answer = reply.answers[0]
     if answer.status in {301, 302, 303, 307, 308}:
-        return answer.header("location").startswith(("/simple/", "/packages/"))
+        return re.match(r"(?:\.\./|simple/|packages/|[a-z0-9-]+/)", answer.header("location")) is not None
     return answer.status in {400, 404, 405, 414}
 
 

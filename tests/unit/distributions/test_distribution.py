@@ -72,6 +72,35 @@ def test_invalid_filenames_are_refused(filename: str) -> None:
         distribution.parse_filename(filename)
 
 
+@pytest.mark.parametrize(
+    ("filename", "project", "version"),
+    [
+        ("functools32-3.2.3-1.tar.gz", "functools32", "3.2.3.post1"),
+        ("Pillow-3.1.0-rc1.tar.gz", "pillow", "3.1.0rc1"),
+        ("a.b-c-1.0-2.zip", "a-b-c", "1.0.post2"),
+        ("a-b-c-1.0.tar.gz", "a-b-c", "1.0"),
+        ("a-b-c-1.0.tar.gz", "a", None),
+        ("a-2-1.0.tar.gz", "a", None),
+    ],
+)
+def test_an_old_sdists_name_is_split_after_its_project(filename: str, project: str, version: str | None) -> None:
+    """As pip and uv do; a name that is not of this project and a version is split at its last dash."""
+    name = distribution.parse_filename(filename, project=project)
+    if version is None:
+        assert name == distribution.parse_filename(filename)
+    else:
+        assert (name.project, str(name.version)) == (project, version)
+        assert project in distribution.projects_of(filename)
+
+
+def test_the_projects_that_a_filename_can_belong_to() -> None:
+    assert list(distribution.projects_of("a-2-1.tar.gz")) == ["a-2", "a"]
+    assert list(distribution.projects_of("a-2-rc1.tar.gz")) == ["a"]
+    assert list(distribution.projects_of("a-2-1-py3-none-any.whl")) == ["a"]
+    assert list(distribution.projects_of("a-2.txt")) == []
+    assert list(distribution.projects_of("-".join("a" * 90) + "-1.zip")) == ["-".join("a" * 90)]
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_parsed_or_refused_as_a_filename(text: str) -> None:
     """No filename causes another exception, and an accepted one can't leave its folder."""
@@ -99,6 +128,47 @@ def test_an_sdist_is_read(tmp_path: Path) -> None:
 def test_a_zip_sdist_is_read(tmp_path: Path) -> None:
     made = "thing-2.0.zip", wheels.zip_of({"thing-2.0/PKG-INFO": wheels.metadata("thing", "2.0")})
     assert inspect(tmp_path, made).name.version == distribution.Version("2.0")
+
+
+def old_sdist(filename: str, name: str, version: str, **members: bytes) -> tuple[str, bytes]:
+    pack = wheels.zip_of if filename.endswith(".zip") else wheels.tar_of
+    top = filename.removesuffix(".zip").removesuffix(".tar.gz")
+    return filename, pack({f"{top}/PKG-INFO": wheels.metadata(name, version, metadata_version="1.1"), **members})
+
+
+DOTTED = {"./": b"", "./x-1.0/PKG-INFO": wheels.metadata("x", "1.0"), "./x-1.0/x.py": b""}
+OLD_SDISTS = {
+    "a dash in the version": (old_sdist("x-1.0-2.tar.gz", "X", "1.0-2"), "1.0.post2"),
+    "a dash before rc": (old_sdist("x-1.0-rc1.zip", "x", "1.0-rc1"), "1.0rc1"),
+    "a .zip with ./ before names": (("x-1.0.zip", wheels.zip_of(DOTTED)), "1.0"),
+    "a .zip with a backslash": (old_sdist("x-1.0.zip", "x", "1.0", **{"x-1.0/a\\x2db.service": b""}), "1.0"),
+}
+
+
+@pytest.mark.parametrize(("made", "version"), OLD_SDISTS.values(), ids=OLD_SDISTS)
+def test_what_only_old_sdists_have_is_accepted_in_old_ones(
+    tmp_path: Path, made: tuple[str, bytes], version: str
+) -> None:
+    path = wheels.write(tmp_path, made)
+    name = distribution.inspect(path, made[0], old=True).name
+    assert (name.filename, name.project, str(name.version)) == (made[0], "x", version)
+    with pytest.raises(InvalidDistribution):
+        distribution.inspect(path, made[0])
+
+
+def test_an_old_sdist_has_the_project_and_version_of_its_metadata(tmp_path: Path) -> None:
+    for made, reason in (
+        (old_sdist("x-1.0-2.tar.gz", "x", "1.0"), "has the version 1.0 in its metadata"),
+        (old_sdist("x-1.0-rc1.tar.gz", "y", "1.0rc1"), "does not name a project and a version"),
+        (old_sdist("x-1.0.tar.gz", "", "1.0"), "holds the metadata of the project ''"),
+    ):
+        with pytest.raises(InvalidDistribution, match=reason):
+            distribution.inspect(wheels.write(tmp_path, made), made[0], old=True)
+
+
+def test_a_backslash_in_an_sdist_is_a_part_of_a_name(tmp_path: Path) -> None:
+    """As systemd escapes names of units; Windows takes it for a separator, so such a path may not leave either."""
+    inspect(tmp_path, old_sdist("x-1.0.tar.gz", "x", "1.0", **{"x-1.0/a\\x2db.service": b""}))
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7"])
@@ -409,8 +479,8 @@ BAD_SDISTS = {
             POINTS_OUT.format("x-1.0/l"),
         )
         for kind, code, targets in (
-            ("link to", tarfile.SYMTYPE, ("/etc/passwd", "../../x", "../..", "a\\b")),
-            ("hard link to", tarfile.LNKTYPE, ("/etc/passwd", "../x", "x-1.0/../../x", "C:x")),
+            ("link to", tarfile.SYMTYPE, ("/etc/passwd", "../../x", "../..", "..\\..\\x", "\\x")),
+            ("hard link to", tarfile.LNKTYPE, ("/etc/passwd", "../x", "x-1.0/../../x", "C:x", "..\\x")),
         )
         for target in targets
     },
@@ -446,6 +516,11 @@ BAD_SDISTS = {
                 "a member in another spelling",
                 "x-1.0/up/pwned",
                 (member("./x-1.0//up", tarfile.SYMTYPE, "x"), member("x-1.0/./up/pwned")),
+            ),
+            (
+                "a member in the spelling of Windows",
+                "x-1.0/up/pwned",
+                (member("x-1.0/up", tarfile.SYMTYPE, "x"), member("x-1.0\\up\\pwned")),
             ),
             (
                 "at the top",

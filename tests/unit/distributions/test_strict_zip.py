@@ -118,6 +118,25 @@ def test_folders_names_in_utf8_and_an_empty_archive_are_read(tmp_path: Path) -> 
     assert read(tmp_path, bytes(packed({"a": b""}))[-END:-END] + struct.pack("<4s4H2IH", b"PK\5\6", *[0] * 7)) == {}
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"./a": A, "a": B},
+        {"a\\b": A, "a/b": B},
+        {"a/b\\c": A, "a/B/C": B},
+        {"././a": A},
+        {"a/./b": A},
+        {"./../a": A},
+        {"a\\..\\..\\b": A},
+        {".\\a": A, "./a": B},
+    ],
+)
+def test_an_old_sdist_is_not_ambiguous_either(tmp_path: Path, members: dict[str, bytes]) -> None:
+    path = wheels.write(tmp_path, ("x.zip", bytes(packed(members))))
+    with pytest.raises(InvalidDistribution), strict_zip.opened(path, old=True):
+        pass
+
+
 def test_a_large_member_is_not_read(tmp_path: Path) -> None:
     path = wheels.write(tmp_path, ("x.zip", bytes(packed())))
     with strict_zip.opened(path) as archive:

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 
@@ -19,7 +20,7 @@ from ppmctl.index.project_folder import Folder, Record, Status, StoredFile
 
 
 def stored(filename: str, version: str, **changes: object) -> StoredFile:
-    yanked = changes.pop("yanked", None)
+    about = {key: changes.pop(key) for key in ("yanked", "has_provenance") if key in changes}
     values: dict[str, object] = {
         "version": version,
         "size": 10,
@@ -27,7 +28,7 @@ def stored(filename: str, version: str, **changes: object) -> StoredFile:
         "upload_time": "2026-01-02T03:04:05.000006Z",
         "uploaded_by": "ops",
     }
-    return StoredFile(filename=filename, record=Record(**(values | changes)), yanked=yanked)  # type: ignore[arg-type]
+    return StoredFile(filename=filename, record=Record(**(values | changes)), **about)  # type: ignore[arg-type]
 
 
 class Links(HTMLParser):
@@ -67,7 +68,7 @@ WHOLE = Folder(
 
 def test_the_json_of_a_project() -> None:
     assert as_json(WHOLE) == {
-        "meta": {"api-version": "1.4"},
+        "meta": {"api-version": "1.4", "_last-serial": 0},
         "name": "x",
         "project-status": {"status": "deprecated", "reason": 'use "y"'},
         "versions": ["1.0", "1!2.0+cpu.1"],
@@ -92,7 +93,7 @@ def test_the_json_of_a_project() -> None:
             },
             {
                 "filename": "x-1!2.0+cpu.1-py3-none-any.whl",
-                "url": "../../packages/x/x-1%212.0%2Bcpu.1-py3-none-any.whl",
+                "url": "../../packages/x/x-1!2.0+cpu.1-py3-none-any.whl",
                 "hashes": {"sha256": "ab" * 32},
                 "size": 10,
                 "upload-time": "2026-01-02T03:04:05.000006Z",
@@ -118,7 +119,7 @@ def test_the_links_and_meta_tags_of_a_project() -> None:
         },
         {"href": f"../../packages/x/x-1.0.tar.gz#sha256={'ab' * 32}", "data-yanked": "it's <broken>"},
         {
-            "href": f"../../packages/x/x-1%212.0%2Bcpu.1-py3-none-any.whl#sha256={'ab' * 32}",
+            "href": f"../../packages/x/x-1!2.0+cpu.1-py3-none-any.whl#sha256={'ab' * 32}",
             "data-yanked": "",
         },
     ]
@@ -141,22 +142,20 @@ def test_metadata_can_not_inject_html(python: str, reason: str, yanked: str) -> 
     assert as_json(content)["files"][0]["requires-python"] == python  # type: ignore[index]
 
 
-def test_a_long_page_has_a_packed_form_with_the_same_content() -> None:
+def test_a_long_page_has_a_packed_form_with_the_same_content(volume: Volume) -> None:
     files = tuple(stored(f"x-{number}.0.tar.gz", f"{number}.0") for number in range(20))
-    rendered = pages.render_project(Folder(project="x", files=files))
+    content = Folder(project="x", files=files)
+    assert pages.write_project(volume, content)
     for name in (pages.JSON_PAGE, pages.HTML_PAGE):
-        assert gzip.decompress(rendered[name + ".gz"]) == rendered[name]
-    assert rendered == pages.render_project(Folder(project="x", files=files)), "rendering is pure"
-
-
-def test_a_short_page_has_no_packed_form() -> None:
-    assert set(pages.render_project(Folder(project="x"))) == {pages.JSON_PAGE, pages.HTML_PAGE}
+        page = volume.pages("x") / name
+        assert gzip.decompress(page.with_name(name + ".gz").read_bytes()) == page.read_bytes()
+    assert pages.render_project(content) == pages.render_project(content), "rendering is pure"
 
 
 def test_the_list_of_projects() -> None:
     rendered = pages.render_root(["b", "a-c"])
     assert json.loads(rendered[pages.JSON_PAGE]) == {
-        "meta": {"api-version": "1.4"},
+        "meta": {"api-version": "1.4", "_last-serial": 0},
         "projects": [{"name": "a-c"}, {"name": "b"}],
     }
     assert rendered[pages.HTML_PAGE].decode() == (
@@ -209,15 +208,45 @@ def test_the_html_of_a_project_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize(("length", "is_packed"), [(1023, False), (1024, True)])
-def test_a_page_is_packed_from_a_kilobyte_on(length: int, is_packed: bool) -> None:
+def test_a_page_is_packed_from_a_kilobyte_on(volume: Volume, length: int, is_packed: bool) -> None:
     short = len(pages.render_project(Folder(project="x", status=Status(reason="r")))[pages.JSON_PAGE])
     status = Status(reason="r" * (1 + length - short))
-    rendered = pages.render_project(Folder(project="x", status=status))
-    assert len(rendered[pages.JSON_PAGE]) == length
-    assert (pages.JSON_PAGE + ".gz" in rendered) is is_packed
+    content = Folder(project="x", status=status)
+    assert len(pages.render_project(content)[pages.JSON_PAGE]) == length
+    pages.write_project(volume, content)
+    assert (volume.pages("x") / (pages.JSON_PAGE + ".gz")).exists() is is_packed
+    assert pages.differences(volume.pages("x"), pages.render_project(content)) == []
+
+
+def test_a_file_with_a_provenance_links_to_it() -> None:
+    content = Folder(project="x", files=(stored("x-1.0.tar.gz", "1.0", has_provenance=True),))
+    url = "../../packages/x/x-1.0.tar.gz.provenance"
+    assert as_json(content)["files"][0]["provenance"] == url  # type: ignore[index]
+    assert html(content).links[0]["data-provenance"] == url
 
 
 # on a volume
+
+
+def test_a_page_that_changes_gets_a_later_serial(volume: Volume) -> None:
+    """It is the second of the change, both forms have the same, and a page that is equal except for it stays."""
+    serials = []
+    for number in range(1, 4):
+        files = tuple(stored(f"x-{each}.tar.gz", f"{each}") for each in range(9 + number))
+        content = Folder(project="x", files=files)
+        assert pages.write_project(volume, content)
+        assert not pages.write_project(volume, content)
+        page = volume.pages("x") / "index.json"
+        packed = page.with_name("index.json.gz")
+        serials.append(json.loads(page.read_bytes())["meta"]["_last-serial"])
+        assert json.loads(gzip.decompress(packed.read_bytes()))["meta"]["_last-serial"] == serials[-1]
+        assert pages.last_serial(volume.pages("x")) == serials[-1] == page.stat().st_mtime
+        packed.unlink()
+    assert serials == sorted(set(serials))
+    assert abs(serials[0] - time.time()) < 60
+    assert pages.last_serial(volume.pages("y")) == 0
+    (volume.pages("x") / "index.json").write_bytes(b'{"meta":{"api-version":"1.4"},"name":"x"}')
+    assert pages.last_serial(volume.pages("x")) == 0
 
 
 def test_pages_are_written_where_they_differ(volume: Volume) -> None:
@@ -232,7 +261,7 @@ def test_pages_are_written_where_they_differ(volume: Volume) -> None:
     assert pages.differences(folder, rendered) == []
     (folder / "index.html").write_text("another")
     (folder / "index.json").write_bytes(rendered["index.json"].replace(b"1.4", b"1.3"))
-    (folder / "index.json.gz").unlink()
+    (folder / "index.json.gz").write_bytes(b"nothing packed")
     assert pages.differences(folder, rendered) == ["index.json", "index.html", "index.json.gz"]
     assert pages.write_project(volume, content)
     assert pages.differences(folder, rendered) == []

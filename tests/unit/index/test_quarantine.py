@@ -17,7 +17,7 @@ from ppmctl.index.recovery import repair
 from ppmctl.index.store import Store
 
 WHEEL, SDIST = wheels.wheel("evil", "1.0"), wheels.sdist("evil", "1.0")
-SERVED = {WHEEL[0], WHEEL[0] + ".metadata", SDIST[0]}
+SERVED = {WHEEL[0], WHEEL[0] + ".metadata", WHEEL[0] + ".provenance", SDIST[0]}
 RECORDS = {WHEEL[0] + ".upload", SDIST[0] + ".upload", WHEEL[0] + ".attestations"}
 
 
@@ -50,7 +50,7 @@ def problems(store: Store) -> list[str]:
 
 @pytest.fixture
 def filled(store: Store) -> Store:
-    put(store, WHEEL, attestations="[]")
+    put(store, WHEEL, attestations=wheels.attestations(WHEEL))
     put(store, SDIST)
     return store
 
@@ -89,7 +89,7 @@ def test_the_end_of_a_quarantine_restores_the_files(filled: Store, state: str) -
 
 
 @pytest.mark.parametrize("state", ["quarantined", "active"])
-@pytest.mark.parametrize("moved", range(4))
+@pytest.mark.parametrize("moved", range(5))
 def test_a_move_that_was_interrupted_is_completed(filled: Store, state: str, moved: int) -> None:
     """Whichever of the files were moved when the process died, and in which direction: none loses its record."""
     was, names = ("active" if state == "quarantined" else "quarantined"), sorted(SERVED)
@@ -129,6 +129,29 @@ def test_a_start_with_a_damaged_status_repairs_the_others(filled: Store) -> None
     filled.volume.status("evil").write_text('{"state": "quarantined", "reason": ""}\n')
     repair(Store(filled.volume))
     assert in_quarantine(filled) == SERVED
+
+
+def test_rebuild_makes_the_provenance_of_the_attestations(filled: Store) -> None:
+    """Also for a file of a quarantined project; none for attestations of another file, which older releases took."""
+    path = filled.volume.side_file("evil", WHEEL[0], ".provenance")
+    made = path.read_bytes()
+    fault = f"packages/evil/{WHEEL[0]}.provenance is not made of the attestations beside it"
+    for content in (None, b"{}"):
+        path.unlink() if content is None else path.write_bytes(content)
+        pages.refresh(filled.volume, "evil")
+        assert problems(filled) == [fault]
+        rebuild(filled)
+        assert path.read_bytes() == made
+        assert problems(filled) == []
+    filled.volume.side_file("evil", WHEEL[0], ".attestations").write_text(wheels.attestations(SDIST))
+    assert problems(filled) == [fault]
+    filled.set_status("evil", "quarantined")
+    rebuild(filled)
+    assert not (filled.volume.quarantined("evil") / path.name).exists()
+    filled.volume.side_file("evil", WHEEL[0], ".attestations").write_text(wheels.attestations(WHEEL))
+    rebuild(filled)
+    assert (filled.volume.quarantined("evil") / path.name).read_bytes() == made
+    assert problems(filled) == []
 
 
 def test_check_finds_and_rebuild_moves_files_in_the_wrong_folder(filled: Store) -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import shutil
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 import pytest
 from support import wheels
@@ -19,7 +20,7 @@ from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
-from ppmctl.server import content_negotiation
+from ppmctl.server import content_negotiation, simple_api
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.simple_api import Reader
 
@@ -64,6 +65,7 @@ class Asker:
         builder = EnvironBuilder(method=method, headers={name.replace("_", "-"): headers[name] for name in headers})
         environ = builder.get_environ()
         environ["PATH_INFO"], environ["SCRIPT_NAME"] = path, mounted_at
+        environ["RAW_URI"] = mounted_at.rstrip("/") + quote(path)  # as gunicorn has it
         response = Reader(self.settings, self.store, upstream_url=UPSTREAM).answer(Request(environ))
         if response is None:
             return None
@@ -112,18 +114,18 @@ def test_other_paths_are_left_to_pypiserver(ask: Asker, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "location"),
     [
-        ("/simple", 301, "/simple/"),
-        ("/simple/web-page-s", 301, PAGE),
-        ("/simple/Web.Page_s", 301, PAGE),
-        ("/simple/WEB--PAGE__S/", 301, PAGE),
-        ("/simple/Not.Here/", 301, "/simple/not-here/"),
+        ("/simple", 301, "simple/"),
+        ("/simple/web-page-s", 301, "web-page-s/"),
+        ("/simple/Web.Page_s", 301, "web-page-s/"),
+        ("/simple/WEB--PAGE__S/", 301, "../web-page-s/"),
+        ("/simple/Not.Here/", 301, "../not-here/"),
         ("/simple/not-here/", 302, f"{UPSTREAM}not-here/"),
         ("/simple/my-acme-x/", 302, f"{UPSTREAM}my-acme-x/"),
         ("/simple/billing-2/", 302, f"{UPSTREAM}billing-2/"),
         ("/simple/ppm-environment/", 302, f"{UPSTREAM}ppm-environment/"),
-        (f"/packages/{WHEEL[0]}", 301, FILE),
-        (f"/packages/{WHEEL[0]}.metadata", 301, f"{FILE}.metadata"),
-        (f"/packages/{SDIST[0]}", 301, f"/packages/web-page-s/{SDIST[0].replace('+', '%2B')}"),
+        (f"/packages/{WHEEL[0]}", 301, f"web-page-s/{WHEEL[0]}"),
+        (f"/packages/{WHEEL[0]}.metadata", 301, f"web-page-s/{WHEEL[0]}.metadata"),
+        (f"/packages/{SDIST[0]}", 301, f"web-page-s/{SDIST[0]}"),
     ],
 )
 def test_redirects_are_not_cached(ask: Asker, path: str, status: int, location: str) -> None:
@@ -138,7 +140,23 @@ def test_redirects_are_not_cached(ask: Asker, path: str, status: int, location: 
 
 def test_a_redirect_stays_below_the_path_that_the_index_is_mounted_at(ask: Asker) -> None:
     answer = ask("/simple/Web.Page_s", mounted_at="/pypi/", Host="evil.example", X_Forwarded_Host="evil.example")
-    assert answer.headers["Location"] == f"/pypi{PAGE}"
+    assert answer.headers["Location"] == "web-page-s/"
+
+
+@pytest.mark.parametrize(
+    ("sent", "path", "target", "location"),
+    [
+        ("/simple/A", "/simple/A", "/simple/a/", "a/"),
+        ("/simple%2FA/", "/simple/A/", "/simple/a/", "../simple/a/"),
+        ("http://index.test:8080/simple/A/?x=/y/z", "/simple/A/", "/simple/a/", "../a/"),
+        ("/env/A/1/env.json?x", "/env/A/1/env.json", "/env/a/1/env.json", "../../a/1/env.json"),
+        ("", "/simple/A/", "/simple/a/", "../a/"),
+    ],
+)
+def test_a_redirect_is_relative_to_the_path_that_the_client_sent(
+    sent: str, path: str, target: str, location: str
+) -> None:
+    assert simple_api.relative({"RAW_URI": sent, "SCRIPT_NAME": "", "PATH_INFO": path}, target) == location
 
 
 @pytest.mark.parametrize(
