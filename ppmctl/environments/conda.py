@@ -27,8 +27,7 @@ def read(path: Path) -> Imported:
     try:
         values = yaml_text.load(read_text(path))
     except yaml_text.InvalidYaml as exc:
-        where = f", line {exc.line}" if exc.line else ""  # the error may quote a secret
-        raise UsageError(f"{path} is not YAML{where}.") from None
+        raise UsageError(exc.in_file(path)) from None  # its cause may quote a secret
     listed = values.get("dependencies") if isinstance(values, dict) else None
     if not isinstance(listed, list):
         raise UsageError(f"{path} has no list of dependencies.", hint="Is it an environment.yml?")
