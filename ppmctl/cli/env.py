@@ -25,6 +25,7 @@ from ppmctl.cli.env_options import (
     shared_option,
 )
 from ppmctl.cli.env_read import owner_of
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer, ask
 from ppmctl.environments import importers, name_lookup, update
 from ppmctl.environments.imported import Imported
@@ -42,7 +43,7 @@ def _packages_argument(metavar: str, *, required: bool) -> Callable[[Any], Any]:
     return click.argument("packages", metavar=metavar, nargs=-1, required=required, callback=parsed)
 
 
-@click.group()
+@click.group(cls=Group)
 def env() -> None:
     """Create, change, lock and install shared environments.
 

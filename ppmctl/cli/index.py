@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from ppmctl import output
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import open_store, volume_command
 from ppmctl.errors import EXIT_FAILED, PpmError
 
 
-@click.group()
+@click.group(cls=Group)
 def index() -> None:
     """Rebuild, check or fill an index, on the machine that has its volume; a server may be running."""
 

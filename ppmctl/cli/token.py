@@ -13,6 +13,7 @@ from ppmctl import output
 from ppmctl.access import accounts, rights
 from ppmctl.access.expiry import Pruner
 from ppmctl.access.rights import ROLES
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.user_change import revoke
@@ -20,7 +21,7 @@ from ppmctl.cli.volume import find_volume, open_volume, volume_command
 from ppmctl.errors import PpmError, UsageError
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Create, list and revoke tokens: credentials of a user for one purpose each, such as ops+laptop.
 

@@ -12,6 +12,7 @@ from ppmctl import output, regular_file
 from ppmctl.access import accounts, declarative, first_admin, import_htpasswd, invite_exchange, invites
 from ppmctl.access.rights import ROLES
 from ppmctl.cli import user_change
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import (
     expires_option,
@@ -28,7 +29,7 @@ from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 from ppmctl.index.layout import Volume
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """Add, list, change and remove users, on the machine that has the volume; a running server notices at once."""
 

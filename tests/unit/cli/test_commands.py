@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 import pytest
 from support.commandline import commands
 
+from ppmctl.cli import examples
 from ppmctl.cli.commands import cli, run
 from ppmctl.index.layout import Volume
 from ppmctl.server.settings import SETTINGS
@@ -35,6 +37,56 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name not in {"help", "version"}:
             assert parameter.help, f"{' '.join(path)} {parameter.opts}"
+
+
+def test_every_command_has_examples_and_no_other_has() -> None:
+    assert {" ".join(path) for path in ALL} == examples.EXAMPLES.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "line"), [(path, line) for path, lines in examples.EXAMPLES.items() for line in lines]
+)
+def test_an_example_is_printed_whole_and_can_be_typed(
+    path: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The arguments are parsed as they stand; the command is not run."""
+    monkeypatch.chdir(tmp_path)
+    assert run([*path.split(), "--help"]) == 0
+    assert f"  {line}\n" in capsys.readouterr().out
+    program, *typed = shlex.split(line)
+    assert program == "ppmctl"
+    words = next(words for words in sorted(ALL, key=len, reverse=True) if tuple(typed[: len(words)]) == words)
+    assert " ".join(words).startswith(path)
+    ALL[words].make_context(words[-1], typed[len(words) :])
+
+
+def test_help_of_a_group_has_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    for path, command in ALL.items():
+        if isinstance(command, click.Group):
+            assert run([*path, "--help"]) == 0
+            assert "..." not in capsys.readouterr().out.replace("[ARGS]...", ""), path
+    assert run(["user", "--help"]) == 0
+    assert "which is not stored and is shown only once." in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        (["publsh"], "Did you mean `ppmctl publish`?"),
+        (["user", "ad"], "Did you mean `ppmctl user add`?"),
+        (["pub"], "Did you mean `ppmctl publish`?"),
+        (["yank"], "Did you mean `ppmctl package yank`?"),
+        (["instal"], "Did you mean `ppmctl env install`?"),
+        (["serve", "--rot", "x"], "'--root'"),
+        (["user", "list", "--jsn"], "Did you mean '--json'?"),
+        (["qqq"], "There is no command 'qqq'.\n"),
+    ],
+)
+def test_a_mistyped_command_or_option_suggests_another(
+    typed: list[str], suggested: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(typed) == 2
+    assert suggested in capsys.readouterr().err
 
 
 def test_every_command_that_prints_a_result_has_json() -> None:
