@@ -394,6 +394,8 @@ def test_shutting_out_the_last_admin_warns(volume: Volume, capsys: pytest.Captur
         (["token", "list", "nobody"], 1, "There is no credential 'nobody'"),
         (["user", "invite", "nobody", "--withdraw"], 1, "There is no credential 'nobody'"),
         (["user", "invite", "ann", "--withdraw"], 1, "There is no open invite of 'ann'"),
+        (["user", "add", "ann", "--role", "admin"], 1, "ppmctl user change ann  changes its rights"),
+        (["user", "add", "ann", "--role", "admin"], 1, "ppmctl user rotate ann  its secret"),
         (["user", "change", "ann"], 2, "Nothing to change"),
         (["user", "change", "ann", "--project", "x", "--all-projects"], 2, "Give one of them"),
     ],
@@ -406,8 +408,11 @@ def test_usage_errors_of_users_and_tokens(
     before = volume.audit.read_bytes()
     capsys.readouterr()
     assert run([*arguments, *root]) == code
-    assert message in capsys.readouterr().err
-    assert volume.audit.read_bytes() == before, "nothing was done"
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "user remove" not in printed, "an error must not advise to delete a user that somebody needs"
+    if "add" not in arguments:  # that is a refusal, which the audit log has
+        assert volume.audit.read_bytes() == before, "nothing was done"
 
 
 def test_an_invite_code_is_written_to_a_private_file(
