@@ -230,10 +230,12 @@ def on_a_volume(path: tuple[str, ...]) -> list[str]:
 def test_only_a_command_that_creates_a_volume_takes_a_folder_without_one(
     path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Guards against a mistyped --root: it named an empty new index, with the user who was meant for another."""
+    """Guards against a mistyped --root: it made an empty new index, with the user who was meant for another."""
     root = tmp_path / "typo here"
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PPM_ROOT", raising=False)
+    for name in ("PPM_ROOT", "PPMCTL_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "x").write_text("")
     if " ".join(path) in CREATING:
         return
