@@ -35,14 +35,13 @@ class Group(click.Group):
         return command.get_short_help_str(_LONGEST) if command else ""
 
     def _similar(self, ctx: click.Context, typed: str) -> list[str]:
-        """Return commands with a similar name, or those below them that have this name: yank → package yank."""
-        names = self.list_commands(ctx)
-        near = difflib.get_close_matches(typed, names) or [name for name in names if name.startswith(typed)]
-        groups = {name: self.get_command(ctx, name) for name in names}
-        below = [
-            f"{name} {child}"
-            for name, group in groups.items()
-            if isinstance(group, click.Group)
-            for child in difflib.get_close_matches(typed, group.list_commands(ctx), n=1, cutoff=0.8)
-        ]
-        return near or below
+        """Return commands with a similar name, the most similar first, also those below them: yank → package yank."""
+        found: dict[str, float] = {}
+        for name in self.list_commands(ctx):
+            group = self.get_command(ctx, name)
+            below = group.list_commands(ctx) if isinstance(group, click.Group) else []
+            for names, word, least in ((name, name, 0.6), *((f"{name} {child}", child, 0.8) for child in below)):
+                ratio = difflib.SequenceMatcher(None, typed, word).ratio()
+                if ratio >= least or (names == word and word.startswith(typed)):
+                    found[names] = ratio
+        return sorted(found, key=lambda name: -found[name])[:2]

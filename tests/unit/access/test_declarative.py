@@ -188,7 +188,7 @@ def user(**values: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("users: [", "The list, line 1: the [ of line 1 is not closed"),
+        ("users: [", "The list, line 1: a [ or { before the end is not closed"),
         (f"users: {{{SECRET}", "The list, line 1: the { of line 1 is not closed"),
         (
             f"users: [{{name: ann, role: reader, secret: {SECRET}, expires: 2026-99-99}}]",
