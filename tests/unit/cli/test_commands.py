@@ -57,7 +57,9 @@ def test_an_example_is_printed_whole_and_can_be_typed(
     assert program == "ppmctl"
     words = next(words for words in sorted(ALL, key=len, reverse=True) if tuple(typed[: len(words)]) == words)
     assert " ".join(words).startswith(path)
-    ALL[words].make_context(words[-1], typed[len(words) :])
+    # click stores a command's help option at its first use, so it needs the parent's names of it
+    parent = click.Context(cli, info_name="ppmctl", **cli.context_settings)
+    ALL[words].make_context(words[-1] if words else "ppmctl", typed[len(words) :], parent=parent)
 
 
 def test_help_of_a_group_has_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
