@@ -118,7 +118,8 @@ def command_reference() -> str:
     lines += [f"[{pages[-1][1].command_path}](#{pages[-1][1].command_path.replace(' ', '-')})"]
     for command, context in pages:
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-        lines += ["", f"## {context.command_path}", "", "```text", usage, "```", "", _help(command), ""]
+        lines += ["", f"## {context.command_path}", "", "```text", usage, "```", ""]
+        lines += [_help(command.help or ""), "", _help(command.epilog or ""), ""]
         options = [record for one in command.get_params(context) if (record := one.get_help_record(context))]
         lines += ["| option | what it says |", "| --- | --- |"]
         lines += [f"| `{option}` | {_cell(description)} |" for option, description in options]
@@ -135,8 +136,8 @@ def _commands(command: click.Command, context: click.Context) -> Iterator[tuple[
             yield from _commands(child, click.Context(child, info_name=name, parent=context))
 
 
-def _help(command: click.Command) -> str:
-    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+def _help(text: str) -> str:
+    paragraphs = inspect.cleandoc(text).split("\n\n")
     # click's \b marks a paragraph whose line breaks are kept
     return "\n\n".join(
         f"```text\n{paragraph[1:].strip()}\n```" if paragraph.startswith("\b") else " ".join(paragraph.split())

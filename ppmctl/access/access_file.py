@@ -6,6 +6,7 @@ What was written by hand stays as it is until that entry is changed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -20,6 +21,7 @@ from ppmctl import yaml_text
 from ppmctl.access.rights import Access, check_role, stamp, with_holders
 from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
+from ppmctl.secret import masked
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ HEADER = "# What each credential is for; `ppmctl user` and `ppmctl token` write 
 
 _OURS = re.compile(r'("(?:[^"\\]|\\.)*"): (\{.*\})')
 _GUESS = re.compile(r"""["']?([^"':]+?)["']?\s*:""")
+_SHOWN = 80  # characters of a name in the log; what is invalid may be anything
 _GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
 
 
@@ -34,11 +37,13 @@ _GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
 class Block:
     """A piece of the file's text and the entries in it: mostly one, or none for comments.
 
-    An entry that is not valid YAML has None for its values.
+    An entry that is not valid YAML has None for its values, and `problem` says why. `line` is that of its start.
     """
 
     text: str
     values: Mapping[Any, Any]
+    line: int = 0
+    problem: str = ""
 
     @property
     def names(self) -> frozenset[str]:
@@ -47,7 +52,12 @@ class Block:
 
 def parse(text: str) -> tuple[Block, ...]:
     """Return the file's text in pieces, which together are the whole text."""
-    return tuple(Block(text=piece, values=_values(piece)) for piece in _pieces(text))
+    blocks, line = [], 1
+    for piece in _pieces(text):
+        values, problem = _values(piece, line)
+        blocks.append(Block(text=piece, values=values, line=line, problem=problem))
+        line += piece.count("\n")
+    return tuple(blocks)
 
 
 def access(blocks: Iterable[Block], path: Path | None = None) -> dict[str, Access]:
@@ -56,18 +66,19 @@ def access(blocks: Iterable[Block], path: Path | None = None) -> dict[str, Acces
     With the `path` of the file, invalid entries are logged.
     """
     entries: dict[str, Access] = {}
-    pairs = [pair for block in blocks for pair in block.values.items()]
-    times = Counter(name for name, _written in pairs)
-    for name, written in pairs:
-        try:
-            entry = _access(name, written)
-            problem = "" if times[name] == 1 else "is defined twice"
-        except (AttributeError, KeyError, TypeError, ValueError, UsageError):
-            problem = "is invalid"
-        if not problem:
-            entries[name] = entry
-        elif path is not None:
-            log.error("%s: the entry %r %s; it has no rights.", path, name, problem)
+    blocks = tuple(blocks)
+    times = Counter(name for block in blocks for name in block.values)
+    for block in blocks:
+        for name, written in block.values.items():
+            try:
+                entry = _access(name, written)
+                problem = "" if times[name] == 1 else f"is defined twice, in lines {_lines(blocks, name)}"
+            except (AttributeError, KeyError, TypeError, ValueError, UsageError):
+                problem = f"is invalid ({block.problem})" if block.problem else "is invalid"
+            if not problem:
+                entries[name] = entry
+            elif path is not None:
+                log.error("%s: the entry %r %s; it has no rights.", path, masked(str(name))[:_SHOWN], problem)
     return with_holders(entries)
 
 
@@ -111,18 +122,32 @@ def _pieces(text: str) -> Iterator[str]:
     yield from map("".join, filter(None, (piece, between)))
 
 
-def _values(piece: str) -> Mapping[Any, Any]:
+def _values(piece: str, line: int) -> tuple[Mapping[Any, Any], str]:
+    """Return the entries of a piece that starts at `line`, and the problem if it is not valid YAML."""
     ours = _OURS.fullmatch(piece.rstrip("\n"))
+    if ours:  # ppm writes JSON, which is faster to read than YAML
+        with contextlib.suppress(ValueError, RecursionError):
+            return {json.loads(ours[1]): json.loads(ours[2], object_pairs_hook=_unique)}, ""
     try:
-        if ours:  # ppm writes JSON, which is faster to read than YAML
-            return {json.loads(ours[1]): json.loads(ours[2])}
-        written = yaml_text.load(piece)
-    except (ValueError, RecursionError):
+        written = yaml_text.load(piece, first_line=line)
+    except yaml_text.InvalidYaml as exc:
         guess = _GUESS.match(piece)
-        return {guess[1] if guess else piece.strip(): None}
+        return {guess[1] if guess else piece.strip(): None}, str(exc)
     if isinstance(written, dict):
-        return written
-    return {} if written is None else {piece.strip(): None}
+        return written, ""
+    return ({} if written is None else {piece.strip(): None}), ""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object. Raise ValueError for a name that it has twice."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError
+    return values
+
+
+def _lines(blocks: Iterable[Block], name: Any) -> str:
+    return " and ".join(str(block.line) for block in blocks if name in block.values)
 
 
 def _access(name: Any, written: Any) -> Access:

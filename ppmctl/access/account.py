@@ -37,8 +37,10 @@ class Taken(PpmError):
     status = 409
 
     def __init__(self, name: str) -> None:
-        command = f"token revoke {name}" if "+" in name else f"user remove {name}"
-        super().__init__(f"There is a credential {name!r} already.", hint=f"ppmctl {command}  removes it first.")
+        ways = f"ppmctl user change {name}  changes its rights, and  ppmctl user rotate {name}  its secret."
+        if "+" in name:
+            ways += f" For another token: {name.partition('+')[0]}+ANOTHER-PURPOSE"
+        super().__init__(f"There is a credential {name!r} already.", hint=ways)
 
 
 @dataclass(frozen=True, kw_only=True)

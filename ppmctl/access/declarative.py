@@ -56,8 +56,7 @@ def parse(text: str) -> tuple[Declared, ...]:
     try:
         written = yaml_text.load(text)
     except yaml_text.InvalidYaml as exc:
-        where = f": line {exc.line} is invalid" if exc.line else ""
-        raise UsageError(f"The list is not valid YAML{where}.") from None  # the error may quote a secret
+        raise UsageError(exc.in_file("The list")) from None  # its cause may quote a secret
     if not isinstance(written, dict | None) or set(written or {}) - {"users", "tokens"}:
         raise UsageError("The list is not a mapping with users and tokens, and nothing else.")
     parsed: dict[str, Declared] = {}

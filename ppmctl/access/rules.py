@@ -45,7 +45,7 @@ def require_valid_entry(change: Change, name: str) -> None:
     if name not in change.access and name in change.named:
         raise PpmError(
             f"{name} is in the credential files already, but has no valid entry in access.yml.",
-            hint=f"ppmctl user remove {name}  removes it.",
+            hint=f"Correct its entry in credentials/access.yml; or, if nobody needs it: ppmctl user remove {name}",
         )
 
 

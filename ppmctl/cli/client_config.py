@@ -21,7 +21,7 @@ from ppmctl.cli.target import credential_option, index_option
 from ppmctl.client import credential, discovery, index_url, login_store, netrc_file
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
-from ppmctl.client_config import edit_record, file_edit, file_locations
+from ppmctl.client_config import file_edit, file_locations
 from ppmctl.client_config.index_target import CLIENTS, WRITABLE, Form, IndexTarget, Machine, Scope, Snippet, form_for
 from ppmctl.errors import PpmError, UsageError
 
@@ -241,13 +241,12 @@ def _print(texts: list[dict[str, Any]], target: IndexTarget, as_json: bool) -> N
 
 
 def _overview(target: IndexTarget, targets: Mapping[str, IndexTarget], machine: Machine, *, as_json: bool) -> None:
-    record = edit_record.read(os.environ, machine.home)
-    written = {entry.client for entry in record.all if entry.index == target.address.base}
+    written = client_files.written_files(target.address.base, machine)
     values: list[dict[str, Any]] = []
     rows = []
     for client, each in targets.items():
-        known, path = CLIENTS[client], None
-        if known.scopes:
+        known, path = CLIENTS[client], written.get(client)
+        if known.scopes and path is None:
             path = file_locations.path(client, file_locations.choose_scope(client, each, None), machine)
         form, is_written = each.form if known.forms else None, client in written
         value = {"client": client, "form": form, "file": None if path is None else str(path)}

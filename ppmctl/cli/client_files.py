@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from ppmctl import output
 from ppmctl.client import credential, index_url, login_store, user_file
 from ppmctl.client.credential import Credential
 from ppmctl.client_config import edit_record, file_edit, file_locations, netrc_edit
-from ppmctl.client_config.edit_record import EditRecord
+from ppmctl.client_config.edit_record import EditRecord, Entry
 from ppmctl.client_config.file_edit import Change
 from ppmctl.client_config.index_target import CLIENTS, WRITABLE, IndexTarget, Machine, Scope
-from ppmctl.errors import CredentialError, UsageError
+from ppmctl.errors import CredentialError, PpmError, UsageError, some
 
 
 def show(edited: Mapping[str, Any], machine: Machine) -> None:
@@ -110,20 +110,61 @@ def _planned(
 def remove(
     clients: tuple[str, ...], index: str | None, scope: Scope | None, machine: Machine, *, dry_run: bool
 ) -> Iterator[dict[str, Any]]:
-    """Remove what was written for these clients, or for all, and yield what was done; `dry_run` changes nothing."""
-    cwd = machine.cwd.resolve()
+    """Remove what was written for these clients, or for all, and yield what was done; `dry_run` changes nothing.
+
+    Entries of other projects and virtual environments stay; a note names their files.
+    """
     base = None if index is None else index_url.resolve(index, environ=os.environ, home=machine.home).base
+    elsewhere = []
     for entry in reversed(_record(machine).all):
         if (
             (clients and entry.client not in clients)
             or (base is not None and entry.index != base)
             or (scope is not None and entry.scope != scope)
-            or (entry.scope == "project" and Path(entry.file).parent not in (cwd, *cwd.parents))
         ):
             continue
+        if not _is_here(entry, machine):
+            elsewhere += [entry.file] if Path(entry.file).exists() else []
+            continue
         record = _record(machine)
-        change = (netrc_edit if entry.client == "netrc" else file_edit).remove(entry, record)
-        yield _applied(entry.client, change, record, machine, dry_run=dry_run)
+        yield _applied(entry.client, _removal(entry, record), record, machine, dry_run=dry_run)
+    if elsewhere:
+        output.say(
+            f"Not changed, because they belong to another project or virtual environment: {some(elsewhere)}."
+            " Go to that project's folder, or activate that environment, and run this again."
+        )
+
+
+def written_files(index: str, machine: Machine) -> dict[str, Path]:
+    """Return the file of each client in which the lines for the index at `index` are now, in this place."""
+    record = _record(machine)
+    return {
+        entry.client: Path(entry.file)
+        for entry in record.all
+        if entry.index == index and _is_here(entry, machine) and _is_in_place(entry, record)
+    }
+
+
+def _is_here(entry: Entry, machine: Machine) -> bool:
+    """Return whether the entry's file is the one that the client reads in this folder and environment."""
+    if entry.scope == "user":
+        return True
+    try:
+        path = file_locations.path(entry.client, cast("Scope", entry.scope), machine)
+        return user_file.real(path) == Path(entry.file)
+    except PpmError:  # no virtual environment is active
+        return False
+
+
+def _is_in_place(entry: Entry, record: EditRecord) -> bool:
+    try:
+        return _removal(entry, record).has_effect
+    except PpmError:  # somebody made the file unreadable since
+        return Path(entry.file).exists()
+
+
+def _removal(entry: Entry, record: EditRecord) -> Change:
+    return netrc_edit.remove(entry, record) if entry.client == "netrc" else file_edit.remove(entry, record)
 
 
 def _record(machine: Machine) -> EditRecord:

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 import click
 
 from ppmctl import __version__, events, output
+from ppmctl.cli import examples
+from ppmctl.cli.groups import Group
 from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError, with_extra
 
 # command → (its module, its name there, its help); imported only when called, so that `ppmctl --help` is fast
@@ -47,7 +49,7 @@ _SIGNALLED = 128  # plus the signal's number, as in shells
 _CLEANUP_TIME = 5  # seconds; `docker stop` kills after 10
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 
@@ -56,14 +58,14 @@ class _Commands(click.Group):
             return None
         module, name, _help = _COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(f"ppmctl.cli.{module}"), name)
+        examples.attach(command, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_module, _name, line) in sorted(_COMMANDS.items())])
+    def sentence(self, ctx: click.Context, name: str) -> str:
+        return _COMMANDS[name][2]  # without an import of the command
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Commands, epilog=examples.epilog(""), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ppmctl")
 @click.option("-v", "--verbose", is_flag=True, help="Show a traceback with an error.")
 def cli(verbose: bool) -> None:

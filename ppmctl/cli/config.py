@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from ppmctl import output
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer, answers, volume_option
 from ppmctl.cli.package_source import index_options
 from ppmctl.cli.target import on_option
 from ppmctl.cli.volume import existing
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Print the effective settings and where each comes from."""
 

@@ -29,9 +29,23 @@ if TYPE_CHECKING:
     help="The expected properties of the index, as playbooks/self_check.yml derives them from an inventory; each"
     " difference is a failure. Skips this machine's clients.",
 )
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1.0),
+    default=30.0,
+    show_default=True,
+    help="End the checks of the index after this time, and name the one that did not end.",
+)
 @json_option
 def doctor(
-    url: str | None, index: str | None, credential_file: Path | None, root: Path | None, expect: str, as_json: bool
+    url: str | None,
+    index: str | None,
+    credential_file: Path | None,
+    root: Path | None,
+    expect: str,
+    timeout: float,
+    as_json: bool,
 ) -> int:
     """Check everything between this machine and the index at URL, in the order in which a user would meet it.
 
@@ -45,7 +59,7 @@ def doctor(
         raise exclusive("URL", "--index")
     failed = False
     findings: list[Finding] = []
-    for finding in _findings(url or index, credential_file, root, expect):
+    for finding in _findings(url or index, credential_file, root, expect, timeout):
         failed = failed or finding.state == "fail"
         if not as_json:  # at once: some checks wait for a server that does not answer
             is_same = bool(findings) and finding.hint == findings[-1].hint != ""
@@ -56,7 +70,9 @@ def doctor(
     return EXIT_FAILED if failed else 0
 
 
-def _findings(index: str | None, credential_file: Path | None, root: Path | None, expect: str) -> Iterator[Finding]:
+def _findings(
+    index: str | None, credential_file: Path | None, root: Path | None, expect: str, timeout: float
+) -> Iterator[Finding]:
     from ppmctl.client import index_url
     from ppmctl.doctor import checks, expected
 
@@ -64,7 +80,13 @@ def _findings(index: str | None, credential_file: Path | None, root: Path | None
     if root is None or index or index_url.default_index(environ=os.environ, home=home, cwd=cwd):
         wanted = expected.parse(expect) if expect else None
         yield from checks.examine(
-            index, credential_file=credential_file, environ=os.environ, home=home, cwd=cwd, expected=wanted
+            index,
+            credential_file=credential_file,
+            environ=os.environ,
+            home=home,
+            cwd=cwd,
+            expected=wanted,
+            seconds=timeout,
         )
     if root is None:
         return

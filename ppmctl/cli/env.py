@@ -27,6 +27,7 @@ from ppmctl.cli.env_options import (
     shared_option,
 )
 from ppmctl.cli.env_read import owner_of
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer, ask
 from ppmctl.distributions.distribution import one_line
 from ppmctl.environments import importers, update
@@ -54,7 +55,7 @@ def _packages_argument(metavar: str, *, required: bool) -> Callable[[Any], Any]:
     )
 
 
-@click.group()
+@click.group(cls=Group)
 def env() -> None:
     """Create, change, lock and install shared environments.
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from ppmctl import output
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer
-from ppmctl.cli.volume import existing, open_store, volume_command
+from ppmctl.cli.volume import open_store, volume_command
 from ppmctl.errors import EXIT_FAILED, PpmError
 
 
-@click.group()
+@click.group(cls=Group)
 def index() -> None:
     """Rebuild, check or fill an index, on the machine that has its volume; a server may be running."""
 
@@ -44,7 +45,7 @@ def check(root: Path, quick: bool) -> Answer:
     """Compare pages, records and hashes with the files, and print every difference. Exits with 1 if there is one."""
     from ppmctl.index.verify import check
 
-    store = open_store(existing(root))
+    store = open_store(root)
     projects = len(store.projects())
     differences = list(check(store, hashes=not quick))
 
@@ -71,7 +72,7 @@ def adopt(folder: Path, root: Path, hard_links: bool) -> Answer:
     """
     from ppmctl.index import import_folder
 
-    store = open_store(root)
+    store = open_store(root, may_be_missing=True)
     try:
         done = import_folder.adopt(store, folder, hard_links=hard_links)
     except OSError as exc:

@@ -9,6 +9,7 @@ import click
 
 from ppmctl import output
 from ppmctl.cli import suggestions
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer, ask, exclusive, json_option
 from ppmctl.cli.package_source import Place, connected, index_options, place_command
 from ppmctl.distributions.distribution import is_name, normalise, one_line
@@ -29,7 +30,7 @@ def _one_line(_context: click.Context, _parameter: click.Parameter, text: str) -
     return text
 
 
-@click.group()
+@click.group(cls=Group)
 def package() -> None:
     """List, show, search, download, yank and remove packages; set a project's status; claim a name.
 

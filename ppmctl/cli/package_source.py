@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from ppmctl import output
 from ppmctl.cli.options import Answer, answers, exclusive, volume_option
 from ppmctl.cli.target import credential_option, index_option, on_option
-from ppmctl.cli.volume import existing, find_volume, open_store
+from ppmctl.cli.volume import find_volume, open_store
 from ppmctl.client import credential, index_url
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
@@ -78,7 +78,7 @@ class Place:
             from ppmctl.index.store import Store
             from ppmctl.server.catalog import Catalogue
 
-            yield Query(Catalogue(Store(find_volume(existing(self.root)))))
+            yield Query(Catalogue(Store(find_volume(self.root))))
             return
         with connected(self.index, self.credential_file) as (address, transport):
             yield Query(SimpleApi(address, transport))
@@ -87,7 +87,7 @@ class Place:
     def packages(self) -> Iterator[Store | RemotePackages]:
         """Yield what changes this place's packages."""
         if self.root is not None:
-            yield open_store(existing(self.root))
+            yield open_store(self.root)
             return
         from ppmctl.client.package_admin import RemotePackages
 

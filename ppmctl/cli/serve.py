@@ -53,7 +53,7 @@ def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) ->
     over the variable, and the variable over the file. If systemd passes a socket, the server uses that instead of
     --host and --port.
     """
-    volume = find_volume(root)  # as its owner, before its ppm.yml is read
+    volume = find_volume(root, may_be_missing=True)  # as its owner, before its ppm.yml is read
     settings = server_settings(root, flags=flags)
     volume.prepare()
 
@@ -94,7 +94,7 @@ def init(root: Path) -> Answer:
     from ppmctl import files
     from ppmctl.server import running
 
-    volume = open_volume(root)
+    volume = open_volume(root, may_be_missing=True)
     made = files.create(volume.settings, settings_file().encode(), mode=0o644)
     note = (
         f"was created; edit it, then run: ppmctl serve --root {root}" if made else "exists already and is unchanged."

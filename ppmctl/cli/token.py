@@ -14,14 +14,15 @@ from ppmctl.access import accounts, rights
 from ppmctl.access.expiry import Pruner
 from ppmctl.access.rights import ROLES
 from ppmctl.cli import suggestions
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import expires_option, issue, listed, output_option, projects_option
 from ppmctl.cli.user_change import revoke
-from ppmctl.cli.volume import existing, find_volume, open_volume, volume_command
+from ppmctl.cli.volume import find_volume, open_volume, volume_command
 from ppmctl.errors import PpmError, UsageError
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Create, list and revoke tokens: credentials of a user for one purpose each, such as ops+laptop.
 
@@ -53,7 +54,7 @@ def create(name: str, output: Path | None, root: Path, **grant: Any) -> Answer:
 @volume_command
 def list_(owner: str | None, root: Path) -> Answer:
     """List all tokens, or those of OWNER."""
-    volume = open_volume(existing(root))
+    volume = open_volume(root)
     if owner is not None:
         accounts.account(volume, owner)  # raises if there is no such user
     return listed([each for each in accounts.accounts(volume, owner=owner) if each.access.is_token])
@@ -74,7 +75,8 @@ def prune(every: str | None, root: Path) -> Answer:
     """
     if every is not None and click.get_current_context().params["as_json"]:
         raise UsageError("--json prints the result of one run; --every never ends.")
-    volume = find_volume(root)
+    # in compose it starts before the application, which creates the volume in this folder
+    volume = find_volume(root, may_be_missing=every is not None and root.is_dir())
     pruned: tuple[str, ...] = ()
     if every is not None:
         stop = threading.Event()

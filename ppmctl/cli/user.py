@@ -12,6 +12,7 @@ from ppmctl import output, regular_file
 from ppmctl.access import accounts, declarative, first_admin, import_htpasswd, invite_exchange, invites
 from ppmctl.access.rights import ROLES
 from ppmctl.cli import suggestions, user_change
+from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer
 from ppmctl.cli.secret_output import (
     expires_option,
@@ -23,12 +24,12 @@ from ppmctl.cli.secret_output import (
     secret_file,
     table,
 )
-from ppmctl.cli.volume import actor, existing, open_volume, volume_command
+from ppmctl.cli.volume import actor, open_volume, volume_command
 from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
 from ppmctl.index.layout import Volume
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """Add, list, change and remove users, on the machine that has the volume; a running server notices at once."""
 
@@ -74,7 +75,7 @@ def invite(name: str, output: Path | None, withdraw: bool, root: Path, **grant: 
     if withdraw:
         if output or any(grant.values()):
             raise UsageError("--withdraw only cancels an invite, and takes no other options.")
-        return _withdraw(open_volume(existing(root)), name)
+        return _withdraw(open_volume(root), name)
     with secret_file(output) as write:
         volume = open_volume(root)
         _require_time(volume, name)
@@ -162,7 +163,7 @@ def _text(file: Path, what: str) -> str:
 @volume_command
 def list_(root: Path) -> Answer:
     """List the users and their tokens, and what they may do."""
-    return listed(accounts.accounts(open_volume(existing(root))))
+    return listed(accounts.accounts(open_volume(root)))
 
 
 @user.command()
@@ -170,7 +171,7 @@ def list_(root: Path) -> Answer:
 @volume_command
 def show(name: str, root: Path) -> Answer:
     """Show what the user or token NAME may do now, and its tokens."""
-    volume = open_volume(existing(root))
+    volume = open_volume(root)
     account = accounts.account(volume, name)
     access, tokens = account.access, accounts.dependent_tokens(volume, account)
     notes, invite = [], None

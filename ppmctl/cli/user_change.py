@@ -13,7 +13,7 @@ from ppmctl.access.rights import ROLES
 from ppmctl.cli import suggestions
 from ppmctl.cli.options import Answer, exclusive
 from ppmctl.cli.secret_output import described, issue, more_time_option, output_option, projects_option
-from ppmctl.cli.volume import actor, existing, open_volume, volume_command
+from ppmctl.cli.volume import actor, open_volume, volume_command
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 
@@ -40,7 +40,7 @@ def change(
             hint=f"To change how long it is valid: ppmctl user enable {name} --expires DURATION",
         )
     globs = projects or (() if all_projects else None)
-    volume = open_volume(existing(root))
+    volume = open_volume(root)
     had_admin = _has_admin(volume)
     changed = accounts.change(volume, actor(), name, role=role, projects=globs, email=email)
     return Answer(changed.as_values(), lambda: output.say(described(changed)), notes=_no_admin(volume, had_admin))
@@ -67,7 +67,7 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
 
     With --expires, also one that has expired, or one that is enabled: it is valid for that time from now on.
     """
-    volume = open_volume(existing(root))
+    volume = open_volume(root)
     enabled = accounts.enable(volume, actor(), name, expires=expires)
     others = accounts.dependent_tokens(volume, enabled)
     back = [each.access.name for each in others if each.state == "active"]
@@ -85,7 +85,7 @@ def enable(name: str, expires: str | None, root: Path) -> Answer:
 @volume_command
 def rotate(name: str, expires: str | None, output: Path | None, root: Path) -> Answer:
     """Give the user or token NAME a new secret, and print it, only once. The old one stops working."""
-    return issue(output, existing(root), accounts.rotate, name, expires=expires)
+    return issue(output, root, accounts.rotate, name, expires=expires)
 
 
 @click.command()
@@ -114,7 +114,7 @@ def revoke(name: str, root: Path) -> Answer:
 
 def _shut_out(root: Path, name: str, state: str, shut: Callable[[Volume], Iterable[str]]) -> Answer:
     """Have `shut` disable or remove `name` and what depends on it; return the answer with all names as `state`."""
-    volume = open_volume(existing(root))
+    volume = open_volume(root)
     declared, had_admin = declarative.overwrite_warning(volume, name), _has_admin(volume)
     names = list(shut(volume))
     notes = [*_no_admin(volume, had_admin), *([declared] if declared else [])]

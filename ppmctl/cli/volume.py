@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,16 @@ def volume_command(command: Callable[..., Answer]) -> Any:
     return root_option(answers(command))
 
 
-def find_volume(root: Path) -> Volume:
+def find_volume(root: Path, *, may_be_missing: bool = False) -> Volume:
     """Return the volume at `root`, unchanged. Raise PpmError, with the remedy, where this process may not use it.
+
+    Raise PpmError as `existing` does, unless it `may_be_missing`, because the command creates it.
 
     Where root runs the command on another user's volume (`sudo ppmctl user add …` on a server), switch to that user,
     so that the server can read and lock what the command writes.
     """
+    if not may_be_missing:
+        existing(root)
     os.umask(0o022)  # another user's web server reads packages and pages; secret files have modes of their own
     volume = Volume(root=root.absolute())
     if os.geteuid() == 0 and volume.root.is_dir():
@@ -57,14 +62,14 @@ def existing(root: Path) -> Path:
     if not is_volume:
         raise PpmError(
             f"There is no volume at {root}.",
-            hint=f"Is it the right folder? To create a volume there: ppmctl init --root {root}",
+            hint=f"Is it the right folder? To create a volume there: ppmctl init --root {shlex.quote(str(root))}",
         )
     return root
 
 
-def open_volume(root: Path) -> Volume:
-    """Return the volume at `root`; create it if it is missing. Raise PpmError where it can't be used."""
-    volume = find_volume(root)
+def open_volume(root: Path, *, may_be_missing: bool = False) -> Volume:
+    """Return the volume at `root` with all its folders. Raise PpmError as `find_volume` does."""
+    volume = find_volume(root, may_be_missing=may_be_missing)
     volume.prepare()
     return volume
 
@@ -91,14 +96,14 @@ def _become(owner: os.stat_result) -> None:
         ) from exc
 
 
-def open_store(root: Path) -> Store:
+def open_store(root: Path, *, may_be_missing: bool = False) -> Store:
     """Return the store of the volume at `root`; update an old list of projects when the command ends.
 
-    A running server notices only its own changes.
+    A running server notices only its own changes. Raise PpmError as `find_volume` does.
     """
     from ppmctl.index.store import Store
 
-    store = Store(open_volume(root))
+    store = Store(open_volume(root, may_be_missing=may_be_missing))
     click.get_current_context().call_on_close(lambda: store.write_root() if store.root_is_old.is_set() else None)
     return store
 

@@ -49,7 +49,8 @@ def explain(exc: Exception, url: str) -> PpmError:
                 "Is the index started, and is the port right? `ppmctl serve --root DIR` starts one on this machine."
             )
             if _IN_CONTAINER.exists() and is_loopback(host):
-                hint = f"This is a container, and {host} is the container itself: use the index's own host name."
+                hint += f" This is a container, and {host} is the container itself: an index that runs outside of it"
+                hint += " has another host name."
             return Unreachable(f"Nothing listens at {server}.", hint=hint)
         return Unreachable(f"The connection to {server} failed: {reason}.")
     if isinstance(exc, requests.exceptions.ChunkedEncodingError):

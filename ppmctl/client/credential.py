@@ -17,7 +17,7 @@ from ppmctl.secret import Secret
 if TYPE_CHECKING:
     from ppmctl.client.index_url import Address
 
-# In this order. Each message that asks for a credential ends with it.
+# In this order. Each message that asks for a credential ends with it; `ppmctl login URL` comes first.
 PLACES = (
     "A credential is looked for in: --credential-file FILE or PPMCTL_CREDENTIAL_FILE (one line, user:secret);"
     " PPMCTL_USERNAME and PPMCTL_TOKEN; TWINE_USERNAME and TWINE_PASSWORD; the keyring or netrc that `ppmctl login`"

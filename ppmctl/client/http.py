@@ -274,7 +274,10 @@ def failed(answer: Answer, what: str = "", *, hint: str = "") -> PpmError:
 def denied(answer: Answer, credential: Credential | None, *, base: str) -> CredentialError:
     """Return the error for a 401 or 403 from the index at `base`; `credential` is the one that was sent."""
     if credential is None:
-        return CredentialError(f"The index at {base} asks for a credential, and none was found.", hint=PLACES)
+        return CredentialError(
+            f"The index at {base} asks for a credential, and none was found.",
+            hint=f"ppmctl login {base}/  stores yours. {PLACES}",
+        )
     who = f"{credential.username!r} (from {credential.source})"
     if answer.status == 403:
         return CredentialError(f"The index at {base} does not allow this to {who}: {answer.says}.", hint=ASK_ADMIN)

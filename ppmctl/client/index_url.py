@@ -101,8 +101,8 @@ def resolve(
     if named is None:
         raise UsageError(
             "No index is specified.",
-            hint=f"Give {option}URL, or {option}NAME for a section of ~/.pypirc, or set {VARIABLE} to either;"
-            " ppmctl login URL  stores it as the default.",
+            hint=f"ppmctl login URL  makes one the default. Or give {option}URL, or {option}NAME for a section of"
+            f" ~/.pypirc, or set {VARIABLE} to either.",
         )
     wanted, where = named
     path = home / ".pypirc"

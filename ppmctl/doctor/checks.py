@@ -6,6 +6,8 @@ run only if `--expect` asks for them.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from ppmctl.doctor import (
     promises,
     publish,
     resolve,
+    time_limit,
     tls,
     web_server,
 )
@@ -87,8 +90,12 @@ def examine(
     home: Path,
     cwd: Path,
     expected: Expected | None = None,
+    seconds: float,
 ) -> Iterator[Finding]:
-    """Check the index that `index` names, or else the default one; yield each finding as soon as it is known."""
+    """Check the index that `index` names, or else the default one; yield each finding as soon as it is known.
+
+    End after about `seconds`, unless the index is `expected` to have a configuration.
+    """
     try:
         address = index_url.resolve(index, environ=environ, home=home, cwd=cwd, by="URL")
         default = None if index else index_url.default_index(environ=environ, home=home, cwd=cwd)
@@ -101,7 +108,14 @@ def examine(
     except CredentialError as exc:
         error = exc
     context = Context(
-        address=address, credential=sent, unreadable=error, environ=environ, home=home, cwd=cwd, expected=expected
+        address=address,
+        credential=sent,
+        unreadable=error,
+        environ=environ,
+        home=home,
+        cwd=cwd,
+        expected=expected,
+        deadline=math.inf if expected else time.monotonic() + seconds,
     )
     checks = REMOVED if expected and expected.removed else CHECKS
     if checks is CHECKS:
@@ -109,18 +123,30 @@ def examine(
         source = default[1] if default else "the command line"
         yield Finding("index", "ok", f"{address.base}, from {source}{section}")
     applies = {None: True, "host": expected, "publish": expected and expected.publish, "user": not expected}
-    with network.address_override(address.host, expected.address if expected else ""):
-        yield from walk(context, [check for check in checks if applies[check.only]])
+    chosen = [check for check in checks if applies[check.only]]
+    if expected:
+        with network.address_override(address.host, expected.address):
+            yield from walk(context, chosen)
+        return
+    yield from time_limit.limited(
+        lambda started: walk(context, chosen, started=started),
+        context.deadline,
+        hint=f"The server, or a network in between, is slow or stuck. To wait longer: ppmctl doctor {address.base}/"
+        " --timeout 300",
+    )
 
 
-def walk(context: Context, checks: Sequence[Check]) -> Iterator[Finding]:
-    """Run the checks in their order."""
+def walk(
+    context: Context, checks: Sequence[Check], *, started: Callable[[str], None] = lambda _check: None
+) -> Iterator[Finding]:
+    """Run the checks in their order; call `started` with the name of each before it runs."""
     causes: dict[str, list[str]] = {}  # a check that failed or was skipped → the checks that failed
     for check in checks:
         if failed := list(dict.fromkeys(cause for name in check.needs for cause in causes.get(name, ()))):
             causes[check.name] = failed
             yield Finding(check.name, "skip", f"not tried, because of: {', '.join(failed)}")
             continue
+        started(check.name)
         try:
             for finding in check.run(context):
                 if finding.state == "warn" and check.promises and context.expected:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ppmctl.client.credential import Credential
-from ppmctl.client.http import Answer, Transport
+from ppmctl.client.http import READ_TIMEOUT, Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import ACCEPT
 from ppmctl.doctor.expected import Expected
 from ppmctl.errors import PpmError
+
+_PATIENCE = 15.0  # seconds without a byte after which pip gives up, too
 
 State = Literal["ok", "warn", "fail", "skip"]
 
@@ -41,7 +45,8 @@ class Context:
 
     `credential` is the one that ppmctl sends; if it can't be read, it is None and `unreadable` is the error.
     `transport` makes connections, which send their credential to one server only. `expected` is the configuration
-    that the index should have, None if it is not known. `shared` is what a check leaves for later ones.
+    that the index should have, None if it is not known. `deadline` is when all checks should have ended, by
+    time.monotonic(). `shared` is what a check leaves for later ones.
     """
 
     address: Address
@@ -52,6 +57,7 @@ class Context:
     unreadable: PpmError | None = None
     transport: Callable[[Credential | None, str], Transport] = Transport
     expected: Expected | None = None
+    deadline: float = math.inf
     shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -63,8 +69,14 @@ class Context:
 
     def request(self, method: str, url: str, credential: Credential | None, **options: Any) -> Answer:
         """Send a request to `url`, or to a path of the index. Only the index's own server gets the credential."""
+        patience = READ_TIMEOUT if self.deadline == math.inf else self.within(_PATIENCE)
+        options = {"read_timeout": patience} | options
         with self.connect(credential) as transport:
             return transport.request(method, f"{self.address.base}{url}" if url[:1] == "/" else url, **options)
+
+    def within(self, seconds: float) -> float:
+        """Return `seconds`, or what is left of them before the deadline."""
+        return min(seconds, max(self.deadline - time.monotonic(), 1.0))
 
     def get(self, url: str, credential: Credential | None, **headers: str) -> Answer:
         """Send a GET request with these headers."""

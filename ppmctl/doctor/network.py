@@ -24,6 +24,7 @@ _PROXY_PORTS = {"http": 80, "https": 443}
 _PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)  # on a machine without IPv6
 _REFUSED = "Tunnel connection failed: "  # how http.client starts the message
+_HEAD_TIMEOUT = 5.0  # seconds
 _SKEW, _LARGE_SKEW = timedelta(seconds=60), timedelta(minutes=5)
 
 
@@ -171,10 +172,11 @@ def clock(context: Context) -> Iterator[Finding]:
 def _difference(context: Context) -> timedelta | None:
     """Return how far the index's time is behind. No secret is sent: no certificate is verified yet."""
     _scheme, host, _port = origin(context.address.base)
-    request = http.client.HTTPConnection(host, timeout=CONNECT_TIMEOUT)
+    request = http.client.HTTPConnection(host)
     try:
         encrypted = context.address.is_encrypted
         with handshake(context, trust_any()) if encrypted else connection(context) as request.sock:
+            request.sock.settimeout(_HEAD_TIMEOUT)  # another check reports a server that does not answer
             request.request("HEAD", urlsplit(context.address.simple).path, headers={"Connection": "close"})
             answer = request.getresponse()
         now = datetime.now(UTC)

@@ -42,6 +42,7 @@ def on_path(names: Sequence[str], environ: Mapping[str, str], *, without: Path |
 
 def run(command: Sequence[str], context: Context, *, timeout: float = 30.0, stdin: str = "", **env: str) -> Result:
     """Run a program in the user's folder, with the user's environment and `env`, but without the secrets in it."""
+    timeout = context.within(timeout)
     environ = {name: value for name, value in context.environ.items() if name not in SECRET_VARIABLES}
     try:
         done = subprocess.run(

@@ -37,8 +37,7 @@ def check(context: Context) -> Iterator[Finding]:
     if not Path(path).exists():
         raise PpmError(f"{source} names {path}, which does not exist", hint=f"Correct it, or: unset {source}")
     try:
-        with context.connect(None) as transport:
-            transport.request("HEAD", context.address.simple)
+        context.request("HEAD", context.address.simple, None)
     except PpmError as exc:
         if errors := [cause for cause in causes(exc) if isinstance(cause, ssl.SSLError)]:
             untrusted = [cause for cause in errors if isinstance(cause, ssl.SSLCertVerificationError)]

@@ -32,8 +32,7 @@ def read(source: Source) -> Imported:
     try:
         values = yaml_text.load(text)
     except yaml_text.InvalidYaml as exc:
-        where = f", line {exc.line}" if exc.line else ""  # the error may quote a secret
-        raise UsageError(f"{source} is not YAML{where}.") from None
+        raise UsageError(exc.in_file(source)) from None  # its cause may quote a secret
     listed = values.get("dependencies") if isinstance(values, dict) else None
     if not isinstance(listed, list):
         raise UsageError(f"{source} has no list of dependencies.", hint="Is it an environment.yml?")

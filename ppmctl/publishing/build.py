@@ -36,6 +36,11 @@ def is_source_tree(path: Path) -> bool:
         if path.is_file():
             return False
         if not path.exists():
+            if any(letter in str(path) for letter in "*?["):  # the shell found no file, and left the pattern
+                raise UsageError(
+                    f"No file has a name of the form {path}.",
+                    hint="Build first: python -m build. Or  ppmctl publish  builds this folder and publishes it.",
+                )
             raise UsageError(f"{path} does not exist.", hint="Give a project's folder, or files such as dist/*")
         is_tree = any((path / mark).is_file() for mark in _MARKS)
     except PermissionError as exc:

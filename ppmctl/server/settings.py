@@ -15,6 +15,8 @@ from ppmctl import regular_file, yaml_text
 from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
+from ppmctl.secret import masked
+from ppmctl.server import addresses
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -88,25 +90,13 @@ def _number(value: Any, *, low: int, high: int) -> int:
     return int(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("it must be a text")
-    return value.strip()
-
-
-def _url(value: Any) -> str:
-    if not isinstance(value, str) or not re.match(r"https?://[^/@\s]+(/[^\s]*)?$", value):
-        raise ValueError("it must be a URL such as https://index.example/simple/, without a credential")
-    return value.rstrip("/") + "/"
-
-
 def _names(value: Any) -> tuple[str, ...]:
     names = list(filter(None, re.split(r"[\s,]+", value))) if isinstance(value, str) else value
     if not isinstance(names, Sequence):
         raise ValueError("it must be a list of name patterns")
     for name in names:
         if reason := name_glob.problem(name) if isinstance(name, str) else "it is not a text":
-            raise ValueError(f"{name!r} is not a pattern of names such as acme-*: {reason}")
+            raise ValueError(f"{_shown(name)} is not a pattern of names such as acme-*: {reason}")
     return tuple(map(name_glob.normalise, names))
 
 
@@ -114,7 +104,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="host",
         default="127.0.0.1",
-        parse=_text,
+        parse=addresses.listen_address,
         metavar="ADDRESS",
         help="The address to listen on, or unix:PATH. 0.0.0.0 means all: put TLS in front of it first.",
     ),
@@ -143,7 +133,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="upstream_url",
         default=None,
-        parse=_url,
+        parse=addresses.index_url,
         metavar="URL",
         example="https://mirror.example/simple/",
         help="The Simple API to redirect to. By default the public index.",
@@ -228,7 +218,12 @@ def _value(setting: Setting, given: Any, environ: Mapping[str, str], written: Ma
     try:
         return Value(name=setting.name, value=setting.parse(value), origin=origin)
     except ValueError as exc:
-        raise UsageError(f"{origin} is {value!r}: {exc}.", hint="ppmctl serve --help") from exc
+        raise UsageError(f"{origin} is {_shown(value)}: {exc}.", hint="ppmctl serve --help") from None
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message, without the secret that it may have."""
+    return repr(masked(value)) if isinstance(value, str) else masked(repr(value))
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -251,8 +246,12 @@ def _read_file(path: Path) -> dict[str, Any]:
         written = yaml_text.load(regular_file.read_text(path))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeError, yaml_text.InvalidYaml) as exc:
-        raise UsageError(f"{path} can't be read: {' '.join(str(exc).split())}.") from exc
+    except yaml_text.InvalidYaml as exc:
+        raise UsageError(exc.in_file(path)) from None  # its cause may quote a secret
+    except OSError as exc:
+        raise UsageError(f"{path} can't be read: {exc.strerror or exc}.") from exc
+    except UnicodeError:
+        raise UsageError(f"{path} can't be read: it is not UTF-8.") from None  # the cause quotes a part of it
     if written is None:
         return {}
     known = [setting.name for setting in SETTINGS]
@@ -263,7 +262,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
             raise UsageError(
-                f"{path} has an unknown setting {name!r}.",
+                f"{path} has an unknown setting {_shown(name)}.",
                 hint=f"Did you mean {near[0]!r}?" if near else names,
             )
     return written

@@ -127,6 +127,7 @@ def test_a_result_and_an_error_on_a_terminal(no_color: str, tmp_path: Path) -> N
     """A terminal shows colours and local times; in a pipe the same result is plain, with times in UTC."""
     environ = clean_environment(tmp_path, TZ="EAST-9", NO_COLOR=no_color)
     where = ("--root", str(tmp_path / "root"))
+    ppmctl("init", *where)
     ppmctl("user", "add", "ann", "--role", "reader", *where, env=environ)
     created = json.loads(ppmctl("user", "list", "--json", *where, env=environ).stdout)[0]["created"]
     piped = ppmctl("user", "list", *where, env=environ).stdout

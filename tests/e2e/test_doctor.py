@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -10,7 +11,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +23,7 @@ import pytest
 from support import faulty, namespaces, servers, sshd, wheels
 from support.faulty import LIST, Response
 from support.servers import JSON, PPMCTL, Server, clean_environment, free_port, ppmctl, run_ppmctl
+from support.terminals import on_a_terminal, read_until
 from support.tls import Authority
 
 ASKED = ("proxy", "tcp", "http", "clock", "url", "credential", "login", "places")
@@ -53,7 +57,8 @@ class User:
     behind: tuple[str, ...] = ()
 
     def doctor(self, *arguments: str, expect: int, **more: str) -> Diagnosis:
-        asked, environ = ("doctor", *arguments, "--json"), self.environ(**more)
+        # a machine that runs many tests at once may need more than the default
+        asked, environ = ("doctor", *arguments, "--timeout", "300", "--json"), self.environ(**more)
         if self.behind:
             command = [*self.behind, *PPMCTL, *asked]
             done = subprocess.run(
@@ -230,6 +235,42 @@ def test_nothing_listens(user: User) -> None:
     state, message, hint = user.doctor(f"http://127.0.0.1:{port}/", expect=1).of("tcp")
     assert (state, f"port {port}: Connection refused" in message) == ("fail", True)
     assert "ppmctl serve --root DIR" in hint
+
+
+@contextlib.contextmanager
+def never_answering(*, sends: bytes) -> Iterator[int]:
+    """Yield the port of a server that accepts connections, and repeats `sends` without an end of its answer."""
+    ended = threading.Event()
+
+    def drip(line: socket.socket) -> None:
+        with line, contextlib.suppress(OSError):
+            line.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: " if sends else b"")
+            while not ended.wait(0.1):
+                line.sendall(sends)
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=listener.accept()[:1], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+        ended.set()
+
+
+@pytest.mark.parametrize("sends", [b"", b"x"], ids=["silent", "a byte now and then"])
+def test_a_server_that_never_answers_is_reported_in_time(user: User, sends: bytes) -> None:
+    """On a terminal the check that takes long is shown meanwhile."""
+    with never_answering(sends=sends) as port:
+        command = [*PPMCTL, "doctor", f"http://127.0.0.1:{port}/", "--timeout", "2"]
+        with on_a_terminal(command, user.environ()) as (process, terminal):
+            began = time.monotonic()
+            shown = read_until(terminal, b"Checking clock") + read_until(terminal, b"")
+            assert process.wait(timeout=60) == 1
+            assert time.monotonic() - began < 40
+    assert b"clock       it did not end within 2 seconds" in shown
+    assert b"--timeout 300" in shown
 
 
 def test_a_proxy_that_can_not_be_reached(index: Server, user: User) -> None:

@@ -109,6 +109,8 @@ def test_a_command_behaves_as_on_the_server_host(host: Host, tmp_path: Path) -> 
     (packages / name).write_bytes(content)
     local_root, remote_root = tmp_path / "here", tmp_path / "there"
     for arguments, given, code in (
+        (["user", "add", "bob", "--role", "publisher"], "", 1),
+        (["init"], "", 0),
         (["user", "add", "bob", "--role", "publisher"], "", 0),
         (["user", "add", "bob", "--role", "reader"], "", 1),
         (["user", "add", "eve", "--role", "king"], "", 2),
@@ -130,6 +132,8 @@ def test_a_command_behaves_as_on_the_server_host(host: Host, tmp_path: Path) -> 
 
 
 def test_the_hosts_ppm_root_is_the_default_volume(host: Host, tmp_path: Path) -> None:
+    for options in ((), ("--root", str(tmp_path / "other"))):
+        on(host, "init", *options)
     on(host, "user", "add", "ann", "--role", "reader", PPM_ROOT=str(tmp_path / "mine"))
     assert "ann:" in (host.root / "credentials" / "htpasswd").read_text()
     assert not (tmp_path / "mine").exists()
@@ -355,6 +359,7 @@ def test_tokens_and_users_with_files(host: Host, tmp_path: Path) -> None:
         reachable(tmp_path)
         os.chown(root, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
     root_option = ["--root", str(root)]
+    on(host, "init", *root_option)
     token = tmp_path / "a token"
     made = on(host, "token", "create", "ops+ci", "--role", "publisher", "--output", str(token), *root_option)
     assert made.stdout == b""
@@ -414,6 +419,7 @@ def test_no_secret_is_in_an_argument_or_a_log(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     tracer = ("strace", "-f", "-qq", "-s", "100000", "-e", "trace=execve", "-o", str(trace))
     with sshd.running(folder, before=tracer) as host:
+        on(host, "init")
         made = on(host, "user", "add", "bob", "--role", "reader")
         secret = made.stdout.decode().strip()
         on(host, "user", "first")

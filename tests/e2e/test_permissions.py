@@ -43,6 +43,7 @@ def test_root_acts_as_the_owner_of_the_volume(tmp_path: Path) -> None:
     """`sudo ppmctl user add` on a server: files owned by root would be unreadable for the server."""
     if os.geteuid() != 0:
         # an ordinary user can't change the owner: the command must not try
+        ppmctl("init", "--root", str(tmp_path / "root"))
         ppmctl("user", "add", "eve", "--role", "reader", "--root", str(tmp_path / "root"))
         assert (tmp_path / "root" / "credentials" / "htpasswd").stat().st_uid == os.geteuid()
         return
@@ -51,6 +52,7 @@ def test_root_acts_as_the_owner_of_the_volume(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     os.chown(root, nobody.pw_uid, nobody.pw_gid)
+    ppmctl("init", "--root", str(root))
     ppmctl("user", "add", "eve", "--role", "reader", "--root", str(root))
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in root.rglob("*")}
     assert owners == {(nobody.pw_uid, nobody.pw_gid)}
@@ -87,7 +89,7 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     if os.geteuid() == 0:  # root may write anywhere: use a file instead of a folder
         root.rmdir()
         root.write_text("a file")
-    command = [*PPMCTL, "user", "add", "ann", "--role", "reader", "--root", str(root / "deeper")]
+    command = [*PPMCTL, "init", "--root", str(root / "deeper")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
     assert "can't be used" in done.stderr

@@ -29,9 +29,11 @@ def token(root: Path, name: str, expires: str) -> None:
 def test_prune_every_runs_until_a_signal(tmp_path: Path) -> None:
     """Tokens created while it runs are removed when they expire; others stay unchanged."""
     root = tmp_path / "volume"
+    root.mkdir()  # as in compose, where the volume is created by the application
     command = [*PPMCTL, "token", "prune", "--every", "1s", "--root", str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        token(root, "ops+short", "2s")  # creates the volume
+        ppmctl("init", "--root", str(root))
+        token(root, "ops+short", "2s")
         token(root, "ops+long", "90d")
         assert {"ops+short", "ops+long"} <= names(root)
         until = time.monotonic() + 15
@@ -50,6 +52,7 @@ def test_tokens_work_again_after_a_wrong_clock(tmp_path: Path) -> None:
     """The clock of the pruner jumps ahead by a year, and back."""
     root, ahead = tmp_path / "volume", tmp_path / "ahead"
     ahead.write_text("0")
+    ppmctl("init", "--root", str(root))
     token(root, "ops+ci", "90d")
     token(root, "ops+ever", "36500d")
     before = (root / "credentials/htpasswd").read_text()
@@ -67,6 +70,7 @@ def test_tokens_work_again_after_a_wrong_clock(tmp_path: Path) -> None:
 
 def test_nothing_is_written_if_nothing_has_expired(tmp_path: Path) -> None:
     root = tmp_path / "volume"
+    ppmctl("init", "--root", str(root))
     token(root, "ops+long", "90d")
     token(root, "ops+short", "1s")
     until = time.monotonic() + 15
@@ -80,8 +84,10 @@ def test_nothing_is_written_if_nothing_has_expired(tmp_path: Path) -> None:
 
 
 def test_a_missing_volume_is_not_created(tmp_path: Path) -> None:
-    assert ppmctl("token", "prune", "--root", str(tmp_path / "none")).stdout == ""
-    assert not (tmp_path / "none").exists()
+    for options in ((), ("--every", "1s")):
+        done = ppmctl("token", "prune", *options, "--root", str(tmp_path / "none"), expect=1)
+        assert "There is no volume at" in done.stderr
+        assert not (tmp_path / "none").exists()
     printed = ppmctl("token", "prune", "--every", "1s", "--json", "--root", str(tmp_path), expect=2).stdout
     assert "--every" in json.loads(printed)["error"]["message"]
     assert "not a duration" in ppmctl("token", "prune", "--every", "now", "--root", str(tmp_path), expect=2).stderr

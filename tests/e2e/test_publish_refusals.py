@@ -209,6 +209,12 @@ def nothing_listens(place: Place) -> list[str]:
 # name of the refusal: preparation, exit code, a part of the message, a part of the hint
 REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
     "no such path": (lambda _: ["missing"], 2, "missing does not exist", "files such as dist/*"),
+    "a pattern of files that are not built": (
+        lambda _: ["dist/*"],
+        2,
+        "No file has a name of the form dist/*.",
+        "Build first: python -m build",
+    ),
     "no project": (lambda _: [], 2, "neither a pyproject.toml nor a setup.py", "ppmctl publish dist/*"),
     "two files of a name": (two_of_a_name, 2, "the same name and different content", "only one of them"),
     "no index": (with_variables(PPMCTL_INDEX=""), 2, "No index is specified", "PPMCTL_INDEX"),
@@ -221,7 +227,7 @@ REFUSALS: dict[str, tuple[Callable[[Place], list[str]], int, str, str]] = {
     ),
     "authorities that are no file": (with_variables(TWINE_CERT="ca.pem"), 2, "TWINE_CERT names ca.pem", "PEM"),
     "half a credential": (with_variables(PPMCTL_TOKEN=SECRET), 4, "PPMCTL_TOKEN is set, but not", "Set both"),
-    "no credential": (without_credential, 4, "asks for a credential", "PPMCTL_TOKEN"),
+    "no credential": (without_credential, 4, "asks for a credential", "ppmctl login http"),
     "a wrong credential": (
         with_variables(PPMCTL_USERNAME="me", PPMCTL_TOKEN=SECRET),
         4,

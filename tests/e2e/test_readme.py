@@ -87,11 +87,16 @@ def test_make_up_prints_commands_and_no_secret(up: Path, clone: Path) -> None:
 
 
 def test_every_command_of_the_readme_runs_unchanged(up: Path, clone: Path, environment: dict[str, str]) -> None:
-    """In the order of the README, block after block."""
+    """In the order of the README, block after block. git ignores what they leave."""
+    before = set(clone.iterdir())
     for block in blocks()[1:]:
         printed = readme.paste(block, clone, environment)
         if "try/bin/ppm-hello" in block:
             assert printed.endswith("Hello from your own index.\n")
+    left = {f"{path.name}/" if path.is_dir() else path.name for path in set(clone.iterdir()) - before}
+    command = ["git", "check-ignore", *left]
+    ignored = subprocess.run(command, cwd=checkout.ROOT, capture_output=True, text=True, check=False).stdout
+    assert set(ignored.splitlines()) == left >= {"try/", "dist/"}
     listed = subprocess.run(
         ["bash", "-c", "ls .ppm/packages"], cwd=clone, capture_output=True, text=True, check=True
     ).stdout.split()

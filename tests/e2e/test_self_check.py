@@ -30,6 +30,7 @@ def temporary() -> Iterator[Path]:
 @pytest.fixture
 def check(temporary: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the self-check of a volume; assert that no file is left, with any result."""
+    (tmp_path / "root" / "packages").mkdir(parents=True)  # as the role `base` does
 
     def run(
         *options: str, command: tuple[str | Path, ...] = PPMCTL, **environ: str
@@ -119,10 +120,11 @@ def test_a_bad_setting_is_named(check: Check, tmp_path: Path) -> None:
 
 def test_a_volume_that_can_t_be_used_is_named(check: Check, tmp_path: Path) -> None:
     """Its folders must be on one file system with links and locks, and its credentials readable."""
-    (tmp_path / "file").write_text("")
-    done = check(PPM_ROOT=str(tmp_path / "file" / "root"))
+    (tmp_path / "root" / "drop").write_text("")
+    done = check()
     assert done.returncode == 1
-    assert f"The volume {tmp_path / 'file' / 'root'} can't be used" in done.stderr
+    assert f"The volume {tmp_path / 'root'} can't be used" in done.stderr
+    (tmp_path / "root" / "drop").unlink()
     entries = tmp_path / "root" / "credentials" / "access.yml"
     entries.parent.mkdir(parents=True)
     entries.write_text("ops: [\n")  # an invalid entry has no rights, and the others keep theirs

@@ -144,6 +144,7 @@ def unit(
     """Yield a unit for the volume at `root`, with an admin and not yet started; stop its service at the end."""
     folder = Path(tempfile.mkdtemp(prefix="ppm-"))  # a short path: a socket's address is limited to 107 bytes
     root.parent.mkdir(parents=True, exist_ok=True)
+    ppmctl("init", "--root", str(root))
     secret = ppmctl("user", "add", "admin", "--role", "admin", "--root", str(root)).stdout.strip()
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         listener.bind(str(folder / "ppm.sock"))

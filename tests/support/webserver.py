@@ -210,6 +210,7 @@ def admin(root: Path) -> str:
     """Return the secret of the volume's admin, who is created if needed."""
     kept = root.with_name(root.name + ".admin")
     if not kept.exists():
+        ppmctl("init", "--root", str(root))
         kept.write_text(
             ppmctl("user", "add", "admin", "--role", "admin", "--root", str(root)).stdout.strip(), encoding="ascii"
         )

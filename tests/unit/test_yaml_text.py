@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -56,10 +57,72 @@ def test_what_the_library_does_not_expect_is_invalid_at_once(text: str) -> None:
     assert time.process_time() - started < 1.0
 
 
-def test_the_line_of_a_fault_is_known() -> None:
-    with pytest.raises(InvalidYaml, match="line 2") as invalid:
-        load("a: 1\nb: c: d\n")
-    assert invalid.value.line == 2
+@pytest.mark.parametrize(
+    ("text", "line", "cause"),
+    [
+        ("a: 1\nb: [*-hunter2]\n", 2, "a text that starts with * in quotes"),
+        ("a: 1\nb: *\n", 2, "a text that starts with * in quotes"),
+        ("a: 1\nb: &\n", 2, "a text that starts with & in quotes"),
+        ("a: 1\nb: @hunter2\n", 2, "a text that starts with @ in quotes"),
+        ("a: 1\nb: `hunter2`\n", 2, "a text that starts with ` in quotes"),
+        ("a: 1\nb: %hunter2\n", 2, "a text that starts with % in quotes"),
+        ("a: 1\nb: !hunter2 x\n", 2, "a text that starts with ! in quotes"),
+        ("a: 1\nb: ]hunter2\n", 2, "a text that starts with one of ["),
+        ("a: 1\nb: |hunter2\n", 2, "a text that starts with one of ["),
+        ("a:\n\tb: hunter2\n", 2, "a tab: indent with spaces"),
+        ("a: x\n\tb: hunter2\n", 2, "a tab: indent with spaces"),
+        ("a: 1\nb: 'hunter2\nc: 3\n", 2, "the quote that starts here is not closed"),
+        ('a: 1\nb: "hunter2\nc: 3\n', 2, "the quote that starts here is not closed"),
+        ("a: 1\nb: 'hunter2's'\nc: 3\n", 2, "a quote is missing here or above"),
+        ('a: 1\nb: "hunter2\nc: "3"\n', 3, "a quote is missing here or above"),
+        ('a: 1\nb: "\\hunter2"\n', 2, "use single quotes"),
+        ("a: 1\nb: hunter2: d\n", 2, "a text that has one in quotes"),
+        ("a: 1\n b: hunter2\n", 2, "check the indentation"),
+        ("a:hunter2\nb: 2\n", 2, "a space after that of a name"),
+        ("- hunter2\nb: 1\n", 2, "a line without - in a list"),
+        ("a: - hunter2\n", 1, "a list starts on a line of its own"),
+        ("a: 1\nb: [hunter2\nc: 3\n", 3, "the [ of line 2 is not closed"),
+        ("a: 1\nb: {hunter2: 1\nc: 3\n", 3, "the { of line 2 is not closed"),
+        ("a: 1\n---\nb: hunter2\n", 2, "a second document"),
+        ("? [hunter2]\n: 1\n", 1, "can't be a name"),
+        ("a: 1\n<<: hunter2\n", 2, "<< needs a mapping"),
+        ("a: 1\nb: 2026-99-99\n", 2, "a value has a form that it can't have"),
+        ("a: 1\nb: hunter2\0\n", 2, "a control character"),
+    ],
+)
+def test_the_error_names_the_line_and_the_cause_and_quotes_nothing(text: str, line: int, cause: str) -> None:
+    with pytest.raises(InvalidYaml) as invalid:
+        load(text, first_line=11)
+    assert invalid.value.line == line + 10
+    # the lines that a cause names count from the start of the file, too
+    numbered = re.sub(r"line (\d)", lambda match: f"line {int(match[1]) + 10}", cause)
+    assert numbered in invalid.value.problem
+    assert "hunter2" not in str(invalid.value)
+    assert invalid.value.in_file("x.yml") == f"x.yml, line {line + 10}: {invalid.value.problem}."
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3: the name 'a' is also in line 1; leave out one of them"),
+        ("x:\n- y: {a: 1,\n  'a': 2}\n", "line 3: the name 'a' is also in line 2"),
+        ("yes: 1\non: 2\n", "line 2: the name 'on' is also in line 1"),
+        ("1: a\n0x1: b\n", "line 2: the name '0x1' is also in line 1"),
+        ("? {a: 1, a: 2}\n: 3\n", "line 1: the name 'a'"),
+        ("<<: {a: 1}\n<<: {b: 1}\n", "line 2: the name '<<'"),
+        (f"ppm_{'aB3' * 12}: 1\nppm_{'aB3' * 12}: 2\n", "line 2: this name is also in line 1"),
+        ("hunter2 with a space: 1\nhunter2 with a space: 2\n", "line 2: this name is also in line 1"),
+    ],
+)
+def test_a_name_that_is_there_twice_is_refused_with_both_lines(text: str, problem: str) -> None:
+    with pytest.raises(InvalidYaml) as invalid:
+        load(text)
+    assert str(invalid.value).startswith(problem)
+
+
+def test_a_merged_mapping_may_be_overridden() -> None:
+    text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: [*b, *a], y: 3}\n1: x\n'1': y\n"
+    assert load(text)["c"] == {"x": 1, "y": 3}
 
 
 def test_lists_may_be_as_deep_as_the_limit() -> None:

@@ -191,6 +191,9 @@ def test_an_entry_with_a_glob_that_matches_no_name_still_works(volume: Volume) -
         "ops: {role: publisher, expires: 2999-01-01T00}",
         "ops: {role: publisher,\nprojects: [acme-*]}",
         "ops: {role: publisher}\nops: {role: reader}",
+        "ops: {role: reader, role: publisher}",
+        '"ops": {"role": "reader", "role": "publisher"}',
+        "ops:\n  role: reader\n  role: publisher",
         "ops: {role: [publisher]}",
         "ops: publisher",
         "ops:",
@@ -206,6 +209,23 @@ def test_an_invalid_entry_has_no_rights(volume: Volume, written: str) -> None:
     known = Credentials(volume)
     assert known.authenticate("ops", secret) is None
     assert known.authenticate("ann", other) is not None
+
+
+def test_the_log_names_the_lines_of_an_invalid_entry(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
+    token = "ppm_" + "aB3" * 12
+    volume.access.write_text(
+        "# by hand\n\nops:\n  role: reader\n  role: publisher\n"
+        f"ann: {{role: reader}}\nbob: {{role: 7}}\nann: {{role: admin}}\n{token}: [\n"
+    )
+    Credentials(volume).authenticate("ops", "x")
+    for text in (
+        "'ops' is invalid (line 5: the name 'role' is also in line 4; leave out one of them)",
+        "'ann' is defined twice, in lines 6 and 8",
+        "'bob' is invalid; it",
+        "'ppm_***' is invalid (line 9: a [ or { before",
+    ):
+        assert text in caplog.text
+    assert token not in caplog.text
 
 
 def test_names_that_yaml_reads_as_other_types_work(volume: Volume) -> None:

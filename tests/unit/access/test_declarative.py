@@ -188,9 +188,14 @@ def user(**values: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("users: [", "is not valid YAML: line 1"),
-        (f"users: {{{SECRET}", "is not valid YAML"),
-        (f"users: [{{name: ann, role: reader, secret: {SECRET}, expires: 2026-99-99}}]", "is not valid YAML"),
+        ("users: [", "The list, line 1: a [ or { before the end is not closed"),
+        (f"users: {{{SECRET}", "The list, line 1: the { of line 1 is not closed"),
+        (
+            f"users: [{{name: ann, role: reader, secret: {SECRET}, expires: 2026-99-99}}]",
+            "The list, line 1: a value has",
+        ),
+        (f"users: []\nusers: [{SECRET}]", "The list, line 2: the name 'users' is also in line 1"),
+        (f"users: [{{name: ann, role: reader, secret: *{SECRET}}}]", "put a text that starts with * in quotes"),
         ("[]", "not a mapping with users and tokens"),
         ("user: []", "not a mapping with users and tokens"),
         ("users: {ann: x}", "users is not a list"),

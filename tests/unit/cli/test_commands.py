@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 import pytest
 from support.commandline import commands
 
+from ppmctl.cli import examples
 from ppmctl.cli.commands import cli, run
 from ppmctl.index.layout import Volume
 from ppmctl.server.settings import SETTINGS
@@ -35,6 +37,58 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name not in {"help", "version"}:
             assert parameter.help, f"{' '.join(path)} {parameter.opts}"
+
+
+def test_every_command_has_examples_and_no_other_has() -> None:
+    assert {" ".join(path) for path in ALL} == examples.EXAMPLES.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "line"), [(path, line) for path, lines in examples.EXAMPLES.items() for line in lines]
+)
+def test_an_example_is_printed_whole_and_can_be_typed(
+    path: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The arguments are parsed as they stand; the command is not run."""
+    monkeypatch.chdir(tmp_path)
+    assert run([*path.split(), "--help"]) == 0
+    assert f"  {line}\n" in capsys.readouterr().out
+    program, *typed = shlex.split(line)
+    assert program == "ppmctl"
+    words = next(words for words in sorted(ALL, key=len, reverse=True) if tuple(typed[: len(words)]) == words)
+    assert " ".join(words).startswith(path)
+    # click stores a command's help option at its first use, so it needs the parent's names of it
+    parent = click.Context(cli, info_name="ppmctl", **cli.context_settings)
+    ALL[words].make_context(words[-1] if words else "ppmctl", typed[len(words) :], parent=parent)
+
+
+def test_help_of_a_group_has_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    for path, command in ALL.items():
+        if isinstance(command, click.Group):
+            assert run([*path, "--help"]) == 0
+            assert "..." not in capsys.readouterr().out.replace("[ARGS]...", ""), path
+    assert run(["user", "--help"]) == 0
+    assert "which is not stored and is shown only once." in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        (["publsh"], "Did you mean `ppmctl publish`?"),
+        (["user", "ad"], "Did you mean `ppmctl user add`?"),
+        (["pub"], "Did you mean `ppmctl publish`?"),
+        (["yank"], "Did you mean `ppmctl package yank`"),
+        (["instal"], "Did you mean `ppmctl env install`"),
+        (["serve", "--rot", "x"], "'--root'"),
+        (["user", "list", "--jsn"], "'--json'"),
+        (["qqq"], "There is no command 'qqq'.\n"),
+    ],
+)
+def test_a_mistyped_command_or_option_suggests_another(
+    typed: list[str], suggested: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(typed) == 2
+    assert suggested in capsys.readouterr().err
 
 
 def test_every_command_that_prints_a_result_has_json() -> None:
@@ -101,22 +155,22 @@ def test_serve_has_an_option_for_each_setting() -> None:
 
 
 def test_ppm_root_names_the_volume_for_all_commands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A host sets PPM_ROOT for the service, and for people."""
     options = [parameter for command in ALL.values() for parameter in command.params if "--root" in parameter.opts]
     assert len(options) >= 12
     assert {parameter.envvar for parameter in options} == {"PPM_ROOT"}
-    monkeypatch.setenv("PPM_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("PPM_ROOT", str(volume.root))
     assert run(["user", "add", "eve", "--role", "reader"]) == 0
     assert run(["user", "list"]) == 0
     assert "eve" in capsys.readouterr().out
-    assert (tmp_path / "root" / "credentials" / "htpasswd").exists()
+    assert volume.htpasswd.exists()
 
 
-def test_user_first_creates_an_admin_if_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_first_creates_an_admin_if_there_is_none(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
     """An Ansible role runs it each time, and reads in `made` whether it changed something; no secret is shown."""
-    root = tmp_path / "root"
+    root = volume.root
     first = ["user", "first", "--root", str(root), "--host", "index.example", "--host", "index", "--json"]
     path = root / "first-credential"
     assert run(first) == 0
@@ -142,14 +196,59 @@ def test_user_first_creates_an_admin_if_there_is_none(tmp_path: Path, capsys: py
 
 def test_an_error_has_a_cause_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "root"
-    assert run(["user", "remove", "who", "--root", str(root)]) == 1
-    assert capsys.readouterr().err.startswith(f"ppmctl: There is no volume at {root}.\n")
-    assert not root.exists()
     Volume(root=root).prepare()
     assert run(["user", "remove", "who", "--root", str(root)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "ppmctl: There is no credential 'who'.\n        ppmctl user list\n"
+
+
+# the commands that create a volume, each with the reason
+CREATING = {
+    "init": "it is for that",
+    "serve": "the first command of a newcomer",
+    "index adopt": "it moves an old index into a new volume",
+}
+
+
+def on_a_volume(path: tuple[str, ...]) -> list[str]:
+    """Return a valid line for a command that has --root, without that option."""
+    line, given = list(path), {"role": "reader", "reason": "x"}
+    for parameter in ALL[path].params:
+        value = given.get(parameter.name or "", "ann+x" if "token" in path else "x")
+        if isinstance(parameter, click.Argument) and parameter.required:
+            choices = getattr(parameter.type, "choices", [value])
+            line.append(str(choices[0]))
+        elif isinstance(parameter, click.Option) and parameter.required and parameter.name != "root":
+            line += [parameter.opts[0], value]
+    return line
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path, command in ALL.items() if any("--root" in parameter.opts for parameter in command.params)],
+    ids=" ".join,
+)
+def test_only_a_command_that_creates_a_volume_takes_a_folder_without_one(
+    path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards against a mistyped --root: it made an empty new index, with the user who was meant for another."""
+    root = tmp_path / "typo here"
+    monkeypatch.chdir(tmp_path)
+    for name in ("PPM_ROOT", "PPMCTL_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "x").write_text("")
+    if " ".join(path) in CREATING:
+        return
+    command = [*on_a_volume(path), *([] if path[-1] != "change" else ["--email", "x@example.com"])]
+    for is_there in (False, True):
+        assert run([*command, "--root", str(root)]) != 0
+        captured = capsys.readouterr()
+        assert f"There is no volume at {root}" in captured.out + captured.err
+        assert f"ppmctl init --root '{root}'" in captured.out + captured.err
+        assert list(root.iterdir() if is_there else tmp_path.iterdir()) == ([] if is_there else [tmp_path / "x"])
+        root.mkdir(exist_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +305,9 @@ def test_an_interruption_has_its_own_exit_code(
     assert capsys.readouterr().err == "ppmctl: Interrupted.\n"
 
 
-def test_user_add_prints_only_the_secret_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_add_prints_only_the_secret_on_stdout(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
     """Scripts rely on it."""
-    root = ["--root", str(tmp_path / "root")]
+    root = ["--root", str(volume.root)]
     assert run(["user", "add", "alice", "--role", "publisher", *root]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("ppm_")
@@ -220,13 +319,13 @@ def test_user_add_prints_only_the_secret_on_stdout(tmp_path: Path, capsys: pytes
     assert run(["user", "remove", "alice", *root]) == 0
     assert run(["user", "list", *root]) == 0
     assert "alice" not in capsys.readouterr().out
-    audit = [json.loads(line) for line in (tmp_path / "root" / "audit.jsonl").read_text().splitlines()]
+    audit = [json.loads(line) for line in volume.audit.read_text().splitlines()]
     assert [entry["action"] for entry in audit] == ["user add", "user remove"]
 
 
-def test_changes_of_users_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changes_of_users_are_reported(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
     """Each change prints a line, or JSON, and every list has the state."""
-    root = ["--root", str(tmp_path / "root")]
+    root = ["--root", str(volume.root)]
 
     def printed(*arguments: str, expect: int = 0) -> str:
         assert run([*arguments, *root]) == expect
@@ -263,11 +362,10 @@ def test_changes_of_users_are_reported(tmp_path: Path, capsys: pytest.CaptureFix
     assert "It has no secret: ppmctl user rotate bea" in printed("user", "enable", "bea")
 
 
-def test_an_expired_user_is_invited_with_more_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = ["--root", str(tmp_path / "root")]
+def test_an_expired_user_is_invited_with_more_time(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ["--root", str(volume.root)]
     assert run(["user", "invite", "ann", "--role", "reader", "--expires", "1h", *root]) == 0
-    access = tmp_path / "root" / "credentials" / "access.yml"
-    access.write_text(re.sub(r"20[0-9T:.-]+Z", "2020-01-01T00:00:00Z", access.read_text()))
+    volume.access.write_text(re.sub(r"20[0-9T:.-]+Z", "2020-01-01T00:00:00Z", volume.access.read_text()))
     capsys.readouterr()
     assert run(["user", "invite", "ann", *root]) == 1
     command = "ppmctl user enable ann --expires DURATION"
@@ -276,8 +374,8 @@ def test_an_expired_user_is_invited_with_more_time(tmp_path: Path, capsys: pytes
     assert run(["user", "invite", "ann", *root]) == 0
 
 
-def test_shutting_out_the_last_admin_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = ["--root", str(tmp_path / "root")]
+def test_shutting_out_the_last_admin_warns(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ["--root", str(volume.root)]
     for name, role in (("one", "admin"), ("two", "admin"), ("ann", "reader")):
         assert run(["user", "add", name, "--role", role, *root]) == 0
     for command in (["disable", "one"], ["remove", "ann"], ["disable", "one"]):
@@ -300,25 +398,33 @@ def test_shutting_out_the_last_admin_warns(tmp_path: Path, capsys: pytest.Captur
         (["token", "list", "nobody"], 1, "There is no credential 'nobody'"),
         (["user", "invite", "nobody", "--withdraw"], 1, "There is no credential 'nobody'"),
         (["user", "invite", "ann", "--withdraw"], 1, "There is no open invite of 'ann'"),
+        (["user", "add", "ann", "--role", "admin"], 1, "ppmctl user change ann  changes its rights"),
+        (["user", "add", "ann", "--role", "admin"], 1, "ppmctl user rotate ann  its secret"),
         (["user", "change", "ann"], 2, "Nothing to change"),
         (["user", "change", "ann", "--project", "x", "--all-projects"], 2, "Give one of them"),
     ],
 )
 def test_usage_errors_of_users_and_tokens(
-    arguments: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, message: str, volume: Volume, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = ["--root", str(tmp_path / "root")]
+    root = ["--root", str(volume.root)]
     assert run(["user", "add", "ann", "--role", "publisher", *root]) == 0
-    before = (tmp_path / "root" / "audit.jsonl").read_bytes()
+    before = volume.audit.read_bytes()
     capsys.readouterr()
     assert run([*arguments, *root]) == code
-    assert message in capsys.readouterr().err
-    assert (tmp_path / "root" / "audit.jsonl").read_bytes() == before, "nothing was done"
+    printed = capsys.readouterr().err
+    assert message in printed
+    if "add" in arguments:  # the audit log has this refusal
+        assert "user remove" not in printed, "an error must not advise to delete a user that somebody needs"
+    else:
+        assert volume.audit.read_bytes() == before, "nothing was done"
 
 
-def test_an_invite_code_is_written_to_a_private_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invite_code_is_written_to_a_private_file(
+    volume: Volume, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The file is created first, with mode 0600, replaces no other file, and is removed if there is no invite."""
-    root, file = ["--root", str(tmp_path / "root")], tmp_path / "ann.invite"
+    root, file = ["--root", str(volume.root)], tmp_path / "ann.invite"
     assert run(["user", "invite", "ann", "--output", str(file), *root]) == 2, "no role"
     assert not file.exists()
     assert run(["user", "invite", "ann", "--role", "reader", "--output", str(file), *root]) == 0
@@ -366,9 +472,9 @@ def test_an_empty_root_is_refused(
 
 
 def test_user_import_reads_stdin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = ["--root", str(tmp_path / "root")]
+    root = ["--root", str(volume.root)]
     for options, result in ((["--dry-run"], "would be a reader"), ([], "a reader now")):
         line = b"carol:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n"
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
@@ -377,7 +483,7 @@ def test_user_import_reads_stdin(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"carol:\xff")))
     assert run(["user", "import", "-", *root]) == 1
     assert capsys.readouterr().err == "ppmctl: The htpasswd file is not UTF-8.\n"
-    assert run(["user", "import", str(tmp_path / "none"), *root]) == 1
+    assert run(["user", "import", str(volume.root / "none"), *root]) == 1
     assert "none can't be read" in capsys.readouterr().err
 
 
@@ -403,6 +509,8 @@ def test_json_results(
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "x.whl").write_bytes(b"")
     root = str(tmp_path / "root")
+    if "adopt" not in arguments and "init" not in arguments:
+        Volume(root=Path(root)).prepare()
     if "--withdraw" in arguments:
         assert run(["user", "invite", "ann", "--role", "reader", "--root", root]) == 0
         capsys.readouterr()

@@ -102,7 +102,9 @@ def test_the_hint_for_localhost_in_a_container_names_the_container(
     monkeypatch.setattr(connection_errors, "_IN_CONTAINER", tmp_path / "no")
     assert "ppmctl serve" in explain(exc, f"http://{host}:8080/").hint
     monkeypatch.setattr(connection_errors, "_IN_CONTAINER", tmp_path)
-    assert f"{host} is the container itself" in explain(exc, f"http://{host}:8080/").hint
+    hint = explain(exc, f"http://{host}:8080/").hint
+    assert hint.startswith("Is the index started, and is the port right?"), "the commonest cause first"
+    assert f"{host} is the container itself" in hint
     assert "ppmctl serve" in explain(exc, "http://index.test:8080/").hint
 
 
@@ -190,8 +192,9 @@ def test_statuses_of_a_busy_server_raise_unavailable(code: int) -> None:
 def test_401_and_403_raise_a_credential_error_only_from_the_index_itself() -> None:
     with Transport(None, URL) as transport:
         for code in (401, 403):
-            with pytest.raises(CredentialError, match="none was found"):
+            with pytest.raises(CredentialError, match="none was found") as caught:
                 transport.checked(status(code))
+            assert caught.value.hint.startswith(f"ppmctl login {URL}")
             assert transport.checked(status(code, "https://files.test/")).status == code
         for code in (200, 302, 400, 404, 409):
             assert transport.checked(status(code)).status == code

@@ -234,6 +234,58 @@ def test_remove_ignores_other_projects(place: Place, monkeypatch: pytest.MonkeyP
     assert (place.home / WHERE["poetry"]).read_text() == ""
 
 
+def test_remove_ignores_other_environments_and_projects_below(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a --remove that restored the file of a virtual environment that was not active."""
+    files = {name: place.home / name / "pip.conf" for name in ("one", "two")}
+    for name, file in files.items():
+        file.parent.mkdir()
+        monkeypatch.setenv("VIRTUAL_ENV", str(file.parent))
+        place.write("pip", "--venv", form="single")
+        assert file.exists(), name
+    for active in ("", str(place.home / "three")):
+        monkeypatch.setenv("VIRTUAL_ENV", active)
+        printed = place.run("pip", "--remove")
+        assert "There is nothing to remove" in printed
+        assert all(f"{file}" in printed for file in files.values())
+    assert all(file.exists() for file in files.values())
+    monkeypatch.setenv("VIRTUAL_ENV", str(files["one"].parent))
+    assert str(files["two"]) in place.run("--remove")
+    assert [file.exists() for file in files.values()] == [False, True]
+    (place.home / WHERE["poetry"]).touch()
+    place.write("poetry", form="explicit")
+    (place.home / "project" / "other").mkdir()
+    (place.home / "project" / "other" / "pyproject.toml").touch()
+    monkeypatch.chdir(place.home / "project" / "other")  # its clients read its own file
+    assert "There is nothing to remove" in place.run("poetry", "--remove")
+    assert "internal" in (place.home / WHERE["poetry"]).read_text()
+
+
+def test_the_overview_shows_what_is_written_now(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what the record remembers: the file may be deleted, edited, or that of another environment."""
+
+    def overview() -> dict[str, tuple[str, bool]]:
+        assert commands.run(["client-config", "--index", URL, "--form", "single", "--json"]) == 0
+        clients = json.loads(place.capsys.readouterr().out)["clients"]
+        return {each["client"]: (each["file"], each["is_written"]) for each in clients}
+
+    path, venv = place.home / WHERE["pip"], place.home / "venv"
+    venv.mkdir()
+    place.write("pip", form="single")
+    assert overview()["pip"] == (str(path), True)
+    written = path.read_text()
+    path.write_text("[global]\ntimeout = 1\n")
+    assert overview()["pip"] == (str(path), False)
+    path.write_text(written)
+    assert overview()["pip"] == (str(path), True)
+    path.unlink()
+    assert overview()["pip"] == (str(path), False)
+    monkeypatch.setenv("VIRTUAL_ENV", str(venv))
+    place.write("pip", "--venv", form="single")
+    assert overview()["pip"] == (str(venv / "pip.conf"), True)
+    monkeypatch.delenv("VIRTUAL_ENV")
+    assert overview()["pip"] == (str(path), False)
+
+
 @pytest.mark.parametrize("name", ["pip.conf", "other/pip.conf"])
 def test_the_target_of_a_symbolic_link_is_edited(name: str, place: Place) -> None:
     (place.home / "dotfiles" / "other").mkdir(parents=True)

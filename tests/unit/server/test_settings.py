@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,19 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         ("read_access", "none", "authenticated or public"),
         ("upstream", "yes", "redirect or none"),
         ("upstream_url", "index.example/simple", "a URL"),
-        ("upstream_url", "https://user:secret@index.example/simple/", "without a credential"),
+        ("upstream_url", "https://user:hunter2@index.example/simple/", "without a credential"),
+        ("upstream_url", "https://index.example/simple/?token=hunter2", "without a credential, ? and #"),
+        ("upstream_url", "https://index.example/simple/#hunter2", "without a credential, ? and #"),
+        ("upstream_url", "https://300.1.1.1/simple/", "its host or port can't exist"),
+        ("upstream_url", "https://index.example:99999/simple/", "its host or port can't exist"),
+        ("upstream_url", "https://[::1/simple/", "its host or port can't exist"),
+        ("host", "300.1.1.1", "PPM_HOST is '300.1.1.1': it must be an IP address such as 127.0.0.1 or ::1, the name"),
+        ("host", "index.example:8080", "the port is a setting of its own"),
+        ("host", "https://user:hunter2@index.example/", "it must be an IP address"),
+        ("host", "a b", "it must be an IP address"),
+        ("host", "unix:", "unix: needs a path"),
+        ("port", "https://user:hunter2@index.example/", "1 to 65535"),
+        ("private_names", "https://user:hunter2@index.example/", "not a pattern of names"),
         ("private_names", "acme/*", "not a pattern of names"),
         (
             "private_names",
@@ -91,8 +104,16 @@ def test_the_error_for_a_bad_value_names_its_origin(tmp_path: Path, name: str, v
         settings(tmp_path, **{f"PPM_{name.upper()}": value})
     assert message in refusal.value.message
     assert f"PPM_{name.upper()}" in refusal.value.message
+    assert "hunter2" not in "".join(traceback.format_exception(refusal.value)), "-v prints it"
     with pytest.raises(UsageError, match="--"):
         settings(tmp_path, flags={name: value})
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "0.0.0.0", "::", "::1", "fe80::1%eth0", "localhost", "index_1", "a.example.", "unix:/x"]
+)
+def test_an_address_to_listen_on_can_be_of_each_kind(tmp_path: Path, host: str) -> None:
+    assert settings(tmp_path, PPM_HOST=host).host == host
 
 
 @pytest.mark.parametrize(
@@ -108,8 +129,16 @@ def test_a_size_can_have_a_unit(value: object, size: int) -> None:
     [
         ("prot: 1\n", "Did you mean 'port'?"),
         ("- port\n", "must be a mapping of setting names to values"),
-        ("port: [1\n", "can't be read"),
-        ("port: 2026-99-99\n", "can't be read"),
+        ("port: [1\n", "ppm.yml, line 1: the [ of line 1 is not closed"),
+        ("host: x\nport: 2026-99-99\n", "ppm.yml, line 2: a value has a form"),
+        ("host: a\nport: 1\nhost: hunter2\n", "ppm.yml, line 3: the name 'host' is also in line 1"),
+        ("private_names: [*-internal]\n", "ppm.yml, line 1: a * starts the name of an anchor"),
+        ("upstream_url: https://user:hunter2@h/: x\n", "ppm.yml, line 1: a colon where none can be"),
+        ("upstream_url: https://user:hunter2@h/\n", "is 'https://***@h/': it must be a URL"),
+        ("upstream_url: [https://user:hunter2@h/]\n", "is ['https://***@h/']: it must be a URL"),
+        ("host: 300.1.1.1\n", "it must be an IP address"),
+        ("host: 3\n", "is 3: it must be an IP address"),
+        ("https://user:hunter2@h/: 1\n", "unknown setting 'https://***@h/'"),
         ("port: eighty\n", "port in"),
         ("port: true\n", "whole number"),
         ("private_names: 3\n", "a list of name patterns"),
@@ -124,6 +153,7 @@ def test_the_error_for_a_bad_file_names_it(tmp_path: Path, text: str, message: s
         settings(tmp_path)
     assert message in f"{refusal.value.message} {refusal.value.hint}"
     assert "ppm.yml" in refusal.value.message
+    assert "hunter2" not in "".join(traceback.format_exception(refusal.value)) + refusal.value.hint
 
 
 def test_the_file_that_init_writes_sets_nothing_and_explains_all(tmp_path: Path) -> None:
