@@ -68,7 +68,7 @@ def test_tokens_and_invites_behind_nginx(read_access: str, new_site: Callable[..
         if not (read_access == "public" and path.startswith(("/simple", "/packages"))):
             refused = ask("GET", path, ("__token__", gina[1][:-1]))
             assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Basic realm="ppm"')
-    assert ask("GET", "/simple/Sent_Alone/", alone).headers["Location"].endswith("/simple/sent-alone/")
+    assert ask("GET", "/simple/Sent_Alone/", alone).headers["Location"] == "../sent-alone/"
     with site.without_application():
         unavailable = ask("GET", "/simple/sent-alone/", alone)
         assert (unavailable.status_code, unavailable.headers["Retry-After"]) == (503, "5")

@@ -85,7 +85,7 @@ def reads() -> list[tuple[str, str, dict[str, str]]]:
     for path in (FILE, f"{FILE}.metadata", "/env/team/requirements.txt", "/env/team/1/pylock.toml", *OPEN):
         requested += [("GET", path, {}), ("HEAD", path, {}), ("GET", path, {"Range": "bytes=0-9"})]
     requested += [
-        ("POST", "/simple/still-here/", {}),
+        ("PUT", "/simple/still-here/", {}),
         ("PUT", FILE, {}),
         ("GET", "/packages/no/no-1.0.tar.gz", {}),
     ]
