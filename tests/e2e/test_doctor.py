@@ -686,9 +686,11 @@ def test_pages_with_pending_marks(index: Server, on_server_host: dict[str, str],
     assert user.doctor(*root, expect=0, **on_server_host).of("pending")[0] == "ok"
 
 
-def test_a_stopped_application(index: Server, user: User) -> None:
+def test_a_stopped_application(tmp_path: Path, user: User) -> None:
     """nginx still serves reads, and uploads fail."""
-    state, message, hint = user.doctor("--root", str(index.root), expect=1, PPM_PORT=str(free_port())).of("server")
+    root = ("--root", str(tmp_path / "root"))
+    ppmctl("init", *root)
+    state, message, hint = user.doctor(*root, expect=1, PPM_PORT=str(free_port())).of("server")
     assert (state, "Connection refused" in message) == ("fail", True)
     assert "systemctl restart ppm.service" in hint
 

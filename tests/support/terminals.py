@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import select
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,7 +23,11 @@ def on_a_terminal(command: list[str], environ: dict[str, str]) -> Iterator[tuple
     subprocess.run(["stty", "rows", "50", "cols", "111"], stdin=theirs, check=True, timeout=60)
     environ = {**environ, "TERM": "xterm-256color"}
     process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *command], stdin=theirs, stdout=theirs, stderr=theirs, env=environ
+        [shutil.which("setsid") or "", "--ctty", "--wait", *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environ,
     )
     os.close(theirs)
     try:
