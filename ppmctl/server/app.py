@@ -91,14 +91,13 @@ class Index:
             return self._tokens.answer(request, by)(environ, start_response)
         if request.path in UPLOAD_PATHS and request.method == "POST":
             return self._upload(request, by, environ, start_response)
-        response = (
-            self._packages.answer(request, by) or self._environments.answer(request) or self._reader.answer(request)
-        )
+        apis = (self._packages, self._environments, self._reader)
+        response = next((answer for api in apis if (answer := api.answer(request, by)) is not None), None)
         if response is not None:
             return response(environ, start_response)
         if request.path == "/RPC2" and request.method == "POST":
             json_api.check_length(request, json_api.MAX_BODY)  # pypiserver holds all of a search in memory
-        return self._pypiserver(environ, start_response)
+        return self._pypiserver(environ, start_response, by)
 
     def _authenticated(self, request: Request) -> Access:
         """Return the credential of a request.
@@ -144,7 +143,7 @@ class Index:
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
         try:
             self._check_action(upload)
-            return list(self._pypiserver(environ, start_response, upload))
+            return list(self._pypiserver(environ, start_response, by, upload))
         except Refused as exc:
             if exc.status == 409 and "twine" in request.headers.get("User-Agent", ""):
                 raise Refused(400, exc.message) from exc  # the status that twine reads as "the file exists"
