@@ -91,9 +91,8 @@ def test_a_limited_reader_sees_only_its_projects(site: Site, tmp_path: Path) -> 
     publisher = limited.add(site, "publisher", role="publisher")
     assert limited.differences(site.request, publisher) == []
     assert site.upload(wheels.wheel("limited-new", "1.0"), auth=publisher).status_code == 200
-    trusting = ("--cert", str(site.ca))
-    limited.install(tmp_path / "one", site, reader, limited.SHOWN, *trusting, expect=0)
-    refused = limited.install(tmp_path / "two", site, reader, limited.HIDDEN, *trusting, expect=1)
+    limited.install(tmp_path / "one", site, reader, limited.SHOWN, ca=site.ca, expect=0)
+    refused = limited.install(tmp_path / "two", site, reader, limited.HIDDEN, ca=site.ca, expect=1)
     assert "No matching distribution" in refused.output
 
 

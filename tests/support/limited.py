@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from support import clients, wheels
-from support.clients import Done, Installer
+from support.clients import Done, Installer, Machine
 from support.environments import revision
 from support.evidence import until
 from support.servers import JSON, Server, ppmctl
@@ -144,9 +144,12 @@ def check(ask: Ask, everything: Auth, limited: Auth) -> None:
     assert differences(ask, limited) == []
 
 
-def install(folder: Path, index: Server, auth: Auth, name: str, *options: str, expect: int | None) -> Done:
+def install(folder: Path, index: Server, auth: Auth, name: str, *, ca: Path | None = None, expect: int) -> Done:
     """Install a project with the newest pip as this user, on a computer of its own."""
     folder.mkdir()
-    pip = Installer(name="pip", machine=clients.machine(folder), library=clients.pip_library())
+    trust = {} if ca is None else dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(ca))
+    made = clients.machine(folder)
+    machine = Machine(home=made.home, environ={**made.environ, **trust})
+    pip = Installer(name="pip", machine=machine, library=clients.pip_library())
     url = index.simple.replace("://", f"://{auth[0]}:{auth[1]}@")
-    return pip.install(*options, name, index=url, expect=expect)
+    return pip.install(name, index=url, expect=expect)
