@@ -205,8 +205,7 @@ def _start_bare(
         temporary=rendering.temporary_paths(folder),
         mime_types=tree.mime_types,
         tls=" ".join(f"{one.name} {' '.join(one.arguments)};" for one in tls).replace(":ppm_tls:", ":bare:"),
-        # $ppm_path is defined in the deployed configuration only
-        log_format=f"log_format {' '.join(parts)};".replace("$ppm_path", "$request_uri"),
+        log_format=f"log_format {' '.join(_without_maps(parts))};",
         port=places.tls_port,
         tls_folder=site.places.tls,
         root=site.root,
@@ -216,6 +215,14 @@ def _start_bare(
     process = webserver.start_nginx(tree, places)
     until(lambda: _answers(places.tls_port, site), "the bare nginx")
     return process, places.tls_port
+
+
+def _without_maps(parts: list[str]) -> list[str]:
+    """Return a log format without the variables that only the deployed configuration defines."""
+    plain = {"path": "request_uri", "user": "remote_user", "host": "host", "agent": "http_user_agent"}
+    for name, own in plain.items():
+        parts = [part.replace(f"$ppm_logged_{name}", f"${own}") for part in parts]
+    return parts
 
 
 def _answers(port: int, site: Site) -> bool:
