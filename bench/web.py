@@ -1,7 +1,8 @@
 """Compare the deployed nginx with a minimal ("bare") one: what its configuration costs for a page and a file.
 
 The bare one serves the same files from the same disk, with the same TLS, authentication and access log. Both run all
-the time on one processor, which the load generator does not use, and are measured in turn.
+the time on one processor, which the load generator does not use, and are measured in turn. The deployed one is also
+measured with a credential with limited reads, which the application answers on any processor.
 """
 
 from __future__ import annotations
@@ -100,14 +101,17 @@ def compare(files: int, *, rounds: int, seconds: int, others: int = 0, release: 
 
     `others` is the number of further credentials; the client's own is in the middle of them.
     """
-    with _both(files, others, release) as (deployed, bare, site, script):
+    with _both(files, others, release) as (deployed, bare, site, script, limited):
         rows: list[dict[str, object]] = []
         for what in deployed.paths:
             for number in range(rounds):
-                figures = {served.name: _load(served, what, site, script, seconds) for served in (deployed, bare)}
+                loads = ((deployed, site.auth), (bare, site.auth))
+                figures = {served.name: _load(served, what, site, script, seconds, auth) for served, auth in loads}
                 (rate, cost), (bare_rate, bare_cost) = figures["deployed"], figures["bare"]
                 row: dict[str, object] = {"what": what, "files": files, "credentials": others + 1, "round": number}
                 row |= {"deployed/s": rate, "bare/s": bare_rate, "ratio": rate / bare_rate}
+                limited_rate, _cost = _load(deployed, what, site, script, seconds, limited)
+                row |= {"limited/s": limited_rate, "ratio of limited to deployed": limited_rate / rate}
                 row |= {"deployed µs": cost, "bare µs": bare_cost, "ratio of work": bare_cost / cost}
                 rows.append(row)
         return rows
@@ -126,7 +130,7 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 @contextlib.contextmanager
-def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Served, Site, Path]]:
+def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Served, Site, Path, tuple[str, str]]]:
     tree = debian.tree(release)
     projects = files // volumes.FILES_EACH
     with tempfile.TemporaryDirectory(prefix="ppm-bench-") as work, contextlib.ExitStack() as running:
@@ -136,6 +140,7 @@ def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Serve
         volumes.crowd(root, others // 2)
         webserver.admin(root)
         volumes.crowd(root, others - others // 2)
+        made = servers.ppmctl("user", "add", "limited", "--role", "reader", "--project", "*", "--root", str(root))
         servers.ppmctl("index", "rebuild", "--root", str(root))
         rendering.render([(folder / "rendered", rendering.variables(tree, ipv6=False, ppm_upstream="none"))])
         site = webserver.start(folder / "rendered", tree, root)
@@ -156,7 +161,7 @@ def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Serve
             for worker in served.workers():
                 os.sched_setaffinity(worker, {_processors()[0]})
         _require_same_content(deployed, bare, site)
-        yield deployed, bare, site, script
+        yield deployed, bare, site, script, ("limited", made.stdout.strip())
 
 
 def _processors() -> list[int]:
@@ -200,8 +205,7 @@ def _start_bare(
         temporary=rendering.temporary_paths(folder),
         mime_types=tree.mime_types,
         tls=" ".join(f"{one.name} {' '.join(one.arguments)};" for one in tls).replace(":ppm_tls:", ":bare:"),
-        # $ppm_path is defined in the deployed configuration only
-        log_format=f"log_format {' '.join(parts)};".replace("$ppm_path", "$request_uri"),
+        log_format=f"log_format {' '.join(_without_maps(parts))};",
         port=places.tls_port,
         tls_folder=site.places.tls,
         root=site.root,
@@ -211,6 +215,14 @@ def _start_bare(
     process = webserver.start_nginx(tree, places)
     until(lambda: _answers(places.tls_port, site), "the bare nginx")
     return process, places.tls_port
+
+
+def _without_maps(parts: list[str]) -> list[str]:
+    """Return a log format without the variables that only the deployed configuration defines."""
+    plain = {"path": "request_uri", "user": "remote_user", "host": "host", "agent": "http_user_agent"}
+    for name, own in plain.items():
+        parts = [part.replace(f"$ppm_logged_{name}", f"${own}") for part in parts]
+    return parts
 
 
 def _answers(port: int, site: Site) -> bool:
@@ -235,7 +247,9 @@ def _require_same_content(deployed: Served, bare: Served, site: Site) -> None:
             raise RuntimeError(f"The two serve different content for a {what}")
 
 
-def _load(served: Served, what: str, site: Site, script: Path, seconds: int) -> tuple[float, float]:
+def _load(
+    served: Served, what: str, site: Site, script: Path, seconds: int, auth: tuple[str, str]
+) -> tuple[float, float]:
     """Return requests a second, and microseconds of the workers' processor time for each."""
     before = served.processor_seconds()
     done = subprocess.run(
@@ -243,7 +257,7 @@ def _load(served: Served, what: str, site: Site, script: Path, seconds: int) -> 
             *("taskset", "--cpu-list", str(_processors()[-1]), *site.tree.wrk),
             *("--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"),
             *("--script", str(script), f"https://localhost:{served.port}/", "--"),
-            *(str(served.paths[what]), raw.basic(*site.auth), content_negotiation.TABLE[0][1]),
+            *(str(served.paths[what]), raw.basic(*auth), content_negotiation.TABLE[0][1]),
         ],
         capture_output=True,
         text=True,

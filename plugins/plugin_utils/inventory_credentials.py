@@ -58,10 +58,15 @@ def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
     forms: dict[str, Callable[[Any], object]] = {
         "secret": _SECRET.fullmatch,
         "email": EMAIL.fullmatch,
-        "projects": lambda globs: not any(map(name_glob.problem, globs)),
+        "projects": _are_globs,
+        "reads": _are_globs,
         "expires": _is_time,
     }
     return CREDENTIAL_MUST_BE[key] if key in forms and not forms[key](given) else None
+
+
+def _are_globs(globs: list[str]) -> bool:
+    return not any(map(name_glob.problem, globs))
 
 
 def _is_time(text: str) -> bool:

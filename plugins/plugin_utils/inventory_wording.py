@@ -30,6 +30,7 @@ CREDENTIAL_MUST_BE = {
     "secret": "32 to 200 random characters without spaces (openssl rand -hex 32)",
     "email": "an e-mail address",
     "projects": "patterns of names that a name can match, such as acme-*",
+    "reads": "patterns of names that a name can match, such as acme-*",
     "expires": "a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z",
 }
 

@@ -151,9 +151,9 @@ def _lines(blocks: Iterable[Block], name: Any) -> str:
 
 
 def _access(name: Any, written: Any) -> Access:
-    projects, disabled, tokens_only = (written.get(key) for key in ("projects", "disabled", "tokens_only"))
+    projects, reads, disabled, tokens_only = map(written.get, ("projects", "reads", "disabled", "tokens_only"))
     # each letter of a text would count as a glob, and "*" matches every project
-    has_types = isinstance(name, str) and isinstance(projects, list | None)
+    has_types = isinstance(name, str) and isinstance(projects, list | None) and isinstance(reads, list | None)
     if not has_types or not all(isinstance(flag, bool | None) for flag in (disabled, tokens_only)):
         raise TypeError(name)
     email, by = written.get("email"), written.get("by")
@@ -162,6 +162,7 @@ def _access(name: Any, written: Any) -> Access:
         role=check_role(written["role"]),
         created=_plain(written.get("created", "")),
         projects=_projects(projects or []),
+        reads=_projects(reads or []),
         expires=_expiry(written.get("expires")),
         disabled=bool(disabled),
         email=None if email is None else str(email),
@@ -190,6 +191,7 @@ def _written(entry: Access) -> dict[str, Any]:
         "role": entry.role,
         "created": entry.created,
         "projects": list(entry.projects) or None,
+        "reads": list(entry.reads) or None,
         "expires": entry.expires,
         "disabled": entry.disabled or None,
         "email": entry.email,

@@ -64,10 +64,14 @@ SERVER = Actor(name=rights.SERVER, origin="here")
 
 
 class Grant(TypedDict, total=False):
-    """The rights of a new credential: `expires` as `rights.expiry` returns it, None for never."""
+    """The rights of a new credential: `expires` as `rights.expiry` returns it, None for never.
+
+    `projects` are what a publisher may publish, and `reads` what it may read; for a reader both are what it may read.
+    """
 
     role: Required[str]
     projects: Sequence[str]
+    reads: Sequence[str]
     expires: str | None
 
 

@@ -120,14 +120,16 @@ def change(
     *,
     role: str | None = None,
     projects: Sequence[str] | None = None,
+    reads: Sequence[str] | None = None,
     email: str | None = None,
 ) -> Account:
     """Change the rights of the credential `name`, but not its secret; None leaves a value as it is.
 
     An actor over HTTP must be an admin. A user's tokens are limited by the new rights too.
     """
-    globs = None if projects is None else tuple(projects)
-    values = [role or "", f"projects {' '.join(globs) or '*'}" if globs is not None else "", email or ""]
+    scopes = {"projects": projects, "reads": reads}
+    globs = [f"{key} {' '.join(each) or '*'}" for key, each in scopes.items() if each is not None]
+    values = [role or "", *globs, email or ""]
     what = f"{name} to {', '.join(filter(None, values))}"
     with _changing(volume, actor, f"{rights.noun(name)} change", what) as change:
         rules.require_admin(actor)
@@ -135,11 +137,11 @@ def change(
         changed = replace(
             entry,
             role=entry.role if role is None else rights.check_role(role),
-            projects=entry.projects if globs is None else rights.check_projects(globs),
             email=entry.email if email is None else rights.check_email(email),
         )
-        rules.require_scope(changed)
+        changed = rules.with_scope(changed, projects, reads)
         for holder in entry.holders:
+            changed = replace(changed, reads=changed.reads or holder.effective.reads)
             rules.require_within(replace(changed, expires=holder.effective.expires), holder)
         change.put(changed)
         return Account.of(change.snapshot(), name)

@@ -1,8 +1,9 @@
 """Read the files of `credentials/`, and change them together.
 
-`htpasswd` has the hashes that work now, and `nginx/` the same for nginx (`ppmctl.access.nginx_htpasswd`);
-`access.yml` has the rights of each credential; `disabled` has the hashes that may work again later. The order of the
-writes guarantees that a crash leaves no credential with more rights than before the change or after it.
+`htpasswd` has the hashes that work now, and `nginx/` and `nginx-limited/` the same for nginx
+(`ppmctl.access.nginx_htpasswd`); `access.yml` has the rights of each credential; `disabled` has the hashes that may
+work again later. The order of the writes guarantees that a crash leaves no credential with more rights than before
+the change or after it.
 """
 
 from __future__ import annotations
@@ -183,7 +184,8 @@ class Change:
         """Write what has changed: first remove hashes, then change rights, then add hashes."""
         self._restore_unexpired()
         self._settle(datetime.now(UTC))
-        parts = self._parts()
+        parts, limited = self._parts()
+        nginx_htpasswd.write_limited(self._volume, limited)
         nginx_htpasswd.remove_lines(self._volume, parts)
         volume, (lines, access, parked) = self._volume, self._texts()
         before_lines, before_access, before_parked = self._before
@@ -203,18 +205,29 @@ class Change:
         if parked != before_parked:
             _write_lines(volume.disabled, parked, mode=_PRIVATE)
         nginx_htpasswd.write(volume, parts)
+        nginx_htpasswd.remove_limited(volume, limited)
 
     def write_parts(self) -> None:
         """Write nginx's copy of the hashes."""
-        nginx_htpasswd.write(self._volume, self._parts())
+        parts, limited = self._parts()
+        nginx_htpasswd.write_limited(self._volume, limited)
+        nginx_htpasswd.write(self._volume, parts)
+        nginx_htpasswd.remove_limited(self._volume, limited)
 
-    def _parts(self) -> list[str]:
+    def _parts(self) -> tuple[list[str], dict[str, str]]:
+        """Return the text of nginx's parts, and the lines of credentials with limited reads by name."""
         now = datetime.now(UTC)
-        return nginx_htpasswd.split(
-            line
-            for line in self._lines
-            if line.is_credential and line.name in self.access and self.access[line.name].is_live(now)
-        )
+        lines: list[Line] = []
+        limited: dict[str, str] = {}
+        for line in self._lines:
+            entry = self.access.get(line.name)
+            if not line.is_credential or entry is None or not entry.is_live(now):
+                continue
+            if not entry.is_read_limited:
+                lines.append(line)
+            elif rights.has_form(line.name):  # the name becomes that of a file
+                limited.setdefault(line.name, f"{line.text}\n")
+        return nginx_htpasswd.split(lines), limited
 
     def _texts(self) -> tuple[list[str], str, list[str]]:
         lines, parked = ([line.text for line in some] for some in (self._lines, self._parked))

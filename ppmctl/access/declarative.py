@@ -1,8 +1,8 @@
 """Apply a declared list of users and tokens, such as an inventory's.
 
-The list is a mapping with `users` and `tokens`, each a list of mappings with `name`, `role`, `projects`, `expires`,
-`secret`, `state` (present, disabled, absent), and a user's `email`. Only credentials created from a list are changed,
-even if they were changed by hand since. What the list does not name stays as it is.
+The list is a mapping with `users` and `tokens`, each a list of mappings with `name`, `role`, `projects`, `reads`,
+`expires`, `secret`, `state` (present, disabled, absent), and a user's `email`. Only credentials created from a list
+are changed, even if they were changed by hand since. What the list does not name stays as it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ppmctl.secret import Secret
 DECLARED = "ppm:declared"  # the creator in access.yml; no user can have this name
 
 _STATES = ("present", "disabled", "absent")
-_KEYS = ("name", "role", "projects", "expires", "secret", "state")
+_KEYS = ("name", "role", "projects", "reads", "expires", "secret", "state")
 # long, because the hash is as fast as that of issued secrets
 _SECRET = re.compile(r"[!-~]{32,200}", re.ASCII)
 _COMPARED = tuple(each.name for each in fields(Access) if each.name not in ("holders", "is_orphan"))
@@ -177,9 +177,10 @@ def _declared(written: Any, *, is_token: bool) -> Declared:
     rights.check_name(name)
     if "role" not in given:
         raise UsageError(f"its role is missing: one of {', '.join(rights.ROLES)}.")
-    projects = given.get("projects", [])
-    if not isinstance(projects, list) or not all(isinstance(glob, str) for glob in projects):
-        raise UsageError("its projects are not a list of texts, such as [acme-*].")
+    projects, reads = given.get("projects", []), given.get("reads", [])
+    for key, globs in (("projects", projects), ("reads", reads)):
+        if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
+            raise UsageError(f"its {key} are not a list of texts, such as [acme-*].")
     secret = given.get("secret")
     if secret is not None and not _SECRET.fullmatch(secret):
         raise UsageError(
@@ -189,15 +190,13 @@ def _declared(written: Any, *, is_token: bool) -> Declared:
     entry = Access(
         name=name,
         role=rights.check_role(given["role"]),
-        projects=rights.check_projects(projects),
         expires=_expiry(given.get("expires")),
         email=rights.check_email(given.get("email")),
         created=rights.stamp(datetime.now(UTC)),
         disabled=state == "disabled",
         by=DECLARED,
     )
-    if entry.role == "admin" and entry.projects:
-        raise UsageError("an admin manages the whole index; projects are for publishers.")
+    entry = rules.with_scope(entry, projects, reads)
     return Declared(name=name, entry=entry, secret=None if secret is None else Secret(secret))
 
 

@@ -39,11 +39,12 @@ def import_users(
     *,
     role: str,
     projects: Sequence[str] = (),
+    reads: Sequence[str] = (),
     limit: float,
     dry_run: bool = False,
 ) -> tuple[ImportedLine, ...]:
     """Create a user for each valid line that costs `limit` milliseconds at most and whose name is free."""
-    pattern = rules.new_entry(actor, "", {"role": role, "projects": projects})
+    pattern = rules.new_entry(actor, "", {"role": role, "projects": projects, "reads": reads})
     accepted: dict[str, Line] = {}
     results: list[ImportedLine] = []
     with credential_files.changing(volume, dry_run=dry_run) as change:

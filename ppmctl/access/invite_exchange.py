@@ -34,6 +34,7 @@ def invite(
     *,
     role: str | None = None,
     projects: Sequence[str] = (),
+    reads: Sequence[str] = (),
     expires: str | None = None,
     email: str | None = None,
 ) -> tuple[Invite, Secret]:
@@ -48,8 +49,10 @@ def invite(
     if name not in credential_files.snapshot(volume).access:
         if role is None:
             raise UsageError(f"There is no user {name!r} yet.", hint="--role ROLE creates and invites the user.")
-        accounts.prepare_user(volume, actor, name, role=role, projects=projects, expires=expires, email=email)
-    elif (role, tuple(projects), expires, email) != (None, (), None, None):
+        accounts.prepare_user(
+            volume, actor, name, role=role, projects=projects, reads=reads, expires=expires, email=email
+        )
+    elif (role, *projects, *reads, expires, email) != (None, None, None):
         raise UsageError(
             f"There is a user {name!r} already; an invite changes no rights.",
             hint=f"ppmctl user invite {name}  without options; ppmctl user change {name}  for the rights.",

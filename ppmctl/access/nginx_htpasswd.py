@@ -2,11 +2,15 @@
 
 nginx reads the whole file of `auth_basic_user_file` for each request; with 10,000 lines that costs several times as
 much as the rest of a page. `split_clients` tells nginx which part has a name. Wrong parts are written again.
+
+A credential that may read only some projects is in no part, so nginx sends it nothing from disk. Its line is in
+`credentials/nginx-limited/NAME`: nginx authenticates it with this file, and passes its requests to the application.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ppmctl import files
@@ -49,6 +53,29 @@ def write(volume: Volume, parts: list[str]) -> None:
     volume.parts.mkdir(mode=0o750, exist_ok=True)
     for path, text in zip(_paths(volume), parts, strict=True):
         _put(path, htpasswd.read(path), text)
+
+
+def write_limited(volume: Volume, lines: Mapping[str, str]) -> None:
+    """Write the files of credentials with limited reads: each name's line. Raise OSError if one can't be written.
+
+    Call it before their lines are removed from the parts, so that the credentials work all the time.
+    """
+    if lines or volume.limited.is_dir():
+        volume.limited.mkdir(mode=0o750, exist_ok=True)
+        files.drop_temporaries(volume.limited)
+    for name, text in lines.items():
+        path = volume.limited / name
+        _put(path, htpasswd.read(path), text)
+
+
+def remove_limited(volume: Volume, staying: Iterable[str]) -> None:
+    """Remove the files of all other credentials.
+
+    Call it last: while a file is there, the application decides about each request of the credential.
+    """
+    if volume.limited.is_dir():
+        for name in set(os.listdir(volume.limited)).difference(staying):
+            (volume.limited / name).unlink(missing_ok=True)
 
 
 def _paths(volume: Volume) -> list[Path]:

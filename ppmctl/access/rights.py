@@ -45,8 +45,9 @@ _RIGHTS: dict[Role, frozenset[Action]] = {
 class Access:
     """A credential's rights, as access.yml has them.
 
-    `projects`: globs of normalised names that it may publish; empty means all. `created`, `expires`: UTC, ISO 8601
-    with a Z; `expires` is None for never. `by`: who created it. `has_tokens_only`: the user was created with its
+    `projects`: globs of normalised names that it may publish; empty means all. `reads`: globs of those that it may
+    read, and so publish or manage; empty means all. `created`, `expires`: UTC, ISO 8601 with a Z; `expires` is None
+    for never. `by`: who created it. `has_tokens_only`: the user was created with its
     first token. `holders`: the credentials that limit it, as they are now. `is_orphan`: one of them is missing.
     """
 
@@ -54,6 +55,7 @@ class Access:
     role: Role
     created: str
     projects: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     expires: str | None = None
     disabled: bool = False
     email: str | None = None
@@ -76,6 +78,11 @@ class Access:
         """Return whether it or one of its holders is disabled, or a holder is missing."""
         return self.disabled or self.is_orphan or any(holder.is_blocked for holder in self.holders)
 
+    @property
+    def is_read_limited(self) -> bool:
+        """Return whether it or one of its holders may read only some projects."""
+        return bool(self.reads) or any(holder.is_read_limited for holder in self.holders)
+
     def depends_on(self, name: str) -> bool:
         """Return whether it is the credential `name`, or is limited by that one."""
         return self.name == name or any(holder.depends_on(name) for holder in self.holders)
@@ -89,22 +96,30 @@ class Access:
         return all(holder.is_live(now) for holder in self.holders)
 
     def may(self, action: Action, project: str | None = None) -> bool:
-        """Return whether the credential has this right now; to publish or manage: for this project."""
+        """Return whether the credential has this right now, for this project if one is given.
+
+        Without a project: whether it has the right for any project, or to manage the whole index.
+        """
         return self.is_live() and self._reaches(action, project)
 
     def _reaches(self, action: Action, project: str | None) -> bool:
         if action not in _RIGHTS[self.role]:
             return False
-        is_scoped = action != "read" and bool(self.projects) and not (action == "publish" and project is None)
-        if is_scoped and not any(fnmatchcase(project or "", glob) for glob in self.projects):
-            return False
+        if project is not None or action == "manage":
+            scopes = [self.reads] if action == "read" else [self.reads, self.projects]
+            if not all(_is_in(project or "", globs) for globs in scopes):
+                return False
         return all(holder._reaches(action, project) for holder in self.holders)
+
+    def readable(self, projects: Iterable[str]) -> list[str]:
+        """Return those of the projects that the credential may read, if it is live."""
+        return [name for name in projects if not self.is_read_limited or self._reaches("read", name)]
 
     @property
     def effective(self) -> Access:
         """Return the credential as its holders limit it: the lesser role, the earlier expiry.
 
-        `projects` are its own; if it has none, its holders'. To decide about a request, use `may`.
+        `projects` and `reads` are its own; if it has none, its holders'. To decide about a request, use `may`.
         """
         left = [self, *(holder.effective for holder in self.holders)]
         ends = [each.expires for each in left if each.expires is not None]
@@ -112,6 +127,7 @@ class Access:
             self,
             role=min((each.role for each in left), key=ROLES.index),
             projects=next((each.projects for each in left if each.projects), ()),
+            reads=next((each.reads for each in left if each.reads), ()),
             expires=min(ends, key=datetime.fromisoformat) if ends else None,
             disabled=self.is_blocked,
         )
@@ -123,11 +139,16 @@ class Access:
             "owner": self.owner,
             "role": self.role,
             "projects": list(self.projects),
+            "reads": list(self.reads),
             "expires": self.expires,
             "created": self.created,
             "disabled": self.disabled,
             "email": self.email,
         }
+
+
+def _is_in(project: str, globs: tuple[str, ...]) -> bool:
+    return not globs or any(fnmatchcase(project, glob) for glob in globs)
 
 
 def with_holders(entries: Mapping[str, Access]) -> dict[str, Access]:
@@ -142,7 +163,7 @@ def with_holders(entries: Mapping[str, Access]) -> dict[str, Access]:
             entry = entries[name]
             makers = [entry.owner]
             if entry.by is not None and entry.by.startswith(f"{entry.owner}+"):
-                makers.append(entry.by)
+                makers.insert(0, entry.by)  # what it lacks itself comes from the closest
             if any(maker not in entries or maker in above for maker in makers):
                 done[name] = replace(entry, is_orphan=True)
             else:
@@ -187,11 +208,16 @@ def reserved_warning(names: Iterable[str]) -> str:
 
 def check_form(name: str) -> None:
     """Raise UsageError if `name` does not have the form of a credential's name."""
-    if not _NAME.fullmatch(name):
+    if not has_form(name):
         raise UsageError(
             f"{name[:80]!r} can't be the name of a credential: letters, digits, and . _ @ - ; a purpose after one +;"
             " 64 characters each at most."
         )
+
+
+def has_form(name: str) -> bool:
+    """Return whether `name` has the form of a credential's name. nginx's map $ppm_reader has the same pattern."""
+    return _NAME.fullmatch(name) is not None
 
 
 def check_role(role: str) -> Role:
@@ -217,6 +243,11 @@ def check_projects(globs: Iterable[str]) -> tuple[str, ...]:
             raise UsageError(f"{glob[:80]!r} is not a name of projects, such as acme-*: {reason}.")
         checked.append(name_glob.normalise(glob))
     return tuple(dict.fromkeys(checked))
+
+
+def outside(scopes: tuple[str, ...], globs: Iterable[str]) -> list[str]:
+    """Return the globs that are not within one of `scopes`; none is outside if there are no scopes."""
+    return [glob for glob in globs if scopes and not any(name_glob.covers(scope, glob) for scope in scopes)]
 
 
 def expiry(duration: str, *, now: datetime | None = None) -> str:
@@ -259,10 +290,13 @@ def exceeds(wanted: Access, holder: Access) -> str:
     if ROLES.index(wanted.role) > ROLES.index(limit.role):
         return f"the role {wanted.role} ({holder.name} is a {limit.role})"
     if wanted.role != "reader" and limit.projects:
-        scopes = limit.projects
-        outside = [glob for glob in wanted.projects if not any(name_glob.covers(scope, glob) for scope in scopes)]
-        if outside or not wanted.projects:
-            return f"the projects {', '.join(outside) or '*'} ({holder.name} has {', '.join(scopes)})"
+        more = outside(limit.projects, wanted.projects)
+        if more or not wanted.projects:
+            return f"the projects {', '.join(more) or '*'} ({holder.name} has {', '.join(limit.projects)})"
+    if limit.reads:
+        more = outside(limit.reads, wanted.reads)
+        if more or not wanted.reads:
+            return f"reads of {', '.join(more) or '*'} ({holder.name} may read {', '.join(limit.reads)})"
     if limit.expires is not None and _is_later(wanted.expires, limit.expires):
         until = f"until {wanted.expires}" if wanted.expires else "without end"
         return f"a life {until} ({holder.name} ends at {limit.expires})"

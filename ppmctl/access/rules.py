@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from ppmctl.access.account import Actor, Grant, NotAllowed, Unknown
 from ppmctl.access.credential_files import Change
-from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, stamp
+from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, outside, stamp
+from ppmctl.distributions import name_glob
 from ppmctl.errors import PpmError, UsageError
 
 MAX_TOKENS = 100  # of one owner, made over HTTP
@@ -72,7 +74,7 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
         maker = change.access.get(actor.access.name)
         if owner is None or maker is None or actor.access.owner != token.owner:
             raise NotAllowed(f"The credential {actor.access.name} may only create tokens of {actor.access.owner}.")
-        return [owner, maker] if maker.is_token else [owner]
+        return [maker, owner] if maker.is_token else [owner]
     require_valid_entry(change, token.owner)
     if owner is None:
         change.put(replace(token, name=token.owner, expires=None, has_tokens_only=True))
@@ -82,6 +84,7 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
             owner,
             role=max(owner.role, token.role, key=ROLES.index),
             projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
+            reads=tuple(dict.fromkeys([*owner.reads, *token.reads])) if owner.reads and token.reads else (),
         )
         change.put(wider)
     return [change.access[token.owner]]
@@ -94,14 +97,14 @@ def require_room(change: Change, owner: str) -> None:
 
 
 def narrowed(token: Access, holder: Access) -> Access:
-    """Return the token with the holder's projects and expiry if it has none of its own.
+    """Return the token with the holder's projects, reads and expiry if it has none of its own.
 
     Raise NotAllowed if it would have more rights than the holder.
     """
     limit = holder.effective
     if token.role != "reader":
         token = replace(token, projects=token.projects or limit.projects)
-    token = replace(token, expires=token.expires or limit.expires)
+    token = replace(token, expires=token.expires or limit.expires, reads=token.reads or limit.reads)
     require_within(token, holder)
     return token
 
@@ -118,29 +121,45 @@ def new_entry(actor: Actor, name: str, grant: Grant) -> Access:
         name=name,
         role=check_role(grant["role"]),
         created=stamp(datetime.now(UTC)),
-        projects=check_projects(grant.get("projects", ())),
         expires=grant.get("expires"),
         by=actor.name if actor.access is None else actor.access.name,
     )
-    require_scope(entry)
+    return with_scope(entry, grant.get("projects", ()), grant.get("reads", ()))
+
+
+def with_scope(entry: Access, projects: Iterable[str] | None, reads: Iterable[str] | None) -> Access:
+    """Return the entry with these globs; None leaves them as they are. The projects of a reader are its `reads`.
+
+    Raise UsageError for a glob that matches no name, and for a scope that makes no sense.
+    """
+    if entry.role == "reader" and projects is not None:
+        if projects and reads:
+            raise UsageError("A reader has either projects or reads: both name the projects that it may read.")
+        projects, reads = (), projects or reads or ()
+    entry = replace(
+        entry,
+        projects=entry.projects if projects is None else check_projects(projects),
+        reads=entry.reads if reads is None else check_projects(reads),
+    )
+    if entry.role == "admin" and (entry.projects or entry.reads):
+        raise UsageError("An admin manages the whole index; projects are for publishers and readers.")
+    unreadable = outside(entry.reads, entry.projects) if entry.role == "publisher" else []
+    if unreadable:
+        could_not = f"{entry.name or 'It'} could not publish {', '.join(unreadable)}"
+        raise UsageError(f"{could_not}: it may read only {', '.join(entry.reads)}.")
     return entry
-
-
-def require_scope(entry: Access) -> None:
-    """Raise UsageError for an admin of some projects only."""
-    if entry.role == "admin" and entry.projects:
-        raise UsageError("An admin manages the whole index; projects are for publishers.")
 
 
 def requested(name: str, grant: Grant) -> str:
     """Return what is to be created, for the audit log."""
-    scope = f" of {' '.join(grant['projects'])}" if grant.get("projects") else ""
+    scope = name_glob.scope_text(grant["role"], grant.get("projects", ()), grant.get("reads", ()))
     return until(f"{name} as {grant['role']}{scope}", grant.get("expires"))
 
 
 def granted(entry: Access) -> str:
     """Return what was created, for the audit log."""
-    return requested(entry.name, {"role": entry.role, "projects": entry.projects, "expires": entry.expires})
+    grant: Grant = {"role": entry.role, "projects": entry.projects, "reads": entry.reads, "expires": entry.expires}
+    return requested(entry.name, grant)
 
 
 def until(what: str, expires: str | None) -> str:

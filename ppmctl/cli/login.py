@@ -243,4 +243,4 @@ def _kept_in(stored: Login) -> dict[str, object]:
 
 
 def _values(identity: Identity) -> dict[str, Any]:
-    return identity.values or {"name": identity.name, "role": None, "projects": [], "expires": None}
+    return identity.values or {"name": identity.name, "role": None, "projects": [], "reads": [], "expires": None}

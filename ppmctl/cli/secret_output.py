@@ -15,6 +15,7 @@ from ppmctl.access import rights
 from ppmctl.access.account import Account, Issued
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import actor, open_volume
+from ppmctl.distributions import name_glob
 from ppmctl.errors import PpmError
 from ppmctl.secret import Secret
 
@@ -29,13 +30,29 @@ def _expires_option(about: str, default: str) -> Callable[[Any], Any]:
     return click.option("--expires", metavar="DURATION", callback=_expiry, help=shown)
 
 
-projects_option = click.option(
+_project_option = click.option(
     "--project",
     "projects",
     metavar="GLOB",
     multiple=True,
-    help="Projects that a publisher may publish, such as 'acme-*'. May be repeated. Default: all.",
+    help="Projects that a publisher may publish or a reader may read, such as 'acme-*'. May be repeated."
+    " Default: all.",
 )
+_read_project_option = click.option(
+    "--read-project",
+    "reads",
+    metavar="GLOB",
+    multiple=True,
+    help="Projects that a publisher may read, such as 'acme-*'. May be repeated. Default: all. Where everyone may"
+    " read (read_access: public), a limit of reads has no effect.",
+)
+
+
+def projects_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options `--project` and `--read-project`."""
+    return _project_option(_read_project_option(command))
+
+
 expires_option = _expires_option("How long the credential is valid", "without end")
 more_time_option = _expires_option("How long the credential is valid from now on", "as long as before")
 
@@ -105,7 +122,8 @@ def handed_over(values: dict[str, Any], name: str, secret: Secret, path: Path | 
 def described(account: Account) -> str:
     """Return a sentence about a credential."""
     access = account.access
-    scope = f" of {' '.join(access.projects)}" if access.projects else ""
+    publishes = () if access.role == "reader" else access.projects
+    scope = name_glob.scope_text(access.role, publishes, access.effective.reads)
     until = f" until {access.expires}" if access.expires else ""
     return f"{access.name} is {'an' if access.role == 'admin' else 'a'} {access.role}{scope}{until}."
 
@@ -116,9 +134,22 @@ def table(accounts: Sequence[Account]) -> None:
     for account in accounts:
         access = account.access
         projects = " ".join(access.projects) or (None if access.role == "reader" else "*")
+        reads = " ".join(access.effective.reads) or "*"
         times = output.moment(access.expires) or "never", output.moment(access.created)
-        rows.append((access.name, access.role, projects, account.state, *times, access.by))
-    output.table(("NAME", "ROLE", "PROJECTS", "STATE", "EXPIRES", "CREATED", "BY"), rows)
+        rows.append((access.name, access.role, projects, reads, account.state, *times, access.by))
+    output.table(("NAME", "ROLE", "PUBLISHES", "READS", "STATE", "EXPIRES", "CREATED", "BY"), rows)
+
+
+def reads_all_warning(accounts: Sequence[Account]) -> str:
+    """Return a warning that names the readers whose projects, of an older release, do not limit what they read."""
+    readers = [each.access for each in accounts if each.access.role == "reader" and each.access.projects]
+    unlimited = [each.name for each in readers if not each.is_read_limited]
+    if not unlimited:
+        return ""
+    return (
+        f"The projects of these readers do not limit what they read: {', '.join(unlimited)}."
+        f" To limit it:  ppmctl user change {unlimited[0]} --project GLOB"
+    )
 
 
 def listed(accounts: Sequence[Account]) -> Answer:
@@ -127,6 +158,8 @@ def listed(accounts: Sequence[Account]) -> Answer:
     def show() -> None:
         table(accounts)
         if warning := rights.reserved_warning(each.access.name for each in accounts):
+            output.say(warning)
+        if warning := reads_all_warning(accounts):
             output.say(warning)
 
     return Answer([each.as_values() for each in accounts], show)

@@ -21,6 +21,7 @@ from ppmctl.cli.secret_output import (
     listed,
     output_option,
     projects_option,
+    reads_all_warning,
     secret_file,
     table,
 )
@@ -133,9 +134,9 @@ def first(root: Path, hosts: tuple[str, ...]) -> Answer:
 def apply_(file: Path, dry_run: bool, root: Path) -> Answer:
     """Create, change and remove users and tokens as the list in FILE (- for stdin) declares: all of them, or none.
 
-    FILE is YAML or JSON: `users` and `tokens`, each a list of name, role, projects, expires, secret, state (present,
-    disabled, absent), and a user's email. You can apply it again: what is as declared stays as it is. Credentials
-    that were created in another way, or that the list does not name, are never changed.
+    FILE is YAML or JSON: `users` and `tokens`, each a list of name, role, projects, reads, expires, secret, state
+    (present, disabled, absent), and a user's email. You can apply it again: what is as declared stays as it is.
+    Credentials that were created in another way, or that the list does not name, are never changed.
     """
     wanted = declarative.parse(_text(file, "The list"))  # before a switch to the volume's owner, who may not read it
     done = declarative.apply(open_volume(root), actor(), wanted, dry_run=dry_run)
@@ -184,6 +185,8 @@ def show(name: str, root: Path) -> Answer:
         notes.append(f"{name} is <{access.email}>.")
     if access.effective.role != access.role:
         notes.append(f"{name} is limited to its owner's rights: it is a {access.effective.role} now.")
+    if warning := reads_all_warning([account]):
+        notes.append(warning)
 
     def print_all() -> None:
         output.say(*notes)
@@ -211,7 +214,14 @@ def show(name: str, root: Path) -> Answer:
 @click.option("--dry-run", is_flag=True, help="Print what would be imported, without changing anything.")
 @volume_command
 def import_(
-    file: Path, role: str, projects: tuple[str, ...], limit: float, force: bool, dry_run: bool, root: Path
+    file: Path,
+    role: str,
+    projects: tuple[str, ...],
+    reads: tuple[str, ...],
+    limit: float,
+    force: bool,
+    dry_run: bool,
+    root: Path,
 ) -> Answer:
     """Import the users of an htpasswd FILE (- for stdin) with their passwords.
 
@@ -222,7 +232,7 @@ def import_(
     lines = import_htpasswd.parse(_text(file, "The htpasswd file"))
     limit = float("inf") if force else limit
     taken = import_htpasswd.import_users(
-        open_volume(root), actor(), lines, role=role, projects=projects, limit=limit, dry_run=dry_run
+        open_volume(root), actor(), lines, role=role, projects=projects, reads=reads, limit=limit, dry_run=dry_run
     )
     noun = f"{'an' if role == 'admin' else 'a'} {role}"
     result = f"would be {noun}" if dry_run else f"{noun} now"

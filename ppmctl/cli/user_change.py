@@ -22,11 +22,19 @@ from ppmctl.index.layout import Volume
 @click.argument("name", shell_complete=suggestions.accounts)
 @click.option("--role", type=click.Choice(ROLES), help="What the user or token may do from now on.")
 @projects_option
-@click.option("--all-projects", is_flag=True, help="Allow a publisher to publish all projects.")
+@click.option("--all-projects", is_flag=True, help="Lift the limit of --project.")
+@click.option("--read-all-projects", is_flag=True, help="Lift the limit of --read-project.")
 @click.option("--email", metavar="ADDRESS", help="The user's e-mail address.")
 @volume_command
 def change(
-    name: str, role: str | None, projects: tuple[str, ...], all_projects: bool, email: str | None, root: Path
+    name: str,
+    role: str | None,
+    projects: tuple[str, ...],
+    reads: tuple[str, ...],
+    all_projects: bool,
+    read_all_projects: bool,
+    email: str | None,
+    root: Path,
 ) -> Answer:
     """Change the rights of the user or token NAME; the secret stays. A user's tokens are limited at once.
 
@@ -34,15 +42,21 @@ def change(
     """
     if projects and all_projects:
         raise exclusive("--project", "--all-projects")
-    if role is None and not projects and not all_projects and email is None:
+    if reads and read_all_projects:
+        raise exclusive("--read-project", "--read-all-projects")
+    if role is None and email is None and not (projects or all_projects or reads or read_all_projects):
         raise UsageError(
-            "Nothing to change: give --role, --project, --all-projects or --email.",
+            "Nothing to change: give --role, --project, --all-projects, --read-project, --read-all-projects or"
+            " --email.",
             hint=f"To change how long it is valid: ppmctl user enable {name} --expires DURATION",
         )
-    globs = projects or (() if all_projects else None)
+    scope = {
+        "projects": projects or (() if all_projects else None),
+        "reads": reads or (() if read_all_projects else None),
+    }
     volume = open_volume(root)
     had_admin = _has_admin(volume)
-    changed = accounts.change(volume, actor(), name, role=role, projects=globs, email=email)
+    changed = accounts.change(volume, actor(), name, role=role, email=email, **scope)
     return Answer(changed.as_values(), lambda: output.say(described(changed)), notes=_no_admin(volume, had_admin))
 
 

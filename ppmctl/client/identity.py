@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ppmctl.client.credential import Credential
 from ppmctl.client.http import ASK_ADMIN, Transport, denied, failed
 from ppmctl.client.index_url import Address
+from ppmctl.distributions import name_glob
 from ppmctl.errors import CredentialError, PpmError
 from ppmctl.secret import Secret
 
@@ -35,8 +36,9 @@ class Identity:
             return f"{self.name} may read here; this index can't tell what else."
         if self.values is None:
             return f"Everybody may read here, and this index can't tell who {self.name} is."
-        role, projects, expires = (self.values.get(key) for key in ("role", "projects", "expires"))
-        scope = f" of {' '.join(map(str, projects))}" if projects else ""
+        role, expires = str(self.values["role"]), self.values.get("expires")
+        projects, reads = (map(str, self.values.get(key) or ()) for key in ("projects", "reads"))
+        scope = name_glob.scope_text(role, projects, reads)
         until = f", until {expires}" if expires else ", without an end"
         return f"{self.name} is {'an' if role == 'admin' else 'a'} {role}{scope}{until}."
 
@@ -70,20 +72,22 @@ def may_publish(address: Address, transport: Transport, projects: Iterable[str])
     if answer.status == 401 and _PPM_REALM in answer.headers.get("www-authenticate", ""):
         raise denied(answer, credential, base=address.base)
     values = answer.values
-    if credential is None or not isinstance(globs := values.get("projects"), list):
+    if credential is None or not isinstance(values.get("projects"), list):
         return
     who = f"{credential.username!r} (from {credential.source})"
     if values.get("role") == "reader":
         raise CredentialError(
             f"The index at {address.base} does not allow this to {who}: a reader can't publish.", hint=ASK_ADMIN
         )
-    outside = [name for name in projects if globs and not any(fnmatchcase(name, str(glob)) for glob in globs)]
-    if outside:
-        raise CredentialError(
-            f"The index at {address.base} does not allow {who} to publish {', '.join(outside)}:"
-            f" it may publish {' '.join(map(str, globs))}.",
-            hint=f"Is the project's name right? {ASK_ADMIN}",
-        )
+    for key, verb in (("projects", "publish"), ("reads", "read only")):
+        globs = [str(glob) for glob in values.get(key) or ()]  # an older index has no `reads`
+        outside = [name for name in projects if globs and not any(fnmatchcase(name, glob) for glob in globs)]
+        if outside:
+            raise CredentialError(
+                f"The index at {address.base} does not allow {who} to publish {', '.join(outside)}:"
+                f" it may {verb} {' '.join(globs)}.",
+                hint=f"Is the project's name right? {ASK_ADMIN}",
+            )
 
 
 def join(address: Address, code: Secret, *, purpose: str) -> Credential:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 MAX_LENGTH = 200  # characters
@@ -43,6 +44,14 @@ def problem(glob: str) -> str:
     if not _matches_a_name(_parts(normalise(glob))):
         return "no name matches it: names have letters, digits, and single - between them"
     return ""
+
+
+def scope_text(role: str, projects: Iterable[str], reads: Iterable[str]) -> str:
+    """Return the projects of a credential for a sentence, such as " of acme-*, and reads only acme-* and salt"."""
+    reads = tuple(reads)
+    own = (reads or tuple(projects)) if role == "reader" else tuple(projects)
+    limit = f", and reads only {' '.join(reads)}" if reads and role != "reader" else ""
+    return (f" of {' '.join(own)}" if own else "") + limit
 
 
 def covers(scope: str, glob: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +38,22 @@ class Listing:
         self._names: tuple[int, list[str]] = (-1, [])
         self._cache: dict[str, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
 
-    def page(self, *, after: str, limit: int, owner: str | None) -> Page:
-        """Return up to `limit` environments after the name `after`, of this owner or of all; maybe fewer, or none."""
+    def page(
+        self,
+        *,
+        after: str,
+        limit: int,
+        owner: str | None,
+        readable: Callable[[list[str]], list[str]] | None = None,
+    ) -> Page:
+        """Return up to `limit` environments after the name `after`, of this owner or of all; maybe fewer, or none.
+
+        `readable` returns those of some projects that the reader may see; None means all.
+        """
         names = self._all()
+        if readable is not None:
+            projects = readable([PREFIX + name for name in names])
+            names = [project.removeprefix(PREFIX) for project in projects]
         start = bisect_right(names, after)
         entries: list[dict[str, Any]] = []
         names_read = names[start : start + _MAX_READ]

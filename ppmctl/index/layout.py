@@ -92,6 +92,7 @@ class Volume:
     access = _Below("credentials", "access.yml")
     disabled = _Below("credentials", "disabled")
     parts = _Below("credentials", "nginx")  # the htpasswd files of nginx; see ppmctl.access.nginx_htpasswd
+    limited = _Below("credentials", "nginx-limited")  # the same for credentials that may read only some projects
     invites = _Below("credentials", "invites")
     first_credential = _Below("first-credential")
     first_netrc = _Below("netrc")

@@ -233,12 +233,13 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
 
 def _content(rendered: Mapping[str, bytes], name: str, *, serial: int) -> bytes | None:
     """Return what the file of this name has to have; None for the packed form of a short page."""
-    page = rendered[name.removesuffix(PACKED)]
-    is_long = len(page) >= _GZIP_FROM
-    page = _SERIAL.sub(b"%d" % serial, page, count=1)
-    if not name.endswith(PACKED):
-        return page
-    return gzip.compress(page, compresslevel=_GZIP_LEVEL, mtime=0) if is_long else None
+    page = _SERIAL.sub(b"%d" % serial, rendered[name.removesuffix(PACKED)], count=1)
+    return packed_page(page) if name.endswith(PACKED) else page
+
+
+def packed_page(page: bytes) -> bytes | None:
+    """Return a page packed by gzip; None if it is short: packing would save no packet."""
+    return gzip.compress(page, compresslevel=_GZIP_LEVEL, mtime=0) if len(page) >= _GZIP_FROM else None
 
 
 def _url(project: str, filename: str) -> str:

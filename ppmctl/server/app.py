@@ -99,16 +99,11 @@ class Index:
             return self._upload(request, by, environ, start_response)
         if request.method == "POST" and not (request.path in RPC_PATHS or request.path.startswith("/api/")):
             return _misplaced(request)(environ, start_response)
-        response = (
-            self._packages.answer(request, by)
-            or self._environment_api.answer(request, by)
-            or self._environments.answer(request)
-            or self._mirrors.answer(request, by)
-            or self._reader.answer(request)
-        )
+        apis = (self._packages, self._environment_api, self._environments, self._mirrors, self._reader)
+        response = next((answer for api in apis if (answer := api.answer(request, by)) is not None), None)
         if response is not None:
             return response(environ, start_response)
-        return self._pypiserver(environ, start_response)
+        return self._pypiserver(environ, start_response, by)
 
     def _authenticated(self, request: Request) -> Access:
         """Return the credential of a request.
@@ -154,7 +149,7 @@ class Index:
         upload = uploads.receive(request, self._store, by=by, max_size=self._settings.max_upload_size)
         try:
             self._check_action(upload)
-            return list(self._pypiserver(environ, start_response, upload))
+            return list(self._pypiserver(environ, start_response, by, upload))
         finally:
             upload.close()
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from ppmctl.errors import Refused
 from ppmctl.index import project_details
 from ppmctl.index.claims import Claim
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
-from ppmctl.index.statistics import of_holdings
+from ppmctl.index.statistics import Holding, of_holdings
 from ppmctl.index.store import Store
 from ppmctl.server import environment_policy, json_api
 from ppmctl.server.catalog import Catalogue
@@ -60,13 +61,13 @@ class PackageApi:
             return None
         return json_api.dispatch(self, _ROUTES, request, by)
 
-    def stats(self, _request: Request, _by: Access) -> Response:
+    def stats(self, _request: Request, by: Access) -> Response:
         """Return the numbers that readers may see."""
-        return json_api.answer(of_holdings(self._catalogue.holdings()).to_json())
+        return json_api.answer(of_holdings(_readable(by, self._catalogue.holdings())).to_json())
 
-    def search(self, request: Request, _by: Access) -> Response:
+    def search(self, request: Request, by: Access) -> Response:
         """Return the projects that have all words of `q`."""
-        holdings = self._catalogue.search(request.args.get("q", ""))
+        holdings = _readable(by, self._catalogue.search(request.args.get("q", "")))
         projects = [{"name": one.name, "version": one.version or None, "summary": one.summary} for one in holdings]
         return json_api.answer({"projects": projects})
 
@@ -118,10 +119,10 @@ class PackageApi:
         json_api.actor(request, by).record(self._store.volume, "status", f"{project} {state}")
         return json_api.answer({"project": project, "status": status.state, "reason": status.reason})
 
-    def show_claim(self, _request: Request, _by: Access, project: str) -> Response:
-        """Return who claimed a name, and when; null if nobody did."""
+    def show_claim(self, _request: Request, by: Access, project: str) -> Response:
+        """Return who claimed a name, and when; null if nobody did, or the credential may not read the project."""
         project = normalised(project)
-        return _claim_answer(project, self._store.claim_of(project))
+        return _claim_answer(project, self._store.claim_of(project) if by.may("read", project) else None)
 
     def claim(self, request: Request, by: Access, project: str) -> Response:
         """Let any publisher upload the first file of a name (`public_names`)."""
@@ -160,6 +161,11 @@ class PackageApi:
         for filename in filenames:
             json_api.actor(request, by).record(self._store.volume, action, filename)
         return json_api.answer({"project": project, "action": action, "files": filenames})
+
+
+def _readable(by: Access, holdings: Iterable[Holding]) -> list[Holding]:
+    by_name = {holding.name: holding for holding in holdings}
+    return [by_name[name] for name in by.readable(by_name)]
 
 
 def _claim_answer(project: str, claim: Claim | None) -> Response:

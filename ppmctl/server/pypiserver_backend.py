@@ -5,6 +5,7 @@ pypiserver does not guarantee what is used here; tests/e2e/test_pypiserver_contr
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from pypiserver.config import DEFAULTS
 from pypiserver.core import PkgFile
 from werkzeug.wrappers import Response
 
+from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 from ppmctl.errors import Refused
 from ppmctl.index import pages, project_folder
@@ -33,6 +35,7 @@ PUBLIC_INDEX: str = DEFAULTS.FALLBACK_URL  # where pypiserver redirects unknown 
 
 MAX_FOUND = 500  # projects, of an XML-RPC search
 
+_BY = "ppm.by"  # in the environ: the credential of the request
 _UPLOAD = "ppm.upload"
 _LIST = "/packages/"  # of all files
 # what pypiserver raises for XML that is no search: missing elements, an unknown encoding, elements nested too deep
@@ -48,7 +51,10 @@ _WELCOME = """<!DOCTYPE html>
 
 
 class StoreBackend(Backend):
-    """pypiserver's storage, backed by our store. Uploads come from the module `uploads`."""
+    """pypiserver's storage, backed by our store. Uploads come from the module `uploads`.
+
+    It has only the projects that the credential of the request may read.
+    """
 
     def __init__(self, config: Any, store: Store, public_names: PublicNames) -> None:
         super().__init__(config)
@@ -73,8 +79,9 @@ class StoreBackend(Backend):
     def exists(self, filename: str) -> bool:
         raise AssertionError(filename)  # never called: with `overwrite` the store decides, when it writes the file
 
-    def get_projects(self) -> Iterable[str]:
-        return self._store.projects()
+    def get_projects(self) -> list[str]:
+        by: Access = request.environ[_BY]
+        return by.readable(self._store.projects())
 
     def find_project_packages(self, project: str) -> Iterator[PkgFile]:
         """Yield the files that pypiserver's pages offer: not yanked ones, which these pages can't mark (PEP 592)."""
@@ -84,10 +91,11 @@ class StoreBackend(Backend):
                 yield self._package(content.project, file)
 
     def _read(self, project: str) -> Folder:
-        try:
-            return self._store.read(normalise(project))
-        except NotHere:
-            return Folder(project=project)
+        by: Access = request.environ[_BY]
+        with contextlib.suppress(NotHere):
+            if by.may("read", normalise(project)):
+                return self._store.read(normalise(project))
+        return Folder(project=project)
 
     def _package(self, project: str, file: StoredFile) -> PkgFile:
         relative = f"{project}/{file.filename}"
@@ -100,7 +108,7 @@ class StoreBackend(Backend):
         )
 
     def get_all_packages(self) -> Iterator[PkgFile]:
-        projects = self._store.projects()
+        projects = self.get_projects()
         if request.path == "/RPC2":  # to read all of them takes seconds, and pypiserver drops most
             word = _searched_word()
             projects = [project for project in projects if word in project][:MAX_FOUND]
@@ -115,7 +123,7 @@ class StoreBackend(Backend):
                 yield self._package(content.project, file)
 
     def package_count(self) -> int:
-        return len(self._store.projects())
+        return len(self.get_projects())
 
     def digest(self, pkg: PkgFile) -> str | None:
         filename = pkg.relfn.rpartition("/")[2]
@@ -143,15 +151,16 @@ class Pypiserver:
         self._app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]] = app
 
     def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse, upload: Upload | None = None
+        self, environ: WSGIEnvironment, start_response: StartResponse, by: Access, upload: Upload | None = None
     ) -> Iterable[bytes]:
-        """Answer a request. pypiserver does not parse the form again if `upload` is given.
+        """Answer a request of the credential `by`. pypiserver does not parse the form again if `upload` is given.
 
         Raise Refused (404) for a path that starts with no name of a project: pypiserver would redirect from it.
         """
         first = environ["PATH_INFO"].split("/")[1:2]
         if not all(name == "" or is_name(name) for name in first):
             raise Refused(404, "There is nothing here: the path does not start with a valid name of a project")
+        environ[_BY] = by
         if upload is not None:
             environ = {**environ, **_parsed(upload), _UPLOAD: upload, "PATH_INFO": "/"}
         try:

@@ -17,6 +17,7 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
+from ppmctl.access.rights import Access
 from ppmctl.distributions import attestations
 from ppmctl.distributions.distribution import (
     InvalidDistribution,
@@ -30,9 +31,10 @@ from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
 from ppmctl.index.layout import PROVENANCE, SERVED
-from ppmctl.index.pages import PACKED
+from ppmctl.index.pages import PACKED, packed_page, render_root
 from ppmctl.index.store import Store
 from ppmctl.server import content_negotiation, json_api
+from ppmctl.server.content_negotiation import Form
 from ppmctl.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -52,8 +54,11 @@ class Reader:
         self._upstream_url = upstream_url
         self._file_cache = file_cache(settings)
 
-    def answer(self, request: Request) -> Response | None:
-        """Return the response, or None for pypiserver's paths. Raise Refused: 404, 406, 503."""
+    def answer(self, request: Request, by: Access) -> Response | None:
+        """Return the response, or None for pypiserver's paths. Raise Refused: 404, 406, 503.
+
+        A project that the credential may not read is answered as if it had never existed.
+        """
         response: Response | None
         match request.path.split("/")[1:]:
             case _ if request.path == discovery.PATH:
@@ -65,17 +70,17 @@ class Reader:
             case ["simple"]:
                 response = moved(request, "/simple/")
             case ["simple", ""]:
-                response = self._written(request, self._store.volume.simple, write=self._store.write_root)
+                response = self._root(request, by)
             case ["simple", name] | ["simple", name, ""] if name:
-                response = self._project(request, name)
+                response = self._project(request, by, name)
             case ["simple", *_]:
                 raise Refused(404, "There is nothing here; a project's page is /simple/NAME/")
             case ["packages", ""]:
                 return None
             case ["packages", project, filename] if filename:
-                response = self._file(request, project, filename)
+                response = self._file(request, by, project, filename)
             case ["packages", filename] if filename:
-                response = self._flat(request, filename)
+                response = self._flat(request, by, filename)
             case ["packages", _, *_]:
                 raise Refused(404, _NO_FILE)
             case _:
@@ -86,10 +91,24 @@ class Reader:
             return json_api.not_allowed("GET", "HEAD")
         return response
 
-    def _project(self, request: Request, name: str) -> Response:
+    def _root(self, request: Request, by: Access) -> Response | None:
+        """Return the list of projects; for a credential with limited reads one that is made for it."""
+        if not by.is_read_limited:
+            return self._written(request, self._store.volume.simple, write=self._store.write_root)
+        form, headers = _negotiated(request)
+        content = render_root(by.readable(self._store.projects()))[form.page]
+        if request.accept_encodings["gzip"] > 0 and (packed := packed_page(content)) is not None:
+            content, headers["Content-Encoding"] = packed, "gzip"
+        response = Response(content, headers=headers)
+        response.add_etag()
+        return response.make_conditional(request.environ)
+
+    def _project(self, request: Request, by: Access, name: str) -> Response:
         project = normalised(name)
         if project != name or not request.path.endswith("/"):
             return moved(request, f"/simple/{project}/")
+        # Never redirected: the name can be that of a project here, which the redirect would replace by a public one.
+        require_readable(by, project, f"There is no project {project} in this index")
         # A project that exists or existed, or that is private, is never redirected, even if its page is missing.
         page = self._written(
             request,
@@ -129,23 +148,20 @@ class Reader:
 
     def _page(self, request: Request, pages: Path) -> Response:
         """Return a page in the form that the client asks for. Raise FileNotFoundError if the page is missing."""
-        form = content_negotiation.negotiate(request.headers.get("Accept", ""))
-        path = pages / (form.page if form is not None else content_negotiation.JSON.page)
-        if not path.exists():
-            raise FileNotFoundError(path)
-        if form is None:
-            known = ", ".join(one.media_type for one in content_negotiation.FORMS)
-            raise Refused(406, f"This page can be had as {known}")
-        headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding", "Cache-Control": "no-cache"}
+        if not (pages / content_negotiation.JSON.page).exists():
+            raise FileNotFoundError(pages)
+        form, headers = _negotiated(request)
+        path = pages / form.page
         if request.accept_encodings["gzip"] > 0:
             with contextlib.suppress(FileNotFoundError):  # short pages have no compressed file
                 packed = path.with_name(path.name + PACKED)
                 return send(request, packed, {**headers, "Content-Encoding": "gzip"}, in_parts=False)
         return send(request, path, headers, in_parts=False)
 
-    def _file(self, request: Request, project: str, filename: str) -> Response:
+    def _file(self, request: Request, by: Access, project: str, filename: str) -> Response:
         if not is_normalised(project) or not _may_have(project, filename):
             raise Refused(404, _NO_FILE)
+        require_readable(by, project, _NO_FILE)
         kind = attestations.MEDIA_TYPE if filename.endswith(PROVENANCE) else "application/octet-stream"
         headers = {"Content-Type": kind, "Cache-Control": self._file_cache}
         try:
@@ -153,12 +169,27 @@ class Reader:
         except FileNotFoundError as exc:
             raise Refused(404, _NO_FILE) from exc
 
-    def _flat(self, request: Request, filename: str) -> Response:
+    def _flat(self, request: Request, by: Access, filename: str) -> Response:
         """Redirect from the URL of a file in a flat pypiserver, which lock files may contain."""
-        for project in projects_of(_distribution_of(filename)):
+        for project in by.readable(projects_of(_distribution_of(filename))):
             if self._store.has_file(project, filename):
                 return moved(request, f"/packages/{project}/{filename}")
         raise Refused(404, _NO_FILE)
+
+
+def require_readable(by: Access, project: str, message: str) -> None:
+    """Raise Refused (404) if the credential may not read the project. Call it before looking for the project."""
+    if not by.may("read", project):
+        raise Refused(404, message)
+
+
+def _negotiated(request: Request) -> tuple[Form, dict[str, str]]:
+    """Return the form of a page that the client asks for, and the headers of the response. Raise Refused (406)."""
+    form = content_negotiation.negotiate(request.headers.get("Accept", ""))
+    if form is None:
+        known = ", ".join(one.media_type for one in content_negotiation.FORMS)
+        raise Refused(406, f"This page can be had as {known}")
+    return form, {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding", "Cache-Control": "no-cache"}
 
 
 def _may_have(project: str, filename: str) -> bool:

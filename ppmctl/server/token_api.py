@@ -45,7 +45,7 @@ class TokenApi:
         return json_api.dispatch(self, _ROUTES, request, by)
 
     def whoami(self, _request: Request, by: Access) -> Response:
-        """Return the credential with its effective rights. Projects limit what it may publish: a reader has none."""
+        """Return the credential with its effective rights. `projects` are what it may publish: a reader has none."""
         effective = by.effective
         shown = replace(effective, projects=()) if effective.role == "reader" else effective
         return json_api.answer(shown.as_values())
@@ -58,7 +58,7 @@ class TokenApi:
     def create(self, request: Request, by: Access) -> Response:
         """Make a token. Only this answer has its secret."""
         json_api.attempt(request, "token create", by.owner)
-        body = json_api.body(request, "name", "role", "projects", "expires", "expires_days")
+        body = json_api.body(request, "name", "role", "projects", "reads", "expires", "expires_days")
         name = text(body, "name", "the token's purpose, such as laptop")
         name = name if "+" in name else f"{by.owner}+{name}"
         json_api.attempt(request, "token create", name)
@@ -68,7 +68,8 @@ class TokenApi:
             json_api.actor(request, by),
             name,
             role=text(body, "role", f"one of {', '.join(rights.ROLES)}"),
-            projects=_globs(body),
+            projects=_globs(body, "projects"),
+            reads=_globs(body, "reads"),
             expires=expires,
         )
         return created(issued)
@@ -134,8 +135,8 @@ def _expires(body: dict[str, Any]) -> str | None:
     return rights.expiry(text(body, "expires", "a duration, such as 90d")) if duration is not None else None
 
 
-def _globs(body: dict[str, Any]) -> list[str]:
-    globs = body.get("projects") or []
+def _globs(body: dict[str, Any], key: str) -> list[str]:
+    globs = body.get(key) or []
     if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
-        raise UsageError("'projects' must be a list of project names or patterns, such as acme-*.")
+        raise UsageError(f"{key!r} must be a list of project names or patterns, such as acme-*.")
     return globs

@@ -8,11 +8,12 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 import requests
-from support import servers, wheels
+from support import limited, servers, wheels
 from support.clients import Installer
 from support.evidence import until
 from support.servers import JSON, Server, ppmctl
@@ -74,6 +75,38 @@ def test_the_public_index_is_the_default(serve: Callable[..., Server]) -> None:
     assert answer.headers["Location"].endswith("/simple/example-name/")
     assert server.upload(wheels.wheel("example-name", "1.0")).status_code == 200
     assert server.filenames("example-name") == {"example_name-1.0-py3-none-any.whl"}
+
+
+def test_a_limited_reader_sees_only_its_projects(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """It can't tell a hidden project from one that does not exist, and neither is looked up in the public index."""
+    server = serve(*UPSTREAM, "--private-name", "acme-*")
+    limited.fill(server)
+
+    def ask(method: str, path: str, **options: object) -> requests.Response:
+        return requests.request(method, server.url + path, allow_redirects=False, timeout=60, **options)  # type: ignore[arg-type]
+
+    reader = limited.add(server, "reader")
+    limited.check(ask, server.auth, reader)
+    for name in (limited.HIDDEN, limited.MISSING, "requests", "acme-x"):
+        assert ask("GET", f"/simple/{name}/", auth=reader).status_code == 404
+    assert ask("GET", "/simple/limited-nothing/", auth=reader).status_code == 302, "a name that it may read"
+    publisher = limited.add(server, "publisher", role="publisher")
+    assert limited.differences(ask, publisher) == []
+    assert server.upload(wheels.wheel("limited-new", "1.0"), auth=publisher).status_code == 200
+    assert server.upload(wheels.wheel(limited.HIDDEN, "2.0"), auth=publisher).status_code == 403
+    limited.install(tmp_path / "one", server, reader, limited.SHOWN, expect=0)
+    refused = limited.install(tmp_path / "two", server, reader, limited.HIDDEN, expect=1)
+    assert "No matching distribution" in refused.output
+    assert "upstream.invalid" not in refused.output
+
+
+def test_a_limit_of_reads_has_no_effect_where_everyone_may_read(serve: Callable[..., Server]) -> None:
+    """The answer is the same as without a credential; what the credential may publish is limited all the same."""
+    server = serve("--read-access", "public")
+    limited.fill(server)
+    publisher = limited.add(server, "publisher", role="publisher")
+    assert server.get(f"/simple/{limited.HIDDEN}/", auth=publisher).status_code == 200
+    assert server.upload(wheels.wheel(limited.HIDDEN, "2.0"), auth=publisher).status_code == 403
 
 
 @pytest.mark.parametrize("name", ["acme-billing", "acme-", "billing", "Acme.Billing", "ACME_x"])

@@ -1,4 +1,4 @@
-"""Secrets in wrong places, and headers that change links: the tables of attacks, on the embedded server."""
+"""Secrets in wrong places, limited reads, headers that change links: tables of attacks, on the embedded server."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from support.servers import Server, ppmctl
 WHEEL = wheels.wheel("attacked", "1.0")
 GROUPS = {
     "strangers": access.strangers,
+    "limited reads": access.limited_reads,
     "secrets in wrong places": access.stray_secrets,
     "names like secrets": access.no_secrets,
     "headers": names.poison,
@@ -27,6 +28,7 @@ def target(index: Server) -> Target:
         assert index.upload(wheels.wheel("attacked", version)).status_code == 200
     ppmctl("package", "yank", "attacked", "2.0", "--reason", "planted reason", "--root", str(index.root))
     ppmctl("package", "remove", "attacked", "3.0", "--yes", "--root", str(index.root))
+    made = ppmctl("user", "add", "limited", "--role", "reader", "--project", "other-*", "--root", str(index.root))
     return Target(
         address="127.0.0.1",
         name="localhost",
@@ -39,6 +41,7 @@ def target(index: Server) -> Target:
         has_tls=False,
         any_name=True,
         never=(b"root:x:", b"{SSHA}", b"Traceback"),
+        limited=("limited", made.stdout.strip()),
     )
 
 

@@ -51,7 +51,7 @@ def fill(site: Site) -> None:
         (site.root / path).write_text(f"# planted in {path}\n")
 
 
-def target_of(site: Site) -> Target:
+def target_of(site: Site, limited: tuple[str, str] | None = None) -> Target:
     served = {f"packages/attacked/{name}{suffix}" for name in (WHEEL[0], YANKED[0]) for suffix in ("", ".metadata")}
     hidden = [
         path.read_bytes()
@@ -72,6 +72,7 @@ def target_of(site: Site) -> Target:
         ca=site.ca,
         public=site.environ["PPM_READ_ACCESS"] == "public",
         never=tuple({content[:200] for content in hidden if len(content) > 10} | {b"root:x:", b"planted in"}),
+        limited=limited,
     )
 
 
@@ -87,8 +88,9 @@ def test_every_attack_is_refused(name: str, new_site: Callable[..., Site], tmp_p
     """Every attack of the table is refused, and no secret that it sent is in a log."""
     site = new_site(**SETTINGS[name])
     fill(site)
+    made = ppmctl("user", "add", "limited", "--role", "reader", "--project", "other-*", "--root", str(site.root))
     site.clear_logs()
-    target = target_of(site)
+    target = target_of(site, ("limited", made.stdout.strip()) if name != "public" else None)
     outcomes = attacks.run(target)
     print(attacks.table(outcomes))
     wrong = attacks.wrong(outcomes)

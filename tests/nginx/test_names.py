@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import limited, wheels
 from support.rendering import UPSTREAM
+from support.servers import ppmctl
 from support.webserver import Site, environment
 
 from ppmctl.server.settings import ServerSettings, server_settings
@@ -76,6 +78,47 @@ def test_nginx_and_the_application_match_private_names_alike(configured: Configu
     private = [name for name in NAMES if any(fnmatchcase(name, glob) for glob in settings.private_names)]
     assert differences == []
     assert 15 < len(private) < len(NAMES) - 15, "the test has names of both kinds"
+
+
+def test_a_limited_reader_sees_only_its_projects(site: Site, tmp_path: Path) -> None:
+    """As with the embedded server; nginx itself serves everyone else from disk."""
+    limited.fill(site)
+    reader = limited.add(site, "reader")
+    limited.check(site.request, site.auth, reader)
+    for name in (limited.HIDDEN, limited.MISSING, "requests", "acme-x"):
+        assert site.get(f"/simple/{name}/", auth=reader).status_code == 404
+    assert site.get("/simple/limited-nothing/", auth=reader).status_code == 302, "a name that it may read"
+    publisher = limited.add(site, "publisher", role="publisher")
+    assert limited.differences(site.request, publisher) == []
+    assert site.upload(wheels.wheel("limited-new", "1.0"), auth=publisher).status_code == 200
+    limited.install(tmp_path / "one", site, reader, limited.SHOWN, ca=site.ca, expect=0)
+    refused = limited.install(tmp_path / "two", site, reader, limited.HIDDEN, ca=site.ca, expect=1)
+    assert "No matching distribution" in refused.output
+
+
+def test_a_change_of_the_limit_counts_from_the_next_request(site: Site) -> None:
+    """nginx and the application apply it at once; a wrong secret, or another's, is refused before and after."""
+    assert site.upload(wheels.wheel("sometimes", "1.0")).status_code == 200
+    root = ("--root", str(site.root))
+    secret = ppmctl("user", "add", "changed", "--role", "reader", *root).stdout.strip()
+
+    def seen(user: str = "changed", secret: str = secret) -> list[int]:
+        wheel = wheels.wheel("sometimes", "1.0")[0]
+        paths = ("/simple/sometimes/", f"/packages/sometimes/{wheel}", f"/packages/sometimes/{wheel}.metadata")
+        return [site.get(path, auth=(user, secret)).status_code for path in paths]
+
+    for options, status in (
+        (("--project", "other"), 404),
+        (("--project", "other", "--project", "sometimes"), 200),
+        (("--project", "other"), 404),
+        (("--all-projects",), 200),
+    ):
+        ppmctl("user", "change", "changed", *options, *root)
+        assert seen() == [status] * 3, options
+        assert seen(secret="ppm_wrong") == seen(user="nobody") == [401] * 3
+    ppmctl("user", "change", "changed", "--project", "sometimes", *root)
+    ppmctl("user", "disable", "changed", *root)
+    assert seen() == [401] * 3
 
 
 @pytest.mark.parametrize(

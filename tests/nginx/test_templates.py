@@ -203,9 +203,15 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
     for (_tls, read_access, _upstream), path in combinations.items():
         (server,) = index_servers(rendering.parse(path))
         assert own_values(server, "auth_basic") == ["$ppm_realm" if read_access == "public" else "ppm"]
-        for condition in server.all("if"):
+        conditions = [[(child.name, *child.arguments[:1]) for child in each.block] for each in server.all("if")]
+        for condition in conditions:
             # a refusal, and locations that authenticate before the application is asked, or in which it authenticates
-            assert values(condition, "return")[0] in {"419", "420", "421"}
+            is_return = condition[0][0] == "return"
+            assert (
+                condition[0][1] in {"419", "420", "421"}
+                if is_return
+                else {name for name, _value in condition} == {"set"}
+            )
         assert not any(server.all("return"))
         assert not any(server.all("rewrite"))
         open_to_all = []
@@ -280,8 +286,11 @@ def test_every_answer_has_the_same_headers(combinations: dict[tuple[str, str, st
 
 
 def test_only_served_paths_have_a_root(combinations: dict[tuple[str, str, str], Path]) -> None:
-    """The whole volume is the root of one location only, and no side file matches its pattern."""
-    for path in combinations.values():
+    """The whole volume is the root of one location only, and no side file matches its pattern.
+
+    For a credential with limited reads an empty folder is the root of everything that is read.
+    """
+    for (_tls, read_access, _upstream), path in combinations.items():
         configuration = rendering.parse(path)
         (server,) = index_servers(configuration)
         assert own_values(server, "root") == ["/var/empty"]
@@ -290,7 +299,7 @@ def test_only_served_paths_have_a_root(combinations: dict[tuple[str, str, str], 
             for location in locations(server)
             if any(location.all("root"))
         }
-        whole = [name for name, root in roots.items() if root == ["/srv/ppm"]]
+        whole = [name for name, root in roots.items() if root == ["$ppm_disk"]]
         assert len(whole) == 1
         pattern = re.compile(whole[0].removeprefix("~ ").replace("\\z", "\\Z"))
         assert pattern.search("/packages/a/a-1.0-py3-none-any.whl.metadata")
@@ -307,7 +316,10 @@ def test_only_served_paths_have_a_root(combinations: dict[tuple[str, str, str], 
             "/ppm.yml",
         ):
             assert not pattern.search(hidden)
-        assert {root for name, (root,) in roots.items() if name not in whole} == {"/srv/ppm/index"}
+        uploads = {"/srv/ppm/index"} if read_access == "public" else set()  # its folder tells a POST from a GET
+        assert {root for name, (root,) in roots.items() if name not in whole} == {"$ppm_disk/index", *uploads}
+        disks = [one.arguments[1] for one in server.walk() if one.name == "set" and one.arguments[0] == "$ppm_disk"]
+        assert disks == ["/srv/ppm", *(["/var/empty"] if read_access != "public" else [])]
         for forbidden in ("alias", "autoindex", "dav_methods", "stub_status", "random_index"):
             assert values(configuration, forbidden) == []
 

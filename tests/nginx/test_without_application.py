@@ -164,6 +164,24 @@ def test_uploads_get_503_with_retry_after(filled: Site, state: str) -> None:
     assert filled.filenames(f"later-{state}") == {made[0]}
 
 
+@debian.with_each("state", {12: ["refusing"], 13: ["stopped"]})
+def test_only_limited_readers_need_the_application(filled: Site, state: str) -> None:
+    """They get a 503, and everyone else is served; a wrong secret is a 401."""
+    name = f"limited-{state}"
+    place = ("--root", str(filled.root))
+    secret = ppmctl("user", "add", name, "--role", "reader", "--project", "still-here", *place).stdout.strip()
+    paths = ("/simple/", "/simple/still-here/", FILE, f"{FILE}.metadata", "/env/team/env.json", "/simple/evil/")
+    with STATES[state](filled):
+        for path in paths:
+            assert filled.get(path).status_code == 200, path
+            answer = filled.get(path, auth=(name, secret))
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), path
+            assert "installs still work" not in answer.text
+            assert filled.get(path, auth=(name, "ppm_wrong")).status_code == 401
+    assert [filled.get(path, auth=(name, secret)).status_code for path in paths] == [200] * 4 + [404] * 2
+    ppmctl("user", "remove", name, *place)
+
+
 @debian.with_each("state", {12: ["refusing", "stuck"], 13: ["stopped", "full"]})
 def test_requests_for_the_application_get_503_soon(filled: Site, state: str) -> None:
     """Names that are not normalised, unusual Accept headers, pypiserver's pages; without a credential it is a 401."""

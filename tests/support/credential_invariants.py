@@ -46,7 +46,7 @@ class CredentialsObserver:
 
     @property
     def nginx(self) -> dict[str, str]:
-        """Return the hashes that nginx lets in, each found where nginx looks for it."""
+        """Return the hashes with which nginx serves reads from disk, each found where nginx looks for it."""
         let_in: dict[str, str] = {}
         for path in sorted((self.folder / "nginx").glob("[0-9][0-9]")):
             for name, stored in self.lines(f"nginx/{path.name}").items():
@@ -55,6 +55,19 @@ class CredentialsObserver:
                 )
                 let_in[name] = stored
         return let_in
+
+    @property
+    def nginx_limited(self) -> dict[str, str]:
+        """Return the hashes of the credentials whose requests nginx passes on to the application."""
+        return {
+            path.name: self.lines(f"nginx-limited/{path.name}")[path.name]
+            for path in (self.folder / "nginx-limited").glob("[!.]*")
+        }
+
+    @property
+    def let_in(self) -> set[str]:
+        """Return the names that nginx lets in, for files on disk or for the application."""
+        return {*self.nginx, *self.nginx_limited}
 
     @invariant("V18")
     def the_audit_only_grows(self) -> None:
@@ -76,6 +89,9 @@ class CredentialsObserver:
             assert owner is not None, f"{name} has no user, and nginx lets it in"
             assert not entries[name].get("disabled"), f"{name} is disabled, and nginx lets it in"
             assert not owner.get("disabled"), f"the user of {name} is disabled, and nginx lets it in"
+            maker = entries.get(entries[name].get("by"), {}) if "+" in name else {}
+            limits = [each.get("reads") for each in (entries[name], owner, maker)]
+            assert not any(limits), f"{name} may read only {limits}, and nginx lets it read everything"
 
     @invariant("V20")
     def files_are_whole(self) -> None:
@@ -83,7 +99,7 @@ class CredentialsObserver:
             if path.is_file() and not path.name.startswith("."):
                 mode = MODES.get(path.name, 0o640)
                 assert path.stat().st_mode & 0o777 == mode, path
-                if path.name in ("htpasswd", "disabled") or path.parent.name == "nginx":
+                if path.name in ("htpasswd", "disabled") or path.parent.name.startswith("nginx"):
                     text = path.read_text()
                     assert text.endswith("\n") or not text
                     assert all(_LINE.fullmatch(line) for line in text.splitlines()), path
@@ -122,7 +138,8 @@ class CredentialsObserver:
     @invariant("V25", always=False)
     def nginx_lets_in_who_may_read(self, working: set[str]) -> None:
         """Check nginx's files between two changes; `working` are the names whose secret worked at the last one."""
-        assert self.nginx.keys() == working
+        assert not self.nginx.keys() & self.nginx_limited.keys()
+        assert self.let_in == working
 
     @invariant("V26", always=False)
     def a_code_works_once(self, code: str, used: list[str]) -> None:

@@ -19,10 +19,24 @@ class Entry:
 
     role: str
     projects: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     expires: datetime | None = None
     disabled: bool = False
     by: str = SERVER
     tokens_only: bool = False
+
+    def scoped(self) -> Entry | None:
+        """Return the entry as it is granted: a reader's projects are what it may read. None if it must be refused."""
+        if self.role == "admin":
+            return None if self.projects or self.reads else self
+        if self.role == "reader":
+            both = self.projects and self.reads
+            return None if both else replace(self, projects=(), reads=self.projects or self.reads)
+        return self if _are_within(self.projects, self.reads) else None
+
+
+def _are_within(globs: tuple[str, ...], limit: tuple[str, ...]) -> bool:
+    return not limit or all(any(fnmatchcase(glob, other) for other in limit) for glob in globs)
 
 
 @dataclass(kw_only=True)
@@ -46,7 +60,7 @@ class Model:
         """Return the credentials that limit a token: its user, and the user's token that made it."""
         owner, plus, _purpose = name.partition("+")
         by = self.entries[name].by
-        return [] if not plus else [owner, by] if by.startswith(f"{owner}+") else [owner]
+        return [] if not plus else [by, owner] if by.startswith(f"{owner}+") else [owner]
 
     def chain(self, name: str, above: tuple[str, ...] = ()) -> Iterator[str | None]:
         """Yield the name and what limits it; None for one that is missing, or that limits itself."""
@@ -70,9 +84,10 @@ class Model:
         for each in self.chain(name) if self.is_live(name, now) else (None,):
             if each is None or ROLES.index(self.entries[each].role) < least:
                 return False
-            globs = self.entries[each].projects
-            if action != "read" and globs and not any(fnmatchcase(project, glob) for glob in globs):
-                return False
+            entry = self.entries[each]
+            for globs in (entry.reads, entry.projects if action != "read" else ()):
+                if globs and not any(fnmatchcase(project, glob) for glob in globs):
+                    return False
         return True
 
     def rights(self, name: str, now: datetime) -> set[tuple[str, str]]:
@@ -91,6 +106,10 @@ class Model:
         every = [self.entries[each].projects for each in self.chain(name) if each is not None]
         return next((globs for globs in every if globs), ())
 
+    def reads(self, name: str) -> tuple[str, ...]:
+        every = [self.entries[each].reads for each in self.chain(name) if each is not None]
+        return next((globs for globs in every if globs), ())
+
     def expires(self, name: str) -> datetime | None:
         ends = [self.entries[each].expires for each in self.chain(name) if each is not None]
         return min((end for end in ends if end is not None), default=None)
@@ -100,10 +119,11 @@ class Model:
         if ROLES.index(wanted.role) > self.role(holder):
             return False
         limit, end = self.projects(holder), self.expires(holder)
-        if wanted.role != "reader" and limit:
-            reached = [any(fnmatchcase(glob, other) for other in limit) for glob in wanted.projects]
-            if not reached or not all(reached):
-                return False
+        if wanted.role != "reader" and limit and not (wanted.projects and _are_within(wanted.projects, limit)):
+            return False
+        reads = self.reads(holder)
+        if reads and not (wanted.reads and _are_within(wanted.reads, reads)):
+            return False
         return end is None or (wanted.expires is not None and wanted.expires <= end)
 
     def effective(self, name: str) -> Entry:
@@ -111,6 +131,7 @@ class Model:
             self.entries[name],
             role=ROLES[self.role(name)],
             projects=self.projects(name),
+            reads=self.reads(name),
             expires=self.expires(name),
         )
 
@@ -150,19 +171,22 @@ class Model:
 
     def add(self, name: str, wanted: Entry, actor: str, now: datetime) -> Model | None:
         is_taken = name in self.named and (name not in self.entries or name in self.working | self.parked)
-        if not self.is_admin(actor, now) or is_taken or (wanted.role == "admin" and wanted.projects):
+        entry = wanted.scoped()
+        if not self.is_admin(actor, now) or is_taken or entry is None:
             return None
-        return self.with_secret(name, replace(wanted, by=actor))
+        return self.with_secret(name, replace(entry, by=actor))
 
     def create_token(self, name: str, wanted: Entry, actor: str, now: datetime) -> Model | None:
         owner = name.partition("+")[0]
-        if (wanted.role == "admin" and wanted.projects) or name in self.named:
+        entry = wanted.scoped()
+        if entry is None or name in self.named:
             return None
+        wanted = entry
         holders = [owner]
         if actor != SERVER:
             if owner not in self.entries or actor not in self.entries or actor.partition("+")[0] != owner:
                 return None
-            holders = [owner, actor] if "+" in actor else [owner]
+            holders = [actor, owner] if "+" in actor else [owner]
         elif owner not in self.entries:
             if owner in self.named:
                 return None
@@ -173,7 +197,8 @@ class Model:
             if not self.is_live(holder, now):
                 return None
             projects = wanted.projects if wanted.role == "reader" else wanted.projects or self.projects(holder)
-            wanted = replace(wanted, projects=projects, expires=wanted.expires or self.expires(holder))
+            reads, expires = wanted.reads or self.reads(holder), wanted.expires or self.expires(holder)
+            wanted = replace(wanted, projects=projects, reads=reads, expires=expires)
             if not self.is_within(wanted, holder):
                 return None
         return self.with_secret(name, replace(wanted, by=actor))
@@ -188,12 +213,14 @@ class Model:
     def change(self, name: str, wanted: Entry, actor: str, now: datetime) -> Model | None:
         if not self.is_admin(actor, now) or name not in self.entries:
             return None
-        entry = replace(self.entries[name], role=wanted.role, projects=wanted.projects)
-        if entry.role == "admin" and entry.projects:
+        scoped = wanted.scoped()
+        if scoped is None:
             return None
+        entry = replace(self.entries[name], role=scoped.role, projects=scoped.projects, reads=scoped.reads)
         for holder in self.holders(name):
             if holder not in self.entries:
                 continue
+            entry = replace(entry, reads=entry.reads or self.reads(holder))
             if not self.is_within(replace(entry, expires=self.expires(holder)), holder):
                 return None
         self.entries[name] = entry
@@ -242,4 +269,5 @@ def _widened(owner: Entry, token: Entry) -> Entry:
         owner,
         role=max(owner.role, token.role, key=ROLES.index),
         projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
+        reads=tuple(dict.fromkeys([*owner.reads, *token.reads])) if owner.reads and token.reads else (),
     )

@@ -21,7 +21,7 @@ class Target:
 
     `any_name`: it has no domain and answers to every Host; then it has no TLS either. `project` exists with the wheel
     `file`. `never` are texts that no answer may contain, such as lines of the volume's other files; `server` is the
-    header that names the software, for an index without nginx.
+    header that names the software, for an index without nginx. `limited` is a credential that may not read `project`.
     """
 
     address: str
@@ -38,6 +38,7 @@ class Target:
     any_name: bool = False
     never: tuple[bytes, ...] = ()
     server: bytes = b""
+    limited: tuple[str, str] | None = None
 
     @property
     def credential(self) -> str:

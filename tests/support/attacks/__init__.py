@@ -46,6 +46,7 @@ def every(target: Target) -> Iterator[Attack]:
         paths.side_files,
         paths.quarantine,
         access.strangers,
+        access.limited_reads,
         access.stray_secrets,
         access.no_secrets,
         names.poison,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ppmctl.index import discovery
 from support.attacks.model import METHODS, SPELLINGS, STRAY_SECRET, Attack, status, unauthenticated
-from support.raw import Target, basic, request
+from support.raw import Reply, Target, basic, request
 
 
 def locations(target: Target) -> list[str]:
@@ -83,6 +83,72 @@ def strangers(target: Target) -> Iterator[Attack]:
         expected="401 and not 413",
         sent=request(target, "POST /", "Content-Length: 1000000000", auth=None),
         judge=unauthenticated,
+    )
+
+
+def limited_reads(target: Target) -> Iterator[Attack]:
+    """Yield requests of a credential that may not read the project, and names that lead to other files of nginx."""
+    if target.limited is None:
+        return
+    name, secret = target.limited
+    for path in locations(target):
+        for method in METHODS:
+            if method in ("POST", "PUT", "PATCH", "BREW", "TRACE", "CONNECT") and path in ("/", "//"):
+                continue
+            body = ["Content-Length: 0"] if method in ("POST", "PUT", "PATCH", "BREW") else []
+            yield Attack(
+                group="limited",
+                shown=f"{method} {path} of a project that the credential may not read",
+                expected="nothing of it",
+                sent=request(target, f"{method} {path}", *body, auth=basic(name, secret)),
+                judge=lambda reply: _shows_nothing(reply, target),
+                head=method == "HEAD",
+            )
+    for prefix in ("/packages/", "/simple/", "/env/x/"):
+        file = f"{target.project}/{target.file}"
+        for way in (
+            f"../packages/{file}",
+            f"%2e%2e/packages/{file}",
+            f"./{file}",
+            f"/{file}",
+            f"..%2fpackages/{file}",
+        ):
+            yield Attack(
+                group="limited",
+                shown=f"GET {prefix}{way} of a project that the credential may not read",
+                expected="nothing of it",
+                sent=request(target, f"GET {prefix}{way}", auth=basic(name, secret)),
+                judge=lambda reply: _shows_nothing(reply, target),
+            )
+    names = (
+        f"../nginx-limited/{name}",
+        f"./{name}",
+        f"{name}/",
+        f"{name}/.",
+        "../nginx/00",
+        "..",
+        ".",
+        "",
+        f"{name}\0",
+    )
+    for other in (*names, f"{name}%00", f"{name}\n", f" {name}", name.upper(), f"{name}+", f"{name}+../{name}"):
+        for path in ("/simple/", f"/simple/{target.project}/", f"/packages/{target.project}/{target.file}"):
+            yield Attack(
+                group="limited",
+                shown=f"GET {path} as {other!r} with the secret of {name}",
+                expected="401",
+                sent=request(target, f"GET {path}", auth=basic(other, secret)),
+                judge=unauthenticated,
+            )
+
+
+def _shows_nothing(reply: Reply, target: Target) -> bool:
+    """Accept answers without a file's content, its URL, or a link to the project; a 404 may repeat the path."""
+    return all(
+        answer.status not in (206, 302)
+        and not answer.body.startswith(b"PK")
+        and (answer.status >= 300 or target.project.encode() not in answer.body)
+        for answer in reply.answers
     )
 
 

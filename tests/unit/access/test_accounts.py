@@ -73,6 +73,66 @@ def test_disabling_enabling_and_removing_includes_dependent_tokens(volume: Volum
     assert len(audit_query.read(volume, user="ann").entries) == 10
 
 
+def test_the_projects_of_a_reader_limit_what_it_reads(volume: Volume) -> None:
+    """Also after it becomes a publisher; and a publisher's own limit of reads limits what it publishes."""
+    bob = accounts.create_user(volume, ME, "bob", role="reader", projects=["Acme_*"]).account.access
+    assert (bob.projects, bob.reads) == ((), ("acme-*",))
+    assert audited(volume)[-1] == "user add: bob as reader of Acme_*"
+    bob = accounts.change(volume, ME, "bob", role="publisher").access
+    assert (bob.may("publish", "acme-x"), bob.may("publish", "other"), bob.may("read", "other")) == (
+        True,
+        False,
+        False,
+    )
+    with pytest.raises(UsageError, match=r"bob could not publish other: it may read only acme-\*"):
+        accounts.change(volume, ME, "bob", projects=["acme-x", "other"])
+    assert accounts.change(volume, ME, "bob", projects=["acme-x"]).access.reads == ("acme-*",)
+    bob = accounts.change(volume, ME, "bob", reads=[]).access
+    assert (bob.projects, bob.may("read", "other"), bob.may("publish", "acme-y")) == (("acme-x",), True, False)
+    bob = accounts.change(volume, ME, "bob", role="reader", projects=["salt"]).access
+    assert (bob.projects, bob.reads) == ((), ("salt",))
+    assert accounts.change(volume, ME, "bob", projects=[]).access.may("read", "other")
+    for wrong in ({"role": "admin", "reads": ["x"]}, {"projects": ["x"], "reads": ["x"]}):
+        with pytest.raises(UsageError):
+            accounts.change(volume, ME, "bob", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_token_of_a_limited_user_reads_no_more(volume: Volume) -> None:
+    """It gets the user's limit, also later; a wider one is refused. A user with tokens only reads what they do."""
+    ann = accounts.create_user(volume, ME, "ann", role="publisher", reads=["acme-*"]).account.access
+    her = Actor(name="ann", origin="192.0.2.1", access=ann)
+    assert accounts.create_token(volume, her, "ann+a", role="reader").account.access.reads == ("acme-*",)
+    made = accounts.create_token(volume, her, "ann+b", role="reader", projects=["acme-x"]).account.access
+    assert (made.reads, made.projects) == (("acme-x",), ())
+    narrow = Actor(name="ann+b", origin="192.0.2.1", access=made)
+    assert accounts.create_token(volume, narrow, "ann+child", role="reader").account.access.reads == ("acme-x",)
+    for more in ({"role": "reader", "projects": ["other"]}, {"role": "publisher", "reads": ["*"]}):
+        with pytest.raises(NotAllowed, match=r"ann may read acme-\*"):
+            accounts.create_token(volume, her, "ann+c", **more)  # type: ignore[arg-type]
+    accounts.change(volume, ME, "ann", reads=["acme-x"])
+    assert not accounts.account(volume, "ann+a").access.may("read", "acme-y")
+    accounts.change(volume, ME, "ann", reads=[])
+    accounts.create_token(volume, ME, "ann+all", role="reader")
+    accounts.change(volume, ME, "ann", reads=["acme-*"])
+    assert accounts.change(volume, ME, "ann+all", role="publisher").access.reads == ("acme-*",)
+    accounts.create_token(volume, ME, "ops+a", role="reader", projects=["acme-x"])
+    accounts.create_token(volume, ME, "ops+b", role="reader", projects=["salt"])
+    assert accounts.account(volume, "ops").access.reads == ("acme-x", "salt")
+    accounts.create_token(volume, ME, "ops+c", role="reader")
+    assert accounts.account(volume, "ops").access.reads == ()
+    assert not accounts.account(volume, "ops+a").access.may("read", "salt")
+
+
+def test_a_reader_of_an_older_release_reads_everything(volume: Volume) -> None:
+    """Its `projects` never limited what it reads; a change of something else does not start that."""
+    volume.access.write_text("bob: {role: reader, projects: [acme-*]}\n")
+    assert accounts.account(volume, "bob").access.may("read", "other")
+    bob = accounts.change(volume, ME, "bob", email="bob@example.org").access
+    assert (bob.projects, bob.reads) == (("acme-*",), ())
+    bob = accounts.change(volume, ME, "bob", projects=["acme-*"]).access
+    assert (bob.projects, bob.reads) == ((), ("acme-*",))
+
+
 def test_the_audit_log_has_the_granted_rights(volume: Volume, secrets: dict[str, str]) -> None:
     """Also rights that a token gets from its owner, and those of imported users."""
     accounts.create_token(volume, ME, "ann+vm", role="publisher")

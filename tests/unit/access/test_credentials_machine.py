@@ -57,6 +57,7 @@ class Operation:
     actor: str = SERVER
     role: str = "reader"
     projects: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     hours: int | None = None
 
     def expires(self, now: datetime) -> datetime | None:
@@ -66,7 +67,7 @@ class Operation:
         """Make the change; return a new secret, or None. Raise PpmError if it is refused."""
         end = self.expires(now)
         expires = None if end is None else rights.stamp(end)
-        grant: Any = {"role": self.role, "projects": self.projects, "expires": expires}
+        grant: Any = {"role": self.role, "projects": self.projects, "reads": self.reads, "expires": expires}
         match self.kind:
             case "add":
                 return accounts.create_user(volume, actor, self.name, **grant).secret.reveal()
@@ -75,7 +76,7 @@ class Operation:
             case "rotate":
                 return accounts.rotate(volume, actor, self.name, expires=expires).secret.reveal()
             case "change":
-                accounts.change(volume, actor, self.name, role=self.role, projects=self.projects)
+                accounts.change(volume, actor, self.name, role=self.role, projects=self.projects, reads=self.reads)
             case "disable":
                 accounts.disable(volume, actor, self.name)
             case "enable":
@@ -93,7 +94,7 @@ class Operation:
     def expected(self, before: Model, now: datetime) -> Model | None:
         """Return the model after the change; None if it must be refused."""
         model = before.copy()
-        wanted = Entry(role=self.role, projects=self.projects, expires=self.expires(now))
+        wanted = Entry(role=self.role, projects=self.projects, reads=self.reads, expires=self.expires(now))
         match self.kind:
             case "add":
                 after = model.add(self.name, wanted, self.actor, now)
@@ -158,6 +159,7 @@ class CredentialsMachine(RuleBasedStateMachine):
             actor=picked(actors or [SERVER], numbers[2] // 3) if is_http else SERVER,
             role=picked(ROLES, numbers[3]),
             projects=picked([(), (), ("acme-*",), ("acme-x",)], numbers[4]),
+            reads=picked([(), (), ("acme-*",), ("acme-x", "other")], numbers[4] // 4),
             hours=picked([None, None, 1, 3], numbers[5]),
         )
         note(f"{operation}")
@@ -305,7 +307,7 @@ class CredentialsMachine(RuleBasedStateMachine):
             working=set(working),
             parked=set(parked) - set(working),
         )
-        self.let_in = set(self.observer.nginx)
+        self.let_in = self.observer.let_in
         self.observer.secrets |= {secret for _name, secret in issued if secret != PASSWORD}
         known, self.secrets = {*self.secrets.items(), *issued}, {}
         for name, secret in known:
@@ -321,7 +323,7 @@ class CredentialsMachine(RuleBasedStateMachine):
         now = self.clock.now()
         expected = {name: may for name, may in self._rights(self.model).items() if name in self.secrets and may}
         assert self._seen(self.secrets) == expected
-        assert self.observer.nginx.keys() == self.let_in
+        assert self.observer.let_in == self.let_in
         for name, secret in self.old:
             assert secret == PASSWORD or self.server.authenticate(name, secret) is None, f"an old secret of {name}"
         entries = credential_files.read_access(self.volume.access)
@@ -376,6 +378,7 @@ def _entry(values: dict[str, Any]) -> Entry:
     return Entry(
         role=values["role"],
         projects=tuple(values.get("projects", ())),
+        reads=tuple(values.get("reads", ())),
         expires=None if expires is None else datetime.fromisoformat(expires).astimezone(UTC),
         disabled=values.get("disabled", False),
         by=values.get("by", SERVER),

@@ -57,6 +57,19 @@ def test_a_list_creates_credentials_and_the_second_run_changes_nothing(volume: V
     assert state(volume) == before, "not a byte is written"
 
 
+def test_a_declared_reader_reads_its_projects(volume: Volume) -> None:
+    """And a publisher's `reads` are what it reads; a list that makes no sense is refused."""
+    users = "users: [{name: bob, role: reader, projects: [Acme_*]}, {name: eve, role: publisher, reads: [salt]}]"
+    assert apply(volume, users) == {"bob": "made", "eve": "made"}
+    bob, eve = accounts.accounts(volume)
+    assert (bob.access.projects, bob.access.reads, eve.access.reads) == ((), ("acme-*",), ("salt",))
+    assert apply(volume, users) == {}
+    assert apply(volume, users.replace(", reads: [salt]", "")) == {"eve": "reads"}
+    for wrong in ("role: reader, projects: [a], reads: [a]", "role: admin, reads: [a]", "role: reader, reads: a"):
+        with pytest.raises(UsageError, match=r"users, number 1 \(x\)"):
+            declarative.parse(f"users: [{{name: x, {wrong}}}]")
+
+
 def test_a_dry_run_reports_changes_and_writes_nothing(volume: Volume) -> None:
     before = {path: moment for path, moment in state(volume).items() if path != volume.locks}
     assert apply(volume, LIST, dry_run=True) == {"ann": "made", "ci": "made", "ci+deploy": "made"}
@@ -206,7 +219,7 @@ def user(**values: Any) -> str:
         (user(name=7), "its name is not text"),
         (user(role=None), "its role is missing"),
         (user(role="king"), "'king' is not a role"),
-        (user(role="admin", projects=["x"]), "an admin manages the whole index"),
+        (user(role="admin", projects=["x"]), "An admin manages the whole index"),
         (user(projects="acme-*"), "its projects are not a list"),
         (user(projects=["ü"]), "is not a name of projects"),
         (user(email="x"), "is not an e-mail address"),

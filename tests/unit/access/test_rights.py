@@ -50,6 +50,48 @@ def test_may_depends_on_role_projects_and_expiry(
 
 
 @pytest.mark.parametrize(
+    ("role", "projects", "action", "project", "may"),
+    [
+        ("reader", (), "read", "acme-x", True),
+        ("reader", (), "read", "other", False),
+        ("reader", (), "read", None, True),
+        ("reader", ("other",), "read", "other", False),  # of an older release: publishing
+        ("publisher", (), "publish", "acme-x", True),
+        ("publisher", (), "publish", "other", False),
+        ("publisher", ("other",), "publish", "other", False),
+        ("publisher", ("acme-x",), "publish", "acme-y", False),
+        ("publisher", ("acme-x",), "read", "acme-y", True),
+        ("publisher", (), "publish", None, True),
+        ("admin", (), "manage", "acme-x", True),
+        ("admin", (), "manage", "other", False),
+        ("admin", (), "manage", None, False),
+    ],
+)
+def test_reads_limit_every_action(
+    role: str, projects: tuple[str, ...], action: str, project: str | None, may: bool
+) -> None:
+    """What a credential may not see, it may not change either."""
+    limited = entry("x", role, projects=projects, reads=("acme-*",))
+    assert limited.may(action, project) is may  # type: ignore[arg-type]
+
+
+def test_a_token_reads_what_each_of_its_holders_reads() -> None:
+    entries = {
+        "o": entry("o", reads=("acme-*",)),
+        "o+a": entry("o+a", reads=("acme-x", "acme-y")),
+        "o+b": entry("o+b", by="o+a"),
+        "o+c": entry("o+c", reads=("other",)),
+    }
+    names = ["acme-x", "acme-z", "other"]
+    left = {name: access.readable(names) for name, access in with_holders(entries).items()}
+    assert left == {"o": ["acme-x", "acme-z"], "o+a": ["acme-x"], "o+b": ["acme-x"], "o+c": []}
+    assert all(access.is_read_limited for access in with_holders(entries).values())
+    assert with_holders(entries)["o+b"].effective.reads == ("acme-x", "acme-y")
+    assert entry("all").readable(names) == names
+    assert not entry("all").is_read_limited
+
+
+@pytest.mark.parametrize(
     ("owner", "what"),
     [
         (entry("ops", "reader"), "the role"),
@@ -108,6 +150,7 @@ def test_as_values_for_json() -> None:
         "owner": "o",
         "role": "publisher",
         "projects": ["a-*"],
+        "reads": [],
         "expires": "2028-01-01T00:00:00Z",
         "created": "",
         "disabled": False,
@@ -121,6 +164,10 @@ def test_as_values_for_json() -> None:
         (entry("o+x"), entry("o"), ""),
         (entry("o+x", "reader"), entry("o", projects=("a",)), ""),
         (entry("o+x", "admin"), entry("o"), "the role admin (o is a publisher)"),
+        (entry("o+x", "reader"), entry("o", reads=("a-*",)), "reads of * (o may read a-*)"),
+        (entry("o+x", reads=("a-b", "b")), entry("o", reads=("a-*",)), "reads of b (o may read a-*)"),
+        (entry("o+x", reads=("a-b",)), entry("o", reads=("a-*",)), ""),
+        (entry("o+x", reads=("a-b",)), entry("o"), ""),
         (entry("o+x"), entry("o", projects=("a-*",)), "the projects * (o has a-*)"),
         (entry("o+x", projects=("a-b", "a-c*")), entry("o", projects=("a-*",)), ""),
         (entry("o+x", projects=("a-b", "b")), entry("o", projects=("a-*",)), "the projects b (o has a-*)"),

@@ -362,6 +362,43 @@ def test_changes_of_users_are_reported(volume: Volume, capsys: pytest.CaptureFix
     assert "It has no secret: ppmctl user rotate bea" in printed("user", "enable", "bea")
 
 
+def test_what_users_read_is_printed(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reader "of" projects reads no others. One of an older release, whose projects limit no reads, is reported."""
+    root = ["--root", str(volume.root)]
+
+    def printed(*arguments: str, expect: int = 0) -> str:
+        assert run([*arguments, *root]) == expect
+        return "".join(capsys.readouterr())
+
+    def values(*arguments: str) -> Any:
+        return json.loads(printed(*arguments, "--json"))
+
+    assert "bob is a reader of acme-*. This is" in printed(
+        "user", "add", "bob", "--role", "reader", "--project", "Acme_*"
+    )
+    ann = ("ann", "--role", "publisher", "--project", "acme-x", "--read-project", "acme-*")
+    assert "ann is a publisher of acme-x, and reads only acme-*. This is" in printed("user", "add", *ann)
+    assert "ann+ci is a reader of acme-*. This is" in printed("token", "create", "ann+ci", "--role", "reader")
+    assert [(each["name"], each["projects"], each["reads"]) for each in values("user", "list")] == [
+        ("ann", ["acme-x"], ["acme-*"]),
+        ("ann+ci", [], ["acme-*"]),
+        ("bob", [], ["acme-*"]),
+    ]
+    assert re.search(r"ann +publisher +acme-x +acme-\* ", printed("user", "list"))
+    assert printed("user", "change", "ann", "--read-all-projects") == "ann is a publisher of acme-x.\n"
+    assert printed("user", "change", "bob", "--all-projects") == "bob is a reader.\n"
+    assert "can't be used together" in printed(
+        "user", "change", "bob", "--read-project", "x", "--read-all-projects", expect=2
+    )
+    volume.access.write_text("old: {role: reader, projects: [acme-*]}\n")
+    warning = "do not limit what they read: old. To limit it:  ppmctl user change old --project GLOB"
+    assert warning in printed("user", "list")
+    assert warning in printed("user", "show", "old")
+    assert printed("user", "change", "old", "--role", "reader") == "old is a reader.\n"
+    assert printed("user", "change", "old", "--project", "acme-*") == "old is a reader of acme-*.\n"
+    assert warning not in printed("user", "list")
+
+
 def test_an_expired_user_is_invited_with_more_time(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(volume.root)]
     assert run(["user", "invite", "ann", "--role", "reader", "--expires", "1h", *root]) == 0

@@ -135,6 +135,23 @@ def test_whether_a_scope_covers_a_pattern(scope: str, glob: str, is_covered: boo
     assert name_glob.covers(scope, glob) == is_covered
 
 
+@pytest.mark.parametrize(
+    ("role", "projects", "reads", "text"),
+    [
+        ("reader", (), (), ""),
+        ("reader", (), ("acme-*", "salt"), " of acme-* salt"),
+        ("publisher", (), (), ""),
+        ("publisher", ("acme-x",), (), " of acme-x"),
+        ("publisher", ("acme-x",), ("acme-*", "salt"), " of acme-x, and reads only acme-* salt"),
+        ("publisher", (), ("acme-*",), ", and reads only acme-*"),
+    ],
+)
+def test_the_scope_of_a_credential_in_words(
+    role: str, projects: tuple[str, ...], reads: tuple[str, ...], text: str
+) -> None:
+    assert name_glob.scope_text(role, projects, reads) == text
+
+
 def test_long_patterns_are_compared_quickly() -> None:
     assert name_glob.covers("*a?" * 66 + "*", "*a?" * 66 + "*")
     assert not name_glob.covers("*a?" * 66, "*a[bc]" * 33 + "x")

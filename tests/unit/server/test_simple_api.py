@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import shutil
 from dataclasses import dataclass, replace
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from werkzeug.http import http_date
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
+from ppmctl.access.rights import Access
 from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
@@ -54,10 +56,17 @@ class Asker:
             max_upload_size=1,
             threads=1,
         )
+        self.by = Access(name="reader", role="reader", created="")
 
     def with_settings(self, **changes: object) -> Asker:
         other = Asker(self.store)
         other.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
+        return other
+
+    def limited_to(self, *globs: str) -> Asker:
+        """Return an asker whose credential may read only these projects."""
+        other = Asker(self.store)
+        other.by = replace(self.by, reads=globs)
         return other
 
     def optional(self, path: str, method: str = "GET", *, mounted_at: str = "", **headers: str) -> Answer | None:
@@ -66,7 +75,7 @@ class Asker:
         environ = builder.get_environ()
         environ["PATH_INFO"], environ["SCRIPT_NAME"] = path, mounted_at
         environ["RAW_URI"] = mounted_at.rstrip("/") + quote(path)  # as gunicorn has it
-        response = Reader(self.settings, self.store, upstream_url=UPSTREAM).answer(Request(environ))
+        response = Reader(self.settings, self.store, upstream_url=UPSTREAM).answer(Request(environ), self.by)
         if response is None:
             return None
         chunks, status, pairs = response.get_wsgi_response(environ)
@@ -98,6 +107,53 @@ def ask(store: Store) -> Asker:
     """Ask an index that has one project with a wheel and an sdist."""
     put(store, WHEEL, SDIST)
     return Asker(store)
+
+
+# limited reads
+
+
+def test_a_limited_reader_gets_the_same_404_for_hidden_and_missing_projects(ask: Asker) -> None:
+    """Neither a page nor a redirect tells it which names exist, here or in another index."""
+    limited = ask.limited_to("acme-*", "not-here")
+
+    def refused(path: str, method: str, name: str) -> tuple[int, str]:
+        refusal = limited.refusal(path, method)
+        return refusal.status, refusal.message.replace(name, "NAME")
+
+    wheel, sdist = wheels.wheel("missing", "1.0")[0], wheels.sdist("missing", "1.0")[0]
+    pairs = [
+        ("/simple/web-page-s/", "/simple/missing/"),
+        (FILE, f"/packages/missing/{wheel}"),
+        (f"{FILE}.metadata", f"/packages/missing/{wheel}.metadata"),
+        (f"/packages/{WHEEL[0]}", f"/packages/{wheel}"),
+        (f"/packages/web-page-s/{SDIST[0]}", f"/packages/missing/{sdist}"),
+    ]
+    for hidden, missing in pairs:
+        for method in ("GET", "HEAD", "POST"):
+            assert refused(hidden, method, "web-page-s") == refused(missing, method, "missing"), hidden
+            assert limited.refusal(hidden, method).status == 404
+    assert limited("/simple/Web.Page_s/").headers["Location"] == PAGE, "as for every name"
+    assert limited("/simple/not-here/").status == 302, "a name that it may read is looked up as always"
+    assert limited.refusal("/simple/acme-x/").status == 404
+
+
+def test_a_limited_reader_gets_its_own_list_of_projects(ask: Asker, store: Store) -> None:
+    for number in range(60):
+        put(store, wheels.wheel(f"acme-{number}", "1.0"))
+    store.write_root()
+    limited = ask.limited_to("acme-*")
+    listed = limited("/simple/", Accept=JSON)
+    assert {one["name"] for one in json.loads(listed.body)["projects"]} == {f"acme-{number}" for number in range(60)}
+    assert b"web-page-s" not in limited("/simple/").body
+    everything = ask("/simple/", Accept=JSON)
+    kept = ("Content-Type", "Vary", "Cache-Control")
+    assert [listed.headers[name] for name in kept] == [everything.headers[name] for name in kept]
+    assert limited("/simple/", Accept=JSON, If_None_Match=listed.headers["ETag"]).status == 304
+    packed = limited("/simple/", Accept=JSON, Accept_Encoding="gzip")
+    assert (packed.headers["Content-Encoding"], gzip.decompress(packed.body)) == ("gzip", listed.body)
+    assert limited.refusal("/simple/", Accept="image/png").status == 406
+    assert limited("/simple/acme-1/").body == ask("/simple/acme-1/").body
+    assert limited(f"/packages/acme-1/{wheels.wheel('acme-1', '1.0')[0]}").status == 200
 
 
 # paths
