@@ -187,14 +187,14 @@ def test_a_quarantined_environment_is_offered_nowhere(server: Server) -> None:
     )
     paths = [f"/env/team/{part}{form}" for part in ("", "1/") for form in forms]
     paths += ["/packages/ppm-env-team/ppm_env_team-1-py3-none-any.whl"]
-    assert [server.get(path).status_code for path in paths] == [200] * 11
+    assert [server.get(path).status_code for path in paths] == [200] * len(paths)
     status(server, "ppm-env-team", "quarantined")
-    assert [server.get(path).status_code for path in paths] == [404] * 11
+    assert [server.get(path).status_code for path in paths] == [404] * len(paths)
     assert server.get("/env/").json()["environments"] == []
     log = server.get("/env/team/").json()
     assert (log["status"], log["latest"], log["owner"]) == ("quarantined", None, server.user)
     status(server, "ppm-env-team", "active")
-    assert [server.get(path).status_code for path in paths] == [200] * 11
+    assert [server.get(path).status_code for path in paths] == [200] * len(paths)
 
 
 def test_a_project_that_an_older_release_quarantined_is_not_served_after_the_upgrade(server: Server) -> None:
