@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import shutil
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -55,9 +56,9 @@ class Asker:
             threads=1,
         )
 
-    def with_settings(self, **changes: object) -> Asker:
+    def with_settings(self, **changes: Any) -> Asker:
         other = Asker(self.store)
-        other.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
+        other.settings = replace(self.settings, **changes)
         return other
 
     def optional(self, path: str, method: str = "GET", *, mounted_at: str = "", **headers: str) -> Answer | None:
