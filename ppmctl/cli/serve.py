@@ -55,14 +55,12 @@ def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) ->
     """
     volume = find_volume(root, may_be_missing=True)  # as its owner, before its ppm.yml is read
     settings = server_settings(root, flags=flags)
-    volume.prepare()
+    from ppmctl.access import first_admin
+    from ppmctl.server import lifecycle, running, systemd
 
-    os.environ.setdefault("HOME", "/")  # pypiserver needs it when it is imported; a uid without a name has none
-    from ppmctl.access import credential_files, expiry, first_admin
-    from ppmctl.server import gunicorn, running, systemd
+    lifecycle.prepare(volume)
+    from ppmctl.server import gunicorn  # it imports pypiserver
 
-    credential_files.ensure_htpasswd(volume)
-    expiry.Pruner(volume).prune()
     manager = systemd.take(os.environ)
 
     def announce() -> None:

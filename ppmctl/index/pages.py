@@ -180,20 +180,20 @@ def _shows(path: Path, page: bytes) -> bool:
         if is_packed:
             content = gzip.decompress(content)
     except (FileNotFoundError, NotADirectoryError):
-        return is_packed and len(page) < _GZIP_FROM
+        return is_packed and not _has_packed_form(page)
     except (OSError, EOFError, zlib.error):  # not packed, or damaged
         return False
-    return _SERIAL.sub(b"0", content, count=1) == page and not (is_packed and len(page) < _GZIP_FROM)
+    return _SERIAL.sub(b"0", content, count=1) == page and not (is_packed and not _has_packed_form(page))
 
 
 def last_serial(pages: Path) -> int:
     """Return the serial of a page: the second of its last change, which only grows. 0 without a page."""
     try:
         with (pages / JSON_PAGE).open("rb") as file:
-            found = _SERIAL.search(file.read(_SERIAL_WITHIN))
+            match = _SERIAL.search(file.read(_SERIAL_WITHIN))
     except (FileNotFoundError, NotADirectoryError):
         return 0
-    return int(found[0]) if found else 0
+    return int(match[0]) if match else 0
 
 
 def _retry_while_deleted(write: Callable[[], T]) -> T:
@@ -234,11 +234,15 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
 def _content(rendered: Mapping[str, bytes], name: str, *, serial: int) -> bytes | None:
     """Return what the file of this name has to have; None for the packed form of a short page."""
     page = rendered[name.removesuffix(PACKED)]
-    is_long = len(page) >= _GZIP_FROM
+    if name.endswith(PACKED) and not _has_packed_form(page):
+        return None
     page = _SERIAL.sub(b"%d" % serial, page, count=1)
-    if not name.endswith(PACKED):
-        return page
-    return gzip.compress(page, compresslevel=_GZIP_LEVEL, mtime=0) if is_long else None
+    return gzip.compress(page, compresslevel=_GZIP_LEVEL, mtime=0) if name.endswith(PACKED) else page
+
+
+def _has_packed_form(page: bytes) -> bool:
+    """Return whether a page, with the serial 0, is long enough to be packed."""
+    return len(page) >= _GZIP_FROM
 
 
 def _url(project: str, filename: str) -> str:

@@ -18,7 +18,7 @@ from ppmctl.server.settings import ServerSettings
 _LIMIT = 100
 
 
-class Environments:
+class EnvironmentReader:
     """Answers requests below /env/."""
 
     def __init__(self, settings: ServerSettings, store: Store) -> None:
