@@ -99,7 +99,7 @@ def init(root: Path) -> Answer:
     )
     restart = "A server reads it only when it starts. To apply a change, restart the server"
     served = running.servers(volume)
-    where = f" ({some(server.described for server in served)})" if served else ""
+    where = f": {some(server.described for server in served)}" if served else ""
     value = {"root": volume.root, "settings": volume.settings, "made": made}
     return Answer(value, lambda: output.say(f"{volume.settings} {note}", f"{restart}{where}."))
 
