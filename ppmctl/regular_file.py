@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
@@ -61,7 +62,7 @@ def _open_for_reading(path: Path) -> IO[bytes]:
     is_opened = _OPENED.fullmatch(str(path)) is not None
     # a FIFO that nobody writes into would keep open(2) waiting
     flags = os.O_CLOEXEC | os.O_NOCTTY | (0 if is_opened else os.O_NONBLOCK)
-    file = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115 - the caller's
+    file = io.BufferedReader(io.FileIO(path, opener=lambda name, mode: os.open(name, mode | flags)))
     status = os.fstat(file.fileno())
     if not (is_opened or stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.stat(os.devnull))):
         file.close()

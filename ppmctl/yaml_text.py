@@ -105,10 +105,10 @@ def _cause(text: str, exc: yaml.MarkedYAMLError, first_line: int) -> tuple[str, 
         message = "tab character"
     elif "cannot start any token" in message and at and at in "@`%":
         return f"put a text that starts with {at} in quotes", number + first_line
-    found = next((cause for pattern, cause in _CAUSES.items() if re.search(pattern, message)), "it is not valid YAML")
+    cause = next((cause for pattern, cause in _CAUSES.items() if re.search(pattern, message)), "it is not valid YAML")
     if "quoted scalar" in message and "escape" not in message and start is not None:
         number = start.line  # the quote; the error is at the end of the text
-    return found.replace("{line}", str(start.line + first_line if start else "?")), number + first_line
+    return cause.replace("{line}", str(start.line + first_line if start else "?")), number + first_line
 
 
 def _line(mark: Any) -> int | None:

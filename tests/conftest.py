@@ -76,12 +76,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each worker the next group or file."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-        def _split_scope(self, nodeid: str) -> str:
-            return _group(nodeid)
-
     config.option.loadscopereorder = False
-    return Lanes(config, log)
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = _group
+    return scheduling
 
 
 @pytest.fixture
@@ -91,8 +89,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     started: list[Server] = []
 
-    def start(*options: str, root: Path | None = None, **more: object) -> Server:
-        server = servers.start(root or tmp_path / "root", options=options, **more)  # type: ignore[arg-type]
+    def start(*options: str, root: Path | None = None, **more: Any) -> Server:
+        server = servers.start(root or tmp_path / "root", options=options, **more)
         started.append(server)
         return server
 

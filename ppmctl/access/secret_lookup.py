@@ -59,11 +59,11 @@ class SecretLookup:
     def _compared(self, secret: bytes) -> str | None:
         if self._salted is None:
             self._salted = {name: salted for name, each in self._hashes.items() if (salted := _salted(each))}
-        found = None
+        right = None
         for name, (digest, salt) in self._salted.items():
             if hmac.compare_digest(hashlib.sha1(secret + salt, usedforsecurity=False).digest(), digest):
-                found = name
-        return found
+                right = name
+        return right
 
 
 def _salted(stored: str) -> tuple[bytes, bytes] | None:

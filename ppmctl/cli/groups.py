@@ -36,12 +36,12 @@ class Group(click.Group):
 
     def _similar(self, ctx: click.Context, typed: str) -> list[str]:
         """Return commands with a similar name, the most similar first, also those below them: yank → package yank."""
-        found: dict[str, float] = {}
+        ratios: dict[str, float] = {}
         for name in self.list_commands(ctx):
             group = self.get_command(ctx, name)
             below = group.list_commands(ctx) if isinstance(group, click.Group) else []
             for names, word, least in ((name, name, 0.6), *((f"{name} {child}", child, 0.8) for child in below)):
                 ratio = difflib.SequenceMatcher(None, typed, word).ratio()
                 if ratio >= least or (names == word and word.startswith(typed)):
-                    found[names] = ratio
-        return sorted(found, key=lambda name: -found[name])[:2]
+                    ratios[names] = ratio
+        return sorted(ratios, key=lambda name: -ratios[name])[:2]

@@ -55,14 +55,12 @@ def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) ->
     """
     volume = find_volume(root, may_be_missing=True)  # as its owner, before its ppm.yml is read
     settings = server_settings(root, flags=flags)
-    volume.prepare()
+    from ppmctl.access import first_admin
+    from ppmctl.server import lifecycle, running, systemd
 
-    os.environ.setdefault("HOME", "/")  # pypiserver needs it when it is imported; a uid without a name has none
-    from ppmctl.access import credential_files, expiry, first_admin
-    from ppmctl.server import gunicorn, running, systemd
+    lifecycle.prepare(volume)
+    from ppmctl.server import gunicorn  # it imports pypiserver
 
-    credential_files.ensure_htpasswd(volume)
-    expiry.Pruner(volume).prune()
     manager = systemd.take(os.environ)
 
     def announce() -> None:
@@ -101,7 +99,7 @@ def init(root: Path) -> Answer:
     )
     restart = "A server reads it only when it starts. To apply a change, restart the server"
     served = running.servers(volume)
-    where = f" ({some(server.described for server in served)})" if served else ""
+    where = f": {some(server.described for server in served)}" if served else ""
     value = {"root": volume.root, "settings": volume.settings, "made": made}
     return Answer(value, lambda: output.say(f"{volume.settings} {note}", f"{restart}{where}."))
 

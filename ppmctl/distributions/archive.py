@@ -155,8 +155,7 @@ class _Member(tarfile.TarInfo):
         # every version of tarfile calls it after each header, before it reads what follows; newer ones not `frombuf`
         if self.type in _EXTENDED and self.size > budget.MAX_TAR_HEADER:
             raise InvalidTar(f"a header is over {budget.MAX_TAR_HEADER} bytes")
-        member: Self = super()._proc_member(archive)  # type: ignore[misc] # typeshed has no private methods
-        return member
+        return cast("Self", cast("Any", super())._proc_member(archive))
 
 
 class _Links:

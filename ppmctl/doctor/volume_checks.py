@@ -83,8 +83,8 @@ def pending(volume: Volume) -> Iterator[Finding]:
 
 def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Check whether the application answers; while it is down, nginx serves reads, and uploads fail."""
-    found = running.servers(volume)
-    served = found[0] if found else None
+    servers = running.servers(volume)
+    served = next(iter(servers), None)
     try:
         health.check(server_settings(volume.root, flags=served.flags if served else None, environ=environ))
     except PpmError as exc:
@@ -95,6 +95,6 @@ def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("server", "fail", exc.phrase, exc.hint or hint)
     else:
         yield Finding("server", "ok", "the application answers, serves a page, and can write to its volume")
-    if len(found) > 1:
-        message = f"{len(found)} servers use this volume: {some(each.described for each in found)}"
+    if len(servers) > 1:
+        message = f"{len(servers)} servers use this volume: {some(each.described for each in servers)}"
         yield Finding("servers", "warn", message, "Unless one is about to replace the other, stop all but one.")

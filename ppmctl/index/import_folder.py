@@ -104,7 +104,7 @@ def _take(store: Store, source: Path, path: Path, *, hard_links: bool, done: Ado
 def _without_link(source: Path, path: Path) -> Path:
     """Return the file that a path below `source` leads to. Raise InvalidDistribution if that is not below `source`.
 
-    Whoever may write into the old folder must not be able to publish files that only this user can read.
+    A user who may write into the old folder must not publish files that only this process can read.
     """
     if not path.is_symlink():
         return path

@@ -63,7 +63,7 @@ class Volume:
     """The files of one index below `root`, all on one file system. Only `check` reads them, only `prepare` writes.
 
     The paths of projects, environments and files raise InvalidName for a name that is not normalised, or that a file
-    can't have. So no name of a request can lead out of its folder, whoever forgets to check it.
+    can't have. So no name of a request can lead out of its folder, even if a caller does not check it.
     """
 
     root: Path

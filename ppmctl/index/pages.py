@@ -180,20 +180,20 @@ def _shows(path: Path, page: bytes) -> bool:
         if is_packed:
             content = gzip.decompress(content)
     except (FileNotFoundError, NotADirectoryError):
-        return is_packed and len(page) < _GZIP_FROM
+        return is_packed and not _has_packed_form(page)
     except (OSError, EOFError, zlib.error):  # not packed, or damaged
         return False
-    return _SERIAL.sub(b"0", content, count=1) == page and not (is_packed and len(page) < _GZIP_FROM)
+    return _SERIAL.sub(b"0", content, count=1) == page and not (is_packed and not _has_packed_form(page))
 
 
 def last_serial(pages: Path) -> int:
     """Return the serial of a page: the second of its last change, which only grows. 0 without a page."""
     try:
         with (pages / JSON_PAGE).open("rb") as file:
-            found = _SERIAL.search(file.read(_SERIAL_WITHIN))
+            match = _SERIAL.search(file.read(_SERIAL_WITHIN))
     except (FileNotFoundError, NotADirectoryError):
         return 0
-    return int(found[0]) if found else 0
+    return int(match[0]) if match else 0
 
 
 def _retry_while_deleted(write: Callable[[], T]) -> T:
@@ -233,13 +233,25 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
 
 def _content(rendered: Mapping[str, bytes], name: str, *, serial: int) -> bytes | None:
     """Return what the file of this name has to have; None for the packed form of a short page."""
-    page = _SERIAL.sub(b"%d" % serial, rendered[name.removesuffix(PACKED)], count=1)
-    return packed_page(page) if name.endswith(PACKED) else page
+    page = rendered[name.removesuffix(PACKED)]
+    if name.endswith(PACKED) and not _has_packed_form(page):
+        return None
+    page = _SERIAL.sub(b"%d" % serial, page, count=1)
+    return _packed(page) if name.endswith(PACKED) else page
 
 
 def packed_page(page: bytes) -> bytes | None:
     """Return a page packed by gzip; None if it is short: packing would save no packet."""
-    return gzip.compress(page, compresslevel=_GZIP_LEVEL, mtime=0) if len(page) >= _GZIP_FROM else None
+    return _packed(page) if _has_packed_form(page) else None
+
+
+def _packed(page: bytes) -> bytes:
+    return gzip.compress(page, compresslevel=_GZIP_LEVEL, mtime=0)
+
+
+def _has_packed_form(page: bytes) -> bool:
+    """Return whether a page, with the serial 0, is long enough to be packed."""
+    return len(page) >= _GZIP_FROM
 
 
 def _url(project: str, filename: str) -> str:

@@ -1,7 +1,7 @@
 """Keep the files of quarantined projects in `quarantine/`, so that nothing that serves `packages/` can offer them.
 
 A project's status says where its files belong. Records, tombstones and the status stay in `packages/`, which also
-keeps the name reserved. Whoever changes a project does `place` while the project is marked, so a crash between two
+keeps the name reserved. A change of a project calls `place` while the project is marked, so a crash between two
 moves is repaired like old pages.
 """
 

@@ -189,7 +189,7 @@ class Store:
         return claims.read(self.volume, project)
 
     def claim(self, project: str, *, by: str) -> Claim:
-        """Let any publisher upload the first file of a name; return the claim, by whoever was the first."""
+        """Let any publisher upload the first file of a name; return the first claim of it."""
         with self.locked(project):
             return claims.add(self.volume, project, by=by)
 

@@ -35,10 +35,10 @@ def errors(metadata: bytes) -> list[str]:
     """
     fields = raw_fields(metadata)
     invalid = _invalid(fields, metadata)
-    found = [f"invalid metadata: {one_line('; '.join(sorted(invalid)))}"] if invalid else []
+    phrases = [f"invalid metadata: {one_line('; '.join(sorted(invalid)))}"] if invalid else []
     if why := _why_not_rendered(fields):
-        found.append(f"the description can't be rendered: {one_line(why)}")
-    return found
+        phrases.append(f"the description can't be rendered: {one_line(why)}")
+    return phrases
 
 
 def warnings(metadata: bytes) -> list[str]:
@@ -54,14 +54,14 @@ def warnings(metadata: bytes) -> list[str]:
 def _invalid(fields: RawMetadata, metadata: bytes) -> list[str]:
     try:
         Metadata.from_raw(fields)
-        found: list[Exception] = []
+        problems: list[Exception] = []
     except ExceptionGroup as group:
-        found = list(group.exceptions)
-    if any(isinstance(exc, InvalidMetadata) and exc.field == "metadata-version" for exc in found):
+        problems = list(group.exceptions)
+    if any(isinstance(exc, InvalidMetadata) and exc.field == "metadata-version" for exc in problems):
         # withdrawn, or newer than this library, which then does not know the fields either
         return []
     _fields, unparsed = parse_email(metadata)
-    return [*map(str, found), *(f"unrecognized or malformed field {name!r}" for name in unparsed)]
+    return [*map(str, problems), *(f"unrecognized or malformed field {name!r}" for name in unparsed)]
 
 
 def _why_not_rendered(fields: RawMetadata) -> str:

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(kw_only=True)
-class _Found:
+class _Collected:
     """Files that may be published, and why others can't be. `refused`: pairs of a filename and "member: reason"."""
 
     files: dict[str, LocalFile] = field(default_factory=dict)
@@ -66,28 +66,28 @@ class Workspace:
 
         Raise one error that names all paths or files that can't be published; PpmError for a failed build.
         """
-        selection, found = select(paths), _Found()
+        selection, collected = select(paths), _Collected()
         if selection.skipped:
             events.note(f"Skipped, as no wheel or sdist: {some(path.name for path in selection.skipped)}")
         for path in selection.files:
-            self._add(found, path)
+            self._add(collected, path)
         if selection.trees:
-            found.require_publishable()  # a build can take long
+            collected.require_publishable()  # a build can take long
         for path in selection.trees:
             with ExitStack() as stack:
                 source = self._source(path, stack)
                 made = self._make(source, shown=path)
                 tracking = self._from_git(source, git.tracking)
-                found.backend = found.backend or _backend(path)
+                collected.backend = collected.backend or _backend(path)
                 for each in made:
-                    self._add(found, each, source=source, tracking=tracking)
-        found.require_publishable()
-        return tuple(found.files.values())
+                    self._add(collected, each, source=source, tracking=tracking)
+        collected.require_publishable()
+        return tuple(collected.files.values())
 
     def _add(
-        self, found: _Found, path: Path, *, source: Path | None = None, tracking: git.Tracking | None = None
+        self, collected: _Collected, path: Path, *, source: Path | None = None, tracking: git.Tracking | None = None
     ) -> None:
-        """Check a file, which was built from the source tree `source` or elsewhere, and add it to `found`."""
+        """Check a file, which was built from the source tree `source` or elsewhere, and add it to `collected`."""
         is_own = source is not None
         try:
             file = check(path, is_own=is_own)
@@ -99,13 +99,15 @@ class Workspace:
                 file.dist.name, packed, tracking=tracking, allowed=self.allowed, is_own=is_own
             )
         except PpmError as exc:
-            found.errors.append(exc)
+            collected.errors.append(exc)
             return
-        found.refused += [(file.filename, reason) for reason in findings.refused]
-        other = found.files.setdefault(file.filename, replace(file, warnings=(*file.warnings, *findings.warnings)))
+        collected.refused += [(file.filename, reason) for reason in findings.refused]
+        other = collected.files.setdefault(
+            file.filename, replace(file, warnings=(*file.warnings, *findings.warnings))
+        )
         if other.sha256 != file.sha256:
             error = f"{other.path} and {file.path} have the same name and different content."
-            found.errors.append(UsageError(error, hint="Give only one of them."))
+            collected.errors.append(UsageError(error, hint="Give only one of them."))
 
     def _from_git(self, source: Path, read: Callable[[Path], _T | None]) -> _T | None:
         """Return what `read` reads from the git repository of `source`; None without one, or if git fails.

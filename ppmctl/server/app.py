@@ -19,7 +19,7 @@ from ppmctl.index import discovery
 from ppmctl.index.store import Store
 from ppmctl.server import request_headers, same_origin, token_api, upload_form, uploads
 from ppmctl.server.environment_api import EnvironmentApi
-from ppmctl.server.environments_api import Environments
+from ppmctl.server.environment_reader import EnvironmentReader
 from ppmctl.server.mirror_api import RPC_PATHS, MirrorApi
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.public_names import PublicNames
@@ -50,7 +50,7 @@ class Index:
         self._store = store
         self._credentials = Credentials(settings.volume)
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
-        self._environments = Environments(settings, store)
+        self._environment_reader = EnvironmentReader(settings, store)
         public_names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
         self._pypiserver = Pypiserver(store, public_names)
         self._packages = PackageApi(store)
@@ -99,7 +99,7 @@ class Index:
             return self._upload(request, by, environ, start_response)
         if request.method == "POST" and not (request.path in RPC_PATHS or request.path.startswith("/api/")):
             return _misplaced(request)(environ, start_response)
-        apis = (self._packages, self._environment_api, self._environments, self._mirrors, self._reader)
+        apis = (self._packages, self._environment_api, self._environment_reader, self._mirrors, self._reader)
         response = next((answer for api in apis if (answer := api.answer(request, by)) is not None), None)
         if response is not None:
             return response(environ, start_response)

@@ -24,9 +24,8 @@ from gunicorn.workers.gthread import ThreadWorker
 from ppmctl import files
 from ppmctl.access import secret_mask
 from ppmctl.errors import PpmError
-from ppmctl.index import recovery
 from ppmctl.index.store import Store
-from ppmctl.server import background, bind_check, running, unix_http
+from ppmctl.server import bind_check, lifecycle, running, unix_http
 from ppmctl.server.access_log import RequestLogger
 from ppmctl.server.app import Index
 from ppmctl.server.settings import ServerSettings
@@ -206,14 +205,12 @@ class _Server(BaseApplication):
             "when_ready": self._ready,
             "on_exit": lambda _arbiter: self._registration.end(),
             "post_worker_init": self._start_threads,
-            "worker_exit": lambda _arbiter, _worker: background.finish(self._store),
+            "worker_exit": lambda _arbiter, _worker: lifecycle.finish(self._store),
         }.items():
             self.cfg.set(name, value)
 
     def load(self) -> Callable[..., Any]:
-        repaired = recovery.repair(self._store)
-        if repaired.projects or repaired.swept:
-            log.warning("Repaired after a crash: %d projects, %d folders.", len(repaired.projects), repaired.swept)
+        lifecycle.repair(self._store)
         return self._pulse.of(Index(self._settings, self._store))
 
     def _ready(self, arbiter: Arbiter) -> None:
@@ -221,7 +218,7 @@ class _Server(BaseApplication):
         _handle_ctrl_c()
 
     def _start_threads(self, worker: ThreadWorker) -> None:
-        background.start(self._store)
+        lifecycle.start(self._store)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both processes; the arbiter handles it
         if self._service.notify_address:
             address = worker.sockets[0].getsockname()

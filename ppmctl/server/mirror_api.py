@@ -101,8 +101,8 @@ class MirrorApi:
 def reported(serials: dict[str, int], *, now: float) -> dict[str, int]:
     """Return the serials of projects as a mirror gets them: none that a page of a later change could have.
 
-    A page that changes several times in a second has a serial of the future. Whoever gets one from here would not see
-    another project's next change, so such a project is reported again until its serial has passed.
+    A page that changes several times in a second has a serial of the future. A mirror that got it would miss the next
+    change of another project. It gets an older one, and asks for this project again until the serial has passed.
     """
     return {name: min(serial, int(now) - _WRITING_TAKES) for name, serial in serials.items()}
 

@@ -108,14 +108,14 @@ def servers(volume: Volume) -> list[Running]:
         paths = [path for path in volume.servers.iterdir() if path.suffix == _SUFFIX and files.is_locked(path)]
     except FileNotFoundError:
         return []
-    found: dict[tuple[str, int], Running] = {}
+    by_process: dict[tuple[str, int], Running] = {}
     for path in paths:
         try:
             server = Running(**json.loads(path.read_text(encoding="utf-8")))
-            found[server.machine, server.pid] = server
+            by_process[server.machine, server.pid] = server
         except (OSError, *NOT_SUCH_JSON):  # being written or removed
             continue
-    return sorted(found.values(), key=lambda server: server.started, reverse=True)
+    return sorted(by_process.values(), key=lambda server: server.started, reverse=True)
 
 
 def newest(volume: Volume) -> Running | None:

@@ -12,12 +12,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ppmctl.access import credential_files, expiry, secret_mask
+from ppmctl.access import secret_mask
 from ppmctl.errors import UsageError
-from ppmctl.index import recovery
 from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
-from ppmctl.server import background, running
+from ppmctl.server import lifecycle, running
 from ppmctl.server.settings import SETTINGS, ServerSettings, server_settings
 
 if TYPE_CHECKING:
@@ -37,15 +36,12 @@ def app(root: str | None = None, **settings: Any) -> WSGIApplication:
         raise UsageError(f"{', '.join(sorted(unknown))} is not a setting.", hint="ppmctl serve --help  lists them.")
     secret_mask.mask_logs()
     os.umask(0o022)  # a web server of another user reads packages and pages; secret files have modes of their own
-    os.environ.setdefault("HOME", "/")  # pypiserver needs it when it is imported; a uid without a name has none
     volume = Volume(root=Path(root).absolute())
     volume.check()
     values = server_settings(volume.root, flags=settings)
-    volume.prepare()
-    credential_files.ensure_htpasswd(volume)
-    expiry.Pruner(volume).prune()
+    lifecycle.prepare(volume)
     store = Store(volume)
-    recovery.repair(store)
+    lifecycle.repair(store)
     return _Application(values, store)
 
 
@@ -53,7 +49,7 @@ class _Application:
     """The index; its threads start with the first request, because a server may fork after it has loaded it."""
 
     def __init__(self, settings: ServerSettings, store: Store) -> None:
-        from ppmctl.server.app import Index  # it imports pypiserver, which needs HOME
+        from ppmctl.server.app import Index  # it imports pypiserver, which needs HOME: `lifecycle.prepare` sets it
 
         self._settings = settings
         self._store = store
@@ -70,8 +66,8 @@ class _Application:
         return self._index(environ, start_response)
 
     def _begin(self, environ: WSGIEnvironment) -> None:
-        background.start(self._store)
-        _at_exit(lambda: background.finish(self._store))
+        lifecycle.start(self._store)
+        _at_exit(lambda: lifecycle.finish(self._store))
         connection = environ.get("gunicorn.socket")
         if connection is not None:
             registration = running.Registration(self._settings.volume, read_access=self._settings.read_access)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import requests
@@ -207,8 +207,8 @@ class Victim:
         self._made += 1
         return streams.dist(self.chance, project, f"1.{self._made}", size=size)
 
-    def publish(self, made: Made, **options: object) -> None:
-        answer = self.server.upload(made.file, **options)  # type: ignore[arg-type]
+    def publish(self, made: Made, **options: Any) -> None:
+        answer = self.server.upload(made.file, **options)
         assert answer.status_code == 200, answer.text
         self.published.append(made)
 

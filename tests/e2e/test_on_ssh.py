@@ -95,7 +95,8 @@ def carried(host: Host, script: str, **options: object) -> subprocess.CompletedP
     )
     command = [sys.executable, "-c", head + script]
     options = {"capture_output": True, "input": b"", "timeout": 120} | options
-    return subprocess.run(command, env=host.environ(), **options)  # type: ignore[call-overload, no-any-return]
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(command, env=host.environ(), **options)
+    return done
 
 
 # the same as locally

@@ -15,6 +15,7 @@ from support.environments import revision
 from support.servers import JSON, Server, ppmctl
 
 from ppmctl.access.audit_query import read as read_audit
+from ppmctl.distributions.environment_revision import FILES
 from ppmctl.index.layout import Volume
 
 WHEEL, SDIST = wheels.wheel("Ev.il", "1.0"), wheels.sdist("Ev.il", "1.0")
@@ -177,24 +178,16 @@ def test_an_administrator_on_the_host_reads_the_file(server: Server) -> None:
 def test_a_quarantined_environment_is_offered_nowhere(server: Server) -> None:
     lock = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
     assert server.upload(revision("team", 1, "good", lock=lock)).status_code == 200
-    forms = (
-        "requirements.txt",
-        "constraints.txt",
-        "environment.yml",
-        "pylock.toml",
-        "requirements-locked.txt",
-        "env.json",
-    )
-    paths = [f"/env/team/{part}{form}" for part in ("", "1/") for form in forms]
+    paths = [f"/env/team/{part}{file}" for part in ("", "1/") for file in FILES]
     paths += ["/packages/ppm-env-team/ppm_env_team-1-py3-none-any.whl"]
-    assert [server.get(path).status_code for path in paths] == [200] * 11
+    assert [server.get(path).status_code for path in paths] == [200] * len(paths)
     status(server, "ppm-env-team", "quarantined")
-    assert [server.get(path).status_code for path in paths] == [404] * 11
+    assert [server.get(path).status_code for path in paths] == [404] * len(paths)
     assert server.get("/env/").json()["environments"] == []
     log = server.get("/env/team/").json()
     assert (log["status"], log["latest"], log["owner"]) == ("quarantined", None, server.user)
     status(server, "ppm-env-team", "active")
-    assert [server.get(path).status_code for path in paths] == [200] * 11
+    assert [server.get(path).status_code for path in paths] == [200] * len(paths)
 
 
 def test_a_project_that_an_older_release_quarantined_is_not_served_after_the_upgrade(server: Server) -> None:

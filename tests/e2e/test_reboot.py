@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from support import evidence, wheels
@@ -36,6 +37,10 @@ def test_the_boot_id_can_be_passed_by_systemd(serve: Callable[..., Server]) -> N
     assert kernels == Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     server.stop()
     boot.write_text(Path("/proc/sys/kernel/random/boot_id").read_text())  # the form of an older ppm
+
+    def is_noted(current: str) -> bool:
+        return boot.read_text().strip() == current
+
     for passed, is_another in ((kernels, False), ("0" * 32, True), ("0" * 32, False), ("", True)):
         message = "After a reboot or upgrade"
         before = server.log.read_text().count(message)
@@ -43,7 +48,7 @@ def test_the_boot_id_can_be_passed_by_systemd(serve: Callable[..., Server]) -> N
         server.start_again()
         if is_another:
             current = passed or kernels
-            evidence.until(lambda: boot.read_text().strip() == current, "the boot is noted")  # noqa: B023
+            evidence.until(partial(is_noted, current), "the boot is noted")
         else:
             time.sleep(1)  # an equal boot id leaves no trace; a different one is in the log within 0.1 s
         server.stop()

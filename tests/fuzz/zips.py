@@ -19,7 +19,7 @@ class Ambiguous(ValueError):
 def streamed(content: bytes) -> dict[str, bytes | None]:
     """Return the members by name, in the order of the bytes, without using the central directory to find them.
 
-    The content of one whose data is damaged is None.
+    The content of one whose data is damaged is None: every streaming client compares its size and checksum.
 
     Raise Ambiguous unless members, central directory and its end follow each other, nothing is before, between or
     behind them, and the directory has the same members.
@@ -46,6 +46,7 @@ def streamed(content: bytes) -> dict[str, bytes | None]:
         is_damaged = member is None or (crc, size) != (zlib.crc32(member), len(member))  # every reader notices it
         if name != found or (is_damaged and name.endswith(("/METADATA", "/PKG-INFO"))):
             raise Ambiguous(f"{name!r} in the central directory is {found!r}")
+        members[name] = None if is_damaged else member
     if len(content) - position < _END.size or content[position : position + 4] != b"PK\5\6":
         raise Ambiguous("no end of the central directory after it")
     end = _END.unpack_from(content, position)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 import requests
@@ -83,7 +84,8 @@ def test_base(web: HostForRoles) -> None:
     assert host.run("getent passwd ppm").out.endswith(":/srv/ppm:/usr/sbin/nologin\n")
     assert host.run("command -v nginx certbot", check=False).code, "what others need is theirs"
     bundle = host.run("cat /etc/ssl/certs/ca-certificates.crt").out
-    assert Path(web.variables["ppm_ca_certificates"][0]).read_text().strip() in bundle  # type: ignore[index]
+    authorities = cast("list[str]", web.variables["ppm_ca_certificates"])
+    assert Path(authorities[0]).read_text().strip() in bundle
     assert host.run("ls /etc/nginx /opt/ppm", check=False).out == ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support import debian, rendering, webserver
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by Debian release and by file, because they share sites."""
 
     def order(item: pytest.Item) -> tuple[int, Path, int]:
-        return item.callspec.params["tree"], item.path, item.location[1] or 0  # type: ignore[attr-defined]
+        return cast("Any", item).callspec.params["tree"], item.path, item.location[1] or 0
 
     positions = [position for position, item in enumerate(items) if "tree" in getattr(item, "fixturenames", ())]
     tests = sorted((items[position] for position in positions), key=order)

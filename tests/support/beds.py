@@ -12,10 +12,11 @@ import os
 import signal
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pluggy
 import pytest
 
 if TYPE_CHECKING:  # every run of pytest loads this plugin; only fixtures that need Docker's SDK import it
@@ -43,10 +44,10 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Result[Any], None]:
     """Add the hosts' errors and the logs of compose's containers to a failure's report."""
     outcome = yield
-    report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]
+    report: pytest.TestReport = outcome.get_result()
     if report.failed and "bed" in getattr(item, "fixturenames", ()):
         for host in _up:
             with contextlib.suppress(Exception):  # the failure matters more than its logs
@@ -110,8 +111,8 @@ class _Maker:
         from testbed.hosts import Wanted
 
         number = next(_numbers)
-        options = {"name": f"host{number}", "domain": f"index{number}.test"} | wanted
-        host = self._bed.host(Wanted(release=release, **options), snapshot=snapshot)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"name": f"host{number}", "domain": f"index{number}.test"} | wanted
+        host = self._bed.host(Wanted(release=release, **options), snapshot=snapshot)
         self._made.append(host)
         _up.append(host)
         return host

@@ -171,7 +171,7 @@ def read(client: str, content: bytes) -> Any:
         return tomllib.loads(text.replace("\r\n", "\n"))
     parser = configparser.RawConfigParser()
     if client == "pip":
-        parser.optionxform = lambda name: name.lower().replace("_", "-")  # type: ignore[method-assign, assignment]
+        parser.optionxform = lambda name: name.lower().replace("_", "-")  # type: ignore[method-assign, assignment]  # as in its documentation
     parser.read_string(text)
     return {name: dict(parser.items(name)) for name in parser.sections()}
 

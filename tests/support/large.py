@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from support import wheels
 from support.servers import Server
@@ -58,7 +58,7 @@ def sdist(folder: Path, name: str, version: str, *, size: int) -> Path:
         metadata.unlink()
         member = tarfile.TarInfo(f"{top}/data.bin")
         member.size = size
-        archive.addfile(member, _Blocks(size))  # type: ignore[arg-type]
+        archive.addfile(member, cast("IO[bytes]", _Blocks(size)))
     return path
 
 

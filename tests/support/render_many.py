@@ -52,7 +52,8 @@ def _render_all(loader: DataLoader, variables: dict[str, Any], folder: str) -> N
 
 
 def _task(play: dict[str, Any], module: str) -> dict[str, Any]:
-    return next(task for task in play["tasks"] if module in task)  # type: ignore[no-any-return]
+    task: dict[str, Any] = next(task for task in play["tasks"] if module in task)
+    return task
 
 
 def _render(loader: DataLoader, variables: dict[str, Any], source: Path, target: Path) -> None:

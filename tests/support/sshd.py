@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from support import namespaces
 from support.servers import clean_environment, free_port
@@ -188,4 +189,5 @@ def wait(host: Host, *, seconds: float = 30) -> None:
             if connection.recv(4) == b"SSH-":
                 return
         time.sleep(0.02)
-    raise AssertionError(f"{shlex.join(map(str, host.process.args))} does not answer:\n{host.log}")  # type: ignore[arg-type]
+    command = cast("list[object]", host.process.args)
+    raise AssertionError(f"{shlex.join(map(str, command))} does not answer:\n{host.log}")

@@ -11,10 +11,11 @@ import os
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
 
 PHASES = ("setup", "call", "teardown")
@@ -36,11 +37,11 @@ _before = pytest.StashKey[float]()
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Result[Any], None]:
     """Add the processor seconds of a phase to its report, which also reaches the process that prints."""
     outcome = yield
     now = _processor_seconds()
-    report = outcome.get_result()  # type: ignore[attr-defined]
+    report = outcome.get_result()
     report.processor_seconds = now - item.stash[_before]
     item.stash[_before] = now
 

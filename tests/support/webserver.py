@@ -203,7 +203,8 @@ def start(
 def environment(rendered: Path) -> dict[str, str]:
     """Return the environment of the application's unit."""
     lines = (rendered / "etc/ppm/ppm.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))  # type: ignore[misc]
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
 
 
 def admin(root: Path) -> str:

@@ -78,7 +78,7 @@ def attestations(made: tuple[str, bytes], **changes: Any) -> str:
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": made[0], "digest": {"sha256": hashlib.sha256(made[1]).hexdigest()}}],
-        "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": None,
     } | changes
     attestation = {

@@ -345,7 +345,7 @@ def archive_hosts() -> set[str]:
 def test_no_file_contains_the_host_of_a_package_archive() -> None:
     hosts = archive_hosts()
     assert len(hosts) >= 2
-    pattern = re.compile(r"(?<![\w.-])(?:" + "|".join(map(re.escape, sorted(hosts))) + r")(?![\w-])")
+    pattern = re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(hosts))) + r")(?![\w-])")
     named = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
         for path in files()
@@ -362,7 +362,6 @@ def test_a_disabled_lint_rule_has_a_reason() -> None:
     bare = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
         for path in files()
-        if path.relative_to(ROOT).parts[0] in ("ppmctl", "scripts", "testbed", "bench", ".ci")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if switch.search(line)
     ]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -267,7 +268,7 @@ def test_the_port_of_make_host_leads_to_the_hosts_https(monkeypatch: pytest.Monk
     made: list[Wanted] = []
     monkeypatch.setattr(ports, "free", lambda wanted, *, first, hint: wanted or first)
     for port in (9443, None):
-        disposable._new(SimpleNamespace(host=made.append), port)  # type: ignore[arg-type]
+        disposable._new(cast("Any", SimpleNamespace(host=made.append)), port)
     assert [host.ports for host in made] == [{443: 9443}, {443: 8443}]
 
 
@@ -294,12 +295,12 @@ def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
     ]
     removed: list[str] = []
 
-    def images(*, filters: dict[str, list[str]]) -> list[dict[str, object]]:
+    def images(*, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
         def has(labels: dict[str, str], label: str) -> bool:
             name, _, value = label.partition("=")
             return name in labels and value in ("", labels[name])
 
-        return [one for one in here if all(has(one["Labels"], label) for label in filters["label"])]  # type: ignore[arg-type]
+        return [one for one in here if all(has(one["Labels"], label) for label in filters["label"])]
 
     def remove(name: str) -> None:
         removed.append(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
 import pytest
 
@@ -92,9 +93,10 @@ def test_the_projects_of_a_reader_limit_what_it_reads(volume: Volume) -> None:
     bob = accounts.change(volume, ME, "bob", role="reader", projects=["salt"]).access
     assert (bob.projects, bob.reads) == ((), ("salt",))
     assert accounts.change(volume, ME, "bob", projects=[]).access.may("read", "other")
+    wrong: dict[str, Any]
     for wrong in ({"role": "admin", "reads": ["x"]}, {"projects": ["x"], "reads": ["x"]}):
         with pytest.raises(UsageError):
-            accounts.change(volume, ME, "bob", **wrong)  # type: ignore[arg-type]
+            accounts.change(volume, ME, "bob", **wrong)
 
 
 def test_a_token_of_a_limited_user_reads_no_more(volume: Volume) -> None:
@@ -106,9 +108,10 @@ def test_a_token_of_a_limited_user_reads_no_more(volume: Volume) -> None:
     assert (made.reads, made.projects) == (("acme-x",), ())
     narrow = Actor(name="ann+b", origin="192.0.2.1", access=made)
     assert accounts.create_token(volume, narrow, "ann+child", role="reader").account.access.reads == ("acme-x",)
+    more: dict[str, Any]
     for more in ({"role": "reader", "projects": ["other"]}, {"role": "publisher", "reads": ["*"]}):
         with pytest.raises(NotAllowed, match=r"ann may read acme-\*"):
-            accounts.create_token(volume, her, "ann+c", **more)  # type: ignore[arg-type]
+            accounts.create_token(volume, her, "ann+c", **more)
     accounts.change(volume, ME, "ann", reads=["acme-x"])
     assert not accounts.account(volume, "ann+a").access.may("read", "acme-y")
     accounts.change(volume, ME, "ann", reads=[])

@@ -260,7 +260,7 @@ def test_changes_are_written_even_if_refused_writes_are_limited(volume: Volume) 
 
 
 def entries(volume: Volume, **asked: str) -> list[str]:
-    return [entry.what for entry in audit_query.read(volume, **asked).entries]  # type: ignore[arg-type]
+    return [entry.what for entry in audit_query.read(volume, **asked).entries]
 
 
 def test_entries_are_selected_by_project_and_user(volume: Volume) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import yaml
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("few_parts")
 ME = Actor(name="unix:ada", origin="here")
 
 
-def add(volume: Volume, name: str, role: str, **more: object) -> str:
-    return accounts.create_user(volume, ME, name, role=role, **more).secret.reveal()  # type: ignore[arg-type]
+def add(volume: Volume, name: str, role: str, **more: Any) -> str:
+    return accounts.create_user(volume, ME, name, role=role, **more).secret.reveal()
 
 
 def put(volume: Volume, *names: str, role: str = "reader") -> None:
@@ -260,8 +261,8 @@ def test_previous_credentials_work_while_a_file_cannot_be_read(
     "scheme",
     [ldap_sha1, apr_md5_crypt, md5_crypt, sha512_crypt.using(rounds=5000), bcrypt.using(rounds=4), des_crypt],
 )
-def test_hashes_of_other_programs_authenticate(volume: Volume, scheme: object) -> None:
-    volume.htpasswd.write_text(f"old:{scheme.hash('swordfish')}\n")  # type: ignore[attr-defined]
+def test_hashes_of_other_programs_authenticate(volume: Volume, scheme: Any) -> None:
+    volume.htpasswd.write_text(f"old:{scheme.hash('swordfish')}\n")
     put(volume, "old")
     known = Credentials(volume)
     assert known.authenticate("old", "swordfish") == Access(name="old", role="reader", created="")
@@ -283,11 +284,11 @@ def test_an_old_secret_never_gets_the_rights_of_a_new_user(volume: Volume, monke
     secret = add(volume, "ops", "reader")
     known, read = Credentials(volume), credential_files.read_access
 
-    def slowly(path: object) -> object:
+    def slowly(path: Any) -> object:
         monkeypatch.setattr(credential_files, "read_access", read)
         accounts.remove(volume, ME, "ops")
         add(volume, "ops", "admin")
-        return read(path)  # type: ignore[arg-type]
+        return read(path)
 
     monkeypatch.setattr(credential_files, "read_access", slowly)
     assert known.authenticate("ops", secret) is None

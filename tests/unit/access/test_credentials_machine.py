@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -36,6 +36,7 @@ from ppmctl.access import (
 )
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Credentials
+from ppmctl.access.rights import Action
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("few_parts")
 
 PASSWORD = "x" * 8
 LINE = "{}:{{SHA}}vPIt/G+3a3NmsfFnW68jMqDmp84="
-RIGHTS = tuple(itertools.product(("read", "publish", "manage"), PROJECTS))
+RIGHTS = tuple(itertools.product(get_args(Action), PROJECTS))
 USERS = ("ann", "bob", "ops")
 TOKENS = ("ann+a", "ann+b", "bob+a")
 
@@ -370,7 +371,7 @@ def _made(operation: Operation, volume: Volume, actor: Actor, now: datetime) -> 
 
 
 def _rights_of(access: credential_files.Access) -> Rights:
-    return {(action, project) for action, project in RIGHTS if access.may(action, project)}  # type: ignore[arg-type]
+    return {(action, project) for action, project in RIGHTS if access.may(action, project)}
 
 
 def _entry(values: dict[str, Any]) -> Entry:

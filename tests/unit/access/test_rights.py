@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from ppmctl.access import rights
 from ppmctl.access.account import SERVER
-from ppmctl.access.rights import Access, with_holders
+from ppmctl.access.rights import Access, Action, with_holders
 from ppmctl.errors import UsageError
 from ppmctl.index import import_folder
 from ppmctl.index.project_folder import NOBODY, REBUILD
@@ -18,8 +19,8 @@ from ppmctl.server import app, drop_folder
 NOW = datetime(2027, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
-def entry(name: str, role: str = "publisher", **more: object) -> Access:
-    return Access(name=name, role=role, created="", **more)  # type: ignore[arg-type]
+def entry(name: str, role: str = "publisher", **more: Any) -> Access:
+    return Access(name=name, role=role, created="", **more)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +45,9 @@ def entry(name: str, role: str = "publisher", **more: object) -> Access:
     ],
 )
 def test_may_depends_on_role_projects_and_expiry(
-    role: str, projects: tuple[str, ...], expires: str | None, action: str, project: str | None, may: bool
+    role: str, projects: tuple[str, ...], expires: str | None, action: Action, project: str | None, may: bool
 ) -> None:
-    assert entry("x", role, projects=projects, expires=expires).may(action, project) is may  # type: ignore[arg-type]
+    assert entry("x", role, projects=projects, expires=expires).may(action, project) is may
 
 
 @pytest.mark.parametrize(
@@ -68,11 +69,11 @@ def test_may_depends_on_role_projects_and_expiry(
     ],
 )
 def test_reads_limit_every_action(
-    role: str, projects: tuple[str, ...], action: str, project: str | None, may: bool
+    role: str, projects: tuple[str, ...], action: Any, project: str | None, may: bool
 ) -> None:
     """What a credential may not see, it may not change either."""
     limited = entry("x", role, projects=projects, reads=("acme-*",))
-    assert limited.may(action, project) is may  # type: ignore[arg-type]
+    assert limited.may(action, project) is may
 
 
 def test_a_token_reads_what_each_of_its_holders_reads() -> None:

@@ -1,4 +1,4 @@
-"""The paths of a volume: no name leads out of it, whoever forgets to check the name before."""
+"""The paths of a volume: no name leads out of it, even if a caller does not check the name."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from support.generated import given, st
@@ -19,7 +20,7 @@ from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.project_folder import Folder, Record, Status, StoredFile
 
 
-def stored(filename: str, version: str, **changes: object) -> StoredFile:
+def stored(filename: str, version: str, **changes: Any) -> StoredFile:
     about = {key: changes.pop(key) for key in ("yanked", "has_provenance") if key in changes}
     values: dict[str, object] = {
         "version": version,
@@ -28,7 +29,7 @@ def stored(filename: str, version: str, **changes: object) -> StoredFile:
         "upload_time": "2026-01-02T03:04:05.000006Z",
         "uploaded_by": "ops",
     }
-    return StoredFile(filename=filename, record=Record(**(values | changes)), **about)  # type: ignore[arg-type]
+    return StoredFile(filename=filename, record=Record(**(values | changes)), **about)
 
 
 class Links(HTMLParser):
@@ -50,8 +51,8 @@ def html(content: Folder) -> Links:
     return parser
 
 
-def as_json(content: Folder) -> dict[str, object]:
-    page: dict[str, object] = json.loads(pages.render_project(content)[pages.JSON_PAGE])
+def as_json(content: Folder) -> dict[str, Any]:
+    page: dict[str, Any] = json.loads(pages.render_project(content)[pages.JSON_PAGE])
     return page
 
 
@@ -139,7 +140,7 @@ def test_metadata_can_not_inject_html(python: str, reason: str, yanked: str) -> 
     page = html(content)
     assert len(page.links) == 1
     assert set(page.links[0]) == {"href", "data-requires-python", "data-yanked"}
-    assert as_json(content)["files"][0]["requires-python"] == python  # type: ignore[index]
+    assert as_json(content)["files"][0]["requires-python"] == python
 
 
 def test_a_long_page_has_a_packed_form_with_the_same_content(volume: Volume) -> None:
@@ -221,7 +222,7 @@ def test_a_page_is_packed_from_a_kilobyte_on(volume: Volume, length: int, is_pac
 def test_a_file_with_a_provenance_links_to_it() -> None:
     content = Folder(project="x", files=(stored("x-1.0.tar.gz", "1.0", has_provenance=True),))
     url = "../../packages/x/x-1.0.tar.gz.provenance"
-    assert as_json(content)["files"][0]["provenance"] == url  # type: ignore[index]
+    assert as_json(content)["files"][0]["provenance"] == url
     assert html(content).links[0]["data-provenance"] == url
 
 
@@ -358,10 +359,10 @@ def test_pages_that_are_deleted_meanwhile_are_written_again(
     monkeypatch.setattr(pages.time, "monotonic", lambda: next(clock))
     replacement, failures = files.replacement, [raised] * 10
 
-    def fail(*arguments: object, **options: object) -> object:
+    def fail(*arguments: Any, **options: Any) -> object:
         if failures:
             raise failures.pop()
-        return replacement(*arguments, **options)  # type: ignore[arg-type]
+        return replacement(*arguments, **options)
 
     monkeypatch.setattr(files, "replacement", fail)
     assert pages.write_project(volume, Folder(project="x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support import wheels
@@ -21,12 +22,12 @@ SERVED = {WHEEL[0], WHEEL[0] + ".metadata", WHEEL[0] + ".provenance", SDIST[0]}
 RECORDS = {WHEEL[0] + ".upload", SDIST[0] + ".upload", WHEEL[0] + ".attestations"}
 
 
-def put(store: Store, made: tuple[str, bytes], **options: object) -> None:
+def put(store: Store, made: tuple[str, bytes], **options: Any) -> None:
     with store.area.new_file() as received:
         received.write(made[1])
         received.finish()
         dist = distribution.inspect(received.path, made[0])
-        store.put(received, dist, by="ann", **options)  # type: ignore[arg-type]
+        store.put(received, dist, by="ann", **options)
 
 
 def in_packages(store: Store) -> set[str]:

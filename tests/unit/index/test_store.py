@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import wheels
@@ -22,12 +23,12 @@ from ppmctl.index.recovery import repair
 from ppmctl.index.store import NotHere, Store, sha256_of
 
 
-def put(store: Store, made: tuple[str, bytes], **options: object) -> project_folder.Record:
+def put(store: Store, made: tuple[str, bytes], **options: Any) -> project_folder.Record:
     with store.area.new_file() as received:
         received.write(made[1])
         received.finish()
         dist = distribution.inspect(received.path, made[0])
-        record = store.put(received, dist, by="tester", **options)  # type: ignore[arg-type]
+        record = store.put(received, dist, by="tester", **options)
     assert record is not None, "it was there already"
     return record
 
@@ -43,13 +44,13 @@ def is_there(store: Store, made: tuple[str, bytes]) -> bool:
     return confirmed
 
 
-def page(store: Store, project: str) -> dict[str, object]:
-    loaded: dict[str, object] = json.loads((store.volume.pages(project) / pages.JSON_PAGE).read_bytes())
+def page(store: Store, project: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((store.volume.pages(project) / pages.JSON_PAGE).read_bytes())
     return loaded
 
 
 def listed(store: Store, project: str) -> list[str]:
-    return [file["filename"] for file in page(store, project)["files"]]  # type: ignore[attr-defined]
+    return [file["filename"] for file in page(store, project)["files"]]
 
 
 def test_a_put_writes_the_file_its_record_its_metadata_and_pages(store: Store) -> None:
@@ -81,7 +82,7 @@ def test_an_sdist_has_no_metadata_file(store: Store) -> None:
     made = wheels.sdist("thing", "1.0")
     put(store, made)
     assert not store.volume.side_file("thing", made[0], ".metadata").exists()
-    assert "core-metadata" not in page(store, "thing")["files"][0]  # type: ignore[index]
+    assert "core-metadata" not in page(store, "thing")["files"][0]
 
 
 def test_a_put_leaves_nothing_in_incoming(store: Store) -> None:
@@ -205,13 +206,13 @@ def test_yank_and_unyank(store: Store) -> None:
         "x-2.0-py3-none-any.whl": None,
     }
     store.unyank("x", "x-1.0.tar.gz")
-    assert [file["yanked"] for file in page(store, "x")["files"]] == ["broken on arm", False, False]  # type: ignore[attr-defined]
+    assert [file["yanked"] for file in page(store, "x")["files"]] == ["broken on arm", False, False]
 
 
 def test_a_yank_without_a_reason_is_true_in_json_and_empty_in_html(store: Store) -> None:
     put(store, wheels.wheel("x", "1.0"))
     store.yank("x", "1.0")
-    assert page(store, "x")["files"][0]["yanked"] is True  # type: ignore[index]
+    assert page(store, "x")["files"][0]["yanked"] is True
     assert 'data-yanked=""' in (store.volume.pages("x") / pages.HTML_PAGE).read_text()
 
 
@@ -428,8 +429,8 @@ def recorded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
     """Record what is synced, renamed and linked on the volume; a temporary name is "new"."""
     done: list[str] = []
 
-    def shown(path: object) -> str:
-        relative = str(Path(os.fsdecode(path)).relative_to(store.volume.root))  # type: ignore[arg-type]
+    def shown(path: Any) -> str:
+        relative = str(Path(os.fsdecode(path)).relative_to(store.volume.root))
         return re.sub(r"^incoming/.*|/\.[^/]*\.tmp$", "/new", relative).removeprefix("/")
 
     def wrap(name: str, words: Callable[..., str]) -> None:
@@ -501,8 +502,8 @@ def test_a_removal_updates_the_page_before_it_deletes_the_file(store: Store, mon
     put(store, made)
     refresh, seen = pages.refresh, []
 
-    def look(*arguments: object) -> None:
-        refresh(*arguments)  # type: ignore[arg-type]
+    def look(*arguments: Any) -> None:
+        refresh(*arguments)
         seen.append((listed(store, "x"), store.has_file("x", made[0])))
 
     monkeypatch.setattr(pages, "refresh", look)
@@ -586,11 +587,11 @@ def test_a_disk_that_fills_up_between_two_pages_changes_neither(
     original, made = files.replacement, []
 
     @contextlib.contextmanager
-    def replacement(path: Path, *arguments: object, **options: object) -> Iterator[Path]:
+    def replacement(path: Path, *arguments: Any, **options: Any) -> Iterator[Path]:
         made.append(path.name)
         if pages.HTML_PAGE in made:  # and the disk stays full
             fails()
-        with original(path, *arguments, **options) as temporary:  # type: ignore[arg-type]
+        with original(path, *arguments, **options) as temporary:
             yield temporary
 
     monkeypatch.setattr(files, "replacement", replacement)
@@ -678,7 +679,7 @@ def test_a_put_can_set_the_upload_time_and_cuts_a_long_summary(store: Store) -> 
         upload_time="2020-01-02T03:04:05.000006Z",
         attestations='["attested"]',
     )
-    assert record.upload_time == page(store, "x")["files"][0]["upload-time"] == "2020-01-02T03:04:05.000006Z"  # type: ignore[index]
+    assert record.upload_time == page(store, "x")["files"][0]["upload-time"] == "2020-01-02T03:04:05.000006Z"
     assert record.summary == "s" * 500
     assert store.volume.side_file("x", "x-1.0-py3-none-any.whl", ".attestations").read_text() == '["attested"]'
 
@@ -805,4 +806,4 @@ def test_the_page_has_the_hash_of_the_metadata_file(store: Store, tmp_path: Path
     made = wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0"))
     put(store, made)
     beside = transaction.beside(store.volume.file("x", made[0]), ".metadata")
-    assert page(store, "x")["files"][0]["core-metadata"] == {"sha256": sha256_of(beside)}  # type: ignore[index]
+    assert page(store, "x")["files"][0]["core-metadata"] == {"sha256": sha256_of(beside)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.generated import given, st
 
@@ -61,10 +63,10 @@ def test_wildcards_and_quality_values(header: str, form: Form | None) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(NAMES)), qualities, min_size=1), st.randoms(use_true_random=False))
-def test_the_form_of_the_highest_quality_is_chosen(weights: dict[str, float], chance: object) -> None:
+def test_the_form_of_the_highest_quality_is_chosen(weights: dict[str, float], chance: Any) -> None:
     """Whatever the order of the header; with q=0 for all forms there is none."""
     items = list(weights.items())
-    chance.shuffle(items)  # type: ignore[attr-defined]
+    chance.shuffle(items)
     best = max(weights.values())
     chosen = weigh(header_of(items))
     if best == 0:

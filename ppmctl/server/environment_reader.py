@@ -20,7 +20,7 @@ _LIMIT = 100
 _NOTHING = "There is nothing of that name in this index"
 
 
-class Environments:
+class EnvironmentReader:
     """Answers requests below /env/."""
 
     def __init__(self, settings: ServerSettings, store: Store) -> None:

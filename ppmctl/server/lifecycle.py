@@ -1,4 +1,4 @@
-"""The threads that run beside the requests of one process: old pages, the folder `drop/`, expired credentials."""
+"""What a server does before its first request, in threads beside its requests, and at its end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ppmctl import files
-from ppmctl.access import expiry
+from ppmctl.access import credential_files, expiry
 from ppmctl.distributions import inspection
 from ppmctl.errors import PpmError
-from ppmctl.index import pages, rebuild
+from ppmctl.index import pages, rebuild, recovery
+from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 from ppmctl.server import drop_folder
 
@@ -23,8 +24,23 @@ _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
 
 
+def prepare(volume: Volume) -> None:
+    """Make what the volume lacks, and set HOME. The modules that import pypiserver can be imported after that."""
+    volume.prepare()
+    os.environ.setdefault("HOME", "/")  # pypiserver needs it when it is imported; a uid without a name has none
+    credential_files.ensure_htpasswd(volume)
+    expiry.Pruner(volume).prune()
+
+
+def repair(store: Store) -> None:
+    """Complete or undo what a crash has interrupted."""
+    repaired = recovery.repair(store)
+    if repaired.projects or repaired.swept:
+        log.warning("Repaired after a crash: %d projects, %d folders.", len(repaired.projects), repaired.swept)
+
+
 def start(store: Store) -> None:
-    """Start the threads, which end with the process."""
+    """Start the threads, which end with the process: old pages, the folder `drop/`, expired credentials."""
     inspection.start()
     for name, work in {
         "root list": lambda: _write_root(store),
