@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pluggy
 import pytest
 
 if TYPE_CHECKING:
@@ -80,6 +81,41 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     scheduling = LoadScopeScheduling(config, log)
     scheduling._split_scope = _group
     return scheduling
+
+
+@pytest.hookimpl(hookwrapper=True, optionalhook=True)
+def pytest_report_to_serializable() -> Generator[None, pluggy.Result[dict[str, Any]], None]:
+    """Replace lone surrogates of a report, as a name of a file has them: a worker that can't send one would end."""
+    outcome = yield
+    outcome.force_result(sendable(outcome.get_result()))
+
+
+def sendable(value: Any) -> Any:
+    """Return a value of a report with each lone surrogate as an escape."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {sendable(key): sendable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(sendable, value))
+    return value
+
+
+_internal_errors: list[str] = []
+
+
+def pytest_internalerror(excrepr: object) -> None:
+    """Store an error of pytest itself or of a worker, for the end of the output."""
+    _internal_errors.append(str(excrepr))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Print the first internal error again: others follow from it, and thousands of lines may lie between them."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _internal_errors and reporter is not None:
+        reporter.write_sep("=", "the first internal error")
+        reporter.write_line(_internal_errors[0][-3000:])
 
 
 @pytest.fixture
