@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # every run of pytest loads this plugin; only fixtures that n
     from testbed.hosts import Host
     from testbed.playbook import Result
 
+_OF_LOGS = (Exception, pytest.fail.Exception)  # the latter by the time limit of the test, which ends here too
 _numbers = itertools.count(1)
 _up: list[Host] = []
 _figures: list[str] = []
@@ -50,13 +51,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Resul
     report: pytest.TestReport = outcome.get_result()
     if report.failed and "bed" in getattr(item, "fixturenames", ()):
         for host in _up:
-            with contextlib.suppress(Exception):  # the failure matters more than its logs
+            with contextlib.suppress(*_OF_LOGS):  # the failure matters more than its logs
                 journal = host.run("journalctl --no-pager -b -p warning -n 40; systemctl --failed", check=False)
                 report.sections.append((f"{host.name} ({host.domain})", journal.out))
         from support import composed as composing
 
         for index in composing.there:
-            with contextlib.suppress(Exception):  # as above
+            with contextlib.suppress(*_OF_LOGS):  # as above
                 report.sections.append((index.compose.project, index.compose.logs()[-6000:]))
 
 
