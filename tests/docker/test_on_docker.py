@@ -8,13 +8,13 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 from support.composed import Composed
+from support.evidence import until
 from support.servers import PPMCTL, clean_environment
 from support.terminals import interrupt, on_a_terminal, read_until
 
@@ -128,11 +128,11 @@ def test_questions_are_asked_and_answered(composed: Composed, tmp_path: Path) ->
         read_until(terminal, b"to confirm: ")
         os.write(terminal, b"y\x7fother\r")
         assert read_until(terminal, b"").endswith(b"ppmctl: That is another name; nothing was removed.\r\n")
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=180) == 1
     with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
         read_until(terminal, b"to confirm: ")
         assert interrupt(terminal).endswith(b"Interrupted.\r\n")
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=180) == 130
 
 
 @pytest.mark.parametrize("way", ["signal", "key"])
@@ -145,24 +145,22 @@ def test_ctrl_c_ends_the_command_in_the_container(way: str, composed: Composed, 
         with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
             wait_until_it_listens(box)
             interrupt(terminal)
-            assert process.wait(timeout=60) == 0
+            assert process.wait(timeout=180) == 0
     else:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ(composed, tmp_path)
         ) as process:
             wait_until_it_listens(box)
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
         assert process.returncode == 0
     assert box.run("test -S /tmp/served.sock", check=False, user="").code == 1
     box.run("rm -r /tmp/served*", user="")
 
 
 def wait_until_it_listens(box: Container) -> None:
-    until = time.monotonic() + 60
-    while box.run("ppmctl health --root /tmp/served --host unix:/tmp/served.sock", check=False, user="").code:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    asked = "ppmctl health --root /tmp/served --host unix:/tmp/served.sock"
+    until(lambda: box.run(asked, check=False, user="").code == 0, "a healthy server in the container")
 
 
 def test_large_input_and_output(composed: Composed, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
+def until(condition: Callable[[], object], what: str, *, seconds: float = 180) -> None:
     """Wait until `condition` holds; after `seconds` fail with `what` in the message."""
     patience = time.monotonic() + seconds
     while not condition():
