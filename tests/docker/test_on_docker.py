@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import termios
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -144,6 +145,8 @@ def test_ctrl_c_ends_the_command_in_the_container(way: str, composed: Composed, 
     if way == "key":
         with on_a_terminal(command, environ(composed, tmp_path)) as (process, terminal):
             wait_until_it_listens(box)
+            # before that Ctrl-C would end the local command
+            until(lambda: not termios.tcgetattr(terminal)[3] & termios.ICANON, "keys are passed on as they are")
             interrupt(terminal)
             assert process.wait(timeout=180) == 0
     else:
