@@ -28,8 +28,8 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Tests that share fixtures of a session stay on one worker: hosts, which take a minute each; images, and port 8080,
-# which the README names; installed Debian releases. Groups start in this order, right after the unit tests; single
-# files follow, the largest first, and keep the workers busy until the end.
+# which the README names; installed Debian releases. Hosts take longest, so they start first; unit tests run beside
+# them, then the other groups in this order. Single files, the largest first, keep the workers busy until the end.
 TOGETHER = {
     "deployed hosts": (
         "tests/clients/",
@@ -47,7 +47,8 @@ TOGETHER = {
     "images": ("tests/docker/", "tests/e2e/test_readme.py"),
     "nginx": ("tests/nginx/",),
 }
-FIRST = "tests/unit/"  # their failures show within the first minute
+LONGEST = ("deployed hosts", "other hosts")
+UNIT = "tests/unit/"
 
 
 def _group(nodeid: str) -> str:
@@ -65,8 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(group: str) -> tuple[int, int]:
         if group in TOGETHER:
-            return 1, named.index(group)
-        return (0 if group.startswith(FIRST) else 2), -size[group]
+            return (0 if group in LONGEST else 2), named.index(group)
+        return (1 if group.startswith(UNIT) else 3), -size[group]
 
     order = sorted(range(len(items)), key=lambda number: place(groups[number]))
     items[:] = [items[number] for number in order]
