@@ -147,6 +147,9 @@ class Access:
         }
 
 
+ANYONE = Access(name=ANONYMOUS, role="reader", created="")  # a request without a credential, where it may read
+
+
 def _is_in(project: str, globs: tuple[str, ...]) -> bool:
     return not globs or any(fnmatchcase(project, glob) for glob in globs)
 

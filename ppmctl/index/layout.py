@@ -94,6 +94,7 @@ class Volume:
     parts = _Below("credentials", "nginx")  # the htpasswd files of nginx; see ppmctl.access.nginx_htpasswd
     limited = _Below("credentials", "nginx-limited")  # the same for credentials that may read only some projects
     invites = _Below("credentials", "invites")
+    sessions = _Below("credentials", "sessions")  # of browsers; see ppmctl.web.sessions
     first_credential = _Below("first-credential")
     first_netrc = _Below("netrc")
     audit = _Below("audit.jsonl")

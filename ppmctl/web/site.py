@@ -1,0 +1,110 @@
+"""Which page a URL is, and who may see it. Each group of pages has a module with its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from ppmctl.access import audit_log, rights
+from ppmctl.access.credential_files import Credentials
+from ppmctl.access.rights import Access
+from ppmctl.distributions.distribution import one_line
+from ppmctl.errors import Refused
+from ppmctl.index.store import Store
+from ppmctl.server import same_origin
+from ppmctl.server.app import authenticated
+from ppmctl.server.settings import ServerSettings
+from ppmctl.web import home, login, static_files
+from ppmctl.web.route import Need, Route
+from ppmctl.web.services import Services
+from ppmctl.web.sessions import Sessions
+from ppmctl.web.visit import Visit
+
+# Paths that programs use too: a page only for a GET of a client that asks for HTML. nginx has the same rule.
+SHARED = frozenset({"/", "/search", "/upload/"})
+# What other pages begin with. nginx lets these reach the application without a credential.
+FIRST = frozenset(
+    {"account", "admin", "environment", "environments", "join", "login", "logout", "project", "projects", "static"}
+)
+_READS = frozenset({"GET", "HEAD"})
+
+
+class Site:
+    """The pages of one index."""
+
+    def __init__(self, settings: ServerSettings, store: Store, credentials: Credentials) -> None:
+        sessions = Sessions(settings.volume, credentials)
+        self._services = Services(settings=settings, store=store, credentials=credentials, sessions=sessions)
+        self._routes = _map([*static_files.ROUTES, *login.ROUTES, *home.ROUTES])
+
+    def handles(self, request: Request) -> bool:
+        """Return whether the request is for a page."""
+        if request.path in SHARED:
+            return request.method in _READS and "text/html" in request.headers.get("Accept", "")
+        return request.path.split("/")[1] in FIRST
+
+    def answer(self, request: Request) -> Response:
+        """Return the page. Raise Refused, or another error with its status."""
+        same_origin.require(request)
+        try:
+            route, values = self._routes.bind("").match(request.path, method=request.method)
+        except MethodNotAllowed as exc:
+            raise Refused(405, f"Only {' and '.join(sorted(exc.valid_methods or ()))} work here") from exc
+        except NotFound as exc:
+            raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
+        visit = self._visit(request)
+        audit_log.Attempt.of(request.environ).by = visit.by.name if visit.is_known else ""
+        if not self._may_see(visit, route.need):
+            if request.method in _READS:
+                return visit.redirect(login.path_for(request))
+            raise Refused(
+                401, "You are not logged in any more: log in, load the page again, and send the form once more"
+            )
+        if request.method not in _READS and route.is_form:
+            visit.require_token()
+        response: Response = route.handler(visit, **values)
+        return response
+
+    def refusal(self, request: Request, refused: Refused) -> Response:
+        """Return a page with the reason of a refusal."""
+        try:
+            visit = self._visit(request)
+        except Refused:
+            visit = Visit(self._services, request, _NOBODY, None)
+        headers = {"Retry-After": "1"} if refused.status == 503 else {}
+        response = visit.page("error.html", status=refused.status, refused=refused)
+        response.headers.update(headers)
+        return response
+
+    def _visit(self, request: Request) -> Visit:
+        """Return the visit, with the credential of the session's cookie or of Basic authentication. Raise Refused."""
+        if "Authorization" in request.headers:
+            return Visit(self._services, request, authenticated(self._services.credentials, request), None)
+        visit = Visit(
+            self._services, request, rights.ANYONE if self._services.settings.public_reads else _NOBODY, None
+        )
+        session = self._services.sessions.find(request.cookies.get(visit.cookie("session"), ""))
+        return visit if session is None else Visit(self._services, request, session.access, session)
+
+    def _may_see(self, visit: Visit, need: Need) -> bool:
+        """Return whether the visitor may see a page; False if a login could help. Raise Refused (403) if not."""
+        if need == "nothing" or (need == "read" and visit.by.may("read")):
+            return True
+        if not visit.is_known:
+            return False
+        if (need == "publish" and not visit.may_publish) or (need == "admin" and not visit.is_admin):
+            raise Refused(
+                403, f"The credential {visit.by.name} may not do this: it has only a {visit.by.role}'s rights"
+            )
+        return True
+
+
+_NOBODY = Access(name=rights.ANONYMOUS, role="reader", created="", disabled=True)  # may not even read
+
+
+def _map(routes: Sequence[Route]) -> Map:
+    rules = (Rule(route.path, methods=[route.method], endpoint=route) for route in routes)
+    return Map(rules, merge_slashes=False)
