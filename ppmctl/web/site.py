@@ -13,6 +13,7 @@ from ppmctl.access.credential_files import Credentials
 from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import Refused
+from ppmctl.index.pages import packed_page
 from ppmctl.index.store import Store
 from ppmctl.server import same_origin
 from ppmctl.server.app import authenticated
@@ -65,8 +66,7 @@ class Site:
             )
         if request.method not in _READS and route.is_form:
             visit.require_token()
-        response: Response = route.handler(visit, **values)
-        return response
+        return _packed(request, route.handler(visit, **values))
 
     def refusal(self, request: Request, refused: Refused) -> Response:
         """Return a page with the reason of a refusal."""
@@ -77,7 +77,7 @@ class Site:
         headers = {"Retry-After": "1"} if refused.status == 503 else {}
         response = visit.page("error.html", status=refused.status, refused=refused)
         response.headers.update(headers)
-        return response
+        return _packed(request, response)
 
     def _visit(self, request: Request) -> Visit:
         """Return the visit, with the credential of the session's cookie or of Basic authentication. Raise Refused."""
@@ -103,6 +103,14 @@ class Site:
 
 
 _NOBODY = Access(name=rights.ANONYMOUS, role="reader", created="", disabled=True)  # may not even read
+
+
+def _packed(request: Request, response: Response) -> Response:
+    """Return a page compressed, if the browser can read that; here, so that both kinds of server do the same."""
+    if request.accept_encodings["gzip"] > 0 and (packed := packed_page(response.get_data())) is not None:
+        response.set_data(packed)
+        response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 def _map(routes: Sequence[Route]) -> Map:

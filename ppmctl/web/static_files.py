@@ -20,7 +20,7 @@ def _file(visit: Visit, name: str) -> Response:
     # the links to it change with its content
     headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
     response = Response(content, mimetype=kind, headers=headers)
-    response.add_etag()
+    response.add_etag(weak=True)  # packed or not
     return response.make_conditional(visit.request.environ)
 
 

@@ -27,7 +27,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
-    "Vary": "Cookie, Authorization, Accept",
+    "Vary": "Cookie, Authorization, Accept, Accept-Encoding",
 }
 
 
@@ -77,6 +77,10 @@ class Visit:
     @property
     def form_token(self) -> str:
         """Return the token of this page's forms. A browser without a session gets a cookie for it."""
+        return forms.hidden(self._token)
+
+    @property
+    def _token(self) -> bytes:
         if self.session is not None:
             return sessions.form_token(self.session.value)
         name = self.cookie("form")
@@ -87,7 +91,7 @@ class Visit:
 
     def require_token(self) -> None:
         """Raise Refused (403) unless the posted form has this browser's token."""
-        forms.require_token(self.form.get(forms.TOKEN, ""), self.form_token)
+        forms.require_token(self.form.get(forms.TOKEN, ""), self._token)
 
     # answers
 
