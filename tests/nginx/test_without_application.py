@@ -216,7 +216,9 @@ def test_a_browser_gets_a_page_that_says_so(filled: Site, state: str) -> None:
         for answer in answers:
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), answer.url
             assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+            assert answer.headers["Content-Security-Policy"].startswith(
+                "default-src 'none'; style-src 'unsafe-inline'"
+            )
             assert "Strict-Transport-Security" in answer.headers
             if answer.request.method != "HEAD":
                 assert "Installing packages still works" in answer.text
