@@ -159,9 +159,9 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
         assert len(values) < 2, f"{asked}: {header} twice: {values}"
         fields[header] = values[0] if values else None
     fields["location"] = (fields["location"] or "").replace(url, "")
-    # with TLS a cookie has a prefix and is Secure; its value is random, and so is a form's token
+    # a cookie's name has the port, and with TLS a prefix; its value is random, and so is a form's token
     cookies = answer.headers.get_all("Set-Cookie") or []
-    fields["cookies"] = [re.sub("^__Host-|=[^;]*|; Secure", "", cookie) for cookie in cookies]
+    fields["cookies"] = [re.sub("^__Host-|(?:-[0-9]+)?=[^;]*|; Secure", "", cookie) for cookie in cookies]
     # on a host the port is the default one, and nginx passes on no port
     is_packed_page = fields["content-encoding"] == "gzip" and is_for_people(asked)
     body = gzip.decompress(answer.body) if is_packed_page and answer.body else answer.body

@@ -82,7 +82,7 @@ def _cookies(target: Target) -> Iterator[Attack]:
     """Yield requests with a cookie that is no session's: a name of a file, a credential, and other texts."""
     values = ("x", "", "../htpasswd", "%2e%2e/htpasswd", "A" * 43, "A" * 4000, '"A"', "a" * 64, target.secret, "\x01")
     for value in (*values, f"{target.user}:{target.secret}", "é", "A; ppm-session=B", "null", "0"):
-        for name in ("ppm-session", "__Host-ppm-session", "ppm-form"):
+        for name in ("ppm-session", f"ppm-session-{target.port}", f"__Host-ppm-session-{target.port}", "ppm-form"):
             sent = request(target, "GET /projects/", BROWSER, f"Cookie: {name}={value}", auth=None)
             yield _row(f"GET /projects/ with the cookie {name}={value[:40]!r}", sent)
 
