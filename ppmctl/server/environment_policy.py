@@ -37,17 +37,16 @@ def require_revision(store: Store, project: str, revision: RevisionHead, by: Acc
     """
     name = environment_of(project) or ""
     content = _content(store, project) or Folder(project=project)
-    used = _used(content)
-    following = 1 + max(used, default=0)
-    if revision.number not in {following, *used}:
+    following = next_number(content)
+    if revision.number not in {following, *_used(content)}:
         raise Refused(409, f"Revision {revision.number} of {name} leaves a gap: the next is {following}")
     if not revision.shared and environment_files.revisions(content) and not _is_its_owner(content, by):
         raise Refused(403, f"Only the owner of {name} may send a revision that is not shared")
 
 
-def next_number(store: Store, project: str) -> int:
-    """Return the number of an environment's next revision."""
-    return 1 + max(_used(_content(store, project) or Folder(project=project)), default=0)
+def next_number(content: Folder | None) -> int:
+    """Return the number of the next revision of an environment with this folder."""
+    return 1 + max(_used(content) if content is not None else (), default=0)
 
 
 def require_status(store: Store, project: str, by: Access) -> None:
