@@ -123,6 +123,11 @@ class EnvironmentChanges:
         if not sender.by.may("publish", project):
             raise Refused(403, f"The credential {sender.by.name} may not publish {project}")
 
+    def require_change(self, sender: Sender, name: str) -> None:
+        """Raise Refused (403) unless the sender may change an environment, or make one of that name."""
+        self.require_right(sender, "publish", name)
+        environment_policy.require_change(self._store, PREFIX + name, sender.by)
+
     def create(
         self,
         sender: Sender,

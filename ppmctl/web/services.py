@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ppmctl.access.credential_files import Credentials
 from ppmctl.index.environment_list import Listing
 from ppmctl.index.store import Store
+from ppmctl.server.environment_changes import EnvironmentChanges
+from ppmctl.server.public_names import PublicNames
 from ppmctl.server.settings import ServerSettings
 from ppmctl.web.login_limit import Attempts
 from ppmctl.web.sessions import Sessions
@@ -25,3 +28,10 @@ class Services:
     sessions: Sessions
     environments: Listing
     attempts: Attempts = field(default_factory=Attempts)
+
+    @cached_property
+    def environment_changes(self) -> EnvironmentChanges:
+        """Return what changes environments, with the rules of the HTTP API."""
+        settings = self.settings
+        names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
+        return EnvironmentChanges(self.store, names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access import audit_log, rights
@@ -18,7 +18,7 @@ from ppmctl.index.store import Store
 from ppmctl.server import same_origin
 from ppmctl.server.app import authenticated
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web import home, login, static_files
+from ppmctl.web import environment, environments, home, login, static_files
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -45,7 +45,9 @@ class Site:
             sessions=sessions,
             environments=Listing(store),
         )
-        self._routes = _map([*static_files.ROUTES, *login.ROUTES, *home.ROUTES])
+        self._routes = _map(
+            [*static_files.ROUTES, *login.ROUTES, *home.ROUTES, *environments.ROUTES, *environment.ROUTES]
+        )
 
     def handles(self, request: Request) -> bool:
         """Return whether the request is for a page."""
@@ -60,6 +62,8 @@ class Site:
             route, values = self._routes.bind("").match(request.path, method=request.method)
         except MethodNotAllowed as exc:
             raise Refused(405, f"Only {' and '.join(sorted(exc.valid_methods or ()))} work here") from exc
+        except RequestRedirect:  # the path of a page without its slash
+            return self._visit(request).redirect(f"{request.path}/")
         except NotFound as exc:
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
         visit = self._visit(request)
