@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access import audit_log, rights
@@ -13,12 +13,13 @@ from ppmctl.access.credential_files import Credentials
 from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import Refused
+from ppmctl.index.environment_list import Listing
 from ppmctl.index.pages import packed_page
 from ppmctl.index.store import Store
 from ppmctl.server import same_origin
 from ppmctl.server.app import authenticated
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web import home, login, static_files
+from ppmctl.web import environment, environments, home, login, static_files
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -38,8 +39,16 @@ class Site:
 
     def __init__(self, settings: ServerSettings, store: Store, credentials: Credentials) -> None:
         sessions = Sessions(settings.volume, credentials)
-        self._services = Services(settings=settings, store=store, credentials=credentials, sessions=sessions)
-        self._routes = _map([*static_files.ROUTES, *login.ROUTES, *home.ROUTES])
+        self._services = Services(
+            settings=settings,
+            store=store,
+            credentials=credentials,
+            sessions=sessions,
+            environments=Listing(store),
+        )
+        self._routes = _map(
+            [*static_files.ROUTES, *login.ROUTES, *home.ROUTES, *environments.ROUTES, *environment.ROUTES]
+        )
 
     def handles(self, request: Request) -> bool:
         """Return whether the request is for a page."""
@@ -54,6 +63,8 @@ class Site:
             route, values = self._routes.bind("").match(request.path, method=request.method)
         except MethodNotAllowed as exc:
             raise Refused(405, f"Only {' and '.join(sorted(exc.valid_methods or ()))} work here") from exc
+        except RequestRedirect:  # the path of a page without its slash
+            return self._visit(request).redirect(f"{request.path}/")
         except NotFound as exc:
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
         visit = self._visit(request)

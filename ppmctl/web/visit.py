@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -10,7 +11,7 @@ from werkzeug.wrappers import Request, Response
 from ppmctl.access.account import Actor
 from ppmctl.access.rights import Access
 from ppmctl.errors import Refused
-from ppmctl.server import json_api
+from ppmctl.server import json_api, same_origin
 from ppmctl.web import forms, sessions, templates
 from ppmctl.web.services import Services
 
@@ -65,6 +66,11 @@ class Visit:
     def may_read(self, project: str) -> bool:
         return self.by.may("read", project)
 
+    @property
+    def readable(self) -> Callable[[list[str]], list[str]] | None:
+        """Return the function that selects what a limited reader may read; None without a limit."""
+        return self.by.readable if self.by.is_read_limited else None
+
     # forms
 
     @property
@@ -94,6 +100,11 @@ class Visit:
         forms.require_token(self.form.get(forms.TOKEN, ""), self._token)
 
     # answers
+
+    @property
+    def base(self) -> str:
+        """Return the URL of the index as the browser knows it, without a slash at its end, for commands to copy."""
+        return f"{self.request.scheme}://{self.request.environ[same_origin.HOST]}"
 
     def url(self, path: str) -> str:
         """Return a link to a path of the index, relative to this page: it stays right below a path of a proxy."""
