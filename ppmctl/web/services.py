@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ppmctl.access.credential_files import Credentials
 from ppmctl.index.store import Store
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web.login_limit import Attempts
+from ppmctl.web.login_limit import Attempts, Registrations
 from ppmctl.web.sessions import Sessions
 
 
@@ -20,3 +20,4 @@ class Services:
     credentials: Credentials
     sessions: Sessions
     attempts: Attempts = field(default_factory=Attempts)
+    registrations: Registrations = field(default_factory=Registrations)
