@@ -11,7 +11,7 @@ from ppmctl.index.store import Store
 from ppmctl.server.environment_changes import EnvironmentChanges
 from ppmctl.server.public_names import PublicNames
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web.login_limit import Attempts
+from ppmctl.web.login_limit import Attempts, Registrations
 from ppmctl.web.sessions import Sessions
 
 
@@ -28,6 +28,7 @@ class Services:
     sessions: Sessions
     environments: Listing
     attempts: Attempts = field(default_factory=Attempts)
+    registrations: Registrations = field(default_factory=Registrations)
 
     @cached_property
     def environment_changes(self) -> EnvironmentChanges:
