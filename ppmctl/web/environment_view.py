@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from ppmctl.distributions import lock as locks
 from ppmctl.distributions.distribution import normalise
@@ -76,19 +77,26 @@ def required(visit: Visit, revision: Revision) -> list[Required]:
 
 
 def _required(visit: Visit, text: str, pinned: dict[str, tuple[str, ...]]) -> Required:
-    try:
-        parsed = requirement(text)
-    except UsageError:  # of an older release
-        return Required(text=text, project="", versions="", is_missing=False)
-    name, settings = normalise(parsed.name), visit.services.settings
-    is_here = visit.may_read(name) and visit.services.store.has_project(name)
+    name, is_direct = _parsed(text)
+    settings = visit.services.settings
+    is_here = name != "" and visit.may_read(name) and visit.services.store.has_project(name)
     is_private = settings.upstream == "none" or any(fnmatchcase(name, glob) for glob in settings.private_names)
     return Required(
         text=text,
         project=name if is_here else "",
         versions=", ".join(pinned.get(name, ())),
-        is_missing=is_private and not is_here and not parsed.url,
+        is_missing=is_private and not is_here and not is_direct,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(text: str) -> tuple[str, bool]:
+    """Return the project of a requirement, "" for an invalid one of an older release, and whether it has a URL."""
+    try:
+        parsed = requirement(text)
+    except UsageError:
+        return "", True
+    return normalise(parsed.name), parsed.url is not None
 
 
 def history(visit: Visit, state: State, *, before: int | None = None) -> tuple[list[Row], int | None]:
