@@ -70,16 +70,16 @@ class AuditEntries:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which entries are wanted: since a time, of a user, about a project, of an action, only refused changes.
+    """Which entries are wanted: since a time, of a user, about a project, of an action, made or refused.
 
-    `project` is normalised; None or "" stands for all.
+    `project` is normalised; None, or "" for a text, stands for all.
     """
 
     since: datetime | None = None
     user: str | None = None
     project: str | None = None
     action: str | None = None
-    is_refused: bool = False
+    is_done: bool | None = None
 
     def has(self, entry: Entry) -> bool:
         """Return whether an entry is wanted."""
@@ -88,7 +88,7 @@ class Selection:
             and (not self.user or entry.is_about(self.user))
             and (not self.project or entry.project == self.project)
             and (not self.action or entry.action == self.action)
-            and (not self.is_refused or not entry.is_done)
+            and self.is_done in (None, entry.is_done)
         )
 
 

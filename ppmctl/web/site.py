@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access import audit_log, rights
@@ -14,10 +14,10 @@ from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
-from ppmctl.server import same_origin
+from ppmctl.server import json_api, same_origin
 from ppmctl.server.app import authenticated
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web import home, login, static_files
+from ppmctl.web import admin, admin_audit, admin_project, admin_users, home, login, static_files, upload
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -29,7 +29,18 @@ SHARED = frozenset({"/", "/search", "/upload/"})
 FIRST = frozenset(
     {"account", "admin", "environment", "environments", "join", "login", "logout", "project", "projects", "static"}
 )
+PATHS = frozenset({"/upload/files"})  # other paths that are pages, for every method
 _READS = frozenset({"GET", "HEAD"})
+ROUTES: tuple[Route, ...] = (
+    *static_files.ROUTES,
+    *login.ROUTES,
+    *home.ROUTES,
+    *admin.ROUTES,
+    *admin_audit.ROUTES,
+    *admin_project.ROUTES,
+    *admin_users.ROUTES,
+    *upload.ROUTES,
+)
 
 
 class Site:
@@ -38,19 +49,21 @@ class Site:
     def __init__(self, settings: ServerSettings, store: Store, credentials: Credentials) -> None:
         sessions = Sessions(settings.volume, credentials)
         self._services = Services(settings=settings, store=store, credentials=credentials, sessions=sessions)
-        self._routes = _map([*static_files.ROUTES, *login.ROUTES, *home.ROUTES])
+        self._routes = _map(ROUTES)
 
     def handles(self, request: Request) -> bool:
         """Return whether the request is for a page."""
         if request.path in SHARED:
             return request.method in _READS and "text/html" in request.headers.get("Accept", "")
-        return request.path.split("/")[1] in FIRST
+        return request.path in PATHS or request.path.split("/")[1] in FIRST
 
     def answer(self, request: Request) -> Response:
         """Return the page. Raise Refused, or another error with its status."""
         same_origin.require(request)
         try:
             route, values = self._routes.bind("").match(request.path, method=request.method)
+        except RequestRedirect:  # the slash at the end is missing
+            return Visit(self._services, request, _NOBODY, None).redirect(f"{request.path}/")
         except MethodNotAllowed as exc:
             raise Refused(405, f"Only {' and '.join(sorted(exc.valid_methods or ()))} work here") from exc
         except NotFound as exc:
@@ -75,7 +88,12 @@ class Site:
         except Refused:
             visit = Visit(self._services, request, _NOBODY, None)
         headers = {"Retry-After": "1"} if refused.status == 503 else {}
-        response = visit.page("error.html", status=refused.status, refused=refused)
+        if refused.status in {408, 413}:  # the rest of the body is not read
+            headers["Connection"] = "close"
+        if request.accept_mimetypes.best == "application/json":
+            response = json_api.answer({"message": one_line(refused.message)}, status=refused.status)
+        else:
+            response = visit.page("error.html", status=refused.status, refused=refused)
         response.headers.update(headers)
         return response
 

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Request, Response
 from ppmctl.access.account import Actor
 from ppmctl.access.rights import Access
 from ppmctl.errors import Refused
-from ppmctl.server import json_api
+from ppmctl.server import json_api, same_origin
 from ppmctl.web import forms, sessions, templates
 from ppmctl.web.services import Services
 
@@ -85,9 +85,9 @@ class Visit:
             value = self._new_cookies[name] = sessions.new_value()
         return sessions.form_token(value)
 
-    def require_token(self) -> None:
-        """Raise Refused (403) unless the posted form has this browser's token."""
-        forms.require_token(self.form.get(forms.TOKEN, ""), self.form_token)
+    def require_token(self, sent: str | None = None) -> None:
+        """Raise Refused (403) unless the posted form has this browser's token; `sent` by a form read elsewhere."""
+        forms.require_token(self.form.get(forms.TOKEN, "") if sent is None else sent, self.form_token)
 
     # answers
 
@@ -95,10 +95,21 @@ class Visit:
         """Return a link to a path of the index, relative to this page: it stays right below a path of a proxy."""
         return ("../" * (self.request.path.count("/") - 1) or "./") + path.removeprefix("/")
 
-    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """Return a page. `values` are those of its template, besides `visit`, `url` and `form_token`."""
+    @property
+    def base(self) -> str:
+        """Return the URL of the index for commands to copy; page.js adds the path of a proxy in front."""
+        return same_origin.base(self.request)
+
+    def page(self, template: str, *, status: int = 200, has_secret: bool = False, **values: Any) -> Response:
+        """Return a page. `values` are those of its template, besides `visit`, `url` and `form_token`.
+
+        A browser stores nothing of a page that `has_secret`.
+        """
         text = templates.render(template, visit=self, url=self.url, **values)
-        return self._finished(Response(text, status=status, mimetype="text/html", headers=HEADERS))
+        response = Response(text, status=status, mimetype="text/html", headers=HEADERS)
+        if has_secret:
+            response.headers["Cache-Control"] = "no-store"
+        return self._finished(response)
 
     def redirect(self, path: str) -> Response:
         """Return a redirect to a path of the index, which the browser asks with GET."""

@@ -70,7 +70,7 @@ def test_each_filter_selects(volume: Volume) -> None:
     assert pages(volume, Selection(user="bob")) == [["acme_lib-1.0-py3-none-any.whl", "bob as reader"]]
     assert pages(volume, Selection(project="acme-lib")) == [["acme-lib archived", "acme_lib-1.0-py3-none-any.whl"]]
     assert pages(volume, Selection(action="publish")) == [["acme_lib-1.0-py3-none-any.whl"]]
-    assert pages(volume, Selection(is_refused=True)) == [["acme-lib archived"]]
+    assert pages(volume, Selection(is_done=False)) == [["acme-lib archived"]]
     assert pages(volume, Selection(since=datetime(2999, 1, 1, tzinfo=UTC))) == [[]]
 
 
