@@ -28,6 +28,12 @@ class TooManyRegistrations(PpmError):
     status = 429
 
 
+class NotLive(PpmError):
+    """A credential is disabled or has expired, or its owner is or has."""
+
+    status = 409
+
+
 def require_admin(actor: Actor) -> None:
     """Raise NotAllowed for an actor over HTTP who is not an admin."""
     if actor.access is not None and not actor.access.may("manage"):
@@ -63,16 +69,16 @@ def require_valid_entry(change: Change, name: str) -> None:
 
 
 def require_live(entry: Access) -> None:
-    """Raise PpmError with the reason if the credential does not work."""
+    """Raise NotLive with the reason if the credential does not work."""
     if entry.disabled:
-        raise PpmError(f"{entry.name} is disabled.", hint=f"ppmctl user enable {entry.name}")
+        raise NotLive(f"{entry.name} is disabled.", hint=f"ppmctl user enable {entry.name}")
     if entry.is_orphan:
-        raise PpmError(f"{entry.name} has lost its owner, or the token that created it.")
+        raise NotLive(f"{entry.name} has lost its owner, or the token that created it.")
     for holder in entry.holders:
         if not holder.is_live():
-            raise PpmError(f"{entry.name} does not work: {holder.name} is disabled or has expired.")
+            raise NotLive(f"{entry.name} does not work: {holder.name} is disabled or has expired.")
     if not entry.is_live():
-        raise PpmError(f"{entry.name} has expired.", hint="--expires DURATION gives it more time.")
+        raise NotLive(f"{entry.name} has expired.", hint="--expires DURATION gives it more time.")
 
 
 def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:

@@ -150,7 +150,7 @@ class Store:
     def remove(self, project: str, version_or_filename: str) -> list[str]:
         """Remove a release or one of its files for good; return the filenames, which can't be used again."""
         with self._changing(project) as content:
-            chosen = _choose(content, version_or_filename)
+            chosen = choose(content, version_or_filename)
             for filename in chosen:
                 line = _line(f"removed {project_folder.now()}")
                 files.write_atomic(self.volume.side_file(project, filename, TOMBSTONE), line, sync=True)
@@ -280,12 +280,13 @@ class Store:
 
     def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:
-            for filename in (chosen := _choose(content, version_or_filename)):
+            for filename in (chosen := choose(content, version_or_filename)):
                 change(self.volume.file(project, filename))
         return chosen
 
 
-def _choose(content: Folder, version_or_filename: str) -> list[str]:
+def choose(content: Folder, version_or_filename: str) -> list[str]:
+    """Return the files of a release, or the file of this name. Raise NotHere without any."""
     version: Version | None = None
     with contextlib.suppress(InvalidVersion):
         version = parse_version(version_or_filename)

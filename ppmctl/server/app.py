@@ -64,7 +64,7 @@ class Index:
         self._pages = pages
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
         self._environment_reader = EnvironmentReader(settings, store)
-        public_names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
+        public_names = PublicNames.of(settings)
         self._pypiserver = Pypiserver(store, public_names)
         self._packages = PackageApi(store)
         self._environment_api = EnvironmentApi(store, public_names)
@@ -83,7 +83,7 @@ class Index:
             request_headers.check(request)
             return self._answer(request, environ, start_response)
         except Exception as exc:
-            refused = _as_refusal(request, exc)
+            refused = as_refusal(request, exc)
         audit_log.Attempt.of(environ).reason = refused.message
         response = self._pages.refusal(request, refused) if self._pages.handles(request) else _refusal(refused)
         return response(environ, start_response)
@@ -93,7 +93,9 @@ class Index:
 
         def start(status: str, *answer: Any) -> Callable[[bytes], object]:
             code, _, phrase = status.partition(" ")
-            if int(code) >= 400:
+            for part, part_status in attempt.parts:
+                self._refusals.write(part, part_status)
+            if int(code) >= 400 and (attempt.reason or not attempt.parts):
                 attempt.reason = attempt.reason or phrase
                 self._refusals.write(attempt, int(code))
             return start_response(status, *answer)
@@ -183,7 +185,7 @@ def _has_body(request: Request) -> bool:
     return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
-def _as_refusal(request: Request, exc: Exception) -> Refused:
+def as_refusal(request: Request, exc: Exception) -> Refused:
     """Return the refusal that a client gets for an exception. Details for an administrator go to the log."""
     if isinstance(exc, Refused):
         return exc

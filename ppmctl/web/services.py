@@ -12,6 +12,7 @@ from ppmctl.server.environment_changes import EnvironmentChanges
 from ppmctl.server.public_names import PublicNames
 from ppmctl.server.settings import ServerSettings
 from ppmctl.web.login_limit import Attempts, Registrations
+from ppmctl.web.numbers import Numbers
 from ppmctl.web.sessions import Sessions
 
 
@@ -31,8 +32,14 @@ class Services:
     registrations: Registrations = field(default_factory=Registrations)
 
     @cached_property
+    def public_names(self) -> PublicNames:
+        return PublicNames.of(self.settings)
+
+    @cached_property
     def environment_changes(self) -> EnvironmentChanges:
         """Return what changes environments, with the rules of the HTTP API."""
-        settings = self.settings
-        names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
-        return EnvironmentChanges(self.store, names)
+        return EnvironmentChanges(self.store, self.public_names)
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        return Numbers(self.store)

@@ -16,10 +16,23 @@ from ppmctl.errors import PpmError, Refused
 from ppmctl.index.environment_list import Listing
 from ppmctl.index.pages import packed_page
 from ppmctl.index.store import Store
-from ppmctl.server import same_origin
+from ppmctl.server import json_api, same_origin
 from ppmctl.server.app import authenticated
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web import account, environment, environments, home, join, login, static_files
+from ppmctl.web import (
+    account,
+    admin,
+    admin_audit,
+    admin_project,
+    admin_users,
+    environment,
+    environments,
+    home,
+    join,
+    login,
+    static_files,
+    upload,
+)
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -31,6 +44,7 @@ SHARED = frozenset({"/", "/search", "/upload/"})
 FIRST = frozenset(
     {"account", "admin", "environment", "environments", "join", "login", "logout", "project", "projects", "static"}
 )
+PATHS = frozenset({"/upload/files"})  # other paths that are pages, for every method
 _READS = frozenset({"GET", "HEAD"})
 ROUTES: tuple[Route, ...] = (
     *static_files.ROUTES,
@@ -40,6 +54,11 @@ ROUTES: tuple[Route, ...] = (
     *environments.ROUTES,
     *environment.ROUTES,
     *account.ROUTES,
+    *upload.ROUTES,
+    *admin.ROUTES,
+    *admin_audit.ROUTES,
+    *admin_project.ROUTES,
+    *admin_users.ROUTES,
 )
 
 
@@ -61,20 +80,20 @@ class Site:
         """Return whether the request is for a page."""
         if request.path in SHARED:
             return request.method in _READS and "text/html" in request.headers.get("Accept", "")
-        return request.path.split("/")[1] in FIRST
+        return request.path in PATHS or request.path.split("/")[1] in FIRST
 
     def answer(self, request: Request) -> Response:
         """Return the page. Raise Refused, or another error with its status."""
         same_origin.require(request)
         try:
             route, values = self._routes.bind("").match(request.path, method=request.method)
+        except RequestRedirect:  # the slash at the end is missing
+            return Visit(self._services, request, _NOBODY, None).redirect(f"{request.path}/")
         except MethodNotAllowed as exc:
             methods = sorted(exc.valid_methods or ())
             refusal = self.refusal(request, Refused(405, f"Only {' and '.join(methods)} work here"))
             refusal.headers["Allow"] = ", ".join(methods)
             return refusal
-        except RequestRedirect:  # the path of a page without its slash
-            return Visit(self._services, request, _NOBODY, None).redirect(f"{request.path}/")
         except NotFound as exc:
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
         visit = self._visit(request, must_be_right=route.need != "nothing")
@@ -93,7 +112,12 @@ class Site:
         """Return a page with the reason of a refusal."""
         visit = self._visit(request, must_be_right=False)
         headers = {"Retry-After": "1"} if refused.status == 503 else {}
-        response = visit.page("error.html", status=refused.status, refused=refused)
+        if refused.status in {408, 413}:  # the rest of the body is not read
+            headers["Connection"] = "close"
+        if request.accept_mimetypes.best == "application/json":
+            response = json_api.answer({"message": one_line(refused.message)}, status=refused.status)
+        else:
+            response = visit.page("error.html", status=refused.status, refused=refused)
         response.headers.update(headers)
         return _packed(request, response)
 

@@ -97,9 +97,9 @@ class Visit:
             value = self._new_cookies[name] = sessions.new_value()
         return sessions.form_token(value)
 
-    def require_token(self) -> None:
-        """Raise Refused (403) unless the posted form has this browser's token."""
-        forms.require_token(self.form.get(forms.TOKEN, ""), self._token)
+    def require_token(self, sent: str | None = None) -> None:
+        """Raise Refused (403) unless the posted form has this browser's token; `sent` by a form read elsewhere."""
+        forms.require_token(self.form.get(forms.TOKEN, "") if sent is None else sent, self._token)
 
     # answers
 

@@ -5,7 +5,9 @@
 for (const time of document.querySelectorAll("time[datetime]")) {
   const moment = new Date(time.dateTime);
   if (!isNaN(moment)) {
-    time.textContent = moment.toLocaleDateString(undefined, {dateStyle: "medium"});
+    time.textContent = "exact" in time.dataset
+      ? moment.toLocaleString(undefined, {dateStyle: "medium", timeStyle: "medium"})
+      : moment.toLocaleDateString(undefined, {dateStyle: "medium"});
     time.title = moment.toLocaleString(undefined, {dateStyle: "full", timeStyle: "long"});
   }
 }
@@ -37,5 +39,50 @@ const actual = location.origin + (here.endsWith(path) ? here.slice(0, -path.leng
 if (actual !== base) {
   for (const command of document.querySelectorAll("pre code")) {
     command.textContent = command.textContent.replaceAll(base, actual);
+  }
+}
+
+// Uploads: each file in a request of its own, with its progress. XMLHttpRequest, because fetch tells no progress.
+const upload = document.getElementById("upload");
+if (upload) {
+  const results = document.getElementById("results"), words = {identical: "identical already there"};
+  document.getElementById("drop-note").hidden = false;
+
+  const send = (file) => new Promise((done) => {
+    const line = results.appendChild(document.createElement("li")), request = new XMLHttpRequest(), body = new FormData();
+    const show = (result, reason) => {
+      line.className = result;
+      line.textContent = `${file.name}: ${words[result] || result}${reason ? ` – ${reason}` : ""}`;
+    };
+    show("waiting", "");
+    body.append("form_token", upload.elements.form_token.value);
+    body.append("files", file);
+    request.open("POST", upload.action);
+    request.setRequestHeader("Accept", "application/json");
+    request.responseType = "json";
+    request.upload.onprogress = (event) => {
+      if (event.lengthComputable) show("sending", `${Math.floor(100 * event.loaded / event.total)} %`);
+    };
+    request.onload = () => {
+      const answer = request.response || {}, one = (answer.files || [])[0];
+      if (one) show(one.result, one.reason);
+      else show("refused", answer.message || `the server answered ${request.status}; load the page again`);
+      done();
+    };
+    request.onerror = () => { show("refused", "the connection broke; try again"); done(); };
+    request.send(body);
+  });
+  const sendAll = async (files) => { for (const file of files) await send(file); };
+
+  upload.addEventListener("submit", (event) => {
+    event.preventDefault();
+    sendAll([...upload.elements.files.files]).then(() => upload.reset());
+  });
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    upload.addEventListener(name, (event) => {
+      event.preventDefault();
+      upload.classList.toggle("over", name === "dragover");
+      if (name === "drop") sendAll([...event.dataTransfer.files]);
+    });
   }
 }
