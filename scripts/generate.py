@@ -58,7 +58,8 @@ def nginx_web_pages() -> str:
     """Return the patterns by which nginx finds requests for web pages, and the limit of their forms."""
     lines = ["---", f"# Generated from ppmctl/web/site.py {_BY}."]
     lines += [f'nginx_web_shared: "{"|".join(sorted(site.SHARED))}"']
-    lines += [f'nginx_web_first: "{"|".join(sorted(site.FIRST))}"', f"nginx_web_max_form: {forms.MAX_FORM >> 10}k"]
+    lines += [f'nginx_web_first: "{"|".join(sorted(site.FIRST))}"']
+    lines += [f'nginx_web_uploads: "{"|".join(sorted(site.PATHS))}"', f"nginx_web_max_form: {forms.MAX_FORM >> 10}k"]
     return "\n".join(lines) + "\n"
 
 

@@ -457,7 +457,7 @@ def is_for_people(asked: Asked) -> bool:
     path = asked.path.partition("?")[0]
     if path in site.SHARED:
         return asked.method in ("GET", "HEAD") and "text/html" in asked.headers.get("Accept", "")
-    return path.split("/")[1] in site.FIRST
+    return path in site.PATHS or path.split("/")[1] in site.FIRST
 
 
 def web() -> Iterator[Asked]:
@@ -476,6 +476,14 @@ def web() -> Iterator[Asked]:
         *("/environments/", "/environment/there/", "/environment/nothing/", "/environment/there", "/environment/"),
         *("/account/", "/account", "/account/nothing", "/admin/", "/admin", "/admin/nothing", "/join", "/join/"),
         *("/static/style.css", "/static/page.js", "/static/icon.svg", "/static/nothing", "/static/", "/static"),
+        *(
+            "/upload/files",
+            "/upload/files/",
+            "/upload/x",
+            "/project/answered-here/manage",
+            "/admin/users/",
+            "/admin/audit",
+        ),
     )
     for path in paths:
         for who, headers in itertools.product(("nobody", "browser"), ({"Accept": BROWSER}, {})):
