@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect, Rule
@@ -94,7 +95,12 @@ class Site:
             refusal = self.refusal(request, Refused(405, f"Only {' and '.join(methods)} work here"))
             refusal.headers["Allow"] = ", ".join(methods)
             return refusal
-        except NotFound as exc:
+        except (NotFound, RequestRedirect) as exc:
+            if isinstance(exc, RequestRedirect) and request.method in _READS:  # the slash at its end is missing
+                query = request.query_string.decode("latin-1")
+                return self._visit(request, must_be_right=False).redirect(
+                    quote(request.path, safe="/") + "/" + (query and f"?{query}")
+                )
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
         visit = self._visit(request, must_be_right=route.need != "nothing")
         audit_log.Attempt.of(request.environ).by = visit.by.name if visit.is_known else ""

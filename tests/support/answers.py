@@ -323,7 +323,16 @@ def others() -> Iterator[Asked]:
         "/pypi",
         "/pypi/",
         "/favicon.ico",
-        *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
+        *(
+            "/api/whoami",
+            "/api/tokens",
+            "/api/tokens/nobody+x",
+            "/api/join",
+            "/api/web-login",
+            "/api/packages",
+            "/api/stats",
+            "/api/x",
+        ),
         *("/api/claims", "/api/claims/requests", "/search", "/search/", "/api/environments", "/api/environments/x"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
@@ -435,7 +444,16 @@ def strangers() -> Iterator[Asked]:
                 "/env/nothing/",
             ),
         ),
-        *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
+        *(
+            "/api/whoami",
+            "/api/tokens",
+            "/api/tokens/a+b",
+            "/api/join",
+            "/api/join/",
+            "/api/web-login",
+            "/api/%6aoin",
+            "/api/stats",
+        ),
         *("/search?q=there", "/api/packages/answered-here", "/api/environments", "/api/environments/there"),
         *(discovery.PATH, f"{discovery.PATH}?x=1", f"{discovery.PATH}/", "/.well-known/", "/.well-known/other.json"),
     ):
