@@ -13,6 +13,7 @@ from ppmctl.access.credential_files import Credentials
 from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import Refused
+from ppmctl.index.environment_list import Listing
 from ppmctl.index.store import Store
 from ppmctl.server import same_origin
 from ppmctl.server.app import authenticated
@@ -37,7 +38,13 @@ class Site:
 
     def __init__(self, settings: ServerSettings, store: Store, credentials: Credentials) -> None:
         sessions = Sessions(settings.volume, credentials)
-        self._services = Services(settings=settings, store=store, credentials=credentials, sessions=sessions)
+        self._services = Services(
+            settings=settings,
+            store=store,
+            credentials=credentials,
+            sessions=sessions,
+            environments=Listing(store),
+        )
         self._routes = _map([*static_files.ROUTES, *login.ROUTES, *home.ROUTES])
 
     def handles(self, request: Request) -> bool:

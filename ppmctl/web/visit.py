@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -64,6 +65,11 @@ class Visit:
 
     def may_read(self, project: str) -> bool:
         return self.by.may("read", project)
+
+    @property
+    def readable(self) -> Callable[[list[str]], list[str]] | None:
+        """Return the function that selects what a limited reader may read; None without a limit."""
+        return self.by.readable if self.by.is_read_limited else None
 
     # forms
 
