@@ -71,6 +71,7 @@ TRICKS = {
 }
 
 _ALL = "\n\n".join(TRICKS.values())
+_INDENTED = "\n".join(f"   {line}" for line in _ALL.splitlines())
 
 MARKDOWN = f"""# Title with <script>alert(1)</script>
 
@@ -135,7 +136,7 @@ A paragraph with <script>alert(1)</script> and :sup:`<b onclick=alert(1)>x</b>`.
 
 ::
 
-   {_ALL.replace(chr(10), chr(10) + "   ")}
+{_INDENTED}
 """
 
 RST_OUTSIDE = """Title
