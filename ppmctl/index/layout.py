@@ -95,6 +95,7 @@ class Volume:
     limited = _Below("credentials", "nginx-limited")  # the same for credentials that may read only some projects
     invites = _Below("credentials", "invites")
     sessions = _Below("credentials", "sessions")  # of browsers; see ppmctl.web.sessions
+    login_links = _Below("credentials", "login-links")  # see ppmctl.access.login_links
     first_credential = _Below("first-credential")
     first_netrc = _Below("netrc")
     audit = _Below("audit.jsonl")

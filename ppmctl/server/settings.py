@@ -57,6 +57,7 @@ class ServerSettings:
     upstream_url: str | None
     private_names: tuple[str, ...]
     public_names: str = "admin"
+    registration: str = "invite"
     max_upload_size: int
     threads: int
 
@@ -156,6 +157,14 @@ SETTINGS: tuple[Setting, ...] = (
         metavar="admin|allow|deny",
         help="Who may upload the first file of one of the most used names of the public index: an admin, every"
         " publisher, or nobody. An admin can allow single names to every publisher: ppmctl package claim NAME.",
+    ),
+    Setting(
+        name="registration",
+        default="invite",
+        parse=partial(_choice, choices=("invite", "open")),
+        metavar="invite|open",
+        help="Who gets an account on the web page /join: whoever has the code of an invite; or also anyone, who may"
+        " then read what a reader reads.",
     ),
     Setting(
         name="max_upload_size",

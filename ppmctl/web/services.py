@@ -8,7 +8,7 @@ from ppmctl.access.credential_files import Credentials
 from ppmctl.index.environment_list import Listing
 from ppmctl.index.store import Store
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web.login_limit import Attempts
+from ppmctl.web.login_limit import Attempts, Registrations
 from ppmctl.web.sessions import Sessions
 
 
@@ -25,3 +25,4 @@ class Services:
     sessions: Sessions
     environments: Listing
     attempts: Attempts = field(default_factory=Attempts)
+    registrations: Registrations = field(default_factory=Registrations)

@@ -12,13 +12,13 @@ from ppmctl.access import audit_log, rights
 from ppmctl.access.credential_files import Credentials
 from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
-from ppmctl.errors import Refused
+from ppmctl.errors import PpmError, Refused
 from ppmctl.index.environment_list import Listing
 from ppmctl.index.store import Store
 from ppmctl.server import same_origin
 from ppmctl.server.app import authenticated
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web import home, login, static_files
+from ppmctl.web import account, home, join, login, static_files
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -45,7 +45,7 @@ class Site:
             sessions=sessions,
             environments=Listing(store),
         )
-        self._routes = _map([*static_files.ROUTES, *login.ROUTES, *home.ROUTES])
+        self._routes = _map([*static_files.ROUTES, *login.ROUTES, *account.ROUTES, *join.ROUTES, *home.ROUTES])
 
     def handles(self, request: Request) -> bool:
         """Return whether the request is for a page."""
@@ -59,10 +59,13 @@ class Site:
         try:
             route, values = self._routes.bind("").match(request.path, method=request.method)
         except MethodNotAllowed as exc:
-            raise Refused(405, f"Only {' and '.join(sorted(exc.valid_methods or ()))} work here") from exc
+            methods = sorted(exc.valid_methods or ())
+            refusal = self.refusal(request, Refused(405, f"Only {' and '.join(methods)} work here"))
+            refusal.headers["Allow"] = ", ".join(methods)
+            return refusal
         except NotFound as exc:
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
-        visit = self._visit(request)
+        visit = self._visit(request, must_be_right=route.need != "nothing")
         audit_log.Attempt.of(request.environ).by = visit.by.name if visit.is_known else ""
         if not self._may_see(visit, route.need):
             if request.method in _READS:
@@ -77,24 +80,31 @@ class Site:
 
     def refusal(self, request: Request, refused: Refused) -> Response:
         """Return a page with the reason of a refusal."""
-        try:
-            visit = self._visit(request)
-        except Refused:
-            visit = Visit(self._services, request, _NOBODY, None)
+        visit = self._visit(request, must_be_right=False)
         headers = {"Retry-After": "1"} if refused.status == 503 else {}
         response = visit.page("error.html", status=refused.status, refused=refused)
         response.headers.update(headers)
         return response
 
-    def _visit(self, request: Request) -> Visit:
-        """Return the visit, with the credential of the session's cookie or of Basic authentication. Raise Refused."""
-        if "Authorization" in request.headers:
-            return Visit(self._services, request, authenticated(self._services.credentials, request), None)
-        visit = Visit(
-            self._services, request, rights.ANYONE if self._services.settings.public_reads else _NOBODY, None
-        )
-        session = self._services.sessions.find(request.cookies.get(visit.cookie("session"), ""))
-        return visit if session is None else Visit(self._services, request, session.access, session)
+    def _visit(self, request: Request, *, must_be_right: bool) -> Visit:
+        """Return the visit, with the credential of the session's cookie, or else of Basic authentication.
+
+        Raise Refused (401) for another one of Basic authentication if it `must_be_right`: a browser that remembers an
+        old one sends it with every request, also with that for the login.
+        """
+        services = self._services
+        visit = Visit(services, request, rights.ANYONE if services.settings.public_reads else _NOBODY, None)
+        session = services.sessions.find(request.cookies.get(visit.cookie("session"), ""))
+        if session is not None:
+            return Visit(services, request, session.access, session)
+        if "Authorization" not in request.headers:
+            return visit
+        try:
+            return Visit(services, request, authenticated(services.credentials, request), None)
+        except PpmError:
+            if must_be_right:
+                raise
+            return visit
 
     def _may_see(self, visit: Visit, need: Need) -> bool:
         """Return whether the visitor may see a page; False if a login could help. Raise Refused (403) if not."""

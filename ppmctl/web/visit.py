@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from werkzeug.wrappers import Request, Response
 from ppmctl.access.account import Actor
 from ppmctl.access.rights import Access
 from ppmctl.errors import Refused
-from ppmctl.server import json_api
+from ppmctl.server import json_api, same_origin
 from ppmctl.web import forms, sessions, templates
 from ppmctl.web.services import Services
 
@@ -30,6 +31,7 @@ HEADERS = {
     "Cache-Control": "private, no-cache",
     "Vary": "Cookie, Authorization, Accept",
 }
+_PORT = re.compile(r":([0-9]+)\Z", re.ASCII)
 
 
 class Visit:
@@ -101,10 +103,21 @@ class Visit:
         """Return a link to a path of the index, relative to this page: it stays right below a path of a proxy."""
         return ("../" * (self.request.path.count("/") - 1) or "./") + path.removeprefix("/")
 
-    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """Return a page. `values` are those of its template, besides `visit`, `url` and `form_token`."""
+    @property
+    def base(self) -> str:
+        """Return the URL of the index for commands to copy; page.js adds the path of a proxy in front."""
+        return same_origin.base(self.request)
+
+    def page(self, template: str, *, status: int = 200, has_secret: bool = False, **values: Any) -> Response:
+        """Return a page. `values` are those of its template, besides `visit`, `url` and `form_token`.
+
+        A browser stores nothing of a page that `has_secret`.
+        """
         text = templates.render(template, visit=self, url=self.url, **values)
-        return self._finished(Response(text, status=status, mimetype="text/html", headers=HEADERS))
+        response = Response(text, status=status, mimetype="text/html", headers=HEADERS)
+        if has_secret:
+            response.headers["Cache-Control"] = "no-store"
+        return self._finished(response)
 
     def redirect(self, path: str) -> Response:
         """Return a redirect to a path of the index, which the browser asks with GET."""
@@ -115,8 +128,12 @@ class Visit:
         self._new_cookies[self.cookie("session")] = None if session is None else session.value
 
     def cookie(self, name: str) -> str:
-        """Return the name of a cookie. With TLS browsers let no other host set it (`__Host-`)."""
-        return f"{'__Host-' if self.request.is_secure else ''}ppm-{name}"
+        """Return the name of a cookie. With TLS browsers let no other host set it (`__Host-`).
+
+        A browser sends a cookie to every port of a host, so the name has the port: two indexes log nobody out.
+        """
+        port = _PORT.search(self.base)
+        return f"{'__Host-' if self.request.is_secure else ''}ppm-{name}{f'-{port[1]}' if port else ''}"
 
     def _finished(self, response: Response) -> Response:
         for name, value in self._new_cookies.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,6 +11,7 @@ from werkzeug.test import Client, TestResponse
 
 from ppmctl.access import accounts
 from ppmctl.access.account import SERVER
+from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.index.store import Store
 from ppmctl.server.settings import server_settings
 from ppmctl.web.application import application
@@ -37,6 +39,18 @@ class Page(HTMLParser):
     @property
     def location(self) -> str:
         return self.headers.get("Location", "")
+
+    @property
+    def secret(self) -> str:
+        """Return the secret that the page shows."""
+        found = re.search(r"ppm_[A-Za-z0-9_-]{43}", self.html)
+        assert found is not None, self.text
+        return found[0]
+
+    def wrong(self, field: str) -> str:
+        """Return what the page says is wrong with a field; "" for nothing."""
+        found = re.search(rf'id="{field}-wrong" role="alert">([^<]*)', self.html)
+        return unescape(found[1]) if found else ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
@@ -69,6 +83,12 @@ class Visitor:
         other = object.__new__(Visitor)
         other.__dict__ |= {**self.__dict__, "client": Client(self.application)}
         return other
+
+    def credential(self, name: str, secret: str) -> Access:
+        """Return what a credential may do now; fail if it does not work."""
+        access = Credentials(self.store.volume).authenticate(name, secret)
+        assert access is not None
+        return access
 
     def get(self, path: str, **headers: str) -> Page:
         """Ask for a page; redirects are not followed."""

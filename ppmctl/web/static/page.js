@@ -10,6 +10,13 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   }
 }
 
+// The code of an invite is behind the # of its link: it goes into the form, and out of the address and the history.
+const code = document.getElementById("code");
+if (code && location.hash.startsWith("#ppm_join_")) {
+  code.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 // A button that copies the text beside it.
 if (navigator.clipboard) {
   for (const button of document.querySelectorAll("button.copy")) {
@@ -20,5 +27,15 @@ if (navigator.clipboard) {
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = label; }, 2000);
     });
+  }
+}
+
+// Below a path of a proxy the server does not know the whole URL of the index: put it right in commands.
+const {base, path} = document.documentElement.dataset;
+const here = decodeURI(location.pathname);
+const actual = location.origin + (here.endsWith(path) ? here.slice(0, -path.length) : "");
+if (actual !== base) {
+  for (const command of document.querySelectorAll("pre code")) {
+    command.textContent = command.textContent.replaceAll(base, actual);
   }
 }
