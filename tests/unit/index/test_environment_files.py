@@ -14,6 +14,7 @@ from support.environments import forged, revision
 
 from ppmctl.distributions import distribution
 from ppmctl.index import environment_list, pages, rebuild, verify
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
@@ -52,6 +53,7 @@ def latest(store: Store, file: str = "requirements.txt") -> str:
 
 
 def differences(store: Store) -> list[str]:
+    SearchIndex(store).refresh()
     return [difference.where for difference in verify.check(store, hashes=True)]
 
 
