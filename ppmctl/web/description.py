@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
@@ -20,6 +18,7 @@ from html.parser import HTMLParser
 from markupsafe import Markup
 
 from ppmctl.distributions import inspection
+from ppmctl.web.recent import Recent
 
 MAX_LENGTH = 512 << 10  # characters
 _MAX_HTML = 2 << 20  # characters
@@ -56,29 +55,20 @@ class Descriptions:
 
     def __init__(self, render: Callable[[str, str], str | None] | None = None) -> None:
         self._render = render or _in_child
-        self._guard = threading.Lock()
-        self._cache: OrderedDict[bytes, Description] = OrderedDict()
-        self._size = 0
+        self._recent = Recent[Description](_REMEMBERED)
 
     def show(self, text: str, content_type: str) -> Description:
         """Return a description as HTML. `content_type` is the field Description-Content-Type, or ""."""
         key = hashlib.sha256(f"{content_type}\n{text}".encode(errors="surrogatepass")).digest()
-        with self._guard:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
+        shown = self._recent.get(key)
+        if shown is not None:
+            return shown
         try:
             shown = self._shown(text, content_type)
         except inspection.Busy:
             note = "The server is too busy to format this description now: load the page again in a moment."
             return _plain(text, note)
-        with self._guard:
-            if key not in self._cache:
-                self._cache[key] = shown
-                self._size += len(shown.html)
-            while self._size > _REMEMBERED:
-                self._size -= len(self._cache.popitem(last=False)[1].html)
-        return shown
+        return self._recent.put(key, shown, len(shown.html))
 
     def _shown(self, text: str, content_type: str) -> Description:
         kind = _kind(content_type)

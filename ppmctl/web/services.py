@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 
 from ppmctl.access.credential_files import Credentials
 from ppmctl.index.environment_list import Listing
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server.settings import ServerSettings
+from ppmctl.web.description import Descriptions
 from ppmctl.web.login_limit import Attempts, Registrations
+from ppmctl.web.release_metadata import ReleaseMetadata
 from ppmctl.web.sessions import Sessions
 
 
@@ -16,7 +19,7 @@ from ppmctl.web.sessions import Sessions
 class Services:
     """The settings of the server, its projects, its credentials, and the browsers that are logged in.
 
-    `environments` has `mine(owner)` and `using(project)` for other pages too.
+    `environments` has `mine(owner)` and `using(project)` for other pages too, `search` the lists of projects.
     """
 
     settings: ServerSettings
@@ -24,5 +27,8 @@ class Services:
     credentials: Credentials
     sessions: Sessions
     environments: Listing
+    search: SearchIndex
+    metadata: ReleaseMetadata
+    descriptions: Descriptions = field(default_factory=Descriptions)
     attempts: Attempts = field(default_factory=Attempts)
     registrations: Registrations = field(default_factory=Registrations)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access import audit_log, rights
@@ -14,11 +15,13 @@ from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.environment_list import Listing
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server import same_origin
 from ppmctl.server.app import authenticated
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web import account, home, join, login, static_files
+from ppmctl.web import account, home, join, login, project, projects, static_files
+from ppmctl.web.release_metadata import ReleaseMetadata
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -44,8 +47,11 @@ class Site:
             credentials=credentials,
             sessions=sessions,
             environments=Listing(store),
+            search=SearchIndex(store),
+            metadata=ReleaseMetadata(store),
         )
-        self._routes = _map([*static_files.ROUTES, *login.ROUTES, *account.ROUTES, *join.ROUTES, *home.ROUTES])
+        groups = (static_files, login, account, join, home, projects, project)
+        self._routes = _map([route for group in groups for route in group.ROUTES])
 
     def handles(self, request: Request) -> bool:
         """Return whether the request is for a page."""
@@ -63,6 +69,8 @@ class Site:
             refusal = self.refusal(request, Refused(405, f"Only {' and '.join(methods)} work here"))
             refusal.headers["Allow"] = ", ".join(methods)
             return refusal
+        except RequestRedirect:  # the path lacks the slash at its end
+            return self._visit(request, must_be_right=False).redirect(f"{quote(request.path)}/")
         except NotFound as exc:
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
         visit = self._visit(request, must_be_right=route.need != "nothing")

@@ -164,7 +164,7 @@ def test_a_result_is_remembered_up_to_a_size_and_a_busy_server_is_not() -> None:
     assert "busy" in Descriptions(counted).show("busy", "text/markdown").html
     for text in "12345":
         descriptions.show(text, "text/markdown")
-    assert descriptions._size <= description._REMEMBERED
+    assert descriptions._recent.size <= description._REMEMBERED
     descriptions.show("5", "text/markdown")
     descriptions.show("1", "text/markdown")
     assert (asked.count("5"), asked.count("1")) == (1, 2)
