@@ -21,9 +21,10 @@ _MACHINE = Machine(environ={}, home=Path("/home/you"), cwd=Path("/home/you/proje
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """What to paste for a client, the file it belongs in, and notes."""
+    """What to paste for a client, the file it belongs in, notes, and the index as the client has to know it."""
 
     client: str
+    target: IndexTarget
     place: str
     text: str
     notes: tuple[str, ...]
@@ -38,7 +39,7 @@ def snippet(client: str, target: IndexTarget, place: str, scope: Scope | None) -
     return made
 
 
-def for_user(clients: tuple[str, ...], base: str, *, username: str, redirects: bool) -> Iterator[Printed]:
+def for_user(clients: tuple[str, ...], base: str, *, username: str | None, redirects: bool) -> Iterator[Printed]:
     """Yield what these clients need, each of which has a file, to use the index at `base` as the user `username`.
 
     `redirects`: whether the index redirects other names to the public one.
@@ -50,7 +51,7 @@ def for_user(clients: tuple[str, ...], base: str, *, username: str, redirects: b
         scope = file_locations.choose_scope(client, target, None)
         place = "pyproject.toml" if scope == "project" else _place(client, scope)
         made = snippet(client, target, place, scope)
-        yield Printed(client=client, place=place, text=made.text, notes=made.notes)
+        yield Printed(client=client, target=target, place=place, text=made.text, notes=made.notes)
 
 
 def netrc_line(base: str, name: str, secret: Secret) -> str:

@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ppmctl import regular_file, yaml_text
 from ppmctl.distributions import name_glob
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import masked
@@ -69,6 +71,10 @@ class ServerSettings:
     @property
     def public_reads(self) -> bool:
         return self.read_access == "public"
+
+    def is_private(self, project: str) -> bool:
+        """Return whether the public index is never asked for a project; names of environments are always private."""
+        return any(fnmatchcase(project, glob) for glob in self.private_names) or environment_of(project) is not None
 
 
 def parse_size(value: Any) -> int:

@@ -16,6 +16,7 @@ from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.environment_list import Listing
 from ppmctl.index.pages import packed_page
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server import json_api, same_origin
 from ppmctl.server.app import authenticated
@@ -31,9 +32,12 @@ from ppmctl.web import (
     home,
     join,
     login,
+    project,
+    projects,
     static_files,
     upload,
 )
+from ppmctl.web.release_metadata import ReleaseMetadata
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -52,6 +56,8 @@ ROUTES: tuple[Route, ...] = (
     *login.ROUTES,
     *join.ROUTES,
     *home.ROUTES,
+    *projects.ROUTES,
+    *project.ROUTES,
     *environments.ROUTES,
     *environment.ROUTES,
     *account.ROUTES,
@@ -74,6 +80,8 @@ class Site:
             credentials=credentials,
             sessions=sessions,
             environments=Listing(store),
+            search=SearchIndex(store),
+            metadata=ReleaseMetadata(store),
         )
         self._routes = _map(ROUTES)
 
@@ -88,8 +96,6 @@ class Site:
         same_origin.require(request)
         try:
             route, values = self._routes.bind("").match(request.path, method=request.method)
-        except RequestRedirect:  # the slash at the end is missing
-            return Visit(self._services, request, _NOBODY, None).redirect(f"{request.path}/")
         except MethodNotAllowed as exc:
             methods = sorted(exc.valid_methods or ())
             refusal = self.refusal(request, Refused(405, f"Only {' and '.join(methods)} work here"))

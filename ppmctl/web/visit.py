@@ -73,6 +73,11 @@ class Visit:
         """Return the function that selects what a limited reader may read; None without a limit."""
         return self.by.readable if self.by.is_read_limited else None
 
+    @property
+    def reads(self) -> Callable[[str], bool] | None:
+        """Return the function that tells whether a limited reader may read a project; None without a limit."""
+        return self.may_read if self.by.is_read_limited else None
+
     # forms
 
     @property

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from support import wheels
 from support.clients import Machine, machine
+from support.evidence import until
 from support.servers import Server, ppmctl
 
 HTML = {"Accept": "text/html"}
@@ -69,3 +71,26 @@ def test_ppmctl_web_names_what_is_missing(index: Server, desk: Machine) -> None:
     assert f"ppmctl login {index.url}/" in web(stranger, expect=4)[1]
     older = web(desk, "--index", f"{index.url}/older", expect=1)[1]
     assert "an index that ppm serves, of this version or a newer one" in older
+
+
+def test_an_upload_appears_on_the_pages(index: Server) -> None:
+    fields = {"summary": "Shown on pages", "description_content_type": "text/markdown"}
+    meta = wheels.metadata("shown", "1.0", **fields) + b"# Its *title*\n"
+    assert index.upload(wheels.wheel("shown", "1.0", meta=meta)).status_code == 200
+    until(lambda: "Shown on pages" in index.get("/search?q=sho", headers=HTML).text, "the search finds it")
+    assert "Shown on pages" in index.get("/", headers=HTML).text
+    page = index.get("/project/shown/1.0/", headers=HTML)
+    assert "Its <em>title</em>" in page.text
+    assert f"pip install --extra-index-url {index.url}/simple/ shown<" in page.text
+
+
+def test_a_description_that_takes_long_delays_no_other_page(index: Server) -> None:
+    meta = wheels.metadata("slow", "1.0", description_content_type="text/x-rst") + b"- x\n\n" * 100_000
+    assert index.upload(wheels.wheel("slow", "1.0", meta=meta)).status_code == 200
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(index.get, "/project/slow/", headers=HTML)
+        for _time in range(3):
+            assert index.get("/projects/", headers=HTML).status_code == 200
+        assert not slow.done(), "the list was answered before"
+        page = slow.result()
+    assert (page.status_code, "It is shown as plain text: formatting it takes more than" in page.text) == (200, True)

@@ -12,6 +12,8 @@ from werkzeug.test import Client, TestResponse
 from ppmctl.access import accounts
 from ppmctl.access.account import SERVER
 from ppmctl.access.credential_files import Access, Credentials
+from ppmctl.distributions import distribution
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server.settings import server_settings
 from ppmctl.web.application import application
@@ -73,6 +75,7 @@ class Visitor:
 
     def __init__(self, store: Store, *, https: bool = False, **settings: Any) -> None:
         self.store = store
+        SearchIndex(store).refresh()
         values = server_settings(store.volume.root, flags=settings, environ={})
         self.application = application(values, store)
         self.client = Client(self.application)
@@ -106,6 +109,20 @@ class Visitor:
 
     def log_in(self, name: str, secret: str, **fields: str) -> Page:
         return self.post("/login", username=name, password=secret, **fields)
+
+    def publish(self, *made: tuple[str, bytes], by: str = "ann+ci", **options: Any) -> None:
+        """Publish what `wheels` made, without an upload, and bring the search index up to date."""
+        projects = set()
+        for filename, content in made:
+            with self.store.area.new_file() as received:
+                received.write(content)
+                received.finish()
+                dist = distribution.inspect(received.path, filename)
+                self.store.put(received, dist, by=by, show=False, **options)
+                projects.add(dist.name.project)
+        for project in projects:
+            self.store.refresh(project)
+        SearchIndex(self.store).refresh()
 
     def as_user(self, name: str, role: str = "reader", **grant: Any) -> str:
         """Create a user, log in, and return the user's secret."""
