@@ -16,7 +16,7 @@ import sea_maps
 sea_maps.draw("Atlantic", scale=250_000).save("atlantic.svg")
 ```
 
-| scale | paper | |
+| scale | paper | of |
 | --- | --- | --- |
 | 1 : 250 000 | A3 | coast |
 | 1 : 1 000 000 | A2 | ocean |
