@@ -7,7 +7,7 @@ more rights than its owner has at that moment, nor than the token that created i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
@@ -114,6 +114,11 @@ class Access:
     def readable(self, projects: Iterable[str]) -> list[str]:
         """Return those of the projects that the credential may read, if it is live."""
         return [name for name in projects if not self.is_read_limited or self._reaches("read", name)]
+
+    @property
+    def read_filter(self) -> Callable[[str], bool] | None:
+        """Return what `readable` asks for each project; None for a credential that may read all of them."""
+        return (lambda project: self._reaches("read", project)) if self.is_read_limited else None
 
     @property
     def effective(self) -> Access:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from ppmctl.access.account import Actor, Grant, NotAllowed, Unknown
+from ppmctl.access.account import Actor, Grant, NotAllowed, Taken, Unknown
 from ppmctl.access.credential_files import Change
-from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, outside, stamp
+from ppmctl.access.rights import ANONYMOUS, ROLES, Access, check_projects, check_role, exceeds, outside, stamp
 from ppmctl.distributions import name_glob
 from ppmctl.errors import PpmError, UsageError
 
 MAX_TOKENS = 100  # of one owner, made over HTTP
+MAX_REGISTRATIONS = 100  # a day, of the whole index
 
 
 class TooManyTokens(PpmError):
@@ -27,6 +28,12 @@ class NotLive(PpmError):
     status = 409
 
 
+class TooManyRegistrations(PpmError):
+    """As many accounts were created in a day as anyone may create."""
+
+    status = 429
+
+
 def require_admin(actor: Actor) -> None:
     """Raise NotAllowed for an actor over HTTP who is not an admin."""
     if actor.access is not None and not actor.access.may("manage"):
@@ -39,13 +46,17 @@ def require_entry(change: Change, actor: Actor, name: str) -> Access:
     Over HTTP an actor may change itself, and tokens of its own user that have no more rights than itself.
     """
     entry, by = change.access.get(name), actor.access
-    if by is not None and not by.may("manage") and name != by.name:
-        is_own = entry is not None and entry.owner == by.owner and entry.is_token
-        if entry is None or not is_own or exceeds(entry.effective, by):
-            raise NotAllowed(f"The credential {by.name} may not change {name}.")
+    if by is not None and not by.may("manage") and (entry is None or not may_change(entry, by)):
+        raise NotAllowed(f"The credential {by.name} may not change {name}.")
     if entry is None:
         raise Unknown(name)
     return entry
+
+
+def may_change(entry: Access, by: Access) -> bool:
+    """Return whether the credential `by` may change `entry` over HTTP."""
+    is_own = entry.owner == by.owner and entry.is_token
+    return by.may("manage") or entry.name == by.name or (is_own and not exceeds(entry.effective, by))
 
 
 def require_valid_entry(change: Change, name: str) -> None:
@@ -94,6 +105,21 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
         )
         change.put(wider)
     return [change.access[token.owner]]
+
+
+def require_registrable(change: Change, name: str) -> None:
+    """Raise Taken or TooManyRegistrations if anyone may not create the user `name`.
+
+    A user without a secret is taken too: an invite may be on its way to the person.
+    """
+    if name.casefold() in (each.partition("+")[0].casefold() for each in change.named):
+        raise Taken(name)
+    since = stamp(datetime.now(UTC) - timedelta(days=1))
+    if sum(entry.by == ANONYMOUS and entry.created > since for entry in change.access.values()) >= MAX_REGISTRATIONS:
+        raise TooManyRegistrations(
+            f"{MAX_REGISTRATIONS} accounts were created here in a day, which is the limit: try again tomorrow,"
+            " or ask an administrator of this index for an invitation."
+        )
 
 
 def require_room(change: Change, owner: str) -> None:

@@ -111,6 +111,8 @@ class Index:
         same_origin.require(request)  # in front of everything that changes something
         if request.path == token_api.JOIN:
             return token_api.join(request, self._settings.volume)(environ, start_response)
+        if request.path == token_api.WEB_LOGIN:
+            return token_api.web_login(request, self._credentials, self._settings.volume, by)(environ, start_response)
         if self._tokens.handles(request):
             return self._tokens.answer(request, by)(environ, start_response)
         if request.path in UPLOAD_PATHS and request.method == "POST":

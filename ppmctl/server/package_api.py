@@ -18,6 +18,7 @@ from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import Refused
 from ppmctl.index import project_details
 from ppmctl.index.claims import Claim
+from ppmctl.index.search_index import ALL, SearchIndex
 from ppmctl.index.statistics import Holding, of_holdings
 from ppmctl.index.store import Store
 from ppmctl.server import json_api, package_changes
@@ -48,6 +49,7 @@ class PackageApi:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._catalogue = Catalogue(store)
+        self._index = SearchIndex(store)
 
     def answer(self, request: Request, by: Access) -> Response | None:
         """Return the response, or None for other paths.
@@ -65,9 +67,9 @@ class PackageApi:
         return json_api.answer(of_holdings(_readable(by, self._catalogue.holdings())).to_json())
 
     def search(self, request: Request, by: Access) -> Response:
-        """Return the projects that have all words of `q`."""
-        holdings = _readable(by, self._catalogue.search(request.args.get("q", "")))
-        projects = [{"name": one.name, "version": one.version or None, "summary": one.summary} for one in holdings]
+        """Return the projects that have all words of `q`, the best match first."""
+        listed, _total = self._index.search(request.args.get("q", ""), may_read=by.read_filter, limit=ALL)
+        projects = [{"name": one.name, "version": one.version or None, "summary": one.summary} for one in listed]
         return json_api.answer({"projects": projects})
 
     def show(self, _request: Request, by: Access, project: str) -> Response:

@@ -48,10 +48,13 @@ class Sessions:
         self._folder: Path = volume.sessions
         self._credentials = credentials
 
-    def begin(self, name: str) -> Session | None:
-        """Return a new session of the credential `name`; None if it can't work. Raise OSError for a full disk."""
+    def begin(self, name: str, *, state: str | None = None) -> Session | None:
+        """Return a new session of the credential `name`; None if it can't work. Raise OSError for a full disk.
+
+        With `state`, which `Credentials.current` returned earlier, also None if the credential has changed since.
+        """
         current = self._credentials.current(name)
-        if current is None:
+        if current is None or state not in (None, current[1]):
             return None
         access, state = current
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect, Rule
@@ -12,12 +13,28 @@ from ppmctl.access import audit_log, rights
 from ppmctl.access.credential_files import Credentials
 from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
-from ppmctl.errors import Refused
+from ppmctl.errors import PpmError, Refused
+from ppmctl.index.environment_list import Listing
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server import json_api, same_origin
 from ppmctl.server.app import authenticated
 from ppmctl.server.settings import ServerSettings
-from ppmctl.web import admin, admin_audit, admin_project, admin_users, home, login, static_files, upload
+from ppmctl.web import (
+    account,
+    admin,
+    admin_audit,
+    admin_project,
+    admin_users,
+    home,
+    join,
+    login,
+    project,
+    projects,
+    static_files,
+    upload,
+)
+from ppmctl.web.release_metadata import ReleaseMetadata
 from ppmctl.web.route import Need, Route
 from ppmctl.web.services import Services
 from ppmctl.web.sessions import Sessions
@@ -31,16 +48,11 @@ FIRST = frozenset(
 )
 PATHS = frozenset({"/upload/files"})  # other paths that are pages, for every method
 _READS = frozenset({"GET", "HEAD"})
-ROUTES: tuple[Route, ...] = (
-    *static_files.ROUTES,
-    *login.ROUTES,
-    *home.ROUTES,
-    *admin.ROUTES,
-    *admin_audit.ROUTES,
-    *admin_project.ROUTES,
-    *admin_users.ROUTES,
-    *upload.ROUTES,
+_GROUPS = (
+    *(static_files, login, account, join, home, projects, project, upload),
+    *(admin, admin_audit, admin_project, admin_users),
 )
+ROUTES: tuple[Route, ...] = tuple(route for group in _GROUPS for route in group.ROUTES)
 
 
 class Site:
@@ -48,7 +60,15 @@ class Site:
 
     def __init__(self, settings: ServerSettings, store: Store, credentials: Credentials) -> None:
         sessions = Sessions(settings.volume, credentials)
-        self._services = Services(settings=settings, store=store, credentials=credentials, sessions=sessions)
+        self._services = Services(
+            settings=settings,
+            store=store,
+            credentials=credentials,
+            sessions=sessions,
+            environments=Listing(store),
+            search=SearchIndex(store),
+            metadata=ReleaseMetadata(store),
+        )
         self._routes = _map(ROUTES)
 
     def handles(self, request: Request) -> bool:
@@ -62,13 +82,16 @@ class Site:
         same_origin.require(request)
         try:
             route, values = self._routes.bind("").match(request.path, method=request.method)
-        except RequestRedirect:  # the slash at the end is missing
-            return Visit(self._services, request, _NOBODY, None).redirect(f"{request.path}/")
         except MethodNotAllowed as exc:
-            raise Refused(405, f"Only {' and '.join(sorted(exc.valid_methods or ()))} work here") from exc
+            methods = sorted(exc.valid_methods or ())
+            refusal = self.refusal(request, Refused(405, f"Only {' and '.join(methods)} work here"))
+            refusal.headers["Allow"] = ", ".join(methods)
+            return refusal
+        except RequestRedirect:  # the path lacks the slash at its end
+            return self._visit(request, must_be_right=False).redirect(f"{quote(request.path)}/")
         except NotFound as exc:
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
-        visit = self._visit(request)
+        visit = self._visit(request, must_be_right=route.need != "nothing")
         audit_log.Attempt.of(request.environ).by = visit.by.name if visit.is_known else ""
         if not self._may_see(visit, route.need):
             if request.method in _READS:
@@ -83,10 +106,7 @@ class Site:
 
     def refusal(self, request: Request, refused: Refused) -> Response:
         """Return a page with the reason of a refusal."""
-        try:
-            visit = self._visit(request)
-        except Refused:
-            visit = Visit(self._services, request, _NOBODY, None)
+        visit = self._visit(request, must_be_right=False)
         headers = {"Retry-After": "1"} if refused.status == 503 else {}
         if refused.status in {408, 413}:  # the rest of the body is not read
             headers["Connection"] = "close"
@@ -97,15 +117,25 @@ class Site:
         response.headers.update(headers)
         return response
 
-    def _visit(self, request: Request) -> Visit:
-        """Return the visit, with the credential of the session's cookie or of Basic authentication. Raise Refused."""
-        if "Authorization" in request.headers:
-            return Visit(self._services, request, authenticated(self._services.credentials, request), None)
-        visit = Visit(
-            self._services, request, rights.ANYONE if self._services.settings.public_reads else _NOBODY, None
-        )
-        session = self._services.sessions.find(request.cookies.get(visit.cookie("session"), ""))
-        return visit if session is None else Visit(self._services, request, session.access, session)
+    def _visit(self, request: Request, *, must_be_right: bool) -> Visit:
+        """Return the visit, with the credential of the session's cookie, or else of Basic authentication.
+
+        Raise Refused (401) for another one of Basic authentication if it `must_be_right`: a browser that remembers an
+        old one sends it with every request, also with that for the login.
+        """
+        services = self._services
+        visit = Visit(services, request, rights.ANYONE if services.settings.public_reads else _NOBODY, None)
+        session = services.sessions.find(request.cookies.get(visit.cookie("session"), ""))
+        if session is not None:
+            return Visit(services, request, session.access, session)
+        if "Authorization" not in request.headers:
+            return visit
+        try:
+            return Visit(services, request, authenticated(services.credentials, request), None)
+        except PpmError:
+            if must_be_right:
+                raise
+            return visit
 
     def _may_see(self, visit: Visit, need: Need) -> bool:
         """Return whether the visitor may see a page; False if a login could help. Raise Refused (403) if not."""

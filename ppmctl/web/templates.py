@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -35,6 +36,11 @@ def static_path(name: str) -> str:
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
+def _utc(moment: datetime | None) -> str:
+    """Return a time in UTC as `moment` of parts.html takes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment is not None else ""
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -47,4 +53,5 @@ def _environment() -> Environment:
     )
     environment.globals["static_path"] = static_path
     environment.filters["size"] = output.size
+    environment.filters["utc"] = _utc
     return environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -29,6 +31,7 @@ HEADERS = {
     "Cache-Control": "private, no-cache",
     "Vary": "Cookie, Authorization, Accept",
 }
+_PORT = re.compile(r":([0-9]+)\Z", re.ASCII)
 
 
 class Visit:
@@ -64,6 +67,16 @@ class Visit:
 
     def may_read(self, project: str) -> bool:
         return self.by.may("read", project)
+
+    @property
+    def readable(self) -> Callable[[list[str]], list[str]] | None:
+        """Return the function that selects what a limited reader may read; None without a limit."""
+        return self.by.readable if self.by.is_read_limited else None
+
+    @property
+    def reads(self) -> Callable[[str], bool] | None:
+        """Return the function that tells whether a limited reader may read a project; None without a limit."""
+        return self.may_read if self.by.is_read_limited else None
 
     # forms
 
@@ -120,8 +133,12 @@ class Visit:
         self._new_cookies[self.cookie("session")] = None if session is None else session.value
 
     def cookie(self, name: str) -> str:
-        """Return the name of a cookie. With TLS browsers let no other host set it (`__Host-`)."""
-        return f"{'__Host-' if self.request.is_secure else ''}ppm-{name}"
+        """Return the name of a cookie. With TLS browsers let no other host set it (`__Host-`).
+
+        A browser sends a cookie to every port of a host, so the name has the port: two indexes log nobody out.
+        """
+        port = _PORT.search(self.base)
+        return f"{'__Host-' if self.request.is_secure else ''}ppm-{name}{f'-{port[1]}' if port else ''}"
 
     def _finished(self, response: Response) -> Response:
         for name, value in self._new_cookies.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,6 +11,9 @@ from werkzeug.test import Client, TestResponse
 
 from ppmctl.access import accounts
 from ppmctl.access.account import SERVER
+from ppmctl.access.credential_files import Access, Credentials
+from ppmctl.distributions import distribution
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server.settings import server_settings
 from ppmctl.web.application import application
@@ -38,6 +42,18 @@ class Page(HTMLParser):
     def location(self) -> str:
         return self.headers.get("Location", "")
 
+    @property
+    def secret(self) -> str:
+        """Return the secret that the page shows."""
+        found = re.search(r"ppm_[A-Za-z0-9_-]{43}", self.html)
+        assert found is not None, self.text
+        return found[0]
+
+    def wrong(self, field: str) -> str:
+        """Return what the page says is wrong with a field; "" for nothing."""
+        found = re.search(rf'id="{field}-wrong" role="alert">([^<]*)', self.html)
+        return unescape(found[1]) if found else ""
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
         self._hidden += tag in ("script", "style", "title")
@@ -59,6 +75,7 @@ class Visitor:
 
     def __init__(self, store: Store, *, https: bool = False, **settings: Any) -> None:
         self.store = store
+        SearchIndex(store).refresh()
         values = server_settings(store.volume.root, flags=settings, environ={})
         self.application = application(values, store)
         self.client = Client(self.application)
@@ -69,6 +86,12 @@ class Visitor:
         other = object.__new__(Visitor)
         other.__dict__ |= {**self.__dict__, "client": Client(self.application)}
         return other
+
+    def credential(self, name: str, secret: str) -> Access:
+        """Return what a credential may do now; fail if it does not work."""
+        access = Credentials(self.store.volume).authenticate(name, secret)
+        assert access is not None
+        return access
 
     def get(self, path: str, **headers: str) -> Page:
         """Ask for a page; redirects are not followed."""
@@ -86,6 +109,20 @@ class Visitor:
 
     def log_in(self, name: str, secret: str, **fields: str) -> Page:
         return self.post("/login", username=name, password=secret, **fields)
+
+    def publish(self, *made: tuple[str, bytes], by: str = "ann+ci", **options: Any) -> None:
+        """Publish what `wheels` made, without an upload, and bring the search index up to date."""
+        projects = set()
+        for filename, content in made:
+            with self.store.area.new_file() as received:
+                received.write(content)
+                received.finish()
+                dist = distribution.inspect(received.path, filename)
+                self.store.put(received, dist, by=by, show=False, **options)
+                projects.add(dist.name.project)
+        for project in projects:
+            self.store.refresh(project)
+        SearchIndex(self.store).refresh()
 
     def as_user(self, name: str, role: str = "reader", **grant: Any) -> str:
         """Create a user, log in, and return the user's secret."""

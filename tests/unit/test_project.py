@@ -27,7 +27,7 @@ IMPORTERS = {
     "keyring": {"client.keyring_store"},
     "passlib": {"access.htpasswd"},
     "pypiserver": {"server.pypiserver_backend"},
-    "readme_renderer": {"publishing.metadata_check"},
+    "readme_renderer": {"publishing.metadata_check", "web.description"},
     "requests": {"client.connection_errors", "client.http"},
     "requests_toolbelt": {"client.upload"},
     "rich": {"output"},

@@ -12,6 +12,13 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   }
 }
 
+// The code of an invite is behind the # of its link: it goes into the form, and out of the address and the history.
+const code = document.getElementById("code");
+if (code && location.hash.startsWith("#ppm_join_")) {
+  code.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 // A button that copies the text beside it.
 if (navigator.clipboard) {
   for (const button of document.querySelectorAll("button.copy")) {
@@ -23,11 +30,6 @@ if (navigator.clipboard) {
       setTimeout(() => { button.textContent = label; }, 2000);
     });
   }
-}
-
-// Links to this index as text, with the path of a proxy in front of it.
-for (const code of document.querySelectorAll("code[data-link]")) {
-  code.textContent = new URL(code.dataset.link, location.href).href;
 }
 
 // Uploads: each file in a request of its own, with its progress. XMLHttpRequest, because fetch tells no progress.
@@ -72,5 +74,15 @@ if (upload) {
       upload.classList.toggle("over", name === "dragover");
       if (name === "drop") sendAll([...event.dataTransfer.files]);
     });
+  }
+}
+
+// Below a path of a proxy the server does not know the whole URL of the index: put it right in commands.
+const {base, path} = document.documentElement.dataset;
+const here = decodeURI(location.pathname);
+const actual = location.origin + (here.endsWith(path) ? here.slice(0, -path.length) : "");
+if (actual !== base) {
+  for (const command of document.querySelectorAll("pre code")) {
+    command.textContent = command.textContent.replaceAll(base, actual);
   }
 }

@@ -8,11 +8,19 @@ import time
 import pytest
 from support.pages import Visitor
 
-from ppmctl.access import accounts
+from ppmctl.access import accounts, credential_files, htpasswd
 from ppmctl.access.account import SERVER
 from ppmctl.errors import Refused
 from ppmctl.web import sessions
 from ppmctl.web.login_limit import Attempts
+
+
+def new_link(visitor: Visitor, name: str, secret: str, **headers: str) -> str:
+    answer = visitor.client.post("/api/web-login", base_url=visitor.base, auth=(name, secret), headers=headers)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
+    path = answer.get_json()["path"]
+    assert isinstance(path, str)
+    return path
 
 
 def is_logged_in(visitor: Visitor) -> bool:
@@ -137,3 +145,124 @@ def test_a_wrong_login_is_in_the_audit_without_its_secret(visitor: Visitor) -> N
     text = visitor.store.volume.audit.read_text()
     assert '"action": "login", "by": "ann"' in text
     assert "wrong-secret" not in text
+
+
+def test_a_link_logs_a_browser_in_once(visitor: Visitor) -> None:
+    secret = visitor.as_user("ann")
+    link, other = new_link(visitor, "ann", secret), visitor.another()
+    head = other.client.head(link, base_url=visitor.base)
+    assert head.status_code == 200, "a preview does not use it up"
+    assert other.get(f"{link}?next=/project/x/").location == "../project/x/"
+    assert is_logged_in(other)
+    late = visitor.another()
+    page = late.get(link)
+    assert (page.status, "This link does not work" in page.text) == (403, True)
+    assert not is_logged_in(late)
+    assert late.get(f"{new_link(visitor, 'ann', secret)}?next=//evil.test").location == "../"
+
+
+def test_a_link_ends_with_its_credential(visitor: Visitor) -> None:
+    secret = visitor.as_user("ann")
+    link = new_link(visitor, "ann", secret)
+    accounts.rotate(visitor.store.volume, SERVER, "ann")
+    assert visitor.another().get(link).status == 403
+
+
+def test_a_page_of_another_site_cannot_log_a_browser_in(visitor: Visitor) -> None:
+    """Neither as its own user: nothing happens before the visitor agrees."""
+    secret = visitor.as_user("mallory")
+    victim = visitor.another()
+    victim.as_user("ann")
+    link = new_link(visitor, "mallory", secret)
+    question = victim.get(f"{link}?next=/project/x/", **{"Sec-Fetch-Site": "cross-site"})
+    assert (question.status, "Go on only if that was you" in question.text) == (200, True)
+    assert ">ann</a>" in victim.get("/").html
+    assert victim.send(link, form_token=question.fields["form_token"], next=question.fields["next"]).location == (
+        "../project/x/"
+    )
+    assert ">mallory</a>" in victim.get("/").html
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), ({"Authorization": "Basic YW5uOng="}, 401), ({"Origin": "https://evil.test"}, 401)],
+)
+def test_a_link_needs_a_credential(visitor: Visitor, headers: dict[str, str], status: int) -> None:
+    secret = visitor.as_user("ann")
+    answer = visitor.client.post("/api/web-login", base_url=visitor.base, headers=headers)
+    assert answer.status_code == status
+    answer = visitor.client.get("/api/web-login", base_url=visitor.base, auth=("ann", secret))
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    evil = {"Origin": "https://evil.test"}
+    answer = visitor.client.post("/api/web-login", base_url=visitor.base, auth=("ann", secret), headers=evil)
+    assert answer.status_code == 403
+
+
+def test_codes_of_links_can_not_be_guessed_quickly(visitor: Visitor) -> None:
+    for _ in range(5):
+        assert visitor.get("/login/x").status == 403
+    assert visitor.get("/login/x").status == 429
+
+
+def test_a_secret_alone_logs_in_and_white_space_around_a_pasted_one_is_ignored(visitor: Visitor) -> None:
+    secret = visitor.as_user("ann")
+    assert visitor.another().log_in("__token__", secret).status == 303
+    assert visitor.another().log_in(" ann ", f" {secret}\n").status == 303
+    stored = htpasswd.hash_of(" my own ")
+    with credential_files.changing(visitor.store.volume) as change:
+        change.put_hash("ann", stored)
+    assert visitor.another().log_in("ann", " my own ").status == 303
+    assert visitor.another().log_in("ann", "my own").status == 401
+
+
+def test_the_login_of_a_browser_that_is_logged_in_leads_on(visitor: Visitor) -> None:
+    visitor.as_user("ann")
+    assert visitor.get("/login?next=/account/").location == "./account/"
+    assert visitor.another().get("/?a=\u65e5").location == "./login?next=/%3Fa%3D%E6%97%A5"
+    for wanted in ("/\u65e5\u672c/", "/search?q=\u00e9"):
+        assert visitor.client.get("/login", base_url=visitor.base, query_string={"next": wanted}).status_code == 303
+
+
+def test_a_session_wins_over_an_old_credential_that_the_browser_remembers(visitor: Visitor) -> None:
+    """A browser sends a Basic credential that it once asked for with every request."""
+    secret = visitor.as_user("ann")
+    old = {"Authorization": "Basic YW5uOnJvdGF0ZWQ="}
+    assert visitor.get("/", **old).status == 200
+    other = visitor.another()
+    assert other.get("/", **old).status == 401
+    login = other.get("/login", **old)
+    assert login.status == 200
+    token = login.fields["form_token"]
+    assert other.send("/login", form_token=token, username="ann", password=secret, headers=old).status == 303
+    assert other.get("/", **old).status == 200
+
+
+def test_two_indexes_on_one_host_log_nobody_out(visitor: Visitor) -> None:
+    """A browser sends a cookie to every port of a host."""
+    visitor.base = "http://localhost:8081"
+    visitor.as_user("ann")
+    assert visitor.client.get_cookie("ppm-session-8081", domain="localhost") is not None
+    visitor.base = "http://localhost:8080"
+    assert not is_logged_in(visitor)
+    visitor.as_user("bob")
+    assert is_logged_in(visitor)
+    visitor.base = "http://localhost:8081"
+    assert ">ann</a>" in visitor.get("/").html
+
+
+def test_a_method_that_a_page_does_not_have_is_refused_with_those_that_it_has(visitor: Visitor) -> None:
+    page = visitor.send("/account/")
+    assert (page.status, page.headers["Allow"]) == (405, "GET, HEAD")
+    page = visitor.get("/logout")
+    assert (page.status, page.headers["Allow"]) == (405, "POST")
+
+
+def test_neighbours_behind_one_address_wait_a_few_seconds_at_most() -> None:
+    now = 0.0
+    attempts = Attempts(clock=lambda: now)
+    for number in range(100):
+        attempts.add(f"name{number}", "192.0.2.1")
+    with pytest.raises(Refused):
+        attempts.require_turn("ann", "192.0.2.1")
+    now = 4.0
+    attempts.require_turn("ann", "192.0.2.1")
