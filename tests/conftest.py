@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from support.servers import Server  # imported where it is used: a unit test starts sooner without it
 
 pytest_plugins = ["support.beds", "support.timing"]
@@ -109,3 +110,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield server
     with contextlib.suppress(ProcessLookupError):
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run a browser that the tests of a module share; each opens its own windows with `support.browser.tab`."""
+    from support.browser import chromium
+
+    with chromium() as running:
+        yield running

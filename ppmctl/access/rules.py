@@ -22,16 +22,16 @@ class TooManyTokens(PpmError):
     status = 403
 
 
-class NotLive(PpmError):
-    """A credential is disabled or has expired, or its owner is or has."""
-
-    status = 409
-
-
 class TooManyRegistrations(PpmError):
     """As many accounts were created in a day as anyone may create."""
 
     status = 429
+
+
+class NotLive(PpmError):
+    """A credential is disabled or has expired, or its owner is or has."""
+
+    status = 409
 
 
 def require_admin(actor: Actor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from urllib.parse import parse_qsl
 
 from werkzeug.datastructures import MultiDict
@@ -28,7 +29,22 @@ def read(request: Request) -> MultiDict[str, str]:
         raise Refused(400, f"The body is not a form of at most {MAX_FIELDS} fields") from exc
 
 
-def require_token(sent: str, expected: str) -> None:
+def hidden(token: bytes) -> str:
+    """Return a token as a form has it: another text each time, so the length of a compressed page tells nothing."""
+    pad = secrets.token_bytes(len(token))
+    return (pad + _xor(pad, token)).hex()
+
+
+def require_token(sent: str, expected: bytes) -> None:
     """Raise Refused (403) for a form that is not of a page of this browser, or is too old."""
-    if not hmac.compare_digest(sent.encode("utf-8", "replace"), expected.encode()):
+    try:
+        received = bytes.fromhex(sent)
+    except ValueError:
+        received = b""
+    half = len(expected)
+    if len(received) != 2 * half or not hmac.compare_digest(_xor(received[:half], received[half:]), expected):
         raise Refused(403, "This form is out of date: go back, load the page again, and send it once more")
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))

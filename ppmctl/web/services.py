@@ -9,6 +9,7 @@ from ppmctl.access.credential_files import Credentials
 from ppmctl.index.environment_list import Listing
 from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
+from ppmctl.server.environment_changes import EnvironmentChanges
 from ppmctl.server.public_names import PublicNames
 from ppmctl.server.settings import ServerSettings
 from ppmctl.web.description import Descriptions
@@ -39,6 +40,11 @@ class Services:
     @cached_property
     def public_names(self) -> PublicNames:
         return PublicNames.of(self.settings)
+
+    @cached_property
+    def environment_changes(self) -> EnvironmentChanges:
+        """Return what changes environments, with the rules of the HTTP API."""
+        return EnvironmentChanges(self.store, self.public_names)
 
     @cached_property
     def numbers(self) -> Numbers:

@@ -107,9 +107,9 @@ class Sessions:
             path.unlink(missing_ok=True)
 
 
-def form_token(value: str) -> str:
+def form_token(value: str) -> bytes:
     """Return what each form of a browser contains, and no page of another site knows. `value` is its cookie's."""
-    return hmac.new(value.encode(), b"form", "sha256").hexdigest()
+    return hmac.new(value.encode(), b"form", "sha256").digest()
 
 
 def new_value() -> str:

@@ -15,6 +15,7 @@ from ppmctl.access.rights import Access
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.environment_list import Listing
+from ppmctl.index.pages import packed_page
 from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server import json_api, same_origin
@@ -26,6 +27,8 @@ from ppmctl.web import (
     admin_audit,
     admin_project,
     admin_users,
+    environment,
+    environments,
     home,
     join,
     login,
@@ -48,11 +51,22 @@ FIRST = frozenset(
 )
 PATHS = frozenset({"/upload/files"})  # other paths that are pages, for every method
 _READS = frozenset({"GET", "HEAD"})
-_GROUPS = (
-    *(static_files, login, account, join, home, projects, project, upload),
-    *(admin, admin_audit, admin_project, admin_users),
+ROUTES: tuple[Route, ...] = (
+    *static_files.ROUTES,
+    *login.ROUTES,
+    *join.ROUTES,
+    *home.ROUTES,
+    *projects.ROUTES,
+    *project.ROUTES,
+    *environments.ROUTES,
+    *environment.ROUTES,
+    *account.ROUTES,
+    *upload.ROUTES,
+    *admin.ROUTES,
+    *admin_audit.ROUTES,
+    *admin_project.ROUTES,
+    *admin_users.ROUTES,
 )
-ROUTES: tuple[Route, ...] = tuple(route for group in _GROUPS for route in group.ROUTES)
 
 
 class Site:
@@ -87,9 +101,12 @@ class Site:
             refusal = self.refusal(request, Refused(405, f"Only {' and '.join(methods)} work here"))
             refusal.headers["Allow"] = ", ".join(methods)
             return refusal
-        except RequestRedirect:  # the path lacks the slash at its end
-            return self._visit(request, must_be_right=False).redirect(f"{quote(request.path)}/")
-        except NotFound as exc:
+        except (NotFound, RequestRedirect) as exc:
+            if isinstance(exc, RequestRedirect) and request.method in _READS:  # the slash at its end is missing
+                query = request.query_string.decode("latin-1")
+                return self._visit(request, must_be_right=False).redirect(
+                    quote(request.path, safe="/") + "/" + (query and f"?{query}")
+                )
             raise Refused(404, f"There is no page {one_line(request.path)[:100]}") from exc
         visit = self._visit(request, must_be_right=route.need != "nothing")
         audit_log.Attempt.of(request.environ).by = visit.by.name if visit.is_known else ""
@@ -101,8 +118,7 @@ class Site:
             )
         if request.method not in _READS and route.is_form:
             visit.require_token()
-        response: Response = route.handler(visit, **values)
-        return response
+        return _packed(request, route.handler(visit, **values))
 
     def refusal(self, request: Request, refused: Refused) -> Response:
         """Return a page with the reason of a refusal."""
@@ -115,7 +131,7 @@ class Site:
         else:
             response = visit.page("error.html", status=refused.status, refused=refused)
         response.headers.update(headers)
-        return response
+        return _packed(request, response)
 
     def _visit(self, request: Request, *, must_be_right: bool) -> Visit:
         """Return the visit, with the credential of the session's cookie, or else of Basic authentication.
@@ -151,6 +167,14 @@ class Site:
 
 
 _NOBODY = Access(name=rights.ANONYMOUS, role="reader", created="", disabled=True)  # may not even read
+
+
+def _packed(request: Request, response: Response) -> Response:
+    """Return a page compressed, if the browser can read that; here, so that both kinds of server do the same."""
+    if request.accept_encodings["gzip"] > 0 and (packed := packed_page(response.get_data())) is not None:
+        response.set_data(packed)
+        response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 def _map(routes: Sequence[Route]) -> Map:

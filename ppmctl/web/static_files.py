@@ -18,9 +18,9 @@ def _file(visit: Visit, name: str) -> Response:
         raise Refused(404, "There is no such file")
     kind = mimetypes.guess_type(name)[0]
     # the links to it change with its content
-    headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+    headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
     response = Response(content, mimetype=kind, headers=headers)
-    response.add_etag()
+    response.add_etag(weak=True)  # packed or not
     return response.make_conditional(visit.request.environ)
 
 

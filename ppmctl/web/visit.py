@@ -29,7 +29,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
-    "Vary": "Cookie, Authorization, Accept",
+    "Vary": "Cookie, Authorization, Accept, Accept-Encoding",
 }
 _PORT = re.compile(r":([0-9]+)\Z", re.ASCII)
 
@@ -90,6 +90,10 @@ class Visit:
     @property
     def form_token(self) -> str:
         """Return the token of this page's forms. A browser without a session gets a cookie for it."""
+        return forms.hidden(self._token)
+
+    @property
+    def _token(self) -> bytes:
         if self.session is not None:
             return sessions.form_token(self.session.value)
         name = self.cookie("form")
@@ -100,7 +104,7 @@ class Visit:
 
     def require_token(self, sent: str | None = None) -> None:
         """Raise Refused (403) unless the posted form has this browser's token; `sent` by a form read elsewhere."""
-        forms.require_token(self.form.get(forms.TOKEN, "") if sent is None else sent, self.form_token)
+        forms.require_token(self.form.get(forms.TOKEN, "") if sent is None else sent, self._token)
 
     # answers
 

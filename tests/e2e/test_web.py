@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,25 @@ def test_ppmctl_web_logs_a_browser_in_once(index: Server, desk: Machine, serve: 
     assert sorted(answer.status_code for answer in answers) == [303, *[403] * 5]
     code = path.rpartition("/")[2]
     assert code not in (index.root / "audit.jsonl").read_text()
+
+
+def test_ppmctl_web_opens_the_browser_of_the_user(index: Server, desk: Machine) -> None:
+    program, opened = desk.home / "browser", desk.home / "opened"
+    program.write_text(f'#!/bin/sh\necho "$1" >{opened}\n')
+    program.chmod(0o700)
+    known = Machine(home=desk.home, environ={**desk.environ, "BROWSER": str(program)})
+    printed, notes = web(known, "project/x/")
+    assert (printed, f"{index.url}/ is open in the browser" in notes) == ("", True)
+    url = opened.read_text().strip()
+    assert url.endswith("?next=/project/x/")
+    assert requests.get(url, headers=HTML, timeout=60, allow_redirects=False).headers["Location"] == "../project/x/"
+
+
+def test_ppmctl_web_names_what_is_missing(index: Server, desk: Machine) -> None:
+    stranger = Machine(home=desk.home, environ={**desk.environ, "NETRC": os.devnull})
+    assert f"ppmctl login {index.url}/" in web(stranger, expect=4)[1]
+    older = web(desk, "--index", f"{index.url}/older", expect=1)[1]
+    assert "an index that ppm serves, of this version or a newer one" in older
 
 
 def test_an_upload_appears_on_the_pages(index: Server) -> None:

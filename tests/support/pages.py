@@ -39,6 +39,11 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self._words)).strip()
 
     @property
+    def fixed(self) -> str:
+        """Return the HTML without the tokens of forms, which are other texts each time."""
+        return re.sub(r'(?<=name="form_token" value=")[0-9a-f]+', "", self.html)
+
+    @property
     def location(self) -> str:
         return self.headers.get("Location", "")
 

@@ -32,6 +32,16 @@ if (navigator.clipboard) {
   }
 }
 
+// Below a path of a proxy the server does not know the whole URL of the index: put it right in commands.
+const {base, path} = document.documentElement.dataset;
+const here = decodeURI(location.pathname);
+const actual = location.origin + (here.endsWith(path) ? here.slice(0, -path.length) : "");
+if (actual !== base) {
+  for (const command of document.querySelectorAll("pre code")) {
+    command.textContent = command.textContent.replaceAll(base, actual);
+  }
+}
+
 // Uploads: each file in a request of its own, with its progress. XMLHttpRequest, because fetch tells no progress.
 const upload = document.getElementById("upload");
 if (upload) {
@@ -74,15 +84,5 @@ if (upload) {
       upload.classList.toggle("over", name === "dragover");
       if (name === "drop") sendAll([...event.dataTransfer.files]);
     });
-  }
-}
-
-// Below a path of a proxy the server does not know the whole URL of the index: put it right in commands.
-const {base, path} = document.documentElement.dataset;
-const here = decodeURI(location.pathname);
-const actual = location.origin + (here.endsWith(path) ? here.slice(0, -path.length) : "");
-if (actual !== base) {
-  for (const command of document.querySelectorAll("pre code")) {
-    command.textContent = command.textContent.replaceAll(base, actual);
   }
 }

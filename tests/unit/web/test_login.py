@@ -266,3 +266,10 @@ def test_neighbours_behind_one_address_wait_a_few_seconds_at_most() -> None:
         attempts.require_turn("ann", "192.0.2.1")
     now = 4.0
     attempts.require_turn("ann", "192.0.2.1")
+
+
+def test_a_url_without_its_last_slash_leads_to_the_page(visitor: Visitor) -> None:
+    visitor.as_user("ann")
+    assert visitor.get("/account").location == "./account/"
+    assert visitor.get("/account?a=b").location == "./account/?a=b"
+    assert visitor.send("/account").status == 404
