@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from packaging.version import Version
 from werkzeug.wrappers import Response
 
-from ppmctl.access import audit_log
 from ppmctl.distributions.distribution import is_name, normalise
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index.project_folder import MAX_REASON, StoredFile
 from ppmctl.index.store import NotHere, choose
 from ppmctl.server import json_api, package_changes
 from ppmctl.server.simple_api import normalised
+from ppmctl.web.account import reason_of
 from ppmctl.web.route import Route
 from ppmctl.web.visit import Visit
 
@@ -101,12 +101,11 @@ def _changing(action: str, work: Callable[[Visit, str], object]) -> Callable[[Vi
         try:
             work(visit, project)
         except PpmError as exc:
-            if exc.status >= 500 or (isinstance(exc, NotHere) and not visit.services.store.has_project(project)):
+            reason = reason_of(visit, exc)
+            if isinstance(exc, NotHere) and not visit.services.store.has_project(project):
                 raise
-            audit_log.Attempt.of(visit.request.environ).reason = exc.message
-            if action == "remove" and exc.status == 400:
-                return _ask(visit, project, problem=exc.message, status=exc.status)
-            return _show(visit, project, problem=exc.message, status=exc.status)
+            page = _ask if action == "remove" and exc.status == 400 else _show
+            return page(visit, project, problem=reason, status=exc.status)
         return visit.redirect(f"/project/{project}/manage")
 
     return handle

@@ -10,13 +10,14 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from ppmctl.access import accounts, audit_log, declarative, invite_exchange, invites, rights
+from ppmctl.access import accounts, declarative, invite_exchange, invites, rights
 from ppmctl.access.account import Account, Issued
 from ppmctl.access.invites import Invite
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
 from ppmctl.server import json_api
+from ppmctl.web.account import reason_of
 from ppmctl.web.route import Route
 from ppmctl.web.visit import Visit
 
@@ -27,14 +28,6 @@ _EMPTY = {"name": "", "role": "reader", "projects": "", "reads": "", "email": ""
 
 def _volume(visit: Visit) -> Volume:
     return visit.services.settings.volume
-
-
-def _problem(visit: Visit, exc: PpmError) -> str:
-    """Return why a form is shown again, which the audit has too. Raise an error that is not the visitor's."""
-    if exc.status >= 500:
-        raise exc
-    audit_log.Attempt.of(visit.request.environ).reason = exc.message
-    return exc.message
 
 
 # lists
@@ -97,7 +90,7 @@ def _add(visit: Visit) -> Response:
             return _invited(visit, made, code)
         issued = accounts.create_user(_volume(visit), visit.actor, name, **grant)
     except PpmError as exc:
-        return _users(visit, values=values, problem=_problem(visit, exc), status=exc.status)
+        return _users(visit, values=values, problem=reason_of(visit, exc), status=exc.status)
     return _issued(visit, issued, f"The user {name} is created")
 
 
@@ -165,7 +158,7 @@ def _changing(action: str, work: Callable[[Visit, str], Response | None]) -> Cal
         try:
             response = work(visit, name)
         except PpmError as exc:
-            reason = _problem(visit, exc)
+            reason = reason_of(visit, exc)
             if exc.status == 404:  # the credential itself is gone
                 raise
             values = {key: text for key, text in visit.form.items() if key in _EMPTY}
