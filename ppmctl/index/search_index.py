@@ -151,7 +151,7 @@ class SearchIndex:
 
     def differing(self, among: Collection[str] | None = None) -> list[str]:
         """Return those of the projects (by default all) whose rows are not what their folders have now."""
-        with self._reading(None, may_wait=False) as (connection, _scope):
+        with self._reading(None, repairs=False) as (connection, _scope):
             if among is None:
                 stored = {name for (name,) in connection.execute("SELECT name FROM projects")}
                 among = sorted(stored | set(self._store.projects()))
@@ -222,11 +222,14 @@ class SearchIndex:
 
     @contextlib.contextmanager
     def _reading(
-        self, may_read: MayRead, *, within: float | None = None, may_wait: bool = True
+        self, may_read: MayRead, *, within: float | None = None, repairs: bool = True
     ) -> Iterator[tuple[sqlite3.Connection, dict[str, Any]]]:
-        """Yield a connection, and the parameters by which a query keeps to what may be read."""
+        """Yield a connection, and the parameters by which a query keeps to what may be read.
+
+        With `within` a query ends after these seconds. With `repairs` a missing or damaged index is made again.
+        """
         try:
-            with contextlib.closing(self._opened(_READY_WITHIN if may_wait else 0)) as connection:
+            with contextlib.closing(self._opened(repairs=repairs)) as connection:
                 connection.create_function("may_read", 1, may_read or bool, deterministic=True)
                 if within is not None:
                     until = time.monotonic() + within
@@ -235,19 +238,20 @@ class SearchIndex:
         except sqlite3.Error as exc:
             if search_database.is_interruption(exc):
                 raise UsageError("This search takes too long: use fewer or longer words.") from exc
-            if search_database.is_damage(exc):
+            if repairs and search_database.is_damage(exc):
                 search_database.discard(self._path)
                 self._store.changes.add_any()
                 log.error("The search index %s is damaged, and is made again: %s", self._path, exc)
             raise Unavailable(f"The search index can't be read: {exc}.", hint=_HINT) from exc
 
-    def _opened(self, ready_within: float) -> sqlite3.Connection:
-        until = time.monotonic() + ready_within
+    def _opened(self, *, repairs: bool) -> sqlite3.Connection:
+        until = time.monotonic() + (_READY_WITHIN if repairs else 0)
         while True:
             try:
                 return search_database.opened(self._path)
             except Unusable as exc:
-                self._store.changes.add_any()  # the thread of a server makes it
+                if repairs:
+                    self._store.changes.add_any()  # the thread of a server makes it
                 if time.monotonic() >= until:
                     message = "The search index is being made; try again in a few seconds."
                     raise Unavailable(message, hint=_HINT) from exc

@@ -159,19 +159,23 @@ def _root_differences(store: Store) -> list[str]:
 
 def _search_differences(store: Store) -> Iterator[Difference]:
     """Yield what is wrong with the search index, after a server had time to update it."""
+    names, deadline = _badly_indexed(store), time.monotonic() + _FOLLOWS_WITHIN
+    while names != [] and time.monotonic() < deadline:
+        time.sleep(0.1)
+        names = _badly_indexed(store, names)
     where = _below(store.volume, store.volume.search)
-    index, deadline = SearchIndex(store), time.monotonic() + _FOLLOWS_WITHIN
-    try:
-        names = index.differing()
-        while names and time.monotonic() < deadline:
-            time.sleep(0.1)
-            names = index.differing(names)
-    except PpmError:
-        if store.projects():
-            yield Difference(where=where, what="is missing or damaged")
-        return
-    for name in names:
+    if names is None:
+        yield Difference(where=where, what="is missing or damaged")
+    for name in names or ():
         yield Difference(where=where, what=f"does not have {name} as its folder is now")
+
+
+def _badly_indexed(store: Store, among: list[str] | None = None) -> list[str] | None:
+    """Return the projects that the search index does not have as they are; None if it has to be made again."""
+    try:
+        return SearchIndex(store).differing(among)
+    except PpmError:
+        return None if store.projects() else []
 
 
 def _strays(volume: Volume) -> Iterator[Difference]:

@@ -96,7 +96,7 @@ def test_one_letter_is_found_as_a_word_and_in_names_only(filled: Store) -> None:
     """Too much begins with a letter to look through all of it."""
     assert found(filled, "q") == []
     assert found(filled, "x") == ["database-x"]
-    assert found(filled, "l") == ["cloth-sails", "lighthouse", "sails"]
+    assert found(filled, "l") == ["lighthouse", "cloth-sails", "sails"]
 
 
 ODD = (
@@ -495,8 +495,12 @@ def test_index_check_names_rows_that_differ_and_rebuild_repairs_them(filled: Sto
     ]
     assert rebuild.rebuild(filled).problems == []
     assert problems() == []
-    filled.volume.search.unlink()
-    assert problems() == ["index/search.sqlite3 is missing or damaged (ppmctl index rebuild)"]
+    filled.changes.take(0)
+    for damage in (garbage, Path.unlink):
+        damage(filled.volume.search)
+        assert problems() == ["index/search.sqlite3 is missing or damaged (ppmctl index rebuild)"]
+        assert filled.volume.search.exists() == (damage is garbage)
+        assert not filled.changes, "a check changes nothing, and lets nothing be changed"
 
 
 def test_a_rebuild_reports_that_the_index_can_t_be_written(filled: Store) -> None:
