@@ -44,6 +44,7 @@ class Facts:
 
 def of(metadata: RawMetadata) -> Facts:
     """Return the facts of a release with this metadata, which can be {}."""
+    text = metadata.get("description", "")
     return Facts(
         summary=_line(metadata.get("summary")),
         license=_line(metadata.get("license_expression") or metadata.get("license")),
@@ -54,7 +55,7 @@ def of(metadata: RawMetadata) -> Facts:
         classifiers=tuple(filter(None, map(_line, metadata.get("classifiers", ())))),
         links=tuple({url: (label, url) for label, url in _links(metadata)}.values()),
         requirements=tuple(metadata.get("requires_dist", ())),
-        description=metadata.get("description", ""),
+        description="" if text.strip() in ("", _NONE) else text,
         description_type=metadata.get("description_content_type", ""),
     )
 

@@ -70,7 +70,9 @@ def _about(visit: Visit, page: ProjectPage, release: Release | None, content: Fo
     return {
         "facts": facts,
         "summary": facts.summary or next((records[file.filename].summary or "" for file in files), ""),
-        "description": services.descriptions.show(facts.description, facts.description_type),
+        "description": services.descriptions.show(facts.description, facts.description_type)
+        if facts.description
+        else None,
         "files": _some(visit, files, _FILES),
         "releases": _some(visit, page.releases, _RELEASES),
         "classifiers": _some(visit, facts.classifiers),
