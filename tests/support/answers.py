@@ -323,20 +323,13 @@ def others() -> Iterator[Asked]:
         "/pypi",
         "/pypi/",
         "/favicon.ico",
-        *(
-            "/api/whoami",
-            "/api/tokens",
-            "/api/tokens/nobody+x",
-            "/api/join",
-            "/api/web-login",
-            "/api/packages",
-            "/api/stats",
-            "/api/x",
-        ),
+        *("/api/whoami", "/api/tokens", "/api/tokens/nobody+x", "/api/join", "/api/packages", "/api/stats", "/api/x"),
         *("/api/claims", "/api/claims/requests", "/search", "/search/", "/api/environments", "/api/environments/x"),
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):  # each POST makes another link
+        yield Asked(path="/api/web-login", method=method)
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
         yield Asked(path=discovery.PATH, method=method)
     for path in ("/.well-known/", "/.well-known/ppm.json/", "/.well-known/ppm%2Ejson", "/.well-known/other.json"):
@@ -444,16 +437,8 @@ def strangers() -> Iterator[Asked]:
                 "/env/nothing/",
             ),
         ),
-        *(
-            "/api/whoami",
-            "/api/tokens",
-            "/api/tokens/a+b",
-            "/api/join",
-            "/api/join/",
-            "/api/web-login",
-            "/api/%6aoin",
-            "/api/stats",
-        ),
+        *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
+        "/api/web-login",
         *("/search?q=there", "/api/packages/answered-here", "/api/environments", "/api/environments/there"),
         *(discovery.PATH, f"{discovery.PATH}?x=1", f"{discovery.PATH}/", "/.well-known/", "/.well-known/other.json"),
     ):
