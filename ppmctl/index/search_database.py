@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 _APPLICATION = 0x70706D69  # "ppmi", in the header of the file
 _VERSION = 1  # of the tables
+_CACHE = 16_000  # KB of a transaction in memory; for a larger one readers wait from then on
 _LOCKED = 5.0  # seconds to wait for a reader, or for the end of a transaction, which take milliseconds
 _TABLES = """
 CREATE TABLE made (inode INTEGER NOT NULL);
@@ -37,10 +38,10 @@ class Unusable(Exception):
     """The file is missing, or is not the search index of this volume in the present form."""
 
 
-def opened(path: Path) -> sqlite3.Connection:
+def opened(path: Path, *, writes: bool = False) -> sqlite3.Connection:
     """Return a connection to the search index at `path`. Raise Unusable, or sqlite3.Error."""
     try:
-        connection = _connect(path, "rw")
+        connection = _connect(path, writes=writes)
     except sqlite3.OperationalError as exc:
         if path.exists():
             raise
@@ -80,7 +81,7 @@ def created(path: Path) -> Iterator[sqlite3.Connection]:
     finally:
         os.close(descriptor)
     try:
-        with contextlib.closing(_connect(new, "rw")) as connection:
+        with contextlib.closing(_connect(new, writes=True)) as connection:
             connection.execute("PRAGMA journal_mode = OFF")  # what is left after an error is thrown away
             connection.executescript(_TABLES)
             connection.execute("INSERT INTO made VALUES (?)", (inode,))
@@ -131,9 +132,12 @@ def _code(exc: sqlite3.Error) -> int:
     return int(getattr(exc, "sqlite_errorcode", 0)) & 0xFF  # the other bits are details
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+def _connect(path: Path, *, writes: bool) -> sqlite3.Connection:
+    # "rw" for readers too, which undo what a killed writer left; it creates no file
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, timeout=_LOCKED, isolation_level=None)
-    for pragma in ("synchronous = OFF", "cache_spill = OFF", "trusted_schema = OFF"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA temp_store = MEMORY")  # there need not be a folder for temporary files
+    if writes:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
     return connection

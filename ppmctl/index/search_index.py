@@ -174,7 +174,7 @@ class SearchIndex:
         """
         with self._writing():
             try:
-                with contextlib.closing(search_database.opened(self._path)) as connection:
+                with contextlib.closing(search_database.opened(self._path, writes=True)) as connection:
                     if projects is None:
                         search_database.require_original(connection, self._path)
                         projects = self._out_of_date(connection)

@@ -449,8 +449,8 @@ def test_a_full_disk_leaves_the_index_as_it_was(filled: Store) -> None:
     with pytest.MonkeyPatch.context() as full:
         original = search_database._connect
 
-        def connect(path: Path, mode: str) -> sqlite3.Connection:
-            connection = original(path, mode)
+        def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
+            connection = original(path, writes=writes)
             connection.execute(f"PRAGMA max_page_count = {pages}")
             return connection
 
