@@ -132,8 +132,8 @@ def test_no_text_that_someone_chose_adds_anything_to_other_pages(browser: Browse
             opened.page.goto(f"{hostile.url}/projects/")
             opened.expected |= {400, 404}
             opened.page.fill("[name=q]", trick[:150])
-            opened.page.press("[name=q]", "Enter")
-            opened.page.wait_for_load_state()
+            with opened.page.expect_navigation():
+                opened.page.press("[name=q]", "Enter")
             wrong += [f"search {trick}: {name}" for name in elements(opened) if " " in name]
         assert not any(wrong), "\n".join(filter(None, wrong))
 
@@ -212,14 +212,13 @@ def test_other_sites_change_nothing(browser: Browser, hostile: Server, foreign: 
             for path in posts():
                 other.goto(f"http://{host}:{foreign}/")
                 other.evaluate(_FETCH, [hostile.url + path, FIELDS])
-                for kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
-                    other.goto(f"http://{host}:{foreign}/")
-                    with other.expect_navigation():
-                        other.evaluate(_SUBMIT, [hostile.url + path, FIELDS, kind])
+                kind = "multipart/form-data" if path == "/upload/files" else "application/x-www-form-urlencoded"
+                with other.expect_navigation():
+                    other.evaluate(_SUBMIT, [hostile.url + path, FIELDS, kind])
             other.goto(f"http://{host}:{foreign}/")
             assert other.evaluate(_READ, f"{hostile.url}/account/") == "blocked"
         assert set(statuses) == {403}, statuses
-        assert sum(statuses.values()) >= 6 * len(posts()) > 50
+        assert sum(statuses.values()) == 4 * len(posts()) > 80
         assert content(hostile.root) == before
         opened.open("/account/")
 
@@ -251,7 +250,7 @@ def test_a_reader_changes_nothing_of_others(browser: Browser, hostile: Server) -
                 hostile.url + path, form={**FIELDS, "form_token": token, "name": "ann"}, max_redirects=0
             )
             assert answer.status in (400, 403, 404, 409), f"{path}: {answer.status}"
-            assert "ppm_" not in re.sub(r"ppm_[a-z.*…]", "", answer.text()), path
+            assert re.search(r"ppm_[A-Za-z0-9_-]{32}", answer.text()) is None, path
         assert content(hostile.root) == before
         for path in ("/admin/", "/admin/users/ann/", "/admin/audit", "/project/plain/manage", "/upload/"):
             opened.open(path, status=403)

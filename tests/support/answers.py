@@ -489,11 +489,13 @@ def web() -> Iterator[Asked]:
         ),
     )
     for path in paths:
-        for who, headers in itertools.product(("nobody", "browser"), ({"Accept": BROWSER}, {})):
-            for method in ("GET", "HEAD", "POST"):
-                yield Asked(path=path, method=method, who=who, headers=headers)
+        for who, method in itertools.product(("nobody", "browser"), ("GET", "HEAD", "POST")):
+            yield Asked(path=path, method=method, who=who, headers={"Accept": BROWSER})
         for who in ("admin", "wrong", "secret alone", "wrong secret alone"):
             yield Asked(path=path, who=who, headers={"Accept": BROWSER})
+    for path in ("/", "/?x=1", "/search?q=x", "/upload/", "/upload", "/login", "/projects/", "/upload/files"):
+        for who, method in itertools.product(("nobody", "browser"), ("GET", "HEAD", "POST")):
+            yield Asked(path=path, method=method, who=who)
         for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
             yield Asked(path=path, method=method, who="browser", headers={"Accept": BROWSER})
     for path in ("/", "/login", "/projects/", "/project/answered-here/", "/static/style.css"):

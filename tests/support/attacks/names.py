@@ -34,7 +34,7 @@ def poison(target: Target) -> Iterator[Attack]:
         *(("X-Forwarded-Proto", scheme) for scheme in ("gopher", "javascript:alert(1)//", "HTTP")),
     ]
     paths = ["/", f"/{target.project}/json", "/simple/No.Thing/", "/simple/nothing-here/", "/nothing", "/packages/"]
-    paths += ["/login", "/projects/", f"/project/{target.project}/", "/search?q=a", "/account/", "/admin/"]
+    paths += ["/login", f"/project/{target.project}/"]
     paths += [f"/packages/{target.file}", "/packages", "/simple", f"/simple/{target.project}/", "/a/b/c", "/legacy/"]
     for path in paths:
         for accept in ("text/html", "nothing/known, */*;q=0.1"):  # by nginx, and by the application
