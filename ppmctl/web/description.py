@@ -21,6 +21,7 @@ from ppmctl.distributions import inspection
 from ppmctl.web.recent import Recent
 
 MAX_LENGTH = 512 << 10  # characters
+_MAX_TYPE = 200  # characters of a Content-Type
 _MAX_HTML = 2 << 20  # characters
 _SECONDS = 3  # of processor time
 _REMEMBERED = 8 << 20  # characters of HTML
@@ -100,7 +101,7 @@ def _kind(content_type: str) -> str | None:
     if not content_type:
         return _RST
     message = Message()
-    message["Content-Type"] = " ".join(content_type.split())
+    message["Content-Type"] = " ".join(content_type.split())[:_MAX_TYPE]
     if message.get_content_type() == "text/markdown":
         return _COMMONMARK if message.get_param("variant") == _COMMONMARK else _GFM
     return _RST if message.get_content_type() == "text/x-rst" else None

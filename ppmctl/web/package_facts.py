@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import urlsplit
 
 from packaging.metadata import RawMetadata
@@ -11,6 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from ppmctl.distributions.distribution import is_name, normalise, one_line
 
+_MOST = 1000  # entries of a field; a page shows no more
 _MAX_URL = 2000  # characters
 _MAX_REQUIREMENT = 1000  # characters; a longer one is shown as its beginning
 _NONE = "UNKNOWN"  # what old distutils wrote for nothing
@@ -51,10 +53,10 @@ def of(metadata: RawMetadata) -> Facts:
         requires_python=_line(metadata.get("requires_python")),
         author=_line(metadata.get("author") or metadata.get("author_email")),
         maintainer=_line(metadata.get("maintainer") or metadata.get("maintainer_email")),
-        keywords=tuple(filter(None, map(_line, metadata.get("keywords", ())))),
-        classifiers=tuple(filter(None, map(_line, metadata.get("classifiers", ())))),
+        keywords=_lines(metadata.get("keywords", [])),
+        classifiers=_lines(metadata.get("classifiers", [])),
         links=tuple({url: (label, url) for label, url in _links(metadata)}.values()),
-        requirements=tuple(metadata.get("requires_dist", ())),
+        requirements=tuple(metadata.get("requires_dist", [])[:_MOST]),
         description="" if text.strip() in ("", _NONE) else text,
         description_type=metadata.get("description_content_type", ""),
     )
@@ -74,7 +76,7 @@ def dependency(requirement: str) -> Dependency:
 def _links(metadata: RawMetadata) -> Iterator[tuple[str, str]]:
     urls = metadata.get("project_urls", {})
     more = {"Home page": metadata.get("home_page"), "Download": metadata.get("download_url")}
-    for label, url in [*more.items(), *urls.items()]:  # the label that the publisher chose wins
+    for label, url in [*more.items(), *islice(urls.items(), _MOST)]:  # the label that the publisher chose wins
         if url and _is_link(url):
             yield _line(label)[:100] or url[:100], url
 
@@ -87,6 +89,10 @@ def _is_link(url: str) -> bool:
     except ValueError:
         return False
     return is_page and len(url) <= _MAX_URL and url.isprintable() and " " not in url
+
+
+def _lines(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(filter(None, map(_line, texts[:_MOST])))
 
 
 def _line(text: str | None) -> str:

@@ -71,3 +71,10 @@ def test_fields_are_lines_and_what_old_tools_wrote_for_nothing_is_nothing() -> N
     assert (facts.license[:27], len(facts.license)) == ("Permission is granted?[0m xx"[:27], 300)
     assert facts.keywords == ("a", "b")
     assert package_facts.of({"license": "MIT", "license_expression": "BSD-3-Clause"}).license == "BSD-3-Clause"
+
+
+def test_a_field_with_very_many_entries_is_cut() -> None:
+    many = [f"a{number}" for number in range(1500)]
+    urls = {each: f"https://h.test/{each}" for each in many}
+    facts = package_facts.of({"keywords": many, "classifiers": many, "requires_dist": many, "project_urls": urls})
+    assert {len(field) for field in (facts.keywords, facts.classifiers, facts.requirements, facts.links)} == {1000}
