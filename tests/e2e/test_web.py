@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,3 +95,30 @@ def test_a_description_that_takes_long_delays_no_other_page(index: Server) -> No
         assert not slow.done(), "the list was answered before"
         page = slow.result()
     assert (page.status_code, "It is shown as plain text: formatting it takes more than" in page.text) == (200, True)
+
+
+def test_a_browser_uploads_several_files_in_one_form(index: Server) -> None:
+    """A form in pieces, as a browser sends it; and one of a session that ended, whose body is not waited for."""
+    made = [wheels.wheel(name, "1.0") for name in ("formone", "formtwo")]
+    with requests.Session() as browser:
+        page = browser.get(f"{index.url}/login", headers=HTML, timeout=60)
+        fields = {"form_token": token_of(page.text), "username": index.user, "password": index.secret}
+        assert browser.post(f"{index.url}/login", data=fields, headers=HTML, timeout=60).status_code == 200
+        token = token_of(browser.get(f"{index.url}/upload/", headers=HTML, timeout=60).text)
+        files = [("form_token", (None, token)), *(("files", each) for each in (*made, made[0]))]
+        headers = {"Accept": "application/json", "Origin": index.url}
+        answer = browser.post(f"{index.url}/upload/files", files=files, headers=headers, timeout=60)
+        results = [each["result"] for each in answer.json()["files"]]
+        assert (answer.status_code, results) == (200, ["published", "published", "identical"])
+        assert (
+            made[1][0]
+            in browser.get(f"{index.url}/simple/formtwo/", auth=(index.user, index.secret), timeout=60).text
+        )
+    gone = requests.post(f"{index.url}/upload/files", files=files, headers=headers, timeout=60)
+    assert (gone.status_code, "log in" in gone.json()["message"]) == (401, True)
+
+
+def token_of(text: str) -> str:
+    found = re.search(r'name="form_token" value="([^"]+)"', text)
+    assert found is not None
+    return found[1]
