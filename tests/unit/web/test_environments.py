@@ -10,6 +10,8 @@ from support import wheels
 from support.environments import revision
 from support.pages import Page, Visitor
 
+from ppmctl.access import accounts
+from ppmctl.access.account import SERVER
 from ppmctl.distributions import distribution
 from ppmctl.index import environment_files, project_folder
 from ppmctl.server.environment_changes import EnvironmentChanges
@@ -126,6 +128,7 @@ def test_a_refused_name_stays_in_the_form(visitor: Visitor, name: str, status: i
     assert ">flask&lt;3</textarea>" in page.html
     assert "checked" in page.html
     assert "<script>&" not in page.html
+    assert status == 400 or why in visitor.store.volume.audit.read_text()
 
 
 def test_requirements_are_written_as_for_pip_and_as_the_page_shows_them(visitor: Visitor) -> None:
@@ -368,6 +371,21 @@ def test_what_a_limited_reader_may_not_read_does_not_exist(visitor: Visitor) -> 
         assert send(limited, name, "rollback", page, to="7").status == 403
         assert limited.get(f"/environment/{name}/delete").status == 403
     assert create(limited, "hidden").text.replace("hidden", "x") == create(limited, "x").text
+
+
+def test_a_limited_token_lists_and_deletes_what_it_may_of_its_owners(visitor: Visitor) -> None:
+    for name in ("data", "web", "x"):
+        create(visitor if name != "data" else ann(visitor), name)
+    volume, browser = visitor.store.volume, visitor.another()
+    grant: Any = {"role": "publisher", "projects": ("ppm-env-web",), "reads": ("ppm-env-web", "ppm-env-x")}
+    secret = accounts.create_token(volume, SERVER, "ann+web", **grant).secret.reveal()
+    assert browser.log_in("ann+web", secret).status == 303
+    links = [link for link in browser.get("/environments/").links if "/environment/" in link]
+    assert links == ["../environment/web/", "../environment/x/"]
+    question = browser.get("/environments/delete")
+    assert "Delete web? web , revision 1 They" in question.text
+    assert browser.send("/environments/delete", **question.fields).status == 303
+    assert visitor.get("/environment/x/").status == 200
 
 
 def test_projects_that_no_index_answers_for_are_marked(visitor: Visitor) -> None:
